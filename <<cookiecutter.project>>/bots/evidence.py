@@ -1,0 +1,512 @@
+"""The evidence contract: what the pipeline writes and what a review says, as types that validate.
+
+The rooms of this project never import each other; they meet in the files that are described here. Any
+code, in any language, that writes these files gets every bot. `python -m bots schema` exports the same
+contract as JSON Schema into `docs/evidence/`.
+
+A file holds no time stamp, no host name and no duration, so that the same commit, data and parameters
+give the same bytes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+FORMAT = 1
+
+Name = Annotated[str, Meta(min_length=1, max_length=200)]
+Text = Annotated[str, Meta(max_length=4_000)]
+Digest = Annotated[str, Meta(pattern=r"^[a-z0-9]+:[0-9a-f]{32,128}(\.dir)?$")]
+Commit = Annotated[str, Meta(pattern=r"^[0-9a-f]{40}([0-9a-f]{24})?$")]
+Count = Annotated[int, Meta(ge=0)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+Positive = Annotated[float, Meta(ge=0)]
+
+Task = Literal["classification", "regression"]
+Direction = Literal["higher", "lower"]
+Verdict = Literal["improved", "equivalent", "regressed", "blocked", "not comparable", "no baseline"]
+Outcome = Literal["improved", "equivalent", "regressed", "not judged"]
+CauseKind = Literal["code", "params", "data", "environment"]
+
+
+class EvidenceError(Exception):
+    """An evidence file is missing or does not fit the contract; the message names file, field, expectation."""
+
+
+class Evidence(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of every evidence type: frozen, named fields only, unknown fields refused."""
+
+
+class Finding(Evidence, kw_only=True):
+    """One thing that a check noticed in the data."""
+
+    check: Name
+    severity: Literal["error", "warning"]
+    message: Text
+    column: Name | None = None
+    expected: Text | None = None
+    found: Text | None = None
+    rows: Count | None = None
+    examples: Annotated[list[Text], Meta(max_length=10)] = []
+
+
+class ColumnProfile(Evidence, kw_only=True):
+    """What a column of the raw table looks like."""
+
+    name: Name
+    type: Literal["number", "category", "datetime", "boolean", "text"]
+    missing: Share
+    distinct: Count
+    low: float | None = None
+    high: float | None = None
+
+
+class DataReport(Evidence, kw_only=True):
+    """`reports/data.json`: the raw table against its schema. Written also when the data is refused."""
+
+    format: Literal[1] = FORMAT
+    passed: bool
+    rows: Count
+    digest: Digest | None = None
+    first: Text | None = None
+    last: Text | None = None
+    checks: Count
+    findings: Annotated[list[Finding], Meta(max_length=500)]
+    columns: Annotated[list[ColumnProfile], Meta(max_length=5_000)]
+
+
+class Part(Evidence, kw_only=True):
+    """One part of the split. `target` is the mean of the target: the positive rate for a classification."""
+
+    name: Literal["train", "holdout", "production"]
+    rows: Count
+    digest: Digest
+    first: Text | None = None
+    last: Text | None = None
+    target: float | None = None
+
+
+class SplitReport(Evidence, kw_only=True):
+    """`reports/split.json`: which rows train, which judge, which stand for production."""
+
+    format: Literal[1] = FORMAT
+    by: Literal["time", "group", "random"]
+    parts: Annotated[list[Part], Meta(max_length=3)]
+    unlabelled: Count
+
+    def part(self, name: str) -> Part:
+        """The part of that name; raises `EvidenceError` where the split has none."""
+        for part in self.parts:
+            if part.name == name:
+                return part
+        raise EvidenceError(f"reports/split.json: parts: expected a part named {name!r}")
+
+
+class Feature(Evidence, kw_only=True):
+    """One input of the model, as seen in the training rows."""
+
+    name: Name
+    kind: Literal["numeric", "categorical"]
+    expression: Text | None = None
+    missing: Share
+    distinct: Count
+    low: float | None = None
+    high: float | None = None
+    categories: Annotated[list[Text], Meta(max_length=1_000)] = []
+    association: Share | None = None
+
+
+class FeaturesReport(Evidence, kw_only=True):
+    """`reports/features.json`: the model's inputs. `association` is each one's own power over the target:
+    |2 AUC - 1| for a classification, the squared rank correlation for a regression."""
+
+    format: Literal[1] = FORMAT
+    features: Annotated[list[Feature], Meta(max_length=5_000)]
+    findings: Annotated[list[Finding], Meta(max_length=500)] = []
+
+
+class TrainingReport(Evidence, kw_only=True):
+    """`reports/training.json`: what was trained, on what, with which libraries."""
+
+    format: Literal[1] = FORMAT
+    task: Task
+    estimator: Name
+    parameters: dict[str, str]
+    steps: Annotated[list[Text], Meta(max_length=100)]
+    inputs: Annotated[list[Name], Meta(max_length=5_000)]
+    rows: Count
+    seed: int
+    data: Digest
+    environment: dict[str, str]
+    search: dict[str, str] | None = None
+
+
+class Metric(Evidence, kw_only=True):
+    """A metric on the holdout, with its confidence interval."""
+
+    name: Name
+    value: float
+    low: float | None
+    high: float | None
+    direction: Direction
+    unit: Text | None = None
+
+
+class Slice(Evidence, kw_only=True):
+    """The primary metric on a named subset of the holdout."""
+
+    column: Name
+    value: Text
+    rows: Count
+    target: float
+    prediction: float
+    metric: float | None
+    low: float | None = None
+    high: float | None = None
+
+
+class CalibrationBin(Evidence, kw_only=True):
+    """Rows of similar score: what was predicted on average, and what happened."""
+
+    rows: Count
+    predicted: float
+    observed: float
+
+
+class Costs(Evidence, kw_only=True):
+    """What a decision is worth, per row. A classification uses the four cells of its confusion matrix; a
+    regression the price of predicting one unit too little (`under`) or too much (`over`)."""
+
+    currency: Name
+    true_positive: float | None = None
+    false_positive: float | None = None
+    true_negative: float | None = None
+    false_negative: float | None = None
+    under: float | None = None
+    over: float | None = None
+
+
+class Gap(Evidence, kw_only=True):
+    """The widest difference between the groups of one column: a fairness reading."""
+
+    column: Name
+    measure: Name
+    lowest: Text
+    highest: Text
+    gap: float
+
+
+class MetricsReport(Evidence, kw_only=True):
+    """`reports/metrics.json`: the holdout's judgement. DVC reads `values` (numbers in mappings); everything
+    else is kept in lists, which `dvc metrics` leaves out."""
+
+    format: Literal[1] = FORMAT
+    task: Task
+    primary: Name
+    values: dict[Name, float]
+    metrics: Annotated[list[Metric], Meta(min_length=1, max_length=50)]
+    slices: Annotated[list[Slice], Meta(max_length=5_000)]
+    calibration: Annotated[list[CalibrationBin], Meta(max_length=100)]
+    fairness: Annotated[list[Gap], Meta(max_length=100)] = []
+    rows: Count
+    holdout: Digest
+    threshold: float | None = None
+    costs: Annotated[list[Costs], Meta(max_length=1)] = []
+
+
+class Importance(Evidence, kw_only=True):
+    """A feature's part in the model. `direction` is the rank correlation of its value with its effect:
+    near 1, larger values raise the prediction; near -1 they lower it; null, it has no order."""
+
+    feature: Name
+    importance: Positive
+    share: Share
+    direction: Annotated[float, Meta(ge=-1, le=1)] | None = None
+
+
+class Reason(Evidence, kw_only=True):
+    """One feature's part in one prediction, in the unit of the explained output."""
+
+    feature: Name
+    value: Text
+    effect: float
+
+
+class WorstPrediction(Evidence, kw_only=True):
+    """One of the holdout's worst predictions, with its local reasons."""
+
+    row: Text
+    target: float
+    score: float
+    loss: float
+    reasons: Annotated[list[Reason], Meta(max_length=20)]
+
+
+class ExplanationReport(Evidence, kw_only=True):
+    """`reports/explanation.json`: why the model says what it says."""
+
+    format: Literal[1] = FORMAT
+    method: Literal["shap", "permutation"]
+    output: Text
+    rows: Count
+    base: float | None
+    additivity: Positive | None
+    passed: bool
+    note: Text | None = None
+    ranking: Annotated[list[Importance], Meta(max_length=5_000)]
+    worst: Annotated[list[WorstPrediction], Meta(max_length=50)]
+
+
+class ColumnDrift(Evidence, kw_only=True):
+    """One column's drift score. It has drifted when the score is above its threshold; the threshold is
+    calibrated on the reference's own periods where there are some."""
+
+    column: Name
+    role: Literal["input", "target", "prediction"]
+    method: Name
+    score: Positive | None
+    threshold: Positive
+    drifted: bool
+    missing_reference: Share
+    missing_current: Share
+    note: Text | None = None
+
+
+class DriftComparison(Evidence, kw_only=True):
+    """Reference against current, column by column."""
+
+    name: Name
+    reference: Text
+    current: Text
+    reference_rows: Count
+    current_rows: Count
+    columns: Annotated[list[ColumnDrift], Meta(max_length=5_000)]
+
+
+class DriftReport(Evidence, kw_only=True):
+    """`reports/drift.json`: production (or the holdout, where there is none) against the training rows."""
+
+    format: Literal[1] = FORMAT
+    comparisons: Annotated[list[DriftComparison], Meta(max_length=10)]
+
+
+class ExportReport(Evidence, kw_only=True):
+    """`reports/export.json`: the ONNX model and its parity with scikit-learn over the whole holdout.
+    `flips` counts rows whose decision differs; null for a regression."""
+
+    format: Literal[1] = FORMAT
+    exported: bool
+    passed: bool
+    step: Text | None = None
+    reason: Text | None = None
+    opset: Count | None = None
+    digest: Digest | None = None
+    bytes: Count | None = None
+    rows: Count = 0
+    largest_difference: Positive | None = None
+    tolerance: Positive | None = None
+    flips: Count | None = None
+
+
+class Refusal(Evidence, kw_only=True):
+    """`reports/refusal.json`: a stage that stopped, and why. Present only after a run that stopped."""
+
+    format: Literal[1] = FORMAT
+    stage: Name
+    message: Text
+    findings: Annotated[list[Finding], Meta(max_length=500)] = []
+
+
+class Revision(Evidence, kw_only=True):
+    """A commit and what dvc.lock says it made."""
+
+    commit: Commit
+    model: Digest | None = None
+    data: Digest | None = None
+    holdout: Digest | None = None
+    dirty: bool = False
+
+
+class Cause(Evidence, kw_only=True):
+    """Why results may differ from main's: what changed, of one kind."""
+
+    kind: CauseKind
+    changes: Annotated[list[Text], Meta(max_length=200)]
+
+
+class StageRun(Evidence, kw_only=True):
+    """What reproduction did with a stage. `changed` says whether its outputs differ from main's."""
+
+    name: Name
+    state: Literal["unchanged", "ran", "failed", "not reached"]
+    changed: bool
+
+
+class MetricComparison(Evidence, kw_only=True):
+    """Main against this change on the same rows. `difference` is candidate minus champion in the metric's
+    own unit; the interval is its paired bootstrap interval; `matters` is the smallest effect that counts."""
+
+    name: Name
+    direction: Direction
+    role: Literal["primary", "guard", "shown"]
+    champion: float | None
+    candidate: float | None
+    difference: float | None
+    low: float | None
+    high: float | None
+    matters: Positive
+    outcome: Outcome
+    unit: Text | None = None
+
+
+class SliceComparison(Evidence, kw_only=True):
+    """The primary metric on one slice, main against this change; the interval is corrected for the number
+    of slices that were judged."""
+
+    column: Name
+    value: Text
+    rows: Count
+    champion: float | None
+    candidate: float | None
+    difference: float | None
+    low: float | None
+    high: float | None
+    outcome: Outcome
+    note: Text | None = None
+
+
+class ImportanceShift(Evidence, kw_only=True):
+    """A feature's share of the explanation, main against this change; null where a side has no such feature."""
+
+    feature: Name
+    champion: Share | None
+    candidate: Share | None
+    direction_flipped: bool = False
+
+
+class GateRule(Evidence, kw_only=True):
+    """One rule of the gate and how it came out."""
+
+    rule: Name
+    passed: bool
+    message: Text
+
+
+class Statistics(Evidence, kw_only=True):
+    """How the comparison was made, for the reader who wants to check it."""
+
+    rows: Count
+    replicates: Count
+    confidence: Share
+    resampled: Text
+    units: Count
+    slices_judged: Count
+
+
+class Review(Evidence, kw_only=True):
+    """`review.json`: everything a review says. Rendered by `bots`, validated as hostile input by `publish`."""
+
+    format: Literal[1] = FORMAT
+    title: Name
+    task: Task
+    verdict: Verdict
+    reason: Name
+    headline: Text
+    passed: bool
+    candidate: Revision
+    champion: Revision | None
+    rules: Annotated[list[GateRule], Meta(max_length=100)]
+    causes: Annotated[list[Cause], Meta(max_length=4)]
+    stages: Annotated[list[StageRun], Meta(max_length=100)]
+    metrics: Annotated[list[MetricComparison], Meta(max_length=50)] = []
+    slices: Annotated[list[SliceComparison], Meta(max_length=5_000)] = []
+    shifts: Annotated[list[ImportanceShift], Meta(max_length=5_000)] = []
+    statistics: Statistics | None = None
+    evaluation: MetricsReport | None = None
+    champion_calibration: Annotated[list[CalibrationBin], Meta(max_length=100)] = []
+    training: TrainingReport | None = None
+    explanation: ExplanationReport | None = None
+    data: DataReport | None = None
+    split: SplitReport | None = None
+    drift: DriftReport | None = None
+    data_change: DriftReport | None = None
+    export: ExportReport | None = None
+    refusal: Refusal | None = None
+    on_merge: Annotated[list[Text], Meta(max_length=20)] = []
+    notes: Annotated[list[Text], Meta(max_length=50)] = []
+
+
+FILES: dict[str, type[Evidence]] = {
+    "data.json": DataReport,
+    "split.json": SplitReport,
+    "features.json": FeaturesReport,
+    "training.json": TrainingReport,
+    "metrics.json": MetricsReport,
+    "explanation.json": ExplanationReport,
+    "drift.json": DriftReport,
+    "export.json": ExportReport,
+    "refusal.json": Refusal,
+    "review.json": Review,
+}
+
+E = TypeVar("E", bound=Evidence)
+
+_AT = re.compile(r"^(?P<what>.*?)(?: - at `\$(?P<path>.*)`)?$", re.DOTALL)
+
+
+def decode(content: bytes, kind: type[E], name: str) -> E:
+    """Parse one evidence file.
+
+    `name` is what the message calls the file. Raises `EvidenceError` that names file, field and what was
+    expected; a deeply nested or non-UTF-8 document is an error like any other.
+    """
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except msgspec.ValidationError as error:
+        match = _AT.match(str(error))
+        what, path = (match["what"], match["path"]) if match else (str(error), None)
+        field = (path or "").lstrip(".") or "the document"
+        raise EvidenceError(f"{name}: {field}: {_lower_first(what)}") from error
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise EvidenceError(f"{name}: the document: expected JSON, {_lower_first(str(error))}") from error
+
+
+def load(path: Path, kind: type[E]) -> E:
+    """Read one evidence file; a missing one is an `EvidenceError` that says which stage writes it."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise EvidenceError(
+            f"{path}: the document: expected a file, {_lower_first(error.strerror or str(error))}"
+        ) from error
+    return decode(content, kind, str(path))
+
+
+def load_if_there(path: Path, kind: type[E]) -> E | None:
+    """Read one evidence file, or None where there is none."""
+    return load(path, kind) if path.exists() else None
+
+
+def encode(evidence: Evidence) -> bytes:
+    """The file's bytes: sorted fields as declared, indented, one line break at the end."""
+    return msgspec.json.format(msgspec.json.encode(evidence), indent=2) + b"\n"
+
+
+def schemas() -> Iterator[tuple[str, bytes]]:
+    """Each file's name with its JSON Schema (draft 2020-12)."""
+    for name, kind in FILES.items():
+        schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(kind)}
+        yield (
+            name.replace(".json", ".schema.json"),
+            msgspec.json.format(msgspec.json.encode(schema), indent=2) + b"\n",
+        )
+
+
+def _lower_first(text: str) -> str:
+    return text[:1].lower() + text[1:]

@@ -1,0 +1,70 @@
+"""The pipeline's command line: one word a stage, as dvc.yaml calls them."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+
+STAGES = {
+    "acquire": "fetch the raw table",
+    "validate": "check it against schema.yaml",
+    "split": "set apart training, holdout and production rows",
+    "features": "build the model's inputs",
+    "train": "fit the scikit-learn pipeline",
+    "evaluate": "judge it on the holdout",
+    "explain": "say why it says what it says",
+    "drift": "hold production against the training rows",
+    "export": "write the model as ONNX and prove parity",
+    "card": "write the model card",
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The arguments of every stage and of the two commands that the bots call."""
+    top = argparse.ArgumentParser(
+        prog="python -m pipeline",
+        description=__doc__,
+        epilog="exit codes: 0 done, 1 the stage refused its input (reports/refusal.json says why), 2 wrong usage",
+    )
+    verbs = top.add_subparsers(dest="stage", required=True, metavar="STAGE")
+    for name, purpose in STAGES.items():
+        verbs.add_parser(name, help=purpose, description=purpose.capitalize())
+    score = verbs.add_parser("score", help="predict a table of raw rows with this commit's model")
+    score.add_argument("--rows", required=True, help="Parquet table with the raw columns and a `row` column")
+    score.add_argument("--out", required=True, help="Parquet table to write: `row`, `score`")
+    compare = verbs.add_parser("compare", help="drift between two tables of raw rows")
+    compare.add_argument("--reference", required=True, help="Parquet table")
+    compare.add_argument("--current", required=True, help="Parquet table")
+    compare.add_argument("--out", required=True, help="JSON file to write, as reports/drift.json")
+    return top
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one stage. A refusal is written to reports/refusal.json and told in one paragraph, not a traceback."""
+    arguments = vars(parser().parse_args(argv))
+    stage = arguments.pop("stage")
+    from pipeline import files, params
+
+    try:
+        settings = params.load()
+        # Read by OpenMP when the numeric libraries are imported, which happens inside the stage.
+        os.environ["OMP_NUM_THREADS"] = str(settings.model.threads)
+        os.environ.setdefault("DO_NOT_TRACK", "1")
+        if stage in STAGES:
+            files.REFUSAL.unlink(missing_ok=True)
+        module = {"score": "model", "compare": "drift"}.get(stage, stage)
+        function = {"score": "score", "compare": "compare"}.get(stage, "run")
+        getattr(importlib.import_module(f"pipeline.{module}"), function)(settings, **arguments)
+    except (files.Refused, params.ParamsError) as error:
+        if stage in STAGES:
+            findings = getattr(error, "findings", [])
+            files.write_evidence("refusal", {"stage": stage, "message": str(error), "findings": findings})
+        print(f"ERROR: {stage}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,103 @@
+"""Where the pipeline reads and writes: paths, tables and evidence, with the same bytes for the same content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RAW = Path("data/raw.parquet")
+SPLITS = Path("data/splits")
+FEATURES = Path("data/features")
+MODEL = Path("models/model.skops")
+ONNX = Path("models/model.onnx")
+REPORTS = Path("reports")
+PREDICTIONS = REPORTS / "predictions.parquet"
+REFUSAL = REPORTS / "refusal.json"
+ROW = "row"
+
+
+class Refused(Exception):
+    """A stage cannot go on. The message says what, where and what to do; `findings` carry the details."""
+
+    def __init__(self, message: str, findings: list[dict[str, Any]] | None = None) -> None:
+        super().__init__(message)
+        self.findings = findings or []
+
+
+def finding(
+    check: str, severity: str, message: str, *, examples: list[object] | None = None, **details: Any
+) -> dict[str, Any]:
+    """One thing that a check noticed, as the evidence contract wants it (at most 10 examples, 200 characters each)."""
+    known = {name: value for name, value in details.items() if value is not None}
+    shown = [str(example)[:200] for example in (examples or [])[:10]]
+    return {"check": check, "severity": severity, "message": message[:4000], **known, "examples": shown}
+
+
+def write_evidence(name: str, content: dict[str, Any]) -> None:
+    """Write `reports/<name>.json`, whole or not at all; a number that is not finite becomes null."""
+    path = REPORTS / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"format": 1, **_finite(content)}, indent=2, ensure_ascii=False, allow_nan=False)
+    temporary = path.with_suffix(".json.part")
+    temporary.write_text(text + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def read_evidence(name: str) -> dict[str, Any]:
+    """Read evidence that an earlier stage wrote."""
+    content: dict[str, Any] = json.loads((REPORTS / f"{name}.json").read_text(encoding="utf-8"))
+    return content
+
+
+def read_table(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
+    """Read a Parquet table; a missing or broken one is a `Refused` that says which stage makes it."""
+    import pandas as pd
+
+    try:
+        return pd.read_parquet(path, columns=columns)
+    except FileNotFoundError as error:
+        raise Refused(f"{path}: no such table; run `dvc repro` to make it, or `dvc pull` to fetch it") from error
+    except (OSError, ValueError) as error:
+        raise Refused(f"{path}: not a readable Parquet table ({str(error).splitlines()[0]})") from error
+
+
+def write_table(frame: pd.DataFrame, path: Path) -> None:
+    """Write a Parquet table, whole or not at all, without an index."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".part")
+    frame.to_parquet(temporary, index=False, compression="zstd")
+    os.replace(temporary, path)
+
+
+def file_digest(path: Path) -> str:
+    """`sha256:…` of a file's bytes."""
+    with path.open("rb") as file:
+        return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def table_digest(frame: pd.DataFrame) -> str:
+    """`sha256:…` of a table's content: names, types and values in row order, whatever file holds it."""
+    import pandas as pd
+
+    digest = hashlib.sha256(repr([(name, str(kind)) for name, kind in frame.dtypes.items()]).encode())
+    digest.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())
+    return "sha256:" + digest.hexdigest()
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if hasattr(value, "item") and not isinstance(value, str):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

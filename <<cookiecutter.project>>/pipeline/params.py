@@ -1,0 +1,168 @@
+"""params.yaml as typed values: every key known by name, every mistake named by file, key and expectation."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+import yaml
+from msgspec import Meta, Struct
+
+Task = Literal["classification", "regression"]
+Fraction = Annotated[float, Meta(gt=0, lt=1)]
+Bounds = tuple[str | None, str | None]
+
+
+class ParamsError(Exception):
+    """params.yaml does not say what the pipeline needs; the message names the key and what was expected."""
+
+
+class _Section(Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of every section: unknown keys are refused."""
+
+
+class Project(_Section, frozen=True):
+    name: str
+    title: str
+    description: str
+    owner: str
+
+
+class Data(_Section, frozen=True):
+    source: str
+    task: Task
+    target: str
+    derive: dict[str, str] = {}
+    max_age_days: Annotated[float, Meta(gt=0)] | None = None
+    leakage: Fraction = 0.8
+
+
+class Split(_Section, frozen=True):
+    by: Literal["time", "group", "random"]
+    column: str | None = None
+    train: Bounds = (None, None)
+    holdout: Bounds = (None, None)
+    production: Bounds = (None, None)
+    holdout_share: Fraction = 0.2
+
+
+class Features(_Section, frozen=True):
+    numeric: list[str] = []
+    categorical: list[str] = []
+    derived: dict[str, str] = {}
+
+    @property
+    def raw(self) -> list[str]:
+        """The raw columns that the model reads, in the order of its inputs."""
+        return [*self.numeric, *self.categorical]
+
+
+class Step(_Section, frozen=True):
+    columns: Literal["numeric", "categorical"] | list[str]
+    use: str
+    params: dict[str, Any] = {}
+
+
+class Estimator(_Section, frozen=True):
+    use: str
+    params: dict[str, Any] = {}
+
+
+class Search(_Section, frozen=True):
+    iterations: Annotated[int, Meta(gt=0)]
+    params: dict[str, list[Any]]
+    folds: Annotated[int, Meta(gt=1)] = 3
+
+
+class Model(_Section, frozen=True):
+    steps: list[Step]
+    estimator: Estimator
+    search: Search | None = None
+    seed: int = 7
+    threads: Annotated[int, Meta(ge=1)] = 2
+    trusted: list[str] = []
+
+
+class Costs(_Section, frozen=True):
+    currency: str
+    true_positive: float | None = None
+    false_positive: float | None = None
+    true_negative: float | None = None
+    false_negative: float | None = None
+    under: float | None = None
+    over: float | None = None
+
+
+class Evaluate(_Section, frozen=True):
+    metrics: list[str]
+    threshold: Fraction | None = None
+    costs: Costs | None = None
+    slices: list[str] = []
+    fairness: list[str] = []
+    calibration_bins: Annotated[int, Meta(ge=2, le=100)] = 10
+
+
+class Explain(_Section, frozen=True):
+    rows: Annotated[int, Meta(ge=10)] = 1000
+    worst: Annotated[int, Meta(ge=0, le=50)] = 10
+
+
+class Drift(_Section, frozen=True):
+    rows: Annotated[int, Meta(ge=100)] = 20_000
+    period: str | None = None
+    margin: Annotated[float, Meta(ge=1)] = 1.25
+    floor: Annotated[float, Meta(gt=0)] = 0.1
+
+
+class Export(_Section, frozen=True):
+    tolerance: Annotated[float, Meta(gt=0)] = 1e-4
+
+
+class Gate(_Section, frozen=True):
+    """Only what the pipeline itself needs of the gate; the bots read the whole of it."""
+
+    primary: str
+    confidence: Fraction = 0.95
+    resample: str = "rows"
+
+
+class Params(_Section, frozen=True):
+    project: Project
+    data: Data
+    split: Split
+    features: Features
+    model: Model
+    evaluate: Evaluate
+    explain: Explain
+    drift: Drift
+    export: Export
+    gate: Gate
+
+    @property
+    def task(self) -> Task:
+        """What is predicted: a yes or no, or a quantity."""
+        return self.data.task
+
+
+@cache
+def load(path: Path = Path("params.yaml")) -> Params:
+    """Read and check params.yaml. Raises `ParamsError` for a missing file, bad YAML or a wrong key."""
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ParamsError(f"{path}: cannot be read: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise ParamsError(f"{path}: not YAML: {error}") from error
+    if not isinstance(document, dict):
+        raise ParamsError(f"{path}: expected sections such as data: and model:")
+    known = {name: document[name] for name in Params.__struct_fields__ if name in document}
+    if isinstance(gate := known.get("gate"), dict):
+        known["gate"] = {name: gate[name] for name in Gate.__struct_fields__ if name in gate}
+    try:
+        return msgspec.convert(known, Params)
+    except msgspec.ValidationError as error:
+        what, _, where = str(error).partition(" - at `$")
+        field = where.rstrip("`").lstrip(".") or "the document"
+        raise ParamsError(f"{path}: {field}: {what[:1].lower()}{what[1:]}") from error
