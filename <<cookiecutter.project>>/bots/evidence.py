@@ -341,10 +341,11 @@ class Cause(Evidence, kw_only=True):
 
 
 class StageRun(Evidence, kw_only=True):
-    """What reproduction did with a stage. `changed` says whether its outputs differ from main's."""
+    """What reproduction did with a stage (`restored`: from the run cache, without running). `changed` says
+    whether its outputs differ from main's."""
 
     name: Name
-    state: Literal["unchanged", "ran", "failed", "not reached"]
+    state: Literal["unchanged", "restored", "ran", "failed", "not reached"]
     changed: bool
 
 

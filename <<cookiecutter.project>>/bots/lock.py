@@ -1,0 +1,172 @@
+"""dvc.lock as values: what each stage read and wrote, and why two locks differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from bots.evidence import Cause, CauseKind
+
+ENVIRONMENT_PREFIX = "requirements/"
+
+
+class LockError(Exception):
+    """dvc.lock cannot be read; the message says what is wrong and what to do."""
+
+
+@dataclass(frozen=True)
+class LockedStage:
+    """One stage as the lock recorded it: paths to digests, parameters flattened to dotted keys."""
+
+    command: str
+    deps: Mapping[str, str]
+    params: Mapping[str, Any]
+    outs: Mapping[str, str]
+
+    def same_inputs(self, other: LockedStage) -> bool:
+        """Whether the other run of this stage was given the same command, files and parameters."""
+        return (self.command, self.deps, self.params) == (other.command, other.deps, other.params)
+
+
+@dataclass(frozen=True)
+class Lock:
+    """The whole lock. An absent file is an empty lock."""
+
+    stages: Mapping[str, LockedStage] = field(default_factory=dict)
+
+    def digest(self, path: str) -> str | None:
+        """`md5:…` of an output, or None where no stage wrote it."""
+        for stage in self.stages.values():
+            if path in stage.outs:
+                return stage.outs[path]
+        return None
+
+    @property
+    def outputs(self) -> dict[str, str]:
+        """Every output with its digest."""
+        return {path: digest for stage in self.stages.values() for path, digest in stage.outs.items()}
+
+
+def parse(text: str | None, name: str = "dvc.lock") -> Lock:
+    """Read a lock's text. Raises `LockError` for anything that DVC would not have written."""
+    if not text:
+        return Lock()
+    try:
+        document = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        stages = document["stages"]
+        return Lock({str(stage): _stage(recorded) for stage, recorded in stages.items()})
+    except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+        raise LockError(f"{name}: not a DVC lock ({error}); restore it with `git checkout -- {name}`") from error
+
+
+def _stage(recorded: Mapping[str, Any]) -> LockedStage:
+    params: dict[str, Any] = {}
+    for keys in (recorded.get("params") or {}).values():
+        params.update(_flatten(keys))
+    return LockedStage(
+        command=str(recorded["cmd"]),
+        deps=dict(_digest(entry) for entry in recorded.get("deps") or []),
+        params=params,
+        outs=dict(_digest(entry) for entry in recorded.get("outs") or []),
+    )
+
+
+def _digest(entry: Mapping[str, Any]) -> tuple[str, str]:
+    algorithm = entry.get("hash", "md5")
+    return str(entry["path"]), f"{algorithm}:{entry.get(algorithm, entry.get('etag', ''))}"
+
+
+def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(value, Mapping) or not value:
+        return {prefix: value}
+    flat: dict[str, Any] = {}
+    for key, item in value.items():
+        flat.update(_flatten(item, f"{prefix}.{key}" if prefix else str(key)))
+    return flat
+
+
+def causes(before: Lock, after: Lock) -> list[Cause]:
+    """Why the results of two locks may differ, by kind, each change once.
+
+    Only what nobody computed counts as a cause: files that no stage writes, parameters, commands, and outputs
+    that changed although their stage was given the same inputs, which is data that came from outside.
+    """
+    found: dict[CauseKind, dict[str, None]] = {"code": {}, "params": {}, "data": {}, "environment": {}}
+    computed = set(before.outputs) | set(after.outputs)
+    for name in [*after.stages, *(name for name in before.stages if name not in after.stages)]:
+        for kind, change in _stage_changes(name, before.stages.get(name), after.stages.get(name), computed):
+            found[kind][change] = None
+    return [Cause(kind=kind, changes=list(changes)[:200]) for kind, changes in found.items() if changes]
+
+
+def _stage_changes(
+    name: str, before: LockedStage | None, after: LockedStage | None, computed: set[str]
+) -> Iterator[tuple[CauseKind, str]]:
+    if before is None or after is None:
+        yield "code", f"stage {name} {'added' if before is None else 'removed'}"
+        return
+    if before.command != after.command:
+        yield "code", f"stage {name} runs another command: {after.command}"
+    for path in sorted(set(before.deps) | set(after.deps)):
+        if path not in computed and before.deps.get(path) != after.deps.get(path):
+            yield _kind(path), f"{path}{_how(path in before.deps, path in after.deps)}"
+    for key in sorted(set(before.params) | set(after.params)):
+        old, new = before.params.get(key, _ABSENT), after.params.get(key, _ABSENT)
+        if old != new:
+            yield "params", f"{key}: {_shown(old)} → {_shown(new)}"
+    if before.same_inputs(after):
+        for path in sorted(set(before.outs) | set(after.outs)):
+            if before.outs.get(path) != after.outs.get(path):
+                yield "data", f"{path} has other content from the same source"
+
+
+_ABSENT = object()
+
+
+def _kind(path: str) -> CauseKind:
+    if path.startswith(ENVIRONMENT_PREFIX):
+        return "environment"
+    return "data" if path.startswith("data/") else "code"
+
+
+def _how(was_there: bool, is_there: bool) -> str:
+    if was_there and is_there:
+        return ""
+    return " (removed)" if was_there else " (added)"
+
+
+def _shown(value: Any) -> str:
+    if value is _ABSENT:
+        return "not set"
+    text = yaml.safe_dump(value, default_flow_style=True, width=10_000, allow_unicode=True).strip()
+    text = text.removesuffix("...").strip()
+    return text if len(text) <= 120 else text[:119] + "…"
+
+
+def not_reproduced(committed: Lock, reproduced: Lock) -> list[str]:
+    """Stages that were given exactly the committed inputs and wrote something else."""
+    return [
+        name
+        for name, stage in reproduced.stages.items()
+        if (was := committed.stages.get(name)) is not None
+        and was.same_inputs(stage)
+        and dict(was.outs) != dict(stage.outs)
+    ]
+
+
+def stale(committed: Lock, reproduced: Lock) -> list[str]:
+    """Stages whose committed record was made from other inputs than the commit holds, or is missing."""
+    return [
+        name
+        for name, stage in reproduced.stages.items()
+        if (was := committed.stages.get(name)) is None or not was.same_inputs(stage)
+    ]
+
+
+def changed_outputs(before: Lock, after: Lock) -> set[str]:
+    """Outputs whose digest differs between two locks."""
+    old, new = before.outputs, after.outputs
+    return {path for path in set(old) | set(new) if old.get(path) != new.get(path)}

@@ -1,0 +1,77 @@
+"""The git edge: commits, files at a commit, and worktrees, asked of git itself."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class GitError(Exception):
+    """git said no; the message says to what, and what to do."""
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A git checkout. `root` is the folder that holds params.yaml."""
+
+    root: Path
+
+    def _git(self, *words: str) -> subprocess.CompletedProcess[str]:
+        try:
+            return subprocess.run(
+                ["git", *words], cwd=self.root, text=True, encoding="utf-8", capture_output=True, check=False
+            )
+        except FileNotFoundError as error:
+            raise GitError("git is not installed, or not on the PATH") from error
+
+    def _output(self, *words: str) -> str:
+        done = self._git(*words)
+        if done.returncode:
+            raise GitError(f"`git {' '.join(words)}` failed: {done.stderr.strip() or done.stdout.strip()}")
+        return done.stdout
+
+    def commit(self, name: str) -> str:
+        """The commit that a name stands for. `main` also finds `origin/main`, as in a CI checkout."""
+        if name.startswith("-"):
+            raise GitError(f"{name!r} is not the name of a commit")
+        for candidate in (name, f"origin/{name}"):
+            done = self._git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{candidate}^{{commit}}")
+            if done.returncode == 0:
+                return done.stdout.strip()
+        if self._git("rev-parse", "--git-dir").returncode:
+            raise GitError(f"{self.root} is not inside a git repository; run this where params.yaml lies")
+        raise GitError(f"no commit is named {name!r}; fetch it (`git fetch origin {name}`) or name another --base")
+
+    def file(self, commit: str, path: str) -> bytes | None:
+        """A file's content at a commit, or None where the commit has none."""
+        done = subprocess.run(
+            ["git", "show", f"{commit}:./{path}"], cwd=self.root, capture_output=True, check=False
+        )
+        return done.stdout if done.returncode == 0 else None
+
+    def text(self, commit: str, path: str) -> str | None:
+        """The same as text."""
+        content = self.file(commit, path)
+        return None if content is None else content.decode("utf-8", errors="replace")
+
+    def dirty(self) -> list[str]:
+        """Tracked paths that differ from HEAD, and files that git does not know, outside of ignored ones."""
+        lines = self._output("status", "--porcelain=v1", "-z", "--", ".").split("\0")
+        return sorted(line[3:] for line in lines if len(line) > 3)
+
+    @contextmanager
+    def worktree(self, commit: str) -> Iterator[Path]:
+        """A throw-away checkout of a commit; yields the folder that corresponds to `root`."""
+        inside = self._output("rev-parse", "--show-prefix").strip()
+        folder = Path(tempfile.mkdtemp(prefix="champion-"))
+        try:
+            self._output("worktree", "add", "--quiet", "--detach", "--force", str(folder / "tree"), commit)
+            yield folder / "tree" / inside
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            self._git("worktree", "prune")

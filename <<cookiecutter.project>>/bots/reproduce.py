@@ -1,0 +1,143 @@
+"""The DVC edge: is the pipeline up to date, run it, and bring outputs of another commit. Speaks to DVC's
+command line, which is its public interface."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+State = Literal["unchanged", "restored", "ran", "failed", "not reached"]
+
+_SAID: dict[re.Pattern[str], State] = {
+    re.compile(r"Running stage '(?P<stage>[^']+)'"): "ran",
+    re.compile(r"Stage '(?P<stage>[^']+)' is cached"): "restored",
+    re.compile(r"Stage '(?P<stage>[^']+)' didn't change"): "unchanged",
+}
+
+
+class DvcError(Exception):
+    """DVC could not do what was asked; the message carries its words."""
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """What a reproduction did, stage by stage in the order of dvc.yaml."""
+
+    states: Mapping[str, State]
+    failed: str | None = None
+    error: str | None = None
+    log: str = field(default="", repr=False)
+
+
+def environment() -> dict[str, str]:
+    """This process's environment with its own interpreter first on the PATH, so that `python` in dvc.yaml is it."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    return {**os.environ, "PATH": path, "DVC_NO_ANALYTICS": "true", "DO_NOT_TRACK": "1"}
+
+
+def stages(root: Path) -> list[str]:
+    """The stages' names, in the order of dvc.yaml."""
+    try:
+        document: dict[str, Any] = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))
+        return [str(name) for name in document["stages"]]
+    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
+        raise DvcError(f"{root / 'dvc.yaml'}: not a DVC pipeline ({error})") from error
+
+
+def status(root: Path) -> dict[str, Any]:
+    """What is out of date, by stage; empty when the workspace is what dvc.lock says."""
+    done = _dvc(root, "status", "--json")
+    if done.returncode:
+        raise DvcError(f"`dvc status` failed: {_last_words(done.stdout + done.stderr)}")
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def run(root: Path, on_stage: Callable[[str, State], None], *, pull: bool) -> Reproduction:
+    """`dvc repro`, told stage by stage as it goes. `pull` lets DVC fetch what the remote already has."""
+    command = [sys.executable, "-m", "dvc", "repro", *(["--pull", "--allow-missing"] if pull else [])]
+    states: dict[str, State] = {}
+    lines: list[str] = []
+    with subprocess.Popen(
+        command,
+        cwd=root,
+        env=environment(),
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            lines.append(line)
+            for pattern, state in _SAID.items():
+                if match := pattern.search(line):
+                    states[match["stage"]] = state
+                    on_stage(match["stage"], state)
+    return _reproduction(stages(root), states, process.returncode, "".join(lines))
+
+
+def _reproduction(order: list[str], states: dict[str, State], code: int, log: str) -> Reproduction:
+    failed = None
+    if code:
+        failed = next((name for name in reversed(states) if states[name] == "ran"), None) or "dvc"
+        states = {**states, failed: "failed"} if failed in order else states
+    told = {name: states.get(name, "not reached" if code else "unchanged") for name in order}
+    return Reproduction(told, failed, _last_words(log) if code else None, log)
+
+
+def bring(root: Path, cache: Path, targets: list[str]) -> None:
+    """Check outputs out in another worktree, from this project's cache or else from its remote.
+
+    Raises `DvcError` with advice where neither has them.
+    """
+    local = root / ".dvc" / "config.local"
+    local.write_text(f"[cache]\n    dir = {cache.resolve().as_posix()}\n", encoding="utf-8")
+    done = _dvc(root, "checkout", "--quiet", "--force", *targets)
+    if done.returncode:
+        done = _dvc(root, "pull", "--quiet", "--force", *targets)
+    if done.returncode:
+        raise DvcError(
+            f"neither the cache nor the remote has main's {', '.join(targets)}: "
+            f"{_last_words(done.stdout + done.stderr)}; run `dvc push` on a machine that has them"
+        )
+
+
+def command(root: Path, template: str, **paths: Path) -> None:
+    """Run one of params.yaml's `review` commands in a worktree; its placeholders become absolute paths."""
+    words = [word.format_map({key: str(path.resolve()) for key, path in paths.items()}) for word in template.split()]
+    done = subprocess.run(
+        words, cwd=root, env=environment(), text=True, encoding="utf-8", capture_output=True, check=False
+    )
+    if done.returncode:
+        raise DvcError(f"`{' '.join(words[:4])} …` failed: {_last_words(done.stdout + done.stderr)}")
+
+
+def _dvc(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "dvc", *words],
+        cwd=root,
+        env=environment(),
+        text=True,
+        encoding="utf-8",
+        capture_output=True,
+        check=False,
+    )
+
+
+def _last_words(log: str) -> str:
+    """The last line of a log that says something, without terminal colours."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", log)
+    spoken = [line.strip() for line in plain.splitlines() if line.strip()]
+    errors = [line for line in spoken if line.startswith("ERROR")]
+    return (errors or spoken or ["no output"])[0 if errors else -1][:1000]
