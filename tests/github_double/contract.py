@@ -1,0 +1,172 @@
+"""GitHub's own description of its API, as the judge of every request that comes in and every answer that goes out."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote
+
+from openapi_core import Config, OpenAPI
+from openapi_core.datatypes import RequestParameters
+from openapi_core.exceptions import OpenAPIError
+from werkzeug.datastructures import Headers, ImmutableMultiDict
+from werkzeug.wrappers import Request, Response
+
+SUBSET = Path(__file__).parent / "openapi" / "github.json"
+HOST = "https://api.github.com"
+EPOCH = "2013-01-01T00:00:00Z"
+
+
+class Violation(Exception):
+    """A request or an answer that GitHub's description does not allow."""
+
+
+@dataclass(frozen=True)
+class Match:
+    """Which described operation a request means, with the values of its path."""
+
+    method: str
+    template: str
+    values: dict[str, str]
+
+    @property
+    def path(self) -> str:
+        """The path as the description wants it: slashes inside a value are percent-encoded."""
+        return self.template.format(**{name: quote(value, safe="") for name, value in self.values.items()})
+
+
+@dataclass(frozen=True)
+class _Request:
+    host_url: str
+    path: str
+    method: str
+    parameters: RequestParameters
+    body: bytes | None
+    content_type: str
+
+
+@dataclass(frozen=True)
+class _Response:
+    status_code: int
+    headers: Headers
+    content_type: str
+    data: bytes
+
+
+class Contract:
+    """The vendored subset, loaded once."""
+
+    def __init__(self, path: Path = SUBSET) -> None:
+        self._document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        self._document["servers"] = [{"url": HOST}]
+        self._openapi = OpenAPI.from_dict(self._document, config=Config(spec_validator_cls=None))
+        self._routes = [
+            (method.upper(), re.compile(_pattern(template)), template)
+            for template, item in self._document["paths"].items()
+            for method in item
+            if method != "parameters"
+        ]
+
+    def match(self, method: str, path: str) -> Match | None:
+        """The operation for a raw (still percent-encoded) path; the template with the most fixed words wins."""
+        found = [
+            Match(verb, template, {name: unquote(value) for name, value in hit.groupdict().items()})
+            for verb, pattern, template in self._routes
+            if verb == method and (hit := pattern.fullmatch(path))
+        ]
+        return max(found, key=lambda match: len(re.sub(r"\{\w+\}", "", match.template)), default=None)
+
+    def check_request(self, match: Match, request: Request) -> None:
+        """Raises `Violation` when the description does not allow the request."""
+        try:
+            self._openapi.validate_request(_as_request(match, request))
+        except OpenAPIError as error:
+            raise Violation(f"{match.method} {match.path}: request: {_reason(error)}") from error
+
+    def check_response(self, match: Match, request: Request, response: Response) -> None:
+        """Raises `Violation` when the description does not allow the answer."""
+        answer = _Response(
+            response.status_code, Headers(response.headers), response.mimetype or "", response.get_data()
+        )
+        try:
+            self._openapi.validate_response(_as_request(match, request), answer)
+        except OpenAPIError as error:
+            raise Violation(
+                f"{match.method} {match.path}: {response.status_code} answer: {_reason(error)}"
+            ) from error
+
+    def describes(self, match: Match, status: int) -> bool:
+        """Whether the description has that status at all: it leaves most errors out."""
+        operation = self._document["paths"][match.template][match.method.lower()]
+        return str(status) in operation["responses"]
+
+    def complete(self, schema: str, known: dict[str, Any]) -> dict[str, Any]:
+        """An object of a named schema: what is known, and a neutral value for each required field beyond it."""
+        filled: dict[str, Any] = self._fill({"$ref": f"#/components/schemas/{schema}"}, known)
+        return filled
+
+    def _fill(self, schema: dict[str, Any], known: Any) -> Any:
+        schema = self._resolved(schema)
+        if isinstance(known, list):
+            return [self._fill(schema.get("items", {}), item) for item in known]
+        if not isinstance(known, dict):
+            return known
+        fields = schema.get("properties", {})
+        required = {name: self._neutral(fields.get(name, {})) for name in schema.get("required", [])}
+        return required | {name: self._fill(fields.get(name, {}), value) for name, value in known.items()}
+
+    def _neutral(self, schema: dict[str, Any]) -> Any:
+        schema = self._resolved(schema)
+        if schema.get("nullable"):
+            return None
+        if "enum" in schema:
+            return schema["enum"][0]
+        kind = schema.get("type", "object")
+        if kind == "object":
+            return self._fill(schema, {})
+        if kind == "string":
+            return {"uri": HOST, "date-time": EPOCH, "email": "nobody@example.com"}.get(schema.get("format"), "")
+        return {"array": [], "boolean": False, "integer": 0, "number": 0}[kind]
+
+    def _resolved(self, schema: dict[str, Any]) -> dict[str, Any]:
+        while "$ref" in schema or any(choice in schema for choice in ("anyOf", "oneOf")):
+            if "$ref" in schema:
+                kind, name = schema["$ref"].removeprefix("#/components/").split("/", 1)
+                schema = self._document["components"][kind][name]
+            else:
+                schema = (schema.get("anyOf") or schema["oneOf"])[0]
+        return schema
+
+
+def _pattern(template: str) -> str:
+    """A named value is one segment; a path or a ref, which is always last or before a fixed word, may hold slashes."""
+    return re.sub(
+        r"\{(\w+)\}",
+        lambda hit: f"(?P<{hit[1]}>.+)" if hit[1] in ("path", "ref") else f"(?P<{hit[1]}>[^/]+)",
+        template,
+    )
+
+
+def _as_request(match: Match, request: Request) -> _Request:
+    return _Request(
+        host_url=HOST,
+        path=match.path,
+        method=match.method.lower(),
+        parameters=RequestParameters(query=ImmutableMultiDict(request.args), header=Headers(request.headers)),
+        body=request.get_data() or None,
+        content_type=request.mimetype or "application/json",
+    )
+
+
+def _reason(error: BaseException) -> str:
+    """The deepest words: the schema's complaint stands below one or two wrappers."""
+    schema_errors = getattr(error.__cause__, "schema_errors", None) or getattr(error, "schema_errors", None)
+    if schema_errors:
+        return "; ".join(
+            f"{'.'.join(str(part) for part in one.absolute_path) or 'body'}: {one.message[:300]}"
+            for one in schema_errors
+        )
+    return str(error.__cause__ or error)

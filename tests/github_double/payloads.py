@@ -1,0 +1,199 @@
+"""The records in GitHub's words. Fields that the double has no opinion about are filled in by the contract."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+from .contract import Contract
+from .state import Check, Comment, Commit, Issue, Pull, Run, State
+
+
+@dataclass(frozen=True)
+class Payloads:
+    """Builds answers. `api` is the address of the API, `web` of the pages."""
+
+    contract: Contract
+    state: State
+    api: str
+    web: str
+
+    @property
+    def here(self) -> str:
+        """The repository's address in the API."""
+        return f"{self.api}/repos/{self.state.repository}"
+
+    def user(self, login: str) -> dict[str, Any]:
+        """A person or a bot; the id follows from the name."""
+        kind = "Bot" if login.endswith("[bot]") else "User"
+        known = {"login": login, "id": zlib.crc32(login.encode()), "type": kind, "html_url": f"{self.web}/{login}"}
+        return self.contract.complete("simple-user", known)
+
+    def repository(self, full_name: str, schema: str = "full-repository") -> dict[str, Any]:
+        """This repository or a fork of it."""
+        owner, name = full_name.split("/")
+        known = {
+            "id": zlib.crc32(full_name.encode()),
+            "name": name,
+            "full_name": full_name,
+            "owner": self.user(owner),
+            "fork": full_name != self.state.repository,
+            "default_branch": "main",
+            "url": f"{self.api}/repos/{full_name}",
+            "html_url": f"{self.web}/{full_name}",
+        }
+        return self.contract.complete(schema, known)
+
+    def issue(self, issue: Issue) -> dict[str, Any]:
+        """An issue; for a pull request, the half of it that is one."""
+        known: dict[str, Any] = {
+            "id": 10_000 + issue.number,
+            "number": issue.number,
+            "title": issue.title,
+            "body": issue.body,
+            "user": self.user(issue.author),
+            "state": issue.state,
+            "labels": [{"name": name} for name in issue.labels],
+            "comments": len(self.state.comments_of(issue.number)),
+            "created_at": issue.created,
+            "updated_at": issue.created,
+            "url": f"{self.here}/issues/{issue.number}",
+            "html_url": self.page(issue),
+        }
+        if isinstance(issue, Pull):
+            url = f"{self.here}/pulls/{issue.number}"
+            known["pull_request"] = {"url": url, "html_url": self.page(issue), "diff_url": url, "patch_url": url}
+        return self.contract.complete("issue", known)
+
+    def pull(self, pull: Pull, schema: str = "pull-request") -> dict[str, Any]:
+        """A pull request; `schema` is `pull-request-simple` in a list."""
+
+        def end(full_name: str, ref: str, sha: str) -> dict[str, Any]:
+            repository = self.repository(full_name, "repository")
+            return {
+                "label": f"{full_name.split('/')[0]}:{ref}",
+                "ref": ref,
+                "sha": sha,
+                "repo": repository,
+                "user": repository["owner"],
+            }
+
+        known: dict[str, Any] = {
+            "id": 20_000 + pull.number,
+            "number": pull.number,
+            "title": pull.title,
+            "body": pull.body,
+            "user": self.user(pull.author),
+            "state": pull.state,
+            "merged_at": pull.created if pull.merged else None,
+            "labels": [self.label(name) for name in pull.labels],
+            "created_at": pull.created,
+            "updated_at": pull.created,
+            "head": end(pull.head_repository, pull.head_ref, pull.head_sha),
+            "base": end(self.state.repository, pull.base_ref, "0" * 40),
+            "url": f"{self.here}/pulls/{pull.number}",
+            "issue_url": f"{self.here}/issues/{pull.number}",
+            "comments_url": f"{self.here}/issues/{pull.number}/comments",
+            "html_url": self.page(pull),
+        }
+        if schema == "pull-request":
+            known |= {"merged": pull.merged, "comments": len(self.state.comments_of(pull.number))}
+        return self.contract.complete(schema, known)
+
+    def label(self, name: str) -> dict[str, Any]:
+        """A label of the repository."""
+        return self.contract.complete("label", {"name": name, "url": f"{self.here}/labels/{name}"})
+
+    def comment(self, comment: Comment) -> dict[str, Any]:
+        """A comment of an issue or pull request."""
+        known = {
+            "id": comment.id,
+            "body": comment.body,
+            "user": self.user(comment.author),
+            "created_at": comment.created,
+            "updated_at": comment.updated,
+            "url": f"{self.here}/issues/comments/{comment.id}",
+            "html_url": f"{self.page(self.state.issues[comment.number])}#issuecomment-{comment.id}",
+            "issue_url": f"{self.here}/issues/{comment.number}",
+        }
+        return self.contract.complete("issue-comment", known)
+
+    def check(self, check: Check) -> dict[str, Any]:
+        """A check run."""
+        app = {"id": zlib.crc32(check.app.encode()), "slug": check.app.removesuffix("[bot]"), "name": check.app}
+        output = {name: check.output.get(name) for name in ("title", "summary", "text")}
+        known = {
+            "id": check.id,
+            "name": check.name,
+            "head_sha": check.head_sha,
+            "external_id": check.external_id,
+            "details_url": check.details_url,
+            "status": check.status,
+            "conclusion": check.conclusion,
+            "started_at": check.started,
+            "completed_at": check.completed,
+            "output": output | {"annotations_count": len(check.output.get("annotations", []))},
+            "app": app | {"owner": self.user("github")},
+            "check_suite": {"id": zlib.crc32(check.head_sha.encode())},
+            "url": f"{self.here}/check-runs/{check.id}",
+            "html_url": f"{self.web}/{self.state.repository}/runs/{check.id}",
+        }
+        return self.contract.complete("check-run", known)
+
+    def commit(self, commit: Commit) -> dict[str, Any]:
+        """A commit as `commits/{ref}` gives it."""
+        person = {"name": commit.author, "email": "nobody@example.com", "date": commit.date}
+        known = {
+            "sha": commit.sha,
+            "commit": {"message": commit.message, "author": person, "committer": person},
+            "author": self.user(commit.author),
+            "committer": self.user(commit.author),
+            "url": f"{self.here}/commits/{commit.sha}",
+            "html_url": f"{self.web}/{self.state.repository}/commit/{commit.sha}",
+        }
+        return self.contract.complete("commit", known)
+
+    def run(self, run: Run) -> dict[str, Any]:
+        """A run of a workflow; the same object is `workflow_run` in the event's payload."""
+        known = {
+            "id": run.id,
+            "name": run.name,
+            "run_number": run.number,
+            "run_attempt": run.attempt,
+            "event": run.event,
+            "status": "completed" if run.conclusion else "in_progress",
+            "conclusion": run.conclusion,
+            "head_sha": run.head_sha,
+            "head_branch": run.head_branch,
+            "head_commit": {"id": run.head_sha, "timestamp": run.started},
+            "head_repository": self.repository(run.head_repository, "minimal-repository"),
+            "repository": self.repository(self.state.repository, "minimal-repository"),
+            "pull_requests": [self._named(number) for number in run.pulls],
+            "created_at": run.started,
+            "run_started_at": run.started,
+            "updated_at": run.started,
+            "url": f"{self.here}/actions/runs/{run.id}",
+            "html_url": f"{self.web}/{self.state.repository}/actions/runs/{run.id}",
+        }
+        return self.contract.complete("workflow-run", known)
+
+    def page(self, issue: Issue) -> str:
+        """The address of the page that people look at."""
+        kind = "pull" if isinstance(issue, Pull) else "issues"
+        return f"{self.web}/{self.state.repository}/{kind}/{issue.number}"
+
+    def _named(self, number: int) -> dict[str, Any]:
+        pull = self.state.issues[number]
+        assert isinstance(pull, Pull)
+
+        def end(ref: str, sha: str) -> dict[str, Any]:
+            return {"ref": ref, "sha": sha, "repo": {"id": 1, "url": self.here, "name": self.here.rsplit("/", 1)[1]}}
+
+        return {
+            "id": 20_000 + number,
+            "number": number,
+            "url": f"{self.here}/pulls/{number}",
+            "head": end(pull.head_ref, pull.head_sha),
+            "base": end(pull.base_ref, "0" * 40),
+        }

@@ -1,0 +1,305 @@
+"""The double itself: a real HTTP server with memory, seeded in plain Python, failing on demand."""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import unquote
+
+from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
+from werkzeug.wrappers import Request, Response
+
+from .contract import Contract, Match, Violation
+from .faults import PRIMARY, SECONDARY, Fault
+from .operations import OPERATIONS, Answer, Call, Refused
+from .page import Render, conversation, plain
+from .payloads import Payloads
+from .state import ACTIONS, Check, Comment, Commit, Issue, Pull, Run, State, Token, moment
+
+TOKEN = "token-of-the-workflow"
+
+
+@dataclass(frozen=True)
+class Logged:
+    """One request that arrived, and the status that left (0: the connection was reset)."""
+
+    method: str
+    path: str
+    status: int
+
+
+@cache
+def contract() -> Contract:
+    """The vendored subset, read once for all doubles."""
+    return Contract()
+
+
+@dataclass
+class GitHubDouble:
+    """GitHub with one repository. Use it as a context manager; `api_url` is what `GITHUB_API_URL` wants.
+
+    Every request and answer is held against GitHub's description; what does not fit is in `violations` and is
+    answered 422 or 500. `enterprise` serves the API below `/api/v3`, as GitHub Enterprise Server does.
+    """
+
+    repository: str = "octo-org/late-flights"
+    enterprise: bool = False
+    clock: Callable[[], float] = time.time
+    render: Render = plain
+    port: int = 0
+    requests: list[Logged] = field(default_factory=list)
+    violations: list[str] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.state = State(self.repository, self.clock, tokens={TOKEN: Token()})
+        self._lock = threading.Lock()
+        self._server: BaseWSGIServer | None = None
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        self._server = make_server("127.0.0.1", self.port, self._wsgi, threaded=True, request_handler=_Quiet)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        assert self._server and self._thread
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    @property
+    def url(self) -> str:
+        """The address of the pages."""
+        assert self._server, "the double is not running"
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+    @property
+    def api_url(self) -> str:
+        """The address of the API."""
+        return f"{self.url}{self._prefix}"
+
+    @property
+    def _prefix(self) -> str:
+        return "/api/v3" if self.enterprise else ""
+
+    # Seeds
+
+    def add_token(self, secret: str, login: str = ACTIONS, **permissions: str) -> str:
+        """A token with exactly these permissions, for example `pull_requests="write"`."""
+        self.state.tokens[secret] = Token(login, permissions)
+        return secret
+
+    def add_commit(self, sha: str, message: str = "Change the model", author: str = "ada") -> Commit:
+        """A commit that check runs can name."""
+        self.state.commits[sha] = Commit(sha, message, author, self.state.now())
+        return self.state.commits[sha]
+
+    def add_pull(
+        self, number: int, head_sha: str, *, branch: str = "change", fork: str | None = None, title: str = "A change",
+        author: str = "ada", body: str | None = None, state: str = "open", files: list[str] | None = None,
+    ) -> Pull:  # fmt: skip
+        """A pull request; `fork` is the full name of the repository that it comes from, where not this one."""
+        self.add_commit(head_sha, title, author)
+        pull = Pull(
+            number, title, author, self.state.now(), body, state=state, head_repository=fork or self.repository,
+            head_ref=branch, head_sha=head_sha, files=files or [],
+        )  # fmt: skip
+        self.state.issues[number] = pull
+        return pull
+
+    def add_issue(self, number: int, title: str, *, author: str = "ada", labels: list[str] | None = None) -> Issue:
+        """An issue."""
+        self.state.issues[number] = Issue(number, title, author, self.state.now(), labels=labels or [])
+        return self.state.issues[number]
+
+    def add_comment(self, number: int, body: str, author: str = "ada") -> Comment:
+        """A comment by anyone."""
+        now = self.state.now()
+        comment = Comment(next(self.state.ids), number, author, body, now, now)
+        self.state.comments[comment.id] = comment
+        return comment
+
+    def push(self, number: int, sha: str) -> None:
+        """A new head for a pull request."""
+        self.add_commit(sha)
+        self.pull(number).head_sha = sha
+
+    def add_run(
+        self, number: int, *, run: int = 1, attempt: int = 1, sha: str | None = None, conclusion: str | None = "success",
+        started: float | None = None, event: str = "pull_request",
+    ) -> dict[str, Any]:  # fmt: skip
+        """A finished run of the review for a pull request; gives the payload of its `workflow_run` event.
+
+        As on GitHub, `pull_requests` is empty when the head is in a fork.
+        """
+        pull = self.pull(number)
+        record = Run(
+            id=7_000_000 + run, number=run, attempt=attempt, head_sha=sha or pull.head_sha, head_branch=pull.head_ref,
+            head_repository=pull.head_repository, event=event, conclusion=conclusion,
+            started=moment(self.clock() if started is None else started),
+            pulls=[number] if pull.head_repository == self.repository else [],
+        )  # fmt: skip
+        self.state.runs[record.id] = record
+        payload = self._payloads()
+        return {
+            "action": "completed" if conclusion else "requested",
+            "workflow_run": payload.run(record),
+            "repository": payload.repository(self.repository),
+        }
+
+    # Faults
+
+    def fail_next(self, method: str, path: str, status: int | None = None, **how: Any) -> None:
+        """The next matching request goes wrong; see `Fault`."""
+        self.faults.append(Fault(method, path, status, **how))
+
+    def limit_next(
+        self, method: str, path: str, *, status: int = 403, retry_after: int | None = None, reset_in: int | None = None,
+        times: int = 1,
+    ) -> None:  # fmt: skip
+        """The next matching request meets a rate limit: primary with `reset_in` seconds, else secondary."""
+        headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+        if reset_in is not None:
+            reset = str(int(self.clock()) + reset_in)
+            headers |= {"X-RateLimit-Limit": "1000", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": reset}
+        message = SECONDARY if reset_in is None else PRIMARY
+        self.faults.append(Fault(method, path, status, headers=headers, message=message, times=times))
+
+    # What there is to see
+
+    def pull(self, number: int) -> Pull:
+        """A pull request as it stands."""
+        pull = self.state.issues[number]
+        assert isinstance(pull, Pull)
+        return pull
+
+    def comments(self, number: int) -> list[Comment]:
+        """The comments of an issue or pull request, oldest first."""
+        return self.state.comments_of(number)
+
+    def checks(self, sha: str) -> list[Check]:
+        """The check runs of a commit, newest first."""
+        return self.state.checks_of(sha)
+
+    def page(self, number: int) -> str:
+        """The pull request's page, as HTML."""
+        return conversation(self.state, self.pull(number), self.render)
+
+    def seen(self, method: str = "", path: str = "") -> list[Logged]:
+        """The requests whose method and path hold these words."""
+        return [one for one in self.requests if method in one.method and path in one.path]
+
+    # Serving
+
+    def _payloads(self) -> Payloads:
+        return Payloads(contract(), self.state, self.api_url, self.url)
+
+    def _wsgi(self, environ: dict[str, Any], start: Any) -> Any:
+        request = Request(environ)
+        path = environ["REQUEST_URI"].split("?")[0]
+        fault = self._fault(request.method, path)
+        if fault and fault.delay:
+            time.sleep(fault.delay)
+        response = None if fault and not fault.after_commit and (fault.status or fault.reset) else self._serve(request, path)
+        if fault and fault.status:
+            text, kind = fault.body()
+            response = Response(text, fault.status, headers=fault.headers, content_type=kind)
+        status = 0 if fault and fault.reset else response.status_code if response else 500
+        self.requests.append(Logged(request.method, path.removeprefix(self._prefix), status))
+        if fault and fault.reset:
+            raise ConnectionResetError("on demand")
+        assert response
+        return response(environ, start)
+
+    def _fault(self, method: str, path: str) -> Fault | None:
+        with self._lock:
+            for fault in self.faults:
+                if fault.meets(method, path):
+                    fault.times -= 1
+                    return fault
+        return None
+
+    def _serve(self, request: Request, path: str) -> Response:
+        if request.method == "GET" and (page := self._page(path)) is not None:
+            return Response(page, content_type="text/html; charset=utf-8")
+        if not path.startswith(self._prefix):
+            return _error(404, "Not Found")
+        match = contract().match(request.method, path.removeprefix(self._prefix))
+        if match is None:
+            self.violations.append(f"{request.method} {path}: not an operation of the vendored subset")
+            return _error(404, "Not Found")
+        try:
+            contract().check_request(match, request)
+            response = self._answer(match, request)
+            if response.status_code < 400 or contract().describes(match, response.status_code):
+                contract().check_response(match, request, response)
+        except Violation as violation:
+            self.violations.append(str(violation))
+            return _error(422 if ": request: " in str(violation) else 500, str(violation))
+        return response
+
+    def _answer(self, match: Match, request: Request) -> Response:
+        secret = request.headers.get("Authorization", "").rpartition(" ")[2]
+        token = self.state.tokens.get(secret)
+        if token is None:
+            return _error(401, "Bad credentials" if secret else "Requires authentication")
+        operation = OPERATIONS[match.method, match.template]
+        if f"{match.values.get('owner')}/{match.values.get('repo')}" not in (self.repository, "None/None"):
+            return _error(404, "Not Found")
+        if not token.may(operation.needs):
+            accepted = operation.needs.replace("|", "; ")
+            return _error(403, "Resource not accessible by integration", {"X-Accepted-GitHub-Permissions": accepted})
+        body = json.loads(request.get_data() or b"{}")
+        call = Call(match, request.args.to_dict(), body, token)
+        with self._lock:
+            try:
+                answer = operation.handler(self.state, self._payloads(), call)
+            except Refused as refused:
+                return _error(refused.status, refused.message)
+        return _response(answer)
+
+    def _page(self, path: str) -> str | None:
+        start = f"/{self.repository}/pull/"
+        number = unquote(path).removeprefix(start)
+        if path.startswith(start) and number.isdigit() and int(number) in self.state.issues:
+            return self.page(int(number))
+        return None
+
+
+class _Quiet(WSGIRequestHandler):
+    """Speaks HTTP/1.1 without waiting to fill packets, prints nothing, and can tear a connection down."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def log(self, type: str, message: str, *args: object) -> None:
+        """The double keeps its own log."""
+
+    def connection_dropped(self, error: BaseException, environ: Any = None) -> None:
+        """Close at once, unsent data and all, so that the other side sees a reset and not an end."""
+        self.close_connection = True
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.rfile.close()
+        self.connection.close()
+
+
+def _response(answer: Answer) -> Response:
+    text = "" if answer.payload is None else json.dumps(answer.payload)
+    kind = None if answer.payload is None else "application/json"
+    return Response(text, answer.status, headers=answer.headers, content_type=kind)
+
+
+def _error(status: int, message: str, headers: dict[str, str] | None = None) -> Response:
+    payload = {"message": message, "documentation_url": "https://docs.github.com/rest", "status": str(status)}
+    return _response(Answer(status, payload, headers or {}))

@@ -1,0 +1,142 @@
+"""What the double remembers: the things of one repository, as plain records."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+ACTIONS = "github-actions[bot]"
+EVERYTHING = dict.fromkeys(("actions", "checks", "contents", "issues", "pull_requests"), "write")
+
+
+def moment(seconds: float) -> str:
+    """A time as GitHub writes it."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@dataclass(frozen=True)
+class Token:
+    """Who calls, and what the caller may do (permission -> `read` or `write`)."""
+
+    login: str = ACTIONS
+    permissions: dict[str, str] = field(default_factory=lambda: dict(EVERYTHING))
+
+    @property
+    def is_app(self) -> bool:
+        """Only an App's token may write check runs."""
+        return self.login.endswith("[bot]")
+
+    def may(self, needs: str) -> bool:
+        """`needs` is one or more of `permission=level`, joined by `|`: any one is enough."""
+        levels = {"read": ("read", "write"), "write": ("write",)}
+        wanted = (one.split("=") for one in needs.split("|") if one)
+        return not needs or any(self.permissions.get(name) in levels[level] for name, level in wanted)
+
+
+@dataclass
+class Comment:
+    id: int
+    number: int
+    author: str
+    body: str
+    created: str
+    updated: str
+
+
+@dataclass
+class Check:
+    id: int
+    head_sha: str
+    name: str
+    app: str
+    status: str
+    started: str
+    external_id: str = ""
+    details_url: str | None = None
+    conclusion: str | None = None
+    completed: str | None = None
+    output: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Issue:
+    """An issue, or the half of a pull request that is one."""
+
+    number: int
+    title: str
+    author: str
+    created: str
+    body: str | None = None
+    labels: list[str] = field(default_factory=list)
+    state: str = "open"
+
+
+@dataclass
+class Pull(Issue):
+    head_repository: str = ""
+    head_ref: str = ""
+    head_sha: str = ""
+    base_ref: str = "main"
+    merged: bool = False
+    files: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Commit:
+    sha: str
+    message: str
+    author: str
+    date: str
+
+
+@dataclass
+class Run:
+    """A run of a workflow: what `workflow_run` names."""
+
+    id: int
+    number: int
+    attempt: int
+    head_sha: str
+    head_branch: str
+    head_repository: str
+    event: str
+    conclusion: str | None
+    started: str
+    pulls: list[int]
+    name: str = "Pull request"
+
+
+@dataclass
+class State:
+    """One repository. `clock` gives seconds since 1970."""
+
+    repository: str
+    clock: Callable[[], float]
+    tokens: dict[str, Token] = field(default_factory=dict)
+    permissions: dict[str, str] = field(default_factory=dict)
+    issues: dict[int, Issue] = field(default_factory=dict)
+    comments: dict[int, Comment] = field(default_factory=dict)
+    checks: dict[int, Check] = field(default_factory=dict)
+    commits: dict[str, Commit] = field(default_factory=dict)
+    runs: dict[int, Run] = field(default_factory=dict)
+    ids: Iterator[int] = field(default_factory=lambda: itertools.count(1001))
+
+    def now(self) -> str:
+        """The time, as GitHub writes it."""
+        return moment(self.clock())
+
+    def pulls(self) -> list[Pull]:
+        """The pull requests, newest first as GitHub lists them."""
+        found = [issue for issue in self.issues.values() if isinstance(issue, Pull)]
+        return sorted(found, key=lambda pull: -pull.number)
+
+    def comments_of(self, number: int) -> list[Comment]:
+        """The comments of an issue or pull request, oldest first as GitHub lists them."""
+        return [comment for comment in self.comments.values() if comment.number == number]
+
+    def checks_of(self, sha: str) -> list[Check]:
+        """The check runs of a commit, newest first as GitHub lists them."""
+        return [check for check in reversed(self.checks.values()) if check.head_sha == sha]
