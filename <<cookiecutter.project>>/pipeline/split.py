@@ -1,0 +1,192 @@
+"""Set apart the rows that train, the frozen holdout that judges, and production."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from pipeline import files, table
+from pipeline.files import ROW, Refused
+from pipeline.params import Bounds, Params
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+PARTS = ("train", "holdout", "production")
+
+
+def run(settings: Params) -> None:
+    """Write data/splits/{train,holdout,production}.parquet and reports/split.json."""
+    schema = table.load()
+    frame = table.read(settings, schema)
+    parts, unlabelled = divide(frame, settings, schema)
+    for name, part in parts.items():
+        files.write_table(part, files.SPLITS / f"{name}.parquet")
+    described = [_describe(name, part, settings, schema) for name, part in parts.items()]
+    files.write_evidence("split", {"by": settings.split.by, "parts": described, "unlabelled": unlabelled})
+
+
+def divide(
+    frame: pd.DataFrame, settings: Params, schema: table.Schema
+) -> tuple[dict[str, pd.DataFrame], int]:
+    """The parts of a typed table, each sorted by time and row, and how many rows lack a target to train or judge by.
+
+    Every row gets its name in the column `row`. Raises `Refused` for bounds that overlap, a part that is empty
+    or has a single class, and rows that cannot be told apart.
+    """
+    import numpy as np
+
+    rows = row_names(frame, schema)
+    part = (
+        _by_time(frame, settings, schema)
+        if settings.split.by == "time"
+        else _by_hash(frame, rows, settings, schema)
+    )
+    labelled = table.target(frame, settings).notna().to_numpy()
+    unlabelled = ~labelled & np.isin(part, ["train", "holdout"])
+    part[unlabelled] = ""
+    parts = {}
+    for name in PARTS:
+        chosen = frame[part == name].assign(**{ROW: rows[part == name]})
+        keys = [schema.time, ROW] if schema.time in frame.columns else [ROW]
+        parts[name] = chosen.sort_values(keys, ignore_index=True)
+    _check_parts(parts, settings, len(frame), int(unlabelled.sum()))
+    return parts, int(unlabelled.sum())
+
+
+def row_names(frame: pd.DataFrame, schema: table.Schema) -> pd.Series:
+    """Each row's own name: its identity, `2013-07-01T10:00:00Z|UA|1545`, or a hash of its content where none is
+    declared. Raises `Refused` unless each is unique."""
+    key = schema.identity or list(frame.columns)
+    labels = [table.as_labels(frame[name]) for name in key]
+    names = labels[0].str.cat(labels[1:], sep="|") if len(labels) > 1 else labels[0]
+    if not schema.identity:
+        names = names.map(lambda name: hashlib.sha256(name.encode()).hexdigest()[:32])
+    if names.duplicated().any():
+        example = names[names.duplicated()].iloc[0]
+        raise Refused(
+            f"schema.yaml: identity: {int(names.duplicated().sum()):,} rows cannot be told apart by "
+            f"{', '.join(schema.identity) or 'all of their columns'}, for instance {example}; name the columns that can"
+        )
+    return names.rename(ROW)
+
+
+def hash_share(keys: Iterable[str]) -> np.ndarray:
+    """Each key as a number in [0, 1) that depends on nothing but the key: the first 8 bytes of its SHA-256."""
+    import numpy as np
+
+    digests = b"".join(hashlib.sha256(key.encode()).digest()[:8] for key in keys)
+    return np.frombuffer(digests, dtype=">u8").astype("float64") / 2.0**64
+
+
+def _by_time(frame: pd.DataFrame, settings: Params, schema: table.Schema) -> np.ndarray:
+    """Each row's part by the bounds [from, until) of its time; empty for a row outside of all."""
+    import numpy as np
+    import pandas as pd
+
+    name = settings.split.column or schema.time
+    column = schema.columns.get(name or "")
+    if name is None or column is None or column.type != "datetime":
+        hint = table.nearest(name or "", schema.columns)
+        raise Refused(
+            f"params.yaml: split.column: expected a datetime column of schema.yaml, got {name!r}{hint}"
+        )
+    bounds = {part: _bounds(part, getattr(settings.split, part)) for part in PARTS}
+    _check_bounds(bounds, settings)
+    part = np.full(len(frame), "", dtype=object)
+    for one, interval in bounds.items():
+        if interval is not None:
+            inside = frame[name].between(*interval, inclusive="left") & frame[name].notna()
+            part[inside.to_numpy()] = one
+    assert pd.notna(part).all()
+    return part
+
+
+def _by_hash(frame: pd.DataFrame, rows: pd.Series, settings: Params, schema: table.Schema) -> np.ndarray:
+    """Each row's part by the hash of its group or of its own name, so that new rows never move an old one."""
+    import numpy as np
+    import pandas as pd
+
+    keys = rows
+    if settings.split.by == "group":
+        name = settings.split.column
+        if name is None or name not in frame.columns:
+            hint = table.nearest(name or "", schema.columns)
+            raise Refused(
+                f"params.yaml: split.column: expected the column that names a row's group, got {name!r}{hint}"
+            )
+        keys = table.as_labels(frame[name])
+    codes, distinct = pd.factorize(keys)
+    held_out = hash_share(distinct) < settings.split.holdout_share
+    return np.where(held_out[codes], "holdout", "train").astype(object)
+
+
+def _bounds(part: str, bounds: Bounds) -> tuple[pd.Timestamp, pd.Timestamp] | None:
+    """A part's bounds as times in UTC; open where null, None where both are."""
+    import pandas as pd
+
+    if bounds == (None, None):
+        return None
+    times = []
+    for text, default in zip(bounds, ("1678-01-01", "2262-01-01"), strict=True):
+        try:
+            time = pd.to_datetime(default if text is None else text, utc=True, format="ISO8601")
+        except ValueError as error:
+            raise Refused(f"params.yaml: split.{part}: expected ISO 8601 dates, got {text!r}") from error
+        times.append(time)
+    if times[0] >= times[1]:
+        raise Refused(f"params.yaml: split.{part}: {_say(bounds)} ends before it starts")
+    return times[0], times[1]
+
+
+def _check_bounds(bounds: dict[str, tuple[pd.Timestamp, pd.Timestamp] | None], settings: Params) -> None:
+    """Raise `Refused` where a part that is needed has no bounds, or two parts overlap."""
+    for name in ("train", "holdout"):
+        if bounds[name] is None:
+            raise Refused(f"params.yaml: split.{name}: a split by time needs [from, until)")
+    known = sorted((interval, name) for name, interval in bounds.items() if interval is not None)
+    for (earlier, one), (later, other) in zip(known, known[1:], strict=False):
+        if later[0] < earlier[1]:
+            raise Refused(
+                f"params.yaml: split: {one} {_say(getattr(settings.split, one))} and "
+                f"{other} {_say(getattr(settings.split, other))} overlap"
+            )
+
+
+def _check_parts(parts: dict[str, pd.DataFrame], settings: Params, rows: int, unlabelled: int) -> None:
+    """Raise `Refused` for training rows or a holdout that are empty, or have a single class."""
+    counts = ", ".join(f"{name} {len(part):,}" for name, part in parts.items())
+    context = f"{rows:,} rows in the table: {counts}, without a target {unlabelled:,}"
+    for name in ("train", "holdout"):
+        where = f" between {_say(getattr(settings.split, name))}" if settings.split.by == "time" else ""
+        if parts[name].empty:
+            raise Refused(f"params.yaml: split.{name}: no row with a target{where} ({context})")
+        if settings.task == "classification" and table.target(parts[name], settings).nunique() < 2:
+            raise Refused(
+                f"params.yaml: split.{name}: only one class of {settings.data.target}{where} ({context})"
+            )
+
+
+def _describe(name: str, part: pd.DataFrame, settings: Params, schema: table.Schema) -> dict[str, Any]:
+    """A part as the evidence has it; its target is the mean over the rows that have one."""
+    column = (settings.split.column if settings.split.by == "time" else None) or schema.time
+    first = last = None
+    if column is not None and column in part and part[column].notna().any():
+        first, last = table.as_labels(part[column].agg(["min", "max"]))
+    target = table.target(part, settings).mean()
+    return {
+        "name": name,
+        "rows": len(part),
+        "digest": files.table_digest(part),
+        "first": first,
+        "last": last,
+        "target": float(target),
+    }
+
+
+def _say(bounds: Bounds) -> str:
+    """`[2013-01-01, 2013-07-01)`"""
+    low, high = ("any" if bound is None else bound for bound in bounds)
+    return f"[{low}, {high})"

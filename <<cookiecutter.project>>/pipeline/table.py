@@ -1,0 +1,391 @@
+"""The data contract: schema.yaml as typed values, and raw tables brought to the types that it declares."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import msgspec
+import yaml
+from msgspec import Meta, Struct
+
+from pipeline import files
+from pipeline.params import Params
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from pandera.pandas import Check, DataFrameSchema
+
+Kind = Literal["number", "category", "datetime", "boolean", "text"]
+Name = Annotated[str, Meta(min_length=1, max_length=200)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+Bound = float | None
+
+EXPECTED: dict[str, str] = {
+    "number": "a finite number",
+    "category": "text",
+    "datetime": "an ISO 8601 date or time",
+    "boolean": "true or false (also 1 and 0, yes and no)",
+    "text": "text",
+}
+_TRUTHS = {"true": True, "t": True, "yes": True, "y": True, "1": True}
+_TRUTHS |= {"false": False, "f": False, "no": False, "n": False, "0": False}
+
+
+class SchemaError(files.Refused):
+    """schema.yaml, or what params.yaml says about its columns, is wrong; the message names file and key."""
+
+
+class _Section(Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of what schema.yaml holds: unknown keys are refused."""
+
+
+class Column(_Section, frozen=True):
+    """What one column means; `known` says whether it is known at the moment of prediction or only after."""
+
+    type: Kind
+    known: Literal["before", "after"]
+    description: str = ""
+    nullable: bool = False
+    missing: Share | None = None
+    range: tuple[Bound, Bound] | None = None
+    categories: list[str] | None = None
+    unit: str | None = None
+    personal: bool = False
+
+    @property
+    def allowed_missing(self) -> float:
+        """The largest share of missing values that is normal."""
+        if self.missing is not None:
+            return self.missing
+        return 1.0 if self.nullable else 0.0
+
+
+class Schema(_Section, frozen=True):
+    """The whole contract: what a row is, what identifies it, and its columns in order."""
+
+    row: str
+    columns: Annotated[dict[Name, Column], Meta(min_length=1)]
+    moment: str | None = None
+    identity: list[str] = []
+    time: str | None = None
+
+    @property
+    def known_after(self) -> list[str]:
+        """The columns that can never be a feature."""
+        return [name for name, column in self.columns.items() if column.known == "after"]
+
+
+def load(path: Path = Path("schema.yaml")) -> Schema:
+    """Read and check schema.yaml. Raises `SchemaError` for a missing file, bad YAML or a wrong key."""
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SchemaError(f"{path}: cannot be read: {error.strerror}") from error
+    # PyYAML lets the plain errors of malformed scalars (`!!int ""`, 2013-13-45) through.
+    except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        raise SchemaError(f"{path}: not YAML: {error}") from error
+    if not isinstance(document, dict):
+        raise SchemaError(f"{path}: expected keys such as row: and columns:")
+    try:
+        schema = msgspec.convert(document, Schema)
+    except (msgspec.ValidationError, RecursionError) as error:
+        raise SchemaError(f"{path}: {_explain(error, document)}") from error
+    if problems := list(_problems(schema)):
+        raise SchemaError(f"{path}: " + "; ".join(problems[:10]))
+    return schema
+
+
+def check_params(settings: Params, schema: Schema) -> None:
+    """Raise `SchemaError` unless target and derived columns of params.yaml are declared for what they are."""
+    target = settings.data.target
+    for name in (*settings.data.derive, target):
+        if name not in schema.columns:
+            where = "data.target" if name == target else "data.derive"
+            raise SchemaError(
+                f"params.yaml: {where}: schema.yaml declares no column {name!r}{nearest(name, schema.columns)}; "
+                f"declare it there (with `known: after` if it is only known later)"
+            )
+    for name, expression in settings.data.derive.items():
+        future = names_in(expression, f"params.yaml: data.derive.{name}") & set(schema.known_after)
+        if future and schema.columns[name].known == "before":
+            raise SchemaError(
+                f"schema.yaml: columns.{name}.known: derived from {', '.join(sorted(future))}, which is only "
+                f"known after the moment of prediction; say `known: after`"
+            )
+    column = schema.columns[target]
+    wanted = {"boolean", "number"} if settings.task == "classification" else {"number"}
+    if column.type not in wanted:
+        raise SchemaError(
+            f"schema.yaml: columns.{target}.type: the target of a {settings.task} is of type "
+            f"{' or '.join(sorted(wanted))}, not {column.type}"
+        )
+    if column.known == "before":
+        raise SchemaError(
+            f"schema.yaml: columns.{target}.known: the target is only known later: say `known: after`"
+        )
+
+
+def coerce(
+    frame: pd.DataFrame, schema: Schema, columns: Iterable[str] | None = None
+) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
+    """The declared columns of a table in the types of the contract, and a finding for each that does not fit.
+
+    Numbers become int64 (whole and never missing) or float64, categories and text `str`, times UTC
+    `datetime64[us]`, booleans nullable `boolean`. What does not fit becomes missing.
+    """
+    import pandas as pd
+
+    chosen = list(schema.columns if columns is None else columns)
+    result: dict[str, pd.Series] = {}
+    findings = []
+    for name in (name for name in chosen if name in frame.columns):
+        kind = schema.columns[name].type
+        result[name] = convert(frame[name], kind)
+        misfits = frame.loc[result[name].isna() & ~_missing(frame[name]), name]
+        if len(misfits):
+            findings.append(_misfit(name, kind, misfits))
+    return pd.DataFrame(result, index=frame.index), findings
+
+
+def convert(series: pd.Series, kind: Kind) -> pd.Series:
+    """One column in a type of the contract; what does not fit becomes missing."""
+    converters = {"number": _numbers, "datetime": _times, "boolean": _booleans}
+    return converters.get(kind, _strings)(series)
+
+
+def derive(frame: pd.DataFrame, settings: Params, schema: Schema) -> pd.DataFrame:
+    """The table with the columns of `data.derive`; a value is missing where any column it is made of is.
+
+    Without that rule a comparison with a missing value would be false: a cancelled flight would be on time.
+    Raises `SchemaError` for an expression that pandas cannot compute.
+    """
+    import pandas as pd
+
+    frame = frame.copy(deep=False)
+    for name, expression in settings.data.derive.items():
+        where = f"params.yaml: data.derive.{name}"
+        sources = sorted(names_in(expression, where) & set(frame.columns))
+        try:
+            values = frame.eval(expression, engine="python")
+        except (
+            NameError,
+            SyntaxError,
+            TypeError,
+            ValueError,
+            LookupError,
+            AttributeError,
+            NotImplementedError,
+        ) as error:
+            raise SchemaError(f"{where}: cannot compute {expression!r}: {error}") from error
+        if not isinstance(values, pd.Series) or not sources:
+            raise SchemaError(
+                f"{where}: {expression!r} does not make one value a row out of the table's columns"
+            )
+        known = frame[sources].notna().all(axis=1)
+        frame[name] = convert(values, schema.columns[name].type).where(known)
+    return frame
+
+
+def read(settings: Params, schema: Schema) -> pd.DataFrame:
+    """The raw table in the types of the contract, with its derived columns; undeclared columns are left out.
+
+    Raises `Refused` for a table that is missing, broken or lacks a column.
+    """
+    check_params(settings, schema)
+    raw = files.read_table(files.RAW)
+    if absent := missing_columns(raw.columns, settings, schema):
+        raise files.Refused(f"{files.RAW}: lacks the columns {', '.join(absent)}; `validate` reports more")
+    typed, _ = coerce(raw, schema)
+    return derive(typed, settings, schema)
+
+
+def missing_columns(columns: Iterable[str], settings: Params, schema: Schema) -> list[str]:
+    """The declared columns that a raw table lacks."""
+    return [name for name in schema.columns if name not in set(columns) | set(settings.data.derive)]
+
+
+def target(frame: pd.DataFrame, settings: Params) -> pd.Series:
+    """The target as float64, NaN where it is not known (yet); a classification's is 1.0 or 0.0."""
+    return frame[settings.data.target].astype("Float64").astype("float64")
+
+
+def as_labels(series: pd.Series, missing: str = "") -> pd.Series:
+    """Any column as text for people and for grouping: whole numbers without a fraction, times in ISO 8601."""
+    import numpy as np
+    import pandas as pd
+
+    if isinstance(series.dtype, pd.StringDtype):
+        return series.astype("str").fillna(missing)
+    if series.dtype == object:
+        series = series.map(_label, na_action="ignore")
+    codes, values = pd.factorize(series)
+    labels = np.array([*(_label(value) for value in values), missing], dtype=object)
+    return pd.Series(labels[codes], index=series.index, name=series.name, dtype="str")
+
+
+def names_in(expression: str, where: str = "expression") -> set[str]:
+    """The names that a pandas expression uses, quoted with backticks or not. Raises `SchemaError`."""
+    quoted = set(re.findall(r"`([^`]+)`", expression))
+    try:
+        tree = ast.parse(re.sub(r"`[^`]+`", "_", expression).strip(), mode="eval")
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise SchemaError(f"{where}: {expression[:200]!r} is not an expression: {error}") from error
+    return quoted | {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """` (did you mean 'temp'?)`, or nothing where no known name is near."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def pandera_schema(schema: Schema, columns: Iterable[str] | None = None) -> DataFrameSchema:
+    """The contract as a Pandera schema: types, shares of missing values, ranges and categories.
+
+    For a table that `coerce` has typed; `columns` limits it to some.
+    """
+    import pandera.pandas as pandera
+
+    chosen = schema.columns if columns is None else columns
+    return pandera.DataFrameSchema(
+        {name: pandera.Column(checks=_checks(schema.columns[name]), nullable=True) for name in chosen},
+    )
+
+
+def _checks(column: Column) -> list[Check]:
+    import pandas as pd
+    import pandera.pandas as pandera
+
+    is_type = {
+        "number": pd.api.types.is_numeric_dtype,
+        "boolean": pd.api.types.is_bool_dtype,
+        "datetime": pd.api.types.is_datetime64_any_dtype,
+    }.get(column.type, pd.api.types.is_string_dtype)
+    allowed = column.allowed_missing
+    checks = [
+        pandera.Check(lambda series: bool(is_type(series)), name="type", ignore_na=False),
+        pandera.Check(lambda series: bool(series.isna().mean() <= allowed), name="missing", ignore_na=False),
+    ]
+    low, high = column.range or (None, None)
+    if low is not None:
+        checks.append(pandera.Check.ge(low, name="range"))
+    if high is not None:
+        checks.append(pandera.Check.le(high, name="range"))
+    if column.categories is not None:
+        checks.append(pandera.Check.isin(column.categories, name="category"))
+    return checks
+
+
+def _explain(error: Exception, document: dict[Any, Any]) -> str:
+    """A msgspec error as `columns.temp.type: expected …`; msgspec itself writes `[...]` for a mapping's key."""
+    what, _, path = str(error).partition(" - at `$")
+    where = path.rstrip("`").lstrip(".") or "the document"
+    columns = document.get("columns")
+    if where.startswith("columns[...]") and isinstance(columns, dict):
+        for name, value in columns.items():
+            try:
+                msgspec.convert(value, Column)
+            except (msgspec.ValidationError, RecursionError):
+                where = where.replace("columns[...]", f"columns.{name}", 1)
+                break
+    return f"{where}: {what[:1].lower()}{what[1:]}"
+
+
+def _problems(schema: Schema) -> Iterable[str]:
+    """What is wrong with a schema whose keys are all of the right type."""
+    for name in schema.identity:
+        if name not in schema.columns:
+            yield f"identity: no column {name!r} is declared{nearest(name, schema.columns)}"
+    if schema.time is not None:
+        column = schema.columns.get(schema.time)
+        if column is None:
+            yield f"time: no column {schema.time!r} is declared{nearest(schema.time, schema.columns)}"
+        elif column.type != "datetime":
+            yield f"time: {schema.time!r} is declared as {column.type}, expected a datetime"
+    for name, column in schema.columns.items():
+        if name == files.ROW:
+            yield f"columns.{name}: the pipeline keeps this name for itself; call the column something else"
+        if column.range is not None and column.type != "number":
+            yield f"columns.{name}.range: only for numbers, this is a {column.type}"
+        low, high = column.range or (None, None)
+        if low is not None and high is not None and not low <= high:
+            yield f"columns.{name}.range: expected [lowest, highest], got [{low}, {high}]"
+        if column.categories is not None and column.type not in ("category", "text"):
+            yield f"columns.{name}.categories: only for categories, this is a {column.type}"
+        if column.missing and not column.nullable:
+            yield f"columns.{name}.missing: only where nullable is true"
+
+
+def _misfit(name: str, kind: Kind, misfits: pd.Series) -> dict[str, Any]:
+    return files.finding(
+        "type",
+        "error",
+        f"{name}: {len(misfits):,} values are not {EXPECTED[kind]}",
+        column=name,
+        expected=EXPECTED[kind],
+        found=str(misfits.dtype),
+        rows=len(misfits),
+        examples=list(misfits.drop_duplicates().head(5))
+        if misfits.dtype != object
+        else list(misfits.head(5)),
+    )
+
+
+def _missing(series: pd.Series) -> pd.Series:
+    """Where a raw column has no value; an empty string is none."""
+    missing = series.isna()
+    if series.dtype == object or str(series.dtype).startswith("str"):
+        missing |= series.eq("").fillna(False).astype(bool)
+    return missing
+
+
+def _numbers(series: pd.Series) -> pd.Series:
+    import numpy as np
+    import pandas as pd
+
+    if pd.api.types.is_datetime64_any_dtype(series) or isinstance(series.dtype, pd.PeriodDtype):
+        return pd.Series(np.nan, index=series.index, name=series.name)
+    numbers = pd.to_numeric(series, errors="coerce")
+    if pd.api.types.is_integer_dtype(numbers) and not numbers.isna().any():
+        return numbers.astype("int64")
+    values = numbers.to_numpy(dtype="float64", na_value=np.nan)
+    return pd.Series(np.where(np.isfinite(values), values, np.nan), index=series.index, name=series.name)
+
+
+def _times(series: pd.Series) -> pd.Series:
+    import pandas as pd
+
+    if pd.api.types.is_numeric_dtype(series):  # pandas would read nanoseconds since 1970
+        series = pd.Series(pd.NaT, index=series.index, name=series.name)
+    times = pd.to_datetime(series, utc=True, errors="coerce", format="ISO8601")
+    return times.dt.as_unit("us")
+
+
+def _booleans(series: pd.Series) -> pd.Series:
+    import pandas as pd
+
+    if pd.api.types.is_bool_dtype(series):
+        return series.astype("boolean")
+    return as_labels(series).str.strip().str.lower().map(_TRUTHS).astype("boolean")
+
+
+def _strings(series: pd.Series) -> pd.Series:
+    labels = as_labels(series)
+    return labels.mask(labels == "")
+
+
+def _label(value: Any) -> str:
+    import pandas as pd
+
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, pd.Timestamp):
+        return value.isoformat().replace("+00:00", "Z")
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
