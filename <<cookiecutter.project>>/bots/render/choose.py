@@ -1,0 +1,85 @@
+"""Which of a review's many numbers a reader should see first."""
+
+from __future__ import annotations
+
+from bots.evidence import (
+    ColumnDrift,
+    DriftComparison,
+    Finding,
+    GateRule,
+    ImportanceShift,
+    MetricComparison,
+    Review,
+    SliceComparison,
+)
+
+_ROLES = {"primary": 0, "guard": 1, "shown": 2}
+_CONCERN = {"regressed": 0, "improved": 1, "equivalent": 1, "not judged": 2}
+
+
+def metrics(review: Review, limit: int | None = None) -> list[MetricComparison]:
+    """The metric that decides, the guards, then what moved most in terms of what matters."""
+    return sorted(review.metrics, key=lambda metric: (_ROLES[metric.role], -moved(metric)))[:limit]
+
+
+def moved(metric: MetricComparison) -> float:
+    """The difference as a multiple of what matters; what does not matter at all counts once."""
+    if metric.difference is None:
+        return 0.0
+    return abs(metric.difference) / metric.matters if metric.matters else float(metric.difference != 0)
+
+
+def compared(review: Review) -> bool:
+    """Whether there are two models to compare."""
+    return any(metric.difference is not None for metric in review.metrics)
+
+
+def primary(review: Review) -> MetricComparison | None:
+    """The metric that decides."""
+    return next((metric for metric in review.metrics if metric.role == "primary"), None)
+
+
+def slices(review: Review, limit: int | None = None) -> list[SliceComparison]:
+    """The slices, most worrying first: regressed, then judged by how far they fell, then too small to judge."""
+    metric = primary(review)
+    sign = -1.0 if metric and metric.direction == "lower" else 1.0
+    return sorted(
+        review.slices,
+        key=lambda piece: (_CONCERN[piece.outcome], sign * (piece.difference or 0.0), piece.column, piece.value),
+    )[:limit]
+
+
+def shifts(review: Review, limit: int | None = None) -> list[ImportanceShift]:
+    """The features whose share of the explanation changed by a point or more, largest change first."""
+    moved = [shift for shift in review.shifts if abs(_by(shift)) >= 0.01 or shift.direction_flipped]
+    return sorted(moved, key=lambda shift: (-abs(_by(shift)), shift.feature))[:limit]
+
+
+def _by(shift: ImportanceShift) -> float:
+    return (shift.candidate or 0.0) - (shift.champion or 0.0)
+
+
+def failed(review: Review) -> list[GateRule]:
+    """The gate's rules that did not hold."""
+    return [rule for rule in review.rules if not rule.passed]
+
+
+def findings(review: Review) -> list[Finding]:
+    """What the checks noticed, errors first, each once, whichever stage told it."""
+    told = [*(review.refusal.findings if review.refusal else []), *(review.data.findings if review.data else [])]
+    once = {(finding.check, finding.column, finding.message): finding for finding in told}
+    return sorted(once.values(), key=lambda finding: finding.severity != "error")
+
+
+def drifted(comparison: DriftComparison) -> list[ColumnDrift]:
+    """The columns beyond their threshold: predictions and target first, then by how far beyond."""
+    order = {"prediction": 0, "target": 1, "input": 2}
+    return sorted(
+        (column for column in comparison.columns if column.drifted),
+        key=lambda column: (order[column.role], -(column.score or float("inf")) / (column.threshold or 1.0)),
+    )
+
+
+def by_drift(comparison: DriftComparison) -> list[ColumnDrift]:
+    """All columns, those beyond their threshold first."""
+    return [*drifted(comparison), *(column for column in comparison.columns if not column.drifted)]

@@ -1,0 +1,99 @@
+"""Text from data or a pull request, made harmless: it shows what it says and does nothing else.
+
+GitHub turns `@name`, `#12`, commit ids, `:emoji:` and `$math$` into something else after the Markdown was
+parsed, so a backslash or a character reference does not stop it; a zero-width space inside the word does.
+Everything that Markdown or HTML itself would read is written as a character reference, which means the same
+in a paragraph, a table cell, a heading and inside an HTML tag.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+BREAK = "&#8203;"
+ELLIPSIS = "…"
+EMPTY = "(empty)"
+
+_ALWAYS = {character: f"&#{ord(character)};" for character in "\\`*~[]|^"} | {
+    "&": "&amp;",
+    "<": "&lt;",
+    ">": "&gt;",
+    # A tag around the sign is GitHub's documented way to keep it from starting a formula.
+    "$": "<span>$</span>",
+    "@": "@" + BREAK,
+    "#": "&#35;" + BREAK,
+}
+_SPECIAL = re.compile("[" + re.escape("".join(_ALWAYS)) + "]")
+_UNDERSCORE = re.compile(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9_])|(?<=_)_|_(?=_)")
+_WOULD_LINK = re.compile(
+    r"""
+      (?P<slashes>/(?=/))                                    # https://, //host
+    | (?P<www>[wW]{3}(?=\.))                                 # www.host
+    | (?P<reference>\b(?:GH|CVE|GHSA)-(?=[0-9a-z]))          # GH-12, CVE-2020-1
+    | (?P<emoji>:(?=[0-9a-z_+-]+:))                          # :tada:
+    | (?P<commit>(?<![0-9A-Za-z])[0-9a-f](?=[0-9a-f]{6,63}(?![0-9A-Za-z])))
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+_STARTS_BLOCK = re.compile(r"(?P<before>\d{0,9})(?P<sign>(?<=\d)[.)](?=\s|$)|(?<!\d)(?:[-+=](?=[\s:=+-]|$)|:))")
+_PLAIN_CODE = re.compile(r"[A-Za-z0-9_.(+-](?:[A-Za-z0-9_ .,:;/=+%()→×≤≥°…{}-]*[A-Za-z0-9_.,:;/=+%()°…{}-])?")
+_ADDRESS = re.compile(r"(?:https?://[\w.-]+(?::\d+)?/)?(?!/)[\w./?=&%#~+@-]*", re.ASCII)
+_UNSEEN = {"Cc", "Cf", "Co", "Cs", "Zl", "Zp"}
+_JOINERS = "\u200c\u200d"
+
+
+def visible(value: object, limit: int | None = None) -> str:
+    """One line of text as a reader should see it: white space collapsed, control, bidirectional and other
+    unseen characters named as `‹U+202E›`, and at most `limit` characters (cut with an ellipsis)."""
+    line = " ".join(str(value).split())
+    if not line.isascii() or not line.isprintable():
+        line = "".join(_shown(line, index) for index in range(len(line)))
+    return line if limit is None or len(line) <= limit else line[: limit - 1].rstrip() + ELLIPSIS
+
+
+def text(value: object, limit: int | None = None) -> str:
+    """Markdown (and HTML) that shows `value` as plain text, wherever it stands."""
+    return _escaped(visible(value, limit))
+
+
+def code(value: object, limit: int | None = None) -> str:
+    """Markdown that shows `value` in a fixed-width face, also in a table cell."""
+    line = visible(value, limit) or EMPTY
+    return f"`{line}`" if _PLAIN_CODE.fullmatch(line) else f"<code>{_escaped(line)}</code>"
+
+
+def diagram(value: object, limit: int = 40) -> str:
+    """A label inside double quotes in Mermaid: anything but letters, digits and spaces as `#35;`."""
+    return "".join(
+        character if character.isalnum() or character == " " else f"#{ord(character)};"
+        for character in visible(value, limit) or EMPTY
+    )
+
+
+def address(url: str) -> str:
+    """A link's target: https (http on the own machine's tests) or a path inside the repository.
+
+    Raises `ValueError` for anything else, as it would not be a link that the bots made.
+    """
+    if not _ADDRESS.fullmatch(url):
+        raise ValueError(f"not an address that a comment may link to: {visible(url, 200)}")
+    return url
+
+
+def _shown(line: str, index: int) -> str:
+    character = line[index]
+    if unicodedata.category(character) not in _UNSEEN:
+        return character
+    around = line[max(0, index - 1) : index] + line[index + 1 : index + 2]
+    if character in _JOINERS and len(around) == 2 and not any(map(str.isascii, around)):
+        return character  # belongs to the script or the emoji around it
+    return f"‹U+{ord(character):04X}›"
+
+
+def _escaped(line: str) -> str:
+    marked = _WOULD_LINK.sub(lambda match: match.group() + "\u200b", line)
+    start = _STARTS_BLOCK.match(marked)
+    head = f"{start['before']}&#{ord(start['sign'])};" if start else ""
+    marked = _SPECIAL.sub(lambda match: _ALWAYS[match.group()], marked[start.end() :] if start else marked)
+    return head + _UNDERSCORE.sub("&#95;", marked).replace("\u200b", BREAK)

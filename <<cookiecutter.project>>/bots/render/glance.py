@@ -1,0 +1,137 @@
+"""One line for each thing that was looked at beside the metrics: slices, explanation, data, drift, export."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from bots.evidence import DriftComparison, ImportanceShift, Review, SliceComparison
+from bots.render import choose, words
+
+State = Literal["ok", "note", "bad"]
+SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a form writes what comes from data: `code` a name or value, `text` running words. Both escape."""
+
+    code: Callable[[object], str]
+    text: Callable[[object], str]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A topic, whether a reader should look closer, and a sentence in the form's own markup."""
+
+    topic: str
+    state: State
+    sentence: str
+
+
+def lines(review: Review, style: Style) -> list[Line]:
+    """The lines of everything that this review has evidence for."""
+    makers = (_slices, _explanation, _data, _new_data, _drift, _export)
+    return [line for maker in makers for line in maker(review, style)]
+
+
+def _slices(review: Review, style: Style) -> Iterator[Line]:
+    metric = choose.primary(review)
+    if not review.slices or metric is None:
+        return
+    judged = [piece for piece in choose.slices(review) if piece.outcome != "not judged"]
+    worse = [piece for piece in judged if piece.outcome == "regressed"]
+
+    def named(piece: SliceComparison) -> str:
+        by = words.difference(metric.name, piece.difference)
+        return f"{style.code(f'{piece.column} = {piece.value}')} {by}"
+
+    if worse:
+        more = f" and {len(worse) - SHOWN} more" if len(worse) > SHOWN else ""
+        told = ", ".join(map(named, worse[:SHOWN]))
+        yield Line("Slices", "bad", f"{len(worse)} of {len(judged)} worse: {told}{more}")
+    elif judged:
+        lowest = ", ".join(map(named, judged[:SHOWN]))
+        yield Line("Slices", "ok", f"none of {len(judged)} is worse; lowest {lowest}")
+    else:
+        yield Line("Slices", "note", f"{words.counted(len(review.slices), 'slice')}, all too small to judge")
+
+
+def _explanation(review: Review, style: Style) -> Iterator[Line]:
+    report = review.explanation
+    if report is None:
+        return
+    if not report.passed:
+        reason = f": {style.text(report.note)}" if report.note else ""
+        yield Line("Explanation", "bad", f"does not add up to the prediction{reason}")
+    elif shifts := choose.shifts(review, SHOWN):
+        flipped = any(shift.direction_flipped for shift in shifts)
+        told = ", ".join(_shift(shift, style) for shift in shifts)
+        yield Line("Explanation", "note" if flipped else "ok", told)
+    elif report.ranking:
+        first = ", ".join(f"{style.code(item.feature)} {words.percent(item.share, 0)}" for item in report.ranking[:SHOWN])
+        same = "no feature's share moved by a point" if review.shifts else "what matters most"
+        yield Line("Explanation", "ok", f"{same}: {first}")
+
+
+def _shift(shift: ImportanceShift, style: Style) -> str:
+    before = "new" if shift.champion is None else words.percent(shift.champion, 0)
+    after = "gone" if shift.candidate is None else words.percent(shift.candidate, 0)
+    flipped = " (its direction flipped)" if shift.direction_flipped else ""
+    return f"{style.code(shift.feature)} {before} → {after}{flipped}"
+
+
+def _data(review: Review, style: Style) -> Iterator[Line]:
+    report = review.data
+    if report is None:
+        return
+    size = f"{words.counted(report.rows, 'row')}"
+    found = choose.findings(review)
+    if not found:
+        yield Line("Data", "ok", f"{size}, {words.counted(report.checks, 'check')}, nothing found")
+        return
+    errors = sum(finding.severity == "error" for finding in found)
+    parts = [words.counted(errors, "error")] * bool(errors)
+    parts += [words.counted(len(found) - errors, "warning")] * (len(found) > errors)
+    yield Line("Data", "bad" if errors else "note", f"{size}, {' and '.join(parts)}: {style.text(found[0].message)}")
+
+
+def _new_data(review: Review, style: Style) -> Iterator[Line]:
+    for comparison in review.data_change.comparisons if review.data_change else []:
+        yield _drifted("Training data", comparison, style)
+
+
+def _drift(review: Review, style: Style) -> Iterator[Line]:
+    for comparison in review.drift.comparisons if review.drift else []:
+        yield _drifted("Drift", comparison, style)
+
+
+def _drifted(topic: str, comparison: DriftComparison, style: Style) -> Line:
+    beyond = choose.drifted(comparison)
+    if not beyond:
+        return Line(topic, "ok", f"none of {words.counted(len(comparison.columns), 'column')} is beyond its threshold")
+    named = ", ".join(
+        f"{style.code(column.column)} {words.number(column.score, 2)} (limit {words.number(column.threshold, 2)})"
+        if column.score is not None
+        else f"{style.code(column.column)} {style.text(column.note or 'has no score')}"
+        for column in beyond[:SHOWN]
+    )
+    more = f" and {len(beyond) - SHOWN} more" if len(beyond) > SHOWN else ""
+    where = style.text(comparison.name)
+    return Line(topic, "note", f"{where}, {len(beyond)} of {len(comparison.columns)} columns: {named}{more}")
+
+
+def _export(review: Review, style: Style) -> Iterator[Line]:
+    report = review.export
+    if report is None:
+        return
+    if not report.exported:
+        step = f" at {style.code(report.step)}" if report.step else ""
+        yield Line("Export", "bad", f"no ONNX model{step}: {style.text(report.reason or 'no reason given')}")
+    elif not report.passed:
+        flips = f", {words.counted(report.flips, 'decision')} flipped" if report.flips else ""
+        yield Line("Export", "bad", f"ONNX differs by up to {words.number(report.largest_difference, 2)}{flips}")
+    else:
+        size = f", {words.number((report.bytes or 0) / 1e6, 2)} MB" if report.bytes else ""
+        yield Line("Export", "ok", f"ONNX answers alike on all {words.count(report.rows)} holdout rows{size}")

@@ -1,0 +1,41 @@
+"""The page templates, with everything that is printed into them made visible and escaped."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from bots.render import escape
+
+if TYPE_CHECKING:
+    import jinja2
+
+
+def render(name: str, **values: Any) -> str:
+    """One of `templates/`, filled in."""
+    return _environment().get_template(name).render(**values)
+
+
+def source(name: str) -> str:
+    """The text of one of `templates/`, as it is."""
+    environment = _environment()
+    assert environment.loader
+    return environment.loader.get_source(environment, name)[0]
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    import jinja2
+
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("bots.render"),
+        autoescape=True,
+        finalize=_finalize,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _finalize(value: object) -> object:
+    return value if hasattr(value, "__html__") else escape.visible("" if value is None else value)

@@ -1,0 +1,103 @@
+"""The comment as GitHub would show it, on this machine: Markdown drawn, raw HTML filtered, Mermaid as SVG."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from functools import cache
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bots.evidence import Review
+
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
+    from markdown_it.token import Token
+
+Draw = Callable[[str], str]
+
+_KEPT = re.compile(r"<(?P<end>/?)(?P<name>details|summary|sub|br|code|span)(?P<open> open)?\s*/?>|<!--.*?-->", re.DOTALL)
+_THEMES = ("light", "dark")
+_MERMAID = {
+    "light": {"theme": "default"},
+    "dark": {"theme": "dark", "config": {"themeVariables": {"xyChart": {"backgroundColor": "transparent"}}}},
+}
+
+
+def write_preview(markdown: str, review: Review, folder: Path) -> Path:
+    """Write `preview.html` into the folder and return its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "preview.html"
+    path.write_text(preview(markdown, review), encoding="utf-8")
+    return path
+
+
+def preview(markdown: str, review: Review, draw: Draw | None = None) -> str:
+    """One page, self-contained, with the comment as it will look below a pull request."""
+    from markupsafe import Markup
+
+    from bots.render import jinja
+
+    body = Markup(html(markdown, draw or diagram))  # noqa: S704 - filtered by `html`
+    return jinja.render("preview.html.j2", review=review, body=body, bytes=len(markdown.encode()))
+
+
+def html(markdown: str, draw: Draw) -> str:
+    """GitHub's rendering of a comment: tables, alerts and task lists are drawn, tags are filtered, images are not."""
+    return str(_parser(draw).render(markdown))
+
+
+def diagram(source: str) -> str:
+    """A Mermaid diagram as inline SVG, once for the light and once for the dark theme.
+
+    A diagram that Mermaid cannot read becomes a message, as on GitHub.
+    """
+    import mermaidx
+
+    drawn = []
+    for theme in _THEMES:
+        try:
+            svg = mermaidx.render(source, **_MERMAID[theme]).svg()
+        except RuntimeError as error:
+            return f'<div class="unreadable">Unable to render this diagram: {escape(str(error))}</div>'
+        # Every drawing calls itself the same; on one page their styles would mix.
+        unique = svg.replace("my-svg", f"drawing-{theme}-{abs(hash(source)):x}")
+        drawn.append(f'<div class="drawing only-{theme}">{unique}</div>')
+    return "".join(drawn)
+
+
+def filtered(raw: str) -> str:
+    """Raw HTML with the few tags that a comment of ours uses; any other is shown as text, comments vanish."""
+    kept, at = [], 0
+    for match in _KEPT.finditer(raw):
+        kept.append(_text(raw[at : match.start()]))
+        name = match["name"]
+        kept.append(f"<{match['end']}{name}{match['open'] or ''}>" if name else "")
+        at = match.end()
+    return "".join([*kept, _text(raw[at:])])
+
+
+def _text(raw: str) -> str:
+    return raw.replace("<", "&lt;")
+
+
+@cache
+def _parser(draw: Draw) -> MarkdownIt:
+    from markdown_it import MarkdownIt
+
+    parser = MarkdownIt("gfm-like2", {"breaks": True}).disable("image")
+    # GitHub links addresses that begin with a scheme or with www, not every word with a dot in it.
+    parser.linkify.set({"fuzzy_link": False, "fuzzy_ip": False})
+    rules: dict[str, Any] = parser.renderer.rules  # type: ignore[attr-defined]
+    fence = rules["fence"]
+
+    def drawn(tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
+        token = tokens[index]
+        return draw(token.content) if token.info.strip() == "mermaid" else str(fence(tokens, index, options, env))
+
+    def raw(tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
+        return filtered(tokens[index].content)
+
+    rules.update(fence=drawn, html_block=raw, html_inline=raw)
+    return parser

@@ -1,0 +1,121 @@
+"""The words and marks that every form of a review shares. To change what a review says, change them here."""
+
+from __future__ import annotations
+
+from bots import measures
+from bots.evidence import MetricComparison, Review, Statistics
+
+VERDICTS = {
+    "improved": "Improved",
+    "equivalent": "Equivalent",
+    "regressed": "Regressed",
+    "blocked": "Blocked",
+    "not comparable": "Not comparable",
+    "no baseline": "No baseline",
+}
+OUTCOMES = {
+    "improved": "▲ better",
+    "equivalent": "≈ same",
+    "regressed": "▼ worse",
+    "not judged": "· not judged",
+}
+ROLES = {"primary": "decides", "guard": "guard", "shown": ""}
+CAUSES = {"code": "code", "params": "parameters", "data": "data", "environment": "environment"}
+STATES = {"ok": "✓", "note": "!", "bad": "✗"}
+WANTED = {"higher": "↑", "lower": "↓"}
+
+MEANINGS = {
+    "roc_auc": "chance that a positive row is scored above a negative one",
+    "average_precision": "precision, averaged over every recall",
+    "log_loss": "surprise at what happened, given the predicted probability",
+    "brier": "mean squared distance between probability and outcome",
+    "accuracy": "share of right decisions at the threshold",
+    "precision": "share of the alarms that were right",
+    "recall": "share of the positives that were found",
+    "f1": "harmonic mean of precision and recall",
+    "expected_calibration_error": "mean distance between predicted and observed rate",
+    "mae": "mean distance between prediction and truth",
+    "rmse": "the same, with large misses weighing more",
+    "r2": "share of the variance that is explained",
+    "median_absolute_error": "the miss that half of the rows stay below",
+    "bias": "how far predictions lie off on average",
+    "value": "what the decisions are worth, by the cost matrix in params.yaml",
+}
+
+
+def alert(review: Review) -> str:
+    """GitHub's kind of alert for this conclusion; its colour is never the only sign."""
+    if review.passed:
+        return "TIP" if review.verdict == "improved" else "NOTE"
+    return "CAUTION" if review.verdict in ("blocked", "regressed") else "WARNING"
+
+
+def gate(review: Review) -> str:
+    """How the gate came out, in a sentence."""
+    failed = sum(not rule.passed for rule in review.rules)
+    total = len(review.rules)
+    if review.passed and failed:
+        return f"The gate passes, although {failed} of {total} rules did not hold."
+    if review.passed:
+        return f"The gate passes: all {total} rules hold." if total else "The gate passes: it has nothing to judge."
+    return f"The gate fails: {failed} of {total} rules {'does' if failed == 1 else 'do'} not hold."
+
+
+def metric(name: str) -> str:
+    """A metric's name at the beginning of a line."""
+    label = measures.label(name)
+    return label[:1].upper() + label[1:]
+
+
+def meaning(name: str) -> str:
+    """What a metric tells, or nothing where only the team knows."""
+    return MEANINGS.get(name, "")
+
+
+def statistics(made: Statistics) -> str:
+    """How the comparison was made, in a sentence."""
+    unit = "single rows" if made.resampled == "rows" else f"whole groups by {made.resampled}"
+    return (
+        f"Both models scored the same {count(made.rows)} holdout rows. Intervals hold {percent(made.confidence, 0)} of a "
+        f"paired bootstrap with {count(made.replicates)} replicates over {count(made.units)} units ({unit})."
+    )
+
+
+def count(number: int) -> str:
+    """`57,211`."""
+    return f"{number:,}"
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 row`, `2 rows`."""
+    return f"{count(number)} {noun}{'' if number == 1 else 's'}"
+
+
+def percent(share: float | None, decimals: int = 1) -> str:
+    """`17.2%`, and an en dash where there is none."""
+    return "–" if share is None else f"{100 * share:.{decimals}f}%"
+
+
+def number(x: float | None, digits: int = 3) -> str:
+    """A number of no known metric with so many significant digits, without an exponent where that stays short."""
+    if x is None:
+        return "–"
+    shown = f"{x:,.{digits}g}" if abs(x) < 10**digits else f"{x:,.0f}"
+    return shown.replace("-", "−")
+
+
+def value(name: str, x: float | None) -> str:
+    """A metric's value without its unit."""
+    return measures.format_value(name, x).replace("-", "−")
+
+
+def difference(name: str, x: float | None) -> str:
+    """A signed difference without its unit."""
+    return measures.format_difference(name, x).replace("-", "−")
+
+
+def interval(compared: MetricComparison) -> str:
+    """`+0.013 to +0.021`, or nothing where there is no interval."""
+    if compared.low is None or compared.high is None:
+        return ""
+    return f"{difference(compared.name, compared.low)} to {difference(compared.name, compared.high)}"

@@ -1,0 +1,24 @@
+"""A review's three files: review.json for the bots, review.md for the comment, review.html for the reader."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from bots import evidence
+from bots.render.comment import Links, comment
+from bots.render.page import page
+
+
+def review(result: evidence.Review, folder: Path, links: Links | None = None) -> None:
+    """Write all three into the folder, each whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    contents = {
+        "review.json": evidence.encode(result),
+        "review.md": comment(result, links=links).encode(),
+        "review.html": page(result).encode(),
+    }
+    for name, content in contents.items():
+        temporary = folder / f"{name}.part"
+        temporary.write_bytes(content)
+        os.replace(temporary, folder / name)
