@@ -16,7 +16,7 @@ from rich.console import Console
 
 ROOT = Path(__file__).parents[1]
 TEMPLATE = ROOT / "<<cookiecutter.project>>"
-BRANCH = "deeper-trees"
+BRANCH = "add-pressure"
 IDENTITY = ("-c", "user.name=Demo", "-c", "user.email=demo@example.invalid")
 
 console = Console(highlight=False)
@@ -98,7 +98,7 @@ def commit(project: Path, message: str) -> None:
 
 
 def change_model(project: Path) -> None:
-    """On a branch: more and deeper trees that learn slower, as a data scientist would try next."""
+    """On a branch: give the model the air pressure, as a data scientist would try next."""
     if run(project, "git", "rev-parse", "--verify", "--quiet", BRANCH, expect=(0, 1)) == 0:
         run(project, "git", "checkout", "--quiet", BRANCH)
         run(project, sys.executable, "-m", "dvc", "checkout", "--quiet", "--force", expect=(0, 1))
@@ -107,11 +107,11 @@ def change_model(project: Path) -> None:
     run(project, "git", "checkout", "--quiet", "-b", BRANCH)
     params = project / "params.yaml"
     text = params.read_text(encoding="utf-8")
-    changed = text.replace("max_iter: 150, learning_rate: 0.08, max_leaf_nodes: 31", "max_iter: 300, learning_rate: 0.06, max_leaf_nodes: 63")
+    changed = text.replace("precip, visib,", "precip, pressure, visib,")
     if changed == text:
         raise DemoFailed("params.yaml no longer has the line that the demo changes")
     params.write_text(changed, encoding="utf-8")
-    commit(project, "Try more and deeper trees")
+    commit(project, "Let the model see the air pressure")
     run(project, "git", "--no-pager", "diff", "--unified=0", "main", "--", "params.yaml", echo=r"^[+-] ")
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 PREDICTIONS = "reports/predictions.parquet"
 MODEL = "models/model.skops"
+RAW = "data/raw.parquet"
 HOLDOUT = Path("data/splits/holdout.parquet")
 TRAIN = Path("data/splits/train.parquet")
 
@@ -69,10 +70,15 @@ class Champion:
         except (reproduce.DvcError, OSError, ValueError) as error:
             raise ChampionUnavailable(f"main's model cannot score this change's holdout: {error}") from error
 
-    def training_rows(self) -> Path:
-        """Main's raw training rows, as a path."""
+    def drift(self, command: str, root: Path) -> evidence.DriftReport:
+        """This change's training rows (under `root`) against main's, by this change's command."""
         self._bring(["data/splits"])
-        return self.worktree() / TRAIN
+        out = self._scratch() / "data-change.json"
+        try:
+            reproduce.command(root, command, reference=self.worktree() / TRAIN, current=root / TRAIN, out=out)
+            return evidence.load(out, evidence.DriftReport)
+        except (reproduce.DvcError, evidence.EvidenceError) as error:
+            raise ChampionUnavailable(f"the training data could not be compared with main's: {error}") from error
 
     def close(self) -> None:
         """Remove the worktree."""

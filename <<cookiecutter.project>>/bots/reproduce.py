@@ -46,10 +46,24 @@ def environment() -> dict[str, str]:
 
 def stages(root: Path) -> list[str]:
     """The stages' names, in the order of dvc.yaml."""
+    return list(_pipeline(root))
+
+
+def writers(root: Path) -> dict[str, str]:
+    """Which stage writes which output, by dvc.yaml."""
+    found: dict[str, str] = {}
+    for name, stage in _pipeline(root).items():
+        for kind in ("outs", "metrics", "plots"):
+            for out in stage.get(kind) or []:
+                found |= dict.fromkeys(out if isinstance(out, dict) else [str(out)], name)
+    return found
+
+
+def _pipeline(root: Path) -> dict[str, dict[str, Any]]:
     try:
         document: dict[str, Any] = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))
-        return [str(name) for name in document["stages"]]
-    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
+        return {str(name): dict(stage) for name, stage in document["stages"].items()}
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise DvcError(f"{root / 'dvc.yaml'}: not a DVC pipeline ({error})") from error
 
 

@@ -1,0 +1,110 @@
+"""This change's side of the comparison: reproduce it, then read what reproduction left, and only that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from bots import evidence, lock, reproduce
+from bots.repository import Repository
+
+E = TypeVar("E", bound=evidence.Evidence)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """The checkout's commit, its lock as committed and as reproduced, and its evidence.
+
+    A report is None where no stage wrote it in this run; `broken` says where one does not fit the contract.
+    `claimed` is metrics.json as the author committed it.
+    """
+
+    commit: str
+    dirty: list[str]
+    committed: lock.Lock
+    lock: lock.Lock
+    reproduction: reproduce.Reproduction
+    data: evidence.DataReport | None
+    split: evidence.SplitReport | None
+    training: evidence.TrainingReport | None
+    evaluation: evidence.MetricsReport | None
+    explanation: evidence.ExplanationReport | None
+    drift: evidence.DriftReport | None
+    export: evidence.ExportReport | None
+    refusal: evidence.Refusal | None
+    claimed: evidence.MetricsReport | None
+    broken: str | None
+
+
+def reproduced(repository: Repository, tell: Callable[[str], None], *, pull: bool) -> Candidate:
+    """Bring the checkout up to date with its code, data and parameters, and read its evidence."""
+    root = repository.root
+    commit = repository.commit("HEAD")
+    committed = lock.parse(repository.text(commit, "dvc.lock"))
+    dirty = repository.dirty()
+    done = _reproduce(root, tell, pull=pull)
+    path = root / "dvc.lock"
+    now = lock.parse(path.read_text(encoding="utf-8") if path.exists() else None)
+    reports = _Reports(root, done)
+    return Candidate(
+        commit=commit,
+        dirty=dirty,
+        committed=committed,
+        lock=now,
+        reproduction=done,
+        data=reports.read("data", evidence.DataReport),
+        split=reports.read("split", evidence.SplitReport),
+        training=reports.read("training", evidence.TrainingReport),
+        evaluation=reports.read("metrics", evidence.MetricsReport),
+        explanation=reports.read("explanation", evidence.ExplanationReport),
+        drift=reports.read("drift", evidence.DriftReport),
+        export=reports.read("export", evidence.ExportReport),
+        refusal=reports.read("refusal", evidence.Refusal) if done.failed else None,
+        claimed=_claimed(repository, commit),
+        broken=reports.broken,
+    )
+
+
+def _claimed(repository: Repository, commit: str) -> evidence.MetricsReport | None:
+    content = repository.file(commit, "reports/metrics.json")
+    try:
+        return evidence.decode(content, evidence.MetricsReport, "reports/metrics.json") if content else None
+    except evidence.EvidenceError:
+        return None
+
+
+def _reproduce(root: Path, tell: Callable[[str], None], *, pull: bool) -> reproduce.Reproduction:
+    tell("asking DVC what changed")
+    order = reproduce.stages(root)
+    if (root / "dvc.lock").exists() and not reproduce.status(root):
+        return reproduce.Reproduction({name: "unchanged" for name in order})
+
+    def on_stage(stage: str, state: reproduce.State) -> None:
+        if state == "ran":
+            number = f"{order.index(stage) + 1} of {len(order)}" if stage in order else "?"
+            tell(f"reproducing {stage} ({number})")
+
+    return reproduce.run(root, on_stage, pull=pull)
+
+
+class _Reports:
+    """Reads evidence of this run. A report whose stage did not get its turn is left over from another run and
+    is not read; the report of the stage that failed is, because it says what is wrong."""
+
+    def __init__(self, root: Path, done: reproduce.Reproduction) -> None:
+        self._folder = root / "reports"
+        self._states = done.states
+        self._writers = reproduce.writers(root)
+        self.broken: str | None = None
+
+    def read(self, name: str, kind: type[E]) -> E | None:
+        stage = self._writers.get(f"reports/{name}.json")
+        if stage is not None and self._states.get(stage) == "not reached":
+            return None
+        try:
+            return evidence.load_if_there(self._folder / f"{name}.json", kind)
+        except evidence.EvidenceError as error:
+            self.broken = self.broken or str(error).replace(f"{self._folder.parent}/", "")
+            return None

@@ -1,0 +1,356 @@
+"""The review of a change: reproduce it, bring main's model, compare both on the same rows, judge, and say why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bots import candidate as candidates
+from bots import champion as champions
+from bots import evidence, gate, lock, settings
+from bots.candidate import Candidate
+from bots.champion import HOLDOUT, MODEL, RAW, Champion, ChampionUnavailable
+from bots.repository import Repository
+from bots.settings import Settings
+
+if TYPE_CHECKING:
+    import pyarrow
+
+    from bots.compare import Comparison
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """What holding the candidate against the champion gave, or why it gave nothing."""
+
+    comparison: Comparison | None = None
+    disagreements: tuple[str, ...] = ()
+    unavailable: str | None = None
+    broken: str | None = None
+    data_change: evidence.DriftReport | None = None
+    notes: tuple[str, ...] = ()
+
+
+def review(repository: Repository, base: str, *, pull: bool = False, tell: Tell) -> evidence.Review:
+    """Review the checkout against a base commit.
+
+    Raises `GitError`, `DvcError`, `SettingsError` or `LockError` where no review can be made at all; everything
+    else that goes wrong is the review's verdict.
+    """
+    base_commit = repository.commit(base)
+    here = _settings(repository, None)
+    policy = _settings(repository, base_commit) or here
+    assert here is not None and policy is not None
+    candidate = candidates.reproduced(repository, tell, pull=pull)
+    with champions.of(repository, base_commit) as champion:
+        compared = _compare(repository.root, candidate, champion, policy, here, tell)
+        facts = _facts(candidate, champion, compared, policy, here)
+        return _written(candidate, champion, base_commit, compared, facts, policy)
+
+
+def _settings(repository: Repository, commit: str | None) -> Settings | None:
+    """The settings of the work tree, or of a commit; None where the commit has no params.yaml."""
+    if commit is None:
+        try:
+            return settings.parse((repository.root / "params.yaml").read_text(encoding="utf-8"), "params.yaml")
+        except OSError as error:
+            raise settings.SettingsError(f"params.yaml: cannot be read: {error.strerror}") from error
+    text = repository.text(commit, "params.yaml")
+    return settings.parse(text, "main's params.yaml") if text else None
+
+
+def _compare(
+    root: Path, candidate: Candidate, champion: Champion | None, policy: Settings, here: Settings, tell: Tell
+) -> Compared:
+    if candidate.reproduction.failed or candidate.evaluation is None or candidate.broken:
+        return Compared()
+    if champion is not None and not lock.changed_outputs(champion.lock, candidate.lock):
+        return Compared(comparison=unchanged(candidate.evaluation, policy))
+    from bots import predictions
+
+    threshold = here.evaluate.threshold
+    try:
+        tell("comparing with main on the holdout" if champion else "reading the holdout's predictions")
+        made = predictions.of(root, here)
+        disagreements = made.disagreements(candidate.evaluation)
+        if champion is None:
+            return Compared(comparison=made.alone(policy, threshold), disagreements=disagreements)
+        try:
+            scores, theirs = _champion_scores(root, candidate, champion, policy, tell)
+            comparison = made.against(scores, theirs, policy, threshold)
+        except ChampionUnavailable as error:
+            alone = made.alone(policy, threshold)
+            return Compared(comparison=alone, disagreements=disagreements, unavailable=str(error))
+        change, notes = _data_change(root, candidate, champion, here, tell)
+        return Compared(comparison=comparison, disagreements=disagreements, data_change=change, notes=notes)
+    except predictions.PredictionsError as error:
+        return Compared(broken=str(error))
+
+
+def _champion_scores(
+    root: Path, candidate: Candidate, champion: Champion, policy: Settings, tell: Tell
+) -> tuple[pyarrow.Table, float | None]:
+    """Main's scores for the candidate's holdout rows, and main's decision threshold.
+
+    On the same holdout they are the ones that main recorded, made by its own code with its own libraries; another
+    holdout is scored anew by main's code in a worktree.
+    """
+    evaluation = champion.evidence("metrics", evidence.MetricsReport)
+    threshold = evaluation.threshold if evaluation else None
+    if _same_holdout(candidate, champion):
+        return champion.predictions(), threshold
+    tell("scoring this change's holdout with main's model and code")
+    return champion.score(policy.review.score, root / HOLDOUT), threshold
+
+
+def unchanged(evaluation: evidence.MetricsReport, policy: Settings) -> Comparison:
+    """The comparison of a model with itself: every difference is exactly zero, nothing needs computing."""
+    from bots.compare import Comparison, _role as role
+
+    metrics = [
+        evidence.MetricComparison(
+            name=metric.name,
+            direction=metric.direction,
+            role=role(metric.name, policy.gate),
+            champion=metric.value,
+            candidate=metric.value,
+            difference=0.0,
+            low=0.0,
+            high=0.0,
+            matters=policy.gate.matters.get(metric.name, 0.0),
+            outcome="equivalent",
+            unit=metric.unit,
+        )
+        for metric in evaluation.metrics
+    ]
+    statistics = evidence.Statistics(
+        rows=evaluation.rows,
+        replicates=0,
+        confidence=policy.gate.confidence,
+        resampled=policy.gate.resample,
+        units=0,
+        slices_judged=0,
+    )
+    return Comparison(metrics=metrics, slices=[], statistics=statistics)
+
+
+def _same_holdout(candidate: Candidate, champion: Champion | None) -> bool:
+    if champion is None or candidate.split is None:
+        return False
+    theirs = champion.evidence("split", evidence.SplitReport)
+    return theirs is not None and theirs.part("holdout").digest == candidate.split.part("holdout").digest
+
+
+def _data_change(
+    root: Path, candidate: Candidate, champion: Champion, here: Settings, tell: Tell
+) -> tuple[evidence.DriftReport | None, tuple[str, ...]]:
+    """Drift between the two training tables; nothing where they are the same or the project has no such command."""
+    theirs = champion.evidence("split", evidence.SplitReport)
+    if theirs is None or candidate.split is None or here.review.drift is None:
+        return None, ()
+    if theirs.part("train").digest == candidate.split.part("train").digest:
+        return None, ()
+    tell("comparing this change's training data with main's")
+    try:
+        return champion.drift(here.review.drift, root), ()
+    except ChampionUnavailable as error:
+        return None, (str(error),)
+
+
+def _facts(
+    candidate: Candidate, champion: Champion | None, compared: Compared, policy: Settings, here: Settings
+) -> gate.Facts:
+    main_lock = champion.lock if champion else lock.Lock()
+    return gate.Facts(
+        champion=champion is not None,
+        champion_unavailable=compared.unavailable,
+        comparison=compared.comparison,
+        refusal=candidate.refusal,
+        failed_stage=candidate.reproduction.failed,
+        broken=candidate.broken or compared.broken,
+        holdout_same=champion is None or _same_holdout(candidate, champion),
+        not_reproduced=tuple(_not_reproduced(candidate, policy)),
+        disagreements=compared.disagreements,
+        data=candidate.data,
+        export=candidate.export,
+        explanation=candidate.explanation,
+        evaluation=candidate.evaluation,
+        nothing_changed=champion is not None and not lock.changed_outputs(main_lock, candidate.lock),
+        gate_changed=(here.gate, here.evaluate.costs) != (policy.gate, policy.evaluate.costs),
+    )
+
+
+def _not_reproduced(candidate: Candidate, policy: Settings) -> list[str]:
+    """Stages that contradict the committed lock. Other bytes with the same metrics, as another processor's
+    rounding makes them, are no contradiction: what counts is what the commit claims of the model."""
+    stages = lock.not_reproduced(candidate.committed, candidate.lock)
+    claimed, found = candidate.claimed, candidate.evaluation
+    if not stages or claimed is None or found is None or claimed.holdout != found.holdout:
+        return stages
+    return [] if same_metrics(claimed.values, found.values, policy.gate.matters) else stages
+
+
+def same_metrics(claimed: dict[str, float], found: dict[str, float], matters: dict[str, float]) -> bool:
+    """Whether two sets of metrics agree to a tenth of what matters (to 1e-6 where nothing is said to matter)."""
+    return set(claimed) == set(found) and all(
+        abs(claimed[name] - found[name]) <= max(matters.get(name, 0) / 10, 1e-6) for name in claimed
+    )
+
+
+def _written(
+    candidate: Candidate,
+    champion: Champion | None,
+    base_commit: str,
+    compared: Compared,
+    facts: gate.Facts,
+    policy: Settings,
+) -> evidence.Review:
+    judgement = gate.judge(facts, policy.gate)
+    comparison = compared.comparison
+    main_lock = champion.lock if champion else lock.Lock()
+    main_evaluation = champion.evidence("metrics", evidence.MetricsReport) if champion else None
+    main_explanation = champion.evidence("explanation", evidence.ExplanationReport) if champion else None
+    return evidence.Review(
+        title=policy.project.title,
+        task=policy.task,
+        verdict=judgement.verdict,
+        reason=judgement.reason,
+        headline=judgement.headline,
+        passed=judgement.passed,
+        candidate=_revision(candidate.commit, candidate.lock, candidate.split, dirty=bool(candidate.dirty)),
+        champion=_champion_revision(champion),
+        rules=judgement.rules,
+        causes=_causes(candidate, champion),
+        stages=_stages(candidate, main_lock),
+        metrics=comparison.metrics if comparison else [],
+        slices=comparison.slices if comparison else [],
+        shifts=shifts(main_explanation, candidate.explanation),
+        statistics=comparison.statistics if comparison else None,
+        evaluation=candidate.evaluation,
+        champion_calibration=main_evaluation.calibration if main_evaluation else [],
+        training=candidate.training,
+        explanation=candidate.explanation,
+        data=candidate.data,
+        split=candidate.split,
+        drift=candidate.drift,
+        data_change=compared.data_change,
+        export=candidate.export,
+        refusal=candidate.refusal,
+        on_merge=_on_merge(candidate, main_lock),
+        notes=_notes(candidate, compared, facts),
+    )
+
+
+def _revision(
+    commit: str, locked: lock.Lock, split: evidence.SplitReport | None, *, dirty: bool = False
+) -> evidence.Revision:
+    return evidence.Revision(
+        commit=commit,
+        model=locked.digest(MODEL),
+        data=locked.digest(RAW),
+        holdout=split.part("holdout").digest if split else None,
+        dirty=dirty,
+    )
+
+
+def _champion_revision(champion: Champion | None) -> evidence.Revision | None:
+    if champion is None:
+        return None
+    return _revision(champion.commit, champion.lock, champion.evidence("split", evidence.SplitReport))
+
+
+def _causes(candidate: Candidate, champion: Champion | None) -> list[evidence.Cause]:
+    """Why the results differ from main's: from the locks, and from the libraries that training recorded."""
+    if champion is None:
+        return []
+    found = lock.causes(champion.lock, candidate.lock)
+    theirs = champion.evidence("training", evidence.TrainingReport)
+    if theirs is None or candidate.training is None:
+        return found
+    libraries = library_changes(theirs.environment, candidate.training.environment)
+    merged = {cause.kind: list(cause.changes) for cause in found}
+    if libraries:
+        merged["environment"] = [*merged.get("environment", []), *libraries]
+    return [evidence.Cause(kind=kind, changes=changes) for kind, changes in merged.items()]
+
+
+def library_changes(before: dict[str, str], after: dict[str, str]) -> list[str]:
+    """Libraries whose version differs between two trainings: `scikit-learn 1.9.0 → 1.9.1`."""
+    return [
+        f"{name} {before.get(name, 'absent')} → {after.get(name, 'absent')}"
+        for name in sorted(set(before) | set(after))
+        if before.get(name) != after.get(name)
+    ]
+
+
+def _stages(candidate: Candidate, main_lock: lock.Lock) -> list[evidence.StageRun]:
+    changed = lock.changed_outputs(main_lock, candidate.lock)
+    runs = []
+    for name, state in candidate.reproduction.states.items():
+        stage = candidate.lock.stages.get(name)
+        wrote = stage is not None and any(path in changed for path in stage.outs)
+        runs.append(evidence.StageRun(name=name, state=state, changed=wrote and state != "not reached"))
+    return runs
+
+
+def shifts(
+    champion: evidence.ExplanationReport | None, candidate: evidence.ExplanationReport | None
+) -> list[evidence.ImportanceShift]:
+    """How each feature's share of the explanation moved, the largest move first."""
+    if champion is None or candidate is None:
+        return []
+    before = {item.feature: item for item in champion.ranking}
+    after = {item.feature: item for item in candidate.ranking}
+    moved = [
+        evidence.ImportanceShift(
+            feature=name,
+            champion=before[name].share if name in before else None,
+            candidate=after[name].share if name in after else None,
+            direction_flipped=_flipped(before.get(name), after.get(name)),
+        )
+        for name in [*after, *(name for name in before if name not in after)]
+    ]
+    return sorted(moved, key=lambda shift: -abs((shift.candidate or 0) - (shift.champion or 0)))
+
+
+def _flipped(before: evidence.Importance | None, after: evidence.Importance | None) -> bool:
+    """Whether a clear direction (rank correlation beyond a half) turned into its opposite."""
+    if before is None or after is None or before.direction is None or after.direction is None:
+        return False
+    return before.direction * after.direction < 0 and min(abs(before.direction), abs(after.direction)) > 0.5
+
+
+def _on_merge(candidate: Candidate, main_lock: lock.Lock) -> list[str]:
+    old, new = main_lock.digest(MODEL), candidate.lock.digest(MODEL)
+    if candidate.reproduction.failed or new is None:
+        return ["Nothing can be merged yet: the pipeline stopped, so there is no model to judge."]
+    if old == new:
+        return [f"Main keeps the model it has ({new})."]
+    replaced = f"{new} becomes main's model" + (f", in the place of {old}." if old else ", its first.")
+    if lock.stale(candidate.committed, candidate.lock):
+        return [
+            replaced,
+            "dvc.lock and reports/ of this branch are not committed yet: commit them and run `dvc push`, so that "
+            "what merges is what was judged.",
+        ]
+    return [replaced, "dvc.lock of this branch already names it: what merges is what was judged."]
+
+
+def _notes(candidate: Candidate, compared: Compared, facts: gate.Facts) -> list[str]:
+    notes = list(compared.notes)
+    if candidate.dirty:
+        shown = ", ".join(candidate.dirty[:5]) + (", …" if len(candidate.dirty) > 5 else "")
+        notes.append(f"The work tree differs from its commit: {shown}.")
+    different = lock.not_reproduced(candidate.committed, candidate.lock)
+    if different and not facts.not_reproduced:
+        notes.append(
+            f"{', '.join(different)} gave other bytes than the committed dvc.lock with the same metrics, as "
+            "another processor may. What was judged is what this run made."
+        )
+    if facts.gate_changed:
+        notes.append("This change edits the gate; main's gate judged it. The edit takes effect after the merge.")
+    return notes
