@@ -1,0 +1,301 @@
+"""What each metric is: a smooth function of weighted averages over rows, so that one product resamples them all.
+
+A metric is `combine(mean of components(row))`. Metrics that count or average are so exactly. Metrics that rank
+rows are linearised around the rows at hand, which leaves their value exact and their sampling variation right to
+first order (the infinitesimal jackknife: Efron, The Jackknife, the Bootstrap and Other Resampling Plans, 1982):
+
+- ROC AUC by placements, ties counted half: DeLong, DeLong & Clarke-Pearson, Biometrics 44 (1988) 837-845; summed
+  over whole clusters as in Obuchowski, Biometrics 53 (1997) 567-578.
+- average precision by its influence function, derived in docs/statistics.md.
+- the median by its influence function with the sparsity of Hall & Sheather, JRSS B 50 (1988) 381-391.
+
+Only numpy is imported here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bots.evidence import Costs, Direction, Task
+
+Floats = NDArray[np.float64]
+Kind = Literal["share", "loss", "money", "quantity"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """What a metric needs to know beside the rows: from which score on a row counts as positive, what decisions
+    are worth, and into how many bins scores are sorted."""
+
+    threshold: float | None = None
+    costs: Costs | None = None
+    bins: int = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """One metric.
+
+    `components(target, score, context)` takes two arrays (n,) and gives (n, k); `combine` takes averages (..., k)
+    and gives (...). `bounds` is the range of possible values, `both_classes` says that the metric has no value
+    where one class is missing, `needs` what params.yaml has to say before it can be computed.
+    """
+
+    name: str
+    label: str
+    direction: Direction
+    tasks: tuple[Task, ...]
+    kind: Kind
+    components: Callable[[Floats, Floats, Context], Floats]
+    combine: Callable[[Floats], Floats]
+    decimals: int = 3
+    bounds: tuple[float | None, float | None] = (None, None)
+    both_classes: bool = False
+    needs: tuple[Literal["threshold", "costs"], ...] = ()
+
+
+def value(name: str, target: Floats, score: Floats, context: Context) -> float | None:
+    """The metric of these rows, or None where it has none (no rows, one class missing, a constant target)."""
+    measure = MEASURES[name]
+    if not len(target) or (measure.both_classes and not 0 < target.sum() < len(target)):
+        return None
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = float(measure.combine(measure.components(target, score, context).mean(axis=0)))
+    return found if np.isfinite(found) else None
+
+
+def unit(name: str, costs: Costs | None) -> str | None:
+    """The unit of a metric, where it has one: `USD per row` for the business value."""
+    return f"{costs.currency} per row" if MEASURES[name].kind == "money" and costs else None
+
+
+def label(name: str) -> str:
+    """The metric's name for people: `ROC AUC` for roc_auc."""
+    return MEASURES[name].label if name in MEASURES else name.replace("_", " ")
+
+
+def format_value(name: str, x: float | None, unit: str | None = None) -> str:
+    """A value as people read it: `0.712`, `1,234.5`, `1.310 USD per row`; an en dash where there is none."""
+    if x is None:
+        return "–"
+    return f"{x:,.{_decimals(name, x)}f}" + (f" {unit}" if unit else "")
+
+
+def format_difference(name: str, x: float | None, unit: str | None = None) -> str:
+    """A difference, always signed, with more digits where it would otherwise be shown as zero: `+0.019`."""
+    if x is None:
+        return "–"
+    decimals = _decimals(name, x)
+    while x and not round(x, decimals) and decimals < 6:
+        decimals += 1
+    text = f"{x:+,.{decimals}f}" if round(x, decimals) else f"{0:.{decimals}f}"
+    return text + (f" {unit}" if unit else "")
+
+
+def _decimals(name: str, x: float) -> int:
+    measure = MEASURES.get(name)
+    if measure and measure.kind in ("share", "loss"):
+        return measure.decimals
+    return 3 if abs(x) < 10 else 2 if abs(x) < 100 else 1
+
+
+def _columns(*columns: Floats) -> Floats:
+    return np.column_stack([np.asarray(column, dtype=np.float64) for column in columns])
+
+
+def _ratio(above: Floats, below: Floats) -> Floats:
+    """above / below, and 0 where there is nothing to divide: scikit-learn's `zero_division=0`."""
+    return np.divide(above, below, out=np.zeros(np.broadcast(above, below).shape), where=below != 0)
+
+
+def _placements(own: Floats, others: Floats) -> Floats:
+    """For each of `own`, the share of `others` below it, ties counted half."""
+    ordered = np.sort(others)
+    below = np.searchsorted(ordered, own, side="left") + np.searchsorted(ordered, own, side="right")
+    return below / (2 * max(len(others), 1))
+
+
+def _roc_auc(target: Floats, score: Floats, context: Context) -> Floats:
+    positive = target == 1
+    wins = np.empty(len(target))
+    wins[positive] = _placements(score[positive], score[~positive])
+    wins[~positive] = 1 - _placements(score[~positive], score[positive])
+    centred = wins - np.mean(wins[positive]) / 2 if positive.any() else wins
+    return _columns(positive, np.where(positive, centred, 0), np.where(positive, 0, centred))
+
+
+def _combine_roc_auc(means: Floats) -> Floats:
+    positives, above, below = np.moveaxis(means, -1, 0)
+    return above / positives + below / (1 - positives)
+
+
+def _average_precision(target: Floats, score: Floats, context: Context) -> Floats:
+    """Rows in descending score; `hits` and `rows` count what is at or above a row's score, ties included."""
+    order = np.argsort(-score, kind="stable")
+    y, s = target[order], score[order]
+    last = np.searchsorted(-s, -s, side="right") - 1
+    first = np.searchsorted(-s, -s, side="left")
+    hits, rows = np.cumsum(y)[last], last + 1.0
+    gained, lost = y / rows, y * hits / rows**2
+    from_here = np.cumsum(gained[::-1])[::-1][first], np.cumsum(lost[::-1])[::-1][first]
+    influence = np.empty(len(target))
+    influence[order] = y * hits / rows + y * from_here[0] - from_here[1]
+    return _columns(influence, target)
+
+
+def _log_loss(target: Floats, score: Floats, context: Context) -> Floats:
+    eps = np.finfo(np.float64).eps
+    return _columns(-np.log(np.clip(np.where(target == 1, score, 1 - score), eps, 1 - eps)))
+
+
+def _called(score: Floats, context: Context) -> NDArray[np.bool_]:
+    return score >= (0.5 if context.threshold is None else context.threshold)
+
+
+def _accuracy(target: Floats, score: Floats, context: Context) -> Floats:
+    return _columns(_called(score, context) == (target == 1))
+
+
+def _precision(target: Floats, score: Floats, context: Context) -> Floats:
+    called = _called(score, context)
+    return _columns(called * target, called)
+
+
+def _recall(target: Floats, score: Floats, context: Context) -> Floats:
+    return _columns(_called(score, context) * target, target)
+
+
+def _f1(target: Floats, score: Floats, context: Context) -> Floats:
+    called = _called(score, context)
+    return _columns(2 * called * target, called + target)
+
+
+def _calibration(target: Floats, score: Floats, context: Context) -> Floats:
+    """One column a bin of equally many rows; rows of the same score share a bin."""
+    edges = np.unique(np.quantile(score, np.linspace(0, 1, context.bins + 1)[1:-1]))
+    inside = np.searchsorted(edges, score, side="left")
+    gaps = np.zeros((len(target), context.bins))
+    gaps[np.arange(len(target)), inside] = score - target
+    return gaps
+
+
+def _value(target: Floats, score: Floats, context: Context) -> Floats:
+    costs = context.costs
+    if costs is None:
+        return _columns(np.full(len(target), np.nan))
+    if costs.under is not None or costs.over is not None:
+        short = target - score
+        return _columns((costs.under or 0) * np.maximum(short, 0) + (costs.over or 0) * np.maximum(-short, 0))
+    called = _called(score, context)
+    right = np.where(called, costs.true_positive or 0, costs.false_negative or 0)
+    wrong = np.where(called, costs.false_positive or 0, costs.true_negative or 0)
+    return _columns(np.where(target == 1, right, wrong))
+
+
+def _r2(target: Floats, score: Floats, context: Context) -> Floats:
+    centred = target - target.mean()
+    return _columns((target - score) ** 2, centred, centred**2)
+
+
+def _combine_r2(means: Floats) -> Floats:
+    squared, centred, spread = np.moveaxis(means, -1, 0)
+    return 1 - squared / (spread - centred**2)
+
+
+def _median(target: Floats, score: Floats, context: Context) -> Floats:
+    """The median m of |error| as m + (share below m - [error <= m]) x sparsity at m."""
+    errors = np.abs(target - score)
+    middle = np.median(errors)
+    density = 1.5 * NormalDist().pdf(0) ** 2
+    width = min(0.5, NormalDist().inv_cdf(0.975) ** (2 / 3) * (density / len(errors)) ** (1 / 3))
+    low, high = np.quantile(errors, [0.5 - width, 0.5 + width])
+    below = errors <= middle
+    return _columns(middle + (below.mean() - below) * (high - low) / (2 * width))
+
+
+def _mean(means: Floats) -> Floats:
+    return means[..., 0]
+
+
+def _share(means: Floats) -> Floats:
+    return _ratio(means[..., 0], means[..., 1])
+
+
+def _root(means: Floats) -> Floats:
+    return np.sqrt(np.maximum(means[..., 0], 0))
+
+
+def _total(means: Floats) -> Floats:
+    return np.abs(means).sum(axis=-1)
+
+
+def _magnitude(means: Floats) -> Floats:
+    return np.abs(means[..., 0])
+
+
+def _binary(
+    name: str,
+    label: str,
+    direction: Direction,
+    components: Callable[[Floats, Floats, Context], Floats],
+    combine: Callable[[Floats], Floats],
+    **more: Any,
+) -> Measure:
+    settings: dict[str, Any] = {"tasks": ("classification",), "kind": "share", "bounds": (0.0, 1.0), **more}
+    return Measure(
+        name=name, label=label, direction=direction, components=components, combine=combine, **settings
+    )
+
+
+def _quantity(
+    name: str,
+    label: str,
+    components: Callable[[Floats, Floats, Context], Floats],
+    combine: Callable[[Floats], Floats],
+    **more: Any,
+) -> Measure:
+    settings: dict[str, Any] = {"direction": "lower", "kind": "quantity", "bounds": (0.0, None), **more}
+    return Measure(
+        name=name, label=label, tasks=("regression",), components=components, combine=combine, **settings
+    )
+
+
+MEASURES: dict[str, Measure] = {
+    measure.name: measure
+    for measure in (
+        _binary("roc_auc", "ROC AUC", "higher", _roc_auc, _combine_roc_auc, both_classes=True),
+        _binary(
+            "average_precision", "average precision", "higher", _average_precision, _share, both_classes=True
+        ),
+        _binary(
+            "log_loss", "log loss", "lower", _log_loss, _mean, kind="loss", bounds=(0.0, None), decimals=4
+        ),
+        _binary("brier", "Brier score", "lower", lambda y, s, _: _columns((s - y) ** 2), _mean, decimals=4),
+        _binary("accuracy", "accuracy", "higher", _accuracy, _mean, needs=("threshold",)),
+        _binary("precision", "precision", "higher", _precision, _share, needs=("threshold",)),
+        _binary("recall", "recall", "higher", _recall, _share, both_classes=True, needs=("threshold",)),
+        _binary("f1", "F1 score", "higher", _f1, _share, both_classes=True, needs=("threshold",)),
+        _binary("expected_calibration_error", "calibration error", "lower", _calibration, _total, decimals=4),
+        _quantity("mae", "mean absolute error", lambda y, s, _: _columns(np.abs(s - y)), _mean),
+        _quantity("rmse", "root mean squared error", lambda y, s, _: _columns((s - y) ** 2), _root),
+        _quantity("r2", "R²", _r2, _combine_r2, direction="higher", kind="share", bounds=(None, 1.0)),
+        _quantity("median_absolute_error", "median absolute error", _median, _mean),
+        _quantity("bias", "bias", lambda y, s, _: _columns(s - y), _magnitude),
+        Measure(
+            name="value",
+            label="value",
+            direction="higher",
+            tasks=("classification", "regression"),
+            kind="money",
+            components=_value,
+            combine=_mean,
+            needs=("costs",),
+        ),
+    )
+}

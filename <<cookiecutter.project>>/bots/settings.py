@@ -1,0 +1,223 @@
+"""What the bots read of params.yaml, from text: a review is judged by main's gate, not by the one it edits."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+import msgspec
+import yaml
+from msgspec import Meta, Struct
+
+from bots import measures
+from bots.evidence import Costs, Task
+
+Fraction = Annotated[float, Meta(gt=0, lt=1)]
+Smallest = Annotated[float, Meta(ge=0)]
+
+
+class SettingsError(Exception):
+    """params.yaml does not say what the bots need; the message names file, key and expectation."""
+
+
+class _Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of every section: unknown keys are refused."""
+
+
+class Project(_Section, frozen=True):
+    name: str
+    title: str
+    description: str
+    owner: str
+
+
+class Evaluate(_Section, frozen=True):
+    metrics: Annotated[list[str], Meta(min_length=1, max_length=50)]
+    threshold: Fraction | None = None
+    costs: Costs | None = None
+    slices: list[str] = []
+    fairness: list[str] = []
+    calibration_bins: Annotated[int, Meta(ge=2, le=100)] = 10
+
+
+class Limit(_Section, frozen=True):
+    """Bounds on one metric of the candidate, whatever main does."""
+
+    at_least: float | None = None
+    at_most: float | None = None
+
+
+class GateSlices(_Section, frozen=True):
+    """From how many rows on a slice is judged, and which loss of the primary metric blocks."""
+
+    rows: Annotated[int, Meta(ge=1)]
+    matters: Smallest
+
+
+class Gate(_Section, frozen=True):
+    """The policy that turns a comparison into pass or fail."""
+
+    primary: str
+    matters: dict[str, Smallest]
+    confidence: Annotated[float, Meta(ge=0.5, lt=1)] = 0.95
+    replicates: Annotated[int, Meta(ge=200, le=100_000)] = 2000
+    resample: Annotated[str, Meta(min_length=1)] = "rows"
+    guards: list[str] = []
+    limits: dict[str, Limit] = {}
+    slices: GateSlices | None = None
+    equivalent_passes: bool = True
+    incomparable_passes: bool = False
+
+
+class ReviewCommands(_Section, frozen=True):
+    """How the bots call a commit's own code; the placeholders are replaced by paths."""
+
+    score: str
+    drift: str | None = None
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """What the bots read of params.yaml; every other section is the pipeline's own business."""
+
+    project: Project
+    task: Task
+    evaluate: Evaluate
+    gate: Gate
+    review: ReviewCommands
+
+    @property
+    def context(self) -> measures.Context:
+        """What the metrics need to know beside the rows."""
+        chosen = self.evaluate
+        return measures.Context(threshold=chosen.threshold, costs=chosen.costs, bins=chosen.calibration_bins)
+
+
+class _Data(Struct, frozen=True):
+    task: Task
+
+
+class _Document(Struct, frozen=True):
+    project: Project
+    data: _Data
+    evaluate: Evaluate
+    gate: Gate
+    review: ReviewCommands
+
+
+def parse(text: str, name: str) -> Settings:
+    """The bots' part of params.yaml.
+
+    `name` is what a message calls the text, e.g. `params.yaml` or `main:params.yaml`. Raises `SettingsError` for
+    text that is not YAML, an unknown key, a wrong type, or settings that contradict each other.
+    """
+    try:
+        document = yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise SettingsError(f"{name}: the document: expected YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(document, dict):
+        raise SettingsError(f"{name}: the document: expected sections such as gate: and evaluate:")
+    try:
+        known = msgspec.convert(document, _Document)
+    except (msgspec.ValidationError, RecursionError) as error:
+        raise SettingsError(f"{name}: {_where_and_what(str(error), document)}") from error
+    settings = Settings(
+        project=known.project,
+        task=known.data.task,
+        evaluate=known.evaluate,
+        gate=known.gate,
+        review=known.review,
+    )
+    if problem := next(_problems(settings), None):
+        raise SettingsError(f"{name}: {problem}")
+    return settings
+
+
+def _where_and_what(message: str, document: dict[Any, Any]) -> str:
+    """msgspec's message as `key: expectation`, with the nearest known key for an unknown one."""
+    what, _, path = message.partition(" - at `$")
+    where = path.rstrip("`").lstrip(".") or "the document"
+    if what.startswith("Object contains unknown field"):
+        key = what.split("`")[1]
+        return f"{where}.{key}: unknown key{_nearest(key, _keys(where))}"
+    return f"{where}: {what[:1].lower()}{what[1:]}"
+
+
+def _keys(where: str) -> tuple[str, ...]:
+    kinds: dict[str, type[Struct]] = {
+        "project": Project,
+        "evaluate": Evaluate,
+        "evaluate.costs": Costs,
+        "gate": Gate,
+        "gate.slices": GateSlices,
+        "review": ReviewCommands,
+    }
+    return kinds.get(where, Limit).__struct_fields__
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    found = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean `{found[0]}`?" if found else f"; expected one of {', '.join(sorted(known))}"
+
+
+def _problems(settings: Settings) -> Iterable[str]:
+    """What no type can say: names that refer to each other, and what a metric needs."""
+    gate, evaluate = settings.gate, settings.evaluate
+    yield from _unknown_metrics(settings)
+    for key, names in (("primary", [gate.primary]), ("guards", gate.guards), ("limits", list(gate.limits))):
+        for name in names:
+            if name not in evaluate.metrics:
+                yield f"gate.{key}: `{name}` is not in evaluate.metrics; add it there"
+            if key != "limits" and name not in gate.matters:
+                yield f"gate.matters: expected the smallest difference that matters for `{name}`, the gate judges it"
+    if gate.primary in gate.guards:
+        yield f"gate.guards: `{gate.primary}` is the primary metric already; take it out"
+    for name, limit in gate.limits.items():
+        if limit.at_least is None and limit.at_most is None:
+            yield f"gate.limits.{name}: expected at_least, at_most or both"
+    for name in evaluate.metrics:
+        for need in measures.MEASURES[name].needs:
+            if need == "costs" and (problem := _costs_problem(settings)):
+                yield problem
+            elif need == "threshold" and evaluate.threshold is None:
+                yield f"evaluate.threshold: expected a number between 0 and 1, `{name}` needs it"
+    yield from _command_problems(settings.review)
+
+
+def _unknown_metrics(settings: Settings) -> Iterable[str]:
+    gate = settings.gate
+    fitting = [name for name, measure in measures.MEASURES.items() if settings.task in measure.tasks]
+    named = (
+        ("evaluate.metrics", settings.evaluate.metrics),
+        ("gate.primary", [gate.primary]),
+        ("gate.guards", gate.guards),
+        ("gate.matters", list(gate.matters)),
+        ("gate.limits", list(gate.limits)),
+    )
+    for key, names in named:
+        for name in names:
+            if name not in fitting:
+                yield f"{key}: no metric `{name}` for a {settings.task}{_nearest(name, fitting)}"
+
+
+def _costs_problem(settings: Settings) -> str | None:
+    costs = settings.evaluate.costs
+    cells = {
+        "classification": ("true_positive", "false_positive", "true_negative", "false_negative"),
+        "regression": ("under", "over"),
+    }[settings.task]
+    if costs is None:
+        return f"evaluate.costs: expected currency, {', '.join(cells)}; `value` needs them"
+    missing = [cell for cell in cells if getattr(costs, cell) is None]
+    return f"evaluate.costs: expected {', '.join(missing)} for a {settings.task}" if missing else None
+
+
+def _command_problems(review: ReviewCommands) -> Iterable[str]:
+    wanted = (
+        ("score", review.score, ("rows", "out")),
+        ("drift", review.drift, ("reference", "current", "out")),
+    )
+    for key, command, names in wanted:
+        for name in names:
+            if command is not None and f"{{{name}}}" not in command:
+                yield f"review.{key}: expected the placeholder {{{name}}} in the command"
