@@ -73,7 +73,11 @@ def bake(folder: Path) -> Path:
     shutil.rmtree(project, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     cookiecutter(
-        str(ROOT), no_input=True, output_dir=str(folder), extra_context={"project": "late-flights"}, default_config=True
+        str(ROOT),
+        no_input=True,
+        output_dir=str(folder),
+        extra_context={"project": "late-flights"},
+        default_config=True,
     )
     stamp.write_text(fingerprint())
     console.print(f"    {project}")
@@ -117,7 +121,17 @@ def change_model(project: Path) -> None:
 
 def review(project: Path) -> None:
     """Review the branch against main, commit what reproduction wrote, and show where the pages are."""
-    run(project, sys.executable, "-m", "bots", "review", "--base", "main", expect=(0, 20, 21, 22, 23), echo=r"…")
+    run(
+        project,
+        sys.executable,
+        "-m",
+        "bots",
+        "review",
+        "--base",
+        "main",
+        expect=(0, 20, 21, 22, 23),
+        echo=r"…",
+    )
     commit(project, "Reproduce the change")
     subprocess.run([sys.executable, "-m", "bots", "preview"], cwd=project, check=True)
 
@@ -125,7 +139,9 @@ def review(project: Path) -> None:
 def main() -> int:
     """Run the demo; a second run does only what changed."""
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
-    parser.add_argument("--folder", type=Path, default=ROOT / ".demo", help="where it is built (default: .demo)")
+    parser.add_argument(
+        "--folder", type=Path, default=ROOT / ".demo", help="where it is built (default: .demo)"
+    )
     folder: Path = parser.parse_args().folder
     began = time.monotonic()
     try:

@@ -24,7 +24,9 @@ def parser() -> argparse.ArgumentParser:
         epilog=REVIEW_EXITS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    review.add_argument("--base", default="main", metavar="COMMIT", help="what to compare with (default: main)")
+    review.add_argument(
+        "--base", default="main", metavar="COMMIT", help="what to compare with (default: main)"
+    )
     review.add_argument("--out", type=Path, default=Path("review"), metavar="FOLDER", help="default: review/")
     review.add_argument("--pull", action="store_true", help="fetch from the DVC remote what it already has")
     review.add_argument("--json", action="store_true", help="print review.json instead of the summary")
@@ -36,7 +38,9 @@ def parser() -> argparse.ArgumentParser:
         "short form in the terminal.",
         epilog="exit codes: 0 shown, 1 there is no readable review, 2 wrong usage",
     )
-    preview.add_argument("--out", type=Path, default=Path("review"), metavar="FOLDER", help="where the review lies")
+    preview.add_argument(
+        "--out", type=Path, default=Path("review"), metavar="FOLDER", help="where the review lies"
+    )
     preview.add_argument("--open", action="store_true", help="open the page in the browser")
 
     schema = verbs.add_parser(
@@ -89,7 +93,9 @@ def _preview(arguments: argparse.Namespace) -> int:
     from bots.render import preview
 
     result = evidence.load(arguments.out / "review.json", evidence.Review)
-    page = preview.write_preview((arguments.out / "review.md").read_text(encoding="utf-8"), result, arguments.out)
+    page = preview.write_preview(
+        (arguments.out / "review.md").read_text(encoding="utf-8"), result, arguments.out
+    )
     _summary(result, arguments.out)
     print(f"The comment as GitHub shows it: {page.resolve().as_uri()}")
     if arguments.open:

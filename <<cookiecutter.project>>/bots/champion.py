@@ -38,7 +38,7 @@ class Champion:
     _worktree: Path | None = None
     _stack: ExitStack = field(default_factory=ExitStack)
 
-    def evidence(self, name: str, kind: type[E]) -> E | None:
+    def report(self, name: str, kind: type[E]) -> E | None:
         """A report as committed on main; None where main has none that this contract can read."""
         content = self.repository.file(self.commit, f"reports/{name}.json")
         if content is None:
@@ -78,7 +78,9 @@ class Champion:
             reproduce.command(root, command, reference=self.worktree() / TRAIN, current=root / TRAIN, out=out)
             return evidence.load(out, evidence.DriftReport)
         except (reproduce.DvcError, evidence.EvidenceError) as error:
-            raise ChampionUnavailable(f"the training data could not be compared with main's: {error}") from error
+            raise ChampionUnavailable(
+                f"the training data could not be compared with main's: {error}"
+            ) from error
 
     def close(self) -> None:
         """Remove the worktree."""

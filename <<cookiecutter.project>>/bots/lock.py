@@ -59,7 +59,9 @@ def parse(text: str | None, name: str = "dvc.lock") -> Lock:
         stages = document["stages"]
         return Lock({str(stage): _stage(recorded) for stage, recorded in stages.items()})
     except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
-        raise LockError(f"{name}: not a DVC lock ({error}); restore it with `git checkout -- {name}`") from error
+        raise LockError(
+            f"{name}: not a DVC lock ({error}); restore it with `git checkout -- {name}`"
+        ) from error
 
 
 def _stage(recorded: Mapping[str, Any]) -> LockedStage:
@@ -141,7 +143,7 @@ def _how(was_there: bool, is_there: bool) -> str:
 def _shown(value: Any) -> str:
     if value is _ABSENT:
         return "not set"
-    text = yaml.safe_dump(value, default_flow_style=True, width=10_000, allow_unicode=True).strip()
+    text = str(yaml.safe_dump(value, default_flow_style=True, width=10_000, allow_unicode=True)).strip()
     text = text.removesuffix("...").strip()
     return text if len(text) <= 120 else text[:119] + "…"
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow
 import pyarrow.compute as arrow
 import pyarrow.parquet as parquet
+from numpy.typing import NDArray
 
 from bots import compare
 from bots.champion import PREDICTIONS, ChampionUnavailable
@@ -51,7 +53,7 @@ class HoldoutPredictions:
         return compare.compare(self._with(policy, self._line_up(champion), theirs, threshold), policy)
 
     def _with(
-        self, policy: Settings, champion: np.ndarray | None, theirs: float | None, threshold: float | None
+        self, policy: Settings, champion: NDArray[Any] | None, theirs: float | None, threshold: float | None
     ) -> compare.Predictions:
         slices = {column: self._labels(column) for column in policy.evaluate.slices if self._has(column)}
         resample = policy.gate.resample
@@ -71,14 +73,14 @@ class HoldoutPredictions:
     def _has(self, column: str) -> bool:
         return SLICE + column in self.table.column_names
 
-    def _labels(self, column: str) -> np.ndarray:
+    def _labels(self, column: str) -> NDArray[Any]:
         if not self._has(column):
             raise PredictionsError(
                 f"{PREDICTIONS}: expected a column {SLICE + column!r}, because params.yaml resamples by {column}"
             )
         return np.asarray(self.table[SLICE + column].cast(pyarrow.string()).to_numpy(zero_copy_only=False))
 
-    def _line_up(self, champion: pyarrow.Table) -> np.ndarray:
+    def _line_up(self, champion: pyarrow.Table) -> NDArray[Any]:
         """Main's scores in this table's row order; refuses rows that main did not score."""
         if missing := {"row", "score"} - set(champion.column_names):
             raise ChampionUnavailable(f"main's predictions have no column {', '.join(sorted(missing))}")
@@ -86,8 +88,10 @@ class HoldoutPredictions:
             return _numbers(champion, "score")
         at = arrow.index_in(self.table["row"], value_set=champion["row"].combine_chunks())
         if at.null_count:
-            raise ChampionUnavailable(f"main's model did not score {at.null_count:,} of {len(at):,} holdout rows")
-        return _numbers(champion, "score")[at.to_numpy()]
+            raise ChampionUnavailable(
+                f"main's model did not score {at.null_count:,} of {len(at):,} holdout rows"
+            )
+        return np.take(_numbers(champion, "score"), at.to_numpy())
 
 
 def of(root: Path, settings: Settings) -> HoldoutPredictions:
@@ -98,13 +102,15 @@ def of(root: Path, settings: Settings) -> HoldoutPredictions:
     except (OSError, pyarrow.ArrowException) as error:
         raise PredictionsError(f"{PREDICTIONS}: not a readable Parquet table ({error})") from error
     if missing := {"row", "target", "score"} - set(table.column_names):
-        raise PredictionsError(f"{PREDICTIONS}: expected the columns row, target, score; no {', '.join(sorted(missing))}")
+        raise PredictionsError(
+            f"{PREDICTIONS}: expected the columns row, target, score; no {', '.join(sorted(missing))}"
+        )
     if arrow.count_distinct(table["row"]).as_py() != len(table):
         raise PredictionsError(f"{PREDICTIONS}: expected each row once; some stand twice")
     return HoldoutPredictions(table, settings)
 
 
-def _numbers(table: pyarrow.Table, column: str) -> np.ndarray:
+def _numbers(table: pyarrow.Table, column: str) -> NDArray[Any]:
     try:
         return np.asarray(table[column].cast(pyarrow.float64()).to_numpy(zero_copy_only=False))
     except pyarrow.ArrowException as error:

@@ -40,12 +40,16 @@ class Repository:
         if name.startswith("-"):
             raise GitError(f"{name!r} is not the name of a commit")
         for candidate in (name, f"origin/{name}"):
-            done = self._git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{candidate}^{{commit}}")
+            done = self._git(
+                "rev-parse", "--verify", "--quiet", "--end-of-options", f"{candidate}^{{commit}}"
+            )
             if done.returncode == 0:
                 return done.stdout.strip()
         if self._git("rev-parse", "--git-dir").returncode:
             raise GitError(f"{self.root} is not inside a git repository; run this where params.yaml lies")
-        raise GitError(f"no commit is named {name!r}; fetch it (`git fetch origin {name}`) or name another --base")
+        raise GitError(
+            f"no commit is named {name!r}; fetch it (`git fetch origin {name}`) or name another --base"
+        )
 
     def file(self, commit: str, path: str) -> bytes | None:
         """A file's content at a commit, or None where the commit has none."""

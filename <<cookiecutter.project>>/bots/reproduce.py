@@ -129,7 +129,10 @@ def bring(root: Path, cache: Path, targets: list[str]) -> None:
 
 def command(root: Path, template: str, **paths: Path) -> None:
     """Run one of params.yaml's `review` commands in a worktree; its placeholders become absolute paths."""
-    words = [word.format_map({key: str(path.resolve()) for key, path in paths.items()}) for word in template.split()]
+    words = [
+        word.format_map({key: str(path.resolve()) for key, path in paths.items()})
+        for word in template.split()
+    ]
     done = subprocess.run(
         words, cwd=root, env=environment(), text=True, encoding="utf-8", capture_output=True, check=False
     )

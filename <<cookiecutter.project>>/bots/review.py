@@ -56,7 +56,9 @@ def _settings(repository: Repository, commit: str | None) -> Settings | None:
     """The settings of the work tree, or of a commit; None where the commit has no params.yaml."""
     if commit is None:
         try:
-            return settings.parse((repository.root / "params.yaml").read_text(encoding="utf-8"), "params.yaml")
+            return settings.parse(
+                (repository.root / "params.yaml").read_text(encoding="utf-8"), "params.yaml"
+            )
         except OSError as error:
             raise settings.SettingsError(f"params.yaml: cannot be read: {error.strerror}") from error
     text = repository.text(commit, "params.yaml")
@@ -99,7 +101,7 @@ def _champion_scores(
     On the same holdout they are the ones that main recorded, made by its own code with its own libraries; another
     holdout is scored anew by main's code in a worktree.
     """
-    evaluation = champion.evidence("metrics", evidence.MetricsReport)
+    evaluation = champion.report("metrics", evidence.MetricsReport)
     threshold = evaluation.threshold if evaluation else None
     if _same_holdout(candidate, champion):
         return champion.predictions(), threshold
@@ -109,7 +111,7 @@ def _champion_scores(
 
 def unchanged(evaluation: evidence.MetricsReport, policy: Settings) -> Comparison:
     """The comparison of a model with itself: every difference is exactly zero, nothing needs computing."""
-    from bots.compare import Comparison, _role as role
+    from bots.compare import Comparison, role
 
     metrics = [
         evidence.MetricComparison(
@@ -141,7 +143,7 @@ def unchanged(evaluation: evidence.MetricsReport, policy: Settings) -> Compariso
 def _same_holdout(candidate: Candidate, champion: Champion | None) -> bool:
     if champion is None or candidate.split is None:
         return False
-    theirs = champion.evidence("split", evidence.SplitReport)
+    theirs = champion.report("split", evidence.SplitReport)
     return theirs is not None and theirs.part("holdout").digest == candidate.split.part("holdout").digest
 
 
@@ -149,7 +151,7 @@ def _data_change(
     root: Path, candidate: Candidate, champion: Champion, here: Settings, tell: Tell
 ) -> tuple[evidence.DriftReport | None, tuple[str, ...]]:
     """Drift between the two training tables; nothing where they are the same or the project has no such command."""
-    theirs = champion.evidence("split", evidence.SplitReport)
+    theirs = champion.report("split", evidence.SplitReport)
     if theirs is None or candidate.split is None or here.review.drift is None:
         return None, ()
     if theirs.part("train").digest == candidate.split.part("train").digest:
@@ -212,8 +214,8 @@ def _written(
     judgement = gate.judge(facts, policy.gate)
     comparison = compared.comparison
     main_lock = champion.lock if champion else lock.Lock()
-    main_evaluation = champion.evidence("metrics", evidence.MetricsReport) if champion else None
-    main_explanation = champion.evidence("explanation", evidence.ExplanationReport) if champion else None
+    main_evaluation = champion.report("metrics", evidence.MetricsReport) if champion else None
+    main_explanation = champion.report("explanation", evidence.ExplanationReport) if champion else None
     return evidence.Review(
         title=policy.project.title,
         task=policy.task,
@@ -260,7 +262,7 @@ def _revision(
 def _champion_revision(champion: Champion | None) -> evidence.Revision | None:
     if champion is None:
         return None
-    return _revision(champion.commit, champion.lock, champion.evidence("split", evidence.SplitReport))
+    return _revision(champion.commit, champion.lock, champion.report("split", evidence.SplitReport))
 
 
 def _causes(candidate: Candidate, champion: Champion | None) -> list[evidence.Cause]:
@@ -268,7 +270,7 @@ def _causes(candidate: Candidate, champion: Champion | None) -> list[evidence.Ca
     if champion is None:
         return []
     found = lock.causes(champion.lock, candidate.lock)
-    theirs = champion.evidence("training", evidence.TrainingReport)
+    theirs = champion.report("training", evidence.TrainingReport)
     if theirs is None or candidate.training is None:
         return found
     libraries = library_changes(theirs.environment, candidate.training.environment)
@@ -352,5 +354,7 @@ def _notes(candidate: Candidate, compared: Compared, facts: gate.Facts) -> list[
             "another processor may. What was judged is what this run made."
         )
     if facts.gate_changed:
-        notes.append("This change edits the gate; main's gate judged it. The edit takes effect after the merge.")
+        notes.append(
+            "This change edits the gate; main's gate judged it. The edit takes effect after the merge."
+        )
     return notes
