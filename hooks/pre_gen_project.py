@@ -1,0 +1,98 @@
+"""Refuses answers that would not work, in one line each, before anything is written.
+
+The answers are data: they arrive as JSON inside raw strings and are never pasted into code.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sys
+import unicodedata
+from collections.abc import Iterator
+from typing import Any
+
+ANSWERS: dict[str, Any] = json.loads(
+    r"""
+<< cookiecutter | tojson >>
+""".strip()
+)
+
+PROJECT = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+OWNER = re.compile(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*")
+WINDOWS = re.compile(r"con|prn|aux|nul|(com|lpt)[0-9]")
+BIDIRECTIONAL = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+BUCKET = r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]"
+PATH = r"(/[A-Za-z0-9._~=@+-]+)*/?"
+ADDRESSES = {
+    "s3": (re.compile(f"s3://{BUCKET}{PATH}"), "s3://bucket/folder"),
+    "gcs": (re.compile(f"gs://{BUCKET}{PATH}"), "gs://bucket/folder"),
+    "azure": (re.compile(f"azure://[a-z0-9][a-z0-9-]{{1,61}}[a-z0-9]{PATH}"), "azure://container/folder"),
+    "ssh": (
+        re.compile(rf"ssh://([A-Za-z0-9._-]+@)?[A-Za-z0-9][A-Za-z0-9.-]*(:\d{{1,5}})?{PATH}"),
+        "ssh://user@host/folder",
+    ),
+    "local": (re.compile(r"[\w.~/]([\w.~@+ /-]*[\w.~@+/-])?"), "a folder such as /srv/dvc or ../storage"),
+}
+
+
+def problems(answers: dict[str, Any]) -> Iterator[str]:
+    """What is wrong with the answers, each in words that a person can act on."""
+    yield from project_problems(answers["project"])
+    for name, longest in (("title", 100), ("description", 300)):
+        yield from text_problems(name, answers[name], longest)
+    if len(answers["owner"]) > 39 or not OWNER.fullmatch(answers["owner"]):
+        yield f"owner: {shown(answers['owner'])} is not a GitHub user or organisation (letters, digits, single hyphens)"
+    if answers["storage"] in ADDRESSES:
+        pattern, example = ADDRESSES[answers["storage"]]
+        if not pattern.fullmatch(answers["storage_address"]):
+            yield (
+                f"storage_address: {shown(answers['storage_address'])} does not fit storage={answers['storage']}; "
+                f"expected {example}"
+            )
+
+
+def project_problems(project: str) -> Iterator[str]:
+    """The name becomes a folder, a repository, a bucket and an image: it must be valid as each of them."""
+    if len(project) > 50 or not PROJECT.fullmatch(project):
+        yield (
+            f"project: {shown(project)} is not a name for a folder and a repository; use up to 50 lower-case "
+            "letters, digits and single hyphens, and begin with a letter"
+        )
+    elif WINDOWS.fullmatch(project):
+        yield f"project: Windows reserves the name {shown(project)}; choose another"
+
+
+def text_problems(name: str, text: str, longest: int) -> Iterator[str]:
+    """Any language and any sign is welcome, in one line that reads in the order in which it is written."""
+    if not text.strip():
+        yield f"{name}: must not be empty"
+    elif len(text) > longest:
+        yield f"{name}: has {len(text)} characters; at most {longest} fit"
+    for character in text:
+        hidden = unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} or ord(character) & 0xFFFE == 0xFFFE
+        if hidden or unicodedata.bidirectional(character) in BIDIRECTIONAL:
+            yield f"{name}: must be one line of visible text; remove the character U+{ord(character):04X}"
+            return
+
+
+def shown(text: str) -> str:
+    """The answer as it can be printed in one line on any terminal."""
+    return json.dumps(text if len(text) <= 60 else text[:57] + "...")
+
+
+def main() -> int:
+    """Print the first problem, if there is one."""
+    if shutil.which("git") is None:
+        problem: str | None = "git is not installed, or not on the PATH; the project is made as a git repository"
+    else:
+        problem = next(problems(ANSWERS), None)
+    if problem:
+        print(f"ERROR: {problem}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
