@@ -1,0 +1,62 @@
+"""Reads the review that a run uploaded. Code of a pull request wrote it, so nothing in it is believed unread."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from bots.evidence import EvidenceError, Review, decode
+
+REVIEW = "review.json"
+LARGEST = 16 * 1024 * 1024
+
+
+class NoArtefact(Exception):
+    """There is no review to read: the run stopped before it wrote one."""
+
+
+class HostileArtefact(Exception):
+    """There is something, but not a review as the contract wants it; the message says what is wrong with it."""
+
+
+def read(folder: Path) -> Review:
+    """The review in a downloaded artefact.
+
+    Only `review.json` is opened, whatever else lies beside it, and only if it is a plain file of at most
+    16 MiB in the folder itself: links are not followed, pipes and devices not read. Raises `NoArtefact` and
+    `HostileArtefact`.
+    """
+    try:
+        within = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except FileNotFoundError as error:
+        raise NoArtefact(f"no artefact was downloaded to {folder}") from error
+    except OSError as error:
+        raise HostileArtefact(f"the artefact is not a folder ({error.strerror})") from error
+    try:
+        content = _content(within)
+    finally:
+        os.close(within)
+    try:
+        review = decode(content, Review, REVIEW)
+    except EvidenceError as error:
+        raise HostileArtefact(str(error)) from error
+    return review
+
+
+def _content(within: int) -> bytes:
+    # O_NONBLOCK: a pipe nobody writes to must not hold the publisher up until its time is over.
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        file = os.open(REVIEW, flags, dir_fd=within)
+    except FileNotFoundError as error:
+        raise NoArtefact(f"the artefact holds no {REVIEW}") from error
+    except OSError as error:
+        raise HostileArtefact(f"{REVIEW} is not a plain file ({error.strerror})") from error
+    with os.fdopen(file, "rb") as opened:
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            raise HostileArtefact(f"{REVIEW} is not a plain file")
+        content = opened.read(LARGEST + 1)
+    if len(content) > LARGEST:
+        raise HostileArtefact(f"{REVIEW} is larger than {LARGEST // 1024 // 1024} MiB")
+    return content
