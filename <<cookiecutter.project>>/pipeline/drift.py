@@ -1,0 +1,336 @@
+"""Holds current rows against reference rows, column by column, by thresholds that the reference sets."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+import numpy as np
+import pandas as pd
+
+from pipeline import features, files, model, table
+from pipeline.files import Refused
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
+
+    from pipeline.params import Drift, Params
+
+PAGE = files.REPORTS / "drift.html"
+SEED = 7
+# Of fewer values than this, a distance says more about chance than about the column.
+FEWEST = 100
+# Periods are merged into at most so many blocks, because each costs a score for every column.
+MOST_BLOCKS = 12
+# Without periods the reference is cut into so many blocks at random: what is left then is chance.
+RANDOM_BLOCKS = 5
+# Numbers with so few different values are compared like categories, as Evidently does by default.
+FEW_VALUES = 5
+METHODS = {"wasserstein": "Wasserstein distance (normed)", "jensenshannon": "Jensen-Shannon distance"}
+
+Role = Literal["input", "target", "prediction"]
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a comparison: a sample of its rows as the model sees them, and what it was drawn from."""
+
+    name: str
+    rows: int
+    columns: list[str]
+    values: pd.DataFrame
+    periods: pd.Series | None
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column's verdict as the evidence has it, and the values behind it where they were compared."""
+
+    verdict: dict[str, Any]
+    method: str
+    reference: pd.Series | None = None
+    current: pd.Series | None = None
+
+
+def run(settings: Params) -> None:
+    """Production against the training rows, or the holdout where there is no production yet.
+
+    Writes `reports/drift.json` and `reports/drift.html`. Raises `files.Refused`.
+    """
+    schema = table.load()
+    fitted = model.load(trusted=settings.model.trusted)
+    train = files.read_table(files.SPLITS / "train.parquet")
+    period = settings.drift.period
+    if period is not None and period not in train:
+        hint = table.nearest(period, train.columns)
+        raise Refused(f"params.yaml: drift.period: the training rows have no column {period!r}{hint}")
+    rows, name = files.read_table(files.SPLITS / "production.parquet"), "production"
+    if rows.empty:
+        rows, name = files.read_table(files.SPLITS / "holdout.parquet"), "holdout"
+    reference = observe("training", train, settings, schema, fitted)
+    current = observe(name, rows, settings, schema, fitted)
+    columns = list(judged(reference, current, settings))
+    content = comparison(f"{name} vs training", reference, current, columns)
+    files.write_evidence("drift", {"comparisons": [content]})
+    write_page(columns)
+
+
+def compare(settings: Params, reference: str, current: str, out: str) -> None:
+    """Main's training rows against the candidate's; writes a drift report to `out`."""
+    schema = table.load()
+    main = observe("main", files.read_table(Path(reference)), settings, schema)
+    candidate = observe("candidate", files.read_table(Path(current)), settings, schema)
+    columns = [*judged(main, candidate, settings), *unshared(main, candidate, settings)]
+    content = comparison("candidate's training data vs main's", main, candidate, columns)
+    path = Path(out)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".part")
+    report = {"format": 1, "comparisons": [content]}
+    temporary.write_text(json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
+    temporary.replace(path)
+
+
+def observe(
+    name: str, rows: pd.DataFrame, settings: Params, schema: table.Schema, fitted: Pipeline | None = None
+) -> Side:
+    """Draw a sample and bring it to the model's inputs, the target, and the prediction if there is a model.
+
+    An input that the rows lack is left out; a missing value is NaN whatever the type.
+    """
+    limit = settings.drift.rows
+    drawn = rows if len(rows) <= limit else rows.sample(limit, random_state=SEED).sort_index()
+    chosen = msgspec.structs.replace(
+        settings.features,
+        numeric=[column for column in settings.features.numeric if column in rows],
+        categorical=[column for column in settings.features.categorical if column in rows],
+    )
+    inputs = features.build(drawn, msgspec.structs.replace(settings, features=chosen), schema)
+    values = inputs.assign(**{column: inputs[column].replace("", None) for column in chosen.categorical})
+    target = known_target(drawn, settings, schema)
+    if target is not None:
+        values[settings.data.target] = target
+    if fitted is not None:
+        values[predicted(settings)] = model.predict(fitted, inputs, settings.task)
+    period = settings.drift.period
+    periods = drawn[period] if period is not None and period in drawn else None
+    return Side(name, len(rows), list(rows.columns), values, periods)
+
+
+def known_target(rows: pd.DataFrame, settings: Params, schema: table.Schema) -> pd.Series | None:
+    """The target as numbers, derived where the rows have only what it is made of; None without either."""
+    name = settings.data.target
+    if name in rows:
+        return table.target(table.coerce(rows, schema, [name])[0], settings)
+    if table.missing_columns(rows.columns, settings, schema):
+        return None
+    return table.target(table.derive(table.coerce(rows, schema)[0], settings, schema), settings)
+
+
+def predicted(settings: Params) -> str:
+    """What the prediction is called among the columns."""
+    return f"predicted {settings.data.target}"
+
+
+def comparison(name: str, reference: Side, current: Side, columns: list[Column]) -> dict[str, Any]:
+    """The evidence of one comparison."""
+
+    def words(side: Side) -> str:
+        drawn = len(side.values)
+        return side.name if drawn == side.rows else f"{side.name}, {drawn:,} rows drawn"
+
+    return {
+        "name": name,
+        "reference": words(reference),
+        "current": words(current),
+        "reference_rows": reference.rows,
+        "current_rows": current.rows,
+        "columns": [column.verdict for column in columns],
+    }
+
+
+def judged(reference: Side, current: Side, settings: Params) -> Iterator[Column]:
+    """Every input, the target, and the prediction where there is one, each with its verdict."""
+    both = (reference, current)
+    blocks = reference_blocks(len(reference.values), reference.periods)
+    roles: dict[str, Role] = dict.fromkeys(settings.features.raw, "input")
+    roles |= {settings.data.target: "target", predicted(settings): "prediction"}
+    for name, role in roles.items():
+        absent = [side.name for side in both if name not in side.values]
+        if len(absent) == len(both):
+            continue
+        before, after = (side.values.get(name, pd.Series(np.nan, side.values.index)) for side in both)
+        column = judge(name, role, before, after, blocks, settings.drift)
+        if absent:
+            column.verdict["note"] = f"{absent[0]} has no such column"
+        yield column
+
+
+def reference_blocks(rows: int, periods: pd.Series | None) -> list[np.ndarray]:
+    """The reference's rows as blocks to hold against the rest: positions, by period where there are periods.
+
+    Neighbouring periods are merged into at most `MOST_BLOCKS`; a row without a period is in no block.
+    """
+    if periods is None or periods.nunique() < 2:
+        codes = np.random.default_rng(SEED).integers(RANDOM_BLOCKS, size=rows)
+    else:
+        codes = pd.factorize(periods, sort=True)[0]
+        if periods.nunique() > MOST_BLOCKS:
+            sizes = np.bincount(codes[codes >= 0])
+            merged = (np.cumsum(sizes) - sizes) * MOST_BLOCKS // sizes.sum()
+            codes = np.where(codes >= 0, merged[codes], -1)
+    return [np.flatnonzero(codes == code) for code in np.unique(codes[codes >= 0])]
+
+
+def judge(
+    name: str, role: Role, before: pd.Series, after: pd.Series, blocks: list[np.ndarray], settings: Drift
+) -> Column:
+    """One column's score against the threshold that the reference's own blocks set; its missing values."""
+    lost, known = missing_values(before, after, blocks, settings), (before.dropna(), after.dropna())
+    method, (reference, current) = comparable(*known)
+    verdict: dict[str, Any] = {
+        "column": name,
+        "role": role,
+        "method": METHODS[method],
+        "score": None,
+        "threshold": settings.floor,
+        "drifted": lost is not None and role == "input",
+        "missing_reference": round(float(before.isna().mean()), 6),
+        "missing_current": round(float(after.isna().mean()), 6),
+        "note": lost if role == "input" else None,
+    }
+    if name == settings.period:
+        return Column({**verdict, "note": "names the period, so it moves by itself: not judged"}, method)
+    if min(len(reference), len(current)) < FEWEST:
+        what = "known labels" if role == "target" else "values"
+        few = f"fewer than {FEWEST} {what} on a side: not judged"
+        return Column({**verdict, "note": verdict["note"] or few}, method)
+    score = distance(reference, current, method)
+    worst = max(own_distances(before, len(current), method, blocks), default=0.0)
+    threshold = round(max(settings.floor, settings.margin * worst), 6)
+    drifted = verdict["drifted"] or score > threshold
+    return Column(
+        {**verdict, "score": score, "threshold": threshold, "drifted": drifted}, method, reference, current
+    )
+
+
+def missing_values(
+    before: pd.Series, after: pd.Series, blocks: list[np.ndarray], settings: Drift
+) -> str | None:
+    """What to say where values went missing beyond what the reference's own blocks and `floor` allow."""
+    gone = before.isna().to_numpy()
+    rises = [
+        gone[block].mean() - np.delete(gone, block).mean()
+        for block in blocks
+        if FEWEST <= len(block) < len(gone)
+    ]
+    share, allowed = after.isna().mean(), max(settings.floor, settings.margin * max(rises, default=0.0))
+    if share - gone.mean() <= allowed:
+        return None
+    return f"missing values rose from {gone.mean():.1%} to {share:.1%}"
+
+
+def comparable(before: pd.Series, after: pd.Series) -> tuple[str, tuple[pd.Series, pd.Series]]:
+    """The method for two columns of values, and the values as it wants them.
+
+    Categories and numbers with few values: Jensen-Shannon, 0 to 0.83 (Lin 1991, natural logarithm). Numbers:
+    Wasserstein in standard deviations of the reference, which has to have one.
+    """
+    numbers = [pd.api.types.is_numeric_dtype(side) for side in (before, after)]
+    if all(numbers) and before.nunique() > 1 and pd.concat([before, after]).nunique() > FEW_VALUES:
+        return "wasserstein", (before.astype("float64"), after.astype("float64"))
+    return "jensenshannon", (table.as_labels(before).astype(object), table.as_labels(after).astype(object))
+
+
+def distance(reference: pd.Series, current: pd.Series, method: str) -> float:
+    """Evidently's score, higher for more drift, to six decimals: the rest depends on the order of a hash."""
+    from evidently import ColumnType
+    from evidently.legacy.calculations.stattests import get_stattest
+
+    kind = ColumnType.Numerical if method == "wasserstein" else ColumnType.Categorical
+    test = get_stattest(reference, current, kind, method)
+    with np.errstate(invalid="ignore"):  # the root of a zero that rounding made negative
+        score = float(test(reference, current, kind, None).drift_score)
+    return 0.0 if math.isnan(score) else round(score, 6)
+
+
+def own_distances(values: pd.Series, size: int, method: str, blocks: list[np.ndarray]) -> Iterator[float]:
+    """How far each block of the reference is from its rest; of a large block, as many values as `size`."""
+    like = values.astype("float64") if method == "wasserstein" else values
+    for block in blocks:
+        own, rest = like.iloc[block].dropna(), like.drop(like.index[block]).dropna()
+        if min(len(own), len(rest)) < FEWEST:
+            continue
+        if len(own) > size:
+            own = own.iloc[np.linspace(0, len(own) - 1, size).round().astype(int)]
+        if method == "jensenshannon":
+            own, rest = table.as_labels(own).astype(object), table.as_labels(rest).astype(object)
+        yield distance(rest, own, method)
+
+
+def unshared(main: Side, candidate: Side, settings: Params) -> Iterator[Column]:
+    """The columns that only one table has and that are no input: worth a word, not a verdict."""
+    judged_names = {*settings.features.raw, settings.data.target, files.ROW}
+    for side, other in ((main, candidate), (candidate, main)):
+        for name in (column for column in side.columns if column not in {*other.columns, *judged_names}):
+            verdict = {
+                "column": name,
+                "role": "input",
+                "method": "none",
+                "score": None,
+                "threshold": settings.drift.floor,
+                "drifted": False,
+                "missing_reference": float(side is candidate),
+                "missing_current": float(side is main),
+                "note": f"{other.name} has no such column; it is no input of this model",
+            }
+            yield Column(verdict, "none")
+
+
+def write_page(columns: list[Column]) -> None:
+    """Evidently's own page of the columns that were compared, as `reports/drift.html`."""
+    shown = [column for column in columns if column.reference is not None]
+    page = (
+        settled(evidently_page(shown))
+        if shown
+        else "<!doctype html><title>Drift</title>No column was judged.\n"
+    )
+    temporary = PAGE.with_suffix(".html.part")
+    temporary.write_text(page, encoding="utf-8")
+    temporary.replace(PAGE)
+
+
+def evidently_page(columns: list[Column]) -> str:
+    """The HTML of an Evidently report with these methods and thresholds."""
+    from evidently import DataDefinition, Dataset, Report
+    from evidently.metrics import ValueDrift
+
+    names = {column.verdict["column"]: column for column in columns}
+    definition = DataDefinition(
+        numerical_columns=[name for name, column in names.items() if column.method == "wasserstein"],
+        categorical_columns=[name for name, column in names.items() if column.method == "jensenshannon"],
+    )
+    reference = pd.DataFrame({name: column.reference for name, column in names.items()})
+    current = pd.DataFrame({name: column.current for name, column in names.items()})
+    metrics = [
+        ValueDrift(column=name, method=column.method, threshold=column.verdict["threshold"])
+        for name, column in names.items()
+    ]
+    snapshot = Report(metrics, include_tests=True).run(
+        Dataset.from_pandas(current, definition), Dataset.from_pandas(reference, definition)
+    )
+    page: str = snapshot.get_html_str(as_iframe=False)
+    return page
+
+
+def settled(page: str) -> str:
+    """The page with its random ids numbered, and nothing in its data that could end the script it is in."""
+    ids = re.findall(r'"id": "([0-9a-f-]{36})"', page) + re.findall(r"var (metric_[0-9a-f]{32}) =", page)
+    numbered = {name: f"id_{number}" for number, name in enumerate(dict.fromkeys(ids))}
+    page = re.sub("|".join(numbered), lambda found: numbered[found[0]], page)
+    return re.sub(r"^    var .*$", lambda found: found[0].replace("<", r"\u003c"), page, flags=re.MULTILINE)
