@@ -13,15 +13,14 @@ from markupsafe import Markup
 
 from bots.evidence import CalibrationBin, MetricComparison, SliceComparison
 
-REACH = 6.0
 Point = tuple[float, float]
 
 
-def metric_strip(metric: MetricComparison) -> Markup:
+def metric_strip(metric: MetricComparison, reach: float) -> Markup:
     """The interval of a difference, to the right where it is better, in units of what matters."""
     unit = metric.matters or abs(metric.difference or 0.0) or 1.0
     sign = -1.0 if metric.direction == "lower" else 1.0
-    return strip(metric.low, metric.difference, metric.high, sign / unit, REACH, 1.0, metric.outcome)
+    return strip(metric.low, metric.difference, metric.high, sign / unit, reach, 1.0, metric.outcome)
 
 
 def slice_strip(piece: SliceComparison, reach: float, direction: str) -> Markup:
@@ -48,6 +47,7 @@ def strip(
     if low is not None and high is not None:
         start, end = sorted((_place(low * factor, reach), _place(high * factor, reach)))
         parts.append(f'<line class="whisker" x1="{start:.2f}%" x2="{end:.2f}%" y1="50%" y2="50%"/>')
+        parts += [_arrow(low * factor, reach), _arrow(high * factor, reach)]
     if middle is not None:
         parts.append(f'<circle class="dot" cx="{_place(middle * factor, reach):.2f}%" cy="50%" r="4.5"/>')
     return _svg(parts, f"strip {kind.replace(' ', '-')}")
@@ -105,6 +105,16 @@ def reliability(champion: Sequence[CalibrationBin], candidate: Sequence[Calibrat
     label = "Calibration: what happened against what was predicted. The table beside it has the numbers."
     return Markup(  # noqa: S704 - numbers and our own words only
         f'<svg class="reliability" viewBox="0 0 400 400" role="img" aria-label="{label}">{"".join(parts)}</svg>'
+    )
+
+
+def _arrow(value: float, reach: float) -> str:
+    if abs(value) <= reach:
+        return ""
+    turn = "" if value > 0 else " rotate(180)"
+    return (
+        f'<svg x="{_place(value, reach):.2f}%" y="50%" overflow="visible">'
+        f'<path class="arrow" transform="{turn.strip()}" d="M-4 -4 L1 0 L-4 4"/></svg>'
     )
 
 

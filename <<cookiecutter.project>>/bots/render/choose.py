@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from bots.evidence import (
     ColumnDrift,
     DriftComparison,
@@ -27,6 +29,17 @@ def moved(metric: MetricComparison) -> float:
     if metric.difference is None:
         return 0.0
     return abs(metric.difference) / metric.matters if metric.matters else float(metric.difference != 0)
+
+
+def reach(metrics: Iterable[MetricComparison]) -> float:
+    """A scale's end, as a multiple of what matters, that holds every interval or else the tenfold."""
+    ends = [
+        abs(end) / (metric.matters or abs(metric.difference or 0.0) or 1.0)
+        for metric in metrics
+        for end in (metric.low, metric.high)
+        if end is not None
+    ]
+    return min(10.0, max([2.0, *ends]))
 
 
 def compared(review: Review) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 
-from bots.evidence import DriftComparison, Finding, GateRule, Review
+from bots.evidence import DriftComparison, Finding, GateRule, MetricComparison, Review
 from bots.render import choose, glance, words
 from bots.render.escape import address, code, diagram, text
 
@@ -18,7 +18,7 @@ METRICS = 6
 FAILED = 4
 # Strokes only: the fill is the reader's theme, light or dark.
 STYLES = {
-    "other result than main": "stroke:#bf8700,stroke-width:3px",
+    "ran, other result": "stroke:#bf8700,stroke-width:3px",
     "failed": "stroke:#cf222e,stroke-width:4px",
     "not reached": "stroke-dasharray:4",
 }
@@ -210,20 +210,20 @@ def _on_merge(review: Review) -> str:
 
 
 def _rules(review: Review) -> str:
-    return "\n".join(f"- {_rule(rule)}" for rule in review.rules)
+    return _lines([_rule(rule) for rule in review.rules])
 
 
 def _all_metrics(review: Review) -> str:
     if not choose.compared(review):
         return ""
-    shown = choose.metrics(review)
+    shown, reach = choose.metrics(review), choose.reach(review.metrics)
     rows = [
         [
             _label(metric.name, metric.direction) + _role("shown", metric.unit),
             words.value(metric.name, metric.champion),
             words.value(metric.name, metric.candidate),
             words.difference(metric.name, metric.difference),
-            f"`{strip(_better(metric.low, metric.direction), _better(metric.high, metric.direction), metric.matters)}`",
+            f"`{strip(_better(metric, metric.low), _better(metric, metric.high), metric.matters, reach)}`",
             words.number(metric.matters),
             words.OUTCOMES[metric.outcome],
         ]
@@ -235,23 +235,27 @@ def _all_metrics(review: Review) -> str:
     return f"{_table(heads, rows)}\n\n{caption}\n\n" + "\n".join(meanings)
 
 
-def _better(x: float | None, direction: str) -> float | None:
-    return -x if x is not None and direction == "lower" else x
+def _better(metric: MetricComparison, x: float | None) -> float | None:
+    return -x if x is not None and metric.direction == "lower" else x
 
 
-def strip(low: float | None, high: float | None, matters: float, half: int = 9) -> str:
-    """An interval around zero as one line of text, 4 times `matters` to either side; ends beyond it are cut."""
+def strip(low: float | None, high: float | None, matters: float, reach: float, half: int = 9) -> str:
+    """An interval around zero as one line of text that ends at `reach` times `matters` to either side; an
+    interval that goes on beyond it ends in an arrow."""
     cells = ["·"] * (2 * half + 1)
-    unit = half / 4
-    cells[half], cells[half - round(unit)], cells[half + round(unit)] = "┼", "╎", "╎"
+    band = max(1, round(half / reach))
+    cells[half], cells[half - band], cells[half + band] = "┼", "╎", "╎"
     if low is None or high is None:
         return "".join(cells)
-    scale = unit / matters if matters else float("inf")
-    ends = sorted(max(-float(half), min(float(half), x * scale if x else 0.0)) for x in (low, high))
-    left, right = half + round(ends[0]), half + round(ends[1])
-    for cell in range(left, right + 1):
-        cells[cell] = "┼" if cell == half else "━"
+    scale = half / reach / (matters or max(abs(low), abs(high)) or 1.0)
+    places = sorted((round(low * scale), round(high * scale)))
+    left, right = (half + max(-half, min(half, place)) for place in places)
+    cells[left : right + 1] = "━" * (right - left + 1)
     cells[(left + right) // 2] = "●"
+    if places[0] < -half:
+        cells[0] = "◂"
+    if places[1] > half:
+        cells[-1] = "▸"
     return "".join(cells)
 
 
@@ -289,7 +293,7 @@ def _calibration(review: Review) -> str:
     if not bins:
         return ""
     rows = [
-        [words.number(b.predicted), words.number(b.observed), words.number(b.observed - b.predicted), words.count(b.rows)]
+        [words.score(b.predicted), words.score(b.observed), words.difference("", b.observed - b.predicted), words.count(b.rows)]
         for b in bins[:ROWS]
     ]
     chart = _chart([b.predicted for b in bins], [b.observed for b in bins])
@@ -356,9 +360,9 @@ def _worst(review: Review) -> str:
         [
             name(row.row),
             words.number(row.target),
-            words.number(row.score),
+            words.score(row.score),
             ", ".join(
-                f"{name(f'{reason.feature} = {visible_value(reason.value)}')} {_signed(reason.effect)}"
+                f"{name(f'{reason.feature} = {visible_value(reason.value)}')} {words.effect(reason.effect)}"
                 for reason in row.reasons[:3]
             ),
         ]
@@ -370,10 +374,6 @@ def _worst(review: Review) -> str:
 def visible_value(value: str) -> str:
     """A value short enough to stand beside its feature."""
     return value if len(value) <= 24 else value[:23] + "…"
-
-
-def _signed(x: float) -> str:
-    return f"{x:+.2f}".replace("-", "−")
 
 
 def _data(review: Review) -> str:
@@ -415,11 +415,10 @@ def _pipeline(review: Review) -> str:
     groups = [list(group) for _, group in groupby(review.stages, key=lambda stage: (stage.state, stage.changed))]
     lines = ["```mermaid", "flowchart LR"]
     for index, group in enumerate(groups):
+        note = "ran, other result" if group[0].changed else group[0].state
         names = "<br/>".join(diagram(stage.name) for stage in group[:20])
-        lines.append(f'  g{index}["{names}"]')
-        note = "other result than main" if group[0].changed else group[0].state
-        lines.append(f'  n{index}("{note}") --- g{index}')
-        lines += [f"  g{index - 1} --> n{index}"] if index else []
+        lines.append(f'  g{index}["{note}:<br/>{names}"]')
+        lines += [f"  g{index - 1} --> g{index}"] if index else []
         lines += [f"  style g{index} {STYLES[note]}"] if note in STYLES else []
     return "\n".join([*lines, "```"])
 

@@ -10,6 +10,8 @@ from bots.render import escape
 if TYPE_CHECKING:
     import jinja2
 
+LONGEST = 400
+
 
 def render(name: str, **values: Any) -> str:
     """One of `templates/`, filled in."""
@@ -38,4 +40,4 @@ def _environment() -> jinja2.Environment:
 
 
 def _finalize(value: object) -> object:
-    return value if hasattr(value, "__html__") else escape.visible("" if value is None else value)
+    return value if hasattr(value, "__html__") else escape.visible("" if value is None else value, LONGEST)

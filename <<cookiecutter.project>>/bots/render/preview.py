@@ -18,11 +18,22 @@ if TYPE_CHECKING:
 Draw = Callable[[str], str]
 
 _KEPT = re.compile(r"<(?P<end>/?)(?P<name>details|summary|sub|br|code|span)(?P<open> open)?\s*/?>|<!--.*?-->", re.DOTALL)
-_THEMES = ("light", "dark")
-_MERMAID = {
-    "light": {"theme": "default"},
-    "dark": {"theme": "dark", "config": {"themeVariables": {"xyChart": {"backgroundColor": "transparent"}}}},
+# SVG text instead of HTML labels: it stays centred whatever font the reader's browser has.
+_LABELS = {"htmlLabels": False, "flowchart": {"htmlLabels": False}}
+
+
+def _options(theme: str, ink: str, palette: str) -> dict[str, Any]:
+    parts = ("title", "xAxisLabel", "xAxisTitle", "xAxisTick", "xAxisLine", "yAxisLabel", "yAxisTitle", "yAxisTick", "yAxisLine")
+    colours = {f"{part}Color": ink for part in parts}
+    chart = {**colours, "backgroundColor": "transparent", "plotColorPalette": palette}
+    return {"theme": theme, "config": {**_LABELS, "themeVariables": {"xyChart": chart}}}
+
+
+_THEMES = {
+    "light": _options("default", "#59636e", "#b6d0f7, #0969da"),
+    "dark": _options("dark", "#9198a1", "#2b4a78, #79b8ff"),
 }
+
 
 
 def write_preview(markdown: str, review: Review, folder: Path) -> Path:
@@ -56,9 +67,9 @@ def diagram(source: str) -> str:
     import mermaidx
 
     drawn = []
-    for theme in _THEMES:
+    for theme, options in _THEMES.items():
         try:
-            svg = mermaidx.render(source, **_MERMAID[theme]).svg()
+            svg = mermaidx.render(source, **options).svg()
         except RuntimeError as error:
             return f'<div class="unreadable">Unable to render this diagram: {escape(str(error))}</div>'
         # Every drawing calls itself the same; on one page their styles would mix.

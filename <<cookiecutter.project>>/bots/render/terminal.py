@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _COLOURS = {"TIP": "green", "NOTE": "blue", "WARNING": "yellow", "CAUTION": "red"}
 _OUTCOMES = {"improved": "green", "regressed": "red"}
 _ASCII = str.maketrans(
-    {"▲": "+", "▼": "-", "≈": "=", "·": "-", "✓": "v", "✗": "x", "↑": "^", "↓": "v", "−": "-", "–": "-", "→": "->", "…": "..."}
+    {"▲": "+", "▼": "-", "≈": "=", "·": "-", "✓": "+", "✗": "x", "↑": "^", "↓": "v", "−": "-", "–": "-", "→": "->", "…": "..."}
 )
 _STYLE = glance.Style(code=lambda value: visible(value, 60), text=lambda value: visible(value, 160))
 
@@ -52,11 +52,12 @@ def _metrics(review: Review, console: Console) -> Table:
     from rich.text import Text
 
     compared = choose.compared(review)
-    table = Table(box=box.SIMPLE if _utf8(console) else box.ASCII, show_edge=False, pad_edge=False)
+    table = Table(box=box.SIMPLE if _utf8(console) else box.ASCII, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("metric", overflow="fold")
     for head in ("main", "this change", "difference", "interval") if compared else ("this change",):
         table.add_column(head, justify="right", no_wrap=True)
-    table.add_column("")
+    if compared:
+        table.add_column("")
     for metric in choose.metrics(review, 8):
         cells = [f"{visible(words.metric(metric.name), 24)} {words.WANTED[metric.direction]}"]
         cells += [words.value(metric.name, metric.champion)] * compared
@@ -64,7 +65,7 @@ def _metrics(review: Review, console: Console) -> Table:
         cells += [words.difference(metric.name, metric.difference), words.interval(metric)] * compared
         style = "bold" if metric.role == "primary" else ""
         outcome = Text(_plain(words.OUTCOMES[metric.outcome], console), style=_OUTCOMES.get(metric.outcome, ""))
-        table.add_row(*(Text(_plain(cell, console), style=style) for cell in cells), outcome)
+        table.add_row(*(Text(_plain(cell, console), style=style) for cell in cells), *[outcome] * compared)
     return table
 
 

@@ -104,6 +104,16 @@ def number(x: float | None, digits: int = 3) -> str:
     return shown.replace("-", "−")
 
 
+def score(x: float | None) -> str:
+    """A prediction or what happened, with as many decimals as its size deserves: `0.321`, `23.41`."""
+    return measures.format_value("", x).replace("-", "−")
+
+
+def effect(x: float) -> str:
+    """What a feature adds to one prediction: `+0.91`."""
+    return f"{x:+,.2f}".replace("-", "−")
+
+
 def value(name: str, x: float | None) -> str:
     """A metric's value without its unit."""
     return measures.format_value(name, x).replace("-", "−")
