@@ -7,6 +7,7 @@ templates. A title such as `a << b` would then be a syntax error, and a hostile 
 from __future__ import annotations
 
 import json
+import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,9 @@ if tuple(int(part) for part in re.findall(r"\d+", cookiecutter.__version__)[:3])
         f"ERROR: this template needs cookiecutter {'.'.join(map(str, NEEDED))} or newer, and this is "
         f"{cookiecutter.__version__}; upgrade it, for example with `uvx cookiecutter` or `pipx upgrade cookiecutter`"
     )
+
+# A hook that refuses says why in a line of its own; cookiecutter's traceback would bury it.
+logging.getLogger("cookiecutter.hooks").addFilter(lambda record: record.exc_info is None)
 
 
 class AnswersAreData(Extension):

@@ -1,0 +1,53 @@
+# The template's workshop. `make demo` and `make test` need Python 3.11 or newer, git and make, and nothing else.
+PYTHON ?= python3
+PROJECT := <<cookiecutter.project>>
+BIN := $(CURDIR)/.venv/bin
+LOCK := requirements/dev.txt
+
+export PATH := $(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint bench picture lock
+
+help: ## List these words
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
+
+setup: ## Install the tools into .venv, each checked by hash; nothing to do when the lock is the same
+	@cmp -s $(LOCK) .venv/lock || { \
+		$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo 'ERROR: Python 3.11 or newer is needed; name one: make setup PYTHON=python3.12' >&2; exit 1; }; \
+		echo 'Installing the tools into .venv (once; about a gigabyte and a half)' \
+		&& $(PYTHON) -m venv .venv \
+		&& $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+			-r '$(PROJECT)/requirements/uv.txt' \
+		&& $(BIN)/uv pip sync --python $(BIN)/python --require-hashes --compile-bytecode $(LOCK) \
+		&& cp $(LOCK) .venv/lock; }
+
+demo: setup ## Bake a project, train it on real flights, change the model, review the change
+	@$(BIN)/python -m demo
+
+test: setup ## Run the whole test suite
+	@$(BIN)/python -m pytest
+
+lint: setup ## Check style, formatting, types, workflows, shell and paths
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/yamllint --strict .
+	@$(BIN)/zizmor --offline --quiet --no-progress .github
+	@$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yaml
+	@$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yaml
+	@$(BIN)/shellcheck .ci/run
+	@$(BIN)/python -m pytest --quiet tests/test_paths.py
+
+bench: setup ## Measure what must be fast
+	@for script in benchmarks/*.py; do $(BIN)/python "$$script" || exit 1; done
+
+picture: setup ## Draw docs/review.png anew from a real review
+	@$(BIN)/python -m demo.picture
+
+lock: setup ## Lock the versions that requirements/*.in ask for, here and in the generated project
+	@$(MAKE) --no-print-directory -C '$(PROJECT)' lock UV=$(BIN)/uv UPGRADE='$(UPGRADE)'
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
+		--no-annotate --custom-compile-command 'make lock' $(UPGRADE) requirements/dev.in \
+		--constraints '$(PROJECT)/requirements/dev.txt' --output-file $(LOCK)
