@@ -1,28 +1,32 @@
 """Main's model against this change on the same rows: every metric and slice with a paired bootstrap interval.
 
-Rows, or whole clusters of rows, get random weights of mean and variance one, the same for both models. Every metric
-is a smooth function of weighted averages (see `bots.measures`), so one matrix product gives all of its replicates.
-The interval is the difference +- t x the replicates' standard deviation; docs/statistics.md says why, with the
-coverage that was measured. Time and memory grow linearly with the rows; the seed is fixed, so the same predictions
-give the same bits, and exchanging the models changes nothing but signs.
+Rows, or whole clusters of rows, get random weights of mean and variance one, the same for both models. Every
+metric is a function of weighted averages (see `bots.measures`), so one matrix product gives all of its
+replicates. The interval is the difference +- t x the replicates' standard deviation; docs/statistics.md says
+why, with the coverage that was measured. Time and memory grow linearly with the rows. The seed is fixed: the
+same predictions give the same bits, and exchanging the models changes nothing but signs.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import NormalDist
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from bots import measures
 from bots.evidence import Costs, MetricComparison, Outcome, SliceComparison, Statistics, Task
 from bots.measures import Context, Floats, Measure
-from bots.settings import Gate, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from bots.settings import Gate, Settings
 
 Role = Literal["primary", "guard", "shown"]
 
@@ -33,16 +37,17 @@ _WEIGHTS_AT_A_TIME = 2**18
 
 
 class PredictionsError(Exception):
-    """The predictions cannot be compared; the message names the column, the first wrong row and what was expected."""
+    """The predictions cannot be compared; the message names column, first wrong row and what was expected."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Predictions:
     """Both models' scores for the same n holdout rows, in the same order.
 
-    `target`, `champion`, `candidate`: (n,) finite numbers; for a classification targets are 0 or 1 and scores are
-    probabilities. `champion` is None where main has no model. `slices`: column -> (n,) labels. `clusters`: (n,)
-    labels of what is resampled as a whole, None for single rows. Raises `PredictionsError`.
+    `target`, `champion`, `candidate`: (n,) finite numbers; for a classification targets are 0 or 1 and scores
+    are probabilities. `champion` is None where main has no model. `slices`: column -> (n,) labels.
+    `clusters`: (n,) labels of what is resampled as a whole, None for single rows. `bins` is the number of
+    calibration bins, `units` the unit of a metric by its name. Raises `PredictionsError`.
     """
 
     task: Task
@@ -55,6 +60,7 @@ class Predictions:
     candidate_threshold: float | None = None
     costs: Costs | None = None
     bins: int = 10
+    units: Mapping[str, str | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("target", "candidate", "champion"):
@@ -92,7 +98,7 @@ class Comparison:
 
 
 def compare(predictions: Predictions, settings: Settings) -> Comparison:
-    """Compare the candidate with the champion on every metric of evaluate.metrics, and by slices on the primary one.
+    """Compare candidate and champion on every metric of evaluate.metrics, and on the primary one by slices.
 
     Without a champion the result holds the candidate's values with their own intervals, and judges nothing.
     """
@@ -150,7 +156,7 @@ class _Block:
 
 @dataclass(frozen=True)
 class _Interval:
-    """A point estimate and its interval: of the difference, or of the candidate where there is no champion."""
+    """Point estimates and an interval: of the difference, or of the candidate where there is no champion."""
 
     champion: float | None
     candidate: float | None
@@ -178,7 +184,7 @@ def _compare_metrics(
             high=interval.high,
             matters=gate.matters.get(measure.name, 0.0),
             outcome=_outcome(interval, measure, gate.matters.get(measure.name, 0.0)),
-            unit=measures.unit(measure.name, predictions.costs),
+            unit=predictions.units.get(measure.name) or measures.unit(measure.name, predictions.costs),
         )
         for measure, interval in zip(chosen, found, strict=True)
     ]
@@ -195,7 +201,7 @@ def _compare_slices(
     """Every slice, and how many were judged. The level is shared out among those (Bonferroni)."""
     measure = measures.MEASURES[gate.primary]
     parts = list(_parts(predictions.slices))
-    notes = [_too_small(predictions, measure, gate, units, rows) for _, _, rows in parts]
+    notes = [_too_small(predictions, gate, units, rows) for _, _, rows in parts]
     judged = notes.count(None)
     confidence = 1 - (1 - gate.confidence) / max(judged, 1)
     slices = []
@@ -224,17 +230,24 @@ def _compare_slices(
 
 
 def _parts(slices: Mapping[str, NDArray[Any]]) -> Iterator[tuple[str, str, NDArray[np.intp]]]:
-    """Column, label and row numbers of each slice, in order of the labels."""
+    """Column, label and row numbers of each slice; labels that are numbers stand first and by their value."""
     for column, labels in slices.items():
         found, inverse = np.unique(np.asarray(labels).astype(str), return_inverse=True)
         order = np.argsort(inverse, kind="stable")
         bounds = np.searchsorted(inverse[order], np.arange(len(found) + 1))
-        for index, label in enumerate(found):
+        for index, label in sorted(enumerate(found), key=lambda each: _by_number(str(each[1]))):
             yield column, str(label), order[bounds[index] : bounds[index + 1]]
 
 
+def _by_number(label: str) -> tuple[bool, float, str]:
+    try:
+        return False, float(label), label
+    except ValueError:
+        return True, 0.0, label
+
+
 def _too_small(
-    predictions: Predictions, measure: Measure, gate: Gate, units: NDArray[np.intp], rows: NDArray[np.intp]
+    predictions: Predictions, gate: Gate, units: NDArray[np.intp], rows: NDArray[np.intp]
 ) -> str | None:
     """Why a slice is not judged, or None where it is."""
     if gate.slices is None:
@@ -272,8 +285,8 @@ def _points(predictions: Predictions, measure: Measure, rows: NDArray[np.intp]) 
     if predictions.champion is not None:
         champion = measures.value(measure.name, target, predictions.champion[rows], for_champion)
     candidate = measures.value(measure.name, target, predictions.candidate[rows], for_candidate)
-    known = champion is not None and candidate is not None
-    return _Interval(champion, candidate, candidate - champion if known else None, None, None)
+    difference = None if champion is None or candidate is None else candidate - champion
+    return _Interval(champion, candidate, difference, None, None)
 
 
 def _intervals(
@@ -347,13 +360,13 @@ def _by_unit(components: Floats, inverse: NDArray[np.intp]) -> Floats:
 def _replicates(chosen: Sequence[Measure], block: _Block, replicates: int) -> dict[str, Floats]:
     """Each metric's replicates: of the difference, or of the candidate alone.
 
-    The two models' products have the same shape, so that their rounding is the same too: equal models differ by
-    exactly zero, exchanged ones by exactly the opposite.
+    The two models' products have the same shape, so that their rounding is the same too: equal models differ
+    by exactly zero, exchanged ones by exactly the opposite.
     """
     sums = [np.zeros((replicates, part.shape[1])) for part in block.models]
     for units, weights in _weights(replicates, len(block.models[0])):
         for total, part in zip(sums, block.models, strict=True):
-            total += weights @ part[units].astype(np.float32)
+            np.add(total, weights @ part[units].astype(np.float32), out=total)
     found = {}
     with np.errstate(divide="ignore", invalid="ignore"):
         means = [total[:, :-1] / total[:, -1:] for total in sums]
@@ -364,10 +377,10 @@ def _replicates(chosen: Sequence[Measure], block: _Block, replicates: int) -> di
 
 
 def _weights(replicates: int, units: int) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-    """Which units, and their Poisson(1) weights (replicates, units), as many at a time as a processor's cache holds.
+    """Which units, and their Poisson(1) weights (replicates, units), as many at a time as a cache holds.
 
-    By the inverse of the distribution at 16 random bits: ten times as fast as numpy's own. They are whole numbers,
-    so that single precision holds them exactly; sums over all units are kept in double precision.
+    By the inverse of the distribution at 16 random bits: ten times as fast as numpy's own. They are whole
+    numbers, which single precision holds exactly; the sums over all units are kept in double precision.
     """
     generator = np.random.PCG64(SEED)
     step = max(16, _WEIGHTS_AT_A_TIME // replicates)
@@ -397,8 +410,8 @@ def _spread(values: Floats) -> float:
 def t_quantile(probability: float, freedom: int) -> float:
     """Student's t quantile for probability > 1/2 and whole degrees of freedom.
 
-    Bisection on the closed form of the distribution (Abramowitz & Stegun 26.7.3 and 26.7.4); from 1,000 degrees
-    on the expansion 26.7.5, which is then exact to seven digits.
+    Bisection on the closed form of the distribution (Abramowitz & Stegun 26.7.3 and 26.7.4); from 1,000
+    degrees on the expansion 26.7.5, which is then exact to seven digits.
     """
     normal = NormalDist().inv_cdf(probability)
     if freedom >= 1000:
@@ -421,7 +434,7 @@ def _t_distribution(t: float, freedom: int) -> float:
     steps = np.arange(1 + odd, freedom - 1, 2)
     terms = np.cumprod([1.0, *(steps / (steps + 1) * cosine**2)])
     inside = angle + sine * cosine * terms.sum() * (freedom > 1) if odd else sine * terms.sum()
-    return 0.5 + inside / (math.pi if odd else 2)
+    return float(0.5 + inside / (math.pi if odd else 2))
 
 
 def _units(clusters: NDArray[Any] | None, rows: int) -> NDArray[np.intp]:

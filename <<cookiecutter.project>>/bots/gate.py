@@ -1,12 +1,11 @@
-"""The gate: facts about a change in, verdict and reasons out. Pure, so that every rule can be tested by itself."""
+"""The gate: facts about a change in, verdict and reasons out. Pure, so that each rule can be tested alone."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from bots import measures
-from bots.compare import Comparison
 from bots.evidence import (
     DataReport,
     ExplanationReport,
@@ -19,7 +18,12 @@ from bots.evidence import (
     Statistics,
     Verdict,
 )
-from bots.settings import Gate, Limit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from bots.compare import Comparison
+    from bots.settings import Gate, Limit
 
 EXIT_CODES: dict[Verdict, int] = {
     "improved": 0,
@@ -41,11 +45,12 @@ _SHOWN = 5
 class Facts:
     """What a review found out, before anything is decided.
 
-    `champion`: main has a model. `champion_unavailable`: why it cannot be scored. `failed_stage`: the stage that
-    stopped; `refusal` is what it said, where it said something. `broken`: evidence that does not fit the contract.
-    `not_reproduced`: stages whose outputs differ from the committed dvc.lock although nothing that they read does.
-    `disagreements`: where metrics.json differs from the predictions beside it. `nothing_changed`: no output of
-    the pipeline differs from main's. `comparison` without a champion holds the candidate's own figures.
+    `champion`: main has a model. `champion_unavailable`: why it cannot be scored. `failed_stage`: the stage
+    that stopped; `refusal` is what it said, where it said something. `broken`: evidence that does not fit the
+    contract. `not_reproduced`: stages whose outputs differ from the committed dvc.lock although nothing that
+    they read does. `disagreements`: where metrics.json differs from the predictions beside it.
+    `nothing_changed`: no output of the pipeline differs from main's. `comparison`: without a champion it has
+    the candidate's own figures.
     """
 
     champion: bool = True
@@ -67,7 +72,7 @@ class Facts:
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """The verdict, a stable kebab-case reason, one sentence for people, pass or fail, and every applied rule."""
+    """The verdict, a stable kebab-case reason, a sentence for people, pass or fail, and each applied rule."""
 
     verdict: Verdict
     reason: str
@@ -76,9 +81,9 @@ class Judgement:
     rules: list[GateRule]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Finding:
-    """A rule that was applied. `verdict` and `reason` are what its failure means; `headline` says it in a sentence."""
+    """A rule that was applied; `verdict` and `reason` are what its failure means, `headline` says it."""
 
     rule: str
     passed: bool
@@ -91,11 +96,13 @@ class _Finding:
 def judge(facts: Facts, gate: Gate) -> Judgement:
     """Apply the gate. The first broken rule of the worst kind gives the verdict.
 
-    From worst to best: blocked, not comparable, no baseline, regressed, then equivalent or improved. A guard or a
-    slice blocks where the primary metric has not regressed itself; where it has, that is the verdict.
+    From worst to best: blocked, not comparable, no baseline, regressed, then equivalent or improved. A guard
+    or a slice blocks where the primary metric has not regressed itself; where it has, that is the verdict.
     """
     findings = list(_findings(facts, gate))
-    rules = [GateRule(rule=_cut(f.rule, 200), passed=f.passed, message=_cut(f.message, 2000)) for f in findings]
+    rules = [
+        GateRule(rule=_cut(f.rule, 200), passed=f.passed, message=_cut(f.message, 2000)) for f in findings
+    ]
     broken = sorted((f for f in findings if not f.passed), key=lambda f: _WORST_FIRST.index(f.verdict))
     if broken:
         worst = broken[0]
@@ -106,19 +113,19 @@ def judge(facts: Facts, gate: Gate) -> Judgement:
             passed=worst.verdict in ("not comparable", "no baseline") and gate.incomparable_passes,
             rules=rules,
         )
-    if facts.nothing_changed:
+    primary = _primary(facts, gate)
+    if facts.comparison is None or primary is None or facts.nothing_changed:
         headline = "Nothing that the pipeline produces has changed: the model stays main's, byte for byte."
         return Judgement(
             verdict="equivalent", reason="nothing-changed", headline=headline, passed=True, rules=rules
         )
-    return _not_worse(facts, gate, rules)
+    return _not_worse(primary, facts.comparison.statistics, gate, rules)
 
 
-def _not_worse(facts: Facts, gate: Gate, rules: list[GateRule]) -> Judgement:
-    comparison = facts.comparison
-    assert comparison is not None
-    primary = next(metric for metric in comparison.metrics if metric.name == gate.primary)
-    headline = f"{sentence(primary, comparison.statistics)}."
+def _not_worse(
+    primary: MetricComparison, statistics: Statistics, gate: Gate, rules: list[GateRule]
+) -> Judgement:
+    headline = f"{sentence(primary, statistics)}."
     improved = primary.outcome == "improved"
     return Judgement(
         verdict="improved" if improved else "equivalent",
@@ -181,42 +188,49 @@ def _pipeline(facts: Facts) -> Iterator[_Finding]:
         said = facts.refusal.message if facts.refusal else "it ended with an error and left no message"
         about_data = refused or (facts.refusal is not None and stage in DATA_STAGES)
         yield _Finding(
-            "pipeline",
-            False,
-            f"The stage `{stage}` stopped: {_stop(said)}",
+            rule="pipeline",
+            passed=False,
+            message=f"The stage `{stage}` stopped: {_stop(said)}",
             reason="data-refused" if about_data else "stage-failed",
         )
     else:
-        yield _Finding("pipeline", True, "Every stage finished.")
+        yield _Finding(rule="pipeline", passed=True, message="Every stage finished.")
     if data is not None:
         errors = [finding for finding in data.findings if finding.severity == "error"]
         counts = f"{data.checks:,} checks on {data.rows:,} rows, {_count(len(errors), 'error')}"
         counts += f", {_count(len(data.findings) - len(errors), 'warning')}"
         first = f": {_stop(errors[0].message)}" if errors else "."
-        yield _Finding("data", not refused, f"{counts}{first}", reason="data-refused")
+        yield _Finding(rule="data", passed=not refused, message=f"{counts}{first}", reason="data-refused")
 
 
 def _evidence(facts: Facts) -> Iterator[_Finding]:
     if facts.broken:
-        yield _Finding("evidence", False, f"The evidence is broken: {_stop(facts.broken)}", reason="evidence-broken")
+        yield _Finding(
+            rule="evidence",
+            passed=False,
+            message=f"The evidence is broken: {_stop(facts.broken)}",
+            reason="evidence-broken",
+        )
     elif facts.evaluation is None and not facts.nothing_changed:
         missing = "The evidence is broken: reports/metrics.json is missing; the stage `evaluate` writes it."
-        yield _Finding("evidence", False, missing, reason="evidence-broken")
+        yield _Finding(rule="evidence", passed=False, message=missing, reason="evidence-broken")
     elif facts.disagreements:
         told = _stop("; ".join(facts.disagreements[:_SHOWN]))
         message = f"reports/metrics.json is not what the predictions beside it say: {told}"
-        yield _Finding("evidence", False, message, reason="evidence-disagrees")
+        yield _Finding(rule="evidence", passed=False, message=message, reason="evidence-disagrees")
     else:
-        yield _Finding("evidence", True, "Every report is readable and agrees with the predictions.")
+        yield _Finding(
+            rule="evidence", passed=True, message="Every report is readable and agrees with the predictions."
+        )
 
 
 def _lock(facts: Facts) -> Iterator[_Finding]:
     if facts.not_reproduced:
         stages = ", ".join(f"`{stage}`" for stage in facts.not_reproduced)
         message = f"The committed dvc.lock does not reproduce: running {stages} again gave something else."
-        yield _Finding("lock", False, message, reason="lock-does-not-reproduce")
+        yield _Finding(rule="lock", passed=False, message=message, reason="lock-does-not-reproduce")
     else:
-        yield _Finding("lock", True, "Nothing contradicts the committed dvc.lock.")
+        yield _Finding(rule="lock", passed=True, message="Nothing contradicts the committed dvc.lock.")
 
 
 def _limits(facts: Facts, gate: Gate) -> Iterator[_Finding]:
@@ -225,9 +239,14 @@ def _limits(facts: Facts, gate: Gate) -> Iterator[_Finding]:
         rule = f"limit: {measures.label(name)}"
         if value is None:
             message = f"{_capital(measures.label(name))} has no value, so its limit cannot be checked."
-            yield _Finding(rule, False, message, reason="limit-broken")
+            yield _Finding(rule=rule, passed=False, message=message, reason="limit-broken")
         else:
-            yield _Finding(rule, _within(value, limit), _limit_message(name, value, limit), reason="limit-broken")
+            yield _Finding(
+                rule=rule,
+                passed=_within(value, limit),
+                message=_limit_message(name, value, limit),
+                reason="limit-broken",
+            )
 
 
 def _candidate_value(facts: Facts, name: str) -> float | None:
@@ -253,8 +272,8 @@ def _limit_message(name: str, value: float, limit: Limit) -> str:
 
 
 def _reports(facts: Facts) -> Iterator[_Finding]:
-    """Parity blocks once a model was exported; an explanation that does not add up is only a warning, because it
-    is the explanation that is wrong then, not the model."""
+    """Parity blocks once a model was exported. An explanation that does not add up is only a warning, because
+    then the explanation is wrong and not the model."""
     export, explanation = facts.export, facts.explanation
     if export is not None and export.exported:
         flips = "" if export.flips is None else f", {_count(export.flips, 'decision')} differ"
@@ -262,52 +281,103 @@ def _reports(facts: Facts) -> Iterator[_Finding]:
         allowed = "" if export.tolerance is None else f" (at most {export.tolerance:.2g} is allowed)"
         figures = f"largest difference {largest}{allowed}{flips} on {export.rows:,} rows."
         verdict = "The ONNX model answers alike" if export.passed else "The ONNX model does not answer alike"
-        yield _Finding("parity", export.passed, f"{verdict}: {figures}", reason="parity-failed")
+        yield _Finding(
+            rule="parity", passed=export.passed, message=f"{verdict}: {figures}", reason="parity-failed"
+        )
     elif export is not None:
         where = f" at `{export.step}`" if export.step else ""
         why = _stop(export.reason or "no reason was given")
-        yield _Finding("parity", True, f"A warning only: the model cannot be exported to ONNX{where}: {why}")
+        yield _Finding(
+            rule="parity",
+            passed=True,
+            message=f"A warning only: the model cannot be exported to ONNX{where}: {why}",
+        )
     if explanation is not None and not explanation.passed:
         why = _stop(explanation.note or "its parts do not add up to the prediction")
-        yield _Finding("explanation", True, f"A warning only: the explanation cannot be trusted: {why}")
+        yield _Finding(
+            rule="explanation",
+            passed=True,
+            message=f"A warning only: the explanation cannot be trusted: {why}",
+        )
 
 
 def _baseline(facts: Facts, gate: Gate) -> Iterator[_Finding]:
     own = _own_figures(facts, gate)
     if not facts.champion:
         message = "Main has no model yet, so there is nothing to compare with."
-        yield _Finding("baseline", False, message, "no baseline", "no-baseline", f"{message} {own}".strip())
+        yield _Finding(
+            rule="baseline",
+            passed=False,
+            message=message,
+            verdict="no baseline",
+            reason="no-baseline",
+            headline=f"{message} {own}".strip(),
+        )
     elif facts.champion_unavailable:
         message = f"Main's model cannot be compared: {_stop(facts.champion_unavailable)}"
         headline = f"{message} {own}".strip()
-        yield _Finding("baseline", False, message, "not comparable", "champion-unavailable", headline)
+        yield _Finding(
+            rule="baseline",
+            passed=False,
+            message=message,
+            verdict="not comparable",
+            reason="champion-unavailable",
+            headline=headline,
+        )
     elif not facts.holdout_same:
         message = "This change's holdout is not main's, so main's model may have seen its rows."
         headline = f"{message} {own}".strip()
-        yield _Finding("baseline", False, message, "not comparable", "different-holdout", headline)
+        yield _Finding(
+            rule="baseline",
+            passed=False,
+            message=message,
+            verdict="not comparable",
+            reason="different-holdout",
+            headline=headline,
+        )
     else:
-        yield _Finding("baseline", True, "Main's model is judged on the same holdout rows.")
+        yield _Finding(
+            rule="baseline", passed=True, message="Main's model is judged on the same holdout rows."
+        )
+
+
+def _primary(facts: Facts, gate: Gate) -> MetricComparison | None:
+    found = facts.comparison.metrics if facts.comparison else []
+    return next((metric for metric in found if metric.name == gate.primary), None)
 
 
 def _own_figures(facts: Facts, gate: Gate) -> str:
     """The candidate's own primary metric as a sentence, where it is known."""
-    if facts.comparison is None:
+    primary = _primary(facts, gate)
+    if facts.comparison is None or primary is None:
         return ""
-    found = [metric for metric in facts.comparison.metrics if metric.name == gate.primary]
-    return "".join(f"{sentence(metric, facts.comparison.statistics)}." for metric in found)
+    return f"{sentence(primary, facts.comparison.statistics)}."
 
 
 def _comparison(facts: Facts, gate: Gate) -> Iterator[_Finding]:
     comparison = facts.comparison
-    primary = next((m for m in comparison.metrics if m.name == gate.primary), None) if comparison else None
+    primary = _primary(facts, gate)
     if comparison is None or primary is None or primary.outcome == "not judged":
-        message = f"{_capital(measures.label(gate.primary))} cannot be compared on this holdout: it has too few rows."
-        yield _Finding("primary metric", False, message, "not comparable", "primary-not-judged")
+        label = _capital(measures.label(gate.primary))
+        message = f"{label} cannot be compared: the holdout has too few rows for it."
+        yield _Finding(
+            rule="primary metric",
+            passed=False,
+            message=message,
+            verdict="not comparable",
+            reason="primary-not-judged",
+        )
         return
     said = sentence(primary, comparison.statistics)
     regressed = primary.outcome == "regressed"
     message = f"{said}. {_meaning(primary)}"
-    yield _Finding("primary metric", not regressed, message, "regressed", "primary-regressed")
+    yield _Finding(
+        rule="primary metric",
+        passed=not regressed,
+        message=message,
+        verdict="regressed",
+        reason="primary-regressed",
+    )
     verdict: Verdict = "regressed" if regressed else "blocked"
     for metric in comparison.metrics:
         if metric.name in gate.guards:
@@ -318,12 +388,12 @@ def _comparison(facts: Facts, gate: Gate) -> Iterator[_Finding]:
 def _guard(metric: MetricComparison, statistics: Statistics, primary: str, verdict: Verdict) -> _Finding:
     said = sentence(metric, statistics)
     return _Finding(
-        f"guard: {measures.label(metric.name)}",
-        metric.outcome != "regressed",
-        f"{said}. {_meaning(metric)}",
-        verdict,
-        "guard-regressed",
-        f"A guarded metric got worse: {said}. {primary}.",
+        rule=f"guard: {measures.label(metric.name)}",
+        passed=metric.outcome != "regressed",
+        message=f"{said}. {_meaning(metric)}",
+        verdict=verdict,
+        reason="guard-regressed",
+        headline=f"A guarded metric got worse: {said}. {primary}.",
     )
 
 
@@ -335,16 +405,23 @@ def _slices(comparison: Comparison, gate: Gate, primary: str, verdict: Verdict) 
     lost.sort(key=lambda part: -abs(part.difference or 0))
     if not lost:
         message = (
-            f"None of {_count(judged, 'slice')} lost {gate.slices.matters:g} {measures.label(gate.primary)} or more "
-            "beyond chance."
+            f"None of {_count(judged, 'slice')} lost {gate.slices.matters:g} {measures.label(gate.primary)} "
+            "or more beyond chance."
         )
-        yield _Finding("slices", True, message)
+        yield _Finding(rule="slices", passed=True, message=message)
         return
     told = "; ".join(_slice_sentence(part, gate) for part in lost[:_SHOWN])
     more = f"; and {len(lost) - _SHOWN} more" if len(lost) > _SHOWN else ""
     message = f"{_count(len(lost), 'slice')} of {judged} got worse: {told}{more}."
     headline = f"{message} {primary}."
-    yield _Finding("slices", False, message, verdict, "slice-regressed", headline)
+    yield _Finding(
+        rule="slices",
+        passed=False,
+        message=message,
+        verdict=verdict,
+        reason="slice-regressed",
+        headline=headline,
+    )
 
 
 def _slice_sentence(part: SliceComparison, gate: Gate) -> str:

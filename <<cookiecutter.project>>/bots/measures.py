@@ -1,11 +1,12 @@
-"""What each metric is: a smooth function of weighted averages over rows, so that one product resamples them all.
+"""What each metric is: a function of weighted averages over rows, so that one product resamples them all.
 
-A metric is `combine(mean of components(row))`. Metrics that count or average are so exactly. Metrics that rank
-rows are linearised around the rows at hand, which leaves their value exact and their sampling variation right to
-first order (the infinitesimal jackknife: Efron, The Jackknife, the Bootstrap and Other Resampling Plans, 1982):
+A metric is `combine(average of components(row))`. Metrics that count or average are so exactly. Metrics that
+rank rows are linearised around the rows at hand, which leaves their value exact and their sampling variation
+right to first order (the infinitesimal jackknife: Efron, The Jackknife, the Bootstrap and Other Resampling
+Plans, 1982):
 
-- ROC AUC by placements, ties counted half: DeLong, DeLong & Clarke-Pearson, Biometrics 44 (1988) 837-845; summed
-  over whole clusters as in Obuchowski, Biometrics 53 (1997) 567-578.
+- ROC AUC by placements, ties counted half: DeLong, DeLong & Clarke-Pearson, Biometrics 44 (1988) 837-845;
+  summed over whole clusters as in Obuchowski, Biometrics 53 (1997) 567-578.
 - average precision by its influence function, derived in docs/statistics.md.
 - the median by its influence function with the sparsity of Hall & Sheather, JRSS B 50 (1988) 381-391.
 
@@ -14,15 +15,17 @@ Only numpy is imported here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bots.evidence import Costs, Direction, Task
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bots.evidence import Costs, Direction, Task
 
 Floats = NDArray[np.float64]
 Kind = Literal["share", "loss", "money", "quantity"]
@@ -30,8 +33,8 @@ Kind = Literal["share", "loss", "money", "quantity"]
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """What a metric needs to know beside the rows: from which score on a row counts as positive, what decisions
-    are worth, and into how many bins scores are sorted."""
+    """What a metric needs beside the rows: from which score on a row is called positive, what decisions are
+    worth, and into how many bins scores are sorted."""
 
     threshold: float | None = None
     costs: Costs | None = None
@@ -42,9 +45,9 @@ class Context:
 class Measure:
     """One metric.
 
-    `components(target, score, context)` takes two arrays (n,) and gives (n, k); `combine` takes averages (..., k)
-    and gives (...). `bounds` is the range of possible values, `both_classes` says that the metric has no value
-    where one class is missing, `needs` what params.yaml has to say before it can be computed.
+    `components(target, score, context)` takes two arrays (n,) and gives (n, k); `combine` takes averages
+    (..., k) and gives (...). `bounds` is the range of possible values, `both_classes` says that the metric
+    has no value where one class is missing, `needs` what params.yaml has to say before it can be computed.
     """
 
     name: str
@@ -81,16 +84,16 @@ def label(name: str) -> str:
 
 
 def format_value(name: str, x: float | None, unit: str | None = None) -> str:
-    """A value as people read it: `0.712`, `1,234.5`, `1.310 USD per row`; an en dash where there is none."""
+    """A value as people read it: `0.712`, `1,234.5`, `1.310 USD per row`; `n/a` where there is none."""
     if x is None:
-        return "–"
+        return "n/a"
     return f"{x:,.{_decimals(name, x)}f}" + (f" {unit}" if unit else "")
 
 
 def format_difference(name: str, x: float | None, unit: str | None = None) -> str:
     """A difference, always signed, with more digits where it would otherwise be shown as zero: `+0.019`."""
     if x is None:
-        return "–"
+        return "n/a"
     decimals = _decimals(name, x)
     while x and not round(x, decimals) and decimals < 6:
         decimals += 1
@@ -105,7 +108,7 @@ def _decimals(name: str, x: float) -> int:
     return 3 if abs(x) < 10 else 2 if abs(x) < 100 else 1
 
 
-def _columns(*columns: Floats) -> Floats:
+def _columns(*columns: NDArray[Any]) -> Floats:
     return np.column_stack([np.asarray(column, dtype=np.float64) for column in columns])
 
 
@@ -121,7 +124,7 @@ def _placements(own: Floats, others: Floats) -> Floats:
     return below / (2 * max(len(others), 1))
 
 
-def _roc_auc(target: Floats, score: Floats, context: Context) -> Floats:
+def _roc_auc(target: Floats, score: Floats, _: Context) -> Floats:
     positive = target == 1
     wins = np.empty(len(target))
     wins[positive] = _placements(score[positive], score[~positive])
@@ -132,10 +135,11 @@ def _roc_auc(target: Floats, score: Floats, context: Context) -> Floats:
 
 def _combine_roc_auc(means: Floats) -> Floats:
     positives, above, below = np.moveaxis(means, -1, 0)
-    return above / positives + below / (1 - positives)
+    auc: Floats = above / positives + below / (1 - positives)
+    return auc
 
 
-def _average_precision(target: Floats, score: Floats, context: Context) -> Floats:
+def _average_precision(target: Floats, score: Floats, _: Context) -> Floats:
     """Rows in descending score; `hits` and `rows` count what is at or above a row's score, ties included."""
     order = np.argsort(-score, kind="stable")
     y, s = target[order], score[order]
@@ -149,7 +153,7 @@ def _average_precision(target: Floats, score: Floats, context: Context) -> Float
     return _columns(influence, target)
 
 
-def _log_loss(target: Floats, score: Floats, context: Context) -> Floats:
+def _log_loss(target: Floats, score: Floats, _: Context) -> Floats:
     eps = np.finfo(np.float64).eps
     return _columns(-np.log(np.clip(np.where(target == 1, score, 1 - score), eps, 1 - eps)))
 
@@ -198,17 +202,18 @@ def _value(target: Floats, score: Floats, context: Context) -> Floats:
     return _columns(np.where(target == 1, right, wrong))
 
 
-def _r2(target: Floats, score: Floats, context: Context) -> Floats:
+def _r2(target: Floats, score: Floats, _: Context) -> Floats:
     centred = target - target.mean()
     return _columns((target - score) ** 2, centred, centred**2)
 
 
 def _combine_r2(means: Floats) -> Floats:
     squared, centred, spread = np.moveaxis(means, -1, 0)
-    return 1 - squared / (spread - centred**2)
+    share: Floats = 1 - squared / (spread - centred**2)
+    return share
 
 
-def _median(target: Floats, score: Floats, context: Context) -> Floats:
+def _median(target: Floats, score: Floats, _: Context) -> Floats:
     """The median m of |error| as m + (share below m - [error <= m]) x sparsity at m."""
     errors = np.abs(target - score)
     middle = np.median(errors)
@@ -217,6 +222,13 @@ def _median(target: Floats, score: Floats, context: Context) -> Floats:
     low, high = np.quantile(errors, [0.5 - width, 0.5 + width])
     below = errors <= middle
     return _columns(middle + (below.mean() - below) * (high - low) / (2 * width))
+
+
+def _bias(target: Floats, score: Floats, _: Context) -> Floats:
+    """The size of the mean error. The sign stays that of all rows: |mean| itself has a kink at zero, where
+    its replicates vary less than its estimates do."""
+    errors = score - target
+    return _columns(errors if errors.mean() >= 0 else -errors)
 
 
 def _mean(means: Floats) -> Floats:
@@ -232,11 +244,7 @@ def _root(means: Floats) -> Floats:
 
 
 def _total(means: Floats) -> Floats:
-    return np.abs(means).sum(axis=-1)
-
-
-def _magnitude(means: Floats) -> Floats:
-    return np.abs(means[..., 0])
+    return np.asarray(np.abs(means).sum(axis=-1))
 
 
 def _binary(
@@ -286,7 +294,7 @@ MEASURES: dict[str, Measure] = {
         _quantity("rmse", "root mean squared error", lambda y, s, _: _columns((s - y) ** 2), _root),
         _quantity("r2", "R²", _r2, _combine_r2, direction="higher", kind="share", bounds=(None, 1.0)),
         _quantity("median_absolute_error", "median absolute error", _median, _mean),
-        _quantity("bias", "bias", lambda y, s, _: _columns(s - y), _magnitude),
+        _quantity("bias", "bias", _bias, _mean),
         Measure(
             name="value",
             label="value",

@@ -1,10 +1,9 @@
-"""What the bots read of params.yaml, from text: a review is judged by main's gate, not by the one it edits."""
+"""What the bots read of params.yaml, from text: a review is judged by main's gate, not by its own edit."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import yaml
@@ -12,6 +11,9 @@ from msgspec import Meta, Struct
 
 from bots import measures
 from bots.evidence import Costs, Task
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 Fraction = Annotated[float, Meta(gt=0, lt=1)]
 Smallest = Annotated[float, Meta(ge=0)]
@@ -26,6 +28,8 @@ class _Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Project(_Section, frozen=True):
+    """What the project is called, and whose it is."""
+
     name: str
     title: str
     description: str
@@ -33,6 +37,8 @@ class Project(_Section, frozen=True):
 
 
 class Evaluate(_Section, frozen=True):
+    """What is measured on the holdout."""
+
     metrics: Annotated[list[str], Meta(min_length=1, max_length=50)]
     threshold: Fraction | None = None
     costs: Costs | None = None
@@ -108,7 +114,7 @@ class _Document(Struct, frozen=True):
 def parse(text: str, name: str) -> Settings:
     """The bots' part of params.yaml.
 
-    `name` is what a message calls the text, e.g. `params.yaml` or `main:params.yaml`. Raises `SettingsError` for
+    `name` is what a message calls the text: `params.yaml`, `main's params.yaml`. Raises `SettingsError` for
     text that is not YAML, an unknown key, a wrong type, or settings that contradict each other.
     """
     try:
@@ -120,7 +126,7 @@ def parse(text: str, name: str) -> Settings:
     try:
         known = msgspec.convert(document, _Document)
     except (msgspec.ValidationError, RecursionError) as error:
-        raise SettingsError(f"{name}: {_where_and_what(str(error), document)}") from error
+        raise SettingsError(f"{name}: {_where_and_what(str(error))}") from error
     settings = Settings(
         project=known.project,
         task=known.data.task,
@@ -133,7 +139,7 @@ def parse(text: str, name: str) -> Settings:
     return settings
 
 
-def _where_and_what(message: str, document: dict[Any, Any]) -> str:
+def _where_and_what(message: str) -> str:
     """msgspec's message as `key: expectation`, with the nearest known key for an unknown one."""
     what, _, path = message.partition(" - at `$")
     where = path.rstrip("`").lstrip(".") or "the document"
@@ -160,31 +166,38 @@ def _nearest(word: str, known: Iterable[str]) -> str:
     return f"; did you mean `{found[0]}`?" if found else f"; expected one of {', '.join(sorted(known))}"
 
 
-def _problems(settings: Settings) -> Iterable[str]:
+def _problems(settings: Settings) -> Iterator[str]:
     """What no type can say: names that refer to each other, and what a metric needs."""
-    gate, evaluate = settings.gate, settings.evaluate
     yield from _unknown_metrics(settings)
+    yield from _gate_problems(settings.gate, settings.evaluate.metrics)
+    yield from _needs(settings)
+    yield from _command_problems(settings.review)
+
+
+def _gate_problems(gate: Gate, metrics: list[str]) -> Iterator[str]:
     for key, names in (("primary", [gate.primary]), ("guards", gate.guards), ("limits", list(gate.limits))):
         for name in names:
-            if name not in evaluate.metrics:
+            if name not in metrics:
                 yield f"gate.{key}: `{name}` is not in evaluate.metrics; add it there"
             if key != "limits" and name not in gate.matters:
-                yield f"gate.matters: expected the smallest difference that matters for `{name}`, the gate judges it"
+                yield f"gate.matters: expected the smallest difference of `{name}` that matters, it is judged"
     if gate.primary in gate.guards:
         yield f"gate.guards: `{gate.primary}` is the primary metric already; take it out"
     for name, limit in gate.limits.items():
         if limit.at_least is None and limit.at_most is None:
             yield f"gate.limits.{name}: expected at_least, at_most or both"
-    for name in evaluate.metrics:
-        for need in measures.MEASURES[name].needs:
-            if need == "costs" and (problem := _costs_problem(settings)):
-                yield problem
-            elif need == "threshold" and evaluate.threshold is None:
-                yield f"evaluate.threshold: expected a number between 0 and 1, `{name}` needs it"
-    yield from _command_problems(settings.review)
 
 
-def _unknown_metrics(settings: Settings) -> Iterable[str]:
+def _needs(settings: Settings) -> Iterator[str]:
+    for name in settings.evaluate.metrics:
+        needs = measures.MEASURES[name].needs
+        if "threshold" in needs and settings.evaluate.threshold is None:
+            yield f"evaluate.threshold: expected a number between 0 and 1, `{name}` needs it"
+        if "costs" in needs and (problem := _costs_problem(settings)):
+            yield problem
+
+
+def _unknown_metrics(settings: Settings) -> Iterator[str]:
     gate = settings.gate
     fitting = [name for name, measure in measures.MEASURES.items() if settings.task in measure.tasks]
     named = (
@@ -212,7 +225,7 @@ def _costs_problem(settings: Settings) -> str | None:
     return f"evaluate.costs: expected {', '.join(missing)} for a {settings.task}" if missing else None
 
 
-def _command_problems(review: ReviewCommands) -> Iterable[str]:
+def _command_problems(review: ReviewCommands) -> Iterator[str]:
     wanted = (
         ("score", review.score, ("rows", "out")),
         ("drift", review.drift, ("reference", "current", "out")),
