@@ -16,7 +16,7 @@ RAW = Path("data/raw.parquet")
 SPLITS = Path("data/splits")
 FEATURES = Path("data/features")
 MODEL = Path("models/model.skops")
-ONNX = Path("models/model.onnx")
+ONNX = Path("models/onnx/model.onnx")
 REPORTS = Path("reports")
 PREDICTIONS = REPORTS / "predictions.parquet"
 REFUSAL = REPORTS / "refusal.json"
@@ -63,7 +63,9 @@ def read_table(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
     try:
         return pd.read_parquet(path, columns=columns)
     except FileNotFoundError as error:
-        raise Refused(f"{path}: no such table; run `dvc repro` to make it, or `dvc pull` to fetch it") from error
+        raise Refused(
+            f"{path}: no such table; run `dvc repro` to make it, or `dvc pull` to fetch it"
+        ) from error
     except (OSError, ValueError) as error:
         raise Refused(f"{path}: not a readable Parquet table ({str(error).splitlines()[0]})") from error
 

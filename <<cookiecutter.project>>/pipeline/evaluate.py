@@ -1,0 +1,223 @@
+"""Judges the model on the holdout: metrics with intervals, slices, calibration, fairness and worth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+import pandas as pd
+
+from pipeline import files, metrics, model, table
+from pipeline.files import ROW, Refused
+from pipeline.metrics import Rows
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pipeline.params import Params, Task
+
+HOLDOUT = files.FEATURES / "holdout.parquet"
+PLOTS = files.REPORTS / "plots"
+SLICE = "slice:"
+# Fewer rows than this say more about chance than about a slice, or about fairness.
+FEWEST_OF_A_SLICE = 50
+FEWEST_OF_A_GROUP = 500
+CURVE_POINTS = 200
+
+
+def run(settings: Params) -> None:
+    """Predict the holdout; writes predictions, `reports/metrics.json` and the plots. Raises `files.Refused`."""
+    for name in {*settings.evaluate.metrics, settings.gate.primary}:
+        metrics.known(name, settings.task)
+    predictions = predict(settings)
+    content = report(predictions, settings)
+    files.write_table(predictions, files.PREDICTIONS)
+    PLOTS.mkdir(parents=True, exist_ok=True)
+    write_csv(pd.DataFrame(content["calibration"])[["predicted", "observed"]], PLOTS / "calibration.csv")
+    write_csv(curve(read_rows(predictions, settings), settings.task), PLOTS / "curve.csv")
+    files.write_evidence("metrics", content)
+
+
+def predict(settings: Params) -> pd.DataFrame:
+    """`row`, `target`, `score` and the labels `slice:<column>` of every holdout row."""
+    frame = files.read_table(HOLDOUT)
+    target = frame[model.TARGET].to_numpy(dtype=np.float64)
+    if settings.task == "classification" and len(found := np.unique(target)) < 2:
+        raise Refused(
+            f"{HOLDOUT}: the target {settings.data.target!r} has one class only ({found[0]:g}); a model cannot be "
+            "judged on that: choose other bounds under split.holdout in params.yaml"
+        )
+    scores = model.predict(model.load(trusted=settings.model.trusted), frame, settings.task)
+    if bad := int((~np.isfinite(scores)).sum()):
+        raise Refused(f"the model gives no finite number for {bad} of {len(scores)} holdout rows")
+    columns = {ROW: frame[ROW].astype("str"), "target": target, "score": scores}
+    return pd.DataFrame({**columns, **labels(frame[ROW], settings)})
+
+
+def labels(rows: pd.Series, settings: Params) -> dict[str, NDArray[Any]]:
+    """The labels of the columns that results are cut by, as read from the split, in the order of `rows`."""
+    evaluate, resample = settings.evaluate, settings.gate.resample
+    wanted = list(
+        dict.fromkeys([*evaluate.slices, *evaluate.fairness, *([] if resample == "rows" else [resample])])
+    )
+    path = files.SPLITS / "holdout.parquet"
+    raw = files.read_table(path)
+    if unknown := [name for name in wanted if name not in raw]:
+        raise Refused(
+            f"{path}: no column {unknown[0]!r} to cut the results by{model.hint(unknown[0], raw.columns)}; "
+            "see evaluate.slices, evaluate.fairness and gate.resample in params.yaml"
+        )
+    raw = raw.set_index(ROW)
+    if not raw.index.equals(pd.Index(rows)):
+        if lost := len(rows) - int(rows.isin(raw.index).sum()):
+            raise Refused(f"{path} lacks {lost} rows of {HOLDOUT}; run `dvc repro`")
+        raw = raw.loc[rows]
+    return {SLICE + name: table.as_labels(raw[name], missing="missing").to_numpy() for name in wanted}
+
+
+def read_rows(predictions: pd.DataFrame, settings: Params) -> Rows:
+    """The predictions as the metrics want them."""
+    resample = settings.gate.resample
+    return Rows(
+        target=predictions["target"].to_numpy(),
+        score=predictions["score"].to_numpy(),
+        threshold=0.5 if settings.evaluate.threshold is None else settings.evaluate.threshold,
+        costs=settings.evaluate.costs,
+        clusters=None if resample == "rows" else pd.factorize(predictions[SLICE + resample])[0],
+        bins=settings.evaluate.calibration_bins,
+    )
+
+
+def report(predictions: pd.DataFrame, settings: Params) -> dict[str, Any]:
+    """`reports/metrics.json`, as `MetricsReport` in the evidence contract."""
+    rows, evaluate, primary = read_rows(predictions, settings), settings.evaluate, settings.gate.primary
+    names = list(dict.fromkeys([primary, *evaluate.metrics]))
+    column = table.load().columns.get(settings.data.target)
+    unit = column.unit if column else None
+    judged = [found for name in names if (found := _metric(name, rows, settings, unit))]
+    groups = {name: _groups(predictions[SLICE + name]) for name in (*evaluate.slices, *evaluate.fairness)}
+    return {
+        "task": settings.task,
+        "primary": primary,
+        "values": {found["name"]: found["value"] for found in judged},
+        "metrics": judged,
+        "slices": [
+            _slice(column, value, rows.where(chosen), settings)
+            for column in evaluate.slices
+            for value, chosen in groups[column].items()
+        ],
+        "calibration": metrics.calibration(rows),
+        "fairness": [
+            gap for name in evaluate.fairness for gap in _gaps(name, groups[name], rows, settings.task)
+        ],
+        "rows": len(rows),
+        "holdout": _digest(),
+        "threshold": evaluate.threshold,
+        "costs": [_costs(settings)] if evaluate.costs else [],
+    }
+
+
+def curve(rows: Rows, task: Task) -> pd.DataFrame:
+    """At most 200 points: precision (y) over recall (x), or the quantiles of the target (y) over the score's (x)."""
+    if task == "regression":
+        levels = np.linspace(0.01, 0.99, 99)
+        return pd.DataFrame({"x": np.quantile(rows.score, levels), "y": np.quantile(rows.target, levels)})
+    from sklearn.metrics import precision_recall_curve
+
+    precision, recall, _ = precision_recall_curve(rows.target, rows.score)
+    kept = np.unique(np.linspace(0, len(recall) - 1, CURVE_POINTS).astype(int))
+    return pd.DataFrame({"x": recall[kept], "y": precision[kept]})
+
+
+def write_csv(frame: pd.DataFrame, path: Path) -> None:
+    """A plot's table, with as many digits as an eye can see."""
+    frame.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
+
+
+def _metric(name: str, rows: Rows, settings: Params, target_unit: str | None) -> dict[str, Any] | None:
+    found = metrics.estimate(name, rows, settings.task, settings.gate.confidence)
+    if found is None:
+        return None
+    return {
+        "name": name,
+        "value": found.value,
+        "low": found.low,
+        "high": found.high,
+        "direction": metrics.known(name, settings.task).direction,
+        "unit": metrics.unit(name, settings.evaluate.costs, target_unit),
+    }
+
+
+def _slice(column: str, value: str, rows: Rows, settings: Params) -> dict[str, Any]:
+    """The primary metric of some rows, and null where they are too few or of one class."""
+    primary, gate = settings.gate.primary, settings.gate
+    enough = len(rows) >= FEWEST_OF_A_SLICE
+    found = metrics.estimate(primary, rows, settings.task, gate.confidence) if enough else None
+    return {
+        "column": column,
+        "value": value,
+        "rows": len(rows),
+        "target": float(rows.target.mean()),
+        "prediction": float(rows.score.mean()),
+        "metric": found.value if found else None,
+        "low": found.low if found else None,
+        "high": found.high if found else None,
+    }
+
+
+def _groups(labels: pd.Series) -> dict[str, NDArray[np.bool_]]:
+    """Which rows carry each label; numbers in numeric order."""
+    codes, values = pd.factorize(labels)
+    return {
+        str(values[code]): codes == code
+        for code in sorted(range(len(values)), key=lambda at: _order(values[at]))
+    }
+
+
+def _order(label: str) -> tuple[bool, float, str]:
+    try:
+        return False, float(label), label
+    except ValueError:
+        return True, 0.0, label
+
+
+def _gaps(column: str, groups: dict[str, NDArray[np.bool_]], rows: Rows, task: Task) -> list[dict[str, Any]]:
+    """The widest differences between the groups of a column that are large enough to tell.
+
+    For a classification the share of positives that is found (equal opportunity: Hardt, Price and Srebro, NeurIPS
+    2016) and the share of rows that is called positive; for a regression the mean error.
+    """
+    parts = {
+        value: rows.where(chosen) for value, chosen in groups.items() if chosen.sum() >= FEWEST_OF_A_GROUP
+    }
+    readings: dict[str, dict[str, float]]
+    if task == "regression":
+        readings = {
+            "mean error": {value: float(np.mean(part.score - part.target)) for value, part in parts.items()}
+        }
+    else:
+        positives = {value: part.where(part.target == 1) for value, part in parts.items()}
+        readings = {
+            "recall": {value: float(part.called.mean()) for value, part in positives.items() if len(part)},
+            "selection rate": {value: float(part.called.mean()) for value, part in parts.items()},
+        }
+    return [_gap(column, measure, found) for measure, found in readings.items() if len(found) > 1]
+
+
+def _gap(column: str, measure: str, found: dict[str, float]) -> dict[str, Any]:
+    lowest, highest = min(found, key=found.__getitem__), max(found, key=found.__getitem__)
+    gap = found[highest] - found[lowest]
+    return {"column": column, "measure": measure, "lowest": lowest, "highest": highest, "gap": gap}
+
+
+def _digest() -> str:
+    """The digest of the holdout as the split wrote it: what it was frozen by."""
+    parts = {part["name"]: part["digest"] for part in files.read_evidence("split")["parts"]}
+    return str(parts["holdout"])
+
+
+def _costs(settings: Params) -> dict[str, Any]:
+    costs = msgspec.to_builtins(settings.evaluate.costs)
+    return {name: value for name, value in costs.items() if value is not None}

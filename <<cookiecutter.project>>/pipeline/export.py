@@ -1,0 +1,276 @@
+"""Writes the model as ONNX, from raw columns to the score, and proves on the whole holdout that it answers alike."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline import expressions, files, model
+from pipeline.files import ROW, Refused
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from onnx import ModelProto
+    from sklearn.pipeline import Pipeline
+
+    from pipeline.params import Features, Params, Task
+
+HOLDOUT = files.FEATURES / "holdout.parquet"
+OPSET = 21
+SCORE = "score"
+CHUNK = 20_000
+
+
+class Unconvertible(Exception):
+    """The model has no ONNX form; `step` names the first part that has none."""
+
+    def __init__(self, step: str, reason: str) -> None:
+        super().__init__(reason)
+        self.step = step
+
+
+def run(settings: Params) -> None:
+    """Write `models/onnx/model.onnx`, where the model can be exported, and `reports/export.json` in any case."""
+    files.ONNX.parent.mkdir(parents=True, exist_ok=True)
+    files.ONNX.unlink(missing_ok=True)
+    pipeline = model.load(trusted=settings.model.trusted)
+    frame = files.read_table(HOLDOUT)
+    expected = known_scores(frame)
+    try:
+        onnx = convert(pipeline, settings)
+        found = answers(onnx, frame, settings.features)
+    except Unconvertible as error:
+        failure = {"step": error.step, "reason": str(error)[:2000]}
+        files.write_evidence("export", {"exported": False, "passed": False, **failure})
+        return
+    temporary = files.ONNX.with_name(files.ONNX.name + ".part")
+    temporary.write_bytes(onnx)
+    os.replace(temporary, files.ONNX)
+    files.write_evidence("export", report(onnx, expected, found, settings))
+
+
+def known_scores(frame: pd.DataFrame) -> np.ndarray:
+    """What scikit-learn said of these rows, from the predictions that were judged."""
+    predictions = files.read_table(files.PREDICTIONS, columns=[ROW, SCORE])
+    if not predictions[ROW].equals(frame[ROW].astype(predictions[ROW].dtype)):
+        raise Refused(f"{files.PREDICTIONS} does not list the rows of {HOLDOUT}; run `dvc repro`")
+    return predictions[SCORE].to_numpy()
+
+
+def convert(pipeline: Pipeline, settings: Params) -> bytes:
+    """The ONNX model: an input (rows, 1) for each raw column, an output `score` (rows,). The same pipeline gives
+    the same bytes. Raises `Unconvertible` with the part of the pipeline that cannot be converted."""
+    register()
+    inputs = inputs_of(settings.features)
+    try:
+        onnx = _converted(pipeline, inputs)
+        _give_score(onnx, settings.task)
+    except Exception as error:  # skl2onnx has no common error: every converter raises its own kind
+        step, reason = culprit(pipeline, inputs) or ("the pipeline as a whole", error)
+        raise Unconvertible(step, _said(reason)) from error
+    _describe(onnx, settings)
+    return bytes(onnx.SerializeToString(deterministic=True))
+
+
+def answers(onnx: bytes, frame: pd.DataFrame, features: Features) -> np.ndarray:
+    """What onnxruntime says of these rows: float64, shape (rows,). Raises `Unconvertible` where it cannot."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+        parts = [
+            session.run(None, feed(frame.iloc[start : start + CHUNK], features))[0]
+            for start in range(0, len(frame), CHUNK)
+        ]
+    except Exception as error:  # onnxruntime's errors share no base class either
+        raise Unconvertible("onnxruntime", _said(error)) from error
+    return np.concatenate(parts).astype(np.float64)
+
+
+def feed(frame: pd.DataFrame, features: Features) -> dict[str, np.ndarray]:
+    """Rows as the ONNX model takes them: one array (rows, 1) a column, float32 or text."""
+    numbers = {name: frame[name].to_numpy(dtype=np.float32)[:, None] for name in features.numeric}
+    return numbers | {name: frame[name].to_numpy(dtype=object)[:, None] for name in features.categorical}
+
+
+def report(onnx: bytes, expected: np.ndarray, found: np.ndarray, settings: Params) -> dict[str, Any]:
+    """`reports/export.json` for a model that was written. Parity is a matter of `export.tolerance`: differences are
+    relative to the score where that is above one. Flips are decisions that differ, at the threshold of evaluate."""
+    differences = np.abs(found - expected) / np.maximum(1, np.abs(expected))
+    largest = float(np.max(differences, initial=0.0))  # NaN where an answer is no number
+    tolerance = settings.export.tolerance
+    passed = bool(largest <= tolerance)
+    wrong = int((~(differences <= tolerance)).sum())
+    reason = (
+        f"{wrong:,} of {len(expected):,} holdout rows differ from scikit-learn by more than {tolerance:g}"
+    )
+    threshold = 0.5 if settings.evaluate.threshold is None else settings.evaluate.threshold
+    flips = int(((found >= threshold) != (expected >= threshold)).sum())
+    return {
+        "exported": True,
+        "passed": passed,
+        "step": None if passed else "parity",
+        "reason": None if passed else reason,
+        "opset": OPSET,
+        "digest": files.file_digest(files.ONNX),
+        "bytes": len(onnx),
+        "rows": len(expected),
+        "largest_difference": largest,
+        "tolerance": tolerance,
+        "flips": flips if settings.task == "classification" else None,
+    }
+
+
+def inputs_of(features: Features) -> list[tuple[str, Any]]:
+    """The graph's inputs in skl2onnx's words: one (rows, 1) tensor for each raw column."""
+    from skl2onnx.common.data_types import FloatTensorType, StringTensorType
+
+    numbers = [(name, FloatTensorType([None, 1])) for name in features.numeric]
+    return [*numbers, *((name, StringTensorType([None, 1])) for name in features.categorical)]
+
+
+def culprit(pipeline: Pipeline, inputs: list[tuple[str, Any]]) -> tuple[str, Exception] | None:
+    """The first part of the pipeline that cannot be converted alone, and why; None where every part can."""
+    from skl2onnx.common.data_types import FloatTensorType
+
+    kinds = {name: type(kind) for name, kind in inputs}
+    prepare, estimator = pipeline
+    parts = [
+        (name, part, kinds[columns[0]], len(columns))
+        for name, part, columns in prepare.transformers_
+        if columns
+    ]
+    width = len(prepare.get_feature_names_out())
+    for name, part, kind, columns in [*parts, ("estimator", estimator, FloatTensorType, width)]:
+        if part in ("drop", "passthrough"):
+            continue
+        try:
+            _converted(part, [("input", kind([None, columns]))])
+        except Exception as error:  # noqa: BLE001  see convert
+            return f"{name} ({type(_last(part)).__name__})", error
+    return None
+
+
+@functools.cache
+def register() -> None:
+    """Tell skl2onnx how to convert `Derive`."""
+    from skl2onnx import update_registered_converter
+
+    update_registered_converter(model.Derive, "GitopsDerive", _derive_shape, _convert_derive)
+
+
+def _derive_shape(operator: Any) -> None:
+    from skl2onnx.common.data_types import FloatTensorType
+
+    columns = len(operator.raw_operator.get_feature_names_out())
+    operator.outputs[0].type = FloatTensorType([operator.inputs[0].get_first_dimension(), columns])
+
+
+def _convert_derive(scope: Any, operator: Any, container: Any) -> None:
+    """The same operations on the same float64 columns as `Derive.transform`, in ONNX nodes."""
+    from onnx import TensorProto
+
+    derive = operator.raw_operator
+
+    def node(kind: str, *inputs: str, **attributes: Any) -> str:
+        output: str = scope.get_unique_variable_name(kind.lower())
+        name = scope.get_unique_operator_name(kind)
+        container.add_node(kind, list(inputs), [output], name=name, **attributes)
+        return output
+
+    def number(value: float, kind: int = TensorProto.DOUBLE) -> str:
+        name: str = scope.get_unique_variable_name("constant")
+        container.add_initializer(name, kind, [1], [value])
+        return name
+
+    names = {
+        "Add",
+        "Sub",
+        "Mul",
+        "Div",
+        "Pow",
+        "Neg",
+        "Abs",
+        "Sqrt",
+        "Exp",
+        "Log",
+        "Sin",
+        "Cos",
+        "Min",
+        "Max",
+        "Where",
+    }
+    names |= {"Less", "LessOrEqual", "Greater", "GreaterOrEqual", "Equal", "Not"}
+    operations = {name: functools.partial(node, name) for name in names} | {
+        "Mod": functools.partial(node, "Mod", fmod=1),
+        "Cast": functools.partial(node, "Cast", to=TensorProto.DOUBLE),
+        "Constant": number,
+    }
+    wide = node("Cast", operator.inputs[0].full_name, to=TensorProto.DOUBLE)
+    columns = {
+        name: node("Gather", wide, number(at, TensorProto.INT64), axis=1)
+        for at, name in enumerate(derive.inputs)
+    }
+    columns |= {
+        name: expressions.apply(text, columns, operations) for name, text in derive.expressions.items()
+    }
+    together = node("Concat", *(columns[name] for name in derive.get_feature_names_out()), axis=1)
+    final = {"to": TensorProto.FLOAT, "name": scope.get_unique_operator_name("Cast")}
+    container.add_node("Cast", [together], [operator.outputs[0].full_name], **final)
+
+
+def _converted(part: Any, inputs: list[tuple[str, Any]]) -> ModelProto:
+    from skl2onnx import convert_sklearn
+    from sklearn.base import is_classifier
+
+    estimator = _last(part)
+    options = {id(estimator): {"zipmap": False}} if is_classifier(estimator) else None
+    return convert_sklearn(part, "model", initial_types=inputs, target_opset=OPSET, options=options)
+
+
+def _last(part: Any) -> Any:
+    return part[-1] if hasattr(part, "steps") else part
+
+
+def _give_score(onnx: ModelProto, task: Task) -> None:
+    """Leave one output: the score, shape (rows,), called `score` or, where a column has that name, `score_`."""
+    from onnx import TensorProto, helper
+
+    graph = onnx.graph
+    last = graph.output[-1]
+    taken = {entry.name for entry in graph.input} | {name for node in graph.node for name in node.output}
+    name = SCORE
+    while name in taken:
+        name += "_"
+    wanted = [1] if task == "classification" else [-1]
+    shape = [] if task == "classification" else [1]
+    graph.initializer.append(helper.make_tensor(f"{name}:wanted", TensorProto.INT64, shape, wanted))
+    kind, attributes = ("Gather", {"axis": 1}) if task == "classification" else ("Reshape", {})
+    graph.node.append(
+        helper.make_node(kind, [last.name, f"{name}:wanted"], [name], name=f"{name}:{kind}", **attributes)
+    )
+    output = helper.make_tensor_value_info(name, last.type.tensor_type.elem_type, [None])
+    del graph.output[:]
+    graph.output.append(output)
+
+
+def _describe(onnx: ModelProto, settings: Params) -> None:
+    """What a service needs to know, inside the file."""
+    from onnx import helper
+
+    features, threshold = settings.features, settings.evaluate.threshold
+    inputs = [{"name": name, "kind": "number"} for name in features.numeric]
+    inputs += [{"name": name, "kind": "category"} for name in features.categorical]
+    properties = {"task": settings.task, "target": settings.data.target, "inputs": json.dumps(inputs)}
+    helper.set_model_props(onnx, properties | ({} if threshold is None else {"threshold": repr(threshold)}))
+
+
+def _said(error: Exception) -> str:
+    """An error's first paragraph in one line: what follows in skl2onnx's is advice for its developers."""
+    return f"{type(error).__name__}: {' '.join(str(error).split(chr(10) * 2)[0].split())}"[:500]

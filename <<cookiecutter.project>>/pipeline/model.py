@@ -1,0 +1,379 @@
+"""The model: built from params.yaml, kept as a skops file with reproducible bytes, and asked for predictions."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import io
+import json
+import os
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, TransformerMixin
+
+from pipeline import expressions, files
+from pipeline.files import Refused
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from sklearn.pipeline import Pipeline
+
+    from pipeline.params import Features, Params, Step, Task
+
+TARGET = "target"  # the column of data/features that is to be predicted
+
+# What fitted scikit-learn models hold beside the types that skops trusts by itself.
+TRUSTED = (
+    "numpy.dtype",
+    "pipeline.model.Derive",
+    "scipy._lib.array_api_compat.numpy._aliases.asarray",
+    "scipy.interpolate._bsplines.BSpline",
+    "scipy.interpolate._interpolate.interp1d",
+    "sklearn._loss.loss.HalfTweedieLossIdentity",
+    "sklearn.calibration._CalibratedClassifier",
+    "sklearn.calibration._SigmoidCalibration",
+    "sklearn.compose._column_transformer._RemainderColsList",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.feature_selection._univariate_selection.f_classif",
+    "sklearn.feature_selection._univariate_selection.f_regression",
+    "sklearn.metrics._dist_metrics.EuclideanDistance64",
+    "sklearn.neighbors._kd_tree.KDTree",
+    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
+    "sklearn.tree._tree.Tree",
+)
+
+
+class Derive(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Appends the columns that `expressions` compute from the numeric `inputs`.
+
+    `expressions` maps a new column's name to its arithmetic; `outputs` names the columns to give, in order (by
+    default the inputs, then the new ones). Takes a table or an array with the columns of `inputs`, shape
+    (rows, inputs); gives a float32 array, shape (rows, outputs).
+    """
+
+    def __init__(
+        self, expressions: dict[str, str], inputs: list[str], outputs: list[str] | None = None
+    ) -> None:
+        self.expressions = expressions
+        self.inputs = inputs
+        self.outputs = outputs
+
+    def fit(self, X: Any, y: Any = None) -> Derive:  # noqa: N803
+        """Nothing is learnt; a misspelt expression is refused here, before anything is trained."""
+        for expression in self.expressions.values():
+            expressions.parse(expression)
+        self.n_features_in_ = len(self.inputs)
+        return self
+
+    def transform(self, X: Any) -> np.ndarray:  # noqa: N803
+        """The output columns of these rows."""
+        matrix = np.asarray(X, dtype=np.float32)
+        columns = dict(zip(self.inputs, matrix.T, strict=True))
+        columns |= {name: expressions.evaluate(text, columns) for name, text in self.expressions.items()}
+        return np.column_stack([columns[name] for name in self.get_feature_names_out()])
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """The names of the output columns."""
+        return np.asarray(self.outputs or [*self.inputs, *self.expressions], dtype=object)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+
+def build(settings: Params) -> Pipeline:
+    """The unfitted pipeline that params.yaml describes: `prepare`, then `estimator`. Raises `Refused`."""
+    from sklearn.compose import ColumnTransformer
+    from sklearn.pipeline import Pipeline
+
+    chosen = [(step, columns_of(step, settings.features)) for step in settings.model.steps]
+    chosen = [(step, columns) for step, columns in chosen if columns]
+    if not chosen:
+        raise Refused("params.yaml: model.steps: no step uses a column, so the model would see nothing")
+    used = [name for _, columns in chosen for name in columns]
+    parts: list[tuple[str, Any, list[str]]] = []
+    for step, columns in chosen:
+        transformer, inputs = _transformer(step, columns, settings)
+        parts.append((_unique(_short(step.use), [name for name, _, _ in parts]), transformer, inputs))
+    # Dense, because not every estimator takes sparse input; names stay plain unless two steps share a column.
+    clash = len(set(used)) < len(used)
+    prepare = ColumnTransformer(parts, sparse_threshold=0, verbose_feature_names_out=clash)
+    return Pipeline([("prepare", prepare), ("estimator", _estimator(settings))])
+
+
+def dump(model: Pipeline, trusted: Iterable[str] = ()) -> bytes:
+    """The model as a skops file; the same fit gives the same bytes in any process. Raises `Refused`."""
+    from skops import io as skops
+
+    try:
+        data = skops.dumps(model)
+    except Exception as error:  # skops raises many kinds for what it cannot keep
+        raise Refused(f"the model cannot be saved by skops: {_line(error)}") from error
+    _refuse_untrusted(skops.get_untrusted_types(data=data), trusted, "the model")
+    return canonical(data)
+
+
+def save(model: Pipeline, path: Path = files.MODEL, trusted: Iterable[str] = ()) -> None:
+    """Write the model, whole or not at all. Raises `Refused` where it holds a type that is not trusted."""
+    data = dump(model, trusted)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_bytes(data)
+    os.replace(temporary, path)
+
+
+def load(path: Path = files.MODEL, trusted: Iterable[str] = ()) -> Pipeline:
+    """Read a model. Raises `Refused` for a missing or damaged file and for a type that is not trusted."""
+    from skops import io as skops
+
+    if not path.exists():
+        raise Refused(f"{path}: no model yet; run `dvc repro` to train it, or `dvc pull` to fetch it")
+    try:
+        unknown = skops.get_untrusted_types(file=path)
+        _refuse_untrusted(unknown, trusted, str(path))
+        model: Pipeline = skops.load(path, trusted=unknown)
+    except Refused:
+        raise
+    except Exception as error:  # damaged bytes can fail anywhere inside zip, JSON, numpy or scikit-learn
+        again = "run `dvc checkout` to restore it, or `dvc repro --force train` to train again"
+        raise Refused(f"{path}: damaged or not a skops model ({_line(error)}); {again}") from error
+    return model
+
+
+def predict(model: Pipeline, frame: pd.DataFrame, task: Task) -> np.ndarray:
+    """The probability of the positive class, or the predicted value: float64, shape (rows,).
+
+    `frame` has the raw columns as `features.build` makes them. Raises `Refused` where one is missing.
+    """
+    wanted = list(model.feature_names_in_)
+    if missing := [name for name in wanted if name not in frame]:
+        raise Refused(f"the rows to predict lack columns that the model was trained on: {', '.join(missing)}")
+    rows = frame[wanted]
+    if rows.empty:
+        return np.empty(0)
+    scores = model.predict_proba(rows)[:, 1] if task == "classification" else model.predict(rows)
+    return np.asarray(scores, dtype=np.float64).reshape(len(rows))
+
+
+def score(settings: Params, rows: str, out: str) -> None:
+    """Predict a table of raw rows; writes `row` and `score` in the same order."""
+    import pandas as pd
+
+    from pipeline import features, table
+
+    raw = files.read_table(Path(rows))
+    if files.ROW not in raw:
+        raise Refused(f"{rows}: expected a column {files.ROW!r} that names each row")
+    frame = features.build(raw, settings, table.load())
+    scores = predict(load(trusted=settings.model.trusted), frame, settings.task)
+    files.write_table(pd.DataFrame({files.ROW: raw[files.ROW].to_numpy(), "score": scores}), Path(out))
+
+
+def canonical(data: bytes) -> bytes:
+    """A skops file without what differs from one process to the next.
+
+    skops writes `id()`s, random member names, sets in hash order and time stamps. Here ids and members are
+    numbered in order of appearance, sets are sorted, dates fixed, and the unused bytes inside numpy records zeroed.
+    """
+    with zipfile.ZipFile(io.BytesIO(data)) as source:
+        schema = json.loads(source.read("schema.json"))
+        _sort_sets(schema)
+        ids: dict[int, int] = {}
+        members: dict[str, str] = {}
+        _renumber(schema, ids, members)
+        target = io.BytesIO()
+        with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+            for old, new in members.items():
+                archive.writestr(zipfile.ZipInfo(new), _without_padding(source.read(old), new))
+            archive.writestr(zipfile.ZipInfo("schema.json"), json.dumps(schema, separators=(",", ":")))
+    return target.getvalue()
+
+
+def _sort_sets(node: Any) -> None:
+    for child in _children(node):
+        _sort_sets(child)
+    if isinstance(node, dict) and node.get("__loader__") == "SetNode":
+        node["content"].sort(key=lambda item: json.dumps({**item, "__id__": 0}))
+
+
+def _renumber(node: Any, ids: dict[int, int], members: dict[str, str]) -> None:
+    if isinstance(node, dict):
+        if "__id__" in node:
+            node["__id__"] = ids.setdefault(node["__id__"], len(ids))
+        if "__loader__" in node and isinstance(node.get("file"), str):
+            suffix = Path(node["file"]).suffix
+            node["file"] = members.setdefault(node["file"], f"{len(members)}{suffix}")
+    for child in _children(node):
+        _renumber(child, ids, members)
+
+
+def _children(node: Any) -> Iterable[Any]:
+    return node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+
+
+def _without_padding(content: bytes, name: str) -> bytes:
+    if not name.endswith(".npy"):
+        return content
+    array = np.load(io.BytesIO(content), allow_pickle=False)
+    if array.dtype.names is None:
+        return content
+    clean = np.zeros(array.shape, array.dtype)
+    for field in array.dtype.names:
+        clean[field] = array[field]
+    target = io.BytesIO()
+    np.save(target, clean, allow_pickle=False)
+    return target.getvalue()
+
+
+def _refuse_untrusted(found: list[str], trusted: Iterable[str], what: str) -> None:
+    if strange := sorted(set(found) - {*TRUSTED, *trusted}):
+        advice = "add them to model.trusted in params.yaml if you know where they come from"
+        raise Refused(f"{what} holds types that are not trusted: {', '.join(strange)}; {advice}")
+
+
+def columns_of(step: Step, features: Features) -> list[str]:
+    """The features that a step transforms, derived ones among the numeric. Raises `Refused`."""
+    numeric = [*features.numeric, *features.derived]
+    known = {"numeric": numeric, "categorical": features.categorical}
+    if isinstance(step.columns, str):
+        return known[step.columns]
+    every = [*numeric, *features.categorical]
+    for name in step.columns:
+        if name not in every:
+            raise Refused(
+                f"params.yaml: model.steps: {step.use}: no feature named {name!r}{hint(name, every)}"
+            )
+    categorical = set(step.columns) & set(features.categorical)
+    if categorical and len(categorical) < len(step.columns):
+        raise Refused(
+            f"params.yaml: model.steps: {step.use}: mixes numeric and categorical columns "
+            f"({', '.join(sorted(categorical))}); use one step for each kind"
+        )
+    return step.columns
+
+
+def _transformer(step: Step, columns: list[str], settings: Params) -> tuple[Any, list[str]]:
+    """A step's transformer and the raw columns that it reads, derived columns being computed inside."""
+    from sklearn.pipeline import Pipeline
+
+    passthrough = step.use == "passthrough"
+    transformer = (
+        step.use if passthrough else _make(step.use, step.params, "model.steps", settings.model.seed)
+    )
+    if not passthrough and not hasattr(transformer, "transform"):
+        raise Refused(f"params.yaml: model.steps: {step.use} is no transformer: it has no `transform`")
+    derived = {name: settings.features.derived[name] for name in columns if name in settings.features.derived}
+    if not derived:
+        return transformer, columns
+    inputs = _inputs(columns, derived, settings.features)
+    derive = Derive(derived, inputs, columns)
+    if passthrough:
+        return derive, inputs
+    return Pipeline([("derive", derive), (_short(step.use), transformer)]), inputs
+
+
+def _inputs(columns: list[str], derived: dict[str, str], features: Features) -> list[str]:
+    read = [name for expression in derived.values() for name in expressions.names(expression)]
+    for name in read:
+        if name not in features.numeric:
+            known = hint(name, features.numeric) or f"; numeric are {', '.join(features.numeric)}"
+            raise Refused(f"params.yaml: features.derived: {name!r} is no numeric feature{known}")
+    return list(dict.fromkeys([*(name for name in columns if name not in derived), *read]))
+
+
+def _estimator(settings: Params) -> Any:
+    from sklearn.base import is_classifier, is_regressor
+
+    spec, task = settings.model.estimator, settings.task
+    estimator = _make(spec.use, spec.params, "model.estimator", settings.model.seed)
+    if not (is_classifier(estimator) if task == "classification" else is_regressor(estimator)):
+        wanted = "classifier" if task == "classification" else "regressor"
+        raise Refused(f"params.yaml: model.estimator: {spec.use} is no {wanted}, but data.task is {task}")
+    if task == "classification" and not hasattr(estimator, "predict_proba"):
+        raise Refused(
+            f"params.yaml: model.estimator: {spec.use} gives no probabilities; wrap it: use "
+            "sklearn.calibration.CalibratedClassifierCV with params {estimator: {use: …}}"
+        )
+    return estimator
+
+
+def _make(use: str, params: dict[str, Any], where: str, seed: int) -> Any:
+    """An estimator by its import path. A parameter `{use: …, params: …}` is an estimator itself."""
+    kind = _resolve(use, where)
+    known = list(inspect.signature(kind).parameters)
+    for name in params:
+        if name not in known:
+            raise Refused(f"params.yaml: {where}: {use} has no parameter {name!r}{hint(name, known)}")
+    if _is_native_categorical(kind, params):
+        raise Refused(
+            f"params.yaml: {where}: {use}: categorical_features gives wrong SHAP explanations and an ONNX model that "
+            "decides otherwise; encode the columns by a step such as sklearn.preprocessing.OrdinalEncoder instead"
+        )
+    values = {name: _value(value, where, seed) for name, value in params.items()}
+    if "random_state" in known:
+        values.setdefault("random_state", seed)
+    try:
+        return kind(**values)
+    except (TypeError, ValueError) as error:
+        raise Refused(f"params.yaml: {where}: {use}: {_line(error)}") from error
+
+
+def _value(value: Any, where: str, seed: int) -> Any:
+    if isinstance(value, dict) and "use" in value and set(value) <= {"use", "params"}:
+        return _make(value["use"], value.get("params", {}), where, seed)
+    if isinstance(value, list):
+        return [_value(item, where, seed) for item in value]
+    return value
+
+
+def _is_native_categorical(kind: Any, params: dict[str, Any]) -> bool:
+    return kind.__name__.startswith("HistGradientBoosting") and params.get("categorical_features") not in (
+        None,
+        "from_dtype",
+    )
+
+
+def _resolve(use: str, where: str) -> Any:
+    module, _, name = use.rpartition(".")
+    try:
+        kind = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise Refused(f"params.yaml: {where}: no {use!r} to import{_public_name(name)}") from error
+    if not (inspect.isclass(kind) and hasattr(kind, "fit")):
+        raise Refused(f"params.yaml: {where}: {use} is no estimator: expected a class with `fit`")
+    return kind
+
+
+def _public_name(name: str) -> str:
+    """A hint at scikit-learn's estimators whose name is like this one, by their public import path."""
+    from sklearn.utils import all_estimators
+
+    paths = {
+        found: [part for part in kind.__module__.split(".") if part[0] != "_"]
+        for found, kind in all_estimators()
+    }
+    near = difflib.get_close_matches(name, paths, n=1)
+    return f"; did you mean {'.'.join([*paths[near[0]], near[0]])}?" if near else ""
+
+
+def hint(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _short(use: str) -> str:
+    return use.rpartition(".")[2].lower()
+
+
+def _unique(name: str, taken: list[str]) -> str:
+    same = sum(1 for other in taken if other.split("-")[0] == name)
+    return f"{name}-{same + 1}" if same else name
+
+
+def _line(error: Exception) -> str:
+    """An error in one line of at most 300 characters."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]

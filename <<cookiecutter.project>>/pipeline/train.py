@@ -1,0 +1,155 @@
+"""Fits the scikit-learn pipeline that params.yaml describes, and says what was trained."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import joblib
+import numpy as np
+
+from pipeline import files, model
+from pipeline.files import Refused
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from sklearn.pipeline import Pipeline
+
+    from pipeline.params import Features, Params, Search, Step
+
+TRAIN = files.FEATURES / "train.parquet"
+SCORING = {"classification": "roc_auc", "regression": "neg_mean_absolute_error"}
+
+
+def run(settings: Params) -> None:
+    """Fit on the training rows; writes the model and `reports/training.json`. Raises `files.Refused`."""
+    pipeline = model.build(settings)
+    frame = files.read_table(TRAIN)
+    target = labels(frame, settings)
+    inputs = frame[settings.features.raw]
+    pipeline, found = fit(pipeline, inputs, target, settings)
+    model.save(pipeline, trusted=settings.model.trusted)
+    files.write_evidence("training", report(settings, pipeline, len(frame), found))
+
+
+def labels(frame: pd.DataFrame, settings: Params) -> np.ndarray:
+    """The target as float64; 0 or 1 for a classification. Raises `Refused` where it cannot be learnt from."""
+    name = settings.data.target
+    try:
+        target = frame[model.TARGET].to_numpy(dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise Refused(
+            f"{TRAIN}: target {name!r} is no number; make it one by data.derive in params.yaml"
+        ) from error
+    if missing := int(np.isnan(target).sum()):
+        raise Refused(f"{TRAIN}: target {name!r} is missing in {missing} of {len(target)} rows")
+    values = np.unique(target)
+    if len(values) < 2:
+        only = f"only the value {values[0]:g}" if len(values) else "no row"
+        raise Refused(
+            f"{TRAIN}: target {name!r} has {only}: nothing can be learnt; check data.derive and split.train"
+        )
+    if settings.task == "classification" and set(values) != {0.0, 1.0}:
+        shown = ", ".join(f"{value:g}" for value in values[:5])
+        raise Refused(
+            f"{TRAIN}: target {name!r} has {len(values)} values ({shown}{', …' if len(values) > 5 else ''}); expected "
+            "false and true, or 0 and 1. More than two classes are not supported: derive a yes or no, or use "
+            "data.task: regression"
+        )
+    return target
+
+
+def fit(
+    pipeline: Pipeline, inputs: pd.DataFrame, target: np.ndarray, settings: Params
+) -> tuple[Pipeline, dict[str, str] | None]:
+    """The fitted pipeline, and what the search found if there was one. Raises `Refused`."""
+    search = settings.model.search
+    try:
+        # Threads are a matter of this machine's speed, never of the model: estimators that take `n_jobs`
+        # get them here, and predict without.
+        with joblib.parallel_config(backend="threading", n_jobs=settings.model.threads):
+            fitted, found = (
+                _search(pipeline, inputs, target, settings, search) if search else (pipeline, None)
+            )
+            fitted.fit(inputs, target)
+    except (TypeError, ValueError) as error:  # scikit-learn's words for wrong parameters and unfit data
+        raise Refused(
+            f"params.yaml: model: cannot be fitted: {' '.join(str(error).split())[:600]}"
+        ) from error
+    jobs = {name: None for name, value in fitted.get_params().items() if name.endswith("n_jobs") and value}
+    return fitted.set_params(**jobs), found
+
+
+def _search(
+    pipeline: Pipeline, inputs: pd.DataFrame, target: np.ndarray, settings: Params, search: Search
+) -> tuple[Pipeline, dict[str, str]]:
+    """The pipeline with the best of some random parameters; by time order where the split is by time."""
+    from sklearn.model_selection import (
+        KFold,
+        ParameterGrid,
+        RandomizedSearchCV,
+        StratifiedKFold,
+        TimeSeriesSplit,
+    )
+
+    known = pipeline.get_params()
+    for name in search.params:
+        if name not in known:
+            raise Refused(f"params.yaml: model.search.params: no parameter {name!r}{model.hint(name, known)}")
+    seed, classes = settings.model.seed, settings.task == "classification"
+    shuffled = StratifiedKFold if classes else KFold
+    by_time = settings.split.by == "time"
+    folds = (
+        TimeSeriesSplit(search.folds) if by_time else shuffled(search.folds, shuffle=True, random_state=seed)
+    )
+    tries = min(search.iterations, len(ParameterGrid(search.params)))
+    trial = RandomizedSearchCV(
+        pipeline, search.params, n_iter=tries, scoring=SCORING[settings.task], cv=folds, random_state=seed,
+        refit=False, error_score="raise",
+    )  # fmt: skip
+    with _cluster():
+        trial.fit(inputs, target)
+    best = {name: str(value) for name, value in sorted(trial.best_params_.items())}
+    how = {
+        "scoring": SCORING[settings.task],
+        "folds": f"{search.folds} {'by time' if by_time else 'shuffled'}",
+    }
+    chosen = pipeline.set_params(**trial.best_params_)
+    return chosen, {**how, "tried": str(tries), "score": f"{trial.best_score_:.6g}", **best}
+
+
+def _cluster() -> AbstractContextManager[Any]:
+    """The Dask cluster where there is one, else this process."""
+    address = os.environ.get("DASK_SCHEDULER_ADDRESS")
+    if not address:
+        return nullcontext()
+    from distributed import Client
+
+    Client(address)
+    return joblib.parallel_config(backend="dask", n_jobs=-1)
+
+
+def report(settings: Params, pipeline: Pipeline, rows: int, found: dict[str, str] | None) -> dict[str, Any]:
+    """`reports/training.json`, as `TrainingReport` in the evidence contract."""
+    parameters = pipeline[-1].get_params(deep=False)
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    libraries = {name: version(name) for name in ("scikit-learn", "numpy", "pandas", "skops")}
+    return {
+        "task": settings.task,
+        "estimator": settings.model.estimator.use,
+        "parameters": {name: str(value)[:500] for name, value in sorted(parameters.items())},
+        "steps": [_described(step, settings.features) for step in settings.model.steps],
+        "inputs": settings.features.raw,
+        "rows": rows,
+        "seed": settings.model.seed,
+        "data": files.file_digest(TRAIN),
+        "environment": {"python": python, **libraries},
+        "search": found,
+    }
+
+
+def _described(step: Step, features: Features) -> str:
+    return f"{step.use}: {', '.join(model.columns_of(step, features))}"[:4000]
