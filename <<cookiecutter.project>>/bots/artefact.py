@@ -53,9 +53,10 @@ def _content(within: int) -> bytes:
         raise NoArtefact(f"the artefact holds no {REVIEW}") from error
     except OSError as error:
         raise HostileArtefact(f"{REVIEW} is not a plain file ({error.strerror})") from error
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise HostileArtefact(f"{REVIEW} is not a plain file")
     with os.fdopen(file, "rb") as opened:
-        if not stat.S_ISREG(os.fstat(file).st_mode):
-            raise HostileArtefact(f"{REVIEW} is not a plain file")
         content = opened.read(LARGEST + 1)
     if len(content) > LARGEST:
         raise HostileArtefact(f"{REVIEW} is larger than {LARGEST // 1024 // 1024} MiB")

@@ -265,11 +265,9 @@ def delete_comment(state: State, payloads: Payloads, call: Call) -> Answer:
 @operation("POST", f"{R}/check-runs", "checks=write")
 def create_check(state: State, payloads: Payloads, call: Call) -> Answer:
     _only_apps(call.token)
-    if call.body["head_sha"] not in state.commits:
-        raise Refused(422, f"No commit found for SHA: {call.body['head_sha']}")
     check = Check(
         id=next(state.ids),
-        head_sha=call.body["head_sha"],
+        head_sha=_commit(state, call.body["head_sha"]).sha,
         name=call.body["name"],
         app=call.token.login,
         status="queued",
@@ -352,6 +350,7 @@ def _pull(state: State, call: Call) -> Pull:
 
 
 def _commit(state: State, ref: str) -> Commit:
-    if ref not in state.commits:
+    found = state.commit(ref)
+    if found is None:
         raise Refused(422, f"No commit found for SHA: {ref}")
-    return state.commits[ref]
+    return found

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import unquote
@@ -17,6 +18,7 @@ from urllib.parse import unquote
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 from werkzeug.wrappers import Request, Response
 
+from . import gitdata  # noqa: F401 - registers its operations
 from .contract import Contract, Match, Violation
 from .faults import PRIMARY, SECONDARY, Fault
 from .operations import OPERATIONS, Answer, Call, Refused
@@ -47,10 +49,12 @@ class GitHubDouble:
     """GitHub with one repository. Use it as a context manager; `api_url` is what `GITHUB_API_URL` wants.
 
     Every request and answer is held against GitHub's description; what does not fit is in `violations` and is
-    answered 422 or 500. `enterprise` serves the API below `/api/v3`, as GitHub Enterprise Server does.
+    answered 422 or 500. `git` is a bare repository with the content: heads of pull requests follow its branches.
+    `enterprise` serves the API below `/api/v3`, as GitHub Enterprise Server does.
     """
 
     repository: str = "octo-org/late-flights"
+    git: Path | None = None
     enterprise: bool = False
     clock: Callable[[], float] = time.time
     render: Render = plain
@@ -60,7 +64,7 @@ class GitHubDouble:
     faults: list[Fault] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.state = State(self.repository, self.clock, tokens={TOKEN: Token()})
+        self.state = State(self.repository, self.clock, self.git, tokens={TOKEN: Token()})
         self._lock = threading.Lock()
         self._server: BaseWSGIServer | None = None
         self._thread: threading.Thread | None = None
@@ -263,6 +267,7 @@ class GitHubDouble:
         body = json.loads(request.get_data() or b"{}")
         call = Call(match, request.args.to_dict(), body, token)
         with self._lock:
+            self.state.follow()
             try:
                 answer = operation.handler(self.state, self._payloads(), call)
             except Refused as refused:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 ACTIONS = "github-actions[bot]"
@@ -111,10 +113,11 @@ class Run:
 
 @dataclass
 class State:
-    """One repository. `clock` gives seconds since 1970."""
+    """One repository. `clock` gives seconds since 1970; `git` is a bare repository with its content, if any."""
 
     repository: str
     clock: Callable[[], float]
+    git: Path | None = None
     tokens: dict[str, Token] = field(default_factory=dict)
     permissions: dict[str, str] = field(default_factory=dict)
     issues: dict[int, Issue] = field(default_factory=dict)
@@ -127,6 +130,29 @@ class State:
     def now(self) -> str:
         """The time, as GitHub writes it."""
         return moment(self.clock())
+
+    def commit(self, sha: str) -> Commit | None:
+        """A commit that was seeded or that git holds."""
+        if sha not in self.commits and self.git is not None:
+            shown = self._git("show", "-s", "--format=%H%n%an%n%cI%n%B", f"{sha}^{{commit}}")
+            if shown:
+                full, author, date, message = shown.split("\n", 3)
+                self.commits[full] = Commit(full, message.strip(), author, date)
+                return self.commits[full]
+        return self.commits.get(sha)
+
+    def follow(self) -> None:
+        """The head of a pull request is where its branch is, whoever pushed there."""
+        if self.git is None:
+            return
+        for pull in self.pulls():
+            if pull.state == "open" and pull.head_repository == self.repository:
+                tip = self._git("rev-parse", "--verify", "--quiet", f"refs/heads/{pull.head_ref}")
+                pull.head_sha = tip.strip() or pull.head_sha
+
+    def _git(self, *words: str) -> str:
+        done = subprocess.run(["git", "-C", str(self.git), *words], capture_output=True, text=True, check=False)
+        return done.stdout if done.returncode == 0 else ""
 
     def pulls(self) -> list[Pull]:
         """The pull requests, newest first as GitHub lists them."""
