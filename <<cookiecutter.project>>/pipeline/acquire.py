@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,8 @@ from pipeline import files
 from pipeline.files import Refused
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import pandas as pd
 
     from pipeline.params import Params
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
 PACKAGE = "package:"
 CSV = (".csv", ".csv.gz", ".csv.bz2", ".csv.xz", ".csv.zst", ".csv.zip")
 PARQUET = (".parquet", ".pq")
+COMPRESSION = {"gz": "gzip", "bz2": "bz2", "xz": "xz", "zst": "zstd", "zip": "zip"}
 
 FLIGHT = ["month", "hour", "minute", "carrier", "flight", "tailnum", "origin", "dest", "distance"]
 WEATHER = ["temp", "dewp", "humid", "wind_speed", "precip", "pressure", "visib"]
@@ -29,11 +33,9 @@ def run(settings: Params) -> None:
     frame = fetch(settings.data.source)
     try:
         files.write_table(frame, files.RAW)
-    except (ValueError, TypeError) as error:  # pyarrow's errors are of these kinds
+    except (ValueError, TypeError, NotImplementedError) as error:  # pyarrow's errors are of these kinds
         files.RAW.with_name(files.RAW.name + ".part").unlink(missing_ok=True)
-        raise Refused(
-            f"{settings.data.source}: cannot be kept as a table: {str(error).splitlines()[0]}"
-        ) from error
+        raise Refused(f"{settings.data.source}: cannot be kept as a table: {_first_line(error)}") from error
 
 
 def fetch(source: str) -> pd.DataFrame:
@@ -80,7 +82,7 @@ def read_files(source: str) -> pd.DataFrame:
         table = _read(filesystem, path)
         tables.append(table if not tables else _aligned(table, tables[0], path, paths[0]))
     frame = tables[0] if len(tables) == 1 else pd.concat(tables, ignore_index=True)
-    for name in frame.select_dtypes("object").columns:
+    for name in frame.columns:
         if pd.api.types.infer_dtype(frame[name], skipna=True).startswith("mixed"):
             frame[name] = frame[name].map(str, na_action="ignore")  # `validate` says what does not fit
     return frame
@@ -90,17 +92,9 @@ def _find(source: str) -> tuple[Any, list[str]]:
     """The file system of a source and the paths of its files."""
     import fsspec
 
-    try:
+    with _naming(source):
         filesystem, path = fsspec.core.url_to_fs(source)
         paths = _matches(filesystem, path)
-    except ImportError as error:
-        raise Refused(
-            f"data.source: {source}: {error}; add it to requirements/pipeline.in and run `make lock`"
-        ) from error
-    except FileNotFoundError as error:
-        raise Refused(f"data.source: {source}: no such file") from error
-    except (OSError, ValueError) as error:
-        raise Refused(f"data.source: {source}: cannot be reached: {error}") from error
     if not paths:
         raise Refused(f"data.source: {source}: no file there; expected {' '.join((*CSV, *PARQUET))}")
     for path in paths:
@@ -110,32 +104,47 @@ def _find(source: str) -> tuple[Any, list[str]]:
 
 
 def _matches(filesystem: Any, path: str) -> list[str]:
-    """A file is itself; a folder stands for the tables in it, a pattern for all that it matches."""
-    if any(character in path for character in "*?["):
-        return sorted(match for match in filesystem.glob(path) if not filesystem.isdir(match))
+    """A file is itself; a folder stands for the tables in it, a pattern for all files that it matches."""
     if filesystem.isdir(path):
         return sorted(found for found in filesystem.find(path) if found.lower().endswith((*CSV, *PARQUET)))
+    if any(character in path for character in "*?["):
+        return sorted(match for match in filesystem.glob(path) if not filesystem.isdir(match))
     return [path]
 
 
 def _read(filesystem: Any, path: str) -> pd.DataFrame:
     import pandas as pd
 
+    with _naming(path), filesystem.open(path, "rb") as file:
+        if path.lower().endswith(PARQUET):
+            return pd.read_parquet(file)
+        # Types are inferred from whole columns, so that one odd value cannot hide in a chunk.
+        return pd.read_csv(
+            file, low_memory=False, compression=COMPRESSION.get(path.lower().rsplit(".", 1)[-1])
+        )
+
+
+@contextmanager
+def _naming(path: str) -> Iterator[None]:
+    """Turn what goes wrong inside into a `Refused` that names the path."""
+    import pandas as pd
+
     try:
-        with filesystem.open(path, "rb") as file:
-            if path.lower().endswith(PARQUET):
-                return pd.read_parquet(file)
-            # Types are inferred from whole columns, so that one odd value cannot hide in a chunk.
-            compression = {"gz": "gzip", "bz2": "bz2", "xz": "xz", "zst": "zstd", "zip": "zip"}
-            return pd.read_csv(
-                file, low_memory=False, compression=compression.get(path.lower().rsplit(".", 1)[-1])
-            )
+        yield
     except FileNotFoundError as error:
         raise Refused(f"data.source: {path}: no such file") from error
+    except ImportError as error:  # fsspec says which driver an address needs
+        raise Refused(
+            f"data.source: {path}: {error}; add it to requirements/pipeline.in and run `make lock`"
+        ) from error
     except pd.errors.EmptyDataError as error:
         raise Refused(f"data.source: {path}: the file is empty; expected a line of column names") from error
-    except (OSError, ValueError, EOFError, pd.errors.ParserError) as error:
-        raise Refused(f"data.source: {path}: not a readable table ({str(error).splitlines()[0]})") from error
+    except Exception as error:  # every driver and every codec has errors of its own
+        raise Refused(f"data.source: {path}: cannot be read: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _aligned(table: pd.DataFrame, first: pd.DataFrame, path: str, first_path: str) -> pd.DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import math
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -273,11 +274,10 @@ def _checks(column: Column) -> list[Check]:
         pandera.Check(lambda series: bool(is_type(series)), name="type", ignore_na=False),
         pandera.Check(lambda series: bool(series.isna().mean() <= allowed), name="missing", ignore_na=False),
     ]
-    low, high = column.range or (None, None)
-    if low is not None:
-        checks.append(pandera.Check.ge(low, name="range"))
-    if high is not None:
-        checks.append(pandera.Check.le(high, name="range"))
+    if column.range is not None:
+        low, high = column.range
+        low, high = -math.inf if low is None else low, math.inf if high is None else high
+        checks.append(pandera.Check.in_range(low, high, name="range"))
     if column.categories is not None:
         checks.append(pandera.Check.isin(column.categories, name="category"))
     return checks
@@ -386,12 +386,13 @@ def _strings(series: pd.Series) -> pd.Series:
 
 
 def _label(value: Any) -> str:
+    import numpy as np
     import pandas as pd
 
-    if isinstance(value, bool):
+    if isinstance(value, bool | np.bool_):
         return str(value).lower()
     if isinstance(value, pd.Timestamp):
         return str(value.isoformat()).replace("+00:00", "Z")
-    if isinstance(value, float) and value.is_integer():
+    if isinstance(value, float | np.floating) and value.is_integer():
         return str(int(value))
     return str(value)

@@ -188,7 +188,9 @@ def _failure(
 
 def _duplicates(typed: pd.DataFrame, schema: table.Schema) -> list[Finding]:
     """Rows that have another's identity (or all of its values, where no identity is declared)."""
-    key = [name for name in schema.identity if name in typed] or list(typed.columns)
+    if not set(schema.identity) <= set(typed.columns):
+        return []  # a missing column is reported as one
+    key = schema.identity or list(typed.columns)
     repeated = typed.duplicated(subset=key)
     if not repeated.any():
         return []
