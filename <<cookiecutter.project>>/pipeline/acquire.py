@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline import files
 from pipeline.files import Refused
@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 PACKAGE = "package:"
 CSV = (".csv", ".csv.gz", ".csv.bz2", ".csv.xz", ".csv.zst", ".csv.zip")
 PARQUET = (".parquet", ".pq")
-COMPRESSION = {"gz": "gzip", "bz2": "bz2", "xz": "xz", "zst": "zstd", "zip": "zip"}
+COMPRESSION: dict[str, Literal["gzip", "bz2", "xz", "zstd", "zip"]] = {
+    "gz": "gzip",
+    "bz2": "bz2",
+    "xz": "xz",
+    "zst": "zstd",
+    "zip": "zip",
+}
 
 FLIGHT = ["month", "hour", "minute", "carrier", "flight", "tailnum", "origin", "dest", "distance"]
 WEATHER = ["temp", "dewp", "humid", "wind_speed", "precip", "pressure", "visib"]
