@@ -73,8 +73,8 @@ def run(settings: Params) -> None:
     rows, name = files.read_table(files.SPLITS / "production.parquet"), "production"
     if rows.empty:
         rows, name = files.read_table(files.SPLITS / "holdout.parquet"), "holdout"
-    reference = observe("training", train, settings, schema, fitted)
-    current = observe(name, rows, settings, schema, fitted)
+    reference = observe("the training rows", train, settings, schema, fitted)
+    current = observe(f"the {name} rows", rows, settings, schema, fitted)
     columns = list(judged(reference, current, settings))
     content = comparison(f"{name} vs training", reference, current, columns)
     files.write_evidence("drift", {"comparisons": [content]})
@@ -84,8 +84,8 @@ def run(settings: Params) -> None:
 def compare(settings: Params, reference: str, current: str, out: str) -> None:
     """Main's training rows against the candidate's; writes a drift report to `out`."""
     schema = table.load()
-    main = observe("main", files.read_table(Path(reference)), settings, schema)
-    candidate = observe("candidate", files.read_table(Path(current)), settings, schema)
+    main = observe("main's training rows", files.read_table(Path(reference)), settings, schema)
+    candidate = observe("the candidate's training rows", files.read_table(Path(current)), settings, schema)
     columns = [*judged(main, candidate, settings), *unshared(main, candidate, settings)]
     content = comparison("candidate's training data vs main's", main, candidate, columns)
     path = Path(out)
@@ -142,7 +142,7 @@ def comparison(name: str, reference: Side, current: Side, columns: list[Column])
 
     def words(side: Side) -> str:
         drawn = len(side.values)
-        return side.name if drawn == side.rows else f"{side.name}, {drawn:,} rows drawn"
+        return side.name if drawn == side.rows else f"{drawn:,} of {side.name}"
 
     return {
         "name": name,
@@ -167,7 +167,7 @@ def judged(reference: Side, current: Side, settings: Params) -> Iterator[Column]
         before, after = (side.values.get(name, pd.Series(np.nan, side.values.index)) for side in both)
         column = judge(name, role, before, after, blocks, settings.drift)
         if absent:
-            column.verdict["note"] = f"{absent[0]} has no such column"
+            column.verdict["note"] = f"{absent[0]} have no such column"
         yield column
 
 
@@ -287,7 +287,7 @@ def unshared(main: Side, candidate: Side, settings: Params) -> Iterator[Column]:
                 "drifted": False,
                 "missing_reference": float(side is candidate),
                 "missing_current": float(side is main),
-                "note": f"{other.name} has no such column; it is no input of this model",
+                "note": f"{other.name} have no such column; it is no input of this model",
             }
             yield Column(verdict, "none")
 
