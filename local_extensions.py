@@ -43,7 +43,7 @@ class AnswersAreData(Extension):
         environment.filters["markdown"] = markdown
         environment.policies["json.dumps_function"] = dumps
 
-    def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
+    def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:  # noqa: ARG002
         """The source as Jinja shall see it. A text without a file's name is an answer, unless it is our own."""
         if source == FOLDER:
             return "<<cookiecutter.project | folder>>"

@@ -75,7 +75,9 @@ def keep_chosen(project: Path, answers: dict[str, Any]) -> None:
 
 def git(project: Path, *words: str) -> str:
     """What git answers, in the project's own repository even where this runs inside of another one's hook."""
-    done = subprocess.run(["git", *words], cwd=project, env=environment(), text=True, capture_output=True, check=False)
+    done = subprocess.run(
+        ["git", *words], cwd=project, env=environment(), text=True, capture_output=True, check=False
+    )
     if done.returncode:
         raise Failed(f"`git {' '.join(words)}` failed: {(done.stderr or done.stdout).strip()}")
     return done.stdout
@@ -103,7 +105,15 @@ def first_commit(project: Path) -> None:
     settings = {**SETTINGS, **identity(project)}
     options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
     git(project, *options, "add", "--all")
-    git(project, *options, "commit", "--quiet", "--no-verify", "--message", "Start from cookiecutter-gitops-ml")
+    git(
+        project,
+        *options,
+        "commit",
+        "--quiet",
+        "--no-verify",
+        "--message",
+        "Start from cookiecutter-gitops-ml",
+    )
 
 
 def main() -> int:

@@ -30,7 +30,7 @@ ADDRESSES = {
     "gcs": (re.compile(f"gs://{BUCKET}{PATH}"), "gs://bucket/folder"),
     "azure": (re.compile(f"azure://[a-z0-9][a-z0-9-]{{1,61}}[a-z0-9]{PATH}"), "azure://container/folder"),
     "ssh": (
-        re.compile(rf"ssh://([A-Za-z0-9._-]+@)?[A-Za-z0-9][A-Za-z0-9.-]*(:\d{{1,5}})?{PATH}"),
+        re.compile(rf"ssh://([A-Za-z0-9_][A-Za-z0-9._-]*@)?[A-Za-z0-9][A-Za-z0-9.-]*(:\d{{1,5}})?{PATH}"),
         "ssh://user@host/folder",
     ),
     "local": (re.compile(r"[\w.~/]([\w.~@+ /-]*[\w.~@+/-])?"), "a folder such as /srv/dvc or ../storage"),
@@ -71,7 +71,9 @@ def text_problems(name: str, text: str, longest: int) -> Iterator[str]:
     elif len(text) > longest:
         yield f"{name}: has {len(text)} characters; at most {longest} fit"
     for character in text:
-        hidden = unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} or ord(character) & 0xFFFE == 0xFFFE
+        hidden = (
+            unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} or ord(character) & 0xFFFE == 0xFFFE
+        )
         if hidden or unicodedata.bidirectional(character) in BIDIRECTIONAL:
             yield f"{name}: must be one line of visible text; remove the character U+{ord(character):04X}"
             return
@@ -85,7 +87,9 @@ def shown(text: str) -> str:
 def main() -> int:
     """Print the first problem, if there is one."""
     if shutil.which("git") is None:
-        problem: str | None = "git is not installed, or not on the PATH; the project is made as a git repository"
+        problem: str | None = (
+            "git is not installed, or not on the PATH; the project is made as a git repository"
+        )
     else:
         problem = next(problems(ANSWERS), None)
     if problem:

@@ -25,7 +25,9 @@ def test_the_bots_understand_the_gate() -> None:
     assert bots_settings.parse(text, "params.yaml").gate.primary
 
 
-def test_no_feature_is_known_only_after_the_moment_of_prediction(settings: Params, schema: table.Schema) -> None:
+def test_no_feature_is_known_only_after_the_moment_of_prediction(
+    settings: Params, schema: table.Schema
+) -> None:
     late = [name for name in settings.features.raw if schema.columns[name].known == "after"]
 
     assert late == []

@@ -1,0 +1,167 @@
+"""What must hold for the repository itself: locks, pins, rooms, and documents that tell the truth."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from baking import git
+from support import ROOT, TEMPLATE
+
+LOCKS = sorted([*(ROOT / "requirements").glob("*.txt"), *(TEMPLATE / "requirements").glob("*.txt")])
+WORKFLOWS = sorted([*(ROOT / ".github").rglob("*.y*ml"), *(TEMPLATE / ".github").rglob("*.y*ml")])
+ROOMS = ("pipeline", "bots", "serving")
+PAGES = sorted(
+    [
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").glob("*.md"),
+        *TEMPLATE.glob("*.md"),
+        *(TEMPLATE / "docs").glob("*.md"),
+    ]
+)
+
+
+def locked(path: Path) -> dict[str, set[str]]:
+    """Each package of a lock file with its versions."""
+    versions: dict[str, set[str]] = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if match := re.match(r"([a-z0-9-]+)==([^ ]+)", line):
+            versions.setdefault(match[1], set()).add(match[2])
+    return versions
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("path", LOCKS, ids=relative)
+def test_a_lock_names_every_file_by_its_hash_and_no_index(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    entries = re.split(r"(?m)^(?=[a-z0-9-]+==)", text)
+
+    assert "://" not in text
+    assert "--index" not in text
+    assert "--find-links" not in text
+    assert len(entries) > 1
+    assert all("--hash=sha256:" in entry for entry in entries[1:])
+    assert all(line.startswith(("#", "    --hash=")) or "==" in line for line in text.splitlines())
+
+
+@pytest.mark.parametrize("path", LOCKS, ids=relative)
+def test_a_package_has_one_version_in_every_room(path: Path) -> None:
+    everything = locked(TEMPLATE / "requirements/dev.txt")
+    for package, versions in locked(path).items():
+        assert versions <= everything.get(package, versions), package
+
+
+@pytest.mark.parametrize("path", LOCKS, ids=relative)
+def test_a_lock_has_what_its_room_asks_for(path: Path) -> None:
+    asked = path.with_suffix(".in").read_text(encoding="utf-8").splitlines()
+    names = [match[0].lower() for line in asked if (match := re.match(r"[A-Za-z0-9][A-Za-z0-9_-]*", line))]
+
+    assert set(names) <= set(locked(path))
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=relative)
+def test_an_action_is_pinned_by_commit_with_its_version_beside_it(path: Path) -> None:
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if match := re.match(r"\s*-?\s*uses:\s*(.*)", line):
+            assert re.fullmatch(r"(\./.*|[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+)", match[1]), line
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / ".github/workflows").glob("*.yaml")), ids=relative)
+def test_a_workflow_starts_without_any_permission(path: Path) -> None:
+    workflow = yaml.safe_load(path.read_text(encoding="utf-8"))
+
+    assert workflow["permissions"] == {}
+    assert all("timeout-minutes" in job for job in workflow["jobs"].values())
+    assert "pull_request_target" not in workflow[True]
+
+
+def imports(path: Path) -> set[str]:
+    """The first word of every module that a file imports, wherever in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {name.name.partition(".")[0] for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.partition(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("room", [room for room in ROOMS if (TEMPLATE / room).is_dir()])
+def test_no_room_imports_another(room: str) -> None:
+    modules = sorted((TEMPLATE / room).rglob("*.py"))
+
+    assert modules
+    for path in modules:
+        assert not imports(path) & (set(ROOMS) - {room}), relative(path)
+
+
+def test_the_template_s_python_holds_no_jinja() -> None:
+    for path in TEMPLATE.rglob("*.py"):
+        assert not re.search(r"<<\s*cookiecutter|<%|<#", path.read_text(encoding="utf-8")), relative(path)
+
+
+def blocks(page: Path) -> list[str]:
+    """The commands in a page's shell blocks, without their comments."""
+    text = page.read_text(encoding="utf-8")
+    found = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    return [line.partition("#")[0].strip() for block in found for line in block.splitlines() if line.strip()]
+
+
+def words(text: str) -> list[tuple[str, ...]]:
+    """The `make WORD` and `python -m ROOM VERB` in a text."""
+    commands = [("make", word) for word in re.findall(r"\bmake ([a-z]+)\b(?! [a-z]+ing)", text)]
+    return commands + re.findall(r"python -m (bots|pipeline) ([a-z]+)", text)
+
+
+def code(page: Path) -> str:
+    """What a page shows as code: its shell blocks and its inline code."""
+    text = page.read_text(encoding="utf-8")
+    inline = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+    return "\n".join([*blocks(page), *inline])
+
+
+def targets(folder: Path) -> set[str]:
+    """The words of a Makefile."""
+    return set(re.findall(r"(?m)^([a-z]+):", (folder / "Makefile").read_text(encoding="utf-8")))
+
+
+def verbs(room: str) -> set[str]:
+    """The verbs that a room's command line knows."""
+    done = subprocess.run(
+        [sys.executable, "-m", room, "--help"], cwd=TEMPLATE, text=True, capture_output=True, check=True
+    )
+    return set(re.findall(r"(?m)^    ([a-z]+)\b", done.stdout))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_every_command_in_a_document_exists(page: Path) -> None:
+    known = targets(TEMPLATE) if page.is_relative_to(TEMPLATE) else targets(ROOT) | targets(TEMPLATE)
+    for tool, word in words(code(page)):
+        if tool == "make":
+            assert word in known, f"make {word}"
+        else:
+            assert word in verbs(tool), f"python -m {tool} {word}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_every_link_inside_the_repository_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target
+
+
+def test_every_direct_dependency_is_explained() -> None:
+    text = (TEMPLATE / "docs/dependencies.md").read_text(encoding="utf-8")
+    for path in (TEMPLATE / "requirements").glob("*.in"):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            if (match := re.match(r"[A-Za-z0-9][A-Za-z0-9_-]*", line)) and not path.name.startswith(("storage", "uv")):
+                assert re.search(rf"\b{re.escape(match[0])}\b", text), f"{path.name}: {match[0]}"
