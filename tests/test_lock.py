@@ -64,6 +64,19 @@ def test_new_content_from_the_same_source_is_a_change_of_data_and_not_of_what_wa
     assert changes(after) == {"data": ["data/raw.parquet has other content from the same source"]}
 
 
+def test_a_list_says_what_came_and_what_went():
+    before = edited(("seed: 7", "columns: [temp, dewp]"))
+    after = edited(("seed: 7", "columns: [temp, pressure, visib]"))
+    assert lock.causes(before, after)[0].changes == ["model.columns: + pressure, + visib, − dewp"]
+
+
+def test_a_file_in_a_folder_that_a_stage_writes_is_computed_and_no_cause():
+    text = LOCK.replace("path: data/raw.parquet, hash: md5, md5: bbbb, size: 1}\n    - {path: pipeline", "path: data/raw.parquet/part.parquet, hash: md5, md5: bbbb, size: 1}\n    - {path: pipeline")
+    before, after = lock.parse(text), lock.parse(text.replace("part.parquet, hash: md5, md5: bbbb", "part.parquet, hash: md5, md5: b0b0"))
+    assert before != after
+    assert lock.causes(before, after) == []
+
+
 def test_a_removed_stage_and_an_absent_parameter_are_said():
     after = edited((", estimator: {use: x.Y, params: {max_iter: 150}}", ""))
     assert changes(after)["params"] == [
@@ -89,7 +102,9 @@ def test_a_lock_that_was_not_updated_after_an_edit_is_stale_and_not_wrong():
 
 
 def test_only_the_first_stage_that_differs_is_blamed():
-    after = edited(("path: data/raw.parquet, hash: md5, md5: bbbb", "path: data/raw.parquet, hash: md5, md5: b0b0"))
+    after = edited(
+        ("path: data/raw.parquet, hash: md5, md5: bbbb", "path: data/raw.parquet, hash: md5, md5: b0b0")
+    )
     assert lock.not_reproduced(MAIN, after) == ["acquire"]
 
 
@@ -115,7 +130,9 @@ def test_no_text_makes_the_lock_reader_fail_in_another_way(text):
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(min_size=1, max_size=8), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(min_size=1, max_size=8), inner, max_size=3)
+    ),
     max_leaves=8,
 )
 

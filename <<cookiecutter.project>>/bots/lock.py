@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import Any
 
 import yaml
@@ -97,7 +98,7 @@ def causes(before: Lock, after: Lock) -> list[Cause]:
     that changed although their stage was given the same inputs, which is data that came from outside.
     """
     found: dict[CauseKind, dict[str, None]] = {"code": {}, "params": {}, "data": {}, "environment": {}}
-    computed = set(before.outputs) | set(after.outputs)
+    computed = _Computed({*before.outputs, *after.outputs})
     for name in [*after.stages, *(name for name in before.stages if name not in after.stages)]:
         for kind, change in _stage_changes(name, before.stages.get(name), after.stages.get(name), computed):
             found[kind][change] = None
@@ -105,7 +106,7 @@ def causes(before: Lock, after: Lock) -> list[Cause]:
 
 
 def _stage_changes(
-    name: str, before: LockedStage | None, after: LockedStage | None, computed: set[str]
+    name: str, before: LockedStage | None, after: LockedStage | None, computed: _Computed
 ) -> Iterator[tuple[CauseKind, str]]:
     if before is None or after is None:
         yield "code", f"stage {name} {'added' if before is None else 'removed'}"
@@ -118,11 +119,22 @@ def _stage_changes(
     for key in sorted(set(before.params) | set(after.params)):
         old, new = before.params.get(key, _ABSENT), after.params.get(key, _ABSENT)
         if old != new:
-            yield "params", f"{key}: {_shown(old)} → {_shown(new)}"
+            yield "params", f"{key}: {_change(old, new)}"
     if before.same_inputs(after):
         for path in sorted(set(before.outs) | set(after.outs)):
             if before.outs.get(path) != after.outs.get(path):
                 yield "data", f"{path} has other content from the same source"
+
+
+@dataclass(frozen=True)
+class _Computed:
+    """What stages write: files, and everything below the folders."""
+
+    outputs: set[str]
+
+    def __contains__(self, path: object) -> bool:
+        parents = PurePosixPath(str(path)).parents
+        return path in self.outputs or any(str(parent) in self.outputs for parent in parents)
 
 
 _ABSENT = object()
@@ -138,6 +150,15 @@ def _how(was_there: bool, is_there: bool) -> str:
     if was_there and is_there:
         return ""
     return " (removed)" if was_there else " (added)"
+
+
+def _change(old: Any, new: Any) -> str:
+    """What became of a parameter; of a list, what came and what went."""
+    if isinstance(old, list) and isinstance(new, list):
+        came, gone = [item for item in new if item not in old], [item for item in old if item not in new]
+        if came or gone:
+            return ", ".join([*(f"+ {_shown(item)}" for item in came), *(f"− {_shown(item)}" for item in gone)])
+    return f"{_shown(old)} → {_shown(new)}"
 
 
 def _shown(value: Any) -> str:
