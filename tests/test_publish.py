@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-import reviews
-from github_double import ACTIONS, TOKEN, GitHubDouble
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace as but
 
+import reviews
 from bots import evidence, marker, publish, run
 from bots.artefact import HostileArtefact, NoArtefact
 from bots.evidence import Review
-from bots.github import Connection, GitHub, PullRequest
+from bots.github import Check, CheckReport, Comment, Connection, GitHub, PullRequest
 from bots.marker import Marker
-from bots.patience import Busy, Denied, GaveUp, Patience, judge
+from bots.patience import Busy, Denied, GaveUp, Patience, meaning
 from bots.render import preview
-from bots.run import Run
+from github_double import ACTIONS, TOKEN, GitHubDouble
+from github_double.state import moment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from bots.run import Run
 
 HEAD = reviews.CHANGE
 NEXT = "c" * 40
@@ -74,7 +78,11 @@ class Bench:
         return Patience(self.time.clock, self.time.sleep, self.log.append, deadline=self.time.now + budget)
 
     def publish(self, of: Run, found: publish.Found, **how: Any) -> publish.Published:
-        known = {"connection": self.connection, "patience": self.patience(), "summary": self.summaries.append}
+        known: dict[str, Any] = {
+            "connection": self.connection,
+            "patience": self.patience(),
+            "summary": self.summaries.append,
+        }
         return publish.publish(self.host(), of, found, **known | how)
 
     def ours(self, number: int = 7) -> list[str]:
@@ -98,9 +106,6 @@ def bench() -> Iterator[Bench]:
 def on(review: Review, commit: str = HEAD) -> Review:
     """The review as a review of that commit."""
     return but(review, candidate=but(review.candidate, commit=commit))
-
-
-# The main path
 
 
 def test_a_first_review_is_one_comment_one_check_and_a_summary_in_six_requests(bench: Bench) -> None:
@@ -130,18 +135,24 @@ def test_a_later_review_edits_the_same_comment_in_five_requests(bench: Bench) ->
     (comment,) = bench.double.comments(7)
     assert comment.id == first
     assert "regressed" in comment.body.lower()
-    assert [(check.status, check.conclusion) for check in bench.double.checks(NEXT)] == [("completed", "failure")]
+    assert [(check.status, check.conclusion) for check in bench.double.checks(NEXT)] == [
+        ("completed", "failure")
+    ]
     assert bench.requests() <= 5
 
 
 def test_the_check_is_in_progress_while_the_review_runs_and_there_is_only_one(bench: Bench) -> None:
     of = bench.run(conclusion=None)
     publish.announce(bench.host(), of, bench.patience())
-    assert [(check.status, check.conclusion) for check in bench.double.checks(HEAD)] == [("in_progress", None)]
+    assert [(check.status, check.conclusion) for check in bench.double.checks(HEAD)] == [
+        ("in_progress", None)
+    ]
 
     bench.publish(bench.run(), on(reviews.improved()))
 
-    assert [(check.status, check.conclusion) for check in bench.double.checks(HEAD)] == [("completed", "success")]
+    assert [(check.status, check.conclusion) for check in bench.double.checks(HEAD)] == [
+        ("completed", "success")
+    ]
 
 
 def test_an_announcement_that_comes_late_does_not_reopen_the_check(bench: Bench) -> None:
@@ -187,9 +198,6 @@ def test_it_speaks_to_an_enterprise_server(bench: Bench) -> None:
     assert double.violations == []
 
 
-# Finding the comment
-
-
 def test_the_comment_is_found_behind_hundreds_of_others(bench: Bench) -> None:
     for number in range(150):
         bench.double.add_comment(7, f"comment {number}")
@@ -218,14 +226,17 @@ def test_a_marker_quoted_inside_another_comment_of_the_same_author_is_not_ours(b
     assert len(bench.ours()) == 1
 
 
+def test_comments_of_an_account_that_is_gone_are_in_nobodys_way(bench: Bench) -> None:
+    bench.double.add_comment(7, marker.marked("x", Marker("2020-01-01T00:00:00Z", 1, 1, HEAD)), author="")
+    bench.publish(bench.run(), on(reviews.improved()))
+    assert [one.author for one in bench.double.comments(7)] == ["", ACTIONS]
+
+
 def test_a_comment_of_ours_with_a_broken_marker_is_taken_over(bench: Bench) -> None:
     bench.double.add_comment(7, "<!-- model-review v0 -->\nold", author=ACTIONS)
     bench.publish(bench.run(), on(reviews.improved()))
     assert len(bench.double.comments(7)) == 1
     assert "old" not in bench.double.comments(7)[0].body.splitlines()
-
-
-# Order: never an older run over a newer one
 
 
 def test_an_older_run_that_finishes_late_changes_nothing(bench: Bench) -> None:
@@ -251,7 +262,7 @@ def test_a_superseded_head_is_said_and_nothing_is_published(bench: Bench) -> Non
     assert bench.ours() == []
     assert [check.conclusion for check in bench.double.checks(HEAD)] == ["cancelled"]
     assert bench.double.checks(NEXT) == []
-    assert "Superseded by ccccccc" in bench.summaries[0] or "newest commit is ccccccc" in bench.summaries[0]
+    assert "superseded by ccccccc" in bench.summaries[0]
     assert done.decision.conclusion == "cancelled"
 
 
@@ -322,9 +333,6 @@ def test_two_first_runs_that_race_leave_one_comment_with_the_newer_review(bench:
     assert marker.read(body) == newer.marker
 
 
-# Binding: what the artefact claims decides nothing
-
-
 def test_a_review_of_another_commit_is_not_shown(bench: Bench) -> None:
     bench.double.add_pull(8, NEXT, branch="victim")
     done = bench.publish(bench.run(), on(reviews.improved(), NEXT))
@@ -345,15 +353,12 @@ def test_no_conclusion_that_branch_protection_takes_for_a_pass_is_ever_given_to_
     bench: Bench,
 ) -> None:
     of = bench.run()
-    pull = PullRequest(7, True, HEAD)
+    pull = PullRequest(number=7, open=True, head_sha=HEAD)
     unread: list[publish.Found] = [NoArtefact("x"), HostileArtefact("x"), on(reviews.improved(), NEXT)]
     gone = [None, replace(pull, open=False), replace(pull, head_sha=NEXT)]
     found = {publish.decide(of, pull, one).conclusion for one in unread}
     found |= {publish.decide(of, one, on(reviews.improved())).conclusion for one in gone}
     assert found <= {"cancelled", "action_required"}
-
-
-# Hostile content
 
 
 def test_nothing_hostile_survives_on_the_page(bench: Bench) -> None:
@@ -381,7 +386,9 @@ def test_a_megabyte_of_markdown_stays_below_githubs_limit(bench: Bench) -> None:
 
 
 def test_the_words_of_a_hostile_artefact_are_harmless_too(bench: Bench) -> None:
-    bench.publish(bench.run(), HostileArtefact("review.json: @octo-org/admins <img src=x> [y](javascript:alert(1))"))
+    bench.publish(
+        bench.run(), HostileArtefact("review.json: @octo-org/admins <img src=x> [y](javascript:alert(1))")
+    )
     page = bench.double.page(7)
     assert "<img" not in page
     assert "@octo-org" not in bench.ours()[0]
@@ -399,9 +406,6 @@ def test_a_review_that_cannot_be_drawn_is_said_and_blocks(bench: Bench) -> None:
 
 def _links(page: str) -> list[str]:
     return [part.split('"')[0] for part in page.split('href="')[1:]]
-
-
-# What GitHub may answer
 
 
 @pytest.mark.parametrize(
@@ -430,12 +434,12 @@ def _links(page: str) -> list[str]:
     ],
 )
 def test_what_an_answer_means(status: int, headers: dict[str, str], message: str, expected: Any) -> None:
-    meaning = judge(status, headers, message, START)
+    found = meaning(status, headers, message, START)
     if expected is None:
-        assert isinstance(meaning, Denied)
+        assert isinstance(found, Denied)
     else:
-        assert isinstance(meaning, Busy)
-        assert meaning.wait == (None if expected is ... else expected)
+        assert isinstance(found, Busy)
+        assert found.wait == (None if expected is ... else expected)
 
 
 COMMENTS = "/issues/7/comments"
@@ -524,9 +528,6 @@ def test_a_comment_that_meets_a_lock_on_editing_falls_to_the_check(bench: Bench)
     assert done.rungs == ["check", "summary"]
 
 
-# The ladder
-
-
 @pytest.mark.parametrize(
     ("permissions", "rungs", "grant"),
     [
@@ -565,28 +566,19 @@ def test_a_personal_token_cannot_write_checks_and_is_told(bench: Bench) -> None:
 
 
 def test_without_anything_the_review_still_stands_in_the_log(bench: Bench) -> None:
-    bench.token = "expired"  # noqa: S105
+    bench.token = "expired"
     done = bench.publish(bench.run(), on(reviews.improved()), summary=None)
     assert done.rungs == []
     assert any("token is not valid" in line for line in bench.log)
 
 
-# Pure parts
-
-
 MARKERS = st.builds(
     Marker,
-    started=st.integers(0, 4_000_000_000).map(lambda seconds: _moment(seconds)),
+    started=st.integers(0, 4_000_000_000).map(moment),
     run=st.integers(0, 10**9),
     attempt=st.integers(1, 1000),
     commit=st.text("0123456789abcdef", min_size=40, max_size=40),
 )
-
-
-def _moment(seconds: int) -> str:
-    from github_double.state import moment
-
-    return moment(seconds)
 
 
 @given(MARKERS, st.text())
@@ -622,9 +614,6 @@ def test_patience_ends_after_its_tries() -> None:
     assert log[0] == "comment: GitHub answered 503; waiting 1 s before try 2 of 6"
 
 
-# The command line
-
-
 @pytest.fixture
 def workflow(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
     """The environment of a publish job; gives the folder of the artefact."""
@@ -654,6 +643,30 @@ def test_the_command_publishes(bench: Bench, workflow: Callable[..., Path], tmp_
     assert "improved" in (tmp_path / "summary.md").read_text(encoding="utf-8").lower()
 
 
+def test_the_command_without_any_rung_prints_the_review_and_fails(
+    bench: Bench,
+    workflow: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    artefact = workflow(bench.double.add_run(7), evidence.encode(on(reviews.improved())))
+    monkeypatch.setenv("GITHUB_TOKEN", "expired")
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY")
+    assert publish.main(["--artefact", str(artefact)]) == 1
+    printed = capsys.readouterr().out
+    assert "token is not valid" in printed
+    assert "Late flights: improved" in printed
+    assert all(line.startswith("publish: ") for line in printed.splitlines())
+
+
+def test_a_log_line_is_never_a_command_to_the_runner(capsys: pytest.CaptureFixture[str]) -> None:
+    publish._log("x\n::error::boo ##[stop-commands]t\x1b[31m")
+    printed = capsys.readouterr().out
+    assert printed.count("\n") == 1
+    assert "##[" not in printed
+    assert "\x1b" not in printed
+
+
 def test_the_command_says_what_is_missing_around_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -672,12 +685,44 @@ def test_a_run_of_a_push_has_nothing_to_publish(
 
 
 def test_the_token_is_in_no_representation() -> None:
-    assert "sesame" not in repr(Connection(repository="o/r", token="sesame"))  # noqa: S106
+    assert "sesame" not in repr(Connection(repository="o/r", token="sesame"))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+class Memory:
+    """The smallest `Host`: what it is told, it holds."""
+
+    def __init__(self) -> None:
+        self.said: dict[int, str] = {}
+        self.checked: list[CheckReport] = []
+
+    def pulls(self, head: str) -> list[PullRequest]:
+        return [PullRequest(number=7, open=True, head_sha=HEAD)]
+
+    def comments(self, number: int) -> list[Comment]:
+        return [Comment(one, ACTIONS, body) for one, body in self.said.items()]
+
+    def create_comment(self, number: int, body: str) -> None:
+        self.said[len(self.said) + 1] = body
+
+    def edit_comment(self, number: int, comment: int, body: str) -> None:
+        self.said[comment] = body
+
+    def delete_comment(self, number: int, comment: int) -> None:
+        del self.said[comment]
+
+    def checks(self, sha: str, name: str) -> list[Check]:
+        return []
+
+    def create_check(self, sha: str, report: CheckReport) -> None:
+        self.checked.append(report)
+
+    def edit_check(self, check: int, report: CheckReport) -> None:
+        self.checked.append(report)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_a_review_changed_at_random_never_crashes_the_publisher(bench: Bench, tmp_path: Path, data: st.DataObject) -> None:
+def test_a_review_changed_at_random_never_crashes_the_publisher(bench: Bench, data: st.DataObject) -> None:
     document = json.loads(evidence.encode(on(reviews.improved())))
     for _ in range(data.draw(st.integers(1, 4))):
         _change_somewhere(document, data)
@@ -685,10 +730,13 @@ def test_a_review_changed_at_random_never_crashes_the_publisher(bench: Bench, tm
         found: publish.Found = evidence.decode(json.dumps(document).encode(), Review, "review.json")
     except evidence.EvidenceError as error:
         found = HostileArtefact(str(error))
-    done = bench.publish(bench.run(), found)
-    assert done.rungs == ["comment", "check", "summary"]
-    assert len(bench.ours()) == 1
-    assert "<script" not in bench.double.page(7)
+    host = Memory()
+    done = publish.publish(host, bench.run(), found, connection=bench.connection, patience=bench.patience())
+    assert done.rungs == ["comment", "check"]
+    (said,) = host.said.values()
+    assert len(said.encode()) <= 65_000
+    assert "<script" not in said
+    assert said.count("<!--") == 1
 
 
 JUNK = st.one_of(
@@ -696,9 +744,20 @@ JUNK = st.one_of(
     st.booleans(),
     st.integers(),
     st.floats(allow_nan=False, allow_infinity=False),
-    st.sampled_from([1e308, -1e308, 10**30, "<script>alert(1)</script>", "\ud800", "\u202e", "<!-- ", "", "x" * 5000]),
+    st.sampled_from(
+        [1e308, -1e308, 10**30, "<script>alert(1)</script>", "\ud800", "\u202e", "<!-- ", "", "x" * 5000]
+    ),
     st.lists(st.integers(), max_size=2),
 )
+
+
+ALIKE: dict[type, st.SearchStrategy[Any]] = {
+    str: st.sampled_from(["", "<script>", "<!-- model-review ", "@all", "\u202e", "x" * 190]),
+    int: st.sampled_from([0, 1, 10**15]),
+    float: st.sampled_from([0.0, 1.0, -1.0, 5e-324, 1e308]),
+    bool: st.booleans(),
+    list: st.just([]),
+}
 
 
 def _change_somewhere(document: Any, data: st.DataObject) -> None:
@@ -713,5 +772,6 @@ def _change_somewhere(document: Any, data: st.DataObject) -> None:
         if isinstance(inner, dict | list) and inner and data.draw(st.integers(0, 4)):
             here = inner
         else:
-            here[key] = data.draw(JUNK)
+            same = ALIKE.get(type(inner))
+            here[key] = data.draw(JUNK if same is None else JUNK | same)
             return

@@ -1,12 +1,15 @@
-"""Reads the review that a run uploaded. Code of a pull request wrote it, so nothing in it is believed unread."""
+"""Reads the review that a run uploaded: code of a pull request wrote it, so none of it is believed unread."""
 
 from __future__ import annotations
 
 import os
 import stat
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bots.evidence import EvidenceError, Review, decode
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 REVIEW = "review.json"
 LARGEST = 16 * 1024 * 1024
@@ -17,7 +20,7 @@ class NoArtefact(Exception):
 
 
 class HostileArtefact(Exception):
-    """There is something, but not a review as the contract wants it; the message says what is wrong with it."""
+    """There is something, but not a review as the contract wants it; the message says what is wrong."""
 
 
 def read(folder: Path) -> Review:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, Self
 
-from bots.patience import Busy, judge
+from bots.patience import Busy, meaning
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
     from github.Repository import Repository
 
 Conclusion = Literal["success", "failure", "action_required", "cancelled"]
@@ -39,7 +40,9 @@ class Connection:
         """As GitHub Actions sets it up; `BOT_LOGIN` names the author where the token is not Actions' own."""
         missing = [name for name in ("GITHUB_REPOSITORY", "GITHUB_TOKEN") if not environ.get(name)]
         if missing:
-            raise NotOnGitHub(f"{' and '.join(missing)} must be set; GitHub Actions does, and `env:` passes the token")
+            raise NotOnGitHub(
+                f"{' and '.join(missing)} must be set; GitHub Actions does, and `env:` passes the token"
+            )
         return cls(
             repository=environ["GITHUB_REPOSITORY"],
             token=environ["GITHUB_TOKEN"],
@@ -59,6 +62,8 @@ class PullRequest:
 
 @dataclass(frozen=True)
 class Comment:
+    """A comment, with the login of who wrote it."""
+
     id: int
     author: str
     body: str
@@ -117,7 +122,9 @@ class Host(Protocol):
 class GitHub:
     """`Host` over PyGithub. It asks once: PyGithub's own retries would repeat a POST that was carried out."""
 
-    def __init__(self, connection: Connection, clock: Callable[[], float] = time.time, timeout: int = TIMEOUT) -> None:
+    def __init__(
+        self, connection: Connection, clock: Callable[[], float] = time.time, timeout: int = TIMEOUT
+    ) -> None:
         import github
 
         self._clock = clock
@@ -134,6 +141,7 @@ class GitHub:
         self._repository: Repository = client.get_repo(connection.repository)
 
     def pulls(self, head: str) -> list[PullRequest]:
+        """`GET pulls`."""
         with self._plain_errors():
             found = self._repository.get_pulls(state="all", head=head)
             # GitHub lists everything when it cannot read `head`.
@@ -144,19 +152,24 @@ class GitHub:
             ]
 
     def comments(self, number: int) -> list[Comment]:
+        """`GET issues/{number}/comments`, one request for a hundred."""
         with self._plain_errors():
             found = self._repository.get_issue(number).get_comments()
-            return [Comment(one.id, one.user.login, one.body) for one in found]
+            # An account that is gone leaves its comments without a user.
+            return [Comment(one.id, getattr(one.user, "login", ""), one.body) for one in found]
 
     def create_comment(self, number: int, body: str) -> None:
+        """`POST issues/{number}/comments`."""
         with self._plain_errors():
             self._repository.get_issue(number).create_comment(body)
 
     def edit_comment(self, number: int, comment: int, body: str) -> None:
+        """`PATCH issues/comments/{comment}`."""
         with self._plain_errors():
             self._repository.get_issue(number).get_comment(comment).edit(body)
 
     def delete_comment(self, number: int, comment: int) -> None:
+        """`DELETE issues/comments/{comment}`."""
         import github
 
         with self._plain_errors():
@@ -166,34 +179,38 @@ class GitHub:
                 return
 
     def checks(self, sha: str, name: str) -> list[Check]:
+        """`GET commits/{sha}/check-runs`."""
         with self._plain_errors():
             found = self._repository.get_commit(sha).get_check_runs(check_name=name, filter="all")
             return [Check(run.id, run.external_id or "", run.conclusion, run.output.title) for run in found]
 
     def create_check(self, sha: str, report: CheckReport) -> None:
-        output: dict[str, str | list[dict[str, str | int]]] = {"title": report.title, "summary": report.summary}
+        """`POST check-runs`."""
+        from github.GithubObject import NotSet
+
         with self._plain_errors():
-            if report.conclusion is None:
-                self._repository.create_check_run(
-                    report.name, sha, report.details_url, report.external_id, "in_progress", output=output
-                )
-            else:
-                self._repository.create_check_run(
-                    report.name, sha, report.details_url, report.external_id, "completed",
-                    conclusion=report.conclusion, output=output,
-                )  # fmt: skip
+            self._repository.create_check_run(
+                report.name,
+                sha,
+                details_url=report.details_url,
+                external_id=report.external_id,
+                status="completed" if report.conclusion else "in_progress",
+                conclusion=report.conclusion or NotSet,
+                output={"title": report.title, "summary": report.summary},
+            )
 
     def edit_check(self, check: int, report: CheckReport) -> None:
-        output = {"title": report.title, "summary": report.summary}
-        found = self._repository.get_check_run(check)
+        """`PATCH check-runs/{check}`."""
+        from github.GithubObject import NotSet
+
         with self._plain_errors():
-            if report.conclusion is None:
-                found.edit(external_id=report.external_id, status="in_progress", output=output)
-            else:
-                found.edit(
-                    details_url=report.details_url, external_id=report.external_id, status="completed",
-                    conclusion=report.conclusion, output=output,
-                )  # fmt: skip
+            self._repository.get_check_run(check).edit(
+                details_url=report.details_url,
+                external_id=report.external_id,
+                status="completed" if report.conclusion else "in_progress",
+                conclusion=report.conclusion or NotSet,
+                output={"title": report.title, "summary": report.summary},
+            )
 
     @contextmanager
     def _plain_errors(self) -> Iterator[None]:
@@ -206,7 +223,7 @@ class GitHub:
         except github.GithubException as error:
             words = error.data.get("message") if isinstance(error.data, dict) else None
             headers = {name.lower(): value for name, value in (error.headers or {}).items()}
-            raise judge(error.status, headers, str(words or "no reason given"), self._clock()) from error
+            raise meaning(error.status, headers, str(words or "no reason given"), self._clock()) from error
         except requests.Timeout as error:
             raise Busy("GitHub did not answer in time") from error
         except requests.RequestException as error:

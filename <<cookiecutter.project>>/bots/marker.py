@@ -16,8 +16,8 @@ _OPEN, _CLOSE = "<!-- ", " -->"
 class Marker:
     """Which run wrote something; a greater marker is a newer run.
 
-    `started` is when GitHub started this attempt. It comes first because the number of a run starts again at 1
-    when a workflow's file is renamed, and a commit's own time is whatever its author says.
+    `started` is when GitHub started this attempt. It comes first because the number of a run starts again at
+    1 when a workflow's file is renamed, and a commit's own time is whatever its author says.
     """
 
     started: str
@@ -27,7 +27,9 @@ class Marker:
 
     def line(self) -> str:
         """The marker as text, as a check run keeps it in `external_id`."""
-        return f"model-review run={self.run} attempt={self.attempt} started={self.started} commit={self.commit}"
+        return (
+            f"model-review run={self.run} attempt={self.attempt} started={self.started} commit={self.commit}"
+        )
 
 
 def marked(body: str, marker: Marker) -> str:
@@ -41,7 +43,7 @@ def is_marked(body: str) -> bool:
 
 
 def read(text: str) -> Marker | None:
-    """The marker at the start of a comment or in an `external_id`; None where there is none that can be read."""
+    """The marker at the start of a comment or in an `external_id`; None where none can be read."""
     found = _LINE.match(text.removeprefix(_OPEN))
     if found is None:
         return None

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 T = TypeVar("T")
 
@@ -33,7 +35,7 @@ class GaveUp(Exception):
     """GitHub did not answer within the time there is."""
 
 
-def judge(status: int, headers: Mapping[str, str], message: str, now: float) -> Denied | Busy:
+def meaning(status: int, headers: Mapping[str, str], message: str, now: float) -> Denied | Busy:
     """What an answer of 400 and above means.
 
     Header names are lower case; `now` is in seconds since 1970. Rate limits come as 403 and as 429, primary
@@ -77,7 +79,7 @@ class Patience:
     most: int = 6
 
     def carry_out(self, what: str, step: Callable[[], T]) -> T:
-        """The step's result. Raises `GaveUp` when time or tries are used up; `Denied` goes straight through."""
+        """The step's result. Raises `GaveUp` when time or tries are used up; `Denied` goes through."""
         for attempt in range(1, self.most + 1):
             try:
                 return step()
@@ -87,7 +89,9 @@ class Patience:
                 if attempt == self.most:
                     raise GaveUp(f"{busy}, {attempt} times") from busy
                 if wait > left:
-                    raise GaveUp(f"{busy}; waiting {wait:.0f} s is longer than the {max(left, 0):.0f} s left") from busy
+                    raise GaveUp(
+                        f"{busy}; waiting {wait:.0f} s is longer than the {max(left, 0):.0f} s left"
+                    ) from busy
                 self.log(f"{what}: {busy}; waiting {wait:.0f} s before try {attempt + 1} of {self.most}")
                 self.sleep(wait)
         raise AssertionError("the last try returns or raises")

@@ -1,4 +1,4 @@
-"""Publishes a review on its pull request: one comment, one check, the job's summary; trusted code of the default branch.
+"""Publishes a review on its pull request: one comment, one check, the job's summary. Default-branch code only.
 
 What is published is bound to the commit that GitHub names for the run. The artefact is a claim by code of
 the pull request: it is validated, rendered anew, and never asked where it belongs.
@@ -10,28 +10,31 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from bots import artefact, marker, run
 from bots.artefact import HostileArtefact, NoArtefact
 from bots.evidence import Review
 from bots.github import CheckReport, Conclusion, Connection, GitHub, Host, NotOnGitHub, PullRequest
-from bots.marker import Marker
 from bots.patience import Denied, GaveUp, Patience
 from bots.render.comment import LIMIT, Links, comment
 from bots.render.escape import address, text, visible
-from bots.run import Run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bots.marker import Marker
+    from bots.run import Run
 
 CHECK = "model review"
 BUDGET = 300.0
 RESERVED = 3_000
 FORK = (
-    "\n<sub>This change comes from a fork, so its review ran without access to storage: the model it judged is not "
-    "stored. A maintainer who wants to merge it pushes the branch to this repository, where the review runs again and "
-    "its model is kept.</sub>\n"
+    "\n<sub>This change comes from a fork, so its review ran without access to storage: the model it judged is "
+    "not stored. A maintainer who wants to merge it pushes the branch to this repository, where the review runs "
+    "again and its model is kept.</sub>\n"
 )
 NEVER_PASS = ("regressed", "blocked")
 GRANTS = {"pull request": "pull-requests: read", "comment": "pull-requests: write", "check": "checks: write"}
@@ -42,7 +45,8 @@ Found = Review | NoArtefact | HostileArtefact
 class Render(Protocol):
     """A review as Markdown of at most `limit` bytes."""
 
-    def __call__(self, review: Review, /, *, limit: int, links: Links) -> str: ...
+    def __call__(self, review: Review, /, *, limit: int, links: Links) -> str:
+        """The Markdown; raises whatever it raises, which is taken for a review that cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +64,10 @@ class Decision:
 
 @dataclass
 class Published:
-    """Which rungs of the ladder hold the review (`comment`, `check`, `summary`), and what went wrong on the others."""
+    """Which rungs of the ladder hold (`comment`, `check`, `summary`), and what went wrong on the others."""
 
     decision: Decision
+    body: str
     rungs: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -70,11 +75,13 @@ class Published:
 def decide(of: Run, pull: PullRequest | None, found: Found) -> Decision:
     """What to say, from what GitHub says of the run and its pull request and from what the artefact holds."""
     if pull is None or not pull.open:
-        title = f"Pull request {pull.number} is closed" if pull else "No pull request has this branch any more"
+        title = (
+            f"Pull request {pull.number} is closed" if pull else "No pull request has this branch any more"
+        )
         return Decision("cancelled", title, f"{title}; nothing was published there.", comments=False)
     if pull.head_sha != of.head_sha:
         title = f"Superseded by {pull.head_sha[:7]}"
-        words = f"This run reviewed {of.head_sha[:7]}; the newest commit is {pull.head_sha[:7]}, which has its own review."
+        words = f"This run reviewed {of.head_sha[:7]}; the newest commit, {pull.head_sha[:7]}, has its own review."
         return Decision("cancelled", title, words, comments=False)
     return judge(of, found)
 
@@ -93,7 +100,7 @@ def judge(of: Run, found: Found) -> Decision:
         return Decision(
             "action_required",
             "The review cannot be read",
-            f"What the run of {of.head_sha[:7]} uploaded is not a review: {text(found, 600)}. Nothing of it is shown.",
+            f"What the run of {of.head_sha[:7]} uploaded is not a review: {text(found, 600)}. None of it is shown.",
         )
     if found.candidate.commit != of.head_sha:
         return Decision(
@@ -117,28 +124,18 @@ def publish(
     summary: Callable[[str], None] | None = None,
     render: Render = comment,
 ) -> Published:
-    """Say it: comment, then check run, then job summary; each holds the whole review, and what failed before it."""
+    """Say it: comment, check run, job summary; each holds the whole review, and what failed before it."""
     pull, problem = _pull(host, of, patience)
     decision = replace(judge(of, found), comments=False) if problem else decide(of, pull, found)
-    links = Links(page=f"{of.html_url}#artifacts", run=of.html_url)
-    decision, body = _body(decision, of, found, links, render)
-    if of.is_of_fork(connection.repository):
-        body += FORK
-    done = Published(decision, notes=[problem] if problem else [])
+    note = FORK if of.is_of_fork(connection.repository) else ""
+    decision, body = _body(decision, of, found, render, note)
+    patience.log(f"{decision.conclusion}: {decision.title}")
+    done = Published(decision, body, notes=[problem] if problem else [])
 
     if pull and decision.comments:
         number, content = pull.number, marker.marked(body, of.marker)
         _climb(done, "comment", patience, lambda: upsert(host, number, content, of, connection.author))
-    else:
-        patience.log(decision.title)
-    told = CheckReport(
-        name=CHECK,
-        external_id=of.marker.line(),
-        conclusion=decision.conclusion,
-        title=decision.title,
-        summary=_with(body, done.notes),
-        details_url=of.html_url,
-    )
+    told = _told(of, decision.conclusion, decision.title, _with(body, done.notes))
     final = decision.comments or problem is not None
     _climb(done, "check", patience, lambda: conclude(host, of, told, final=final))
     if summary is not None:
@@ -147,19 +144,14 @@ def publish(
     return done
 
 
-def announce(host: Host, of: Run, patience: Patience) -> Published:
-    """Show the check as in progress, from the moment the review starts."""
-    done = Published(Decision("cancelled", "The review is running", comments=False))
-    told = CheckReport(
-        name=CHECK,
-        external_id=of.marker.line(),
-        conclusion=None,
-        title="The review is running",
-        summary=f"{of.head_sha[:7]} is being reproduced and compared with main.",
-        details_url=of.html_url,
-    )
-    _climb(done, "check", patience, lambda: conclude(host, of, told, final=True))
-    return done
+def announce(host: Host, of: Run, patience: Patience) -> None:
+    """Show the check as in progress, from the moment the review starts. Nothing hangs on it: it may fail."""
+    title, summary = "The review is running", f"{of.head_sha[:7]} is being reproduced and compared with main."
+    told = _told(of, None, title, summary)
+    try:
+        patience.log(f"check: {patience.carry_out('check', lambda: conclude(host, of, told, final=True))}")
+    except (Denied, GaveUp) as error:
+        patience.log(advice("check", error))
 
 
 def upsert(host: Host, number: int, content: str, of: Run, author: str) -> str:
@@ -171,7 +163,9 @@ def upsert(host: Host, number: int, content: str, of: Run, author: str) -> str:
 
     def ours() -> list[tuple[int, str]]:
         found = host.comments(number)
-        return sorted((one.id, one.body) for one in found if one.author == author and marker.is_marked(one.body))
+        return sorted(
+            (one.id, one.body) for one in found if one.author == author and marker.is_marked(one.body)
+        )
 
     existing = ours()
     if not existing:
@@ -183,7 +177,7 @@ def upsert(host: Host, number: int, content: str, of: Run, author: str) -> str:
     written = marker.read(body)
     if written is not None and written > of.marker:
         return "left as it is: a newer run wrote it"
-    # GitHub stores line breaks as they come, but a proxy may have changed them.
+    # Line ends and the space around them may come back changed.
     if body.split() != content.split():
         host.edit_comment(number, kept, content)
     return "written"
@@ -214,8 +208,8 @@ def move(
 ) -> Literal["create", "edit", "leave"]:
     """What to do about the newest check run of ours.
 
-    `written` is who wrote it and `stands` its conclusion, `mine` who writes now and `says` the new one (None: in
-    progress). What is not `final` only ends a check run that would stay in progress for ever.
+    `written` is who wrote it and `stands` its conclusion, `mine` who writes now and `says` the new one (None:
+    in progress). What is not `final` only ends a check run that would stay in progress for ever.
     """
     if written > mine:
         return "leave"
@@ -235,8 +229,8 @@ def advice(rung: str, error: Denied | GaveUp) -> str:
         return f"{said} The token is not valid (any more): check the secret that publish.yaml passes."
     return (
         f"{said} The token needs `{GRANTS[rung]}`: grant it under `permissions:` of the job in "
-        ".github/workflows/publish.yaml. If it stands there, an owner limits it: Settings > Actions > General > "
-        "Workflow permissions."
+        ".github/workflows/publish.yaml. If it stands there, an owner limits it: Settings > Actions > General "
+        "> Workflow permissions."
     )
 
 
@@ -252,7 +246,9 @@ def _pull(host: Host, of: Run, patience: Patience) -> tuple[PullRequest | None, 
         patience.log(note)
         return None, note
     # The newest of several: open and at this commit before merely open before closed.
-    return max(pulls, key=lambda pull: (pull.open, pull.head_sha == of.head_sha, pull.number), default=None), None
+    return max(
+        pulls, key=lambda pull: (pull.open, pull.head_sha == of.head_sha, pull.number), default=None
+    ), None
 
 
 def _climb(done: Published, rung: str, patience: Patience, step: Callable[[], str]) -> None:
@@ -267,15 +263,27 @@ def _climb(done: Published, rung: str, patience: Patience, step: Callable[[], st
         patience.log(f"{rung}: {outcome}")
 
 
-def _body(decision: Decision, of: Run, found: Found, links: Links, render: Render) -> tuple[Decision, str]:
+def _body(decision: Decision, of: Run, found: Found, render: Render, note: str) -> tuple[Decision, str]:
     """The Markdown of the decision. A review that cannot be drawn is one that cannot be read."""
+    links = Links(page=f"{of.html_url}#artifacts", run=of.html_url)
     if decision.words is None and isinstance(found, Review):
         try:
-            return decision, render(found, limit=LIMIT - RESERVED, links=links)
-        except Exception as error:  # noqa: BLE001 - hostile input reaches all of the renderer, and this must speak
+            return decision, render(found, limit=LIMIT - RESERVED, links=links) + note
+        except Exception as error:  # noqa: BLE001 - hostile input reaches all of the renderer; this must speak
             decision = judge(of, HostileArtefact(f"it cannot be drawn ({type(error).__name__})"))
     words = f"{decision.words}\n\n<sub>[run]({address(of.html_url)})</sub>\n"
     return decision, f"### Model review: {decision.title.lower()}\n\n{words}"
+
+
+def _told(of: Run, conclusion: Conclusion | None, title: str, summary: str) -> CheckReport:
+    return CheckReport(
+        name=CHECK,
+        external_id=of.marker.line(),
+        conclusion=conclusion,
+        title=title,
+        summary=summary,
+        details_url=of.html_url,
+    )
 
 
 def _with(body: str, notes: list[str]) -> str:
@@ -297,13 +305,15 @@ def _log(words: str) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit codes: 0 the review was said, 1 it could not be said anywhere, 2 wrong usage or not in a workflow_run."""
+    """Exit codes: 0 the review was said, 1 it could not be said anywhere, 2 wrong usage."""
     parser = argparse.ArgumentParser(
         prog="python -m bots publish",
         description="Publish a review on its pull request: comment, check run, job summary.",
-        epilog="exit codes: 0 said, 1 it could not be said anywhere, 2 wrong usage or not a workflow_run event",
+        epilog="exit codes: 0 said, 1 it could not be said anywhere, 2 wrong usage, or no workflow_run event",
     )
-    parser.add_argument("--artefact", type=Path, default=Path("review"), metavar="FOLDER", help="default: review/")
+    parser.add_argument(
+        "--artefact", type=Path, default=Path("review"), metavar="FOLDER", help="default: review/"
+    )
     parser.add_argument("--started", action="store_true", help="only show the check as in progress")
     arguments = parser.parse_args(argv)
     try:
@@ -322,6 +332,9 @@ def main(argv: list[str] | None = None) -> int:
     done = publish(
         host, of, _found(arguments.artefact), connection=connection, patience=patience, summary=summary
     )
+    if not done.rungs:
+        for line in done.body.splitlines():
+            _log(line)
     return 0 if done.rungs else 1
 
 

@@ -1,4 +1,4 @@
-"""The workflow run that made a review, as GitHub itself tells it: the only source of what the review is of."""
+"""The workflow run that made a review, as GitHub tells it: the only source of what the review is of."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Run(Struct, frozen=True, kw_only=True):
 
     @property
     def head(self) -> str | None:
-        """The branch as `owner:branch`, by which GitHub finds its pull requests; None when there is none left."""
+        """The branch as `owner:branch`, by which GitHub finds its pull requests; None when none is left."""
         if self.head_repository is None or self.head_branch is None:
             return None
         return f"{self.head_repository.owner.login}:{self.head_branch}"
@@ -64,5 +64,7 @@ def read(path: str | None) -> Run:
     except (OSError, msgspec.DecodeError) as error:
         raise NotOnGitHub(f"{path} is not the payload of a workflow_run event: {error}") from error
     if run.event != "pull_request":
-        raise NotOnGitHub(f"the run was started by {run.event!r}; only a pull request's run has a review to publish")
+        raise NotOnGitHub(
+            f"the run was started by {run.event!r}; only a pull request's run has a review to publish"
+        )
     return run

@@ -1,4 +1,4 @@
-"""GitHub's own description of its API, as the judge of every request that comes in and every answer that goes out."""
+"""GitHub's own description of its API, as the judge of every request and every answer."""
 
 from __future__ import annotations
 
@@ -6,18 +6,21 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 from openapi_core import Config, OpenAPI
 from openapi_core.datatypes import RequestParameters
 from openapi_core.exceptions import OpenAPIError
 from werkzeug.datastructures import Headers, ImmutableMultiDict
-from werkzeug.wrappers import Request, Response
+
+if TYPE_CHECKING:
+    from werkzeug.wrappers import Request, Response
 
 SUBSET = Path(__file__).parent / "openapi" / "github.json"
 HOST = "https://api.github.com"
 EPOCH = "2013-01-01T00:00:00Z"
+_STRINGS = {"uri": HOST, "date-time": EPOCH, "email": "nobody@example.com"}
 
 
 class Violation(Exception):
@@ -38,7 +41,7 @@ class Match:
         return self.template.format(**{name: quote(value, safe="") for name, value in self.values.items()})
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Request:
     host_url: str
     path: str
@@ -48,7 +51,7 @@ class _Request:
     content_type: str
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Response:
     status_code: int
     headers: Headers
@@ -72,7 +75,7 @@ class Contract:
         ]
 
     def _inline(self) -> None:
-        """Put each operation's parameters and answers in place: looking references up is most of a check's time."""
+        """Put each operation's parameters and answers in place: to look them up is most of a check's time."""
         for item in self._document["paths"].values():
             for part in item.values():
                 if isinstance(part, dict):
@@ -80,7 +83,7 @@ class Contract:
                     part["responses"] = {name: self._resolved(one) for name, one in part["responses"].items()}
 
     def match(self, method: str, path: str) -> Match | None:
-        """The operation for a raw (still percent-encoded) path; the template with the most fixed words wins."""
+        """The operation for a raw (percent-encoded) path; the template with the most fixed text wins."""
         found = [
             Match(verb, template, {name: unquote(value) for name, value in hit.groupdict().items()})
             for verb, pattern, template in self._routes
@@ -113,7 +116,7 @@ class Contract:
         return str(status) in operation["responses"]
 
     def complete(self, schema: str, known: dict[str, Any]) -> dict[str, Any]:
-        """An object of a named schema: what is known, and a neutral value for each required field beyond it."""
+        """An object of a named schema: what is known, and a neutral value for each other required field."""
         filled: dict[str, Any] = self._fill({"$ref": f"#/components/schemas/{schema}"}, known)
         return filled
 
@@ -137,7 +140,7 @@ class Contract:
         if kind == "object":
             return self._fill(schema, {})
         if kind == "string":
-            return {"uri": HOST, "date-time": EPOCH, "email": "nobody@example.com"}.get(schema.get("format"), "")
+            return _STRINGS.get(str(schema.get("format")), "")
         return {"array": [], "boolean": False, "integer": 0, "number": 0}[kind]
 
     def _resolved(self, schema: dict[str, Any]) -> dict[str, Any]:
@@ -151,7 +154,7 @@ class Contract:
 
 
 def _pattern(template: str) -> str:
-    """A named value is one segment; a path or a ref, which is always last or before a fixed word, may hold slashes."""
+    """A named value is one segment; only a path or a ref may hold slashes."""
     return re.sub(
         r"\{(\w+)\}",
         lambda hit: f"(?P<{hit[1]}>.+)" if hit[1] in ("path", "ref") else f"(?P<{hit[1]}>[^/]+)",

@@ -18,7 +18,7 @@ class Fault:
     """Meets the next `times` requests of that method whose path matches.
 
     `after_commit`: the request is carried out and only then goes wrong. `delay`: seconds before the answer.
-    `reset`: the connection is torn down in place of an answer. With no status the answer is the real one, late.
+    `reset`: the connection is torn down in place of an answer. Without a status the real answer comes, late.
     """
 
     method: str
@@ -39,7 +39,9 @@ class Fault:
         """The answer and its media type: a gateway's 5xx is a page, everything else is JSON."""
         if self.message is None and self.status in (502, 503, 504):
             return f"<html><body><h1>{self.status} unicorn</h1></body></html>", "text/html"
-        message = self.message or {403: "Resource not accessible by integration"}.get(self.status or 0, "fault")
+        message = self.message or {403: "Resource not accessible by integration"}.get(
+            self.status or 0, "fault"
+        )
         address = "https://docs.github.com/rest"
         return json.dumps({"message": message, "documentation_url": address, "status": str(self.status)}), (
             "application/json"

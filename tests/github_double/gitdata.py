@@ -1,4 +1,4 @@
-"""Git's objects and refs through the API, kept in a real bare repository: what is pushed and what is posted are one."""
+"""Git's objects and refs through the API, kept in a real bare repository: pushed or posted, it is the same."""
 
 from __future__ import annotations
 
@@ -6,39 +6,43 @@ import base64
 import os
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .operations import Answer, Call, R, Refused, operation
-from .payloads import Payloads
-from .state import State
+
+if TYPE_CHECKING:
+    from .payloads import Payloads
+    from .state import State
 
 WHO = ("name", "email", "date")
 
 
 def git(state: State, *words: str, stdin: str | bytes = b"", environ: dict[str, str] | None = None) -> str:
     """What git prints, without the last line break. Raises `Refused` 422 with git's own words."""
+    given = stdin.encode() if isinstance(stdin, str) else stdin
+    return _run(state, *words, stdin=given, environ=environ).decode(errors="replace").removesuffix("\n")
+
+
+def _run(state: State, *words: str, stdin: bytes = b"", environ: dict[str, str] | None = None) -> bytes:
     if state.git is None:
         raise Refused(409, "Git Repository is empty.")
-    given = stdin.encode() if isinstance(stdin, str) else stdin
+    command = ["git", "-C", str(state.git), *words]
     done = subprocess.run(
-        ["git", "-C", str(state.git), *words], input=given, capture_output=True, env=os.environ | (environ or {})
+        command, input=stdin, capture_output=True, check=False, env=os.environ | (environ or {})
     )
     if done.returncode:
         raise Refused(422, done.stderr.decode(errors="replace").strip() or f"git {words[0]} failed")
-    return done.stdout.decode(errors="replace").removesuffix("\n")
+    return done.stdout
 
 
 @operation("GET", f"{R}/contents/{{path}}", "contents=read")
 def contents(state: State, payloads: Payloads, call: Call) -> Answer:
     path, ref = call.match.values["path"], call.query.get("ref", "main")
     try:
-        kind = git(state, "cat-file", "-t", f"{ref}:{path}")
-        sha = git(state, "rev-parse", f"{ref}:{path}")
+        sha = git(state, "rev-parse", "--verify", f"{ref}:{path}")
+        content = _run(state, "cat-file", "blob", sha)
     except Refused as refused:
         raise Refused(404, "Not Found") from refused
-    if kind != "blob":
-        raise Refused(404, "Not Found")
-    content = subprocess.run(["git", "-C", str(state.git), "cat-file", "blob", sha], capture_output=True).stdout
     known = {
         "type": "file",
         "name": Path(path).name,
@@ -94,7 +98,9 @@ def get_commit(state: State, payloads: Payloads, call: Call) -> Answer:
 
 @operation("POST", f"{R}/git/commits", "contents=write")
 def create_commit(state: State, payloads: Payloads, call: Call) -> Answer:
-    who = {"name": call.token.login, "email": "nobody@example.com", "date": state.now()} | call.body.get("author", {})
+    who = {"name": call.token.login, "email": "nobody@example.com", "date": state.now()} | call.body.get(
+        "author", {}
+    )
     environ = {f"GIT_{role}_{field.upper()}": who[field] for role in ("AUTHOR", "COMMITTER") for field in WHO}
     parents = [word for parent in call.body.get("parents", []) for word in ("-p", parent)]
     sha = git(state, "commit-tree", call.body["tree"], *parents, stdin=call.body["message"], environ=environ)
@@ -108,11 +114,21 @@ def create_tree(state: State, payloads: Payloads, call: Call) -> Answer:
         git(state, "read-tree", call.body.get("base_tree") or "--empty", environ=index)
         for entry in call.body["tree"]:
             blob = entry.get("sha") or _blob(state, entry["content"].encode())
-            git(state, "update-index", "--add", "--cacheinfo", f"{entry['mode']},{blob},{entry['path']}", environ=index)
+            git(
+                state,
+                "update-index",
+                "--add",
+                "--cacheinfo",
+                f"{entry['mode']},{blob},{entry['path']}",
+                environ=index,
+            )
         sha = git(state, "write-tree", environ=index)
     finally:
         Path(index["GIT_INDEX_FILE"]).unlink(missing_ok=True)
-    tree = [{"path": entry["path"], "mode": entry["mode"], "type": "blob", "sha": sha} for entry in call.body["tree"]]
+    tree = [
+        {"path": entry["path"], "mode": entry["mode"], "type": "blob", "sha": sha}
+        for entry in call.body["tree"]
+    ]
     known = {"sha": sha, "url": f"{payloads.here}/git/trees/{sha}", "truncated": False, "tree": tree}
     return Answer(201, payloads.contract.complete("git-tree", known))
 
@@ -120,7 +136,9 @@ def create_tree(state: State, payloads: Payloads, call: Call) -> Answer:
 @operation("POST", f"{R}/git/blobs", "contents=write")
 def create_blob(state: State, payloads: Payloads, call: Call) -> Answer:
     content = call.body["content"]
-    sha = _blob(state, base64.b64decode(content) if call.body.get("encoding") == "base64" else content.encode())
+    sha = _blob(
+        state, base64.b64decode(content) if call.body.get("encoding") == "base64" else content.encode()
+    )
     return Answer(201, {"sha": sha, "url": f"{payloads.here}/git/blobs/{sha}"})
 
 
@@ -135,7 +153,9 @@ def _ref(payloads: Payloads, name: str, sha: str) -> dict[str, Any]:
 
 
 def _commit(state: State, payloads: Payloads, sha: str) -> dict[str, Any]:
-    fields = git(state, "show", "-s", "--format=%T%n%P%n%an%n%ae%n%aI%n%B", f"{sha}^{{commit}}").split("\n", 5)
+    fields = git(state, "show", "-s", "--format=%T%n%P%n%an%n%ae%n%aI%n%B", f"{sha}^{{commit}}").split(
+        "\n", 5
+    )
     tree, parents, name, email, date, message = fields
     person = {"name": name, "email": email, "date": date}
     known = {

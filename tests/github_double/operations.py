@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlencode
 
-from .contract import Match
 from .payloads import Payloads
 from .state import Check, Comment, Commit, Issue, Pull, State, Token
+
+if TYPE_CHECKING:
+    from .contract import Match
 
 LONGEST_COMMENT = 65_536
 LONGEST_SUMMARY = 65_535
@@ -89,7 +91,8 @@ def pages(payloads: Payloads, call: Call, items: list[Any]) -> tuple[list[Any], 
     }
     address = payloads.api + call.match.template.format(**call.match.values)
     links = [
-        f'<{address}?{urlencode(call.query | {"page": str(number)})}>; rel="{name}"' for name, number in shown.items()
+        f'<{address}?{urlencode(call.query | {"page": str(number)})}>; rel="{name}"'
+        for name, number in shown.items()
     ]
     return items[(page - 1) * size : page * size], {"Link": ", ".join(links)} if links else {}
 
@@ -288,7 +291,9 @@ def edit_check(state: State, payloads: Payloads, call: Call) -> Answer:
     _only_apps(call.token)
     check = found(state.checks, call.number("check_run_id"))
     if check.app != call.token.login:
-        raise Refused(403, "Invalid app_id: a check run can only be modified by the GitHub App that created it.")
+        raise Refused(
+            403, "Invalid app_id: a check run can only be modified by the GitHub App that created it."
+        )
     _fill_check(state, check, call.body)
     return Answer(200, payloads.check(check))
 
@@ -298,7 +303,9 @@ def list_checks(state: State, payloads: Payloads, call: Call) -> Answer:
     sha = _commit(state, call.match.values["ref"]).sha
     name, status = call.query.get("check_name"), call.query.get("status")
     fitting = [
-        check for check in state.checks_of(sha) if name in (None, check.name) and status in (None, check.status)
+        check
+        for check in state.checks_of(sha)
+        if name in (None, check.name) and status in (None, check.status)
     ]
     if call.query.get("filter", "latest") == "latest":
         fitting = list({(check.name, check.app): check for check in reversed(fitting)}.values())

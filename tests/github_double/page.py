@@ -13,7 +13,8 @@ Render = Callable[[str], str]
 MARKS = {"success": "✅", "neutral": "⬜", "skipped": "⬜", "cancelled": "⬜", None: "🟡"}
 
 STYLE = """
-:root { color-scheme: light dark; --line: #d0d7de; --soft: #f6f8fa; --dim: #59636e; --back: #fff; --text: #1f2328 }
+:root { color-scheme: light dark;
+  --line: #d0d7de; --soft: #f6f8fa; --dim: #59636e; --back: #fff; --text: #1f2328 }
 @media (prefers-color-scheme: dark) {
   :root { --line: #3d444d; --soft: #151b23; --dim: #9198a1; --back: #0d1117; --text: #f0f6fc }
 }
@@ -37,7 +38,9 @@ def plain(markdown: str) -> str:
 
 def conversation(state: State, pull: Pull, render: Render) -> str:
     """The whole page: title, description, comments oldest first, checks of the head commit."""
-    opening = Comment(0, pull.number, pull.author, pull.body or "*No description provided.*", pull.created, pull.created)
+    opening = Comment(
+        0, pull.number, pull.author, pull.body or "*No description provided.*", pull.created, pull.created
+    )
     comments = [_comment(comment, render) for comment in [opening, *state.comments_of(pull.number)]]
     checks = [_check(check, render) for check in state.checks_of(pull.head_sha)]
     source = f"{pull.head_repository.split('/')[0]}:{pull.head_ref}"
@@ -45,8 +48,8 @@ def conversation(state: State, pull: Pull, render: Render) -> str:
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{html.escape(pull.title)} · Pull request #{pull.number}</title><style>{STYLE}</style></head><body>
 <h1>{html.escape(pull.title)} <span>#{pull.number}</span></h1>
-<p><span class="state {pull.state}">{pull.state.title()}</span> <strong>{html.escape(pull.author)}</strong> wants to
-merge into <code>{html.escape(pull.base_ref)}</code> from <code>{html.escape(source)}</code></p>
+<p><span class="state {pull.state}">{pull.state.title()}</span> <strong>{html.escape(pull.author)}</strong>
+wants to merge into <code>{html.escape(pull.base_ref)}</code> from <code>{html.escape(source)}</code></p>
 {"".join(comments)}
 <article><header><strong>Checks</strong> <span class="dim">{pull.head_sha[:7]}</span></header>
 <div>{"".join(checks) or '<p class="dim">No checks.</p>'}</div></article>

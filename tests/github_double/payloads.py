@@ -1,13 +1,15 @@
-"""The records in GitHub's words. Fields that the double has no opinion about are filled in by the contract."""
+"""The records in GitHub's words. Fields that the double has no opinion about the contract fills in."""
 
 from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .contract import Contract
 from .state import Check, Comment, Commit, Issue, Pull, Run, State
+
+if TYPE_CHECKING:
+    from .contract import Contract
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,12 @@ class Payloads:
     def user(self, login: str) -> dict[str, Any]:
         """A person or a bot; the id follows from the name."""
         kind = "Bot" if login.endswith("[bot]") else "User"
-        known = {"login": login, "id": zlib.crc32(login.encode()), "type": kind, "html_url": f"{self.web}/{login}"}
+        known = {
+            "login": login,
+            "id": zlib.crc32(login.encode()),
+            "type": kind,
+            "html_url": f"{self.web}/{login}",
+        }
         return self.contract.complete("simple-user", known)
 
     def repository(self, full_name: str, schema: str = "full-repository") -> dict[str, Any]:
@@ -63,7 +70,12 @@ class Payloads:
         }
         if isinstance(issue, Pull):
             url = f"{self.here}/pulls/{issue.number}"
-            known["pull_request"] = {"url": url, "html_url": self.page(issue), "diff_url": url, "patch_url": url}
+            known["pull_request"] = {
+                "url": url,
+                "html_url": self.page(issue),
+                "diff_url": url,
+                "patch_url": url,
+            }
         return self.contract.complete("issue", known)
 
     def pull(self, pull: Pull, schema: str = "pull-request") -> dict[str, Any]:
@@ -72,7 +84,7 @@ class Payloads:
         def end(full_name: str, ref: str, sha: str) -> dict[str, Any]:
             repository = self.repository(full_name, "repository")
             return {
-                "label": f"{full_name.split('/')[0]}:{ref}",
+                "label": f"{full_name.split('/', maxsplit=1)[0]}:{ref}",
                 "ref": ref,
                 "sha": sha,
                 "repo": repository,
@@ -110,7 +122,7 @@ class Payloads:
         known = {
             "id": comment.id,
             "body": comment.body,
-            "user": self.user(comment.author),
+            "user": self.user(comment.author) if comment.author else None,
             "created_at": comment.created,
             "updated_at": comment.updated,
             "url": f"{self.here}/issues/comments/{comment.id}",
@@ -121,7 +133,11 @@ class Payloads:
 
     def check(self, check: Check) -> dict[str, Any]:
         """A check run."""
-        app = {"id": zlib.crc32(check.app.encode()), "slug": check.app.removesuffix("[bot]"), "name": check.app}
+        app = {
+            "id": zlib.crc32(check.app.encode()),
+            "slug": check.app.removesuffix("[bot]"),
+            "name": check.app,
+        }
         output = {name: check.output.get(name) for name in ("title", "summary", "text")}
         known = {
             "id": check.id,
@@ -188,7 +204,11 @@ class Payloads:
         assert isinstance(pull, Pull)
 
         def end(ref: str, sha: str) -> dict[str, Any]:
-            return {"ref": ref, "sha": sha, "repo": {"id": 1, "url": self.here, "name": self.here.rsplit("/", 1)[1]}}
+            return {
+                "ref": ref,
+                "sha": sha,
+                "repo": {"id": 1, "url": self.here, "name": self.here.rsplit("/", 1)[1]},
+            }
 
         return {
             "id": 20_000 + number,

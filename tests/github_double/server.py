@@ -7,12 +7,9 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import unquote
 
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
@@ -25,6 +22,11 @@ from .operations import OPERATIONS, Answer, Call, Refused
 from .page import Render, conversation, plain
 from .payloads import Payloads
 from .state import ACTIONS, Check, Comment, Commit, Issue, Pull, Run, State, Token, moment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from types import TracebackType
 
 TOKEN = "token-of-the-workflow"
 
@@ -49,7 +51,7 @@ class GitHubDouble:
     """GitHub with one repository. Use it as a context manager; `api_url` is what `GITHUB_API_URL` wants.
 
     Every request and answer is held against GitHub's description; what does not fit is in `violations` and is
-    answered 422 or 500. `git` is a bare repository with the content: heads of pull requests follow its branches.
+    answered 422 or 500. `git` is a bare repository with the content: pull requests follow its branches.
     `enterprise` serves the API below `/api/v3`, as GitHub Enterprise Server does.
     """
 
@@ -71,13 +73,15 @@ class GitHubDouble:
 
     def __enter__(self) -> Self:
         self._server = make_server("127.0.0.1", self.port, self._wsgi, threaded=True, request_handler=_Quiet)
-        self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        assert self._server and self._thread
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        assert self._server is not None
+        assert self._thread is not None
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
@@ -97,8 +101,6 @@ class GitHubDouble:
     def _prefix(self) -> str:
         return "/api/v3" if self.enterprise else ""
 
-    # Seeds
-
     def add_token(self, secret: str, login: str = ACTIONS, **permissions: str) -> str:
         """A token with exactly these permissions, for example `pull_requests="write"`."""
         self.state.tokens[secret] = Token(login, permissions)
@@ -110,19 +112,38 @@ class GitHubDouble:
         return self.state.commits[sha]
 
     def add_pull(
-        self, number: int, head_sha: str, *, branch: str = "change", fork: str | None = None, title: str = "A change",
-        author: str = "ada", body: str | None = None, state: str = "open", files: list[str] | None = None,
-    ) -> Pull:  # fmt: skip
-        """A pull request; `fork` is the full name of the repository that it comes from, where not this one."""
+        self,
+        number: int,
+        head_sha: str,
+        *,
+        branch: str = "change",
+        fork: str | None = None,
+        title: str = "A change",
+        author: str = "ada",
+        body: str | None = None,
+        state: str = "open",
+        files: list[str] | None = None,
+    ) -> Pull:
+        """A pull request; `fork` is the full name of the repository that it comes from."""
         self.add_commit(head_sha, title, author)
         pull = Pull(
-            number, title, author, self.state.now(), body, state=state, head_repository=fork or self.repository,
-            head_ref=branch, head_sha=head_sha, files=files or [],
-        )  # fmt: skip
+            number,
+            title,
+            author,
+            self.state.now(),
+            body,
+            state=state,
+            head_repository=fork or self.repository,
+            head_ref=branch,
+            head_sha=head_sha,
+            files=files or [],
+        )
         self.state.issues[number] = pull
         return pull
 
-    def add_issue(self, number: int, title: str, *, author: str = "ada", labels: list[str] | None = None) -> Issue:
+    def add_issue(
+        self, number: int, title: str, *, author: str = "ada", labels: list[str] | None = None
+    ) -> Issue:
         """An issue."""
         self.state.issues[number] = Issue(number, title, author, self.state.now(), labels=labels or [])
         return self.state.issues[number]
@@ -140,20 +161,33 @@ class GitHubDouble:
         self.pull(number).head_sha = sha
 
     def add_run(
-        self, number: int, *, run: int = 1, attempt: int = 1, sha: str | None = None, conclusion: str | None = "success",
-        started: float | None = None, event: str = "pull_request",
-    ) -> dict[str, Any]:  # fmt: skip
+        self,
+        number: int,
+        *,
+        run: int = 1,
+        attempt: int = 1,
+        sha: str | None = None,
+        conclusion: str | None = "success",
+        started: float | None = None,
+        event: str = "pull_request",
+    ) -> dict[str, Any]:
         """A finished run of the review for a pull request; gives the payload of its `workflow_run` event.
 
         As on GitHub, `pull_requests` is empty when the head is in a fork.
         """
         pull = self.pull(number)
         record = Run(
-            id=7_000_000 + run, number=run, attempt=attempt, head_sha=sha or pull.head_sha, head_branch=pull.head_ref,
-            head_repository=pull.head_repository, event=event, conclusion=conclusion,
+            id=7_000_000 + run,
+            number=run,
+            attempt=attempt,
+            head_sha=sha or pull.head_sha,
+            head_branch=pull.head_ref,
+            head_repository=pull.head_repository,
+            event=event,
+            conclusion=conclusion,
             started=moment(self.clock() if started is None else started),
             pulls=[number] if pull.head_repository == self.repository else [],
-        )  # fmt: skip
+        )
         self.state.runs[record.id] = record
         payload = self._payloads()
         return {
@@ -162,16 +196,20 @@ class GitHubDouble:
             "repository": payload.repository(self.repository),
         }
 
-    # Faults
-
     def fail_next(self, method: str, path: str, status: int | None = None, **how: Any) -> None:
         """The next matching request goes wrong; see `Fault`."""
         self.faults.append(Fault(method, path, status, **how))
 
     def limit_next(
-        self, method: str, path: str, *, status: int = 403, retry_after: int | None = None, reset_in: int | None = None,
+        self,
+        method: str,
+        path: str,
+        *,
+        status: int = 403,
+        retry_after: int | None = None,
+        reset_in: int | None = None,
         times: int = 1,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """The next matching request meets a rate limit: primary with `reset_in` seconds, else secondary."""
         headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
         if reset_in is not None:
@@ -179,8 +217,6 @@ class GitHubDouble:
             headers |= {"X-RateLimit-Limit": "1000", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": reset}
         message = SECONDARY if reset_in is None else PRIMARY
         self.faults.append(Fault(method, path, status, headers=headers, message=message, times=times))
-
-    # What there is to see
 
     def pull(self, number: int) -> Pull:
         """A pull request as it stands."""
@@ -204,8 +240,6 @@ class GitHubDouble:
         """The requests whose method and path hold these words."""
         return [one for one in self.requests if method in one.method and path in one.path]
 
-    # Serving
-
     def _payloads(self) -> Payloads:
         return Payloads(contract(), self.state, self.api_url, self.url)
 
@@ -215,7 +249,11 @@ class GitHubDouble:
         fault = self._fault(request.method, path)
         if fault and fault.delay:
             time.sleep(fault.delay)
-        response = None if fault and not fault.after_commit and (fault.status or fault.reset) else self._serve(request, path)
+        response = (
+            None
+            if fault and not fault.after_commit and (fault.status or fault.reset)
+            else self._serve(request, path)
+        )
         if fault and fault.status:
             text, kind = fault.body()
             response = Response(text, fault.status, headers=fault.headers, content_type=kind)
@@ -263,7 +301,9 @@ class GitHubDouble:
             return _error(404, "Not Found")
         if not token.may(operation.needs):
             accepted = operation.needs.replace("|", "; ")
-            return _error(403, "Resource not accessible by integration", {"X-Accepted-GitHub-Permissions": accepted})
+            return _error(
+                403, "Resource not accessible by integration", {"X-Accepted-GitHub-Permissions": accepted}
+            )
         body = json.loads(request.get_data() or b"{}")
         call = Call(match, request.args.to_dict(), body, token)
         with self._lock:
@@ -288,7 +328,7 @@ class _Quiet(WSGIRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
 
-    def log(self, type: str, message: str, *args: object) -> None:
+    def log(self, type: str, message: str, *args: object) -> None:  # noqa: A002 - the library names it so
         """The double keeps its own log."""
 
     def connection_dropped(self, error: BaseException, environ: Any = None) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import subprocess
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 ACTIONS = "github-actions[bot]"
 EVERYTHING = dict.fromkeys(("actions", "checks", "contents", "issues", "pull_requests"), "write")
@@ -113,7 +115,7 @@ class Run:
 
 @dataclass
 class State:
-    """One repository. `clock` gives seconds since 1970; `git` is a bare repository with its content, if any."""
+    """One repository. `clock` gives seconds since 1970; `git` is a bare repository with its content."""
 
     repository: str
     clock: Callable[[], float]
@@ -151,7 +153,9 @@ class State:
                 pull.head_sha = tip.strip() or pull.head_sha
 
     def _git(self, *words: str) -> str:
-        done = subprocess.run(["git", "-C", str(self.git), *words], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["git", "-C", str(self.git), *words], capture_output=True, text=True, check=False
+        )
         return done.stdout if done.returncode == 0 else ""
 
     def pulls(self) -> list[Pull]:

@@ -1,10 +1,10 @@
-"""Cuts the part of GitHub's OpenAPI description that the double speaks out of the npm package that carries it.
+"""Cuts the part of GitHub's OpenAPI description that the double speaks out of the npm package with it all.
 
     npm install @octokit/openapi@23.0.2
     python -m tests.github_double.subset node_modules/@octokit/openapi
 
-Descriptions and examples are left out: they are most of the bytes and validate nothing. A nullable enumeration
-gets its null, which GitHub leaves out and answers with all the same.
+Descriptions and examples are left out: they are most of the bytes and validate nothing. A nullable
+enumeration gets its null, which GitHub leaves out and answers with all the same.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 FOLDER = Path(__file__).parent / "openapi"
 SUBSET = FOLDER / "github.json"
@@ -69,7 +71,7 @@ def subset(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _lean(node: Any, named: bool = False) -> Any:
-    """Without what validates nothing. `named`: the keys are people's names (properties), not OpenAPI's words."""
+    """Without what validates nothing. `named`: the keys are names (of properties), not OpenAPI's words."""
     if isinstance(node, list):
         return [_lean(item) for item in node]
     if not isinstance(node, dict):
@@ -103,12 +105,16 @@ def _references(node: Any) -> Iterator[str]:
 
 def main() -> None:
     """Write the subset and the package's licence beside it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("package", type=Path, help="the installed npm package's folder")
     package = parser.parse_args().package
     licence = (package / "LICENSE").read_text(encoding="utf-8")
     if not licence.startswith("MIT License"):
-        raise SystemExit(f"{package / 'LICENSE'} is no longer the MIT licence: read it before vendoring anything")
+        raise SystemExit(
+            f"{package / 'LICENSE'} is no longer the MIT licence: read it before vendoring anything"
+        )
     document = json.loads((package / "generated" / "api.github.com.json").read_text(encoding="utf-8"))
     FOLDER.mkdir(exist_ok=True)
     text = json.dumps(subset(document), indent=1, sort_keys=True, ensure_ascii=False)
