@@ -12,12 +12,15 @@ from math import floor, log10
 from markupsafe import Markup
 
 from bots.evidence import CalibrationBin, MetricComparison, SliceComparison
+from bots.render import words
 
 Point = tuple[float, float]
 
 
 def metric_strip(metric: MetricComparison, reach: float) -> Markup:
     """The interval of a difference, to the right where it is better, in units of what matters."""
+    if metric.difference is None:
+        return strip(None, None, None, 1.0, reach, 1.0, metric.outcome)
     unit = metric.matters or abs(metric.difference or 0.0) or 1.0
     sign = -1.0 if metric.direction == "lower" else 1.0
     return strip(metric.low, metric.difference, metric.high, sign / unit, reach, 1.0, metric.outcome)
@@ -36,7 +39,13 @@ def slice_reach(pieces: Iterable[SliceComparison]) -> float:
 
 
 def strip(
-    low: float | None, middle: float | None, high: float | None, factor: float, reach: float, band: float, kind: str
+    low: float | None,
+    middle: float | None,
+    high: float | None,
+    factor: float,
+    reach: float,
+    band: float,
+    kind: str,
 ) -> Markup:
     """A point and its interval around zero. What lies beyond `reach` ends in an arrow at the edge."""
     parts = []
@@ -79,6 +88,8 @@ def reliability(champion: Sequence[CalibrationBin], candidate: Sequence[Calibrat
     """What happened against what was predicted, main and this change; the diagonal is perfect."""
     both = [*champion, *candidate]
     values = [x for item in both for x in (item.predicted, item.observed)]
+    if max(map(abs, values)) >= words.HUGE:
+        return Markup("")
     low, high = min(0.0, *values), max(values)
     ticks = _ticks(low, high)
     low, high = min(low, ticks[0]), max(high, ticks[-1])
@@ -109,7 +120,7 @@ def reliability(champion: Sequence[CalibrationBin], candidate: Sequence[Calibrat
 
 
 def _arrow(value: float, reach: float) -> str:
-    if abs(value) <= reach:
+    if not abs(value) > reach:
         return ""
     turn = "" if value > 0 else " rotate(180)"
     return (
@@ -119,7 +130,7 @@ def _arrow(value: float, reach: float) -> str:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    rough = (high - low or 1.0) / 4
+    rough = max(high - low, 1e-9) / 4
     size = 10 ** floor(log10(rough))
     step = next(size * nice for nice in (1, 2, 2.5, 5, 10) if size * nice >= rough)
     first = floor(low / step)

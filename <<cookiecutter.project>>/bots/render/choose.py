@@ -37,7 +37,7 @@ def reach(metrics: Iterable[MetricComparison]) -> float:
         abs(end) / (metric.matters or abs(metric.difference or 0.0) or 1.0)
         for metric in metrics
         for end in (metric.low, metric.high)
-        if end is not None
+        if end is not None and metric.difference is not None
     ]
     return min(10.0, max([2.0, *ends]))
 
@@ -45,6 +45,12 @@ def reach(metrics: Iterable[MetricComparison]) -> float:
 def compared(review: Review) -> bool:
     """Whether there are two models to compare."""
     return any(metric.difference is not None for metric in review.metrics)
+
+
+def unchanged(review: Review) -> bool:
+    """Whether this change's model is main's, so that there is nothing to compare."""
+    model = review.candidate.model
+    return review.champion is not None and model is not None and model == review.champion.model
 
 
 def primary(review: Review) -> MetricComparison | None:
@@ -58,7 +64,13 @@ def slices(review: Review, limit: int | None = None) -> list[SliceComparison]:
     sign = -1.0 if metric and metric.direction == "lower" else 1.0
     return sorted(
         review.slices,
-        key=lambda piece: (_CONCERN[piece.outcome], sign * (piece.difference or 0.0), piece.column, piece.value),
+        key=lambda piece: (
+            _CONCERN[piece.outcome],
+            sign * (piece.difference or 0.0),
+            sign * (piece.candidate or 0.0),
+            piece.column,
+            piece.value,
+        ),
     )[:limit]
 
 
@@ -77,9 +89,17 @@ def failed(review: Review) -> list[GateRule]:
     return [rule for rule in review.rules if not rule.passed]
 
 
+def untold(review: Review) -> list[GateRule]:
+    """The broken rules that the headline does not already quote."""
+    return [rule for rule in failed(review) if rule.message.strip().rstrip(".") not in review.headline]
+
+
 def findings(review: Review) -> list[Finding]:
     """What the checks noticed, errors first, each once, whichever stage told it."""
-    told = [*(review.refusal.findings if review.refusal else []), *(review.data.findings if review.data else [])]
+    told = [
+        *(review.refusal.findings if review.refusal else []),
+        *(review.data.findings if review.data else []),
+    ]
     once = {(finding.check, finding.column, finding.message): finding for finding in told}
     return sorted(once.values(), key=lambda finding: finding.severity != "error")
 

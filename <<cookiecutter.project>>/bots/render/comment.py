@@ -9,13 +9,13 @@ from itertools import groupby
 
 from bots.evidence import DriftComparison, Finding, GateRule, MetricComparison, Review
 from bots.render import choose, glance, words
-from bots.render.escape import address, code, diagram, text
+from bots.render.escape import address, code, diagram, prose, text, visible
 
 LIMIT = 65_000
-SMALLEST = 12_000
+SMALLEST = 26_000
 ROWS = 40
-METRICS = 6
-FAILED = 4
+METRICS = 5
+FAILED = 2
 # Strokes only: the fill is the reader's theme, light or dark.
 STYLES = {
     "ran, other result": "stroke:#bf8700,stroke-width:3px",
@@ -23,7 +23,7 @@ STYLES = {
     "not reached": "stroke-dasharray:4",
 }
 name = partial(code, limit=60)
-phrase = partial(text, limit=240)
+phrase = partial(prose, limit=240)
 STYLE = glance.Style(code=name, text=phrase)
 
 
@@ -93,15 +93,24 @@ def _joined(kept: list[Section], cut: list[Section], links: Links) -> str:
 
 
 def _decision(review: Review) -> str:
-    lines = [f"**{text(review.headline, 300)}**"]
+    first, stop, rest = visible(review.headline, 400).partition(". ")
+    lines = [f"**{prose(first + stop.strip())}**" + (f" {prose(rest)}" if rest else ""), words.gate(review)]
     if review.refusal:
-        lines.append(f"The pipeline stopped at {name(review.refusal.stage)}; nothing after it ran.")
+        lines[1] += f" Nothing after {name(review.refusal.stage)} ran."
     else:
-        failed = choose.failed(review)
-        lines += [words.gate(review), *map(_rule, failed[:FAILED])]
-        lines += [f"and {len(failed) - FAILED} more, below"] if len(failed) > FAILED else []
+        lines += _broken(choose.untold(review))
     alert = f"[!{words.alert(review)}]\n{_lines(lines)}".replace("\n", "\n> ")
     return f"### {text(review.title, 80)}: {words.VERDICTS[review.verdict].lower()}\n\n> {alert}"
+
+
+def _broken(rules: list[GateRule]) -> list[str]:
+    """The broken rules, one line each, or only their names where that would push the metrics off the screen."""
+    if len(rules) <= FAILED:
+        return [_rule(rule, 85) for rule in rules]
+    more = f" and {len(rules) - 8} more" if len(rules) > 8 else ""
+    return [
+        f"{words.STATES['bad']} also {', '.join(f'**{text(rule.rule, 60)}**' for rule in rules[:8])}{more}"
+    ]
 
 
 def _lines(lines: list[str]) -> str:
@@ -109,8 +118,8 @@ def _lines(lines: list[str]) -> str:
     return "\\\n".join(lines)
 
 
-def _rule(rule: GateRule) -> str:
-    return f"{words.STATES['ok' if rule.passed else 'bad']} {text(rule.rule, 60)}: {phrase(rule.message)}"
+def _rule(rule: GateRule, limit: int = 240) -> str:
+    return f"{words.STATES['ok' if rule.passed else 'bad']} **{text(rule.rule, 60)}** {prose(rule.message, limit)}"
 
 
 def _causes(review: Review) -> str:
@@ -119,7 +128,7 @@ def _causes(review: Review) -> str:
         shown = ", ".join(code(change, 100) for change in cause.changes[:3])
         more = f" and {len(cause.changes) - 3} more" if len(cause.changes) > 3 else ""
         told.append(f"**{words.CAUSES[cause.kind]}** {shown}{more}")
-    notes = [text(note, 300) for note in review.notes[:3]]
+    notes = [prose(note, 300) for note in review.notes[:3]]
     changed = [f"What changed: {' · '.join(told)}"] if told else []
     return "\n\n".join([*changed, *notes])
 
@@ -129,7 +138,7 @@ def _refusal(review: Review) -> str:
         return ""
     errors = [finding for finding in choose.findings(review) if finding.severity == "error"]
     if not errors:
-        return f"> {text(review.refusal.message, 600)}"
+        return f"> {prose(review.refusal.message, 600)}"
     return _findings(errors[:5])
 
 
@@ -148,7 +157,7 @@ def _findings(findings: list[Finding]) -> str:
 
 
 def _metrics(review: Review) -> str:
-    if not review.metrics:
+    if not review.metrics or choose.unchanged(review):
         return ""
     if not choose.compared(review):
         return _alone(review)
@@ -163,14 +172,16 @@ def _metrics(review: Review) -> str:
                 words.value(metric.name, metric.champion),
                 words.value(metric.name, metric.candidate),
                 by,
-                words.interval(metric),
+                words.interval(metric, metric.name),
                 f"{strong}{words.OUTCOMES[metric.outcome]}{strong}",
             ]
         )
     confidence = words.percent(review.statistics.confidence, 0) if review.statistics else "95%"
     table = _table([":Metric", "main", "this change", "difference", f"{confidence} interval", ":"], rows)
     rest = len(review.metrics) - len(shown)
-    notes = [f"Same {words.count(review.statistics.rows)} holdout rows for both."] if review.statistics else []
+    notes = (
+        [f"Same {words.count(review.statistics.rows)} holdout rows for both."] if review.statistics else []
+    )
     notes += ["↑ higher is better, ↓ lower is better, ≈ not more than what matters or than chance."]
     notes += [f"{words.counted(rest, 'more metric')} below."] if rest else []
     return f"{table}\n\n<sub>{' '.join(notes)}</sub>"
@@ -178,14 +189,14 @@ def _metrics(review: Review) -> str:
 
 def _alone(review: Review) -> str:
     """The candidate's own metrics, where there is nothing to compare them with."""
-    own = {metric.name: metric for metric in review.evaluation.metrics} if review.evaluation else {}
-    rows = []
-    for metric in choose.metrics(review, METRICS):
-        found = own.get(metric.name)
-        low, high = (found.low, found.high) if found else (None, None)
-        between = f"{words.value(metric.name, low)} to {words.value(metric.name, high)}" if low is not None else ""
-        label = _label(metric.name, metric.direction) + _role(metric.role, metric.unit)
-        rows.append([label, words.value(metric.name, metric.candidate), between])
+    rows = [
+        [
+            _label(metric.name, metric.direction) + _role(metric.role, metric.unit),
+            words.value(metric.name, metric.candidate),
+            words.interval(metric, metric.name),
+        ]
+        for metric in choose.metrics(review)[:METRICS]
+    ]
     return _table([":Metric", "this change", "interval"], rows)
 
 
@@ -199,6 +210,8 @@ def _role(role: str, unit: str | None) -> str:
 
 
 def _glance(review: Review) -> str:
+    if choose.unchanged(review):
+        return ""
     lines = [line for line in glance.lines(review, STYLE) if not (review.refusal and line.topic == "Data")]
     return _lines([f"{words.STATES[line.state]} **{line.topic}** {line.sentence}" for line in lines])
 
@@ -206,7 +219,7 @@ def _glance(review: Review) -> str:
 def _on_merge(review: Review) -> str:
     if not review.on_merge:
         return ""
-    return f"**On merge:** {'; '.join(text(step, 200) for step in review.on_merge[:5])}."
+    return f"**On merge** {' '.join(prose(step, 300) for step in review.on_merge[:5])}"
 
 
 def _rules(review: Review) -> str:
@@ -214,7 +227,7 @@ def _rules(review: Review) -> str:
 
 
 def _all_metrics(review: Review) -> str:
-    if not choose.compared(review):
+    if not choose.compared(review) or choose.unchanged(review):
         return ""
     shown, reach = choose.metrics(review), choose.reach(review.metrics)
     rows = [
@@ -223,20 +236,29 @@ def _all_metrics(review: Review) -> str:
             words.value(metric.name, metric.champion),
             words.value(metric.name, metric.candidate),
             words.difference(metric.name, metric.difference),
-            f"`{strip(_better(metric, metric.low), _better(metric, metric.high), metric.matters, reach)}`",
+            f"`{_picture(metric, reach)}`",
             words.number(metric.matters),
             words.OUTCOMES[metric.outcome],
         ]
         for metric in shown
     ]
     heads = [":Metric", "main", "this change", "difference", ":worse ◂ 0 ▸ better", "matters", ":"]
-    caption = "The picture is the difference's interval: `┼` is zero, `╎` the smallest difference that matters."
-    meanings = [f"- **{text(words.metric(m.name), 60)}** {words.meaning(m.name)}" for m in shown if words.meaning(m.name)]
+    caption = (
+        "The picture is the difference's interval: `┼` is zero, `╎` the smallest difference that matters."
+    )
+    meanings = [
+        f"- **{text(words.metric(m.name), 60)}** {words.meaning(m.name)}"
+        for m in shown
+        if words.meaning(m.name)
+    ]
     return f"{_table(heads, rows)}\n\n{caption}\n\n" + "\n".join(meanings)
 
 
-def _better(metric: MetricComparison, x: float | None) -> float | None:
-    return -x if x is not None and metric.direction == "lower" else x
+def _picture(metric: MetricComparison, reach: float) -> str:
+    if metric.low is None or metric.high is None or metric.difference is None:
+        return strip(None, None, metric.matters, reach)
+    sign = -1 if metric.direction == "lower" else 1
+    return strip(sign * metric.low, sign * metric.high, metric.matters, reach)
 
 
 def strip(low: float | None, high: float | None, matters: float, reach: float, half: int = 9) -> str:
@@ -248,7 +270,7 @@ def strip(low: float | None, high: float | None, matters: float, reach: float, h
     if low is None or high is None:
         return "".join(cells)
     scale = half / reach / (matters or max(abs(low), abs(high)) or 1.0)
-    places = sorted((round(low * scale), round(high * scale)))
+    places = sorted(round(max(-half - 1.0, min(half + 1.0, end * scale))) for end in (low, high))
     left, right = (half + max(-half, min(half, place)) for place in places)
     cells[left : right + 1] = "━" * (right - left + 1)
     cells[(left + right) // 2] = "●"
@@ -270,9 +292,7 @@ def _slices(review: Review) -> str:
             words.value(metric.name, piece.champion),
             words.value(metric.name, piece.candidate),
             words.difference(metric.name, piece.difference),
-            f"{words.difference(metric.name, piece.low)} to {words.difference(metric.name, piece.high)}"
-            if piece.low is not None and piece.high is not None
-            else "",
+            words.interval(piece, metric.name),
             f"· {text(piece.note, 40)}" if piece.note else words.OUTCOMES[piece.outcome],
         ]
         for piece in choose.slices(review, ROWS)
@@ -293,12 +313,18 @@ def _calibration(review: Review) -> str:
     if not bins:
         return ""
     rows = [
-        [words.score(b.predicted), words.score(b.observed), words.difference("", b.observed - b.predicted), words.count(b.rows)]
+        [
+            words.score(b.predicted),
+            words.score(b.observed),
+            words.difference("", b.observed - b.predicted),
+            words.count(b.rows),
+        ]
         for b in bins[:ROWS]
     ]
-    chart = _chart([b.predicted for b in bins], [b.observed for b in bins])
+    line, bars = [b.predicted for b in bins], [b.observed for b in bins]
+    chart = _chart(line, bars) if max(map(abs, [*line, *bars])) < words.HUGE else ""
     table = _table(["predicted", "happened", "difference", "rows"], rows)
-    return f"Bars: what happened. Line: what was predicted, in bins of equal size.\n\n{chart}\n\n{table}"
+    return f"Bars: what happened. Line: what was predicted, bin by bin.\n\n{chart}\n\n{table}"
 
 
 def _chart(line: list[float], bars: list[float]) -> str:
@@ -362,18 +388,13 @@ def _worst(review: Review) -> str:
             words.number(row.target),
             words.score(row.score),
             ", ".join(
-                f"{name(f'{reason.feature} = {visible_value(reason.value)}')} {words.effect(reason.effect)}"
+                f"{name(f'{reason.feature} = {visible(reason.value, 24)}')} {words.effect(reason.effect)}"
                 for reason in row.reasons[:3]
             ),
         ]
         for row in worst[:10]
     ]
     return _table([":Row", "happened", "predicted", ":Because of"], rows) if rows else ""
-
-
-def visible_value(value: str) -> str:
-    """A value short enough to stand beside its feature."""
-    return value if len(value) <= 24 else value[:23] + "…"
 
 
 def _data(review: Review) -> str:
@@ -397,7 +418,8 @@ def _compared(comparison: DriftComparison) -> str:
             words.number(column.threshold),
             f"`{bar((column.score or 0.0) / column.threshold / 2 if column.threshold else 0.0)}`",
             f"{words.percent(column.missing_reference)} → {words.percent(column.missing_current)}",
-            ("! " if column.drifted else "✓ ") + (text(column.note, 80) if column.note else "beyond" * column.drifted),
+            ("! " if column.drifted else "✓ ")
+            + (text(column.note, 80) if column.note else "beyond" * column.drifted),
         ]
         for column in ordered[:ROWS]
     ]
@@ -412,7 +434,9 @@ def _compared(comparison: DriftComparison) -> str:
 def _pipeline(review: Review) -> str:
     if not review.stages:
         return ""
-    groups = [list(group) for _, group in groupby(review.stages, key=lambda stage: (stage.state, stage.changed))]
+    groups = [
+        list(group) for _, group in groupby(review.stages, key=lambda stage: (stage.state, stage.changed))
+    ]
     lines = ["```mermaid", "flowchart LR"]
     for index, group in enumerate(groups):
         note = "ran, other result" if group[0].changed else group[0].state
@@ -443,7 +467,9 @@ def _lineage(review: Review) -> str:
         libraries = ", ".join(name(f"{k} {v}") for k, v in list(review.training.environment.items())[:10])
         parts.append(f"{name(review.training.estimator)}, seed {review.training.seed}, with {libraries}")
     base = champion.commit if champion else "main"
-    commands = f"git checkout {review.candidate.commit}\nmake setup\n.venv/bin/python -m bots review --base {base}"
+    commands = (
+        f"git checkout {review.candidate.commit}\nmake setup\n.venv/bin/python -m bots review --base {base}"
+    )
     return "\n\n".join([*parts, f"The same numbers on your machine:\n\n```sh\n{commands}\n```"])
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator
 
 BREAK = "&#8203;"
 ELLIPSIS = "…"
@@ -32,13 +33,16 @@ _WOULD_LINK = re.compile(
     | (?P<www>[wW]{3}(?=\.))                                 # www.host
     | (?P<reference>\b(?:GH|CVE|GHSA)-(?=[0-9a-z]))          # GH-12, CVE-2020-1
     | (?P<emoji>:(?=[0-9a-z_+-]+:))                          # :tada:
-    | (?P<commit>(?<![0-9A-Za-z])[0-9a-f](?=[0-9a-f]{6,63}(?![0-9A-Za-z])))
+    | (?P<commit>(?<![0-9a-z])[0-9a-f]{7,}(?![0-9a-z]))      # seven digits and more name a commit
     """,
     re.VERBOSE | re.IGNORECASE,
 )
-_STARTS_BLOCK = re.compile(r"(?P<before>\d{0,9})(?P<sign>(?<=\d)[.)](?=\s|$)|(?<!\d)(?:[-+=](?=[\s:=+-]|$)|:))")
+_STARTS_BLOCK = re.compile(
+    r"(?P<before>\d{0,9})(?P<sign>(?<=\d)[.)](?=\s|$)|(?<!\d)(?:[-+=](?=[\s:=+-]|$)|:))"
+)
 _PLAIN_CODE = re.compile(r"[A-Za-z0-9_.(+-](?:[A-Za-z0-9_ .,:;/=+%()→×≤≥°…{}-]*[A-Za-z0-9_.,:;/=+%()°…{}-])?")
 _ADDRESS = re.compile(r"(?:https?://[\w.-]+(?::\d+)?/)?(?!/)[\w./?=&%#~+@-]*", re.ASCII)
+_CODE = re.compile(r"`(?P<quoted>[^`]+)`|\b(?P<digest>(?:md5|sha256):[0-9a-f]{8})[0-9a-f]{24,}(?:\.dir)?")
 _UNSEEN = {"Cc", "Cf", "Co", "Cs", "Zl", "Zp"}
 _JOINERS = "\u200c\u200d"
 
@@ -54,13 +58,29 @@ def visible(value: object, limit: int | None = None) -> str:
 
 def text(value: object, limit: int | None = None) -> str:
     """Markdown (and HTML) that shows `value` as plain text, wherever it stands."""
-    return _escaped(visible(value, limit))
+    return _escaped(visible(value, limit) or EMPTY)
 
 
 def code(value: object, limit: int | None = None) -> str:
     """Markdown that shows `value` in a fixed-width face, also in a table cell."""
     line = visible(value, limit) or EMPTY
     return f"`{line}`" if _PLAIN_CODE.fullmatch(line) else f"<code>{_escaped(line)}</code>"
+
+
+def prose(value: object, limit: int | None = None) -> str:
+    """Markdown of a sentence that a tool wrote: what it put between backticks and its digests become code."""
+    pieces = spans(visible(value, limit) or EMPTY)
+    return "".join(code(piece) if is_code else _escaped(piece) for is_code, piece in pieces)
+
+
+def spans(line: str) -> Iterator[tuple[bool, str]]:
+    """A sentence's pieces, each with whether it is code; a digest is cut to what tells it from another."""
+    at = 0
+    for match in _CODE.finditer(line):
+        yield False, line[at : match.start()]
+        yield True, match["quoted"] or match["digest"]
+        at = match.end()
+    yield False, line[at:]
 
 
 def diagram(value: object, limit: int = 40) -> str:
@@ -91,8 +111,13 @@ def _shown(line: str, index: int) -> str:
     return f"‹U+{ord(character):04X}›"
 
 
+def _broken(match: re.Match[str]) -> str:
+    word = match.group()
+    return "\u200b".join(re.findall(".{1,6}", word)) if match["commit"] else word + "\u200b"
+
+
 def _escaped(line: str) -> str:
-    marked = _WOULD_LINK.sub(lambda match: match.group() + "\u200b", line)
+    marked = _WOULD_LINK.sub(_broken, line)
     start = _STARTS_BLOCK.match(marked)
     head = f"{start['before']}&#{ord(start['sign'])};" if start else ""
     marked = _SPECIAL.sub(lambda match: _ALWAYS[match.group()], marked[start.end() :] if start else marked)

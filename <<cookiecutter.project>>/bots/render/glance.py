@@ -55,7 +55,13 @@ def _slices(review: Review, style: Style) -> Iterator[Line]:
         lowest = ", ".join(map(named, judged[:SHOWN]))
         yield Line("Slices", "ok", f"none of {len(judged)} is worse; lowest {lowest}")
     else:
-        yield Line("Slices", "note", f"{words.counted(len(review.slices), 'slice')}, all too small to judge")
+        weakest = ", ".join(
+            f"{style.code(f'{piece.column} = {piece.value}')} {words.value(metric.name, piece.candidate)}"
+            for piece in choose.slices(review, SHOWN)
+        )
+        yield Line(
+            "Slices", "ok", f"{words.counted(len(review.slices), 'slice')}, not compared; weakest {weakest}"
+        )
 
 
 def _explanation(review: Review, style: Style) -> Iterator[Line]:
@@ -70,7 +76,9 @@ def _explanation(review: Review, style: Style) -> Iterator[Line]:
         told = ", ".join(_shift(shift, style) for shift in shifts)
         yield Line("Explanation", "note" if flipped else "ok", told)
     elif report.ranking:
-        first = ", ".join(f"{style.code(item.feature)} {words.percent(item.share, 0)}" for item in report.ranking[:SHOWN])
+        first = ", ".join(
+            f"{style.code(item.feature)} {words.percent(item.share, 0)}" for item in report.ranking[:SHOWN]
+        )
         same = "no feature's share moved by a point" if review.shifts else "what matters most"
         yield Line("Explanation", "ok", f"{same}: {first}")
 
@@ -94,7 +102,9 @@ def _data(review: Review, style: Style) -> Iterator[Line]:
     errors = sum(finding.severity == "error" for finding in found)
     parts = [words.counted(errors, "error")] * bool(errors)
     parts += [words.counted(len(found) - errors, "warning")] * (len(found) > errors)
-    yield Line("Data", "bad" if errors else "note", f"{size}, {' and '.join(parts)}: {style.text(found[0].message)}")
+    yield Line(
+        "Data", "bad" if errors else "note", f"{size}, {' and '.join(parts)}: {style.text(found[0].message)}"
+    )
 
 
 def _new_data(review: Review, style: Style) -> Iterator[Line]:
@@ -110,9 +120,11 @@ def _drift(review: Review, style: Style) -> Iterator[Line]:
 def _drifted(topic: str, comparison: DriftComparison, style: Style) -> Line:
     beyond = choose.drifted(comparison)
     if not beyond:
-        return Line(topic, "ok", f"none of {words.counted(len(comparison.columns), 'column')} is beyond its threshold")
+        return Line(
+            topic, "ok", f"none of {words.counted(len(comparison.columns), 'column')} is beyond its threshold"
+        )
     named = ", ".join(
-        f"{style.code(column.column)} {words.number(column.score, 2)} (limit {words.number(column.threshold, 2)})"
+        f"{style.code(column.column)} {words.number(column.score, 2)} over {words.number(column.threshold, 2)}"
         if column.score is not None
         else f"{style.code(column.column)} {style.text(column.note or 'has no score')}"
         for column in beyond[:SHOWN]
@@ -128,10 +140,12 @@ def _export(review: Review, style: Style) -> Iterator[Line]:
         return
     if not report.exported:
         step = f" at {style.code(report.step)}" if report.step else ""
-        yield Line("Export", "bad", f"no ONNX model{step}: {style.text(report.reason or 'no reason given')}")
+        yield Line("Export", "note", f"no ONNX model{step}: {style.text(report.reason or 'no reason given')}")
     elif not report.passed:
         flips = f", {words.counted(report.flips, 'decision')} flipped" if report.flips else ""
-        yield Line("Export", "bad", f"ONNX differs by up to {words.number(report.largest_difference, 2)}{flips}")
+        yield Line(
+            "Export", "bad", f"ONNX differs by up to {words.number(report.largest_difference, 2)}{flips}"
+        )
     else:
         size = f", {words.number((report.bytes or 0) / 1e6, 2)} MB" if report.bytes else ""
         yield Line("Export", "ok", f"ONNX answers alike on all {words.count(report.rows)} holdout rows{size}")

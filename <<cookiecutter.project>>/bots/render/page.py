@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from functools import partial
-from html import escape
 
 from markupsafe import Markup
 
 from bots.evidence import Review
 from bots.render import charts, choose, comment, glance, jinja, words
-from bots.render.escape import visible
+from bots.render.escape import spans, visible
 
 ROWS = 500
 
@@ -25,8 +23,9 @@ def page(review: Review) -> str:
         style=Markup(style),  # noqa: S704 - our own file
         script=Markup(script),  # noqa: S704 - our own file
         policy=f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; base-uri 'none'",
-        lines=glance.lines(review, glance.Style(code=_code, text=partial(_text, limit=400))),
+        lines=glance.lines(review, glance.Style(code=_code, text=prose)),
         before={shift.feature: shift.champion for shift in review.shifts},
+        prose=prose,
         charts=charts,
         choose=choose,
         words=words,
@@ -35,12 +34,14 @@ def page(review: Review) -> str:
     )
 
 
-def _text(value: object, limit: int | None = None) -> str:
-    return escape(visible(value, limit))
+def prose(value: object) -> Markup:
+    """A sentence that a tool wrote, with its code as code."""
+    pieces = spans(visible(value, jinja.LONGEST))
+    return Markup("").join(_code(piece) if is_code else piece for is_code, piece in pieces)
 
 
-def _code(value: object) -> str:
-    return f"<code>{_text(value, 80)}</code>"
+def _code(value: object) -> Markup:
+    return Markup("<code>{}</code>").format(visible(value, 80))
 
 
 def _hash(content: str) -> str:

@@ -17,13 +17,25 @@ if TYPE_CHECKING:
 
 Draw = Callable[[str], str]
 
-_KEPT = re.compile(r"<(?P<end>/?)(?P<name>details|summary|sub|br|code|span)(?P<open> open)?\s*/?>|<!--.*?-->", re.DOTALL)
+_KEPT = re.compile(
+    r"<(?P<end>/?)(?P<name>details|summary|sub|br|code|span)(?P<open> open)?\s*/?>|<!--.*?-->", re.DOTALL
+)
 # SVG text instead of HTML labels: it stays centred whatever font the reader's browser has.
 _LABELS = {"htmlLabels": False, "flowchart": {"htmlLabels": False}}
 
 
 def _options(theme: str, ink: str, palette: str) -> dict[str, Any]:
-    parts = ("title", "xAxisLabel", "xAxisTitle", "xAxisTick", "xAxisLine", "yAxisLabel", "yAxisTitle", "yAxisTick", "yAxisLine")
+    parts = (
+        "title",
+        "xAxisLabel",
+        "xAxisTitle",
+        "xAxisTick",
+        "xAxisLine",
+        "yAxisLabel",
+        "yAxisTitle",
+        "yAxisTick",
+        "yAxisLine",
+    )
     colours = {f"{part}Color": ink for part in parts}
     chart = {**colours, "backgroundColor": "transparent", "plotColorPalette": palette}
     return {"theme": theme, "config": {**_LABELS, "themeVariables": {"xyChart": chart}}}
@@ -33,7 +45,6 @@ _THEMES = {
     "light": _options("default", "#59636e", "#b6d0f7, #0969da"),
     "dark": _options("dark", "#9198a1", "#2b4a78, #79b8ff"),
 }
-
 
 
 def write_preview(markdown: str, review: Review, folder: Path) -> Path:
@@ -99,13 +110,18 @@ def _parser(draw: Draw) -> MarkdownIt:
 
     parser = MarkdownIt("gfm-like2", {"breaks": True}).disable("image")
     # GitHub links addresses that begin with a scheme or with www, not every word with a dot in it.
+    assert parser.linkify
     parser.linkify.set({"fuzzy_link": False, "fuzzy_ip": False})
     rules: dict[str, Any] = parser.renderer.rules  # type: ignore[attr-defined]
     fence = rules["fence"]
 
     def drawn(tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
         token = tokens[index]
-        return draw(token.content) if token.info.strip() == "mermaid" else str(fence(tokens, index, options, env))
+        return (
+            draw(token.content)
+            if token.info.strip() == "mermaid"
+            else str(fence(tokens, index, options, env))
+        )
 
     def raw(tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
         return filtered(tokens[index].content)

@@ -15,7 +15,20 @@ if TYPE_CHECKING:
 _COLOURS = {"TIP": "green", "NOTE": "blue", "WARNING": "yellow", "CAUTION": "red"}
 _OUTCOMES = {"improved": "green", "regressed": "red"}
 _ASCII = str.maketrans(
-    {"▲": "+", "▼": "-", "≈": "=", "·": "-", "✓": "+", "✗": "x", "↑": "^", "↓": "v", "−": "-", "–": "-", "→": "->", "…": "..."}
+    {
+        "▲": "+",
+        "▼": "-",
+        "≈": "=",
+        "·": "-",
+        "✓": "+",
+        "✗": "x",
+        "↑": "^",
+        "↓": "v",
+        "−": "-",
+        "–": "-",
+        "→": "->",
+        "…": "...",
+    }
 )
 _STYLE = glance.Style(code=lambda value: visible(value, 60), text=lambda value: visible(value, 160))
 
@@ -30,20 +43,20 @@ def summary(review: Review, console: Console) -> None:
     colour = _COLOURS[words.alert(review)]
     line(f"{visible(review.title, 60)}: {words.VERDICTS[review.verdict].lower()}", f"bold {colour}")
     line(visible(review.headline, 300), "bold")
-    if review.refusal:
-        line(f"The pipeline stopped at {visible(review.refusal.stage, 60)}; nothing after it ran.")
-    else:
-        line(words.gate(review))
-    for rule in choose.failed(review)[:6]:
+    line(words.gate(review))
+    for rule in choose.untold(review)[:6]:
         line(f"  {words.STATES['bad']} {visible(rule.rule, 60)}: {visible(rule.message, 240)}", "red")
     for cause in review.causes:
-        line(f"  {words.CAUSES[cause.kind]}: {', '.join(visible(change, 100) for change in cause.changes[:3])}", "dim")
-    if review.metrics:
+        line(
+            f"  {words.CAUSES[cause.kind]}: {', '.join(visible(change, 100) for change in cause.changes[:3])}",
+            "dim",
+        )
+    if review.metrics and not choose.unchanged(review):
         console.print(_metrics(review, console))
     for looked in glance.lines(review, _STYLE):
         line(f"{words.STATES[looked.state]} {looked.topic}: {looked.sentence}")
     for step in review.on_merge[:3]:
-        line(f"On merge: {visible(step, 200)}")
+        line(f"On merge: {visible(step, 300)}")
 
 
 def _metrics(review: Review, console: Console) -> Table:
@@ -62,9 +75,14 @@ def _metrics(review: Review, console: Console) -> Table:
         cells = [f"{visible(words.metric(metric.name), 24)} {words.WANTED[metric.direction]}"]
         cells += [words.value(metric.name, metric.champion)] * compared
         cells += [words.value(metric.name, metric.candidate)]
-        cells += [words.difference(metric.name, metric.difference), words.interval(metric)] * compared
+        cells += [
+            words.difference(metric.name, metric.difference),
+            words.interval(metric, metric.name),
+        ] * compared
         style = "bold" if metric.role == "primary" else ""
-        outcome = Text(_plain(words.OUTCOMES[metric.outcome], console), style=_OUTCOMES.get(metric.outcome, ""))
+        outcome = Text(
+            _plain(words.OUTCOMES[metric.outcome], console), style=_OUTCOMES.get(metric.outcome, "")
+        )
         table.add_row(*(Text(_plain(cell, console), style=style) for cell in cells), *[outcome] * compared)
     return table
 

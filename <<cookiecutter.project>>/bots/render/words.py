@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bots import measures
-from bots.evidence import MetricComparison, Review, Statistics
+from bots.evidence import MetricComparison, Review, SliceComparison, Statistics
 
 VERDICTS = {
     "improved": "Improved",
@@ -22,6 +22,7 @@ OUTCOMES = {
 ROLES = {"primary": "decides", "guard": "guard", "shown": ""}
 CAUSES = {"code": "code", "params": "parameters", "data": "data", "environment": "environment"}
 STATES = {"ok": "✓", "note": "!", "bad": "✗"}
+HUGE = 1e9
 WANTED = {"higher": "↑", "lower": "↓"}
 
 MEANINGS = {
@@ -57,7 +58,11 @@ def gate(review: Review) -> str:
     if review.passed and failed:
         return f"The gate passes, although {failed} of {total} rules did not hold."
     if review.passed:
-        return f"The gate passes: all {total} rules hold." if total else "The gate passes: it has nothing to judge."
+        return (
+            f"The gate passes: all {total} rules hold."
+            if total
+            else "The gate passes: it has nothing to judge."
+        )
     return f"The gate fails: {failed} of {total} rules {'does' if failed == 1 else 'do'} not hold."
 
 
@@ -74,10 +79,13 @@ def meaning(name: str) -> str:
 
 def statistics(made: Statistics) -> str:
     """How the comparison was made, in a sentence."""
+    rows = f"Both models scored the same {count(made.rows)} holdout rows."
+    if not made.replicates:
+        return rows
     unit = "single rows" if made.resampled == "rows" else f"whole groups by {made.resampled}"
     return (
-        f"Both models scored the same {count(made.rows)} holdout rows. Intervals hold {percent(made.confidence, 0)} of a "
-        f"paired bootstrap with {count(made.replicates)} replicates over {count(made.units)} units ({unit})."
+        f"{rows} Intervals hold {percent(made.confidence, 0)} of a paired bootstrap with {count(made.replicates)} "
+        f"replicates over {count(made.units)} units ({unit})."
     )
 
 
@@ -100,32 +108,37 @@ def number(x: float | None, digits: int = 3) -> str:
     """A number of no known metric with so many significant digits, without an exponent where that stays short."""
     if x is None:
         return "–"
-    shown = f"{x:,.{digits}g}" if abs(x) < 10**digits else f"{x:,.0f}"
+    shown = f"{x:,.0f}" if 10**digits <= abs(x) < HUGE else f"{x:,.{digits}g}"
     return shown.replace("-", "−")
 
 
 def score(x: float | None) -> str:
     """A prediction or what happened, with as many decimals as its size deserves: `0.321`, `23.41`."""
-    return measures.format_value("", x).replace("-", "−")
+    return value("", x)
 
 
 def effect(x: float) -> str:
     """What a feature adds to one prediction: `+0.91`."""
-    return f"{x:+,.2f}".replace("-", "−")
+    return f"{'−' if x < 0 else '+'}{abs(x):,.2f}" if abs(x) < HUGE else number(x)
 
 
 def value(name: str, x: float | None) -> str:
     """A metric's value without its unit."""
+    if x is not None and abs(x) >= HUGE:
+        return number(x)
     return measures.format_value(name, x).replace("-", "−")
 
 
 def difference(name: str, x: float | None) -> str:
     """A signed difference without its unit."""
+    if x is not None and abs(x) >= HUGE:
+        return number(x)
     return measures.format_difference(name, x).replace("-", "−")
 
 
-def interval(compared: MetricComparison) -> str:
-    """`+0.013 to +0.021`, or nothing where there is no interval."""
-    if compared.low is None or compared.high is None:
+def interval(metric: MetricComparison | SliceComparison, name: str) -> str:
+    """`+0.013 to +0.021` of a difference, `0.731 to 0.748` of a value that stands alone, or nothing."""
+    if metric.low is None or metric.high is None:
         return ""
-    return f"{difference(compared.name, compared.low)} to {difference(compared.name, compared.high)}"
+    form = value if metric.difference is None else difference
+    return f"{form(name, metric.low)} to {form(name, metric.high)}"
