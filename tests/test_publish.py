@@ -21,7 +21,7 @@ from bots.github import Check, CheckReport, Comment, Connection, GitHub, PullReq
 from bots.marker import Marker
 from bots.patience import Busy, Denied, GaveUp, Patience, meaning
 from bots.render import preview
-from github_double import ACTIONS, TOKEN, GitHubDouble
+from github_double import ACTIONS, TOKEN, GitHubDouble, Looks
 from github_double.state import moment
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class Bench:
 @pytest.fixture
 def bench() -> Iterator[Bench]:
     time = Time()
-    with GitHubDouble(clock=time.clock, render=lambda text: preview.html(text, str)) as double:
+    with GitHubDouble(clock=time.clock, looks=Looks(lambda text: preview.html(text, str))) as double:
         double.add_pull(7, HEAD)
         yield Bench(double, time)
     assert double.violations == []

@@ -3,69 +3,97 @@
 from __future__ import annotations
 
 import html
+import re
+import sys
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from .state import Check, Comment, Pull, State
+from .state import Comment
 
-Render = Callable[[str], str]
-"""Markdown to the HTML that GitHub would show."""
+if TYPE_CHECKING:
+    from .state import Check, Pull, State
 
-MARKS = {"success": "✅", "neutral": "⬜", "skipped": "⬜", "cancelled": "⬜", None: "🟡"}
-
-STYLE = """
-:root { color-scheme: light dark;
-  --line: #d0d7de; --soft: #f6f8fa; --dim: #59636e; --back: #fff; --text: #1f2328 }
-@media (prefers-color-scheme: dark) {
-  :root { --line: #3d444d; --soft: #151b23; --dim: #9198a1; --back: #0d1117; --text: #f0f6fc }
-}
-body { background: var(--back); color: var(--text); max-width: 60rem; margin: 2rem auto; padding: 0 1rem;
-  font: 14px/1.5 -apple-system, "Segoe UI", "Noto Sans", Helvetica, Arial, sans-serif }
-h1 { font-weight: 400; font-size: 1.8rem } h1 span { color: var(--dim) }
-.state { display: inline-block; color: #fff; background: #1f883d; border-radius: 2rem; padding: .1rem .8rem }
+PROJECT = Path(__file__).parents[2] / "<<cookiecutter.project>>"
+MARKS = {"success": "✅", "cancelled": "⬜", "neutral": "⬜", "skipped": "⬜", None: "🟡"}
+OWN_STYLE = """
+h1 { font-weight: 400; font-size: 1.8rem } h1 span, .dim { color: var(--soft) }
+.state { color: #fff; background: #1f883d; border-radius: 2em; padding: 4px 12px }
 .state.closed { background: #cf222e }
-article { border: 1px solid var(--line); border-radius: 6px; margin: 1rem 0 }
-article > header { background: var(--soft); border-bottom: 1px solid var(--line); padding: .5rem 1rem;
-  border-radius: 6px 6px 0 0 }
-article > div { padding: .5rem 1rem; overflow-x: auto }
-.dim { color: var(--dim) } pre.plain { white-space: pre-wrap }
+.box { margin: 0 0 16px }
 """
 
 
-def plain(markdown: str) -> str:
-    """The Markdown as it was written."""
-    return f'<pre class="plain">{html.escape(markdown)}</pre>'
+@dataclass(frozen=True)
+class Looks:
+    """How Markdown becomes HTML, and the style sheet that goes with it."""
+
+    render: Callable[[str], str]
+    style: str = ""
 
 
-def conversation(state: State, pull: Pull, render: Render) -> str:
+def _as_written(markdown: str) -> str:
+    return f"<pre>{html.escape(markdown)}</pre>"
+
+
+PLAIN = Looks(_as_written)
+
+
+def like_github() -> Looks:
+    """As the project's own preview draws a comment, diagrams included."""
+    if str(PROJECT) not in sys.path:
+        sys.path.insert(0, str(PROJECT))
+    from bots.render import preview
+
+    template = (PROJECT / "bots" / "render" / "templates" / "preview.html.j2").read_text(encoding="utf-8")
+    style = re.search(r"<style>(.*?)</style>", template, re.DOTALL)
+    return Looks(lambda markdown: preview.html(markdown, preview.diagram), style[1] if style else "")
+
+
+def conversation(state: State, pull: Pull, looks: Looks) -> str:
     """The whole page: title, description, comments oldest first, checks of the head commit."""
-    opening = Comment(
-        0, pull.number, pull.author, pull.body or "*No description provided.*", pull.created, pull.created
-    )
-    comments = [_comment(comment, render) for comment in [opening, *state.comments_of(pull.number)]]
-    checks = [_check(check, render) for check in state.checks_of(pull.head_sha)]
+    described = pull.body or "*No description provided.*"
+    opening = Comment(0, pull.number, pull.author, described, pull.created, pull.created)
+    comments = [_comment(comment, looks) for comment in [opening, *state.comments_of(pull.number)]]
+    checks = [_check(check, looks) for check in state.checks_of(pull.head_sha)]
     source = f"{pull.head_repository.split('/')[0]}:{pull.head_ref}"
+    title, author = html.escape(pull.title), html.escape(pull.author)
     return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>{html.escape(pull.title)} · Pull request #{pull.number}</title><style>{STYLE}</style></head><body>
-<h1>{html.escape(pull.title)} <span>#{pull.number}</span></h1>
-<p><span class="state {pull.state}">{pull.state.title()}</span> <strong>{html.escape(pull.author)}</strong>
-wants to merge into <code>{html.escape(pull.base_ref)}</code> from <code>{html.escape(source)}</code></p>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<title>{title} · Pull request #{pull.number} · {html.escape(state.repository)}</title>
+<style>{looks.style}{OWN_STYLE}</style>
+</head>
+<body><main>
+<h1>{title} <span>#{pull.number}</span></h1>
+<p><span class="state {pull.state}">{pull.state.title()}</span> <b>{author}</b> wants to merge into
+<code>{html.escape(pull.base_ref)}</code> from <code>{html.escape(source)}</code></p>
 {"".join(comments)}
-<article><header><strong>Checks</strong> <span class="dim">{pull.head_sha[:7]}</span></header>
-<div>{"".join(checks) or '<p class="dim">No checks.</p>'}</div></article>
-</body></html>
+{_box(f"<b>Checks</b> of {pull.head_sha[:7]}", "".join(checks) or '<p class="dim">None.</p>')}
+</main></body>
+</html>
 """
 
 
-def _comment(comment: Comment, render: Render) -> str:
+def _comment(comment: Comment, looks: Looks) -> str:
     edited = " · edited" if comment.updated != comment.created else ""
-    header = f'<strong>{html.escape(comment.author)}</strong> <span class="dim">commented{edited}</span>'
-    return f'<article class="comment"><header>{header}</header><div>{render(comment.body)}</div></article>\n'
+    bot = ' <span class="bot">bot</span>' if comment.author.endswith("[bot]") else ""
+    name = html.escape(comment.author.removesuffix("[bot]") or "ghost")
+    return _box(f"<b>{name}</b>{bot} commented{edited}", looks.render(comment.body))
 
 
-def _check(check: Check, render: Render) -> str:
-    mark = MARKS.get(check.conclusion, "❌")
+def _check(check: Check, looks: Looks) -> str:
     title = html.escape(check.output.get("title") or check.conclusion or check.status)
-    line = f"{mark} <strong>{html.escape(check.name)}</strong> — {title}"
+    line = f"{MARKS.get(check.conclusion, '❌')} <b>{html.escape(check.name)}</b> · {title}"
     summary = check.output.get("summary")
-    return f"<details><summary>{line}</summary>{render(summary)}</details>" if summary else f"<p>{line}</p>"
+    if not summary:
+        return f"<p>{line}</p>"
+    return f"<details><summary>{line}</summary>{looks.render(summary)}</details>"
+
+
+def _box(head: str, body: str) -> str:
+    return f'<article class="box"><div class="head">{head}</div><div class="body">{body}</div></article>\n'

@@ -19,7 +19,7 @@ from . import gitdata  # noqa: F401 - registers its operations
 from .contract import Contract, Match, Violation
 from .faults import PRIMARY, SECONDARY, Fault
 from .operations import OPERATIONS, Answer, Call, Refused
-from .page import Render, conversation, plain
+from .page import PLAIN, Looks, conversation
 from .payloads import Payloads
 from .state import ACTIONS, Check, Comment, Commit, Issue, Pull, Run, State, Token, moment
 
@@ -59,7 +59,7 @@ class GitHubDouble:
     git: Path | None = None
     enterprise: bool = False
     clock: Callable[[], float] = time.time
-    render: Render = plain
+    looks: Looks = PLAIN
     port: int = 0
     requests: list[Logged] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
@@ -234,7 +234,7 @@ class GitHubDouble:
 
     def page(self, number: int) -> str:
         """The pull request's page, as HTML."""
-        return conversation(self.state, self.pull(number), self.render)
+        return conversation(self.state, self.pull(number), self.looks)
 
     def seen(self, method: str = "", path: str = "") -> list[Logged]:
         """The requests whose method and path hold these words."""
