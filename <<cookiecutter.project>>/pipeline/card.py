@@ -39,7 +39,7 @@ MOST_LIMITS = 5
 _ZERO_WIDTH = "\u200b"
 _PLAIN = re.compile(r"[A-Za-z0-9_.,:%/+()<>*=-]+( [A-Za-z0-9_.,:%/+()<>*=-]+)*")
 _SPECIAL = re.compile(r"[\\`*_\[\]<>|~&$^#!]")
-# What GitHub would link or replace: mentions, references, formulas, addresses, emoji (not the minutes of a time), commits.
+# What GitHub would link or replace: mentions, references, formulas, addresses, emoji (no minutes), commits.
 _LINKS = re.compile(
     r"[@#$](?=\S)|/(?=/)|www(?=\.)|:(?!\d\d:)(?=[\w+-]+:)|\b(?:GH|CVE|GHSA)-(?=\w)|\b[0-9a-f](?=[0-9a-f]{6,63}\b)",
     re.IGNORECASE,
@@ -122,7 +122,7 @@ def target_words(card: Card) -> str:
 def headline(card: Card) -> str:
     """The primary metric with its interval and meaning, and the rows that it was judged on."""
     found = primary(card)
-    meaning = f", {MEANINGS[found['name']]}" if found["name"] in MEANINGS else ""
+    meaning = f" ({MEANINGS[found['name']]})" if found["name"] in MEANINGS else ""
     rows = f"{card['metrics']['rows']:,} rows{period(part(card, 'holdout'))}"
     return f"{name(found['name'])} {number(found['value'])}{interval(found)} on {rows} that it never saw{meaning}"
 
