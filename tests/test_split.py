@@ -54,12 +54,10 @@ def test_the_parts_follow_one_another_in_time(bench: Bench) -> None:
     parts = run(bench, sample())
     assert parts["train"]["time_hour"].max() < parts["holdout"]["time_hour"].min()
     assert parts["holdout"]["time_hour"].max() < parts["production"]["time_hour"].min()
-    report = bench.evidence(SplitReport)
-    assert [(part.name, part.first, part.last) for part in report.parts] == [
-        ("train", "2013-01-01T10:00:00Z", "2013-06-30T23:00:00Z"),
-        ("holdout", "2013-07-01T00:00:00Z", "2013-08-31T23:00:00Z"),
-        ("production", "2013-09-01T00:00:00Z", "2013-12-31T23:00:00Z"),
-    ]
+    for part in bench.evidence(SplitReport).parts:
+        times = parts[part.name]["time_hour"]
+        assert part.first == times.min().isoformat().replace("+00:00", "Z")
+        assert part.last == times.max().isoformat().replace("+00:00", "Z")
 
 
 def test_a_bound_belongs_to_the_part_that_starts_there(bench: Bench) -> None:
@@ -174,7 +172,7 @@ def test_an_empty_part_is_refused_with_the_counts(bench: Bench) -> None:
     raw.loc[raw["time_hour"].between("2013-07-01", "2013-09-01"), "arr_delay"] = float("nan")
     message = refusal(bench, raw)
     assert "split.holdout: no row with a target between [2013-07-01, 2013-09-01)" in message
-    assert "21,049 rows in the table: train 10," in message
+    assert "5,263 rows in the table: train 2,505, holdout 0, production" in message
 
 
 def test_a_holdout_of_one_class_is_refused(bench: Bench) -> None:
@@ -252,7 +250,7 @@ def test_a_split_is_a_partition(
 
 
 @settings(max_examples=10, deadline=None)
-@given(kept=st.integers(2000, 21_000), share=st.floats(0.05, 0.95), by=st.sampled_from(["random", "group"]))
+@given(kept=st.integers(1000, 5_000), share=st.floats(0.05, 0.95), by=st.sampled_from(["random", "group"]))
 def test_appended_rows_never_move_a_row(
     world: tuple[pd.DataFrame, Params, table.Schema], kept: int, share: float, by: str
 ) -> None:

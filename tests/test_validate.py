@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -57,9 +58,9 @@ def test_the_real_flights_pass_without_a_finding(
     assert report.passed
     assert report.findings == []
     assert (report.rows, report.first, report.last) == (
-        21_049,
+        5_263,
         "2013-01-01T10:00:00Z",
-        "2014-01-01T02:00:00Z",
+        "2014-01-01T01:00:00Z",
     )
     assert [column.name for column in report.columns] == list(bench.schema.columns)
 
@@ -197,6 +198,19 @@ def test_a_table_without_rows_is_an_error_and_the_only_one(bench: Bench, raw: pd
     assert error.check == "empty"
 
 
+def test_a_table_of_something_else_lacks_every_column(bench: Bench) -> None:
+    bench.keep(pd.DataFrame({"petal": [1.2]}))
+    assert bench.run("validate") == 1
+    absent = {error.column for error in bench.errors() if error.check == "columns"}
+    assert absent == set(bench.schema.columns) - {"late"}
+
+
+def test_lists_where_numbers_belong_are_an_error(bench: Bench, raw: pd.DataFrame) -> None:
+    bench.keep(raw.head(1000).assign(temp=pd.Series([[1, 2]] * 1000)))
+    assert bench.run("validate") == 1
+    assert ("type", "temp") in {(error.check, error.column) for error in bench.errors()}
+
+
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1" + bytes(100) + b"PAR1"])
 def test_a_corrupted_file_leaves_evidence(bench: Bench, content: bytes) -> None:
     (bench.folder / "data").mkdir()
@@ -246,7 +260,7 @@ def test_data_older_than_allowed_is_stale(bench: Bench, raw: pd.DataFrame) -> No
     assert findings(bench, raw, newest + timedelta(days=30)) == []
     (stale,) = findings(bench, raw, newest + timedelta(days=31))
     assert (stale["check"], stale["column"]) == ("freshness", "time_hour")
-    assert stale["message"] == "the newest row is of 2014-01-01T02:00:00Z, more than 30 days ago"
+    assert stale["message"] == "the newest row is of 2014-01-01T01:00:00Z, more than 30 days ago"
 
 
 def test_a_constant_feature_is_a_warning(bench: Bench, raw: pd.DataFrame) -> None:
@@ -467,9 +481,19 @@ class TestTypes:
             ([1.0, 0.0, 2.0, None], "boolean", [True, False, None, None]),
             ([1.0, 2.5, None], "category", ["1", "2.5", None]),
             (["a", "", None], "category", ["a", None, None]),
+            ([b"UA", "AA", None], "category", ["UA", "AA", None]),
+            ([True, None], "number", [1, None]),
+            ([Decimal("1.50"), None], "number", [1.5, None]),
+            ([np.array([1, 2]), {"a": 1}], "number", [None, None]),
+            ([np.array([1, 2]), {"a": 1}], "datetime", [None, None]),
+            ([date(2013, 7, 1), None], "datetime", ["2013-07-01T00", None]),
+            ([date(2013, 7, 1), None], "category", ["2013-07-01", None]),
+            ([timedelta(hours=1), None], "number", [None, None]),
+            (pd.Categorical(["2", "3", None]), "number", [2.0, 3.0, None]),
+            (pd.array([2, 3, None], dtype="Int64"), "number", [2.0, 3.0, None]),
         ],
     )
-    def test_a_column_is_brought_to_its_type(self, values: list[Any], kind: Any, expected: list[Any]) -> None:
+    def test_a_column_is_brought_to_its_type(self, values: Any, kind: Any, expected: list[Any]) -> None:
         typed = table.convert(pd.Series(values), kind)
         if kind == "datetime":
             expected = [value and pd.Timestamp(value, tz="UTC") for value in expected]

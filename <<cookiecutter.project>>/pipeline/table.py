@@ -148,8 +148,9 @@ def coerce(
     findings = []
     for name in (name for name in chosen if name in frame.columns):
         kind = schema.columns[name].type
-        result[name] = convert(frame[name], kind)
-        misfits = frame.loc[result[name].isna() & ~_missing(frame[name]), name]
+        raw = _plain(frame[name])
+        result[name] = convert(raw, kind)
+        misfits = raw[result[name].isna() & ~_missing(raw)]
         if len(misfits):
             findings.append(_misfit(name, kind, misfits))
     return pd.DataFrame(result, index=frame.index), findings
@@ -158,7 +159,7 @@ def coerce(
 def convert(series: pd.Series, kind: Kind) -> pd.Series:
     """One column in a type of the contract; what does not fit becomes missing."""
     converters = {"number": _numbers, "datetime": _times, "boolean": _booleans}
-    return converters.get(kind, _strings)(series)
+    return converters.get(kind, _strings)(_plain(series))
 
 
 def derive(frame: pd.DataFrame, settings: Params, schema: Schema) -> pd.DataFrame:
@@ -222,10 +223,9 @@ def as_labels(series: pd.Series, missing: str = "") -> pd.Series:
     import numpy as np
     import pandas as pd
 
+    series = _plain(series)
     if isinstance(series.dtype, pd.StringDtype):
         return series.astype("str").fillna(missing)
-    if pd.api.types.is_object_dtype(series):
-        series = series.map(_label, na_action="ignore")
     codes, values = pd.factorize(series)
     labels = np.array([*(_label(value) for value in values), missing], dtype=object)
     return pd.Series(labels[codes], index=series.index, name=series.name, dtype="str")
@@ -340,12 +340,23 @@ def _misfit(name: str, kind: Kind, misfits: pd.Series) -> dict[str, Any]:
     )
 
 
+def _plain(series: pd.Series) -> pd.Series:
+    """A column of objects (bytes, decimals, dates, lists) as truths or as text, which may or may not fit a type."""
+    import pandas as pd
+
+    if not (pd.api.types.is_object_dtype(series) or isinstance(series.dtype, pd.CategoricalDtype)):
+        return series
+    if pd.api.types.infer_dtype(series, skipna=True) == "boolean":
+        return series.astype("boolean")
+    return series.astype(object).map(_label, na_action="ignore").astype("str")
+
+
 def _missing(series: pd.Series) -> pd.Series:
     """Where a raw column has no value; an empty string is none."""
     import pandas as pd
 
     missing = series.isna()
-    if series.dtype == object or isinstance(series.dtype, pd.StringDtype):
+    if isinstance(series.dtype, pd.StringDtype):
         missing |= series.eq("").fillna(value=False).astype(bool)
     return missing
 
@@ -354,7 +365,7 @@ def _numbers(series: pd.Series) -> pd.Series:
     import numpy as np
     import pandas as pd
 
-    if pd.api.types.is_datetime64_any_dtype(series) or isinstance(series.dtype, pd.PeriodDtype):
+    if series.dtype.kind in "mM":  # pandas would count nanoseconds
         return pd.Series(np.nan, index=series.index, name=series.name)
     numbers = pd.to_numeric(series, errors="coerce")
     if pd.api.types.is_integer_dtype(numbers) and not numbers.isna().any():
@@ -391,6 +402,8 @@ def _label(value: Any) -> str:
 
     if isinstance(value, bool | np.bool_):
         return str(value).lower()
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
     if isinstance(value, pd.Timestamp):
         return str(value.isoformat()).replace("+00:00", "Z")
     if isinstance(value, float | np.floating) and value.is_integer():

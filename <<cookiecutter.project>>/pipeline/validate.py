@@ -72,7 +72,7 @@ def report_on(raw: pd.DataFrame, settings: Params, schema: table.Schema, now: da
     return {
         "passed": all(found["severity"] != "error" for found in findings),
         "rows": len(raw),
-        "digest": files.table_digest(typed),
+        "digest": files.table_digest(typed) if len(typed.columns) else None,
         "first": first,
         "last": last,
         "checks": _count_checks(typed, settings, schema),
