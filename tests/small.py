@@ -78,7 +78,7 @@ def configure(params: dict[str, Any]) -> None:
         "production": ["2025-11-01", "2026-01-01"],
     }
     params["features"] = {"numeric": ["x2"], "categorical": ["group"], "derived": {}}
-    params["model"]["estimator"]["params"] = {"max_iter": 30, "max_leaf_nodes": 8}
+    params["model"]["estimator"]["params"] = {"max_iter": 60, "max_leaf_nodes": 8}
     params["evaluate"] |= {"slices": ["group"], "fairness": ["group"], "threshold": 0.5}
     params["explain"] |= {"rows": 200, "worst": 3}
     params["drift"] |= {"rows": 1000, "period": None}
@@ -86,7 +86,7 @@ def configure(params: dict[str, Any]) -> None:
         "resample": "rows",
         "replicates": 500,
         "limits": {"roc_auc": {"at_least": 0.3}},
-        "slices": {"rows": 100, "matters": 0.02},
+        "slices": {"rows": 100, "matters": 0.1},
     }
 
 
