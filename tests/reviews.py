@@ -268,7 +268,10 @@ def _stages(changed_from: str | None, failed: str | None = None) -> list[e.Stage
 
 ROWS = "on 57,211 holdout rows"
 ENOUGH = "Better, beyond chance and by enough to matter."
-WORSE_SLICE = "1 slice of 16 got worse: carrier = MQ 0.718 → 0.670 (-0.048, corrected interval -0.076 to -0.020) on 4,478 rows"
+WORSE_SLICE = (
+    "1 slice of 16 got worse: carrier = MQ 0.718 → 0.670 "
+    "(-0.048, corrected interval -0.076 to -0.020) on 4,478 rows"
+)
 PASSED = [
     e.GateRule(rule="pipeline", passed=True, message="Every stage finished."),
     e.GateRule(rule="data", passed=True, message="58 checks on 336,776 rows, 0 errors, 1 warning."),
@@ -399,7 +402,7 @@ def blocked_by_slice() -> e.Review:
     slices = [row if row[1] != "MQ" else ("carrier", "MQ", 4478, 0.7183, 0.6702) for row in SLICES]
     return replace(
         improved(), verdict="blocked", reason="slice-regressed", passed=False,
-        headline=f"{WORSE_SLICE}. ROC AUC 0.731 → 0.748 (+0.017, 95% interval +0.013 to +0.021) on 57,211 holdout rows.",
+        headline=f"{WORSE_SLICE}. ROC AUC 0.731 → 0.748 (+0.017, 95% interval +0.013 to +0.021) {ROWS}.",
         slices=[_slice(*row) for row in slices],
         rules=_broken(slices=f"{WORSE_SLICE}."),
     )  # fmt: skip
@@ -461,7 +464,9 @@ def lock_does_not_reproduce() -> e.Review:
     return replace(
         improved(), verdict="blocked", reason="lock-does-not-reproduce", passed=False,
         headline="The committed dvc.lock does not reproduce: running `train`, `evaluate` again gave something else.",
-        rules=_broken(lock="The committed dvc.lock does not reproduce: running `train`, `evaluate` again gave something else."),
+        rules=_broken(
+            lock="The committed dvc.lock does not reproduce: running `train`, `evaluate` again gave something else."
+        ),
     )  # fmt: skip
 
 
@@ -519,7 +524,7 @@ def regression() -> e.Review:
     ]
     return replace(
         improved(), title="Minutes of delay", task="regression",
-        headline="Mean absolute error 23.41 → 22.87 min (-0.540, 95% interval -0.750 to -0.330) on 57,211 holdout rows.",
+        headline=f"Mean absolute error 23.41 → 22.87 min (-0.540, 95% interval -0.750 to -0.330) {ROWS}.",
         metrics=[row.compared() for row in rows], slices=[], evaluation=None, champion_calibration=[],
         rules=[e.GateRule(rule="primary metric", passed=True, message="MAE is better by 0.54 min, beyond chance")],
     )  # fmt: skip
@@ -529,7 +534,8 @@ HOSTILE = (
     "@octo-org/admins fixes #12 GH-1 octo/repo#3 https://evil.example www.evil.example a@evil.example "
     "![x](https://evil.example/p.png) [y](javascript:alert(1)) <img src=x onerror=alert(1)> <script>alert(1)</script> "
     "</details></summary><!-- marker --> ```\n# heading\n| a | b |\n> [!TIP]\n``` `code` **bold** __b__ ~~s~~ "
-    "$\\alpha$ :tada: 3f1c9a7be24d5068c1f0a9d37b6e5142880fd9c3 &lt;b&gt; &#64;root \u202eevil\u202c \x1b[31m ' \" {{7*7}}"
+    "$\\alpha$ :tada: 3f1c9a7be24d5068c1f0a9d37b6e5142880fd9c3 &lt;b&gt; &#64;root "
+    "\u202eevil\u202c \x1b[31m ' \" {{7*7}}"
 )
 
 

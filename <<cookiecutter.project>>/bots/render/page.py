@@ -8,7 +8,7 @@ import hashlib
 from markupsafe import Markup
 
 from bots.evidence import Review
-from bots.render import charts, choose, comment, glance, jinja, words
+from bots.render import charts, choose, glance, jinja, words
 from bots.render.escape import spans, visible
 
 ROWS = 500
@@ -29,7 +29,6 @@ def page(review: Review) -> str:
         charts=charts,
         choose=choose,
         words=words,
-        direction=comment.direction,
         rows=ROWS,
     )
 

@@ -142,3 +142,12 @@ def interval(metric: MetricComparison | SliceComparison, name: str) -> str:
         return ""
     form = value if metric.difference is None else difference
     return f"{form(name, metric.low)} to {form(name, metric.high)}"
+
+
+def direction(correlation: float | None) -> str:
+    """What larger values of a feature do to the prediction."""
+    if correlation is None:
+        return "have no order"
+    if abs(correlation) < 0.3:
+        return "both ways"
+    return "raise it" if correlation > 0 else "lower it"
