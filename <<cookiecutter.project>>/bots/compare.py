@@ -104,8 +104,10 @@ def compare(predictions: Predictions, settings: Settings) -> Comparison:
     """
     gate = settings.gate
     units = _units(predictions.clusters, len(predictions.target))
-    metrics = _compare_metrics(predictions, settings, units)
-    slices, judged = _compare_slices(predictions, gate, units)
+    # One thread: the products are small, and their bits then do not depend on the number of processors.
+    with threadpool_limits(1):
+        metrics = _compare_metrics(predictions, settings, units)
+        slices, judged = _compare_slices(predictions, gate, units)
     return Comparison(
         metrics=metrics,
         slices=slices,
@@ -310,9 +312,7 @@ def _intervals(
     if not able:
         return points
     quantile = t_quantile(0.5 + confidence / 2, count - 1)
-    # One thread: the products are small, and their bits then do not depend on the number of processors.
-    with threadpool_limits(1):
-        replicates = _replicates(able, _block(predictions, able, inverse, rows), gate.replicates)
+    replicates = _replicates(able, _block(predictions, able, inverse, rows), gate.replicates)
     errors = {name: _spread(values) for name, values in replicates.items()}
     return [
         _around(point, measure, errors.get(measure.name, math.nan) * quantile)

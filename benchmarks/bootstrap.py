@@ -1,0 +1,74 @@
+"""How long a review's statistics take, and (`--coverage DRAWS`) how often their intervals hold the truth.
+
+Time: all ten metrics, three slice columns with 22 slices, 2,000 replicates, one process. The column `per 100k` shows
+whether it grows linearly. Coverage: the table of docs/statistics.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT / "<<cookiecutter.project>>"), str(ROOT / "tests")]
+
+import numpy as np  # noqa: E402
+
+import simulated  # noqa: E402
+from bots import compare  # noqa: E402
+
+SIZES = (100_000, 200_000, 400_000)
+DESIGNS = ((500, 0), (1000, 0), (3000, 0), (3000, 62), (3000, 20), (1500, 10))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--coverage", type=int, metavar="DRAWS", help="measure coverage in so many draws instead"
+    )
+    draws = parser.parse_args().coverage
+    times() if draws is None else coverage(draws)
+
+
+def times() -> None:
+    """A line for each size, by rows and by clusters."""
+    policy = simulated.policy()
+    print("| rows | resampled | seconds | per 100k | memory, MB |\n| ---: | --- | ---: | ---: | ---: |")
+    for rows in SIZES:
+        for clusters in (0, 62, rows // 10):
+            predictions = _with_slices(rows, clusters)
+            started = time.perf_counter()
+            compare.compare(predictions, policy)
+            seconds = time.perf_counter() - started
+            memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            what = f"{clusters:,} clusters" if clusters else "rows"
+            print(
+                f"| {rows:,} | {what} | {seconds:.2f} | {seconds * 1e5 / rows:.2f} | {memory:.0f} |",
+                flush=True,
+            )
+
+
+def coverage(draws: int) -> None:
+    """A line for each metric, a column for each design: the percentage of intervals that hold the truth."""
+    heads = [f"{rows:,}" + (f" in {clusters}" if clusters else "") for rows, clusters in DESIGNS]
+    print(f"| rows (in clusters) | {' | '.join(heads)} |\n| --- {'| ---: ' * len(heads)}|")
+    for task, names in simulated.METRICS.items():
+        found = [simulated.coverage(task, rows, clusters, draws) for rows, clusters in DESIGNS]
+        for name in names:
+            print(f"| {name} | {' | '.join(f'{100 * each[name]:.1f}' for each in found)} |", flush=True)
+
+
+def _with_slices(rows: int, clusters: int) -> compare.Predictions:
+    random = np.random.default_rng(rows)
+    columns = {"carrier": 16, "origin": 3, "month": 3}
+    slices = {name: random.integers(0, kinds, rows).astype(str) for name, kinds in columns.items()}
+    return simulated.predictions("classification", rows, random, clusters, slices=slices)
+
+
+if __name__ == "__main__":
+    main()
