@@ -28,7 +28,7 @@ CURVE_POINTS = 200
 
 
 def run(settings: Params) -> None:
-    """Predict the holdout; writes predictions, `reports/metrics.json` and the plots. Raises `files.Refused`."""
+    """Predict the holdout; writes predictions, `reports/metrics.json` and plots. Raises `files.Refused`."""
     for name in {*settings.evaluate.metrics, settings.gate.primary}:
         metrics.known(name, settings.task)
     predictions = predict(settings)
@@ -46,8 +46,8 @@ def predict(settings: Params) -> pd.DataFrame:
     target = frame[model.TARGET].to_numpy(dtype=np.float64)
     if settings.task == "classification" and len(found := np.unique(target)) < 2:
         raise Refused(
-            f"{HOLDOUT}: the target {settings.data.target!r} has one class only ({found[0]:g}); a model cannot be "
-            "judged on that: choose other bounds under split.holdout in params.yaml"
+            f"{HOLDOUT}: the target {settings.data.target!r} has one class only ({found[0]:g}); a model cannot "
+            "be judged on that: choose other bounds under split.holdout in params.yaml"
         )
     scores = model.predict(model.load(trusted=settings.model.trusted), frame, settings.task)
     if bad := int((~np.isfinite(scores)).sum()):
@@ -93,7 +93,7 @@ def read_rows(predictions: pd.DataFrame, settings: Params) -> Rows:
 def report(predictions: pd.DataFrame, settings: Params) -> dict[str, Any]:
     """`reports/metrics.json`, as `MetricsReport` in the evidence contract."""
     rows, evaluate, primary = read_rows(predictions, settings), settings.evaluate, settings.gate.primary
-    names = list(dict.fromkeys([primary, *evaluate.metrics]))
+    names = list(dict.fromkeys([*evaluate.metrics, primary]))
     column = table.load().columns.get(settings.data.target)
     unit = column.unit if column else None
     judged = [found for name in names if (found := _metric(name, rows, settings, unit))]
@@ -120,7 +120,7 @@ def report(predictions: pd.DataFrame, settings: Params) -> dict[str, Any]:
 
 
 def curve(rows: Rows, task: Task) -> pd.DataFrame:
-    """At most 200 points: precision (y) over recall (x), or the quantiles of the target (y) over the score's (x)."""
+    """At most 200 points: precision (y) over recall (x), or the target's quantiles (y) over the score's (x)."""
     if task == "regression":
         levels = np.linspace(0.01, 0.99, 99)
         return pd.DataFrame({"x": np.quantile(rows.score, levels), "y": np.quantile(rows.target, levels)})
@@ -170,10 +170,8 @@ def _slice(column: str, value: str, rows: Rows, settings: Params) -> dict[str, A
 def _groups(labels: pd.Series) -> dict[str, NDArray[np.bool_]]:
     """Which rows carry each label; numbers in numeric order."""
     codes, values = pd.factorize(labels)
-    return {
-        str(values[code]): codes == code
-        for code in sorted(range(len(values)), key=lambda at: _order(values[at]))
-    }
+    names = [str(value) for value in values]
+    return {names[at]: codes == at for at in sorted(range(len(names)), key=lambda at: _order(names[at]))}
 
 
 def _order(label: str) -> tuple[bool, float, str]:
@@ -186,8 +184,8 @@ def _order(label: str) -> tuple[bool, float, str]:
 def _gaps(column: str, groups: dict[str, NDArray[np.bool_]], rows: Rows, task: Task) -> list[dict[str, Any]]:
     """The widest differences between the groups of a column that are large enough to tell.
 
-    For a classification the share of positives that is found (equal opportunity: Hardt, Price and Srebro, NeurIPS
-    2016) and the share of rows that is called positive; for a regression the mean error.
+    For a classification the share of positives that is found (equal opportunity: Hardt, Price and Srebro,
+    NeurIPS 2016) and the share of rows that is called positive; for a regression the mean error.
     """
     parts = {
         value: rows.where(chosen) for value, chosen in groups.items() if chosen.sum() >= FEWEST_OF_A_GROUP

@@ -1,10 +1,11 @@
-"""Writes the model as ONNX, from raw columns to the score, and proves on the whole holdout that it answers alike."""
+"""Writes the model as ONNX, from raw columns to score, and proves on the holdout that it answers alike."""
 
 from __future__ import annotations
 
 import functools
 import json
-import os
+import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,9 +24,30 @@ HOLDOUT = files.FEATURES / "holdout.parquet"
 OPSET = 21
 SCORE = "score"
 CHUNK = 20_000
+# The operations of `expressions` that are ONNX operators as they stand.
+PLAIN = (
+    *(
+        "Add",
+        "Sub",
+        "Mul",
+        "Div",
+        "Pow",
+        "Neg",
+        "Abs",
+        "Sqrt",
+        "Exp",
+        "Log",
+        "Sin",
+        "Cos",
+        "Min",
+        "Max",
+        "Where",
+    ),
+    *("Less", "LessOrEqual", "Greater", "GreaterOrEqual", "Equal", "Not"),
+)
 
 
-class Unconvertible(Exception):
+class NotExportable(Exception):
     """The model has no ONNX form; `step` names the first part that has none."""
 
     def __init__(self, step: str, reason: str) -> None:
@@ -34,7 +56,7 @@ class Unconvertible(Exception):
 
 
 def run(settings: Params) -> None:
-    """Write `models/onnx/model.onnx`, where the model can be exported, and `reports/export.json` in any case."""
+    """Write `models/onnx/model.onnx` where the model can be exported; `reports/export.json` in any case."""
     files.ONNX.parent.mkdir(parents=True, exist_ok=True)
     files.ONNX.unlink(missing_ok=True)
     pipeline = model.load(trusted=settings.model.trusted)
@@ -43,13 +65,13 @@ def run(settings: Params) -> None:
     try:
         onnx = convert(pipeline, settings)
         found = answers(onnx, frame, settings.features)
-    except Unconvertible as error:
+    except NotExportable as error:
         failure = {"step": error.step, "reason": str(error)[:2000]}
         files.write_evidence("export", {"exported": False, "passed": False, **failure})
         return
     temporary = files.ONNX.with_name(files.ONNX.name + ".part")
     temporary.write_bytes(onnx)
-    os.replace(temporary, files.ONNX)
+    temporary.replace(files.ONNX)
     files.write_evidence("export", report(onnx, expected, found, settings))
 
 
@@ -62,8 +84,8 @@ def known_scores(frame: pd.DataFrame) -> np.ndarray:
 
 
 def convert(pipeline: Pipeline, settings: Params) -> bytes:
-    """The ONNX model: an input (rows, 1) for each raw column, an output `score` (rows,). The same pipeline gives
-    the same bytes. Raises `Unconvertible` with the part of the pipeline that cannot be converted."""
+    """The ONNX model: an input (rows, 1) for each raw column, an output `score` (rows,); the same bytes for the
+    same pipeline. Raises `NotExportable` with the part of the pipeline that cannot be converted."""
     register()
     inputs = inputs_of(settings.features)
     try:
@@ -71,13 +93,13 @@ def convert(pipeline: Pipeline, settings: Params) -> bytes:
         _give_score(onnx, settings.task)
     except Exception as error:  # skl2onnx has no common error: every converter raises its own kind
         step, reason = culprit(pipeline, inputs) or ("the pipeline as a whole", error)
-        raise Unconvertible(step, _said(reason)) from error
+        raise NotExportable(step, _said(reason)) from error
     _describe(onnx, settings)
     return bytes(onnx.SerializeToString(deterministic=True))
 
 
 def answers(onnx: bytes, frame: pd.DataFrame, features: Features) -> np.ndarray:
-    """What onnxruntime says of these rows: float64, shape (rows,). Raises `Unconvertible` where it cannot."""
+    """What onnxruntime says of these rows: float64, shape (rows,). Raises `NotExportable` where it cannot."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -89,7 +111,7 @@ def answers(onnx: bytes, frame: pd.DataFrame, features: Features) -> np.ndarray:
             for start in range(0, len(frame), CHUNK)
         ]
     except Exception as error:  # onnxruntime's errors share no base class either
-        raise Unconvertible("onnxruntime", _said(error)) from error
+        raise NotExportable("onnxruntime", _said(error)) from error
     return np.concatenate(parts).astype(np.float64)
 
 
@@ -100,8 +122,11 @@ def feed(frame: pd.DataFrame, features: Features) -> dict[str, np.ndarray]:
 
 
 def report(onnx: bytes, expected: np.ndarray, found: np.ndarray, settings: Params) -> dict[str, Any]:
-    """`reports/export.json` for a model that was written. Parity is a matter of `export.tolerance`: differences are
-    relative to the score where that is above one. Flips are decisions that differ, at the threshold of evaluate."""
+    """`reports/export.json` for a model that was written.
+
+    Parity means that no difference is above `export.tolerance`; differences are relative where the score is above
+    one. Flips are decisions that differ at the threshold: within the tolerance they are ties.
+    """
     differences = np.abs(found - expected) / np.maximum(1, np.abs(expected))
     largest = float(np.max(differences, initial=0.0))  # NaN where an answer is no number
     tolerance = settings.export.tolerance
@@ -189,29 +214,10 @@ def _convert_derive(scope: Any, operator: Any, container: Any) -> None:
         container.add_initializer(name, kind, [1], [value])
         return name
 
-    names = {
-        "Add",
-        "Sub",
-        "Mul",
-        "Div",
-        "Pow",
-        "Neg",
-        "Abs",
-        "Sqrt",
-        "Exp",
-        "Log",
-        "Sin",
-        "Cos",
-        "Min",
-        "Max",
-        "Where",
-    }
-    names |= {"Less", "LessOrEqual", "Greater", "GreaterOrEqual", "Equal", "Not"}
-    operations = {name: functools.partial(node, name) for name in names} | {
-        "Mod": functools.partial(node, "Mod", fmod=1),
-        "Cast": functools.partial(node, "Cast", to=TensorProto.DOUBLE),
-        "Constant": number,
-    }
+    operations: dict[str, Callable[..., str]] = {name: functools.partial(node, name) for name in PLAIN}
+    operations["Mod"] = functools.partial(node, "Mod", fmod=1)
+    operations["Cast"] = functools.partial(node, "Cast", to=TensorProto.DOUBLE)
+    operations["Constant"] = number
     wide = node("Cast", operator.inputs[0].full_name, to=TensorProto.DOUBLE)
     columns = {
         name: node("Gather", wide, number(at, TensorProto.INT64), axis=1)
@@ -231,7 +237,13 @@ def _converted(part: Any, inputs: list[tuple[str, Any]]) -> ModelProto:
 
     estimator = _last(part)
     options = {id(estimator): {"zipmap": False}} if is_classifier(estimator) else None
-    return convert_sklearn(part, "model", initial_types=inputs, target_opset=OPSET, options=options)
+    with warnings.catch_warnings():
+        # Where warnings are errors, protobuf takes numpy's deprecations for values out of range.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        found: ModelProto = convert_sklearn(
+            part, "model", initial_types=inputs, target_opset=OPSET, options=options
+        )
+    return found
 
 
 def _last(part: Any) -> Any:
@@ -239,7 +251,7 @@ def _last(part: Any) -> Any:
 
 
 def _give_score(onnx: ModelProto, task: Task) -> None:
-    """Leave one output: the score, shape (rows,), called `score` or, where a column has that name, `score_`."""
+    """Leave one output: the score, shape (rows,), called `score`, or `score_` where a column has that name."""
     from onnx import TensorProto, helper
 
     graph = onnx.graph
@@ -251,7 +263,8 @@ def _give_score(onnx: ModelProto, task: Task) -> None:
     wanted = [1] if task == "classification" else [-1]
     shape = [] if task == "classification" else [1]
     graph.initializer.append(helper.make_tensor(f"{name}:wanted", TensorProto.INT64, shape, wanted))
-    kind, attributes = ("Gather", {"axis": 1}) if task == "classification" else ("Reshape", {})
+    kind = "Gather" if task == "classification" else "Reshape"
+    attributes: dict[str, Any] = {"axis": 1} if task == "classification" else {}
     graph.node.append(
         helper.make_node(kind, [last.name, f"{name}:wanted"], [name], name=f"{name}:{kind}", **attributes)
     )

@@ -1,9 +1,9 @@
 """A small, safe arithmetic language for `features.derived`, computed alike by numpy and by ONNX.
 
-An expression is Python's arithmetic over column names and numbers; nothing else is parsed, so nothing else can
-run. Columns are float32, the arithmetic is float64, and the result is rounded to float32 once at the end:
-libraries whose `exp` differs in the last bit still give the same feature. A result that is no finite number (a
-division by zero, the root of a negative) is missing, as is what is computed from a missing value; a
+An expression is Python's arithmetic over column names and numbers; nothing else is parsed, so nothing else
+can run. Columns are float32, the arithmetic is float64, and the result is rounded to float32 once at the end:
+libraries whose `exp` differs in the last bit still give the same feature. A result that is no finite number
+(a division by zero, the root of a negative) is missing, as is what is computed from a missing value; a
 comparison with a missing value is false.
 """
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 ALLOWED = (
-    "numbers, column names, + - * / % **, < <= > >= == !=, parentheses, abs sqrt exp log sin cos of one value, "
-    "min max of two or more, and where(condition, then, otherwise)"
+    "numbers, column names, + - * / % **, < <= > >= == !=, parentheses, "
+    "abs sqrt exp log sin cos of one value, min max of two or more, and where(condition, then, otherwise)"
 )
 LONGEST = 1000
 DEEPEST = 50
@@ -54,7 +54,7 @@ Operations = Mapping[str, Callable[..., Any]]
 
 @functools.cache
 def parse(expression: str) -> ast.expr:
-    """The checked syntax tree of an expression. Raises `Refused`, naming the expression and the part at fault."""
+    """The checked syntax tree of an expression. Raises `Refused`, naming it and the part at fault."""
     if len(expression) > LONGEST:
         raise _refused(expression, f"it has {len(expression)} characters, more than {LONGEST}")
     try:
@@ -75,7 +75,7 @@ def names(expression: str) -> list[str]:
 
 
 def evaluate(expression: str, columns: Mapping[str, np.ndarray]) -> np.ndarray:
-    """The float32 values of an expression; `columns` maps the names it reads to float32 arrays of one length."""
+    """The float32 values of an expression; `columns` maps what it reads to float32 arrays of one length."""
     import numpy as np
 
     wide = {name: np.asarray(columns[name], dtype=np.float64) for name in names(expression)}
@@ -107,7 +107,7 @@ def _apply(node: ast.expr, columns: Mapping[str, Any], op: Operations) -> Any:
     if isinstance(node, ast.Call):
         return _call(node.func.id, values, op)  # type: ignore[attr-defined]
     name = _OPERATORS[type(node.op)]  # type: ignore[attr-defined]
-    return _modulo(*values, op) if name == "Mod" else op[name](*values)
+    return _modulo(values, op) if name == "Mod" else op[name](*values)
 
 
 def _call(name: str, values: list[Any], op: Operations) -> Any:
@@ -124,8 +124,9 @@ def _compare(name: str, left: Any, right: Any, op: Operations) -> Any:
     return op["Cast"](op[name](left, right))
 
 
-def _modulo(left: Any, right: Any, op: Operations) -> Any:
+def _modulo(values: list[Any], op: Operations) -> Any:
     """Python's remainder, which has the divisor's sign, from C's, which has the dividend's."""
+    left, right = values
     rest = op["Mod"](left, right)
     other_sign = op["Less"](op["Mul"](rest, right), op["Constant"](0.0))
     return op["Where"](other_sign, op["Add"](rest, right), rest)

@@ -1,9 +1,9 @@
 """The metrics that a model is judged by: value, direction, unit and confidence interval.
 
-Intervals are analytic. Each metric says how much every row moves it (its influence: the infinitesimal jackknife,
-Efron 1982, The Jackknife, the Bootstrap and Other Resampling Plans, chapter 6); the standard error is the root of
-the summed squares. Rows that belong together (one day's flights share their weather) are summed first, which is
-the cluster-robust variance of Liang and Zeger (Biometrika 73, 1986). No resampling: O(n log n) for all.
+Intervals are analytic. Each metric says how much every row moves it (its influence: the infinitesimal
+jackknife, Efron, The Jackknife, the Bootstrap and Other Resampling Plans, 1982); the standard error is the
+root of the summed squares. Rows that belong together (one day's flights share their weather) are summed first,
+which is the cluster-robust variance of Liang and Zeger (Biometrika 73, 1986). No resampling: O(n log n).
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ LEAST_CLUSTERS = 10
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Targets (0 or 1 for a classification) and scores of the same rows, float64 of shape (n,), and how to read them.
+    """Targets and scores of the same rows, float64 of shape (n,), and how to read them.
 
-    `clusters` numbers the group of each row, or is None where every row stands for itself. `threshold` is the
-    probability from which on a row counts as positive.
+    Targets are 0 or 1 for a classification. `clusters` numbers the group of each row, or is None where every
+    row stands for itself. `threshold` is the probability from which on a row counts as positive.
     """
 
     target: Floats
@@ -107,7 +107,7 @@ def estimate(name: str, rows: Rows, task: Task, confidence: float = 0.95) -> Est
 
 
 def standard_error(influence: Floats, clusters: NDArray[np.int64] | None = None) -> float | None:
-    """The standard error of a mean of influences, rows of one cluster summed first; None for too few clusters."""
+    """The standard error of a mean of influences, clusters summed first; None for too few of them."""
     n = len(influence)
     sums = influence if clusters is None else np.bincount(clusters, influence)
     sums = sums if clusters is None else sums[np.bincount(clusters) > 0]
@@ -125,7 +125,7 @@ def unit(name: str, costs: Costs | None, target_unit: str | None) -> str | None:
 
 
 def calibration(rows: Rows) -> list[dict[str, Any]]:
-    """Rows of similar score, in bins of equal count (rows of one score share a bin): count, mean score, mean target."""
+    """Rows of similar score, in bins of equal count; rows of one score share a bin."""
     inside = _bins(rows)
     counts = np.bincount(inside)
     used = counts > 0
@@ -160,7 +160,7 @@ def _quantile(confidence: float, rows: Rows) -> float:
 
 
 def _auc_influence(rows: Rows, value: float) -> Floats:
-    """Placements among the other class, ties counted half: DeLong, DeLong and Clarke-Pearson (Biometrics 44, 1988)."""
+    """Placements among the other class: DeLong, DeLong and Clarke-Pearson (Biometrics 44, 1988)."""
     positive = rows.target == 1
     ours, theirs = rows.score[positive], rows.score[~positive]
     influence = np.empty(len(rows))
@@ -177,9 +177,9 @@ def _placement(scores: Floats, others: Floats) -> Floats:
 
 
 def _average_precision_influence(rows: Rows, value: float) -> Floats:
-    """Average precision is the mean over positives of the precision at their own score, A(s) / B(s), with A and B
-    the shares of positives and of all rows at or above s. A row moves it as a positive, and by raising A and B
-    for every positive at or below it."""
+    """Average precision is the mean over positives of the precision at their own score, A(s) / B(s), with A
+    and B the shares of positives and of all rows at or above s. A row moves it as a positive, and by raising A
+    and B for every positive at or below it."""
     order = np.argsort(-rows.score, kind="stable")
     target, score = rows.target[order], rows.score[order]
     n = len(rows)
@@ -203,7 +203,8 @@ def _ratio(
 
     def influence(rows: Rows, value: float) -> Floats:
         divisor = below(rows)
-        return (above(rows) - value * divisor) / divisor.mean()
+        moved: Floats = (above(rows) - value * divisor) / divisor.mean()
+        return moved
 
     return influence
 
@@ -215,7 +216,9 @@ def _mean(loss: Callable[[Rows], Floats]) -> Callable[[Rows, float], Floats]:
 
 def _log_losses(rows: Rows) -> Floats:
     smallest = np.finfo(np.float64).eps
-    return -np.log(np.clip(np.where(rows.target == 1, rows.score, 1 - rows.score), smallest, 1 - smallest))
+    right = np.where(rows.target == 1, rows.score, 1 - rows.score)
+    losses: Floats = -np.log(np.clip(right, smallest, 1 - smallest))
+    return losses
 
 
 def _hits(rows: Rows) -> Floats:
@@ -228,14 +231,15 @@ def _bins(rows: Rows) -> NDArray[np.int64]:
 
 
 def _calibration_error(rows: Rows) -> float:
-    """The mean over bins of |mean score - mean target|, weighted by rows (Naeini, Cooper and Hauskrecht, AAAI 2015)."""
+    """The mean over bins of |mean score - mean target|, weighted by rows (Naeini et al., AAAI 2015)."""
     return float(np.abs(np.bincount(_bins(rows), rows.score - rows.target)).sum() / len(rows))
 
 
 def _calibration_error_influence(rows: Rows, value: float) -> Floats:
     gaps = rows.score - rows.target
     inside = _bins(rows)
-    return np.sign(np.bincount(inside, gaps))[inside] * gaps - value
+    influence: Floats = np.sign(np.bincount(inside, gaps))[inside] * gaps - value
+    return influence
 
 
 def _squares(rows: Rows) -> Floats:
@@ -243,18 +247,20 @@ def _squares(rows: Rows) -> Floats:
 
 
 def _r2_influence(rows: Rows, value: float) -> Floats:
-    spread = (rows.target - rows.target.mean()) ** 2
-    return ((1 - value) * spread - _squares(rows)) / spread.mean()
+    spread: Floats = (rows.target - rows.target.mean()) ** 2
+    influence: Floats = ((1 - value) * spread - _squares(rows)) / spread.mean()
+    return influence
 
 
 def _bias_influence(rows: Rows, value: float) -> Floats:
     errors = rows.score - rows.target
-    return errors - errors.mean()
+    centred: Floats = errors - errors.mean()
+    return centred
 
 
 def _median_interval(rows: Rows, confidence: float) -> tuple[float | None, float | None]:
-    """The order statistics at 1/2 +- z standard errors of the share below the median (Woodruff, JASA 47, 1952);
-    for single rows that is the binomial interval."""
+    """The order statistics at 1/2 +- z standard errors of the share below the median (Woodruff, JASA 47,
+    1952); for single rows that is the binomial interval."""
     errors = np.sort(np.abs(rows.score - rows.target))
     below = (np.abs(rows.score - rows.target) <= np.median(errors)).astype(np.float64)
     error = standard_error(below - below.mean(), rows.clusters)

@@ -1,4 +1,4 @@
-"""The model: built from params.yaml, kept as a skops file with reproducible bytes, and asked for predictions."""
+"""The model: built from params.yaml, kept as a skops file with reproducible bytes, asked for predictions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import importlib
 import inspect
 import io
 import json
-import os
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -51,8 +50,8 @@ TRUSTED = (
 class Derive(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Appends the columns that `expressions` compute from the numeric `inputs`.
 
-    `expressions` maps a new column's name to its arithmetic; `outputs` names the columns to give, in order (by
-    default the inputs, then the new ones). Takes a table or an array with the columns of `inputs`, shape
+    `expressions` maps a new column's name to its arithmetic; `outputs` names the columns to give, in order
+    (by default the inputs, then the new ones). Takes a table or an array with the columns of `inputs`, shape
     (rows, inputs); gives a float32 array, shape (rows, outputs).
     """
 
@@ -123,7 +122,7 @@ def save(model: Pipeline, path: Path = files.MODEL, trusted: Iterable[str] = ())
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".part")
     temporary.write_bytes(data)
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def load(path: Path = files.MODEL, trusted: Iterable[str] = ()) -> Pipeline:
@@ -177,7 +176,7 @@ def canonical(data: bytes) -> bytes:
     """A skops file without what differs from one process to the next.
 
     skops writes `id()`s, random member names, sets in hash order and time stamps. Here ids and members are
-    numbered in order of appearance, sets are sorted, dates fixed, and the unused bytes inside numpy records zeroed.
+    numbered in order of appearance, sets sorted, dates fixed, and the unused bytes of numpy records zeroed.
     """
     with zipfile.ZipFile(io.BytesIO(data)) as source:
         schema = json.loads(source.read("schema.json"))
@@ -310,8 +309,8 @@ def _make(use: str, params: dict[str, Any], where: str, seed: int) -> Any:
             raise Refused(f"params.yaml: {where}: {use} has no parameter {name!r}{hint(name, known)}")
     if _is_native_categorical(kind, params):
         raise Refused(
-            f"params.yaml: {where}: {use}: categorical_features gives wrong SHAP explanations and an ONNX model that "
-            "decides otherwise; encode the columns by a step such as sklearn.preprocessing.OrdinalEncoder instead"
+            f"params.yaml: {where}: {use}: categorical_features gives wrong SHAP explanations and an ONNX "
+            "model that decides otherwise; encode the columns by a step such as sklearn.preprocessing.OrdinalEncoder"
         )
     values = {name: _value(value, where, seed) for name, value in params.items()}
     if "random_state" in known:
@@ -361,6 +360,7 @@ def _public_name(name: str) -> str:
 
 
 def hint(name: str, known: Iterable[str]) -> str:
+    """`; did you mean temp?`, or nothing where no known name is near."""
     near = difflib.get_close_matches(name, list(known), n=1)
     return f"; did you mean {near[0]}?" if near else ""
 

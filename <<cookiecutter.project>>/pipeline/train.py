@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -55,8 +56,8 @@ def labels(frame: pd.DataFrame, settings: Params) -> np.ndarray:
     if settings.task == "classification" and set(values) != {0.0, 1.0}:
         shown = ", ".join(f"{value:g}" for value in values[:5])
         raise Refused(
-            f"{TRAIN}: target {name!r} has {len(values)} values ({shown}{', …' if len(values) > 5 else ''}); expected "
-            "false and true, or 0 and 1. More than two classes are not supported: derive a yes or no, or use "
+            f"{TRAIN}: target {name!r} has {len(values)} values ({shown}{', …' if len(values) > 5 else ''}); "
+            "expected false and true, or 0 and 1. More than two classes are not supported: derive a yes or no, or use "
             "data.task: regression"
         )
     return target
@@ -121,15 +122,23 @@ def _search(
     return chosen, {**how, "tried": str(tries), "score": f"{trial.best_score_:.6g}", **best}
 
 
-def _cluster() -> AbstractContextManager[Any]:
-    """The Dask cluster where there is one, else this process."""
+@contextmanager
+def _cluster() -> Iterator[None]:
+    """Work on the Dask cluster where there is one, else in this process."""
     address = os.environ.get("DASK_SCHEDULER_ADDRESS")
     if not address:
-        return nullcontext()
-    from distributed import Client
+        yield
+        return
+    try:
+        from distributed import Client
 
-    Client(address)
-    return joblib.parallel_config(backend="dask", n_jobs=-1)
+        client = Client(address, timeout="30s")  # type: ignore[no-untyped-call]
+    except ImportError as error:
+        raise Refused("DASK_SCHEDULER_ADDRESS is set, but dask and distributed are not installed") from error
+    except OSError as error:
+        raise Refused(f"DASK_SCHEDULER_ADDRESS: no scheduler answers at {address}") from error
+    with client, joblib.parallel_config(backend="dask", n_jobs=-1):
+        yield
 
 
 def report(settings: Params, pipeline: Pipeline, rows: int, found: dict[str, str] | None) -> dict[str, Any]:
