@@ -56,13 +56,17 @@ def parse(text: str | None, name: str = "dvc.lock") -> Lock:
     if not text:
         return Lock()
     try:
-        document = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        document = yaml.safe_load(text)
         stages = document["stages"]
         return Lock({str(stage): _stage(recorded) for stage, recorded in stages.items()})
     except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
         raise LockError(
             f"{name}: not a DVC lock ({error}); restore it with `git checkout -- {name}`"
         ) from error
+
+
+def _brief(error: Exception) -> str:
+    return f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())[:300]
 
 
 def _stage(recorded: Mapping[str, Any]) -> LockedStage:

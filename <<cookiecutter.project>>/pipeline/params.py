@@ -153,7 +153,8 @@ def load(path: Path = Path("params.yaml")) -> Params:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ParamsError(f"{path}: cannot be read: {error.strerror}") from error
-    except yaml.YAMLError as error:
+    # PyYAML lets the plain errors of malformed scalars (`!!int ""`, 2013-13-45) through.
+    except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise ParamsError(f"{path}: not YAML: {error}") from error
     if not isinstance(document, dict):
         raise ParamsError(f"{path}: expected sections such as data: and model:")
@@ -162,7 +163,7 @@ def load(path: Path = Path("params.yaml")) -> Params:
         known["gate"] = {name: gate[name] for name in Gate.__struct_fields__ if name in gate}
     try:
         return msgspec.convert(known, Params)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, RecursionError) as error:
         what, _, where = str(error).partition(" - at `$")
         field = where.rstrip("`").lstrip(".") or "the document"
         raise ParamsError(f"{path}: {field}: {what[:1].lower()}{what[1:]}") from error
