@@ -46,7 +46,7 @@ def test_a_missing_file_and_a_missing_section_are_named(tmp_path: Path):
     params.load.cache_clear()
     with pytest.raises(params.ParamsError, match=r"params\.yaml: cannot be read"):
         params.load(tmp_path / "params.yaml")
-    with pytest.raises(params.ParamsError, match="missing required field `project`"):
+    with pytest.raises(params.ParamsError, match="data: object missing required field `source`"):
         read(tmp_path, "data: {}")
 
 
