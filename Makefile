@@ -27,7 +27,7 @@ demo: setup ## Bake a project, train it on real flights, change the model, revie
 	@$(BIN)/python -m demo
 
 test: setup ## Run the whole test suite
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: setup ## Check style, formatting, types, workflows, shell and paths
 	@$(BIN)/ruff check .
