@@ -254,3 +254,13 @@ def test_an_interval_can_be_seen_in_plain_text(low, high, picture):
 )
 def test_a_bar_shows_whatever_is_more_than_nothing(share, cells):
     assert pieces.bar(share, 4) == cells
+
+
+def test_a_metric_that_got_worse_stands_above_the_fold_however_little_it_moved():
+    review = reviews.improved()
+    last = min(review.metrics, key=lambda metric: abs(metric.difference or 0) / metric.matters)
+    assert last.role == "shown"
+    metrics = [replace(metric, outcome="regressed") if metric is last else metric for metric in review.metrics]
+    shown = _open(comment(replace(review, metrics=metrics)))
+    assert "▼ worse" in shown
+    assert "▼ worse" not in _open(comment(review))

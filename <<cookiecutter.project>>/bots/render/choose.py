@@ -20,8 +20,11 @@ _CONCERN = {"regressed": 0, "improved": 1, "equivalent": 1, "not judged": 2}
 
 
 def metrics(review: Review, limit: int | None = None) -> list[MetricComparison]:
-    """The metric that decides, the guards, then what moved most in terms of what matters."""
-    return sorted(review.metrics, key=lambda metric: (_ROLES[metric.role], -moved(metric)))[:limit]
+    """The metric that decides, the guards, what got worse, then what moved most in terms of what matters."""
+    return sorted(
+        review.metrics,
+        key=lambda metric: (_ROLES[metric.role], metric.outcome != "regressed", -moved(metric)),
+    )[:limit]
 
 
 def moved(metric: MetricComparison) -> float:
