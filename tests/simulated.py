@@ -83,7 +83,7 @@ def predictions(
 @cache
 def true_differences(task: Task, clusters: bool) -> dict[str, float]:
     """Candidate minus champion of every metric, on so many rows that chance has no part in it."""
-    rows = 2_000_000
+    rows = 1_000_000
     drawn = predictions(task, rows, np.random.default_rng(99), rows // 30 if clusters else 0)
     assert drawn.champion is not None
     before, after = drawn.contexts()

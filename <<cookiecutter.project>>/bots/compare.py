@@ -384,11 +384,13 @@ def _weights(replicates: int, units: int) -> Iterator[tuple[slice, NDArray[np.fl
     """
     generator = np.random.PCG64(SEED)
     step = max(16, _WEIGHTS_AT_A_TIME // replicates)
+    buffer = np.empty(step * replicates, dtype=np.float32)
     for start in range(0, units, step):
         count = min(step, units - start)
         words = generator.random_raw(-(-replicates * count // 4))
         bits = words.astype("<u8", copy=False).view("<u2")[: replicates * count]
-        yield slice(start, start + count), np.take(_POISSON, bits, mode="clip").reshape(replicates, count)
+        weights = np.take(_POISSON, bits, mode="clip", out=buffer[: replicates * count])
+        yield slice(start, start + count), weights.reshape(replicates, count)
 
 
 def _inverse_poisson() -> NDArray[np.float32]:
