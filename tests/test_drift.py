@@ -328,3 +328,9 @@ def test_a_page_is_written_even_when_nothing_could_be_judged(
     files.REPORTS.mkdir()
     drift.write_page([])
     assert "No column was judged" in drift.PAGE.read_text("utf-8")
+
+
+def test_names_from_elsewhere_always_fit_the_evidence(bench: Bench) -> None:
+    raw = sample(60)
+    found = compared(bench, raw, raw.assign(**{"x" * 300: 1.0, "": 2.0}))
+    assert {"x" * 200, "(no name)"} <= found.keys()

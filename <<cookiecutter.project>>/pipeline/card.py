@@ -321,7 +321,7 @@ def value(card: Card) -> str:
         )
         if costs.get(key) is not None
     ]
-    return f"It is worth {words}.\n\nThe prices:\n\n{bullets(prices)}"
+    return f"{words[0].upper()}{words[1:]}.\n\nThe prices:\n\n{bullets(prices)}"
 
 
 def worth(card: Card) -> str | None:
@@ -332,7 +332,12 @@ def worth(card: Card) -> str | None:
         return None
     currency, share = text(costs["currency"]), part(card, "holdout")["target"]
     if card.settings.task == "regression" or share is None:
-        return f"{money(found['value'])} {currency} for each 1,000 rows{interval(found, 1000)}"
+        if found["value"] >= 0:
+            return f"{money(found['value'])} {currency} for each 1,000 rows{interval(found, 1000)}"
+        cost = {"low": found["high"] and -found["high"], "high": found["low"] and -found["low"]}
+        return (
+            f"its errors cost {money(-found['value'])} {currency} for each 1,000 rows{interval(cost, 1000)}"
+        )
     never = share * (costs["false_negative"] or 0) + (1 - share) * (costs["true_negative"] or 0)
     always = share * (costs["true_positive"] or 0) + (1 - share) * (costs["false_positive"] or 0)
     return (

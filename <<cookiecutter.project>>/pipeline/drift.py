@@ -274,12 +274,15 @@ def own_distances(values: pd.Series, size: int, method: str, blocks: list[np.nda
 
 
 def unshared(main: Side, candidate: Side, settings: Params) -> Iterator[Column]:
-    """The columns that only one table has and that are no input: worth a word, not a verdict."""
+    """The columns that only one table has and that are no input: worth a word, not a verdict.
+
+    Such a name was chosen elsewhere, so it is cut to what the evidence takes.
+    """
     judged_names = {*settings.features.raw, settings.data.target, files.ROW}
     for side, other in ((main, candidate), (candidate, main)):
         for name in (column for column in side.columns if column not in {*other.columns, *judged_names}):
             verdict = {
-                "column": name,
+                "column": name[:200] or "(no name)",
                 "role": "input",
                 "method": "none",
                 "score": None,
