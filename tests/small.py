@@ -37,9 +37,26 @@ SCHEMA: dict[str, Any] = {
     "columns": {
         "visit": {"type": "text", "known": "before", "description": "Number of the visit"},
         "at": {"type": "datetime", "known": "before", "description": "Begin of the visit"},
-        "group": {"type": "category", "known": "before", "categories": ["a", "b", "c"], "description": "Channel"},
-        "x1": {"type": "number", "known": "before", "nullable": True, "missing": 0.1, "description": "One reading"},
-        "x2": {"type": "number", "known": "before", "nullable": True, "missing": 0.1, "description": "Another"},
+        "group": {
+            "type": "category",
+            "known": "before",
+            "categories": ["a", "b", "c"],
+            "description": "Channel",
+        },
+        "x1": {
+            "type": "number",
+            "known": "before",
+            "nullable": True,
+            "missing": 0.1,
+            "description": "One reading",
+        },
+        "x2": {
+            "type": "number",
+            "known": "before",
+            "nullable": True,
+            "missing": 0.1,
+            "description": "Another",
+        },
         "noise": {"type": "number", "known": "before", "description": "Nothing at all"},
         "spent": {"type": "number", "known": "after", "description": "What the visit brought"},
         "bought": {"type": "boolean", "known": "after", "description": "Whether anything was bought"},
@@ -101,7 +118,13 @@ class Small:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         environment = {**os.environ, **IDENTITY, "PATH": path, "DVC_NO_ANALYTICS": "true"}
         done = subprocess.run(
-            words, cwd=self.folder, env=environment, text=True, capture_output=True, stdin=subprocess.DEVNULL
+            words,
+            cwd=self.folder,
+            env=environment,
+            text=True,
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            check=False,
         )
         assert expect is None or done.returncode == expect, done.stdout[-3000:] + done.stderr[-3000:]
         return done
@@ -144,7 +167,11 @@ def trained(folder: Path) -> Small:
     from cookiecutter.main import cookiecutter
 
     cookiecutter(
-        str(support.ROOT), no_input=True, output_dir=str(folder), extra_context={"project": "visits"}, default_config=True
+        str(support.ROOT),
+        no_input=True,
+        output_dir=str(folder),
+        extra_context={"project": "visits"},
+        default_config=True,
     )
     small = Small(folder / "visits")
     (small.folder / "inbox").mkdir()

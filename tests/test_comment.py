@@ -260,7 +260,9 @@ def test_a_metric_that_got_worse_stands_above_the_fold_however_little_it_moved()
     review = reviews.improved()
     last = min(review.metrics, key=lambda metric: abs(metric.difference or 0) / metric.matters)
     assert last.role == "shown"
-    metrics = [replace(metric, outcome="regressed") if metric is last else metric for metric in review.metrics]
+    metrics = [
+        replace(metric, outcome="regressed") if metric is last else metric for metric in review.metrics
+    ]
     shown = _open(comment(replace(review, metrics=metrics)))
     assert "▼ worse" in shown
     assert "▼ worse" not in _open(comment(review))

@@ -71,8 +71,14 @@ def test_a_list_says_what_came_and_what_went():
 
 
 def test_a_file_in_a_folder_that_a_stage_writes_is_computed_and_no_cause():
-    text = LOCK.replace("path: data/raw.parquet, hash: md5, md5: bbbb, size: 1}\n    - {path: pipeline", "path: data/raw.parquet/part.parquet, hash: md5, md5: bbbb, size: 1}\n    - {path: pipeline")
-    before, after = lock.parse(text), lock.parse(text.replace("part.parquet, hash: md5, md5: bbbb", "part.parquet, hash: md5, md5: b0b0"))
+    text = LOCK.replace(
+        "path: data/raw.parquet, hash: md5, md5: bbbb, size: 1}\n    - {path: pipeline",
+        "path: data/raw.parquet/part.parquet, hash: md5, md5: bbbb, size: 1}\n    - {path: pipeline",
+    )
+    before, after = (
+        lock.parse(text),
+        lock.parse(text.replace("part.parquet, hash: md5, md5: bbbb", "part.parquet, hash: md5, md5: b0b0")),
+    )
     assert before != after
     assert lock.causes(before, after) == []
 
@@ -83,7 +89,7 @@ def test_a_removed_stage_and_an_absent_parameter_are_said():
         "model.estimator.params.max_iter: 150 → not set",
         "model.estimator.use: x.Y → not set",
     ]
-    assert "stage train removed" in changes(lock.parse(LOCK.split("  train:")[0]))["code"]
+    assert "stage train removed" in changes(lock.parse(LOCK.split("  train:", maxsplit=1)[0]))["code"]
 
 
 def test_equal_locks_have_no_cause_and_no_changed_output():

@@ -50,7 +50,10 @@ def test_a_missing_file_and_a_missing_section_are_named(tmp_path: Path):
         read(tmp_path, "data: {}")
 
 
-@given(st.text(max_size=60) | st.sampled_from(['!!int ""', "a: 2013-13-45", "[" * 5000, "!!timestamp x", "a: &a [*a]"]))
+@given(
+    st.text(max_size=60)
+    | st.sampled_from(['!!int ""', "a: 2013-13-45", "[" * 5000, "!!timestamp x", "a: &a [*a]"])
+)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
 def test_no_text_makes_the_reader_fail_in_another_way(tmp_path: Path, text: str):
     with pytest.raises(params.ParamsError):

@@ -48,5 +48,9 @@ def test_a_stage_has_a_description_and_a_command_of_its_own_name(stage: str):
 
 def test_every_table_that_a_stage_reads_is_written_by_another():
     written = {next(iter(out)) if isinstance(out, dict) else out for s in STAGES.values() for kind in ("outs", "metrics") for out in s.get(kind, [])}  # fmt: skip
-    read = {dep for s in STAGES.values() for dep in s["deps"] if dep.startswith(("data/", "models/", "reports/"))}
-    assert {dep for dep in read if not any(dep == out or dep.startswith(f"{out}/") for out in written)} == set()
+    read = {
+        dep for s in STAGES.values() for dep in s["deps"] if dep.startswith(("data/", "models/", "reports/"))
+    }
+    assert {
+        dep for dep in read if not any(dep == out or dep.startswith(f"{out}/") for out in written)
+    } == set()

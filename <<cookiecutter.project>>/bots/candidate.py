@@ -79,7 +79,7 @@ def _reproduce(root: Path, tell: Callable[[str], None], *, pull: bool) -> reprod
     tell("asking DVC what changed")
     order = reproduce.stages(root)
     if (root / "dvc.lock").exists() and not reproduce.status(root):
-        return reproduce.Reproduction({name: "unchanged" for name in order})
+        return reproduce.Reproduction(dict.fromkeys(order, "unchanged"))
 
     def on_stage(stage: str, state: reproduce.State) -> None:
         if state == "ran":

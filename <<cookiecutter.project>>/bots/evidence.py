@@ -13,12 +13,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
 
-FORMAT = 1
+FORMAT: Final = 1
 
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 Text = Annotated[str, Meta(max_length=4_000)]
@@ -43,7 +43,7 @@ class Evidence(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of every evidence type: frozen, named fields only, unknown fields refused."""
 
 
-class Finding(Evidence, kw_only=True):
+class Finding(Evidence, frozen=True, kw_only=True):
     """One thing that a check noticed in the data."""
 
     check: Name
@@ -56,7 +56,7 @@ class Finding(Evidence, kw_only=True):
     examples: Annotated[list[Text], Meta(max_length=10)] = []
 
 
-class ColumnProfile(Evidence, kw_only=True):
+class ColumnProfile(Evidence, frozen=True, kw_only=True):
     """What a column of the raw table looks like."""
 
     name: Name
@@ -67,7 +67,7 @@ class ColumnProfile(Evidence, kw_only=True):
     high: float | None = None
 
 
-class DataReport(Evidence, kw_only=True):
+class DataReport(Evidence, frozen=True, kw_only=True):
     """`reports/data.json`: the raw table against its schema. Written also when the data is refused."""
 
     format: Literal[1] = FORMAT
@@ -81,7 +81,7 @@ class DataReport(Evidence, kw_only=True):
     columns: Annotated[list[ColumnProfile], Meta(max_length=5_000)]
 
 
-class Part(Evidence, kw_only=True):
+class Part(Evidence, frozen=True, kw_only=True):
     """One part of the split. `target` is the mean of the target: the positive rate for a classification."""
 
     name: Literal["train", "holdout", "production"]
@@ -92,7 +92,7 @@ class Part(Evidence, kw_only=True):
     target: float | None = None
 
 
-class SplitReport(Evidence, kw_only=True):
+class SplitReport(Evidence, frozen=True, kw_only=True):
     """`reports/split.json`: which rows train, which judge, which stand for production."""
 
     format: Literal[1] = FORMAT
@@ -108,7 +108,7 @@ class SplitReport(Evidence, kw_only=True):
         raise EvidenceError(f"reports/split.json: parts: expected a part named {name!r}")
 
 
-class Feature(Evidence, kw_only=True):
+class Feature(Evidence, frozen=True, kw_only=True):
     """One input of the model, as seen in the training rows."""
 
     name: Name
@@ -122,7 +122,7 @@ class Feature(Evidence, kw_only=True):
     association: Share | None = None
 
 
-class FeaturesReport(Evidence, kw_only=True):
+class FeaturesReport(Evidence, frozen=True, kw_only=True):
     """`reports/features.json`: the model's inputs. `association` is each one's own power over the target:
     |2 AUC - 1| for a classification, the squared rank correlation for a regression."""
 
@@ -131,7 +131,7 @@ class FeaturesReport(Evidence, kw_only=True):
     findings: Annotated[list[Finding], Meta(max_length=500)] = []
 
 
-class TrainingReport(Evidence, kw_only=True):
+class TrainingReport(Evidence, frozen=True, kw_only=True):
     """`reports/training.json`: what was trained, on what, with which libraries."""
 
     format: Literal[1] = FORMAT
@@ -147,7 +147,7 @@ class TrainingReport(Evidence, kw_only=True):
     search: dict[str, str] | None = None
 
 
-class Metric(Evidence, kw_only=True):
+class Metric(Evidence, frozen=True, kw_only=True):
     """A metric on the holdout, with its confidence interval."""
 
     name: Name
@@ -158,7 +158,7 @@ class Metric(Evidence, kw_only=True):
     unit: Text | None = None
 
 
-class Slice(Evidence, kw_only=True):
+class Slice(Evidence, frozen=True, kw_only=True):
     """The primary metric on a named subset of the holdout."""
 
     column: Name
@@ -171,7 +171,7 @@ class Slice(Evidence, kw_only=True):
     high: float | None = None
 
 
-class CalibrationBin(Evidence, kw_only=True):
+class CalibrationBin(Evidence, frozen=True, kw_only=True):
     """Rows of similar score: what was predicted on average, and what happened."""
 
     rows: Count
@@ -179,7 +179,7 @@ class CalibrationBin(Evidence, kw_only=True):
     observed: float
 
 
-class Costs(Evidence, kw_only=True):
+class Costs(Evidence, frozen=True, kw_only=True):
     """What a decision is worth, per row. A classification uses the four cells of its confusion matrix; a
     regression the price of predicting one unit too little (`under`) or too much (`over`)."""
 
@@ -192,7 +192,7 @@ class Costs(Evidence, kw_only=True):
     over: float | None = None
 
 
-class Gap(Evidence, kw_only=True):
+class Gap(Evidence, frozen=True, kw_only=True):
     """The widest difference between the groups of one column: a fairness reading."""
 
     column: Name
@@ -202,7 +202,7 @@ class Gap(Evidence, kw_only=True):
     gap: float
 
 
-class MetricsReport(Evidence, kw_only=True):
+class MetricsReport(Evidence, frozen=True, kw_only=True):
     """`reports/metrics.json`: the holdout's judgement. DVC reads `values` (numbers in mappings); everything
     else is kept in lists, which `dvc metrics` leaves out."""
 
@@ -220,7 +220,7 @@ class MetricsReport(Evidence, kw_only=True):
     costs: Annotated[list[Costs], Meta(max_length=1)] = []
 
 
-class Importance(Evidence, kw_only=True):
+class Importance(Evidence, frozen=True, kw_only=True):
     """A feature's part in the model. `direction` is the rank correlation of its value with its effect:
     near 1, larger values raise the prediction; near -1 they lower it; null, it has no order."""
 
@@ -230,7 +230,7 @@ class Importance(Evidence, kw_only=True):
     direction: Annotated[float, Meta(ge=-1, le=1)] | None = None
 
 
-class Reason(Evidence, kw_only=True):
+class Reason(Evidence, frozen=True, kw_only=True):
     """One feature's part in one prediction, in the unit of the explained output."""
 
     feature: Name
@@ -238,7 +238,7 @@ class Reason(Evidence, kw_only=True):
     effect: float
 
 
-class WorstPrediction(Evidence, kw_only=True):
+class WorstPrediction(Evidence, frozen=True, kw_only=True):
     """One of the holdout's worst predictions, with its local reasons."""
 
     row: Text
@@ -248,7 +248,7 @@ class WorstPrediction(Evidence, kw_only=True):
     reasons: Annotated[list[Reason], Meta(max_length=20)]
 
 
-class ExplanationReport(Evidence, kw_only=True):
+class ExplanationReport(Evidence, frozen=True, kw_only=True):
     """`reports/explanation.json`: why the model says what it says."""
 
     format: Literal[1] = FORMAT
@@ -263,7 +263,7 @@ class ExplanationReport(Evidence, kw_only=True):
     worst: Annotated[list[WorstPrediction], Meta(max_length=50)]
 
 
-class ColumnDrift(Evidence, kw_only=True):
+class ColumnDrift(Evidence, frozen=True, kw_only=True):
     """One column's drift score. It has drifted when the score is above its threshold; the threshold is
     calibrated on the reference's own periods where there are some."""
 
@@ -278,7 +278,7 @@ class ColumnDrift(Evidence, kw_only=True):
     note: Text | None = None
 
 
-class DriftComparison(Evidence, kw_only=True):
+class DriftComparison(Evidence, frozen=True, kw_only=True):
     """Reference against current, column by column."""
 
     name: Name
@@ -289,14 +289,14 @@ class DriftComparison(Evidence, kw_only=True):
     columns: Annotated[list[ColumnDrift], Meta(max_length=5_000)]
 
 
-class DriftReport(Evidence, kw_only=True):
+class DriftReport(Evidence, frozen=True, kw_only=True):
     """`reports/drift.json`: production (or the holdout, where there is none) against the training rows."""
 
     format: Literal[1] = FORMAT
     comparisons: Annotated[list[DriftComparison], Meta(max_length=10)]
 
 
-class ExportReport(Evidence, kw_only=True):
+class ExportReport(Evidence, frozen=True, kw_only=True):
     """`reports/export.json`: the ONNX model and its parity with scikit-learn over the whole holdout.
     `flips` counts rows whose decision differs; null for a regression."""
 
@@ -314,7 +314,7 @@ class ExportReport(Evidence, kw_only=True):
     flips: Count | None = None
 
 
-class Refusal(Evidence, kw_only=True):
+class Refusal(Evidence, frozen=True, kw_only=True):
     """`reports/refusal.json`: a stage that stopped, and why. Present only after a run that stopped."""
 
     format: Literal[1] = FORMAT
@@ -323,7 +323,7 @@ class Refusal(Evidence, kw_only=True):
     findings: Annotated[list[Finding], Meta(max_length=500)] = []
 
 
-class Revision(Evidence, kw_only=True):
+class Revision(Evidence, frozen=True, kw_only=True):
     """A commit and what dvc.lock says it made."""
 
     commit: Commit
@@ -333,14 +333,14 @@ class Revision(Evidence, kw_only=True):
     dirty: bool = False
 
 
-class Cause(Evidence, kw_only=True):
+class Cause(Evidence, frozen=True, kw_only=True):
     """Why results may differ from main's: what changed, of one kind."""
 
     kind: CauseKind
     changes: Annotated[list[Text], Meta(max_length=200)]
 
 
-class StageRun(Evidence, kw_only=True):
+class StageRun(Evidence, frozen=True, kw_only=True):
     """What reproduction did with a stage (`restored`: from the run cache, without running). `changed` says
     whether its outputs differ from main's."""
 
@@ -349,7 +349,7 @@ class StageRun(Evidence, kw_only=True):
     changed: bool
 
 
-class MetricComparison(Evidence, kw_only=True):
+class MetricComparison(Evidence, frozen=True, kw_only=True):
     """Main against this change on the same rows. `difference` is candidate minus champion in the metric's
     own unit; the interval is its paired bootstrap interval; `matters` is the smallest effect that counts."""
 
@@ -366,7 +366,7 @@ class MetricComparison(Evidence, kw_only=True):
     unit: Text | None = None
 
 
-class SliceComparison(Evidence, kw_only=True):
+class SliceComparison(Evidence, frozen=True, kw_only=True):
     """The primary metric on one slice, main against this change; the interval is corrected for the number
     of slices that were judged."""
 
@@ -382,7 +382,7 @@ class SliceComparison(Evidence, kw_only=True):
     note: Text | None = None
 
 
-class ImportanceShift(Evidence, kw_only=True):
+class ImportanceShift(Evidence, frozen=True, kw_only=True):
     """A feature's share of the explanation, main against this change; null where a side has no such feature."""
 
     feature: Name
@@ -391,7 +391,7 @@ class ImportanceShift(Evidence, kw_only=True):
     direction_flipped: bool = False
 
 
-class GateRule(Evidence, kw_only=True):
+class GateRule(Evidence, frozen=True, kw_only=True):
     """One rule of the gate and how it came out."""
 
     rule: Name
@@ -399,7 +399,7 @@ class GateRule(Evidence, kw_only=True):
     message: Text
 
 
-class Statistics(Evidence, kw_only=True):
+class Statistics(Evidence, frozen=True, kw_only=True):
     """How the comparison was made, for the reader who wants to check it."""
 
     rows: Count
@@ -410,7 +410,7 @@ class Statistics(Evidence, kw_only=True):
     slices_judged: Count
 
 
-class Review(Evidence, kw_only=True):
+class Review(Evidence, frozen=True, kw_only=True):
     """`review.json`: everything a review says. Rendered by `bots`, validated as hostile input by `publish`."""
 
     format: Literal[1] = FORMAT

@@ -161,7 +161,9 @@ def _change(old: Any, new: Any) -> str:
     if isinstance(old, list) and isinstance(new, list):
         came, gone = [item for item in new if item not in old], [item for item in old if item not in new]
         if came or gone:
-            return ", ".join([*(f"+ {_shown(item)}" for item in came), *(f"− {_shown(item)}" for item in gone)])
+            return ", ".join(
+                [*(f"+ {_shown(item)}" for item in came), *(f"− {_shown(item)}" for item in gone)]
+            )
     return f"{_shown(old)} → {_shown(new)}"
 
 

@@ -42,25 +42,25 @@ def review(repository: Repository, base: str, *, pull: bool = False, tell: Tell)
     else that goes wrong is the review's verdict.
     """
     base_commit = repository.commit(base)
-    here = _settings(repository, None)
-    policy = _settings(repository, base_commit) or here
-    assert here is not None and policy is not None
+    here = _settings_here(repository)
+    policy = _settings_at(repository, base_commit) or here
     candidate = candidates.reproduced(repository, tell, pull=pull)
     with champions.of(repository, base_commit) as champion:
         compared = _compare(repository.root, candidate, champion, policy, here, tell)
         facts = _facts(candidate, champion, compared, policy, here)
-        return _written(candidate, champion, base_commit, compared, facts, policy)
+        return _written(candidate, champion, compared, facts, policy)
 
 
-def _settings(repository: Repository, commit: str | None) -> Settings | None:
-    """The settings of the work tree, or of a commit; None where the commit has no params.yaml."""
-    if commit is None:
-        try:
-            return settings.parse(
-                (repository.root / "params.yaml").read_text(encoding="utf-8"), "params.yaml"
-            )
-        except OSError as error:
-            raise settings.SettingsError(f"params.yaml: cannot be read: {error.strerror}") from error
+def _settings_here(repository: Repository) -> Settings:
+    try:
+        text = (repository.root / "params.yaml").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise settings.SettingsError(f"params.yaml: cannot be read: {error}") from error
+    return settings.parse(text, "params.yaml")
+
+
+def _settings_at(repository: Repository, commit: str) -> Settings | None:
+    """Main's settings; None where the commit has no params.yaml."""
     text = repository.text(commit, "params.yaml")
     return settings.parse(text, "main's params.yaml") if text else None
 
@@ -206,7 +206,6 @@ def same_metrics(claimed: dict[str, float], found: dict[str, float], matters: di
 def _written(
     candidate: Candidate,
     champion: Champion | None,
-    base_commit: str,
     compared: Compared,
     facts: gate.Facts,
     policy: Settings,
