@@ -83,7 +83,7 @@ def test_an_option_is_not_taken_for_a_commit(checkout: Path, name: str):
 
 
 def test_outside_of_a_repository_the_message_says_where_to_stand(tmp_path: Path):
-    with pytest.raises(GitError, match="run this where params.yaml lies"):
+    with pytest.raises(GitError, match=r"run this where params\.yaml lies"):
         Repository(tmp_path).commit("HEAD")
 
 

@@ -71,14 +71,9 @@ def test_a_list_says_what_came_and_what_went():
 
 
 def test_a_file_in_a_folder_that_a_stage_writes_is_computed_and_no_cause():
-    text = LOCK.replace(
-        "path: data/raw.parquet, hash: md5, md5: bbbb, size: 1}\n    - {path: pipeline",
-        "path: data/raw.parquet/part.parquet, hash: md5, md5: bbbb, size: 1}\n    - {path: pipeline",
-    )
-    before, after = (
-        lock.parse(text),
-        lock.parse(text.replace("part.parquet, hash: md5, md5: bbbb", "part.parquet, hash: md5, md5: b0b0")),
-    )
+    was = "path: data/raw.parquet, hash: md5, md5: bbbb, size: 1}\n    - {path: pipeline"
+    part = "path: data/raw.parquet/part, hash: md5, md5: %s, size: 1}\n    - {path: pipeline"
+    before, after = edited((was, part % "bbbb")), edited((was, part % "b0b0"))
     assert before != after
     assert lock.causes(before, after) == []
 
@@ -128,10 +123,11 @@ def test_a_lock_that_dvc_did_not_write_is_refused_with_advice(text):
 
 @given(st.text(max_size=200))
 def test_no_text_makes_the_lock_reader_fail_in_another_way(text):
-    try:
+    if not text:
+        assert lock.parse(text) == lock.Lock()
+        return
+    with pytest.raises(lock.LockError, match=r"dvc\.lock: not a DVC lock"):
         lock.parse(text)
-    except lock.LockError as error:
-        assert str(error).startswith("dvc.lock: ")
 
 
 values = st.recursive(

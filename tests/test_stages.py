@@ -47,7 +47,8 @@ def test_a_stage_has_a_description_and_a_command_of_its_own_name(stage: str):
 
 
 def test_every_table_that_a_stage_reads_is_written_by_another():
-    written = {next(iter(out)) if isinstance(out, dict) else out for s in STAGES.values() for kind in ("outs", "metrics") for out in s.get(kind, [])}  # fmt: skip
+    outs = [out for stage in STAGES.values() for kind in ("outs", "metrics") for out in stage.get(kind, [])]
+    written = {next(iter(out)) if isinstance(out, dict) else out for out in outs}
     read = {
         dep for s in STAGES.values() for dep in s["deps"] if dep.startswith(("data/", "models/", "reports/"))
     }
