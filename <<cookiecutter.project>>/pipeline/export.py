@@ -95,6 +95,9 @@ def convert(pipeline: Pipeline, settings: Params) -> bytes:
         step, reason = culprit(pipeline, inputs) or ("the pipeline as a whole", error)
         raise NotExportable(step, _said(reason)) from error
     _describe(onnx, settings)
+    domains = sorted(onnx.opset_import, key=lambda entry: str(entry.domain))  # skl2onnx keeps them in a set
+    del onnx.opset_import[:]
+    onnx.opset_import.extend(domains)
     return bytes(onnx.SerializeToString(deterministic=True))
 
 
