@@ -132,7 +132,7 @@ def _cluster() -> Iterator[None]:
     try:
         from distributed import Client
 
-        client = Client(address, timeout="30s")  # type: ignore[no-untyped-call]
+        client = Client(address, timeout="30s")
     except ImportError as error:
         raise Refused("DASK_SCHEDULER_ADDRESS is set, but dask and distributed are not installed") from error
     except OSError as error:
