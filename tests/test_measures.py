@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
@@ -14,6 +16,9 @@ import simulated
 from bots import measures
 from bots.evidence import Costs
 from bots.measures import Context
+
+if TYPE_CHECKING:
+    from bots.evidence import Task
 
 SEEDS = st.integers(0, 2**32 - 1)
 COSTS = Costs(currency="USD", true_positive=12.0, false_positive=-4.0, true_negative=0.5, false_negative=-1.0)
@@ -29,7 +34,7 @@ def labels_and_scores(seed: int, rows: int, decimals: int) -> tuple[np.ndarray, 
 
 @given(SEEDS, st.integers(5, 300), st.integers(1, 6))
 @settings(max_examples=60, deadline=None)
-def test_classification_metrics_are_those_of_scikit_learn(seed: int, rows: int, decimals: int):
+def test_classification_metrics_are_those_of_scikit_learn(seed: int, rows: int, decimals: int) -> None:
     y, s = labels_and_scores(seed, rows, decimals)
     assume(0 < y.sum() < rows)
     called = s >= 0.5
@@ -49,7 +54,7 @@ def test_classification_metrics_are_those_of_scikit_learn(seed: int, rows: int, 
 
 @given(SEEDS, st.integers(3, 300))
 @settings(max_examples=60, deadline=None)
-def test_regression_metrics_are_those_of_scikit_learn(seed: int, rows: int):
+def test_regression_metrics_are_those_of_scikit_learn(seed: int, rows: int) -> None:
     random = np.random.default_rng(seed)
     y = random.normal(size=rows) * 30
     s = y + random.normal(size=rows) * 10 + 1
@@ -65,11 +70,13 @@ def test_regression_metrics_are_those_of_scikit_learn(seed: int, rows: int):
 
 
 @pytest.mark.parametrize("task", ["classification", "regression"])
-def test_the_pipeline_reports_the_values_that_the_bots_recompute(task):
+def test_the_pipeline_reports_the_values_that_the_bots_recompute(task: Task) -> None:
     from pipeline import metrics as pipeline
+    from pipeline.params import Costs
 
     drawn = simulated.predictions(task, 4_000, np.random.default_rng(3))
-    rows = pipeline.Rows(drawn.target, drawn.candidate, 0.3, simulated.policy(task).evaluate.costs)
+    costs = msgspec.convert(msgspec.to_builtins(drawn.costs), Costs)
+    rows = pipeline.Rows(drawn.target, drawn.candidate, 0.3, costs)
     context = drawn.contexts()[1]
     for name in simulated.METRICS[task]:
         theirs = pipeline.estimate(name, rows, task)
@@ -80,20 +87,20 @@ def test_the_pipeline_reports_the_values_that_the_bots_recompute(task):
     assert set(pipeline.METRICS) == set(measures.MEASURES)
 
 
-def test_a_perfectly_calibrated_bin_adds_nothing_and_a_wrong_one_its_share():
+def test_a_perfectly_calibrated_bin_adds_nothing_and_a_wrong_one_its_share() -> None:
     score = np.repeat([0.2, 0.8], 100)
     target = np.concatenate([np.repeat([1.0, 0.0], [20, 80]), np.repeat([1.0, 0.0], [60, 40])])
     found = measures.value("expected_calibration_error", target, score, Context(bins=2))
     assert found == pytest.approx(0.5 * abs(0.8 - 0.6))
 
 
-def test_value_reads_the_four_cells_of_the_cost_matrix():
+def test_value_reads_the_four_cells_of_the_cost_matrix() -> None:
     target, score = np.array([1.0, 1.0, 0.0, 0.0]), np.array([0.9, 0.1, 0.9, 0.1])
     found = measures.value("value", target, score, Context(threshold=0.5, costs=COSTS))
     assert found == pytest.approx((12.0 - 1.0 - 4.0 + 0.5) / 4)
 
 
-def test_value_of_a_regression_prices_each_unit_too_little_or_too_much():
+def test_value_of_a_regression_prices_each_unit_too_little_or_too_much() -> None:
     context = Context(costs=Costs(currency="USD", under=-1.0, over=-0.4))
     assert measures.value("value", np.array([10.0, 10.0]), np.array([7.0, 15.0]), context) == pytest.approx(
         -2.5
@@ -102,7 +109,7 @@ def test_value_of_a_regression_prices_each_unit_too_little_or_too_much():
 
 @given(SEEDS)
 @settings(max_examples=25, deadline=None)
-def test_average_precision_is_linearised_by_its_true_derivative(seed: int):
+def test_average_precision_is_linearised_by_its_true_derivative(seed: int) -> None:
     y, s = labels_and_scores(seed, 60, 1)
     assume(3 < y.sum() < 57)
     components = measures.MEASURES["average_precision"].components(y, s, Context())
@@ -116,7 +123,7 @@ def test_average_precision_is_linearised_by_its_true_derivative(seed: int):
 
 @given(SEEDS)
 @settings(max_examples=25, deadline=None)
-def test_roc_auc_is_linearised_by_its_true_derivative(seed: int):
+def test_roc_auc_is_linearised_by_its_true_derivative(seed: int) -> None:
     y, s = labels_and_scores(seed, 60, 1)
     assume(3 < y.sum() < 57)
     measure = measures.MEASURES["roc_auc"]
@@ -137,19 +144,19 @@ def _share(means: np.ndarray) -> float:
 
 @pytest.mark.parametrize("name", ["roc_auc", "average_precision", "recall", "f1"])
 @pytest.mark.parametrize("only", [0.0, 1.0])
-def test_a_metric_that_needs_both_classes_has_no_value_without_them(name: str, only: float):
+def test_a_metric_that_needs_both_classes_has_no_value_without_them(name: str, only: float) -> None:
     assert measures.value(name, np.full(30, only), np.linspace(0, 1, 30), Context(threshold=0.5)) is None
 
 
-def test_r2_of_a_constant_target_has_no_value():
+def test_r2_of_a_constant_target_has_no_value() -> None:
     assert measures.value("r2", np.ones(10), np.linspace(0, 1, 10), Context()) is None
 
 
-def test_no_rows_have_no_metric():
+def test_no_rows_have_no_metric() -> None:
     assert measures.value("mae", np.array([]), np.array([]), Context()) is None
 
 
-def test_numbers_are_shown_as_people_read_them():
+def test_numbers_are_shown_as_people_read_them() -> None:
     assert measures.format_value("roc_auc", 0.71234) == "0.712"
     assert measures.format_value("log_loss", 0.43219) == "0.4322"
     assert measures.format_value("value", 1.3104, "USD per row") == "1.310 USD per row"
@@ -163,13 +170,13 @@ def test_numbers_are_shown_as_people_read_them():
 
 
 @given(st.sampled_from(sorted(measures.MEASURES)), st.floats(-1e6, 1e6))
-def test_a_difference_that_is_there_is_never_shown_as_zero(name: str, x: float):
+def test_a_difference_that_is_there_is_never_shown_as_zero(name: str, x: float) -> None:
     shown = measures.format_difference(name, x)
     if abs(x) >= 1e-6:
         assert math.copysign(1, x) == (1 if shown[0] == "+" else -1)
         assert float(shown.replace(",", "")) != 0
 
 
-def test_the_unit_of_value_names_the_currency_and_no_other_metric_has_one():
+def test_the_unit_of_value_names_the_currency_and_no_other_metric_has_one() -> None:
     assert measures.unit("value", COSTS) == "USD per row"
     assert measures.unit("roc_auc", COSTS) is None
