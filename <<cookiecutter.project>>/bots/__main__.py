@@ -5,6 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bots.storage import Status
 
 REVIEW_EXITS = """\
 exit codes: 0 improved or equivalent, 20 regressed, 21 blocked, 22 not comparable with main,
@@ -43,6 +47,8 @@ def parser() -> argparse.ArgumentParser:
     )
     preview.add_argument("--open", action="store_true", help="open the page in the browser")
 
+    _storage_options(verbs)
+
     schema = verbs.add_parser(
         "schema",
         help="write the evidence contract as JSON Schema",
@@ -53,19 +59,49 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def _storage_options(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    storage = verbs.add_parser(
+        "storage",
+        help="say where data and models are kept; fetch, push, or move them",
+        description="Without a word: where data and models are kept, how many files, and what is not pushed yet. "
+        "`fetch` brings what dvc.lock names (or PATHs of it), `push` keeps it. An address (branch, s3://bucket/folder, "
+        "gs://…, azure://…, ssh://user@host/folder, or a folder) moves the storage there with everything in it.",
+        epilog="exit codes: 0 done, 1 it could not be done and why, 2 wrong usage",
+    )
+    storage.add_argument("what", nargs="?", metavar="fetch|push|ADDRESS")
+    storage.add_argument("paths", nargs="*", metavar="PATH", help="with fetch: only these")
+    storage.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="with ADDRESS: DVC's setting of that remote",
+    )
+    storage.add_argument(
+        "--for",
+        action="append",
+        default=[],
+        dest="revisions",
+        metavar="COMMIT",
+        help="with fetch: bring what this commit and the work tree name within DVC's reach, no more",
+    )
+    storage.add_argument("--json", action="store_true", help="print the status as JSON")
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run one verb. What a person can mend is told in a line, without a traceback."""
     arguments = parser().parse_args(argv)
-    verbs = {"review": _review, "preview": _preview, "schema": _schema}
+    verbs = {"review": _review, "preview": _preview, "storage": _storage, "schema": _schema}
     from bots.evidence import EvidenceError
     from bots.lock import LockError
     from bots.repository import GitError
     from bots.reproduce import DvcError
     from bots.settings import SettingsError
+    from bots.storage import StorageError
 
     try:
         return verbs[arguments.verb](arguments)
-    except (EvidenceError, LockError, GitError, DvcError, SettingsError) as error:
+    except (EvidenceError, LockError, GitError, DvcError, SettingsError, StorageError) as error:
         print(f"ERROR: {arguments.verb}: {error}", file=sys.stderr)
         return 1
 
@@ -114,6 +150,44 @@ def _summary(result: object, folder: Path) -> None:
     assert isinstance(result, Review)
     terminal.summary(result, Console())
     print(f"The whole review: {(folder / 'review.html').resolve().as_uri()}")
+
+
+def _storage(arguments: argparse.Namespace) -> int:
+    from bots import storage
+
+    root, what = Path.cwd(), arguments.what
+    place = storage.of(root, _tell)
+    if what == "fetch" and arguments.revisions:
+        print(f"{place.prepare(arguments.revisions)} files came")
+    elif what == "fetch":
+        place.fetch(arguments.paths)
+    elif what == "push":
+        print(f"{place.push()} new files are kept in {place.where}")
+    elif what is not None:
+        from bots import moving
+
+        print("\n".join(moving.move(root, what, arguments.option, _tell)))
+    else:
+        _storage_status(place.status(), as_json=arguments.json)
+    return 0
+
+
+def _storage_status(status: Status, *, as_json: bool) -> None:
+    if as_json:
+        import msgspec
+
+        print(msgspec.json.encode(status).decode())
+        return
+    size = "size unknown" if status.bytes is None else f"{status.bytes:,} bytes"
+    print(f"{status.where}\n{status.files} files, {size}")
+    if status.unpushed:
+        print(
+            f"{len(status.unpushed)} files of dvc.lock are only here: `python -m bots storage push` keeps them"
+        )
+
+
+def _tell(words: str) -> None:
+    print(words, file=sys.stderr)
 
 
 def _schema(arguments: argparse.Namespace) -> int:
