@@ -246,7 +246,9 @@ def test_a_regressions_worth_is_the_price_of_its_errors(bench: Bench, evidence: 
     evidence["metrics"]["metrics"][1] |= {"value": -14.2, "low": -15.0, "high": -13.0}
     settings = settings_with(bench.settings, data={"task": "regression"})
     page = card.render(card.Card(settings, bench.schema, evidence))
-    assert "Its errors cost 14,200 EUR for each 1,000 rows (13,000 to 15,000)" in section(page, "Business value")
+    assert "Its errors cost 14,200 EUR for each 1,000 rows (13,000 to 15,000)" in section(
+        page, "Business value"
+    )
     assert "one unit too low: -1 EUR" in page
 
 

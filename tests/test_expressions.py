@@ -98,7 +98,9 @@ def test_the_columns_of_an_expression_are_named_once_in_order() -> None:
 
 def _exact(children: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     """Operations that IEEE 754 defines to the bit."""
-    two = st.tuples(children, st.sampled_from(["+", "-", "*", "/", "%", "<", "<=", ">", ">=", "==", "!="]), children)
+    two = st.tuples(
+        children, st.sampled_from(["+", "-", "*", "/", "%", "<", "<=", ">", ">=", "==", "!="]), children
+    )
     return st.one_of(
         two.map(lambda parts: f"({' '.join(parts)})"),
         children.map(lambda x: f"(-{x})"),

@@ -21,7 +21,7 @@ from sklearn.preprocessing import FunctionTransformer
 import support
 import trained
 from bots import evidence
-from pipeline import files, model, train
+from pipeline import files, model, score, train
 from pipeline.files import Refused
 
 if TYPE_CHECKING:
@@ -344,7 +344,7 @@ def test_a_missing_model_is_refused(bench: flights.Bench) -> None:
 
 
 def test_scoring_raw_rows_gives_what_the_evaluation_saw(bench: flights.Bench) -> None:
-    model.score(bench.settings, "data/splits/holdout.parquet", "out/scores.parquet")
+    score.run(bench.settings, "data/splits/holdout.parquet", "out/scores.parquet")
     scores = pd.read_parquet("out/scores.parquet")
     judged = pd.read_parquet(files.PREDICTIONS)
     assert list(scores.columns) == ["row", "score"]
@@ -354,7 +354,7 @@ def test_scoring_raw_rows_gives_what_the_evaluation_saw(bench: flights.Bench) ->
 def test_scoring_keeps_the_order_of_the_rows(bench: flights.Bench) -> None:
     rows = pd.read_parquet("data/splits/holdout.parquet").iloc[::-1]
     files.write_table(rows, bench.folder / "backwards.parquet")
-    model.score(bench.settings, "backwards.parquet", "scores.parquet")
+    score.run(bench.settings, "backwards.parquet", "scores.parquet")
     judged = pd.read_parquet(files.PREDICTIONS).iloc[::-1].reset_index(drop=True)
     pd.testing.assert_frame_equal(pd.read_parquet("scores.parquet"), judged[["row", "score"]])
 
@@ -363,7 +363,7 @@ def test_rows_without_names_are_refused(bench: flights.Bench) -> None:
     rows = pd.read_parquet("data/splits/holdout.parquet").drop(columns="row")
     files.write_table(rows, bench.folder / "nameless.parquet")
     with pytest.raises(Refused, match=r"nameless\.parquet: expected a column 'row'"):
-        model.score(bench.settings, "nameless.parquet", "scores.parquet")
+        score.run(bench.settings, "nameless.parquet", "scores.parquet")
 
 
 def test_no_rows_give_no_scores(bench: flights.Bench) -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from baking import git
 from support import ROOT, TEMPLATE
 
 LOCKS = sorted([*(ROOT / "requirements").glob("*.txt"), *(TEMPLATE / "requirements").glob("*.txt")])

@@ -29,6 +29,7 @@ class HoldoutPredictions:
 
     table: pyarrow.Table
     settings: Settings
+    units: dict[str, str | None]
 
     def disagreements(self, written: MetricsReport) -> tuple[str, ...]:
         """Where metrics.json says something else than the predictions beside it."""
@@ -55,7 +56,10 @@ class HoldoutPredictions:
     def _with(
         self, policy: Settings, champion: NDArray[Any] | None, theirs: float | None, threshold: float | None
     ) -> compare.Predictions:
-        slices = {column: self._labels(column) for column in policy.evaluate.slices if self._has(column)}
+        slices = {
+            column: self._labels(column, "main's params.yaml judges slices by it")
+            for column in policy.evaluate.slices
+        }
         resample = policy.gate.resample
         return compare.Predictions(
             task=policy.task,
@@ -63,21 +67,17 @@ class HoldoutPredictions:
             candidate=_numbers(self.table, "score"),
             champion=champion,
             slices=slices,
-            clusters=None if resample == "rows" else self._labels(resample),
+            clusters=None if resample == "rows" else self._labels(resample, "main's gate resamples by it"),
             champion_threshold=theirs,
             candidate_threshold=threshold,
             costs=policy.evaluate.costs,
             bins=policy.evaluate.calibration_bins,
+            units=self.units,
         )
 
-    def _has(self, column: str) -> bool:
-        return SLICE + column in self.table.column_names
-
-    def _labels(self, column: str) -> NDArray[Any]:
-        if not self._has(column):
-            raise PredictionsError(
-                f"{PREDICTIONS}: expected a column {SLICE + column!r}, because params.yaml resamples by {column}"
-            )
+    def _labels(self, column: str, why: str) -> NDArray[Any]:
+        if SLICE + column not in self.table.column_names:
+            raise PredictionsError(f"{PREDICTIONS}: expected a column {SLICE + column!r}, because {why}")
         return np.asarray(self.table[SLICE + column].cast(pyarrow.string()).to_numpy(zero_copy_only=False))
 
     def _line_up(self, champion: pyarrow.Table) -> NDArray[Any]:
@@ -94,7 +94,7 @@ class HoldoutPredictions:
         return np.take(_numbers(champion, "score"), at.to_numpy())
 
 
-def of(root: Path, settings: Settings) -> HoldoutPredictions:
+def of(root: Path, settings: Settings, evaluation: MetricsReport) -> HoldoutPredictions:
     """Read the candidate's predictions. Raises `PredictionsError` for a file that is missing, broken or partial."""
     path = root / PREDICTIONS
     try:
@@ -107,7 +107,7 @@ def of(root: Path, settings: Settings) -> HoldoutPredictions:
         )
     if arrow.count_distinct(table["row"]).as_py() != len(table):
         raise PredictionsError(f"{PREDICTIONS}: expected each row once; some stand twice")
-    return HoldoutPredictions(table, settings)
+    return HoldoutPredictions(table, settings, {metric.name: metric.unit for metric in evaluation.metrics})
 
 
 def _numbers(table: pyarrow.Table, column: str) -> NDArray[Any]:

@@ -77,7 +77,7 @@ def _compare(
     threshold = here.evaluate.threshold
     try:
         tell("comparing with main on the holdout" if champion else "reading the holdout's predictions")
-        made = predictions.of(root, here)
+        made = predictions.of(root, here, candidate.evaluation)
         disagreements = made.disagreements(candidate.evaluation)
         if champion is None:
             return Compared(comparison=made.alone(policy, threshold), disagreements=disagreements)

@@ -158,20 +158,6 @@ def predict(model: Pipeline, frame: pd.DataFrame, task: Task) -> np.ndarray:
     return np.asarray(scores, dtype=np.float64).reshape(len(rows))
 
 
-def score(settings: Params, rows: str, out: str) -> None:
-    """Predict a table of raw rows; writes `row` and `score` in the same order."""
-    import pandas as pd
-
-    from pipeline import features, table
-
-    raw = files.read_table(Path(rows))
-    if files.ROW not in raw:
-        raise Refused(f"{rows}: expected a column {files.ROW!r} that names each row")
-    frame = features.build(raw, settings, table.load())
-    scores = predict(load(trusted=settings.model.trusted), frame, settings.task)
-    files.write_table(pd.DataFrame({files.ROW: raw[files.ROW].to_numpy(), "score": scores}), Path(out))
-
-
 def canonical(data: bytes) -> bytes:
     """A skops file without what differs from one process to the next.
 
