@@ -48,6 +48,7 @@ def parser() -> argparse.ArgumentParser:
     preview.add_argument("--open", action="store_true", help="open the page in the browser")
 
     _storage_options(verbs)
+    _lock_options(verbs)
 
     schema = verbs.add_parser(
         "schema",
@@ -88,12 +89,51 @@ def _storage_options(verbs: argparse._SubParsersAction[argparse.ArgumentParser])
     storage.add_argument("--json", action="store_true", help="print the status as JSON")
 
 
+def _lock_options(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    pack = verbs.add_parser(
+        "pack",
+        help="collect what this review judged, for `lock`",
+        description="Copy dvc.lock, the evidence it names and the files of DVC's cache that the base's lock does not "
+        "name into an empty folder.",
+        epilog="exit codes: 0 packed, 1 there is nothing to pack, 2 wrong usage",
+    )
+    pack.add_argument("--base", default="main", metavar="COMMIT", help="default: main")
+    pack.add_argument("--out", type=Path, default=Path("pack"), metavar="FOLDER", help="default: pack/")
+
+    lock = verbs.add_parser(
+        "lock",
+        help="keep what a run judged, and commit its dvc.lock to the pull request's branch",
+        description="In a workflow of the default branch, after a review: check what the review job packed, keep its "
+        "files in storage, commit dvc.lock and the evidence on top of the judged commit, and carry the check over.",
+        epilog="exit codes: 0 locked, or nothing to lock; 1 it could not be locked and why; 2 wrong usage, or no "
+        "workflow_run event",
+    )
+    lock.add_argument(
+        "--artefact",
+        type=Path,
+        default=Path("review"),
+        metavar="FOLDER",
+        help="where review.json lies (default: review/)",
+    )
+    lock.add_argument("--pack", type=Path, default=Path("pack"), metavar="FOLDER", help="default: pack/")
+    lock.add_argument("--json", action="store_true", help="print the outcome as JSON")
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run one verb. What a person can mend is told in a line, without a traceback."""
     arguments = parser().parse_args(argv)
-    verbs = {"review": _review, "preview": _preview, "storage": _storage, "schema": _schema}
+    verbs = {
+        "review": _review,
+        "preview": _preview,
+        "storage": _storage,
+        "schema": _schema,
+        "pack": _pack,
+        "lock": _lock,
+    }
     from bots.evidence import EvidenceError
     from bots.lock import LockError
+    from bots.objects import ObjectError
+    from bots.pack import HostilePack
     from bots.repository import GitError
     from bots.reproduce import DvcError
     from bots.settings import SettingsError
@@ -101,7 +141,16 @@ def main(argv: list[str] | None = None) -> int:
 
     try:
         return verbs[arguments.verb](arguments)
-    except (EvidenceError, LockError, GitError, DvcError, SettingsError, StorageError) as error:
+    except (
+        EvidenceError,
+        LockError,
+        GitError,
+        DvcError,
+        SettingsError,
+        StorageError,
+        ObjectError,
+        HostilePack,
+    ) as error:
         print(f"ERROR: {arguments.verb}: {error}", file=sys.stderr)
         return 1
 
@@ -170,6 +219,20 @@ def _storage(arguments: argparse.Namespace) -> int:
     else:
         _storage_status(place.status(), as_json=arguments.json)
     return 0
+
+
+def _pack(arguments: argparse.Namespace) -> int:
+    from bots import pack
+
+    count = pack.write(Path.cwd(), arguments.base, arguments.out)
+    print(f"{arguments.out}: dvc.lock, its evidence and {count} files")
+    return 0
+
+
+def _lock(arguments: argparse.Namespace) -> int:
+    from bots import locking
+
+    return locking.run(Path.cwd(), arguments.artefact, arguments.pack, as_json=arguments.json)
 
 
 def _storage_status(status: Status, *, as_json: bool) -> None:

@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path, PurePosixPath
 
 import msgspec
@@ -140,34 +140,40 @@ def put(source: Path, target: Path) -> None:
 
 
 def named(root: Path, revision: str | None = None, targets: Collection[str] = ()) -> set[str]:
-    """The digests that the dvc.lock and .dvc files of the work tree, or of a commit, name.
+    """The digests that the dvc.lock and .dvc files of the work tree, or of a commit, name, but for outputs that git
+    keeps itself.
 
     `targets` limits them to these paths and what lies below. Raises `lock.LockError` for a file that DVC did not
     write, `GitError` for an unknown commit.
     """
-    return {
-        digest.removeprefix("md5:")
-        for file, text in _files(root, revision)
-        for path, digest in _outputs(text, file).items()
-        if digest.startswith("md5:") and DIGEST.fullmatch(digest.removeprefix("md5:"))
-        if not targets or any(PurePosixPath(path).is_relative_to(target) for target in targets)
-    }
-
-
-def _files(root: Path, revision: str | None) -> Iterator[tuple[str, str]]:
     repository = Repository(root)
-    if revision is None:
-        words = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    else:
-        revision = repository.commit(revision)
-        words = ["ls-tree", "-r", "-z", "--name-only", revision]
+    revision = revision and repository.commit(revision)
+    tracked = _listed(root, revision)
+    found = set()
+    for file in sorted(tracked):
+        if not file.endswith(".dvc") and PurePosixPath(file).name != "dvc.lock":
+            continue
+        for path, digest in _outputs(_content(repository, revision, file), file).items():
+            wanted = not targets or any(PurePosixPath(path).is_relative_to(target) for target in targets)
+            algorithm, _, value = digest.partition(":")
+            if wanted and path not in tracked and algorithm == "md5" and DIGEST.fullmatch(value):
+                found.add(value)
+    return found
+
+
+def _listed(root: Path, revision: str | None) -> set[str]:
+    """Paths that git knows at a commit, or knows or would know in the work tree."""
+    work_tree = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    words = work_tree if revision is None else ["ls-tree", "-r", "-z", "--name-only", revision]
     listed = subprocess.run(["git", *words], cwd=root, capture_output=True, check=False).stdout
-    for path in sorted(set(listed.decode(errors="replace").split("\0"))):
-        if path.endswith(".dvc") or PurePosixPath(path).name == "dvc.lock":
-            if revision is not None:
-                yield path, repository.text(revision, path) or ""
-            elif (root / path).is_file():
-                yield path, (root / path).read_text(encoding="utf-8", errors="replace")
+    return {path for path in listed.decode(errors="replace").split("\0") if path}
+
+
+def _content(repository: Repository, revision: str | None, path: str) -> str:
+    if revision is not None:
+        return repository.text(revision, path) or ""
+    here = repository.root / path
+    return here.read_text(encoding="utf-8", errors="replace") if here.is_file() else ""
 
 
 def _outputs(text: str, file: str) -> dict[str, str]:
