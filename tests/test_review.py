@@ -34,7 +34,7 @@ def test_a_better_feature_improves_and_says_which_parameter_made_it(change: Smal
     assert review["causes"] == [{"kind": "params", "changes": ["features.numeric: + x1"]}]
     primary = next(metric for metric in review["metrics"] if metric["role"] == "primary")
     assert primary["candidate"] - primary["champion"] == pytest.approx(primary["difference"])
-    assert 0 < primary["low"] < primary["difference"] < primary["high"]
+    assert primary["low"] < primary["difference"] < primary["high"] < 0, "a lower log loss is better"
     assert review["shifts"][0]["feature"] == "x1"
     assert review["shifts"][0]["champion"] is None
     assert [stage["name"] for stage in review["stages"] if stage["state"] == "ran"] == [
