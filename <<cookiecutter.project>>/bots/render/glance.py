@@ -52,8 +52,8 @@ def _slices(review: Review, style: Style) -> Iterator[Line]:
         told = ", ".join(map(named, worse[:SHOWN]))
         yield Line("Slices", "bad", f"{len(worse)} of {len(judged)} worse: {told}{more}")
     elif judged:
-        lowest = ", ".join(map(named, judged[:SHOWN]))
-        yield Line("Slices", "ok", f"none of {len(judged)} is worse; lowest {lowest}")
+        weakest = ", ".join(map(named, judged[:SHOWN]))
+        yield Line("Slices", "ok", f"none of {len(judged)} is worse; weakest {weakest}")
     else:
         weakest = ", ".join(
             f"{style.code(f'{piece.column} = {piece.value}')} {words.value(metric.name, piece.candidate)}"
