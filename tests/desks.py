@@ -50,9 +50,7 @@ class Desk:
     folder: Path
 
     def run(self, *words: str, expect: int | None = 0, **environ: str) -> subprocess.CompletedProcess[str]:
-        path = os.pathsep.join(
-            [str(Path(sys.executable).parent), os.environ["PATH"]]
-        )
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         environment = {**os.environ, **IDENTITY, "PATH": path, "DVC_NO_ANALYTICS": "true",
                        "PYTHONPATH": str(support.TEMPLATE), **environ}  # fmt: skip
         done = subprocess.run(
@@ -121,7 +119,14 @@ def copied(original: Desk, folder: Path) -> Desk:
 def cloned(desk: Desk, name: str) -> Desk:
     """A colleague's fresh clone: no cache, no data."""
     folder = desk.folder.parent / name
-    git(desk.folder.parent, "clone", "--quiet", "--single-branch", (desk.folder.parent / "origin.git").as_uri(), str(folder))
+    git(
+        desk.folder.parent,
+        "clone",
+        "--quiet",
+        "--single-branch",
+        (desk.folder.parent / "origin.git").as_uri(),
+        str(folder),
+    )
     return Desk(folder)
 
 
@@ -136,7 +141,9 @@ def kept(desk: Desk) -> dict[str, bytes]:
         return {}
     found = {}
     for path in git(origin, "ls-tree", "-r", "--name-only", BRANCH).split():
-        content = subprocess.run(["git", "show", f"{BRANCH}:{path}"], cwd=origin, check=True, capture_output=True).stdout
+        content = subprocess.run(
+            ["git", "show", f"{BRANCH}:{path}"], cwd=origin, check=True, capture_output=True
+        ).stdout
         digest = objects.digest_of(path)
         assert digest is not None, path
         found[digest] = content
@@ -147,7 +154,9 @@ def is_sound(desk: Desk) -> bool:
     """Whether every kept file is what its name says, every folder is there with all of its files, and git agrees."""
     git(desk.folder.parent / "origin.git", "fsck", "--full", "--strict")
     there = kept(desk)
-    return all(objects.md5(content) == digest.removesuffix(".dir") for digest, content in there.items()) and all(
+    return all(
+        objects.md5(content) == digest.removesuffix(".dir") for digest, content in there.items()
+    ) and all(
         entry["md5"] in there
         for digest, content in there.items()
         if digest.endswith(".dir")

@@ -207,7 +207,7 @@ def _push(bare: Bare, commit: str, branch: str, judged: str, patience: Patience)
     except PushRefused as error:
         raise LockRefused(
             f"dvc.lock could not be committed to {branch}: {error}. The job needs `contents: write`, and no rule may "
-            "keep GitHub Actions from pushing to the branch. Or run `dvc repro` and commit dvc.lock and reports/ yourself"
+            "keep GitHub Actions from pushing to the branch. Or run `dvc repro` and commit what it writes yourself"
         ) from error
 
 

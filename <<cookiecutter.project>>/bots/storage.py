@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import subprocess
 import sys
@@ -215,9 +216,7 @@ class BranchStorage:
             for digest, path in new.items():
                 objects.verify(path, digest)
             for part in batches(sizes, self.batch):
-                self._push(
-                    bare, {digest: new[digest] for digest in part}, sum(sizes[digest] for digest in part)
-                )
+                self._push(bare, {digest: new[digest] for digest in part}, sizes)
         return len(new)
 
     def holds(self, digests: Collection[str]) -> set[str]:
@@ -270,25 +269,25 @@ class BranchStorage:
                 for place in (self.folder, self.cache):
                     objects.put(path, place / objects.path_of(path.name))
 
-    def _push(self, bare: Bare, files: Mapping[str, Path], size: int) -> None:
+    def _push(self, bare: Bare, files: Mapping[str, Path], sizes: Mapping[str, int]) -> None:
         """One batch: a commit on top of the newest one, made anew each time that somebody else was faster."""
         blobs = dict(zip(files, bare.add(files.values()), strict=True))
-        tries = 0
+        tries = itertools.count(1)
 
         def step() -> None:
-            nonlocal tries
-            tries += 1
             try:
                 tip = bare.tip(BRANCH)
                 kept = _kept(bare, tip)
-                new = {objects.path_of(digest): blob for digest, blob in blobs.items() if digest not in kept}
-                if new:
+                if new := [digest for digest in files if digest not in kept]:
                     told = tally(bare.message(tip), len(kept)) if tip else Tally(0, 0)
-                    author = Author(*KEEPER, int(self.clock()))
-                    bare.push(bare.commit(tip, new, told.message(len(new), size), author), BRANCH, tip)
+                    message = told.message(len(new), sum(sizes[digest] for digest in new))
+                    added = {objects.path_of(digest): blobs[digest] for digest in new}
+                    commit = bare.commit(tip, added, message, Author(*KEEPER, int(self.clock())))
+                    bare.push(commit, BRANCH, tip)
             except Busy as busy:
                 # Writers that were turned away together must not come back together.
-                raise Busy(str(busy), random.uniform(0, min(8.0, 0.25 * 2**tries))) from busy  # noqa: S311
+                wait = random.uniform(0, min(8.0, 0.25 * 2 ** next(tries)))  # noqa: S311
+                raise Busy(str(busy), wait) from busy
 
         self._patience("push").carry_out("push", step)
 
