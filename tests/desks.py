@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,12 +50,20 @@ class Desk:
 
     folder: Path
 
-    def run(self, *words: str, expect: int | None = 0, **environ: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *words: str, expect: int | None = 0, environ: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         environment = {**os.environ, **IDENTITY, "PATH": path, "DVC_NO_ANALYTICS": "true",
-                       "PYTHONPATH": str(support.TEMPLATE), **environ}  # fmt: skip
+                       "PYTHONPATH": str(support.TEMPLATE), **(environ or {})}  # fmt: skip
         done = subprocess.run(
-            words, cwd=self.folder, env=environment, text=True, capture_output=True, stdin=subprocess.DEVNULL
+            words,
+            cwd=self.folder,
+            env=environment,
+            text=True,
+            capture_output=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
         )
         assert expect is None or done.returncode == expect, done.stdout[-3000:] + done.stderr[-3000:]
         return done
@@ -65,8 +74,10 @@ class Desk:
     def dvc(self, *words: str) -> str:
         return self.run(sys.executable, "-m", "dvc", *words).stdout
 
-    def bots(self, *words: str, expect: int | None = 0, **environ: str) -> subprocess.CompletedProcess[str]:
-        return self.run(sys.executable, "-m", "bots", *words, expect=expect, **environ)
+    def bots(
+        self, *words: str, expect: int | None = 0, environ: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        return self.run(sys.executable, "-m", "bots", *words, expect=expect, environ=environ)
 
     def train(self, what: str) -> None:
         """Make another model and commit its lock."""
