@@ -15,6 +15,7 @@ from msgspec.structs import replace as but
 
 import reviews
 from bots import evidence, marker, publish, run
+from bots.__main__ import main
 from bots.artefact import HostileArtefact, NoArtefact
 from bots.evidence import Review
 from bots.github import Check, CheckReport, Comment, Connection, GitHub, PullRequest
@@ -349,6 +350,32 @@ def test_a_review_that_contradicts_itself_does_not_pass(bench: Bench, verdict: A
     assert bench.double.checks(HEAD)[0].conclusion == "failure"
 
 
+def test_a_run_whose_other_steps_failed_does_not_pass_whatever_the_model_is_worth(bench: Bench) -> None:
+    done = bench.publish(bench.run(conclusion="failure"), on(reviews.improved()))
+    (check,) = bench.double.checks(HEAD)
+    assert check.conclusion == "failure"
+    assert check.output["title"] == "Improved, but another step of the run failed"
+    assert "the team's tests for example" in bench.ours()[0].split("improved", maxsplit=1)[0]
+    assert not done.decision.locks
+
+
+@pytest.mark.parametrize(
+    ("verdict", "passed", "locks"),
+    [
+        ("improved", True, True),
+        ("equivalent", False, True),
+        ("no baseline", False, True),
+        ("regressed", False, False),
+        ("blocked", False, False),
+    ],
+)
+def test_what_may_be_merged_by_the_gate_or_by_a_persons_word_is_locked(
+    bench: Bench, verdict: Any, passed: bool, locks: bool
+) -> None:
+    found = but(on(reviews.improved()), verdict=verdict, passed=passed)
+    assert publish.judge(bench.run(), found).locks is locks
+
+
 def test_no_conclusion_that_branch_protection_takes_for_a_pass_is_ever_given_to_an_unread_review(
     bench: Bench,
 ) -> None:
@@ -359,6 +386,8 @@ def test_no_conclusion_that_branch_protection_takes_for_a_pass_is_ever_given_to_
     found = {publish.decide(of, pull, one).conclusion for one in unread}
     found |= {publish.decide(of, one, on(reviews.improved())).conclusion for one in gone}
     assert found <= {"cancelled", "action_required"}
+    assert not any(publish.decide(of, pull, one).locks for one in unread)
+    assert not any(publish.decide(of, one, on(reviews.improved())).locks for one in gone)
 
 
 def test_nothing_hostile_survives_on_the_page(bench: Bench) -> None:
@@ -626,6 +655,7 @@ def workflow(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> C
         (tmp_path / "event.json").write_text(json.dumps(event), encoding="utf-8")
         monkeypatch.setenv("GITHUB_EVENT_PATH", str(tmp_path / "event.json"))
         monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+        monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "output"))
         monkeypatch.setenv("GITHUB_REPOSITORY", bench.double.repository)
         monkeypatch.setenv("GITHUB_API_URL", bench.double.api_url)
         monkeypatch.setenv("GITHUB_TOKEN", TOKEN)
@@ -636,11 +666,12 @@ def workflow(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> C
 
 def test_the_command_publishes(bench: Bench, workflow: Callable[..., Path], tmp_path: Path) -> None:
     artefact = workflow(bench.double.add_run(7), evidence.encode(on(reviews.improved())))
-    assert publish.main(["--started"]) == 0
-    assert publish.main(["--artefact", str(artefact)]) == 0
+    assert main(["publish", "--started"]) == 0
+    assert main(["publish", "--artefact", str(artefact)]) == 0
     assert len(bench.ours()) == 1
     assert bench.double.checks(HEAD)[0].conclusion == "success"
     assert "improved" in (tmp_path / "summary.md").read_text(encoding="utf-8").lower()
+    assert (tmp_path / "output").read_text(encoding="utf-8") == "locks=true\n"
 
 
 def test_the_command_without_any_rung_prints_the_review_and_fails(
@@ -652,7 +683,7 @@ def test_the_command_without_any_rung_prints_the_review_and_fails(
     artefact = workflow(bench.double.add_run(7), evidence.encode(on(reviews.improved())))
     monkeypatch.setenv("GITHUB_TOKEN", "expired")
     monkeypatch.delenv("GITHUB_STEP_SUMMARY")
-    assert publish.main(["--artefact", str(artefact)]) == 1
+    assert main(["publish", "--artefact", str(artefact)]) == 1
     printed = capsys.readouterr().out
     assert "token is not valid" in printed
     assert "Late flights: improved" in printed
@@ -672,7 +703,7 @@ def test_the_command_says_what_is_missing_around_it(
 ) -> None:
     for name in ("GITHUB_REPOSITORY", "GITHUB_TOKEN", "GITHUB_EVENT_PATH"):
         monkeypatch.delenv(name, raising=False)
-    assert publish.main([]) == 2
+    assert main(["publish"]) == 2
     assert "GITHUB_REPOSITORY and GITHUB_TOKEN must be set" in capsys.readouterr().err
 
 
@@ -680,7 +711,7 @@ def test_a_run_of_a_push_has_nothing_to_publish(
     bench: Bench, workflow: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     workflow(bench.double.add_run(7, event="push"), None)
-    assert publish.main([]) == 2
+    assert main(["publish"]) == 2
     assert "only a pull request's run" in capsys.readouterr().err
 
 

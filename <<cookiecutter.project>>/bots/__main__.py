@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from bots.storage import Status
 
 REVIEW_EXITS = """\
-exit codes: 0 improved or equivalent, 20 regressed, 21 blocked, 22 not comparable with main,
-23 no baseline on main, 1 the review could not be made, 2 wrong usage"""
+exit codes: 0 improved, equivalent, or let pass by the gate, 20 regressed, 21 blocked, 22 not comparable with
+main, 23 no baseline on main, 1 the review could not be made, 2 wrong usage"""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -48,6 +48,7 @@ def parser() -> argparse.ArgumentParser:
     preview.add_argument("--open", action="store_true", help="open the page in the browser")
 
     _storage_options(verbs)
+    _publish_options(verbs)
     _lock_options(verbs)
 
     schema = verbs.add_parser(
@@ -89,6 +90,21 @@ def _storage_options(verbs: argparse._SubParsersAction[argparse.ArgumentParser])
     storage.add_argument("--json", action="store_true", help="print the status as JSON")
 
 
+def _publish_options(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    publish = verbs.add_parser(
+        "publish",
+        help="say a review on its pull request: comment, check, job summary",
+        description="In a workflow of the default branch, after a review: check what the review job handed over, and "
+        "say it on the pull request. Where GitHub lets one of comment, check and summary not be written, the others "
+        "say so.",
+        epilog="exit codes: 0 said, 1 it could not be said anywhere, 2 wrong usage, or no workflow_run event",
+    )
+    publish.add_argument(
+        "--artefact", type=Path, default=Path("review"), metavar="FOLDER", help="default: review/"
+    )
+    publish.add_argument("--started", action="store_true", help="only show the check as in progress")
+
+
 def _lock_options(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     pack = verbs.add_parser(
         "pack",
@@ -127,6 +143,7 @@ def main(argv: list[str] | None = None) -> int:
         "preview": _preview,
         "storage": _storage,
         "schema": _schema,
+        "publish": _publish,
         "pack": _pack,
         "lock": _lock,
     }
@@ -170,7 +187,7 @@ def _review(arguments: argparse.Namespace) -> int:
         sys.stdout.write(evidence.encode(result).decode())
     else:
         _summary(result, arguments.out)
-    return gate.EXIT_CODES[result.verdict]
+    return 0 if result.passed else gate.EXIT_CODES[result.verdict]
 
 
 def _preview(arguments: argparse.Namespace) -> int:
@@ -219,6 +236,12 @@ def _storage(arguments: argparse.Namespace) -> int:
     else:
         _storage_status(place.status(), as_json=arguments.json)
     return 0
+
+
+def _publish(arguments: argparse.Namespace) -> int:
+    from bots import publish
+
+    return publish.command(arguments.artefact, started=arguments.started)
 
 
 def _pack(arguments: argparse.Namespace) -> int:

@@ -6,7 +6,6 @@ the pull request: it is validated, rendered anew, and never asked where it belon
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import time
@@ -36,6 +35,10 @@ FORK = (
     "not stored. A maintainer who wants to merge it pushes the branch to this repository, where the review runs "
     "again and its model is kept.</sub>\n"
 )
+FAILED = (
+    "> [!WARNING]\n> The model passes, but another step of the run failed, the team's tests for example: "
+    "[its log]({run}) says which.\n\n"
+)
 NEVER_PASS = ("regressed", "blocked")
 GRANTS = {"pull request": "pull-requests: read", "comment": "pull-requests: write", "check": "checks: write"}
 
@@ -51,7 +54,8 @@ class Render(Protocol):
 
 @dataclass(frozen=True)
 class Decision:
-    """What to say of a run. `words` stand in place of the review; `comments`: the pull request is addressed.
+    """What to say of a run. `words` stand in place of the review; `warning` before it; `comments`: the pull request
+    is addressed; `locks`: this model may be merged, by the gate's word or by a person's, so its lock is wanted.
 
     Branch protection takes `neutral` and `skipped` for a pass, so neither is ever a conclusion here.
     """
@@ -59,7 +63,9 @@ class Decision:
     conclusion: Conclusion
     title: str
     words: str | None = None
+    warning: str = ""
     comments: bool = True
+    locks: bool = False
 
 
 @dataclass
@@ -110,8 +116,15 @@ def judge(of: Run, found: Found) -> Decision:
             f"{found.candidate.commit[:7]}. Nothing of it is shown; run the review again.",
         )
     passed = found.passed and found.verdict not in NEVER_PASS
-    title = found.verdict.capitalize() + ("" if passed else ": the gate does not let this change pass")
-    return Decision("success" if passed else "failure", title)
+    verdict = found.verdict.capitalize()
+    if not passed:
+        title = f"{verdict}: the gate does not let this change pass"
+        return Decision("failure", title, locks=found.verdict not in NEVER_PASS)
+    if of.conclusion == "failure":
+        # A review that passes ends its step well, so it was another one.
+        warning = FAILED.format(run=address(of.html_url))
+        return Decision("failure", f"{verdict}, but another step of the run failed", warning=warning)
+    return Decision("success", verdict, locks=True)
 
 
 def publish(
@@ -268,7 +281,7 @@ def _body(decision: Decision, of: Run, found: Found, render: Render, note: str) 
     links = Links(page=f"{of.html_url}#artifacts", run=of.html_url)
     if decision.words is None and isinstance(found, Review):
         try:
-            return decision, render(found, limit=LIMIT - RESERVED, links=links) + note
+            return decision, decision.warning + render(found, limit=LIMIT - RESERVED, links=links) + note
         except Exception as error:  # noqa: BLE001 - hostile input reaches all of the renderer; this must speak
             decision = judge(of, HostileArtefact(f"it cannot be drawn ({type(error).__name__})"))
     words = f"{decision.words}\n\n<sub>[run]({address(of.html_url)})</sub>\n"
@@ -304,18 +317,11 @@ def _log(words: str) -> None:
     print("publish:", visible(words).replace("##[", "## ["), flush=True)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Exit codes: 0 the review was said, 1 it could not be said anywhere, 2 wrong usage."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bots publish",
-        description="Publish a review on its pull request: comment, check run, job summary.",
-        epilog="exit codes: 0 said, 1 it could not be said anywhere, 2 wrong usage, or no workflow_run event",
-    )
-    parser.add_argument(
-        "--artefact", type=Path, default=Path("review"), metavar="FOLDER", help="default: review/"
-    )
-    parser.add_argument("--started", action="store_true", help="only show the check as in progress")
-    arguments = parser.parse_args(argv)
+def command(folder: Path, *, started: bool) -> int:
+    """The job: publish what lies in the artefact's folder, or only announce that there will be something.
+
+    Exit codes: 0 the review was said, 1 it could not be said anywhere, 2 not in a workflow_run job.
+    """
     try:
         connection = Connection.from_environ(os.environ)
         of = run.read(os.environ.get("GITHUB_EVENT_PATH"))
@@ -324,17 +330,17 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     host = GitHub(connection)
     patience = Patience(time.time, time.sleep, _log, deadline=time.time() + BUDGET)
-    if arguments.started:
+    if started:
         announce(host, of, patience)
         return 0
     path = os.environ.get("GITHUB_STEP_SUMMARY")
     summary = _append(path) if path else None
-    done = publish(
-        host, of, _found(arguments.artefact), connection=connection, patience=patience, summary=summary
-    )
+    done = publish(host, of, _found(folder), connection=connection, patience=patience, summary=summary)
     if not done.rungs:
         for line in done.body.splitlines():
             _log(line)
+    if output := os.environ.get("GITHUB_OUTPUT"):
+        _append(output)(f"locks={'true' if done.decision.locks else 'false'}")
     return 0 if done.rungs else 1
 
 
