@@ -1,0 +1,132 @@
+"""What a review costs on the default data: against bare training, and when nothing changed against `dvc status`.
+
+`python benchmarks/review.py` bakes the default project in a scratch folder and trains main, then measures, each
+pair side by side in one run: a full retrain and review against the same training and evaluation in one process; a
+review of a change that the pipeline does not depend on against `dvc status`; and the bake. Prints a table; the peak
+memory is the largest single process that was waited for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+IDENTITY = {f"GIT_{who}_{what}": f"bench{'@example.invalid' if what == 'EMAIL' else ''}"
+            for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}  # fmt: skip
+
+BARE = """
+import os
+os.environ["OMP_NUM_THREADS"] = "2"
+from sklearn import metrics
+from pipeline import acquire, features, files, model, params, split, table
+
+settings, schema = params.load(), table.load()
+acquire.run(settings)
+parts, _ = split.divide(table.read(settings, schema), settings, schema)
+fitted = model.build(settings).fit(
+    features.build(parts["train"], settings, schema), table.target(parts["train"], settings)
+)
+target = table.target(parts["holdout"], settings)
+score = model.predict(fitted, features.build(parts["holdout"], settings, schema), settings.task)
+for name in ("roc_auc_score", "average_precision_score", "log_loss", "brier_score_loss"):
+    print(name, getattr(metrics, name)(target, score))
+said = score >= settings.evaluate.threshold
+for name in ("accuracy_score", "precision_score", "recall_score", "f1_score"):
+    print(name, getattr(metrics, name)(target, said))
+"""
+
+
+def timed(folder: Path, *words: str) -> tuple[float, str]:
+    """Seconds of wall clock, and what the command said. Ends the benchmark when the command fails."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, **IDENTITY, "PATH": path, "DVC_NO_ANALYTICS": "true"}
+    began = time.monotonic()
+    done = subprocess.run(words, cwd=folder, env=environment, text=True, capture_output=True, check=False)
+    if done.returncode:
+        sys.exit(f"`{' '.join(words)[:200]}` failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return time.monotonic() - began, done.stdout + done.stderr
+
+
+def commit(project: Path, message: str) -> None:
+    """Commit everything."""
+    timed(project, "git", "add", "--all")
+    timed(project, "git", "commit", "--quiet", "--message", message)
+
+
+def trained(folder: Path) -> Path:
+    """The default project with a trained main."""
+    seconds, _ = timed(
+        ROOT, sys.executable, "-m", "cookiecutter", ".", "--no-input", "--output-dir", str(folder)
+    )
+    print(f"bake: {seconds:.1f} s", flush=True)
+    project = next(folder.iterdir())
+    seconds, _ = timed(project, sys.executable, "-m", "dvc", "repro", "--quiet")
+    print(f"first training of main, all ten stages: {seconds:.1f} s", flush=True)
+    commit(project, "Train the first model")
+    return project
+
+
+def full(project: Path, runs: int) -> None:
+    """A changed model, reviewed from scratch each time, and the same training bare, in turn."""
+    bare, review, steps = [], [], {}
+    for number in range(runs):
+        timed(project, "git", "checkout", "--quiet", "-b", f"change-{number}", "main")
+        params = project / "params.yaml"
+        text = params.read_text(encoding="utf-8").replace("precip, visib,", "precip, pressure, visib,")
+        params.write_text(text.replace("seed: 7", f"seed: {8 + number}"), encoding="utf-8")
+        bare.append(timed(project, sys.executable, "-c", BARE)[0])
+        seconds, said = timed(project, sys.executable, "-m", "bots", "review")
+        review.append(seconds)
+        for step, took in re.findall(r"^  (.+) … done \(([\d.]+) s\)$", said, re.MULTILINE):
+            steps.setdefault(step, []).append(float(took))
+        commit(project, "Reproduce")
+    print(f"\nfull retrain and review: {statistics.median(review):.1f} s; bare training and evaluation: "
+          f"{statistics.median(bare):.1f} s; ratio {ratio(review, bare)} (at most 4)")  # fmt: skip
+    for step, took in steps.items():
+        print(f"  {statistics.median(took):6.1f} s  {step}")
+
+
+def nothing_changed(project: Path, runs: int) -> None:
+    """A change of the README, reviewed, and one bare `dvc status`, in turn."""
+    timed(project, "git", "checkout", "--quiet", "-b", "words", "main")
+    timed(project, sys.executable, "-m", "dvc", "checkout", "--quiet", "--force")
+    (project / "README.md").write_text("Other words.\n", encoding="utf-8")
+    commit(project, "Other words")
+    status, review = [], []
+    for _ in range(runs):
+        status.append(timed(project, sys.executable, "-m", "dvc", "status")[0])
+        review.append(timed(project, sys.executable, "-m", "bots", "review")[0])
+    print(f"\nreview of a change that trains nothing: {statistics.median(review):.2f} s; `dvc status`: "
+          f"{statistics.median(status):.2f} s; ratio {ratio(review, status)} (at most 3)")  # fmt: skip
+
+
+def ratio(above: list[float], below: list[float]) -> str:
+    """The median of the pairs' ratios, with the smallest and the largest."""
+    pairs = [a / b for a, b in zip(above, below, strict=True)]
+    return f"{statistics.median(pairs):.2f} ({min(pairs):.2f} to {max(pairs):.2f})"
+
+
+def main() -> None:
+    """Measure, and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=3, help="pairs of each kind (default: 3)")
+    runs = parser.parse_args().runs
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        project = trained(Path(folder))
+        full(project, runs)
+        nothing_changed(project, max(runs, 5))
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    print(f"\npeak memory of a process: {peak:.0f} MB (at most 2,000)")
+
+
+if __name__ == "__main__":
+    main()
