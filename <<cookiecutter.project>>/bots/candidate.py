@@ -78,8 +78,6 @@ def _claimed(repository: Repository, commit: str) -> evidence.MetricsReport | No
 def _reproduce(root: Path, tell: Callable[[str], None], *, pull: bool) -> reproduce.Reproduction:
     tell("asking DVC what changed")
     order = reproduce.stages(root)
-    if (root / "dvc.lock").exists() and not reproduce.status(root):
-        return reproduce.Reproduction(dict.fromkeys(order, "unchanged"))
 
     def on_stage(stage: str, state: reproduce.State) -> None:
         if state == "ran":

@@ -3,7 +3,6 @@ command line, which is its public interface."""
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
@@ -65,15 +64,6 @@ def _pipeline(root: Path) -> dict[str, dict[str, Any]]:
         return {str(name): dict(stage) for name, stage in document["stages"].items()}
     except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise DvcError(f"{root / 'dvc.yaml'}: not a DVC pipeline ({error})") from error
-
-
-def status(root: Path) -> dict[str, Any]:
-    """What is out of date, by stage; empty when the workspace is what dvc.lock says."""
-    done = _dvc(root, "status", "--json")
-    if done.returncode:
-        raise DvcError(f"`dvc status` failed: {_last_words(done.stdout + done.stderr)}")
-    answer: dict[str, Any] = json.loads(done.stdout)
-    return answer
 
 
 def run(root: Path, on_stage: Callable[[str, State], None], *, pull: bool) -> Reproduction:

@@ -75,7 +75,7 @@ def report_on(raw: pd.DataFrame, settings: Params, schema: table.Schema, now: da
         "digest": files.table_digest(typed) if len(typed.columns) else None,
         "first": first,
         "last": last,
-        "checks": _count_checks(typed, settings, schema),
+        "checks": _count_checks(typed, schema),
         "findings": findings[:MOST],
         "columns": [
             profile(name, typed[name], schema.columns[name]) for name in schema.columns if name in typed
@@ -282,12 +282,12 @@ def _span(typed: pd.DataFrame, schema: table.Schema) -> tuple[str | None, str | 
     return first, last
 
 
-def _count_checks(typed: pd.DataFrame, settings: Params, schema: table.Schema) -> int:
-    """How many checks were made: of each column, of the table, and of each feature."""
+def _count_checks(typed: pd.DataFrame, schema: table.Schema) -> int:
+    """How many checks were made of the columns and of the table. What features are screened for is not counted,
+    so that a change of features alone leaves the report, and with it the split, as they are."""
     of_columns = sum(
         2 + (column.range is not None) + (column.categories is not None)
         for name, column in schema.columns.items()
         if name in typed
     )
-    features = settings.features
-    return len(schema.columns) + of_columns + 3 * len(features.raw) + len(features.derived) + 4
+    return len(schema.columns) + of_columns + 4
