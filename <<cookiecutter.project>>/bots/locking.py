@@ -84,9 +84,8 @@ def reason_not_to(of: Run, repository: str, found: Found) -> str | None:
         )
     if found.candidate.dirty:
         return "The review's work tree differed from its commit, so what it judged is no commit's."
-    if found.verdict in publish.NEVER_PASS:
-        return f"The verdict is {found.verdict}, so there is nothing to merge."
-    return None
+    decision = publish.judge(of, found)
+    return None if decision.locks else f"There is nothing to merge: {decision.title}."
 
 
 def contradictions(found: Review, judged: Pack) -> list[str]:

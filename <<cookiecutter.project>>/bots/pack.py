@@ -28,11 +28,13 @@ EVIDENCE = {
 KEPT_BY_GIT = frozenset({LOCK, CARD, *EVIDENCE})
 
 MIB = 1 << 20
+LARGEST_LOCK = 2 * MIB
 LARGEST_TEXT = 16 * MIB
 LARGEST_FILE = 5 * 1024 * MIB
 LARGEST = 20 * 1024 * MIB
 MOST = 100_000
 DEEPEST = 40
+MOST_VALUES = 200_000
 
 
 class HostilePack(Exception):
@@ -95,7 +97,7 @@ def read(folder: Path) -> Pack:
         if len(texts) + len(files) >= MOST or total > LARGEST:
             raise HostilePack(f"it holds more than {MOST} files or {LARGEST // MIB} MiB")
         digest = objects.digest_of(name)
-        if name in KEPT_BY_GIT and size <= LARGEST_TEXT:
+        if name in KEPT_BY_GIT and size <= (LARGEST_LOCK if name == LOCK else LARGEST_TEXT):
             texts[name] = path.read_bytes()
         elif digest and size <= LARGEST_FILE:
             files[digest] = path
@@ -157,14 +159,27 @@ def _lock(texts: Mapping[str, bytes]) -> Lock:
 
 
 def _refuse_bombs(text: str) -> None:
-    """Aliases let a small file stand for an endless one, and nesting exhausts the reader; DVC writes neither."""
-    depth = 0
+    """Refuse YAML that is small as text and endless, or endlessly deep, as values. DVC writes aliases where params.yaml
+    has them, so what they stand for is counted."""
+    sizes: dict[str, int] = {}
+    open_nodes: list[tuple[str | None, int]] = [(None, 0)]
     for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > DEEPEST or isinstance(event, yaml.AliasEvent):
-            raise HostilePack(
-                f"{LOCK}: holds aliases or is nested deeper than {DEEPEST} levels, as DVC writes none"
-            )
+        anchor, size = getattr(event, "anchor", None), 1
+        if isinstance(event, yaml.CollectionStartEvent):
+            open_nodes.append((anchor, 1))
+            if len(open_nodes) > DEEPEST:
+                raise HostilePack(f"{LOCK}: is nested deeper than {DEEPEST} levels")
+            continue
+        if isinstance(event, yaml.CollectionEndEvent):
+            anchor, size = open_nodes.pop()
+        elif isinstance(event, yaml.AliasEvent):
+            # An alias inside of what it stands for has no size yet, and no end.
+            size = sizes.get(event.anchor, MOST_VALUES + 1)
+        if anchor is not None and not isinstance(event, yaml.AliasEvent):
+            sizes[anchor] = size
+        open_nodes[-1] = (open_nodes[-1][0], open_nodes[-1][1] + size)
+        if open_nodes[-1][1] > MOST_VALUES:
+            raise HostilePack(f"{LOCK}: its aliases stand for more than {MOST_VALUES} values")
 
 
 def _check_texts(texts: Mapping[str, bytes], locked: Lock) -> None:
