@@ -163,7 +163,7 @@ def test_numbers_are_shown_as_people_read_them() -> None:
     assert measures.format_value("mae", 1234.56) == "1,234.6"
     assert measures.format_value("mae", None) == "n/a"
     assert measures.format_difference("roc_auc", 0.0188) == "+0.019"
-    assert measures.format_difference("value", -0.25, "USD per row") == "-0.250 USD per row"
+    assert measures.format_difference("value", -0.25, "USD per row") == "−0.250 USD per row"
     assert measures.format_difference("roc_auc", 0.0) == "0.000"
     assert measures.label("roc_auc") == "ROC AUC"
     assert measures.label("our_own_metric") == "our own metric"

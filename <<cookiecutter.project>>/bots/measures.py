@@ -87,7 +87,7 @@ def format_value(name: str, x: float | None, unit: str | None = None) -> str:
     """A value as people read it: `0.712`, `1,234.5`, `1.310 USD per row`; `n/a` where there is none."""
     if x is None:
         return "n/a"
-    return f"{x:,.{_decimals(name, x)}f}" + (f" {unit}" if unit else "")
+    return _minus(f"{x:,.{_decimals(name, x)}f}") + (f" {unit}" if unit else "")
 
 
 def format_difference(name: str, x: float | None, unit: str | None = None) -> str:
@@ -98,7 +98,12 @@ def format_difference(name: str, x: float | None, unit: str | None = None) -> st
     while x and not round(x, decimals) and decimals < 6:
         decimals += 1
     text = f"{x:+,.{decimals}f}" if round(x, decimals) else f"{0:.{decimals}f}"
-    return text + (f" {unit}" if unit else "")
+    return _minus(text) + (f" {unit}" if unit else "")
+
+
+def _minus(number: str) -> str:
+    """The number with the sign that is as wide as the plus."""
+    return number.replace("-", "−")
 
 
 def _decimals(name: str, x: float) -> int:

@@ -126,14 +126,14 @@ def value(name: str, x: float | None) -> str:
     """A metric's value without its unit."""
     if x is not None and abs(x) >= HUGE:
         return number(x)
-    return measures.format_value(name, x).replace("-", "−")
+    return measures.format_value(name, x)
 
 
 def difference(name: str, x: float | None) -> str:
     """A signed difference without its unit."""
     if x is not None and abs(x) >= HUGE:
         return number(x)
-    return measures.format_difference(name, x).replace("-", "−")
+    return measures.format_difference(name, x)
 
 
 def interval(metric: MetricComparison | SliceComparison, name: str) -> str:
