@@ -68,7 +68,7 @@ def _pipeline(root: Path) -> dict[str, dict[str, Any]]:
 
 def run(root: Path, on_stage: Callable[[str, State], None], *, pull: bool) -> Reproduction:
     """`dvc repro`, told stage by stage as it goes. `pull` lets DVC fetch what the remote already has."""
-    command = [sys.executable, "-m", "dvc", "repro", *(["--pull", "--allow-missing"] if pull else [])]
+    command = [sys.executable, "-m", "dvc", "repro", *(["--pull"] if pull else [])]
     states: dict[str, State] = {}
     lines: list[str] = []
     with subprocess.Popen(
