@@ -174,7 +174,7 @@ def test_a_difference_that_is_there_is_never_shown_as_zero(name: str, x: float) 
     shown = measures.format_difference(name, x)
     if abs(x) >= 1e-6:
         assert math.copysign(1, x) == (1 if shown[0] == "+" else -1)
-        assert float(shown.replace(",", "")) != 0
+        assert float(shown.replace(",", "").replace("−", "-")) != 0
 
 
 def test_the_unit_of_value_names_the_currency_and_no_other_metric_has_one() -> None:
