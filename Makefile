@@ -35,8 +35,10 @@ lint: setup ## Check style, formatting, types, workflows, shell and paths
 	@$(BIN)/mypy
 	@$(BIN)/yamllint --strict .
 	@$(BIN)/zizmor --offline --quiet --no-progress .github
-	@$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yaml
-	@$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yaml
+	@$(BIN)/zizmor --offline --quiet --no-progress --persona pedantic --config '$(PROJECT)/.github/zizmor.yml' '$(PROJECT)/.github'
+	@$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yaml '$(PROJECT)'/.github/workflows/*.yaml
+	@$(BIN)/check-jsonschema --builtin-schema vendor.github-actions '$(PROJECT)'/.github/actions/*/action.yaml
+	@$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yaml '$(PROJECT)/.github/dependabot.yaml'
 	@$(BIN)/shellcheck .ci/run
 	@$(BIN)/python -m pytest --quiet tests/test_paths.py
 

@@ -100,7 +100,12 @@ class Hub:
     def git(self, *words: str, at: Path | None = None) -> str:
         """What git says, in the bare repository or in a checkout."""
         done = subprocess.run(
-            ["git", *words], cwd=at or self.origin, text=True, capture_output=True, check=False, encoding="utf-8"
+            ["git", *words],
+            cwd=at or self.origin,
+            text=True,
+            capture_output=True,
+            check=False,
+            encoding="utf-8",
         )
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
@@ -190,7 +195,13 @@ class Hub:
             *(f"--local-repository={pin}={place}" for pin, place in stand_ins(checkout).items()),
         ]  # fmt: skip
         done = subprocess.run(
-            command, cwd=checkout, text=True, capture_output=True, check=False, encoding="utf-8", env=surroundings()
+            command,
+            cwd=checkout,
+            text=True,
+            capture_output=True,
+            check=False,
+            encoding="utf-8",
+            env=surroundings(),
         )
         assert done.returncode in (0, 1), done.stderr
         ran = read(done.stdout)
@@ -218,7 +229,11 @@ class Hub:
 def surroundings() -> dict[str, str]:
     """This process's environment, less what a runner would not have: the tests' own virtual environment above all."""
     mine = {"VIRTUAL_ENV", "PYTHONPATH"}
-    return {name: value for name, value in os.environ.items() if name not in mine and not name.startswith("GITHUB_")}
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name not in mine and not name.startswith("GITHUB_")
+    }
 
 
 def stand_ins(project: Path) -> dict[str, Path]:
@@ -258,7 +273,9 @@ def keep(hub: Hub, name: str, source: Path, path: str) -> None:
         "GITHUB_WORKSPACE": str(source),
         "INPUTS": json.dumps({"path": path, "key": name}),
     }
-    subprocess.run([sys.executable, ACTIONS / "cache.py", "save"], env=environment, check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, ACTIONS / "cache.py", "save"], env=environment, check=True, capture_output=True
+    )
 
 
 def prepare_tools(hub: Hub, project: Path) -> None:
@@ -271,5 +288,5 @@ def prepare_tools(hub: Hub, project: Path) -> None:
         site = place / f".venv/lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"
         (site / "here.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
         (place / ".venv/lock").write_bytes((project / "requirements" / f"{room}.txt").read_bytes())
-        system = f"{platform.system()}-{ {'x86_64': 'X64', 'aarch64': 'ARM64'}[platform.machine()]}"
+        system = f"{platform.system()}-{ {'x86_64': 'X64', 'aarch64': 'ARM64'}[platform.machine()] }"
         keep(hub, f"{room}-{system}-{platform.python_version()}-{digest}", place, ".venv")

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,7 +36,7 @@ pytestmark = [
 EXAMPLES = ("test_data.py", "test_model.py")
 
 
-def use_both_readings(params: dict) -> None:
+def use_both_readings(params: dict[str, Any]) -> None:
     params["features"]["numeric"] = ["x1", "x2"]
 
 
@@ -138,7 +139,9 @@ def test_whoever_clones_the_locked_branch_gets_the_judged_model_without_training
 ) -> None:
     work = checkout(github, tmp_path, change.locked)
     work.run(sys.executable, "-m", "bots", "storage", "fetch")
-    assert work.run(sys.executable, "-m", "dvc", "status").stdout.strip() == "Data and pipelines are up to date."
+    assert (
+        work.run(sys.executable, "-m", "dvc", "status").stdout.strip() == "Data and pipelines are up to date."
+    )
 
 
 def test_a_fork_gets_its_review_and_a_word_on_what_it_may_not_have_and_a_re_run_doubles_nothing(

@@ -23,7 +23,9 @@ def upload() -> None:
         words = f"No files were found with the provided path: {given['path']}. No artifacts will be uploaded."
         fail(words) if given["if-no-files-found"] == "error" else print(words)
         return
-    target = kept("artefacts") / os.environ["GITHUB_RUN_ID"] / os.environ["GITHUB_RUN_ATTEMPT"] / given["name"]
+    target = (
+        kept("artefacts") / os.environ["GITHUB_RUN_ID"] / os.environ["GITHUB_RUN_ATTEMPT"] / given["name"]
+    )
     if target.exists():
         fail(
             "Failed to CreateArtifact: Received non-retryable error: Failed request: (409) Conflict: an artifact with "

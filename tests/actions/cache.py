@@ -33,7 +33,9 @@ def save() -> None:
     check(given)
     target = entry(given["key"])
     if not workspace(given["path"]).exists():
-        print("::warning::Path Validation Error: Path(s) specified in the action for caching do(es) not exist")
+        print(
+            "::warning::Path Validation Error: Path(s) specified in the action for caching do(es) not exist"
+        )
     elif target.exists():
         print(f"::warning::Failed to save: Unable to reserve cache with key {given['key']}")
     else:
@@ -64,7 +66,12 @@ def check(given: dict[str, str]) -> None:
         if len(key) > 512 or "," in key:
             fail(f"Key Validation Error: {key} cannot be larger than 512 characters or contain commas")
     path = PurePosixPath(given["path"])
-    if len(lines(given["path"])) != 1 or path.is_absolute() or ".." in path.parts or set("*?!~") & set(str(path)):
+    if (
+        len(lines(given["path"])) != 1
+        or path.is_absolute()
+        or ".." in path.parts
+        or set("*?!~") & set(str(path))
+    ):
         fail(f"the stand-in supports one folder below the checkout as path, not {given['path']!r}")
 
 
