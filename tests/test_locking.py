@@ -132,7 +132,7 @@ def judged(folder: Path) -> Bench:
     desk.git("push", "--quiet", "origin", "main", "change")
     head = desk.git("rev-parse", "HEAD").strip()
     review = reviewed(desk, head)
-    pack.write(desk.folder, "main", folder / "pack")
+    pack.write(desk.folder, folder / "pack", lambda digests: [])
     desk.git("checkout", "--quiet", "--force", "main")
     for path in ("dvc.lock", "MODEL_CARD.md", "reports"):
         desk.run("rm", "-r", path)
@@ -626,7 +626,23 @@ def test_aliases_that_a_lock_has_from_params_yaml_are_no_bomb(bench: Bench) -> N
     assert bench.lock().done == "locked"
 
 
-def test_what_main_has_already_is_not_packed(bench: Bench, tmp_path: Path) -> None:
+def test_what_storage_has_already_is_not_packed(bench: Bench, tmp_path: Path) -> None:
+    desk = bench.desk
+    desk.git("checkout", "--quiet", "change")
+    reviewed(desk, bench.head)
+    bench.place().keep({digest(RAW): bench.pack / objects.path_of(digest(RAW))})
+    shutil.rmtree(bench.pack)
+    done = desk.bots("pack", "--base", "main", "--out", str(bench.pack))
+    assert done.stdout.endswith("5 files\n")
+    assert digest(RAW) not in objects.below(bench.pack)
+    assert "is not empty" in desk.bots("pack", "--out", str(bench.pack), expect=1).stderr
+    (desk.folder / "dvc.lock").unlink()
+    assert "run `dvc repro` first" in desk.bots("pack", "--out", str(tmp_path / "other"), expect=1).stderr
+
+
+def test_where_storage_cannot_be_asked_what_main_names_is_taken_to_be_there(
+    bench: Bench, tmp_path: Path
+) -> None:
     desk = bench.desk
     desk.git("checkout", "--quiet", "change")
     reviewed(desk, bench.head)
@@ -636,13 +652,10 @@ def test_what_main_has_already_is_not_packed(bench: Bench, tmp_path: Path) -> No
     keep(desk, b"another model", digest(b"another model"))
     text = (desk.folder / "dvc.lock").read_text()
     (desk.folder / "dvc.lock").write_text(text.replace(digest(MODEL), digest(b"another model")))
-    assert pack.write(desk.folder, "merged", tmp_path / "small") == 1
+    desk.git("remote", "remove", "origin")
+    said = desk.bots("pack", "--base", "merged", "--out", str(tmp_path / "small")).stderr
+    assert "what merged names is taken to be stored" in said
     assert objects.below(tmp_path / "small") == {digest(b"another model")}
-    with pytest.raises(HostilePack, match="is not empty"):
-        pack.write(desk.folder, "merged", tmp_path / "small")
-    (desk.folder / "dvc.lock").unlink()
-    with pytest.raises(HostilePack, match="run `dvc repro` first"):
-        pack.write(desk.folder, "merged", tmp_path / "other")
 
 
 @pytest.fixture

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from bots.storage import Status
 
 REVIEW_EXITS = """\
@@ -109,8 +111,8 @@ def _lock_options(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     pack = verbs.add_parser(
         "pack",
         help="collect what this review judged, for `lock`",
-        description="Copy dvc.lock, the evidence it names and the files of DVC's cache that the base's lock does not "
-        "name into an empty folder.",
+        description="Copy dvc.lock, the evidence it names and the files of DVC's cache that storage does not have into "
+        "an empty folder. Where storage cannot be asked: those that the base's lock does not name.",
         epilog="exit codes: 0 packed, 1 there is nothing to pack, 2 wrong usage",
     )
     pack.add_argument("--base", default="main", metavar="COMMIT", help="default: main")
@@ -245,9 +247,19 @@ def _publish(arguments: argparse.Namespace) -> int:
 
 
 def _pack(arguments: argparse.Namespace) -> int:
-    from bots import pack
+    from bots import pack, storage
+    from bots.repository import GitError
 
-    count = pack.write(Path.cwd(), arguments.base, arguments.out)
+    root = Path.cwd()
+
+    def kept(digests: Collection[str]) -> Collection[str]:
+        try:
+            return storage.of(root, _tell).holds(digests)
+        except (storage.StorageError, GitError) as error:
+            _tell(f"{error}. So what {arguments.base} names is taken to be stored")
+            return pack.kept_by(root, arguments.base)
+
+    count = pack.write(root, arguments.out, kept)
     print(f"{arguments.out}: dvc.lock, its evidence and {count} files")
     return 0
 

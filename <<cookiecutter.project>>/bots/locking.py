@@ -205,8 +205,8 @@ def _push(bare: Bare, commit: str, branch: str, judged: str, patience: Patience)
         return patience.carry_out("push", step)
     except PushRefused as error:
         raise LockRefused(
-            f"dvc.lock could not be committed to {branch}: {error}. The job needs `contents: write`, and no rule may "
-            "keep GitHub Actions from pushing to the branch. Or run `dvc repro` and commit what it writes yourself"
+            f"dvc.lock could not be committed to {branch}: {error}, and no rule may keep GitHub Actions from pushing "
+            "there. Or run `dvc repro` and commit what it writes yourself"
         ) from error
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,29 +50,32 @@ class Pack:
     files: Mapping[str, Path]
 
 
-def write(root: Path, base: str, out: Path) -> int:
-    """Collect dvc.lock, the evidence it names, and those of its files that this machine has and the base's lock does
-    not name. Returns how many files of DVC's cache there are.
+def write(root: Path, out: Path, kept: Callable[[Collection[str]], Collection[str]]) -> int:
+    """Collect dvc.lock, the evidence it names, and those of its files that this machine has and storage does not.
 
-    Raises `HostilePack` where there is nothing to pack or `out` holds something else already.
+    `kept` says which of some digests are in storage. Returns how many files of DVC's cache were packed. Raises
+    `HostilePack` where there is nothing to pack or `out` holds something else already.
     """
     text = _text(root / LOCK)
     if out.exists() and any(out.iterdir()):
         raise HostilePack(f"{out} is not empty: name a folder that is, or does not exist yet")
     cache = root / ".dvc" / "cache"
-    read = objects.reader([cache])
-    old = objects.complete(objects.named(root, base), read)
     outputs = lock.parse(text.decode("utf-8", errors="replace")).outputs
     cached = {digest.removeprefix("md5:") for path, digest in outputs.items() if path not in KEPT_BY_GIT}
-    new = objects.complete(cached, read) - old
+    here = objects.complete(cached, objects.reader([cache])) & objects.below(cache)
+    packed = here.difference(kept(here)) if here else here
     wanted = {LOCK: text, **{path: _text(root / path) for path in outputs if path in KEPT_BY_GIT}}
     for path, content in wanted.items():
         (out / path).parent.mkdir(parents=True, exist_ok=True)
         (out / path).write_bytes(content)
-    packed = new & objects.below(cache)
     for digest in packed:
         objects.put(cache / objects.path_of(digest), out / objects.path_of(digest))
     return len(packed)
+
+
+def kept_by(root: Path, base: str) -> set[str]:
+    """What the base's lock names, which whoever merged it has stored: a guess for where storage cannot be asked."""
+    return objects.complete(objects.named(root, base), objects.reader([root / ".dvc" / "cache"]))
 
 
 def _text(path: Path) -> bytes:
@@ -174,7 +177,7 @@ def _refuse_bombs(text: str) -> None:
             anchor, size = open_nodes.pop()
         elif isinstance(event, yaml.AliasEvent):
             # An alias inside of what it stands for has no size yet, and no end.
-            size = sizes.get(event.anchor, MOST_VALUES + 1)
+            size = sizes.get(anchor or "", MOST_VALUES + 1)
         if anchor is not None and not isinstance(event, yaml.AliasEvent):
             sizes[anchor] = size
         open_nodes[-1] = (open_nodes[-1][0], open_nodes[-1][1] + size)

@@ -29,7 +29,9 @@ A_DAY = 86_400
 _LOCAL = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR", "GIT_PREFIX",
           "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_NAMESPACE", "GIT_QUARANTINE_PATH")  # fmt: skip
 _CARRIED = re.compile(r"(http|credential|url)\..+|core\.sshcommand")
+# For a repository that nobody reads twice: no upkeep, no waiting for the disk, no search for likeness in binary files.
 _QUIET = (
+    ("core.fsync", "none"),
     ("gc.auto", "0"),
     ("maintenance.auto", "false"),
     ("pack.window", "0"),
@@ -166,7 +168,10 @@ def meaning(output: str, doing: str) -> GitError | Busy:
     if _MOVED.search(output):
         return Overtaken("somebody else pushed first")
     if "[remote rejected]" in output or (_FINAL.search(output) and doing == "push"):
-        return PushRefused(f"the remote refused the push: {words}")
+        return PushRefused(
+            f"the remote refused the push: {words}. Whoever pushes must be allowed to write to this branch; a job in a "
+            "workflow needs `contents: write`"
+        )
     if _FINAL.search(output):
         return GitError(f"the remote cannot be read: {words}")
     return Busy(f"git could not {doing}: {words}")

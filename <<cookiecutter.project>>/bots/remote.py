@@ -51,14 +51,15 @@ def sizes(there: HashFileDB) -> dict[str, int]:
 
 def holding(there: HashFileDB, digests: Collection[str]) -> set[str]:
     """Which of these digests are kept."""
-    return set(there.oids_exist(list(digests)))
+    ask: Callable[[list[str]], Collection[str]] = there.oids_exist
+    return set(ask(list(digests)))
 
 
 def add(there: HashFileDB, digest: str, path: Path) -> None:
     """Keep one file under its digest."""
-    from dvc_objects.fs.local import LocalFileSystem
+    from dvc.fs import localfs
 
-    there.add(str(path), LocalFileSystem(), digest, check_exists=False)
+    there.add(str(path), localfs, digest, check_exists=False)
 
 
 def copy(

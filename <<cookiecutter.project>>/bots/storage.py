@@ -88,7 +88,7 @@ def of(root: Path, tell: Tell) -> Storage:
     cache = Path(config["cache"].get("dir") or root / ".dvc" / "cache")
     if url == str(root / FOLDER):
         return BranchStorage(root, cache, tell)
-    return DvcStorage(root, url, tell)
+    return DvcStorage(root, cache, url, tell)
 
 
 def prepare(root: Path, revisions: Collection[str], tell: Tell) -> None:
@@ -335,6 +335,7 @@ class DvcStorage:
     """A DVC remote that DVC reaches by itself: a bucket, a server, a folder."""
 
     root: Path
+    cache: Path
     where: str
     tell: Tell
 
@@ -373,12 +374,14 @@ class DvcStorage:
         """Files and bytes there; what dvc.lock names, is in the cache, and is not there."""
         from bots import remote
 
-        cache = self.root / ".dvc" / "cache"
-        wanted = objects.complete(objects.named(self.root), objects.reader([cache]))
+        wanted = objects.complete(objects.named(self.root), objects.reader([self.cache]))
         with remote.reached(self.root) as there:
             sizes = remote.sizes(there)
         return Status(
-            self.where, len(sizes), sum(sizes.values()), sorted((wanted & objects.below(cache)) - set(sizes))
+            self.where,
+            len(sizes),
+            sum(sizes.values()),
+            sorted((wanted & objects.below(self.cache)) - set(sizes)),
         )
 
 
