@@ -162,5 +162,7 @@ def test_every_direct_dependency_is_explained() -> None:
     text = (TEMPLATE / "docs/dependencies.md").read_text(encoding="utf-8")
     for path in (TEMPLATE / "requirements").glob("*.in"):
         for line in path.read_text(encoding="utf-8").splitlines():
-            if (match := re.match(r"[A-Za-z0-9][A-Za-z0-9_-]*", line)) and not path.name.startswith(("storage", "uv")):
+            if (match := re.match(r"[A-Za-z0-9][A-Za-z0-9_-]*", line)) and not path.name.startswith(
+                ("storage", "uv")
+            ):
                 assert re.search(rf"\b{re.escape(match[0])}\b", text), f"{path.name}: {match[0]}"
