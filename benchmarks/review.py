@@ -77,7 +77,9 @@ def trained(folder: Path) -> Path:
 
 def full(project: Path, runs: int) -> None:
     """A changed model, reviewed from scratch each time, and the same training bare, in turn."""
-    bare, review, steps = [], [], {}
+    bare: list[float] = []
+    review: list[float] = []
+    steps: dict[str, list[float]] = {}
     for number in range(runs):
         timed(project, "git", "checkout", "--quiet", "-b", f"change-{number}", "main")
         params = project / "params.yaml"
