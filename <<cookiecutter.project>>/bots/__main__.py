@@ -181,8 +181,14 @@ def _review(arguments: argparse.Namespace) -> int:
     from bots.repository import Repository
     from bots.review import review
 
+    repository = Repository(Path.cwd())
     with Progress() as progress:
-        result = review(Repository(Path.cwd()), arguments.base, pull=arguments.pull, tell=progress.tell)
+        if arguments.pull:
+            from bots import storage
+
+            progress.tell("fetching from storage")
+            storage.prepare(repository.root, [repository.commit(arguments.base)], progress.tell)
+        result = review(repository, arguments.base, pull=arguments.pull, tell=progress.tell)
         progress.tell("writing the review")
         write.review(result, arguments.out)
     if arguments.json:

@@ -113,7 +113,7 @@ def bring(root: Path, cache: Path, targets: list[str]) -> None:
     if done.returncode:
         raise DvcError(
             f"neither the cache nor the remote has main's {', '.join(targets)}: "
-            f"{_last_words(done.stdout + done.stderr)}; run `dvc push` on a machine that has them"
+            f"{_last_words(done.stdout + done.stderr)}; run `python -m bots storage push` on a machine that has them"
         )
 
 

@@ -335,8 +335,8 @@ def _on_merge(candidate: Candidate, main_lock: lock.Lock) -> list[str]:
     if lock.stale(candidate.committed, candidate.lock):
         return [
             replaced,
-            "dvc.lock and reports/ of this branch are not committed yet: commit them and run `dvc push`, so that "
-            "what merges is what was judged.",
+            "dvc.lock and reports/ of this branch are not committed yet: commit them and run "
+            "`python -m bots storage push`, so that what merges is what was judged.",
         ]
     return [replaced, "dvc.lock of this branch already names it: what merges is what was judged."]
 
