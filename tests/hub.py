@@ -257,7 +257,7 @@ def read(output: str) -> Ran:
         entry = json.loads(line)
         if entry.get("jobResult"):
             jobs[entry["jobID"]] = entry["jobResult"]
-        if entry.get("stepResult") and entry.get("stage") == "Main":
+        if entry.get("stepResult", "skipped") != "skipped" and entry.get("stage") == "Main":
             steps[entry["step"]] = entry["stepResult"]
         if entry.get("command") == "summary":
             summary.append(entry["content"])
@@ -266,9 +266,12 @@ def read(output: str) -> Ran:
 
 
 def keep(hub: Hub, name: str, source: Path, path: str) -> None:
-    """Put a folder into the cache that the workflows restore from."""
+    """Put a folder into the default branch's cache, where every workflow finds it."""
+    event = source / "event.json"
+    event.write_text("{}", encoding="utf-8")
     environment = {
         **os.environ,
+        "GITHUB_EVENT_PATH": str(event),
         "STAND_IN_KEEPS": str(hub.folder / "keeps"),
         "GITHUB_WORKSPACE": str(source),
         "INPUTS": json.dumps({"path": path, "key": name}),

@@ -1,6 +1,6 @@
 """The generated project's workflows, run by act from the event to the comment, against real git and the double.
 
-One trained main and one retrained change serve all; every other review restores what these left in DVC's cache.
+One trained main and one retrained change serve all; every other review finds on the storage branch what these left.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ def github(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
 
 @dataclass(frozen=True)
 class Change:
-    """A pull request whose review ran and was published, with the requests that publishing took."""
+    """A pull request whose review ran, was published and locked, with the API requests that took: at most six for
+    the first and two for the second."""
 
     number: int
     review: Review
@@ -124,6 +125,7 @@ def test_a_change_gets_one_comment_one_check_and_a_lock(github: Hub, change: Cha
     judged = change.review.sha
     (comment,) = ours(github, change.number)
     assert "Visits: improved" in comment
+    assert change.requests <= 6 + 2
     assert verdicts(github, judged) == [("model review", "success")]
     assert verdicts(github, change.locked) == [("model review", "success")]
     assert github.git("rev-parse", f"{change.locked}^") == judged
@@ -227,13 +229,34 @@ def test_a_change_whose_tests_fail_does_not_pass_and_is_not_locked(
 
 
 def test_a_change_that_cannot_be_reviewed_is_told_so(github: Hub, tmp_path: Path) -> None:
-    work = checkout(github, tmp_path, "main")
-    (work.folder / "params.yaml").write_text("gate: [\n")
-    work.commit("Break the parameters")
-    head = github.open(13, work.folder, "broken-yaml")
+    head = github.open(13, unreadable(github, tmp_path).folder, "broken-yaml")
     review = github.review(13)
     assert review.ran.conclusion == "failure"
     assert "its log says why" in review.ran.summary
     assert github.publish(review).jobs == {"publish": "success"}
     assert verdicts(github, head) == [("model review", "action_required")]
     assert "stopped before it had a result" in ours(github, 13)[0]
+
+
+@pytest.mark.parametrize(("number", "fork"), [(14, None), (15, "somebody/visits")])
+def test_a_cloud_is_logged_in_to_for_a_branch_and_never_for_a_fork(
+    github: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, fork: str | None
+) -> None:
+    monkeypatch.setattr(
+        github, "variables", {"AWS_READ_ROLE": "arn:aws:iam::1:role/read", "AWS_REGION": "eu-central-1"}
+    )
+    github.open(number, unreadable(github, tmp_path).folder, f"cloud-{number}", fork=fork)
+    ran = github.review(number).ran
+    # There is no cloud here, so logging in fails, and nothing after it is tried.
+    assert ran.steps.get("Log in to AWS") == (None if fork else "failure")
+    assert "Fetch data and models" not in ran.steps
+    assert ("Review the change" in ran.steps) is bool(fork)
+    assert "Log in to Azure" not in ran.steps
+
+
+def unreadable(github: Hub, folder: Path) -> Small:
+    """A change that the review cannot even begin with, and so takes no time."""
+    work = checkout(github, folder, "main")
+    (work.folder / "params.yaml").write_text("gate: [\n")
+    work.commit("Break the parameters")
+    return work

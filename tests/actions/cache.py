@@ -1,7 +1,12 @@
-"""actions/cache: folders that outlive a job, under keys that are written once."""
+"""actions/cache: folders that outlive a job, under keys that are written once.
+
+As on GitHub, what a pull request keeps only that pull request finds again; what the default branch keeps, everybody.
+"""
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import sys
 from pathlib import Path, PurePosixPath
@@ -14,11 +19,13 @@ def restore() -> None:
     given = inputs("path", "key")
     check(given)
     output("cache-primary-key", given["key"])
-    found = entry(given["key"])
-    if not found.exists():
-        others = (newest(beginning) for beginning in lines(given["restore-keys"]))
-        found = next((other for other in others if other), found)
-    if not (found / "content").exists() or (found / "path").read_text(encoding="utf-8") != given["path"]:
+    starts = lines(given["restore-keys"])
+    candidates = [
+        *(entry(place, given["key"]) for place in scopes()),
+        *(path for start in starts for place in scopes() if (path := newest(place, start)) is not None),
+    ]
+    found = next((path for path in candidates if holds(path, given["path"])), None)
+    if found is None:
         print(f"Cache not found for input keys: {given['key']}")
         return
     shutil.copytree(found / "content", workspace(given["path"]), symlinks=True, dirs_exist_ok=True)
@@ -31,7 +38,7 @@ def restore() -> None:
 def save() -> None:
     given = inputs("path", "key")
     check(given)
-    target = entry(given["key"])
+    target = entry(scopes()[0], given["key"])
     if not workspace(given["path"]).exists():
         print(
             "::warning::Path Validation Error: Path(s) specified in the action for caching do(es) not exist"
@@ -51,12 +58,26 @@ def keep(target: Path, source: Path, path: str, key: str) -> None:
     (target / "key").write_text(key, encoding="utf-8")
 
 
-def entry(key: str) -> Path:
-    return kept("caches") / quote(key, safe="")
+def scopes() -> list[Path]:
+    """Where this run's caches are, first those it may write."""
+    event = json.loads(Path(os.environ["GITHUB_EVENT_PATH"]).read_text(encoding="utf-8"))
+    everybody = kept("caches/default-branch")
+    if "pull_request" not in event:
+        return [everybody]
+    return [kept(f"caches/pull-{event['pull_request']['number']}"), everybody]
 
 
-def newest(beginning: str) -> Path | None:
-    found = [path for path in kept("caches").iterdir() if path.name.startswith(quote(beginning, safe=""))]
+def entry(scope: Path, key: str) -> Path:
+    return scope / quote(key, safe="")
+
+
+def holds(found: Path, path: str) -> bool:
+    """Whether an entry is there and of this path: the path is part of what a cache is found by."""
+    return (found / "path").exists() and (found / "path").read_text(encoding="utf-8") == path
+
+
+def newest(scope: Path, beginning: str) -> Path | None:
+    found = [path for path in scope.iterdir() if path.name.startswith(quote(beginning, safe=""))]
     return max(found, key=lambda path: path.stat().st_mtime, default=None)
 
 
