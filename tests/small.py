@@ -162,8 +162,8 @@ class Small:
         return review
 
 
-def trained(folder: Path) -> Small:
-    """Bake, configure, deliver the rows, train, commit: main as a team would have it."""
+def trained(folder: Path, *, train: bool = True) -> Small:
+    """Bake, configure, deliver the rows, train, commit: main as a team would have it, or just before its training."""
     from cookiecutter.main import cookiecutter
 
     cookiecutter(
@@ -179,8 +179,9 @@ def trained(folder: Path) -> Small:
     (small.folder / "schema.yaml").write_text(yaml.safe_dump(SCHEMA, sort_keys=False))
     small.edit(configure)
     small.commit("Our own data and its contract")
-    small.dvc("repro", "--quiet")
-    small.commit("Train the first model")
+    if train:
+        small.dvc("repro", "--quiet")
+        small.commit("Train the first model")
     return small
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,7 @@ def test_a_better_feature_improves_and_says_which_parameter_made_it(change: Smal
     ]  # fmt: skip
     comment = (change.folder / "review" / "review.md").read_text()
     assert "ROC AUC" in comment
-    assert "commit them" in comment, "the branch has not committed what reproduction wrote"
+    assert "are not committed yet" in comment, "the branch has not committed what reproduction wrote"
 
     change.commit("Reproduce")
     again = change.review(expect=0)
@@ -165,6 +166,98 @@ def run(settings: Params) -> None:
     review = change.review(expect=21)
     assert (review["verdict"], review["reason"]) == ("blocked", "evidence-disagrees")
     assert review["causes"] == [{"kind": "code", "changes": ["pipeline/evaluate.py"]}]
+
+
+FORGERIES = {
+    "the truth is bent towards the prediction": "table = table.assign(target=(table.score > 0.5).astype(float))",
+    "the hardest rows are left out": "table = table[(table.score - table.target).abs() < 0.6]",
+}
+
+
+@pytest.mark.parametrize("forgery", FORGERIES, ids=lambda name: name.replace(" ", "-"))
+def test_code_that_rewrites_what_it_is_judged_by_is_blocked(change: Small, forgery: str):
+    code = change.folder / "pipeline" / "evaluate.py"
+    code.write_text(
+        code.read_text()
+        + f"""
+
+_honest = predict
+
+
+def predict(settings: Params) -> pd.DataFrame:
+    table = _honest(settings)
+    {FORGERIES[forgery]}
+    return table
+"""
+    )
+    change.edit(lambda params: params["features"].update(numeric=["noise"]))
+    review = change.review(expect=21)
+    assert (review["verdict"], review["passed"]) == ("blocked", False)
+    assert review["reason"] in {"evidence-broken", "stage-failed"}, "the statistics, or a later stage, notice"
+
+
+def test_predictions_that_a_committed_lock_names_are_asked_of_the_model_again(change: Small):
+    change.edit(lambda params: params["features"].update(numeric=["noise"]))
+    change.dvc("repro", "--quiet")
+    path = change.folder / "reports" / "predictions.parquet"
+    table = pd.read_parquet(path)
+    table["score"] = 0.9 * table["target"] + 0.05
+    path.unlink()
+    table.to_parquet(path, index=False)
+    change.dvc("commit", "--quiet", "--force")
+    change.commit("Trust me")
+    review = change.review(expect=21)
+    assert review["reason"] == "evidence-disagrees"
+    assert "not what the model gives" in (change.folder / "review" / "review.md").read_text()
+
+
+def test_a_column_that_moves_in_the_contract_leaves_the_holdout_the_same(change: Small):
+    def reorder(schema):
+        schema["columns"]["noise"] = schema["columns"].pop("noise")
+
+    change.edit(reorder, "schema.yaml")
+    review = change.review(expect=0)
+    assert review["verdict"] == "equivalent"
+
+
+def test_a_fresh_clone_brings_main_from_a_storage_with_a_relative_address_past_dvcs_own_git_hooks(
+    change: Small, tmp_path: Path
+):
+    change.dvc("remote", "modify", "storage", "url", "../../kept")
+    change.commit("Keep it in a folder beside")
+    change.git("checkout", "--quiet", "-B", "main")
+    change.dvc("push", "--quiet")
+    change.git("clone", "--quiet", ".", str(tmp_path / "clone"))
+    clone = Small(tmp_path / "clone")
+    clone.git("checkout", "--quiet", "-b", "change")
+    clone.dvc("install")
+    clone.edit(lambda params: params["features"].update(numeric=["x1", "x2"]))
+    clone.commit("See x1 as well")
+    review = clone.review(0, "--pull")
+    assert review["verdict"] == "improved"
+
+
+def test_a_first_model_on_data_of_its_own_has_no_baseline(tmp_path: Path):
+    own = small.trained(tmp_path, train=False)
+    own.git("checkout", "--quiet", "-B", "change")
+    own.git("branch", "--quiet", "--force", "main", "HEAD~1")
+    review = own.review(expect=23)
+    assert review["verdict"] == "no baseline"
+
+
+def test_a_stage_that_cannot_start_is_named_with_dvcs_own_words(change: Small):
+    (change.folder / "pipeline" / "card.py").unlink()
+    review = change.review(expect=21)
+    assert review["reason"] == "stage-failed"
+    assert "card" in review["headline"]
+
+
+def test_conflict_markers_in_the_lock_are_told_in_a_line(change: Small):
+    lock = change.folder / "dvc.lock"
+    lock.write_text("<<<<<<< HEAD\n" + lock.read_text())
+    done = change.run(sys.executable, "-m", "bots", "review", expect=1)
+    assert "dvc.lock: not a DVC lock" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def leaked(change: Small) -> None:

@@ -36,6 +36,11 @@ class Candidate:
     refusal: evidence.Refusal | None
     claimed: evidence.MetricsReport | None
     broken: str | None
+    writers: dict[str, str]
+
+    def made_here(self, path: str) -> bool:
+        """Whether a stage wrote this output in this run; otherwise it is as dvc.lock says."""
+        return self.reproduction.states.get(self.writers.get(path, "")) == "ran"
 
 
 def reproduced(repository: Repository, tell: Callable[[str], None], *, pull: bool) -> Candidate:
@@ -61,10 +66,21 @@ def reproduced(repository: Repository, tell: Callable[[str], None], *, pull: boo
         explanation=reports.read("explanation", evidence.ExplanationReport),
         drift=reports.read("drift", evidence.DriftReport),
         export=reports.read("export", evidence.ExportReport),
-        refusal=reports.read("refusal", evidence.Refusal) if done.failed else None,
+        refusal=_refusal(reports, done),
         claimed=_claimed(repository, commit),
         broken=reports.broken,
+        writers=reproduce.writers(root),
     )
+
+
+def _refusal(reports: _Reports, done: reproduce.Reproduction) -> evidence.Refusal | None:
+    """What the failed stage said; a refusal of another stage is left over from another run."""
+    if done.failed is None:
+        return None
+    said = reports.read("refusal", evidence.Refusal)
+    if said is not None and said.stage == done.failed:
+        return said
+    return evidence.Refusal(stage=done.failed, message=done.error or "it left no message")
 
 
 def _claimed(repository: Repository, commit: str) -> evidence.MetricsReport | None:
@@ -77,6 +93,8 @@ def _claimed(repository: Repository, commit: str) -> evidence.MetricsReport | No
 
 def _reproduce(root: Path, tell: Callable[[str], None], *, pull: bool) -> reproduce.Reproduction:
     tell("asking DVC what changed")
+    if (root / "dvc.lock").exists():
+        lock.parse((root / "dvc.lock").read_text(encoding="utf-8", errors="replace"))
     order = reproduce.stages(root)
 
     def on_stage(stage: str, state: reproduce.State) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, TypeVar
 
 from bots import evidence, lock, reproduce
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 PREDICTIONS = "reports/predictions.parquet"
 MODEL = "models/model.skops"
 RAW = "data/raw.parquet"
+SPLITS = "data/splits"
 HOLDOUT = Path("data/splits/holdout.parquet")
 TRAIN = Path("data/splits/train.parquet")
 
@@ -60,19 +61,15 @@ class Champion:
 
     def score(self, command: str, rows: Path) -> pyarrow.Table:
         """Main's predictions on other rows: its model and its code in its worktree; columns `row`, `score`."""
-        import pyarrow.parquet as parquet
-
-        out = Path(mkdtemp(prefix="scores-", dir=self._scratch())) / "scores.parquet"
         try:
             self._bring([MODEL])
-            reproduce.command(self.worktree(), command, rows=rows, out=out)
-            return parquet.read_table(out)
-        except (reproduce.DvcError, OSError, ValueError) as error:
+            return score(self.worktree(), command, rows)
+        except reproduce.DvcError as error:
             raise ChampionUnavailable(f"main's model cannot score this change's holdout: {error}") from error
 
     def drift(self, command: str, root: Path) -> evidence.DriftReport:
         """This change's training rows (under `root`) against main's, by this change's command."""
-        self._bring(["data/splits"])
+        self._bring([SPLITS])
         out = self._scratch() / "data-change.json"
         try:
             reproduce.command(root, command, reference=self.worktree() / TRAIN, current=root / TRAIN, out=out)
@@ -98,12 +95,29 @@ class Champion:
 
     def _bring(self, targets: list[str]) -> None:
         try:
-            reproduce.bring(self.worktree(), self.repository.root / ".dvc" / "cache", targets)
+            reproduce.bring(self.worktree(), self.repository.root, targets)
         except reproduce.DvcError as error:
             raise ChampionUnavailable(str(error)) from error
 
     def _scratch(self) -> Path:
         return self.worktree().parent
+
+
+def score(root: Path, command: str, rows: Path) -> pyarrow.Table:
+    """What the code and model in a checkout predict for these rows: columns `row`, `score`.
+
+    Raises `DvcError` where the command fails or leaves no such table.
+    """
+    import pyarrow
+    from pyarrow import parquet
+
+    with TemporaryDirectory(prefix="scores-") as folder:
+        out = Path(folder) / "scores.parquet"
+        reproduce.command(root, command, rows=rows, out=out)
+        try:
+            return parquet.read_table(out)
+        except (OSError, pyarrow.ArrowException) as error:
+            raise reproduce.DvcError(f"`{command}` left no readable table: {error}") from error
 
 
 @contextmanager

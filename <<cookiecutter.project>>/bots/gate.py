@@ -176,7 +176,7 @@ def _findings(facts: Facts, gate: Gate) -> Iterator[_Finding]:
     yield from _limits(facts, gate)
     yield from _reports(facts)
     yield from _baseline(facts, gate)
-    if facts.champion and facts.holdout_same and not facts.champion_unavailable:
+    if facts.champion and facts.holdout_same and not facts.champion_unavailable and not facts.broken:
         yield from _comparison(facts, gate)
 
 

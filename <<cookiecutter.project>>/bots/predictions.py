@@ -13,7 +13,7 @@ import pyarrow.parquet as parquet
 from numpy.typing import NDArray
 
 from bots import compare
-from bots.champion import PREDICTIONS, ChampionUnavailable
+from bots.champion import HOLDOUT, PREDICTIONS, ChampionUnavailable
 from bots.compare import Comparison, PredictionsError
 from bots.evidence import MetricsReport
 from bots.settings import Settings
@@ -45,29 +45,63 @@ class HoldoutPredictions:
 
     def alone(self, policy: Settings, threshold: float | None) -> Comparison:
         """The candidate's own figures, where there is no champion to hold it against."""
-        return compare.compare(self._with(policy, None, None, threshold), policy)
+        return compare.compare(self._with(policy, self.table, None, None, threshold), policy)
 
     def against(
-        self, champion: pyarrow.Table, theirs: float | None, policy: Settings, threshold: float | None
+        self,
+        champion: pyarrow.Table,
+        truth: pyarrow.Table | None,
+        theirs: float | None,
+        policy: Settings,
+        threshold: float | None,
     ) -> Comparison:
-        """The candidate against main's scores for the same rows, each at its own decision threshold."""
-        return compare.compare(self._with(policy, self._line_up(champion), theirs, threshold), policy)
+        """The candidate against main's scores for the same rows, each at its own decision threshold.
+
+        `truth` is main's own record of the same holdout: targets, slices and what is resampled are taken from it,
+        so that a change cannot rewrite what it is judged by. Raises `PredictionsError` where the change says
+        otherwise.
+        """
+        known = self.table if truth is None else self._checked(truth)
+        scores = _numbers(_lined_up(champion, self.table), "score")
+        return compare.compare(self._with(policy, known, scores, theirs, threshold), policy)
+
+    def contradictions(self, scored: pyarrow.Table, tolerance: float = 1e-6) -> tuple[str, ...]:
+        """Whether the model, asked again, gives other scores than the table says."""
+        again, said = _numbers(_lined_up(scored, self.table), "score"), _numbers(self.table, "score")
+        off = int((np.abs(again - said) > tolerance * np.maximum(1, np.abs(said))).sum())
+        if not off:
+            return ()
+        return (f"{PREDICTIONS} is not what the model gives: {off:,} of {len(said):,} scores differ",)
+
+    def _checked(self, truth: pyarrow.Table) -> pyarrow.Table:
+        if len(truth) != len(self.table):
+            raise PredictionsError(
+                f"{PREDICTIONS}: expected main's {len(truth):,} rows of the same holdout, got {len(self.table):,}"
+            )
+        known = _lined_up(truth, self.table)
+        if off := int((_numbers(known, "target") != _numbers(self.table, "target")).sum()):
+            raise PredictionsError(
+                f"{PREDICTIONS}: target: expected what main's record of the same holdout says; {off:,} rows differ"
+            )
+        return known
 
     def _with(
-        self, policy: Settings, champion: NDArray[Any] | None, theirs: float | None, threshold: float | None
+        self,
+        policy: Settings,
+        known: pyarrow.Table,
+        champion: NDArray[Any] | None,
+        theirs: float | None,
+        threshold: float | None,
     ) -> compare.Predictions:
-        slices = {
-            column: self._labels(column, "main's params.yaml judges slices by it")
-            for column in policy.evaluate.slices
-        }
-        resample = policy.gate.resample
+        slices = {column: _labels(known, column) for column in policy.evaluate.slices}
+        clusters = None if policy.gate.resample == "rows" else _labels(known, policy.gate.resample)
         return compare.Predictions(
             task=policy.task,
-            target=_numbers(self.table, "target"),
+            target=_numbers(known, "target"),
             candidate=_numbers(self.table, "score"),
             champion=champion,
-            slices=slices,
-            clusters=None if resample == "rows" else self._labels(resample, "main's gate resamples by it"),
+            slices={column: labels for column, labels in slices.items() if labels is not None},
+            clusters=clusters,
             champion_threshold=theirs,
             candidate_threshold=threshold,
             costs=policy.evaluate.costs,
@@ -75,43 +109,55 @@ class HoldoutPredictions:
             units=self.units,
         )
 
-    def _labels(self, column: str, why: str) -> NDArray[Any]:
-        if SLICE + column not in self.table.column_names:
-            raise PredictionsError(f"{PREDICTIONS}: expected a column {SLICE + column!r}, because {why}")
-        return np.asarray(self.table[SLICE + column].cast(pyarrow.string()).to_numpy(zero_copy_only=False))
-
-    def _line_up(self, champion: pyarrow.Table) -> NDArray[Any]:
-        """Main's scores in this table's row order; refuses rows that main did not score."""
-        if missing := {"row", "score"} - set(champion.column_names):
-            raise ChampionUnavailable(f"main's predictions have no column {', '.join(sorted(missing))}")
-        if self.table["row"].equals(champion["row"]):
-            return _numbers(champion, "score")
-        at = arrow.index_in(self.table["row"], value_set=champion["row"].combine_chunks())
-        if at.null_count:
-            raise ChampionUnavailable(
-                f"main's model did not score {at.null_count:,} of {len(at):,} holdout rows"
-            )
-        return np.take(_numbers(champion, "score"), at.to_numpy())
-
 
 def of(root: Path, settings: Settings, evaluation: MetricsReport) -> HoldoutPredictions:
-    """Read the candidate's predictions. Raises `PredictionsError` for a file that is missing, broken or partial."""
-    path = root / PREDICTIONS
-    try:
-        table = parquet.read_table(path)
-    except (OSError, pyarrow.ArrowException) as error:
-        raise PredictionsError(f"{PREDICTIONS}: not a readable Parquet table ({error})") from error
+    """Read the candidate's predictions. Raises `PredictionsError` for a file that is missing, broken, or not about
+    exactly the rows of the holdout."""
+    table = _read(root / PREDICTIONS, PREDICTIONS, None)
     if missing := {"row", "target", "score"} - set(table.column_names):
         raise PredictionsError(
             f"{PREDICTIONS}: expected the columns row, target, score; no {', '.join(sorted(missing))}"
         )
     if arrow.count_distinct(table["row"]).as_py() != len(table):
         raise PredictionsError(f"{PREDICTIONS}: expected each row once; some stand twice")
+    holdout = _read(root / HOLDOUT, str(HOLDOUT), ["row"])["row"]
+    if (
+        len(holdout) != len(table)
+        or arrow.index_in(holdout, value_set=table["row"].combine_chunks()).null_count
+    ):
+        raise PredictionsError(
+            f"{PREDICTIONS}: expected exactly the {len(holdout):,} rows of {HOLDOUT}, got {len(table):,} rows"
+        )
     return HoldoutPredictions(table, settings, {metric.name: metric.unit for metric in evaluation.metrics})
+
+
+def _read(path: Path, name: str, columns: list[str] | None) -> pyarrow.Table:
+    try:
+        return parquet.read_table(path, columns=columns)
+    except (OSError, pyarrow.ArrowException) as error:
+        raise PredictionsError(f"{name}: not a readable Parquet table ({error})") from error
+
+
+def _lined_up(table: pyarrow.Table, like: pyarrow.Table) -> pyarrow.Table:
+    """A table of main's in the row order of the candidate's; refuses rows that main did not score."""
+    if missing := {"row", "score"} - set(table.column_names):
+        raise ChampionUnavailable(f"main's predictions have no column {', '.join(sorted(missing))}")
+    if like["row"].equals(table["row"]):
+        return table
+    at = arrow.index_in(like["row"], value_set=table["row"].combine_chunks())
+    if at.null_count:
+        raise ChampionUnavailable(f"main's model did not score {at.null_count:,} of {len(at):,} holdout rows")
+    return table.take(at)
+
+
+def _labels(table: pyarrow.Table, column: str) -> NDArray[Any] | None:
+    if SLICE + column not in table.column_names:
+        return None
+    return np.asarray(table[SLICE + column].cast(pyarrow.string()).to_numpy(zero_copy_only=False))
 
 
 def _numbers(table: pyarrow.Table, column: str) -> NDArray[Any]:
     try:
         return np.asarray(table[column].cast(pyarrow.float64()).to_numpy(zero_copy_only=False))
-    except pyarrow.ArrowException as error:
+    except (pyarrow.ArrowException, KeyError) as error:
         raise PredictionsError(f"{PREDICTIONS}: {column}: expected numbers ({error})") from error

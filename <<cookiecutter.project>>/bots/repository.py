@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import tempfile
@@ -48,7 +49,8 @@ class Repository:
         if self._git("rev-parse", "--git-dir").returncode:
             raise GitError(f"{self.root} is not inside a git repository; run this where params.yaml lies")
         raise GitError(
-            f"no commit is named {name!r}; fetch it (`git fetch origin {name}`) or name another --base"
+            f"no commit is named {name!r}; fetch it "
+            f"(`git fetch origin {name}:refs/remotes/origin/{name}`) or name another --base"
         )
 
     def file(self, commit: str, path: str) -> bytes | None:
@@ -65,7 +67,7 @@ class Repository:
 
     def dirty(self) -> list[str]:
         """Tracked paths that differ from HEAD, and files that git does not know, outside of ignored ones."""
-        lines = self._output("status", "--porcelain=v1", "-z", "--", ".").split("\0")
+        lines = self._output("status", "--porcelain=v1", "--no-renames", "-z", "--", ".").split("\0")
         return sorted(line[3:] for line in lines if len(line) > 3)
 
     @contextmanager
@@ -74,7 +76,18 @@ class Repository:
         inside = self._output("rev-parse", "--show-prefix").strip()
         folder = Path(tempfile.mkdtemp(prefix="champion-"))
         try:
-            self._output("worktree", "add", "--quiet", "--detach", "--force", str(folder / "tree"), commit)
+            # A hook such as DVC's own would work on the throw-away checkout before it is set up.
+            self._output(
+                "-c",
+                f"core.hooksPath={os.devnull}",
+                "worktree",
+                "add",
+                "--quiet",
+                "--detach",
+                "--force",
+                str(folder / "tree"),
+                commit,
+            )
             yield folder / "tree" / inside
         finally:
             shutil.rmtree(folder, ignore_errors=True)

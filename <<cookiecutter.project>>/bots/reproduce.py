@@ -3,6 +3,8 @@ command line, which is its public interface."""
 
 from __future__ import annotations
 
+import configparser
+import io
 import os
 import re
 import subprocess
@@ -94,22 +96,23 @@ def run(root: Path, on_stage: Callable[[str, State], None], *, pull: bool) -> Re
 def _reproduction(order: list[str], states: dict[str, State], code: int, log: str) -> Reproduction:
     failed = None
     if code:
-        failed = next((name for name in reversed(states) if states[name] == "ran"), None) or "dvc"
+        named = re.search(r"failed to reproduce '([^']+)'", log)
+        running = next((name for name in reversed(states) if states[name] == "ran"), "dvc")
+        failed = named[1] if named else running
         states = {**states, failed: "failed"} if failed in order else states
     told = {name: states.get(name, "not reached" if code else "unchanged") for name in order}
     return Reproduction(told, failed, _last_words(log) if code else None, log)
 
 
-def bring(root: Path, cache: Path, targets: list[str]) -> None:
-    """Check outputs out in another worktree, from this project's cache or else from its remote.
+def bring(worktree: Path, project: Path, targets: list[str]) -> None:
+    """Check outputs out in another worktree, from the project's cache or else from its remote.
 
     Raises `DvcError` with advice where neither has them.
     """
-    local = root / ".dvc" / "config.local"
-    local.write_text(f"[cache]\n    dir = {cache.resolve().as_posix()}\n", encoding="utf-8")
-    done = _dvc(root, "checkout", "--quiet", "--force", *targets)
+    (worktree / ".dvc" / "config.local").write_text(_shared_config(project), encoding="utf-8")
+    done = _dvc(worktree, "checkout", "--quiet", "--force", *targets)
     if done.returncode:
-        done = _dvc(root, "pull", "--quiet", "--force", *targets)
+        done = _dvc(worktree, "pull", "--quiet", "--force", *targets)
     if done.returncode:
         raise DvcError(
             f"neither the cache nor the remote has main's {', '.join(targets)}: "
@@ -117,15 +120,34 @@ def bring(root: Path, cache: Path, targets: list[str]) -> None:
         )
 
 
+def _shared_config(project: Path) -> str:
+    """The project's DVC settings for a worktree elsewhere: its cache, its credentials, its relative addresses."""
+    found = configparser.ConfigParser(interpolation=None)
+    found.read([project / ".dvc" / "config", project / ".dvc" / "config.local"], encoding="utf-8")
+    if not found.has_section("cache"):
+        found.add_section("cache")
+    for section in found.sections():
+        for key in ("url", "dir"):
+            address = found.get(section, key, fallback=None)
+            if address and "://" not in address:
+                found.set(section, key, (project / ".dvc" / address).resolve().as_posix())
+    if not found.has_option("cache", "dir"):
+        found.set("cache", "dir", (project / ".dvc" / "cache").resolve().as_posix())
+    text = io.StringIO()
+    found.write(text)
+    return text.getvalue()
+
+
 def command(root: Path, template: str, **paths: Path) -> None:
     """Run one of params.yaml's `review` commands in a worktree; its placeholders become absolute paths."""
-    words = [
-        word.format_map({key: str(path.resolve()) for key, path in paths.items()})
-        for word in template.split()
-    ]
-    done = subprocess.run(
-        words, cwd=root, env=environment(), text=True, encoding="utf-8", capture_output=True, check=False
-    )
+    absolute = {key: str(path.resolve()) for key, path in paths.items()}
+    try:
+        words = [word.format_map(absolute) for word in template.split()]
+        done = subprocess.run(
+            words, cwd=root, env=environment(), text=True, encoding="utf-8", capture_output=True, check=False
+        )
+    except (OSError, LookupError, ValueError) as error:
+        raise DvcError(f"params.yaml: review: `{template}` cannot be run: {error}") from error
     if done.returncode:
         raise DvcError(f"`{' '.join(words[:4])} …` failed: {_last_words(done.stdout + done.stderr)}")
 

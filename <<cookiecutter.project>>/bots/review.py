@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING
 
 from bots import candidate as candidates
 from bots import champion as champions
-from bots import evidence, gate, lock, settings
+from bots import evidence, gate, lock, reproduce, settings
 from bots.candidate import Candidate
-from bots.champion import HOLDOUT, MODEL, RAW, Champion, ChampionUnavailable
+from bots.champion import HOLDOUT, MODEL, PREDICTIONS, RAW, SPLITS, Champion, ChampionUnavailable, score
 from bots.repository import Repository
 from bots.settings import Settings
 
 if TYPE_CHECKING:
-    import pyarrow
-
     from bots.compare import Comparison
+    from bots.predictions import HoldoutPredictions
 
 Tell = Callable[[str], None]
 
@@ -43,9 +42,10 @@ def review(repository: Repository, base: str, *, pull: bool = False, tell: Tell)
     """
     base_commit = repository.commit(base)
     here = _settings_here(repository)
-    policy = _settings_at(repository, base_commit) or here
     candidate = candidates.reproduced(repository, tell, pull=pull)
     with champions.of(repository, base_commit) as champion:
+        # Without a model on main there is nothing that its gate was made for.
+        policy = (_settings_at(repository, base_commit) if champion else None) or here
         compared = _compare(repository.root, candidate, champion, policy, here, tell)
         facts = _facts(candidate, champion, compared, policy, here)
         return _written(candidate, champion, compared, facts, policy)
@@ -82,10 +82,10 @@ def _compare(
         if champion is None:
             return Compared(comparison=made.alone(policy, threshold), disagreements=disagreements)
         try:
-            scores, theirs = _champion_scores(root, candidate, champion, policy, tell)
-            comparison = made.against(scores, theirs, policy, threshold)
+            disagreements = _contradictions(root, candidate, made, here, tell) + disagreements
+            comparison = _against(root, candidate, champion, made, policy, here, tell)
         except ChampionUnavailable as error:
-            alone = made.alone(policy, threshold)
+            alone = made.alone(here, threshold)
             return Compared(comparison=alone, disagreements=disagreements, unavailable=str(error))
         change, notes = _data_change(root, candidate, champion, here, tell)
         return Compared(comparison=comparison, disagreements=disagreements, data_change=change, notes=notes)
@@ -93,20 +93,44 @@ def _compare(
         return Compared(broken=str(error))
 
 
-def _champion_scores(
-    root: Path, candidate: Candidate, champion: Champion, policy: Settings, tell: Tell
-) -> tuple[pyarrow.Table, float | None]:
-    """Main's scores for the candidate's holdout rows, and main's decision threshold.
+def _contradictions(
+    root: Path, candidate: Candidate, made: HoldoutPredictions, here: Settings, tell: Tell
+) -> tuple[str, ...]:
+    """Where a lock brought predictions that no stage made in this run, whether the model really gives them."""
+    if candidate.made_here(PREDICTIONS):
+        return ()
+    tell("asking this change's model for its predictions again")
+    try:
+        return made.contradictions(score(root, here.review.score, root / HOLDOUT))
+    except reproduce.DvcError as error:
+        return (f"{PREDICTIONS} cannot be checked against the model: {error}",)
 
-    On the same holdout they are the ones that main recorded, made by its own code with its own libraries; another
-    holdout is scored anew by main's code in a worktree.
+
+def _against(
+    root: Path,
+    candidate: Candidate,
+    champion: Champion,
+    made: HoldoutPredictions,
+    policy: Settings,
+    here: Settings,
+    tell: Tell,
+) -> Comparison:
+    """The comparison with main's model, each at its own decision threshold.
+
+    Where the holdout is main's, main's record of it is the truth, and main's recorded scores, made by its own
+    code with its own libraries, are used as long as no column of the rows changed. Else main's code scores the
+    rows in a worktree.
     """
+    if policy.task != here.task:
+        raise ChampionUnavailable(f"main's model solves another task, a {policy.task}")
     evaluation = champion.report("metrics", evidence.MetricsReport)
-    threshold = evaluation.threshold if evaluation else None
-    if _same_holdout(candidate, champion):
-        return champion.predictions(), threshold
-    tell("scoring this change's holdout with main's model and code")
-    return champion.score(policy.review.score, root / HOLDOUT), threshold
+    theirs = evaluation.threshold if evaluation else None
+    truth = champion.predictions() if _same_holdout(candidate, champion) else None
+    scores = truth
+    if truth is None or champion.lock.digest(SPLITS) != candidate.lock.digest(SPLITS):
+        tell("scoring this change's holdout with main's model and code")
+        scores = champion.score(policy.review.score, root / HOLDOUT)
+    return made.against(scores, truth, theirs, policy, here.evaluate.threshold)
 
 
 def unchanged(evaluation: evidence.MetricsReport, policy: Settings) -> Comparison:
@@ -335,8 +359,8 @@ def _on_merge(candidate: Candidate, main_lock: lock.Lock) -> list[str]:
     if lock.stale(candidate.committed, candidate.lock):
         return [
             replaced,
-            "dvc.lock and reports/ of this branch are not committed yet: commit them and run "
-            "`python -m bots storage push`, so that what merges is what was judged.",
+            "dvc.lock and reports/ of this branch are not committed yet. On GitHub the lock bot does it; elsewhere "
+            "commit them and run `python -m bots storage push`, so that what merges is what was judged.",
         ]
     return [replaced, "dvc.lock of this branch already names it: what merges is what was judged."]
 
@@ -346,6 +370,10 @@ def _notes(candidate: Candidate, compared: Compared, facts: gate.Facts) -> list[
     if candidate.dirty:
         shown = ", ".join(candidate.dirty[:5]) + (", …" if len(candidate.dirty) > 5 else "")
         notes.append(f"The work tree differs from its commit: {shown}.")
+    if not facts.nothing_changed and not candidate.made_here(MODEL) and not candidate.reproduction.failed:
+        notes.append(
+            "No training ran here: the model is the one that the author's dvc.lock names, scored again."
+        )
     different = lock.not_reproduced(candidate.committed, candidate.lock)
     if different and not facts.not_reproduced:
         notes.append(

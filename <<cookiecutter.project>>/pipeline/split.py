@@ -54,7 +54,8 @@ def divide(
     parts = {}
     for name in PARTS:
         chosen = frame[part == name].assign(**{ROW: rows[part == name]})
-        keys = [schema.time, ROW] if schema.time in frame.columns else [ROW]
+        time = settings.split.column if settings.split.by == "time" else schema.time
+        keys = [time, ROW] if time in frame.columns else [ROW]
         parts[name] = chosen.sort_values(keys, ignore_index=True)
     _check_parts(parts, settings, len(frame), int(unlabelled.sum()))
     return parts, int(unlabelled.sum())
@@ -175,18 +176,24 @@ def _check_parts(parts: dict[str, pd.DataFrame], settings: Params, rows: int, un
 
 def _describe(name: str, part: pd.DataFrame, settings: Params, schema: table.Schema) -> dict[str, Any]:
     """A part as the evidence has it; its target is the mean over the rows that have one."""
+    import pandas as pd
+
     column = (settings.split.column if settings.split.by == "time" else None) or schema.time
     first = last = None
     if column is not None and column in part and part[column].notna().any():
         first, last = table.as_labels(part[column].agg(["min", "max"]))
-    target = table.target(part, settings).mean()
+    target = table.target(part, settings)
+    # The holdout is the same as long as the same rows have the same truth, whatever else is known of them.
+    content = part
+    if name == "holdout":
+        content = pd.DataFrame({ROW: part[ROW], "target": target}).sort_values(ROW)
     return {
         "name": name,
         "rows": len(part),
-        "digest": files.table_digest(part),
+        "digest": files.table_digest(content),
         "first": first,
         "last": last,
-        "target": float(target),
+        "target": float(target.mean()),
     }
 
 
