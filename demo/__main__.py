@@ -1,9 +1,13 @@
-"""The main job on this machine: bake a project, train main, change the model on a branch, review the change."""
+"""The main job on this machine: bake a project, train main, change the model, review the change, publish the review.
+
+GitHub itself is played by the tests' double; everything else is what a team would run.
+"""
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -27,11 +31,17 @@ class DemoFailed(Exception):
 
 
 def step(number: int, what: str) -> None:
-    """Say which of the five steps begins."""
-    console.print(f"\n[bold]{number}/5[/bold] {what}")
+    """Say which of the six steps begins."""
+    console.print(f"\n[bold]{number}/6[/bold] {what}")
 
 
-def run(folder: Path, *words: str, expect: tuple[int, ...] = (0,), echo: str | None = None) -> int:
+def run(
+    folder: Path,
+    *words: str,
+    expect: tuple[int, ...] = (0,),
+    echo: str | None = None,
+    variables: dict[str, str] | None = None,
+) -> int:
     """Run a command in the project with this interpreter first on the PATH.
 
     Lines that match `echo` are shown as they come. Raises `DemoFailed` with the command's last lines for any
@@ -39,6 +49,7 @@ def run(folder: Path, *words: str, expect: tuple[int, ...] = (0,), echo: str | N
     """
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "DVC_NO_ANALYTICS": "true", "PYTHONUNBUFFERED": "1"}
+    environment |= variables or {}
     lines: list[str] = []
     with subprocess.Popen(
         words, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
@@ -120,20 +131,40 @@ def change_model(project: Path) -> None:
 
 
 def review(project: Path) -> None:
-    """Review the branch against main, commit what reproduction wrote, and show where the pages are."""
-    run(
-        project,
-        sys.executable,
-        "-m",
-        "bots",
-        "review",
-        "--base",
-        "main",
-        expect=(0, 20, 21, 22, 23),
-        echo=r"…",
-    )
+    """Review the branch against main."""
+    command = (sys.executable, "-m", "bots", "review", "--base", "main")
+    run(project, *command, expect=(0, 20, 21, 22, 23), echo=r"…")
+
+
+def publish(project: Path, page: Path) -> None:
+    """Let the bot say the review on the pull request, as publish.yaml would, and keep the pull request's page."""
+    from tests.github_double import TOKEN, GitHubDouble
+    from tests.github_double.page import like_github
+
+    reviewed = json.loads((project / "review" / "review.json").read_text(encoding="utf-8"))
+    event = page.with_suffix(".event.json")
+    with GitHubDouble("octo-org/late-flights", looks=like_github()) as double:
+        double.add_pull(
+            1, reviewed["candidate"]["commit"], branch=BRANCH, title="Let the model see the air pressure"
+        )
+        event.write_text(json.dumps(double.add_run(1)), encoding="utf-8")
+        variables = {
+            "GITHUB_API_URL": double.api_url,
+            "GITHUB_REPOSITORY": double.repository,
+            "GITHUB_TOKEN": TOKEN,
+            "GITHUB_EVENT_PATH": str(event),
+        }
+        run(project, sys.executable, "-m", "bots", "publish", variables=variables, echo=r"comment|check")
+        page.write_text(double.page(1), encoding="utf-8")
+    if double.violations:
+        raise DemoFailed("GitHub would not have understood the bot: " + "; ".join(double.violations))
+
+
+def show(project: Path, page: Path) -> None:
+    """Commit what reproduction wrote, and say where the pages are."""
     commit(project, "Reproduce the change")
     subprocess.run([sys.executable, "-m", "bots", "preview"], cwd=project, check=True)
+    console.print(f"The pull request: {page.as_uri()}", soft_wrap=True)
 
 
 def main() -> int:
@@ -153,7 +184,11 @@ def main() -> int:
         change_model(project)
         step(4, "Review the change against main")
         review(project)
-        step(5, f"Done in {time.monotonic() - began:.0f} s. The project is yours to try: {project}")
+        step(5, "Publish the review on the pull request")
+        page = folder.resolve() / "pull-request.html"
+        publish(project, page)
+        show(project, page)
+        step(6, f"Done in {time.monotonic() - began:.0f} s. The project is yours to try: {project}")
     except (DemoFailed, OSError) as error:
         console.print(f"ERROR: {error}", style="red", markup=False)
         return 1
