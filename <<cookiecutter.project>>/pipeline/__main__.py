@@ -55,8 +55,6 @@ def main(argv: list[str] | None = None) -> int:
         settings = params.load()
         # Read by OpenMP when the numeric libraries are imported, which happens inside the stage.
         os.environ["OMP_NUM_THREADS"] = str(settings.model.threads)
-        # Idle threads sleep: where cores are shared, spinning ones make a fit take ten times as long.
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         os.environ.setdefault("DO_NOT_TRACK", "1")
         if stage in STAGES:
             files.REFUSAL.unlink(missing_ok=True)
