@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bots.evidence import FeaturesReport
+from bots.evidence import FeaturesReport, Finding, Refusal
 from flights import Bench, sample
 from pipeline import features, files, leakage
 from pipeline.files import Refused
@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     monkeypatch.chdir(tmp_path)
     return Bench(tmp_path)
+
+
+@pytest.fixture
+def raw() -> pd.DataFrame:
+    return sample()
 
 
 @pytest.fixture
@@ -116,6 +121,107 @@ def test_a_feature_that_cannot_be_one_is_refused_before_anything_is_written(
     assert bench.run("features") == 1
     assert "'arr_delay' is only known after the moment of prediction" in bench.refusal()
     assert {path.name: path.read_bytes() for path in files.FEATURES.iterdir()} == before
+
+
+def refused(bench: Bench, raw: pd.DataFrame) -> Finding:
+    """The first reason why these features cannot be built; the data itself is in order, and no input is written."""
+    bench.keep(raw)
+    for stage in ("validate", "split"):
+        assert bench.run(stage) == 0
+    assert bench.run("features") == 1
+    assert not files.FEATURES.exists()
+    return bench.evidence(Refusal).findings[0]
+
+
+class TestLeakage:
+    @pytest.mark.parametrize("name", ["dep_delay", "arr_delay", "air_time"])
+    def test_a_feature_from_the_future_is_an_error_by_name(
+        self, bench: Bench, raw: pd.DataFrame, name: str
+    ) -> None:
+        bench.edit("params.features.numeric", ["hour", "minute", "temp", "dewp", name])
+        error = refused(bench, raw)
+        assert error.column == name
+        assert "only known after the moment of prediction" in error.message
+
+    def test_the_target_itself_is_no_feature(self, bench: Bench, raw: pd.DataFrame) -> None:
+        bench.edit("params.features.categorical", ["carrier", "late"])
+        assert "'late' is the target itself" in refused(bench, raw).message
+
+    def test_a_feature_derived_from_the_future_is_an_error(self, bench: Bench, raw: pd.DataFrame) -> None:
+        bench.edit("params.features.derived", {"speed": "distance / air_time"})
+        error = refused(bench, raw)
+        assert (error.check, error.column) == ("leakage", "speed")
+        assert "uses air_time" in error.message
+
+    @pytest.mark.parametrize("task", ["classification", "regression"])
+    def test_a_copy_of_the_answer_under_another_name_is_found_by_its_power(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raw: pd.DataFrame, task: str
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        bench = Bench(tmp_path, task)
+        bench.edit(
+            "schema.columns.score", {"type": "number", "known": "before", "nullable": True, "missing": 0.1}
+        )
+        bench.edit("params.features.numeric", ["hour", "minute", "temp", "dewp", "score"])
+        noise = np.random.default_rng(0).normal(scale=5, size=len(raw))
+        error = refused(bench, raw.assign(score=-raw["arr_delay"] + noise))
+        assert (error.check, error.column, error.expected) == ("leakage", "score", "at most 0.8")
+
+    def test_an_answer_spelt_as_a_category_is_found(self, bench: Bench, raw: pd.DataFrame) -> None:
+        bench.edit("schema.columns.status", {"type": "category", "known": "before"})
+        bench.edit("params.features.categorical", ["carrier", "status"])
+        error = refused(bench, raw.assign(status=np.where(raw["arr_delay"] > 15, "claim", "closed")))
+        assert (error.check, error.column) == ("leakage", "status")
+
+    def test_a_value_that_is_only_there_for_late_flights_is_found(
+        self, bench: Bench, raw: pd.DataFrame
+    ) -> None:
+        bench.edit("schema.columns.refund", {"type": "number", "known": "before", "nullable": True})
+        bench.edit("params.features.numeric", ["hour", "minute", "temp", "dewp", "refund"])
+        error = refused(bench, raw.assign(refund=np.where(raw["arr_delay"] > 15, 100.0, np.nan)))
+        assert (error.check, error.column) == ("leakage", "refund")
+
+    def test_an_identifier_is_not_taken_for_a_leak(self) -> None:
+        generator = np.random.default_rng(0)
+        target = pd.Series(generator.integers(0, 2, 5000).astype(float))
+        names = pd.Series([f"id-{number}" for number in range(5000)])
+        power = leakage.association(names, target, "classification", numeric=False)
+        assert power is not None
+        assert power < 0.1
+
+
+class TestFeatureNames:
+    @pytest.mark.parametrize(
+        ("where", "value", "expected"),
+        [
+            (
+                "numeric",
+                ["hour", "minute", "temp", "dewp", "humidity"],
+                "no column 'humidity' (did you mean 'humid'?)",
+            ),
+            (
+                "numeric",
+                ["hour", "minute", "temp", "dewp", "carrier"],
+                "'carrier' is a category, not a number",
+            ),
+            ("categorical", ["carrier", "time_hour"], "'time_hour' is a point in time"),
+            ("categorical", ["carrier", "carrier"], "named more than once"),
+            ("derived", {"gap": "temp - dewpoint"}, "uses 'dewpoint', which is not in features.numeric"),
+            ("derived", {"temp": "temp * 2"}, "schema.yaml has a column of that name"),
+            ("derived", {"gap": "__import__('os')"}, "features.derived.gap"),
+        ],
+    )
+    def test_a_mistake_is_named(
+        self, bench: Bench, raw: pd.DataFrame, where: str, value: Any, expected: str
+    ) -> None:
+        bench.edit(f"params.features.{where}", value)
+        refused(bench, raw)
+        assert expected in bench.refusal()
+
+    def test_an_identity_that_tells_about_a_person_is_no_feature(self, bench: Bench) -> None:
+        bench.edit("schema.columns.carrier.personal", value=True)
+        (error,) = leakage.check_features(bench.settings, bench.schema)
+        assert "'carrier' identifies a person" in error["message"]
 
 
 class TestAssociation:

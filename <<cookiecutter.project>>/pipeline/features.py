@@ -18,18 +18,28 @@ MOST_CATEGORIES = 1000
 
 
 def run(settings: Params) -> None:
-    """Write data/features/{train,holdout}.parquet (inputs, target, row) and reports/features.json."""
+    """Write data/features/{train,holdout}.parquet (inputs, target, row) and reports/features.json.
+
+    Raises `Refused` for a feature that cannot be one, and for one that predicts the target too well by itself.
+    """
     schema = table.load()
     table.check_params(settings, schema)
-    if errors := leakage.check_features(settings, schema):
-        raise Refused("; ".join(error["message"] for error in errors[:5]), errors)
+    _refuse(leakage.check_features(settings, schema))
     built = {}
     for name in ("train", "holdout"):
         rows = files.read_table(files.SPLITS / f"{name}.parquet")
         target = table.target(rows, settings)
         built[name] = build(rows, settings, schema).assign(**{TARGET: target, ROW: rows[ROW]})
-        files.write_table(built[name], files.FEATURES / f"{name}.parquet")
-    files.write_evidence("features", describe(built["train"], built["holdout"], settings))
+    report = describe(built["train"], built["holdout"], settings)
+    files.write_evidence("features", report)
+    _refuse([found for found in report["findings"] if found["severity"] == "error"])
+    for name, frame in built.items():
+        files.write_table(frame, files.FEATURES / f"{name}.parquet")
+
+
+def _refuse(errors: list[dict[str, Any]]) -> None:
+    if errors:
+        raise Refused("; ".join(error["message"] for error in errors[:5]), errors)
 
 
 def build(frame: pd.DataFrame, settings: Params, schema: table.Schema) -> pd.DataFrame:
@@ -75,7 +85,8 @@ def describe(train: pd.DataFrame, holdout: pd.DataFrame, settings: Params) -> di
                 "association": power,
             }
         )
-    return {"features": described, "findings": _findings(train, holdout, settings)}
+    leaks = leakage.screen({entry["name"]: entry["association"] for entry in described}, settings)
+    return {"features": described, "findings": [*leaks, *_findings(train, holdout, settings)]}
 
 
 def _numeric(values: pd.Series) -> dict[str, Any]:

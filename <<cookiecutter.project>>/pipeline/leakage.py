@@ -8,7 +8,7 @@ from pipeline import expressions, table
 from pipeline.files import Refused, finding
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     import numpy as np
     import pandas as pd
@@ -42,16 +42,9 @@ def check_features(settings: Params, schema: table.Schema) -> list[Finding]:
     return problems
 
 
-def screen(frame: pd.DataFrame, settings: Params) -> Iterator[Finding]:
-    """A finding for each feature that predicts the target better by itself than `data.leakage` allows."""
-    import pandas as pd
-
-    names = [name for name in dict.fromkeys(settings.features.raw) if name in frame.columns]
-    rows = sample(frame[[*names, *({settings.data.target} - set(names))]], table.target(frame, settings))
-    target = table.target(rows, settings)
-    for name in names:
-        numeric = name in settings.features.numeric and pd.api.types.is_numeric_dtype(rows[name])
-        power = association(rows[name], target, settings.task, numeric=numeric)
+def screen(powers: Mapping[str, float | None], settings: Params) -> Iterator[Finding]:
+    """A finding for each feature whose `association` with the target is more than `data.leakage` allows."""
+    for name, power in powers.items():
         if power is not None and power > settings.data.leakage:
             measure = "|2 AUC - 1|" if settings.task == "classification" else "squared rank correlation"
             yield _error(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from pipeline import files, leakage, table
+from pipeline import files, table
 from pipeline.files import Refused, finding
 
 if TYPE_CHECKING:
@@ -54,7 +54,6 @@ def report_on(raw: pd.DataFrame, settings: Params, schema: table.Schema, now: da
         typed = table.derive(typed, settings, schema)
     except table.SchemaError as error:
         findings.append(finding("derive", "error", str(error)))
-    findings += leakage.check_features(settings, schema)
     if len(raw) == 0:
         findings.append(
             finding("empty", "error", "the table has no rows", expected="at least one row", rows=0)
@@ -62,11 +61,9 @@ def report_on(raw: pd.DataFrame, settings: Params, schema: table.Schema, now: da
     else:
         findings += _contract(typed, schema)
         findings += _duplicates(typed, schema)
-        findings += _constants(typed, settings)
+        findings += _constants(typed, schema)
         findings += _target(typed, settings)
         findings += _freshness(typed, settings, schema, now)
-        if settings.data.target in typed:
-            findings += leakage.screen(typed, settings)
     first, last = _span(typed, schema)
     findings.sort(key=lambda found: found["severity"] != "error")
     return {
@@ -212,12 +209,12 @@ def _duplicates(typed: pd.DataFrame, schema: table.Schema) -> list[Finding]:
     ]
 
 
-def _constants(typed: pd.DataFrame, settings: Params) -> list[Finding]:
-    """Features that have one value in every row: no model learns from them."""
+def _constants(typed: pd.DataFrame, schema: table.Schema) -> list[Finding]:
+    """Columns that could be features and have one value in every row: no model learns from them."""
     return [
         finding("constant", "warning", f"{name}: has the same value in every row", column=name)
-        for name in dict.fromkeys(settings.features.raw)
-        if name in typed and typed[name].nunique(dropna=False) == 1
+        for name, column in schema.columns.items()
+        if column.known == "before" and name in typed and typed[name].nunique(dropna=False) == 1
     ]
 
 
@@ -283,8 +280,7 @@ def _span(typed: pd.DataFrame, schema: table.Schema) -> tuple[str | None, str | 
 
 
 def _count_checks(typed: pd.DataFrame, schema: table.Schema) -> int:
-    """How many checks were made of the columns and of the table. What features are screened for is not counted,
-    so that a change of features alone leaves the report, and with it the split, as they are."""
+    """How many checks were made of the columns and of the table."""
     of_columns = sum(
         2 + (column.range is not None) + (column.categories is not None)
         for name, column in schema.columns.items()
