@@ -52,6 +52,7 @@ def describe(
     target: np.ndarray,
     scores: np.ndarray,
     score: Callable[[pd.DataFrame], np.ndarray],
+    opset: int,
 ) -> dict[str, Any]:
     """The contract of the ONNX model that was just written.
 
@@ -78,6 +79,7 @@ def describe(
         },
         "threshold": _threshold(settings),
         "onnx": files.file_digest(files.ONNX),
+        "opset": opset,
         "inputs": inputs,
         "identity": [
             {"name": name, "type": column.type, "description": column.description, "personal": column.personal}

@@ -77,7 +77,8 @@ def run(settings: Params) -> None:
     temporary.replace(files.ONNX)
     train = files.read_table(TRAIN, columns=settings.features.raw)
     score = functools.partial(answers, onnx, features=settings.features)
-    contract.write(contract.describe(settings, table.load(), train, frame, target, expected, score))
+    described = contract.describe(settings, table.load(), train, frame, target, expected, score, OPSET)
+    contract.write(described)
     files.write_evidence("export", report(onnx, expected, found, settings))
 
 

@@ -88,6 +88,7 @@ class Contract(_Record, frozen=True):
     target: Target
     threshold: float | None
     onnx: Digest
+    opset: int
     inputs: Annotated[list[Input], Meta(min_length=1)]
     identity: list[Identity]
     confidence: float | None
