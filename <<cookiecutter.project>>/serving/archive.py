@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+from datetime import datetime
 from typing import IO, TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -34,7 +35,7 @@ class Entry(Struct, frozen=True, omit_defaults=True):
     """One prediction as it was answered, with the row that it was asked of."""
 
     id: str
-    time: str
+    time: datetime
     row: msgspec.Raw
     score: float
     label: bool | None = None
@@ -150,7 +151,7 @@ def _chunks(entries: Iterator[Entry], head: Head, types: dict[str, Type]) -> Ite
         row = rows.decode(entry.row)
         collected.append(
             (
-                *(entry.id, entry.time, head.version, head.onnx, entry.score, entry.label),
+                *(entry.id, _moment(entry.time), head.version, head.onnx, entry.score, entry.label),
                 *(entry.low, entry.high, entry.fallback, " ".join(entry.warnings)),
                 *(_cell(row.get(name), kind) for name, kind in head.columns.items()),
             )
@@ -160,6 +161,10 @@ def _chunks(entries: Iterator[Entry], head: Head, types: dict[str, Type]) -> Ite
             collected.clear()
     if collected:
         yield chunk()
+
+
+def _moment(time: datetime) -> str:
+    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _cell(value: Any, kind: Type) -> Any:

@@ -51,7 +51,9 @@ class Journal:
         """`head` is every file's first line; `closed` is called whenever a file is complete."""
         self._folder, self._head, self._policy = folder, head, policy
         self._closed, self._write, self._clock = closed, write, clock
-        self._queue: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[list[Entry] | None] = queue.SimpleQueue()
+        self._gathered: list[Entry] = []
+        self._waiting = 0
         self._loop = asyncio.get_running_loop()
         self._file = -1
         self._size = 0
@@ -62,10 +64,14 @@ class Journal:
 
     async def add(self, lines: bytes) -> None:
         """Wait until these lines are in the file. Raises `NotLogged` on failure, or after `patience` seconds."""
-        if self._queue.qsize() >= MOST_WAITING:
+        if self._waiting >= MOST_WAITING:
             raise NotLogged("the log's store does not keep up")
         future = self._loop.create_future()
-        self._queue.put((lines, future))
+        # What comes in one turn of the loop wakes the thread once.
+        if not self._gathered:
+            self._loop.call_soon(self._hand_over)
+        self._gathered.append((lines, future))
+        self._waiting += 1
         patience = self._loop.call_later(self._policy.patience, _late, future, self._policy.patience)
         try:
             await future
@@ -74,7 +80,7 @@ class Journal:
 
     async def works(self) -> bool:
         """Whether the log takes entries; after a failure it is tried, so that a store that came back is noticed."""
-        if self.failure is None and self._queue.qsize() < MOST_WAITING:
+        if self.failure is None and self._waiting < MOST_WAITING:
             return True
         try:
             await self.add(b"\n")
@@ -82,8 +88,14 @@ class Journal:
             return False
         return True
 
+    def _hand_over(self) -> None:
+        if self._gathered:
+            self._queue.put(self._gathered)
+            self._gathered = []
+
     async def close(self) -> None:
         """Write what is waiting, and let go of the file."""
+        self._hand_over()
         self._queue.put(None)
         await asyncio.to_thread(self._thread.join, self._policy.patience + TICK)
 
@@ -94,7 +106,7 @@ class Journal:
             reason = self._store(b"".join(lines for lines, _ in entries)) if entries else None
             if entries:
                 self.failure = reason
-                self._loop.call_soon_threadsafe(_tell, entries, reason)
+                self._loop.call_soon_threadsafe(self._tell, entries, reason)
             if self._file >= 0 and (not going or self._clock() >= self._until or self._is_large()):
                 self._let_go()
 
@@ -102,10 +114,10 @@ class Journal:
         """All that waits, and whether there is more to come."""
         entries: list[Entry] = []
         try:
-            entry = self._queue.get(timeout=TICK)
-            while entry is not None:
-                entries.append(entry)
-                entry = self._queue.get_nowait()
+            gathered = self._queue.get(timeout=TICK)
+            while gathered is not None:
+                entries += gathered
+                gathered = self._queue.get_nowait()
         except queue.Empty:
             return entries, True
         return entries, False
@@ -155,6 +167,16 @@ class Journal:
             # The store is gone: whatever is at the end of this file is torn, so nothing may follow it.
             self._let_go()
 
+    def _tell(self, entries: list[Entry], reason: str | None) -> None:
+        self._waiting -= len(entries)
+        for _, future in entries:
+            if future.done():
+                continue
+            if reason is None:
+                future.set_result(None)
+            else:
+                future.set_exception(NotLogged(reason))
+
     def _is_large(self) -> bool:
         return self._size >= self._policy.megabytes * MEGABYTE
 
@@ -162,16 +184,6 @@ class Journal:
         os.close(self._file)
         self._file = -1
         self._closed()
-
-
-def _tell(entries: list[Entry], reason: str | None) -> None:
-    for _, future in entries:
-        if future.done():
-            continue
-        if reason is None:
-            future.set_result(None)
-        else:
-            future.set_exception(NotLogged(reason))
 
 
 def _late(future: asyncio.Future[None], patience: float) -> None:

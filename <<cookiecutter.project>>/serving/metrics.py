@@ -49,7 +49,8 @@ class Metrics:
         self._folder = folder
         self._size = size
         path = folder / f"{os.getpid()}-{secrets.token_hex(4)}{SUFFIX}"
-        self._counters: np.ndarray = np.memmap(path, dtype=np.float64, mode="w+", shape=(size,))
+        # As a plain array over the mapped file: numpy's own class for that costs more at every access.
+        self._counters = np.asarray(np.memmap(path, dtype=np.float64, mode="w+", shape=(size,)))
         self._grid = np.array(self.grid)
 
     def request(self, route: str, status: int, seconds: float) -> None:

@@ -31,16 +31,16 @@ class Model:
         self.contract = known
         self.reader = Reader(known)
         self._session = session
+        self._outputs = [output.name for output in session.get_outputs()]
         names = [entry.name for entry in self.reader.inputs]
         self._numbers, self._labels = names[: self.reader.width], names[self.reader.width :]
 
     def scores(self, batch: Batch) -> np.ndarray:
         """The probability of yes, or the predicted value, of each row: float32, shape (rows,)."""
-        rows = batch.numbers.shape[1] if self._numbers else len(batch.labels[0])
-        feed = {name: batch.numbers[at].reshape(rows, 1) for at, name in enumerate(self._numbers)}
-        for name, values in zip(self._labels, batch.labels, strict=True):
-            feed[name] = np.array(values, dtype=object).reshape(rows, 1)
-        found: np.ndarray = self._session.run(None, feed)[0]
+        # One array (rows, 1) an input, all of them views of one.
+        feed = dict(zip(self._numbers, batch.numbers[:, :, None], strict=True))
+        feed.update(zip(self._labels, np.array(batch.labels, dtype=object)[:, :, None], strict=True))
+        found: np.ndarray = self._session.run(self._outputs, feed)[0]
         return found
 
 
@@ -72,8 +72,6 @@ def _open(path: Path, data: bytes) -> onnxruntime.InferenceSession:
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
-    # Without it, memory of the largest batch so far is never given back.
-    options.enable_cpu_mem_arena = False
     try:
         return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # noqa: BLE001  onnxruntime's errors share no base class

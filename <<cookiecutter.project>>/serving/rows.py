@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
@@ -46,20 +45,18 @@ class Malformed(Exception):
     """The body is not what can be read at all."""
 
 
-@dataclass(frozen=True)
-class Read:
+class Read(Struct, frozen=True):
     """One row of a request: its values, unless they cannot be read, and what was found so far."""
 
     row: Any
     findings: tuple[Finding, ...] = ()
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Rows as the model takes them: numbers (inputs, rows) float32, NaN where missing; labels one tuple an input."""
+class Batch(Struct, frozen=True):
+    """Rows as the model takes them: numbers float32, NaN where missing, and labels as text; both (inputs, rows)."""
 
     numbers: np.ndarray
-    labels: list[tuple[str, ...]]
+    labels: np.ndarray
 
 
 class Reader:
@@ -135,26 +132,21 @@ class Reader:
         """Rows as the model takes them."""
         columns = list(zip(*map(msgspec.structs.astuple, rows), strict=True))
         numbers = np.array(columns[: self.width], dtype=np.float32).reshape(self.width, len(rows))
-        labels = columns[self.width : len(self.inputs)]
-        return Batch(
-            numbers,
-            [
-                tuple(value or "" for value in column) if plain else tuple(map(label, column))
-                for column, plain in zip(labels, self._is_plain, strict=True)
-            ],
-        )
+        given = columns[self.width : len(self.inputs)]
+        labels = [column if None not in column and plain else [*map(label, column)] for column, plain in zip(given, self._is_plain, strict=True)]
+        return Batch(numbers, np.array(labels, dtype=object).reshape(len(labels), len(rows)))
 
     def check(self, batch: Batch) -> dict[int, list[Finding]]:
         """What is odd about the rows, by their number; nothing for a row that is like those of training."""
         found: dict[int, list[Finding]] = {}
         numbers = batch.numbers
         fits = (numbers >= self._low) & (numbers <= self._high)  # false where missing
-        if not fits.all():
+        if np.count_nonzero(fits) < fits.size:
             for column, row in np.argwhere(~fits).tolist():
                 finding = _number(self.inputs[column], float(numbers[column, row]))
                 if finding:
                     found.setdefault(row, []).append(finding)
-        for at, (values, known) in enumerate(zip(batch.labels, self._known, strict=True)):
+        for at, (values, known) in enumerate(zip(batch.labels.tolist(), self._known, strict=True)):
             for row, value in enumerate(values):
                 if value not in known and (finding := _label(self.inputs[self.width + at], value)):
                     found.setdefault(row, []).append(finding)

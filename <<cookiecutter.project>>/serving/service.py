@@ -208,11 +208,11 @@ class Service:
         errors = [
             (row, found) for row, several in enumerate(findings) for found in several if self._does(found) == "refuse"
         ]
-        refused = {row for row, _ in errors}
+        refused = {row for row, _ in errors} if errors else ()
         if errors and (self.settings.rows.whole_batch or len(refused) == len(reads)):
             raise _refused(errors)
         answers, entries, given = [], [], []
-        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        now = datetime.now(UTC)
         for row, read in enumerate(reads):
             if row in refused:
                 answers.append(Prediction(errors=[found for at, found in errors if at == row]))
@@ -225,7 +225,7 @@ class Service:
         self.metrics.scores(np.array(given, dtype=np.float32))
         return self._encoder.encode(Predictions(self.version, answers))
 
-    def _one(self, row: Any, score: float, findings: list[Finding], now: str) -> tuple[Prediction, Entry]:
+    def _one(self, row: Any, score: float, findings: list[Finding], now: datetime) -> tuple[Prediction, Entry]:
         """The answer to one row, and what the log says of it."""
         falls_back = bool(findings) and any(self._does(found) == "fallback" for found in findings)
         if falls_back and self.settings.rows.fallback is not None:
