@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline import files, table
+from pipeline import files
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,7 +82,12 @@ def describe(
         "opset": opset,
         "inputs": inputs,
         "identity": [
-            {"name": name, "type": column.type, "description": column.description, "personal": column.personal}
+            {
+                "name": name,
+                "type": column.type,
+                "description": column.description,
+                "personal": column.personal,
+            }
             for name, column in ((name, schema.columns[name]) for name in schema.identity)
             if name not in settings.features.raw
         ],
@@ -103,7 +108,11 @@ def experience(target: np.ndarray, scores: np.ndarray, task: Task) -> list[dict[
     """
     most = CALIBRATION_BINS if task == "classification" else INTERVAL_BINS
     bins = max(1, min(most, len(scores) // FEWEST))
-    edges = np.unique(np.quantile(scores, np.arange(bins) / bins, method="lower")) if len(scores) else np.array([])
+    edges = (
+        np.unique(np.quantile(scores, np.arange(bins) / bins, method="lower"))
+        if len(scores)
+        else np.array([])
+    )
     found = []
     members = np.searchsorted(edges, scores, side="right") - 1
     for number, edge in enumerate(edges):
@@ -203,9 +212,7 @@ def _probes(
         {name: _value(row[name], kind) for name, kind in names.items()}
         for row in rows[list(names)].to_dict("records")
     ]
-    return [
-        {"row": row, "score": float(found)} for row, found in zip(given, score(rows), strict=True)
-    ]
+    return [{"row": row, "score": float(found)} for row, found in zip(given, score(rows), strict=True)]
 
 
 def _value(value: Any, kind: str) -> float | str | None:

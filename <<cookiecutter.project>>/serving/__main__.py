@@ -111,7 +111,7 @@ def get(environment: Environment, path: str, seconds: float) -> int:
         answer = connection.getresponse()
         print(answer.read().decode(errors="replace"))
     except (OSError, http.client.HTTPException, ValueError) as error:
-        print(f"ERROR: http://{host}:{environment.port}{path}: {error or type(error).__name__}", file=sys.stderr)
+        print(f"ERROR: http://{host}:{environment.port}{path}: {error}", file=sys.stderr)
         return 1
     finally:
         connection.close()
@@ -124,9 +124,16 @@ def check(folder: Path, *, as_json: bool) -> int:
 
     known = model.load(folder).contract
     if as_json:
-        print(json.dumps({"onnx": known.onnx, "opset": known.opset, "task": known.task, "probes": len(known.probes)}))
+        print(
+            json.dumps(
+                {"onnx": known.onnx, "opset": known.opset, "task": known.task, "probes": len(known.probes)}
+            )
+        )
     else:
-        print(f"{folder}: {known.title}, {known.task} of {known.target.name}; {known.onnx} answers its {len(known.probes)} probes")
+        print(
+            f"{folder}: {known.title}, {known.task} of {known.target.name}; "
+            f"{known.onnx} answers its {len(known.probes)} probes"
+        )
     return 0
 
 

@@ -87,12 +87,16 @@ class App:
         """The service over the model that the environment names. Raises `Unfit`."""
         place = self._environment
         if self._settings.log.personal == "hash" and not place.hash_key:
-            raise Unfit("SERVING_HASH_KEY: not set, but serving.log.personal is hash, which needs a secret key")
+            raise Unfit(
+                "SERVING_HASH_KEY: not set, but serving.log.personal is hash, which needs a secret key"
+            )
         if place.lineage is not None:
             self._lineage = lineage.load(place.lineage)
         found = model.load(place.model)
         if self._lineage is not None and self._lineage.onnx != found.contract.onnx:
-            raise Unfit(f"{place.lineage}: is the lineage of {self._lineage.onnx}, not of {found.contract.onnx}")
+            raise Unfit(
+                f"{place.lineage}: is the lineage of {self._lineage.onnx}, not of {found.contract.onnx}"
+            )
         columns = [entry.name for entry in found.contract.inputs]
         counters = Metrics(_counters(), columns, COUNTED, found.contract.grid)
         return Service(found, self._settings, counters, version=self._version, hash_key=place.hash_key)
@@ -276,7 +280,9 @@ def create() -> App:
 def archive(folder: Path) -> None:
     """Turn the log's complete files into Parquet, in a process of its own: the answers need this one."""
     subprocess.Popen(
-        [sys.executable, "-m", "serving", "archive", str(folder)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        [sys.executable, "-m", "serving", "archive", str(folder)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
     )
 
 

@@ -66,11 +66,7 @@ def archive(folder: Path) -> list[Path]:
     A file whose first line cannot be read is set aside as `.unreadable`.
     Killed anywhere and run again it ends in the same state: a table appears whole, then its source goes.
     """
-    return [
-        made
-        for path in sorted(folder.glob(f"*{SUFFIX}"))
-        if (made := _one(path))
-    ]
+    return [made for path in sorted(folder.glob(f"*{SUFFIX}")) if (made := _one(path))]
 
 
 def read(file: IO[bytes]) -> tuple[Head | None, Iterator[Entry]]:

@@ -118,7 +118,9 @@ def load(path: Path) -> Contract:
     try:
         known = msgspec.json.decode(data, type=_Head)
         if known.format != FORMAT:
-            raise Unfit(f"{path}: format {known.format}, but this service reads format {FORMAT}; serve it by its own")
+            raise Unfit(
+                f"{path}: format {known.format}, but this service reads format {FORMAT}; serve it by its own"
+            )
         return msgspec.json.decode(data, type=Contract)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Unfit(f"{path}: not a contract ({error}); {again}") from error

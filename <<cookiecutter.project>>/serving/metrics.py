@@ -19,7 +19,18 @@ if TYPE_CHECKING:
 
     from prometheus_client.metrics_core import Metric
 
-ROUTES = ("/predict", "/explain", "/model", "/health/live", "/health/ready", "/metrics", "/docs", "/openapi.json", "/", "other")
+ROUTES = (
+    "/predict",
+    "/explain",
+    "/model",
+    "/health/live",
+    "/health/ready",
+    "/metrics",
+    "/docs",
+    "/openapi.json",
+    "/",
+    "other",
+)
 STATUSES = (200, 304, 400, 401, 404, 405, 408, 413, 415, 422, 500, 503, 504)
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 SUFFIX = ".counters"
@@ -28,7 +39,9 @@ SUFFIX = ".counters"
 class Metrics:
     """The counters of one worker, and the sum of all workers' in one folder."""
 
-    def __init__(self, folder: Path, columns: Iterable[str], kinds: Iterable[str], grid: Iterable[float]) -> None:
+    def __init__(
+        self, folder: Path, columns: Iterable[str], kinds: Iterable[str], grid: Iterable[float]
+    ) -> None:
         self.columns, self.kinds, self.grid = tuple(columns), tuple(kinds), tuple(grid)
         self._requests = {
             pair: at for at, pair in enumerate((route, status) for route in ROUTES for status in STATUSES)
@@ -86,7 +99,7 @@ class Metrics:
         """All workers' counters in Prometheus' text format."""
         from prometheus_client import generate_latest
 
-        return generate_latest(_Collected(self._collect(ready=ready, version=version, onnx=onnx)))  # type: ignore[arg-type]
+        return generate_latest(_Collected(self._collect(ready=ready, version=version, onnx=onnx)))
 
     def total(self) -> np.ndarray:
         """The sum over all workers, those that died included."""
@@ -119,7 +132,9 @@ class Metrics:
         yield seconds
         buckets, added = _buckets(self.grid, total[self._scores :])
         yield CounterMetricFamily("model_predictions", "Rows predicted", value=buckets[-1][1])
-        yield HistogramMetricFamily("model_prediction_score", "Scores given", buckets=buckets, sum_value=added)
+        yield HistogramMetricFamily(
+            "model_prediction_score", "Scores given", buckets=buckets, sum_value=added
+        )
         warnings = CounterMetricFamily(
             "model_input_warnings", "Inputs unlike the training data", labels=["column", "kind"]
         )
@@ -127,7 +142,9 @@ class Metrics:
             if total[at]:
                 warnings.add_metric([column, kind], total[at])
         yield warnings
-        yield CounterMetricFamily("model_log_lost", "Predictions answered but not logged", value=total[self._lost])
+        yield CounterMetricFamily(
+            "model_log_lost", "Predictions answered but not logged", value=total[self._lost]
+        )
         yield GaugeMetricFamily("model_ready", "1 where the service may be asked", value=float(ready))
         yield InfoMetricFamily("model", "What is served", value={"version": version, "onnx": onnx})
 

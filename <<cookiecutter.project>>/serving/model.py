@@ -74,20 +74,27 @@ def _open(path: Path, data: bytes) -> onnxruntime.InferenceSession:
     options.log_severity_level = 4
     try:
         return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # noqa: BLE001  onnxruntime's errors share no base class
+    except Exception as error:
         reason = " ".join(str(error).split())[:300]
         version = onnxruntime.__version__
-        raise Unfit(f"{path}: onnxruntime {version} cannot open it ({reason}); a newer opset needs a newer one") from error
+        raise Unfit(
+            f"{path}: onnxruntime {version} cannot open it ({reason}); a newer opset needs a newer one"
+        ) from error
 
 
 def _check_shape(path: Path, session: onnxruntime.InferenceSession, known: Contract) -> None:
     """The graph takes what the contract names, in its types, and gives one score a row."""
-    wanted = {entry.name: "tensor(float)" if entry.kind == "number" else "tensor(string)" for entry in known.inputs}
+    wanted = {
+        entry.name: "tensor(float)" if entry.kind == "number" else "tensor(string)" for entry in known.inputs
+    }
     found = {entry.name: entry.type for entry in session.get_inputs()}
     if wanted != found:
-        different = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
+        different = sorted(
+            name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name)
+        )
         words = ", ".join(
-            f"{name} is {found.get(name, 'not there')}, expected {wanted.get(name, 'none')}" for name in different[:5]
+            f"{name} is {found.get(name, 'not there')}, expected {wanted.get(name, 'none')}"
+            for name in different[:5]
         )
         raise Unfit(f"{path}: its inputs are not those of the contract: {words}")
     outputs = session.get_outputs()
@@ -100,17 +107,22 @@ def _probe(path: Path, model: Model) -> None:
     try:
         rows = [msgspec.convert(probe.row, model.reader.Row) for probe in model.contract.probes]
         found = model.scores(model.reader.batch(rows))
-    except Exception as error:  # noqa: BLE001  whatever goes wrong here would go wrong in service
-        raise Unfit(f"{path}: cannot answer the contract's probes ({' '.join(str(error).split())[:300]})") from error
+    except Exception as error:
+        raise Unfit(
+            f"{path}: cannot answer the contract's probes ({' '.join(str(error).split())[:300]})"
+        ) from error
     for number, (probe, score) in enumerate(zip(model.contract.probes, found.tolist(), strict=True)):
         if not abs(score - probe.score) <= PROBE_TOLERANCE * max(1.0, abs(probe.score)):
-            raise Unfit(f"{path}: says {score:.6g} of probe {number}, but {probe.score:.6g} when it was exported")
+            raise Unfit(
+                f"{path}: says {score:.6g} of probe {number}, but {probe.score:.6g} when it was exported"
+            )
 
 
 def example(known: Contract) -> dict[str, float | bool | str | None]:
     """A typical row, in the types of a request."""
     return {
-        entry.name: bool(entry.example) if entry.type == "boolean" and isinstance(entry.example, float) else entry.example
+        entry.name: bool(entry.example)
+        if entry.type == "boolean" and isinstance(entry.example, float)
+        else entry.example
         for entry in known.inputs
     }
-

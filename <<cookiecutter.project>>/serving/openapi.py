@@ -33,7 +33,18 @@ def describe(known: Contract, settings: Serving, version: str, *, keys: bool) ->
         components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
     return {
         "openapi": "3.1.0",
-        "info": {"title": known.title, "version": version, "description": _about(known)},
+        "info": {
+            "title": known.title,
+            "version": version,
+            "description": _about(known),
+            "x-target": {
+                "name": known.target.name,
+                "task": known.task,
+                "unit": known.target.unit,
+                "description": known.target.description,
+                "threshold": known.threshold,
+            },
+        },
         "paths": {
             "/predict": {
                 "post": {
@@ -52,18 +63,28 @@ def describe(known: Contract, settings: Serving, version: str, *, keys: bool) ->
                     "description": "Each value in turn is replaced by a typical one; the effect is how much the score "
                     "changes. Effects need not add up. Nothing is logged.",
                     "requestBody": _body(_ref("Row"), known),
-                    "responses": {"200": _json("The reasons, the strongest first", _ref("Explanation")), **asked},
+                    "responses": {
+                        "200": _json("The reasons, the strongest first", _ref("Explanation")),
+                        **asked,
+                    },
                     **secured,
                 }
             },
-            "/model": _get("model", "Where the model comes from", _ref("Model"), refused | _unready(), secured),
+            "/model": _get(
+                "model", "Where the model comes from", _ref("Model"), refused | _unready(), secured
+            ),
             "/health/live": _get("live", "The process runs", _ref("Status"), {}, {}),
             "/health/ready": _get("ready", "The service may be asked", _ref("Status"), _unready(), {}),
             "/metrics": {
                 "get": {
                     "operationId": "metrics",
                     "summary": "Counters in Prometheus' text format",
-                    "responses": {"200": {"description": "The counters", "content": {"text/plain": {"schema": _type("string")}}}},
+                    "responses": {
+                        "200": {
+                            "description": "The counters",
+                            "content": {"text/plain": {"schema": _type("string")}},
+                        }
+                    },
                 }
             },
         },
@@ -98,28 +119,39 @@ def _schemas(known: Contract, settings: Serving) -> Schema:
             {
                 "version": _type("string"),
                 "score": _score(known),
-                "label": {**_type("boolean"), "description": _label_text(known)},
-                "typical_score": {**_type("number"), "description": "The score of a row that is typical throughout"},
+                **_judgement(known),
+                "typical_score": {
+                    **_type("number"),
+                    "description": "The score of a row that is typical throughout",
+                },
                 "reasons": {"type": "array", "items": _ref("Reason")},
                 "warnings": {"type": "array", "items": _ref("Finding")},
             },
-            optional=("label",),
         ),
         "Reason": _object(
             {
                 "field": _type("string"),
                 "value": {"description": "The value in the row"},
                 "typical": {"description": "The typical value that it was replaced by"},
-                "effect": {**_type("number"), "description": "The row's score minus the score with the typical value"},
+                "effect": {
+                    **_type("number"),
+                    "description": "The row's score minus the score with the typical value",
+                },
             }
         ),
         "Model": _object(
-            {"title": _type("string"), "task": _type("string"), "version": _type("string"), "onnx": _type("string")},
+            {
+                "title": _type("string"),
+                "task": _type("string"),
+                "version": _type("string"),
+                "onnx": _type("string"),
+            },
             closed=False,
         ),
         "Status": _object({"status": _type("string")}, closed=False),
         "Problem": _object(
-            {name: _type("string") for name in ("type", "title", "detail")} | {"status": _type("integer")}, closed=False
+            {name: _type("string") for name in ("type", "title", "detail")} | {"status": _type("integer")},
+            closed=False,
         ),
     }
 
@@ -137,7 +169,11 @@ def _row(known: Contract, settings: Serving) -> Schema:
 
 def _input(entry: Input) -> Schema:
     unit = f" ({entry.unit})" if entry.unit else ""
-    found: Schema = {"description": f"{entry.description}{unit}", "x-kind": entry.kind, "x-nullable": entry.nullable}
+    found: Schema = {
+        "description": f"{entry.description}{unit}",
+        "x-kind": entry.kind,
+        "x-nullable": entry.nullable,
+    }
     if entry.type == "boolean":
         found["type"] = ["boolean", "null"]
     elif entry.type == "number":
@@ -162,22 +198,22 @@ def _input(entry: Input) -> Schema:
 def _identity(entry: Identity) -> Schema:
     kind = "number" if entry.type == "number" else "string"
     limit: Schema = {"maxLength": LONGEST} if kind == "string" else {"minimum": -LARGEST, "maximum": LARGEST}
-    words = f"{entry.description}. Identity: kept in the log so that labels can join; the model does not see it"
+    words = (
+        f"{entry.description}. Identity: kept in the log so that labels can join; the model does not see it"
+    )
     return {"type": [kind, "null"], "description": words.lstrip(". "), "x-identity": True, **limit}
 
 
 def _prediction(known: Contract, settings: Serving) -> Schema:
-    fields: Schema = {"id": {**_type("string"), "description": "Names this prediction in the log"}, "score": _score(known)}
-    if known.task == "classification":
-        observed = _object({"share": _type("number"), "rows": _type("integer")})
-        words = "How often rows of the holdout with such a score were positive; null after a fallback"
-        fields["label"] = {**_type("boolean"), "description": _label_text(known)}
-        fields["observed"] = {"description": words, "oneOf": [observed, {"type": "null"}]}
-    else:
-        interval = _object({name: _type("number") for name in ("low", "high", "confidence")} | {"rows": _type("integer")})
-        words = "Where the true value lies with this confidence, by the holdout's rows with such a score; null after a fallback"
-        fields["interval"] = {"description": words, "oneOf": [interval, {"type": "null"}]}
-    fields["fallback"] = {**_type("boolean"), "description": "Whether the score is the policy's, not the model's"}
+    fields: Schema = {
+        "id": {**_type("string"), "description": "Names this prediction in the log"},
+        "score": _score(known),
+        **_judgement(known),
+    }
+    fields["fallback"] = {
+        **_type("boolean"),
+        "description": "Whether the score is the policy's, not the model's",
+    }
     fields["warnings"] = {"type": "array", "items": _ref("Finding")}
     if settings.rows.whole_batch:
         return _object(fields)
@@ -187,13 +223,30 @@ def _prediction(known: Contract, settings: Serving) -> Schema:
 
 def _score(known: Contract) -> Schema:
     if known.task == "classification":
-        return {**_type("number"), "minimum": 0, "maximum": 1, "description": f"Probability of {known.target.name}"}
+        return {
+            **_type("number"),
+            "minimum": 0,
+            "maximum": 1,
+            "description": f"Probability of {known.target.name}",
+        }
     unit = f" ({known.target.unit})" if known.target.unit else ""
     return {**_type("number"), "description": f"Predicted {known.target.name}{unit}"}
 
 
-def _label_text(known: Contract) -> str:
-    return f"Whether the score reaches {known.threshold}" if known.threshold is not None else "Absent for a quantity"
+def _judgement(known: Contract) -> Schema:
+    """What stands beside a score."""
+    if known.task == "classification":
+        observed = _object({"share": _type("number"), "rows": _type("integer")})
+        words = "How often rows of the holdout with such a score were positive; null after a fallback"
+        label = {**_type("boolean"), "description": f"Whether the score reaches {known.threshold}"}
+        return {"label": label, "observed": {"description": words, "oneOf": [observed, {"type": "null"}]}}
+    interval = _object(
+        {name: _type("number") for name in ("low", "high", "confidence")} | {"rows": _type("integer")}
+    )
+    words = "Where the true value lies with this confidence, by the holdout's rows with such a score"
+    return {
+        "interval": {"description": f"{words}; null after a fallback", "oneOf": [interval, {"type": "null"}]}
+    }
 
 
 def _body(schema: Schema, known: Contract) -> Schema:
@@ -213,9 +266,8 @@ def _json(words: str, schema: Schema) -> Schema:
     return {"description": words, "content": {"application/json": {"schema": schema}}}
 
 
-def _object(fields: Schema, *, optional: tuple[str, ...] = (), closed: bool = True) -> Schema:
-    required = [name for name in fields if name not in optional]
-    return {"type": "object", "properties": fields, "required": required, "additionalProperties": not closed}
+def _object(fields: Schema, *, closed: bool = True) -> Schema:
+    return {"type": "object", "properties": fields, "required": [*fields], "additionalProperties": not closed}
 
 
 def _type(name: str) -> Schema:

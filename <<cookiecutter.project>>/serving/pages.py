@@ -28,9 +28,20 @@ def docs() -> bytes:
 def _page(name: str) -> bytes:
     """A page with its style, under a policy that allows its own style and script and this service's answers."""
     text = (FOLDER / name).read_text(encoding="utf-8")
-    text = text.replace("<style></style>", f"<style>{(FOLDER / 'page.css').read_text(encoding='utf-8')}</style>")
+    text = text.replace(
+        "<style></style>", f"<style>{(FOLDER / 'page.css').read_text(encoding='utf-8')}</style>"
+    )
     allowed = [f"{tag}-src {' '.join(_hashes(tag, text))}" for tag in ("style", "script")]
-    policy = "; ".join(["default-src 'none'", *allowed, "connect-src 'self'", "img-src data:", "base-uri 'none'", "form-action 'none'"])
+    policy = "; ".join(
+        [
+            "default-src 'none'",
+            *allowed,
+            "connect-src 'self'",
+            "img-src data:",
+            "base-uri 'none'",
+            "form-action 'none'",
+        ]
+    )
     return text.replace("POLICY", policy, 1).encode()
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from msgspec import Meta, Struct
 
 if TYPE_CHECKING:
-    from serving.contract import Contract, Input
+    from serving.contract import Bound, Contract, Input
 
 Kind = Literal["type", "unknown", "missing", "range", "category", "beyond", "unseen"]
 # What can be counted by column; `type` never comes to a prediction.
@@ -133,7 +133,10 @@ class Reader:
         columns = list(zip(*map(msgspec.structs.astuple, rows), strict=True))
         numbers = np.array(columns[: self.width], dtype=np.float32).reshape(self.width, len(rows))
         given = columns[self.width : len(self.inputs)]
-        labels = [column if None not in column and plain else [*map(label, column)] for column, plain in zip(given, self._is_plain, strict=True)]
+        labels = [
+            column if None not in column and plain else [*map(label, column)]
+            for column, plain in zip(given, self._is_plain, strict=True)
+        ]
         return Batch(numbers, np.array(labels, dtype=object).reshape(len(labels), len(rows)))
 
     def check(self, batch: Batch) -> dict[int, list[Finding]]:
@@ -199,13 +202,18 @@ def _number(entry: Input, value: float) -> Finding | None:
     if np.isnan(value):
         return _missing(entry)
     unit = f" {entry.unit}" if entry.unit else ""
-    low, high = entry.range or (None, None)
-    for name, kind, least, most in (("possible", "range", low, high), ("seen in training", "beyond", entry.low, entry.high)):
+    sides: list[tuple[str, Kind, Bound, Bound]] = [
+        ("possible", "range", *(entry.range or (None, None))),
+        ("seen in training", "beyond", entry.low, entry.high),
+    ]
+    for name, kind, low, high in sides:
         # Bounds as float32, as the value is: 0.1 is not above 0.1.
-        if least is not None and value < np.float32(least):
-            return Finding(entry.name, kind, f"{_short(value)}{unit} is below the lowest {name}, {_short(least)}{unit}")
-        if most is not None and value > np.float32(most):
-            return Finding(entry.name, kind, f"{_short(value)}{unit} is above the highest {name}, {_short(most)}{unit}")
+        if low is not None and value < np.float32(low):
+            words = f"{_short(value)}{unit} is below the lowest {name}, {_short(low)}{unit}"
+            return Finding(entry.name, kind, words)
+        if high is not None and value > np.float32(high):
+            words = f"{_short(value)}{unit} is above the highest {name}, {_short(high)}{unit}"
+            return Finding(entry.name, kind, words)
     return None
 
 
@@ -242,4 +250,3 @@ def _said(error: Exception) -> str:
         return "nested too deeply"
     what = str(error).partition(" - at `$")[0]
     return what[:1].lower() + what[1:300]
-

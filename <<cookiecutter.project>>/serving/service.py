@@ -21,7 +21,7 @@ from serving.problems import Problem
 from serving.rows import POLICY, Finding, Malformed, Read
 
 if TYPE_CHECKING:
-    from serving.contract import Contract, Experience, Input
+    from serving.contract import Contract, Experience, Identity, Input
     from serving.journal import Journal
     from serving.metrics import Metrics
     from serving.model import Model
@@ -54,8 +54,8 @@ class Prediction(Struct, frozen=True):
     id: str | UnsetType = UNSET
     score: float | UnsetType = UNSET
     label: bool | UnsetType = UNSET
-    observed: Observed | None | UnsetType = UNSET
-    interval: Interval | None | UnsetType = UNSET
+    observed: Observed | UnsetType | None = UNSET
+    interval: Interval | UnsetType | None = UNSET
     fallback: bool | UnsetType = UNSET
     warnings: list[Finding] | UnsetType = UNSET
     errors: list[Finding] | UnsetType = UNSET
@@ -79,6 +79,8 @@ class Explanation(Struct, frozen=True):
     version: str
     score: float
     label: bool | UnsetType
+    observed: Observed | UnsetType
+    interval: Interval | UnsetType
     typical_score: float
     reasons: list[Reason]
     warnings: list[Finding]
@@ -109,6 +111,7 @@ class Service:
         self._contract = model.contract
         self._edges = [entry.above for entry in self._contract.experience]
         self._experience = [_told(entry, self._contract) for entry in self._contract.experience]
+        self._threshold = 0.5 if self._contract.threshold is None else self._contract.threshold
         self._is_classification = self._contract.task == "classification"
         self._encoder = msgspec.json.Encoder()
         self._prefix, self._count = secrets.token_hex(8), 0
@@ -118,9 +121,9 @@ class Service:
     def head(self) -> bytes:
         """The first line of this service's log files."""
         hashed = self.settings.log.personal == "hash"
-        columns = {
-            entry.name: "text" if hashed and entry.personal else _column_type(entry.type, getattr(entry, "kind", ""))
-            for entry in [*self.model.reader.inputs, *self._contract.identity]
+        columns: dict[str, Type] = {
+            entry.name: "text" if hashed and entry.personal else _column_type(entry)
+            for entry in _fields(self.model)
         }
         return self._encoder.encode(Head(FORMAT, self.version, self._contract.onnx, columns))
 
@@ -164,8 +167,9 @@ class Service:
             if value != other
         ]
         reasons.sort(key=lambda reason: -abs(reason.effect))
-        label = score >= self._contract.threshold if self._contract.threshold is not None else UNSET
-        return self._encoder.encode(Explanation(self.version, score, label, ordinary, reasons, findings))
+        label, observed, interval = self._judge(score)
+        answer = Explanation(self.version, score, label, observed, interval, ordinary, reasons, findings)
+        return self._encoder.encode(answer)
 
     def _typical(self) -> dict[str, Any]:
         """A typical row by the attributes of the reader's rows."""
@@ -180,7 +184,9 @@ class Service:
             raise Problem(422, "the list of rows is empty")
         most = self.settings.limits.rows
         if len(reads) > most:
-            raise Problem(413, f"{len(reads):,} rows, but a request may have {most:,}; send the rest in another")
+            raise Problem(
+                413, f"{len(reads):,} rows, but a request may have {most:,}; send the rest in another"
+            )
         return reads
 
     async def _scored(self, rows: list[Any], findings: list[list[Finding]], numbers: list[int]) -> np.ndarray:
@@ -206,7 +212,10 @@ class Service:
         self, reads: list[Read], findings: list[list[Finding]], scores: dict[int, float], journal: Journal
     ) -> bytes:
         errors = [
-            (row, found) for row, several in enumerate(findings) for found in several if self._does(found) == "refuse"
+            (row, found)
+            for row, several in enumerate(findings)
+            for found in several
+            if self._does(found) == "refuse"
         ]
         refused = {row for row, _ in errors} if errors else ()
         if errors and (self.settings.rows.whole_batch or len(refused) == len(reads)):
@@ -225,26 +234,33 @@ class Service:
         self.metrics.scores(np.array(given, dtype=np.float32))
         return self._encoder.encode(Predictions(self.version, answers))
 
-    def _one(self, row: Any, score: float, findings: list[Finding], now: datetime) -> tuple[Prediction, Entry]:
+    def _one(
+        self, row: Any, score: float, findings: list[Finding], now: datetime
+    ) -> tuple[Prediction, Entry]:
         """The answer to one row, and what the log says of it."""
         falls_back = bool(findings) and any(self._does(found) == "fallback" for found in findings)
         if falls_back and self.settings.rows.fallback is not None:
             score = self.settings.rows.fallback
         self._count += 1
         name = f"{self._prefix}-{self._count:x}"
-        told = None if falls_back else self._experience[max(bisect.bisect_right(self._edges, score) - 1, 0)]
+        label, observed, interval = self._judge(score)
+        if falls_back:  # experience is with the model's scores
+            observed, interval = (None, UNSET) if self._is_classification else (UNSET, None)
         for found in findings:
             self.metrics.warning(found.field, found.kind)
         kinds = [f"{found.field}:{found.kind}" for found in findings]
         logged = msgspec.Raw(self._encoder.encode(self._private(row)))
+        answer = Prediction(name, score, label, observed, interval, falls_back, findings)
+        low, high = (interval.low, interval.high) if isinstance(interval, Interval) else (None, None)
+        known = None if label is UNSET else label
+        return answer, Entry(name, now, logged, score, known, low, high, falls_back, kinds)
+
+    def _judge(self, score: float) -> tuple[Any, Any, Any]:
+        """Label, observed share and interval of a score; unset what the task does not have."""
+        told = self._experience[max(bisect.bisect_right(self._edges, score) - 1, 0)]
         if self._is_classification:
-            label = score >= (self._contract.threshold or 0.5)
-            answer = Prediction(name, score, label, told, fallback=falls_back, warnings=findings)
-            return answer, Entry(name, now, logged, score, label, fallback=falls_back, warnings=kinds)
-        interval = None if told is None else Interval(score + told.low, score + told.high, told.confidence, told.rows)
-        answer = Prediction(name, score, interval=interval, fallback=falls_back, warnings=findings)
-        low, high = (None, None) if interval is None else (interval.low, interval.high)
-        return answer, Entry(name, now, logged, score, None, low, high, falls_back, kinds)
+            return score >= self._threshold, told, UNSET
+        return UNSET, UNSET, Interval(score + told.low, score + told.high, told.confidence, told.rows)
 
     async def _log(self, entries: list[Entry], journal: Journal) -> None:
         """Raises `Problem` where the policy refuses an answer that is not in the log."""
@@ -252,7 +268,9 @@ class Service:
             await journal.add(self._encoder.encode_lines(entries))
         except NotLogged as error:
             if self.settings.log.failure == "refuse":
-                raise Problem(503, f"the prediction log does not take entries: {error}", retry_after=5) from error
+                raise Problem(
+                    503, f"the prediction log does not take entries: {error}", retry_after=5
+                ) from error
             self.metrics.lost(len(entries))
 
 
@@ -271,16 +289,21 @@ def _told(entry: Experience, known: Contract) -> Any:
     return Interval(entry.low or 0.0, entry.high or 0.0, known.confidence or 0.0, entry.rows)
 
 
-def _column_type(declared: str, kind: str) -> Type:
-    if declared == "number":
-        return "number"
-    return "boolean" if declared == "boolean" and kind == "number" else "text"
+def _fields(model: Model) -> list[Input | Identity]:
+    """What a row holds, in its order."""
+    return [*model.reader.inputs, *model.contract.identity]
+
+
+def _column_type(entry: Input | Identity) -> Type:
+    """A field's type in the log's tables; a truth that is an input as text stays text."""
+    if entry.type == "boolean" and getattr(entry, "kind", "") == "number":
+        return "boolean"
+    return "number" if entry.type == "number" else "text"
 
 
 def _private(model: Model, policy: str, key: str) -> Any:
     """What turns a row into what may be logged of it: personal fields dropped, or hashed with a secret key."""
-    entries = [*model.reader.inputs, *model.contract.identity]
-    personal = [f"c{at}" for at, entry in enumerate(entries) if entry.personal]
+    personal = [f"c{at}" for at, entry in enumerate(_fields(model)) if entry.personal]
     if not personal or policy == "keep":
         return lambda row: row
 

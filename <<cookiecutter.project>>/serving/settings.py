@@ -81,8 +81,12 @@ class Environment:
     def read(cls, variables: Mapping[str, str]) -> Environment:
         """The environment as typed values; an empty variable is as good as none. Raises `Unfit`."""
         given = {name: value for name in NAMES if (value := variables.get(f"SERVING_{name}", "").strip())}
-        found: dict[str, Any] = {name.lower(): given[name] for name in ("HOST", "DEPLOYED", "HASH_KEY") if name in given}
-        found |= {name.lower(): Path(given[name]) for name in ("MODEL", "LINEAGE", "PARAMS", "LOG") if name in given}
+        found: dict[str, Any] = {
+            name.lower(): given[name] for name in ("HOST", "DEPLOYED", "HASH_KEY") if name in given
+        }
+        found |= {
+            name.lower(): Path(given[name]) for name in ("MODEL", "LINEAGE", "PARAMS", "LOG") if name in given
+        }
         for name, most in (("PORT", 65_535), ("WORKERS", 256)):
             if name in given:
                 if not (given[name].isdecimal() and 1 <= int(given[name]) <= most):
