@@ -138,7 +138,7 @@ class App:
             raise Problem(404, f"there is no {path[:200]}; /docs lists what there is")
         allowed, handler = self._routes[path]
         if method != allowed and not (method == "HEAD" and allowed == "GET"):
-            raise Problem(405, f"{path} takes {allowed}", allow=allowed)
+            raise Problem(405, f"{path} takes {allowed}", allow="GET, HEAD" if allowed == "GET" else allowed)
         return await handler(scope, receive)
 
     async def _predict(self, scope: Scope, receive: Receive) -> tuple[bytes, bytes]:
