@@ -178,7 +178,7 @@ class Service:
             "SERVING_PORT": str(self.port),
             "PYTHONPATH": str(support.TEMPLATE),
         }
-        return {**os.environ, **own, "PYTHONWARNINGS": "error::ResourceWarning", **self.environment}
+        return {**os.environ, **own, **self.environment}
 
     def policy(self, **sections: dict[str, Any]) -> None:
         """Change `serving` in params.yaml, section by section."""
@@ -256,10 +256,13 @@ def serving(folder: Path, *, path: str = "/health/live", **fields: Any) -> Itera
 
 
 def logged(folder: Path) -> list[dict[str, Any]]:
-    """Every entry of a log's folder, archived or not, as the tables have them."""
+    """Every entry of a log's folder, as the tables have them, once all its files are tables."""
     from serving import archive
 
-    archive.archive(folder)
+    until = time.monotonic() + 30
+    while list(folder.glob("*.jsonl")):  # the service itself may be at it
+        assert time.monotonic() < until, sorted(folder.iterdir())
+        archive.archive(folder)
     tables = [pd.read_parquet(path) for path in sorted(folder.glob("*.parquet"))]
     if not tables:
         return []

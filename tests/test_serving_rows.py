@@ -15,7 +15,9 @@ from serving import model
 from serving.rows import LARGEST, Finding, Malformed, label
 
 NUMBERS = st.one_of(st.none(), st.floats(-LARGEST, LARGEST, allow_nan=False), st.integers(-(10**30), 10**30))
-TEXTS = st.one_of(st.none(), st.text("abcxyz äß€'\"\0", max_size=12), st.sampled_from(["a", "b", "c", "Ulm", "Bonn"]))
+TEXTS = st.one_of(
+    st.none(), st.text("abcxyz äß€'\"\0", max_size=12), st.sampled_from(["a", "b", "c", "Ulm", "Bonn"])
+)
 ROWS = st.fixed_dictionaries(
     {},
     optional={

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -279,11 +280,9 @@ def create() -> App:
 
 def archive(folder: Path) -> None:
     """Turn the log's complete files into Parquet, in a process of its own: the answers need this one."""
-    subprocess.Popen(
-        [sys.executable, "-m", "serving", "archive", str(folder)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-    )
+    command = [sys.executable, "-m", "serving", "archive", str(folder)]
+    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "check": False}
+    threading.Thread(target=subprocess.run, args=(command,), kwargs=quiet, daemon=True).start()
 
 
 def _counters() -> Path:
