@@ -285,8 +285,11 @@ def serving_peers(
         python = python_of(folder, "mlflow", "mlflow")
         saved = folder / f"mlflow-{kind}"
         if not saved.exists():
-            subprocess.run([python, PEERS / "with_mlflow.py", saved], cwd=project, check=True, capture_output=True,
-                           env={**os.environ, **own, "PYTHONPATH": os.pathsep.join([str(PEERS), str(TEMPLATE)])})  # fmt: skip
+            search = {"PYTHONPATH": os.pathsep.join([str(PEERS), str(TEMPLATE)])}
+            words = [str(python), str(PEERS / "with_mlflow.py"), str(saved)]
+            subprocess.run(
+                words, cwd=project, env={**os.environ, **own, **search}, check=True, capture_output=True
+            )
         words = (
             "-m",
             "mlflow",

@@ -36,7 +36,9 @@ def asked(served: model.Model, frame: pd.DataFrame) -> list[dict[str, Any]]:
     inputs = served.contract.inputs
     return [
         {
-            entry.name: given(entry, None if pd.isna(row[entry.name]) or row[entry.name] == "" else row[entry.name])
+            entry.name: given(
+                entry, None if pd.isna(row[entry.name]) or row[entry.name] == "" else row[entry.name]
+            )
             for entry in inputs
         }
         for row in frame.to_dict("records")
@@ -58,10 +60,14 @@ def test_the_service_answers_rows_of_the_holdout_as_the_review_judged_them(
 ) -> None:
     expected = files.read_table(files.PREDICTIONS, columns=["score"])["score"].head(len(holdout)).to_numpy()
     tolerance = settings.export.tolerance
-    np.testing.assert_allclose(scores(served, asked(served, holdout)), expected, rtol=tolerance, atol=tolerance)
+    np.testing.assert_allclose(
+        scores(served, asked(served, holdout)), expected, rtol=tolerance, atol=tolerance
+    )
 
 
-def test_most_rows_of_the_holdout_are_like_those_of_training(served: model.Model, holdout: pd.DataFrame) -> None:
+def test_most_rows_of_the_holdout_are_like_those_of_training(
+    served: model.Model, holdout: pd.DataFrame
+) -> None:
     """A service that warns of everything warns of nothing."""
     reads = served.reader.decode(msgspec.json.encode(asked(served, holdout)))
     odd = served.reader.check(served.reader.batch([read.row for read in reads]))
@@ -75,7 +81,9 @@ def test_no_value_of_a_personal_column_is_in_the_contract(served: model.Model, s
             assert all(probe.row[entry.name] is None for probe in served.contract.probes)
 
 
-def test_the_documentation_tells_range_and_unit_of_every_input(served: model.Model, schema: table.Schema) -> None:
+def test_the_documentation_tells_range_and_unit_of_every_input(
+    served: model.Model, schema: table.Schema
+) -> None:
     found = openapi.describe(served.contract, settings.Serving(), "v", keys=False)
     fields = found["components"]["schemas"]["Row"]["properties"]
     for entry in served.contract.inputs:

@@ -10,7 +10,7 @@ import msgspec
 predict = models.predictor()
 
 
-async def app(scope: Any, receive: Any, send: Any) -> None:
+async def app(scope: Any, receive: Any, send: Any) -> None:  # noqa: ARG001  ASGI's interface
     message = await receive()
     body = msgspec.json.encode({"score": predict([msgspec.json.decode(message["body"])])[0]})
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]

@@ -10,10 +10,10 @@ import models
 
 
 class Flights(mlflow.pyfunc.PythonModel):
-    def load_context(self, context: Any) -> None:
+    def load_context(self, context: Any) -> None:  # noqa: ARG002  its interface
         self.score = models.predictor()
 
-    def predict(self, context: Any, model_input: Any, params: Any = None) -> list[float]:
+    def predict(self, context: Any, model_input: Any, params: Any = None) -> list[float]:  # noqa: ARG002  its interface
         return self.score(model_input.to_dict("records"))
 
 
