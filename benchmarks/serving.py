@@ -281,14 +281,15 @@ def serving_peers(
         for name, value in row.items()
     ]
     found = []
+    words: tuple[str, ...]
     if "mlflow" in names:
         python = python_of(folder, "mlflow", "mlflow")
         saved = folder / f"mlflow-{kind}"
         if not saved.exists():
             search = {"PYTHONPATH": os.pathsep.join([str(PEERS), str(TEMPLATE)])}
-            words = [str(python), str(PEERS / "with_mlflow.py"), str(saved)]
+            save = [str(python), str(PEERS / "with_mlflow.py"), str(saved)]
             subprocess.run(
-                words, cwd=project, env={**os.environ, **own, **search}, check=True, capture_output=True
+                save, cwd=project, env={**os.environ, **own, **search}, check=True, capture_output=True
             )
         words = (
             "-m",

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -47,7 +48,7 @@ def service(made: Path):
         yield running
 
 
-def problem(answer: httpx.Response, status: int) -> dict:
+def problem(answer: httpx.Response, status: int) -> dict[str, Any]:
     """The problem document of an answer, which must be one."""
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"

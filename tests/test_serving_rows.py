@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,14 +42,14 @@ def served_model(tmp_path_factory: pytest.TempPathFactory) -> model.Model:
     return model.load(served.make(tmp_path_factory.mktemp("made")) / "models" / "onnx")
 
 
-def findings(served_model: model.Model, row: dict) -> list[Finding]:
+def findings(served_model: model.Model, row: dict[str, Any]) -> list[Finding]:
     (read,) = served_model.reader.decode(json.dumps(row).encode())
     if read.row is None:
         return list(read.findings)
     return [*read.findings, *served_model.reader.check(served_model.reader.batch([read.row])).get(0, [])]
 
 
-def kinds(served_model: model.Model, row: dict) -> set[tuple[str, str]]:
+def kinds(served_model: model.Model, row: dict[str, Any]) -> set[tuple[str, str]]:
     return {(found.field, found.kind) for found in findings(served_model, row)}
 
 
