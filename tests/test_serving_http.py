@@ -248,7 +248,7 @@ def test_every_valid_key_opens_and_no_other(folder):
             assert service.predict(ROW, headers={"Authorization": f"Bearer {key}"}).status_code == 200
         for wrong in (
             "Bearer old-key2",
-            "Bearer ",
+            "Bearer",
             "Basic old-key",
             "Bearer old-key, new-key",
             "Bearer ü".encode(),
