@@ -80,9 +80,13 @@ def _why(wrong: list[Check]) -> str:
 def _alive(seen: Watch) -> Check:
     figures = {"restarts": float(seen.restarts)}
     if seen.restarts:
-        return Check("alive", passed=False, words=f"it was restarted {_times(seen.restarts)}", figures=figures)
+        return Check(
+            "alive", passed=False, words=f"it was restarted {_times(seen.restarts)}", figures=figures
+        )
     if not seen.alive:
-        return Check("alive", passed=False, words="it does not run, or is not ready any more", figures=figures)
+        return Check(
+            "alive", passed=False, words="it does not run, or is not ready any more", figures=figures
+        )
     return Check("alive", passed=True, words="it runs and is ready", figures=figures)
 
 
@@ -144,7 +148,9 @@ def _scores(seen: Watch, policy: Canary) -> Check:
         readings.counts(own.scores), readings.counts(running.scores), allowed, own.answered, running.answered
     )
     if not own.answered or not running.answered:
-        return Check(name, passed=None, words=f"no answers to compare ({own.answered} and {running.answered})")
+        return Check(
+            name, passed=None, words=f"no answers to compare ({own.answered} and {running.answered})"
+        )
     words = f"stability index {index:.3f}, {allowed:.3f} allowed"
     figures = {"index": index, "index_allowed": allowed, "p": p}
     return Check(name, passed=p >= policy.risk / TESTS, words=words, figures=figures)

@@ -90,7 +90,9 @@ def _assemble(root: Path, context: Path, lineage: Lineage, title: str) -> bytes:
     for name in INGREDIENTS:
         source, target = root / name, context / name
         if not source.exists():
-            raise EngineError(f"{name} is missing in {root}: an image needs it; `python -m bots storage fetch`?")
+            raise EngineError(
+                f"{name} is missing in {root}: an image needs it; `python -m bots storage fetch`?"
+            )
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
             shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
@@ -121,12 +123,16 @@ def push(image: Image, *, tell: Callable[[str], None]) -> str:
     except APIError as error:
         raise EngineError(_refused(repository, str(error.explanation or error))) from error
     if digest is None:
-        raise EngineError(f"{repository} took the image, but did not say its digest: {json.dumps(image.reference)}")
+        raise EngineError(
+            f"{repository} took the image, but did not say its digest: {json.dumps(image.reference)}"
+        )
     return f"{repository}@{digest}"
 
 
 def _refused(repository: str, said: str) -> str:
     words = said.lower()
     if any(word in words for word in ("unauthorized", "denied", "authentication", "no basic auth")):
-        return f"{repository} refused the login: {said}. Run `docker login` with a token that may write packages"
+        return (
+            f"{repository} refused the login: {said}. Run `docker login` with a token that may write packages"
+        )
     return f"the push to {repository} failed: {said}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
 ROUTE = "/predict"
 
@@ -25,8 +25,8 @@ class Reading:
     """Counters of the prediction route. Histograms are cumulative: at most this value -> how many."""
 
     statuses: Counter[int] = field(default_factory=Counter)
-    seconds: Counter[float] = field(default_factory=Counter)
-    scores: Counter[float] = field(default_factory=Counter)
+    seconds: Mapping[float, int] = field(default_factory=dict)
+    scores: Mapping[float, int] = field(default_factory=dict)
     lost: int = 0
 
     @property
@@ -124,19 +124,11 @@ def quantile(histogram: Mapping[float, int], q: float) -> float:
     return low
 
 
-def total(readings: Iterable[Reading]) -> Reading:
-    """Several instances as one."""
-    whole = Reading()
-    for one in readings:
-        whole = _add(whole, one)
-    return whole
-
-
 def _add(a: Reading, b: Reading) -> Reading:
     return Reading(
         a.statuses + b.statuses,
-        Counter({bound: a.seconds[bound] + b.seconds[bound] for bound in a.seconds | b.seconds}),
-        Counter({bound: a.scores[bound] + b.scores[bound] for bound in a.scores | b.scores}),
+        _sum(a.seconds, b.seconds),
+        _sum(a.scores, b.scores),
         a.lost + b.lost,
     )
 
@@ -144,7 +136,12 @@ def _add(a: Reading, b: Reading) -> Reading:
 def _less(a: Reading, b: Reading) -> Reading:
     return Reading(
         a.statuses - b.statuses,
-        Counter({bound: a.seconds[bound] - b.seconds[bound] for bound in a.seconds}),
-        Counter({bound: a.scores[bound] - b.scores[bound] for bound in a.scores}),
+        _sum(a.seconds, b.seconds, -1),
+        _sum(a.scores, b.scores, -1),
         max(0, a.lost - b.lost),
     )
+
+
+def _sum(a: Mapping[float, int], b: Mapping[float, int], sign: int = 1) -> dict[float, int]:
+    """Bin by bin; a bin that holds nothing is still a bin."""
+    return {bound: a.get(bound, 0) + sign * b.get(bound, 0) for bound in sorted({*a, *b})}

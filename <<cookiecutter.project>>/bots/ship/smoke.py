@@ -53,7 +53,9 @@ def sample(root: Path, count: int) -> Sample:
         inputs = parquet.read_table(root / "data/features/holdout.parquet")
         known = parquet.read_table(root / "reports/predictions.parquet", columns=["row", "score"])
     except (OSError, pyarrow.ArrowException) as error:
-        raise EngineError(f"the reviewed holdout cannot be read: {error}; `python -m bots storage fetch`") from error
+        raise EngineError(
+            f"the reviewed holdout cannot be read: {error}; `python -m bots storage fetch`"
+        ) from error
     step = max(1, inputs.num_rows // count)
     chosen = inputs.take(list(range(0, inputs.num_rows, step))[:count])
     scores = dict(zip(known["row"].to_pylist(), known["score"].to_pylist(), strict=True))
@@ -69,7 +71,11 @@ def smoke(image: str, seen: Sample, policy: Smoke, *, tell: Callable[[str], None
         ready = _ready(container, since, policy)
         checks = [_unprivileged(container), ready]
         if ready.passed:
-            checks += [_answers(container, seen, policy), _refuses(container, seen), _stops(container, policy)]
+            checks += [
+                _answers(container, seen, policy),
+                _refuses(container, seen),
+                _stops(container, policy),
+            ]
         checks.append(_log(container))
     return checks
 
@@ -118,7 +124,9 @@ def _answers(container: Container, seen: Sample, policy: Smoke) -> Check:
     given = [float(one["score"]) for one in answer["predictions"]]
     if len(given) != len(seen.scores):
         return Check("answers", passed=False, words=f"{len(given)} answers for {len(seen.scores)} rows")
-    largest = max(abs(a - b) if math.isfinite(a) else math.inf for a, b in zip(given, seen.scores, strict=True))
+    largest = max(
+        abs(a - b) if math.isfinite(a) else math.inf for a, b in zip(given, seen.scores, strict=True)
+    )
     words = f"{len(given)} rows of the holdout as reviewed, at most {largest:.1e} apart"
     figures = {"rows": float(len(given)), "largest_difference": largest}
     return Check("answers", passed=largest <= policy.tolerance, words=words, figures=figures)
@@ -160,7 +168,7 @@ def _ask(container: Container, path: str, body: object = None) -> tuple[int, Any
     bound = container.ports.get(PORT)
     if not bound:
         raise ConnectionRefusedError(path)
-    request = urllib.request.Request(  # noqa: S310 - the address is ours
+    request = urllib.request.Request(
         f"http://127.0.0.1:{bound[0]['HostPort']}{path}",
         data=None if body is None else json.dumps(body).encode(),
         headers={"Content-Type": "application/json"},
