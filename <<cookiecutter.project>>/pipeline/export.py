@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline import expressions, files, model
+from pipeline import contract, expressions, files, model, table
 from pipeline.files import ROW, Refused
 
 if TYPE_CHECKING:
@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 
     from pipeline.params import Features, Params, Task
 
+TRAIN = files.FEATURES / "train.parquet"
 HOLDOUT = files.FEATURES / "holdout.parquet"
 OPSET = 21
 SCORE = "score"
+TARGET = "target"
 CHUNK = 20_000
 # The operations of `expressions` that are ONNX operators as they stand.
 PLAIN = (
@@ -56,12 +58,13 @@ class NotExportable(Exception):
 
 
 def run(settings: Params) -> None:
-    """Write `models/onnx/model.onnx` where the model can be exported; `reports/export.json` in any case."""
+    """Write `models/onnx/` (model and contract) where the model can be exported; `reports/export.json` in any case."""
     files.ONNX.parent.mkdir(parents=True, exist_ok=True)
     files.ONNX.unlink(missing_ok=True)
+    contract.PATH.unlink(missing_ok=True)
     pipeline = model.load(trusted=settings.model.trusted)
     frame = files.read_table(HOLDOUT)
-    expected = known_scores(frame)
+    target, expected = known_scores(frame)
     try:
         onnx = convert(pipeline, settings)
         found = answers(onnx, frame, settings.features)
@@ -72,15 +75,19 @@ def run(settings: Params) -> None:
     temporary = files.ONNX.with_name(files.ONNX.name + ".part")
     temporary.write_bytes(onnx)
     temporary.replace(files.ONNX)
+    train = files.read_table(TRAIN, columns=settings.features.raw)
+    score = functools.partial(answers, onnx, features=settings.features)
+    described = contract.describe(settings, table.load(), train, frame, target, expected, score, OPSET)
+    contract.write(described)
     files.write_evidence("export", report(onnx, expected, found, settings))
 
 
-def known_scores(frame: pd.DataFrame) -> np.ndarray:
-    """What scikit-learn said of these rows, from the predictions that were judged."""
-    predictions = files.read_table(files.PREDICTIONS, columns=[ROW, SCORE])
+def known_scores(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """The truth of these rows and what scikit-learn said of them, from the predictions that were judged."""
+    predictions = files.read_table(files.PREDICTIONS, columns=[ROW, TARGET, SCORE])
     if not predictions[ROW].equals(frame[ROW].astype(predictions[ROW].dtype)):
         raise Refused(f"{files.PREDICTIONS} does not list the rows of {HOLDOUT}; run `dvc repro`")
-    return predictions[SCORE].to_numpy()
+    return predictions[TARGET].to_numpy(dtype=np.float64), predictions[SCORE].to_numpy()
 
 
 def convert(pipeline: Pipeline, settings: Params) -> bytes:

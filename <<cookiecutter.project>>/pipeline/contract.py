@@ -1,0 +1,221 @@
+"""Writes the service's contract beside the ONNX model: all that serving must know of its inputs and its answers."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline import files
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pandas as pd
+
+    from pipeline.params import Params, Task
+    from pipeline.table import Column, Schema
+
+PATH = files.ONNX.with_name("contract.json")
+MOST_CATEGORIES = 1000
+PROBES = 8
+CONFIDENCE = 0.9  # of a regression's interval
+CALIBRATION_BINS = 20
+INTERVAL_BINS = 10
+FEWEST = 50  # rows that a bin must have to say something
+
+# Where the service counts its scores. The grid of a quantity knows nothing of the model, so that two versions of a
+# service can always be held against each other.
+SHARES = [round(step * 0.05, 2) for step in range(1, 21)]
+QUANTITIES = [digit * 10.0**power for power in range(-3, 7) for digit in (1, 2, 5)]
+GRIDS: dict[Task, list[float]] = {
+    "classification": SHARES,
+    "regression": [*(-bound for bound in reversed(QUANTITIES)), 0.0, *QUANTITIES],
+}
+
+
+def write(content: dict[str, Any]) -> None:
+    """Write `models/onnx/contract.json`, whole or not at all; the same bytes for the same content."""
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+    temporary = PATH.with_name(PATH.name + ".part")
+    temporary.write_text(text + "\n", encoding="utf-8")
+    temporary.replace(PATH)
+
+
+def describe(
+    settings: Params,
+    schema: Schema,
+    train: pd.DataFrame,
+    holdout: pd.DataFrame,
+    target: np.ndarray,
+    scores: np.ndarray,
+    score: Callable[[pd.DataFrame], np.ndarray],
+    opset: int,
+) -> dict[str, Any]:
+    """The contract of the ONNX model that was just written.
+
+    `train` and `holdout` hold the model's inputs; `target` and `scores` are float64, one a holdout row; `score`
+    asks the ONNX model. A personal column is described, but none of its values is shown.
+    """
+    inputs = [_input(name, "number", schema.columns[name], train[name]) for name in settings.features.numeric]
+    inputs += [
+        _input(name, "category", schema.columns[name], train[name]) for name in settings.features.categorical
+    ]
+    declared = schema.columns[settings.data.target]
+    known = np.isfinite(target)
+    return {
+        "format": 1,
+        "title": settings.project.title,
+        "question": settings.project.description,
+        "row": schema.row,
+        "moment": schema.moment,
+        "task": settings.task,
+        "target": {
+            "name": settings.data.target,
+            "description": declared.description,
+            "unit": declared.unit,
+        },
+        "threshold": _threshold(settings),
+        "onnx": files.file_digest(files.ONNX),
+        "opset": opset,
+        "inputs": inputs,
+        "identity": [
+            {
+                "name": name,
+                "type": column.type,
+                "description": column.description,
+                "personal": column.personal,
+            }
+            for name, column in ((name, schema.columns[name]) for name in schema.identity)
+            if name not in settings.features.raw
+        ],
+        "confidence": CONFIDENCE if settings.task == "regression" else None,
+        "experience": experience(target[known], scores[known], settings.task),
+        "grid": GRIDS[settings.task],
+        "holdout": histogram(scores, GRIDS[settings.task]),
+        "probes": _probes(inputs, holdout, score),
+    }
+
+
+def experience(target: np.ndarray, scores: np.ndarray, task: Task) -> list[dict[str, Any]]:
+    """What the holdout knows of scores from `above` on: how often the answer was yes, or how far off they were.
+
+    The bins hold equally many rows, ties together. A quantity's `low` and `high` are what to add to a score for an
+    interval: split conformal prediction within each bin (Lei et al. 2018, "Distribution-free predictive inference
+    for regression"; by groups after Vovk 2012), which covers `CONFIDENCE` of rows like the holdout's.
+    """
+    most = CALIBRATION_BINS if task == "classification" else INTERVAL_BINS
+    bins = max(1, min(most, len(scores) // FEWEST))
+    edges = (
+        np.unique(np.quantile(scores, np.arange(bins) / bins, method="lower"))
+        if len(scores)
+        else np.array([])
+    )
+    found = []
+    members = np.searchsorted(edges, scores, side="right") - 1
+    for number, edge in enumerate(edges):
+        chosen = members == number
+        entry: dict[str, Any] = {"above": float(edge), "rows": int(chosen.sum())}
+        if task == "classification":
+            entry["share"] = float(target[chosen].mean())
+        else:
+            entry["low"], entry["high"] = _interval(np.sort(target[chosen] - scores[chosen]))
+        found.append(entry)
+    return found
+
+
+def histogram(scores: np.ndarray, grid: list[float]) -> list[int]:
+    """How many scores are at most each bound and above the one before; the last is above all bounds."""
+    return np.bincount(np.searchsorted(grid, scores, side="left"), minlength=len(grid) + 1).tolist()
+
+
+def _interval(residuals: np.ndarray) -> tuple[float, float]:
+    """The ordered residuals between which the next one lies with `CONFIDENCE`; the outermost where rows are few."""
+    rows = len(residuals)
+    tail = (1 - CONFIDENCE) / 2
+    high = min(math.ceil((rows + 1) * (1 - tail)), rows) - 1
+    low = max(math.floor((rows + 1) * tail), 1) - 1
+    return float(residuals[low]), float(residuals[high])
+
+
+def _threshold(settings: Params) -> float | None:
+    if settings.task == "regression":
+        return None
+    return 0.5 if settings.evaluate.threshold is None else settings.evaluate.threshold
+
+
+def _input(name: str, kind: str, column: Column, values: pd.Series) -> dict[str, Any]:
+    """One input: what schema.yaml says of it, and what training showed."""
+    missing = float((values.isna() if kind == "number" else values == "").mean())
+    seen = _numbers(values) if kind == "number" else _categories(values)
+    if column.personal:
+        seen = dict.fromkeys(seen)
+    return {
+        "name": name,
+        "kind": kind,
+        "type": column.type,
+        "description": column.description,
+        "unit": column.unit,
+        "nullable": column.nullable,
+        "personal": column.personal,
+        "range": list(column.range) if column.range is not None else None,
+        "categories": column.categories,
+        "missing": missing,
+        **seen,
+    }
+
+
+def _numbers(values: pd.Series) -> dict[str, Any]:
+    known = values.dropna()
+    if known.empty:
+        return {"low": None, "high": None, "seen": None, "example": None}
+    # Not the mean of the two in the middle: an example is a value that occurs.
+    middle = known.quantile(0.5, interpolation="lower")
+    return {
+        "low": float(known.min()),
+        "high": float(known.max()),
+        "seen": None,
+        "example": _short(float(middle)),
+    }
+
+
+def _categories(values: pd.Series) -> dict[str, Any]:
+    counts = values[values != ""].value_counts()
+    names = sorted(str(name) for name in counts.index)
+    often = [str(name) for name in counts.index[counts == counts.max()]]
+    return {
+        "low": None,
+        "high": None,
+        # More than these are no list of what is known: any category may come.
+        "seen": names if len(names) <= MOST_CATEGORIES else None,
+        "example": min(often, default=None),
+    }
+
+
+def _short(number: float) -> float:
+    """The shortest decimal that is the same float32."""
+    return float(str(np.float32(number)))
+
+
+def _probes(
+    inputs: list[dict[str, Any]], holdout: pd.DataFrame, score: Callable[[pd.DataFrame], np.ndarray]
+) -> list[dict[str, Any]]:
+    """A few holdout rows, personal values left out, and what the model says of them: a service asks itself these."""
+    rows = holdout.iloc[np.unique(np.linspace(0, len(holdout) - 1, PROBES).astype(int))].copy()
+    for entry in inputs:
+        if entry["personal"]:
+            rows[entry["name"]] = np.float32("nan") if entry["kind"] == "number" else ""
+    names = {entry["name"]: entry["kind"] for entry in inputs}
+    given = [
+        {name: _value(row[name], kind) for name, kind in names.items()}
+        for row in rows[list(names)].to_dict("records")
+    ]
+    return [{"row": row, "score": float(found)} for row, found in zip(given, score(rows), strict=True)]
+
+
+def _value(value: Any, kind: str) -> float | str | None:
+    if kind == "category":
+        return str(value) or None
+    return None if math.isnan(value) else _short(value)
