@@ -117,7 +117,7 @@ def _ready(container: Container, since: float, policy: Smoke) -> Check:
 
 
 def _answers(container: Container, seen: Sample, policy: Smoke) -> Check:
-    status, answer = _ask(container, "/predict", {"rows": seen.rows})
+    status, answer = _ask(container, "/predict", seen.rows)
     if status != 200:
         words = f"{status} for {len(seen.rows)} rows of the holdout: {json.dumps(answer)[:300]}"
         return Check("answers", passed=False, words=words)
@@ -134,7 +134,8 @@ def _answers(container: Container, seen: Sample, policy: Smoke) -> Check:
 
 def _refuses(container: Container, seen: Sample) -> Check:
     wrong = {name: {"not": "a value"} for name in seen.rows[0]}
-    statuses = [_ask(container, "/predict", body)[0] for body in ({"rows": [wrong]}, {"rows": 1}, [])]
+    bodies: tuple[object, ...] = ([wrong], "text", 1)
+    statuses = [_ask(container, "/predict", body)[0] for body in bodies]
     words = f"answers bad requests with {', '.join(map(str, statuses))}"
     return Check("refuses bad input", passed=all(status == 422 for status in statuses), words=words)
 
