@@ -180,7 +180,7 @@ def test_a_good_image_passes_every_check(first: image.Image, seen: smoke.Sample)
     ("change", "name", "said"),
     [
         (versions.never_ready, "ready", "was replaced or damaged"),
-        (versions.crash_loop, "ready", "serving.nonsense"),
+        (versions.crash_loop, "ready", "unknown field `nonsense`"),
         (versions.skewed, "answers", "apart"),
     ],
     ids=["never ready", "ends at once", "another model"],

@@ -53,7 +53,14 @@ class Compose:
         there = self._container("proxy")
         if there is None or there.status != "running" or there.attrs["Config"]["Image"] != image:
             self.tell("starting the proxy")
-            self._up("proxy", PROXY_IMAGE=image, STABLE_IMAGE="none")
+            self._up("proxy", PROXY_IMAGE=image)
+            deadline = self.clock() + self.ready
+            while not proxy.answers(self._known("proxy")):
+                if self.clock() > deadline:
+                    raise EngineError(
+                        f"the proxy does not start; its last words:\n{_log(self._known('proxy'))}"
+                    )
+                self.sleep(LOOK)
 
     def state(self) -> State:
         """From the labels of what runs; a container that ended by itself counts, one that was never begun does not."""

@@ -45,6 +45,14 @@ def open_(proxy: Container, name: str) -> None:
     _say(proxy, f"set server {BACKEND}/{name} state ready")
 
 
+def answers(proxy: Container) -> bool:
+    """Whether its admin socket is there by now."""
+    try:
+        return bool(_say(proxy, "show info"))
+    except EngineError:
+        return False
+
+
 def server(proxy: Container, name: str) -> Server:
     """What the proxy knows of `stable` or `canary`. Formats: HAProxy's management guide, section 9.3."""
     states = _table(_say(proxy, f"show servers state {BACKEND}").splitlines()[1:], " ")
@@ -66,9 +74,14 @@ def _table(lines: list[str], delimiter: str) -> list[dict[str, str]]:
 
 
 def _say(proxy: Container, words: str) -> str:
+    from docker.errors import APIError
+
     # The words are an argument of the shell's, never part of its script.
     script = f'printf "%s\\n" "$0" | socat -t 10 - UNIX-CONNECT:{SOCKET}'
-    code, output = proxy.exec_run(["sh", "-c", script, words])
+    try:
+        code, output = proxy.exec_run(["sh", "-c", script, words])
+    except APIError as error:
+        raise EngineError(f"the proxy does not run: {error.explanation or error}") from error
     said = output.decode(errors="replace").strip()
     if code != 0 or said.startswith(("Unknown", "No such", "Require", "Invalid", "Permission")):
         raise EngineError(f"the proxy did not take {words!r}: {said or f'exit code {code}'}")

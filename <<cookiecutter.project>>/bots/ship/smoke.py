@@ -134,10 +134,9 @@ def _answers(container: Container, seen: Sample, policy: Smoke) -> Check:
 
 def _refuses(container: Container, seen: Sample) -> Check:
     wrong = {name: {"not": "a value"} for name in seen.rows[0]}
-    bodies: tuple[object, ...] = ([wrong], "text", 1)
-    statuses = [_ask(container, "/predict", body)[0] for body in bodies]
-    words = f"answers bad requests with {', '.join(map(str, statuses))}"
-    return Check("refuses bad input", passed=all(status == 422 for status in statuses), words=words)
+    row, *shapes = (_ask(container, "/predict", body)[0] for body in ([wrong], "text", 1))
+    words = f"answers a row of wrong types with {row}, and what is no row with {', '.join(map(str, shapes))}"
+    return Check("refuses bad input", passed=row == 422 and {*shapes} <= {400, 422}, words=words)
 
 
 def _stops(container: Container, policy: Smoke) -> Check:
