@@ -46,8 +46,11 @@ def parsed(words: list[str], *options: str, positional: int = 0, flags: tuple[st
         parser.add_argument(f"--{option}", required=True)
     for flag in flags:
         parser.add_argument(f"--{flag}", action="store_true")
-    parser.add_argument("words", nargs=positional)
-    return parser.parse_args(words)
+    for number in range(positional):
+        parser.add_argument(f"word{number}")
+    given = parser.parse_args(words)
+    given.words = [getattr(given, f"word{number}") for number in range(positional)]
+    return given
 
 
 def apply(cluster: Cluster, words: list[str]) -> int:
