@@ -1,6 +1,6 @@
 """Judges a new version by what it and the running one did in the same time: promote, roll back, or wait longer.
 
-Pure: two readings and a policy in, a judgement with its figures out. docs/release.md says in words what is tested.
+Pure: two readings and a policy in, a judgement with its figures out. docs/deploy.md says in words what is tested.
 """
 
 from __future__ import annotations
