@@ -62,7 +62,9 @@ def checkout(folder: Path) -> Path:
 
 
 def variant(original: Path, folder: Path, change: Callable[[Path], None]) -> Path:
-    """A copy of what the image is made of, changed."""
+    """A copy of what the image is made of, changed; made once."""
+    if folder.exists():
+        return folder
     for name in ("serving", "requirements", "models"):
         shutil.copytree(original / name, folder / name)
     shutil.copyfile(original / "params.yaml", folder / "params.yaml")
