@@ -45,6 +45,17 @@ def edited(*replacements: tuple[str, str]) -> lock.Lock:
 MAIN = lock.parse(LOCK)
 
 
+def test_a_lock_is_its_head_and_its_stages_and_can_be_put_in_another_order():
+    head, stages = lock.records(LOCK)
+    assert list(stages) == ["acquire", "train"]
+    assert head + "".join(stages.values()) == LOCK
+    turned = lock.arranged(LOCK, ["train", "acquire", "unknown", "train"])
+    assert lock.parse(turned) == MAIN
+    assert turned.index("train:") < turned.index("acquire:")
+    assert lock.arranged(turned, ["acquire"]) == LOCK
+    assert lock.arranged("", ["acquire"]) == ""
+
+
 def changes(after: lock.Lock) -> dict[str, list[str]]:
     return {cause.kind: cause.changes for cause in lock.causes(MAIN, after)}
 

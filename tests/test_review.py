@@ -211,6 +211,38 @@ def test_predictions_that_a_committed_lock_names_are_asked_of_the_model_again(ch
     assert "not what the model gives" in (change.folder / "review" / "review.md").read_text()
 
 
+def test_a_consistent_lock_of_a_training_that_never_was_is_made_again_and_blocked(change: Small):
+    honest = yaml.safe_load((change.folder / "params.yaml").read_text())
+    change.edit(lambda params: params["features"].update(numeric=["x1", "x2"]))
+    change.edit(lambda params: params["model"]["estimator"]["params"].update(max_iter=30))
+    change.dvc("repro", "--quiet")
+    # As if what 30 iterations gave had been trained with 60: every digest in the lock is of a file that is there.
+    change.edit(lambda params: params["model"]["estimator"].update(honest["model"]["estimator"]))
+    lock = change.folder / "dvc.lock"
+    lock.write_text(lock.read_text().replace("max_iter: 30\n", "max_iter: 60\n"))
+    change.commit("Trust me")
+    assert change.dvc("status").strip() == "Data and pipelines are up to date."
+
+    believed = change.review(0)
+    assert any("No training ran here" in note for note in believed["notes"])
+    again = change.review(21, "--retrain")
+    assert (again["verdict"], again["reason"]) == ("blocked", "lock-does-not-reproduce")
+    assert "train" in again["headline"]
+
+
+def test_a_right_lock_is_made_again_byte_for_byte(change: Small):
+    change.edit(lambda params: params["features"].update(numeric=["x1", "x2"]))
+    change.dvc("repro", "--quiet")
+    change.commit("See x1 as well")
+    review = change.review(0, "--retrain")
+    assert review["verdict"] == "improved"
+    assert {stage["name"] for stage in review["stages"] if stage["state"] == "unchanged"} == {
+        "acquire",
+        "split",
+    }
+    assert change.git("status", "--porcelain") == "", "the lock came out as it was committed"
+
+
 def test_a_column_that_moves_in_the_contract_leaves_the_holdout_the_same(change: Small):
     def reorder(schema):
         schema["columns"]["noise"] = schema["columns"].pop("noise")

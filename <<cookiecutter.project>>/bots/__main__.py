@@ -35,6 +35,11 @@ def parser() -> argparse.ArgumentParser:
     )
     review.add_argument("--out", type=Path, default=Path("review"), metavar="FOLDER", help="default: review/")
     review.add_argument("--pull", action="store_true", help="fetch from the DVC remote what it already has")
+    review.add_argument(
+        "--retrain",
+        action="store_true",
+        help="make again what dvc.lock says beyond the base's, and say where it comes out otherwise",
+    )
     review.add_argument("--json", action="store_true", help="print review.json instead of the summary")
 
     preview = verbs.add_parser(
@@ -188,7 +193,13 @@ def _review(arguments: argparse.Namespace) -> int:
 
             progress.tell("fetching from storage")
             storage.prepare(repository.root, [repository.commit(arguments.base)], progress.tell)
-        result = review(repository, arguments.base, pull=arguments.pull, tell=progress.tell)
+        result = review(
+            repository,
+            arguments.base,
+            pull=arguments.pull,
+            retrain=arguments.retrain,
+            tell=progress.tell,
+        )
         progress.tell("writing the review")
         write.review(result, arguments.out)
     if arguments.json:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from bots import evidence, lock, reproduce
+from bots import doubt, evidence, lock, reproduce
 from bots.repository import Repository
 
 E = TypeVar("E", bound=evidence.Evidence)
@@ -43,15 +43,22 @@ class Candidate:
         return self.reproduction.states.get(self.writers.get(path, "")) == "ran"
 
 
-def reproduced(repository: Repository, tell: Callable[[str], None], *, pull: bool) -> Candidate:
-    """Bring the checkout up to date with its code, data and parameters, and read its evidence."""
+def reproduced(
+    repository: Repository, base: str, tell: Callable[[str], None], *, pull: bool, retrain: bool
+) -> Candidate:
+    """Bring the checkout up to date with its code, data and parameters, and read its evidence.
+
+    `retrain` makes again what dvc.lock claims and the base commit's does not.
+    """
     root = repository.root
     commit = repository.commit("HEAD")
     committed = lock.parse(repository.text(commit, "dvc.lock"))
     dirty = repository.dirty()
+    if retrain:
+        _doubt(repository, base)
     done = _reproduce(root, tell, pull=pull)
-    path = root / "dvc.lock"
-    now = lock.parse(path.read_text(encoding="utf-8") if path.exists() else None)
+    _arrange(repository, commit)
+    now = _lock_here(root)
     reports = _Reports(root, done)
     return Candidate(
         commit=commit,
@@ -93,16 +100,39 @@ def _claimed(repository: Repository, commit: str) -> evidence.MetricsReport | No
 
 def _reproduce(root: Path, tell: Callable[[str], None], *, pull: bool) -> reproduce.Reproduction:
     tell("asking DVC what changed")
-    if (root / "dvc.lock").exists():
-        lock.parse((root / "dvc.lock").read_text(encoding="utf-8", errors="replace"))
     order = reproduce.stages(root)
 
-    def on_stage(stage: str, state: reproduce.State) -> None:
-        if state == "ran":
-            number = f"{order.index(stage) + 1} of {len(order)}" if stage in order else "?"
-            tell(f"reproducing {stage} ({number})")
+    def on_run(running: list[str]) -> None:
+        numbers = ", ".join(str(order.index(stage) + 1) if stage in order else "?" for stage in running)
+        tell(f"reproducing {' and '.join(running)} ({numbers} of {len(order)})")
 
-    return reproduce.run(root, on_stage, pull=pull)
+    return reproduce.run(root, _lock_here(root), on_run, pull=pull)
+
+
+def _doubt(repository: Repository, base: str) -> None:
+    path = repository.root / "dvc.lock"
+    if path.exists():
+        said = path.read_text(encoding="utf-8", errors="replace")
+        kept = doubt.without_claims(
+            said, repository.text(base, "dvc.lock"), reproduce.pipeline(repository.root)
+        )
+        path.write_text(kept, encoding="utf-8")
+
+
+def _arrange(repository: Repository, commit: str) -> None:
+    """Put the lock's stages in the order of the commit's, and of dvc.yaml: the same lock is then the same text."""
+    path = repository.root / "dvc.lock"
+    if path.exists():
+        written = path.read_text(encoding="utf-8")
+        _, committed = lock.records(repository.text(commit, "dvc.lock") or "")
+        path.write_text(
+            lock.arranged(written, [*committed, *reproduce.stages(repository.root)]), encoding="utf-8"
+        )
+
+
+def _lock_here(root: Path) -> lock.Lock:
+    path = root / "dvc.lock"
+    return lock.parse(path.read_text(encoding="utf-8", errors="replace") if path.exists() else None)
 
 
 class _Reports:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
@@ -65,14 +66,26 @@ def parse(text: str | None, name: str = "dvc.lock") -> Lock:
         ) from error
 
 
-def _brief(error: Exception) -> str:
-    return f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())[:300]
+def records(text: str) -> tuple[str, dict[str, str]]:
+    """A lock's text as what stands before its stages, and each stage's own lines as DVC wrote them."""
+    head, *blocks = re.split(r"(?m)^(?=  [^\s#])", text)
+    return head, {str(next(iter(yaml.safe_load(block)))): block for block in blocks}
+
+
+def arranged(text: str, like: Iterable[str]) -> str:
+    """The lock's text with its stages in this order, the others after them.
+
+    DVC appends a stage where it ends; stages that run side by side end in any order.
+    """
+    head, found = records(text)
+    order = dict.fromkeys([*(name for name in like if name in found), *found])
+    return head + "".join(found[name] for name in order)
 
 
 def _stage(recorded: Mapping[str, Any]) -> LockedStage:
     params: dict[str, Any] = {}
     for keys in (recorded.get("params") or {}).values():
-        params.update(_flatten(keys))
+        params.update(flatten(keys))
     return LockedStage(
         command=str(recorded["cmd"]),
         deps=dict(_digest(entry) for entry in recorded.get("deps") or []),
@@ -86,12 +99,13 @@ def _digest(entry: Mapping[str, Any]) -> tuple[str, str]:
     return str(entry["path"]), f"{algorithm}:{entry.get(algorithm, entry.get('etag', ''))}"
 
 
-def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as dotted keys."""
     if not isinstance(value, Mapping) or not value:
         return {prefix: value}
     flat: dict[str, Any] = {}
     for key, item in value.items():
-        flat.update(_flatten(item, f"{prefix}.{key}" if prefix else str(key)))
+        flat.update(flatten(item, f"{prefix}.{key}" if prefix else str(key)))
     return flat
 
 

@@ -1,5 +1,5 @@
-"""The DVC edge: is the pipeline up to date, run it, and bring outputs of another commit. Speaks to DVC's
-command line, which is its public interface."""
+"""The DVC edge: run the pipeline, and bring outputs of another commit. Speaks to DVC's command line, which is its
+public interface."""
 
 from __future__ import annotations
 
@@ -9,12 +9,17 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
+
+from bots import order
+from bots.lock import Lock
 
 State = Literal["unchanged", "restored", "ran", "failed", "not reached"]
 
@@ -47,20 +52,16 @@ def environment() -> dict[str, str]:
 
 def stages(root: Path) -> list[str]:
     """The stages' names, in the order of dvc.yaml."""
-    return list(_pipeline(root))
+    return list(pipeline(root))
 
 
 def writers(root: Path) -> dict[str, str]:
     """Which stage writes which output, by dvc.yaml."""
-    found: dict[str, str] = {}
-    for name, stage in _pipeline(root).items():
-        for kind in ("outs", "metrics", "plots"):
-            for out in stage.get(kind) or []:
-                found |= dict.fromkeys(out if isinstance(out, dict) else [str(out)], name)
-    return found
+    return {path: name for name, stage in pipeline(root).items() for path in order.outputs(stage)}
 
 
-def _pipeline(root: Path) -> dict[str, dict[str, Any]]:
+def pipeline(root: Path) -> dict[str, dict[str, Any]]:
+    """The stages of dvc.yaml as it says them. Raises `DvcError` where it is none."""
     try:
         document: dict[str, Any] = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))
         return {str(name): dict(stage) for name, stage in document["stages"].items()}
@@ -68,39 +69,101 @@ def _pipeline(root: Path) -> dict[str, dict[str, Any]]:
         raise DvcError(f"{root / 'dvc.yaml'}: not a DVC pipeline ({error})") from error
 
 
-def run(root: Path, on_stage: Callable[[str, State], None], *, pull: bool) -> Reproduction:
-    """`dvc repro`, told stage by stage as it goes. `pull` lets DVC fetch what the remote already has."""
-    command = [sys.executable, "-m", "dvc", "repro", *(["--pull"] if pull else [])]
-    states: dict[str, State] = {}
-    lines: list[str] = []
-    with subprocess.Popen(
-        command,
-        cwd=root,
-        env=environment(),
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            lines.append(line)
-            for pattern, state in _SAID.items():
-                if match := pattern.search(line):
-                    states[match["stage"]] = state
-                    on_stage(match["stage"], state)
-    return _reproduction(stages(root), states, process.returncode, "".join(lines))
+def run(root: Path, known: Lock, on_run: Callable[[list[str]], None], *, pull: bool) -> Reproduction:
+    """Bring the pipeline up to date; `on_run` hears which stages are running whenever one starts.
+
+    Where there is likely something to run (`known` is the lock as it stands), stages that do not wait for each other
+    run side by side, each line by a `dvc repro` of its own, which is how DVC wants that done. The last word is always
+    that of one `dvc repro` of everything. `pull` lets DVC fetch what the remote already has.
+    """
+    declared = pipeline(root)
+    runs = _Runs(root, on_run, ["--pull"] if pull else [])
+    waves = order.waves(declared)
+    if any(len(wave) > 1 for wave in waves) and not order.is_up_to_date(root, declared, known):
+        for lines in _joined(waves):
+            if not runs.side_by_side(lines):
+                return runs.outcome(list(declared))
+    runs.repro([])
+    return runs.outcome(list(declared))
 
 
-def _reproduction(order: list[str], states: dict[str, State], code: int, log: str) -> Reproduction:
+def _joined(waves: list[order.Wave]) -> list[order.Wave]:
+    """The waves up to the last that has several lines, with single lines that follow each other as one."""
+    last = max(number for number, wave in enumerate(waves) if len(wave) > 1)
+    found: list[order.Wave] = []
+    for wave in waves[: last + 1]:
+        if found and len(wave) == len(found[-1]) == 1:
+            found[-1] = [[*found[-1][0], *wave[0]]]
+        else:
+            found.append(wave)
+    return found
+
+
+class _Runs:
+    """`dvc repro` as often as it takes: the state that each stage ended in, and what DVC said."""
+
+    def __init__(self, root: Path, on_run: Callable[[list[str]], None], options: list[str]) -> None:
+        self._root = root
+        self._on_run = on_run
+        self._options = options
+        self._lock = threading.Lock()
+        self._states: dict[str, State] = {}
+        self._log: list[str] = []
+        self._codes: list[int] = []
+        self._running: dict[int, str] = {}
+
+    def side_by_side(self, lines: order.Wave) -> bool:
+        """Run lines of stages at the same time; whether all of them went well."""
+        with ThreadPoolExecutor(len(lines)) as pool:
+            return not any(pool.map(lambda line: self.repro(["--single-item", *line]), lines))
+
+    def repro(self, words: list[str]) -> int:
+        """One `dvc repro`; its exit code."""
+        command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", *self._options, *words]
+        said: list[str] = []
+        with subprocess.Popen(
+            command,
+            cwd=self._root,
+            env=environment(),
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        ) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                said.append(line)
+                self._read(line, process.pid)
+        with self._lock:
+            self._log += said
+            self._codes.append(process.returncode)
+            self._running.pop(process.pid, None)
+        return process.returncode
+
+    def _read(self, line: str, by: int) -> None:
+        for pattern, state in _SAID.items():
+            if match := pattern.search(line):
+                with self._lock:
+                    # A later look at everything finds unchanged what an earlier one ran.
+                    self._states.setdefault(match["stage"], state)
+                    if state == "ran":
+                        self._running[by] = match["stage"]
+                        self._on_run(list(self._running.values()))
+
+    def outcome(self, stages: list[str]) -> Reproduction:
+        """What became of every stage."""
+        return _reproduction(stages, self._states, next(filter(None, self._codes), 0), "".join(self._log))
+
+
+def _reproduction(stages: list[str], states: dict[str, State], code: int, log: str) -> Reproduction:
     failed = None
     if code:
         named = re.search(r"failed to reproduce '([^']+)'", log)
         running = next((name for name in reversed(states) if states[name] == "ran"), "dvc")
         failed = named[1] if named else running
-        states = {**states, failed: "failed"} if failed in order else states
-    told = {name: states.get(name, "not reached" if code else "unchanged") for name in order}
+        states = {**states, failed: "failed"} if failed in stages else states
+    told = {name: states.get(name, "not reached" if code else "unchanged") for name in stages}
     return Reproduction(told, failed, _last_words(log) if code else None, log)
 
 

@@ -34,7 +34,9 @@ class Compared:
     notes: tuple[str, ...] = ()
 
 
-def review(repository: Repository, base: str, *, pull: bool = False, tell: Tell) -> evidence.Review:
+def review(
+    repository: Repository, base: str, *, pull: bool = False, retrain: bool = False, tell: Tell
+) -> evidence.Review:
     """Review the checkout against a base commit.
 
     Raises `GitError`, `DvcError`, `SettingsError` or `LockError` where no review can be made at all; everything
@@ -42,7 +44,7 @@ def review(repository: Repository, base: str, *, pull: bool = False, tell: Tell)
     """
     base_commit = repository.commit(base)
     here = _settings_here(repository)
-    candidate = candidates.reproduced(repository, tell, pull=pull)
+    candidate = candidates.reproduced(repository, base_commit, tell, pull=pull, retrain=retrain)
     with champions.of(repository, base_commit) as champion:
         # Without a model on main there is nothing that its gate was made for.
         policy = (_settings_at(repository, base_commit) if champion else None) or here

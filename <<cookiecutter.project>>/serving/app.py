@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -138,7 +139,7 @@ class App:
             raise Problem(404, f"there is no {path[:200]}; /docs lists what there is")
         allowed, handler = self._routes[path]
         if method != allowed and not (method == "HEAD" and allowed == "GET"):
-            raise Problem(405, f"{path} takes {allowed}", allow=allowed)
+            raise Problem(405, f"{path} takes {allowed}", allow="GET, HEAD" if allowed == "GET" else allowed)
         return await handler(scope, receive)
 
     async def _predict(self, scope: Scope, receive: Receive) -> tuple[bytes, bytes]:
@@ -279,11 +280,9 @@ def create() -> App:
 
 def archive(folder: Path) -> None:
     """Turn the log's complete files into Parquet, in a process of its own: the answers need this one."""
-    subprocess.Popen(
-        [sys.executable, "-m", "serving", "archive", str(folder)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-    )
+    command = [sys.executable, "-m", "serving", "archive", str(folder)]
+    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "check": False}
+    threading.Thread(target=subprocess.run, args=(command,), kwargs=quiet, daemon=True).start()
 
 
 def _counters() -> Path:

@@ -28,6 +28,9 @@ TICK = 1.0
 # Entries that may wait for a store that hangs: beyond them they are lost at once, for memory is not a store.
 MOST_WAITING = 10_000
 
+# How much is written to see whether a store takes entries again: a few, not just what its last page has room for.
+TRIAL = 20_000
+
 Entry = tuple[bytes, "asyncio.Future[None]"]
 
 
@@ -83,7 +86,7 @@ class Journal:
         if self.failure is None and self._waiting < MOST_WAITING:
             return True
         try:
-            await self.add(b"\n")
+            await self.add(b" " * TRIAL + b"\n")
         except NotLogged:
             return False
         return True

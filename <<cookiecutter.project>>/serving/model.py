@@ -10,7 +10,7 @@ import numpy as np
 
 from serving import contract
 from serving.contract import Unfit
-from serving.rows import Batch, Reader
+from serving.rows import Batch, Reader, given
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -105,7 +105,12 @@ def _check_shape(path: Path, session: onnxruntime.InferenceSession, known: Contr
 def _probe(path: Path, model: Model) -> None:
     """Ask what the contract knows the answers of."""
     try:
-        rows = [msgspec.convert(probe.row, model.reader.Row) for probe in model.contract.probes]
+        inputs = model.contract.inputs
+        asked = [
+            {entry.name: given(entry, probe.row[entry.name]) for entry in inputs}
+            for probe in model.contract.probes
+        ]
+        rows = [msgspec.convert(row, model.reader.Row) for row in asked]
         found = model.scores(model.reader.batch(rows))
     except Exception as error:
         raise Unfit(
@@ -116,13 +121,3 @@ def _probe(path: Path, model: Model) -> None:
             raise Unfit(
                 f"{path}: says {score:.6g} of probe {number}, but {probe.score:.6g} when it was exported"
             )
-
-
-def example(known: Contract) -> dict[str, float | bool | str | None]:
-    """A typical row, in the types of a request."""
-    return {
-        entry.name: bool(entry.example)
-        if entry.type == "boolean" and isinstance(entry.example, float)
-        else entry.example
-        for entry in known.inputs
-    }

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from serving.rows import LARGEST, LONGEST
-from serving.service import example
+from serving.rows import LARGEST, LONGEST, given
 
 if TYPE_CHECKING:
     from serving.contract import Contract, Identity, Input
@@ -191,7 +190,7 @@ def _input(entry: Input) -> Schema:
     if entry.seen is not None:
         found["x-seen"] = entry.seen
     if entry.example is not None:
-        found["examples"] = [example(entry)]
+        found["examples"] = [given(entry, entry.example)]
     return found
 
 
@@ -250,7 +249,7 @@ def _judgement(known: Contract) -> Schema:
 
 
 def _body(schema: Schema, known: Contract) -> Schema:
-    typical = {entry.name: example(entry) for entry in known.inputs}
+    typical = {entry.name: given(entry, entry.example) for entry in known.inputs}
     return {"required": True, "content": {"application/json": {"schema": schema, "example": typical}}}
 
 

@@ -21,9 +21,12 @@ class Problem(Exception):
     @property
     def headers(self) -> list[tuple[bytes, bytes]]:
         """Headers beside the content's."""
+        found = [] if self.retry_after is None else [(b"retry-after", str(self.retry_after).encode())]
         if self.status == HTTPStatus.UNAUTHORIZED:
-            return [(b"www-authenticate", b"Bearer")]
-        return [] if self.retry_after is None else [(b"retry-after", str(self.retry_after).encode())]
+            found.append((b"www-authenticate", b"Bearer"))
+        if "allow" in self.more:
+            found.append((b"allow", str(self.more["allow"]).encode()))
+        return found
 
     def body(self) -> bytes:
         """The document as JSON. Its type is about:blank: the title says all that the status means."""

@@ -10,7 +10,7 @@ import numpy as np
 from msgspec import Meta, Struct
 
 if TYPE_CHECKING:
-    from serving.contract import Bound, Contract, Input
+    from serving.contract import Bound, Cell, Contract, Input
 
 Kind = Literal["type", "unknown", "missing", "range", "category", "beyond", "unseen"]
 # What can be counted by column; `type` never comes to a prediction.
@@ -167,9 +167,18 @@ def label(value: Any) -> str:
     return str(value)
 
 
+def given(entry: Input, value: Cell) -> Any:
+    """A value of the contract in the type that a request gives it."""
+    if value is None:
+        return None
+    if entry.type == "boolean":
+        return value in (1.0, "true")
+    return float(value) if entry.type == "number" else value
+
+
 def _type(entry: Input) -> Any:
     if entry.type == "boolean":
-        return bool | (Number if entry.kind == "number" else Text) | None
+        return bool | None
     return Number | None if entry.type == "number" else Text | None
 
 

@@ -18,7 +18,7 @@ from msgspec import UNSET, Struct, UnsetType
 from serving.archive import FORMAT, Entry, Head, Type
 from serving.journal import NotLogged
 from serving.problems import Problem
-from serving.rows import POLICY, Finding, Malformed, Read
+from serving.rows import POLICY, Finding, Malformed, Read, given
 
 if TYPE_CHECKING:
     from serving.contract import Contract, Experience, Identity, Input
@@ -173,7 +173,7 @@ class Service:
 
     def _typical(self) -> dict[str, Any]:
         """A typical row by the attributes of the reader's rows."""
-        return {f"c{at}": example(entry) for at, entry in enumerate(self.model.reader.inputs)}
+        return {f"c{at}": given(entry, entry.example) for at, entry in enumerate(self.model.reader.inputs)}
 
     def _read(self, body: bytes) -> list[Read]:
         try:
@@ -272,15 +272,6 @@ class Service:
                     503, f"the prediction log does not take entries: {error}", retry_after=5
                 ) from error
             self.metrics.lost(len(entries))
-
-
-def example(entry: Input) -> Any:
-    """A typical value of an input in the type of a request."""
-    if entry.type == "boolean" and isinstance(entry.example, float):
-        return bool(entry.example)
-    if entry.type == "number" and isinstance(entry.example, str):
-        return float(entry.example)
-    return entry.example
 
 
 def _told(entry: Experience, known: Contract) -> Any:

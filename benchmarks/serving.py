@@ -1,0 +1,399 @@
+"""What the service costs, side by side with its limit and its peers, in one run on this machine.
+
+`python benchmarks/serving.py` bakes and trains the default project in a scratch folder (or takes `--project`), gives
+every peer an environment of its own, and asks each for one row over 16 kept-open connections, in turn, several rounds.
+A ratio is the median over rounds of one server's figure by the limit's in the same round. Load goes to loopback only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import re
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+TEMPLATE = ROOT / "<<cookiecutter.project>>"
+PEERS = Path(__file__).parent / "peers"
+CONNECTIONS = 16
+MODEL_PACKAGES = ["numpy", "onnxruntime", "pandas", "scikit-learn", "skops", "msgspec"]
+UVICORN = [
+    "-m",
+    "uvicorn",
+    "--loop",
+    "uvloop",
+    "--http",
+    "httptools",
+    "--no-access-log",
+    "--log-level",
+    "error",
+]
+LUA = """
+wrk.method = "POST"
+wrk.headers["Content-Type"] = "application/json"
+local file = io.open(os.getenv("BODY"), "rb")
+wrk.body = file:read("*a")
+file:close()
+"""
+
+
+@dataclass(frozen=True)
+class Server:
+    """How a server is started, and what it is asked."""
+
+    name: str
+    command: tuple[str, ...]
+    path: str
+    body: Any
+    python: Path = Path(sys.executable)
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Figures:
+    """One measurement: requests a second, and the 99th percentile of the time for one, in milliseconds."""
+
+    rate: float
+    p99: float
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+def trained(folder: Path) -> Path:
+    """The default project with its first model."""
+    print("baking and training the default project", flush=True)
+    run(ROOT, sys.executable, "-m", "cookiecutter", ".", "--no-input", "--output-dir", str(folder))
+    project = next(folder.iterdir())
+    run(project, sys.executable, "-m", "dvc", "repro", "--quiet")
+    return project
+
+
+def run(folder: Path, *words: str) -> str:
+    """A command's output. Ends the benchmark when it fails."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "DVC_NO_ANALYTICS": "true"}
+    done = subprocess.run(words, cwd=folder, env=environment, text=True, capture_output=True, check=False)
+    if done.returncode:
+        sys.exit(f"`{' '.join(words)[:200]}` failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return done.stdout
+
+
+def environment_of(folder: Path, name: str, *packages: str) -> Path:
+    """The interpreter of a peer's own environment."""
+    print(f"installing {name}", flush=True)
+    uv = str(Path(sys.executable).with_name("uv"))
+    place = folder / f"venv-{name}"
+    run(folder, uv, "venv", "--quiet", "--python", sys.executable, str(place))
+    python = place / "bin" / "python"
+    run(folder, uv, "pip", "install", "--quiet", "--python", str(python), "--compile-bytecode", *packages)
+    return python
+
+
+@contextlib.contextmanager
+def running(server: Server, project: Path, port: int) -> Iterator[float]:
+    """The server while it runs; yields the seconds from its start to its first answer."""
+    words = [word.replace("PORT", str(port)) for word in server.command]
+    path = f"{server.python.parent}{os.pathsep}{os.environ['PATH']}"
+    search = os.pathsep.join([str(PEERS), str(TEMPLATE)])
+    own = {"PATH": path, "PYTHONPATH": search, "SERVING_PORT": str(port), "SERVING_HOST": "127.0.0.1"}
+    with (project / "server.log").open("wb") as said:
+        began = time.monotonic()
+        process = subprocess.Popen(
+            [str(server.python), *words], cwd=project, env={**os.environ, **own, **_at(server.environment, port)},
+            stdout=said, stderr=said, start_new_session=True,
+        )  # fmt: skip
+        try:
+            yield _answered(server, port, began, process, project)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, 15)
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, 9)
+                process.wait()
+
+
+def _at(environment: dict[str, str], port: int) -> dict[str, str]:
+    return {name: value.replace("PORT", str(port)) for name, value in environment.items()}
+
+
+def _answered(
+    server: Server, port: int, began: float, process: subprocess.Popen[bytes], project: Path
+) -> float:
+    data = json.dumps(server.body).encode()
+    url = f"http://127.0.0.1:{port}{server.path}"
+    while time.monotonic() - began < 120 and process.poll() is None:
+        request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
+        with contextlib.suppress(OSError, urllib.error.URLError), urllib.request.urlopen(request, timeout=5):
+            return time.monotonic() - began
+        time.sleep(0.01)
+    sys.exit(f"{server.name} does not answer:\n{(project / 'server.log').read_text()[-3000:]}")
+
+
+def ask(server: Server, port: int, seconds: float, scratch: Path, connections: int = CONNECTIONS) -> Figures:
+    """Load for some seconds, by wrk where it is installed."""
+    url = f"http://127.0.0.1:{port}{server.path}"
+    body = scratch / "body.json"
+    body.write_text(json.dumps(server.body))
+    if not shutil.which("wrk"):
+        return asyncio.run(_asked(port, server.path, body.read_bytes(), seconds, connections))
+    script = scratch / "post.lua"
+    script.write_text(LUA)
+    words = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--latency", "-s", str(script), url]
+    said = subprocess.run(
+        words, env={**os.environ, "BODY": str(body)}, capture_output=True, text=True, check=True
+    ).stdout
+    if "Non-2xx" in said:
+        sys.exit(f"{server.name} answered errors:\n{said}")
+    rate, p99 = re.search(r"Requests/sec:\s+([\d.]+)", said), re.search(r"99%\s+([\d.]+)(us|ms|s)", said)
+    assert rate is not None
+    assert p99 is not None
+    return Figures(float(rate[1]), float(p99[1]) * {"us": 0.001, "ms": 1, "s": 1000}[p99[2]])
+
+
+async def _asked(port: int, path: str, body: bytes, seconds: float, connections: int) -> Figures:
+    """The same load from this process, which takes a share of the processor itself."""
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    until, taken = time.perf_counter() + seconds, []
+
+    async def client() -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        while time.perf_counter() < until:
+            began = time.perf_counter()
+            writer.write(head.encode() + body)
+            headers = await reader.readuntil(b"\r\n\r\n")
+            size = re.search(rb"(?i)content-length: (\d+)", headers)
+            assert size is not None
+            await reader.readexactly(int(size[1]))
+            taken.append(time.perf_counter() - began)
+        writer.close()
+
+    await asyncio.gather(*(client() for _ in range(connections)))
+    return Figures(len(taken) / seconds, statistics.quantiles(taken, n=100)[98] * 1000)
+
+
+def memory(port: int) -> float:
+    """Resident megabytes of the process that listens on a port."""
+    listed = subprocess.run(
+        ["ss", "-ltnpH", f"sport = :{port}"], capture_output=True, text=True, check=False
+    ).stdout
+    found = re.search(r"pid=(\d+)", listed)
+    if found is None:
+        return float("nan")
+    status = Path(f"/proc/{found[1]}/status").read_text()
+    size = re.search(r"VmRSS:\s+(\d+)", status)
+    return float(size[1]) / 1024 if size else float("nan")
+
+
+def compare(servers: list[Server], project: Path, scratch: Path, rounds: int, seconds: float) -> None:
+    """One table: every server against the first one, which is the limit."""
+    ports = {server.name: free_port() for server in servers}
+    figures: dict[str, list[Figures]] = {server.name: [] for server in servers}
+    for turn in range(rounds):
+        print(f"round {turn + 1} of {rounds}", flush=True)
+        for server in servers:
+            with running(server, project, ports[server.name]):
+                ask(server, ports[server.name], 1, scratch)  # warm
+                figures[server.name].append(ask(server, ports[server.name], seconds, scratch))
+    limit = figures[servers[0].name]
+    print(
+        f"\n{'one row, 16 connections, one worker':38} requests/s   p99 ms   of the limit   p99 by the limit's"
+    )
+    for name, found in figures.items():
+        share = statistics.median(mine.rate / theirs.rate for mine, theirs in zip(found, limit, strict=True))
+        late = statistics.median(mine.p99 / theirs.p99 for mine, theirs in zip(found, limit, strict=True))
+        rate, p99 = statistics.median(one.rate for one in found), statistics.median(one.p99 for one in found)
+        print(f"{name:38} {rate:10,.0f} {p99:8.1f} {share:14.0%} {late:20.2f}")
+    print()
+
+
+def alone(ours: Server, row: dict[str, Any], project: Path, scratch: Path, rounds: int) -> None:
+    """Start, memory, batches and workers of the service itself."""
+    starts, single, many, sizes = [], [], [], []
+    batch = Server("batch", ours.command, ours.path, [row] * 1000, environment=ours.environment)
+    for _ in range(rounds):
+        port = free_port()
+        with running(ours, project, port) as seconds:
+            starts.append(seconds)
+            single.append(ask(ours, port, 3, scratch, connections=1).rate)
+            many.append(ask(batch, port, 3, scratch, connections=1).rate * 1000)
+            ask(ours, port, 3, scratch)
+            sizes.append(memory(port))
+    ratio = statistics.median(one / other for one, other in zip(many, single, strict=True))
+    print(f"start to first answer: {statistics.median(starts):.2f} s")
+    print(f"memory of one worker after load: {statistics.median(sizes):.0f} MB")
+    print(f"a row alone: {1e6 / statistics.median(single):,.0f} us; in a batch of 1,000: "
+          f"{1e6 / statistics.median(many):,.1f} us; the batch is {ratio:.0f}x cheaper a row")  # fmt: skip
+    for workers in (1, 2):
+        server = Server(
+            ours.name,
+            ours.command,
+            ours.path,
+            row,
+            environment={**ours.environment, "SERVING_WORKERS": str(workers)},
+        )
+        rates = []
+        for _ in range(rounds):
+            port = free_port()
+            with running(server, project, port):
+                time.sleep(2)  # the second worker
+                rates.append(ask(server, port, 4, scratch).rate)
+        print(f"{workers} worker{'s' if workers > 1 else ''}: {statistics.median(rates):,.0f} requests/s")
+
+
+def asgi(name: str, module: str, row: dict[str, Any], python: Path) -> Server:
+    """A peer that is an ASGI application, on the same server as ours."""
+    return Server(name, (*UVICORN, "--port", "PORT", f"{module}:app"), "/predict", row, python)
+
+
+def serving_peers(
+    folder: Path, project: Path, row: dict[str, Any], names: list[str], kind: str
+) -> list[Server]:
+    """mlflow, BentoML and MLServer over the same model: `onnx` or `sklearn`."""
+    own = {"PEER_MODEL": kind, "MLFLOW_DISABLE_ENV_CREATION": "true", "BENTOML_DO_NOT_TRACK": "True"}
+    tensors = [
+        {
+            "name": name,
+            "shape": [1],
+            "datatype": "BYTES" if isinstance(value, str) else "FP64",
+            "data": [value],
+        }
+        for name, value in row.items()
+    ]
+    found = []
+    if "mlflow" in names:
+        python = python_of(folder, "mlflow", "mlflow")
+        saved = folder / f"mlflow-{kind}"
+        if not saved.exists():
+            subprocess.run([python, PEERS / "with_mlflow.py", saved], cwd=project, check=True, capture_output=True,
+                           env={**os.environ, **own, "PYTHONPATH": os.pathsep.join([str(PEERS), str(TEMPLATE)])})  # fmt: skip
+        words = (
+            "-m",
+            "mlflow",
+            "models",
+            "serve",
+            "-m",
+            str(saved),
+            "-p",
+            "PORT",
+            "--env-manager",
+            "local",
+            "-w",
+            "1",
+        )
+        found.append(
+            Server(f"mlflow, {kind}", words, "/invocations", {"dataframe_records": [row]}, python, own)
+        )
+    if "bentoml" in names:
+        python = python_of(folder, "bentoml", "bentoml")
+        words = (
+            "-m",
+            "bentoml",
+            "serve",
+            "with_bentoml:Flights",
+            "--working-dir",
+            str(PEERS),
+            "-p",
+            "PORT",
+            "-q",
+        )
+        found.append(Server(f"BentoML, {kind}", words, "/predict", {"row": row}, python, own))
+    if "mlserver" in names:
+        python = python_of(folder, "mlserver", "mlserver")
+        place = folder / f"mlserver-{kind}"
+        place.mkdir(exist_ok=True)
+        (place / "model-settings.json").write_text(
+            json.dumps({"name": "flights", "implementation": "with_mlserver.Flights"})
+        )
+        words = (
+            "-c",
+            "import os, sys; from mlserver.cli import main; sys.argv = ['mlserver', 'start', sys.argv[1]]; main()",
+            str(place),
+        )
+        ports = {"MLSERVER_HTTP_PORT": "PORT", "MLSERVER_PARALLEL_WORKERS": "0", "MLSERVER_DEBUG": "false"}
+        found.append(
+            Server(
+                f"MLServer, {kind}",
+                words,
+                "/v2/models/flights/infer",
+                {"inputs": tensors},
+                python,
+                own | ports,
+            )
+        )
+    return found
+
+
+PYTHONS: dict[str, Path] = {}
+
+
+def python_of(folder: Path, name: str, *packages: str) -> Path:
+    """A peer's environment, made once."""
+    if name not in PYTHONS:
+        PYTHONS[name] = environment_of(folder, name, *packages, *MODEL_PACKAGES)
+    return PYTHONS[name]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--project", type=Path, help="a trained project; by default one is baked and trained")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=5.0, help="of load a server and round")
+    parser.add_argument(
+        "--peers",
+        default="starlette,fastapi,litestar,mlflow,bentoml,mlserver",
+        help="separated by commas; may be empty",
+    )
+    chosen = parser.parse_args()
+    names = [name for name in chosen.peers.split(",") if name]
+    with tempfile.TemporaryDirectory(prefix="serving-bench-") as place:
+        scratch = Path(place)
+        project = chosen.project.resolve() if chosen.project else trained(scratch / "project")
+        contract = json.loads((project / "models/onnx/contract.json").read_text())
+        row = {entry["name"]: entry["example"] for entry in contract["inputs"]}
+        (project / "row.json").write_text(json.dumps(row))
+        log = {"SERVING_LOG": str(scratch / "predictions")}
+        limit = asgi("bare ASGI handler (the limit)", "limit", row, Path(sys.executable))
+        ours = Server(
+            "this service: checks, log, metrics", ("-m", "serving"), "/predict", row, environment=log
+        )
+        web = [
+            asgi(title, f"with_{name}", row, python_of(scratch, name, name, "uvicorn", "uvloop", "httptools"))
+            for name, title in (
+                ("starlette", "Starlette and msgspec"),
+                ("fastapi", "FastAPI"),
+                ("litestar", "Litestar"),
+            )
+            if name in names
+        ]
+        peers = serving_peers(scratch, project, row, names, "onnx")
+        compare([limit, ours, *web, *peers], project, scratch, chosen.rounds, chosen.seconds)
+        if slow := serving_peers(scratch, project, row, names, "sklearn"):
+            compare([limit, ours, *slow], project, scratch, max(1, chosen.rounds // 2), chosen.seconds)
+        alone(ours, row, project, scratch, chosen.rounds)
+
+
+if __name__ == "__main__":
+    main()
