@@ -22,4 +22,6 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 def _counts(config: pytest.Config) -> bool:
     reporter = config.pluginmanager.get_plugin("terminalreporter")
-    return os.environ.get("NO_SKIPS") == "true" and reporter is not None and bool(reporter.stats.get("skipped"))
+    return (
+        os.environ.get("NO_SKIPS") == "true" and reporter is not None and bool(reporter.stats.get("skipped"))
+    )

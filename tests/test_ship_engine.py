@@ -231,6 +231,7 @@ def test_a_good_version_takes_over_without_a_failed_request(stage: Stage) -> Non
     assert outcome.done == "promoted", outcome
     assert outcome.judgement is not None
     assert outcome.judgement.decision == "promote"
+    assert outcome.runs is not None
     assert outcome.runs.name == "v2"
     assert stage.containers() == ["proxy", "stable"]
     assert stage.load.failed == {}
@@ -273,7 +274,9 @@ def test_an_earlier_version_comes_back_without_a_build_or_a_failed_request(stage
     stage.roll_out("v2", versions.good)
     outcome = stage.roll_out("v1", watch=False)
     assert outcome.done == "promoted"
+    assert outcome.runs is not None
     assert outcome.runs.name == "v1"
+    assert outcome.previous is not None
     assert outcome.previous.name == "v2"
     assert stage.load.failed == {}
 

@@ -112,7 +112,8 @@ def run(
 
 
 def test_a_good_version_is_watched_with_its_share_and_promoted() -> None:
-    stage, said = Memory(stable=V1), []
+    stage = Memory(stable=V1)
+    said: list[str] = []
     outcome = run(stage, said=said)
     assert (outcome.done, outcome.runs, outcome.previous) == ("promoted", V2, V1)
     assert stage.state() == State(V2)
@@ -171,7 +172,8 @@ def test_somebody_elses_canary_gives_way() -> None:
 
 
 def test_a_promotion_that_a_lost_bot_began_is_finished_first() -> None:
-    stage, said = Memory(canary=V3, previous=V1, weight=1.0), []
+    stage = Memory(canary=V3, previous=V1, weight=1.0)
+    said: list[str] = []
     outcome = run(stage, said=said)
     assert said[0] == "finishing the promotion of v3"
     assert (outcome.done, outcome.previous, outcome.runs) == ("promoted", V3, V2)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from functools import lru_cache
@@ -12,33 +14,41 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from docker import DockerClient
 
 # From this version on the client builds with BuildKit only through its plugin buildx; before, by itself.
 _BUILDX = 23
 _LAST_LINES = 15
+_LOCAL = "unix://"
+_USUAL = "unix:///var/run/docker.sock"
+_SLOWEST_ANSWER = 120  # seconds; a container that stops slowly is waited for
 
 
 class EngineError(Exception):
     """The engine, its client or a registry did not do what was asked; the message says which, why, and what to do."""
 
 
-def connect() -> DockerClient:
-    """A client of the engine. Raises `EngineError` when it does not answer."""
+@contextlib.contextmanager
+def connected() -> Iterator[DockerClient]:
+    """A client of the engine, closed in the end. Raises `EngineError` when the engine does not answer."""
     import docker
     from docker.errors import DockerException
 
+    host = os.environ.get("DOCKER_HOST") or _USUAL
     try:
-        client = docker.from_env(timeout=120)
-        client.ping()
+        # Docker's library leaves its socket open where nobody listens.
+        if host.startswith(_LOCAL):
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.connect(host.removeprefix(_LOCAL))
+        client = docker.from_env(timeout=_SLOWEST_ANSWER)
     except (DockerException, OSError) as error:
-        where = os.environ.get("DOCKER_HOST", "the local socket")
         raise EngineError(
-            f"no Docker engine answers at {where}: {error}. Start it, or name another one by DOCKER_HOST"
+            f"no Docker engine answers at {host}: {error}. Start it, or name another one by DOCKER_HOST"
         ) from error
-    return client
+    with contextlib.closing(client):
+        yield client
 
 
 @lru_cache(maxsize=1)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bots.ship import sbom
-from bots.ship.engine import EngineError, builder, connect, run
+from bots.ship.engine import EngineError, builder, connected, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -56,19 +56,19 @@ def build(
     `environ` may name another base image (SHIP_BASE) and, where the network inspects TLS, its authority's certificate
     (SHIP_CA: a file). Raises `EngineError`.
     """
-    client, docker = connect(), builder()
+    docker = builder()
     since = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         context = Path(folder)
-        bill = _assemble(root, context, lineage, title)
+        bill = assemble(root, context, lineage, title)
         tell(f"building {reference}")
         words = [docker, "build", "--quiet", "--tag", reference, "--file", str(context / DOCKERFILE)]
         words += _options(lineage, title, environ)
         run(f"the build of {reference}", [*words, *(["--no-cache"] if fresh else []), folder], env=_BUILDKIT)
-    found = client.images.get(reference)
-    layers = tuple(found.attrs["RootFS"]["Layers"])
-    size, seconds = found.attrs["Size"], time.monotonic() - since
-    return Image(reference, str(found.id), size, layers, lineage, bill, seconds)
+    with connected() as client:
+        found = client.images.get(reference).attrs
+    layers, seconds = tuple(found["RootFS"]["Layers"]), time.monotonic() - since
+    return Image(reference, found["Id"], found["Size"], layers, lineage, bill, seconds)
 
 
 _BUILDKIT = {"DOCKER_BUILDKIT": "1"}
@@ -85,7 +85,7 @@ def _options(lineage: Lineage, title: str, environ: Mapping[str, str]) -> list[s
     return words
 
 
-def _assemble(root: Path, context: Path, lineage: Lineage, title: str) -> bytes:
+def assemble(root: Path, context: Path, lineage: Lineage, title: str) -> bytes:
     """Lay out what the image is made of; the bill of materials, which is part of it."""
     for name in INGREDIENTS:
         source, target = root / name, context / name
@@ -113,13 +113,13 @@ def push(image: Image, *, tell: Callable[[str], None]) -> str:
 
     repository, _, tag = image.reference.rpartition(":")
     tell(f"pushing {image.reference}")
+    digest = None
     try:
-        answer = connect().images.push(repository, tag, stream=True, decode=True)
-        digest = None
-        for event in answer:
-            if "error" in event:
-                raise EngineError(_refused(repository, str(event["error"])))
-            digest = event.get("aux", {}).get("Digest", digest)
+        with connected() as client:
+            for event in client.images.push(repository, tag, stream=True, decode=True):
+                if "error" in event:
+                    raise EngineError(_refused(repository, str(event["error"])))
+                digest = event.get("aux", {}).get("Digest", digest)
     except APIError as error:
         raise EngineError(_refused(repository, str(error.explanation or error))) from error
     if digest is None:

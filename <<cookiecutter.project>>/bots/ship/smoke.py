@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bots.ship.checks import Check
-from bots.ship.engine import EngineError, connect, last
+from bots.ship.engine import EngineError, connected, last
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -84,14 +84,15 @@ def smoke(image: str, seen: Sample, policy: Smoke, *, tell: Callable[[str], None
 def _caged(image: str) -> Iterator[Container]:
     from docker.errors import APIError
 
-    try:
-        container = connect().containers.run(image, detach=True, ports={PORT: ("127.0.0.1", None)}, **CAGE)
-    except APIError as error:
-        raise EngineError(f"{image} cannot be started: {error.explanation or error}") from error
-    try:
-        yield container
-    finally:
-        container.remove(force=True, v=True)
+    with connected() as client:
+        try:
+            container = client.containers.run(image, detach=True, ports={PORT: ("127.0.0.1", None)}, **CAGE)
+        except APIError as error:
+            raise EngineError(f"{image} cannot be started: {error.explanation or error}") from error
+        try:
+            yield container
+        finally:
+            container.remove(force=True, v=True)
 
 
 def _unprivileged(container: Container) -> Check:
