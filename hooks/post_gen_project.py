@@ -32,7 +32,11 @@ MANIFEST: dict[str, dict[str, list[str]]] = {
         "ssh": ["requirements/storage-ssh.in", "requirements/storage-ssh.txt"],
         "local": [],
     },
-    "deploy": {"compose": [], "kubernetes": [], "none": []},
+    "deploy": {
+        "compose": ["deploy/compose.yaml", "deploy/version.yaml", "deploy/proxy"],
+        "kubernetes": ["deploy/kubernetes"],
+        "none": [],
+    },
 }
 
 # Whatever the person's own git would add to a commit, the first one is the same for everybody.
@@ -70,6 +74,8 @@ def keep_chosen(project: Path, answers: dict[str, Any]) -> None:
                 shutil.rmtree(path)
             else:
                 path.unlink()
+    if not any((project / "deploy").iterdir()):
+        (project / "deploy").rmdir()
     (project / f"LICENSE-{answers['license']}").rename(project / "LICENSE")
 
 

@@ -99,9 +99,22 @@ def test_it_holds_the_template_s_files_and_no_other_answer_s(
     expected = {path for path in expected if not path.startswith(("LICENSE-", "requirements/storage-"))} | {
         "LICENSE"
     }
+    elsewhere = {
+        "compose": ("deploy/kubernetes/",),
+        "kubernetes": ("deploy/compose.yaml", "deploy/version.yaml", "deploy/proxy/"),
+        "none": ("deploy/",),
+    }[chosen.get("deploy", "compose")]
+    expected = {path for path in expected if not path.startswith(elsewhere)}
     if chosen["storage"] not in {"branch", "local"}:
         expected |= {f"requirements/storage-{chosen['storage']}.{kind}" for kind in ("in", "txt")}
     assert set(git(project, "ls-files").splitlines()) == expected
+
+
+def test_a_project_that_deploys_nowhere_has_no_folder_for_it(
+    combination: tuple[Path, dict[str, str]],
+) -> None:
+    project, answers = combination
+    assert (project / "deploy").exists() == (answers.get("deploy") != "none")
 
 
 def test_the_yaml_loads_and_carries_the_answers(combination: tuple[Path, dict[str, str]]) -> None:

@@ -11,6 +11,7 @@ from msgspec import Meta, Struct
 
 from bots import measures
 from bots.evidence import Costs, Task
+from bots.ship.policy import Canary, Latency, Release, Smoke
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -91,6 +92,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     evaluate: Evaluate
     gate: Gate
     review: ReviewCommands
+    release: Release = Release()
 
     @property
     def context(self) -> measures.Context:
@@ -109,6 +111,7 @@ class _Document(Struct, frozen=True):
     evaluate: Evaluate
     gate: Gate
     review: ReviewCommands
+    release: Release = Release()
 
 
 def parse(text: str, name: str) -> Settings:
@@ -133,6 +136,7 @@ def parse(text: str, name: str) -> Settings:
         evaluate=known.evaluate,
         gate=known.gate,
         review=known.review,
+        release=known.release,
     )
     if problem := next(_problems(settings), None):
         raise SettingsError(f"{name}: {problem}")
@@ -157,6 +161,10 @@ def _keys(where: str) -> tuple[str, ...]:
         "gate": Gate,
         "gate.slices": GateSlices,
         "review": ReviewCommands,
+        "release": Release,
+        "release.smoke": Smoke,
+        "release.canary": Canary,
+        "release.canary.latency": Latency,
     }
     return kinds.get(where, Limit).__struct_fields__
 

@@ -1,0 +1,109 @@
+"""The Docker engine that DOCKER_HOST names, its client and Compose; where one is missing, in words."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from docker import DockerClient
+
+# From this version on the client builds with BuildKit only through its plugin buildx; before, by itself.
+_BUILDX = 23
+_LAST_LINES = 15
+_LOCAL = "unix://"
+_USUAL = "unix:///var/run/docker.sock"
+_SLOWEST_ANSWER = 120  # seconds; a container that stops slowly is waited for
+
+
+class EngineError(Exception):
+    """The engine, its client or a registry did not do what was asked; the message says which, why, and what to do."""
+
+
+@contextlib.contextmanager
+def connected() -> Iterator[DockerClient]:
+    """A client of the engine, closed in the end. Raises `EngineError` when the engine does not answer."""
+    import docker
+    from docker.errors import DockerException
+
+    host = os.environ.get("DOCKER_HOST") or _USUAL
+    try:
+        # Docker's library leaves its socket open where nobody listens.
+        if host.startswith(_LOCAL):
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.connect(host.removeprefix(_LOCAL))
+        client = docker.from_env(timeout=_SLOWEST_ANSWER)
+    except (DockerException, OSError) as error:
+        raise EngineError(
+            f"no Docker engine answers at {host}: {error}. Start it, or name another one by DOCKER_HOST"
+        ) from error
+    with contextlib.closing(client):
+        yield client
+
+
+@lru_cache(maxsize=1)
+def builder() -> str:
+    """The Docker client on the PATH that can build with BuildKit. Raises `EngineError` when there is none."""
+    found = [path for folder in os.get_exec_path() if (path := shutil.which("docker", path=folder))]
+    for path in found:
+        said = _output([path, "--version"])
+        version = re.search(r"version (\d+)\.", said or "")
+        if version and (int(version[1]) < _BUILDX or _output([path, "buildx", "version"]) is not None):
+            return path
+    if found:
+        raise EngineError(f"{found[0]} cannot build with BuildKit: install its plugin buildx")
+    raise EngineError("there is no `docker` on the PATH: install Docker's client with buildx")
+
+
+@lru_cache(maxsize=1)
+def compose() -> tuple[str, ...]:
+    """The words that start Compose: Docker's plugin, or the program of its own. Raises `EngineError`."""
+    docker = shutil.which("docker")
+    if docker and _output([docker, "compose", "version"]) is not None:
+        return docker, "compose"
+    beside = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    if alone := shutil.which("docker-compose", path=beside):
+        return (alone,)
+    raise EngineError("there is no Docker Compose: install Docker's plugin compose, or docker-compose")
+
+
+def run(what: str, words: list[str], *, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> str:
+    """What a command prints. Raises `EngineError` with its last lines when it fails."""
+    done = subprocess.run(
+        words,
+        env={**os.environ, **(env or {})},
+        cwd=cwd,
+        text=True,
+        errors="replace",
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+    if done.returncode:
+        raise EngineError(f"{what} failed; its last words:\n{last(done.stderr + done.stdout)}")
+    return done.stdout
+
+
+def last(text: str, lines: int = _LAST_LINES) -> str:
+    """The end of a log, indented."""
+    kept = [line.rstrip() for line in text.splitlines() if line.strip()][-lines:]
+    return "\n".join(f"    {line}" for line in kept) or "    (nothing)"
+
+
+def _output(words: list[str]) -> str | None:
+    """What a quick command prints; None when it fails."""
+    try:
+        done = subprocess.run(words, text=True, capture_output=True, stdin=subprocess.DEVNULL, check=False)
+    except OSError:
+        return None
+    return done.stdout if done.returncode == 0 else None
