@@ -24,7 +24,7 @@ from bots.render.escape import address, text, visible
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bots.marker import Marker
+    from bots.marker import Judged, Marker
     from bots.run import Run
 
 CHECK = "model review"
@@ -148,7 +148,7 @@ def publish(
     if pull and decision.comments:
         number, content = pull.number, marker.marked(body, of.marker)
         _climb(done, "comment", patience, lambda: upsert(host, number, content, of, connection.author))
-    told = _told(of, decision.conclusion, decision.title, _with(body, done.notes))
+    told = _told(of, decision.conclusion, decision.title, _with(body, done.notes), judged_by(found))
     final = decision.comments or problem is not None
     _climb(done, "check", patience, lambda: conclude(host, of, told, final=final))
     if summary is not None:
@@ -288,10 +288,17 @@ def _body(decision: Decision, of: Run, found: Found, render: Render, note: str) 
     return decision, f"### Model review: {decision.title.lower()}\n\n{words}"
 
 
-def _told(of: Run, conclusion: Conclusion | None, title: str, summary: str) -> CheckReport:
+def judged_by(found: Found) -> Judged | None:
+    """Which model a review is about, for its check to name; None where there is no review, or none of a model."""
+    return marker.judged(found.candidate.model, found.candidate.onnx) if isinstance(found, Review) else None
+
+
+def _told(
+    of: Run, conclusion: Conclusion | None, title: str, summary: str, judged: Judged | None = None
+) -> CheckReport:
     return CheckReport(
         name=CHECK,
-        external_id=of.marker.line(),
+        external_id=replace(of.marker, judged=judged).line(),
         conclusion=conclusion,
         title=title,
         summary=summary,
