@@ -93,7 +93,9 @@ def contradictions(found: Review, judged: Pack) -> list[str]:
     said = []
     candidate = found.candidate
     named = [("model", MODEL, candidate.model), ("data", RAW, candidate.data)]
-    if candidate.onnx is not None:  # a review that does not name it can be merged, and is refused by `release`
+    if (
+        candidate.onnx is not None
+    ):  # a review that does not name it can be merged, and is refused by `release`
         named.append(("ONNX model", ONNX, candidate.onnx))
     for name, path, claimed in named:
         if judged.lock.digest(path) != claimed:

@@ -40,9 +40,7 @@ class Marker:
     def line(self) -> str:
         """The marker as text, as a check run keeps it in `external_id`."""
         about = f" model={self.judged.model} onnx={self.judged.onnx}" if self.judged else ""
-        return (
-            f"model-review run={self.run} attempt={self.attempt} started={self.started} commit={self.commit}{about}"
-        )
+        return f"model-review run={self.run} attempt={self.attempt} started={self.started} commit={self.commit}{about}"
 
 
 def marked(body: str, marker: Marker) -> str:

@@ -1,0 +1,54 @@
+"""Where a version comes from, as the image carries it: in lineage.json, which the service shows, and in its labels."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from msgspec import Struct
+
+PREFIX = "model."
+
+
+class Lineage(Struct, frozen=True, kw_only=True):
+    """`onnx` and `contract` are sha256:…, `model` and `data` are DVC's md5:…; `built` is the commit's time."""
+
+    format: int = 1
+    version: str
+    commit: str
+    pull_request: int | None = None
+    pull_request_url: str | None = None
+    author: str | None = None
+    approvers: list[str] = []
+    merged_by: str | None = None
+    verdict: str | None = None
+    metrics: dict[str, float] = {}
+    onnx: str
+    contract: str
+    model: str
+    data: str
+    trained: datetime
+    built: datetime
+
+    @property
+    def epoch(self) -> int:
+        """When it was built, in seconds since 1970."""
+        return int(self.built.timestamp())
+
+    def labels(self, title: str) -> dict[str, str]:
+        """The image's labels: OCI's own annotation keys, and ours for what they have no word for."""
+        known = {
+            "org.opencontainers.image.title": title,
+            "org.opencontainers.image.version": self.version,
+            "org.opencontainers.image.revision": self.commit,
+            "org.opencontainers.image.created": self.built.isoformat(),
+            "org.opencontainers.image.url": self.pull_request_url,
+            f"{PREFIX}onnx": self.onnx,
+            f"{PREFIX}contract": self.contract,
+            f"{PREFIX}skops": self.model,
+            f"{PREFIX}data": self.data,
+            f"{PREFIX}trained": self.trained.isoformat(),
+            f"{PREFIX}verdict": self.verdict,
+            f"{PREFIX}author": self.author,
+            f"{PREFIX}approvers": ",".join(self.approvers),
+        }
+        return {name: value for name, value in known.items() if value}
