@@ -1,4 +1,4 @@
-"""What the ONNX model answers, and how much each input moves its answers: onnxruntime and numpy, nothing that trained it.
+"""What the ONNX model answers, and how much each input moves that: onnxruntime and numpy, nothing that trained it.
 
 The influence of an input is the mean absolute change of the score when that input is shuffled over the rows
 (permutation importance: Breiman, Random Forests, 2001; on the score itself, so that no label is needed).

@@ -65,7 +65,7 @@ class Release(_Record, frozen=True, kw_only=True):
     content: Content
     onnx: Digest
     contract: Digest | None = None
-    data: Digest
+    data: Digest | None
     pull_request: int | None = None
     pull_request_url: Line | None = None
     author: Line | None = None
@@ -95,7 +95,7 @@ class Release(_Record, frozen=True, kw_only=True):
             onnx=self.onnx,
             contract=self.contract or "",
             model=self.content.model,
-            data=self.data,
+            data=self.data or "",
             trained=datetime.fromisoformat(self.trained),
             built=datetime.fromisoformat(self.built),
         )
