@@ -73,6 +73,8 @@ def _said(what: str, step: Callable[[], str], patience: Patience) -> str | None:
     except (Denied, GaveUp) as error:
         said = f"the {what} could not be written: {error}"
         if isinstance(error, Denied) and error.status in (401, 403, 404):
-            said += f". Grant `{GRANTS[what]}` under `permissions:` of the job in .github/workflows/deploy.yaml"
+            said += (
+                f". Grant `{GRANTS[what]}` under `permissions:` of the job in .github/workflows/deploy.yaml"
+            )
         return said
     return None
