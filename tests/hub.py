@@ -40,6 +40,8 @@ STAND_INS = {
     "aws-actions/configure-aws-credentials": "cloud",
     "google-github-actions/auth": "cloud",
     "Azure/login": "cloud",
+    "docker/login-action": "login",
+    "actions/attest-build-provenance": "attest",
 }
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-import pyarrow
+import pyarrow as pa
 import pyarrow.parquet as parquet
 import yaml
 from onnx import TensorProto, helper
@@ -92,9 +92,9 @@ def write_model(
         )
     table = {name: columns[at] for at, name in enumerate(INPUTS)}
     parquet.write_table(
-        pyarrow.table({**table, "target": target, "row": row}), folder / "data/features/holdout.parquet"
+        pa.table({**table, "target": target, "row": row}), folder / "data/features/holdout.parquet"
     )
-    predicted = pyarrow.table({"row": row, "target": target, "score": score})
+    predicted = pa.table({"row": row, "target": target, "score": score})
     parquet.write_table(predicted, folder / "reports/predictions.parquet")
     for name, report in reports(content, target, score, weights).items():
         (folder / "reports" / f"{name}.json").write_bytes(evidence.encode(report))
@@ -220,7 +220,7 @@ class Yard:
         *,
         conclusion: str | None = "success",
         title: str = "Improved",
-        judged: Judged | None | str = "this",
+        judged: Judged | str | None = "this",
         app: str = "github-actions[bot]",
         reviews: tuple[tuple[str, str], ...] = (("linus", "APPROVED"),),
     ) -> int:

@@ -46,6 +46,7 @@ class Result:
     target: Target = "none"
     body: str = ""
     notes: list[str] = field(default_factory=list)
+    pending: list[Stage] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,6 +172,8 @@ def _released(
     said = [head, *(f"{word}." for word in done.words)]
     body = report.released(book.registry, version, target, world.run)
     result = Result(" ".join(said), release=version, target=target, body=body)
+    if target != "none":
+        result.pending = delivering.pending(book.registry, version)
     _comment(world, connection, github, book, version.commit, body, result)
     arrived = target == "none" or book.registry.stages_of(version.version)
     if arrived and (anew or done.moved):
@@ -278,14 +281,14 @@ def _conclude(result: Result, environ: Mapping[str, str], *, as_json: bool) -> i
 
 
 def _outputs(result: Result) -> dict[str, str]:
-    """What the next jobs ask: `name` and `digest` of the image, and where it goes."""
+    """What the next jobs ask: `name` and `digest` of the image, and which stages wait for it."""
     release = result.release
     name, _, digest = release.image.partition("@") if release else ("", "", "")
     return {
         "version": release.version if release else "",
         "name": name,
         "digest": digest,
-        "target": result.target if release else "none",
+        **{stage: "true" if stage in result.pending else "false" for stage in versions.STAGES},
     }
 
 

@@ -10,7 +10,7 @@ from bots.release import versions
 from bots.release.making import Failed
 from bots.release.registry import RegistryError
 from bots.release.report import Failure
-from bots.release.versions import STAGES, Release, Stage
+from bots.release.versions import STAGES, Registry, Release, Stage
 
 if TYPE_CHECKING:
     from bots.release.engine import Engine
@@ -50,6 +50,16 @@ def deliver(
         words.append(f"{stage} has {release.version} now")
         moved = True
     return Delivery(tuple(words), moved)
+
+
+def pending(registry: Registry, release: Release) -> list[Stage]:
+    """The stages that a version is still to be put into."""
+    return [
+        stage
+        for stage in STAGES
+        if (running := registry.running(stage)) is None or running.version != release.version
+        if versions.superseded(registry, stage, release.version) is None
+    ]
 
 
 def _was_taken_back(book: Book, stage: Stage, release: Release) -> bool:

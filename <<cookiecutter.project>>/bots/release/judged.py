@@ -11,7 +11,7 @@ from typing import Protocol, get_args
 
 from bots import marker, publish
 from bots.evidence import Verdict
-from bots.github import Check, Merged, Opinion
+from bots.github import ACTIONS, Check, Merged, Opinion
 from bots.marker import Judged
 from bots.patience import Denied, Patience
 from bots.release.versions import Accepted
@@ -74,11 +74,14 @@ def approvers(opinions: Iterable[Opinion], author: str) -> tuple[str, ...]:
 
 
 def ours(checks: Iterable[Check], head: str, author: str) -> Check | None:
-    """The newest check run that the bots wrote about this very commit; others' of the same name do not count."""
+    """The newest check run that the bots wrote about this very commit; others' of the same name do not count.
+
+    GitHub Actions counts beside `author`: somebody may release with a token of their own, which can write no check.
+    """
     known = [
         (written, check.id, check)
         for check in checks
-        if check.app == author
+        if check.app in (author, ACTIONS)
         and (written := marker.read(check.external_id)) is not None
         and written.commit == head
     ]
