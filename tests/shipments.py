@@ -26,7 +26,7 @@ from onnx import TensorProto, helper
 
 import desks
 import support
-from bots import evidence, marker, measures, objects
+from bots import evidence, measures, objects
 from bots.marker import Judged, Marker
 from desks import Desk
 from github_double import TOKEN, GitHubDouble
@@ -298,4 +298,4 @@ def copied(original: Desk, folder: Path) -> Desk:
     return desk
 
 
-__all__ = ["Yard", "copied", "marker", "project", "write_model"]
+__all__ = ["Judged", "Yard", "copied", "project", "write_model"]

@@ -80,8 +80,8 @@ def test_gto_reads_the_registry_as_we_do(first: Yard) -> None:
     first.desk.git("fetch", "--quiet", "--tags", "origin")
     shown = gto.api.show(str(first.folder), "model", table=False)
     assert [one["version"] for one in shown] == ["v1.1.0", "v1.0.0"]
-    assert gto.api.find_versions_in_stage(str(first.folder), "model", "staging").version == "v1.1.0"
-    assert gto.api.find_versions_in_stage(str(first.folder), "model", "production").version == "v1.0.0"
+    assert gto.api.find_versions_in_stage(str(first.folder), "model", "staging")[0].version == "v1.1.0"
+    assert gto.api.find_versions_in_stage(str(first.folder), "model", "production")[0].version == "v1.0.0"
 
 
 def test_run_again_a_release_does_nothing_twice(first: Yard) -> None:
@@ -290,6 +290,7 @@ def test_an_older_release_that_comes_late_does_not_replace_a_newer_one(first: Ya
 
 def test_a_project_that_deploys_nothing_is_versioned_and_built(yard: Yard) -> None:
     (yard.folder / "deploy/compose.yaml").unlink()
+    write_model(yard.folder, BETTER)
     number = yard.merge("Deploy nothing")
     yard.bots("release")
     assert yard.tags() == ["model@v1.0.0"]

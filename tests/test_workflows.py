@@ -53,10 +53,10 @@ GRANTS = {
             "packages": "write",
             "pull-requests": "write",
         },
-        **dict.fromkeys(
-            ("staging", "production", "rollback"),
-            {"contents": "write", "issues": "write", "packages": "read", "pull-requests": "write"},
-        ),
+        **{
+            stage: {"contents": "write", "issues": "write", "packages": "read", "pull-requests": "write"}
+            for stage in ("staging", "production", "rollback")
+        },
     },
 }
 

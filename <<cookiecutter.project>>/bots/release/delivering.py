@@ -10,7 +10,7 @@ from bots.release import versions
 from bots.release.making import Failed
 from bots.release.registry import RegistryError
 from bots.release.report import Failure
-from bots.release.versions import STAGES, Registry, Release, Stage
+from bots.release.versions import Registry, Release, Stage
 
 if TYPE_CHECKING:
     from bots.release.engine import Engine
@@ -37,33 +37,25 @@ def deliver(
 ) -> Delivery:
     """Put a version into each stage up to `until`, unless a stage has moved on. Raises `Failed`, `EngineFailed`."""
     words, moved = [], False
-    for stage in STAGES[: STAGES.index(until) + 1] if until != "version" else ():
-        running = book.registry.running(stage)
-        if running is not None and running.version == release.version:
-            words.append(f"{stage} has {release.version} since {book.registry.since(stage)}")
-            continue
-        if reason := versions.superseded(book.registry, stage, release.version):
-            if _was_taken_back(book, stage, release):
-                raise Failed(Failure("rolled back", reason, release.commit, release.version, stage))
-            return Delivery((*words, reason), moved)
-        _roll_out(book, stage, release, by, engine, tell)
-        words.append(f"{stage} has {release.version} now")
-        moved = True
+    for step in versions.route(book.registry, release.version, until):
+        if step.goes:
+            _roll_out(book, step.stage, release, by, engine, tell)
+        elif _was_taken_back(book, step.stage, release):
+            raise Failed(Failure("rolled back", step.words, release.commit, release.version, step.stage))
+        moved |= step.goes
+        words.append(step.words or f"{step.stage} has {release.version} now")
     return Delivery(tuple(words), moved)
 
 
 def pending(registry: Registry, release: Release) -> list[Stage]:
     """The stages that a version is still to be put into."""
-    return [
-        stage
-        for stage in STAGES
-        if (running := registry.running(stage)) is None or running.version != release.version
-        if versions.superseded(registry, stage, release.version) is None
-    ]
+    return [step.stage for step in versions.route(registry, release.version, "production") if step.goes]
 
 
 def _was_taken_back(book: Book, stage: Stage, release: Release) -> bool:
-    return any(one.rejected == release.version for one in book.registry.history(stage))
+    running = book.registry.running(stage)
+    rejected = any(one.rejected == release.version for one in book.registry.history(stage))
+    return rejected and (running is None or running.version != release.version)
 
 
 def _roll_out(

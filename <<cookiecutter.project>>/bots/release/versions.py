@@ -6,6 +6,7 @@ message of each of these annotated tags ends in one line of JSON.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -118,6 +119,12 @@ class Assignment(_Record, frozen=True, kw_only=True):
 
 R = TypeVar("R", bound=_Record)
 
+# As much of gto.constants.tag_re as is ours: GTO takes most of a second to import.
+_TAG = re.compile(
+    rf"{MODEL}(?:@(?P<version>v(?:0|[1-9]\d{{0,8}})(?:\.(?:0|[1-9]\d{{0,8}})){{2}})"
+    r"|#(?P<stage>[a-z]+)#(?P<counter>[0-9]{1,9}))"
+)
+
 
 @dataclass(frozen=True)
 class Registry:
@@ -217,23 +224,42 @@ def before(registry: Registry, stage: str) -> Release | None:
     return registry.version(others[-1]) if others else None
 
 
-def superseded(registry: Registry, stage: str, version: str) -> str | None:
-    """Why a release does not put this version into a stage any more, in words; None where it does.
+@dataclass(frozen=True)
+class Step:
+    """What a release does about one stage: puts its version there (`goes`), or not, and why."""
 
-    A stage only moves up by a release; to go back is a person's decision.
-    """
-    history = registry.history(stage)
-    had = [one.version for one in history]
-    if not had or had[-1] == version:
-        return None
-    if refused := [one for one in history if one.rejected == version]:
-        return f"{version} was tried in {stage} and taken back: {refused[-1].reason}"
-    if version in had:
-        return f"{version} has been in {stage} and was taken out again; `bots rollback --to {version}` puts it back"
-    highest = max(had, key=parts)
-    if parts(highest) > parts(version):
-        return f"{stage} has had {highest} since, which is newer than {version}"
-    return None
+    stage: Stage
+    goes: bool
+    words: str
+
+
+def route(registry: Registry, version: str, until: str) -> list[Step]:
+    """A version's way through the stages up to `until`. It ends where a person or a canary took the version out, and
+    where a stage moved on to a newer one that this one never was in: a stage only moves up by a release, and to go back
+    is a person's decision."""
+    steps: list[Step] = []
+    for stage in STAGES[: STAGES.index(until) + 1] if until in STAGES else ():
+        history = registry.history(stage)
+        had = [one.version for one in history]
+        if not had:
+            steps.append(Step(stage, True, ""))
+        elif had[-1] == version:
+            steps.append(Step(stage, False, f"{stage} has {version} since {registry.since(stage)}"))
+        elif refused := [one for one in history if one.rejected == version]:
+            words = f"{version} was tried in {stage} and taken back: {refused[-1].reason}"
+            return [*steps, Step(stage, False, words)]
+        elif parts(highest := max(had, key=parts)) > parts(version):
+            steps.append(
+                Step(stage, False, f"{stage} has had {highest} since, which is newer than {version}")
+            )
+            if version not in had:
+                return steps
+        elif version in had:
+            words = f"{version} was taken out of {stage}; `bots rollback --stage {stage} --to {version}` puts it back"
+            return [*steps, Step(stage, False, words)]
+        else:
+            steps.append(Step(stage, True, ""))
+    return steps
 
 
 def message(headline: str, record: _Record) -> str:
@@ -275,17 +301,9 @@ def stage_tag(stage: str, counter: int) -> str:
 
 def _named(tags: Iterable[Tag]) -> Iterator[tuple[Tag, str | None, str | None, int]]:
     """Our model's tags by GTO's grammar: version, stage, counter."""
-    from gto.constants import tag_re
-
     for tag in tags:
-        found = tag_re.match(tag.name)
-        if found is None or found["artifact"] != MODEL or found["cancel"]:
-            continue
-        version = found["version"]
-        if version and "-" not in version and "+" not in version:
-            yield tag, version, None, 0
-        elif found["stage"] and found["counter"]:
-            yield tag, None, found["stage"], int(found["counter"])
+        if found := _TAG.fullmatch(tag.name):
+            yield tag, found["version"], found["stage"], int(found["counter"] or 0)
 
 
 def _record(tag: Tag, kind: type[R]) -> R | None:
