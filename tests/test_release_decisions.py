@@ -1,4 +1,4 @@
-"""What a release decides, on plain values: the number, the way through the stages, who let it pass, what was verified."""
+"""What a release decides, on plain values: the number, the way through the stages, who let it pass, what holds."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ What a tired person must know stands first: what runs where since when. Then how
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -23,6 +24,7 @@ LABEL: Final = "release"
 WHERE: Final = "Actions > Deploy > Run workflow"
 Kind = Literal["refused", "unverified", "image", "rolled back", "broken"]
 
+_IMAGE = re.compile(r"[a-z0-9][a-z0-9./:_-]{0,200}@sha256:[0-9a-f]{64}")
 SIGNS = {True: words.STATES["ok"], False: words.STATES["bad"], None: words.STATES["note"]}
 DONE: dict[Kind, str] = {
     "refused": "is not released",
@@ -164,7 +166,7 @@ def _place(registry: Registry, release: Release, target: Target) -> str:
 def _headline(registry: Registry, release: Release, target: Target) -> str:
     name = f"**{text(release.version)}"
     if target == "none":
-        return f"{name} is released.** This project deploys nothing itself: {code(release.image, 200)}"
+        return f"{name} is released.** This project deploys nothing itself: {_image(release.image)}"
     there = [one.stage for one in registry.stages_of(release.version)]
     if not there:
         return f"{name} is built and pushed**, and in no stage now."
@@ -225,7 +227,9 @@ def _of(stage: str, check: Check) -> Check:
 
 def _summary(checks: Sequence[Check]) -> str:
     good = sum(check.passed is True for check in checks)
-    return f"{words.counted(len(checks), 'check')}, {good} passed" if checks else ""
+    if good == len(checks):
+        return f"All {good} checks passed" if checks else ""
+    return f"{good} of {words.counted(len(checks), 'check')} passed"
 
 
 def _lines(checks: Sequence[Check]) -> str:
@@ -243,7 +247,7 @@ def _made_of(release: Release) -> str:
     approved = ", ".join(text(name, 60) for name in release.approvers) or "nobody"
     merged = f", merged by {text(release.merged_by, 60)}" if release.merged_by else ""
     told = [
-        ("image", code(release.image, 200)),
+        ("image", _image(release.image)),
         ("commit", code(release.commit)),
         ("pull request", f"{pull}, approved by {approved}{merged}"),
         ("verdict", text(release.verdict) if release.verdict else "none"),
@@ -254,6 +258,11 @@ def _made_of(release: Release) -> str:
         word = f"{text(taken.by, 60)}: {text(taken.reason, 500)} <sub>although {prose(taken.objection, 900)}</sub>"
         told.insert(0, ("accepted by", word))
     return md.table([":", ":"], [[name, value] for name, value in told])
+
+
+def _image(reference: str) -> str:
+    """An image as people copy it, where it looks like one."""
+    return f"`{reference}`" if _IMAGE.fullmatch(reference) else code(reference, 200)
 
 
 def _since(moment: str | None) -> str:
