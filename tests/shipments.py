@@ -142,6 +142,23 @@ def reports(
     }  # fmt: skip
 
 
+CACHED = (
+    *("data/raw.parquet", "data/features", "models/model.skops", "models/onnx"),
+    "reports/predictions.parquet",
+)
+KEPT = tuple(f"reports/{name}.json" for name in ("data", "split", "metrics", "explanation", "export"))
+
+
+def write_pipeline(folder: Path) -> None:
+    """A dvc.yaml whose lock is like that of `write_lock`, for a project whose files DVC really stores."""
+    outs = [*CACHED, *({path: {"cache": False}} for path in KEPT)]
+    stages = {
+        "make": {"cmd": "make", "outs": outs},
+        "judge": {"cmd": "judge", "deps": ["data/features/holdout.parquet"]},
+    }
+    (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}, sort_keys=False))
+
+
 def write_lock(folder: Path) -> None:
     """dvc.lock as DVC would write it for what lies there."""
 
@@ -153,15 +170,7 @@ def write_lock(folder: Path) -> None:
         listed = [{"md5": objects.md5((place / name).read_bytes()), "relpath": name} for name in files]
         return {"path": path, "hash": "md5", "md5": objects.md5(json.dumps(listed).encode()) + ".dir"}
 
-    cached = (
-        "data/raw.parquet",
-        "data/features",
-        "models/model.skops",
-        "models/onnx",
-        "reports/predictions.parquet",
-    )
-    kept = [f"reports/{name}.json" for name in ("data", "split", "metrics", "explanation", "export")]
-    stages = {"make": {"cmd": "make", "outs": [out(path) for path in (*cached, *kept)]},
+    stages = {"make": {"cmd": "make", "outs": [out(path) for path in (*CACHED, *KEPT)]},
               "judge": {"cmd": "judge", "deps": [out("data/features/holdout.parquet")], "outs": []}}  # fmt: skip
     (folder / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}, sort_keys=False))
 

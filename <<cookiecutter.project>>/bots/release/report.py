@@ -34,9 +34,8 @@ DONE: dict[Kind, str] = {
     "broken": "could not be released",
 }
 ADVICE: dict[Kind, str] = {
-    "refused": "Nothing was built. Either open a pull request whose review passes, or take it on: "
-    f"`python -m bots release --accept REASON`, or {WHERE} with a reason. Who may write here may do that, and the "
-    "version says so from then on.",
+    "refused": "Nothing was built. The other way is a new pull request whose review passes. Who takes this one on "
+    "stands in its version from then on.",
     "unverified": "Nothing was built. What main holds is not what the review judged: find out who changed what, then "
     "open a pull request that puts it right (`dvc repro`, commit dvc.lock), which is reviewed and released anew.",
     "image": "Nothing was pushed or deployed. The run's log has the last lines of the build or of the container. Mend "
