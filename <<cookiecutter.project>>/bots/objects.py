@@ -143,8 +143,8 @@ def named(root: Path, revision: str | None = None, targets: Collection[str] = ()
     """The digests that the dvc.lock and .dvc files of the work tree, or of a commit, name, but for outputs that git
     keeps itself.
 
-    `targets` limits them to these paths, what lies below, and the folders that hold them. Raises `lock.LockError` for a file that DVC did not
-    write, `GitError` for an unknown commit.
+    `targets` limits them to these paths, what lies below, and the folders that hold them. Raises `lock.LockError` for
+    a file that DVC did not write, `GitError` for an unknown commit.
     """
     repository = Repository(root)
     revision = revision and repository.commit(revision)

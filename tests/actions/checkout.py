@@ -40,7 +40,7 @@ def checkout() -> None:
 
 
 def default() -> str:
-    """Without a ref: the commit that was pushed, or the default branch, which is what a run of these events stands for."""
+    """Without a ref: the commit that was pushed; for these other events, the default branch."""
     event = os.environ["GITHUB_EVENT_NAME"]
     if event == "push":
         return str(json.loads(Path(os.environ["GITHUB_EVENT_PATH"]).read_text(encoding="utf-8"))["after"])
