@@ -40,6 +40,8 @@ STAND_INS = {
     "aws-actions/configure-aws-credentials": "cloud",
     "google-github-actions/auth": "cloud",
     "Azure/login": "cloud",
+    "docker/login-action": "login",
+    "actions/attest-build-provenance": "attest",
 }
 
 
@@ -95,6 +97,7 @@ class Hub:
     origin: Path
     double: GitHubDouble
     variables: dict[str, str] = field(default_factory=dict)
+    extra: dict[str, str] = field(default_factory=dict)
     runs: int = 0
 
     def git(self, *words: str, at: Path | None = None) -> str:
@@ -223,6 +226,7 @@ class Hub:
             "STAND_IN_KEEPS": str(self.folder / "keeps"),
             "STAND_IN_PYTHON": sys.executable,
             "UV_OFFLINE": "1",
+            **self.extra,
         }
 
 

@@ -137,6 +137,13 @@ def test_some_paths_can_be_fetched_alone(desk: Desk) -> None:
     assert len(objects.below(colleague.folder / ".storage")) == 1
 
 
+def test_one_file_of_a_folder_can_be_fetched_alone(desk: Desk) -> None:
+    desk.bots("storage", "push")
+    colleague = desks.cloned(desk, "colleague")
+    colleague.bots("storage", "fetch", "parts/1.txt")
+    assert set(colleague.outputs()) == {"1.txt"}
+
+
 def test_a_server_that_cannot_leave_files_out_sends_all_and_the_fetch_works(desk: Desk) -> None:
     desk.storage().keep(files(desk, b"not needed"))
     desk.bots("storage", "push")

@@ -19,7 +19,7 @@ from bots import publish
 from support import TEMPLATE
 
 SCRIPTS = Path(sysconfig.get_path("scripts"))
-NAMES = ("pull-request", "publish")
+NAMES = ("pull-request", "publish", "deploy")
 
 # Read from the actions' own repositories: a tag, and the commit that it named on that day.
 PINS = {
@@ -31,6 +31,8 @@ PINS = {
     "aws-actions/configure-aws-credentials": ("v6.2.3", "e6de054238d6b7531b4efff3b6587d9aade6a06c"),
     "google-github-actions/auth": ("v3.0.0", "7c6bc770dae815cd3e89ee6cdf493a5fab2cc093"),
     "Azure/login": ("v3.0.1", "f5d393ae46f8fde4be8b75f32e3fc50e654ad0ca"),
+    "docker/login-action": ("v4.1.0", "4907a6ddec9925e35a0a9e82d7399ccc52663121"),
+    "actions/attest-build-provenance": ("v4.1.0", "a2bbfa25375fe432b6a289bc6b6cd05ecd0c4c32"),
 }
 
 # What each job may do beyond nothing.
@@ -40,6 +42,21 @@ GRANTS = {
         "announce": {"checks": "write", "contents": "read"},
         "publish": {"actions": "read", "checks": "write", "contents": "read", "pull-requests": "write"},
         "lock": {"actions": "read", "checks": "write", "contents": "write", "id-token": "write"},
+    },
+    "deploy": {
+        "release": {
+            "attestations": "write",
+            "checks": "read",
+            "contents": "write",
+            "id-token": "write",
+            "issues": "write",
+            "packages": "write",
+            "pull-requests": "write",
+        },
+        **{
+            stage: {"contents": "write", "issues": "write", "packages": "read", "pull-requests": "write"}
+            for stage in ("staging", "production", "rollback")
+        },
     },
 }
 
@@ -131,6 +148,8 @@ def test_no_fork_logs_in_to_a_cloud_and_nobody_with_a_stored_key() -> None:
     for name in NAMES:
         for step in steps(name):
             if step["name"].startswith("Log in"):
+                if step["name"] == "Log in to the registry":
+                    continue
                 assert set(re.findall(r"\b(secrets|vars)\.", json.dumps(step))) == {"vars"}
                 assert name != "pull-request" or "env.FORK == 'false'" in step["if"]
 
@@ -179,7 +198,36 @@ def test_no_job_could_be_taken_for_the_check() -> None:
 def test_the_choices_that_docs_name_are_the_ones_that_workflows_read() -> None:
     read = {found for name in NAMES for found in re.findall(r"vars\.([A-Z_]+)", text(name))}
     said = (TEMPLATE / "docs/workflows.md").read_text(encoding="utf-8")
-    assert set(re.findall(r"`((?:AWS|GCP|AZURE|BOT|RUNNER|REVIEW)[A-Z_]*)`", said)) == read
+    names = r"`((?:AWS|GCP|AZURE|BOT|RUNNER|REVIEW|REGISTRY|IMAGE|ATTEST|DEPLOY)[A-Z_]*)`"
+    secrets = {found for name in NAMES for found in re.findall(r"secrets\.([A-Z_]+)", text(name))}
+    assert set(re.findall(names, said)) == read | secrets
+
+
+def test_a_release_is_never_cancelled_and_no_approval_holds_up_another_stage() -> None:
+    groups = [job["concurrency"]["group"] for _, job in jobs("deploy")]
+    assert len(set(groups)) == len(groups)
+    assert all(job["concurrency"]["cancel-in-progress"] is False for _, job in jobs("deploy"))
+    assert "run_id" in workflow("deploy")["concurrency"]["group"]
+
+
+def test_only_main_is_released_and_each_stage_is_an_environment_with_secrets_of_its_own() -> None:
+    deploy = workflow("deploy")
+    assert deploy["on"]["push"] == {"branches": ["main"]}
+    stages = {key: job.get("environment") for key, job in jobs("deploy")}
+    assert stages == {
+        "release": None,
+        "staging": "staging",
+        "production": "production",
+        "rollback": "${{ inputs.stage }}",
+    }
+    assert "DEPLOY" not in json.dumps(deploy["jobs"]["release"])
+
+
+def test_nobody_is_asked_to_approve_what_has_nothing_to_deploy() -> None:
+    deploy = workflow("deploy")["jobs"]
+    for stage in ("staging", "production"):
+        assert f"needs.release.outputs.{stage} == 'true'" in deploy[stage]["if"]
+        assert deploy["release"]["outputs"][stage] == f"${{{{ steps.release.outputs.{stage} }}}}"
 
 
 def lint(project: Path, *words: str) -> None:

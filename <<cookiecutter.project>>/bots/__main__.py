@@ -58,6 +58,8 @@ def parser() -> argparse.ArgumentParser:
     _publish_options(verbs)
     _lock_options(verbs)
 
+    _release_options(verbs)
+
     schema = verbs.add_parser(
         "schema",
         help="write the evidence contract as JSON Schema",
@@ -142,6 +144,51 @@ def _lock_options(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     lock.add_argument("--json", action="store_true", help="print the outcome as JSON")
 
 
+def _release_options(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    release = verbs.add_parser(
+        "release",
+        help="verify, build, number and deploy what main holds",
+        description="On main: ask GitHub whether the review let HEAD's model pass, verify it again on the bytes that "
+        "ship, build and try its image, give it a number, bring it into its stages, say so on the merged pull "
+        "request. Run it again after whatever stopped it: it goes on there. RELEASE_IMAGE names the repository of "
+        "images (default: ghcr.io and the GitHub repository's name).",
+        epilog="exit codes: 0 released, or nothing to release, 30 no review let it pass, 31 its verification failed, "
+        "32 its image could not be built or does not work, 33 it was rolled back, 1 something else and what, "
+        "2 wrong usage",
+    )
+    release.add_argument(
+        "--until",
+        choices=["version", "staging", "production"],
+        default="production",
+        help="how far it goes now (default: production)",
+    )
+    release.add_argument(
+        "--accept", metavar="REASON", help="release it although no review let it pass; your name goes with it"
+    )
+    release.add_argument("--json", action="store_true", help="print what was done as JSON")
+
+    rollback = verbs.add_parser(
+        "rollback",
+        help="put an earlier version back",
+        description="Put an earlier version into a stage, as it was built then: no training, no building.",
+        epilog="exit codes: 0 it is there, 1 it could not be put there and why, 2 wrong usage",
+    )
+    rollback.add_argument(
+        "--stage", choices=["staging", "production"], default="production", help="default: production"
+    )
+    rollback.add_argument("--to", metavar="VERSION", help="for example v1.3.0 (default: the one before)")
+    rollback.add_argument("--reason", metavar="WORDS", help="why, for the people who ask later")
+    rollback.add_argument("--json", action="store_true", help="print what was done as JSON")
+
+    models = verbs.add_parser(
+        "models",
+        help="list the versions: where each runs, its metrics, who approved it",
+        description="Every version, the newest first, as the tags of the remote say.",
+        epilog="exit codes: 0 listed, 1 the registry cannot be read, 2 wrong usage",
+    )
+    models.add_argument("--json", action="store_true", help="print the registry as JSON")
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run one verb. What a person can mend is told in a line, without a traceback."""
     arguments = parser().parse_args(argv)
@@ -153,11 +200,18 @@ def main(argv: list[str] | None = None) -> int:
         "publish": _publish,
         "pack": _pack,
         "lock": _lock,
+        "release": _release,
+        "rollback": _release,
+        "models": _release,
     }
     from bots.evidence import EvidenceError
+    from bots.github import NotOnGitHub
     from bots.lock import LockError
     from bots.objects import ObjectError
     from bots.pack import HostilePack
+    from bots.patience import Denied, GaveUp
+    from bots.release.judged import Refused
+    from bots.release.registry import RegistryError
     from bots.repository import GitError
     from bots.reproduce import DvcError
     from bots.settings import SettingsError
@@ -174,6 +228,11 @@ def main(argv: list[str] | None = None) -> int:
         StorageError,
         ObjectError,
         HostilePack,
+        NotOnGitHub,
+        RegistryError,
+        Refused,
+        Denied,
+        GaveUp,
     ) as error:
         print(f"ERROR: {arguments.verb}: {error}", file=sys.stderr)
         return 1
@@ -285,6 +344,12 @@ def _lock(arguments: argparse.Namespace) -> int:
     from bots import locking
 
     return locking.run(Path.cwd(), arguments.artefact, arguments.pack, as_json=arguments.json)
+
+
+def _release(arguments: argparse.Namespace) -> int:
+    from bots.release import command
+
+    return command.command(arguments.verb, arguments)
 
 
 def _storage_status(status: Status, *, as_json: bool) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 PREDICTIONS = "reports/predictions.parquet"
 MODEL = "models/model.skops"
+ONNX = "models/onnx"
 RAW = "data/raw.parquet"
 SPLITS = "data/splits"
 HOLDOUT = Path("data/splits/holdout.parquet")

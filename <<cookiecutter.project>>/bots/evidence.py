@@ -328,6 +328,7 @@ class Revision(Evidence, frozen=True, kw_only=True):
 
     commit: Commit
     model: Digest | None = None
+    onnx: Digest | None = None
     data: Digest | None = None
     holdout: Digest | None = None
     dirty: bool = False

@@ -61,6 +61,37 @@ class PullRequest:
 
 
 @dataclass(frozen=True)
+class Merged:
+    """A pull request that was merged into `base`, as GitHub reports it."""
+
+    number: int
+    title: str
+    url: str
+    author: str
+    merged_by: str | None
+    head_sha: str
+    base: str
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """What a person said of a pull request: `APPROVED`, `CHANGES_REQUESTED`, `COMMENTED`, `DISMISSED`."""
+
+    author: str
+    state: str
+
+
+@dataclass(frozen=True)
+class Issue:
+    """An open issue, with the login of who wrote it."""
+
+    number: int
+    author: str
+    title: str
+    body: str
+
+
+@dataclass(frozen=True)
 class Comment:
     """A comment, with the login of who wrote it."""
 
@@ -71,12 +102,13 @@ class Comment:
 
 @dataclass(frozen=True)
 class Check:
-    """A check run; `conclusion` is None while it is in progress."""
+    """A check run; `conclusion` is None while it is in progress. `app` is the login under which its App writes."""
 
     id: int
     external_id: str
     conclusion: str | None
     title: str | None
+    app: str = ACTIONS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,7 +214,10 @@ class GitHub:
         """`GET commits/{sha}/check-runs`."""
         with self._plain_errors():
             found = self._repository.get_commit(sha).get_check_runs(check_name=name, filter="all")
-            return [Check(run.id, run.external_id or "", run.conclusion, run.output.title) for run in found]
+            return [
+                Check(run.id, run.external_id or "", run.conclusion, run.output.title, f"{run.app.slug}[bot]")
+                for run in found
+            ]
 
     def create_check(self, sha: str, report: CheckReport) -> None:
         """`POST check-runs`."""
@@ -211,6 +246,60 @@ class GitHub:
                 conclusion=report.conclusion or NotSet,
                 output={"title": report.title, "summary": report.summary},
             )
+
+    def merged(self, sha: str) -> list[Merged]:
+        """`GET commits/{sha}/pulls`, and `GET pulls/{number}` for who merged it."""
+        with self._plain_errors():
+            brought = [pull.number for pull in self._repository.get_commit(sha).get_pulls() if pull.merged_at]
+            return [self._merged(number) for number in sorted(brought, reverse=True)]
+
+    def _merged(self, number: int) -> Merged:
+        pull = self._repository.get_pull(number)
+        return Merged(
+            number=number,
+            title=pull.title,
+            url=pull.html_url,
+            author=getattr(pull.user, "login", ""),
+            merged_by=getattr(pull.merged_by, "login", None),
+            head_sha=pull.head.sha,
+            base=pull.base.ref,
+        )
+
+    def opinions(self, number: int) -> list[Opinion]:
+        """`GET pulls/{number}/reviews`."""
+        with self._plain_errors():
+            found = self._repository.get_pull(number).get_reviews()
+            return [Opinion(getattr(one.user, "login", ""), one.state) for one in found]
+
+    def permission(self, login: str) -> str:
+        """`GET collaborators/{login}/permission`."""
+        with self._plain_errors():
+            return self._repository.get_collaborator_permission(login)
+
+    def issues(self, label: str) -> list[Issue]:
+        """`GET issues`, those that are no pull requests."""
+        with self._plain_errors():
+            found = self._repository.get_issues(state="open", labels=[label])
+            return [
+                Issue(one.number, getattr(one.user, "login", ""), one.title, one.body or "")
+                for one in found
+                if one.raw_data.get("pull_request") is None
+            ]
+
+    def create_issue(self, title: str, body: str, label: str) -> None:
+        """`POST issues`."""
+        with self._plain_errors():
+            self._repository.create_issue(title, body=body, labels=[label])
+
+    def edit_issue(self, number: int, *, title: str, body: str) -> None:
+        """`PATCH issues/{number}`."""
+        with self._plain_errors():
+            self._repository.get_issue(number).edit(title=title, body=body)
+
+    def close_issue(self, number: int, body: str) -> None:
+        """`PATCH issues/{number}`."""
+        with self._plain_errors():
+            self._repository.get_issue(number).edit(body=body, state="closed", state_reason="completed")
 
     @contextmanager
     def _plain_errors(self) -> Iterator[None]:

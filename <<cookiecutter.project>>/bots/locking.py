@@ -10,7 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -19,7 +19,7 @@ import msgspec
 from bots import artefact, evidence, objects, pack, plumbing, publish, storage
 from bots import run as runs
 from bots.artefact import HostileArtefact, NoArtefact
-from bots.champion import MODEL, RAW
+from bots.champion import MODEL, ONNX, RAW
 from bots.evidence import Review
 from bots.github import CheckReport, Connection, GitHub, Host, NotOnGitHub
 from bots.pack import HostilePack, Pack
@@ -91,7 +91,13 @@ def reason_not_to(of: Run, repository: str, found: Found) -> str | None:
 def contradictions(found: Review, judged: Pack) -> list[str]:
     """Where a pack says something else than the review that was published."""
     said = []
-    for name, path, claimed in (("model", MODEL, found.candidate.model), ("data", RAW, found.candidate.data)):
+    candidate = found.candidate
+    named = [("model", MODEL, candidate.model), ("data", RAW, candidate.data)]
+    if (
+        candidate.onnx is not None
+    ):  # a review that does not name it can be merged, and is refused by `release`
+        named.append(("ONNX model", ONNX, candidate.onnx))
+    for name, path, claimed in named:
         if judged.lock.digest(path) != claimed:
             said.append(f"the review judged the {name} {claimed}, dvc.lock names {judged.lock.digest(path)}")
     for path, field in REVIEWED.items():
@@ -289,7 +295,7 @@ def carried(of: Run, found: Review, commit: str) -> CheckReport:
     assert decision.conclusion is not None
     return CheckReport(
         name=publish.CHECK,
-        external_id=msgspec.structs.replace(of, head_sha=commit).marker.line(),
+        external_id=replace(of.marker, commit=commit, judged=publish.judged_by(found)).line(),
         conclusion=decision.conclusion,
         title=decision.title,
         summary=f"This commit adds dvc.lock and the evidence of {of.head_sha}, as they were judged there; the "

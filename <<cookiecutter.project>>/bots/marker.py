@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 _LINE = re.compile(
     r"model-review run=(?P<run>\d{1,12}) attempt=(?P<attempt>\d{1,6}) "
     r"started=(?P<started>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ) commit=(?P<commit>[0-9a-f]{40,64})"
+    r"(?: model=(?P<model>md5:[0-9a-f]{32}) onnx=(?P<onnx>md5:[0-9a-f]{32}\.dir))?"
 )
+_JUDGED = re.compile(r"(?P<model>md5:[0-9a-f]{32}) (?P<onnx>md5:[0-9a-f]{32}\.dir)")
 _OPEN, _CLOSE = "<!-- ", " -->"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The model that a review judged: dvc.lock's digests of models/model.skops and of the folder models/onnx."""
+
+    model: str
+    onnx: str
 
 
 @dataclass(frozen=True, order=True)
@@ -17,19 +27,20 @@ class Marker:
     """Which run wrote something; a greater marker is a newer run.
 
     `started` is when GitHub started this attempt. It comes first because the number of a run starts again at
-    1 when a workflow's file is renamed, and a commit's own time is whatever its author says.
+    1 when a workflow's file is renamed, and a commit's own time is whatever its author says. `judged` says what the
+    run's check is about, and nothing of how new it is.
     """
 
     started: str
     run: int
     attempt: int
     commit: str
+    judged: Judged | None = field(default=None, compare=False)
 
     def line(self) -> str:
         """The marker as text, as a check run keeps it in `external_id`."""
-        return (
-            f"model-review run={self.run} attempt={self.attempt} started={self.started} commit={self.commit}"
-        )
+        about = f" model={self.judged.model} onnx={self.judged.onnx}" if self.judged else ""
+        return f"model-review run={self.run} attempt={self.attempt} started={self.started} commit={self.commit}{about}"
 
 
 def marked(body: str, marker: Marker) -> str:
@@ -47,4 +58,11 @@ def read(text: str) -> Marker | None:
     found = _LINE.match(text.removeprefix(_OPEN))
     if found is None:
         return None
-    return Marker(found["started"], int(found["run"]), int(found["attempt"]), found["commit"])
+    judged = Judged(found["model"], found["onnx"]) if found["model"] else None
+    return Marker(found["started"], int(found["run"]), int(found["attempt"]), found["commit"], judged)
+
+
+def judged(model: str | None, onnx: str | None) -> Judged | None:
+    """What a check is about, where a review names both digests as DVC writes them."""
+    found = _JUDGED.fullmatch(f"{model} {onnx}")
+    return Judged(found["model"], found["onnx"]) if found else None

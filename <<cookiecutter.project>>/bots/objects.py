@@ -143,8 +143,8 @@ def named(root: Path, revision: str | None = None, targets: Collection[str] = ()
     """The digests that the dvc.lock and .dvc files of the work tree, or of a commit, name, but for outputs that git
     keeps itself.
 
-    `targets` limits them to these paths and what lies below. Raises `lock.LockError` for a file that DVC did not
-    write, `GitError` for an unknown commit.
+    `targets` limits them to these paths, what lies below, and the folders that hold them. Raises `lock.LockError` for
+    a file that DVC did not write, `GitError` for an unknown commit.
     """
     repository = Repository(root)
     revision = revision and repository.commit(revision)
@@ -154,11 +154,18 @@ def named(root: Path, revision: str | None = None, targets: Collection[str] = ()
         if not file.endswith(".dvc") and PurePosixPath(file).name != "dvc.lock":
             continue
         for path, digest in _outputs(_content(repository, revision, file), file).items():
-            wanted = not targets or any(PurePosixPath(path).is_relative_to(target) for target in targets)
+            wanted = not targets or any(
+                _meet(PurePosixPath(path), PurePosixPath(target)) for target in targets
+            )
             algorithm, _, value = digest.partition(":")
             if wanted and path not in tracked and algorithm == "md5" and DIGEST.fullmatch(value):
                 found.add(value)
     return found
+
+
+def _meet(output: PurePosixPath, target: PurePosixPath) -> bool:
+    """Whether an output is what is asked for, or lies in it, or holds it: a folder's files come together."""
+    return output.is_relative_to(target) or target.is_relative_to(output)
 
 
 def _listed(root: Path, revision: str | None) -> set[str]:

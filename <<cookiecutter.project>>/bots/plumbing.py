@@ -157,7 +157,8 @@ _FINAL = re.compile(
     re.IGNORECASE,
 )
 _MOVED = re.compile(
-    r"\[rejected\]|\[remote rejected\].*(cannot lock ref|unable to lock|failed to update ref|incorrect old value)"
+    r"\[rejected\]|\[remote rejected\].*(cannot lock ref|unable to lock|failed to update ref|incorrect old value"
+    r"|atomic transaction failed|already exists)"
 )
 
 
@@ -175,6 +176,16 @@ def meaning(output: str, doing: str) -> GitError | Busy:
     if _FINAL.search(output):
         return GitError(f"the remote cannot be read: {words}")
     return Busy(f"git could not {doing}: {words}")
+
+
+@dataclass(frozen=True)
+class Tag:
+    """An annotated tag: what it is called, the commit that it is on, when it was made (seconds since 1970)."""
+
+    name: str
+    commit: str
+    when: int
+    message: str
 
 
 @dataclass
@@ -205,6 +216,46 @@ class Bare:
         if "couldn't find remote ref" in said:
             return None
         raise meaning(said, "fetch")
+
+    def history(self, branch: str, *others: str) -> str | None:
+        """The branch's newest commit with everything before it, but for files; and other refs (patterns such as
+        `refs/tags/model*`) as the remote has them now. None where the remote has no such branch."""
+        refs = [f"refs/heads/{branch}", *others]
+        words = ["fetch", "--quiet", "--no-tags", "--prune", "--filter=blob:none", REMOTE]
+        done = self._git(*words, *(f"+{ref}:{ref}" for ref in refs), expect=None)
+        if done.returncode == 0:
+            return self.at(refs[0])
+        said = done.stderr.decode(errors="replace")
+        if "couldn't find remote ref" in said:
+            return None
+        raise meaning(said, "fetch")
+
+    def at(self, ref: str) -> str | None:
+        """What a ref that was fetched points at; None where there is none."""
+        done = self._git("rev-parse", "--verify", "--quiet", ref, expect=None)
+        return done.stdout.decode().strip() or None
+
+    def contains(self, tip: str, commit: str) -> bool:
+        """Whether a commit is `tip` or lies before it."""
+        return self._git("merge-base", "--is-ancestor", commit, tip, expect=None).returncode == 0
+
+    def changes(self, commit: str, path: str) -> list[str]:
+        """The commits up to this one that changed a file, newest first; a merge counts for all that it brought."""
+        words = ["log", "--first-parent", "--format=%H", commit, "--", path]
+        return self._git(*words).stdout.decode().split()
+
+    def tags(self, pattern: str) -> list[Tag]:
+        """The annotated tags among those fetched, by name."""
+        fields = ("%(objecttype)", "%(refname:strip=2)", "%(object)", "%(taggerdate:unix)", "%(contents)")
+        listed = self._git(
+            "for-each-ref", f"--format={'%00'.join(fields)}%00%01", f"refs/tags/{pattern}"
+        ).stdout
+        entries = (entry.lstrip("\n").split("\0") for entry in listed.decode(errors="replace").split("\0\1"))
+        return [
+            Tag(entry[1], entry[2], int(entry[3] or 0), entry[4])
+            for entry in entries
+            if len(entry) == 5 and entry[0] == "tag"
+        ]
 
     def commit_of(self, sha: str) -> bool:
         """Take in one commit by its name; whether the remote still has it."""
@@ -304,6 +355,24 @@ class Bare:
         )
         self._git("fast-import", "--quiet", "--force", "--depth=0", given=script)
         return self._git("rev-parse", ref).stdout.decode().strip()
+
+    def tag(self, name: str, commit: str, message: str, author: Author) -> str:
+        """An annotated tag, not yet under its name: the object, for `push_all`."""
+        lines = [f"object {commit}", "type commit", f"tag {name}", f"tagger {author.line()}", "", message]
+        return self._git("mktag", given="\n".join(lines).encode()).stdout.decode().strip()
+
+    def push_all(self, refs: Mapping[str, tuple[str, str | None]]) -> None:
+        """Set refs to objects, all or none, each only while it still is what is given second (None: not there).
+
+        Raises `Overtaken`, `Busy` and `PushRefused`.
+        """
+        leases = [f"--force-with-lease={ref}:{expected or ''}" for ref, (_, expected) in refs.items()]
+        wanted = [f"{made}:{ref}" for ref, (made, _) in refs.items()]
+        done = self._git(
+            "push", "--porcelain", "--no-verify", "--atomic", *leases, REMOTE, *wanted, expect=None
+        )
+        if done.returncode:
+            raise meaning((done.stdout + done.stderr).decode(errors="replace"), "push")
 
     def push(self, commit: str, branch: str, expected: str | None) -> None:
         """Make a commit the branch's newest if the branch still is at `expected` (None: if there is no such branch).

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from bots import artefact, marker, run
+from bots import artefact, marker, run, sticky
 from bots.artefact import HostileArtefact, NoArtefact
 from bots.evidence import Review
 from bots.github import CheckReport, Conclusion, Connection, GitHub, Host, NotOnGitHub, PullRequest
@@ -24,7 +24,7 @@ from bots.render.escape import address, text, visible
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bots.marker import Marker
+    from bots.marker import Judged, Marker
     from bots.run import Run
 
 CHECK = "model review"
@@ -148,7 +148,7 @@ def publish(
     if pull and decision.comments:
         number, content = pull.number, marker.marked(body, of.marker)
         _climb(done, "comment", patience, lambda: upsert(host, number, content, of, connection.author))
-    told = _told(of, decision.conclusion, decision.title, _with(body, done.notes))
+    told = _told(of, decision.conclusion, decision.title, _with(body, done.notes), judged_by(found))
     final = decision.comments or problem is not None
     _climb(done, "check", patience, lambda: conclude(host, of, told, final=final))
     if summary is not None:
@@ -168,32 +168,13 @@ def announce(host: Host, of: Run, patience: Patience) -> None:
 
 
 def upsert(host: Host, number: int, content: str, of: Run, author: str) -> str:
-    """One comment with this content, whatever happened before; says what it did.
+    """One comment with this content, unless a newer run wrote it; says what it did."""
 
-    Safe to repeat: it always looks first. After adding one it looks again, because another run may have added
-    its own at the same time; the oldest stays.
-    """
+    def newer(body: str) -> bool:
+        written = marker.read(body)
+        return written is not None and written > of.marker
 
-    def ours() -> list[tuple[int, str]]:
-        found = host.comments(number)
-        return sorted(
-            (one.id, one.body) for one in found if one.author == author and marker.is_marked(one.body)
-        )
-
-    existing = ours()
-    if not existing:
-        host.create_comment(number, content)
-        existing = ours() or [(0, content)]
-    (kept, body), *others = existing
-    for other, _ in others:
-        host.delete_comment(number, other)
-    written = marker.read(body)
-    if written is not None and written > of.marker:
-        return "left as it is: a newer run wrote it"
-    # Line ends and the space around them may come back changed.
-    if body.split() != content.split():
-        host.edit_comment(number, kept, content)
-    return "written"
+    return sticky.upsert(host, number, content, author, marker.is_marked, newer)
 
 
 def conclude(host: Host, of: Run, told: CheckReport, *, final: bool) -> str:
@@ -288,10 +269,17 @@ def _body(decision: Decision, of: Run, found: Found, render: Render, note: str) 
     return decision, f"### Model review: {decision.title.lower()}\n\n{words}"
 
 
-def _told(of: Run, conclusion: Conclusion | None, title: str, summary: str) -> CheckReport:
+def judged_by(found: Found) -> Judged | None:
+    """Which model a review is about, for its check to name; None where there is no review, or none of a model."""
+    return marker.judged(found.candidate.model, found.candidate.onnx) if isinstance(found, Review) else None
+
+
+def _told(
+    of: Run, conclusion: Conclusion | None, title: str, summary: str, judged: Judged | None = None
+) -> CheckReport:
     return CheckReport(
         name=CHECK,
-        external_id=of.marker.line(),
+        external_id=replace(of.marker, judged=judged).line(),
         conclusion=conclusion,
         title=title,
         summary=summary,

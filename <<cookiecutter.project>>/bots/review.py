@@ -11,7 +11,7 @@ from bots import candidate as candidates
 from bots import champion as champions
 from bots import evidence, gate, lock, reproduce, settings
 from bots.candidate import Candidate
-from bots.champion import HOLDOUT, MODEL, PREDICTIONS, RAW, SPLITS, Champion, ChampionUnavailable, score
+from bots.champion import HOLDOUT, MODEL, ONNX, PREDICTIONS, RAW, SPLITS, Champion, ChampionUnavailable, score
 from bots.repository import Repository
 from bots.settings import Settings
 
@@ -278,6 +278,7 @@ def _revision(
     return evidence.Revision(
         commit=commit,
         model=locked.digest(MODEL),
+        onnx=locked.digest(ONNX),
         data=locked.digest(RAW),
         holdout=split.part("holdout").digest if split else None,
         dirty=dirty,

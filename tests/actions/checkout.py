@@ -40,8 +40,10 @@ def checkout() -> None:
 
 
 def default() -> str:
-    """Without a ref: the default branch, which is what a run of these events stands for."""
+    """Without a ref: the commit that was pushed; for these other events, the default branch."""
     event = os.environ["GITHUB_EVENT_NAME"]
+    if event == "push":
+        return str(json.loads(Path(os.environ["GITHUB_EVENT_PATH"]).read_text(encoding="utf-8"))["after"])
     if event not in ("workflow_run", "schedule", "workflow_dispatch", "issue_comment"):
         fail(f"the stand-in needs a ref for the event {event}")
     payload = json.loads(Path(os.environ["GITHUB_EVENT_PATH"]).read_text(encoding="utf-8"))

@@ -185,6 +185,20 @@ def list_files(state: State, payloads: Payloads, call: Call) -> Answer:
     return Answer(200, [payloads.contract.complete("diff-entry", one) for one in known], links)
 
 
+@operation("GET", f"{R}/pulls/{{pull_number}}/reviews", "pull_requests=read")
+def list_reviews(state: State, payloads: Payloads, call: Call) -> Answer:
+    shown, links = pages(payloads, call, _pull(state, call).reviews)
+    return Answer(200, [payloads.review(review) for review in shown], links)
+
+
+@operation("GET", f"{R}/commits/{{commit_sha}}/pulls", "pull_requests=read")
+def pulls_of_commit(state: State, payloads: Payloads, call: Call) -> Answer:
+    sha = _commit(state, call.match.values["commit_sha"]).sha
+    fitting = [pull for pull in state.pulls() if sha in (pull.merge_commit, *pull.brought)]
+    shown, links = pages(payloads, call, fitting)
+    return Answer(200, [payloads.pull(pull, "pull-request-simple") for pull in shown], links)
+
+
 @operation("GET", f"{R}/issues", "issues=read")
 def list_issues(state: State, payloads: Payloads, call: Call) -> Answer:
     wanted = call.query.get("state", "open")

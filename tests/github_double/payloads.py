@@ -6,7 +6,7 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .state import Check, Comment, Commit, Issue, Pull, Run, State
+from .state import Check, Comment, Commit, Issue, Pull, Review, Run, State
 
 if TYPE_CHECKING:
     from .contract import Contract
@@ -33,7 +33,7 @@ class Payloads:
             "login": login,
             "id": zlib.crc32(login.encode()),
             "type": kind,
-            "html_url": f"{self.web}/{login}",
+            "html_url": f"{self.web}/{login if kind == 'User' else 'apps/' + login.removesuffix('[bot]')}",
         }
         return self.contract.complete("simple-user", known)
 
@@ -99,6 +99,7 @@ class Payloads:
             "user": self.user(pull.author),
             "state": pull.state,
             "merged_at": pull.created if pull.merged else None,
+            "merge_commit_sha": pull.merge_commit,
             "labels": [self.label(name) for name in pull.labels],
             "created_at": pull.created,
             "updated_at": pull.created,
@@ -110,8 +111,25 @@ class Payloads:
             "html_url": self.page(pull),
         }
         if schema == "pull-request":
-            known |= {"merged": pull.merged, "comments": len(self.state.comments_of(pull.number))}
+            by = self.user(pull.merged_by) if pull.merged_by else None
+            known |= {
+                "merged": pull.merged,
+                "merged_by": by,
+                "comments": len(self.state.comments_of(pull.number)),
+            }
         return self.contract.complete(schema, known)
+
+    def review(self, review: Review) -> dict[str, Any]:
+        """What a person said of a pull request."""
+        known = {
+            "id": review.id,
+            "user": self.user(review.author) if review.author else None,
+            "state": review.state,
+            "commit_id": review.commit,
+            "submitted_at": review.submitted,
+            "body": "",
+        }
+        return self.contract.complete("pull-request-review", known)
 
     def label(self, name: str) -> dict[str, Any]:
         """A label of the repository."""

@@ -21,7 +21,7 @@ from .faults import PRIMARY, SECONDARY, Fault
 from .operations import OPERATIONS, Answer, Call, Refused
 from .page import PLAIN, Looks, conversation
 from .payloads import Payloads
-from .state import ACTIONS, Check, Comment, Commit, Issue, Pull, Run, State, Token, moment
+from .state import ACTIONS, Check, Comment, Commit, Issue, Pull, Review, Run, State, Token, moment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -139,6 +139,20 @@ class GitHubDouble:
             files=files or [],
         )
         self.state.issues[number] = pull
+        return pull
+
+    def add_review(self, number: int, author: str, state: str = "APPROVED") -> None:
+        """What a person says of a pull request's head."""
+        pull = self.pull(number)
+        pull.reviews.append(Review(next(self.state.ids), author, state, pull.head_sha, self.state.now()))
+
+    def merge(self, number: int, commit: str, *, by: str = "grace", brought: list[str] | None = None) -> Pull:
+        """A person merges a pull request: `commit` is what that made, on the default branch."""
+        pull = self.pull(number)
+        pull.state, pull.merged = "closed", True
+        pull.merge_commit, pull.merged_by, pull.brought = commit, by, brought or []
+        if self.state.commit(commit) is None:
+            self.add_commit(commit, f"{pull.title} (#{number})", pull.author)
         return pull
 
     def add_issue(

@@ -78,13 +78,30 @@ class Issue:
     state: str = "open"
 
 
+@dataclass(frozen=True)
+class Review:
+    """What a person said of a pull request: `APPROVED`, `CHANGES_REQUESTED`, `COMMENTED` or `DISMISSED`."""
+
+    id: int
+    author: str
+    state: str
+    commit: str
+    submitted: str
+
+
 @dataclass
 class Pull(Issue):
+    """A pull request. `merge_commit` is what its merge made; `brought`: other commits of it that are on main now."""
+
     head_repository: str = ""
     head_ref: str = ""
     head_sha: str = ""
     base_ref: str = "main"
     merged: bool = False
+    merge_commit: str | None = None
+    merged_by: str | None = None
+    brought: list[str] = field(default_factory=list)
+    reviews: list[Review] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
 
 

@@ -32,6 +32,7 @@ OPERATIONS: dict[str, tuple[str, ...]] = {
     f"{REPOSITORY}/collaborators/{{username}}/permission": ("get",),
     f"{REPOSITORY}/commits/{{ref}}": ("get",),
     f"{REPOSITORY}/commits/{{ref}}/check-runs": ("get",),
+    f"{REPOSITORY}/commits/{{commit_sha}}/pulls": ("get",),
     f"{REPOSITORY}/contents/{{path}}": ("get",),
     f"{REPOSITORY}/git/blobs": ("post",),
     f"{REPOSITORY}/git/commits": ("post",),
@@ -47,6 +48,7 @@ OPERATIONS: dict[str, tuple[str, ...]] = {
     f"{REPOSITORY}/pulls": ("get", "post"),
     f"{REPOSITORY}/pulls/{{pull_number}}": ("get", "patch"),
     f"{REPOSITORY}/pulls/{{pull_number}}/files": ("get",),
+    f"{REPOSITORY}/pulls/{{pull_number}}/reviews": ("get",),
 }
 
 _NOISE = {"description", "example", "examples", "externalDocs", "summary", "tags", "deprecated"}

@@ -1,0 +1,281 @@
+"""What is said of a release on its pull request and in an issue: a pure function of the registry and of what failed.
+
+What a tired person must know stands first: what runs where since when. Then how to go back. The figures are folded.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from bots import measures
+from bots.release import versions
+from bots.release.engine import Target
+from bots.release.versions import STAGES, Assignment, Registry, Release, Stage
+from bots.render import markdown as md
+from bots.render import words
+from bots.render.escape import address, code, prose, text
+from bots.ship.checks import Check, failed
+
+MARK: Final = "<!-- model-release -->"
+LABEL: Final = "release"
+WHERE: Final = "Actions > Deploy > Run workflow"
+Kind = Literal["refused", "unverified", "image", "rolled back", "broken"]
+
+_IMAGE = re.compile(r"[a-z0-9][a-z0-9./:_-]{0,200}@sha256:[0-9a-f]{64}")
+SIGNS = {True: words.STATES["ok"], False: words.STATES["bad"], None: words.STATES["note"]}
+DONE: dict[Kind, str] = {
+    "refused": "is not released",
+    "unverified": "did not pass its verification",
+    "image": "has no image that works",
+    "rolled back": "was rolled back",
+    "broken": "could not be released",
+}
+ADVICE: dict[Kind, str] = {
+    "refused": "Nothing was built. The other way is a new pull request whose review passes. Who takes this one on "
+    "stands in its version from then on.",
+    "unverified": "Nothing was built. What main holds is not what the review judged: find out who changed what, then "
+    "open a pull request that puts it right (`dvc repro`, commit dvc.lock), which is reviewed and released anew.",
+    "image": "Nothing was pushed or deployed. The run's log has the last lines of the build or of the container. Mend "
+    "it in a new pull request; if the machine was at fault, run the job again.",
+    "rolled back": "Nobody has to act in a hurry. The model or the service has to change in a new pull request, which "
+    "is reviewed and released anew. If the cause lies outside (the machine, a dependency), put it in place by hand: "
+    "`python -m bots rollback --to {version}`.",
+    "broken": "Run the job again: it goes on where it stopped. What was done stays done, and is not done twice.",
+}
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A release that did not come about. `version` is None where it has no number yet."""
+
+    kind: Kind
+    words: str
+    commit: str
+    version: str | None = None
+    stage: Stage | None = None
+    checks: tuple[Check, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What it is called: its version, or its commit."""
+        return self.version or self.commit[:7]
+
+    @property
+    def title(self) -> str:
+        """The issue's title."""
+        return f"Release of {self.name} failed"
+
+
+def is_ours(body: str) -> bool:
+    """Whether a comment or issue begins as ours do."""
+    return body.startswith(MARK)
+
+
+def released(registry: Registry, release: Release, target: Target, run: str | None = None) -> str:
+    """The comment of a version that was released, as far as it came."""
+    return _whole(
+        f"{release.version}: {_place(registry, release, target)}",
+        _alert("TIP", _headline(registry, release, target)),
+        _stages(registry, release) if target != "none" else "",
+        _back(registry, release) if target != "none" else "",
+        md.folded(_summary(_seen(registry, release)), _lines(_seen(registry, release))),
+        md.folded("What it is made of, and who answers for it", _made_of(release)),
+        _footer(run),
+    )
+
+
+def unreleased(registry: Registry, failure: Failure, target: Target, run: str | None = None) -> str:
+    """The comment, and the issue, of a release that failed."""
+    subject = f"**{text(failure.name)} {DONE[failure.kind]}"
+    place = f" in {failure.stage}" if failure.stage and failure.kind == "rolled back" else ""
+    said = [f"{subject}{place}.** {prose(failure.words, 600)}.", *_still(registry, target)]
+    wrong = failed(list(failure.checks))
+    advice = ADVICE[failure.kind].format(version=failure.name)
+    return _whole(
+        f"{failure.name}: {DONE[failure.kind]}",
+        _alert("WARNING" if failure.kind == "refused" else "CAUTION", md.lines(said)),
+        _lines(wrong),
+        f"**What to do** {prose(advice)}",
+        md.folded(_summary(failure.checks), _lines(failure.checks)),
+        _footer(run),
+    )
+
+
+def taken_out(registry: Registry, release: Release, stage: Stage, run: str | None = None) -> str:
+    """The comment of a version that a person took out of a stage."""
+    now = registry.running(stage)
+    assert now is not None
+    said = [
+        f"**{text(release.version)} is not in {stage} any more.** {text(now.by, 60)} put {text(now.version)} back, "
+        f"{_since(now.at)}."
+    ]
+    if now.reason:
+        said.append(f"Why: {text(now.reason, 500)}")
+    return _whole(
+        f"{release.version}: taken out of {stage}",
+        _alert("WARNING", md.lines(said)),
+        _stages(registry, release),
+        f"**To put it back** {code(f'python -m bots rollback --stage {stage} --to {release.version}')}",
+        md.folded("What it is made of, and who answers for it", _made_of(release)),
+        _footer(run),
+    )
+
+
+def settled(release: Release, place: str, body: str) -> str:
+    """The issue's last word, above what it said."""
+    head = f"{MARK}\n> [!TIP]\n> Settled: **{text(release.version)}** is {text(place)}.\n\n"
+    return head + body.removeprefix(MARK).lstrip("\n")
+
+
+def terminal(registry: Registry) -> str:
+    """The registry as a table of plain text, the newest first."""
+    if not registry.releases:
+        return "No version yet: `python -m bots release` makes the first."
+    head = ["version", "where, since", "metric", "pull request", "approved by", "commit"]
+    rows = [head, *(_plain(registry, release) for release in reversed(registry.releases))]
+    widths = [max(len(row[at]) for row in rows) for at in range(len(head))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+def _plain(registry: Registry, release: Release) -> list[str]:
+    where = ", ".join(
+        f"{one.stage} {_since(registry.since(one.stage))}" for one in registry.stages_of(release.version)
+    )
+    metric = release.metrics.get(release.primary)
+    shown = f"{measures.label(release.primary)} {measures.format_value(release.primary, metric)}"
+    by = ", ".join(release.approvers) or (
+        f"accepted by {release.accepted.by}" if release.accepted else "nobody"
+    )
+    pull = f"#{release.pull_request}" if release.pull_request else "none"
+    return [release.version, where or "-", shown, pull, by, release.commit[:7]]
+
+
+def _place(registry: Registry, release: Release, target: Target) -> str:
+    if target == "none":
+        return "released"
+    there = [one.stage for one in registry.stages_of(release.version)]
+    return f"in {there[-1]}" if there else "built, not deployed"
+
+
+def _headline(registry: Registry, release: Release, target: Target) -> str:
+    name = f"**{text(release.version)}"
+    if target == "none":
+        return f"{name} is released.** This project deploys nothing itself: {_image(release.image)}"
+    there = [one.stage for one in registry.stages_of(release.version)]
+    if not there:
+        return f"{name} is built and pushed**, and in no stage now."
+    if there[-1] == "production":
+        return f"{name} runs in production** since {_since(registry.since('production'))}."
+    said = f"{name} runs in {there[-1]}** since {_since(registry.since(there[-1]))}, and is not in production yet."
+    return md.lines([said, *_still(registry, target)])
+
+
+def _still(registry: Registry, target: Target) -> list[str]:
+    """What production has, for who hears of another version."""
+    if target == "none":
+        return []
+    now = registry.running("production")
+    if now is None:
+        return ["Nothing runs in production yet."]
+    return [f"Production runs **{text(now.version)}**, since {_since(registry.since('production'))}."]
+
+
+def _stages(registry: Registry, release: Release) -> str:
+    rows = []
+    for stage in STAGES:
+        now, ago = registry.running(stage), versions.before(registry, stage)
+        shown = (
+            f"**{text(now.version)}**"
+            if now and now.version == release.version
+            else text(now.version)
+            if now
+            else "–"
+        )
+        since = _since(registry.since(stage)) if now else ""
+        rows.append([stage, shown, since, text(ago.version) if ago else "–"])
+    return md.table([":stage", ":runs", ":since", ":before it"], rows)
+
+
+def _back(registry: Registry, release: Release) -> str:
+    now, ago = registry.running("production"), versions.before(registry, "production")
+    if now is None or now.version != release.version or ago is None:
+        return ""
+    command = code(f"python -m bots rollback --to {ago.version}")
+    return f"**To go back** {command}, or {WHERE}: rollback, {text(ago.version)}. It takes no training and no building."
+
+
+def _seen(registry: Registry, release: Release) -> list[Check]:
+    """The checks of a version, from its bytes to how it did in each stage."""
+    of_stages: list[Assignment] = [
+        one
+        for stage in STAGES
+        for one in registry.history(stage)
+        if one.version == release.version and one.checks
+    ]
+    return [*release.checks, *(_of(one.stage, check) for one in of_stages[-2:] for check in one.checks)]
+
+
+def _of(stage: str, check: Check) -> Check:
+    return Check(f"{stage}: {check.name}", check.passed, check.words, check.figures)
+
+
+def _summary(checks: Sequence[Check]) -> str:
+    good = sum(check.passed is True for check in checks)
+    if good == len(checks):
+        return f"All {good} checks passed" if checks else ""
+    return f"{good} of {words.counted(len(checks), 'check')} passed"
+
+
+def _lines(checks: Sequence[Check]) -> str:
+    return md.lines(
+        [f"{SIGNS[one.passed]} **{text(one.name, 60)}** {prose(one.words, 240)}" for one in checks]
+    )
+
+
+def _made_of(release: Release) -> str:
+    pull = (
+        f"[#{release.pull_request}]({address(release.pull_request_url or '')})"
+        if release.pull_request
+        else "none"
+    )
+    approved = ", ".join(text(name, 60) for name in release.approvers) or "nobody"
+    merged = f", merged by {text(release.merged_by, 60)}" if release.merged_by else ""
+    told = [
+        ("image", _image(release.image)),
+        ("commit", code(release.commit)),
+        ("pull request", f"{pull}, approved by {approved}{merged}"),
+        ("verdict", text(release.verdict) if release.verdict else "none"),
+        ("model", f"{code(release.content.model)}, ONNX {code(release.onnx[:19])}"),
+        ("data", code(release.data or "unknown")),
+    ]
+    if taken := release.accepted:
+        word = f"{text(taken.by, 60)}: {text(taken.reason, 500)} <sub>although {prose(taken.objection, 900)}</sub>"
+        told.insert(0, ("accepted by", word))
+    return md.table([":", ":"], [[name, value] for name, value in told])
+
+
+def _image(reference: str) -> str:
+    """An image as people copy it, where it looks like one."""
+    return f"`{reference}`" if _IMAGE.fullmatch(reference) else code(reference, 200)
+
+
+def _since(moment: str | None) -> str:
+    """`2026-02-02 02:02 UTC`."""
+    return f"{moment[:10]} {moment[11:16]} UTC" if moment else "never"
+
+
+def _alert(kind: str, body: str) -> str:
+    return "> " + f"[!{kind}]\n{body}".replace("\n", "\n> ")
+
+
+def _footer(run: str | None) -> str:
+    return f"<sub>[run]({address(run)}) · every version: {code('python -m bots models')}</sub>" if run else ""
+
+
+def _whole(title: str, *parts: str) -> str:
+    return "\n\n".join([f"{MARK}\n### Release {text(title, 120)}", *(part for part in parts if part)]) + "\n"

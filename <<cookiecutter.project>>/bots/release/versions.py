@@ -1,0 +1,313 @@
+"""Which versions and stages a project has, as values, and which number comes next: the registry without its git.
+
+Names are GTO's: `model@v1.4.0` is a version, `model#production#7` puts the version of its commit into a stage. The
+message of each of these annotated tags ends in one line of JSON.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import takewhile
+from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+from bots.evidence import Commit, Digest
+from bots.ship.checks import Check
+from bots.ship.lineage import Lineage
+
+if TYPE_CHECKING:
+    from bots.plumbing import Tag
+
+MODEL: Final = "model"
+Stage = Literal["staging", "production"]
+STAGES: tuple[Stage, ...] = ("staging", "production")
+Bump = Literal["major", "minor", "patch"]
+Number = Annotated[str, Meta(pattern=r"^v(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})$")]
+Line = Annotated[str, Meta(max_length=1_000)]
+
+
+class _Record(Struct, frozen=True, kw_only=True):
+    """Base of what a tag's message carries. Fields of a later version of the bots are passed over."""
+
+    format: Literal[1] = 1
+
+
+class Accepted(Struct, frozen=True, kw_only=True):
+    """A release that a person took on although the judged check spoke against it."""
+
+    by: Line
+    reason: Line
+    objection: Line
+
+
+class Content(Struct, frozen=True, kw_only=True):
+    """What a version is made of: dvc.lock's digests of the model, and a digest of everything else in the image.
+
+    `inputs` are the request's columns with their types, where the model has a contract; `number?` may be missing.
+    """
+
+    model: Digest
+    onnx: Digest
+    service: Digest
+    inputs: dict[str, str] | None = None
+
+
+class Release(_Record, frozen=True, kw_only=True):
+    """A version: what was released, who answers for it, and the image by digest."""
+
+    version: Number
+    commit: Commit
+    image: Line
+    content: Content
+    onnx: Digest
+    contract: Digest | None = None
+    data: Digest | None
+    pull_request: int | None = None
+    pull_request_url: Line | None = None
+    author: Line | None = None
+    approvers: list[Line] = []
+    merged_by: Line | None = None
+    verdict: Line | None = None
+    accepted: Accepted | None = None
+    primary: Line
+    metrics: dict[str, float] = {}
+    checks: list[Check] = []
+    trained: Line
+    built: Line
+
+    @property
+    def lineage(self) -> Lineage:
+        """What the image says of itself."""
+        return Lineage(
+            version=self.version,
+            commit=self.commit,
+            pull_request=self.pull_request,
+            pull_request_url=self.pull_request_url,
+            author=self.author,
+            approvers=self.approvers,
+            merged_by=self.merged_by,
+            verdict=self.verdict,
+            metrics=self.metrics,
+            onnx=self.onnx,
+            contract=self.contract or "",
+            model=self.content.model,
+            data=self.data or "",
+            trained=datetime.fromisoformat(self.trained),
+            built=datetime.fromisoformat(self.built),
+        )
+
+
+class Assignment(_Record, frozen=True, kw_only=True):
+    """A version put into a stage. `at` is an ISO time, `by` who or what did it, `checks` what was seen on the way.
+
+    `rejected` is the version that was tried in its place and taken back.
+    """
+
+    stage: Stage
+    version: Number
+    by: Line
+    at: Line
+    reason: Line | None = None
+    rejected: Number | None = None
+    checks: list[Check] = []
+
+
+R = TypeVar("R", bound=_Record)
+
+# As much of gto.constants.tag_re as is ours: GTO takes most of a second to import.
+_TAG = re.compile(
+    rf"{MODEL}(?:@(?P<version>v(?:0|[1-9]\d{{0,8}})(?:\.(?:0|[1-9]\d{{0,8}})){{2}})"
+    r"|#(?P<stage>[a-z]+)#(?P<counter>[0-9]{1,9}))"
+)
+
+
+@dataclass(frozen=True)
+class Registry:
+    """Every version, the lowest first, and every assignment, the oldest first; `taken` are all numbers in use."""
+
+    releases: tuple[Release, ...] = ()
+    assignments: tuple[Assignment, ...] = ()
+    taken: tuple[str, ...] = ()
+    counter: int = field(default=0, compare=False)
+
+    def of_commit(self, commit: str) -> Release | None:
+        """The version of a commit."""
+        return next((one for one in self.releases if one.commit == commit), None)
+
+    def version(self, version: str) -> Release | None:
+        """The version of that number."""
+        return next((one for one in self.releases if one.version == version), None)
+
+    def newest(self) -> Release | None:
+        """The highest version."""
+        return self.releases[-1] if self.releases else None
+
+    def history(self, stage: str) -> list[Assignment]:
+        """What was put into a stage, the oldest first."""
+        return [one for one in self.assignments if one.stage == stage and self.version(one.version)]
+
+    def running(self, stage: str) -> Assignment | None:
+        """What a stage has now."""
+        found = self.history(stage)
+        return found[-1] if found else None
+
+    def stages_of(self, version: str) -> list[Assignment]:
+        """The stages that have this version now."""
+        now = [self.running(stage) for stage in STAGES]
+        return [one for one in now if one is not None and one.version == version]
+
+    def since(self, stage: str) -> str | None:
+        """When a stage got the version that it has now, not counting those that were tried in its place since."""
+        found = self.history(stage)
+        same = list(takewhile(lambda one: one.version == found[-1].version, reversed(found)))
+        return same[-1].at if same else None
+
+    def judged(self, model: str, onnx: str) -> Release | None:
+        """The first version with this very model: who answered for it then answers for it still."""
+        same = (one for one in self.releases if (one.content.model, one.content.onnx) == (model, onnx))
+        return next(same, None)
+
+
+def parts(version: str) -> tuple[int, int, int]:
+    """`v1.4.0` as numbers."""
+    major, minor, patch = version.removeprefix("v").split(".")
+    return int(major), int(minor), int(patch)
+
+
+def breaks(before: dict[str, str], now: dict[str, str]) -> bool:
+    """Whether a request that was right may not be any more: an input added, removed, retyped, or needed from now on."""
+    if before.keys() != now.keys():
+        return True
+    return any(
+        was.rstrip("?") != now[name].rstrip("?") or (was.endswith("?") and not now[name].endswith("?"))
+        for name, was in before.items()
+    )
+
+
+def bump(before: Content, now: Content) -> Bump | None:
+    """How far a content is from the one before it; None where nothing that runs differs."""
+    if before.inputs is not None and now.inputs is not None and breaks(before.inputs, now.inputs):
+        return "major"
+    if (before.model, before.onnx) != (now.model, now.onnx):
+        return "minor"
+    return "patch" if before.service != now.service else None
+
+
+def following(registry: Registry, now: Content) -> str | None:
+    """The number of the next version; None where the newest version is this content already."""
+    newest = registry.newest()
+    if newest is None:
+        step: Bump | None = "major"
+    else:
+        step = bump(newest.content, now)
+    if step is None:
+        return None
+    highest = max((parts(version) for version in registry.taken), default=(0, 0, 0))
+    major, minor, patch = highest
+    number = {
+        "major": (major + 1, 0, 0),
+        "minor": (major, minor + 1, 0),
+        "patch": (major, minor, patch + 1),
+    }[step]
+    return "v" + ".".join(str(part) for part in number)
+
+
+def before(registry: Registry, stage: str) -> Release | None:
+    """The version to go back to: the last one that the stage had before what it has now."""
+    found = registry.history(stage)
+    others = [one.version for one in found if one.version != found[-1].version]
+    return registry.version(others[-1]) if others else None
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a release does about one stage: puts its version there (`goes`), or not, and why."""
+
+    stage: Stage
+    goes: bool
+    words: str
+
+
+def route(registry: Registry, version: str, until: str) -> list[Step]:
+    """A version's way through the stages up to `until`. It ends where a person or a canary took the version out, and
+    where a stage moved on to a newer one that this one never was in: a stage only moves up by a release, and to go back
+    is a person's decision."""
+    steps: list[Step] = []
+    for stage in STAGES[: STAGES.index(until) + 1] if until in STAGES else ():
+        history = registry.history(stage)
+        had = [one.version for one in history]
+        if not had:
+            steps.append(Step(stage, True, ""))
+        elif had[-1] == version:
+            steps.append(Step(stage, False, f"{stage} has {version} since {registry.since(stage)}"))
+        elif refused := [one for one in history if one.rejected == version]:
+            words = f"{version} was tried in {stage} and taken back: {refused[-1].reason}"
+            return [*steps, Step(stage, False, words)]
+        elif parts(highest := max(had, key=parts)) > parts(version):
+            steps.append(
+                Step(stage, False, f"{stage} has had {highest} since, which is newer than {version}")
+            )
+            if version not in had:
+                return steps
+        elif version in had:
+            words = f"{version} was taken out of {stage}; `bots rollback --stage {stage} --to {version}` puts it back"
+            return [*steps, Step(stage, False, words)]
+        else:
+            steps.append(Step(stage, True, ""))
+    return steps
+
+
+def message(headline: str, record: _Record) -> str:
+    """A tag's message: words for people, a line for programs."""
+    return f"{headline}\n\n{msgspec.json.encode(record).decode()}\n"
+
+
+def read(tags: Iterable[Tag]) -> Registry:
+    """The registry that these tags make. What is not in our words is passed over, but its number stays taken."""
+    named = list(_named(tags))
+    releases = [
+        release
+        for tag, version, _, _ in named
+        if version and (release := _record(tag, Release)) is not None
+        if (release.version, release.commit) == (version, tag.commit)
+    ]
+    assigned = [
+        (counter, assignment)
+        for tag, _, stage, counter in named
+        if stage and (assignment := _record(tag, Assignment)) is not None and assignment.stage == stage
+    ]
+    return Registry(
+        releases=tuple(sorted(releases, key=lambda one: parts(one.version))),
+        assignments=tuple(assignment for _, assignment in sorted(assigned, key=lambda pair: pair[0])),
+        taken=tuple(version for _, version, _, _ in named if version),
+        counter=max((counter for *_, counter in named), default=0),
+    )
+
+
+def version_tag(version: str) -> str:
+    """`model@v1.4.0`."""
+    return f"{MODEL}@{version}"
+
+
+def stage_tag(stage: str, counter: int) -> str:
+    """`model#production#7`; the counter tells the order, over all stages."""
+    return f"{MODEL}#{stage}#{counter}"
+
+
+def _named(tags: Iterable[Tag]) -> Iterator[tuple[Tag, str | None, str | None, int]]:
+    """Our model's tags by GTO's grammar: version, stage, counter."""
+    for tag in tags:
+        if found := _TAG.fullmatch(tag.name):
+            yield tag, found["version"], found["stage"], int(found["counter"] or 0)
+
+
+def _record(tag: Tag, kind: type[R]) -> R | None:
+    try:
+        return msgspec.json.decode(tag.message.rstrip().rpartition("\n")[2], type=kind)
+    except msgspec.DecodeError:
+        return None
