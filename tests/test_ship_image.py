@@ -12,8 +12,9 @@ import yaml
 
 import versions
 from bots import settings
-from bots.ship import engine, image, sbom
+from bots.ship import engine, image, places, sbom
 from bots.ship.engine import EngineError
+from bots.ship.kubernetes import Kubernetes
 from bots.ship.policy import Release
 from serving import lineage as served
 from support import TEMPLATE, rendered
@@ -115,3 +116,12 @@ def test_a_misspelt_key_of_the_policy_is_named() -> None:
 def test_hadolint_finds_nothing(name: str) -> None:
     done = subprocess.run(["hadolint", str(TEMPLATE / name)], text=True, capture_output=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+def test_the_folder_says_where_a_project_is_deployed(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="deployed nowhere"), places.opened(tmp_path, "x", "staging", print):
+        pytest.fail("it was opened")
+    (tmp_path / "deploy/kubernetes").mkdir(parents=True)
+    with places.opened(tmp_path, "x", "staging", print) as target:
+        assert isinstance(target, Kubernetes)
+        assert (target.namespace, target.stage) == ("x-staging", "staging")

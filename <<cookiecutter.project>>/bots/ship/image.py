@@ -104,15 +104,15 @@ def assemble(root: Path, context: Path, lineage: Lineage, title: str) -> bytes:
     return bill
 
 
-def push(image: Image, *, tell: Callable[[str], None]) -> str:
+def push(reference: str, *, tell: Callable[[str], None]) -> str:
     """Push it; what it is called from now on: repository@sha256:…. Pushing it again changes nothing.
 
     Raises `EngineError` when the registry refuses the login or does not answer.
     """
     from docker.errors import APIError
 
-    repository, _, tag = image.reference.rpartition(":")
-    tell(f"pushing {image.reference}")
+    repository, _, tag = reference.rpartition(":")
+    tell(f"pushing {reference}")
     digest = None
     try:
         with connected() as client:
@@ -123,9 +123,7 @@ def push(image: Image, *, tell: Callable[[str], None]) -> str:
     except APIError as error:
         raise EngineError(_refused(repository, str(error.explanation or error))) from error
     if digest is None:
-        raise EngineError(
-            f"{repository} took the image, but did not say its digest: {json.dumps(image.reference)}"
-        )
+        raise EngineError(f"{repository} took the image, but did not say its digest: {json.dumps(reference)}")
     return f"{repository}@{digest}"
 
 
