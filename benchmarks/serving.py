@@ -114,7 +114,13 @@ def running(server: Server, project: Path, port: int) -> Iterator[float]:
     words = [word.replace("PORT", str(port)) for word in server.command]
     path = f"{server.python.parent}{os.pathsep}{os.environ['PATH']}"
     search = os.pathsep.join([str(PEERS), str(TEMPLATE)])
-    own = {"PATH": path, "PYTHONPATH": search, "SERVING_PORT": str(port), "SERVING_HOST": "127.0.0.1"}
+    own = {
+        "PATH": path,
+        "PYTHONPATH": search,
+        "SERVING_PORT": str(port),
+        "SERVING_HOST": "127.0.0.1",
+        "PEER_PROJECT": str(project),
+    }
     with (project / "server.log").open("wb") as said:
         began = time.monotonic()
         process = subprocess.Popen(
@@ -286,7 +292,10 @@ def serving_peers(
         python = python_of(folder, "mlflow", "mlflow")
         saved = folder / f"mlflow-{kind}"
         if not saved.exists():
-            search = {"PYTHONPATH": os.pathsep.join([str(PEERS), str(TEMPLATE)])}
+            search = {
+                "PYTHONPATH": os.pathsep.join([str(PEERS), str(TEMPLATE)]),
+                "PEER_PROJECT": str(project),
+            }
             save = [str(python), str(PEERS / "with_mlflow.py"), str(saved)]
             subprocess.run(
                 save, cwd=project, env={**os.environ, **own, **search}, check=True, capture_output=True

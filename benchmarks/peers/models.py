@@ -11,8 +11,10 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-ONNX = Path("models/onnx/model.onnx")
-SKOPS = Path("models/model.skops")
+# Absolute, because not every peer stays in the folder that it was started in.
+PROJECT = Path(os.environ.get("PEER_PROJECT", "."))
+ONNX = PROJECT / "models/onnx/model.onnx"
+SKOPS = PROJECT / "models/model.skops"
 
 
 def predictor() -> Callable[[list[dict[str, Any]]], list[float]]:
