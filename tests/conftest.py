@@ -1,10 +1,17 @@
-"""Where everything was installed (NO_SKIPS=true) a skipped test is a failure: it hides what was not tried."""
+"""What all tests share: one engine, the way they are spread over processes, and what a skip means.
+
+Where everything was installed (NO_SKIPS=true) a skipped test is a failure: it hides what was not tried.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
+
+import engine as engines
+from engine import Engine
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -25,3 +32,18 @@ def _counts(config: pytest.Config) -> bool:
     return (
         os.environ.get("NO_SKIPS") == "true" and reporter is not None and bool(reporter.stats.get("skipped"))
     )
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Engine]:
+    """A Docker engine with a registry; its tests follow each other in one process, so one is enough."""
+    with engines.engine() as found:
+        yield found
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For `--dist loadgroup`: a file's tests stay together, and so do all that need the engine."""
+    for item in items:
+        together = "engine" if item.get_closest_marker("docker") else item.path.name
+        item.add_marker(pytest.mark.xdist_group(together))

@@ -86,14 +86,13 @@ def write_model(
     (folder / "models/onnx/model.onnx").write_bytes(content)
     (folder / "models/model.skops").write_bytes(b"skops " + content)
     (folder / "data/raw.parquet").write_bytes(b"raw")
-    if inputs is not None:
-        known = [
-            {"name": name, "type": kind.rstrip("?"), "nullable": kind.endswith("?")}
-            for name, kind in inputs.items()
-        ]
-        (folder / "models/onnx/contract.json").write_text(
-            json.dumps({"onnx": sha256(content), "inputs": known})
-        )
+    types = inputs or dict.fromkeys(INPUTS, "number")
+    known = [
+        {"name": name, "type": kind.rstrip("?"), "nullable": kind.endswith("?")}
+        for name, kind in types.items()
+    ]
+    contract = {"onnx": sha256(content), "inputs": known}
+    (folder / "models/onnx/contract.json").write_text(json.dumps(contract))
     table = {name: columns[at] for at, name in enumerate(INPUTS)}
     parquet.write_table(
         pa.table({**table, "target": target, "row": row}), folder / "data/features/holdout.parquet"

@@ -244,7 +244,10 @@ def _unusable(shipment: Shipment, export: ExportReport) -> str | None:
     digest = sha256(path)
     if digest != export.digest:
         return f"{ONNX}/model.onnx is {digest[:15]}, the review judged {str(export.digest)[:15]}"
-    if (contract := shipment.contract) is not None and contract.onnx != digest:
+    contract = shipment.contract
+    if contract is None:
+        return f"{ONNX} holds no readable contract.json, without which nothing can serve it; run `dvc repro`"
+    if contract.onnx != digest:
         return f"{ONNX}/contract.json is about {contract.onnx[:15]}, not about the model beside it"
     return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from typing import TYPE_CHECKING
 
 from bots.ship.compose import Compose
@@ -10,19 +11,30 @@ from bots.ship.engine import EngineError, connected
 from bots.ship.kubernetes import Kubernetes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from bots.ship.target import Target
 
+# Where a stage's proxy listens, unless the environment says otherwise: both may stand on one machine.
+PORTS = {"production": "8080", "staging": "8081"}
+
 
 @contextlib.contextmanager
-def opened(root: Path, project: str, stage: str, tell: Callable[[str], None]) -> Iterator[Target]:
-    """The stage (`staging`, `production`) of the project in `root`. Raises `EngineError` where there is none."""
+def opened(
+    root: Path,
+    project: str,
+    stage: str,
+    tell: Callable[[str], None],
+    environ: Mapping[str, str] = os.environ,
+) -> Iterator[Target]:
+    """The stage (`staging`, `production`) of the project in `root`; STAGING_PORT and PRODUCTION_PORT of `environ` say
+    where it listens. Raises `EngineError` where there is no such place."""
     deploy, name = root / "deploy", f"{project}-{stage}"
     if (deploy / "compose.yaml").exists():
         with connected() as client:
-            yield Compose(deploy, name, client, tell)
+            port = environ.get(f"{stage.upper()}_PORT") or PORTS[stage]
+            yield Compose(deploy, name, client, tell, environ={**environ, "PORT": port})
     elif (deploy / "kubernetes").is_dir():
         yield Kubernetes(deploy / "kubernetes", stage, name, tell)
     else:
