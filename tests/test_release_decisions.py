@@ -398,9 +398,16 @@ def test_a_model_that_was_never_exported_does_not_ship(changed: Path) -> None:
     assert "no converter for StackedLate" in checks["model"].words
 
 
+def test_a_model_that_nothing_can_serve_does_not_ship(changed: Path) -> None:
+    (changed / "models/onnx/contract.json").unlink()
+    checks = edited(changed, "export", {})
+    assert "no readable contract.json" in checks["model"].words
+
+
 def test_a_file_that_is_no_model_is_told_in_words(changed: Path) -> None:
     (changed / "models/onnx/model.onnx").write_bytes(b"not a model")
     digest = shipments.sha256(b"not a model")
+    (changed / "models/onnx/contract.json").write_text(json.dumps({"onnx": digest, "inputs": []}))
     checks = edited(changed, "export", {"digest": digest})
     assert "cannot be loaded" in checks["model"].words
 

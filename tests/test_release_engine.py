@@ -1,4 +1,4 @@
-"""From a merge to production and back; only GitHub has a stand-in: git, DVC, ONNX, Docker, registry, callers are real."""
+"""From a merge to production and back; only GitHub has a stand-in: git, DVC, ONNX, Docker and callers are real."""
 
 from __future__ import annotations
 
