@@ -52,7 +52,7 @@ class Engine:
 
 @contextlib.contextmanager
 def engine() -> Iterator[Engine]:
-    """An engine with a registry and a base image; the test is skipped in words where none can be had, never in CI."""
+    """An engine with a registry and a base image; tests are skipped in words where none can be had."""
     with contextlib.ExitStack() as ends, (Path(tempfile.gettempdir()) / "ship-engine.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         # Docker's sockets and pytest's long paths do not go together.
@@ -194,7 +194,7 @@ def _needed(program: str) -> str:
 
 
 def _unavailable(words: str) -> None:
-    """A person without an engine may go without these tests; CI may not."""
-    if os.environ.get("CI") == "true":
+    """A person without an engine may go without these tests; where everything was installed nobody may."""
+    if os.environ.get("NO_SKIPS") == "true":
         pytest.fail(words, pytrace=False)
     pytest.skip(words)

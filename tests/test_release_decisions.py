@@ -66,6 +66,13 @@ def a_registry(*names: str, put_in: tuple[Assignment, ...] = ()) -> Registry:
         (replace(CONTENT, onnx="md5:" + "9" * 32 + ".dir"), "v1.5.0"),
         (replace(CONTENT, model="md5:" + "9" * 32, service="sha256:" + "9" * 64), "v1.5.0"),
         (replace(CONTENT, inputs={"x": "number"}), "v2.0.0"),
+        (replace(CONTENT, inputs={"x": "number", "y": "category?", "z": "number"}), "v2.0.0"),
+        (
+            replace(
+                CONTENT, model="md5:" + "9" * 32, inputs={"x": "number", "y": "category?", "z": "number?"}
+            ),
+            "v1.5.0",
+        ),
         (replace(CONTENT, inputs={"x": "category", "y": "category?"}), "v2.0.0"),
         (replace(CONTENT, inputs={"x": "number", "y": "category"}), "v2.0.0"),
         (

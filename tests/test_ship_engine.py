@@ -65,8 +65,8 @@ class Yard:
 
 
 @pytest.fixture(scope="module")
-def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
-    with pytest.MonkeyPatch.context() as patch, engines.engine() as engine:
+def yard(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
+    with pytest.MonkeyPatch.context() as patch:
         for name, value in engine.environ.items():
             patch.setenv(name, value)
         root = versions.checkout(tmp_path_factory.mktemp("yard") / "checkout")

@@ -14,6 +14,7 @@ from bots.release.engine import EngineFailed, Outcome
 from bots.render.escape import visible
 from bots.ship import image, places, rollout, smoke
 from bots.ship.engine import EngineError
+from bots.ship.readings import ReadingError
 
 if TYPE_CHECKING:
     from bots.release.versions import Stage
@@ -75,7 +76,7 @@ def engine(root: Path) -> Shipping:
 def _plain_errors() -> Iterator[None]:
     try:
         yield
-    except EngineError as error:
+    except (EngineError, ReadingError) as error:
         raise EngineFailed(str(error)) from error
 
 

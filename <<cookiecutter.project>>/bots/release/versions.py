@@ -180,12 +180,13 @@ def parts(version: str) -> tuple[int, int, int]:
 
 
 def breaks(before: dict[str, str], now: dict[str, str]) -> bool:
-    """Whether a request that was right may not be any more: an input added, removed, retyped, or needed from now on."""
-    if before.keys() != now.keys():
+    """Whether a request that was right may not be any more: an input removed, retyped, or needed from now on."""
+    if before.keys() - now.keys():
         return True
     return any(
-        was.rstrip("?") != now[name].rstrip("?") or (was.endswith("?") and not now[name].endswith("?"))
-        for name, was in before.items()
+        kind.rstrip("?") != before.get(name, kind).rstrip("?")
+        or (before.get(name, "?").endswith("?") and not kind.endswith("?"))
+        for name, kind in now.items()
     )
 
 
