@@ -27,6 +27,7 @@ pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
 REPOSITORY = "octo-org/visits"
 NUMBER = 7
+# Callers send x1 before and after the version that knows it.
 ROWS = [{"x1": 0.5, "x2": x2, "group": group} for x2 in (-1.2, 0.1, 1.4) for group in ("a", "b", "c")]
 
 

@@ -154,6 +154,11 @@ def test_a_row_that_is_odd_is_described_for_people(served_model, change, kind, w
     assert words in found.message
 
 
+@pytest.mark.parametrize("row", [{}, {"q": 1}])
+def test_a_row_without_any_of_the_model_s_fields_is_no_row(served_model, row):
+    assert ("", "type") in kinds(served_model, row)
+
+
 def test_a_gap_that_training_knows_is_not_odd(served_model):
     assert findings(served_model, {**served.ROW, "gap": None, "town": ""}) == []
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -34,14 +34,29 @@ class Model:
         self._outputs = [output.name for output in session.get_outputs()]
         names = [entry.name for entry in self.reader.inputs]
         self._numbers, self._labels = names[: self.reader.width], names[self.reader.width :]
+        self._alone = Batch(
+            np.empty((len(self._numbers), 1), np.float32), np.empty((len(self._labels), 1), object)
+        )
+        self._feed_alone = self._feed(self._alone)
+
+    def batch(self, rows: list[Any]) -> Batch:
+        """Rows as the model takes them. A row alone, the usual request, takes the place of the one before it."""
+        if len(rows) != 1:
+            return self.reader.batch(rows)
+        self.reader.fill(self._alone, rows[0])
+        return self._alone
 
     def scores(self, batch: Batch) -> np.ndarray:
         """The probability of yes, or the predicted value, of each row: float32, shape (rows,)."""
-        # One array (rows, 1) an input, all of them views of one.
-        feed = dict(zip(self._numbers, batch.numbers[:, :, None], strict=True))
-        feed.update(zip(self._labels, np.array(batch.labels, dtype=object)[:, :, None], strict=True))
+        feed = self._feed_alone if batch is self._alone else self._feed(batch)
         found: np.ndarray = self._session.run(self._outputs, feed)[0]
         return found
+
+    def _feed(self, batch: Batch) -> dict[str, np.ndarray]:
+        """One array (rows, 1) an input, all of them views of the batch."""
+        feed = dict(zip(self._numbers, batch.numbers[:, :, None], strict=True))
+        feed.update(zip(self._labels, batch.labels[:, :, None], strict=True))
+        return feed
 
 
 def load(folder: Path) -> Model:

@@ -162,7 +162,17 @@ def _row(known: Contract, settings: Serving) -> Schema:
         "type": "object",
         "description": known.row,
         "properties": fields,
+        "anyOf": [_given(entry) for entry in known.inputs],
         "additionalProperties": settings.rows.unknown != "refuse",
+    }
+
+
+def _given(entry: Input) -> Schema:
+    """That a row has a value of this input: without any it is no row."""
+    kinds = {"boolean": _type("boolean"), "number": _type("number")}
+    return {
+        "required": [entry.name],
+        "properties": {entry.name: kinds.get(entry.type, {"type": "string", "minLength": 1})},
     }
 
 

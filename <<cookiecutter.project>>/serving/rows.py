@@ -139,12 +139,25 @@ class Reader:
         ]
         return Batch(numbers, np.array(labels, dtype=object).reshape(len(labels), len(rows)))
 
+    def fill(self, batch: Batch, row: Any) -> None:
+        """Put one row into a batch of one, in place of the row that it held."""
+        values = msgspec.structs.astuple(row)
+        given = values[self.width : len(self.inputs)]
+        batch.numbers[:, 0] = values[: self.width]
+        batch.labels[:, 0] = [
+            value if plain and value is not None else label(value)
+            for value, plain in zip(given, self._is_plain, strict=True)
+        ]
+
     def check(self, batch: Batch) -> dict[int, list[Finding]]:
         """What is odd about the rows, by their number; nothing for a row that is like those of training."""
         found: dict[int, list[Finding]] = {}
         numbers = batch.numbers
         fits = (numbers >= self._low) & (numbers <= self._high)  # false where missing
-        if np.count_nonzero(fits) < fits.size:
+        if np.count_nonzero(fits) < fits.size or not self.width:
+            for row in np.flatnonzero(np.isnan(numbers).all(axis=0)).tolist():
+                if not any(batch.labels[:, row]):
+                    found[row] = [Finding("", "type", "has none of the fields that the model reads")]
             for column, row in np.argwhere(~fits).tolist():
                 finding = _number(self.inputs[column], float(numbers[column, row]))
                 if finding:

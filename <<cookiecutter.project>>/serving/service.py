@@ -200,7 +200,7 @@ class Service:
         return scores
 
     def _ask(self, rows: list[Any]) -> tuple[np.ndarray, dict[int, list[Finding]]]:
-        batch = self.model.reader.batch(rows)
+        batch = self.model.batch(rows)
         return self.model.scores(batch), self.model.reader.check(batch)
 
     def _does(self, finding: Finding) -> str:

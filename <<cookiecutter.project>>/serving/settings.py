@@ -25,7 +25,7 @@ class _Section(Struct, frozen=True, forbid_unknown_fields=True):
 class RowPolicy(_Section, frozen=True):
     """What to do with a row that can be read but is not as it should be."""
 
-    unknown: Do = "refuse"
+    unknown: Do = "warn"
     missing: Do = "warn"
     impossible: Do = "refuse"
     unlike: Do = "warn"
