@@ -27,8 +27,8 @@ pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
 REPOSITORY = "octo-org/visits"
 NUMBER = 7
-# Callers send x1 before and after the version that knows it.
-ROWS = [{"x1": 0.5, "x2": x2, "group": group} for x2 in (-1.2, 0.1, 1.4) for group in ("a", "b", "c")]
+# Callers send x1 before and after the version that knows it, and ask about visits like those of the holdout.
+ROWS = small.rows(300, seed=11)[["x1", "x2", "group"]].to_dict("records")
 
 
 def quick(params: dict[str, Any]) -> None:
