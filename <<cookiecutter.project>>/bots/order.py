@@ -13,28 +13,27 @@ from bots import objects
 from bots.lock import Lock, flatten
 
 Stages = Mapping[str, Mapping[str, Any]]
-Wave = list[list[str]]
 
 
-def waves(stages: Stages) -> list[Wave]:
-    """The stages in the order in which to run them: waves after each other, each of lines that may run side by side.
+def waves(stages: Stages) -> list[list[str]]:
+    """The stages in an order in which they can run: waves after each other.
 
-    A stage that comes before or after every other one is a line by itself. What is left between two of those falls
-    apart into lines of stages that have nothing to do with each other.
+    A stage that comes before or after every other one is a wave by itself. What is left between two of those is a wave
+    of stages of which some need not wait for each other.
     """
     needed = needs(stages)
     order = [name for name in TopologicalSorter(needed).static_order() if name in stages]
     before = {name: _reach(name, needed) for name in order}
-    found: list[Wave] = []
+    found: list[list[str]] = []
     between: list[str] = []
     for name in order:
         related = before[name] | {other for other in order if name in before[other]}
         if len(related) < len(order) - 1:
             between.append(name)
             continue
-        found += [_lines(between, before)] * bool(between) + [[[name]]]
+        found += [between] * bool(between) + [[name]]
         between = []
-    return found + [_lines(between, before)] * bool(between)
+    return found + [between] * bool(between)
 
 
 def is_up_to_date(root: Path, stages: Stages, lock: Lock) -> bool:
@@ -104,12 +103,3 @@ def _reach(name: str, needed: Mapping[str, set[str]]) -> set[str]:
         found |= fresh
         waiting += fresh
     return found
-
-
-def _lines(names: list[str], before: Mapping[str, set[str]]) -> Wave:
-    lines: Wave = []
-    for name in names:
-        mine = [line for line in lines if any(other in before[name] for other in line)]
-        lines = [line for line in lines if line not in mine]
-        lines.append([*(other for line in mine for other in line), name])
-    return lines

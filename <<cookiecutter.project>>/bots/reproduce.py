@@ -11,8 +11,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,6 +29,10 @@ _SAID: dict[re.Pattern[str], State] = {
     re.compile(r"Stage '(?P<stage>[^']+)' is cached"): "restored",
     re.compile(r"Stage '(?P<stage>[^']+)' didn't change"): "unchanged",
 }
+
+
+# Idle threads that spin, as OpenMP's do, would take the processor from the stage beside.
+_SHARED = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 
 class DvcError(Exception):
@@ -73,30 +78,24 @@ def run(root: Path, known: Lock, on_run: Callable[[list[str]], None], *, pull: b
     """Bring the pipeline up to date; `on_run` hears which stages are running whenever one starts.
 
     Where there is likely something to run (`known` is the lock as it stands), stages that do not wait for each other
-    run side by side, each line by a `dvc repro` of its own, which is how DVC wants that done. The last word is always
-    that of one `dvc repro` of everything. `pull` lets DVC fetch what the remote already has.
+    run side by side, each by a `dvc repro` of its own, which is how DVC wants that done. The last word always has one
+    `dvc repro` of everything. `pull` lets DVC fetch what the remote already has.
     """
     declared = pipeline(root)
     runs = _Runs(root, on_run, ["--pull"] if pull else [])
     waves = order.waves(declared)
-    if any(len(wave) > 1 for wave in waves) and not order.is_up_to_date(root, declared, known):
-        for lines in _joined(waves):
-            if not runs.side_by_side(lines):
+    while waves and len(waves[-1]) == 1:
+        waves.pop()
+    if waves and not order.is_up_to_date(root, declared, known):
+        needed = order.needs(declared)
+        for together, group in groupby(waves, key=lambda wave: len(wave) > 1):
+            names = [name for wave in group for name in wave]
+            if not (
+                runs.side_by_side(names, needed) if together else runs.repro(["--single-item", *names]) == 0
+            ):
                 return runs.outcome(list(declared))
     runs.repro([])
     return runs.outcome(list(declared))
-
-
-def _joined(waves: list[order.Wave]) -> list[order.Wave]:
-    """The waves up to the last that has several lines, with single lines that follow each other as one."""
-    last = max(number for number, wave in enumerate(waves) if len(wave) > 1)
-    found: list[order.Wave] = []
-    for wave in waves[: last + 1]:
-        if found and len(wave) == len(found[-1]) == 1:
-            found[-1] = [[*found[-1][0], *wave[0]]]
-        else:
-            found.append(wave)
-    return found
 
 
 class _Runs:
@@ -112,19 +111,30 @@ class _Runs:
         self._codes: list[int] = []
         self._running: dict[int, str] = {}
 
-    def side_by_side(self, lines: order.Wave) -> bool:
-        """Run lines of stages at the same time; whether all of them went well."""
-        with ThreadPoolExecutor(len(lines)) as pool:
-            return not any(pool.map(lambda line: self.repro(["--single-item", *line]), lines))
+    def side_by_side(self, names: list[str], needed: Mapping[str, set[str]]) -> bool:
+        """Run each stage as soon as those that it needs are done, one on a core; whether all went well."""
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        waiting, running, well = list(names), dict[Future[int], str](), True
+        with ThreadPoolExecutor(cores) as pool:
+            while (waiting and well) or running:
+                held = {*waiting, *running.values()}
+                ready = [name for name in waiting if not needed[name] & held] if well else []
+                for name in ready[: cores - len(running)]:
+                    waiting.remove(name)
+                    running[pool.submit(self.repro, ["--single-item", name], _SHARED)] = name
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    del running[future]
+                    well &= future.result() == 0
+        return well
 
-    def repro(self, words: list[str]) -> int:
-        """One `dvc repro`; its exit code."""
+    def repro(self, words: list[str], environ: Mapping[str, str] | None = None) -> int:
+        """One `dvc repro`, with some variables more; its exit code."""
         command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", *self._options, *words]
         said: list[str] = []
         with subprocess.Popen(
             command,
             cwd=self._root,
-            env=environment(),
+            env={**environment(), **(environ or {})},
             text=True,
             encoding="utf-8",
             errors="replace",
