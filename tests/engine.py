@@ -114,6 +114,22 @@ def registry(folder: Path, ends: contextlib.ExitStack, **more: object) -> str:
     return f"127.0.0.1:{port}"
 
 
+@contextlib.contextmanager
+def sshd(settings: Path, port: int) -> Iterator[None]:
+    """A server for SSH on loopback, with these settings."""
+    program = _needed("sshd")
+    Path("/run/sshd").mkdir(exist_ok=True)
+    with contextlib.ExitStack() as ends:
+        _start([program, "-D", "-e", "-f", str(settings)], settings.with_suffix(".log"), ends)
+
+        def answers() -> bool:
+            with socket.socket() as probe:
+                return probe.connect_ex(("127.0.0.1", port)) == 0
+
+        _wait("sshd", answers)
+        yield
+
+
 def _registry(folder: Path, ends: contextlib.ExitStack) -> str:
     return registry(folder, ends)
 
@@ -188,7 +204,9 @@ def _wait(what: str, ready: Callable[[], bool]) -> None:
 def _needed(program: str) -> str:
     path = shutil.which(program, path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"]))
     if path is None:
-        _unavailable(f"there is no {program}: apt-get install docker.io docker-registry mmdebstrap iptables")
+        _unavailable(
+            f"there is no {program}: apt-get install docker.io docker-registry mmdebstrap iptables openssh-server"
+        )
     assert path is not None
     return path
 

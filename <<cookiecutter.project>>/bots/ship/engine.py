@@ -42,7 +42,8 @@ def connected() -> Iterator[DockerClient]:
         if host.startswith(_LOCAL):
             with socket.socket(socket.AF_UNIX) as probe:
                 probe.connect(host.removeprefix(_LOCAL))
-        client = docker.from_env(timeout=_SLOWEST_ANSWER)
+        # By the ssh that people have, so that their keys, known hosts and configuration hold.
+        client = docker.from_env(timeout=_SLOWEST_ANSWER, use_ssh_client=True)
     except (DockerException, OSError) as error:
         raise EngineError(
             f"no Docker engine answers at {host}: {error}. Start it, or name another one by DOCKER_HOST"
