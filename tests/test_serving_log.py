@@ -278,6 +278,21 @@ def test_the_running_service_makes_tables_by_itself(folder):
         assert len(pd.read_parquet(next(service.log.glob("*.parquet")))) == 1
 
 
+@pytest.mark.parametrize("sync", [True, False])
+def test_by_choice_an_entry_is_on_the_disk_itself_before_its_answer_leaves(tmp_path, monkeypatch, sync):
+    happened: list[str] = []
+    monkeypatch.setattr("serving.journal.os.fsync", lambda file: happened.append("on the disk"))
+
+    async def answered() -> None:
+        journal = Journal(tmp_path, HEAD, LogPolicy(sync=sync))
+        await journal.add(line(0))
+        happened.append("answered")
+        await journal.close()
+
+    asyncio.run(answered())
+    assert happened == (["on the disk", "answered"] if sync else ["answered"])
+
+
 def test_a_file_that_is_being_written_is_left_alone(tmp_path):
     async def while_open() -> list[Path]:
         journal = Journal(tmp_path, HEAD, LogPolicy())
