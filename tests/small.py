@@ -155,8 +155,10 @@ class Small:
         self.edit(lambda params: params["data"].update(source=name))
 
     def review(self, expect: int, *options: str) -> dict[str, Any]:
-        """`bots review --base main`; its exit code, and its review.json."""
-        done = self.run(sys.executable, "-m", "bots", "review", "--base", "main", *options, expect=None)
+        """`bots review --base main`; its exit code, and its review.json. Stages so small gain nothing side by side."""
+        done = self.run(
+            sys.executable, "-m", "bots", "review", "--base", "main", "--jobs", "1", *options, expect=None
+        )
         assert done.returncode == expect, (done.returncode, done.stdout[-2000:], done.stderr[-3000:])
         review: dict[str, Any] = json.loads((self.folder / "review" / "review.json").read_text())
         return review

@@ -234,7 +234,7 @@ def test_a_right_lock_is_made_again_byte_for_byte(change: Small):
     change.edit(lambda params: params["features"].update(numeric=["x1", "x2"]))
     change.dvc("repro", "--quiet")
     change.commit("See x1 as well")
-    review = change.review(0, "--retrain")
+    review = change.review(0, "--retrain", "--jobs", "3")
     assert review["verdict"] == "improved"
     unchanged = {stage["name"] for stage in review["stages"] if stage["state"] == "unchanged"}
     assert unchanged == {"acquire", "validate", "split"}

@@ -40,6 +40,12 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="make again what dvc.lock says beyond the base's, and say where it comes out otherwise",
     )
+    review.add_argument(
+        "--jobs",
+        type=_count,
+        metavar="N",
+        help="how many stages to reproduce at once (default: one on a core)",
+    )
     review.add_argument("--json", action="store_true", help="print review.json instead of the summary")
 
     preview = verbs.add_parser(
@@ -68,6 +74,13 @@ def parser() -> argparse.ArgumentParser:
     )
     schema.add_argument("--out", type=Path, default=Path("docs/evidence"), metavar="FOLDER")
     return top
+
+
+def _count(text: str) -> int:
+    """A whole number of at least one."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number of at least 1")
+    return int(text)
 
 
 def _storage_options(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -257,6 +270,7 @@ def _review(arguments: argparse.Namespace) -> int:
             arguments.base,
             pull=arguments.pull,
             retrain=arguments.retrain,
+            jobs=arguments.jobs,
             tell=progress.tell,
         )
         progress.tell("writing the review")

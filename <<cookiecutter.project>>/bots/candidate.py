@@ -44,11 +44,11 @@ class Candidate:
 
 
 def reproduced(
-    repository: Repository, base: str, tell: Callable[[str], None], *, pull: bool, retrain: bool
+    repository: Repository, base: str, tell: Callable[[str], None], *, pull: bool, retrain: bool, jobs: int
 ) -> Candidate:
     """Bring the checkout up to date with its code, data and parameters, and read its evidence.
 
-    `retrain` makes again what dvc.lock claims and the base commit's does not.
+    `retrain` makes again what dvc.lock claims and the base commit's does not; `jobs` stages run at once.
     """
     root = repository.root
     commit = repository.commit("HEAD")
@@ -56,7 +56,7 @@ def reproduced(
     dirty = repository.dirty()
     if retrain:
         _doubt(repository, base)
-    done = _reproduce(root, tell, pull=pull)
+    done = _reproduce(root, tell, pull=pull, jobs=jobs)
     _arrange(repository, commit)
     now = _lock_here(root)
     reports = _Reports(root, done)
@@ -98,7 +98,7 @@ def _claimed(repository: Repository, commit: str) -> evidence.MetricsReport | No
         return None
 
 
-def _reproduce(root: Path, tell: Callable[[str], None], *, pull: bool) -> reproduce.Reproduction:
+def _reproduce(root: Path, tell: Callable[[str], None], *, pull: bool, jobs: int) -> reproduce.Reproduction:
     tell("asking DVC what changed")
     order = reproduce.stages(root)
 
@@ -106,7 +106,7 @@ def _reproduce(root: Path, tell: Callable[[str], None], *, pull: bool) -> reprod
         numbers = ", ".join(str(order.index(stage) + 1) if stage in order else "?" for stage in running)
         tell(f"reproducing {' and '.join(running)} ({numbers} of {len(order)})")
 
-    return reproduce.run(root, _lock_here(root), on_run, pull=pull)
+    return reproduce.run(root, _lock_here(root), on_run, pull=pull, jobs=jobs)
 
 
 def _doubt(repository: Repository, base: str) -> None:

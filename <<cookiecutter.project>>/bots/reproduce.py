@@ -49,6 +49,11 @@ class Reproduction:
     log: str = field(default="", repr=False)
 
 
+def cores() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def environment() -> dict[str, str]:
     """This process's environment with its own interpreter first on the PATH, so that `python` in dvc.yaml is it."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
@@ -74,24 +79,28 @@ def pipeline(root: Path) -> dict[str, dict[str, Any]]:
         raise DvcError(f"{root / 'dvc.yaml'}: not a DVC pipeline ({error})") from error
 
 
-def run(root: Path, known: Lock, on_run: Callable[[list[str]], None], *, pull: bool) -> Reproduction:
+def run(
+    root: Path, known: Lock, on_run: Callable[[list[str]], None], *, pull: bool, jobs: int
+) -> Reproduction:
     """Bring the pipeline up to date; `on_run` hears which stages are running whenever one starts.
 
     Where there is likely something to run (`known` is the lock as it stands), stages that do not wait for each other
-    run side by side, each by a `dvc repro` of its own, which is how DVC wants that done. The last word always has one
-    `dvc repro` of everything. `pull` lets DVC fetch what the remote already has.
+    run side by side, `jobs` at most, each by a `dvc repro` of its own, which is how DVC wants that done. The last word
+    always has one `dvc repro` of everything. `pull` lets DVC fetch what the remote already has.
     """
     declared = pipeline(root)
     runs = _Runs(root, on_run, ["--pull"] if pull else [])
     waves = order.waves(declared)
     while waves and len(waves[-1]) == 1:
         waves.pop()
-    if waves and not order.is_up_to_date(root, declared, known):
+    if jobs > 1 and waves and not order.is_up_to_date(root, declared, known):
         needed = order.needs(declared)
         for together, group in groupby(waves, key=lambda wave: len(wave) > 1):
             names = [name for wave in group for name in wave]
             if not (
-                runs.side_by_side(names, needed) if together else runs.repro(["--single-item", *names]) == 0
+                runs.side_by_side(names, needed, jobs)
+                if together
+                else runs.repro(["--single-item", *names]) == 0
             ):
                 return runs.outcome(list(declared))
     runs.repro([])
@@ -111,15 +120,14 @@ class _Runs:
         self._codes: list[int] = []
         self._running: dict[int, str] = {}
 
-    def side_by_side(self, names: list[str], needed: Mapping[str, set[str]]) -> bool:
-        """Run each stage as soon as those that it needs are done, one on a core; whether all went well."""
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    def side_by_side(self, names: list[str], needed: Mapping[str, set[str]], jobs: int) -> bool:
+        """Run each stage as soon as those that it needs are done; whether all went well."""
         waiting, running, well = list(names), dict[Future[int], str](), True
-        with ThreadPoolExecutor(cores) as pool:
+        with ThreadPoolExecutor(jobs) as pool:
             while (waiting and well) or running:
                 held = {*waiting, *running.values()}
                 ready = [name for name in waiting if not needed[name] & held] if well else []
-                for name in ready[: cores - len(running)]:
+                for name in ready[: jobs - len(running)]:
                     waiting.remove(name)
                     running[pool.submit(self.repro, ["--single-item", name], _SHARED)] = name
                 for future in wait(running, return_when=FIRST_COMPLETED).done:

@@ -35,16 +35,24 @@ class Compared:
 
 
 def review(
-    repository: Repository, base: str, *, pull: bool = False, retrain: bool = False, tell: Tell
+    repository: Repository,
+    base: str,
+    *,
+    pull: bool = False,
+    retrain: bool = False,
+    jobs: int | None = None,
+    tell: Tell,
 ) -> evidence.Review:
     """Review the checkout against a base commit.
 
     Raises `GitError`, `DvcError`, `SettingsError` or `LockError` where no review can be made at all; everything
-    else that goes wrong is the review's verdict.
+    else that goes wrong is the review's verdict. `jobs` stages are reproduced at once, by default one on a core.
     """
     base_commit = repository.commit(base)
     here = _settings_here(repository)
-    candidate = candidates.reproduced(repository, base_commit, tell, pull=pull, retrain=retrain)
+    candidate = candidates.reproduced(
+        repository, base_commit, tell, pull=pull, retrain=retrain, jobs=jobs or reproduce.cores()
+    )
     with champions.of(repository, base_commit) as champion:
         # Without a model on main there is nothing that its gate was made for.
         policy = (_settings_at(repository, base_commit) if champion else None) or here
