@@ -163,7 +163,9 @@ def test_a_feature_called_score_keeps_its_name(bench: flights.Bench) -> None:
     for name in ("train", "holdout"):
         path = files.FEATURES / f"{name}.parquet"
         files.write_table(files.read_table(path).rename(columns={"temp": "score"}), path)
-    bench.edit("schema.columns.score", {"type": "number", "known": "before", "nullable": True, "missing": 0.05})
+    bench.edit(
+        "schema.columns.score", {"type": "number", "known": "before", "nullable": True, "missing": 0.05}
+    )
     bench.edit("params.features.numeric", ["score", "hour"])
     bench.edit("params.features.derived", {"double": "score * 2"})
     report = exported(bench, use="sklearn.ensemble.HistGradientBoostingClassifier", params={"max_iter": 3})

@@ -9,6 +9,9 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
+import time
+import urllib.parse
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +25,9 @@ if TYPE_CHECKING:
 _BUILDX = 23
 _LAST_LINES = 15
 _LOCAL = "unix://"
+_REMOTE = "ssh://"
 _USUAL = "unix:///var/run/docker.sock"
+_SLOWEST_LOGIN = 30  # seconds
 _SLOWEST_ANSWER = 120  # seconds; a container that stops slowly is waited for
 
 
@@ -33,23 +38,54 @@ class EngineError(Exception):
 @contextlib.contextmanager
 def connected() -> Iterator[DockerClient]:
     """A client of the engine, closed in the end. Raises `EngineError` when the engine does not answer."""
+    host = os.environ.get("DOCKER_HOST") or _USUAL
+    with _tunnelled(host) if host.startswith(_REMOTE) else contextlib.nullcontext(host) as here:
+        client = _client(here)
+        with contextlib.closing(client):
+            yield client
+
+
+def _client(host: str) -> DockerClient:
     import docker
     from docker.errors import DockerException
 
-    host = os.environ.get("DOCKER_HOST") or _USUAL
     try:
         # Docker's library leaves its socket open where nobody listens.
         if host.startswith(_LOCAL):
             with socket.socket(socket.AF_UNIX) as probe:
                 probe.connect(host.removeprefix(_LOCAL))
-        # By the ssh that people have, so that their keys, known hosts and configuration hold.
-        client = docker.from_env(timeout=_SLOWEST_ANSWER, use_ssh_client=True)
+        client = docker.from_env(timeout=_SLOWEST_ANSWER, environment={**os.environ, "DOCKER_HOST": host})
     except (DockerException, OSError) as error:
         raise EngineError(
             f"no Docker engine answers at {host}: {error}. Start it, or name another one by DOCKER_HOST"
         ) from error
-    with contextlib.closing(client):
-        yield client
+    return client
+
+
+@contextlib.contextmanager
+def _tunnelled(host: str) -> Iterator[str]:
+    """The engine of `ssh://user@host:port` as a socket here, by people's own ssh with their keys and known hosts."""
+    if shutil.which("ssh") is None:
+        raise EngineError(f"{host} is reached by ssh, and there is none on the PATH")
+    place = urllib.parse.urlsplit(host)
+    login = f"{place.username}@{place.hostname}" if place.username else str(place.hostname)
+    with tempfile.TemporaryDirectory(prefix="ship-") as folder, tempfile.TemporaryFile() as said:
+        here = Path(folder, "docker.sock")
+        words = ["ssh", "-nNT", "-o", "BatchMode=yes", "-o", "ExitOnForwardFailure=yes"]
+        words += ["-L", f"{here}:{_USUAL.removeprefix(_LOCAL)}", "-p", str(place.port or 22), "--", login]
+        tunnel = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
+        try:
+            deadline = time.monotonic() + _SLOWEST_LOGIN
+            while not here.exists():
+                if tunnel.poll() is not None or time.monotonic() > deadline:
+                    said.seek(0)
+                    words_of_ssh = last(said.read().decode(errors="replace"))
+                    raise EngineError(f"{host} cannot be reached; the last words of ssh:\n{words_of_ssh}")
+                time.sleep(0.05)
+            yield f"{_LOCAL}{here}"
+        finally:
+            tunnel.terminate()
+            tunnel.wait()
 
 
 @lru_cache(maxsize=1)
