@@ -1,8 +1,9 @@
 """What the service costs, side by side with its limit and its peers, in one run on this machine.
 
 `python benchmarks/serving.py` bakes and trains the default project in a scratch folder (or takes `--project`), gives
-every peer an environment of its own, and asks each for one row over 16 kept-open connections, in turn, several rounds.
-A ratio is the median over rounds of one server's figure by the limit's in the same round. Load goes to loopback only.
+every peer an environment of its own, and asks each for one row over 16 kept-open connections, in turn, for two seconds,
+many times. A ratio is the median over rounds of one server's figure by the limit's in the same round. Load goes to
+loopback only.
 """
 
 from __future__ import annotations
@@ -121,7 +122,7 @@ def running(server: Server, project: Path, port: int) -> Iterator[float]:
         "SERVING_HOST": "127.0.0.1",
         "PEER_PROJECT": str(project),
     }
-    with (project / "server.log").open("wb") as said:
+    with _said(project, port).open("wb") as said:
         began = time.monotonic()
         process = subprocess.Popen(
             [str(server.python), *words], cwd=project, env={**os.environ, **own, **_at(server.environment, port)},
@@ -139,6 +140,10 @@ def running(server: Server, project: Path, port: int) -> Iterator[float]:
                 process.wait()
 
 
+def _said(project: Path, port: int) -> Path:
+    return project / f"server-{port}.log"
+
+
 def _at(environment: dict[str, str], port: int) -> dict[str, str]:
     return {name: value.replace("PORT", str(port)) for name, value in environment.items()}
 
@@ -153,7 +158,7 @@ def _answered(
         with contextlib.suppress(OSError, urllib.error.URLError), urllib.request.urlopen(request, timeout=5):
             return time.monotonic() - began
         time.sleep(0.01)
-    sys.exit(f"{server.name} does not answer:\n{(project / 'server.log').read_text()[-3000:]}")
+    sys.exit(f"{server.name} does not answer:\n{_said(project, port).read_text()[-3000:]}")
 
 
 def ask(server: Server, port: int, seconds: float, scratch: Path, connections: int = CONNECTIONS) -> Figures:
@@ -212,24 +217,31 @@ def memory(port: int) -> float:
 
 
 def compare(servers: list[Server], project: Path, scratch: Path, rounds: int, seconds: float) -> None:
-    """One table: every server against the first one, which is the limit."""
+    """One table: every server against the first one, which is the limit.
+
+    All of them run, and each is asked for a short time in turn: what disturbs the machine then meets all alike.
+    """
     ports = {server.name: free_port() for server in servers}
     figures: dict[str, list[Figures]] = {server.name: [] for server in servers}
-    for turn in range(rounds):
-        print(f"round {turn + 1} of {rounds}", flush=True)
+    with contextlib.ExitStack() as stack:
         for server in servers:
-            with running(server, project, ports[server.name]):
-                ask(server, ports[server.name], 1, scratch)  # warm
+            print(f"starting {server.name}", flush=True)
+            stack.enter_context(running(server, project, ports[server.name]))
+            ask(server, ports[server.name], 1, scratch)  # warm
+        for turn in range(rounds):
+            print(f"round {turn + 1} of {rounds}", flush=True)
+            for server in servers:
                 figures[server.name].append(ask(server, ports[server.name], seconds, scratch))
     limit = figures[servers[0].name]
     print(
         f"\n{'one row, 16 connections, one worker':38} requests/s   p99 ms   of the limit   p99 by the limit's"
     )
     for name, found in figures.items():
-        share = statistics.median(mine.rate / theirs.rate for mine, theirs in zip(found, limit, strict=True))
+        shares = sorted(mine.rate / theirs.rate for mine, theirs in zip(found, limit, strict=True))
         late = statistics.median(mine.p99 / theirs.p99 for mine, theirs in zip(found, limit, strict=True))
         rate, p99 = statistics.median(one.rate for one in found), statistics.median(one.p99 for one in found)
-        print(f"{name:38} {rate:10,.0f} {p99:8.1f} {share:14.0%} {late:20.2f}")
+        spread = f"({shares[0]:.0%} to {shares[-1]:.0%})"
+        print(f"{name:38} {rate:10,.0f} {p99:8.1f} {statistics.median(shares):14.0%} {late:20.2f}   {spread}")
     print()
 
 
@@ -275,50 +287,12 @@ def asgi(name: str, module: str, row: dict[str, Any], python: Path) -> Server:
 def serving_peers(
     folder: Path, project: Path, row: dict[str, Any], names: list[str], kind: str
 ) -> list[Server]:
-    """mlflow, BentoML and MLServer over the same model: `onnx` or `sklearn`."""
+    """mlflow, BentoML and MLServer over the same model, `onnx` or `sklearn`; also batching, where they can."""
     own = {"PEER_MODEL": kind, "MLFLOW_DISABLE_ENV_CREATION": "true", "BENTOML_DO_NOT_TRACK": "True"}
-    tensors = [
-        {
-            "name": name,
-            "shape": [1],
-            "datatype": "BYTES" if isinstance(value, str) else "FP64",
-            "data": [value],
-        }
-        for name, value in row.items()
-    ]
     found = []
-    words: tuple[str, ...]
     if "mlflow" in names:
-        python = python_of(folder, "mlflow", "mlflow")
-        saved = folder / f"mlflow-{kind}"
-        if not saved.exists():
-            search = {
-                "PYTHONPATH": os.pathsep.join([str(PEERS), str(TEMPLATE)]),
-                "PEER_PROJECT": str(project),
-            }
-            save = [str(python), str(PEERS / "with_mlflow.py"), str(saved)]
-            subprocess.run(
-                save, cwd=project, env={**os.environ, **own, **search}, check=True, capture_output=True
-            )
-        words = (
-            "-m",
-            "mlflow",
-            "models",
-            "serve",
-            "-m",
-            str(saved),
-            "-p",
-            "PORT",
-            "--env-manager",
-            "local",
-            "-w",
-            "1",
-        )
-        found.append(
-            Server(f"mlflow, {kind}", words, "/invocations", {"dataframe_records": [row]}, python, own)
-        )
+        found.append(_mlflow(folder, project, row, kind, own))
     if "bentoml" in names:
-        python = python_of(folder, "bentoml", "bentoml")
         words = (
             "-m",
             "bentoml",
@@ -330,31 +304,68 @@ def serving_peers(
             "PORT",
             "-q",
         )
-        found.append(Server(f"BentoML, {kind}", words, "/predict", {"row": row}, python, own))
+        python = python_of(folder, "bentoml", "bentoml")
+        for batching in ("", "1"):
+            title = f"BentoML, {kind}{', batching' if batching else ''}"
+            how = own | {"PEER_BATCHING": batching}
+            found.append(Server(title, words, "/predict", {"rows": [row]}, python, how))
     if "mlserver" in names:
-        python = python_of(folder, "mlserver", "mlserver")
-        place = folder / f"mlserver-{kind}"
-        place.mkdir(exist_ok=True)
-        (place / "model-settings.json").write_text(
-            json.dumps({"name": "flights", "implementation": "with_mlserver.Flights"})
-        )
-        words = (
-            "-c",
-            "import os, sys; from mlserver.cli import main; sys.argv = ['mlserver', 'start', sys.argv[1]]; main()",
-            str(place),
-        )
-        ports = {"MLSERVER_HTTP_PORT": "PORT", "MLSERVER_PARALLEL_WORKERS": "0", "MLSERVER_DEBUG": "false"}
-        found.append(
-            Server(
-                f"MLServer, {kind}",
-                words,
-                "/v2/models/flights/infer",
-                {"inputs": tensors},
-                python,
-                own | ports,
-            )
-        )
+        found += [_mlserver(folder, row, kind, own, batching=batching) for batching in (False, True)]
     return found
+
+
+def _mlflow(folder: Path, project: Path, row: dict[str, Any], kind: str, own: dict[str, str]) -> Server:
+    python = python_of(folder, "mlflow", "mlflow")
+    saved = folder / f"mlflow-{kind}"
+    if not saved.exists():
+        search = {"PYTHONPATH": os.pathsep.join([str(PEERS), str(TEMPLATE)]), "PEER_PROJECT": str(project)}
+        save = [str(python), str(PEERS / "with_mlflow.py"), str(saved)]
+        subprocess.run(
+            save, cwd=project, env={**os.environ, **own, **search}, check=True, capture_output=True
+        )
+    words = (
+        "-m",
+        "mlflow",
+        "models",
+        "serve",
+        "-m",
+        str(saved),
+        "-p",
+        "PORT",
+        "--env-manager",
+        "local",
+        "-w",
+        "1",
+    )
+    return Server(f"mlflow, {kind}", words, "/invocations", {"dataframe_records": [row]}, python, own)
+
+
+def _mlserver(folder: Path, row: dict[str, Any], kind: str, own: dict[str, str], *, batching: bool) -> Server:
+    """Adaptive batching is a setting of the model: the most rows, and the seconds to wait for them."""
+    python = python_of(folder, "mlserver", "mlserver")
+    title = f"MLServer, {kind}{', batching' if batching else ''}"
+    place = folder / title.replace(", ", "-")
+    place.mkdir(exist_ok=True)
+    settings: dict[str, Any] = {"name": "flights", "implementation": "with_mlserver.Flights"}
+    if batching:
+        settings |= {"max_batch_size": CONNECTIONS, "max_batch_time": 0.001}
+    (place / "model-settings.json").write_text(json.dumps(settings))
+    script = (
+        "import sys; from mlserver.cli import main; sys.argv = ['mlserver', 'start', sys.argv[1]]; main()"
+    )
+    ports = {"MLSERVER_HTTP_PORT": "PORT", "MLSERVER_PARALLEL_WORKERS": "0", "MLSERVER_DEBUG": "false"}
+    ports |= {f"MLSERVER_{what}_PORT": str(free_port()) for what in ("GRPC", "METRICS")}
+    tensors = [
+        {
+            "name": name,
+            "shape": [1, 1],
+            "datatype": "BYTES" if isinstance(value, str) else "FP64",
+            "data": [value],
+        }
+        for name, value in row.items()
+    ]
+    path, environment = "/v2/models/flights/infer", own | ports
+    return Server(title, ("-c", script, str(place)), path, {"inputs": tensors}, python, environment)
 
 
 PYTHONS: dict[str, Path] = {}
@@ -372,8 +383,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--project", type=Path, help="a trained project; by default one is baked and trained")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=5.0, help="of load a server and round")
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--seconds", type=float, default=2.0, help="of load a server and round")
     parser.add_argument(
         "--peers",
         default="starlette,fastapi,litestar,mlflow,bentoml,mlserver",
@@ -405,7 +416,7 @@ def main() -> None:
         compare([limit, ours, *web, *peers], project, scratch, chosen.rounds, chosen.seconds)
         if slow := serving_peers(scratch, project, row, names, "sklearn"):
             compare([limit, ours, *slow], project, scratch, max(1, chosen.rounds // 2), chosen.seconds)
-        alone(ours, row, project, scratch, chosen.rounds)
+        alone(ours, row, project, scratch, max(1, chosen.rounds // 2))
 
 
 if __name__ == "__main__":

@@ -82,6 +82,23 @@ def test_many_rows_are_answered_in_their_order(service: Service):
     assert len({one["id"] for one in service.predict(rows[:9]).json()["predictions"]}) == 9
 
 
+def test_callers_at_the_same_moment_each_get_the_answer_that_they_get_alone(service: Service):
+    rows = [
+        {**ROW, "x": number / 10, "town": "Rome" if number % 5 == 0 else "Ulm"} for number in range(-24, 24)
+    ]
+    rows += [{**ROW, "x": 99}, {**ROW, "group": 3}]
+
+    def said(row: dict[str, Any]) -> Any:
+        answer = service.predict(row)
+        found = answer.json()
+        return [{**one, "id": ""} for one in found["predictions"]] if answer.status_code == 200 else found
+
+    alone = [said(row) for row in rows]
+    with concurrent.futures.ThreadPoolExecutor(16) as callers:
+        for _ in range(5):
+            assert list(callers.map(said, rows)) == alone
+
+
 def test_odd_values_are_answered_with_warnings_and_counted(service: Service):
     line = 'model_input_warnings_total{column="town",kind="unseen"}'
     before = service.metric(line)

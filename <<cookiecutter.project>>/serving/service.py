@@ -16,18 +16,20 @@ import numpy as np
 from msgspec import UNSET, Struct, UnsetType
 
 from serving.archive import FORMAT, Entry, Head, Type
+from serving.batching import Batching
 from serving.journal import NotLogged
 from serving.problems import Problem
 from serving.rows import POLICY, Finding, Malformed, Read, given
 
 if TYPE_CHECKING:
+    from serving.batching import Scored
     from serving.contract import Contract, Experience, Identity, Input
     from serving.journal import Journal
     from serving.metrics import Metrics
     from serving.model import Model
     from serving.settings import RowPolicy, Serving
 
-# From this many rows on, the model is asked in a thread: the loop must not wait for it.
+# From this many rows on, the model is asked in a thread: the loop must not wait for it. Fewer are scored together.
 MANY = 64
 SHOWN_ERRORS = 100
 
@@ -115,6 +117,7 @@ class Service:
         self._is_classification = self._contract.task == "classification"
         self._encoder = msgspec.json.Encoder()
         self._prefix, self._count = secrets.token_hex(8), 0
+        self._batching = Batching(self._score, MANY)
         self._thread = ThreadPoolExecutor(1, "model")
         self._private = _private(model, settings.log.personal, hash_key)
 
@@ -132,10 +135,12 @@ class Service:
         reads = self._read(body)
         findings = [list(read.findings) for read in reads]
         readable = [at for at, read in enumerate(reads) if read.row is not None]
-        scores = np.empty(0, np.float32)
+        scores: list[float] = []
         if readable:
-            scores = await self._scored([reads[at].row for at in readable], findings, readable)
-        return await self._answer(reads, findings, dict(zip(readable, scores.tolist(), strict=True)), journal)
+            scores, found = await self._scored([reads[at].row for at in readable])
+            for at, more in found.items():
+                findings[readable[at]] += more
+        return await self._answer(reads, findings, dict(zip(readable, scores, strict=True)), journal)
 
     def explain(self, body: bytes) -> bytes:
         """The answer to `POST /explain`: each value in turn replaced by the typical one, in one batch.
@@ -189,19 +194,14 @@ class Service:
             )
         return reads
 
-    async def _scored(self, rows: list[Any], findings: list[list[Finding]], numbers: list[int]) -> np.ndarray:
-        """The scores of these rows; what is odd about them is added to the findings."""
+    async def _scored(self, rows: list[Any]) -> Scored:
         if len(rows) < MANY:
-            scores, found = self._ask(rows)
-        else:
-            scores, found = await asyncio.get_running_loop().run_in_executor(self._thread, self._ask, rows)
-        for at, more in found.items():
-            findings[numbers[at]] += more
-        return scores
+            return await self._batching.score(rows)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._score, rows)
 
-    def _ask(self, rows: list[Any]) -> tuple[np.ndarray, dict[int, list[Finding]]]:
+    def _score(self, rows: list[Any]) -> Scored:
         batch = self.model.batch(rows)
-        return self.model.scores(batch), self.model.reader.check(batch)
+        return self.model.scores(batch).tolist(), self.model.reader.check(batch)
 
     def _does(self, finding: Finding) -> str:
         """What the policy does with a finding; a wrong type is always refused."""

@@ -1,9 +1,12 @@
-"""BentoML's service with one API."""
+"""BentoML's service with one API; `PEER_BATCHING` has it score requests together that come together."""
 
+import os
 from typing import Any
 
 import bentoml
 import models
+
+BATCHING = bool(os.environ.get("PEER_BATCHING"))
 
 
 @bentoml.service(workers=1)
@@ -11,6 +14,6 @@ class Flights:
     def __init__(self) -> None:
         self.score = models.predictor()
 
-    @bentoml.api
-    def predict(self, row: dict[str, Any]) -> dict[str, float]:
-        return {"score": self.score([row])[0]}
+    @bentoml.api(batchable=BATCHING, max_batch_size=64)
+    def predict(self, rows: list[dict[str, Any]]) -> list[float]:
+        return self.score(rows)

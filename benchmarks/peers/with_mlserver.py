@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import models
+import numpy as np
 from mlserver import MLModel
 from mlserver.codecs import NumpyCodec, StringCodec
 from mlserver.types import InferenceRequest, InferenceResponse
@@ -14,19 +15,14 @@ class Flights(MLModel):
         return True
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
-        columns = {
-            entry.name: (
-                StringCodec.decode_input(entry)[0]
-                if entry.datatype == "BYTES"
-                else NumpyCodec.decode_input(entry)[0]
-            )
+        columns = [
+            StringCodec.decode_input(entry)
+            if entry.datatype == "BYTES"
+            else NumpyCodec.decode_input(entry).ravel().tolist()
             for entry in payload.inputs
-        }
-        found = self.score(
-            [{name: value if isinstance(value, str) else float(value) for name, value in columns.items()}]
-        )
-        import numpy as np
-
+        ]
+        names = [entry.name for entry in payload.inputs]
+        found = self.score([dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)])
         return InferenceResponse(
             model_name=self.name, outputs=[NumpyCodec.encode_output("score", np.array(found))]
         )
