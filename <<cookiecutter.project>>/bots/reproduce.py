@@ -9,9 +9,11 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -30,9 +32,8 @@ _SAID: dict[re.Pattern[str], State] = {
     re.compile(r"Stage '(?P<stage>[^']+)' didn't change"): "unchanged",
 }
 
-
 # Idle threads that spin, as OpenMP's do, would take the processor from the stage beside.
-_SHARED = {"OMP_WAIT_POLICY": "PASSIVE"}
+_SHARING = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 
 class DvcError(Exception):
@@ -84,16 +85,25 @@ def run(
 ) -> Reproduction:
     """Bring the pipeline up to date; `on_run` hears which stages are running whenever one starts.
 
-    Where there is likely something to run (`known` is the lock as it stands), stages that do not wait for each other
-    run side by side, `jobs` at most, each by a `dvc repro` of its own, which is how DVC wants that done. The last word
-    always has one `dvc repro` of everything. `pull` lets DVC fetch what the remote already has.
+    Where there is likely something to run (`known` is the lock as it stands), a fork server spares the stages their
+    imports, and those that do not wait for each other run side by side, `jobs` at most, each by a `dvc repro` of its
+    own, which is how DVC wants that done. The last word always has one `dvc repro` of everything. `pull` lets DVC
+    fetch what the remote already has.
     """
     declared = pipeline(root)
-    runs = _Runs(root, on_run, ["--pull"] if pull else [])
+    if order.is_up_to_date(root, declared, known):
+        runs = _Runs(root, on_run, pull, {})
+        runs.repro([])
+        return runs.outcome(list(declared))
+    with forkserver(root) as environ:
+        return _stage_by_stage(_Runs(root, on_run, pull, environ), declared, jobs)
+
+
+def _stage_by_stage(runs: _Runs, declared: dict[str, dict[str, Any]], jobs: int) -> Reproduction:
     waves = order.waves(declared)
     while waves and len(waves[-1]) == 1:
         waves.pop()
-    if jobs > 1 and waves and not order.is_up_to_date(root, declared, known):
+    if jobs > 1 and waves:
         needed = order.needs(declared)
         for together, group in groupby(waves, key=lambda wave: len(wave) > 1):
             names = [name for wave in group for name in wave]
@@ -107,13 +117,39 @@ def run(
     return runs.outcome(list(declared))
 
 
+@contextmanager
+def forkserver(root: Path) -> Iterator[dict[str, str]]:
+    """A fork server of the pipeline, where there can be one; yields what the stages' environment says of it."""
+    if sys.platform != "linux":
+        yield _SHARING
+        return
+    with tempfile.TemporaryDirectory(prefix="forkserver-") as folder:
+        address = str(Path(folder) / "socket")
+        with subprocess.Popen(
+            [sys.executable, "-m", "pipeline.forkserver", address],
+            cwd=root,
+            env=environment() | _SHARING,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ) as server:
+            try:
+                yield {**_SHARING, "PIPELINE_FORKSERVER": address}
+            finally:
+                server.kill()  # it holds nothing, and takes a second to end by itself
+
+
 class _Runs:
     """`dvc repro` as often as it takes: the state that each stage ended in, and what DVC said."""
 
-    def __init__(self, root: Path, on_run: Callable[[list[str]], None], options: list[str]) -> None:
+    def __init__(
+        self, root: Path, on_run: Callable[[list[str]], None], pull: bool, environ: Mapping[str, str]
+    ) -> None:
+        """`environ` is added to the stages' environment."""
         self._root = root
         self._on_run = on_run
-        self._options = options
+        self._options = ["--pull"] if pull else []
+        self._environ = environ
         self._lock = threading.Lock()
         self._states: dict[str, State] = {}
         self._log: list[str] = []
@@ -129,20 +165,20 @@ class _Runs:
                 ready = [name for name in waiting if not needed[name] & held] if well else []
                 for name in ready[: jobs - len(running)]:
                     waiting.remove(name)
-                    running[pool.submit(self.repro, ["--single-item", name], _SHARED)] = name
+                    running[pool.submit(self.repro, ["--single-item", name])] = name
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     del running[future]
                     well &= future.result() == 0
         return well
 
-    def repro(self, words: list[str], environ: Mapping[str, str] | None = None) -> int:
-        """One `dvc repro`, with some variables more; its exit code."""
+    def repro(self, words: list[str]) -> int:
+        """One `dvc repro`; its exit code."""
         command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", *self._options, *words]
         said: list[str] = []
         with subprocess.Popen(
             command,
             cwd=self._root,
-            env={**environment(), **(environ or {})},
+            env={**environment(), **self._environ},
             text=True,
             encoding="utf-8",
             errors="replace",

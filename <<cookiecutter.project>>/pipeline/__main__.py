@@ -69,5 +69,14 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
+def run(words: list[str]) -> int:
+    """The command line as it was typed: by the fork server where there is one."""
+    from pipeline import forkserver
+
+    parser().parse_args(words)
+    code = forkserver.hand_over(words)
+    return main(words) if code is None else code
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(sys.argv[1:]))

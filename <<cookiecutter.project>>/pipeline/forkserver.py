@@ -1,0 +1,120 @@
+"""A process that has loaded scikit-learn and becomes stages by forking: most of them need it, and it takes seconds.
+
+A review starts one where there is something to run; `python -m pipeline STAGE` then hands itself over to it. Nothing
+depends on it: where it is missing, or does not answer, a stage runs by itself and gives the same. Linux only: other
+systems' numeric libraries do not survive a fork.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import multiprocessing
+import os
+import select
+import socket
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+ADDRESS = "PIPELINE_FORKSERVER"  # names the socket
+LOADED = ("pandas", "skops.io")  # skops loads all of scikit-learn
+# While the model is trained there is time to load what the drift stage needs.
+MEANWHILE = {"train": ("evidently",)}
+BEGUN = b"+"
+
+
+def hand_over(words: list[str]) -> int | None:
+    """Have these words of the command line run by the fork server; their exit code, or None where there is none."""
+    address = os.environ.pop(ADDRESS, None)
+    if address is None:
+        return None
+    request = {"words": words, "folder": str(Path.cwd()), "environment": dict(os.environ)}
+    with socket.socket(socket.AF_UNIX) as connection:
+        try:
+            connection.connect(address)
+            socket.send_fds(connection, [b"!"], [0, 1, 2])
+            connection.sendall(json.dumps(request).encode())
+            connection.shutdown(socket.SHUT_WR)
+            said = _all(connection)
+        except OSError:
+            return None
+    if not said:
+        return None
+    if said == BEGUN:
+        print("ERROR: the stage's process was killed; too little memory is the usual reason", file=sys.stderr)
+        return 1
+    return said[-1]
+
+
+def serve(address: str) -> int:
+    """Become whatever is asked for, until nobody holds the other end of standard input. Returns the exit code."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(address)
+        listener.listen()
+        _load_libraries()
+        while listener in select.select([listener, sys.stdin], [], [])[0]:
+            with listener.accept()[0] as connection:
+                request, files = _read(connection)
+                _fork(request, files, connection)
+            for file in files:
+                os.close(file)
+            for name in MEANWHILE.get(request["words"][0], ()):
+                importlib.import_module(name)
+    return 0
+
+
+def _load_libraries() -> None:
+    from pipeline import params
+
+    # A stage sets it too, but the libraries read it when they are loaded.
+    os.environ["OMP_NUM_THREADS"] = str(params.load().model.threads)
+    gc.disable()
+    for name in LOADED:
+        importlib.import_module(name)
+
+
+def _read(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
+    """What is asked for, and the asker's standard files."""
+    _, files, _, _ = socket.recv_fds(connection, 1, 3)
+    return json.loads(_all(connection)), files
+
+
+def _fork(request: dict[str, Any], files: list[int], connection: socket.socket) -> None:
+    fork = multiprocessing.get_context("fork")
+    with warnings.catch_warnings():
+        # Python warns of threads: those of OpenBLAS, which is made for being forked.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        fork.Process(target=_become, args=(request, files, connection)).start()
+    fork.active_children()  # lets go of those that have ended
+
+
+def _become(request: dict[str, Any], files: list[int], connection: socket.socket) -> None:
+    """Be the stage that the other end asks for, with its files, folder and environment."""
+    for number, file in enumerate(files):
+        os.dup2(file, number)
+        os.close(file)
+    os.chdir(request["folder"])
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    connection.sendall(BEGUN)
+    from pipeline.__main__ import main
+
+    code = 1
+    try:
+        code = main(request["words"])
+    finally:
+        connection.sendall(bytes([code]))  # the other end waits until this process has ended
+
+
+def _all(connection: socket.socket) -> bytes:
+    data = b""
+    while part := connection.recv(65536):
+        data += part
+    return data
+
+
+if __name__ == "__main__":
+    sys.exit(serve(sys.argv[1]))
