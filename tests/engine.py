@@ -28,6 +28,26 @@ BASE = "ship-base:bookworm"
 PACKAGES = "python3,python3-venv,ca-certificates"
 AUTHORITY = "/etc/ssl/certs/ca-certificates.crt"
 PATIENCE = 60.0
+SSHD = """\
+Port {port}
+ListenAddress 127.0.0.1
+HostKey {folder}/host
+AuthorizedKeysFile {folder}/person.pub
+PidFile {folder}/sshd.pid
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+UsePAM no
+StrictModes no
+SetEnv DOCKER_HOST={docker} PATH=/usr/bin:/bin
+"""
+SSH = """\
+Host 127.0.0.1
+    IdentityFile {folder}/person
+    IdentitiesOnly yes
+    UserKnownHostsFile {folder}/known_hosts
+    StrictHostKeyChecking yes
+    BatchMode yes
+"""
 
 
 @dataclass(frozen=True)
@@ -128,6 +148,37 @@ def sshd(settings: Path, port: int) -> Iterator[None]:
 
         _wait("sshd", answers)
         yield
+
+
+@contextlib.contextmanager
+def over_ssh(engine: Engine, folder: Path) -> Iterator[dict[str, str]]:
+    """The engine as one of another host: what the environment says of it, with an `ssh` that knows key and host."""
+    port = free_port()
+    for name in ("host", "person"):
+        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
+        subprocess.run(command, check=True)
+    known = {"folder": folder, "port": port, "docker": engine.environ["DOCKER_HOST"]}
+    (folder / "sshd_config").write_text(SSHD.format(**known))
+    (folder / "ssh_config").write_text(SSH.format(**known))
+    (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {(folder / 'host.pub').read_text()}")
+    # OpenSSH reads the configuration of whoever runs it, whatever HOME says.
+    ssh = folder / "bin/ssh"
+    ssh.parent.mkdir()
+    ssh.write_text(f'#!/bin/sh\nexec /usr/bin/ssh -F {folder}/ssh_config "$@"\n')
+    ssh.chmod(0o755)
+    # Where an engine usually listens, on the other host.
+    usual, linked = Path("/var/run/docker.sock"), False
+    if not usual.exists():
+        usual.unlink(missing_ok=True)
+        usual.symlink_to(engine.environ["DOCKER_HOST"].removeprefix("unix://"))
+        linked = True
+    path = f"{ssh.parent}{os.pathsep}{os.environ['PATH']}"
+    try:
+        with sshd(folder / "sshd_config", port):
+            yield {"PATH": path, "DOCKER_HOST": f"ssh://root@127.0.0.1:{port}"}
+    finally:
+        if linked:
+            usual.unlink()
 
 
 def _registry(folder: Path, ends: contextlib.ExitStack) -> str:

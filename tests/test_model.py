@@ -18,6 +18,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
+import flights
 import support
 import trained
 from bots import evidence
@@ -26,8 +27,6 @@ from pipeline.files import Refused
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import flights
 
 FOREST = "sklearn.ensemble.RandomForestClassifier"
 ENCODER = "sklearn.preprocessing.OrdinalEncoder"
@@ -204,6 +203,44 @@ def test_a_search_finds_better_parameters_by_time_order_and_reports_them(bench: 
     assert search["tried"] == "4"
     assert search["folds"] == "2 by time"
     assert model.load()[-1].learning_rate == 0.1
+
+
+@pytest.mark.parametrize(
+    ("task", "by", "words"),
+    [
+        ("classification", "group", "by group"),
+        ("regression", "group", "by group"),
+        ("regression", "random", "shuffled"),
+    ],
+)
+def test_a_search_is_judged_on_folds_that_part_the_rows_as_the_split_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str, by: str, words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    bench = flights.Bench(tmp_path, task)
+    bench.keep(flights.sample())
+    bench.edit("params.split.by", by)
+    bench.edit("params.split.column", "dest")
+    for name in ("train", "holdout", "production"):
+        bench.edit(f"params.split.{name}", [None, None])
+    bench.edit(
+        "params.model.search", {"iterations": 2, "folds": 3, "params": {"estimator__max_iter": [1, 2]}}
+    )
+    assert [bench.run(stage) for stage in ("validate", "split", "features")] == [0, 0, 0]
+    frame = files.read_table(train.TRAIN)
+    told, folds = train._folds(bench.settings, 3)
+    groups = frame.get(files.GROUP)
+    assert (groups is not None) is (by == "group")
+    inputs = frame[bench.settings.features.raw]
+    for fitted, judged in folds.split(inputs, frame[model.TARGET] > 0, groups):
+        if groups is not None:
+            assert not set(groups.iloc[fitted]) & set(groups.iloc[judged])
+            assert set(groups.iloc[judged])
+    assert bench.run("train") == 0
+    assert told == words
+    search = bench.evidence(evidence.TrainingReport).search
+    assert search is not None
+    assert search["folds"] == f"3 {words}"
 
 
 def test_a_search_over_an_unknown_parameter_is_refused(bench: flights.Bench) -> None:

@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ import engine as engines
 import versions
 from bots.ship import image, rollout, smoke
 from bots.ship.compose import Compose
-from bots.ship.engine import EngineError
+from bots.ship.engine import EngineError, connected
 from bots.ship.policy import Canary, Smoke
 from bots.ship.target import State, Version
 from support import TEMPLATE
@@ -278,6 +278,23 @@ def test_an_earlier_version_comes_back_without_a_build_or_a_failed_request(stage
     assert outcome.runs.name == "v1"
     assert outcome.previous is not None
     assert outcome.previous.name == "v2"
+    assert stage.load.failed == {}
+
+
+def test_a_version_comes_to_a_host_over_ssh_and_back_while_callers_notice_nothing(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.roll_out("v1", watch=False)
+    stage.yard.shipped("v2", versions.good)
+    with engines.over_ssh(stage.yard.engine, tmp_path) as environ:
+        for name, value in environ.items():
+            monkeypatch.setenv(name, value)
+        with connected() as client:
+            far = replace(stage, target=replace(stage.target, client=client))
+            assert far.roll_out("v2", versions.good).done == "promoted"
+            assert far.roll_out(versions.failing.__name__, versions.failing).done == "rolled back"
+            assert far.roll_out("v1", watch=False).done == "promoted"
+    assert stage.containers() == ["proxy", "stable"]
     assert stage.load.failed == {}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pipeline import expressions, files, leakage, table
-from pipeline.files import ROW, Refused, finding
+from pipeline.files import GROUP, ROW, Refused, finding
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,7 +18,7 @@ MOST_CATEGORIES = 1000
 
 
 def run(settings: Params) -> None:
-    """Write data/features/{train,holdout}.parquet (inputs, target, row) and reports/features.json.
+    """Write data/features/{train,holdout}.parquet (inputs, target, row, group) and reports/features.json.
 
     Raises `Refused` for a feature that cannot be one, and for one that predicts the target too well by itself.
     """
@@ -30,6 +30,8 @@ def run(settings: Params) -> None:
         rows = files.read_table(files.SPLITS / f"{name}.parquet")
         target = table.target(rows, settings)
         built[name] = build(rows, settings, schema).assign(**{TARGET: target, ROW: rows[ROW]})
+        if settings.split.by == "group":
+            built[name][GROUP] = table.as_labels(rows[settings.split.column])
     report = describe(built["train"], built["holdout"], settings)
     files.write_evidence("features", report)
     _refuse([found for found in report["findings"] if found["severity"] == "error"])

@@ -21,6 +21,9 @@ REPORTS = Path("reports")
 PREDICTIONS = REPORTS / "predictions.parquet"
 REFUSAL = REPORTS / "refusal.json"
 ROW = "row"
+GROUP = (
+    "split:group"  # what a row belongs to, where the split is by group; no column of schema.yaml is called so
+)
 
 
 class Refused(Exception):

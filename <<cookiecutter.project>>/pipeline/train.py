@@ -13,10 +13,11 @@ import joblib
 import numpy as np
 
 from pipeline import files, model
-from pipeline.files import Refused
+from pipeline.files import GROUP, Refused
 
 if TYPE_CHECKING:
     import pandas as pd
+    from sklearn.model_selection import BaseCrossValidator
     from sklearn.pipeline import Pipeline
 
     from pipeline.params import Features, Params, Search, Step
@@ -31,7 +32,7 @@ def run(settings: Params) -> None:
     frame = files.read_table(TRAIN)
     target = labels(frame, settings)
     inputs = frame[settings.features.raw]
-    pipeline, found = fit(pipeline, inputs, target, settings)
+    pipeline, found = fit(pipeline, inputs, target, settings, frame.get(GROUP))
     model.save(pipeline, trusted=settings.model.trusted)
     files.write_evidence("training", report(settings, pipeline, len(frame), found))
 
@@ -64,7 +65,11 @@ def labels(frame: pd.DataFrame, settings: Params) -> np.ndarray:
 
 
 def fit(
-    pipeline: Pipeline, inputs: pd.DataFrame, target: np.ndarray, settings: Params
+    pipeline: Pipeline,
+    inputs: pd.DataFrame,
+    target: np.ndarray,
+    settings: Params,
+    groups: pd.Series | None = None,
 ) -> tuple[Pipeline, dict[str, str] | None]:
     """The fitted pipeline, and what the search found if there was one. Raises `Refused`."""
     search = settings.model.search
@@ -73,7 +78,7 @@ def fit(
         # get them here, and predict without.
         with joblib.parallel_config(backend="threading", n_jobs=settings.model.threads):
             fitted, found = (
-                _search(pipeline, inputs, target, settings, search) if search else (pipeline, None)
+                _search(pipeline, inputs, target, groups, settings, search) if search else (pipeline, None)
             )
             fitted.fit(inputs, target)
     except (TypeError, ValueError) as error:  # scikit-learn's words for wrong parameters and unfit data
@@ -85,41 +90,52 @@ def fit(
 
 
 def _search(
-    pipeline: Pipeline, inputs: pd.DataFrame, target: np.ndarray, settings: Params, search: Search
+    pipeline: Pipeline,
+    inputs: pd.DataFrame,
+    target: np.ndarray,
+    groups: pd.Series | None,
+    settings: Params,
+    search: Search,
 ) -> tuple[Pipeline, dict[str, str]]:
-    """The pipeline with the best of some random parameters; by time order where the split is by time."""
-    from sklearn.model_selection import (
-        KFold,
-        ParameterGrid,
-        RandomizedSearchCV,
-        StratifiedKFold,
-        TimeSeriesSplit,
-    )
+    """The pipeline with the best of some random parameters, judged on folds that part the rows as the split does."""
+    from sklearn.model_selection import ParameterGrid, RandomizedSearchCV
 
     known = pipeline.get_params()
     for name in search.params:
         if name not in known:
             raise Refused(f"params.yaml: model.search.params: no parameter {name!r}{model.hint(name, known)}")
-    seed, classes = settings.model.seed, settings.task == "classification"
-    shuffled = StratifiedKFold if classes else KFold
-    by_time = settings.split.by == "time"
-    folds = (
-        TimeSeriesSplit(search.folds) if by_time else shuffled(search.folds, shuffle=True, random_state=seed)
-    )
+    how, folds = _folds(settings, search.folds)
     tries = min(search.iterations, len(ParameterGrid(search.params)))
     trial = RandomizedSearchCV(
-        pipeline, search.params, n_iter=tries, scoring=SCORING[settings.task], cv=folds, random_state=seed,
-        refit=False, error_score="raise",
+        pipeline, search.params, n_iter=tries, scoring=SCORING[settings.task], cv=folds,
+        random_state=settings.model.seed, refit=False, error_score="raise",
     )  # fmt: skip
     with _cluster():
-        trial.fit(inputs, target)
+        trial.fit(inputs, target, groups=groups)
     best = {name: str(value) for name, value in sorted(trial.best_params_.items())}
-    how = {
-        "scoring": SCORING[settings.task],
-        "folds": f"{search.folds} {'by time' if by_time else 'shuffled'}",
-    }
     chosen = pipeline.set_params(**trial.best_params_)
-    return chosen, {**how, "tried": str(tries), "score": f"{trial.best_score_:.6g}", **best}
+    told = {"scoring": SCORING[settings.task], "folds": f"{search.folds} {how}", "tried": str(tries)}
+    return chosen, {**told, "score": f"{trial.best_score_:.6g}", **best}
+
+
+def _folds(settings: Params, count: int) -> tuple[str, BaseCrossValidator]:
+    """Folds that part the rows as the split does: later ones judge, or no group is on both sides."""
+    from sklearn.model_selection import (
+        GroupKFold,
+        KFold,
+        StratifiedGroupKFold,
+        StratifiedKFold,
+        TimeSeriesSplit,
+    )
+
+    classes, seed = settings.task == "classification", settings.model.seed
+    if settings.split.by == "time":
+        return "by time", TimeSeriesSplit(count)
+    if settings.split.by == "group":
+        kind = StratifiedGroupKFold if classes else GroupKFold
+        return "by group", kind(count, shuffle=True, random_state=seed)
+    kind = StratifiedKFold if classes else KFold
+    return "shuffled", kind(count, shuffle=True, random_state=seed)
 
 
 @contextmanager
