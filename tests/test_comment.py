@@ -23,6 +23,7 @@ import reviews
 from bots import evidence
 from bots.render import markdown as pieces
 from bots.render.comment import LIMIT, SMALLEST, Links, comment
+from bots.render.page import page
 from test_escape import HOSTILE as NASTY
 from test_escape import Page
 
@@ -266,3 +267,13 @@ def test_a_metric_that_got_worse_stands_above_the_fold_however_little_it_moved()
     shown = _open(comment(replace(review, metrics=metrics)))
     assert "▼ worse" in shown
     assert "▼ worse" not in _open(comment(review))
+
+
+def test_a_review_of_what_is_in_no_commit_gives_no_recipe_that_would_make_other_numbers():
+    review = reviews.ALL["improved"]()
+    recipe = f"git checkout {review.candidate.commit}"
+    dirty = replace(review, candidate=replace(review.candidate, dirty=True))
+    for render in (comment, page):
+        assert recipe in render(review)
+        assert recipe not in render(dirty)
+        assert "commit and review again" in render(dirty)

@@ -236,13 +236,13 @@ def lineage(review: Review) -> str:
         )
     ]
     parts = [md.table([":", ":main", ":this change"], rows)]
-    if review.candidate.dirty:
-        parts.append("The working tree had changes that are in no commit.")
     if review.statistics:
         parts.append(text(words.statistics(review.statistics)))
     if review.training:
         libraries = ", ".join(md.name(f"{k} {v}") for k, v in list(review.training.environment.items())[:10])
         parts.append(f"{md.name(review.training.estimator)}, seed {review.training.seed}, with {libraries}")
+    if review.candidate.dirty:
+        return "\n\n".join([*parts, f"{words.UNCOMMITTED}."])
     base = champion.commit if champion else "main"
     commands = (
         f"git checkout {review.candidate.commit}\nmake setup\n.venv/bin/python -m bots review --base {base}"

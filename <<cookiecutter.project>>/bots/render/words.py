@@ -21,6 +21,10 @@ OUTCOMES = {
 }
 ROLES = {"primary": "decides", "guard": "guard", "shown": ""}
 CAUSES = {"code": "code", "params": "parameters", "data": "data", "environment": "environment"}
+UNCOMMITTED = (
+    "The working tree had changes that are in no commit, so these numbers cannot be made again from one: "
+    "commit and review again"
+)
 STATES = {"ok": "✓", "note": "!", "bad": "✗"}
 HUGE = 1e9
 WANTED = {"higher": "↑", "lower": "↓"}
