@@ -41,9 +41,20 @@ def engine() -> Iterator[Engine]:
         yield found
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are processors: who waits for an engine leaves one idle."""
+    return (os.cpu_count() or 1) + 1
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For `--dist loadgroup`: a file's tests stay together, and so do all that need the engine."""
-    for item in items:
-        together = "engine" if item.get_closest_marker("docker") else item.path.name
-        item.add_marker(pytest.mark.xdist_group(together))
+    """For `--dist loadgroup`: a file's tests stay together, and so do all that need the engine.
+
+    What takes longest begins first: the engine's tests, then files with slow ones.
+    """
+    together = {item: "engine" if item.get_closest_marker("docker") else item.path.name for item in items}
+    slow = {group for item, group in together.items() if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (together[item] != "engine", together[item] not in slow))
+    for item, group in together.items():
+        item.add_marker(pytest.mark.xdist_group(group))
