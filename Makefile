@@ -27,7 +27,7 @@ demo: setup ## Bake a project, train it on real flights, change the model, revie
 	@$(BIN)/python -m demo
 
 test: setup ## Run the whole test suite
-	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses auto --dist loadgroup --no-loadscope-reorder # several tests fit at once: idle threads sleep
+	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses auto --no-loadscope-reorder # several tests fit at once: idle threads sleep
 
 lint: setup ## Check style, formatting, types, workflows, shell and paths
 	@$(BIN)/ruff check .

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 import engine as engines
 from engine import Engine
+
+ENGINE = {"test_release_engine.py", "test_ship_engine.py", "test_ship_ssh.py"}
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -35,8 +38,12 @@ def _counts(config: pytest.Config) -> bool:
 
 
 @pytest.fixture(scope="session")
-def engine() -> Iterator[Engine]:
+def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     """A Docker engine with a registry; its tests follow each other in one process, so one is enough."""
+    asked = {
+        item.path.name for item in request.session.items if "engine" in getattr(item, "fixturenames", ())
+    }
+    assert asked <= ENGINE, f"ENGINE in {__file__} does not name {sorted(asked - ENGINE)}"
     with engines.engine() as found:
         yield found
 
@@ -47,14 +54,23 @@ def pytest_xdist_auto_num_workers() -> int:
     return (os.cpu_count() or 1) + 1
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For `--dist loadgroup`: a file's tests stay together, and so do all that need the engine.
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A file's tests stay in one process, with what they share; so do all that need the engine.
 
-    What takes longest begins first: the engine's tests, then files with slow ones.
+    The markers of `--dist loadgroup` would say so, but xdist 3.8 writes them where pytest 9.2 does not look.
     """
-    together = {item: "engine" if item.get_closest_marker("docker") else item.path.name for item in items}
-    slow = {group for item, group in together.items() if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: (together[item] != "engine", together[item] not in slow))
-    for item, group in together.items():
-        item.add_marker(pytest.mark.xdist_group(group))
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Together(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            name = nodeid.partition("::")[0].rpartition("/")[2]
+            return "engine" if name in ENGINE else name
+
+    return Together(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest begins first: the engine's tests, then files with slow ones."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (item.path.name not in ENGINE, item.path not in slow))
