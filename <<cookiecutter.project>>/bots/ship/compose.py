@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 CONTRACT = "/srv/model/contract.json"
 PYTHON = "/opt/venv/bin/python"
 LOOK = 0.2
+ENDS = 25  # looks for the code that a container ended with
 TRIES = 3
 PROXY_BASE = "SHIP_PROXY_BASE"
 
@@ -167,8 +168,7 @@ class Compose:
         while self.clock() < deadline:
             there = self._known(role)
             if int(there.attrs["RestartCount"]) > before:
-                code = there.attrs["State"]["ExitCode"]
-                words = f"{version.name} ended by itself with {code} and was started anew; its last words:\n"
+                words = f"{version.name} ended by itself{self._code(role)} and was started anew; its last words:\n"
                 raise NotReady(words + _log(there))
             if _get(there, "/health/ready") is not None and self._found(role, there):
                 self._open(role)
@@ -176,6 +176,15 @@ class Compose:
             self.sleep(LOOK)
         words = f"{version.name} is not ready after {self.ready:.0f} s; its last words:\n"
         raise NotReady(words + _log(self._known(role)))
+
+    def _code(self, role: Role) -> str:
+        """What it ended with, which its state says only until it is started anew: where it keeps ending, once more."""
+        for _ in range(ENDS):
+            there = self._known(role)
+            if there.status != "running":
+                return f" with {there.attrs['State']['ExitCode']}"
+            self.sleep(LOOK)
+        return ""
 
     def _restarts(self, role: Role) -> int:
         return int(self._known(role).attrs["RestartCount"])
