@@ -5,7 +5,9 @@ Where everything was installed (NO_SKIPS=true) a skipped test is a failure: it h
 
 from __future__ import annotations
 
+import math
 import os
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -71,6 +73,6 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest begins first: the engine's tests, then files with slow ones."""
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: (item.path.name not in ENGINE, item.path not in slow))
+    """What takes longest begins first: the engine's tests, then the files with the most slow ones."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -math.inf if item.path.name in ENGINE else -slow[item.path])
