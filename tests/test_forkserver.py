@@ -124,6 +124,17 @@ def test_the_server_of_a_review_has_the_libraries_that_a_stage_then_need_not_loa
     assert done.returncode == alone.returncode == 1
 
 
+def test_a_stage_obeys_the_parameters_of_its_own_moment(project: Path):
+    params = project / "params.yaml"
+    with reproduce.forkserver(project) as environ:
+        await_socket(environ["PIPELINE_FORKSERVER"])
+        assert "no such table" in stage(project, "validate", **environ).stderr
+        params.write_text(params.read_text(encoding="utf-8").replace("seed: 7", "seed: seven"), "utf-8")
+        done = stage(project, "validate", **environ)
+    assert done.returncode == 1
+    assert "model.seed" in done.stderr
+
+
 def test_the_server_of_a_review_ends_with_it(project: Path):
     with reproduce.forkserver(project) as environ:
         address = environ["PIPELINE_FORKSERVER"]

@@ -73,7 +73,7 @@ def run(words: list[str]) -> int:
     """The command line as it was typed: by the fork server where there is one."""
     from pipeline import forkserver
 
-    parser().parse_args(words)
+    parser().parse_args(words)  # wrong usage and --help need no server
     code = forkserver.hand_over(words)
     return main(words) if code is None else code
 

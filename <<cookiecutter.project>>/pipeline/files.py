@@ -21,9 +21,8 @@ REPORTS = Path("reports")
 PREDICTIONS = REPORTS / "predictions.parquet"
 REFUSAL = REPORTS / "refusal.json"
 ROW = "row"
-GROUP = (
-    "split:group"  # what a row belongs to, where the split is by group; no column of schema.yaml is called so
-)
+# What a row belongs to, where the split is by group; no column of schema.yaml is called so.
+GROUP = "split:group"
 
 
 class Refused(Exception):

@@ -71,6 +71,7 @@ def _load_libraries() -> None:
 
     # A stage sets it too, but the libraries read it when they are loaded.
     os.environ["OMP_NUM_THREADS"] = str(params.load().model.threads)
+    params.load.cache_clear()  # what a stage obeys is what it reads itself
     gc.disable()
     for name in LOADED:
         importlib.import_module(name)
