@@ -40,7 +40,6 @@ def run(settings: Params) -> None:
     try:
         files.write_table(frame, files.RAW)
     except (ValueError, TypeError, NotImplementedError) as error:  # pyarrow's errors are of these kinds
-        files.RAW.with_name(files.RAW.name + ".part").unlink(missing_ok=True)
         raise Refused(f"{settings.data.source}: cannot be kept as a table: {_first_line(error)}") from error
 
 

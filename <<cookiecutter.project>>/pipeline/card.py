@@ -62,9 +62,7 @@ class Card:
 def run(settings: Params) -> None:
     """Write MODEL_CARD.md from the reports of all other stages."""
     card = Card(settings, table.load(), {name: files.read_evidence(name) for name in REPORTS})
-    temporary = CARD.with_suffix(".md.part")
-    temporary.write_text(render(card), encoding="utf-8")
-    temporary.replace(CARD)
+    files.write_text(render(card), CARD)
 
 
 def render(card: Card) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -38,10 +37,7 @@ GRIDS: dict[Task, list[float]] = {
 
 def write(content: dict[str, Any]) -> None:
     """Write `models/onnx/contract.json`, whole or not at all; the same bytes for the same content."""
-    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
-    temporary = PATH.with_name(PATH.name + ".part")
-    temporary.write_text(text + "\n", encoding="utf-8")
-    temporary.replace(PATH)
+    files.write_json(content, PATH, indent=1)
 
 
 def describe(

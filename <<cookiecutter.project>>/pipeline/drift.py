@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterator
@@ -88,12 +87,7 @@ def compare(settings: Params, reference: str, current: str, out: str) -> None:
     candidate = observe("the candidate's training rows", files.read_table(Path(current)), settings, schema)
     columns = [*judged(main, candidate, settings), *unshared(main, candidate, settings)]
     content = comparison("candidate's training data vs main's", main, candidate, columns)
-    path = Path(out)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")
-    report = {"format": 1, "comparisons": [content]}
-    temporary.write_text(json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
-    temporary.replace(path)
+    files.write_evidence("drift", {"comparisons": [content]}, Path(out))
 
 
 def observe(
@@ -303,9 +297,7 @@ def write_page(columns: list[Column]) -> None:
         if shown
         else "<!doctype html><title>Drift</title>No column was judged.\n"
     )
-    temporary = PAGE.with_suffix(".html.part")
-    temporary.write_text(page, encoding="utf-8")
-    temporary.replace(PAGE)
+    files.write_text(page, PAGE)
 
 
 def evidently_page(columns: list[Column]) -> str:

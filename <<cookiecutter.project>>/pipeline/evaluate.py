@@ -34,7 +34,6 @@ def run(settings: Params) -> None:
     predictions = predict(settings)
     content = report(predictions, settings)
     files.write_table(predictions, files.PREDICTIONS)
-    PLOTS.mkdir(parents=True, exist_ok=True)
     write_csv(pd.DataFrame(content["calibration"])[["predicted", "observed"]], PLOTS / "calibration.csv")
     write_csv(curve(read_rows(predictions, settings), settings.task), PLOTS / "curve.csv")
     files.write_evidence("metrics", content)
@@ -133,7 +132,8 @@ def curve(rows: Rows, task: Task) -> pd.DataFrame:
 
 def write_csv(frame: pd.DataFrame, path: Path) -> None:
     """A plot's table, with as many digits as an eye can see."""
-    frame.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
+    with files.write_whole(path) as part:
+        frame.to_csv(part, index=False, float_format="%.6g", lineterminator="\n")
 
 
 def _metric(name: str, rows: Rows, settings: Params, target_unit: str | None) -> dict[str, Any] | None:

@@ -318,9 +318,8 @@ def readable(value: Any) -> str:
 
 def write_table(ranked: list[dict[str, Any]]) -> None:
     """The ranking as `reports/explanation.csv`, for `dvc plots`."""
-    temporary = TABLE.with_suffix(".csv.part")
-    pd.DataFrame(ranked, columns=["feature", "importance", "direction"]).to_csv(temporary, index=False)
-    temporary.replace(TABLE)
+    with files.write_whole(TABLE) as part:
+        pd.DataFrame(ranked, columns=["feature", "importance", "direction"]).to_csv(part, index=False)
 
 
 def _rounded(value: Any) -> float | None:

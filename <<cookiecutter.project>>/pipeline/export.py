@@ -59,7 +59,6 @@ class NotExportable(Exception):
 
 def run(settings: Params) -> None:
     """Write `models/onnx/` (model and contract) where the model can be exported; `reports/export.json` in any case."""
-    files.ONNX.parent.mkdir(parents=True, exist_ok=True)
     files.ONNX.unlink(missing_ok=True)
     contract.PATH.unlink(missing_ok=True)
     pipeline = model.load(trusted=settings.model.trusted)
@@ -72,9 +71,8 @@ def run(settings: Params) -> None:
         failure = {"step": error.step, "reason": str(error)[:2000]}
         files.write_evidence("export", {"exported": False, "passed": False, **failure})
         return
-    temporary = files.ONNX.with_name(files.ONNX.name + ".part")
-    temporary.write_bytes(onnx)
-    temporary.replace(files.ONNX)
+    with files.write_whole(files.ONNX) as part:
+        part.write_bytes(onnx)
     train = files.read_table(TRAIN, columns=settings.features.raw)
     score = functools.partial(answers, onnx, features=settings.features)
     described = contract.describe(settings, table.load(), train, frame, target, expected, score, OPSET)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import pandas as pd
 
 RAW = Path("data/raw.parquet")
@@ -42,14 +44,36 @@ def finding(
     return {"check": check, "severity": severity, "message": message[:4000], **known, "examples": shown}
 
 
-def write_evidence(name: str, content: dict[str, Any]) -> None:
-    """Write `reports/<name>.json`, whole or not at all; a number that is not finite becomes null."""
-    path = REPORTS / f"{name}.json"
+@contextmanager
+def write_whole(path: Path) -> Iterator[Path]:
+    """Give a file beside `path` to write to; it takes the place of `path` at the end, or is deleted by an error.
+
+    A process that is killed meanwhile leaves the old file, or none, but never half a file.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"format": 1, **_finite(content)}, indent=2, ensure_ascii=False, allow_nan=False)
-    temporary = path.with_suffix(".json.part")
-    temporary.write_text(text + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    part = path.with_name(path.name + ".part")
+    try:
+        yield part
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def write_text(text: str, path: Path) -> None:
+    """Write a text file whole or not at all, with the same bytes on every system."""
+    with write_whole(path) as part:
+        part.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(content: dict[str, Any], path: Path, indent: int = 2) -> None:
+    """Write a JSON file whole or not at all. Raises `ValueError` for a number that is not finite."""
+    write_text(json.dumps(content, indent=indent, ensure_ascii=False, allow_nan=False) + "\n", path)
+
+
+def write_evidence(name: str, content: dict[str, Any], path: Path | None = None) -> None:
+    """Write `reports/<name>.json`, or `path`; a number that is not finite becomes null."""
+    write_json({"format": 1, **_finite(content)}, path or REPORTS / f"{name}.json")
 
 
 def read_evidence(name: str) -> dict[str, Any]:
@@ -74,10 +98,8 @@ def read_table(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
 
 def write_table(frame: pd.DataFrame, path: Path) -> None:
     """Write a Parquet table, whole or not at all, without an index."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")
-    frame.to_parquet(temporary, index=False, compression="zstd")
-    os.replace(temporary, path)
+    with write_whole(path) as part:
+        frame.to_parquet(part, index=False, compression="zstd")
 
 
 def file_digest(path: Path) -> str:

@@ -119,10 +119,8 @@ def dump(model: Pipeline, trusted: Iterable[str] = ()) -> bytes:
 def save(model: Pipeline, path: Path = files.MODEL, trusted: Iterable[str] = ()) -> None:
     """Write the model, whole or not at all. Raises `Refused` where it holds a type that is not trusted."""
     data = dump(model, trusted)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_bytes(data)
-    temporary.replace(path)
+    with files.write_whole(path) as part:
+        part.write_bytes(data)
 
 
 def load(path: Path = files.MODEL, trusted: Iterable[str] = ()) -> Pipeline:
