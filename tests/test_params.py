@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import support
 from pipeline import params
+from pipeline.config import ConfigError
 
 
 def read(folder: Path, text: str | bytes) -> params.Params:
@@ -33,20 +34,26 @@ def test_the_templates_own_parameters_are_understood(tmp_path: Path, task: str):
         (("data", "target"), None, r"data\.target: expected `str`, got `null`"),
         (("split", "by"), "luck", r"split\.by: invalid enum value 'luck'"),
         (("evaluate", "threshold"), 1.5, r"evaluate\.threshold: expected `float` < 1"),
+        (("data", "derive"), {"a": "b > 1", "late": 15}, r"data\.derive\.late: expected `str`, got `int`"),
+        (
+            ("features", "derived"),
+            {1: "temp"},
+            r"expected `str`, got `int` - at `key` in `\$\.features\.derived`",
+        ),
     ],
 )
 def test_a_wrong_key_is_named_with_what_was_expected(tmp_path: Path, where, value, said: str):
     document = yaml.safe_load(support.rendered("params.yaml"))
     document[where[0]][where[1]] = value
-    with pytest.raises(params.ParamsError, match=said):
+    with pytest.raises(ConfigError, match=said):
         read(tmp_path, yaml.safe_dump(document))
 
 
 def test_a_missing_file_and_a_missing_section_are_named(tmp_path: Path):
     params.load.cache_clear()
-    with pytest.raises(params.ParamsError, match=r"params\.yaml: cannot be read"):
+    with pytest.raises(ConfigError, match=r"params\.yaml: cannot be read"):
         params.load(tmp_path / "params.yaml")
-    with pytest.raises(params.ParamsError, match="data: object missing required field `source`"):
+    with pytest.raises(ConfigError, match="data: object missing required field `source`"):
         read(tmp_path, "data: {}")
 
 
@@ -56,5 +63,5 @@ def test_a_missing_file_and_a_missing_section_are_named(tmp_path: Path):
 )
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
 def test_no_text_makes_the_reader_fail_in_another_way(tmp_path: Path, text: str):
-    with pytest.raises(params.ParamsError):
+    with pytest.raises(ConfigError):
         read(tmp_path, text)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from bots.evidence import DataReport, Finding
 from flights import Bench, everything, sample
 from pipeline import files, table, validate
+from pipeline.config import ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -302,7 +303,7 @@ class TestContract:
         self, bench: Bench, where: str, value: Any, expected: str
     ) -> None:
         bench.edit(f"schema.{where}", value)
-        with pytest.raises(table.SchemaError) as caught:
+        with pytest.raises(ConfigError) as caught:
             table.load()
         assert str(caught.value).startswith("schema.yaml: ")
         assert expected in str(caught.value)
@@ -329,7 +330,7 @@ class TestContract:
         self, bench: Bench, where: str, value: Any, expected: str
     ) -> None:
         bench.edit(where, value)
-        with pytest.raises(table.SchemaError) as caught:
+        with pytest.raises(ConfigError) as caught:
             table.check_params(bench.settings, table.load())
         assert expected in str(caught.value)
 
@@ -348,12 +349,12 @@ class TestContract:
     ) -> None:
         path = tmp_path_factory.getbasetemp() / "any.yaml"
         path.write_bytes(content)
-        with pytest.raises(table.SchemaError, match=r"any\.yaml: "):
+        with pytest.raises(ConfigError, match=r"any\.yaml: "):
             table.load(path)
 
     def test_a_missing_file_is_named(self, bench: Bench) -> None:
         (bench.folder / "schema.yaml").unlink()
-        with pytest.raises(table.SchemaError, match=r"schema\.yaml: cannot be read"):
+        with pytest.raises(ConfigError, match=r"schema\.yaml: cannot be read"):
             table.load()
 
 
@@ -424,7 +425,7 @@ class TestTypes:
     def test_an_expression_that_pandas_cannot_compute_is_named(self, bench: Bench, expression: str) -> None:
         bench.edit("params.data.derive.late", expression)
         typed, _ = table.coerce(sample(1000), bench.schema)
-        with pytest.raises(table.SchemaError, match=r"params\.yaml: data\.derive\.late: "):
+        with pytest.raises(ConfigError, match=r"params\.yaml: data\.derive\.late: "):
             table.derive(typed, bench.settings, bench.schema)
 
 

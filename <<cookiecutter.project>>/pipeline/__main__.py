@@ -60,10 +60,10 @@ def main(argv: list[str] | None = None) -> int:
             files.REFUSAL.unlink(missing_ok=True)
         module, function = ("drift", "compare") if stage == "compare" else (stage, "run")
         getattr(importlib.import_module(f"pipeline.{module}"), function)(settings, **arguments)
-    except (files.Refused, params.ParamsError) as error:
+    except files.Refused as error:
         if stage in STAGES:
-            findings = getattr(error, "findings", [])
-            files.write_evidence("refusal", {"stage": stage, "message": str(error), "findings": findings})
+            refusal = {"stage": stage, "message": str(error), "findings": error.findings}
+            files.write_evidence("refusal", refusal)
         print(f"ERROR: {stage}: {error}", file=sys.stderr)
         return 1
     return 0

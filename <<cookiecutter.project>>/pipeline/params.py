@@ -6,17 +6,13 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import msgspec
-import yaml
 from msgspec import Meta, Struct
+
+from pipeline import config
 
 Task = Literal["classification", "regression"]
 Fraction = Annotated[float, Meta(gt=0, lt=1)]
 Bounds = tuple[str | None, str | None]
-
-
-class ParamsError(Exception):
-    """params.yaml does not say what the pipeline needs; the message names the key and what was expected."""
 
 
 class _Section(Struct, frozen=True, forbid_unknown_fields=True):
@@ -148,22 +144,9 @@ class Params(_Section, frozen=True):
 
 @cache
 def load(path: Path = Path("params.yaml")) -> Params:
-    """Read and check params.yaml. Raises `ParamsError` for a missing file, bad YAML or a wrong key."""
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ParamsError(f"{path}: cannot be read: {error.strerror}") from error
-    # PyYAML lets the plain errors of malformed scalars (`!!int ""`, 2013-13-45) through.
-    except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-        raise ParamsError(f"{path}: not YAML: {error}") from error
-    if not isinstance(document, dict):
-        raise ParamsError(f"{path}: expected sections such as data: and model:")
+    """Read and check params.yaml. Raises `ConfigError` for a missing file, bad YAML or a wrong key."""
+    document = config.read_yaml(path, expected="sections such as data: and model:")
     known = {name: document[name] for name in Params.__struct_fields__ if name in document}
     if isinstance(gate := known.get("gate"), dict):
         known["gate"] = {name: gate[name] for name in Gate.__struct_fields__ if name in gate}
-    try:
-        return msgspec.convert(known, Params)
-    except (msgspec.ValidationError, RecursionError) as error:
-        what, _, where = str(error).partition(" - at `$")
-        field = where.rstrip("`").lstrip(".") or "the document"
-        raise ParamsError(f"{path}: {field}: {what[:1].lower()}{what[1:]}") from error
+    return config.convert(known, Params, path)

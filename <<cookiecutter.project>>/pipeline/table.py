@@ -9,11 +9,10 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import msgspec
-import yaml
 from msgspec import Meta, Struct
 
-from pipeline import files
+from pipeline import config, files
+from pipeline.config import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,10 +36,6 @@ EXPECTED: dict[str, str] = {
 }
 _TRUTHS = {"true": True, "t": True, "yes": True, "y": True, "1": True}
 _TRUTHS |= {"false": False, "f": False, "no": False, "n": False, "0": False}
-
-
-class SchemaError(files.Refused):
-    """schema.yaml, or what params.yaml says about its columns, is wrong; the message names file and key."""
 
 
 class _Section(Struct, frozen=True, forbid_unknown_fields=True):
@@ -84,51 +79,40 @@ class Schema(_Section, frozen=True):
 
 
 def load(path: Path = Path("schema.yaml")) -> Schema:
-    """Read and check schema.yaml. Raises `SchemaError` for a missing file, bad YAML or a wrong key."""
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SchemaError(f"{path}: cannot be read: {error.strerror}") from error
-    # PyYAML lets the plain errors of malformed scalars (`!!int ""`, 2013-13-45) through.
-    except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-        raise SchemaError(f"{path}: not YAML: {error}") from error
-    if not isinstance(document, dict):
-        raise SchemaError(f"{path}: expected keys such as row: and columns:")
-    try:
-        schema = msgspec.convert(document, Schema)
-    except (msgspec.ValidationError, RecursionError) as error:
-        raise SchemaError(f"{path}: {_explain(error, document)}") from error
+    """Read and check schema.yaml. Raises `ConfigError` for a missing file, bad YAML or a wrong key."""
+    document = config.read_yaml(path, expected="keys such as row: and columns:")
+    schema = config.convert(document, Schema, path)
     if problems := list(_problems(schema)):
-        raise SchemaError(f"{path}: " + "; ".join(problems[:10]))
+        raise ConfigError(f"{path}: " + "; ".join(problems[:10]))
     return schema
 
 
 def check_params(settings: Params, schema: Schema) -> None:
-    """Raise `SchemaError` unless target and derived columns of params.yaml are declared for what they are."""
+    """Raise `ConfigError` unless target and derived columns of params.yaml are declared for what they are."""
     target = settings.data.target
     for name in (*settings.data.derive, target):
         if name not in schema.columns:
             where = "data.target" if name == target else "data.derive"
-            raise SchemaError(
+            raise ConfigError(
                 f"params.yaml: {where}: schema.yaml declares no column {name!r}"
                 f"{nearest(name, schema.columns)}; declare it (with `known: after` if it is only known later)"
             )
     for name, expression in settings.data.derive.items():
         future = names_in(expression, f"params.yaml: data.derive.{name}") & set(schema.known_after)
         if future and schema.columns[name].known == "before":
-            raise SchemaError(
+            raise ConfigError(
                 f"schema.yaml: columns.{name}.known: derived from {', '.join(sorted(future))}, which is only "
                 f"known after the moment of prediction; say `known: after`"
             )
     column = schema.columns[target]
     wanted = {"boolean", "number"} if settings.task == "classification" else {"number"}
     if column.type not in wanted:
-        raise SchemaError(
+        raise ConfigError(
             f"schema.yaml: columns.{target}.type: the target of a {settings.task} is of type "
             f"{' or '.join(sorted(wanted))}, not {column.type}"
         )
     if column.known == "before":
-        raise SchemaError(
+        raise ConfigError(
             f"schema.yaml: columns.{target}.known: the target is only known later: say `known: after`"
         )
 
@@ -166,7 +150,7 @@ def derive(frame: pd.DataFrame, settings: Params, schema: Schema) -> pd.DataFram
     """The table with the columns of `data.derive`; a value is missing where any column it is made of is.
 
     Without that rule a comparison with a missing value would be false: a cancelled flight would be on time.
-    Raises `SchemaError` for an expression that pandas cannot compute.
+    Raises `ConfigError` for an expression that pandas cannot compute.
     """
     import pandas as pd
 
@@ -185,9 +169,9 @@ def derive(frame: pd.DataFrame, settings: Params, schema: Schema) -> pd.DataFram
             AttributeError,
             NotImplementedError,
         ) as error:
-            raise SchemaError(f"{where}: cannot compute {expression!r}: {error}") from error
+            raise ConfigError(f"{where}: cannot compute {expression!r}: {error}") from error
         if not isinstance(values, pd.Series) or not sources:
-            raise SchemaError(
+            raise ConfigError(
                 f"{where}: {expression!r} does not make one value a row out of the table's columns"
             )
         known = frame[sources].notna().all(axis=1)
@@ -232,12 +216,12 @@ def as_labels(series: pd.Series, missing: str = "") -> pd.Series:
 
 
 def names_in(expression: str, where: str = "expression") -> set[str]:
-    """The names that a pandas expression uses, quoted with backticks or not. Raises `SchemaError`."""
+    """The names that a pandas expression uses, quoted with backticks or not. Raises `ConfigError`."""
     quoted = set(re.findall(r"`([^`]+)`", expression))
     try:
         tree = ast.parse(re.sub(r"`[^`]+`", "_", expression).strip(), mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise SchemaError(f"{where}: {expression[:200]!r} is not an expression: {error}") from error
+        raise ConfigError(f"{where}: {expression[:200]!r} is not an expression: {error}") from error
     return quoted | {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
 
 
@@ -281,21 +265,6 @@ def _checks(column: Column) -> list[Check]:
     if column.categories is not None:
         checks.append(pandera.Check.isin(column.categories, name="category"))
     return checks
-
-
-def _explain(error: Exception, document: dict[Any, Any]) -> str:
-    """A msgspec error as `columns.temp.type: expected …`; msgspec writes `[...]` for a mapping's key."""
-    what, _, path = str(error).partition(" - at `$")
-    where = path.rstrip("`").lstrip(".") or "the document"
-    columns = document.get("columns")
-    if where.startswith("columns[...]") and isinstance(columns, dict):
-        for name, value in columns.items():
-            try:
-                msgspec.convert(value, Column)
-            except (msgspec.ValidationError, RecursionError):
-                where = where.replace("columns[...]", f"columns.{name}", 1)
-                break
-    return f"{where}: {what[:1].lower()}{what[1:]}"
 
 
 def _problems(schema: Schema) -> Iterable[str]:

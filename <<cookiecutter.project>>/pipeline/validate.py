@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from pipeline import files, table
+from pipeline.config import ConfigError
 from pipeline.files import Refused, finding
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def report_on_file(settings: Params, now: datetime) -> dict[str, Any]:
     try:
         schema = table.load()
         table.check_params(settings, schema)
-    except table.SchemaError as error:
+    except ConfigError as error:
         return {"passed": False, **NOTHING, "findings": [finding("schema", "error", str(error))]}
     try:
         raw = files.read_table(files.RAW)
@@ -52,7 +53,7 @@ def report_on(raw: pd.DataFrame, settings: Params, schema: table.Schema, now: da
     findings += misfits
     try:
         typed = table.derive(typed, settings, schema)
-    except table.SchemaError as error:
+    except ConfigError as error:
         findings.append(finding("derive", "error", str(error)))
     if len(raw) == 0:
         findings.append(

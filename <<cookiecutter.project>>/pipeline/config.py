@@ -1,0 +1,69 @@
+"""Read params.yaml and schema.yaml: YAML as typed values, and every mistake named by file and key."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+import yaml
+
+from pipeline.files import Refused
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+T = TypeVar("T")
+
+
+class ConfigError(Refused):
+    """params.yaml or schema.yaml is wrong, or they contradict each other; the message names file and key."""
+
+
+def read_yaml(path: Path, expected: str) -> dict[Any, Any]:
+    """The mapping that a YAML file holds; `expected` says which one, for the message.
+
+    Raises `ConfigError` for a missing file, for what is not YAML, and for what is not a mapping.
+    """
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    # PyYAML lets the plain errors of malformed scalars (`!!int ""`, 2013-13-45) through.
+    except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        raise ConfigError(f"{path}: not YAML: {error}") from error
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path}: expected {expected}")
+    return document
+
+
+def convert(document: dict[Any, Any], kind: type[T], path: Path) -> T:
+    """A mapping as a value of this type. Raises `ConfigError` that names the key and what was expected."""
+    try:
+        return msgspec.convert(document, kind)
+    except (msgspec.ValidationError, RecursionError) as error:
+        what, _, where = str(error).partition(" - at `$")
+        key = _name_key(where.rstrip("`").lstrip("."), str(error), document, kind) or "the document"
+        raise ConfigError(f"{path}: {key}: {what[:1].lower()}{what[1:]}") from error
+
+
+def _name_key(where: str, message: str, document: dict[Any, Any], kind: type[Any]) -> str:
+    """The place of an error with the key that msgspec writes as `[...]`: the one that alone gives the same error."""
+    fields, unnamed, rest = where.partition("[...]")
+    if not unnamed:
+        return where
+    path = fields.split(".")
+    section: Any = document
+    for field in path:
+        section = section[field]
+    for key, value in section.items():
+        try:
+            msgspec.convert(_replace(document, path, {key: value}), kind)
+        except (msgspec.ValidationError, RecursionError) as error:
+            if str(error) == message:
+                return f"{fields}.{key}{rest}"
+    return where
+
+
+def _replace(document: dict[Any, Any], path: list[str], value: Any) -> dict[Any, Any]:
+    field, *inner = path
+    return {**document, field: _replace(document[field], inner, value) if inner else value}
