@@ -12,9 +12,11 @@ import requests
 from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Request, Response
 
+import browsers
 from github_double import ACTIONS, TOKEN, GitHubDouble
 from github_double.contract import SUBSET, Contract, Violation
 from github_double.operations import OPERATIONS
+from github_double.page import like_github
 from github_double.subset import LICENCE, subset
 
 if TYPE_CHECKING:
@@ -364,3 +366,16 @@ def test_what_git_does_not_have_is_404(bare: Path) -> None:
         for path in ("/contents/no/such", "/git/ref/heads/none", f"/git/commits/{'f' * 40}"):
             assert raw(double, "GET", path).status_code == 404
         assert double.violations == []
+
+
+@pytest.mark.browser
+def test_the_conversation_is_drawn_in_one_font_and_its_signs_in_colour() -> None:
+    with browsers.chromium() as browser, GitHubDouble(looks=like_github()) as double:
+        double.add_pull(7, HEAD, title="Try 300 trees, not 150")
+        client(double).create_check_run(
+            "model review", HEAD, conclusion="success", output={"title": "ROC AUC +0.017", "summary": ""}
+        )
+        tab = browser.new_page()
+        tab.goto(f"{double.url}/{double.repository}/pull/7")
+        assert browsers.find_fonts(tab, "h1") == {browsers.TEXT}
+        assert browsers.find_fonts(tab, ".box:last-of-type .body") == {browsers.TEXT, browsers.EMOJI}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import browsers
 import reviews
 from bots.render import preview
 from bots.render.comment import comment
@@ -16,7 +17,6 @@ from bots.render.page import page
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-CHROMIUM = "/usr/bin/chromium"
 EVERY = pytest.mark.parametrize("name", reviews.ALL)
 
 
@@ -76,12 +76,8 @@ def test_the_page_is_written_and_says_how_long_the_comment_is(tmp_path: Path):
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with browsers.chromium() as started:
         yield started
-        started.close()
 
 
 @pytest.mark.browser
@@ -128,4 +124,16 @@ def test_the_button_switches_between_light_and_dark(browser, tmp_path):
     before = tab.evaluate(colour)
     tab.click("#theme")
     assert tab.evaluate(colour) != before
+    tab.close()
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(("file", "selector"), [("preview.html", ".about"), ("review.html", ".lead")])
+def test_digits_and_spaces_come_from_the_font_of_the_letters(file, selector, browser, tmp_path):
+    review = reviews.improved()
+    (tmp_path / "review.html").write_text(page(review), encoding="utf-8")
+    (tmp_path / "preview.html").write_text(preview.preview(comment(review), review, _drawn), encoding="utf-8")
+    tab = browser.new_page()
+    tab.goto((tmp_path / file).as_uri())
+    assert browsers.find_fonts(tab, selector) == {browsers.TEXT}
     tab.close()

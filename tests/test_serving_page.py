@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import browsers
 import served
 from serving import pages
 
@@ -21,14 +22,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def browser():
-    if not Path("/usr/bin/chromium").exists():
-        pytest.skip("no Chromium is installed")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-        yield browser
-        browser.close()
+    with browsers.chromium() as started:
+        yield started
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +137,15 @@ def test_a_service_that_is_not_ready_says_so_on_its_page(page, made, tmp_path):
     with served.serving(made, environment=environment) as service:
         page.goto(service.url)
         shows(page, "#verdict", "not ready")
+
+
+def test_digits_and_spaces_come_from_the_font_of_the_letters(page, service):
+    page.goto(service.url)
+    answered(page)
+    assert browsers.find_fonts(page, "#observed") == {browsers.TEXT}
+    page.goto(f"{service.url}/docs")
+    page.wait_for_selector("#Problem")
+    assert browsers.find_fonts(page, "#version") == {browsers.TEXT}
 
 
 @pytest.mark.parametrize("make", [pages.form, pages.docs])
