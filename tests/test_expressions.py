@@ -13,7 +13,7 @@ from skl2onnx import convert_sklearn
 from skl2onnx.common.data_types import FloatTensorType
 
 from pipeline import export, expressions
-from pipeline.files import Refused
+from pipeline.config import ConfigError
 from pipeline.model import Derive
 
 COLUMNS = ("a", "b", "c")
@@ -39,6 +39,10 @@ def value(expression: str, **columns: float) -> float:
         ("max(a, b, 7) - min(a, b)", 5.0),
         ("sqrt(a + 2) + abs(0 - b) + log(exp(a))", 9.0),
         ("sin(a - 2) + cos(a - 2)", 1.0),
+        ("a < 3 and b < 3", 0.0),
+        ("a < 3 or b < 3", 1.0),
+        ("not a < 3 < b or not (a == 2 and b != 5)", 1.0),
+        ("3 * (a < 3 and not b < 3 or a == b)", 3.0),
     ],
 )
 def test_expressions_mean_what_they_mean_in_python(expression: str, wanted: float) -> None:
@@ -66,6 +70,11 @@ def test_a_comparison_with_a_missing_value_is_false(comparison: str) -> None:
         ("lambda: a", "lambda"),
         ("a if b else c", "a if b else c"),
         ("a and b", "a and b"),
+        ("not a", "not a"),
+        ("a + 1 > 1 or b", "joins what is no comparison"),
+        ("a == 'x'", "compares text"),
+        ("'x'", "no column"),
+        ("where(a > 1, 'x', 'y')", "computes with text"),
         ("a // 2", "a // 2"),
         ("open(a)", "calls open"),
         ("abs(a, b)", "takes 1"),
@@ -84,7 +93,7 @@ def test_a_comparison_with_a_missing_value_is_false(comparison: str) -> None:
     ],
 )
 def test_anything_but_arithmetic_is_refused_by_name(expression: str, fault: str) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(ConfigError) as refused:
         expressions.parse(expression)
     message = str(refused.value)
     assert fault in message
@@ -93,7 +102,7 @@ def test_anything_but_arithmetic_is_refused_by_name(expression: str, fault: str)
 
 
 def test_the_columns_of_an_expression_are_named_once_in_order() -> None:
-    assert expressions.names("b + where(a < b, c, 1)") == ["b", "a", "c"]
+    assert expressions.list_columns("b + where(a < b, c, 1)") == ["b", "a", "c"]
 
 
 def _exact(children: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
@@ -104,6 +113,9 @@ def _exact(children: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     return st.one_of(
         two.map(lambda parts: f"({' '.join(parts)})"),
         children.map(lambda x: f"(-{x})"),
+        st.tuples(children, children, st.sampled_from(["and", "or"]), children, children).map(
+            lambda p: f"({p[0]} < {p[1]} {p[2]} not {p[3]} == {p[4]})"
+        ),
         st.tuples(st.sampled_from(["abs", "sqrt"]), children).map(lambda parts: f"{parts[0]}({parts[1]})"),
         st.tuples(st.sampled_from(["min", "max"]), children, children).map(
             lambda p: f"{p[0]}({p[1]}, {p[2]})"
@@ -158,8 +170,8 @@ def test_numpy_and_onnx_agree_on_functions_that_round(
 @given(st.text(max_size=60))
 def test_no_text_does_more_than_parse_or_be_refused(text: str) -> None:
     try:
-        names = expressions.names(text)
-    except Refused:
+        names = expressions.list_columns(text)
+    except ConfigError:
         return
     values = expressions.evaluate(text, {name: np.ones(2, dtype=np.float32) for name in names})
     assert values.shape == (2,)

@@ -315,7 +315,7 @@ class TestContract:
             (
                 "params.data.derive.late",
                 "arr_delay >",
-                "data.derive.late: 'arr_delay >' is not an expression",
+                "data.derive.late: cannot use 'arr_delay >': it is not arithmetic",
             ),
             ("schema.columns.late", ..., "data.target: schema.yaml declares no column 'late'"),
             ("schema.columns.late.known", "before", "columns.late.known: derived from arr_delay"),
@@ -420,20 +420,93 @@ class TestTypes:
         pd.testing.assert_frame_equal(once, twice)
 
     @pytest.mark.parametrize(
-        "expression", ["arr_delay > nothing", "arr_delay.nothing()", "1 + 1", "arr_delay + carrier"]
+        "expression",
+        [
+            "arr_delay > nothing",
+            "arr_delay.nothing()",
+            "1 + 1",
+            "arr_delay + carrier",
+            "carrier",
+            "carrier > 'UA'",
+            "carrier == 1",
+            "arr_delay == 'late'",
+            "time_hour > '2013-07-01'",
+            "arr_delay and dep_delay > 1",
+            "arr_delay > 15 & dep_delay > 15",
+            "carrier in ['UA', 'AA']",
+        ],
     )
-    def test_an_expression_that_pandas_cannot_compute_is_named(self, bench: Bench, expression: str) -> None:
+    def test_an_expression_that_cannot_be_computed_is_named(self, bench: Bench, expression: str) -> None:
         bench.edit("params.data.derive.late", expression)
         typed, _ = table.coerce(sample(1000), bench.schema)
         with pytest.raises(ConfigError, match=r"params\.yaml: data\.derive\.late: "):
             table.derive(typed, bench.settings, bench.schema)
 
+    def test_a_column_that_is_not_there_is_named_with_the_nearest(self, bench: Bench) -> None:
+        bench.edit("params.data.derive.late", "arr_dellay > 15")
+        typed, _ = table.coerce(sample(1000), bench.schema)
+        with pytest.raises(
+            ConfigError, match=r"late: .* no column 'arr_dellay' \(did you mean 'arr_delay'\?\)"
+        ):
+            table.derive(typed, bench.settings, bench.schema)
 
-def bench_of_one(expression: str) -> tuple[Any, table.Schema]:
-    """Settings and contract of a table with one column and one derived from it."""
+    @pytest.mark.parametrize(
+        ("expression", "expected"),
+        [
+            ("kind == 'a'", [True, False, None, False]),
+            ("kind != other", [True, False, None, None]),
+            ("done - asked > 60", [True, None, None, False]),
+            ("(done - asked) / 60 > 1 or kind == 'b'", [True, None, None, False]),
+            ("paid and not kind == 'a'", [False, True, None, None]),
+            ("not (paid or amount < 2)", [False, False, True, None]),
+            ("amount", [True, False, None, True]),
+            ("amount / (amount - 1) > 1", [True, False, True, True]),
+            ("µ_x == 1", [True, True, True, True]),
+        ],
+    )
+    def test_truths_texts_and_times_are_read_and_missing_ones_stay_missing(
+        self, expression: str, expected: list[bool | None]
+    ) -> None:
+        kinds = {
+            "kind": "category",
+            "other": "text",
+            "paid": "boolean",
+            "asked": "datetime",
+            "done": "datetime",
+            "amount": "number",
+            "µ_x": "number",
+        }
+        settings, schema = bench_of_one(expression, **kinds)
+        rows = pd.DataFrame(
+            {
+                "kind": ["a", "b", None, "c"],
+                "other": ["x", "b", "b", None],
+                "paid": [True, True, False, None],
+                "asked": ["2013-07-01T10:00", "2013-07-01T10:00", None, "2013-07-01T10:00"],
+                "done": ["2013-07-01T12:01:01+02:00", None, None, "2013-07-01T10:01"],
+                "amount": [1, 0, 3, 1],
+                "µ_x": 1,
+            }
+        )
+        typed, _ = table.coerce(rows, schema)
+        derived = table.derive(typed, settings, schema)["late"]
+        assert derived.dtype == "boolean"
+        assert [None if pd.isna(value) else bool(value) for value in derived] == expected
+
+    def test_whole_numbers_too_large_to_compute_with_are_refused(self) -> None:
+        settings, schema = bench_of_one("arr_delay % 10 == 3", arr_delay="number")
+        typed = pd.DataFrame({"arr_delay": [2**53 + 3]})
+        with pytest.raises(ConfigError, match=r"data\.derive\.late: 'arr_delay' has numbers above 2\*\*53"):
+            table.derive(typed, settings, schema)
+
+
+def bench_of_one(expression: str, **kinds: Any) -> tuple[Any, table.Schema]:
+    """Settings and contract of a table with columns of these kinds and one derived from them."""
     from types import SimpleNamespace
 
-    number = table.Column(type="number", known="after", nullable=True)
-    truth = table.Column(type="boolean", known="after", nullable=True)
+    columns = {
+        name: table.Column(type=kind, known="after", nullable=True)
+        for name, kind in {**(kinds or {"arr_delay": "number"}), "late": "boolean"}.items()
+    }
     settings = SimpleNamespace(data=SimpleNamespace(derive={"late": expression}))
-    return settings, table.Schema(row="a flight", columns={"arr_delay": number, "late": truth})
+    return settings, table.Schema(row="a flight", columns=columns)

@@ -1,10 +1,12 @@
-"""A small, safe arithmetic language for `features.derived`, computed alike by numpy and by ONNX.
+"""The language of the expressions in params.yaml: checked arithmetic over columns, alike in numpy and in ONNX.
 
-An expression is Python's arithmetic over column names and numbers; nothing else is parsed, so nothing else
-can run. Columns are float32, the arithmetic is float64, and the result is rounded to float32 once at the end:
-libraries whose `exp` differs in the last bit still give the same feature. A result that is no finite number
-(a division by zero, the root of a negative) is missing, as is what is computed from a missing value; a
-comparison with a missing value is false.
+`data.derive` and `features.derived` are written in it. An expression is Python's arithmetic over column names and
+numbers; nothing else is parsed, so nothing else can run. A result that is no finite number (a division by zero,
+the root of a negative) is missing, as is what is computed from a missing value; a comparison with a missing value
+is false.
+
+A feature is computed from float32 columns in float64, and rounded to float32 once at the end: libraries whose `exp`
+differs in the last bit still give the same feature.
 """
 
 from __future__ import annotations
@@ -14,16 +16,18 @@ import functools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, TypeVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from pipeline.files import Refused
+from pipeline.config import ConfigError
 
 if TYPE_CHECKING:
     import numpy as np
 
+Kind = Literal["number", "truth", "text"]
 ALLOWED = (
-    "numbers, column names, + - * / % **, < <= > >= == !=, parentheses, "
-    "abs sqrt exp log sin cos of one value, min max of two or more, and where(condition, then, otherwise)"
+    "numbers, column names, + - * / % **, < <= > >= == !=, and or not of comparisons, 'text' beside == or !=, "
+    "parentheses, abs sqrt exp log sin cos of one value, min max of two or more, and where(condition, then, otherwise)"
 )
 LONGEST = 1000
 DEEPEST = 50
@@ -50,38 +54,54 @@ _OF_TWO = {"min": "Min", "max": "Max"}
 
 X = TypeVar("X")
 Operations = Mapping[str, Callable[..., Any]]
+Kinds = Mapping[str, Kind]
+NUMBERS: Kinds = MappingProxyType({})
 
 
-@functools.cache
-def parse(expression: str) -> ast.expr:
-    """The checked syntax tree of an expression. Raises `Refused`, naming it and the part at fault."""
-    if len(expression) > LONGEST:
-        raise _refused(expression, f"it has {len(expression)} characters, more than {LONGEST}")
+def parse(expression: str, kinds: Kinds = NUMBERS, where: str = "features.derived") -> ast.expr:
+    """The checked syntax tree of an expression.
+
+    `kinds` says which columns are no numbers. Raises `ConfigError` that names `where` the expression stands, the
+    expression and the part at fault.
+    """
     try:
-        tree = ast.parse(expression.strip(), mode="eval").body
-    except SyntaxError as error:
-        raise _refused(expression, f"it is not arithmetic ({error.msg})") from error
-    except (ValueError, RecursionError, MemoryError) as error:
-        raise _refused(expression, "it cannot be read") from error
-    _check(tree, expression)
-    if not any(isinstance(node, ast.Name) for node in _values(tree)):
-        raise _refused(expression, "it reads no column")
+        tree = _read(expression)
+        if _check_kind(tree, kinds) == "text":
+            raise _Unusable(tree, "is text, not a number or a truth")
+    except _Unusable as error:
+        raise ConfigError(
+            f"{where}: cannot use {expression[:100]!r}: {error}; allowed are {ALLOWED}"
+        ) from error
     return tree
 
 
-def names(expression: str) -> list[str]:
-    """The columns that an expression reads, each once, in order of appearance. Raises `Refused`."""
-    return list(dict.fromkeys(node.id for node in _values(parse(expression)) if isinstance(node, ast.Name)))
+def list_columns(expression: str, kinds: Kinds = NUMBERS, where: str = "features.derived") -> list[str]:
+    """The columns that an expression reads, each once, in order of appearance. Raises `ConfigError`."""
+    tree = parse(expression, kinds, where)
+    return list(dict.fromkeys(node.id for node in _values(tree) if isinstance(node, ast.Name)))
+
+
+def is_truth(expression: str, kinds: Kinds = NUMBERS) -> bool:
+    """Whether an expression says yes or no, as a comparison does, instead of giving a number."""
+    return _check_kind(parse(expression, kinds), kinds) == "truth"
 
 
 def evaluate(expression: str, columns: Mapping[str, np.ndarray]) -> np.ndarray:
     """The float32 values of an expression; `columns` maps what it reads to float32 arrays of one length."""
     import numpy as np
 
-    wide = {name: np.asarray(columns[name], dtype=np.float64) for name in names(expression)}
+    wide = {name: np.asarray(columns[name], dtype=np.float64) for name in list_columns(expression)}
     with np.errstate(all="ignore"):
         values: np.ndarray = apply(expression, wide, _numpy()).astype(np.float32)
     return values
+
+
+def evaluate_typed(expression: str, columns: Mapping[str, np.ndarray], kinds: Kinds) -> np.ndarray:
+    """The float64 values of an expression over arrays of one length: float64, or objects where the kind is text."""
+    import numpy as np
+
+    with np.errstate(all="ignore"):
+        return np.asarray(_apply(parse(expression, kinds), columns, _numpy()), dtype=np.float64)
 
 
 def apply(expression: str, columns: Mapping[str, X], operations: Operations) -> X:
@@ -95,7 +115,7 @@ def apply(expression: str, columns: Mapping[str, X], operations: Operations) -> 
 
 def _apply(node: ast.expr, columns: Mapping[str, Any], op: Operations) -> Any:
     if isinstance(node, ast.Constant):
-        return op["Constant"](float(node.value))  # type: ignore[arg-type]
+        return node.value if isinstance(node.value, str) else op["Constant"](float(node.value))  # type: ignore[arg-type]
     if isinstance(node, ast.Name):
         return columns[node.id]
     values = [_apply(child, columns, op) for child in _operands(node)]
@@ -104,6 +124,10 @@ def _apply(node: ast.expr, columns: Mapping[str, Any], op: Operations) -> Any:
         return functools.reduce(
             op["Mul"], [_compare(_OPERATORS[type(test)], *pair, op) for test, pair in tests]
         )
+    if isinstance(node, ast.BoolOp):
+        return functools.reduce(op["Mul" if isinstance(node.op, ast.And) else "Max"], values)
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+        return op["Sub"](op["Constant"](1.0), *values)
     if isinstance(node, ast.Call):
         return _call(node.func.id, values, op)  # type: ignore[attr-defined]
     name = _OPERATORS[type(node.op)]  # type: ignore[attr-defined]
@@ -171,6 +195,8 @@ def _operands(node: ast.expr) -> list[ast.expr]:
             return [node.operand]
         case ast.Compare():
             return [node.left, *node.comparators]
+        case ast.BoolOp():
+            return list(node.values)
         case ast.Call():
             return list(node.args)
     return []
@@ -182,23 +208,53 @@ def _values(node: ast.expr) -> Iterator[ast.expr]:
         yield from _values(operand)
 
 
-def _check(node: ast.expr, expression: str, depth: int = 1) -> None:
+class _Unusable(Exception):
+    """What is wrong with an expression: a part of it, or all of it."""
+
+    def __init__(self, node: ast.expr | None, problem: str) -> None:
+        super().__init__(f"`{ast.unparse(node)[:100]}` {problem}" if node is not None else problem)
+
+
+@functools.cache
+def _read(expression: str) -> ast.expr:
+    """The syntax tree of an expression, whatever the kinds of its columns. Raises `_Unusable`."""
+    if len(expression) > LONGEST:
+        raise _Unusable(None, f"it has {len(expression)} characters, more than {LONGEST}")
+    source = expression.strip()
+    try:
+        tree = ast.parse(source, mode="eval").body
+    except SyntaxError as error:
+        raise _Unusable(None, f"it is not arithmetic ({error.msg})") from error
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise _Unusable(None, "it cannot be read") from error
+    _check_syntax(tree)
+    names = [node for node in _values(tree) if isinstance(node, ast.Name)]
+    if not names:
+        raise _Unusable(None, "it reads no column")
+    for node in names:  # Python would call a column by its name's normal form (NFKC)
+        node.id = ast.get_source_segment(source, node) or node.id
+    return tree
+
+
+def _check_syntax(node: ast.expr, depth: int = 1) -> None:
     if depth > DEEPEST:
-        raise _refused(expression, f"it is nested deeper than {DEEPEST}")
-    if problem := _problem(node):
-        raise _refused(expression, f"`{ast.unparse(node)[:100]}` {problem}")
+        raise _Unusable(None, f"it is nested deeper than {DEEPEST}")
+    if problem := _find_problem(node):
+        raise _Unusable(node, problem)
     for operand in _operands(node):
-        _check(operand, expression, depth + 1)
+        _check_syntax(operand, depth + 1)
 
 
-def _problem(node: ast.expr) -> str | None:
+def _find_problem(node: ast.expr) -> str | None:
     """What is wrong with one node, its operands aside."""
     match node:
         case (
-            ast.Name() | ast.BinOp(op=ast.Add() | ast.Sub() | ast.Mult() | ast.Div() | ast.Mod() | ast.Pow())
+            ast.Name()
+            | ast.BoolOp()
+            | ast.BinOp(op=ast.Add() | ast.Sub() | ast.Mult() | ast.Div() | ast.Mod() | ast.Pow())
+            | ast.UnaryOp(op=ast.USub() | ast.Not())
+            | ast.Constant(value=str())
         ):
-            return None
-        case ast.UnaryOp(op=ast.USub()):
             return None
         case ast.Constant(value=int() | float() as number) if not isinstance(number, bool):
             return None if abs(number) <= LARGEST else "is too large a number"
@@ -207,11 +263,11 @@ def _problem(node: ast.expr) -> str | None:
                 None if all(type(test) in _OPERATORS for test in node.ops) else "is no comparison of numbers"
             )
         case ast.Call(func=ast.Name(id=name), keywords=[]):
-            return _arity_problem(name, len(node.args))
+            return _find_arity_problem(name, len(node.args))
     return "is not allowed"
 
 
-def _arity_problem(name: str, given: int) -> str | None:
+def _find_arity_problem(name: str, given: int) -> str | None:
     if name in _OF_ONE:
         return None if given == 1 else f"gives {name} {given} values, it takes 1"
     if name in _OF_TWO:
@@ -221,5 +277,23 @@ def _arity_problem(name: str, given: int) -> str | None:
     return f"calls {name}, which is no function here"
 
 
-def _refused(expression: str, reason: str) -> Refused:
-    return Refused(f"features.derived: cannot use {expression[:100]!r}: {reason}; allowed are {ALLOWED}")
+def _check_kind(node: ast.expr, kinds: Kinds) -> Kind:
+    """The kind of a node's values. Raises `_Unusable` for an operand that its operator cannot take."""
+    found = [_check_kind(operand, kinds) for operand in _operands(node)]
+    match node:
+        case ast.Name():
+            return kinds.get(node.id, "number")
+        case ast.Constant():
+            return "text" if isinstance(node.value, str) else "number"
+        case ast.Compare():
+            for test, pair in zip(node.ops, pairwise(found), strict=True):
+                if "text" in pair and not (pair == ("text", "text") and isinstance(test, ast.Eq | ast.NotEq)):
+                    raise _Unusable(node, "compares text, which takes == or != and text on both sides")
+            return "truth"
+        case ast.BoolOp() | ast.UnaryOp(op=ast.Not()):
+            if set(found) != {"truth"}:
+                raise _Unusable(node, "joins what is no comparison")
+            return "truth"
+    if "text" in found:
+        raise _Unusable(node, "computes with text, which can only be compared")
+    return "number"

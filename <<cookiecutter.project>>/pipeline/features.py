@@ -113,7 +113,9 @@ def _categorical(values: pd.Series) -> dict[str, Any]:
 def _derived(frame: pd.DataFrame, expression: str) -> pd.Series:
     import pandas as pd
 
-    columns: dict[str, np.ndarray] = {name: frame[name].to_numpy() for name in expressions.names(expression)}
+    columns: dict[str, np.ndarray] = {
+        name: frame[name].to_numpy() for name in expressions.list_columns(expression)
+    }
     return pd.Series(expressions.evaluate(expression, columns), index=frame.index)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pipeline import expressions, table
-from pipeline.files import Refused, finding
+from pipeline.config import ConfigError
+from pipeline.files import finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -118,9 +119,9 @@ def _check_derived(name: str, expression: str, settings: Params, schema: table.S
             name,
         )
     try:
-        used = expressions.names(expression)
-    except Refused as error:
-        yield _error("feature", f"{where}: {error}", name)
+        used = expressions.list_columns(expression, where=where)
+    except ConfigError as error:
+        yield _error("feature", str(error), name)
         return
     future = [column for column in used if column in schema.known_after or column == settings.data.target]
     if future:

@@ -260,7 +260,7 @@ def _transformer(step: Step, columns: list[str], settings: Params) -> tuple[Any,
 
 
 def _inputs(columns: list[str], derived: dict[str, str], features: Features) -> list[str]:
-    read = [name for expression in derived.values() for name in expressions.names(expression)]
+    read = [name for expression in derived.values() for name in expressions.list_columns(expression)]
     for name in read:
         if name not in features.numeric:
             known = hint(name, features.numeric) or f"; numeric are {', '.join(features.numeric)}"

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import ast
 import difflib
 import math
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
-from pipeline import config, files
+from pipeline import config, expressions, files
 from pipeline.config import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    import numpy as np
     import pandas as pd
     from pandera.pandas import Check, DataFrameSchema
 
@@ -34,6 +33,7 @@ EXPECTED: dict[str, str] = {
     "boolean": "true or false (also 1 and 0, yes and no)",
     "text": "text",
 }
+LARGEST_WHOLE = 2**53  # up to here float64 holds every whole number
 _TRUTHS = {"true": True, "t": True, "yes": True, "y": True, "1": True}
 _TRUTHS |= {"false": False, "f": False, "no": False, "n": False, "0": False}
 
@@ -97,8 +97,10 @@ def check_params(settings: Params, schema: Schema) -> None:
                 f"params.yaml: {where}: schema.yaml declares no column {name!r}"
                 f"{nearest(name, schema.columns)}; declare it (with `known: after` if it is only known later)"
             )
+    kinds = _kinds(schema)
     for name, expression in settings.data.derive.items():
-        future = names_in(expression, f"params.yaml: data.derive.{name}") & set(schema.known_after)
+        sources = expressions.list_columns(expression, kinds, f"params.yaml: data.derive.{name}")
+        future = set(sources) & set(schema.known_after)
         if future and schema.columns[name].known == "before":
             raise ConfigError(
                 f"schema.yaml: columns.{name}.known: derived from {', '.join(sorted(future))}, which is only "
@@ -150,33 +152,52 @@ def derive(frame: pd.DataFrame, settings: Params, schema: Schema) -> pd.DataFram
     """The table with the columns of `data.derive`; a value is missing where any column it is made of is.
 
     Without that rule a comparison with a missing value would be false: a cancelled flight would be on time.
-    Raises `ConfigError` for an expression that pandas cannot compute.
+    Raises `ConfigError` for an expression that cannot be computed from the table's columns.
     """
     import pandas as pd
 
     frame = frame.copy(deep=False)
+    kinds = _kinds(schema)
     for name, expression in settings.data.derive.items():
         where = f"params.yaml: data.derive.{name}"
-        sources = sorted(names_in(expression, where) & set(frame.columns))
-        try:
-            values = frame.eval(expression, engine="python")
-        except (
-            NameError,
-            SyntaxError,
-            TypeError,
-            ValueError,
-            LookupError,
-            AttributeError,
-            NotImplementedError,
-        ) as error:
-            raise ConfigError(f"{where}: cannot compute {expression!r}: {error}") from error
-        if not isinstance(values, pd.Series) or not sources:
-            raise ConfigError(
-                f"{where}: {expression!r} does not make one value a row out of the table's columns"
-            )
+        sources = expressions.list_columns(expression, kinds, where)
+        if absent := [column for column in sources if column not in frame]:
+            hint = nearest(absent[0], frame.columns)
+            raise ConfigError(f"{where}: the table has no column {absent[0]!r}{hint}")
+        columns = {column: _operand(frame[column], where) for column in sources}
+        values = expressions.evaluate_typed(expression, columns, kinds)
+        if expressions.is_truth(expression, kinds):
+            values = values == 1
         known = frame[sources].notna().all(axis=1)
-        frame[name] = convert(values, schema.columns[name].type).where(known)
+        derived = convert(pd.Series(values, index=frame.index), schema.columns[name].type)
+        frame[name] = derived.where(known)
     return frame
+
+
+def _kinds(schema: Schema) -> expressions.Kinds:
+    """What the columns are in an expression: a time is a number."""
+    kinds: dict[str, expressions.Kind] = {"boolean": "truth", "category": "text", "text": "text"}
+    return {name: kinds.get(column.type, "number") for name, column in schema.columns.items()}
+
+
+def _operand(series: pd.Series, where: str) -> np.ndarray:
+    """A typed column as an expression takes it: a time in seconds since 1970 (UTC), a missing text as an empty one.
+
+    Raises `ConfigError` for whole numbers that float64 does not hold exactly.
+    """
+    import numpy as np
+    import pandas as pd
+
+    if isinstance(series.dtype, pd.StringDtype):
+        return series.fillna("").to_numpy(dtype=object)
+    if pd.api.types.is_datetime64_any_dtype(series):
+        return (series - pd.Timestamp(0, tz="UTC")).dt.total_seconds().to_numpy()
+    if series.dtype == "int64" and (series.abs() > LARGEST_WHOLE).any():
+        raise ConfigError(
+            f"{where}: {series.name!r} has numbers above 2**53, too large to compute with exactly; "
+            "declare it as text"
+        )
+    return series.to_numpy(dtype=np.float64, na_value=np.nan)
 
 
 def read(settings: Params, schema: Schema) -> pd.DataFrame:
@@ -213,16 +234,6 @@ def as_labels(series: pd.Series, missing: str = "") -> pd.Series:
     codes, values = pd.factorize(series)
     labels = np.array([*(_label(value) for value in values), missing], dtype=object)
     return pd.Series(labels[codes], index=series.index, name=series.name, dtype="str")
-
-
-def names_in(expression: str, where: str = "expression") -> set[str]:
-    """The names that a pandas expression uses, quoted with backticks or not. Raises `ConfigError`."""
-    quoted = set(re.findall(r"`([^`]+)`", expression))
-    try:
-        tree = ast.parse(re.sub(r"`[^`]+`", "_", expression).strip(), mode="eval")
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise ConfigError(f"{where}: {expression[:200]!r} is not an expression: {error}") from error
-    return quoted | {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
