@@ -40,7 +40,7 @@ lint: setup ## Check style, formatting, types, workflows, shell and paths
 	@$(BIN)/check-jsonschema --builtin-schema vendor.github-actions '$(PROJECT)'/.github/actions/*/action.yaml
 	@$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yaml '$(PROJECT)/.github/dependabot.yaml'
 	@$(BIN)/shellcheck .ci/run
-	@$(BIN)/python -m pytest --quiet tests/test_paths.py
+	@$(BIN)/python -m pytest --quiet tests/template/test_paths.py
 
 bench: setup ## Measure what must be fast
 	@for script in benchmarks/*.py; do $(BIN)/python "$$script" || exit 1; done

@@ -17,8 +17,8 @@ sys.path[:0] = [str(ROOT / "<<cookiecutter.project>>"), str(ROOT / "tests")]
 
 import numpy as np  # noqa: E402
 
-import simulated  # noqa: E402
-from bots import compare  # noqa: E402
+from bots.review import comparison  # noqa: E402
+from fixtures import simulated  # noqa: E402
 
 SIZES = (100_000, 200_000, 400_000)
 DESIGNS = ((500, 0), (1000, 0), (3000, 0), (3000, 62), (3000, 20), (1500, 10))
@@ -44,7 +44,7 @@ def times() -> None:
         for clusters in (0, 62, rows // 10):
             predictions = _with_slices(rows, clusters)
             started, busy = time.perf_counter(), time.process_time()
-            compare.compare(predictions, policy)
+            comparison.compare(predictions, policy)
             seconds, busy = time.perf_counter() - started, time.process_time() - busy
             memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
             what = f"{clusters:,} clusters" if clusters else "rows"
@@ -62,7 +62,7 @@ def coverage(draws: int) -> None:
             print(f"| {name} | {' | '.join(f'{100 * each[name]:.1f}' for each in found)} |", flush=True)
 
 
-def _with_slices(rows: int, clusters: int) -> compare.Predictions:
+def _with_slices(rows: int, clusters: int) -> comparison.Predictions:
     random = np.random.default_rng(rows)
     columns = {"carrier": 16, "origin": 3, "month": 3}
     slices = {name: random.integers(0, kinds, rows).astype(str) for name, kinds in columns.items()}

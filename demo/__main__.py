@@ -139,7 +139,7 @@ def review(project: Path) -> None:
 def publish(project: Path, page: Path) -> None:
     """Let the bot say the review on the pull request, as publish.yaml would, and keep the pull request's page."""
     sys.path.insert(0, str(ROOT / "tests"))
-    from github_double import TOKEN, GitHubDouble, like_github
+    from doubles.github import TOKEN, GitHubDouble, like_github
 
     reviewed = json.loads((project / "review" / "review.json").read_text(encoding="utf-8"))
     event = page.with_suffix(".event.json")

@@ -9,14 +9,15 @@ import math
 import os
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-import engine as engines
-from engine import Engine
+from fixtures.docker_engine import Engine, open_engine
 
-ENGINE = {"test_release_engine.py", "test_ship_engine.py", "test_ship_ssh.py"}
+TESTS = Path(__file__).parent
+ENGINE = TESTS / "end_to_end" / "engine"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -42,11 +43,13 @@ def _counts(config: pytest.Config) -> bool:
 @pytest.fixture(scope="session")
 def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     """A Docker engine with a registry; its tests follow each other in one process, so one is enough."""
-    asked = {
-        item.path.name for item in request.session.items if "engine" in getattr(item, "fixturenames", ())
+    outside = {
+        item.path
+        for item in request.session.items
+        if "engine" in getattr(item, "fixturenames", ()) and not item.path.is_relative_to(ENGINE)
     }
-    assert asked <= ENGINE, f"ENGINE in {__file__} does not name {sorted(asked - ENGINE)}"
-    with engines.engine() as found:
+    assert not outside, f"tests of a real engine belong into {ENGINE}: {sorted(outside)}"
+    with open_engine() as found:
         yield found
 
 
@@ -58,7 +61,7 @@ def pytest_xdist_auto_num_workers() -> int:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """A file's tests stay in one process, with what they share; so do all that need the engine.
+    """A file's tests stay in one process, with what they share; so do all below end_to_end/engine.
 
     The markers of `--dist loadgroup` would say so, but xdist 3.8 writes them where pytest 9.2 does not look.
     """
@@ -66,8 +69,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     class Together(LoadScopeScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
-            name = nodeid.partition("::")[0].rpartition("/")[2]
-            return "engine" if name in ENGINE else name
+            file = TESTS.parent / nodeid.partition("::")[0]
+            return str(ENGINE if file.is_relative_to(ENGINE) else file)
 
     return Together(config, log)
 
@@ -75,4 +78,4 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes longest begins first: the engine's tests, then the files with the most slow ones."""
     slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
-    items.sort(key=lambda item: -math.inf if item.path.name in ENGINE else -slow[item.path])
+    items.sort(key=lambda item: -math.inf if item.path.is_relative_to(ENGINE) else -slow[item.path])

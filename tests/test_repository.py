@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from support import ROOT, TEMPLATE
+from fixtures.support import ROOT, TEMPLATE
 
 LOCKS = sorted([*(ROOT / "requirements").glob("*.txt"), *(TEMPLATE / "requirements").glob("*.txt")])
 WORKFLOWS = sorted([*(ROOT / ".github").rglob("*.y*ml"), *(TEMPLATE / ".github").rglob("*.y*ml")])

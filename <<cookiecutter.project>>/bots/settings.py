@@ -9,9 +9,9 @@ import msgspec
 import yaml
 from msgspec import Meta, Struct
 
-from bots import measures
+from bots.deploy.policy import Canary, Latency, Release, Smoke
 from bots.evidence import Costs, Task
-from bots.ship.policy import Canary, Latency, Release, Smoke
+from bots.stats import metrics
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -95,10 +95,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     release: Release = Release()
 
     @property
-    def context(self) -> measures.Context:
+    def context(self) -> metrics.Context:
         """What the metrics need to know beside the rows."""
         chosen = self.evaluate
-        return measures.Context(threshold=chosen.threshold, costs=chosen.costs, bins=chosen.calibration_bins)
+        return metrics.Context(threshold=chosen.threshold, costs=chosen.costs, bins=chosen.calibration_bins)
 
 
 class _Data(Struct, frozen=True):
@@ -198,7 +198,7 @@ def _gate_problems(gate: Gate, metrics: list[str]) -> Iterator[str]:
 
 def _needs(settings: Settings) -> Iterator[str]:
     for name in settings.evaluate.metrics:
-        needs = measures.MEASURES[name].needs
+        needs = metrics.MEASURES[name].needs
         if "threshold" in needs and settings.evaluate.threshold is None:
             yield f"evaluate.threshold: expected a number between 0 and 1, `{name}` needs it"
         if "costs" in needs and (problem := _costs_problem(settings)):
@@ -207,7 +207,7 @@ def _needs(settings: Settings) -> Iterator[str]:
 
 def _unknown_metrics(settings: Settings) -> Iterator[str]:
     gate = settings.gate
-    fitting = [name for name, measure in measures.MEASURES.items() if settings.task in measure.tasks]
+    fitting = [name for name, measure in metrics.MEASURES.items() if settings.task in measure.tasks]
     named = (
         ("evaluate.metrics", settings.evaluate.metrics),
         ("gate.primary", [gate.primary]),

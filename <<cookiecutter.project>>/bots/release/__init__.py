@@ -1,1 +1,1 @@
-"""From a merge on main to what runs in production: judged, verified, versioned, told; the engine is `bots.ship`."""
+"""From a merge on main to production: approve, verify, build, number, promote, report."""

@@ -1,4 +1,4 @@
-"""What a release needs of the engine that builds, tries, pushes and runs images; `bots.ship` is behind it."""
+"""What a release needs of the engine that builds, tries, pushes and runs images; `bots.deploy` is behind it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Final, Literal, Protocol
 
 from msgspec import Struct
 
+from bots.deploy.checks import Check
+from bots.deploy.lineage import Lineage
 from bots.release.versions import Stage
-from bots.ship.checks import Check
-from bots.ship.lineage import Lineage
 
 Target = Literal["compose", "kubernetes", "none"]
 VARIABLE: Final = "RELEASE_ENGINE"

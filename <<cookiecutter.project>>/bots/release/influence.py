@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
     from bots.evidence import ExplanationReport
-    from bots.measures import Floats
+    from bots.stats.metrics import Floats
 
 CHUNK: Final = 20_000
 REPEATS: Final = 3

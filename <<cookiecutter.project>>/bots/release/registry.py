@@ -13,13 +13,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from bots import lock, plumbing
-from bots.champion import MODEL, ONNX
-from bots.patience import GaveUp, Patience
-from bots.plumbing import Author, Bare, Overtaken, PushRefused
+from bots.deploy.checks import Check
+from bots.dvc import lockfile
+from bots.git.bare import Author, Bare, Overtaken, PushRefused, open_bare, run_git
 from bots.release import versions
 from bots.release.versions import Assignment, Registry, Release, Stage
-from bots.ship.checks import Check
+from bots.retry import GaveUp, Patience
+from bots.review.champion import MODEL, ONNX
 
 MAIN: Final = "main"
 HEAD: Final = f"refs/registry/{versions.MODEL}"
@@ -77,7 +77,7 @@ class Book:
         if blob is None:
             return None, None
         self.patience.carry_out("fetch", lambda: self.bare.bring(commit, [blob]))
-        locked = lock.parse(self.bare.read(blob).decode(errors="replace"), f"dvc.lock of {commit[:7]}")
+        locked = lockfile.parse(self.bare.read(blob).decode(errors="replace"), f"dvc.lock of {commit[:7]}")
         return locked.digest(MODEL), locked.digest(ONNX)
 
     def register(self, release: Release) -> Release:
@@ -163,8 +163,8 @@ def moment(seconds: float) -> str:
 @contextmanager
 def opened(root: Path, patience: Patience, clock: Callable[[], float]) -> Iterator[Book]:
     """The registry of the project's remote, read. Raises `RegistryError` and `GitError`."""
-    prefix = plumbing.git(root, "rev-parse", "--show-prefix").stdout.decode().strip()
-    with plumbing.opened(root) as bare:
+    prefix = run_git(root, "rev-parse", "--show-prefix").stdout.decode().strip()
+    with open_bare(root) as bare:
         book = Book(bare, prefix, patience, clock)
         try:
             book.read()

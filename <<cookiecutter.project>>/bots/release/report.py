@@ -10,14 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from bots import measures
+import msgspec
+
+from bots.deploy.checks import Check, failed
 from bots.release import versions
 from bots.release.engine import Target
 from bots.release.versions import STAGES, Assignment, Registry, Release, Stage
 from bots.render import markdown as md
 from bots.render import words
 from bots.render.escape import address, code, prose, text
-from bots.ship.checks import Check, failed
+from bots.stats import metrics
 
 MARK: Final = "<!-- model-release -->"
 LABEL: Final = "release"
@@ -147,7 +149,7 @@ def _plain(registry: Registry, release: Release) -> list[str]:
         f"{one.stage} {_since(registry.since(one.stage))}" for one in registry.stages_of(release.version)
     )
     metric = release.metrics.get(release.primary)
-    shown = f"{measures.label(release.primary)} {measures.format_value(release.primary, metric)}"
+    shown = f"{metrics.label(release.primary)} {metrics.format_value(release.primary, metric)}"
     by = ", ".join(release.approvers) or (
         f"accepted by {release.accepted.by}" if release.accepted else "nobody"
     )
@@ -279,3 +281,9 @@ def _footer(run: str | None) -> str:
 
 def _whole(title: str, *parts: str) -> str:
     return "\n\n".join([f"{MARK}\n### Release {text(title, 120)}", *(part for part in parts if part)]) + "\n"
+
+
+def to_json(found: Registry) -> str:
+    """The registry for programs: each version with its stages, the newest first."""
+    listed = [{"release": one, "stages": found.stages_of(one.version)} for one in reversed(found.releases)]
+    return msgspec.json.encode(listed).decode()

@@ -10,22 +10,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bots import settings
+from bots.deploy import image, places, rollout, smoke_test
+from bots.deploy.docker import EngineError
+from bots.deploy.prometheus import ReadingError
+from bots.log import visible
 from bots.release.engine import EngineFailed, Outcome
-from bots.render.escape import visible
-from bots.ship import image, places, rollout, smoke
-from bots.ship.engine import EngineError
-from bots.ship.readings import ReadingError
 
 if TYPE_CHECKING:
+    from bots.deploy.checks import Check
+    from bots.deploy.lineage import Lineage
     from bots.release.versions import Stage
     from bots.settings import Settings
-    from bots.ship.checks import Check
-    from bots.ship.lineage import Lineage
 
 
 @dataclass(frozen=True)
 class Shipping:
-    """`bots.release.engine.Engine` over `bots.ship`, for the project in `root`."""
+    """`bots.release.engine.Engine` over `bots.deploy`, for the project in `root`."""
 
     root: Path
 
@@ -38,7 +38,7 @@ class Shipping:
         """See `Engine`."""
         policy = self._settings.release.smoke
         with _plain_errors():
-            return smoke.smoke(reference, smoke.sample(self.root, policy.rows), policy, tell=_tell)
+            return smoke_test.smoke(reference, smoke_test.sample(self.root, policy.rows), policy, tell=_tell)
 
     def push(self, reference: str) -> str:
         """See `Engine`."""

@@ -15,19 +15,21 @@ import msgspec
 import yaml
 from msgspec import Struct
 
-from bots import evidence, lock, measures, objects
-from bots.champion import MODEL, ONNX, PREDICTIONS
+from bots import evidence
+from bots.deploy.checks import Check
+from bots.dvc import cache, lockfile
 from bots.evidence import DataReport, ExplanationReport, ExportReport, MetricsReport, SplitReport
 from bots.release import influence
-from bots.release.judged import Refused
-from bots.ship.checks import Check
+from bots.release.approval import Refused
+from bots.review.champion import MODEL, ONNX, PREDICTIONS
+from bots.stats import metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from bots.lock import Lock
-    from bots.measures import Floats
-    from bots.storage import Storage
+    from bots.dvc.lockfile import Lock
+    from bots.dvc.storage import Storage
+    from bots.stats.metrics import Floats
 
 HOLDOUT: Final = "data/features/holdout.parquet"
 FETCHED: Final = (MODEL, ONNX, HOLDOUT, PREDICTIONS)
@@ -76,7 +78,7 @@ class Shipment:
             raise Refused(
                 "there is no dvc.lock: no model was ever trained here, so there is nothing to release"
             )
-        return lock.parse(path.read_text(encoding="utf-8"))
+        return lockfile.parse(path.read_text(encoding="utf-8"))
 
     def report(self, path: str, kind: type[E]) -> E:
         """One report of the pipeline. Raises `EvidenceError`."""
@@ -135,7 +137,7 @@ def verify(shipment: Shipment, bins: int, tell: Callable[[str], None]) -> list[C
     return [
         bytes_,
         parity(scores, reviewed, export, evaluation.threshold),
-        metrics(rows.target, scores, evaluation, bins),
+        check_metrics(rows.target, scores, evaluation, bins),
         explained(influence.of(model, rows.inputs), explanation, shipment.derived),
         _data(shipment, evaluation),
     ]
@@ -161,28 +163,28 @@ def parity(scores: Floats, reviewed: Floats | None, export: ExportReport, thresh
     return Check(name, passed=bool(largest <= tolerance), words=words, figures=figures)
 
 
-def metrics(target: Floats, scores: Floats, evaluation: MetricsReport, bins: int) -> Check:
+def check_metrics(target: Floats, scores: Floats, evaluation: MetricsReport, bins: int) -> Check:
     """Whether the model's own answers have the metrics that were judged."""
     costs = evaluation.costs[0] if evaluation.costs else None
-    context = measures.Context(threshold=evaluation.threshold, costs=costs, bins=bins)
+    context = metrics.Context(threshold=evaluation.threshold, costs=costs, bins=bins)
     worst, figures, said = 0.0, {}, ""
-    known = [one for one in evaluation.metrics if one.name in measures.MEASURES]
+    known = [one for one in evaluation.metrics if one.name in metrics.MEASURES]
     for one in known:
-        actual = measures.value(one.name, target, scores, context)
+        actual = metrics.value(one.name, target, scores, context)
         half = (one.high - one.low) / 2 if one.high is not None and one.low is not None else abs(one.value)
         off = float("inf") if actual is None else abs(actual - one.value) / (UNSEEN * half or 1e-9)
         if actual is not None:
             figures[one.name] = actual
         if off > worst:
             worst = off
-            shown = "no value" if actual is None else measures.format_value(one.name, actual)
-            said = f"{measures.label(one.name)} {shown}, {measures.format_value(one.name, one.value)} at the review"
+            shown = "no value" if actual is None else metrics.format_value(one.name, actual)
+            said = f"{metrics.label(one.name)} {shown}, {metrics.format_value(one.name, one.value)} at the review"
     primary = evaluation.primary
     if worst > 1:
         words = f"{said}: further apart than a hundredth of its confidence interval"
     elif primary in figures:
-        shown = measures.format_value(primary, figures[primary])
-        words = f"{len(known)} of {len(evaluation.metrics)} as reviewed; {measures.label(primary)} {shown}"
+        shown = metrics.format_value(primary, figures[primary])
+        words = f"{len(known)} of {len(evaluation.metrics)} as reviewed; {metrics.label(primary)} {shown}"
     else:
         words = f"{len(known)} of {len(evaluation.metrics)} as reviewed"
     return Check("metrics", passed=bool(known) and worst <= 1, words=words, figures=figures)
@@ -281,12 +283,12 @@ def _digest(path: Path) -> str | None:
     """A file's or folder's digest as DVC names it; None where there is none."""
     if path.is_dir():
         entries = [
-            {"md5": objects.md5(file.read_bytes()), "relpath": file.relative_to(path).as_posix()}
+            {"md5": cache.md5(file.read_bytes()), "relpath": file.relative_to(path).as_posix()}
             for file in path.rglob("*")
             if file.is_file()
         ]
-        return f"md5:{objects.md5(_listed(entries))}.dir"
-    return f"md5:{objects.md5(path.read_bytes())}" if path.is_file() else None
+        return f"md5:{cache.md5(_listed(entries))}.dir"
+    return f"md5:{cache.md5(path.read_bytes())}" if path.is_file() else None
 
 
 def _listed(entries: list[dict[str, str]]) -> bytes:

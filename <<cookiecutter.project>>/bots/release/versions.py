@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
+from bots.deploy.checks import Check
+from bots.deploy.lineage import Lineage
 from bots.evidence import Commit, Digest
-from bots.ship.checks import Check
-from bots.ship.lineage import Lineage
 
 if TYPE_CHECKING:
-    from bots.plumbing import Tag
+    from bots.git.bare import Tag
 
 MODEL: Final = "model"
 Stage = Literal["staging", "production"]

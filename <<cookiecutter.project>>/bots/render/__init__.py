@@ -1,1 +1,1 @@
-"""What a review looks like: as a comment, as a page, in the terminal. The words stand in `words` and `glance`."""
+"""Draw a review as a comment, a page and terminal text. All wording is in `words` and `glance`."""

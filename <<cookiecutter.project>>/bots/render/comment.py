@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bots.evidence import GateRule, Review
+from bots.log import visible
 from bots.render import choose, folds, glance, words
 from bots.render import markdown as md
-from bots.render.escape import address, code, prose, text, visible
+from bots.render.escape import address, code, prose, text
 
 LIMIT = 65_000
 SMALLEST = 26_000

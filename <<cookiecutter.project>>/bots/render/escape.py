@@ -9,11 +9,11 @@ in a paragraph, a table cell, a heading and inside an HTML tag.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterator
 
+from bots.log import visible
+
 BREAK = "&#8203;"
-ELLIPSIS = "…"
 EMPTY = "(empty)"
 
 _ALWAYS = {character: f"&#{ord(character)};" for character in "\\`*~[]|^"} | {
@@ -43,17 +43,6 @@ _STARTS_BLOCK = re.compile(
 _PLAIN_CODE = re.compile(r"[A-Za-z0-9_.(+-](?:[A-Za-z0-9_ .,:;/=+%()→×≤≥°…{}-]*[A-Za-z0-9_.,:;/=+%()°…{}-])?")
 _ADDRESS = re.compile(r"(?:https?://[\w.-]+(?::\d+)?/)?(?!/)[\w./?=&%#~+@-]*", re.ASCII)
 _CODE = re.compile(r"`(?P<quoted>[^`]+)`|\b(?P<digest>(?:md5|sha256):[0-9a-f]{8})[0-9a-f]{24,}(?:\.dir)?")
-_UNSEEN = {"Cc", "Cf", "Co", "Cs", "Zl", "Zp"}
-_JOINERS = "\u200c\u200d"
-
-
-def visible(value: object, limit: int | None = None) -> str:
-    """One line of text as a reader should see it: white space collapsed, control, bidirectional and other
-    unseen characters named as `‹U+202E›`, and at most `limit` characters (cut with an ellipsis)."""
-    line = " ".join(str(value).split())
-    if not line.isascii() or not line.isprintable():
-        line = "".join(_shown(line, index) for index in range(len(line)))
-    return line if limit is None or len(line) <= limit else line[: limit - 1].rstrip() + ELLIPSIS
 
 
 def text(value: object, limit: int | None = None) -> str:
@@ -99,16 +88,6 @@ def address(url: str) -> str:
     if not _ADDRESS.fullmatch(url):
         raise ValueError(f"not an address that a comment may link to: {visible(url, 200)}")
     return url
-
-
-def _shown(line: str, index: int) -> str:
-    character = line[index]
-    if unicodedata.category(character) not in _UNSEEN:
-        return character
-    around = line[max(0, index - 1) : index] + line[index + 1 : index + 2]
-    if character in _JOINERS and len(around) == 2 and not any(map(str.isascii, around)):
-        return character  # belongs to the script or the emoji around it
-    return f"‹U+{ord(character):04X}›"
 
 
 def _broken(match: re.Match[str]) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from itertools import groupby
 
 from bots.evidence import DriftComparison, MetricComparison, Review
+from bots.log import visible
 from bots.render import choose, words
 from bots.render import markdown as md
-from bots.render.escape import code, diagram, text, visible
+from bots.render.escape import code, diagram, text
 
 # Strokes only: the fill is the reader's theme, light or dark.
 STYLES = {

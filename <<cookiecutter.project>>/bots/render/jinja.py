@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from bots.render import escape
+from bots.log import visible
 
 if TYPE_CHECKING:
     import jinja2
@@ -40,4 +40,4 @@ def _environment() -> jinja2.Environment:
 
 
 def _finalize(value: object) -> object:
-    return value if hasattr(value, "__html__") else escape.visible("" if value is None else value, LONGEST)
+    return value if hasattr(value, "__html__") else visible("" if value is None else value, LONGEST)

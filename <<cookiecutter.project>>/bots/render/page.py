@@ -8,8 +8,9 @@ import hashlib
 from markupsafe import Markup
 
 from bots.evidence import Review
+from bots.log import visible
 from bots.render import charts, choose, glance, jinja, words
-from bots.render.escape import spans, visible
+from bots.render.escape import spans
 
 ROWS = 500
 

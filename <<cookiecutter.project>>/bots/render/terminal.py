@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bots.evidence import Review
+from bots.log import visible
 from bots.render import choose, glance, words
-from bots.render.escape import visible
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
     from rich.table import Table
 
@@ -31,6 +33,14 @@ _ASCII = str.maketrans(
     }
 )
 _STYLE = glance.Style(code=lambda value: visible(value, 60), text=lambda value: visible(value, 160))
+
+
+def print_summary(review: Review, folder: Path) -> None:
+    """Print the short form to standard output, and where the whole review in `folder` is."""
+    from rich.console import Console
+
+    summary(review, Console())
+    print(f"The whole review: {(folder / 'review.html').resolve().as_uri()}")
 
 
 def summary(review: Review, console: Console) -> None:

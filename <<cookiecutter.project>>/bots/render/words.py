@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bots import measures
 from bots.evidence import MetricComparison, Review, SliceComparison, Statistics
+from bots.stats import metrics
 
 VERDICTS = {
     "improved": "Improved",
@@ -72,7 +72,7 @@ def gate(review: Review) -> str:
 
 def metric(name: str) -> str:
     """A metric's name at the beginning of a line."""
-    label = measures.label(name)
+    label = metrics.label(name)
     return label[:1].upper() + label[1:]
 
 
@@ -130,14 +130,14 @@ def value(name: str, x: float | None) -> str:
     """A metric's value without its unit."""
     if x is not None and abs(x) >= HUGE:
         return number(x)
-    return measures.format_value(name, x)
+    return metrics.format_value(name, x)
 
 
 def difference(name: str, x: float | None) -> str:
     """A signed difference without its unit."""
     if x is not None and abs(x) >= HUGE:
         return number(x)
-    return measures.format_difference(name, x)
+    return metrics.format_difference(name, x)
 
 
 def interval(metric: MetricComparison | SliceComparison, name: str) -> str:

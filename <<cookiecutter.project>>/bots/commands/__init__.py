@@ -1,0 +1,13 @@
+"""The verbs of the command line: one module each, with its options, its exit codes, and what it wires together."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from bots.commands import lock, models, pack, preview, publish, release, review, rollback, schema, storage
+
+COMMANDS: dict[str, ModuleType] = {
+    module.__name__.rpartition(".")[2]: module
+    for module in (review, preview, storage, publish, pack, lock, release, rollback, models, schema)
+}
+"""In the order in which `--help` lists them. Each has `add_parser(verbs)` and `run(arguments) -> exit code`."""

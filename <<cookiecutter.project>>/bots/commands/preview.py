@@ -1,0 +1,41 @@
+"""`preview`: show the last review as GitHub would."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from bots.commands.options import Verbs
+
+
+def add_parser(verbs: Verbs) -> None:
+    """The verb's options."""
+    parser = verbs.add_parser(
+        "preview",
+        help="show the review as GitHub would",
+        description="Show the last review: the comment as GitHub would draw it, in a browser page, and its "
+        "short form in the terminal.",
+        epilog="exit codes: 0 shown, 1 there is no readable review, 2 wrong usage",
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("review"), metavar="FOLDER", help="where the review lies"
+    )
+    parser.add_argument("--open", action="store_true", help="open the page in the browser")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the page and print the summary; 0."""
+    from bots import evidence
+    from bots.render import preview, terminal
+
+    result = evidence.load(arguments.out / "review.json", evidence.Review)
+    page = preview.write_preview(
+        (arguments.out / "review.md").read_text(encoding="utf-8"), result, arguments.out
+    )
+    terminal.print_summary(result, arguments.out)
+    print(f"The comment as GitHub shows it: {page.resolve().as_uri()}")
+    if arguments.open:
+        import webbrowser
+
+        webbrowser.open(page.resolve().as_uri())
+    return 0

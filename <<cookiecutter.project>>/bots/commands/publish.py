@@ -1,0 +1,73 @@
+"""`publish`: say a review on its pull request. In a workflow of the default branch, after the review job."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+from bots.commands.options import Verbs
+
+BUDGET = 300.0
+
+
+def add_parser(verbs: Verbs) -> None:
+    """The verb's options."""
+    parser = verbs.add_parser(
+        "publish",
+        help="say a review on its pull request: comment, check, job summary",
+        description="In a workflow of the default branch, after a review: check what the review job handed over, and "
+        "say it on the pull request. Where GitHub lets one of comment, check and summary not be written, the others "
+        "say so.",
+        epilog="exit codes: 0 said, 1 it could not be said anywhere, 2 wrong usage, or no workflow_run event",
+    )
+    parser.add_argument(
+        "--artefact", type=Path, default=Path("review"), metavar="FOLDER", help="default: review/"
+    )
+    parser.add_argument("--started", action="store_true", help="only show the check as in progress")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Publish what lies in the artifact's folder, or only announce that there will be something.
+
+    Exit codes: 0 the review was said, 1 it could not be said anywhere, 2 not in a workflow_run job.
+    """
+    from bots.github import actions, workflow_run
+    from bots.github.client import Connection, GitHub, NotOnGitHub
+    from bots.publish import review_artifact
+    from bots.publish.publish import announce, publish
+    from bots.retry import Patience
+
+    try:
+        connection = Connection.from_environ(os.environ)
+        of = workflow_run.read(os.environ.get("GITHUB_EVENT_PATH"))
+    except NotOnGitHub as error:
+        print(f"ERROR: publish: {error}", file=sys.stderr)
+        return 2
+    host = GitHub(connection)
+    patience = Patience(time.time, time.sleep, log, deadline=time.time() + BUDGET)
+    if arguments.started:
+        announce(host, of, patience)
+        return 0
+    done = publish(
+        host,
+        of,
+        review_artifact.find(arguments.artefact),
+        connection=connection,
+        patience=patience,
+        summary=actions.find_summary(os.environ),
+    )
+    if not done.rungs:
+        for line in done.body.splitlines():
+            log(line)
+    actions.write_outputs(os.environ, {"locks": "true" if done.decision.locks else "false"})
+    return 0 if done.rungs else 1
+
+
+def log(words: str) -> None:
+    """One line on standard output."""
+    from bots.log import print_line
+
+    print_line("publish", words, sys.stdout)

@@ -1,0 +1,82 @@
+"""`release`: verify, build, number and deploy what main holds."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bots.commands.options import Verbs
+
+if TYPE_CHECKING:
+    from bots.release.release import Result
+
+
+def add_parser(verbs: Verbs) -> None:
+    """The verb's options."""
+    parser = verbs.add_parser(
+        "release",
+        help="verify, build, number and deploy what main holds",
+        description="On main: ask GitHub whether the review let HEAD's model pass, verify it again on the bytes that "
+        "ship, build and try its image, give it a number, bring it into its stages, say so on the merged pull "
+        "request. Run it again after whatever stopped it: it goes on there. RELEASE_IMAGE names the repository of "
+        "images (default: ghcr.io and the GitHub repository's name).",
+        epilog="exit codes: 0 released, or nothing to release, 30 no review let it pass, 31 its verification failed, "
+        "32 its image could not be built or does not work, 33 it was rolled back, 1 something else and what, "
+        "2 wrong usage",
+    )
+    parser.add_argument(
+        "--until",
+        choices=["version", "staging", "production"],
+        default="production",
+        help="how far it goes now (default: production)",
+    )
+    parser.add_argument(
+        "--accept", metavar="REASON", help="release it although no review let it pass; your name goes with it"
+    )
+    parser.add_argument("--json", action="store_true", help="print what was done as JSON")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Release; the exit code says what stopped it. Raises what a person can mend."""
+    from bots.github.client import Connection
+    from bots.release.release import World, release
+
+    with open_progress() as tell:
+        world = World(root=Path.cwd(), environ=os.environ, tell=tell)
+        connection = Connection.from_environ(os.environ)
+        result = release(world, connection, until=arguments.until, accept=arguments.accept)
+    return conclude(result, os.environ, as_json=arguments.json)
+
+
+@contextmanager
+def open_progress() -> Iterator[Callable[[str], None]]:
+    """Steps as they happen; what they quote cannot command the runner."""
+    from bots.log import Progress, escape_line
+
+    with Progress() as progress:
+        yield lambda words: progress.tell(escape_line(words))
+
+
+def conclude(result: Result, environ: Mapping[str, str], *, as_json: bool) -> int:
+    """Say what was done: log, JSON, the job's summary and outputs; the exit code."""
+    import msgspec
+
+    from bots.github import actions
+    from bots.log import print_line
+    from bots.release.release import list_outputs
+
+    for note in result.notes:
+        print_line("release", f"WARNING: {note}", sys.stderr)
+    if as_json:
+        told = {"words": result.words, "exit": result.code, "release": result.release, "notes": result.notes}
+        print(msgspec.json.encode(told).decode())
+    print_line("release", ("ERROR: " if result.code else "") + result.words, sys.stderr)
+    if write := actions.find_summary(environ):
+        write(result.body or result.words)
+    actions.write_outputs(environ, list_outputs(result))
+    return result.code

@@ -1,0 +1,43 @@
+"""`rollback`: put an earlier version back."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from bots.commands.options import Verbs
+
+if TYPE_CHECKING:
+    from bots.release.versions import Stage
+
+
+def add_parser(verbs: Verbs) -> None:
+    """The verb's options."""
+    parser = verbs.add_parser(
+        "rollback",
+        help="put an earlier version back",
+        description="Put an earlier version into a stage, as it was built then: no training, no building.",
+        epilog="exit codes: 0 it is there, 1 it could not be put there and why, 2 wrong usage",
+    )
+    parser.add_argument(
+        "--stage", choices=["staging", "production"], default="production", help="default: production"
+    )
+    parser.add_argument("--to", metavar="VERSION", help="for example v1.3.0 (default: the one before)")
+    parser.add_argument("--reason", metavar="WORDS", help="why, for the people who ask later")
+    parser.add_argument("--json", action="store_true", help="print what was done as JSON")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Roll back; 0. Raises what a person can mend."""
+    from bots.commands.release import conclude, open_progress
+    from bots.github.client import Connection
+    from bots.release.release import World, rollback
+
+    with open_progress() as tell:
+        world = World(root=Path.cwd(), environ=os.environ, tell=tell)
+        connection = Connection.from_environ(os.environ)
+        stage = cast("Stage", arguments.stage)
+        result = rollback(world, connection, stage, to=arguments.to, reason=arguments.reason)
+    return conclude(result, os.environ, as_json=arguments.json)

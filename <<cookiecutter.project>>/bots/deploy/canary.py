@@ -1,0 +1,165 @@
+"""Judges a new version by what it and the running one did in the same time: promote, roll back, or wait longer.
+
+Pure: two readings and a policy in, a judgement with its figures out. docs/deploy.md says in words what is tested.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct
+
+from bots.deploy import prometheus
+from bots.deploy.checks import Check, failed
+from bots.stats import significance
+
+if TYPE_CHECKING:
+    from bots.deploy.policy import Canary
+    from bots.deploy.prometheus import Reading
+
+# Errors, refusals, two quantiles and the scores share the policy's risk (Bonferroni); half of the errors' part is for
+# looking at them again and again before the end.
+TESTS = 5
+QUANTILES = (0.95, 0.99)
+
+
+class Judgement(Struct, frozen=True):
+    """`decision` is final except for `wait`; `words` say why in a line."""
+
+    decision: Literal["promote", "roll back", "wait"]
+    words: str
+    checks: list[Check]
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What was seen since the canary got its share of the traffic, which is `seconds` ago.
+
+    `restarts` are the canary's; `alive` is whether it runs and calls itself ready. `allowed` is the shift of scores
+    that the review already saw between the two models on the same rows of the holdout.
+    """
+
+    canary: Reading
+    stable: Reading
+    seconds: float
+    restarts: int = 0
+    alive: bool = True
+    allowed: float = 0.0
+
+
+def judge(seen: Watch, policy: Canary) -> Judgement:
+    """The decision. What cannot wait is looked at each time, the rest once enough requests or time went by."""
+    looks = max(1, math.ceil(policy.seconds / policy.every))
+    part = policy.risk / TESTS / 2
+    urgent = [_alive(seen), _log(seen), _errors(seen, policy, part / looks)]
+    if wrong := failed(urgent):
+        return Judgement("roll back", _why(wrong), urgent)
+    enough = seen.canary.requests >= policy.requests
+    if not enough and seen.seconds < policy.seconds:
+        words = f"{seen.canary.requests} of {policy.requests} requests in {seen.seconds:.0f} s"
+        return Judgement("wait", words, urgent)
+    checks = [*urgent[:2], _errors(seen, policy, part), _refusals(seen, policy)]
+    checks += [_latency(seen, policy, q) for q in QUANTILES]
+    checks.append(_scores(seen, policy))
+    if wrong := failed(checks):
+        return Judgement("roll back", _why(wrong), checks)
+    if not enough:
+        few = f"only {seen.canary.requests} of {policy.requests} requests came in {seen.seconds:.0f} s"
+        if policy.quiet == "roll back":
+            return Judgement("roll back", f"{few}; release.canary.quiet says to roll back then", checks)
+        return Judgement("promote", f"{few}, and none speaks against it", checks)
+    words = f"nothing speaks against it in {seen.canary.requests} requests and {seen.seconds:.0f} s"
+    return Judgement("promote", words, checks)
+
+
+def _why(wrong: list[Check]) -> str:
+    return "; ".join(f"{check.name}: {check.words}" for check in wrong)
+
+
+def _alive(seen: Watch) -> Check:
+    figures = {"restarts": float(seen.restarts)}
+    if seen.restarts:
+        return Check(
+            "alive", passed=False, words=f"it was restarted {_times(seen.restarts)}", figures=figures
+        )
+    if not seen.alive:
+        return Check(
+            "alive", passed=False, words="it does not run, or is not ready any more", figures=figures
+        )
+    return Check("alive", passed=True, words="it runs and is ready", figures=figures)
+
+
+def _log(seen: Watch) -> Check:
+    """A full disk loses the running version's log entries as well; that is not the new version's fault."""
+    lost, before = seen.canary.lost, seen.stable.lost
+    figures = {"lost": float(lost), "lost_by_running": float(before)}
+    words = f"{lost} log entries lost, {before} by the running version"
+    return Check("prediction log", passed=not (lost and not before), words=words, figures=figures)
+
+
+def _errors(seen: Watch, policy: Canary, part: float) -> Check:
+    return _share("errors", seen, seen.canary.errors, seen.stable.errors, policy.errors, part)
+
+
+def _refusals(seen: Watch, policy: Canary) -> Check:
+    part = policy.risk / TESTS
+    return _share("refusals", seen, seen.canary.refused, seen.stable.refused, policy.refusals, part)
+
+
+def _share(name: str, seen: Watch, bad: int, before: int, matters: float, part: float) -> Check:
+    """Worse when a rise of the share is beyond chance and large enough to matter."""
+    total, total_before = seen.canary.requests, seen.stable.requests
+    if not total or not total_before:
+        return Check(name, passed=None, words=f"no requests to compare ({total} and {total_before})")
+    rate, rate_before = bad / total, before / total_before
+    p = significance.rise(bad, total, before, total_before)
+    words = f"{rate:.2%} of {total} requests, {rate_before:.2%} of {total_before} at the running version"
+    figures = {"share": rate, "share_of_running": rate_before, "p": p}
+    return Check(name, passed=not (p < part and rate - rate_before >= matters), words=words, figures=figures)
+
+
+def _latency(seen: Watch, policy: Canary, q: float) -> Check:
+    """Slower when more answers than the quantile's rest are beyond what the running version's quantile allows."""
+    name = f"p{q * 100:.0f} latency"
+    times = seen.canary.seconds
+    total, before = (side.get(math.inf, 0) for side in (times, seen.stable.seconds))
+    if not total or not before:
+        return Check(name, passed=None, words=f"no answers to compare ({total} and {before})")
+    running = prometheus.quantile(seen.stable.seconds, q)
+    allowed = max(running * policy.latency.ratio, running + policy.latency.seconds)
+    bound = min(bound for bound in times if bound >= allowed)
+    beyond = total - times[bound]
+    p = significance.at_least(beyond, total, 1 - q)
+    own = prometheus.quantile(times, q)
+    words = f"{own * 1000:.0f} ms, {running * 1000:.0f} ms at the running version, {allowed * 1000:.0f} ms allowed"
+    figures = {"seconds": own, "seconds_of_running": running, "seconds_allowed": allowed, "p": p}
+    return Check(name, passed=p >= policy.risk / TESTS, words=words, figures=figures)
+
+
+def _scores(seen: Watch, policy: Canary) -> Check:
+    """Shifted when the scores differ by more than the policy allows and more than the review already saw."""
+    name = "predictions"
+    own, running = seen.canary, seen.stable
+    if own.scores.keys() != running.scores.keys():
+        return Check(name, passed=None, words="the two versions count their scores on different grids")
+    allowed = max(policy.shift, seen.allowed)
+    index, p = significance.shifted(
+        prometheus.counts(own.scores),
+        prometheus.counts(running.scores),
+        allowed,
+        own.answered,
+        running.answered,
+    )
+    if not own.answered or not running.answered:
+        return Check(
+            name, passed=None, words=f"no answers to compare ({own.answered} and {running.answered})"
+        )
+    words = f"stability index {index:.3f}, {allowed:.3f} allowed"
+    figures = {"index": index, "index_allowed": allowed, "p": p}
+    return Check(name, passed=p >= policy.risk / TESTS, words=words, figures=figures)
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"

@@ -1,0 +1,136 @@
+"""Builds the image of one commit's service and model, and pushes it: the same inputs, the same image."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bots.deploy import sbom
+from bots.deploy.docker import EngineError, builder, connected, run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from bots.deploy.lineage import Lineage
+
+DOCKERFILE = "serving/Dockerfile"
+LOCK = "requirements/serving.txt"
+INGREDIENTS = ("serving", "models/onnx", "params.yaml", LOCK)
+CA = "SHIP_CA"
+BASE = "SHIP_BASE"
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image on the engine. `id` is its digest there, `reference` what it is tagged as; bytes and seconds."""
+
+    reference: str
+    id: str
+    size: int
+    layers: tuple[str, ...]
+    lineage: Lineage
+    bill: bytes
+    seconds: float
+
+
+def build(
+    root: Path,
+    lineage: Lineage,
+    reference: str,
+    title: str,
+    *,
+    tell: Callable[[str], None],
+    fresh: bool = False,
+    environ: Mapping[str, str] = os.environ,
+) -> Image:
+    """Build from the checkout in `root`, tagged as `reference`. `fresh` takes nothing from an earlier build.
+
+    `environ` may name another base image (SHIP_BASE) and, where the network inspects TLS, its authority's certificate
+    (SHIP_CA: a file). Raises `EngineError`.
+    """
+    docker = builder()
+    since = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        context = Path(folder)
+        bill = assemble(root, context, lineage, title)
+        tell(f"building {reference}")
+        words = [docker, "build", "--quiet", "--tag", reference, "--file", str(context / DOCKERFILE)]
+        words += _options(lineage, title, environ)
+        run(f"the build of {reference}", [*words, *(["--no-cache"] if fresh else []), folder], env=_BUILDKIT)
+    with connected() as client:
+        found = client.images.get(reference).attrs
+    layers, seconds = tuple(found["RootFS"]["Layers"]), time.monotonic() - since
+    return Image(reference, found["Id"], found["Size"], layers, lineage, bill, seconds)
+
+
+_BUILDKIT = {"DOCKER_BUILDKIT": "1"}
+
+
+def _options(lineage: Lineage, title: str, environ: Mapping[str, str]) -> list[str]:
+    words = ["--build-arg", f"SOURCE_DATE_EPOCH={lineage.epoch}"]
+    if base := environ.get(BASE):
+        words += ["--build-arg", f"BASE={base}"]
+    if authority := environ.get(CA):
+        words += ["--secret", f"id=ca,src={authority}"]
+    for name, value in lineage.labels(title).items():
+        words += ["--label", f"{name}={value}"]
+    return words
+
+
+def assemble(root: Path, context: Path, lineage: Lineage, title: str) -> bytes:
+    """Lay out what the image is made of; the bill of materials, which is part of it."""
+    for name in INGREDIENTS:
+        source, target = root / name, context / name
+        if not source.exists():
+            raise EngineError(
+                f"{name} is missing in {root}: an image needs it; `python -m bots storage fetch`?"
+            )
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+        else:
+            shutil.copyfile(source, target)
+    (context / "lineage.json").write_bytes(msgspec.json.format(msgspec.json.encode(lineage)) + b"\n")
+    bill = sbom.bill(root / LOCK, title, lineage)
+    (context / "sbom.json").write_bytes(bill)
+    return bill
+
+
+def push(reference: str, *, tell: Callable[[str], None]) -> str:
+    """Push it; what it is called from now on: repository@sha256:…. Pushing it again changes nothing.
+
+    Raises `EngineError` when the registry refuses the login or does not answer.
+    """
+    from docker.errors import APIError
+
+    repository, _, tag = reference.rpartition(":")
+    tell(f"pushing {reference}")
+    digest = None
+    try:
+        with connected() as client:
+            for event in client.images.push(repository, tag, stream=True, decode=True):
+                if "error" in event:
+                    raise EngineError(_refused(repository, str(event["error"])))
+                digest = event.get("aux", {}).get("Digest", digest)
+    except APIError as error:
+        raise EngineError(_refused(repository, str(error.explanation or error))) from error
+    if digest is None:
+        raise EngineError(f"{repository} took the image, but did not say its digest: {json.dumps(reference)}")
+    return f"{repository}@{digest}"
+
+
+def _refused(repository: str, said: str) -> str:
+    words = said.lower()
+    if any(word in words for word in ("unauthorized", "denied", "authentication", "no basic auth")):
+        return (
+            f"{repository} refused the login: {said}. Run `docker login` with a token that may write packages"
+        )
+    return f"the push to {repository} failed: {said}"

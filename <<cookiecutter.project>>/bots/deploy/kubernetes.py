@@ -1,0 +1,235 @@
+"""Deploys to a Kubernetes cluster by kubectl: a Deployment for the stable version, and for a while one for a canary.
+
+The Service asks all pods alike, so a canary's share of the requests is its share of the pods, and it has it from the
+moment that it is ready.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+import yaml
+from msgspec import Struct, field
+
+from bots.deploy.docker import EngineError, last, run
+from bots.deploy.target import Health, NotReady, State, Version
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from bots.deploy.target import Role
+
+NAMES: dict[Role, str] = {"stable": "model", "canary": "model-canary"}
+IMAGE = "release/image"
+NAME = "release/version"
+PREVIOUS_IMAGE = "release/previous-image"
+PREVIOUS_NAME = "release/previous-version"
+CONTRACT = "/srv/model/contract.json"
+PYTHON = "/opt/venv/bin/python"
+T = TypeVar("T")
+READ = "import sys; sys.stdout.write(open(sys.argv[1]).read())"
+
+
+class _Metadata(Struct):
+    name: str
+    annotations: dict[str, str] = {}
+
+
+class _Container(Struct):
+    restart_count: int = field(name="restartCount", default=0)
+    ready: bool = False
+
+
+class _Status(Struct):
+    phase: str = ""
+    containers: list[_Container] = field(name="containerStatuses", default_factory=list)
+
+
+class _Pod(Struct):
+    metadata: _Metadata
+    status: _Status
+
+
+class _Pods(Struct):
+    items: list[_Pod]
+
+
+class _Replicas(Struct):
+    replicas: int = 0
+
+
+class _Deployment(Struct):
+    metadata: _Metadata
+    spec: _Replicas
+
+
+class _Deployments(Struct):
+    items: list[_Deployment]
+
+
+@dataclass
+class Kubernetes:
+    """One stage (`staging` or `production`), in `namespace`, described in `folder` (deploy/kubernetes/).
+
+    `ready` is how many seconds a version has to become ready.
+    """
+
+    folder: Path
+    stage: str
+    namespace: str
+    tell: Callable[[str], None]
+    ready: int = 180
+    kubectl: str = "kubectl"
+
+    def prepare(self) -> None:
+        """See `Target`. What stands before the versions comes with the first one."""
+        self._ask("reaching the cluster", "get", "deployments", "--output", "name")
+
+    def state(self) -> State:
+        """From the annotations of the Deployments."""
+        found = {one.metadata.name: one.metadata.annotations for one in self._deployments()}
+        stable, canary = found.get(NAMES["stable"], {}), found.get(NAMES["canary"], {})
+        return State(
+            _version(stable, IMAGE, NAME),
+            _version(canary, IMAGE, NAME),
+            _version(canary, PREVIOUS_IMAGE, PREVIOUS_NAME),
+        )
+
+    def offer(self, version: Version, previous: Version | None) -> None:
+        """See `Target`; here it has the traffic of one pod."""
+        if self.state().canary != version:
+            self.tell(f"starting {version.name} as the canary")
+            before = {PREVIOUS_IMAGE: previous.reference, PREVIOUS_NAME: previous.name} if previous else {}
+            self._apply("canary", "canary", version, before)
+        self._wait("canary", version)
+
+    def share(self, canary: float) -> None:
+        """See `Target`: so many pods that their share of all pods is the nearest that is not less."""
+        pods = {one.metadata.name: one.spec.replicas for one in self._deployments()}
+        if not canary or NAMES["canary"] not in pods:
+            return
+        wanted = max(1, math.ceil(canary / (1 - canary) * pods.get(NAMES["stable"], 0) - 1e-9))
+        name = f"deployment/{NAMES['canary']}"
+        self._ask("scaling the canary", "scale", name, f"--replicas={wanted}")
+        self._ask("waiting for the canary", "rollout", "status", name, f"--timeout={self.ready}s")
+
+    def metrics(self, role: Role) -> Mapping[str, str]:
+        """See `Target`."""
+        texts = {pod.metadata.name: self._get(pod, "/metrics") for pod in self._pods(role)}
+        return {name: text for name, text in texts.items() if text is not None}
+
+    def health(self, role: Role) -> Health:
+        """See `Target`; by the cluster's own probes."""
+        pods = self._pods(role)
+        containers = [one for pod in pods for one in pod.status.containers]
+        alive = bool(containers) and all(one.ready for one in containers)
+        return Health(sum(one.restart_count for one in containers), alive)
+
+    def contract(self, role: Role) -> bytes | None:
+        """See `Target`."""
+        for pod in self._pods(role):
+            try:
+                words = ["exec", pod.metadata.name, "--", PYTHON, "-c", READ, CONTRACT]
+                return self._ask("reading the contract", *words).encode()
+            except EngineError:
+                continue
+        return None
+
+    def promote(self, version: Version) -> None:
+        """The cluster exchanges the pods one by one, each new one ready before an old one goes."""
+        before = self.state()
+        try:
+            if before.stable != version:
+                self.tell(f"starting {version.name} as the stable version")
+                self._apply("stable", f"overlays/{self.stage}", version)
+            self._wait("stable", version)
+        except NotReady:
+            former = before.previous if before.stable == version else before.stable
+            if former:
+                self._apply("stable", f"overlays/{self.stage}", former)
+                self._wait("stable", former)
+            elif before.stable is None:
+                self._ask(
+                    "removing it", "delete", "deployment", NAMES["stable"], "--ignore-not-found", "--wait"
+                )
+            raise
+        self.withdraw()
+
+    def withdraw(self) -> None:
+        """See `Target`."""
+        words = ("delete", "deployment", NAMES["canary"], "--ignore-not-found", "--wait")
+        self._ask("removing the canary", *words)
+
+    def _wait(self, role: Role, version: Version) -> None:
+        name = f"deployment/{NAMES[role]}"
+        try:
+            self._ask("the roll-out", "rollout", "status", name, f"--timeout={self.ready}s")
+        except EngineError as error:
+            words = ("logs", name, "--tail=15", "--all-containers")
+            try:
+                said = self._ask("reading the log", *words)
+            except EngineError:
+                said = ""
+            raise NotReady(f"{version.name} is not ready: {error}; its last words:\n{last(said)}") from error
+
+    def _apply(
+        self, role: Role, resources: str, version: Version, more: Mapping[str, str] | None = None
+    ) -> None:
+        """Apply a folder of ours with this image by its digest, and what a later bot must know of it."""
+        repository, _, digest = version.reference.partition("@")
+        marks = {IMAGE: version.reference, NAME: version.name, **(more or {})}
+        patch = [
+            {"op": "add", "path": f"/metadata/annotations/{name.replace('/', '~1')}", "value": value}
+            for name, value in marks.items()
+        ]
+        with tempfile.TemporaryDirectory(dir=self.folder, prefix=".release-") as scratch:
+            path = os.path.relpath(self.folder / resources, scratch)
+            wrapped = {
+                "apiVersion": "kustomize.config.k8s.io/v1beta1",
+                "kind": "Kustomization",
+                "resources": [path],
+                "images": [{"name": "model", "newName": repository, "digest": digest}],
+                "patches": [
+                    {"target": {"kind": "Deployment", "name": NAMES[role]}, "patch": yaml.safe_dump(patch)}
+                ],
+            }
+            (Path(scratch) / "kustomization.yaml").write_text(yaml.safe_dump(wrapped), encoding="utf-8")
+            self._ask(f"applying {resources}", "apply", "--kustomize", scratch)
+
+    def _get(self, pod: _Pod, path: str) -> str | None:
+        """What the service in the pod answers; None when it does not, or not well."""
+        try:
+            words = ("exec", pod.metadata.name, "--", PYTHON, "-m", "serving", "get", path)
+            return self._ask("asking a pod", *words)
+        except EngineError:
+            return None
+
+    def _pods(self, role: Role) -> list[_Pod]:
+        words = ("get", "pods", "--selector", f"app=model,track={role}", "--output", "json")
+        pods = _decoded(self._ask("listing the pods", *words), _Pods).items
+        return [pod for pod in pods if pod.status.phase in ("Running", "Pending")]
+
+    def _deployments(self) -> list[_Deployment]:
+        words = ("get", "deployments", "--selector", "app=model", "--output", "json")
+        return _decoded(self._ask("listing the Deployments", *words), _Deployments).items
+
+    def _ask(self, what: str, *words: str) -> str:
+        return run(what, [self.kubectl, "--namespace", self.namespace, *words])
+
+
+def _version(annotations: Mapping[str, str], image: str, name: str) -> Version | None:
+    reference = annotations.get(image)
+    return Version(reference, annotations.get(name, "")) if reference else None
+
+
+def _decoded(text: str, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(text, type=kind)
+    except msgspec.DecodeError as error:
+        raise EngineError(f"kubectl answered something else than expected: {error}") from error

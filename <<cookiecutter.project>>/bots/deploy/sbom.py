@@ -1,0 +1,48 @@
+"""What is inside the image as a CycloneDX bill of materials: the locked packages, and the model by its digest."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from bots.deploy.docker import EngineError, last
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bots.deploy.lineage import Lineage
+
+SPECIFICATION = "1.6"
+
+
+def bill(lock: Path, title: str, lineage: Lineage) -> bytes:
+    """The bill as JSON, the same bytes for the same inputs. The base image's own packages are its maker's to list."""
+    words = [sys.executable, "-m", "cyclonedx_py", "requirements", "--output-reproducible"]
+    words += ["--spec-version", SPECIFICATION, "--output-format", "JSON", str(lock)]
+    done = subprocess.run(words, text=True, capture_output=True, stdin=subprocess.DEVNULL, check=False)
+    if done.returncode:
+        raise EngineError(f"{lock}: no bill of materials can be made; its last words:\n{last(done.stderr)}")
+    document = json.loads(done.stdout)
+    document.setdefault("metadata", {})["component"] = {
+        "type": "container",
+        "bom-ref": "image",
+        "name": title,
+        "version": lineage.version,
+    }
+    document.setdefault("components", []).append(
+        {
+            "type": "machine-learning-model",
+            "bom-ref": "model",
+            "name": f"{title}-model",
+            "version": lineage.version,
+            "hashes": [{"alg": "SHA-256", "content": lineage.onnx.removeprefix("sha256:")}],
+            "properties": [
+                {"name": "model:data", "value": lineage.data},
+                {"name": "model:skops", "value": lineage.model},
+            ],
+        }
+    )
+    document.setdefault("dependencies", []).append({"ref": "model"})
+    return json.dumps(document, indent=1, sort_keys=True).encode() + b"\n"

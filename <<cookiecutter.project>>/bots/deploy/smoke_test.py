@@ -1,0 +1,182 @@
+"""Tries an image before it leaves: in the cage it will run in, with rows whose scores the review knows."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bots.deploy.checks import Check
+from bots.deploy.docker import EngineError, connected, last
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from docker.models.containers import Container
+
+    from bots.deploy.policy import Smoke
+
+PORT = "8080/tcp"
+LOOK = 0.05
+CAGE: dict[str, Any] = {
+    "read_only": True,
+    "tmpfs": {"/tmp": "size=64m", "/var/log/predictions": "size=64m,uid=10001,gid=10001"},  # noqa: S108
+    "cap_drop": ["ALL"],
+    "security_opt": ["no-new-privileges"],
+    "mem_limit": "1g",
+    "pids_limit": 256,
+}
+
+Row = dict[str, float | str | None]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Rows of the reviewed holdout, and the score that the review has for each."""
+
+    rows: list[Row]
+    scores: list[float]
+
+
+def sample(root: Path, count: int) -> Sample:
+    """Rows evenly spread over the holdout in `root`. Raises `EngineError` when it is not there."""
+    import pyarrow
+    import pyarrow.parquet as parquet
+
+    try:
+        inputs = parquet.read_table(root / "data/features/holdout.parquet")
+        known = parquet.read_table(root / "reports/predictions.parquet", columns=["row", "score"])
+    except (OSError, pyarrow.ArrowException) as error:
+        raise EngineError(
+            f"the reviewed holdout cannot be read: {error}; `python -m bots storage fetch`"
+        ) from error
+    step = max(1, inputs.num_rows // count)
+    chosen = inputs.take(list(range(0, inputs.num_rows, step))[:count])
+    scores = dict(zip(known["row"].to_pylist(), known["score"].to_pylist(), strict=True))
+    expected = [scores[row] for row in chosen["row"].to_pylist()]
+    return Sample(chosen.drop_columns(["row", "target"]).to_pylist(), expected)
+
+
+def smoke(image: str, seen: Sample, policy: Smoke, *, tell: Callable[[str], None]) -> list[Check]:
+    """Every check in order; the rest is left out when it does not even become ready. Raises `EngineError`."""
+    tell(f"trying {image}")
+    with _caged(image) as container:
+        since = time.monotonic()
+        ready = _ready(container, since, policy)
+        checks = [_unprivileged(container), ready]
+        if ready.passed:
+            checks += [
+                _answers(container, seen, policy),
+                _refuses(container, seen),
+                _stops(container, policy),
+            ]
+        checks.append(_log(container))
+    return checks
+
+
+@contextlib.contextmanager
+def _caged(image: str) -> Iterator[Container]:
+    from docker.errors import APIError
+
+    with connected() as client:
+        try:
+            container = client.containers.run(image, detach=True, ports={PORT: ("127.0.0.1", None)}, **CAGE)
+        except APIError as error:
+            raise EngineError(f"{image} cannot be started: {error.explanation or error}") from error
+        try:
+            yield container
+        finally:
+            container.remove(force=True, v=True)
+
+
+def _unprivileged(container: Container) -> Check:
+    user = str(container.attrs["Config"]["User"])
+    words = f"runs as user {user or 'root'} with a read-only root and no capability"
+    return Check("unprivileged", passed=user.split(":")[0] not in ("", "0", "root"), words=words)
+
+
+def _ready(container: Container, since: float, policy: Smoke) -> Check:
+    while (seconds := time.monotonic() - since) < policy.ready:
+        container.reload()
+        if container.status == "exited":
+            code = container.attrs["State"]["ExitCode"]
+            words = f"it ended by itself with {code}; its last words:\n{_words(container)}"
+            return Check("ready", passed=False, words=words, figures={"seconds": seconds})
+        with contextlib.suppress(OSError):
+            if _ask(container, "/health/ready")[0] == 200:
+                words = f"ready {seconds:.1f} s after its start"
+                return Check("ready", passed=True, words=words, figures={"seconds": seconds})
+        time.sleep(LOOK)
+    words = f"not ready after {policy.ready:.0f} s; its last words:\n{_words(container)}"
+    return Check("ready", passed=False, words=words, figures={"seconds": policy.ready})
+
+
+def _answers(container: Container, seen: Sample, policy: Smoke) -> Check:
+    status, answer = _ask(container, "/predict", seen.rows)
+    if status != 200:
+        words = f"{status} for {len(seen.rows)} rows of the holdout: {json.dumps(answer)[:300]}"
+        return Check("answers", passed=False, words=words)
+    given = [float(one["score"]) for one in answer["predictions"]]
+    if len(given) != len(seen.scores):
+        return Check("answers", passed=False, words=f"{len(given)} answers for {len(seen.scores)} rows")
+    largest = max(
+        abs(a - b) if math.isfinite(a) else math.inf for a, b in zip(given, seen.scores, strict=True)
+    )
+    words = f"{len(given)} rows of the holdout as reviewed, at most {largest:.1e} apart"
+    figures = {"rows": float(len(given)), "largest_difference": largest}
+    return Check("answers", passed=largest <= policy.tolerance, words=words, figures=figures)
+
+
+def _refuses(container: Container, seen: Sample) -> Check:
+    wrong = {name: {"not": "a value"} for name in seen.rows[0]}
+    row, *shapes = (_ask(container, "/predict", body)[0] for body in ([wrong], "text", 1))
+    words = f"answers a row of wrong types with {row}, and what is no row with {', '.join(map(str, shapes))}"
+    return Check("refuses bad input", passed=row == 422 and {*shapes} <= {400, 422}, words=words)
+
+
+def _stops(container: Container, policy: Smoke) -> Check:
+    since = time.monotonic()
+    container.stop(timeout=int(policy.stop))
+    seconds = time.monotonic() - since
+    container.reload()
+    code = int(container.attrs["State"]["ExitCode"])
+    words = f"stopped in {seconds:.1f} s with exit code {code}"
+    figures = {"seconds": seconds, "exit_code": float(code)}
+    return Check("stops", passed=code == 0 and seconds < policy.stop, words=words, figures=figures)
+
+
+def _log(container: Container) -> Check:
+    said = container.logs().decode(errors="replace")
+    if "Traceback" in said:
+        return Check("log", passed=False, words=f"it holds a traceback:\n{last(said)}")
+    return Check("log", passed=True, words="it holds no traceback")
+
+
+def _words(container: Container) -> str:
+    return last(container.logs(tail=15).decode(errors="replace"))
+
+
+def _ask(container: Container, path: str, body: object = None) -> tuple[int, Any]:
+    """Status and answer. Raises `OSError` while nobody listens."""
+    if not container.ports.get(PORT):
+        container.reload()
+    bound = container.ports.get(PORT)
+    if not bound:
+        raise ConnectionRefusedError(path)
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{bound[0]['HostPort']}{path}",
+        data=None if body is None else json.dumps(body).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+            return answer.status, json.loads(answer.read() or b"null")
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode(errors="replace")

@@ -1,0 +1,1 @@
+"""DVC: lock files, the stage graph, the cache, running the pipeline, and storage."""

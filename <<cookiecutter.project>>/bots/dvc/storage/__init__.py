@@ -1,0 +1,37 @@
+"""Where the project keeps its data and models: a branch of its repository, or a DVC remote."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+from bots.dvc.storage.base import NAME, Status, Storage, StorageError, Tell
+from bots.dvc.storage.branch import BRANCH, FOLDER, BranchStorage
+from bots.dvc.storage.remote import DvcStorage
+
+__all__ = ["Status", "Storage", "StorageError", "open_storage", "prepare_storage"]
+
+
+def open_storage(root: Path, tell: Tell) -> Storage:
+    """The storage that .dvc/config names. Raises `StorageError` where it names none."""
+    from dvc.config import Config, ConfigError
+
+    try:
+        config = Config(str(root / ".dvc"))
+        url = str(config["remote"][str(config["core"]["remote"])]["url"])
+    except (ConfigError, KeyError) as error:
+        raise StorageError(
+            f"{root / '.dvc' / 'config'} names no storage ({error}); `dvc remote add --default {NAME} ADDRESS` adds one"
+        ) from error
+    cache = Path(config["cache"].get("dir") or root / ".dvc" / "cache")
+    if url == str(root / FOLDER):
+        return BranchStorage(root, cache, tell)
+    return DvcStorage(root, cache, url, tell)
+
+
+def prepare_storage(root: Path, revisions: Collection[str], tell: Tell) -> None:
+    """Before DVC is asked to pull: bring what the work tree and these commits name. Does nothing for a storage that
+    DVC reaches by itself. Raises `StorageError`, `GitError`, `LockError`."""
+    came = open_storage(root, tell).prepare(revisions)
+    if came:
+        tell(f"{came} files came from {BRANCH}")

@@ -1,0 +1,1 @@
+"""Git: the checkout, and a bare repository to fetch, build commits and push with."""

@@ -1,0 +1,321 @@
+"""The GitHub edge: the few things the bots ask of GitHub, over PyGithub, in plain values."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol, Self
+
+from bots.retry import Busy, meaning
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from github.Repository import Repository
+
+Conclusion = Literal["success", "failure", "action_required", "cancelled"]
+
+ACTIONS = "github-actions[bot]"
+TIMEOUT = 20
+
+
+class NotOnGitHub(Exception):
+    """The environment does not say what a workflow's does; the message names what is missing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Connection:
+    """How to reach the repository, and as whom. `author` is the login under which the token writes."""
+
+    repository: str
+    token: str = field(repr=False)
+    api_url: str = "https://api.github.com"
+    author: str = ACTIONS
+    pause: float = 1.0
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> Self:
+        """As GitHub Actions sets it up; `BOT_LOGIN` names the author where the token is not Actions' own."""
+        missing = [name for name in ("GITHUB_REPOSITORY", "GITHUB_TOKEN") if not environ.get(name)]
+        if missing:
+            raise NotOnGitHub(
+                f"{' and '.join(missing)} must be set; GitHub Actions does, and `env:` passes the token"
+            )
+        return cls(
+            repository=environ["GITHUB_REPOSITORY"],
+            token=environ["GITHUB_TOKEN"],
+            api_url=environ.get("GITHUB_API_URL") or cls.api_url,
+            author=environ.get("BOT_LOGIN") or cls.author,
+        )
+
+
+@dataclass(frozen=True)
+class PullRequest:
+    """A pull request as GitHub reports it."""
+
+    number: int
+    open: bool
+    head_sha: str
+
+
+@dataclass(frozen=True)
+class Merged:
+    """A pull request that was merged into `base`, as GitHub reports it."""
+
+    number: int
+    title: str
+    url: str
+    author: str
+    merged_by: str | None
+    head_sha: str
+    base: str
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """What a person said of a pull request: `APPROVED`, `CHANGES_REQUESTED`, `COMMENTED`, `DISMISSED`."""
+
+    author: str
+    state: str
+
+
+@dataclass(frozen=True)
+class Issue:
+    """An open issue, with the login of who wrote it."""
+
+    number: int
+    author: str
+    title: str
+    body: str
+
+
+@dataclass(frozen=True)
+class Comment:
+    """A comment, with the login of who wrote it."""
+
+    id: int
+    author: str
+    body: str
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check run; `conclusion` is None while it is in progress. `app` is the login under which its App writes."""
+
+    id: int
+    external_id: str
+    conclusion: str | None
+    title: str | None
+    app: str = ACTIONS
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckReport:
+    """What a check run is to say. Without a conclusion it is in progress."""
+
+    name: str
+    external_id: str
+    conclusion: Conclusion | None
+    title: str
+    summary: str
+    details_url: str
+
+
+class Host(Protocol):
+    """What the bots need of the place where pull requests live. Every call raises `Denied` or `Busy`."""
+
+    def pulls(self, head: str) -> list[PullRequest]:
+        """The pull requests, open and closed, from a branch named `owner:branch`, newest first."""
+
+    def comments(self, number: int) -> list[Comment]:
+        """Every comment of a pull request, oldest first."""
+
+    def create_comment(self, number: int, body: str) -> None:
+        """Add a comment."""
+
+    def edit_comment(self, number: int, comment: int, body: str) -> None:
+        """Replace a comment's body."""
+
+    def delete_comment(self, number: int, comment: int) -> None:
+        """Remove a comment; one that is gone already is no error."""
+
+    def checks(self, sha: str, name: str) -> list[Check]:
+        """Every check run of that name on a commit."""
+
+    def create_check(self, sha: str, report: CheckReport) -> None:
+        """Add a check run to a commit."""
+
+    def edit_check(self, check: int, report: CheckReport) -> None:
+        """Replace what a check run says."""
+
+
+class GitHub:
+    """`Host` over PyGithub. It asks once: PyGithub's own retries would repeat a POST that was carried out."""
+
+    def __init__(
+        self, connection: Connection, clock: Callable[[], float] = time.time, timeout: int = TIMEOUT
+    ) -> None:
+        import github
+
+        self._clock = clock
+        client = github.Github(
+            auth=github.Auth.Token(connection.token),
+            base_url=connection.api_url.rstrip("/"),
+            per_page=100,
+            retry=0,
+            timeout=timeout,
+            seconds_between_requests=0,
+            seconds_between_writes=connection.pause,
+            lazy=True,
+        )
+        self._repository: Repository = client.get_repo(connection.repository)
+
+    def pulls(self, head: str) -> list[PullRequest]:
+        """`GET pulls`."""
+        with self._plain_errors():
+            found = self._repository.get_pulls(state="all", head=head)
+            # GitHub lists everything when it cannot read `head`.
+            return [
+                PullRequest(pull.number, pull.state == "open", pull.head.sha)
+                for pull in found
+                if pull.head.label == head
+            ]
+
+    def comments(self, number: int) -> list[Comment]:
+        """`GET issues/{number}/comments`, one request for a hundred."""
+        with self._plain_errors():
+            found = self._repository.get_issue(number).get_comments()
+            # An account that is gone leaves its comments without a user.
+            return [Comment(one.id, getattr(one.user, "login", ""), one.body) for one in found]
+
+    def create_comment(self, number: int, body: str) -> None:
+        """`POST issues/{number}/comments`."""
+        with self._plain_errors():
+            self._repository.get_issue(number).create_comment(body)
+
+    def edit_comment(self, number: int, comment: int, body: str) -> None:
+        """`PATCH issues/comments/{comment}`."""
+        with self._plain_errors():
+            self._repository.get_issue(number).get_comment(comment).edit(body)
+
+    def delete_comment(self, number: int, comment: int) -> None:
+        """`DELETE issues/comments/{comment}`."""
+        import github
+
+        with self._plain_errors():
+            try:
+                self._repository.get_issue(number).get_comment(comment).delete()
+            except github.UnknownObjectException:
+                return
+
+    def checks(self, sha: str, name: str) -> list[Check]:
+        """`GET commits/{sha}/check-runs`."""
+        with self._plain_errors():
+            found = self._repository.get_commit(sha).get_check_runs(check_name=name, filter="all")
+            return [
+                Check(run.id, run.external_id or "", run.conclusion, run.output.title, f"{run.app.slug}[bot]")
+                for run in found
+            ]
+
+    def create_check(self, sha: str, report: CheckReport) -> None:
+        """`POST check-runs`."""
+        from github.GithubObject import NotSet
+
+        with self._plain_errors():
+            self._repository.create_check_run(
+                report.name,
+                sha,
+                details_url=report.details_url,
+                external_id=report.external_id,
+                status="completed" if report.conclusion else "in_progress",
+                conclusion=report.conclusion or NotSet,
+                output={"title": report.title, "summary": report.summary},
+            )
+
+    def edit_check(self, check: int, report: CheckReport) -> None:
+        """`PATCH check-runs/{check}`."""
+        from github.GithubObject import NotSet
+
+        with self._plain_errors():
+            self._repository.get_check_run(check).edit(
+                details_url=report.details_url,
+                external_id=report.external_id,
+                status="completed" if report.conclusion else "in_progress",
+                conclusion=report.conclusion or NotSet,
+                output={"title": report.title, "summary": report.summary},
+            )
+
+    def merged(self, sha: str) -> list[Merged]:
+        """`GET commits/{sha}/pulls`, and `GET pulls/{number}` for who merged it."""
+        with self._plain_errors():
+            brought = [pull.number for pull in self._repository.get_commit(sha).get_pulls() if pull.merged_at]
+            return [self._merged(number) for number in sorted(brought, reverse=True)]
+
+    def _merged(self, number: int) -> Merged:
+        pull = self._repository.get_pull(number)
+        return Merged(
+            number=number,
+            title=pull.title,
+            url=pull.html_url,
+            author=getattr(pull.user, "login", ""),
+            merged_by=getattr(pull.merged_by, "login", None),
+            head_sha=pull.head.sha,
+            base=pull.base.ref,
+        )
+
+    def opinions(self, number: int) -> list[Opinion]:
+        """`GET pulls/{number}/reviews`."""
+        with self._plain_errors():
+            found = self._repository.get_pull(number).get_reviews()
+            return [Opinion(getattr(one.user, "login", ""), one.state) for one in found]
+
+    def permission(self, login: str) -> str:
+        """`GET collaborators/{login}/permission`."""
+        with self._plain_errors():
+            return self._repository.get_collaborator_permission(login)
+
+    def issues(self, label: str) -> list[Issue]:
+        """`GET issues`, those that are no pull requests."""
+        with self._plain_errors():
+            found = self._repository.get_issues(state="open", labels=[label])
+            return [
+                Issue(one.number, getattr(one.user, "login", ""), one.title, one.body or "")
+                for one in found
+                if one.raw_data.get("pull_request") is None
+            ]
+
+    def create_issue(self, title: str, body: str, label: str) -> None:
+        """`POST issues`."""
+        with self._plain_errors():
+            self._repository.create_issue(title, body=body, labels=[label])
+
+    def edit_issue(self, number: int, *, title: str, body: str) -> None:
+        """`PATCH issues/{number}`."""
+        with self._plain_errors():
+            self._repository.get_issue(number).edit(title=title, body=body)
+
+    def close_issue(self, number: int, body: str) -> None:
+        """`PATCH issues/{number}`."""
+        with self._plain_errors():
+            self._repository.get_issue(number).edit(body=body, state="closed", state_reason="completed")
+
+    @contextmanager
+    def _plain_errors(self) -> Iterator[None]:
+        """PyGithub's and the connection's errors as `Denied` and `Busy`."""
+        import github
+        import requests
+
+        try:
+            yield
+        except github.GithubException as error:
+            words = error.data.get("message") if isinstance(error.data, dict) else None
+            headers = {name.lower(): value for name, value in (error.headers or {}).items()}
+            raise meaning(error.status, headers, str(words or "no reason given"), self._clock()) from error
+        except requests.Timeout as error:
+            raise Busy("GitHub did not answer in time") from error
+        except requests.RequestException as error:
+            raise Busy("the connection to GitHub broke") from error
+        except json.JSONDecodeError as error:
+            raise Busy("GitHub's answer was cut short") from error

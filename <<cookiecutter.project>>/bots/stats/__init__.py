@@ -1,0 +1,1 @@
+"""Statistics: metrics, the bootstrap, and significance tests. Arithmetic only."""

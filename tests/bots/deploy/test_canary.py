@@ -1,0 +1,295 @@
+"""When a new version is promoted, watched longer, or rolled back, and how sure that is."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from bots.deploy import prometheus
+from bots.deploy.canary import Judgement, Watch, judge
+from bots.deploy.policy import Canary
+from bots.deploy.prometheus import Reading, ReadingError
+from bots.stats import significance
+
+POLICY = Canary(requests=500, seconds=600)
+TIMES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, math.inf)
+GRID = (*(round(step * 0.05, 2) for step in range(1, 21)), math.inf)
+SIMULATIONS = 400
+
+
+def cumulated(values: np.ndarray, bounds: tuple[float, ...]) -> dict[float, int]:
+    return {bound: int((values <= bound).sum()) for bound in bounds}
+
+
+def reading(
+    requests: int,
+    *,
+    errors: int = 0,
+    refused: int = 0,
+    seconds: np.ndarray | None = None,
+    scores: np.ndarray | None = None,
+    lost: int = 0,
+) -> Reading:
+    """So many requests, each answered in 2 ms with a score of one half, unless told otherwise."""
+    answered = requests - errors - refused
+    return Reading(
+        Counter({200: answered, 500: errors, 422: refused}),
+        cumulated(np.full(requests, 0.002) if seconds is None else seconds, TIMES),
+        cumulated(np.full(answered, 0.5) if scores is None else scores, GRID),
+        lost,
+    )
+
+
+def judged(canary: Reading, stable: Reading | None = None, policy: Canary = POLICY, **seen: Any) -> Judgement:
+    return judge(Watch(canary, stable or reading(4500), **{"seconds": 60.0, **seen}), policy)
+
+
+def test_a_version_like_the_running_one_is_promoted_once_enough_requests_came() -> None:
+    early, late = judged(reading(499)), judged(reading(500))
+    assert (early.decision, early.words) == ("wait", "499 of 500 requests in 60 s")
+    assert late.decision == "promote"
+    assert {check.name for check in late.checks} == {
+        "alive",
+        "prediction log",
+        "errors",
+        "refusals",
+        "p95 latency",
+        "p99 latency",
+        "predictions",
+    }
+
+
+@pytest.mark.parametrize(("quiet", "decision"), [("promote", "promote"), ("roll back", "roll back")])
+def test_when_too_few_requests_came_in_time_the_policy_decides(quiet: Any, decision: str) -> None:
+    policy = Canary(quiet=quiet, seconds=60)
+    found = judged(reading(3), policy=policy, seconds=60.0)
+    assert found.decision == decision
+    assert "only 3 of 500 requests came in 60 s" in found.words
+
+
+def test_errors_end_the_watch_at_once_with_their_figures() -> None:
+    found = judged(reading(40, errors=8))
+    assert found.decision == "roll back"
+    assert found.words == "errors: 20.00% of 40 requests, 0.00% of 4500 at the running version"
+
+
+def test_errors_that_the_running_version_has_as_well_are_not_the_new_ones() -> None:
+    assert judged(reading(500, errors=100), reading(4500, errors=900)).decision == "promote"
+
+
+def test_a_rise_of_errors_that_is_too_small_to_matter_is_let_pass() -> None:
+    policy = Canary(requests=100_000, errors=0.01)
+    found = judged(reading(100_000, errors=500), reading(900_000, errors=900), policy)
+    assert found.decision == "promote"
+
+
+def test_callers_that_are_refused_more_often_speak_against_a_version() -> None:
+    found = judged(reading(500, refused=100), reading(4500, refused=20))
+    assert found.decision == "roll back"
+    assert found.words.startswith("refusals: 20.00%")
+
+
+def test_a_slow_version_is_rolled_back_with_both_quantiles() -> None:
+    found = judged(reading(500, seconds=np.full(500, 0.08)))
+    assert found.decision == "roll back"
+    assert "p95 latency: 98 ms, 2 ms at the running version, 22 ms allowed" in found.words
+
+
+def test_a_slow_tail_is_found_even_when_the_rest_is_quick() -> None:
+    seconds = np.where(np.arange(500) < 25, 0.2, 0.002)
+    found = judged(reading(500, seconds=seconds))
+    assert "p99 latency" in found.words
+    assert "p95" not in found.words
+
+
+def test_slower_by_less_than_the_floor_is_let_pass() -> None:
+    assert judged(reading(500, seconds=np.full(500, 0.02))).decision == "promote"
+
+
+def test_shifted_predictions_are_rolled_back_unless_the_review_saw_the_shift() -> None:
+    rng = np.random.default_rng(1)
+    before, after = rng.beta(2, 5, 4500), rng.beta(5, 2, 500)
+    old = reading(4500, scores=before)
+    new = reading(500, scores=after)
+    counts = [prometheus.counts(cumulated(rng.beta(a, 7 - a, 50_000), GRID)) for a in (5, 2)]
+    found = judged(new, old)
+    assert found.decision == "roll back"
+    assert found.words.startswith("predictions: stability index")
+    assert judged(new, old, allowed=significance.stability(*counts)).decision == "promote"
+
+
+@pytest.mark.parametrize(
+    ("seen", "why"),
+    [({"restarts": 1}, "alive: it was restarted once"), ({"alive": False}, "alive: it does not run")],
+)
+def test_a_version_that_does_not_live_is_rolled_back_whatever_its_answers(seen: Any, why: str) -> None:
+    found = judged(reading(500), **seen)
+    assert found.decision == "roll back"
+    assert found.words.startswith(why)
+
+
+def test_lost_log_entries_count_unless_both_versions_lose_them() -> None:
+    assert judged(reading(10, lost=1)).words.startswith(
+        "prediction log: 1 log entries lost, 0 by the running"
+    )
+    assert judged(reading(500, lost=1), reading(4500, lost=9)).decision == "promote"
+
+
+def test_without_a_running_version_to_compare_with_nothing_speaks_against_a_healthy_one() -> None:
+    found = judged(reading(500), Reading())
+    assert found.decision == "promote"
+    assert {check.name for check in found.checks if check.passed is None} >= {"errors", "p95 latency"}
+
+
+def simulated(rng: np.random.Generator, requests: int, shift: float = 0.0, slower: float = 1.0) -> Reading:
+    errors = int(rng.binomial(requests, 0.01))
+    scores = np.clip(rng.beta(2, 4, requests - errors) + shift, 0, 1)
+    return reading(
+        requests, errors=errors, seconds=rng.lognormal(-5.5, 0.8, requests) * slower, scores=scores
+    )
+
+
+def rate(decision: str, requests: int, **change: float) -> float:
+    """How often it comes to this decision."""
+    rng = np.random.default_rng(7)
+    found = [
+        judged(simulated(rng, requests, **change), simulated(rng, 9 * requests)).decision == decision
+        for _ in range(SIMULATIONS)
+    ]
+    return float(np.mean(found))
+
+
+def test_an_equal_version_is_rolled_back_no_more_often_than_the_policy_risks() -> None:
+    # Three standard errors of a rate of `risk` in so many simulations.
+    noise = 3 * math.sqrt(POLICY.risk * (1 - POLICY.risk) / SIMULATIONS)
+    assert rate("roll back", 500) <= POLICY.risk + noise
+
+
+def test_small_samples_do_not_cry_wolf() -> None:
+    policy = Canary(requests=30, shift=0.0)
+    rng = np.random.default_rng(3)
+    found = [judged(simulated(rng, 30), simulated(rng, 300), policy).decision for _ in range(SIMULATIONS)]
+    assert found.count("roll back") <= 0.03 * SIMULATIONS
+
+
+@pytest.mark.parametrize("change", [{"shift": 0.15}, {"slower": 12.0}], ids=str)
+def test_a_regression_that_matters_is_found_in_95_of_100_roll_outs(change: dict[str, float]) -> None:
+    assert rate("roll back", 500, **change) >= 0.95
+
+
+@pytest.mark.parametrize("allowed", [0.0, 0.1])
+def test_a_shift_just_as_large_as_allowed_is_called_one_as_often_as_stated(allowed: float) -> None:
+    rng = np.random.default_rng(5)
+    base = stats.beta(2, 4).cdf(np.linspace(0, 1, 21))
+    q = np.diff(base)
+    tilt = np.linspace(-1, 1, 20)
+
+    def tilted(amount: float) -> np.ndarray:
+        p = q * np.exp(amount * tilt)
+        return p / p.sum()
+
+    low, high = 0.0, 3.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        p = tilted(middle)
+        low, high = (middle, high) if ((p - q) * np.log(p / q)).sum() < allowed else (low, middle)
+    p = tilted(low)
+    calls = [
+        significance.shifted(
+            rng.multinomial(500, p).tolist(), rng.multinomial(4500, q).tolist(), allowed, 500, 4500
+        )[1]
+        < 0.05
+        for _ in range(4000)
+    ]
+    assert 0.03 <= np.mean(calls) <= 0.07
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 30), st.integers(0, 300), st.integers(0, 60), st.integers(0, 900))
+def test_the_rise_is_fishers_exact_test(bad: int, good: int, bad_before: int, good_before: int) -> None:
+    expected = (
+        stats.fisher_exact([[bad, good], [bad_before, good_before]], alternative="greater").pvalue
+        if bad + good and bad_before + good_before
+        else 1.0
+    )
+    found = significance.rise(bad, bad + good, bad_before, bad_before + good_before)
+    assert found == pytest.approx(expected, abs=1e-9)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 400), st.integers(1, 400), st.floats(0.001, 0.5))
+def test_the_tail_is_the_binomial_one(count: int, total: int, share: float) -> None:
+    assert significance.at_least(count, total, share) == pytest.approx(
+        stats.binom.sf(count - 1, total, share), abs=1e-9
+    )
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.integers(0, 50), min_size=21, max_size=21),
+    st.lists(st.integers(0, 50), min_size=21, max_size=21),
+)
+def test_merging_bins_loses_no_row(counts: list[int], before: list[int]) -> None:
+    merged = significance.merge(counts, before) if sum(counts) + sum(before) else ([], [])
+    if merged[0]:
+        assert sum(merged[0]) == sum(counts)
+        assert sum(merged[1]) == sum(before)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.sampled_from([0.001, 0.004, 0.02, 0.09, 0.3]), min_size=1, max_size=60),
+    st.sampled_from([0.5, 0.95, 0.99]),
+)
+def test_a_quantile_lies_in_the_bin_that_holds_it(times: list[float], q: float) -> None:
+    found = prometheus.quantile(cumulated(np.array(times), TIMES), q)
+    exact = float(np.quantile(times, q, method="inverted_cdf"))
+    above = min(bound for bound in TIMES if bound >= exact)
+    assert found <= above
+    assert found >= max((bound for bound in TIMES if bound < exact), default=0.0)
+
+
+TEXT = """\
+# HELP model_requests_total Requests answered
+# TYPE model_requests_total counter
+model_requests_total{route="/predict",status="200"} 30.0
+model_requests_total{route="/predict",status="503"} 2.0
+model_requests_total{route="/health/ready",status="200"} 99.0
+model_request_seconds_bucket{le="0.001",route="/predict"} 10.0
+model_request_seconds_bucket{le="+Inf",route="/predict"} 32.0
+model_request_seconds_bucket{le="0.001",route="/model"} 7.0
+model_prediction_score_bucket{le="0.5"} 12.0
+model_prediction_score_bucket{le="+Inf"} 30.0
+model_log_lost_total 1.0
+model_info{onnx="sha256:aa",version="a \\"quoted\\" {one}"} 1.0
+"""
+
+
+def test_only_predictions_are_read_of_what_a_service_says() -> None:
+    found = prometheus.read(TEXT)
+    assert (found.requests, found.answered, found.errors, found.lost) == (32, 30, 2, 1)
+    assert found.seconds == {0.001: 10, math.inf: 32}
+    assert prometheus.counts(found.scores) == [12, 18]
+
+
+def test_what_is_no_metrics_text_is_named() -> None:
+    with pytest.raises(ReadingError, match="at '<html>'"):
+        prometheus.read("<html>\n")
+
+
+def test_an_instance_that_started_anew_counts_from_its_start() -> None:
+    before, now = {"a": reading(100), "b": reading(50)}, {"a": reading(130), "b": reading(7), "c": reading(5)}
+    assert prometheus.since(before, now).requests == 30 + 7 + 5
+
+
+def test_an_empty_bin_stays_a_bin() -> None:
+    found = prometheus.since({"a": reading(0)}, {"a": reading(5)})
+    assert tuple(found.seconds) == TIMES
+    assert found.seconds[0.001] == 0

@@ -1,0 +1,129 @@
+"""What an image is made of and what is said when it cannot be made, without an engine."""
+
+from __future__ import annotations
+
+import stat
+import subprocess
+import sysconfig
+from pathlib import Path
+
+import msgspec
+import pytest
+import yaml
+
+from bots import settings
+from bots.deploy import docker, image, places, sbom
+from bots.deploy.docker import EngineError
+from bots.deploy.kubernetes import Kubernetes
+from bots.deploy.policy import Release
+from fixtures import versions
+from fixtures.support import TEMPLATE, rendered
+from serving import lineage as served
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A checkout with a model, as far as its files go."""
+    (tmp_path / "models/onnx").mkdir(parents=True)
+    (tmp_path / "requirements").mkdir()
+    for name in ("model.onnx", "contract.json"):
+        (tmp_path / "models/onnx" / name).write_text(name)
+    lock = TEMPLATE / "requirements/serving.txt"
+    (tmp_path / "requirements/serving.txt").write_bytes(lock.read_bytes())
+    return tmp_path
+
+
+def test_the_service_reads_the_lineage_that_the_release_writes(root: Path) -> None:
+    written = versions.lineage(root, "v1.4.0")
+    (root / "lineage.json").write_bytes(msgspec.json.encode(written))
+    found = served.load(root / "lineage.json")
+    assert (found.version, found.onnx, found.approvers) == ("v1.4.0", written.onnx, ["grace"])
+    assert found.built == "2026-01-02T03:04:05Z"
+
+
+def test_labels_leave_out_what_nobody_knows(root: Path) -> None:
+    known = versions.lineage(root, "v1")
+    unknown = msgspec.structs.replace(known, author=None, approvers=[], pull_request_url=None)
+    assert known.labels("x").keys() - unknown.labels("x").keys() == {
+        "model.author",
+        "model.approvers",
+        "org.opencontainers.image.url",
+    }
+
+
+def test_the_bill_of_materials_is_the_same_for_the_same_inputs(root: Path) -> None:
+    lineage, lock = versions.lineage(root, "v1"), root / "requirements/serving.txt"
+    assert sbom.bill(lock, "late-flights", lineage) == sbom.bill(lock, "late-flights", lineage)
+
+
+def client(folder: Path, said: str) -> Path:
+    """A Docker client that says this of its version and has no plugin."""
+    folder.mkdir()
+    path = folder / "docker"
+    path.write_text(f'#!/bin/sh\n[ "$1" = --version ] && echo "{said}" || exit 1\n')
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return path
+
+
+@pytest.fixture
+def forgetful() -> None:
+    docker.builder.cache_clear()
+    docker.compose.cache_clear()
+
+
+@pytest.mark.usefixtures("forgetful")
+def test_the_first_client_that_can_build_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    new = client(tmp_path / "new", "Docker version 28.2.2, build x")
+    old = client(tmp_path / "old", "Docker version 20.10.24+dfsg1, build x")
+    monkeypatch.setenv("PATH", f"{new.parent}:{old.parent}:/bin")
+    assert docker.builder() == str(old)
+    docker.builder.cache_clear()
+    monkeypatch.setenv("PATH", f"{new.parent}:/bin/nowhere")
+    with pytest.raises(EngineError, match="install its plugin buildx"):
+        docker.builder()
+    docker.builder.cache_clear()
+
+
+@pytest.mark.usefixtures("forgetful")
+def test_an_engine_that_does_not_answer_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nobody.sock")
+    with (
+        pytest.raises(EngineError, match=r"no Docker engine answers at unix://.*nobody\.sock.*Start it"),
+        docker.connected(),
+    ):
+        pytest.fail("it answered")
+
+
+def test_a_missing_model_is_named_before_anything_is_built(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="serving is missing"):
+        image.assemble(root, tmp_path / "context", versions.lineage(root, "v1"), "late-flights")
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_the_policy_of_a_baked_project_is_the_default_one(task: str) -> None:
+    assert settings.parse(rendered("params.yaml", task=task), "params.yaml").release == Release()
+
+
+def test_a_misspelt_key_of_the_policy_is_named() -> None:
+    document = yaml.safe_load(rendered("params.yaml"))
+    document["release"]["canary"]["sahre"] = 0.1
+    with pytest.raises(
+        settings.SettingsError, match=r"release\.canary\.sahre: unknown key; did you mean `share`"
+    ):
+        settings.parse(yaml.safe_dump(document), "params.yaml")
+
+
+@pytest.mark.parametrize("name", ["serving/Dockerfile", "deploy/proxy/Dockerfile"])
+def test_hadolint_finds_nothing(name: str) -> None:
+    command = [str(Path(sysconfig.get_path("scripts")) / "hadolint"), str(TEMPLATE / name)]
+    done = subprocess.run(command, text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_folder_says_where_a_project_is_deployed(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="deployed nowhere"), places.opened(tmp_path, "x", "staging", print):
+        pytest.fail("it was opened")
+    (tmp_path / "deploy/kubernetes").mkdir(parents=True)
+    with places.opened(tmp_path, "x", "staging", print) as target:
+        assert isinstance(target, Kubernetes)
+        assert (target.namespace, target.stage) == ("x-staging", "staging")

@@ -1,0 +1,199 @@
+"""What the cluster is told: manifests that hold, and a roll-out by kubectl's words, on a cluster that remembers."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from bots.deploy.docker import EngineError
+from bots.deploy.kubernetes import Kubernetes
+from bots.deploy.policy import Canary
+from bots.deploy.rollout import Clock, roll_out
+from bots.deploy.target import State, Version
+from doubles import kubectl
+from fixtures.support import TEMPLATE
+
+if TYPE_CHECKING:
+    from bots.deploy.rollout import Outcome
+
+FOLDER = TEMPLATE / "deploy/kubernetes"
+REAL = shutil.which("kubectl")
+V1, V2 = (Version(f"ghcr.io/octo-org/late-flights@sha256:{digit * 64}", f"v{digit}") for digit in "12")
+POLICY = Canary(share=0.25, requests=100, seconds=60, every=1)
+
+pytestmark = pytest.mark.skipif(REAL is None and os.environ.get("CI") != "true", reason="there is no kubectl")
+
+
+def built(folder: str) -> list[dict[str, Any]]:
+    """What kustomize makes of one of our folders."""
+    done = subprocess.run(
+        ["kubectl", "kustomize", str(FOLDER / folder)], text=True, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return list(yaml.safe_load_all(done.stdout))
+
+
+@pytest.mark.parametrize("folder", ["overlays/staging", "overlays/production", "canary"])
+def test_every_manifest_is_one_that_kubernetes_takes(folder: str) -> None:
+    for one in built(folder):
+        kubernetes_validate.validate(one, "1.37", strict=True)
+
+
+@pytest.mark.parametrize("folder", ["overlays/staging", "overlays/production", "canary"])
+def test_every_pod_is_caged_and_probed(folder: str) -> None:
+    (deployment,) = (one for one in built(folder) if one["kind"] == "Deployment")
+    pod = deployment["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert pod["automountServiceAccountToken"] is False
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert {"startupProbe", "readinessProbe", "livenessProbe"} <= container.keys()
+    assert container["resources"]["limits"]["memory"]
+    assert deployment["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+
+
+def test_a_stage_has_all_that_keeps_it_up_and_shut() -> None:
+    kinds = {one["kind"] for one in built("overlays/production")}
+    assert kinds == {
+        "Deployment",
+        "HorizontalPodAutoscaler",
+        "NetworkPolicy",
+        "PersistentVolumeClaim",
+        "PodDisruptionBudget",
+        "Service",
+        "ServiceAccount",
+    }
+
+
+def test_the_service_asks_stable_and_canary_alike_but_they_are_two_deployments() -> None:
+    (stable,) = (one for one in built("overlays/production") if one["kind"] == "Deployment")
+    (canary,) = built("canary")
+    (service,) = (one for one in built("overlays/production") if one["kind"] == "Service")
+    selector = service["spec"]["selector"].items()
+    for deployment in (stable, canary):
+        assert selector <= deployment["spec"]["template"]["metadata"]["labels"].items()
+    assert stable["spec"]["selector"] != canary["spec"]["selector"]
+
+
+@dataclass
+class Cluster:
+    """The stand-in's memory, and a target that speaks with it."""
+
+    path: Path
+    target: Kubernetes
+
+    @property
+    def memory(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.path.read_text())
+        return found
+
+    def remember(self, **what: Any) -> None:
+        self.path.write_text(json.dumps({**self.memory, **what}))
+
+    def roll_out(self, version: Version) -> Outcome:
+        clock = Clock(sleep=lambda _: None)
+        return roll_out(
+            self.target, version.reference, version.name, POLICY, watch=True, tell=print, clock=clock
+        )
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    assert REAL is not None
+    path, program = tmp_path / "cluster.json", tmp_path / "kubectl"
+    path.write_text(json.dumps(kubectl.EMPTY))
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{kubectl.__file__}" "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("CLUSTER", str(path))
+    monkeypatch.setenv("REAL_KUBECTL", REAL)
+    folder = tmp_path / "kubernetes"
+    shutil.copytree(FOLDER, folder)
+    target = Kubernetes(folder, "production", "late-flights-production", print, kubectl=str(program))
+    return Cluster(path, target)
+
+
+def test_the_first_version_brings_the_whole_stage_with_its_image_by_digest(cluster: Cluster) -> None:
+    outcome = cluster.roll_out(V1)
+    assert (outcome.done, outcome.runs) == ("deployed", V1)
+    objects = cluster.memory["objects"]
+    assert "NetworkPolicy/model" in objects
+    assert kubectl.image_of(cluster.memory, "model") == V1.reference
+    assert all(words[:2] == ["--namespace", "late-flights-production"] for words in cluster.memory["words"])
+
+
+def test_a_good_version_is_watched_and_takes_over(cluster: Cluster) -> None:
+    cluster.roll_out(V1)
+    outcome = cluster.roll_out(V2)
+    assert (outcome.done, outcome.runs, outcome.previous) == ("promoted", V2, V1)
+    assert cluster.target.state() == State(V2)
+    assert list(kubectl.deployments(cluster.memory)) == ["model"]
+    assert any("--replicas=1" in words for words in cluster.memory["words"])
+
+
+def test_a_version_with_errors_is_rolled_back(cluster: Cluster) -> None:
+    cluster.roll_out(V1)
+    cluster.remember(failing=[V2.reference])
+    outcome = cluster.roll_out(V2)
+    assert (outcome.done, outcome.runs) == ("rolled back", V1)
+    assert outcome.words.startswith("errors: ")
+    assert cluster.target.state() == State(V1)
+
+
+def test_a_version_that_does_not_become_ready_is_taken_away_with_its_last_words(cluster: Cluster) -> None:
+    cluster.roll_out(V1)
+    cluster.remember(broken=[V2.reference])
+    outcome = cluster.roll_out(V2)
+    assert (outcome.done, outcome.runs) == ("rolled back", V1)
+    assert "timed out waiting" in outcome.words
+    assert "cannot read its model" in outcome.words
+
+
+def test_a_first_version_that_does_not_become_ready_leaves_nothing_that_looks_deployed(
+    cluster: Cluster,
+) -> None:
+    cluster.remember(broken=[V1.reference])
+    assert cluster.roll_out(V1).done == "failed"
+    assert cluster.target.state() == State()
+
+
+@pytest.mark.parametrize(("share", "pods"), [(0.1, 1), (0.25, 1), (0.4, 2), (0.5, 3)])
+def test_a_share_of_the_requests_is_a_share_of_the_pods(cluster: Cluster, share: float, pods: int) -> None:
+    cluster.target.promote(V1)
+    cluster.target.offer(V2, V1)
+    cluster.target.share(share)
+    assert kubectl.deployments(cluster.memory)["model-canary"]["spec"]["replicas"] == pods
+    assert cluster.target.state() == State(V1, V2, V1)
+
+
+def test_a_lost_bots_canary_is_found_again(cluster: Cluster) -> None:
+    cluster.roll_out(V1)
+    cluster.target.offer(V2, V1)
+    assert cluster.roll_out(V2).done == "promoted"
+    applied = [words for words in cluster.memory["words"] if words[2] == "apply"]
+    assert len(applied) == 3
+
+
+def test_a_cluster_that_does_not_answer_is_told_in_words(cluster: Cluster) -> None:
+    cluster.target.kubectl = "false"
+    with pytest.raises(EngineError, match="reaching the cluster failed"):
+        cluster.roll_out(V1)
+
+
+def test_the_stand_in_refuses_what_it_does_not_know(cluster: Cluster) -> None:
+    with pytest.raises(EngineError, match=r"does not know `kubectl .* cordon"):
+        cluster.target._ask("cordoning", "cordon", "node")

@@ -1,0 +1,218 @@
+"""The steps of a roll-out on a stage that only remembers: what it does, and that a lost bot does no harm."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bots.deploy.policy import Canary
+from bots.deploy.rollout import Clock, Outcome, reviewed_shift, roll_out
+from bots.deploy.target import Health, NotReady, State, Version
+
+if TYPE_CHECKING:
+    from bots.deploy.target import Role
+
+V1, V2, V3 = (Version(f"registry/model@sha256:{digit * 64}", f"v{digit}") for digit in "123")
+POLICY = Canary(requests=100, seconds=60, every=1)
+
+
+class Killed(BaseException):
+    """The bot's process is gone."""
+
+
+@dataclass
+class Memory:
+    """A stage in memory. It dies at its `dies`-th change, before or after carrying it out."""
+
+    stable: Version | None = None
+    canary: Version | None = None
+    previous: Version | None = None
+    weight: float = 0.0
+    broken: frozenset[str] = frozenset()
+    failing: frozenset[str] = frozenset()
+    silent: bool = False
+    dies: int | None = None
+    after: bool = False
+    changes: int = 0
+    requests: dict[str, int] = field(default_factory=dict)
+    clock: float = 0.0
+
+    def _change(self, change: dict[str, Version | float | None]) -> None:
+        self.changes += 1
+        dead = self.dies is not None and self.changes > self.dies
+        if dead and not self.after:
+            raise Killed
+        for name, value in change.items():
+            setattr(self, name, value)
+        assert self.stable or not self.requests or (self.canary and self.weight == 1), "nobody answers"
+        if dead:
+            raise Killed
+
+    def prepare(self) -> None: ...
+
+    def state(self) -> State:
+        return State(self.stable, self.canary, self.previous if self.canary else None)
+
+    def offer(self, version: Version, previous: Version | None) -> None:
+        if self.canary != version:
+            self._change({"canary": version, "previous": previous})
+        if version.name in self.broken:
+            raise NotReady(f"{version.name} ended by itself")
+
+    def share(self, canary: float) -> None:
+        self._change({"weight": canary})
+
+    def metrics(self, role: Role) -> dict[str, str]:
+        if self.silent:
+            return {}
+        version = self.canary if role == "canary" else self.stable
+        assert version is not None
+        self.requests[role] = self.requests.get(role, 0) + (30 if role == "canary" else 270)
+        bad = self.requests[role] // 3 if version.name in self.failing else 0
+        return {
+            role: f'model_requests_total{{route="/predict",status="200"}} {self.requests[role] - bad}\n'
+            f'model_requests_total{{route="/predict",status="500"}} {bad}\n'
+        }
+
+    def health(self, role: Role) -> Health:
+        return Health(0, alive=True)
+
+    def contract(self, role: Role) -> bytes | None:
+        return None
+
+    def promote(self, version: Version) -> None:
+        if self.stable != version:
+            if self.canary == version:
+                self.share(1)
+            self._change({"stable": None})
+            self._change({"stable": version})
+            if "unlucky" in self.broken:
+                self._change({"stable": self.previous})
+                raise NotReady("no memory left")
+        self.withdraw()
+
+    def withdraw(self) -> None:
+        self.share(0)
+        if self.canary:
+            self._change({"canary": None})
+
+    def sleep(self, seconds: float) -> None:
+        self.clock += seconds
+
+
+def run(
+    stage: Memory, version: Version = V2, *, watch: bool = True, said: list[str] | None = None
+) -> Outcome:
+    clock = Clock(lambda: stage.clock, stage.sleep)
+    tell = said.append if said is not None else lambda _: None
+    return roll_out(stage, version.reference, version.name, POLICY, watch=watch, tell=tell, clock=clock)
+
+
+def test_a_good_version_is_watched_with_its_share_and_promoted() -> None:
+    stage = Memory(stable=V1)
+    said: list[str] = []
+    outcome = run(stage, said=said)
+    assert (outcome.done, outcome.runs, outcome.previous) == ("promoted", V2, V1)
+    assert stage.state() == State(V2)
+    assert stage.weight == 0
+    assert said[0] == "watching it with 10% of the requests"
+    assert outcome.judgement is not None
+    assert outcome.seconds == 4
+
+
+def test_a_version_with_errors_is_taken_back() -> None:
+    stage = Memory(stable=V1, failing=frozenset({"v2"}))
+    outcome = run(stage)
+    assert (outcome.done, outcome.runs) == ("rolled back", V1)
+    assert outcome.words.startswith("errors: 33")
+    assert stage.state() == State(V1)
+
+
+def test_a_version_that_does_not_become_ready_never_gets_a_request() -> None:
+    stage = Memory(stable=V1, broken=frozenset({"v2"}))
+    outcome = run(stage)
+    assert (outcome.done, outcome.runs, outcome.judgement) == ("rolled back", V1, None)
+    assert stage.requests == {}
+
+
+def test_a_promotion_that_fails_half_way_brings_back_what_ran() -> None:
+    stage = Memory(stable=V1, broken=frozenset({"unlucky"}))
+    outcome = run(stage)
+    assert (outcome.done, outcome.runs) == ("rolled back", V1)
+    assert outcome.words == "no memory left"
+    assert stage.state() == State(V1)
+
+
+def test_the_first_version_is_deployed_without_a_canary() -> None:
+    stage = Memory()
+    outcome = run(stage)
+    assert (outcome.done, outcome.runs, outcome.previous) == ("deployed", V2, None)
+    assert stage.requests == {}
+
+
+def test_what_runs_already_is_left_as_it_is() -> None:
+    stage = Memory(stable=V2)
+    assert run(stage).done == "runs already"
+    assert stage.state() == State(V2)
+
+
+def test_a_return_to_an_earlier_version_is_not_watched() -> None:
+    stage = Memory(stable=V2)
+    outcome = run(stage, V1, watch=False)
+    assert (outcome.done, outcome.judgement, stage.requests) == ("promoted", None, {})
+
+
+def test_somebody_elses_canary_gives_way() -> None:
+    stage = Memory(stable=V1, canary=V3, previous=V1, weight=0.1)
+    assert run(stage).runs == V2
+    assert stage.state() == State(V2)
+
+
+def test_a_promotion_that_a_lost_bot_began_is_finished_first() -> None:
+    stage = Memory(canary=V3, previous=V1, weight=1.0)
+    said: list[str] = []
+    outcome = run(stage, said=said)
+    assert said[0] == "finishing the promotion of v3"
+    assert (outcome.done, outcome.previous, outcome.runs) == ("promoted", V3, V2)
+
+
+def test_a_service_that_tells_nothing_is_judged_by_the_policy_in_the_end() -> None:
+    outcome = run(Memory(stable=V1, silent=True))
+    assert outcome.done == "promoted"
+    assert "only 0 of 100 requests" in outcome.words
+    assert outcome.seconds == POLICY.seconds
+
+
+@pytest.mark.parametrize("failing", [False, True], ids=["good", "bad"])
+@pytest.mark.parametrize("after", [False, True], ids=["before it is done", "once it is done"])
+@pytest.mark.parametrize("dies", range(8))
+def test_killed_at_any_change_and_run_again_it_ends_in_the_same_state(
+    dies: int, after: bool, failing: bool
+) -> None:
+    bad = frozenset({"v2"}) if failing else frozenset()
+    stage = Memory(stable=V1, failing=bad, dies=dies, after=after)
+    try:
+        run(stage)
+    except Killed:
+        stage.dies = None
+        run(stage)
+    assert stage.state() == State(V1 if failing else V2)
+    assert stage.weight == 0
+
+
+def contract(holdout: list[int], grid: list[float]) -> bytes:
+    return json.dumps({"title": "x", "grid": grid, "holdout": holdout}).encode()
+
+
+def test_the_shift_that_the_review_saw_is_read_from_both_contracts() -> None:
+    grid = [0.5, 1.0]
+    assert reviewed_shift(contract([90, 10, 0], grid), contract([90, 10, 0], grid)) == 0
+    assert reviewed_shift(contract([90, 10, 0], grid), contract([10, 90, 0], grid)) == pytest.approx(
+        3.4, abs=0.1
+    )
+    assert reviewed_shift(contract([90, 10, 0], grid), contract([9, 1, 0], [0.4, 1.0])) == 0
+    assert reviewed_shift(None, contract([9, 1, 0], grid)) == 0
+    assert reviewed_shift(b"{}", contract([9, 1, 0], grid)) == 0

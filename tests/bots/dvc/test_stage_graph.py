@@ -1,0 +1,133 @@
+"""Which stages may run side by side: what needs each other never does, and everything runs once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bots.dvc import lockfile, stage_graph
+from fixtures.support import TEMPLATE
+
+Stages = dict[str, dict[str, Any]]
+
+
+def stages(**needs: list[str]) -> Stages:
+    """Stages that each write `<name>.out` and read those of the stages that they need."""
+    return {
+        name: {"cmd": name, "deps": [f"{other}.out" for other in needed], "outs": [f"{name}.out"]}
+        for name, needed in needs.items()
+    }
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> Stages:
+    """Up to nine stages, each needing some of those before it, declared in any order."""
+    names = [f"s{number}" for number in range(draw(st.integers(1, 9)))]
+    needs = {
+        name: draw(st.sets(st.sampled_from(names[:at]))) if at else set() for at, name in enumerate(names)
+    }
+    shuffled = draw(st.permutations(names))
+    return stages(**{name: sorted(needs[name]) for name in shuffled})
+
+
+def test_the_project_s_drift_runs_beside_evaluating_explaining_and_exporting():
+    declared = yaml.safe_load((TEMPLATE / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    *trunk, beside, last = stage_graph.waves(declared)
+    assert trunk == [["acquire"], ["validate"], ["split"], ["features"], ["train"]]
+    assert sorted(beside) == ["drift", "evaluate", "explain", "export"]
+    assert last == ["card"]
+
+
+@given(graphs())
+def test_every_stage_runs_once_and_never_before_one_that_it_needs(declared: Stages):
+    needed, done = stage_graph.needs(declared), set[str]()
+    for name in (name for wave in stage_graph.waves(declared) for name in wave):
+        assert needed[name] <= done, f"{name} before {needed[name] - done}"
+        assert name not in done
+        done.add(name)
+    assert done == set(declared)
+
+
+@given(graphs())
+def test_a_wave_of_several_stages_has_some_that_need_not_wait(declared: Stages):
+    needed = stage_graph.needs(declared)
+    for wave in stage_graph.waves(declared):
+        if len(wave) > 1:
+            assert len([name for name in wave if not needed[name] & set(wave)]) > 1
+
+
+def test_a_chain_has_nothing_to_run_side_by_side():
+    assert stage_graph.waves(stages(a=[], b=["a"], c=["b"])) == [["a"], ["b"], ["c"]]
+
+
+def test_a_file_inside_of_a_folder_that_a_stage_writes_is_its_output():
+    declared: Stages = {
+        "split": {"outs": ["data/splits"]},
+        "train": {"deps": ["data/splits/train.parquet"], "outs": [{"reports/x.json": {"cache": False}}]},
+        "look": {"deps": ["reports"]},
+    }
+    assert stage_graph.needs(declared) == {"split": set(), "train": {"split"}, "look": {"train"}}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "code.py").write_text("1")
+    (tmp_path / "params.yaml").write_text("model: {depth: 3, seed: 7}\n")
+    return tmp_path
+
+
+DECLARED: Stages = {
+    "train": {"cmd": "python code.py", "deps": ["code.py"], "params": ["model"], "outs": ["model.bin"]},
+    "judge": {"cmd": "judge", "deps": ["model.bin"], "params": ["model.seed"], "outs": ["report.json"]},
+}
+LOCK = lockfile.parse(
+    yaml.safe_dump(
+        {
+            "stages": {
+                "train": {
+                    "cmd": "python code.py",
+                    "deps": [{"path": "code.py", "md5": "c4ca4238a0b923820dcc509a6f75849b"}],
+                    "params": {"params.yaml": {"model": {"depth": 3, "seed": 7}}},
+                    "outs": [{"path": "model.bin", "md5": "aa"}],
+                },
+                "judge": {
+                    "cmd": "judge",
+                    "deps": [{"path": "model.bin", "md5": "aa"}],
+                    "params": {"params.yaml": {"model.seed": 7}},
+                    "outs": [{"path": "report.json", "md5": "bb"}],
+                },
+            }
+        }
+    )
+)
+
+
+def test_nothing_is_likely_to_run_while_files_parameters_and_commands_are_those_of_the_lock(project: Path):
+    assert stage_graph.is_up_to_date(project, DECLARED, LOCK)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("code.py", "2"),
+        ("params.yaml", "model: {depth: 4, seed: 7}\n"),
+        ("params.yaml", "model: {depth: 3, seed: 8}\n"),
+        ("params.yaml", "other: 1\n"),
+        ("params.yaml", "model: [\n"),
+    ],
+)
+def test_an_edit_is_noticed(project: Path, name: str, content: str):
+    (project / name).write_text(content)
+    assert not stage_graph.is_up_to_date(project, DECLARED, LOCK)
+
+
+def test_another_command_and_a_stage_without_a_record_are_noticed(project: Path):
+    other = {**DECLARED, "judge": {**DECLARED["judge"], "cmd": "judge --hard"}}
+    assert not stage_graph.is_up_to_date(project, other, LOCK)
+    assert not stage_graph.is_up_to_date(project, {**DECLARED, "new": {"cmd": "new"}}, LOCK)
+    assert not stage_graph.is_up_to_date(project, DECLARED, lockfile.Lock())

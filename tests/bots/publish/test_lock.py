@@ -1,0 +1,806 @@
+"""The lock: what merges is what was judged, whatever the artefact holds and whoever pushes at the same time."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from bots import evidence
+from bots.__main__ import main
+from bots.dvc import cache
+from bots.dvc.storage import StorageError, branch
+from bots.dvc.storage.branch import BranchStorage
+from bots.evidence import Review
+from bots.git.bare import Bare
+from bots.github.workflow_run import Run
+from bots.publish import lock, model_bundle, publish
+from bots.publish.lock import LockRefused, Outcome
+from bots.publish.model_bundle import HostilePack
+from bots.publish.review_artifact import HostileArtefact, NoArtefact
+from bots.retry import Busy, Patience
+from doubles.github import TOKEN, GitHubDouble
+from fixtures import dvc_projects, reviews, small
+from fixtures.dvc_projects import Desk
+
+REPOSITORY = "octo-org/late-flights"
+MODEL, RAW = b"a model", b"a table"
+
+
+def digest(content: bytes) -> str:
+    return cache.md5(content)
+
+
+@dataclass
+class Bench:
+    """A pull request whose review has run: its branch is pushed, its pack and its review lie there."""
+
+    desk: Desk
+    pack: Path
+    review: Review
+    head: str
+    time: float = 1_770_000_000.0
+    log: list[str] = field(default_factory=list)
+
+    @property
+    def origin(self) -> Path:
+        return self.desk.folder.parent / "origin.git"
+
+    def of(self, **how: Any) -> Run:
+        owner = how.pop("owner", "octo-org")
+        about: dict[str, Any] = {
+            "id": 1, "run_number": 1, "run_attempt": 1, "event": "pull_request", "conclusion": "success",
+            "head_sha": self.head, "head_branch": "change", "run_started_at": "2026-02-02T02:02:02Z",
+            "head_repository": {"full_name": f"{owner}/late-flights", "owner": {"login": owner}},
+            "html_url": "https://github.com/octo-org/late-flights/actions/runs/1",
+        }  # fmt: skip
+        return msgspec.convert({**about, **how}, Run)
+
+    def place(self) -> BranchStorage:
+        return self.desk.storage(sleep=lambda seconds: None)
+
+    def lock(self, found: publish.Found | None = None, of: Run | None = None) -> Outcome:
+        patience = Patience(lambda: self.time, lambda seconds: None, self.log.append, deadline=self.time + 60)
+        return lock.lock(
+            self.desk.folder,
+            of or self.of(),
+            REPOSITORY,
+            found or self.review,
+            self.pack,
+            self.place(),
+            patience,
+        )
+
+    def branch(self, name: str = "change") -> str:
+        return dvc_projects.git(self.origin, "rev-parse", name).strip()
+
+    def file(self, path: str, commit: str = "change") -> bytes:
+        shown = subprocess.run(
+            ["git", "show", f"{commit}:{path}"], cwd=self.origin, check=True, capture_output=True
+        )
+        return shown.stdout
+
+    def relock(self, change: Callable[[dict[str, Any]], None]) -> None:
+        """Forge the packed lock."""
+        path = self.pack / "dvc.lock"
+        document = yaml.safe_load(path.read_text())
+        change(document)
+        path.write_text(yaml.safe_dump(document, sort_keys=False))
+
+
+def out(path: str, content: bytes, *, folder: bool = False) -> dict[str, Any]:
+    return {
+        "path": path,
+        "hash": "md5",
+        "md5": digest(content) + (".dir" if folder else ""),
+        "size": len(content),
+    }
+
+
+def judged(folder: Path) -> Bench:
+    """Main without a model; a branch with one, made by a review job and not committed."""
+    desk = Desk(folder / "desk")
+    origin = folder / "origin.git"
+    dvc_projects.git(folder, "init", "--quiet", "--bare", "--initial-branch=main", str(origin))
+    dvc_projects.git(origin, "config", "uploadpack.allowFilter", "true")
+    (desk.folder / ".dvc").mkdir(parents=True)
+    desk.git("init", "--quiet", "--initial-branch=main")
+    desk.git("remote", "add", "origin", origin.as_uri())
+    (desk.folder / ".dvc" / "config").write_text(dvc_projects.CONFIG)
+    (desk.folder / ".gitignore").write_text("/.storage/\n/.dvc/cache/\n/pack/\n/review/\n")
+    (desk.folder / "train.py").write_text("train()\n")
+    desk.git("add", "--all")
+    desk.git("commit", "--quiet", "--message", "Start")
+    desk.git("checkout", "--quiet", "-b", "change")
+    (desk.folder / "train.py").write_text("train(better=True)\n")
+    desk.git("commit", "--quiet", "--all", "--message", "A better model")
+    desk.git("push", "--quiet", "origin", "main", "change")
+    head = desk.git("rev-parse", "HEAD").strip()
+    review = reviewed(desk, head)
+    model_bundle.write(desk.folder, folder / "pack", lambda digests: [])
+    desk.git("checkout", "--quiet", "--force", "main")
+    for path in ("dvc.lock", "MODEL_CARD.md", "reports"):
+        desk.run("rm", "-r", path)
+    shutil.rmtree(desk.folder / ".dvc" / "cache")
+    return Bench(desk, folder / "pack", review, head)
+
+
+def reviewed(desk: Desk, head: str) -> Review:
+    """What a review job leaves: outputs in DVC's cache, dvc.lock, the reports, and the review of them."""
+    members = {f"part-{number}": b"part %d" % number for number in range(3)}
+    listed = json.dumps(
+        [{"md5": digest(content), "relpath": name} for name, content in members.items()]
+    ).encode()
+    for content in (MODEL, RAW, *members.values()):
+        keep(desk, content, digest(content))
+    keep(desk, listed, f"{digest(listed)}.dir")
+    review = reviews.improved()
+    texts = {path: evidence.encode(getattr(review, name)) for path, name in lock.REVIEWED.items()} | {
+        "MODEL_CARD.md": b"# Late flights\n"
+    }
+    for path, content in texts.items():
+        (desk.folder / path).parent.mkdir(exist_ok=True)
+        (desk.folder / path).write_bytes(content)
+    train = {
+        "path": "train.py",
+        "hash": "md5",
+        "md5": digest((desk.folder / "train.py").read_bytes()),
+        "size": 1,
+    }
+    document = {
+        "schema": "2.0",
+        "stages": {
+            "acquire": {
+                "cmd": "python -m pipeline acquire",
+                "outs": [out("data/raw.parquet", RAW), out("data/splits", listed, folder=True)],
+            },
+            "train": {
+                "cmd": "python -m pipeline train",
+                "deps": [out("data/raw.parquet", RAW), train],
+                "outs": [
+                    out("models/model.skops", MODEL),
+                    *(out(path, content) for path, content in texts.items()),
+                ],
+            },
+        },
+    }
+    (desk.folder / "dvc.lock").write_text(yaml.safe_dump(document, sort_keys=False))
+    candidate = replace(
+        review.candidate, commit=head, model=f"md5:{digest(MODEL)}", data=f"md5:{digest(RAW)}"
+    )
+    return replace(review, candidate=candidate)
+
+
+def keep(desk: Desk, content: bytes, name: str) -> None:
+    path = desk.folder / ".dvc" / "cache" / cache.path_of(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    return judged(tmp_path_factory.mktemp("judged"))
+
+
+@pytest.fixture
+def bench(original: Bench, tmp_path: Path) -> Bench:
+    desk = dvc_projects.copied(original.desk, tmp_path)
+    return Bench(desk, tmp_path / "pack", original.review, original.head)
+
+
+def test_what_was_judged_is_stored_and_committed_byte_for_byte_on_top_of_the_judged_commit(
+    bench: Bench,
+) -> None:
+    outcome = bench.lock()
+    assert outcome.done == "locked"
+    assert outcome.commit == bench.branch()
+    for path in ("dvc.lock", "MODEL_CARD.md", *lock.REVIEWED):
+        assert bench.file(path) == (bench.pack / path).read_bytes()
+    changed = dvc_projects.git(bench.origin, "diff", "--name-only", bench.head, "change").split()
+    assert sorted(changed) == sorted(["dvc.lock", "MODEL_CARD.md", *lock.REVIEWED])
+    assert dvc_projects.git(bench.origin, "rev-list", "--parents", "-1", "change").split()[1:] == [bench.head]
+    assert dvc_projects.git(bench.origin, "log", "-1", "--format=%an <%ae>", "change").strip() == (
+        "github-actions[bot] <41898282+github-actions[bot]@users.noreply.github.com>"
+    )
+    trailers = dvc_projects.git(bench.origin, "log", "-1", "--format=%(trailers)", "change")
+    assert f"Judged-Commit: {bench.head}\nVerdict: improved\nModel: md5:{digest(MODEL)}\n" in trailers
+    assert {digest(MODEL), digest(RAW)} <= set(dvc_projects.kept(bench.desk))
+    assert len(dvc_projects.kept(bench.desk)) == 6
+    assert dvc_projects.is_sound(bench.desk)
+
+
+def test_locking_again_makes_no_second_commit(bench: Bench) -> None:
+    first = bench.lock()
+    again = bench.lock()
+    assert (again.done, again.commit, again.kept) == ("locked already", first.commit, 0)
+    assert bench.branch() == first.commit
+
+
+def test_an_author_who_committed_the_right_lock_gets_no_extra_commit(bench: Bench) -> None:
+    bench.lock()
+    head = bench.branch()
+    review = replace(bench.review, candidate=replace(bench.review.candidate, commit=head))
+    outcome = bench.lock(review, bench.of(head_sha=head))
+    assert (outcome.done, outcome.commit) == ("locked already", head)
+    assert bench.branch() == head
+
+
+def test_a_newer_push_is_never_overwritten(bench: Bench) -> None:
+    bench.desk.git("checkout", "--quiet", "change")
+    bench.desk.git("commit", "--quiet", "--allow-empty", "--message", "Even better")
+    bench.desk.git("push", "--quiet", "origin", "change")
+    before = bench.branch()
+    outcome = bench.lock()
+    assert outcome.done == "not locked"
+    assert "newest" in outcome.words
+    assert bench.branch() == before
+    assert dvc_projects.kept(bench.desk) == {}, "nothing of a superseded change is stored"
+
+
+def test_a_push_between_the_look_and_the_commit_wins(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    newer = dvc_projects.git(bench.origin, "-c", "user.name=a", "-c", "user.email=a@b", "commit-tree", "-p", bench.head,
+                      "-m", "Quick", f"{bench.head}^{{tree}}").strip()  # fmt: skip
+    push = Bare.push
+
+    def late(self: Bare, commit: str, branch: str, expected: str | None) -> None:
+        if branch == "change":
+            dvc_projects.git(bench.origin, "update-ref", "refs/heads/change", newer)
+        push(self, commit, branch, expected)
+
+    monkeypatch.setattr(Bare, "push", late)
+    assert bench.lock().done == "not locked"
+    assert bench.branch() == newer
+
+
+def test_a_branch_that_was_deleted_meanwhile_is_not_made_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    push = Bare.push
+
+    def late(self: Bare, commit: str, branch: str, expected: str | None) -> None:
+        if branch == "change":
+            dvc_projects.git(bench.origin, "update-ref", "-d", "refs/heads/change")
+        push(self, commit, branch, expected)
+
+    monkeypatch.setattr(Bare, "push", late)
+    assert bench.lock().done == "not locked"
+    assert "change" not in dvc_projects.git(bench.origin, "for-each-ref")
+
+
+def test_a_commit_that_arrived_without_an_answer_is_recognised(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    push = Bare.push
+    broken = iter([True])
+
+    def lossy(self: Bare, commit: str, branch: str, expected: str | None) -> None:
+        push(self, commit, branch, expected)
+        if branch == "change" and next(broken, False):
+            raise Busy("the connection broke")
+
+    monkeypatch.setattr(Bare, "push", lossy)
+    outcome = bench.lock()
+    assert (outcome.done, outcome.commit) == ("locked", bench.branch())
+    assert dvc_projects.git(bench.origin, "rev-list", "--count", f"{bench.head}..change").strip() == "1"
+
+
+def test_two_jobs_for_the_same_run_make_one_commit(bench: Bench) -> None:
+    outcomes: list[Outcome] = []
+    threads = [threading.Thread(target=lambda: outcomes.append(bench.lock())) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {outcome.commit for outcome in outcomes} == {bench.branch()}
+    assert len(outcomes) == 4
+    assert dvc_projects.git(bench.origin, "rev-list", "--count", f"{bench.head}..change").strip() == "1"
+
+
+def test_a_fork_is_never_written_to_and_the_words_say_what_a_maintainer_can_do(bench: Bench) -> None:
+    outcome = bench.lock(of=bench.of(owner="mallory"))
+    assert outcome.done == "not locked"
+    assert "gh pr checkout" in outcome.words
+    assert (bench.branch(), dvc_projects.kept(bench.desk)) == (bench.head, {})
+    gone = replace(bench.of(), head_repository=None)
+    assert bench.lock(of=gone).done == "not locked"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "passed", "conclusion", "locks"),
+    [
+        ("improved", True, "success", True),
+        ("equivalent", True, "success", True),
+        ("no baseline", False, "failure", True),
+        ("not comparable", False, "failure", True),
+        ("regressed", False, "failure", False),
+        ("blocked", True, "success", False),
+        ("improved", True, "failure", False),
+    ],
+)
+def test_only_what_may_be_merged_is_locked(
+    bench: Bench, verdict: Any, passed: bool, conclusion: str, locks: bool
+) -> None:
+    review = replace(bench.review, verdict=verdict, passed=passed)
+    outcome = bench.lock(review, bench.of(conclusion=conclusion))
+    assert (outcome.done == "locked") is locks, outcome.words
+
+
+@pytest.mark.parametrize("found", [NoArtefact("none"), HostileArtefact("garbage")])
+def test_without_a_review_there_is_nothing_to_lock(bench: Bench, found: publish.Found) -> None:
+    assert bench.lock(found).done == "not locked"
+    assert bench.branch() == bench.head
+
+
+def test_a_review_of_another_commit_or_of_an_edited_work_tree_locks_nothing(bench: Bench) -> None:
+    of = bench.review.candidate
+    with pytest.raises(LockRefused, match="GitHub names"):
+        bench.lock(replace(bench.review, candidate=replace(of, commit="a" * 40)))
+    assert bench.lock(replace(bench.review, candidate=replace(of, dirty=True))).done == "not locked"
+    assert bench.branch() == bench.head
+
+
+def test_a_model_that_is_not_the_reviewed_one_is_refused(bench: Bench) -> None:
+    other = replace(bench.review, candidate=replace(bench.review.candidate, model="md5:" + "0" * 32))
+    with pytest.raises(LockRefused, match="the review judged the model md5:0000"):
+        bench.lock(other)
+
+
+def test_evidence_that_is_not_the_reviewed_one_is_refused(bench: Bench) -> None:
+    better = replace(bench.review.evaluation, rows=1) if bench.review.evaluation else None
+    with pytest.raises(LockRefused, match=r"reports/metrics\.json is not the report that the review shows"):
+        bench.lock(replace(bench.review, evaluation=better))
+
+
+def test_a_lock_that_was_made_from_other_code_is_refused(bench: Bench) -> None:
+    def forge(document: dict[str, Any]) -> None:
+        document["stages"]["train"]["deps"][1]["md5"] = "0" * 32
+
+    bench.relock(forge)
+    with pytest.raises(LockRefused, match=r"made from other files than .* holds: train\.py"):
+        bench.lock()
+
+
+def test_a_lock_whose_stages_contradict_each_other_is_refused(bench: Bench) -> None:
+    def forge(document: dict[str, Any]) -> None:
+        document["stages"]["train"]["deps"][0] = {"path": "data/raw.parquet", "md5": "0" * 32}
+
+    bench.relock(forge)
+    with pytest.raises(LockRefused, match=r"data/raw\.parquet"):
+        bench.lock()
+
+
+def test_a_model_that_nobody_has_is_refused_with_advice(bench: Bench) -> None:
+    (bench.pack / cache.path_of(digest(MODEL))).unlink()
+    with pytest.raises(LockRefused, match=r"storage does not have models/model\.skops .*bots storage push"):
+        bench.lock()
+    assert bench.branch() == bench.head
+
+
+def test_a_model_that_its_author_stored_need_not_be_handed_over(bench: Bench) -> None:
+    path = bench.pack / cache.path_of(digest(MODEL))
+    bench.place().keep({digest(MODEL): path})
+    path.unlink()
+    assert bench.lock().done == "locked"
+
+
+def test_an_output_that_git_keeps_needs_no_storage(bench: Bench) -> None:
+    def add(document: dict[str, Any]) -> None:
+        document["stages"]["train"]["outs"].append(out("train.py", b"train(better=True)\n"))
+
+    bench.relock(add)
+    assert bench.lock().done == "locked"
+
+
+def test_a_file_too_large_for_github_locks_nothing_and_says_how_to_switch(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(branch, "LARGEST", 6)
+    with pytest.raises(StorageError, match="bots storage s3://"):
+        bench.lock()
+    assert (bench.branch(), dvc_projects.kept(bench.desk)) == (bench.head, {})
+
+
+def test_a_branch_that_takes_no_push_is_told_with_what_to_grant(bench: Bench) -> None:
+    hook = bench.origin / "hooks" / "pre-receive"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(
+        '#!/bin/sh\ngrep -q refs/heads/change && { echo "branch is locked" >&2; exit 1; }; exit 0\n'
+    )
+    hook.chmod(0o755)
+    with pytest.raises(LockRefused, match=r"(?s)branch is locked.*contents: write"):
+        bench.lock()
+
+
+def test_a_project_in_a_folder_of_its_repository_is_locked_there(bench: Bench) -> None:
+    """A monorepo: the project's files have the folder's name before theirs."""
+    desk = bench.desk
+    desk.git("checkout", "--quiet", "change")
+    (desk.folder / "team").mkdir()
+    desk.git("mv", "train.py", ".dvc/config", "team/")
+    desk.git("commit", "--quiet", "--message", "Into a folder")
+    desk.git("push", "--quiet", "origin", "change")
+    head = desk.git("rev-parse", "HEAD").strip()
+    review = replace(bench.review, candidate=replace(bench.review.candidate, commit=head))
+    patience = Patience(lambda: 0.0, lambda seconds: None, bench.log.append, deadline=60)
+    place = BranchStorage(desk.folder, desk.folder / ".dvc" / "cache", bench.log.append)
+    done = lock.lock(
+        desk.folder / "team", bench.of(head_sha=head), REPOSITORY, review, bench.pack, place, patience
+    )
+    assert done.done == "locked"
+    assert bench.file("team/dvc.lock") == (bench.pack / "dvc.lock").read_bytes()
+
+
+def put_link(folder: Path) -> None:
+    (folder / "reports" / "metrics.json").unlink()
+    (folder / "reports" / "metrics.json").symlink_to("/etc/passwd")
+
+
+def put_linked_folder(folder: Path) -> None:
+    shutil.move(folder / "reports", folder.parent / "elsewhere")
+    (folder / "reports").symlink_to(folder.parent / "elsewhere")
+
+
+def put_pipe(folder: Path) -> None:
+    (folder / "MODEL_CARD.md").unlink()
+    os.mkfifo(folder / "MODEL_CARD.md")
+
+
+def put_stranger(folder: Path) -> None:
+    (folder / ".github" / "workflows").mkdir(parents=True)
+    (folder / ".github" / "workflows" / "evil.yaml").write_text("on: push")
+
+
+def put_code(folder: Path) -> None:
+    (folder / "bots.py").write_text("import os")
+
+
+def put_refusal(folder: Path) -> None:
+    (folder / "reports" / "refusal.json").write_text("{}")
+
+
+def put_wrong_content(folder: Path) -> None:
+    (folder / cache.path_of(digest(MODEL))).chmod(0o644)
+    (folder / cache.path_of(digest(MODEL))).write_bytes(b"another model")
+
+
+def put_unnamed_object(folder: Path) -> None:
+    path = folder / cache.path_of(digest(b"free storage"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"free storage")
+
+
+def put_odd_object(folder: Path) -> None:
+    (folder / "files" / "md5" / "zz").mkdir()
+    (folder / "files" / "md5" / "zz" / ("0" * 30)).touch()
+
+
+def put_giant_report(folder: Path) -> None:
+    with (folder / "reports" / "metrics.json").open("ab") as file:
+        file.truncate(model_bundle.LARGEST_TEXT + 1)
+
+
+def put_giant_object(folder: Path) -> None:
+    path = folder / cache.path_of(digest(MODEL))
+    path.chmod(0o644)
+    with path.open("ab") as file:
+        file.truncate(model_bundle.LARGEST_FILE + 1)
+
+
+def put_wrong_report(folder: Path) -> None:
+    (folder / "reports" / "metrics.json").write_text("{}")
+
+
+def put_no_lock(folder: Path) -> None:
+    (folder / "dvc.lock").unlink()
+
+
+def put_empty_lock(folder: Path) -> None:
+    (folder / "dvc.lock").write_text("")
+
+
+def put_bomb(folder: Path) -> None:
+    lines = ["a0: &a0 [x, x]"] + [f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 40)]
+    (folder / "dvc.lock").write_text("\n".join(lines))
+
+
+def put_endless(folder: Path) -> None:
+    (folder / "dvc.lock").write_text("stages: &all {again: *all}")
+
+
+def put_nesting(folder: Path) -> None:
+    (folder / "dvc.lock").write_text("[" * 100_000)
+
+
+def put_binary(folder: Path) -> None:
+    (folder / "dvc.lock").write_bytes(b"\xff\xfe\x00")
+
+
+def put_traversal(folder: Path) -> None:
+    text = (folder / "dvc.lock").read_text()
+    (folder / "dvc.lock").write_text(text.replace("models/model.skops", "../../.ssh/authorized_keys"))
+
+
+def put_no_digest(folder: Path) -> None:
+    text = (folder / "dvc.lock").read_text()
+    (folder / "dvc.lock").write_text(text.replace(digest(MODEL), "--upload-pack=x"))
+
+
+def put_traversing_folder(folder: Path) -> None:
+    [path] = (folder / "files").rglob("*.dir")
+    listed = path.read_text().replace("part-0", "../../../.bashrc")
+    name = f"{digest(listed.encode())}.dir"
+    (folder / cache.path_of(name)).parent.mkdir(parents=True, exist_ok=True)
+    (folder / cache.path_of(name)).write_text(listed)
+    text = (folder / "dvc.lock").read_text().replace("".join(path.parts[-2:]), name)
+    (folder / "dvc.lock").write_text(text)
+    path.unlink()
+
+
+def put_broken_report(folder: Path) -> None:
+    content = b'{"format": 1, "passed": "yes"}'
+    old = digest((folder / "reports" / "data.json").read_bytes())
+    (folder / "reports" / "data.json").write_bytes(content)
+    (folder / "dvc.lock").write_text((folder / "dvc.lock").read_text().replace(old, digest(content)))
+
+
+HOSTILE: list[tuple[Callable[[Path], None], str]] = [
+    (put_link, "'reports/metrics.json' is not a plain file"),
+    (put_linked_folder, "a link to a folder"),
+    (put_pipe, "'MODEL_CARD.md' is not a plain file"),
+    (put_stranger, "'.github/workflows/evil.yaml' has no place"),
+    (put_code, "'bots.py' has no place"),
+    (put_refusal, "'reports/refusal.json' has no place"),
+    (put_wrong_content, "not what its name says"),
+    (put_unnamed_object, "are not named by dvc.lock"),
+    (put_odd_object, "has no place"),
+    (put_giant_report, "too large"),
+    (put_giant_object, "too large"),
+    (put_wrong_report, "reports/metrics.json: is not what dvc.lock says"),
+    (put_no_lock, "no dvc.lock"),
+    (put_empty_lock, "names no stage"),
+    (put_bomb, "stand for more than"),
+    (put_endless, "stand for more than"),
+    (put_nesting, "nested deeper"),
+    (put_binary, "not a DVC lock"),
+    (put_traversal, "cannot be an output"),
+    (put_no_digest, "cannot be an output"),
+    (put_traversing_folder, "lists a file that cannot be"),
+    (put_broken_report, "reports/data.json: passed: expected"),
+]
+
+
+@pytest.mark.parametrize(("hostile", "why"), HOSTILE, ids=[function.__name__ for function, _ in HOSTILE])
+def test_a_hostile_pack_is_refused_and_nothing_is_stored_or_committed(
+    bench: Bench, hostile: Callable[[Path], None], why: str
+) -> None:
+    hostile(bench.pack)
+    with pytest.raises(LockRefused, match=f"not what it judged: .*{re.escape(why)}") as refused:
+        bench.lock()
+    assert isinstance(refused.value.__cause__, HostilePack)
+    assert (bench.branch(), dvc_projects.kept(bench.desk)) == (bench.head, {})
+
+
+def test_a_pack_that_is_a_link_or_not_there_is_refused(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(bench.pack)
+    for folder in (tmp_path / "link", tmp_path / "nowhere", bench.pack / "dvc.lock"):
+        with pytest.raises(HostilePack):
+            model_bundle.read(folder)
+
+
+ANYTHING = st.recursive(
+    st.text() | st.integers() | st.none(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
+)
+
+
+@given(st.text(max_size=300) | ANYTHING.map(yaml.safe_dump))
+def test_no_text_as_a_lock_fails_in_another_way(text: str) -> None:
+    with contextlib.suppress(HostilePack):
+        model_bundle._lock({"dvc.lock": text.encode("utf-8", errors="surrogatepass")})
+
+
+def test_aliases_that_a_lock_has_from_params_yaml_are_no_bomb(bench: Bench) -> None:
+    def alias(document: dict[str, Any]) -> None:
+        shared = {"learning_rate": 0.1, "depth": [1, 2, 3]}
+        for stage in document["stages"].values():
+            stage["params"] = {"params.yaml": {"model": shared, "search": shared}}
+
+    bench.relock(alias)
+    assert "*id001" in (bench.pack / "dvc.lock").read_text()
+    assert bench.lock().done == "locked"
+
+
+def test_what_storage_has_already_is_not_packed(bench: Bench, tmp_path: Path) -> None:
+    desk = bench.desk
+    desk.git("checkout", "--quiet", "change")
+    reviewed(desk, bench.head)
+    bench.place().keep({digest(RAW): bench.pack / cache.path_of(digest(RAW))})
+    shutil.rmtree(bench.pack)
+    done = desk.bots("pack", "--base", "main", "--out", str(bench.pack))
+    assert done.stdout.endswith("5 files\n")
+    assert digest(RAW) not in cache.below(bench.pack)
+    assert "is not empty" in desk.bots("pack", "--out", str(bench.pack), expect=1).stderr
+    (desk.folder / "dvc.lock").unlink()
+    assert "run `dvc repro` first" in desk.bots("pack", "--out", str(tmp_path / "other"), expect=1).stderr
+
+
+def test_where_storage_cannot_be_asked_what_main_names_is_taken_to_be_there(
+    bench: Bench, tmp_path: Path
+) -> None:
+    desk = bench.desk
+    desk.git("checkout", "--quiet", "change")
+    reviewed(desk, bench.head)
+    desk.git("checkout", "--quiet", "-b", "merged")
+    desk.git("add", "--all")
+    desk.git("commit", "--quiet", "--message", "Train")
+    keep(desk, b"another model", digest(b"another model"))
+    text = (desk.folder / "dvc.lock").read_text()
+    (desk.folder / "dvc.lock").write_text(text.replace(digest(MODEL), digest(b"another model")))
+    desk.git("remote", "remove", "origin")
+    said = desk.bots("pack", "--base", "merged", "--out", str(tmp_path / "small")).stderr
+    assert "what merged names is taken to be stored" in said
+    assert cache.below(tmp_path / "small") == {digest(b"another model")}
+
+
+@pytest.fixture
+def job(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[GitHubDouble]:
+    """The environment of a lock job, with the double for GitHub's API."""
+    with GitHubDouble(git=bench.origin) as double:
+        double.add_pull(7, bench.head)
+        (tmp_path / "event.json").write_text(json.dumps(double.add_run(7)))
+        (tmp_path / "review").mkdir()
+        (tmp_path / "review" / "review.json").write_bytes(evidence.encode(bench.review))
+        for name, value in {
+            "GITHUB_EVENT_PATH": str(tmp_path / "event.json"),
+            "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"),
+            "GITHUB_OUTPUT": str(tmp_path / "output"),
+            "GITHUB_REPOSITORY": double.repository,
+            "GITHUB_API_URL": double.api_url,
+            "GITHUB_TOKEN": TOKEN,
+        }.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.chdir(bench.desk.folder)
+        yield double
+
+
+def words(tmp_path: Path) -> list[str]:
+    return ["lock", "--artefact", str(tmp_path / "review"), "--pack", str(tmp_path / "pack")]
+
+
+def test_the_job_carries_the_check_over_to_its_own_commit_once(
+    bench: Bench, job: GitHubDouble, tmp_path: Path
+) -> None:
+    assert main(words(tmp_path)) == 0
+    commit = bench.branch()
+    assert commit != bench.head
+    [check] = job.checks(commit)
+    assert (check.name, check.conclusion) == (publish.CHECK, "success")
+    assert check.output["title"] == "Improved"
+    assert f"commit={commit}\n" in (tmp_path / "output").read_text()
+    assert "is locked by" in (tmp_path / "summary.md").read_text()
+    assert main(words(tmp_path)) == 0
+    assert len(job.checks(commit)) == 1
+    assert job.violations == []
+
+
+def test_a_check_that_cannot_be_carried_over_is_said_with_what_to_grant(
+    bench: Bench,
+    job: GitHubDouble,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("GITHUB_TOKEN", job.add_token("weak", contents="write", checks="read"))
+    assert main(words(tmp_path)) == 1
+    said = capsys.readouterr().err
+    assert f"Locked, but {bench.branch()} has no check" in said
+    assert "checks: write" in said
+    monkeypatch.setenv("GITHUB_TOKEN", TOKEN)
+    assert main(words(tmp_path)) == 0
+    assert len(job.checks(bench.branch())) == 1
+
+
+def test_hostile_words_stay_one_harmless_line_in_the_log_and_the_summary(
+    bench: Bench, job: GitHubDouble, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (bench.pack / "@octo-org ##[error]<b>\n::stop-commands::x").touch()
+    assert main(words(tmp_path)) == 1
+    said = capsys.readouterr().err
+    assert [line for line in said.splitlines() if not line.startswith("lock: ")] == []
+    assert "##[" not in said
+    assert "<b>" not in (tmp_path / "summary.md").read_text()
+    assert "@octo-org" not in (tmp_path / "summary.md").read_text()
+
+
+def test_outside_of_a_workflow_the_job_says_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("GITHUB_REPOSITORY", "GITHUB_TOKEN", "GITHUB_EVENT_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    assert main(["lock"]) == 2
+    assert "GITHUB_REPOSITORY and GITHUB_TOKEN must be set" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_real_change_is_reviewed_packed_locked_and_reproduced_from_a_fresh_clone(tmp_path: Path) -> None:
+    """The real pipeline: a clone of the locked branch has the judged model without training anything."""
+    project = small.trained(tmp_path)
+    origin = tmp_path / "origin.git"
+    dvc_projects.git(tmp_path, "init", "--quiet", "--bare", "--initial-branch=main", str(origin))
+    dvc_projects.git(origin, "config", "uploadpack.allowFilter", "true")
+    project.git("remote", "add", "origin", origin.as_uri())
+    project.run(sys.executable, "-m", "bots", "storage", "push")
+    project.git("checkout", "--quiet", "-b", "change")
+    project.edit(lambda params: params["features"].update(numeric=["x1", "x2"]))
+    project.commit("See x1 as well")
+    project.git("push", "--quiet", "origin", "main", "change")
+    head = project.git("rev-parse", "HEAD").strip()
+
+    runner = small.Small(tmp_path / "runner")
+    dvc_projects.git(
+        tmp_path,
+        "clone",
+        "--quiet",
+        "--single-branch",
+        "--branch",
+        "change",
+        origin.as_uri(),
+        str(runner.folder),
+    )
+    runner.git("fetch", "--quiet", "origin", "main:refs/remotes/origin/main")
+    runner.run(sys.executable, "-m", "bots", "storage", "fetch", "--for", "origin/main")
+    runner.review(0, "--pull", "--base", "origin/main")
+    runner.run(sys.executable, "-m", "bots", "pack", "--base", "origin/main", "--out", str(tmp_path / "pack"))
+    shutil.move(runner.folder / "review", tmp_path / "review")
+    model = (runner.folder / "models" / "model.skops").read_bytes()
+
+    bot = Desk(tmp_path / "bot")
+    dvc_projects.git(
+        tmp_path, "clone", "--quiet", "--single-branch", "--branch", "main", origin.as_uri(), str(bot.folder)
+    )
+    with GitHubDouble(git=origin) as double:
+        double.add_pull(7, head)
+        (tmp_path / "event.json").write_text(json.dumps(double.add_run(7)))
+        environ = {
+            "GITHUB_EVENT_PATH": str(tmp_path / "event.json"),
+            "GITHUB_REPOSITORY": double.repository,
+            "GITHUB_API_URL": double.api_url,
+            "GITHUB_TOKEN": TOKEN,
+        }
+        done = bot.run(sys.executable, "-m", "bots", *words(tmp_path), "--json", environ=environ)
+        outcome = json.loads(done.stdout)
+        assert outcome["done"] == "locked"
+        assert [check.conclusion for check in double.checks(outcome["commit"])] == ["success"]
+
+    fresh = small.Small(tmp_path / "fresh")
+    dvc_projects.git(
+        tmp_path,
+        "clone",
+        "--quiet",
+        "--single-branch",
+        "--branch",
+        "change",
+        origin.as_uri(),
+        str(fresh.folder),
+    )
+    fresh.run(sys.executable, "-m", "bots", "storage", "fetch")
+    assert (fresh.folder / "models" / "model.skops").read_bytes() == model
+    assert fresh.dvc("status", "--json").strip() == "{}"
+    assert fresh.git("status", "--porcelain") == ""

@@ -1,0 +1,811 @@
+"""Publishing a review: real PyGithub over real HTTP against the double, with everything that can go wrong."""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace as but
+
+from bots import evidence
+from bots.__main__ import main
+from bots.commands.publish import BUDGET, log
+from bots.evidence import Review
+from bots.github import marker, workflow_run
+from bots.github.client import Check, CheckReport, Comment, Connection, GitHub, PullRequest
+from bots.github.marker import Marker
+from bots.publish import publish
+from bots.publish.review_artifact import HostileArtefact, NoArtefact
+from bots.render import preview
+from bots.retry import Busy, Denied, GaveUp, Patience, meaning
+from doubles.github import ACTIONS, TOKEN, GitHubDouble, Looks
+from doubles.github.state import moment
+from fixtures import reviews
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from bots.github.workflow_run import Run
+
+HEAD = reviews.CHANGE
+NEXT = "c" * 40
+START = 1_770_000_000.0
+
+
+@dataclass
+class Time:
+    """A clock that only sleeping moves."""
+
+    now: float = START
+    waits: list[float] = field(default_factory=list)
+
+    def clock(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.waits.append(seconds)
+        self.now += seconds
+
+
+@dataclass
+class Bench:
+    """The double with one pull request, and a publisher at hand."""
+
+    double: GitHubDouble
+    time: Time
+    log: list[str] = field(default_factory=list)
+    summaries: list[str] = field(default_factory=list)
+    token: str = TOKEN
+    timeout: int = 5
+
+    def run(self, number: int = 7, **how: Any) -> Run:
+        event = self.double.add_run(number, **{"started": self.time.now, **how})
+        return msgspec.json.decode(msgspec.json.encode(event), type=workflow_run._Event).workflow_run
+
+    @property
+    def connection(self) -> Connection:
+        return Connection(
+            repository=self.double.repository, token=self.token, api_url=self.double.api_url, pause=0
+        )
+
+    def host(self) -> GitHub:
+        return GitHub(self.connection, clock=self.time.clock, timeout=self.timeout)
+
+    def patience(self, budget: float = BUDGET) -> Patience:
+        return Patience(self.time.clock, self.time.sleep, self.log.append, deadline=self.time.now + budget)
+
+    def publish(self, of: Run, found: publish.Found, **how: Any) -> publish.Published:
+        known: dict[str, Any] = {
+            "connection": self.connection,
+            "patience": self.patience(),
+            "summary": self.summaries.append,
+        }
+        return publish.publish(self.host(), of, found, **known | how)
+
+    def ours(self, number: int = 7) -> list[str]:
+        return [one.body for one in self.double.comments(number) if marker.is_marked(one.body)]
+
+    def requests(self) -> int:
+        count = len(self.double.requests)
+        self.double.requests.clear()
+        return count
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    time = Time()
+    with GitHubDouble(clock=time.clock, looks=Looks(lambda text: preview.html(text, str))) as double:
+        double.add_pull(7, HEAD)
+        yield Bench(double, time)
+    assert double.violations == []
+
+
+def on(review: Review, commit: str = HEAD) -> Review:
+    """The review as a review of that commit."""
+    return but(review, candidate=but(review.candidate, commit=commit))
+
+
+def test_a_first_review_is_one_comment_one_check_and_a_summary_in_six_requests(bench: Bench) -> None:
+    done = bench.publish(bench.run(), on(reviews.improved()))
+
+    assert done.rungs == ["comment", "check", "summary"]
+    assert done.notes == []
+    assert len(bench.ours()) == 1
+    assert bench.double.comments(7)[0].author == ACTIONS
+    (check,) = bench.double.checks(HEAD)
+    assert (check.name, check.status, check.conclusion) == ("model review", "completed", "success")
+    assert len(bench.summaries) == 1
+    assert bench.requests() <= 6
+    assert bench.time.waits == []
+
+
+def test_a_later_review_edits_the_same_comment_in_five_requests(bench: Bench) -> None:
+    bench.publish(bench.run(run=1), on(reviews.improved()))
+    first = bench.double.comments(7)[0].id
+    bench.double.push(7, NEXT)
+    later = bench.run(run=2)
+    publish.announce(bench.host(), later, bench.patience())
+    bench.requests()
+
+    bench.publish(later, on(reviews.regressed(), NEXT))
+
+    (comment,) = bench.double.comments(7)
+    assert comment.id == first
+    assert "regressed" in comment.body.lower()
+    assert [(check.status, check.conclusion) for check in bench.double.checks(NEXT)] == [
+        ("completed", "failure")
+    ]
+    assert bench.requests() <= 5
+
+
+def test_the_check_is_in_progress_while_the_review_runs_and_there_is_only_one(bench: Bench) -> None:
+    of = bench.run(conclusion=None)
+    publish.announce(bench.host(), of, bench.patience())
+    assert [(check.status, check.conclusion) for check in bench.double.checks(HEAD)] == [
+        ("in_progress", None)
+    ]
+
+    bench.publish(bench.run(), on(reviews.improved()))
+
+    assert [(check.status, check.conclusion) for check in bench.double.checks(HEAD)] == [
+        ("completed", "success")
+    ]
+
+
+def test_an_announcement_that_comes_late_does_not_reopen_the_check(bench: Bench) -> None:
+    of = bench.run()
+    bench.publish(of, on(reviews.improved()))
+    publish.announce(bench.host(), of, bench.patience())
+    assert [check.status for check in bench.double.checks(HEAD)] == ["completed"]
+
+
+def test_a_second_attempt_shows_a_check_in_progress_again(bench: Bench) -> None:
+    bench.publish(bench.run(), on(reviews.improved()))
+    bench.time.now += 60
+    publish.announce(bench.host(), bench.run(attempt=2), bench.patience())
+    assert bench.double.checks(HEAD)[0].status == "in_progress"
+
+    bench.publish(bench.run(attempt=2), on(reviews.regressed()))
+    assert bench.double.checks(HEAD)[0].conclusion == "failure"
+    assert len(bench.ours()) == 1
+
+
+@pytest.mark.parametrize("name", sorted(set(reviews.ALL) - {"hostile"}))
+def test_every_kind_of_review_is_published_whole(bench: Bench, name: str) -> None:
+    review = on(reviews.ALL[name]())
+    done = bench.publish(bench.run(), review)
+    assert done.rungs == ["comment", "check", "summary"]
+    expected = "success" if review.passed else "failure"
+    assert bench.double.checks(HEAD)[0].conclusion == expected
+
+
+def test_a_fork_takes_the_same_path_and_is_told_what_it_may_not_have(bench: Bench) -> None:
+    bench.double.add_pull(8, NEXT, fork="eve/late-flights", branch="change")
+    bench.publish(bench.run(8), on(reviews.improved(), NEXT))
+    assert "comes from a fork" in bench.ours(8)[0]
+    assert bench.ours(7) == []
+
+
+def test_it_speaks_to_an_enterprise_server(bench: Bench) -> None:
+    with GitHubDouble(enterprise=True, clock=bench.time.clock) as double:
+        double.add_pull(7, HEAD)
+        other = Bench(double, bench.time)
+        assert other.publish(other.run(), on(reviews.improved())).rungs == ["comment", "check", "summary"]
+        assert double.api_url.endswith("/api/v3")
+    assert double.violations == []
+
+
+def test_the_comment_is_found_behind_hundreds_of_others(bench: Bench) -> None:
+    for number in range(150):
+        bench.double.add_comment(7, f"comment {number}")
+    bench.publish(bench.run(run=1), on(reviews.improved()))
+    for number in range(150):
+        bench.double.add_comment(7, f"comment {number}")
+    bench.time.now += 60
+    bench.publish(bench.run(run=2), on(reviews.regressed()))
+    assert len(bench.ours()) == 1
+    assert "regressed" in bench.ours()[0].lower()
+
+
+def test_a_marker_forged_by_someone_else_is_not_ours(bench: Bench) -> None:
+    forged = marker.marked("I am the bot", Marker("2099-01-01T00:00:00Z", 10**9, 1, HEAD))
+    stranger = bench.double.add_comment(7, forged, author="eve")
+    bench.publish(bench.run(), on(reviews.improved()))
+    assert stranger.body == forged
+    assert [one.author for one in bench.double.comments(7)] == ["eve", ACTIONS]
+
+
+def test_a_marker_quoted_inside_another_comment_of_the_same_author_is_not_ours(bench: Bench) -> None:
+    quoted = "Someone wrote:\n" + marker.marked("x", Marker("2020-01-01T00:00:00Z", 1, 1, HEAD))
+    other = bench.double.add_comment(7, quoted, author=ACTIONS)
+    bench.publish(bench.run(), on(reviews.improved()))
+    assert other.body == quoted
+    assert len(bench.ours()) == 1
+
+
+def test_comments_of_an_account_that_is_gone_are_in_nobodys_way(bench: Bench) -> None:
+    bench.double.add_comment(7, marker.marked("x", Marker("2020-01-01T00:00:00Z", 1, 1, HEAD)), author="")
+    bench.publish(bench.run(), on(reviews.improved()))
+    assert [one.author for one in bench.double.comments(7)] == ["", ACTIONS]
+
+
+def test_a_comment_of_ours_with_a_broken_marker_is_taken_over(bench: Bench) -> None:
+    bench.double.add_comment(7, "<!-- model-review v0 -->\nold", author=ACTIONS)
+    bench.publish(bench.run(), on(reviews.improved()))
+    assert len(bench.double.comments(7)) == 1
+    assert "old" not in bench.double.comments(7)[0].body.splitlines()
+
+
+def test_an_older_run_that_finishes_late_changes_nothing(bench: Bench) -> None:
+    older = bench.run(run=1)
+    bench.time.now += 60
+    bench.publish(bench.run(run=2), on(reviews.regressed()))
+    comment, check = bench.ours()[0], bench.double.checks(HEAD)[0].output["title"]
+
+    bench.publish(older, on(reviews.improved()))
+
+    assert bench.ours() == [comment]
+    assert [one.output["title"] for one in bench.double.checks(HEAD)] == [check]
+    assert any("newer run" in line for line in bench.log)
+
+
+def test_a_superseded_head_is_said_and_nothing_is_published(bench: Bench) -> None:
+    of = bench.run(conclusion=None)
+    publish.announce(bench.host(), of, bench.patience())
+    bench.double.push(7, NEXT)
+
+    done = bench.publish(of, on(reviews.improved()))
+
+    assert bench.ours() == []
+    assert [check.conclusion for check in bench.double.checks(HEAD)] == ["cancelled"]
+    assert bench.double.checks(NEXT) == []
+    assert "superseded by ccccccc" in bench.summaries[0]
+    assert done.decision.conclusion == "cancelled"
+
+
+def test_a_closed_pull_request_gets_no_comment(bench: Bench) -> None:
+    bench.double.pull(7).state = "closed"
+    bench.publish(bench.run(), on(reviews.improved()))
+    assert bench.double.comments(7) == []
+    assert bench.double.checks(HEAD) == []
+    assert "closed" in bench.summaries[0]
+
+
+def test_a_branch_that_was_reopened_in_a_second_pull_request_is_found(bench: Bench) -> None:
+    bench.double.pull(7).state = "closed"
+    bench.double.add_pull(9, HEAD)
+    bench.publish(bench.run(9), on(reviews.improved()))
+    assert bench.double.comments(7) == []
+    assert len(bench.ours(9)) == 1
+
+
+def test_a_cancelled_run_leaves_the_last_comment_alone(bench: Bench) -> None:
+    bench.publish(bench.run(run=1), on(reviews.improved()))
+    before = bench.ours()
+    bench.time.now += 60
+    done = bench.publish(bench.run(run=2, conclusion="cancelled"), NoArtefact("none"))
+    assert bench.ours() == before
+    assert done.decision.conclusion == "cancelled"
+
+
+def test_a_run_that_broke_before_its_review_says_so(bench: Bench) -> None:
+    done = bench.publish(bench.run(conclusion="failure"), NoArtefact("no artefact was downloaded to review"))
+    assert "no artefact was downloaded" in bench.ours()[0]
+    assert bench.double.checks(HEAD)[0].conclusion == "action_required"
+    assert done.rungs == ["comment", "check", "summary"]
+
+
+def test_two_first_runs_that_race_leave_one_comment_with_the_newer_review(bench: Bench) -> None:
+    older = bench.run(run=1)
+    bench.time.now += 60
+    newer = bench.run(run=2)
+    both = threading.Barrier(2, timeout=10)
+
+    class Racing(GitHub):
+        """Both runs have looked before either writes."""
+
+        looked = False
+
+        def comments(self, number: int) -> list[Any]:
+            found = super().comments(number)
+            if not self.looked:
+                self.looked = True
+                both.wait()
+            return found
+
+    def one(of: Run, review: Review) -> None:
+        host = Racing(bench.connection, clock=bench.time.clock)
+        publish.publish(host, of, review, connection=bench.connection, patience=bench.patience())
+
+    threads = [
+        threading.Thread(target=one, args=(older, on(reviews.improved()))),
+        threading.Thread(target=one, args=(newer, on(reviews.regressed()))),
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(bench.double.seen("POST", "comments")) == 2
+    (body,) = bench.ours()
+    assert marker.read(body) == newer.marker
+
+
+def test_a_review_of_another_commit_is_not_shown(bench: Bench) -> None:
+    bench.double.add_pull(8, NEXT, branch="victim")
+    done = bench.publish(bench.run(), on(reviews.improved(), NEXT))
+    assert done.decision.conclusion == "action_required"
+    assert bench.double.checks(NEXT) == []
+    assert bench.double.comments(8) == []
+    assert "the review is of another commit" in bench.ours()[0]
+    assert bench.double.checks(HEAD)[0].conclusion == "action_required"
+
+
+@pytest.mark.parametrize("verdict", ["regressed", "blocked"])
+def test_a_review_that_contradicts_itself_does_not_pass(bench: Bench, verdict: Any) -> None:
+    bench.publish(bench.run(), but(on(reviews.improved()), verdict=verdict, passed=True))
+    assert bench.double.checks(HEAD)[0].conclusion == "failure"
+
+
+def test_a_run_whose_other_steps_failed_does_not_pass_whatever_the_model_is_worth(bench: Bench) -> None:
+    done = bench.publish(bench.run(conclusion="failure"), on(reviews.improved()))
+    (check,) = bench.double.checks(HEAD)
+    assert check.conclusion == "failure"
+    assert check.output["title"] == "Improved, but another step of the run failed"
+    assert "the team's tests for example" in bench.ours()[0].split("improved", maxsplit=1)[0]
+    assert not done.decision.locks
+
+
+@pytest.mark.parametrize(
+    ("verdict", "passed", "locks"),
+    [
+        ("improved", True, True),
+        ("equivalent", False, True),
+        ("no baseline", False, True),
+        ("regressed", False, False),
+        ("blocked", False, False),
+    ],
+)
+def test_what_may_be_merged_by_the_gate_or_by_a_persons_word_is_locked(
+    bench: Bench, verdict: Any, passed: bool, locks: bool
+) -> None:
+    found = but(on(reviews.improved()), verdict=verdict, passed=passed)
+    assert publish.judge(bench.run(), found).locks is locks
+
+
+def test_no_conclusion_that_branch_protection_takes_for_a_pass_is_ever_given_to_an_unread_review(
+    bench: Bench,
+) -> None:
+    of = bench.run()
+    pull = PullRequest(number=7, open=True, head_sha=HEAD)
+    unread: list[publish.Found] = [NoArtefact("x"), HostileArtefact("x"), on(reviews.improved(), NEXT)]
+    gone = [None, replace(pull, open=False), replace(pull, head_sha=NEXT)]
+    found = {publish.decide(of, pull, one).conclusion for one in unread}
+    found |= {publish.decide(of, one, on(reviews.improved())).conclusion for one in gone}
+    assert found <= {"cancelled", "action_required"}
+    assert not any(publish.decide(of, pull, one).locks for one in unread)
+    assert not any(publish.decide(of, one, on(reviews.improved())).locks for one in gone)
+
+
+def test_nothing_hostile_survives_on_the_page(bench: Bench) -> None:
+    bench.publish(bench.run(), on(reviews.hostile()))
+    page = bench.double.page(7)
+    assert "<script" not in page
+    assert "<img" not in page
+    assert "onerror=" not in page.replace("onerror=alert(1)&gt;", "")
+    assert "javascript:" not in "".join(_links(page))
+    assert all("evil" not in link for link in _links(page))
+    assert "@octo-org/admins" not in bench.ours()[0]
+    assert "\u202e" not in page
+    assert bench.ours()[0].count("<!--") == 1
+
+
+def test_a_megabyte_of_markdown_stays_below_githubs_limit(bench: Bench) -> None:
+    long = "@all **x** <b> " * 266
+    notes = [long[:4000]] * 50
+    changes = [evidence.Cause(kind="code", changes=[long[:4000]] * 200)]
+    review = but(on(reviews.hostile()), notes=notes, causes=changes, headline=long[:4000])
+    assert len(evidence.encode(review)) > 1_000_000
+    done = bench.publish(bench.run(), review)
+    assert done.rungs == ["comment", "check", "summary"]
+    assert len(bench.double.comments(7)[0].body.encode()) <= 65_000
+
+
+def test_the_words_of_a_hostile_artefact_are_harmless_too(bench: Bench) -> None:
+    bench.publish(
+        bench.run(), HostileArtefact("review.json: @octo-org/admins <img src=x> [y](javascript:alert(1))")
+    )
+    page = bench.double.page(7)
+    assert "<img" not in page
+    assert "@octo-org" not in bench.ours()[0]
+    assert not any("javascript" in link for link in _links(page))
+
+
+def test_a_review_that_cannot_be_drawn_is_said_and_blocks(bench: Bench) -> None:
+    def broken(review: Review, /, **_: Any) -> str:
+        raise ZeroDivisionError
+
+    done = bench.publish(bench.run(), on(reviews.improved()), render=broken)
+    assert done.decision.conclusion == "action_required"
+    assert "cannot be drawn" in bench.ours()[0]
+
+
+def _links(page: str) -> list[str]:
+    return [part.split('"')[0] for part in page.split('href="')[1:]]
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "message", "expected"),
+    [
+        (401, {}, "Bad credentials", None),
+        (403, {}, "Resource not accessible by integration", None),
+        (404, {}, "Not Found", None),
+        (409, {}, "Conflict", None),
+        (410, {}, "Gone", None),
+        (422, {}, "Validation Failed", None),
+        (451, {}, "Unavailable", None),
+        (403, {"retry-after": "7"}, "secondary", 7),
+        (429, {"retry-after": "9"}, "secondary", 9),
+        (429, {}, "too many", 60),
+        (403, {}, "You have exceeded a secondary rate limit.", 60),
+        (403, {"x-ratelimit-remaining": "0", "x-ratelimit-reset": str(int(START) + 30)}, "exceeded", 31),
+        (429, {"x-ratelimit-remaining": "0", "x-ratelimit-reset": str(int(START) - 5)}, "exceeded", 1),
+        (403, {"x-ratelimit-remaining": "12", "x-ratelimit-reset": str(int(START) + 30)}, "no right", None),
+        (403, {"retry-after": "soon"}, "no right", None),
+        (408, {}, "", ...),
+        (500, {}, "", ...),
+        (502, {}, "", ...),
+        (503, {}, "", ...),
+        (504, {}, "", ...),
+    ],
+)
+def test_what_an_answer_means(status: int, headers: dict[str, str], message: str, expected: Any) -> None:
+    found = meaning(status, headers, message, START)
+    if expected is None:
+        assert isinstance(found, Denied)
+    else:
+        assert isinstance(found, Busy)
+        assert found.wait == (None if expected is ... else expected)
+
+
+COMMENTS = "/issues/7/comments"
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+@pytest.mark.parametrize("after_commit", [False, True])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_gateway_error_is_tried_again_and_never_doubles(
+    bench: Bench, method: str, status: int, after_commit: bool
+) -> None:
+    bench.double.fail_next(method, COMMENTS, status, after_commit=after_commit, times=2)
+    done = bench.publish(bench.run(), on(reviews.improved()))
+    assert done.rungs == ["comment", "check", "summary"]
+    assert len(bench.double.comments(7)) == 1
+    assert bench.time.waits == ([1] if after_commit and method == "POST" else [1, 2])
+    assert any("waiting 1 s" in line for line in bench.log)
+
+
+@pytest.mark.parametrize("after_commit", [False, True])
+def test_a_torn_connection_is_tried_again_and_never_doubles(bench: Bench, after_commit: bool) -> None:
+    bench.double.fail_next("POST", COMMENTS, reset=True, after_commit=after_commit)
+    bench.double.fail_next("POST", "/check-runs", reset=True, after_commit=after_commit)
+    done = bench.publish(bench.run(), on(reviews.improved()))
+    assert done.rungs == ["comment", "check", "summary"]
+    assert len(bench.double.comments(7)) == 1
+    assert len(bench.double.checks(HEAD)) == 1
+    assert any("connection to GitHub broke" in line for line in bench.log)
+
+
+def test_a_slow_answer_is_tried_again_and_never_doubles(bench: Bench) -> None:
+    bench.timeout = 1
+    bench.double.fail_next("POST", COMMENTS, after_commit=True, delay=1.3)
+    bench.publish(bench.run(), on(reviews.improved()))
+    assert len(bench.double.comments(7)) == 1
+    assert any("did not answer in time" in line for line in bench.log)
+
+
+@pytest.mark.parametrize("status", [403, 429])
+@pytest.mark.parametrize("path", ["/pulls$", COMMENTS, "/check-runs"])
+def test_a_secondary_limit_waits_as_long_as_it_is_asked_to(bench: Bench, status: int, path: str) -> None:
+    bench.double.limit_next("*", path, status=status, retry_after=17)
+    done = bench.publish(bench.run(), on(reviews.improved()))
+    assert done.rungs == ["comment", "check", "summary"]
+    assert bench.time.waits == [17]
+
+
+@pytest.mark.parametrize("status", [403, 429])
+def test_a_primary_limit_waits_until_it_is_reset(bench: Bench, status: int) -> None:
+    bench.double.limit_next("*", COMMENTS, status=status, reset_in=120)
+    bench.publish(bench.run(), on(reviews.improved()))
+    assert bench.time.waits == [121]
+    assert len(bench.ours()) == 1
+
+
+def test_a_wait_beyond_the_budget_falls_to_the_next_rung_at_once(bench: Bench) -> None:
+    bench.double.limit_next("*", COMMENTS, reset_in=3000)
+    done = bench.publish(bench.run(), on(reviews.improved()))
+    assert done.rungs == ["check", "summary"]
+    assert bench.time.waits == []
+    assert "longer than the 300 s left" in bench.double.checks(HEAD)[0].output["summary"]
+
+
+def test_an_outage_that_lasts_ends_within_the_budget(bench: Bench) -> None:
+    bench.double.fail_next("*", "/repos/", 503, times=1000)
+    done = bench.publish(bench.run(), on(reviews.improved()))
+    assert done.rungs == ["summary"]
+    assert sum(bench.time.waits) <= BUDGET
+    assert "improved" in bench.summaries[0].lower()
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 409, 410, 422])
+def test_an_error_that_cannot_succeed_is_not_tried_again(bench: Bench, status: int) -> None:
+    bench.double.fail_next("POST", COMMENTS, status, times=10)
+    done = bench.publish(bench.run(), on(reviews.improved()))
+    assert done.rungs == ["check", "summary"]
+    assert len(bench.double.seen("POST", COMMENTS)) == 1
+    assert bench.time.waits == []
+
+
+def test_a_comment_that_meets_a_lock_on_editing_falls_to_the_check(bench: Bench) -> None:
+    bench.publish(bench.run(run=1), on(reviews.improved()))
+    bench.time.now += 60
+    bench.double.fail_next("PATCH", "/issues/comments/", 403)
+    done = bench.publish(bench.run(run=2), on(reviews.regressed()))
+    assert done.rungs == ["check", "summary"]
+
+
+@pytest.mark.parametrize(
+    ("permissions", "rungs", "grant"),
+    [
+        ({"checks": "write", "pull_requests": "read"}, ["check", "summary"], "pull-requests: write"),
+        ({"checks": "read", "pull_requests": "write"}, ["comment", "summary"], "checks: write"),
+        ({"pull_requests": "read"}, ["summary"], "checks: write"),
+        ({"checks": "write"}, ["check", "summary"], "pull-requests: read"),
+        ({}, ["summary"], "pull-requests: read"),
+    ],
+)
+def test_each_missing_permission_falls_one_rung_and_names_its_grant(
+    bench: Bench, permissions: dict[str, str], rungs: list[str], grant: str
+) -> None:
+    bench.token = bench.double.add_token("weak", **permissions)
+    done = bench.publish(bench.run(), on(reviews.improved()))
+    assert done.rungs == rungs
+    assert grant in bench.summaries[0].replace("&#8203;", "").replace("&#45;", "-").replace("&#96;", "`")
+    assert "Settings" in bench.summaries[0]
+    assert "improved" in bench.summaries[0].lower()
+    assert bench.time.waits == []
+
+
+def test_the_check_says_why_there_is_no_comment(bench: Bench) -> None:
+    bench.token = bench.double.add_token("weak", checks="write", pull_requests="read")
+    bench.publish(bench.run(), on(reviews.regressed()))
+    summary = bench.double.checks(HEAD)[0].output["summary"]
+    assert "The comment could not be written" in summary
+    assert "regressed" in summary.lower()
+
+
+def test_a_personal_token_cannot_write_checks_and_is_told(bench: Bench) -> None:
+    bench.token = bench.double.add_token("personal", "ada", pull_requests="write", checks="write")
+    done = bench.publish(bench.run(), on(reviews.improved()))
+    assert done.rungs == ["comment", "summary"]
+    assert "GitHub App" in done.notes[0]
+
+
+def test_without_anything_the_review_still_stands_in_the_log(bench: Bench) -> None:
+    bench.token = "expired"
+    done = bench.publish(bench.run(), on(reviews.improved()), summary=None)
+    assert done.rungs == []
+    assert any("token is not valid" in line for line in bench.log)
+
+
+MARKERS = st.builds(
+    Marker,
+    started=st.integers(0, 4_000_000_000).map(moment),
+    run=st.integers(0, 10**9),
+    attempt=st.integers(1, 1000),
+    commit=st.text("0123456789abcdef", min_size=40, max_size=40),
+)
+
+
+@given(MARKERS, st.text())
+def test_a_marker_is_read_back_as_it_was_written(written: Marker, body: str) -> None:
+    assert marker.read(marker.marked(body, written)) == written
+    assert marker.read(written.line()) == written
+    assert marker.is_marked(marker.marked(body, written))
+
+
+@given(st.text())
+def test_any_text_can_be_looked_at_for_a_marker(text: str) -> None:
+    assert marker.read(text) is None or "model-review run=" in text
+
+
+@given(MARKERS, MARKERS, st.sampled_from([None, "success", "cancelled"]), st.booleans())
+def test_a_newer_runs_check_is_never_touched(written: Marker, mine: Marker, stands: Any, final: bool) -> None:
+    if written > mine:
+        assert publish.move(written, stands, mine, "success", final=final) == "leave"
+        assert publish.move(written, stands, mine, None, final=final) == "leave"
+
+
+def test_patience_ends_after_its_tries() -> None:
+    time = Time()
+    log: list[str] = []
+    patience = Patience(time.clock, time.sleep, log.append, deadline=START + 300)
+
+    def busy() -> None:
+        raise Busy("GitHub answered 503")
+
+    with pytest.raises(GaveUp, match="503, 6 times"):
+        patience.carry_out("comment", busy)
+    assert time.waits == [1, 2, 4, 8, 16]
+    assert log[0] == "comment: GitHub answered 503; waiting 1 s before try 2 of 6"
+
+
+@pytest.fixture
+def workflow(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """The environment of a publish job; gives the folder of the artefact."""
+
+    def set_up(event: dict[str, Any], review: bytes | None) -> Path:
+        artefact = tmp_path / "review"
+        artefact.mkdir()
+        if review is not None:
+            (artefact / "review.json").write_bytes(review)
+        (tmp_path / "event.json").write_text(json.dumps(event), encoding="utf-8")
+        monkeypatch.setenv("GITHUB_EVENT_PATH", str(tmp_path / "event.json"))
+        monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+        monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "output"))
+        monkeypatch.setenv("GITHUB_REPOSITORY", bench.double.repository)
+        monkeypatch.setenv("GITHUB_API_URL", bench.double.api_url)
+        monkeypatch.setenv("GITHUB_TOKEN", TOKEN)
+        return artefact
+
+    return set_up
+
+
+def test_the_command_publishes(bench: Bench, workflow: Callable[..., Path], tmp_path: Path) -> None:
+    artefact = workflow(bench.double.add_run(7), evidence.encode(on(reviews.improved())))
+    assert main(["publish", "--started"]) == 0
+    assert main(["publish", "--artefact", str(artefact)]) == 0
+    assert len(bench.ours()) == 1
+    assert bench.double.checks(HEAD)[0].conclusion == "success"
+    assert "improved" in (tmp_path / "summary.md").read_text(encoding="utf-8").lower()
+    assert (tmp_path / "output").read_text(encoding="utf-8") == "locks=true\n"
+
+
+def test_the_command_without_any_rung_prints_the_review_and_fails(
+    bench: Bench,
+    workflow: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    artefact = workflow(bench.double.add_run(7), evidence.encode(on(reviews.improved())))
+    monkeypatch.setenv("GITHUB_TOKEN", "expired")
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY")
+    assert main(["publish", "--artefact", str(artefact)]) == 1
+    printed = capsys.readouterr().out
+    assert "token is not valid" in printed
+    assert "Late flights: improved" in printed
+    assert all(line.startswith("publish: ") for line in printed.splitlines())
+
+
+def test_a_log_line_is_never_a_command_to_the_runner(capsys: pytest.CaptureFixture[str]) -> None:
+    log("x\n::error::boo ##[stop-commands]t\x1b[31m")
+    printed = capsys.readouterr().out
+    assert printed.count("\n") == 1
+    assert "##[" not in printed
+    assert "\x1b" not in printed
+
+
+def test_the_command_says_what_is_missing_around_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("GITHUB_REPOSITORY", "GITHUB_TOKEN", "GITHUB_EVENT_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    assert main(["publish"]) == 2
+    assert "GITHUB_REPOSITORY and GITHUB_TOKEN must be set" in capsys.readouterr().err
+
+
+def test_a_run_of_a_push_has_nothing_to_publish(
+    bench: Bench, workflow: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    workflow(bench.double.add_run(7, event="push"), None)
+    assert main(["publish"]) == 2
+    assert "only a pull request's run" in capsys.readouterr().err
+
+
+def test_the_token_is_in_no_representation() -> None:
+    assert "sesame" not in repr(Connection(repository="o/r", token="sesame"))
+
+
+class Memory:
+    """The smallest `Host`: what it is told, it holds."""
+
+    def __init__(self) -> None:
+        self.said: dict[int, str] = {}
+        self.checked: list[CheckReport] = []
+
+    def pulls(self, head: str) -> list[PullRequest]:
+        return [PullRequest(number=7, open=True, head_sha=HEAD)]
+
+    def comments(self, number: int) -> list[Comment]:
+        return [Comment(one, ACTIONS, body) for one, body in self.said.items()]
+
+    def create_comment(self, number: int, body: str) -> None:
+        self.said[len(self.said) + 1] = body
+
+    def edit_comment(self, number: int, comment: int, body: str) -> None:
+        self.said[comment] = body
+
+    def delete_comment(self, number: int, comment: int) -> None:
+        del self.said[comment]
+
+    def checks(self, sha: str, name: str) -> list[Check]:
+        return []
+
+    def create_check(self, sha: str, report: CheckReport) -> None:
+        self.checked.append(report)
+
+    def edit_check(self, check: int, report: CheckReport) -> None:
+        self.checked.append(report)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_review_changed_at_random_never_crashes_the_publisher(bench: Bench, data: st.DataObject) -> None:
+    document = json.loads(evidence.encode(on(reviews.improved())))
+    for _ in range(data.draw(st.integers(1, 4))):
+        _change_somewhere(document, data)
+    try:
+        found: publish.Found = evidence.decode(json.dumps(document).encode(), Review, "review.json")
+    except evidence.EvidenceError as error:
+        found = HostileArtefact(str(error))
+    host = Memory()
+    done = publish.publish(host, bench.run(), found, connection=bench.connection, patience=bench.patience())
+    assert done.rungs == ["comment", "check"]
+    (said,) = host.said.values()
+    assert len(said.encode()) <= 65_000
+    assert "<script" not in said
+    assert said.count("<!--") == 1
+
+
+JUNK = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.sampled_from(
+        [1e308, -1e308, 10**30, "<script>alert(1)</script>", "\ud800", "\u202e", "<!-- ", "", "x" * 5000]
+    ),
+    st.lists(st.integers(), max_size=2),
+)
+
+
+ALIKE: dict[type, st.SearchStrategy[Any]] = {
+    str: st.sampled_from(["", "<script>", "<!-- model-review ", "@all", "\u202e", "x" * 190]),
+    int: st.sampled_from([0, 1, 10**15]),
+    float: st.sampled_from([0.0, 1.0, -1.0, 5e-324, 1e308]),
+    bool: st.booleans(),
+    list: st.just([]),
+}
+
+
+def _change_somewhere(document: Any, data: st.DataObject) -> None:
+    """Replace one value somewhere in the document, or add or drop a field."""
+    here = document
+    while True:
+        keys = list(here) if isinstance(here, dict) else list(range(len(here)))
+        if not keys:
+            return
+        key = data.draw(st.sampled_from(keys))
+        inner = here[key]
+        if isinstance(inner, dict | list) and inner and data.draw(st.integers(0, 4)):
+            here = inner
+        else:
+            same = ALIKE.get(type(inner))
+            here[key] = data.draw(JUNK if same is None else JUNK | same)
+            return

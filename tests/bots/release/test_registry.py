@@ -1,0 +1,259 @@
+"""The registry's git side on a real bare repository: races, lost answers, kills, and a shallow checkout."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from bots.git.bare import Bare
+from bots.release import registry
+from bots.release.registry import Book, Outgrown, RegistryError
+from bots.release.versions import Release, parts
+from bots.retry import Patience
+from fixtures import dvc_projects, shipments
+from fixtures.dvc_projects import Desk
+from fixtures.releases import CONTENT, a_release
+from fixtures.support import ROOT
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Desk:
+    return shipments.project(tmp_path_factory.mktemp("original"))
+
+
+@pytest.fixture
+def desk(original: Desk, tmp_path: Path) -> Desk:
+    return shipments.copied(original, tmp_path / "yard")
+
+
+def origin(desk: Desk) -> Path:
+    return desk.folder.parent / "origin.git"
+
+
+@contextmanager
+def book(desk: Desk, most: int = 30) -> Iterator[Book]:
+    patience = Patience(
+        time.time, lambda seconds: time.sleep(seconds / 20), lambda words: None, time.time() + 600, most
+    )
+    with registry.opened(desk.folder, patience, time.time) as opened:
+        yield opened
+
+
+def commit(desk: Desk, words: str = "more") -> str:
+    with (desk.folder / "README.md").open("a") as file:
+        file.write(words)
+    desk.git("add", "--all")
+    desk.git("commit", "--quiet", "--message", words)
+    desk.git("push", "--quiet", "origin", "HEAD:main")
+    return desk.git("rev-parse", "HEAD").strip()
+
+
+def release(version: str, of: str) -> Release:
+    return a_release(version, commit=of)
+
+
+def tags(desk: Desk) -> list[str]:
+    return dvc_projects.git(origin(desk), "tag", "--list").split()
+
+
+def test_what_was_registered_is_read_back(desk: Desk) -> None:
+    sha = commit(desk)
+    with book(desk) as one:
+        made = one.register(release("v1.0.0", sha))
+        one.assign("staging", made, by="bots")
+        one.assign("production", made, by="grace", reason="it is time")
+    with book(desk) as other:
+        assert other.registry.of_commit(sha) == made
+        running = other.registry.running("production")
+        assert running is not None
+        assert (running.by, running.reason) == ("grace", "it is time")
+    assert tags(desk) == ["model#production#2", "model#staging#1", "model@v1.0.0"]
+    kind = dvc_projects.git(origin(desk), "cat-file", "-t", "model@v1.0.0").strip()
+    assert (kind, dvc_projects.git(origin(desk), "rev-parse", "model@v1.0.0^{commit}").strip()) == (
+        "tag",
+        sha,
+    )
+
+
+def test_a_shallow_checkout_sees_all_of_it_and_stays_shallow(desk: Desk) -> None:
+    first = commit(desk)
+    with book(desk) as one:
+        one.register(release("v1.0.0", first))
+    last = commit(desk, "and more")
+    shallow = Desk(desk.folder.parent / "shallow")
+    dvc_projects.git(
+        desk.folder.parent, "clone", "--quiet", "--depth=1", origin(desk).as_uri(), str(shallow.folder)
+    )
+    with book(shallow) as other:
+        assert other.registry.of_commit(first) is not None
+        assert other.has(first)
+        assert other.has(last)
+        assert not other.has("f" * 40)
+        # A tag on an older commit goes out from here without anything but itself.
+        other.assign("staging", other.registry.releases[0], by="bots")
+    assert "model#staging#1" in tags(desk)
+    assert dvc_projects.git(shallow.folder, "rev-list", "--count", "HEAD").strip() == "1"
+
+
+def test_a_commit_beside_main_is_not_on_main(desk: Desk) -> None:
+    desk.git("checkout", "--quiet", "-b", "aside")
+    desk.git("commit", "--quiet", "--allow-empty", "--message", "aside")
+    desk.git("push", "--quiet", "origin", "aside")
+    with book(desk) as one:
+        assert not one.has(desk.git("rev-parse", "HEAD").strip())
+
+
+def test_the_models_origin_is_where_it_came_to_main(desk: Desk) -> None:
+    first = desk.git("rev-parse", "HEAD").strip()
+    later = commit(desk)
+    shipments.write_model(desk.folder, (3.0, 1.0, 1.0, 1.0, 1.0, 1.0))
+    second = commit(desk, "another model")
+    last = commit(desk, "words")
+    shipments.write_model(desk.folder)
+    back = commit(desk, "the first model again")
+    with book(desk) as one:
+        assert one.origin(first) == first
+        assert one.origin(later) == first
+        assert one.origin(last) == second
+        assert one.origin(back) == back
+
+
+def test_a_merge_commit_is_the_origin_of_what_it_merged(desk: Desk) -> None:
+    desk.git("checkout", "--quiet", "-b", "change")
+    shipments.write_model(desk.folder, (3.0, 1.0, 1.0, 1.0, 1.0, 1.0))
+    desk.git("commit", "--quiet", "--all", "--message", "another model")
+    desk.git("checkout", "--quiet", "main")
+    desk.git("merge", "--quiet", "--no-ff", "change", "--message", "Merge")
+    desk.git("push", "--quiet", "origin", "main")
+    merge = desk.git("rev-parse", "HEAD").strip()
+    with book(desk) as one:
+        assert one.origin(merge) == merge
+
+
+def test_many_runs_at_once_give_each_commit_one_version_and_no_number_twice(desk: Desk) -> None:
+    shas = [commit(desk, f"{number}") for number in range(3)]
+    start = threading.Barrier(6)
+
+    def run(number: int) -> str:
+        sha = shas[number % 3]
+        with book(desk) as one:
+            start.wait()
+            while True:
+                known = one.registry.of_commit(sha)
+                if known is not None:
+                    return known.version
+                highest = max((parts(version) for version in one.registry.taken), default=(0, 0, 0))
+                # Runs of one commit may even disagree about the number.
+                step = (
+                    (highest[0], highest[1], highest[2] + 1)
+                    if number < 3
+                    else (highest[0], highest[1] + 1, 0)
+                )
+                try:
+                    return one.register(release("v" + ".".join(map(str, step)), sha)).version
+                except Outgrown:
+                    continue
+
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(run, range(6)))
+    assert found[:3] == found[3:]
+    assert len(set(found)) == 3
+    with book(desk) as one:
+        assert {known.commit for known in one.registry.releases} == set(shas)
+        assert len(one.registry.releases) == len(one.registry.taken) == 3
+
+
+def test_many_at_once_put_one_version_into_a_stage_by_one_tag(desk: Desk) -> None:
+    sha = commit(desk)
+    with book(desk) as one:
+        made = one.register(release("v1.0.0", sha))
+
+    def put(_: int) -> None:
+        with book(desk) as one:
+            one.assign("production", made, by="bots")
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(put, range(4)))
+    assert [tag for tag in tags(desk) if "production" in tag] == ["model#production#1"]
+
+
+def test_a_push_whose_answer_is_lost_counts_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bots.retry import Busy
+
+    sha = commit(desk)
+    push_all = Bare.push_all
+    lost: list[object] = []
+
+    def lose(self: Bare, refs: dict[str, tuple[str, str | None]]) -> None:
+        push_all(self, refs)
+        if not lost:
+            lost.append(refs)
+            raise Busy("the connection broke")
+
+    monkeypatch.setattr(Bare, "push_all", lose)
+    with book(desk) as one:
+        assert one.register(release("v1.0.0", sha)).version == "v1.0.0"
+    assert lost
+    assert tags(desk) == ["model@v1.0.0"]
+
+
+def test_a_registry_that_grew_is_told_before_anything_is_written(desk: Desk) -> None:
+    first, second = commit(desk), commit(desk, "two")
+    with book(desk) as one, book(desk) as other:
+        one.register(release("v1.0.0", first))
+        with pytest.raises(Outgrown):
+            other.register(release("v1.0.1", second))
+        assert other.registry.taken == ("v1.0.0",)
+    assert tags(desk) == ["model@v1.0.0"]
+
+
+def test_a_remote_that_takes_no_tags_says_what_to_allow(desk: Desk) -> None:
+    sha = commit(desk)
+    hook = origin(desk) / "hooks/pre-receive"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\necho 'GH013: Repository rule violations found' >&2\nexit 1\n")
+    hook.chmod(0o755)
+    with (
+        book(desk) as one,
+        pytest.raises(RegistryError, match=r"model@v1\.0\.0 could not be pushed.*ruleset"),
+    ):
+        one.register(release("v1.0.0", sha))
+
+
+KILLED = """
+import os, signal, sys, time
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from bots.retry import Patience
+from bots.git.bare import Bare
+from bots.release import registry
+from fixtures.releases import a_release
+push_all = Bare.push_all
+def dying(self, refs):
+    if {after}: push_all(self, refs)
+    os.kill(os.getpid(), signal.SIGKILL)
+Bare.push_all = dying
+patience = Patience(time.time, time.sleep, print, time.time() + 60)
+with registry.opened(Path.cwd(), patience, time.time) as book:
+    book.register(a_release("v1.0.0", commit={sha!r}))
+"""
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_killed_at_the_push_and_run_again_there_is_one_version(desk: Desk, after: bool) -> None:
+    sha = commit(desk)
+    script = KILLED.format(tests=str(ROOT / "tests"), after=after, sha=sha)
+    assert desk.run(sys.executable, "-c", script, expect=-9).returncode == -9
+    assert tags(desk) == (["model@v1.0.0"] if after else [])
+    with book(desk) as one:
+        known = one.registry.of_commit(sha) or one.register(release("v1.0.0", sha))
+        assert known.content == CONTENT
+    assert tags(desk) == ["model@v1.0.0"]
+    dvc_projects.git(origin(desk), "fsck", "--strict")

@@ -1,0 +1,157 @@
+"""The full page and the terminal's summary: everything is there, nothing is fetched, nothing from data is obeyed."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import itertools
+import re
+from html.parser import HTMLParser
+
+import pytest
+from rich.console import Console
+
+from bots import evidence
+from bots.render import terminal, write
+from bots.render.page import page
+from fixtures import reviews
+
+EVERY = pytest.mark.parametrize("name", reviews.ALL)
+VOID = {"meta", "br", "line", "rect", "circle", "polyline", "path"}
+
+
+class Tags(HTMLParser):
+    """Every tag with its attributes, the headings in order, and whether tags close as they open."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.stack: list[str] = []
+        self.text = ""
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.stack.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.stack.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@EVERY
+def test_the_page_asks_the_network_for_nothing(name):
+    html = page(reviews.ALL[name]())
+    for tag, attributes in Tags(html).tags:
+        assert tag not in {"link", "img", "iframe", "object", "embed", "video", "audio", "base", "form"}
+        assert not {"src", "srcset", "background", "action", "poster"} & set(attributes)
+        assert (attributes.get("href") or "#").startswith("#")
+    assert not re.search(r"@import|url\(", html.partition("</style>")[0])
+
+
+@EVERY
+def test_only_our_own_style_and_script_may_run(name):
+    html = page(reviews.ALL[name]())
+    policy = next(a["content"] or "" for t, a in Tags(html).tags if t == "meta" and a.get("http-equiv"))
+    assert policy.startswith("default-src 'none'")
+    for tag in ("style", "script"):
+        (content,) = re.findall(f"<{tag}>(.*?)</{tag}>", html, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{digest}'" in policy
+    assert not any(
+        key == "style" or key.startswith("on") for _, attributes in Tags(html).tags for key in attributes
+    )
+
+
+@EVERY
+def test_tags_close_as_they_open_and_headings_do_not_skip_a_level(name):
+    read = Tags(page(reviews.ALL[name]()))
+    assert read.stack == []
+    levels = [int(tag[1]) for tag, _ in read.tags if re.fullmatch(r"h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
+
+
+@EVERY
+def test_every_link_inside_the_page_leads_somewhere(name):
+    read = Tags(page(reviews.ALL[name]()))
+    ids = {attributes["id"] for _, attributes in read.tags if "id" in attributes}
+    assert {(a["href"] or "")[1:] for t, a in read.tags if t == "a"} <= ids
+
+
+def test_the_page_holds_every_number_of_the_comparison():
+    review, text = reviews.improved(), Tags(page(reviews.improved())).text
+    for words in [
+        "−0.0141",
+        "+0.013 to +0.021",
+        "carrier",
+        "fewer than 500 rows",
+        "dew_gap",
+        "1024.1",
+        "wasserstein",
+    ]:
+        assert words in text
+    assert text.count("▲ better") >= 7
+    assert str(review.candidate.model) in text
+
+
+def test_colour_is_never_the_only_sign():
+    html = page(reviews.regressed())
+    for row in re.findall(
+        r'<tr[^>]*>(?:(?!</tr>).)*class="strip regressed"(?:(?!</tr>).)*</tr>', html, re.DOTALL
+    ):
+        assert "▼ worse" in row
+
+
+def test_what_data_says_stays_text():
+    html = page(reviews.hostile())
+    assert "<img" not in html
+    assert "alert(1)</script>" not in html
+    assert "‹U+202E›" in html
+
+
+def test_all_three_files_are_written_and_read_back(tmp_path):
+    write.review(reviews.improved(), tmp_path / "review")
+    assert sorted(path.name for path in (tmp_path / "review").iterdir()) == [
+        "review.html",
+        "review.json",
+        "review.md",
+    ]
+    assert evidence.load(tmp_path / "review" / "review.json", evidence.Review) == reviews.improved()
+
+
+def _printed(review: evidence.Review, encoding: str = "utf-8") -> str:
+    raw = io.BytesIO()
+    file = io.TextIOWrapper(raw, encoding=encoding)
+    terminal.summary(review, Console(file=file, width=80, color_system=None))
+    file.flush()
+    return raw.getvalue().decode(encoding)
+
+
+@EVERY
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
+def test_the_summary_fits_eighty_columns_in_any_encoding(name, encoding):
+    from rich.cells import cell_len
+
+    assert max(map(cell_len, _printed(reviews.ALL[name](), encoding).splitlines())) <= 80
+
+
+def test_the_summary_says_the_verdict_the_metrics_and_what_failed():
+    told = _printed(reviews.regressed())
+    assert told.startswith("Late flights: regressed")
+    assert "guard: log loss" in told
+    assert "▼ worse" in told
+    assert "−0.0291" not in told
+
+
+def test_escape_sequences_from_data_do_not_reach_the_terminal():
+    assert "\x1b" not in _printed(reviews.hostile())

@@ -1,0 +1,371 @@
+"""The gate: one test for every verdict and reason, and what stands above what."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from msgspec import structs
+
+from bots import evidence
+from bots.evidence import (
+    DataReport,
+    ExplanationReport,
+    ExportReport,
+    Finding,
+    MetricComparison,
+    MetricsReport,
+    Outcome,
+    Refusal,
+    SliceComparison,
+    Statistics,
+)
+from bots.review import gate
+from bots.review.comparison import Comparison, compare
+from bots.review.gate import Facts
+from fixtures import simulated
+from fixtures.simulated import better_but_worse_for_one_carrier, quick_policy
+
+if TYPE_CHECKING:
+    from bots.settings import Gate
+
+GATE = simulated.policy().gate
+LOGS: dict[Outcome, tuple[float, float]] = {
+    "improved": (0.01, 0.02),
+    "equivalent": (-0.01, 0.01),
+    "regressed": (-0.02, -0.01),
+}
+
+
+def metric(name: str = "roc_auc", outcome: Outcome = "improved", **more: Any) -> MetricComparison:
+    """A metric whose figures fit its outcome; `higher` is better."""
+    low, high = LOGS.get(outcome, (None, None))
+    difference = None if low is None or high is None else (low + high) / 2
+    values = {
+        "direction": "higher",
+        "role": "primary" if name == "roc_auc" else "guard",
+        "champion": 0.7,
+        "candidate": 0.7 + (difference or 0),
+        "difference": difference,
+        "low": low,
+        "high": high,
+        "matters": 0.003,
+        "outcome": outcome,
+    }
+    return MetricComparison(name=name, **{**values, **more})
+
+
+def part(outcome: Outcome = "regressed", value: str = "HA") -> SliceComparison:
+    low, high = LOGS[outcome]
+    return SliceComparison(
+        column="carrier", value=value, rows=812, champion=0.7, candidate=0.7 + (low + high) / 2,
+        difference=(low + high) / 2, low=low, high=high, outcome=outcome,
+    )  # fmt: skip
+
+
+def comparison(*metrics: MetricComparison, slices: tuple[SliceComparison, ...] = ()) -> Comparison:
+    return Comparison(
+        metrics=list(metrics),
+        slices=list(slices),
+        statistics=Statistics(
+            rows=56_123,
+            replicates=2000,
+            confidence=0.95,
+            resampled="date",
+            units=62,
+            slices_judged=len(slices),
+        ),
+    )
+
+
+def evaluation(**values: float) -> MetricsReport:
+    shown = values or {"roc_auc": 0.71}
+    return MetricsReport(
+        task="classification",
+        primary="roc_auc",
+        values=shown,
+        metrics=[
+            evidence.Metric(name=name, value=value, low=None, high=None, direction="higher")
+            for name, value in shown.items()
+        ],
+        slices=[],
+        calibration=[],
+        rows=56_123,
+        holdout="sha256:" + "0" * 64,
+    )
+
+
+def data(*, passed: bool, message: str = "late: 30% of the rows have no value") -> DataReport:
+    findings = [] if passed else [Finding(check="nulls", severity="error", message=message)]
+    return DataReport(passed=passed, rows=1000, checks=57, findings=findings, columns=[])
+
+
+def facts(**more: Any) -> Facts:
+    """A change that improves the model, and what else the test says."""
+    return Facts(**{"comparison": comparison(metric()), "evaluation": evaluation(), **more})
+
+
+def judged(found: Facts, policy: Gate = GATE) -> gate.Judgement:
+    """The judgement, after checking what holds for every one of them."""
+    judgement = gate.judge(found, policy)
+    broken = [rule.rule for rule in judgement.rules if not rule.passed]
+    assert (judgement.verdict in ("improved", "equivalent")) == (not broken)
+    assert judgement.headline.endswith(".")
+    assert "\n" not in judgement.headline
+    assert judgement.verdict in gate.EXIT_CODES
+    return judgement
+
+
+def verdict(found: Facts, policy: Gate = GATE) -> tuple[str, str, bool]:
+    judgement = judged(found, policy)
+    return judgement.verdict, judgement.reason, judgement.passed
+
+
+def rule(judgement: gate.Judgement, name: str) -> evidence.GateRule:
+    (found,) = (each for each in judgement.rules if each.rule == name)
+    return found
+
+
+def test_a_better_primary_metric_is_an_improvement_and_the_headline_has_the_figures() -> None:
+    better = metric(champion=0.712, candidate=0.731, difference=0.019, low=0.011, high=0.027)
+    judgement = judged(facts(comparison=comparison(better)))
+    assert (judgement.verdict, judgement.reason, judgement.passed) == ("improved", "primary-improved", True)
+    assert (
+        judgement.headline
+        == "ROC AUC 0.712 → 0.731 (+0.019, 95% interval +0.011 to +0.027) on 56,123 holdout rows."
+    )
+
+
+def test_a_difference_within_chance_is_equivalent_and_passes_if_the_gate_says_so() -> None:
+    found = facts(comparison=comparison(metric(outcome="equivalent")))
+    assert verdict(found) == ("equivalent", "not-distinguishable", True)
+    assert verdict(found, structs.replace(GATE, equivalent_passes=False)) == (
+        "equivalent", "not-distinguishable", False,
+    )  # fmt: skip
+    assert "interval contains zero" in judged(found).headline
+
+
+def test_a_certain_difference_too_small_to_matter_says_so() -> None:
+    small = metric(outcome="equivalent", difference=0.001, low=0.0005, high=0.0015)
+    assert "Less than the 0.003 that matters" in judged(facts(comparison=comparison(small))).headline
+
+
+def test_a_worse_primary_metric_is_a_regression() -> None:
+    found = facts(comparison=comparison(metric(outcome="regressed")))
+    assert verdict(found) == ("regressed", "primary-regressed", False)
+
+
+def test_a_regressed_slice_blocks_even_when_the_mean_improves() -> None:
+    """From predictions to verdict: better for three carriers, much worse for the fourth."""
+    settings_ = quick_policy(replicates=1000)
+    found = compare(better_but_worse_for_one_carrier(), settings_)
+    judgement = judged(facts(comparison=found), settings_.gate)
+    assert (judgement.verdict, judgement.reason, judgement.passed) == ("blocked", "slice-regressed", False)
+    assert judgement.headline.startswith("1 slice of 4 got worse: carrier = HA 0.")
+    assert rule(judgement, "primary metric").passed
+    assert not rule(judgement, "slices").passed
+
+
+def test_a_regressed_slice_of_a_regressed_model_is_told_but_the_primary_metric_is_the_reason() -> None:
+    found = facts(comparison=comparison(metric(outcome="regressed"), slices=(part(),)))
+    assert verdict(found) == ("regressed", "primary-regressed", False)
+    assert not rule(judged(found), "slices").passed
+
+
+def test_many_regressed_slices_are_counted_and_the_worst_five_named() -> None:
+    found = facts(comparison=comparison(metric(), slices=tuple(part(value=f"C{i}") for i in range(9))))
+    message = rule(judged(found), "slices").message
+    assert message.startswith("9 slices of 9 got worse: ")
+    assert message.endswith("; and 4 more.")
+
+
+def test_a_worse_guard_blocks_although_the_primary_metric_improves() -> None:
+    found = facts(comparison=comparison(metric(), metric("log_loss", "regressed")))
+    assert verdict(found) == ("blocked", "guard-regressed", False)
+    assert judged(found).headline.startswith("A guarded metric got worse: Log loss 0.7000 → 0.6850")
+
+
+def test_a_worse_metric_that_guards_nothing_blocks_nothing() -> None:
+    found = facts(comparison=comparison(metric(), metric("brier", "regressed", role="shown")))
+    assert verdict(found) == ("improved", "primary-improved", True)
+
+
+@pytest.mark.parametrize(("limit", "passes"), [({"at_least": 0.6}, True), ({"at_least": 0.8}, False),
+                                               ({"at_most": 0.8}, True), ({"at_most": 0.6}, False)])  # fmt: skip
+def test_a_limit_holds_whatever_main_does(limit: dict[str, float], passes: bool) -> None:
+    from bots.settings import Limit
+
+    policy_ = structs.replace(GATE, limits={"roc_auc": Limit(**limit)})
+    expected = ("improved", "primary-improved", True) if passes else ("blocked", "limit-broken", False)
+    assert verdict(facts(), policy_) == expected
+    assert verdict(facts(champion=False), policy_)[1] == ("no-baseline" if passes else "limit-broken")
+
+
+def test_a_limit_on_a_metric_without_a_value_is_broken() -> None:
+    found = facts(comparison=comparison(metric(candidate=None, champion=None, outcome="not judged")))
+    assert verdict(found) == ("blocked", "limit-broken", False)
+
+
+def test_refused_data_blocks_and_the_headline_says_what_is_wrong() -> None:
+    refusal = Refusal(stage="validate", message="the raw table breaks its schema: late has 30% nulls")
+    found = facts(
+        refusal=refusal, failed_stage="validate", data=data(passed=False), evaluation=None, comparison=None
+    )
+    assert verdict(found) == ("blocked", "data-refused", False)
+    assert judged(found).headline == (
+        "The stage `validate` stopped: the raw table breaks its schema: late has 30% nulls."
+    )
+
+
+def test_data_that_was_refused_blocks_even_if_the_pipeline_went_on() -> None:
+    assert verdict(facts(data=data(passed=False))) == ("blocked", "data-refused", False)
+
+
+def test_a_stage_that_failed_blocks_with_or_without_last_words() -> None:
+    refusal = Refusal(stage="train", message="no estimator sklearn.nothing")
+    assert verdict(facts(refusal=refusal, failed_stage="train")) == ("blocked", "stage-failed", False)
+    assert verdict(facts(failed_stage="train", evaluation=None)) == ("blocked", "stage-failed", False)
+    assert "left no message" in judged(facts(failed_stage="train")).headline
+
+
+def test_broken_or_missing_evidence_blocks() -> None:
+    found = facts(broken="reports/metrics.json: metrics[0].value: expected `float`, got `str`")
+    assert verdict(found) == ("blocked", "evidence-broken", False)
+    assert "metrics[0].value" in judged(found).headline
+    assert verdict(facts(evaluation=None)) == ("blocked", "evidence-broken", False)
+
+
+def test_evidence_that_disagrees_with_the_predictions_blocks() -> None:
+    found = facts(disagreements=("ROC AUC: written 0.99, the predictions give 0.71",))
+    assert verdict(found) == ("blocked", "evidence-disagrees", False)
+    assert "written 0.99" in judged(found).headline
+
+
+def test_a_lock_that_does_not_reproduce_blocks_and_names_the_stages() -> None:
+    found = facts(not_reproduced=("train", "evaluate"))
+    assert verdict(found) == ("blocked", "lock-does-not-reproduce", False)
+    assert "`train`, `evaluate`" in judged(found).headline
+
+
+def test_an_exported_model_that_answers_differently_blocks() -> None:
+    export = ExportReport(
+        exported=True, passed=False, rows=56_123, largest_difference=0.4, tolerance=1e-4, flips=59
+    )
+    assert verdict(facts(export=export)) == ("blocked", "parity-failed", False)
+    assert "59 decisions differ" in judged(facts(export=export)).headline
+
+
+def test_a_model_that_cannot_be_exported_is_only_warned_about() -> None:
+    export = ExportReport(exported=False, passed=False, step="kbins", reason="no converter")
+    assert verdict(facts(export=export)) == ("improved", "primary-improved", True)
+    assert rule(judged(facts(export=export)), "parity").message.startswith("A warning only: ")
+
+
+def test_an_explanation_that_does_not_add_up_is_only_warned_about() -> None:
+    explanation = ExplanationReport(
+        method="shap",
+        output="log odds",
+        rows=1000,
+        base=0.1,
+        additivity=1.7,
+        passed=False,
+        ranking=[],
+        worst=[],
+    )
+    assert verdict(facts(explanation=explanation)) == ("improved", "primary-improved", True)
+    assert "cannot be trusted" in rule(judged(facts(explanation=explanation)), "explanation").message
+
+
+@pytest.mark.parametrize("passes", [True, False])
+def test_a_first_model_has_no_baseline_and_shows_its_own_figures(passes: bool) -> None:
+    alone = metric(
+        champion=None, candidate=0.712, difference=None, low=0.705, high=0.719, outcome="not judged"
+    )
+    policy_ = structs.replace(GATE, incomparable_passes=passes)
+    found = facts(champion=False, comparison=comparison(alone))
+    assert verdict(found, policy_) == ("no baseline", "no-baseline", passes)
+    assert judged(found, policy_).headline.endswith(
+        "ROC AUC 0.712 (95% interval 0.705 to 0.719) on 56,123 holdout rows."
+    )
+
+
+@pytest.mark.parametrize("passes", [True, False])
+def test_another_holdout_is_not_comparable(passes: bool) -> None:
+    policy_ = structs.replace(GATE, incomparable_passes=passes)
+    assert verdict(facts(holdout_same=False), policy_) == ("not comparable", "different-holdout", passes)
+
+
+def test_a_champion_that_cannot_be_had_is_not_comparable_and_says_why() -> None:
+    found = facts(champion_unavailable="reports/predictions.parquet is not in the cache")
+    assert verdict(found) == ("not comparable", "champion-unavailable", False)
+    assert "is not in the cache" in judged(found).headline
+
+
+def test_a_primary_metric_that_could_not_be_judged_is_not_comparable() -> None:
+    found = facts(comparison=comparison(metric(outcome="not judged", candidate=0.7)))
+    assert verdict(found) == ("not comparable", "primary-not-judged", False)
+    assert verdict(facts(comparison=None)) == ("not comparable", "primary-not-judged", False)
+
+
+def test_a_change_that_touches_no_output_passes_whatever_the_gate_thinks_of_the_model() -> None:
+    strict = structs.replace(GATE, equivalent_passes=False)
+    found = facts(nothing_changed=True, comparison=comparison(metric(outcome="equivalent")))
+    assert verdict(found, strict) == ("equivalent", "nothing-changed", True)
+    assert verdict(facts(nothing_changed=True, evaluation=None, comparison=None)) == (
+        "equivalent", "nothing-changed", True,
+    )  # fmt: skip
+
+
+def test_nothing_changed_does_not_hide_a_failed_stage() -> None:
+    assert verdict(facts(nothing_changed=True, failed_stage="train"))[1] == "stage-failed"
+    assert verdict(facts(nothing_changed=True, not_reproduced=("train",)))[1] == "lock-does-not-reproduce"
+
+
+ILLS: dict[str, dict[str, Any]] = {
+    "stage-failed": {"failed_stage": "train"},
+    "evidence-broken": {"broken": "reports/data.json: rows: expected `int`"},
+    "evidence-disagrees": {"disagreements": ("ROC AUC: written 1, the predictions give 0.5",)},
+    "lock-does-not-reproduce": {"not_reproduced": ("train",)},
+    "parity-failed": {"export": ExportReport(exported=True, passed=False)},
+    "different-holdout": {"holdout_same": False},
+    "champion-unavailable": {"champion_unavailable": "gone"},
+    "no-baseline": {"champion": False},
+    "primary-regressed": {"comparison": comparison(metric(outcome="regressed"))},
+}
+RANK = ["blocked", "not comparable", "no baseline", "regressed"]
+
+
+@given(st.sets(st.sampled_from(sorted(ILLS)), min_size=1))
+@settings(deadline=None)
+def test_of_many_ills_the_worst_gives_the_verdict(names: set[str]) -> None:
+    assume(
+        not {"no-baseline", "champion-unavailable"} <= names
+        and not {"no-baseline", "different-holdout"} <= names
+    )
+    together = facts()
+    worst = []
+    for name in names:
+        together = replace(together, **ILLS[name])
+        worst.append(judged(facts(**ILLS[name])).verdict)
+    assert judged(together).verdict == min(worst, key=RANK.index)
+    assert not judged(together).passed
+
+
+def test_long_or_strange_text_from_outside_is_cut_and_does_not_break_the_contract() -> None:
+    message = "x" * 10_000
+    for found in (facts(broken=message), facts(refusal=Refusal(stage="a", message=message[:4000]))):
+        judgement = gate.judge(found, GATE)
+        content = evidence.encode(evidence.GateRule(rule="r", passed=False, message=judgement.headline))
+        evidence.decode(content, evidence.GateRule, "rule")
+    long = part(value="v" * 4000)
+    message = rule(judged(facts(comparison=comparison(metric(), slices=(long,) * 9))), "slices").message
+    assert len(message) <= 2000
+
+
+def test_each_verdict_has_its_exit_code() -> None:
+    assert gate.EXIT_CODES == {
+        "improved": 0, "equivalent": 0, "regressed": 20, "blocked": 21, "not comparable": 22, "no baseline": 23,
+    }  # fmt: skip

@@ -1,0 +1,368 @@
+"""The whole review on a small project: what a person changes, and the verdict that they get."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from fixtures import small
+from fixtures.small import Small
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="session")
+def main(tmp_path_factory: pytest.TempPathFactory) -> Small:
+    return small.trained(tmp_path_factory.mktemp("main"))
+
+
+@pytest.fixture
+def change(main: Small, tmp_path: Path) -> Small:
+    return small.clone(main, tmp_path)
+
+
+def test_a_better_feature_improves_and_says_which_parameter_made_it(change: Small):
+    change.edit(lambda params: params["features"].update(numeric=["x1", "x2"]))
+    change.commit("See x1 as well")
+    review = change.review(expect=0)
+    assert (review["verdict"], review["reason"], review["passed"]) == ("improved", "primary-improved", True)
+    assert review["causes"] == [{"kind": "params", "changes": ["features.numeric: + x1"]}]
+    primary = next(metric for metric in review["metrics"] if metric["role"] == "primary")
+    assert primary["candidate"] - primary["champion"] == pytest.approx(primary["difference"])
+    assert primary["low"] < primary["difference"] < primary["high"] < 0, "a lower log loss is better"
+    assert review["shifts"][0]["feature"] == "x1"
+    assert review["shifts"][0]["champion"] is None
+    assert [stage["name"] for stage in review["stages"] if stage["state"] == "ran"] == [
+        "features", "train", "evaluate", "explain", "drift", "export", "card",
+    ]  # fmt: skip
+    comment = (change.folder / "review" / "review.md").read_text()
+    assert "ROC AUC" in comment
+    assert "are not committed yet" in comment, "the branch has not committed what reproduction wrote"
+
+    change.commit("Reproduce")
+    again = change.review(expect=0)
+    assert {stage["state"] for stage in again["stages"]} == {"unchanged"}
+    assert [metric["difference"] for metric in again["metrics"]] == [
+        m["difference"] for m in review["metrics"]
+    ]
+    assert "what merges is what was judged" in (change.folder / "review" / "review.md").read_text()
+
+
+def test_a_change_of_the_readme_is_equivalent_and_retrains_nothing(change: Small):
+    (change.folder / "README.md").write_text("Better words.\n")
+    change.commit("Better words")
+    review = change.review(expect=0)
+    assert (review["verdict"], review["reason"]) == ("equivalent", "nothing-changed")
+    assert {stage["state"] for stage in review["stages"]} == {"unchanged"}
+    assert {metric["difference"] for metric in review["metrics"]} == {0.0}
+
+
+def test_a_worse_model_regresses(change: Small):
+    change.edit(lambda params: params["features"].update(numeric=["noise"]))
+    review = change.review(expect=20)
+    assert (review["verdict"], review["reason"], review["passed"]) == (
+        "regressed",
+        "primary-regressed",
+        False,
+    )
+
+
+def test_a_model_that_is_better_on_average_and_worse_on_one_slice_is_blocked(change: Small):
+    change.edit(lambda params: params["features"].update(numeric=["x1"]))
+    review = change.review(expect=21)
+    assert (review["verdict"], review["reason"]) == ("blocked", "slice-regressed")
+    primary = next(metric for metric in review["metrics"] if metric["role"] == "primary")
+    assert primary["outcome"] == "improved"
+    assert [s["value"] for s in review["slices"] if s["outcome"] == "regressed"] == ["b"]
+
+
+def test_labels_shuffled_in_training_regress(change: Small):
+    frame = small.rows()
+    past = frame["at"] < "2025-06-01"
+    frame.loc[past, "bought"] = np.random.default_rng(1).permutation(frame.loc[past, "bought"])
+    change.deliver(frame)
+    review = change.review(expect=20)
+    assert review["verdict"] == "regressed"
+    assert review["causes"][0]["changes"] == ["data.source: inbox/rows.csv → inbox/delivery.csv"]
+    assert review["data_change"]["comparisons"][0]["columns"], (
+        "the training rows changed, so they are compared"
+    )
+
+
+def test_another_holdout_is_not_comparable_and_main_is_scored_on_the_new_rows_by_its_own_code(change: Small):
+    change.edit(lambda params: params["features"].update(numeric=["x1", "x2"]))
+    change.edit(lambda params: params["split"].update(holdout=["2025-06-01", "2025-10-01"]))
+    review = change.review(expect=22)
+    assert (review["verdict"], review["reason"], review["passed"]) == (
+        "not comparable",
+        "different-holdout",
+        False,
+    )
+    primary = next(metric for metric in review["metrics"] if metric["role"] == "primary")
+    assert primary["champion"] is not None
+    assert primary["outcome"] == "improved", "both models were scored on the same, new rows"
+
+
+def test_a_truncated_model_of_main_is_not_comparable(change: Small):
+    for path in (change.folder / ".dvc" / "cache").rglob("*"):
+        if path.is_file() and path.read_bytes().startswith(b"PK"):
+            path.chmod(0o644)
+            path.write_bytes(path.read_bytes()[:100])
+    change.edit(lambda params: params["features"].update(numeric=["x1", "x2"]))
+    change.edit(lambda params: params["split"].update(holdout=["2025-06-01", "2025-10-01"]))
+    review = change.review(expect=22)
+    assert (review["verdict"], review["reason"]) == ("not comparable", "champion-unavailable")
+
+
+def test_a_first_model_has_no_baseline(change: Small):
+    change.git("checkout", "--quiet", "main")
+    change.git("rm", "--quiet", "--cached", "dvc.lock", "reports/*.json")
+    change.git("commit", "--quiet", "--amend", "--message", "No model yet")
+    review = change.review(expect=23)
+    assert (review["verdict"], review["reason"]) == ("no baseline", "no-baseline")
+    assert review["metrics"][0]["candidate"] is not None
+    assert review["metrics"][0]["champion"] is None
+
+
+def test_a_lock_that_claims_another_model_does_not_reproduce(change: Small):
+    change.edit(lambda params: params["features"].update(numeric=["x1", "x2"]))
+    change.dvc("repro", "--quiet")
+    lock, metrics = change.folder / "dvc.lock", change.folder / "reports" / "metrics.json"
+    recorded = yaml.safe_load(lock.read_text())
+    model = next(out for out in recorded["stages"]["train"]["outs"] if out["path"] == "models/model.skops")
+    model["md5"] = "0" * 32
+    lock.write_text(yaml.safe_dump(recorded, sort_keys=False))
+    claimed = json.loads(metrics.read_text())
+    claimed["values"]["roc_auc"] = 0.99
+    metrics.write_text(json.dumps(claimed))
+    change.commit("Trust me")
+    review = change.review(expect=21)
+    assert (review["verdict"], review["reason"]) == ("blocked", "lock-does-not-reproduce")
+
+
+def test_metrics_that_the_predictions_do_not_bear_out_are_blocked(change: Small):
+    code = change.folder / "pipeline" / "evaluate.py"
+    code.write_text(
+        code.read_text()
+        + '''
+
+_honest = run
+
+
+def run(settings: Params) -> None:
+    """Report a better model than there is."""
+    _honest(settings)
+    report = files.read_evidence("metrics")
+    report["values"]["roc_auc"] = 0.99
+    files.write_evidence("metrics", report)
+'''
+    )
+    review = change.review(expect=21)
+    assert (review["verdict"], review["reason"]) == ("blocked", "evidence-disagrees")
+    assert review["causes"] == [{"kind": "code", "changes": ["pipeline/evaluate.py"]}]
+
+
+FORGERIES = {
+    "the truth is bent towards the prediction": "table = table.assign(target=(table.score > 0.5).astype(float))",
+    "the hardest rows are left out": "table = table[(table.score - table.target).abs() < 0.6]",
+}
+
+
+@pytest.mark.parametrize("forgery", FORGERIES, ids=lambda name: name.replace(" ", "-"))
+def test_code_that_rewrites_what_it_is_judged_by_is_blocked(change: Small, forgery: str):
+    code = change.folder / "pipeline" / "evaluate.py"
+    code.write_text(
+        code.read_text()
+        + f"""
+
+_honest = predict
+
+
+def predict(settings: Params) -> pd.DataFrame:
+    table = _honest(settings)
+    {FORGERIES[forgery]}
+    return table
+"""
+    )
+    change.edit(lambda params: params["features"].update(numeric=["noise"]))
+    review = change.review(expect=21)
+    assert (review["verdict"], review["passed"]) == ("blocked", False)
+    assert review["reason"] in {"evidence-broken", "stage-failed"}, "the statistics, or a later stage, notice"
+
+
+def test_predictions_that_a_committed_lock_names_are_asked_of_the_model_again(change: Small):
+    change.edit(lambda params: params["features"].update(numeric=["noise"]))
+    change.dvc("repro", "--quiet")
+    path = change.folder / "reports" / "predictions.parquet"
+    table = pd.read_parquet(path)
+    table["score"] = 0.9 * table["target"] + 0.05
+    path.unlink()
+    table.to_parquet(path, index=False)
+    change.dvc("commit", "--quiet", "--force")
+    change.commit("Trust me")
+    review = change.review(expect=21)
+    assert review["reason"] == "evidence-disagrees"
+    assert "not what the model gives" in (change.folder / "review" / "review.md").read_text()
+
+
+def test_a_consistent_lock_of_a_training_that_never_was_is_made_again_and_blocked(change: Small):
+    honest = yaml.safe_load((change.folder / "params.yaml").read_text())
+    change.edit(lambda params: params["features"].update(numeric=["x1", "x2"]))
+    change.edit(lambda params: params["model"]["estimator"]["params"].update(max_iter=30))
+    change.dvc("repro", "--quiet")
+    # As if what 30 iterations gave had been trained with 60: every digest in the lock is of a file that is there.
+    change.edit(lambda params: params["model"]["estimator"].update(honest["model"]["estimator"]))
+    lock = change.folder / "dvc.lock"
+    lock.write_text(lock.read_text().replace("max_iter: 30\n", "max_iter: 60\n"))
+    change.commit("Trust me")
+    assert change.dvc("status").strip() == "Data and pipelines are up to date."
+
+    believed = change.review(0)
+    assert any("No training ran here" in note for note in believed["notes"])
+    again = change.review(21, "--retrain")
+    assert (again["verdict"], again["reason"]) == ("blocked", "lock-does-not-reproduce")
+    assert "train" in again["headline"]
+
+
+def test_a_right_lock_is_made_again_byte_for_byte(change: Small):
+    change.edit(lambda params: params["features"].update(numeric=["x1", "x2"]))
+    change.dvc("repro", "--quiet")
+    change.commit("See x1 as well")
+    review = change.review(0, "--retrain", "--jobs", "3")
+    assert review["verdict"] == "improved"
+    unchanged = {stage["name"] for stage in review["stages"] if stage["state"] == "unchanged"}
+    assert unchanged == {"acquire", "validate", "split"}
+    assert change.git("status", "--porcelain") == "", "the lock came out as it was committed"
+
+
+def test_a_column_that_moves_in_the_contract_leaves_the_holdout_the_same(change: Small):
+    def reorder(schema):
+        schema["columns"]["noise"] = schema["columns"].pop("noise")
+
+    change.edit(reorder, "schema.yaml")
+    review = change.review(expect=0)
+    assert review["verdict"] == "equivalent"
+
+
+def test_a_fresh_clone_brings_main_from_a_storage_with_a_relative_address_past_dvcs_own_git_hooks(
+    change: Small, tmp_path: Path
+):
+    change.dvc("remote", "modify", "storage", "url", "../../kept")
+    change.commit("Keep it in a folder beside")
+    change.git("checkout", "--quiet", "-B", "main")
+    change.dvc("push", "--quiet")
+    change.git("clone", "--quiet", ".", str(tmp_path / "clone"))
+    clone = Small(tmp_path / "clone")
+    clone.git("checkout", "--quiet", "-b", "change")
+    clone.dvc("install")
+    clone.edit(lambda params: params["features"].update(numeric=["x1", "x2"]))
+    clone.commit("See x1 as well")
+    review = clone.review(0, "--pull")
+    assert review["verdict"] == "improved"
+
+
+def test_a_first_model_on_data_of_its_own_has_no_baseline(tmp_path: Path):
+    own = small.trained(tmp_path, train=False)
+    own.git("checkout", "--quiet", "-B", "change")
+    own.git("branch", "--quiet", "--force", "main", "HEAD~1")
+    review = own.review(expect=23)
+    assert review["verdict"] == "no baseline"
+
+
+def test_a_stage_that_cannot_start_is_named_with_dvcs_own_words(change: Small):
+    (change.folder / "pipeline" / "card.py").unlink()
+    review = change.review(expect=21)
+    assert review["reason"] == "stage-failed"
+    assert "card" in review["headline"]
+
+
+def test_conflict_markers_in_the_lock_are_told_in_a_line(change: Small):
+    lock = change.folder / "dvc.lock"
+    lock.write_text("<<<<<<< HEAD\n" + lock.read_text())
+    done = change.run(sys.executable, "-m", "bots", "review", expect=1)
+    assert "dvc.lock: not a DVC lock" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def leaked(change: Small) -> None:
+    change.edit(lambda params: params["features"].update(numeric=["x2", "spent"]))
+
+
+def leaked_under_another_name(change: Small) -> None:
+    frame = small.rows()
+    change.deliver(frame.assign(noise=frame["bought"] + frame["noise"] / 100))
+    change.edit(lambda params: params["features"].update(numeric=["x2", "noise"]))
+
+
+def dropped_column(change: Small) -> None:
+    change.deliver(small.rows().drop(columns="x2"))
+
+
+def new_category(change: Small) -> None:
+    frame = small.rows()
+    frame.loc[frame.index[:40], "group"] = "zz"
+    change.deliver(frame)
+
+
+def nulls(change: Small) -> None:
+    frame = small.rows()
+    frame.loc[frame.sample(frac=0.3, random_state=1).index, "x2"] = None
+    change.deliver(frame)
+
+
+def duplicates(change: Small) -> None:
+    frame = small.rows()
+    change.deliver(pd.concat([frame, frame.head(200)]))
+
+
+def single_class(change: Small) -> None:
+    change.deliver(small.rows().assign(bought=True))
+
+
+def empty_file(change: Small) -> None:
+    (change.folder / "inbox" / "empty.csv").write_text("")
+    change.point_at("inbox/empty.csv")
+
+
+def no_rows(change: Small) -> None:
+    change.deliver(small.rows().head(0))
+
+
+def corrupted_parquet(change: Small) -> None:
+    path = change.folder / "inbox" / "broken.parquet"
+    small.rows().to_parquet(path)
+    path.write_bytes(path.read_bytes()[:-400])
+    change.point_at("inbox/broken.parquet")
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (leaked, "spent"),
+        (leaked_under_another_name, "noise"),
+        (dropped_column, "x2"),
+        (new_category, "zz"),
+        (nulls, "x2"),
+        (duplicates, "200"),
+        (single_class, "bought"),
+        (empty_file, "empty.csv"),
+        (no_rows, "delivery.csv"),
+        (corrupted_parquet, "broken.parquet"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_bad_data_is_blocked_and_the_comment_says_what_is_wrong(change: Small, fault, said: str):
+    fault(change)
+    change.commit("A delivery")
+    review = change.review(expect=21)
+    assert (review["verdict"], review["reason"]) == ("blocked", "data-refused")
+    assert review["evaluation"] is None, "main's old metrics are not shown as this change's"
+    top = (change.folder / "review" / "review.md").read_text()[:4000]
+    assert said in top.replace("\\", ""), top
+    assert "Traceback" not in top

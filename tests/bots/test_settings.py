@@ -1,0 +1,169 @@
+"""What the bots read of params.yaml: what fits is typed, what does not is named."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+
+from bots import settings
+from bots.settings import SettingsError
+from fixtures import support
+
+TEXT = """
+project: {name: late-flights, title: Late flights, description: Will it be late, owner: octo-org}
+data: {source: flights.csv, task: classification, target: late}
+evaluate:
+  metrics: [roc_auc, log_loss, accuracy, value]
+  threshold: 0.3
+  costs: {currency: USD, true_positive: 12.0, false_positive: -4.0, true_negative: 0.0, false_negative: 0.0}
+  slices: [carrier]
+gate:
+  confidence: 0.95
+  replicates: 2000
+  resample: date
+  primary: roc_auc
+  guards: [log_loss, value]
+  matters: {roc_auc: 0.003, log_loss: 0.003, value: 0.05}
+  limits: {roc_auc: {at_least: 0.6}}
+  slices: {rows: 500, matters: 0.02}
+  equivalent_passes: true
+review:
+  score: python -m pipeline score --rows {rows} --out {out}
+"""
+REGRESSION = """
+project: {name: late-flights, title: Late flights, description: How late, owner: octo-org}
+data: {task: regression}
+evaluate: {metrics: [mae, value], costs: {currency: USD, under: -1.0, over: -0.4}}
+gate: {primary: mae, matters: {mae: 0.1}}
+review: {score: "x {rows} {out}"}
+"""
+
+
+def refusal(*edits: tuple[str, str], text: str = TEXT) -> str:
+    """The message for an edited params.yaml."""
+    for old, new in edits:
+        assert old in text
+        text = text.replace(old, new, 1)
+    with pytest.raises(SettingsError) as caught:
+        settings.parse(text, "main's params.yaml")
+    message = str(caught.value)
+    assert message.startswith("main's params.yaml: ")
+    assert "\n" not in message
+    return message.removeprefix("main's params.yaml: ")
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_a_freshly_baked_project_has_settings_that_fit(task: str) -> None:
+    assert settings.parse(support.rendered("params.yaml", task=task), "params.yaml").task == task
+
+
+def test_settings_are_typed() -> None:
+    found = settings.parse(TEXT, "params.yaml")
+    assert (found.task, found.gate.primary, found.gate.resample) == ("classification", "roc_auc", "date")
+    assert found.gate.limits["roc_auc"].at_least == 0.6
+    assert found.gate.slices is not None
+    assert found.gate.slices.rows == 500
+    assert (found.context.threshold, found.context.bins) == (0.3, 10)
+
+
+def test_what_is_left_out_has_a_sensible_default() -> None:
+    gate = settings.parse(REGRESSION, "params.yaml").gate
+    assert (gate.confidence, gate.replicates, gate.resample, gate.slices) == (0.95, 2000, "rows", None)
+    assert (gate.equivalent_passes, gate.incomparable_passes) == (True, False)
+
+
+def test_sections_of_the_pipeline_are_its_own_business() -> None:
+    text = TEXT + "\nour_own_section: {anything: [1, 2]}\n"
+    assert settings.parse(text, "params.yaml") == settings.parse(TEXT, "params.yaml")
+
+
+def test_a_misspelt_key_is_named_with_the_nearest_known_one() -> None:
+    message = refusal(("  primary: roc_auc", "  primari: roc_auc"))
+    assert message == "gate.primari: unknown key; did you mean `primary`?"
+    assert "did you mean `at_least`" in refusal(("at_least", "at_leest"))
+    assert "gate.slices.row: unknown key; did you mean `rows`" in refusal(("slices: {rows:", "slices: {row:"))
+    assert "evaluate.costs.curency" in refusal(("currency: USD", "curency: USD"))
+
+
+def test_a_misspelt_metric_is_named_with_the_nearest_known_one() -> None:
+    message = refusal(("primary: roc_auc", "primary: roc_acu"))
+    assert message == "gate.primary: no metric `roc_acu` for a classification; did you mean `roc_auc`?"
+
+
+def test_a_metric_of_the_other_task_is_refused() -> None:
+    assert refusal(("guards: [log_loss", "guards: [rmse")).startswith(
+        "gate.guards: no metric `rmse` for a class"
+    )
+
+
+def test_a_primary_metric_needs_the_smallest_difference_that_matters() -> None:
+    message = refusal(("matters: {roc_auc: 0.003, ", "matters: {"))
+    assert message == "gate.matters: expected the smallest difference of `roc_auc` that matters, it is judged"
+
+
+def test_a_guard_needs_the_smallest_difference_that_matters() -> None:
+    assert "`log_loss` that matters" in refusal((" log_loss: 0.003,", ""))
+
+
+def test_a_guard_and_a_limit_need_a_metric_that_is_evaluated() -> None:
+    edit = ("metrics: [roc_auc, log_loss,", "metrics: [roc_auc,")
+    assert refusal(edit) == "gate.guards: `log_loss` is not in evaluate.metrics; add it there"
+    limits = ("limits: {roc_auc: {at_least: 0.6}}", "limits: {log_loss: {at_most: 0.6}}")
+    assert "gate.limits: `log_loss`" in refusal(edit, limits, ("guards: [log_loss, value]", "guards: []"))
+
+
+def test_the_primary_metric_cannot_guard_itself() -> None:
+    assert "already; take it out" in refusal(("guards: [log_loss", "guards: [roc_auc"))
+
+
+def test_a_limit_without_a_bound_is_refused() -> None:
+    assert refusal(("{at_least: 0.6}", "{}")) == "gate.limits.roc_auc: expected at_least, at_most or both"
+
+
+def test_decisions_need_a_threshold_and_value_needs_costs() -> None:
+    assert "`accuracy` needs it" in refusal(("threshold: 0.3", "threshold: null"))
+    assert "`value` needs them" in refusal(("costs: {", "costs: null #"))
+    assert "expected false_negative for" in refusal((", false_negative: 0.0", ""))
+    assert "expected over for a regression" in refusal((", over: -0.4", ""), text=REGRESSION)
+
+
+def test_a_wrong_type_or_range_names_key_and_expectation() -> None:
+    assert refusal(("confidence: 0.95", "confidence: 95")) == "gate.confidence: expected `float` < 1.0"
+    assert refusal(("replicates: 2000", "replicates: 20")) == "gate.replicates: expected `int` >= 200"
+    assert refusal(("equivalent_passes: true", "equivalent_passes: 1")).startswith(
+        "gate.equivalent_passes: expec"
+    )
+
+
+def test_a_command_must_say_where_the_paths_go() -> None:
+    assert (
+        refusal(("score --rows {rows}", "score"))
+        == "review.score: expected the placeholder {rows} in the command"
+    )
+
+
+def test_a_missing_section_is_named() -> None:
+    assert "`gate`" in refusal(("\ngate:", "\ngait:"))
+
+
+@pytest.mark.parametrize("text", ["", "- a list", "a: [", "text", "\x00", "&a [*a]", "? {a: b}\n: c"])
+def test_text_that_is_no_settings_is_refused_in_one_line(text: str) -> None:
+    assert refusal(text=text)
+
+
+@given(st.text(max_size=200))
+@examples(deadline=None)
+def test_any_text_is_read_or_refused_and_nothing_else(text: str) -> None:
+    with pytest.raises(SettingsError):
+        settings.parse(text, "params.yaml")
+
+
+@given(st.integers(0, len(TEXT) - 1), st.characters(codec="utf-8"))
+@examples(deadline=None, max_examples=80)
+def test_a_flipped_character_is_read_or_refused_and_nothing_else(at: int, character: str) -> None:
+    with suppress(SettingsError):
+        assert settings.parse(TEXT[:at] + character + TEXT[at + 1 :], "params.yaml").gate.replicates >= 200

@@ -1,0 +1,333 @@
+"""A version's way on a real engine: built, tried, pushed, rolled out under load, taken back when it is bad."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import docker
+import pytest
+
+from bots.deploy import image, rollout, smoke_test
+from bots.deploy.compose import Compose
+from bots.deploy.docker import EngineError, connected
+from bots.deploy.policy import Canary, Smoke
+from bots.deploy.target import State, Version
+from fixtures import docker_engine as engines
+from fixtures import versions
+from fixtures.support import TEMPLATE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from bots.deploy.rollout import Outcome
+    from fixtures.docker_engine import Engine
+
+pytestmark = [pytest.mark.docker, pytest.mark.slow]
+
+POLICY = Canary(share=0.3, requests=120, seconds=40, every=1)
+LIMIT = 200_000_000
+STEPS = ("starting v2 as the canary", "watching it", "starting v2 as the stable version")
+
+
+@dataclass
+class Yard:
+    """An engine, a registry, a checkout with a model, and the images made of its variants so far."""
+
+    engine: Engine
+    root: Path
+    client: docker.DockerClient
+    references: dict[str, str]
+
+    def build(
+        self, name: str, change: Callable[[Path], None] | None = None, *, fresh: bool = False
+    ) -> image.Image:
+        """The image of the checkout, or of a variant of it."""
+        root = versions.variant(self.root, self.root.parent / name, change) if change else self.root
+        reference = f"{self.engine.registry}/octo-org/late-flights:{name}"
+        return image.build(
+            root, versions.lineage(root, name), reference, "late-flights", tell=print, fresh=fresh
+        )
+
+    def shipped(self, name: str, change: Callable[[Path], None] | None = None) -> str:
+        """What the variant's image is called in the registry."""
+        if name not in self.references:
+            self.references[name] = image.push(self.build(name, change).reference, tell=print)
+        return self.references[name]
+
+
+@pytest.fixture(scope="module")
+def yard(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in engine.environ.items():
+            patch.setenv(name, value)
+        root = versions.checkout(tmp_path_factory.mktemp("yard") / "checkout")
+        with contextlib.closing(docker.from_env(timeout=120)) as client:
+            yield Yard(engine, root, client, {})
+
+
+@pytest.fixture(scope="module")
+def seen(yard: Yard) -> smoke_test.Sample:
+    return smoke_test.sample(yard.root, 50)
+
+
+@pytest.fixture(scope="module")
+def first(yard: Yard) -> image.Image:
+    return yard.build("v1", fresh=True)
+
+
+@dataclass
+class Stage:
+    """A stage on the engine, with callers."""
+
+    target: Compose
+    yard: Yard
+    load: versions.Load
+
+    def roll_out(
+        self, name: str, change: Callable[[Path], None] | None = None, *, watch: bool = True
+    ) -> Outcome:
+        """Bring a variant; what became of it, with the figures printed."""
+        reference = self.yard.shipped(name, change)
+        outcome = rollout.roll_out(self.target, reference, name, POLICY, watch=watch, tell=print)
+        print(outcome)
+        return outcome
+
+    def containers(self) -> list[str]:
+        """The services of the stage's containers, whatever their state."""
+        return sorted(one.labels["com.docker.compose.service"] for one in self.all())
+
+    def ids(self) -> set[str]:
+        """Which containers the stage has."""
+        return {str(one.id) for one in self.all()}
+
+    def all(self) -> list[docker.models.containers.Container]:
+        label = f"com.docker.compose.project={self.target.name}"
+        return list(self.yard.client.containers.list(all=True, filters={"label": label}))
+
+
+@pytest.fixture(scope="module")
+def stage(yard: Yard, first: image.Image, seen: smoke_test.Sample) -> Iterator[Stage]:
+    port = engines.free_port()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PORT", str(port))
+        target = Compose(TEMPLATE / "deploy", "late-flights-production", yard.client, print, ready=20)
+        load = versions.Load(port, seen.rows)
+        staged = Stage(target, yard, load)
+        try:
+            assert staged.roll_out("v1").done == "deployed"
+            with load:
+                yield staged
+        finally:
+            for container in staged.all():
+                container.remove(force=True, v=True)
+
+
+def test_the_image_is_at_most_200_mb_above_its_base(yard: Yard, first: image.Image) -> None:
+    base = yard.client.images.get(engines.BASE).attrs["Size"]
+    print(
+        f"{(first.size - base) / 1e6:.0f} MB above a base of {base / 1e6:.0f} MB, built in {first.seconds:.0f} s"
+    )
+    assert first.size - base <= LIMIT
+
+
+def test_the_same_inputs_give_the_same_image_without_any_cache(yard: Yard, first: image.Image) -> None:
+    again = yard.build("v1", fresh=True)
+    print(f"cold: {first.seconds:.0f} s at first, {again.seconds:.0f} s without a cache")
+    assert again.layers == first.layers
+    if int(yard.client.version()["Version"].split(".")[0]) >= 23:
+        # An older engine dates the image's description by its own clock, whatever it is told.
+        assert again.id == first.id
+
+
+def test_the_image_carries_its_lineage_and_its_bill_of_materials(yard: Yard, first: image.Image) -> None:
+    from cyclonedx.schema import SchemaVersion
+    from cyclonedx.validation.json import JsonStrictValidator
+
+    found = yard.client.images.get(first.reference)
+    labels = found.labels
+    assert labels["org.opencontainers.image.version"] == "v1"
+    assert labels["org.opencontainers.image.revision"] == first.lineage.commit
+    assert labels["model.onnx"] == first.lineage.onnx
+    assert labels["model.approvers"] == "grace"
+    assert found.attrs["Config"]["User"] == "10001:10001"
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(first.bill.decode()) is None
+    listed = {one["name"]: one for one in json.loads(first.bill)["components"]}
+    assert "onnxruntime" in listed
+    assert "scikit-learn" not in listed
+    assert listed["late-flights-model"]["hashes"][0]["content"] == first.lineage.onnx.removeprefix("sha256:")
+
+
+def test_a_good_image_passes_every_check(first: image.Image, seen: smoke_test.Sample) -> None:
+    checks = smoke_test.smoke(first.reference, seen, Smoke(), tell=print)
+    print(*checks, sep="\n")
+    assert [check.name for check in checks] == [
+        "unprivileged",
+        "ready",
+        "answers",
+        "refuses bad input",
+        "stops",
+        "log",
+    ]
+    assert all(check.passed for check in checks), checks
+
+
+@pytest.mark.parametrize(
+    ("change", "name", "said"),
+    [
+        (versions.never_ready, "ready", "was replaced or damaged"),
+        (versions.crash_loop, "ready", "unknown field `nonsense`"),
+        (versions.skewed, "answers", "apart"),
+    ],
+    ids=["never ready", "ends at once", "another model"],
+)
+def test_a_bad_image_does_not_leave(
+    yard: Yard, seen: smoke_test.Sample, change: Callable[[Path], None], name: str, said: str
+) -> None:
+    built = yard.build(change.__name__, change)
+    checks = smoke_test.smoke(built.reference, seen, Smoke(ready=5), tell=print)
+    failed = [check for check in checks if check.passed is False]
+    assert name in [check.name for check in failed]
+    assert said in " ".join(check.words for check in failed)
+
+
+def test_pushing_twice_gives_the_same_digest(yard: Yard, first: image.Image) -> None:
+    reference = image.push(first.reference, tell=print)
+    assert reference.startswith(f"{yard.engine.registry}/octo-org/late-flights@sha256:")
+    assert image.push(first.reference, tell=print) == reference
+
+
+def test_a_registry_that_wants_a_login_is_told_in_words(yard: Yard, first: image.Image) -> None:
+    with contextlib.ExitStack() as ends:
+        secrets = yard.engine.folder / "htpasswd"
+        secrets.write_text("nobody:$2y$05$" + "a" * 53 + "\n")
+        closed = engines.registry(
+            yard.engine.folder, ends, auth={"htpasswd": {"realm": "test", "path": str(secrets)}}
+        )
+        yard.client.images.get(first.reference).tag(f"{closed}/late-flights", "v1")
+        with pytest.raises(EngineError, match=r"refused the login.*docker login"):
+            image.push(f"{closed}/late-flights:v1", tell=print)
+
+
+def test_a_build_that_fails_says_its_last_words(yard: Yard) -> None:
+    def broken(root: Path) -> None:
+        with (root / "serving/Dockerfile").open("a") as file:
+            file.write("RUN echo the disk is on fire && false\n")
+
+    with pytest.raises(EngineError, match="the disk is on fire"):
+        yard.build("broken", broken)
+
+
+def test_a_good_version_takes_over_without_a_failed_request(stage: Stage) -> None:
+    outcome = stage.roll_out("v2", versions.good)
+    assert outcome.done == "promoted", outcome
+    assert outcome.judgement is not None
+    assert outcome.judgement.decision == "promote"
+    assert outcome.runs is not None
+    assert outcome.runs.name == "v2"
+    assert stage.containers() == ["proxy", "stable"]
+    assert stage.load.failed == {}
+    assert stage.load.answers["200"] > POLICY.requests
+
+
+def test_a_version_that_runs_already_is_left_alone(stage: Stage) -> None:
+    stage.roll_out("v2", versions.good)
+    before = stage.ids()
+    outcome = stage.roll_out("v2", versions.good)
+    assert outcome.done == "runs already"
+    assert stage.ids() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (versions.never_ready, "is not ready after"),
+        (versions.crash_loop, "ended by itself with 1"),
+        (versions.slow, "p95 latency"),
+        (versions.failing, "errors"),
+        (versions.crashing, "restarted"),
+        (versions.skewed, "predictions: stability index"),
+    ],
+    ids=["never ready", "crash loop", "slow", "errors", "crashes under load", "skewed"],
+)
+def test_a_bad_version_is_rolled_back_by_itself(
+    stage: Stage, change: Callable[[Path], None], why: str
+) -> None:
+    before = stage.target.state().stable
+    outcome = stage.roll_out(change.__name__, change)
+    assert outcome.done == "rolled back", outcome
+    assert why in outcome.words
+    assert outcome.runs == before
+    assert stage.containers() == ["proxy", "stable"]
+    assert stage.load.failed == {}
+
+
+def test_an_earlier_version_comes_back_without_a_build_or_a_failed_request(stage: Stage) -> None:
+    stage.roll_out("v2", versions.good)
+    outcome = stage.roll_out("v1", watch=False)
+    assert outcome.done == "promoted"
+    assert outcome.runs is not None
+    assert outcome.runs.name == "v1"
+    assert outcome.previous is not None
+    assert outcome.previous.name == "v2"
+    assert stage.load.failed == {}
+
+
+def test_a_version_comes_to_a_host_over_ssh_and_back_while_callers_notice_nothing(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.roll_out("v1", watch=False)
+    stage.yard.shipped("v2", versions.good)
+    with engines.over_ssh(stage.yard.engine, tmp_path) as environ:
+        for name, value in environ.items():
+            monkeypatch.setenv(name, value)
+        with connected() as client:
+            far = replace(stage, target=replace(stage.target, client=client))
+            assert far.roll_out("v2", versions.good).done == "promoted"
+            assert far.roll_out(versions.failing.__name__, versions.failing).done == "rolled back"
+            assert far.roll_out("v1", watch=False).done == "promoted"
+    assert stage.containers() == ["proxy", "stable"]
+    assert stage.load.failed == {}
+
+
+BOT = """
+import sys
+from pathlib import Path
+import docker
+from bots.ship import rollout
+from bots.ship.compose import Compose
+from bots.ship.policy import Canary
+folder, name, reference, version = sys.argv[1:]
+target = Compose(Path(folder), name, docker.from_env(timeout=120), print, ready=20)
+policy = Canary(share=0.3, requests=60, seconds=40, every=0.5)
+rollout.roll_out(target, reference, version, policy, watch=True, tell=lambda words: print(words, flush=True))
+"""
+
+
+@pytest.mark.parametrize(("step", "later"), list(itertools.product(STEPS, (0.0, 0.7))))
+def test_a_bot_killed_anywhere_and_run_again_ends_in_the_same_state(
+    stage: Stage, step: str, later: float
+) -> None:
+    stage.roll_out("v1", watch=False)
+    reference = stage.yard.shipped("v2", versions.good)
+    words = [sys.executable, "-uc", BOT, str(stage.target.folder), stage.target.name, reference, "v2"]
+    environment = {**os.environ, "PYTHONPATH": str(TEMPLATE)}
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment) as bot:
+        assert bot.stdout is not None
+        assert any(step in line for line in bot.stdout)
+        time.sleep(later)
+        bot.kill()
+
+    subprocess.run(words, check=True, env=environment)
+
+    assert stage.target.state() == State(Version(reference, "v2"))
+    assert stage.containers() == ["proxy", "stable"]
+    assert stage.load.failed == {}

@@ -1,0 +1,140 @@
+"""deploy.yaml, run by act from a push to production and back: real git, real storage, real ONNX, the double, and a
+recording stand-in for the engine that builds and runs images."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cookiecutter.main import cookiecutter
+
+from doubles.github import GitHubDouble
+from fixtures import github_actions, shipments, support
+from fixtures.dvc_projects import Desk, git
+from fixtures.github_actions import Hub, Ran
+from fixtures.shipments import Yard, write_model
+
+pytestmark = [
+    pytest.mark.act,
+    pytest.mark.slow,
+    pytest.mark.skipif(not github_actions.ACT.exists(), reason="act is not installed"),
+    pytest.mark.skipif(shutil.which("node") is None, reason="act's hashFiles needs node"),
+    pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="the workflows ask for another Python"),
+]
+
+BETTER = (2.1, -1.5, 1.0, 0.6, 0.3, 0.0)
+
+
+@dataclass
+class Site:
+    """The repository on GitHub, and a maintainer's clone of it."""
+
+    hub: Hub
+    yard: Yard
+
+    def train(self, weights: tuple[float, ...]) -> None:
+        """Another model, in storage."""
+        write_model(self.yard.folder, weights)
+        self.yard.desk.dvc("commit", "--force", "--quiet")
+        self.yard.desk.bots("storage", "push")
+
+    def pushed(self) -> Ran:
+        return self.run("push", {"ref": "refs/heads/main", "after": self.hub.head("main")})
+
+    def by_hand(self, **inputs: str) -> Ran:
+        return self.run("workflow_dispatch", {"inputs": {"stage": "production", "rollback": "", **inputs}})
+
+    def run(self, name: str, event: dict[str, Any]) -> Ran:
+        repository = self.yard.double._payloads().repository(github_actions.REPOSITORY)
+        return self.hub.act(name, "deploy.yaml", {**event, "repository": repository | {"private": False}})
+
+    def noted(self, kind: str) -> list[str]:
+        path = self.hub.folder / "keeps" / "registry" / kind
+        return path.read_text().splitlines() if path.exists() else []
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """Main with a first model that nobody reviewed; nothing was released yet."""
+    folder = tmp_path_factory.mktemp("site")
+    cookiecutter(
+        str(support.ROOT),
+        no_input=True,
+        output_dir=str(folder),
+        extra_context={"project": "visits"},
+        default_config=True,
+    )
+    desk = Desk(folder / "visits")
+    shipments.write_pipeline(desk.folder)
+    (desk.folder / "deploy").mkdir(exist_ok=True)
+    (desk.folder / "deploy/compose.yaml").touch()
+    origin = folder / "origin.git"
+    git(folder, "init", "--quiet", "--bare", "--initial-branch=main", str(origin))
+    for setting in ("uploadpack.allowAnySHA1InWant", "uploadpack.allowFilter"):
+        git(origin, "config", setting, "true")
+    desk.git("remote", "add", "origin", str(origin))
+    with GitHubDouble(github_actions.REPOSITORY, git=origin) as double:
+        double.state.permissions["grace"] = "write"
+        made = Hub(folder, origin, double)
+        made.extra = {
+            "GITHUB_TRIGGERING_ACTOR": "grace",
+            "PYTHONPATH": str(support.ROOT / "tests"),
+            "RECORDING": str(folder / "engine.json"),
+            "RELEASE_ENGINE": "doubles.engine_recording",
+        }
+        github_actions.prepare_tools(made, desk.folder)
+        site = Site(made, Yard(desk, double))
+        site.train(shipments.WEIGHTS)
+        site.yard.commit("Train the first model")
+        yield site
+    assert double.violations == []
+
+
+def test_from_the_first_model_to_a_better_one_and_back(site: Site) -> None:
+    first = site.pushed()
+    assert first.jobs == {"release": "failure"}
+    assert "came to main without a pull request" in first.log
+    assert site.yard.tags() == []
+
+    accepted = site.by_hand(reason="the first model; $(touch /tmp/never)")
+    assert accepted.jobs == {"release": "success", "staging": "success", "production": "success"}, (
+        accepted.log
+    )
+    assert site.noted("attest")[0].startswith("ghcr.io/octo-org/visits@sha256:")
+    assert all(line.startswith("ghcr.io as ") for line in site.noted("login"))
+
+    site.train(BETTER)
+    number = site.yard.merge()
+    better = site.pushed()
+    assert better.jobs == {"release": "success", "staging": "success", "production": "success"}, better.log
+    (comment,) = site.yard.comments(number)
+    assert "**v1.1.0 runs in production**" in comment
+    assert "actions/runs/" in comment
+    rolled = [call for call in site.yard.calls() if call[0] == "roll_out"]
+    stages = [
+        ["roll_out", stage, version]
+        for version in ("v1.0.0", "v1.1.0")
+        for stage in ("staging", "production")
+    ]
+    assert rolled == stages
+
+    (site.yard.folder / "README.md").write_text("words\n")
+    site.yard.merge("Say more", title="Equivalent")
+    words = site.pushed()
+    assert words.jobs == {"release": "success"}
+    assert "Nothing to release: v1.1.0 is." in words.log
+    assert len(site.noted("attest")) == 3  # vouching again for the same digest changes nothing
+
+    back = site.by_hand(reason="complaints", rollback="previous")
+    assert back.jobs == {"rollback": "success"}, back.log
+    assert site.yard.calls()[-1] == ["restore", "production", "v1.0.0"]
+    assert "v1.1.0 is not in production any more" in site.yard.comments(number)[0]
+    stages_now = json.loads(site.yard.spawn("models", "--json").stdout)
+    assert [one["release"]["version"] for one in stages_now if one["stages"]] == ["v1.1.0", "v1.0.0"]
+    assert not Path("/tmp/never").exists()

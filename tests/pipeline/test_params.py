@@ -1,0 +1,67 @@
+"""params.yaml as the pipeline reads it: every mistake is named, none ends in a traceback."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fixtures import support
+from pipeline import params
+from pipeline.config import ConfigError
+
+
+def read(folder: Path, text: str | bytes) -> params.Params:
+    params.load.cache_clear()
+    path = folder / "params.yaml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass"))
+    return params.load(path)
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_the_templates_own_parameters_are_understood(tmp_path: Path, task: str):
+    assert read(tmp_path, support.rendered("params.yaml", task=task)).task == task
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "said"),
+    [
+        (("features", "numerc"), ["x"], r"features: .*numerc"),
+        (("model", "threads"), 0, r"model\.threads: expected `int` >= 1"),
+        (("data", "target"), None, r"data\.target: expected `str`, got `null`"),
+        (("split", "by"), "luck", r"split\.by: invalid enum value 'luck'"),
+        (("evaluate", "threshold"), 1.5, r"evaluate\.threshold: expected `float` < 1"),
+        (("data", "derive"), {"a": "b > 1", "late": 15}, r"data\.derive\.late: expected `str`, got `int`"),
+        (
+            ("features", "derived"),
+            {1: "temp"},
+            r"expected `str`, got `int` - at `key` in `\$\.features\.derived`",
+        ),
+    ],
+)
+def test_a_wrong_key_is_named_with_what_was_expected(tmp_path: Path, where, value, said: str):
+    document = yaml.safe_load(support.rendered("params.yaml"))
+    document[where[0]][where[1]] = value
+    with pytest.raises(ConfigError, match=said):
+        read(tmp_path, yaml.safe_dump(document))
+
+
+def test_a_missing_file_and_a_missing_section_are_named(tmp_path: Path):
+    params.load.cache_clear()
+    with pytest.raises(ConfigError, match=r"params\.yaml: cannot be read"):
+        params.load(tmp_path / "params.yaml")
+    with pytest.raises(ConfigError, match="data: object missing required field `source`"):
+        read(tmp_path, "data: {}")
+
+
+@given(
+    st.text(max_size=60)
+    | st.sampled_from(['!!int ""', "a: 2013-13-45", "[" * 5000, "!!timestamp x", "a: &a [*a]"])
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+def test_no_text_makes_the_reader_fail_in_another_way(tmp_path: Path, text: str):
+    with pytest.raises(ConfigError):
+        read(tmp_path, text)

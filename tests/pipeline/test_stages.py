@@ -1,0 +1,57 @@
+"""dvc.yaml against the code: a stage that does not name what it imports would not run again when that changes."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+import yaml
+
+from fixtures import support
+
+PIPELINE = support.TEMPLATE / "pipeline"
+STAGES = yaml.safe_load((support.TEMPLATE / "dvc.yaml").read_text())["stages"]
+
+
+def imported(module: str) -> set[str]:
+    """The pipeline's modules that a module imports, anywhere in it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse((PIPELINE / f"{module}.py").read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module == "pipeline":
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("pipeline."):
+            found.add(node.module.split(".")[1])
+    return {name for name in found if (PIPELINE / f"{name}.py").exists()}
+
+
+def reached(module: str) -> set[str]:
+    """The module and everything of the pipeline that it imports, directly or not."""
+    seen, waiting = set[str](), {module}
+    while waiting:
+        seen |= (now := waiting)
+        waiting = set().union(*(imported(name) for name in now)) - seen
+    return seen
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_depends_on_all_the_code_that_it_runs(stage: str):
+    named = {Path(dep).stem for dep in STAGES[stage]["deps"] if dep.startswith("pipeline/")}
+    assert named == reached(stage)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_has_a_description_and_a_command_of_its_own_name(stage: str):
+    assert STAGES[stage]["desc"]
+    assert STAGES[stage]["cmd"] == f"python -m pipeline {stage}"
+
+
+def test_every_table_that_a_stage_reads_is_written_by_another():
+    outs = [out for stage in STAGES.values() for kind in ("outs", "metrics") for out in stage.get(kind, [])]
+    written = {next(iter(out)) if isinstance(out, dict) else out for out in outs}
+    read = {
+        dep for s in STAGES.values() for dep in s["deps"] if dep.startswith(("data/", "models/", "reports/"))
+    }
+    assert {
+        dep for dep in read if not any(dep == out or dep.startswith(f"{out}/") for out in written)
+    } == set()

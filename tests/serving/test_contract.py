@@ -1,0 +1,240 @@
+"""The contract between pipeline and service: what one writes the other reads, and what does not fit is not served."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shutil
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fixtures import served, support
+from pipeline import contract as writer
+from serving import __main__ as command
+from serving import contract, lineage, model, settings
+from serving.contract import Unfit
+from serving.metrics import Metrics
+
+SCORES = st.lists(st.floats(0, 1), min_size=1, max_size=400)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return served.make(tmp_path_factory.mktemp("made"))
+
+
+@pytest.fixture
+def folder(made: Path, tmp_path: Path) -> Path:
+    """A model's folder of one's own, to spoil."""
+    shutil.copytree(made / "models" / "onnx", tmp_path / "onnx")
+    return tmp_path / "onnx"
+
+
+def edit(folder: Path, **changes):
+    path = folder / "contract.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_what_the_pipeline_writes_is_what_the_service_reads(made):
+    known = contract.load(made / writer.PATH)
+    inputs = {entry.name: entry for entry in known.inputs}
+    assert list(inputs) == ["x", "gap", "age", "member", "group", "town"]
+    assert (inputs["x"].range, inputs["x"].unit) == ((-10.0, 10.0), "m")
+    assert inputs["x"].low is not None
+    assert inputs["x"].low >= -3
+    assert inputs["group"].categories == ["a", "b", "c"]
+    assert inputs["group"].seen == ["a", "b"]
+    assert 0.2 < inputs["gap"].missing < 0.4
+    assert [entry.name for entry in known.identity] == ["visit", "email"]
+    assert sum(known.holdout) == sum(one.rows for one in known.experience) == 1500
+    assert model.load(made / "models" / "onnx").contract == known
+
+
+def test_no_value_of_a_personal_column_is_in_the_contract(made):
+    text = (made / writer.PATH).read_text()
+    assert str(served.SECRET_AGE) not in text
+    known = contract.load(made / writer.PATH)
+    age = next(entry for entry in known.inputs if entry.name == "age")
+    assert (age.low, age.high, age.seen, age.example) == (None, None, None, None)
+    assert all(probe.row["age"] is None for probe in known.probes)
+
+
+def test_the_same_model_gives_the_same_contract(made, tmp_path):
+    again = served.make(tmp_path)
+    assert (again / writer.PATH).read_bytes() == (made / writer.PATH).read_bytes()
+
+
+@given(SCORES)
+def test_rows_are_in_exactly_one_bin_of_experience(values):
+    scores = np.array(values)
+    found = writer.experience((scores > 0.5) * 1.0, scores, "classification")
+    assert sum(entry["rows"] for entry in found) == len(scores)
+    assert all(0 <= entry["share"] <= 1 for entry in found)
+    assert [entry["above"] for entry in found] == sorted({entry["above"] for entry in found})
+
+
+@given(st.integers(1, 2000), st.integers(0, 10))
+def test_an_interval_holds_at_least_as_many_of_its_own_rows_as_it_says(rows, seed):
+    rng = np.random.default_rng(seed)
+    scores = rng.normal(size=rows) * 10
+    target = scores + rng.standard_t(3, rows)
+    edges = writer.experience(target, scores, "regression")
+    for number, entry in enumerate(edges):
+        above = edges[number + 1]["above"] if number + 1 < len(edges) else math.inf
+        mine = (scores >= entry["above"]) & (scores < above)
+        inside = (target >= scores + entry["low"] - 1e-9) & (target <= scores + entry["high"] + 1e-9)
+        assert inside[mine].mean() >= writer.CONFIDENCE - 2 / mine.sum()
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_pipeline_and_service_count_scores_in_the_same_buckets(tmp_path, task):
+    grid = writer.GRIDS[task]
+    scores = np.random.default_rng(1).normal(size=500).astype(np.float32)
+    scores[:20] = np.array(grid[:20], dtype=np.float32)
+    one, many = Metrics(tmp_path / "one", (), (), grid), Metrics(tmp_path / "many", (), (), grid)
+    for score in scores:
+        one.scores(np.array([score]))
+    many.scores(scores)
+    text = many.text(ready=True, version="v", onnx="o").decode()
+    assert re.findall("score_bucket.*", text) == re.findall(
+        "score_bucket.*", one.text(ready=True, version="v", onnx="o").decode()
+    )
+    counted = [float(found) for found in re.findall(r'score_bucket{le=".*?"} (\S+)', text)]
+    assert counted == np.cumsum(writer.histogram(scores.astype(np.float64), grid)).tolist()
+
+
+def refusal(folder: Path) -> str:
+    with pytest.raises(Unfit) as refused:
+        model.load(folder)
+    return str(refused.value)
+
+
+def test_a_model_with_one_other_byte_is_refused(folder):
+    path = folder / "model.onnx"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    assert "one of the two was replaced or damaged" in refusal(folder)
+
+
+def test_a_model_that_takes_other_columns_is_refused_by_their_names(folder):
+    document = json.loads((folder / "contract.json").read_text())
+    document["inputs"][0]["name"] = "y"
+    edit(folder, inputs=document["inputs"])
+    assert "x is tensor(float), expected none, y is not there, expected tensor(float)" in refusal(folder)
+
+
+def test_a_model_of_a_newer_opset_is_refused(folder):
+    graph = onnx.load(folder / "model.onnx")
+    for entry in graph.opset_import:
+        entry.version = 99
+    (folder / "model.onnx").write_bytes(graph.SerializeToString())
+    edit(folder, onnx=writer.files.file_digest(folder / "model.onnx"))
+    assert "a newer opset needs a newer one" in refusal(folder)
+
+
+def test_a_model_that_says_something_else_than_at_its_export_is_refused(folder):
+    probes = json.loads((folder / "contract.json").read_text())["probes"]
+    probes[2]["score"] += 0.01
+    edit(folder, probes=probes)
+    assert "of probe 2" in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"format": 2}, "reads format 1"),
+        ({"inputs": []}, "not a contract"),
+        ({"more": 1}, "unknown field"),
+        ({"onnx": "md5:1"}, "not a contract"),
+    ],
+)
+def test_a_contract_that_is_none_is_refused(folder, changes, words):
+    edit(folder, **changes)
+    assert words in refusal(folder)
+
+
+def test_a_missing_contract_says_which_command_makes_it(folder):
+    (folder / "contract.json").unlink()
+    assert "dvc repro" in refusal(folder)
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_are_a_contract_or_a_lineage_by_accident(tmp_path_factory, data):
+    path = tmp_path_factory.getbasetemp() / "any.json"
+    path.write_bytes(data)
+    for load in (contract.load, lineage.load):
+        with pytest.raises(Unfit):
+            load(path)
+
+
+def test_check_says_in_one_line_what_may_be_served(folder, capsys):
+    assert command.main(["check", str(folder)]) == 0
+    assert "answers its 8 probes" in capsys.readouterr().out
+    assert command.main(["check", str(folder), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["opset"] == 21
+    (folder / "model.onnx").unlink()
+    assert command.main(["check", str(folder)]) == 1
+    assert capsys.readouterr().err.startswith("ERROR: ")
+
+
+def test_the_template_writes_down_the_defaults_of_the_service(tmp_path):
+    for task in ("classification", "regression"):
+        (tmp_path / "params.yaml").write_text(support.rendered("params.yaml", task=task))
+        assert settings.load(tmp_path / "params.yaml") == settings.Serving()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("serving: {rows: {unlike: maybe}}", "serving.rows.unlike"),
+        ("serving: {limit: {}}", "unknown field `limit`"),
+        ("serving: {rows: {unlike: fallback}}", "say on which score"),
+        ("serving: {log: {patience: 9}}", "would never be reached"),
+        ("serving: [", "not YAML"),
+        ("3", "expected sections"),
+        ("serving: !!int ''", "not YAML"),
+    ],
+)
+def test_a_mistake_in_the_params_is_named(tmp_path, text, words):
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(Unfit, match=re.escape(words)):
+        settings.load(tmp_path / "params.yaml")
+
+
+def test_the_environment_is_read_and_keeps_its_secrets():
+    given = {
+        "SERVING_PORT": "81",
+        "SERVING_API_KEYS": "key-1, key-2,",
+        "SERVING_MODEL": "m",
+        "SERVING_HASH_KEY": "salt",
+    }
+    found = settings.Environment.read(given)
+    assert (found.port, found.keys, found.model, found.workers) == (81, ("key-1", "key-2"), Path("m"), 1)
+    assert "key-1" not in repr(found)
+    assert "salt" not in repr(found)
+    for name, wrong in (("PORT", "99999"), ("PORT", "http"), ("WORKERS", "0")):
+        with pytest.raises(Unfit, match=f"SERVING_{name}"):
+            settings.Environment.read({f"SERVING_{name}": wrong})
+
+
+def test_a_lineage_as_the_release_writes_it_is_read(tmp_path):
+    document = {
+        "format": 1, "version": "v1.4.0", "commit": "c", "pull_request": 7, "pull_request_url": "https://x",
+        "author": "a", "approvers": ["b"], "merged_by": "b", "verdict": "improved", "metrics": {"roc_auc": 0.7},
+        "onnx": "sha256:1", "contract": "sha256:2", "model": "md5:3", "data": "md5:4",
+        "trained": "2026-01-01T00:00:00Z", "built": "2026-01-02T00:00:00Z",
+    }  # fmt: skip
+    path = tmp_path / "lineage.json"
+    path.write_text(json.dumps(document))
+    assert msgspec.to_builtins(lineage.load(path)) == document
+    path.write_text(json.dumps(document | {"format": 2}))
+    with pytest.raises(Unfit, match="format 2"):
+        lineage.load(path)

@@ -1,0 +1,377 @@
+"""The running service as callers and operators meet it: real processes, real requests."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import json
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from fixtures import served
+from fixtures.served import HANGING, ROW, Service, serving
+
+LINEAGE = {
+    "format": 1, "version": "v1.4.0", "commit": "c0ffee", "pull_request": 7, "approvers": ["ada"],
+    "metrics": {"roc_auc": 0.7}, "contract": "sha256:2", "model": "md5:3", "data": "md5:4",
+    "trained": "2026-01-01T00:00:00Z", "built": "2026-01-02T00:00:00Z",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return served.make(tmp_path_factory.mktemp("made"))
+
+
+@pytest.fixture
+def folder(made: Path, tmp_path: Path) -> Path:
+    """A model's folder of one's own."""
+    shutil.copytree(made, tmp_path / "own", ignore=shutil.ignore_patterns("predictions", "*.log"))
+    return tmp_path / "own"
+
+
+@pytest.fixture(scope="module")
+def service(made: Path):
+    digest = json.loads((made / "models/onnx/contract.json").read_text())["onnx"]
+    (made / "lineage.json").write_text(json.dumps(LINEAGE | {"onnx": digest}))
+    environment = {"SERVING_LINEAGE": "lineage.json", "SERVING_DEPLOYED": "2026-02-01T00:00:00Z"}
+    with serving(made, environment=environment) as running:
+        yield running
+
+
+def problem(answer: httpx.Response, status: int) -> dict[str, Any]:
+    """The problem document of an answer, which must be one."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    document = answer.json()
+    assert document["status"] == status
+    assert document["title"]
+    assert document["detail"]
+    assert "Traceback" not in answer.text
+    return document
+
+
+def test_one_row_is_answered_with_score_label_experience_and_version(service: Service):
+    answer = service.predict(ROW)
+    assert answer.status_code == 200
+    document = answer.json()
+    (one,) = document["predictions"]
+    assert document["version"] == "v1.4.0"
+    assert one["label"] is (one["score"] >= 0.3)
+    assert one["score"] > 0.8
+    assert one["observed"]["rows"] >= 50
+    assert one["observed"]["share"] > 0.8
+    assert (one["warnings"], one["fallback"]) == ([], False)
+    assert "errors" not in one
+
+
+def test_many_rows_are_answered_in_their_order(service: Service):
+    rows = [{**ROW, "x": number / 100} for number in range(-200, 200)]
+    found = [one["score"] for one in service.predict(rows).json()["predictions"]]
+    assert len(found) == 400
+    assert found[0] < 0.2 < 0.8 < found[-1]
+    assert len({one["id"] for one in service.predict(rows[:9]).json()["predictions"]}) == 9
+
+
+def test_callers_at_the_same_moment_each_get_the_answer_that_they_get_alone(service: Service):
+    rows = [
+        {**ROW, "x": number / 10, "town": "Rome" if number % 5 == 0 else "Ulm"} for number in range(-24, 24)
+    ]
+    rows += [{**ROW, "x": 99}, {**ROW, "group": 3}]
+
+    def said(row: dict[str, Any]) -> Any:
+        answer = service.predict(row)
+        found = answer.json()
+        return [{**one, "id": ""} for one in found["predictions"]] if answer.status_code == 200 else found
+
+    alone = [said(row) for row in rows]
+    with concurrent.futures.ThreadPoolExecutor(16) as callers:
+        for _ in range(5):
+            assert list(callers.map(said, rows)) == alone
+
+
+def test_odd_values_are_answered_with_warnings_and_counted(service: Service):
+    line = 'model_input_warnings_total{column="town",kind="unseen"}'
+    before = service.metric(line)
+    (one,) = service.predict({**ROW, "town": "Rome", "x": None}).json()["predictions"]
+    assert {(found["field"], found["kind"]) for found in one["warnings"]} == {
+        ("town", "unseen"),
+        ("x", "missing"),
+    }
+    assert service.metric(line) == before + 1
+
+
+def test_a_bad_row_refuses_its_batch_and_says_which_field_of_which_row(service: Service):
+    document = problem(service.predict([ROW, {**ROW, "x": 99}, {**ROW, "group": 3}]), 422)
+    assert [(error["row"], error["field"], error["kind"]) for error in document["errors"]] == [
+        (1, "x", "range"),
+        (2, "group", "type"),
+    ]
+    assert document["detail"].startswith("2 rows are refused; x: 99 m is above the highest possible")
+
+
+def test_a_row_is_explained_by_what_each_value_does_to_it(service: Service):
+    answer = service.client.post("/explain", json={**ROW, "x": -2.5})
+    assert answer.status_code == 200
+    found = answer.json()
+    strongest = found["reasons"][0]
+    assert (strongest["field"], strongest["value"]) == ("x", -2.5)
+    assert strongest["effect"] < -0.2
+    changed = service.client.post("/explain", json={**ROW, "x": strongest["typical"]}).json()["score"]
+    assert found["score"] - changed == pytest.approx(strongest["effect"], abs=1e-6)
+    assert "Ulm" not in json.dumps(service.client.get("/metrics").text)
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 400),
+        (b"{", 400),
+        (b"[" * 100_000, 400),
+        (b'{"x": 1e999}', 400),
+        (b'{"town": "\xff"}', 400),
+        (b"null", 400),
+        (b"[]", 422),
+        (b"[[]]", 422),
+        (b'{"x": "1"}', 422),
+        (b'{"q": 1}', 422),
+    ],
+)
+def test_hostile_json_is_a_problem_not_a_failure(service: Service, body, status):
+    for path in ("/predict", "/explain"):
+        problem(service.client.post(path, content=body, headers={"Content-Type": "application/json"}), status)
+
+
+def test_what_is_too_large_is_refused_before_it_is_read(service: Service):
+    assert "more than 2,000,000" in problem(service.predict(b" " * 2_000_001), 413)["detail"]
+    assert "1,001 rows" in problem(service.predict([{}] * 1001), 413)["detail"]
+
+    def parts():
+        for _ in range(30):
+            yield b" " * 100_000
+
+    problem(service.client.post("/predict", content=parts()), 413)
+
+
+def test_other_paths_methods_and_content_are_refused_in_words(service: Service):
+    assert "/docs" in problem(service.client.get("/nothing"), 404)["detail"]
+    refused = service.client.delete("/predict")
+    problem(refused, 405)
+    assert refused.headers["allow"] == "POST"
+    problem(service.client.post("/predict", content=b"x=1", headers={"Content-Type": "text/plain"}), 415)
+
+
+def test_the_model_says_where_it_comes_from(service: Service):
+    found = service.client.get("/model").json()
+    assert (found["version"], found["deployed"]) == ("v1.4.0", "2026-02-01T00:00:00Z")
+    assert found["lineage"]["approvers"] == ["ada"]
+    assert found["lineage"]["metrics"] == {"roc_auc": 0.7}
+    assert found["onnx"] == found["lineage"]["onnx"]
+
+
+def test_health_and_metrics_tell_what_is_served(service: Service):
+    assert service.client.get("/health/live").json() == {"status": "live"}
+    assert service.client.get("/health/ready").json() == {"status": "ready", "version": "v1.4.0"}
+    assert service.client.head("/health/ready").status_code == 200
+    text = service.client.get("/metrics").text
+    assert re.search(r'model_info{onnx="sha256:\w+",version="v1.4.0"} 1.0', text)
+    assert "model_ready 1.0" in text
+    for name in ("model_requests_total", "model_request_seconds_bucket", "model_predictions_total",
+                 "model_prediction_score_bucket", "model_log_lost_total"):  # fmt: skip
+        assert name in text
+    bounds = re.findall(r'model_prediction_score_bucket{le="(.*?)"}', text)
+    assert bounds == [*(str(round(step * 0.05, 2)) for step in range(1, 21)), "+Inf"]
+
+
+def test_get_asks_the_running_service_and_tells_by_its_exit_code(service: Service):
+    ready = service.run("get", "/health/ready")
+    assert (ready.returncode, json.loads(ready.stdout)["status"]) == (0, "ready")
+    missing = service.run("get", "/nothing")
+    assert (missing.returncode, json.loads(missing.stdout)["status"]) == (1, 404)
+    nobody = Service(service.folder)
+    silent = nobody.run("get", "/health/ready")
+    assert silent.returncode == 1
+    assert silent.stderr.startswith("ERROR: http://127.0.0.1")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("whole_batch", [True, False])
+def test_the_service_keeps_what_its_own_openapi_promises(folder, whole_batch):
+    with serving(folder, policy={"rows": {"whole_batch": whole_batch}}) as service:
+        command = [
+            str(Path(sys.executable).with_name("schemathesis")),
+            "--config-file",
+            str(Path(__file__).with_name("schemathesis.toml")),
+            "run",
+        ]
+        command += [
+            f"{service.url}/openapi.json",
+            "--checks",
+            "all",
+            "--max-examples",
+            "30",
+            "--seed",
+            "1",
+            "--no-color",
+        ]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stdout[-3000:]
+        assert "Traceback" not in service.words
+
+
+def test_by_choice_good_rows_of_a_batch_are_answered_beside_bad_ones(folder):
+    with serving(folder, policy={"rows": {"whole_batch": False}}) as service:
+        good, bad = service.predict([ROW, {**ROW, "x": 99}]).json()["predictions"]
+        assert good["score"] > 0.5
+        assert [error["kind"] for error in bad["errors"]] == ["range"]
+        assert "score" not in bad
+        problem(service.predict([{**ROW, "x": 99}]), 422)
+
+
+def test_by_choice_a_row_unlike_training_gets_the_answer_to_fall_back_on(folder):
+    with serving(
+        folder, policy={"rows": {"unlike": "fallback", "fallback": 0.25, "unknown": "warn"}}
+    ) as service:
+        (one,) = service.predict({**ROW, "town": "Rome"}).json()["predictions"]
+        assert (one["score"], one["fallback"], one["observed"], one["label"]) == (0.25, True, None, False)
+        (other,) = service.predict({**ROW, "shoe": 43}).json()["predictions"]
+        assert (other["fallback"], other["warnings"][0]["field"]) == (False, "shoe")
+
+
+def test_a_quantity_is_answered_with_an_interval(tmp_path):
+    with serving(served.make(tmp_path, "regression")) as service:
+        (one,) = service.predict(ROW).json()["predictions"]
+        interval = one["interval"]
+        assert interval["low"] < one["score"] < interval["high"]
+        assert interval["confidence"] == 0.9
+        assert "label" not in one
+        bounds = re.findall(r'model_prediction_score_bucket{le="(.*?)"}', service.client.get("/metrics").text)
+        assert {"-5000000.0", "0.0"} <= set(bounds)
+        assert service.client.post("/explain", json=ROW).json()["interval"] == interval
+
+
+def test_every_valid_key_opens_and_no_other(folder):
+    with serving(folder, environment={"SERVING_API_KEYS": "old-key, new-key"}) as service:
+        for key in ("old-key", "new-key"):
+            assert service.predict(ROW, headers={"Authorization": f"Bearer {key}"}).status_code == 200
+        for wrong in (
+            "Bearer old-key2",
+            "Bearer",
+            "Basic old-key",
+            "Bearer old-key, new-key",
+            "Bearer ü".encode(),
+        ):
+            refused = service.predict(ROW, headers={"Authorization": wrong})
+            problem(refused, 401)
+            assert refused.headers["www-authenticate"] == "Bearer"
+        problem(service.client.get("/model"), 401)
+        assert service.client.get("/health/ready").status_code == 200
+        assert service.run("get", "/model").returncode == 0
+        assert "old-key" not in service.words
+
+
+def test_a_body_that_never_comes_is_given_up(folder):
+    with serving(folder, policy={"limits": {"seconds": 0.5}, "log": {"patience": 0.4}}) as service:
+        with socket.create_connection(("127.0.0.1", service.port), timeout=10) as waiting:
+            waiting.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n{")
+            assert waiting.recv(4000).startswith(b"HTTP/1.1 408")
+        assert service.predict(ROW).status_code == 200
+
+
+def test_an_answer_that_takes_too_long_is_a_504(folder):
+    policy = {"limits": {"seconds": 0.4}, "log": {"failure": "serve", "patience": 5}}
+    with serving(folder, policy=policy, command=("-c", HANGING)) as service:
+        assert service.predict(ROW).status_code == 200
+        (folder / "hang").touch()
+        assert "0.4 s" in problem(service.predict(ROW), 504)["detail"]
+        assert service.client.get("/health/live").status_code == 200
+        (folder / "hang").unlink()
+
+
+def test_more_requests_than_it_can_work_on_are_sent_away_to_come_again(folder):
+    with serving(folder, policy={"limits": {"requests": 2}}, command=("-c", HANGING)) as service:
+        assert service.predict(ROW).status_code == 200
+        (folder / "hang").touch()
+        with concurrent.futures.ThreadPoolExecutor(6) as pool:
+            answers = list(pool.map(lambda _: service.predict(ROW), range(6)))
+        away = [answer for answer in answers if "in work already" in answer.text]
+        assert len(away) == 4
+        assert {answer.headers["retry-after"] for answer in away} == {"1"}
+        (folder / "hang").unlink()
+
+
+def test_a_model_that_may_not_be_served_leaves_the_service_up_but_not_ready(folder):
+    path = folder / "models/onnx/model.onnx"
+    path.write_bytes(path.read_bytes() + b"\0")
+    with serving(folder) as service:
+        for answer in (
+            service.client.get("/health/ready"),
+            service.predict(ROW),
+            service.client.get("/model"),
+        ):
+            assert "replaced or damaged" in problem(answer, 503)["detail"]
+            assert "retry-after" in answer.headers
+        assert service.metric("model_ready") == 0
+        assert service.run("get", "/health/ready").returncode == 1
+
+
+def test_the_lineage_of_another_model_is_not_served(folder):
+    (folder / "lineage.json").write_text(json.dumps(LINEAGE | {"onnx": "sha256:0"}))
+    with serving(folder, environment={"SERVING_LINEAGE": "lineage.json"}) as service:
+        assert "lineage of sha256:0" in problem(service.client.get("/health/ready"), 503)["detail"]
+
+
+def test_hashing_without_a_key_is_not_served(folder):
+    with serving(folder, policy={"log": {"personal": "hash"}}) as service:
+        assert "SERVING_HASH_KEY" in problem(service.client.get("/health/ready"), 503)["detail"]
+
+
+def test_wrong_settings_end_the_start_in_one_line(folder):
+    service = Service(folder, environment={"SERVING_PORT": "many"})
+    done = service.run()
+    assert (done.returncode, done.stderr) == (
+        1,
+        "ERROR: SERVING_PORT: 'many': expected a whole number from 1 to 65535\n",
+    )
+
+
+def test_what_is_in_work_is_finished_before_it_stops(folder):
+    service = Service(folder, command=("-c", HANGING))
+    service.policy(log={"patience": 4})
+    service.start()
+    assert service.predict(ROW).status_code == 200
+    (folder / "hang").touch()
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        waiting = [pool.submit(service.predict, ROW) for _ in range(4)]
+        time.sleep(0.5)
+        service.process.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+        (folder / "hang").unlink()
+        assert [one.result().status_code for one in waiting] == [200] * 4
+    assert service.stop() in (0, -signal.SIGTERM)
+    assert len(served.logged(service.log)) == 5
+
+
+def test_two_workers_share_the_port_count_together_and_write_files_of_their_own(folder):
+    with serving(folder, environment={"SERVING_WORKERS": "2"}, path="/health/ready") as service:
+
+        def ask(_: int) -> int:
+            return service.predict(ROW, headers={"Connection": "close"}).status_code
+
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            assert set(pool.map(ask, range(200))) == {200}
+        assert service.metric("model_predictions_total") == 200
+        assert service.metric('model_requests_total{route="/predict",status="200"}') == 200
+        assert len(list(service.log.glob("*.jsonl"))) == 2
+        code = service.stop()
+    assert code in (0, -signal.SIGTERM)
+    assert len({entry["prediction:id"] for entry in served.logged(service.log)}) == 200

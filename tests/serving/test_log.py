@@ -1,0 +1,343 @@
+"""The prediction log: nothing answered is missing, whatever ends the process or fills the disk."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import errno
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import httpx
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fixtures import served
+from fixtures.served import HANGING, ROW, Service, serving
+from serving import archive
+from serving.journal import Journal, NotLogged
+from serving.settings import LogPolicy
+
+HEAD = b'{"format":1,"version":"v1","onnx":"sha256:1","columns":{"x":"number","town":"text"}}'
+LINE = '{"id":"%d","time":"2026-01-01T00:00:00Z","row":{"x":%d,"town":"Ulm"},"score":0.5,"label":true}\n'
+
+
+def line(number: int) -> bytes:
+    return (LINE % (number, number)).encode()
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return served.make(tmp_path_factory.mktemp("made"))
+
+
+@pytest.fixture
+def folder(made: Path, tmp_path: Path) -> Path:
+    shutil.copytree(made, tmp_path / "own", ignore=shutil.ignore_patterns("predictions", "*.log"))
+    return tmp_path / "own"
+
+
+def test_an_entry_has_the_row_its_identity_and_the_answer(folder):
+    with serving(folder) as service:
+        (told,) = service.predict({**ROW, "town": "Rome"}).json()["predictions"]
+    (entry,) = served.logged(service.log)
+    assert entry["prediction:id"] == told["id"]
+    assert entry["prediction:score"] == told["score"]
+    assert entry["prediction:label"] == told["label"]
+    assert entry["prediction:warnings"] == "town:unseen"
+    assert entry["prediction:version"] == "unreleased"
+    assert entry["prediction:onnx"].startswith("sha256:")
+    assert pd.Timestamp(entry["prediction:time"]).tzinfo is not None
+    assert (entry["visit"], entry["x"], entry["town"], entry["member"]) == ("v1", 1.5, "Rome", True)
+
+
+@pytest.mark.parametrize(
+    ("policy", "environment"), [("drop", {}), ("hash", {"SERVING_HASH_KEY": "salt"}), ("keep", {})]
+)
+def test_personal_values_are_dropped_hashed_or_kept_by_choice(folder, policy, environment):
+    with serving(folder, policy={"log": {"personal": policy}}, environment=environment) as service:
+        service.predict([ROW, ROW, {**ROW, "email": "b@example.invalid", "age": None}])
+    text = b"".join(path.read_bytes() for path in service.log.iterdir())
+    first, second, other = served.logged(service.log)
+    assert (b"a@example.invalid" in text) == (policy == "keep")
+    if policy == "drop":
+        assert pd.isna(first["email"])
+        assert pd.isna(first["age"])
+    elif policy == "hash":
+        assert first["email"] == second["email"] != other["email"]
+        assert len(first["email"]) == len(first["age"]) == 64
+        assert pd.isna(other["age"])
+    else:
+        assert (first["email"], first["age"]) == ("a@example.invalid", 41)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_kill_9_under_load_loses_no_answered_prediction(folder, workers):
+    service = Service(folder, environment={"SERVING_WORKERS": workers})
+    service.start(path="/health/ready")
+    answered: list[str] = []
+    stop = threading.Event()
+
+    def ask() -> None:
+        with httpx.Client(base_url=service.url, trust_env=False, timeout=5) as client:
+            while not stop.is_set():
+                try:
+                    found = client.post("/predict", json=[ROW, ROW])
+                except httpx.TransportError:
+                    return
+                answered.extend(one["id"] for one in found.json()["predictions"])
+
+    parent = service.process.pid
+    mine = [int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+    with concurrent.futures.ThreadPoolExecutor(6) as pool:
+        asking = [pool.submit(ask) for _ in range(6)]
+        time.sleep(1.5)
+        for pid in [parent, *mine]:
+            os.kill(pid, signal.SIGKILL)
+        stop.set()
+        for one in asking:
+            one.result()
+    service.stop()
+    assert len(answered) > 50
+    again = Service(folder)
+    again.start(path="/health/ready")  # what was left behind is archived by the next start
+    until = time.monotonic() + 20
+    while not list(again.log.glob("*.parquet")) and time.monotonic() < until:
+        time.sleep(0.1)
+    again.stop()
+    kept = {entry["prediction:id"] for entry in served.logged(service.log)}
+    assert set(answered) <= kept
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path):
+    """A disk of 256 KB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(place)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        pytest.skip(f"no disk can be mounted here: {done.stderr.strip()}")
+    yield place
+    subprocess.run(["umount", "--lazy", str(place)], check=True)  # an archive may still look at it
+
+
+def fill(place: Path) -> Path:
+    """Leave no room on a disk."""
+    path = place / "filler"
+    with path.open("wb", buffering=0) as file:
+        for _ in range(1000):
+            try:
+                file.write(b"\0" * 4096)
+            except OSError:
+                return path
+    raise AssertionError("the disk did not fill up")
+
+
+def until_refused(service: Service) -> httpx.Response:
+    """Ask until the disk's last page is full."""
+    for _ in range(200):
+        answer = service.predict([ROW] * 20)
+        if answer.status_code != 200:
+            return answer
+    raise AssertionError("the disk did not fill up")
+
+
+def test_a_full_disk_refuses_and_recovers_when_there_is_room_again(folder, small_disk):
+    with serving(folder, environment={"SERVING_LOG": str(small_disk)}) as service:
+        answered = [one["id"] for one in service.predict([ROW] * 5).json()["predictions"]]
+        filler = fill(small_disk)
+        refused = until_refused(service)
+        assert refused.status_code == 503
+        assert "No space left on device" in refused.json()["detail"]
+        assert refused.headers["retry-after"] == "5"
+        assert service.client.get("/health/ready").status_code == 503
+        assert service.metric("model_ready") == 0
+        filler.unlink()
+        assert service.client.get("/health/ready").status_code == 200
+        answered += [one["id"] for one in service.predict([ROW] * 5).json()["predictions"]]
+    shutil.copytree(small_disk, folder / "copy")
+    kept = {entry["prediction:id"] for entry in served.logged(folder / "copy")}
+    assert set(answered) <= kept
+
+
+def test_by_choice_a_full_disk_is_counted_and_the_answers_go_on(folder, small_disk):
+    policy = {"log": {"failure": "serve"}}
+    with serving(folder, environment={"SERVING_LOG": str(small_disk)}, policy=policy) as service:
+        fill(small_disk)
+        for _ in range(50):
+            assert service.predict([ROW] * 20).status_code == 200
+        lost = service.metric("model_log_lost_total")
+        assert lost >= 500
+        assert service.client.get("/health/ready").status_code == 200
+        assert service.metric("model_ready") == 1
+
+
+@pytest.mark.parametrize(("failure", "status"), [("refuse", 503), ("serve", 200)])
+def test_a_store_that_hangs_holds_up_answers_by_the_policy_and_never_the_service(folder, failure, status):
+    policy = {"log": {"failure": failure, "patience": 0.3}}
+    with serving(folder, command=("-c", HANGING), policy=policy) as service:
+        assert service.predict(ROW).status_code == 200
+        (folder / "hang").touch()
+        began = time.monotonic()
+        assert service.predict(ROW).status_code == status
+        assert 0.3 <= time.monotonic() - began < 2
+        assert service.client.get("/health/live").status_code == 200
+        assert service.metric("model_log_lost_total") == (1 if failure == "serve" else 0)
+        (folder / "hang").unlink()
+        time.sleep(0.3)
+        assert service.predict(ROW).status_code == 200
+
+
+def test_a_log_that_cannot_be_made_is_told(folder):
+    (folder / "predictions").write_text("not a folder")
+    with serving(folder) as service:
+        assert "File exists" in service.predict(ROW).json()["detail"]
+
+
+async def written(folder: Path, policy: LogPolicy, entries: int, **edges) -> list[bool]:
+    """Write entries one after another; for each, whether it is in the log."""
+    journal = Journal(folder, HEAD, policy, **edges)
+    found = []
+    for number in range(entries):
+        try:
+            await journal.add(line(number))
+            found.append(True)
+        except NotLogged:
+            found.append(False)
+    await journal.close()
+    return found
+
+
+def ids(folder: Path) -> list[int]:
+    return [int(entry["prediction:id"]) for entry in served.logged(folder)]
+
+
+@given(st.lists(st.sampled_from(["all", "half", "full", "broken"]), max_size=30))
+def test_whatever_a_disk_does_what_was_confirmed_is_in_the_log_once_and_whole(tmp_path_factory, faults):
+    folder = tmp_path_factory.mktemp("log")
+    todo = list(faults)
+
+    def write(file: int, data: bytes) -> int:
+        fault = todo.pop(0) if todo else "all"
+        if fault == "full":
+            raise OSError(errno.ENOSPC, "full")
+        if fault == "broken":  # some of it arrives, then the disk says no
+            os.write(file, data[: len(data) // 3])
+            raise OSError(errno.EIO, "broken")
+        return os.write(file, data[: len(data) // 2 + 1] if fault == "half" else data)
+
+    found = asyncio.run(written(folder, LogPolicy(), 20, write=write))
+    assert ids(folder) == [number for number, kept in enumerate(found) if kept]
+
+
+@given(st.integers(0, 400), st.binary(max_size=30))
+def test_a_torn_end_costs_only_what_was_not_confirmed(tmp_path_factory, cut, noise):
+    folder = tmp_path_factory.mktemp("log")
+    whole = HEAD + b"\n" + b"".join(line(number) for number in range(4))
+    kept = len(HEAD) + 1 + cut
+    (folder / "a.jsonl").write_bytes(whole[:kept] + noise.replace(b"\n", b""))
+    complete = whole[:kept].count(b"\n") - 1
+    assert ids(folder)[:complete] == list(range(complete))
+    assert len(ids(folder)) <= complete + 1
+
+
+def test_files_turn_into_tables_by_time_and_by_size(tmp_path):
+    clock = iter(range(0, 100_000, 45))
+    closed: list[int] = []
+    policy = LogPolicy(minutes=1)
+    asyncio.run(
+        written(tmp_path / "time", policy, 10, clock=lambda: next(clock), closed=lambda: closed.append(1))
+    )
+    assert len(closed) >= 4
+    assert ids(tmp_path / "time") == list(range(10))
+    asyncio.run(written(tmp_path / "size", LogPolicy(megabytes=0.0003), 10))
+    assert len(list((tmp_path / "size").glob("*.jsonl"))) >= 3
+    assert sorted(ids(tmp_path / "size")) == list(range(10))
+
+
+def test_the_running_service_makes_tables_by_itself(folder):
+    with serving(folder, policy={"log": {"minutes": 0.02}}) as service:
+        service.predict(ROW)
+        until = time.monotonic() + 30
+        while not list(service.log.glob("*.parquet")) and time.monotonic() < until:
+            time.sleep(0.1)
+        assert len(pd.read_parquet(next(service.log.glob("*.parquet")))) == 1
+
+
+@pytest.mark.parametrize("sync", [True, False])
+def test_by_choice_an_entry_is_on_the_disk_itself_before_its_answer_leaves(tmp_path, monkeypatch, sync):
+    happened: list[str] = []
+    monkeypatch.setattr("serving.journal.os.fsync", lambda file: happened.append("on the disk"))
+
+    async def answered() -> None:
+        journal = Journal(tmp_path, HEAD, LogPolicy(sync=sync))
+        await journal.add(line(0))
+        happened.append("answered")
+        await journal.close()
+
+    asyncio.run(answered())
+    assert happened == (["on the disk", "answered"] if sync else ["answered"])
+
+
+def test_a_file_that_is_being_written_is_left_alone(tmp_path):
+    async def while_open() -> list[Path]:
+        journal = Journal(tmp_path, HEAD, LogPolicy())
+        await journal.add(line(0))
+        made = archive.archive(tmp_path)
+        await journal.add(line(1))
+        await journal.close()
+        return made
+
+    assert asyncio.run(while_open()) == []
+    assert ids(tmp_path) == [0, 1]
+
+
+def test_killed_between_table_and_source_the_archive_ends_in_the_same_state(tmp_path):
+    source = HEAD + b"\n" + line(0) + line(1)
+    (tmp_path / "a.jsonl").write_bytes(source)
+    (tmp_path / "a.parquet").write_bytes(b"half a table")
+    (tmp_path / "a.parquet.part").write_bytes(b"half")
+    assert ids(tmp_path) == [0, 1]
+    (tmp_path / "a.jsonl").write_bytes(source)
+    assert ids(tmp_path) == [0, 1]
+
+
+def test_a_file_of_another_kind_is_set_aside_not_deleted(tmp_path):
+    (tmp_path / "a.jsonl").write_bytes(b"something else\n")
+    assert archive.archive(tmp_path) == []
+    assert (tmp_path / "a.unreadable").read_bytes() == b"something else\n"
+
+
+def test_large_files_are_archived_in_order_and_in_parts(tmp_path):
+    many = archive.CHUNK + 7
+    (tmp_path / "a.jsonl").write_bytes(HEAD + b"\n" + b"".join(line(number) for number in range(many)))
+    done = subprocess.run(
+        [sys.executable, "-m", "serving", "archive", str(tmp_path)],
+        cwd=served.support.TEMPLATE, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout.strip() == str(tmp_path / "a.parquet")
+    table = pd.read_parquet(tmp_path / "a.parquet")
+    assert table["x"].tolist() == list(range(many))
+    assert json.loads(LINE % (0, 0))["row"]["town"] == table["town"].iloc[0]
+
+
+def test_labels_join_by_the_identity_columns(folder):
+    with serving(folder) as service:
+        service.predict([{**ROW, "visit": f"v{number}"} for number in range(20)])
+    entries = pd.DataFrame(served.logged(service.log))
+    labels = pd.DataFrame({"visit": [f"v{number}" for number in range(0, 20, 2)], "outcome": 1.0})
+    assert len(entries.merge(labels, on="visit")) == 10

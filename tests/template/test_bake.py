@@ -1,0 +1,336 @@
+"""What a person gets for their answers: a project that is whole, clean, and theirs."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from fixtures.baking import bake, baked, git
+from fixtures.support import ROOT, TEMPLATE
+
+QUESTIONS = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
+
+# One answer varied per row; the first row is what `--no-input` gives.
+SUPPORTED_COMBINATIONS: list[dict[str, str]] = [
+    {},
+    {"project": "house-prices"},
+    {"title": "House prices in Zürich 🏠"},
+    {"description": 'Says "no" to C:\\temp, $(id), `id`, {{ x }}, << x >>, <% x %> and <# x #>'},
+    {"owner": "ACME-Corp"},
+    {"task": "regression"},
+    {"storage": "s3"},
+    {"storage": "s3", "storage_address": "s3://acme-models/late-flights"},
+    {"storage": "gcs"},
+    {"storage": "azure"},
+    {"storage": "ssh"},
+    {"storage": "ssh", "storage_address": "ssh://dvc@storage.example.com:2222/srv/dvc"},
+    {"storage": "local"},
+    {"storage": "local", "storage_address": "/mnt/shared disk/dvc"},
+    {"storage": "local", "storage_address": "~/dvc"},
+    {"deploy": "kubernetes"},
+    {"deploy": "none"},
+    {"license": "Apache-2.0"},
+    {"license": "BSD-3-Clause"},
+    {"license": "Proprietary"},
+]
+ALWAYS = {"storage": "branch", "license": "MIT"}
+
+
+def name(answers: dict[str, str]) -> str:
+    """The row's readable name."""
+    return "-".join(answers.values())[:40] or "defaults"
+
+
+@pytest.fixture(scope="session", params=SUPPORTED_COMBINATIONS, ids=name)
+def combination(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, str]]:
+    answers: dict[str, str] = request.param
+    return baked(tmp_path_factory.mktemp("bake") / "out", **answers), answers
+
+
+@pytest.fixture(scope="session")
+def default(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return baked(tmp_path_factory.mktemp("bake") / "out")
+
+
+def test_every_choice_is_baked_at_least_once() -> None:
+    for question, choices in QUESTIONS.items():
+        if isinstance(choices, list) and not question.startswith("_"):
+            tried = {answers.get(question, choices[0]) for answers in SUPPORTED_COMBINATIONS}
+            assert tried == set(choices), question
+
+
+def test_nothing_is_left_unrendered(combination: tuple[Path, dict[str, str]]) -> None:
+    project, answers = combination
+    for path in git(project, "ls-files").splitlines():
+        text = (project / path).read_text(encoding="utf-8")
+        if "description" in answers:
+            text = text.replace(answers["description"], "").replace(json.dumps(answers["description"]), "")
+        assert "cookiecutter." not in text or path.endswith("README.md"), path
+        assert not re.search(r"<<\s*cookiecutter|<%-?\s*(if|elif|else|endif|now)", text), path
+
+
+def test_it_is_a_clean_repository_with_one_commit_on_main(combination: tuple[Path, dict[str, str]]) -> None:
+    project, _ = combination
+    assert git(project, "branch", "--show-current").strip() == "main"
+    assert git(project, "rev-list", "--count", "HEAD").strip() == "1"
+    assert git(project, "status", "--porcelain").strip() == ""
+    assert git(project, "log", "-1", "--format=%an").strip() == "cookiecutter-gitops-ml"
+
+
+def test_it_holds_the_template_s_files_and_no_other_answer_s(
+    combination: tuple[Path, dict[str, str]],
+) -> None:
+    project, answers = combination
+    chosen = {**ALWAYS, **answers}
+    known = git(ROOT, "ls-files", "--cached", "--others", "--exclude-standard", "--", str(TEMPLATE))
+    expected = {line.partition("/")[2].rstrip('"') for line in known.splitlines()}
+    expected = {path for path in expected if (TEMPLATE / path).is_file()}
+    expected = {path for path in expected if not path.startswith(("LICENSE-", "requirements/storage-"))} | {
+        "LICENSE"
+    }
+    elsewhere = {
+        "compose": ("deploy/kubernetes/",),
+        "kubernetes": ("deploy/compose.yaml", "deploy/version.yaml", "deploy/proxy/"),
+        "none": ("deploy/",),
+    }[chosen.get("deploy", "compose")]
+    expected = {path for path in expected if not path.startswith(elsewhere)}
+    if chosen["storage"] not in {"branch", "local"}:
+        expected |= {f"requirements/storage-{chosen['storage']}.{kind}" for kind in ("in", "txt")}
+    assert set(git(project, "ls-files").splitlines()) == expected
+
+
+def test_a_project_that_deploys_nowhere_has_no_folder_for_it(
+    combination: tuple[Path, dict[str, str]],
+) -> None:
+    project, answers = combination
+    assert (project / "deploy").exists() == (answers.get("deploy") != "none")
+
+
+def test_the_yaml_loads_and_carries_the_answers(combination: tuple[Path, dict[str, str]]) -> None:
+    project, answers = combination
+    params = yaml.safe_load((project / "params.yaml").read_text(encoding="utf-8"))
+    schema = yaml.safe_load((project / "schema.yaml").read_text(encoding="utf-8"))
+    stages = yaml.safe_load((project / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    for question in ("title", "description", "owner"):
+        if question in answers:
+            assert params["project"][question] == answers[question]
+    assert params["project"]["name"] == project.name
+    assert params["data"]["task"] == answers.get("task", "classification")
+    assert params["data"]["target"] in schema["columns"]
+    assert set(stages) >= {
+        "acquire",
+        "validate",
+        "split",
+        "features",
+        "train",
+        "evaluate",
+        "explain",
+        "export",
+    }
+
+
+def test_dvc_keeps_data_at_the_address_that_was_asked_for(combination: tuple[Path, dict[str, str]]) -> None:
+    from dvc.config import Config
+
+    project, answers = combination
+    config = Config(str(project / ".dvc"))
+    assert (config["core"]["analytics"], config["core"]["autostage"]) == (False, False)
+    assert config["core"]["remote"] == "storage"
+    expected = {
+        "branch": ".storage",
+        "s3": "s3://late-flights-dvc",
+        "gcs": "gs://late-flights-dvc",
+        "azure": "azure://late-flights-dvc",
+        "ssh": "ssh://storage.example.com/srv/dvc/late-flights",
+        "local": "../late-flights-storage",
+    }[answers.get("storage", "branch")].replace("late-flights", project.name)
+    wanted, url = answers.get("storage_address", expected), str(config["remote"]["storage"]["url"])
+    if "://" in wanted or wanted[0] in "/~":
+        assert url == (str(Path(wanted).expanduser()) if wanted[0] == "~" else wanted)
+    else:
+        assert os.path.normpath(url) == os.path.normpath(project / wanted)
+
+
+def test_the_licence_names_the_owner(combination: tuple[Path, dict[str, str]]) -> None:
+    project, answers = combination
+    text = (project / "LICENSE").read_text(encoding="utf-8")
+    says = {
+        "MIT": "MIT License",
+        "Apache-2.0": "Apache License",
+        "BSD-3-Clause": "BSD 3-Clause",
+        "Proprietary": "reserved",
+    }
+    licence = answers.get("license", "MIT")
+    assert says[licence] in text
+    if licence != "Apache-2.0":
+        assert re.search(rf"Copyright \(c\) 20\d\d,? {answers.get('owner', 'octo-org')}", text)
+
+
+@pytest.mark.parametrize("command", [("status",), ("dag",)], ids=" ".join)
+def test_dvc_knows_the_pipeline(default: Path, command: tuple[str, ...]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", *command], cwd=default, text=True, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "train" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("ruff", "check", "--no-cache", "."), ("ruff", "format", "--check", "--no-cache", ".")],
+    ids=" ".join,
+)
+def test_the_project_is_clean_by_its_own_rules(default: Path, command: tuple[str, ...]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", *command], cwd=default, text=True, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.slow
+def test_the_project_s_types_hold(default: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy"], cwd=default, text=True, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_the_project_s_own_tests_pass(tmp_path: Path, task: str) -> None:
+    project = baked(tmp_path / "out", task=task)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"],
+        cwd=project,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_every_word_of_the_makefile_is_listed(default: Path) -> None:
+    listed = subprocess.run(["make"], cwd=default, text=True, capture_output=True, check=True).stdout
+    for word in ("setup", "repro", "review", "preview", "test", "lint", "help"):
+        assert f"make {word} " in listed
+
+
+REFUSED: list[tuple[str, dict[str, str], str]] = [
+    ("spaces", {"project": "late flights"}, "project"),
+    ("capitals", {"project": "Late"}, "project"),
+    ("a dash first", {"project": "-rf"}, "project"),
+    ("a path", {"project": "../../etc"}, "project"),
+    ("a subfolder", {"project": "a/b"}, "project"),
+    ("nothing", {"project": ""}, "project"),
+    ("here", {"project": "."}, "project"),
+    ("a command", {"project": "$(touch pwned)"}, "project"),
+    ("jinja", {"project": "<< 7 * 7 >>"}, "project"),
+    ("too long", {"project": "a" * 51}, "project"),
+    ("reserved by Windows", {"project": "con"}, "project"),
+    ("reserved by Windows too", {"project": "lpt1"}, "project"),
+    ("emoji as a folder", {"project": "🏠"}, "project"),
+    ("no title", {"title": "  "}, "title"),
+    ("two lines", {"title": "one\ntwo"}, "title"),
+    ("a bell", {"title": "ding\a"}, "title"),
+    ("right to left override", {"title": "safe\u202egpj.exe"}, "title"),
+    ("a lone surrogate", {"title": "\udcff"}, "title"),
+    ("a long title", {"title": "x" * 101}, "title"),
+    ("two lines of description", {"description": "a\r\nb: c"}, "description"),
+    ("an owner with a space", {"owner": "a b"}, "owner"),
+    ("an owner with a slash", {"owner": "a/b"}, "owner"),
+    ("an owner with a dash first", {"owner": "-a"}, "owner"),
+    ("the wrong scheme", {"storage": "s3", "storage_address": "gs://bucket"}, "storage_address"),
+    ("no scheme", {"storage": "gcs", "storage_address": "bucket"}, "storage_address"),
+    ("a scheme for a folder", {"storage": "local", "storage_address": "s3://bucket"}, "storage_address"),
+    ("a comment in the config", {"storage": "s3", "storage_address": "s3://bucket/#x"}, "storage_address"),
+    ("a section in the config", {"storage": "local", "storage_address": "x\n[core]"}, "storage_address"),
+    (
+        "an address that is an option",
+        {"storage": "ssh", "storage_address": "ssh://-oProxyCommand=id/x"},
+        "storage_address",
+    ),
+    ("no address", {"storage": "azure", "storage_address": ""}, "storage_address"),
+]
+
+
+@pytest.mark.parametrize(
+    ("answers", "question"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED]
+)
+def test_an_answer_that_cannot_work_is_refused_in_one_line(
+    tmp_path: Path, answers: dict[str, str], question: str
+) -> None:
+    done = bake(tmp_path / "out", answers)
+
+    said = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("ERROR: ")]
+    assert done.returncode == 1
+    assert len(said) == 1
+    assert said[0].startswith(f"ERROR: {question}: ")
+    assert "Traceback" not in done.stdout + done.stderr
+    assert list((tmp_path / "out").iterdir()) == []
+    assert {path.name for path in tmp_path.iterdir()} == {"out", "out-home"}
+
+
+HOSTILE = st.text(
+    st.sampled_from("ab \"'\\/$()`{}<>%#!&|;:*?~[]@=+,.-_äß漢🏠👩🏽\u200d\n\x00\u202e\udcff"),
+    min_size=1,
+    max_size=20,
+).filter(lambda text: "\x00" not in text)
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(text='"""')
+@example(text="'''\\")
+@example(text="<<")
+@example(text="<% raw %>")
+@example(text="<# ")
+@example(text="<< cookiecutter.__class__ >>")
+@example(text="# [core]\\")
+@given(text=HOSTILE)
+def test_a_hostile_title_is_data_or_refused(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    out = tmp_path_factory.mktemp("hostile") / "out"
+    done = bake(out, {"title": text, "description": text})
+
+    if done.returncode:
+        assert "ERROR: " in done.stderr, done.stdout + done.stderr
+        assert "Traceback" not in done.stdout + done.stderr
+        assert list(out.iterdir()) == []
+    else:
+        params = yaml.safe_load((out / "late-flights/params.yaml").read_text(encoding="utf-8"))
+        assert params["project"]["title"] == text
+
+
+def test_answers_given_at_the_prompt_are_data_as_well(tmp_path: Path) -> None:
+    typed = "my-flights\na << b >> <% c\n\n\n2\n1\n\n3\n1\n"
+    done = subprocess.run(
+        [sys.executable, "-m", "cookiecutter", str(ROOT), "--output-dir", str(tmp_path), "--default-config"],
+        input=typed,
+        text=True,
+        capture_output=True,
+        check=False,
+        env={**os.environ, "HOME": str(tmp_path / "home"), "GIT_CONFIG_GLOBAL": os.devnull},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    params = yaml.safe_load((tmp_path / "my-flights/params.yaml").read_text(encoding="utf-8"))
+    assert params["project"]["title"] == "a << b >> <% c"
+    assert params["data"]["task"] == "regression"
+    assert (tmp_path / "my-flights/README.md").read_text(encoding="utf-8").startswith("# a \\<\\< b \\>\\>")
+
+
+def test_a_folder_that_is_there_is_left_alone(default: Path) -> None:
+    (default / "mine.txt").write_text("mine")
+    done = bake(default.parent)
+    (default / "mine.txt").unlink()
+
+    assert done.returncode == 1
+    assert "already exists" in done.stdout

@@ -1,0 +1,267 @@
+"""What can be said of the generated workflows without running them: permissions, pins, limits, names, lint."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from bots.publish import publish
+from fixtures import github_actions
+from fixtures.baking import baked
+from fixtures.support import TEMPLATE
+
+SCRIPTS = Path(sysconfig.get_path("scripts"))
+NAMES = ("pull-request", "publish", "deploy")
+
+# Read from the actions' own repositories: a tag, and the commit that it named on that day.
+PINS = {
+    "actions/checkout": ("v7.0.1", "3d3c42e5aac5ba805825da76410c181273ba90b1"),
+    "actions/setup-python": ("v7.0.0", "5fda3b95a4ea91299a34e894583c3862153e4b97"),
+    "actions/cache": ("v5.0.5", "27d5ce7f107fe9357f9df03efb73ab90386fccae"),
+    "actions/upload-artifact": ("v7.0.0", "bbbca2ddaa5d8feaa63e36b76fdaad77386f024f"),
+    "actions/download-artifact": ("v8.0.1", "3e5f45b2cfb9172054b4087a40e8e0b5a5461e7c"),
+    "aws-actions/configure-aws-credentials": ("v6.2.3", "e6de054238d6b7531b4efff3b6587d9aade6a06c"),
+    "google-github-actions/auth": ("v3.0.0", "7c6bc770dae815cd3e89ee6cdf493a5fab2cc093"),
+    "Azure/login": ("v3.0.1", "f5d393ae46f8fde4be8b75f32e3fc50e654ad0ca"),
+    "docker/login-action": ("v4.1.0", "4907a6ddec9925e35a0a9e82d7399ccc52663121"),
+    "actions/attest-build-provenance": ("v4.1.0", "a2bbfa25375fe432b6a289bc6b6cd05ecd0c4c32"),
+}
+
+# What each job may do beyond nothing.
+GRANTS = {
+    "pull-request": {"review": {"contents": "read", "id-token": "write"}},
+    "publish": {
+        "announce": {"checks": "write", "contents": "read"},
+        "publish": {"actions": "read", "checks": "write", "contents": "read", "pull-requests": "write"},
+        "lock": {"actions": "read", "checks": "write", "contents": "write", "id-token": "write"},
+    },
+    "deploy": {
+        "release": {
+            "attestations": "write",
+            "checks": "read",
+            "contents": "write",
+            "id-token": "write",
+            "issues": "write",
+            "packages": "write",
+            "pull-requests": "write",
+        },
+        **{
+            stage: {"contents": "write", "issues": "write", "packages": "read", "pull-requests": "write"}
+            for stage in ("staging", "production", "rollback")
+        },
+    },
+}
+
+
+def text(name: str) -> str:
+    return (TEMPLATE / github_actions.WORKFLOWS / f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def workflow(name: str) -> dict[str, Any]:
+    """A workflow; `on`, which YAML 1.1 takes for true, under its own name."""
+    document = yaml.safe_load(text(name))
+    document["on"] = document.pop(True)
+    return document
+
+
+def jobs(name: str) -> list[tuple[str, dict[str, Any]]]:
+    return list(workflow(name)["jobs"].items())
+
+
+def steps(name: str) -> list[dict[str, Any]]:
+    return [step for _, job in jobs(name) for step in job["steps"]]
+
+
+ACTION = TEMPLATE / ".github/actions/setup/action.yaml"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_workflow_says_first_what_starts_it_and_why_it_is_there(name: str) -> None:
+    header = text(name).split("name:", maxsplit=1)[0]
+    assert all(line.startswith("#") for line in header.splitlines())
+    assert "Starts " in header
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_job_may_do_what_it_needs_and_no_more(name: str) -> None:
+    assert workflow(name)["permissions"] == {}
+    assert {job: settings["permissions"] for job, settings in jobs(name)} == GRANTS[name]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_job_ends_in_time_on_a_runner_that_a_team_can_choose(name: str) -> None:
+    for _, job in jobs(name):
+        assert job["timeout-minutes"]
+        assert re.fullmatch(r"\$\{\{ vars\.(BOT_)?RUNNER \|\| 'ubuntu-latest' \}\}", job["runs-on"])
+
+
+def test_a_machine_that_runs_a_changes_code_gets_no_token_that_writes() -> None:
+    writing = {job["runs-on"] for _, job in jobs("publish")}
+    assert writing.isdisjoint(job["runs-on"] for _, job in jobs("pull-request"))
+
+
+def test_a_newer_push_cancels_a_review_and_nothing_that_writes() -> None:
+    review, said = workflow("pull-request")["concurrency"], workflow("publish")["concurrency"]
+    assert review["cancel-in-progress"] is True
+    assert said["cancel-in-progress"] is False
+    assert "head_branch" in said["group"]
+    assert "head_repository.full_name" in said["group"]
+
+
+def test_publish_follows_the_review_from_its_start_to_its_end() -> None:
+    assert workflow("pull-request")["on"] == {"pull_request": None}
+    assert workflow("publish")["on"] == {
+        "workflow_run": {"workflows": [workflow("pull-request")["name"]], "types": ["requested", "completed"]}
+    }
+
+
+def test_nothing_of_a_pull_request_is_checked_out_where_something_can_be_written() -> None:
+    for step in steps("publish"):
+        if step.get("uses", "").startswith("actions/checkout@"):
+            assert step["with"] == {"persist-credentials": False}
+        if step.get("uses", "").startswith("actions/download-artifact@"):
+            assert step["with"]["path"].startswith("${{ runner.temp }}/")
+
+
+def test_the_review_knows_no_secret_and_leaves_no_login_behind() -> None:
+    assert "secrets." not in text("pull-request")
+    checkouts = [step for step in steps("pull-request") if "actions/checkout@" in step.get("uses", "")]
+    assert all(step["with"]["persist-credentials"] is False for step in checkouts)
+    assert checkouts[-1]["with"]["ref"] == "${{ github.event.pull_request.head.sha }}"
+
+
+def test_only_a_branch_of_this_repository_is_locked_and_only_after_its_review_was_said() -> None:
+    lock = workflow("publish")["jobs"]["lock"]
+    assert lock["needs"] == "publish"
+    assert "head_repository.full_name == github.repository" in lock["if"]
+
+
+def test_no_fork_logs_in_to_a_cloud_and_nobody_with_a_stored_key() -> None:
+    for name in NAMES:
+        for step in steps(name):
+            if step["name"].startswith("Log in"):
+                if step["name"] == "Log in to the registry":
+                    continue
+                assert set(re.findall(r"\b(secrets|vars)\.", json.dumps(step))) == {"vars"}
+                assert name != "pull-request" or "env.FORK == 'false'" in step["if"]
+
+
+@pytest.mark.parametrize("file", github_actions.files(TEMPLATE), ids=lambda path: path.name)
+def test_every_action_is_the_one_that_was_read(file: Path) -> None:
+    for line in file.read_text(encoding="utf-8").splitlines():
+        if not (found := re.search(r"uses: (\S+)(?: # (\S+))?$", line)) or found[1].startswith("./"):
+            continue
+        name, _, commit = found[1].partition("@")
+        assert (found[2], commit) == PINS["/".join(name.split("/")[:2])], line
+
+
+@pytest.mark.parametrize("file", github_actions.files(TEMPLATE), ids=lambda path: path.name)
+def test_values_reach_a_shell_by_its_environment_and_more_than_three_lines_are_python(file: Path) -> None:
+    def runs(value: Any) -> list[str]:
+        if isinstance(value, dict):
+            own = [value["run"]] if isinstance(value.get("run"), str) else []
+            return own + [run for inner in value.values() for run in runs(inner)]
+        return [run for inner in value for run in runs(inner)] if isinstance(value, list) else []
+
+    for run in runs(yaml.safe_load(file.read_text(encoding="utf-8"))):
+        assert "${{" not in run
+        assert len(run.strip().splitlines()) <= 3
+
+
+@pytest.mark.parametrize("file", github_actions.files(TEMPLATE), ids=lambda path: path.name)
+def test_a_stand_in_knows_every_input_that_the_real_action_is_given(file: Path) -> None:
+    for used, step in github_actions.uses(yaml.safe_load(file.read_text(encoding="utf-8"))):
+        if used.startswith("./"):
+            place = TEMPLATE / used / "action.yaml"
+        else:
+            name = used.partition("@")[0]
+            repository, below = "/".join(name.split("/")[:2]), name.split("/")[2:]
+            place = github_actions.ACTIONS.joinpath(
+                github_actions.STAND_INS[repository], *below, "action.yml"
+            )
+        known = yaml.safe_load(place.read_text(encoding="utf-8"))["inputs"]
+        assert set(step.get("with", {})) <= set(known)
+
+
+def test_no_job_could_be_taken_for_the_check() -> None:
+    called = [job.get("name", key) for name in NAMES for key, job in jobs(name)]
+    assert publish.CHECK not in [name.lower() for name in called]
+    assert len(set(called)) == len(called)
+
+
+def test_the_choices_that_docs_name_are_the_ones_that_workflows_read() -> None:
+    read = {found for name in NAMES for found in re.findall(r"vars\.([A-Z_]+)", text(name))}
+    said = (TEMPLATE / "docs/workflows.md").read_text(encoding="utf-8")
+    names = r"`((?:AWS|GCP|AZURE|BOT|RUNNER|REVIEW|REGISTRY|IMAGE|ATTEST|DEPLOY)[A-Z_]*)`"
+    secrets = {found for name in NAMES for found in re.findall(r"secrets\.([A-Z_]+)", text(name))}
+    assert set(re.findall(names, said)) == read | secrets
+
+
+def test_a_release_is_never_cancelled_and_no_approval_holds_up_another_stage() -> None:
+    groups = [job["concurrency"]["group"] for _, job in jobs("deploy")]
+    assert len(set(groups)) == len(groups)
+    assert all(job["concurrency"]["cancel-in-progress"] is False for _, job in jobs("deploy"))
+    assert "run_id" in workflow("deploy")["concurrency"]["group"]
+
+
+def test_only_main_is_released_and_each_stage_is_an_environment_with_secrets_of_its_own() -> None:
+    deploy = workflow("deploy")
+    assert deploy["on"]["push"] == {"branches": ["main"]}
+    stages = {key: job.get("environment") for key, job in jobs("deploy")}
+    assert stages == {
+        "release": None,
+        "staging": "staging",
+        "production": "production",
+        "rollback": "${{ inputs.stage }}",
+    }
+    assert "DEPLOY" not in json.dumps(deploy["jobs"]["release"])
+
+
+def test_nobody_is_asked_to_approve_what_has_nothing_to_deploy() -> None:
+    deploy = workflow("deploy")["jobs"]
+    for stage in ("staging", "production"):
+        assert f"needs.release.outputs.{stage} == 'true'" in deploy[stage]["if"]
+        assert deploy["release"]["outputs"][stage] == f"${{{{ steps.release.outputs.{stage} }}}}"
+
+
+def lint(project: Path, *words: str) -> None:
+    """Fail with what a linter says of a project, if it finds anything."""
+    tool = shutil.which(words[0], path=str(SCRIPTS))
+    if tool is None:
+        pytest.skip(f"{words[0]} is not installed")
+    done = subprocess.run([tool, *words[1:]], cwd=project, text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module", params=["branch", "s3", "gcs", "azure", "ssh", "local"])
+def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A baked project for each kind of storage."""
+    return baked(tmp_path_factory.mktemp("baked"), storage=request.param)
+
+
+LINTERS = (
+    ("zizmor", "--offline", "--persona", "pedantic", "--no-progress", "--quiet", "."),
+    ("jactionlint",),
+    (
+        "act",
+        "--validate",
+        "--strict",
+        "--workflows",
+        github_actions.WORKFLOWS,
+        "--platform",
+        "ubuntu-latest=-self-hosted",
+    ),
+)
+
+
+@pytest.mark.parametrize("words", LINTERS, ids=lambda words: words[0])
+def test_the_linters_find_nothing_in_a_baked_project(project: Path, words: tuple[str, ...]) -> None:
+    lint(project, *words)
