@@ -18,6 +18,8 @@ from typing import Annotated, Final, Literal, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
+from bots.errors import BotsError
+
 FORMAT: Final = 1
 
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
@@ -35,7 +37,7 @@ Outcome = Literal["improved", "equivalent", "regressed", "not judged"]
 CauseKind = Literal["code", "params", "data", "environment"]
 
 
-class EvidenceError(Exception):
+class EvidenceError(BotsError):
     """An evidence file is missing or does not fit the contract; the message names file, field, expectation."""
 
 

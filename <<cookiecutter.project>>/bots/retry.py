@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
+from bots.errors import BotsError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -15,7 +17,7 @@ SECONDARY_WAIT = 60.0
 LONGEST_STEP = 60.0
 
 
-class Denied(Exception):
+class RequestDenied(BotsError):
     """GitHub said no and would say no again."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -23,7 +25,7 @@ class Denied(Exception):
         self.status = status
 
 
-class Busy(Exception):
+class TemporaryFailure(Exception):
     """GitHub cannot answer now. `wait` is how many seconds it asks for, where it does."""
 
     def __init__(self, reason: str, wait: float | None = None) -> None:
@@ -31,11 +33,13 @@ class Busy(Exception):
         self.wait = wait
 
 
-class GaveUp(Exception):
+class RetriesExhausted(BotsError):
     """GitHub did not answer within the time there is."""
 
 
-def meaning(status: int, headers: Mapping[str, str], message: str, now: float) -> Denied | Busy:
+def meaning(
+    status: int, headers: Mapping[str, str], message: str, now: float
+) -> RequestDenied | TemporaryFailure:
     """What an answer of 400 and above means.
 
     Header names are lower case; `now` is in seconds since 1970. Rate limits come as 403 and as 429, primary
@@ -45,15 +49,17 @@ def meaning(status: int, headers: Mapping[str, str], message: str, now: float) -
     if status in (403, 429):
         after = _seconds(headers.get("retry-after"))
         if after is not None:
-            return Busy(f"GitHub limits the rate ({status})", after)
+            return TemporaryFailure(f"GitHub limits the rate ({status})", after)
         reset = _seconds(headers.get("x-ratelimit-reset"))
         if headers.get("x-ratelimit-remaining") == "0" and reset is not None:
-            return Busy(f"the token's hourly requests are used up ({status})", max(0.0, reset - now) + 1)
+            return TemporaryFailure(
+                f"the token's hourly requests are used up ({status})", max(0.0, reset - now) + 1
+            )
         if status == 429 or "rate limit" in message.lower():
-            return Busy(f"GitHub limits the rate ({status})", SECONDARY_WAIT)
+            return TemporaryFailure(f"GitHub limits the rate ({status})", SECONDARY_WAIT)
     if status >= 500 or status == 408:
-        return Busy(f"GitHub answered {status}")
-    return Denied(status, message)
+        return TemporaryFailure(f"GitHub answered {status}")
+    return RequestDenied(status, message)
 
 
 def _seconds(text: str | None) -> float | None:
@@ -65,7 +71,7 @@ def _seconds(text: str | None) -> float | None:
 
 
 @dataclass(frozen=True)
-class Patience:
+class Retry:
     """Carries steps out, again and again while GitHub is busy, until one deadline for all of them.
 
     A step must be safe to repeat from its start: it looks at what is there before it writes. `clock` and
@@ -78,18 +84,18 @@ class Patience:
     deadline: float
     most: int = 6
 
-    def carry_out(self, what: str, step: Callable[[], T]) -> T:
-        """The step's result. Raises `GaveUp` when time or tries are used up; `Denied` goes through."""
+    def call(self, what: str, step: Callable[[], T]) -> T:
+        """The step's result. Raises `RetriesExhausted` when time or tries are used up; `RequestDenied` goes through."""
         for attempt in range(1, self.most + 1):
             try:
                 return step()
-            except Busy as busy:
+            except TemporaryFailure as busy:
                 wait = min(2.0 ** (attempt - 1), LONGEST_STEP) if busy.wait is None else busy.wait
                 left = self.deadline - self.clock()
                 if attempt == self.most:
-                    raise GaveUp(f"{busy}, {attempt} times") from busy
+                    raise RetriesExhausted(f"{busy}, {attempt} times") from busy
                 if wait > left:
-                    raise GaveUp(
+                    raise RetriesExhausted(
                         f"{busy}; waiting {wait:.0f} s is longer than the {max(left, 0):.0f} s left"
                     ) from busy
                 self.log(f"{what}: {busy}; waiting {wait:.0f} s before try {attempt + 1} of {self.most}")

@@ -10,6 +10,7 @@ import yaml
 from msgspec import Meta, Struct
 
 from bots.deploy.policy import Canary, Latency, Release, Smoke
+from bots.errors import BotsError
 from bots.evidence import Costs, Task
 from bots.stats import metrics
 
@@ -20,7 +21,7 @@ Fraction = Annotated[float, Meta(gt=0, lt=1)]
 Smallest = Annotated[float, Meta(ge=0)]
 
 
-class SettingsError(Exception):
+class SettingsError(BotsError):
     """params.yaml does not say what the bots need; the message names file, key and expectation."""
 
 

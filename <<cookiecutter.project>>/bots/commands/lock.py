@@ -24,7 +24,7 @@ def add_parser(verbs: Verbs) -> None:
         "workflow_run event",
     )
     parser.add_argument(
-        "--artefact",
+        "--artifact",
         type=Path,
         default=Path("review"),
         metavar="FOLDER",
@@ -41,26 +41,26 @@ def run(arguments: argparse.Namespace) -> int:
     """
     import msgspec
 
-    from bots.dvc.cache import ObjectError
+    from bots.dvc.cache import CacheError
     from bots.dvc.storage import StorageError, open_storage
     from bots.evidence import Review
     from bots.git.repository import GitError
     from bots.github import actions, workflow_run
-    from bots.github.client import Connection, GitHub, NotOnGitHub
+    from bots.github.client import Connection, GitHub, NotInWorkflow
     from bots.publish import publish, review_artifact
     from bots.publish.lock import LockRefused, carry_over, lock
-    from bots.retry import Denied, GaveUp, Patience
+    from bots.retry import RequestDenied, RetriesExhausted, Retry
 
     try:
         connection = Connection.from_environ(os.environ)
         of = workflow_run.read(os.environ.get("GITHUB_EVENT_PATH"))
-    except NotOnGitHub as error:
+    except NotInWorkflow as error:
         log(f"ERROR: {error}")
         return 2
     root = Path.cwd()
-    patience = Patience(time.time, time.sleep, log, deadline=time.time() + BUDGET)
+    retry = Retry(time.time, time.sleep, log, deadline=time.time() + BUDGET)
     try:
-        found = review_artifact.find(arguments.artefact)
+        found = review_artifact.find(arguments.artifact)
         outcome = lock(
             root,
             of,
@@ -68,15 +68,15 @@ def run(arguments: argparse.Namespace) -> int:
             found=found,
             folder=arguments.pack,
             place=open_storage(root, log),
-            patience=patience,
+            retry=retry,
         )
         if outcome.commit not in (None, of.head_sha):
             assert outcome.commit is not None
             assert isinstance(found, Review)
-            log(f"check: {carry_over(GitHub(connection), of, found, outcome.commit, patience)}")
-    except (LockRefused, StorageError, GitError, ObjectError) as error:
+            log(f"check: {carry_over(GitHub(connection), of, found, outcome.commit, retry)}")
+    except (LockRefused, StorageError, GitError, CacheError) as error:
         return _conclude(f"Not locked: {error}.", 1)
-    except (Denied, GaveUp) as error:
+    except (RequestDenied, RetriesExhausted) as error:
         return _conclude(f"Locked, but {outcome.commit} has no check: {publish.advice('check', error)}", 1)
     if arguments.json:
         print(msgspec.json.encode(outcome).decode())

@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
     root = Path.cwd()
     with open_progress() as tell:
         world = World(root=root, environ=os.environ, tell=tell)
-        with registry.opened(root, world.patience, world.clock) as book:
+        with registry.opened(root, world.retry, world.clock) as book:
             found = book.registry
     print(report.to_json(found) if arguments.json else report.terminal(found))
     return 0

@@ -24,7 +24,7 @@ def add_parser(verbs: Verbs) -> None:
         epilog="exit codes: 0 said, 1 it could not be said anywhere, 2 wrong usage, or no workflow_run event",
     )
     parser.add_argument(
-        "--artefact", type=Path, default=Path("review"), metavar="FOLDER", help="default: review/"
+        "--artifact", type=Path, default=Path("review"), metavar="FOLDER", help="default: review/"
     )
     parser.add_argument("--started", action="store_true", help="only show the check as in progress")
 
@@ -35,28 +35,28 @@ def run(arguments: argparse.Namespace) -> int:
     Exit codes: 0 the review was said, 1 it could not be said anywhere, 2 not in a workflow_run job.
     """
     from bots.github import actions, workflow_run
-    from bots.github.client import Connection, GitHub, NotOnGitHub
+    from bots.github.client import Connection, GitHub, NotInWorkflow
     from bots.publish import review_artifact
     from bots.publish.publish import announce, publish
-    from bots.retry import Patience
+    from bots.retry import Retry
 
     try:
         connection = Connection.from_environ(os.environ)
         of = workflow_run.read(os.environ.get("GITHUB_EVENT_PATH"))
-    except NotOnGitHub as error:
+    except NotInWorkflow as error:
         print(f"ERROR: publish: {error}", file=sys.stderr)
         return 2
     host = GitHub(connection)
-    patience = Patience(time.time, time.sleep, log, deadline=time.time() + BUDGET)
+    retry = Retry(time.time, time.sleep, log, deadline=time.time() + BUDGET)
     if arguments.started:
-        announce(host, of, patience)
+        announce(host, of, retry)
         return 0
     done = publish(
         host,
         of,
-        review_artifact.find(arguments.artefact),
+        review_artifact.find(arguments.artifact),
         connection=connection,
-        patience=patience,
+        retry=retry,
         summary=actions.find_summary(os.environ),
     )
     if not done.rungs:

@@ -16,6 +16,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bots.errors import BotsError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -31,7 +33,7 @@ _SLOWEST_LOGIN = 30  # seconds
 _SLOWEST_ANSWER = 120  # seconds; a container that stops slowly is waited for
 
 
-class EngineError(Exception):
+class EngineError(BotsError):
     """The engine, its client or a registry did not do what was asked; the message says which, why, and what to do."""
 
 

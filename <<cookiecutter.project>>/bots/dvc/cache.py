@@ -14,6 +14,7 @@ import msgspec
 import yaml
 
 from bots.dvc import lockfile
+from bots.errors import BotsError
 from bots.git.repository import Repository
 
 FOLDER = "files/md5"
@@ -22,7 +23,7 @@ _PATH = re.compile(rf"{FOLDER}/([0-9a-f]{{2}})/([0-9a-f]{{30}}(?:\.dir)?)")
 _READ = 1 << 20
 
 
-class ObjectError(Exception):
+class CacheError(BotsError):
     """A file is not what its name says; the message names it and says what to do."""
 
 
@@ -57,28 +58,28 @@ def md5(content: bytes) -> str:
 
 
 def verify(path: Path, digest: str) -> None:
-    """Raise `ObjectError` unless the file's content has this digest."""
+    """Raise `CacheError` unless the file's content has this digest."""
     found = hashlib.md5(usedforsecurity=False)
     with path.open("rb") as file:
         while chunk := file.read(_READ):
             found.update(chunk)
     if found.hexdigest() != digest.removesuffix(".dir"):
-        raise ObjectError(
+        raise CacheError(
             f"{path}: its content is not what its name says (it was cut short, or changed); remove it"
         )
 
 
 def members(content: bytes, digest: str, most: int = 1_000_000) -> list[str]:
-    """The digests of a folder's files, from the content of its `.dir` object. Raises `ObjectError`."""
+    """The digests of a folder's files, from the content of its `.dir` object. Raises `CacheError`."""
     try:
         entries = msgspec.json.decode(content, type=list[_Entry])
     except (msgspec.DecodeError, RecursionError) as error:
-        raise ObjectError(f"{digest}: not a list of a folder's files ({error})") from error
+        raise CacheError(f"{digest}: not a list of a folder's files ({error})") from error
     if len(entries) > most:
-        raise ObjectError(f"{digest}: lists {len(entries)} files; at most {most} are taken")
+        raise CacheError(f"{digest}: lists {len(entries)} files; at most {most} are taken")
     for entry in entries:
         if not DIGEST.fullmatch(entry.md5) or not is_inside(entry.relpath):
-            raise ObjectError(f"{digest}: lists a file that cannot be: {entry.relpath[:200]!r}")
+            raise CacheError(f"{digest}: lists a file that cannot be: {entry.relpath[:200]!r}")
     return [entry.md5 for entry in entries]
 
 
@@ -143,7 +144,7 @@ def named(root: Path, revision: str | None = None, targets: Collection[str] = ()
     """The digests that the dvc.lock and .dvc files of the work tree, or of a commit, name, but for outputs that git
     keeps itself.
 
-    `targets` limits them to these paths, what lies below, and the folders that hold them. Raises `LockError` for a
+    `targets` limits them to these paths, what lies below, and the folders that hold them. Raises `LockfileError` for a
     file that DVC did not write, `GitError` for an unknown commit.
     """
     repository = Repository(root)
@@ -192,4 +193,4 @@ def _outputs(text: str, file: str) -> dict[str, str]:
         outs = (yaml.safe_load(text) or {}).get("outs") or []
         return {str(folder / str(out["path"])): f"md5:{out.get('md5', '')}" for out in outs}
     except (yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
-        raise lockfile.LockError(f"{file}: not a DVC file ({error}); restore it with git") from error
+        raise lockfile.LockfileError(f"{file}: not a DVC file ({error}); restore it with git") from error

@@ -10,12 +10,13 @@ from typing import Any
 
 import yaml
 
+from bots.errors import BotsError
 from bots.evidence import Cause, CauseKind
 
 ENVIRONMENT_PREFIX = "requirements/"
 
 
-class LockError(Exception):
+class LockfileError(BotsError):
     """dvc.lock cannot be read; the message says what is wrong and what to do."""
 
 
@@ -53,7 +54,7 @@ class Lock:
 
 
 def parse(text: str | None, name: str = "dvc.lock") -> Lock:
-    """Read a lock's text. Raises `LockError` for anything that DVC would not have written."""
+    """Read a lock's text. Raises `LockfileError` for anything that DVC would not have written."""
     if not text:
         return Lock()
     try:
@@ -61,7 +62,7 @@ def parse(text: str | None, name: str = "dvc.lock") -> Lock:
         stages = document["stages"]
         return Lock({str(stage): _stage(recorded) for stage, recorded in stages.items()})
     except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
-        raise LockError(
+        raise LockfileError(
             f"{name}: not a DVC lock ({error}); restore it with `git checkout -- {name}`"
         ) from error
 

@@ -23,6 +23,7 @@ import yaml
 
 from bots.dvc import stage_graph
 from bots.dvc.lockfile import Lock
+from bots.errors import BotsError
 
 State = Literal["unchanged", "restored", "ran", "failed", "not reached"]
 
@@ -36,7 +37,7 @@ _SAID: dict[re.Pattern[str], State] = {
 _SHARING = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 
-class DvcError(Exception):
+class DvcError(BotsError):
     """DVC could not do what was asked; the message carries its words."""
 
 

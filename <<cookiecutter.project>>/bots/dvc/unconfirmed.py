@@ -10,7 +10,7 @@ def without_claims(text: str, base: str | None, stages: stage_graph.Stages) -> s
 
     `text` and `base` are the contents of dvc.lock here and at the base. A stage that reads nothing of another stage's
     brings in what is outside of the project, and a moving source cannot be asked twice: its record stays, and a
-    review shows the data as its cause. Raises `LockError`.
+    review shows the data as its cause. Raises `LockfileError`.
     """
     claimed, known = lockfile.parse(text).stages, lockfile.parse(base).stages
     inner = {name for name, needed in stage_graph.needs(stages).items() if needed}

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bots.git.repository import GitError
-from bots.retry import Busy
+from bots.retry import TemporaryFailure
 
 REMOTE = "origin"
 SCRATCH = ".storage"
@@ -39,11 +39,11 @@ _QUIET = (
 )
 
 
-class PushRefused(GitError):
+class PushRejected(GitError):
     """The remote does not take a push, and would not take it again."""
 
 
-class Overtaken(Busy):
+class RefMoved(TemporaryFailure):
     """The branch is no longer what it was when the commit was made."""
 
 
@@ -162,20 +162,23 @@ _MOVED = re.compile(
 )
 
 
-def meaning(output: str, doing: str) -> GitError | Busy:
-    """What a failed exchange with the remote means, from git's words: `Overtaken` where the branch has moved, `Busy`
-    where it may work in a moment, `PushRefused` or `GitError` where it will not."""
+def meaning(output: str, doing: str) -> GitError | TemporaryFailure:
+    """What a failed exchange with the remote means, from git's words.
+
+    `RefMoved`: the branch has moved. `TemporaryFailure`: it may work in a moment. `PushRejected` and `GitError`: it
+    will not.
+    """
     words = last_words(output.encode())
     if _MOVED.search(output):
-        return Overtaken("somebody else pushed first")
+        return RefMoved("somebody else pushed first")
     if "[remote rejected]" in output or (_FINAL.search(output) and doing == "push"):
-        return PushRefused(
+        return PushRejected(
             f"the remote refused the push: {words}. Whoever pushes must be allowed to write to this branch; a job in a "
             "workflow needs `contents: write`"
         )
     if _FINAL.search(output):
         return GitError(f"the remote cannot be read: {words}")
-    return Busy(f"git could not {doing}: {words}")
+    return TemporaryFailure(f"git could not {doing}: {words}")
 
 
 @dataclass(frozen=True)
@@ -189,7 +192,7 @@ class Tag:
 
 
 @dataclass
-class Bare:
+class BareRepository:
     """A bare repository in `folder` that is there for one exchange with a remote."""
 
     folder: Path
@@ -205,7 +208,7 @@ class Bare:
     def tip(self, branch: str) -> str | None:
         """The branch's newest commit with its trees; files come later, by `bring`, where the remote can do that.
 
-        None where the remote has no such branch. Raises `Busy` and `GitError`.
+        None where the remote has no such branch. Raises `TemporaryFailure` and `GitError`.
         """
         ref = f"refs/heads/{branch}"
         words = ["fetch", "--quiet", "--no-tags", "--depth=1", "--filter=blob:none", REMOTE, f"+{ref}:{ref}"]
@@ -283,7 +286,7 @@ class Bare:
         return int(self._git("log", "-1", "--format=%ct", commit).stdout)
 
     def bring(self, commit: str, blobs: Iterable[str]) -> None:
-        """Fetch those of a commit's blobs that did not come with it, all at once. Raises `Busy` and `GitError`."""
+        """Fetch those of a commit's blobs that are not here, all at once. Raises `TemporaryFailure` and `GitError`."""
         listed = self._git("rev-list", "--objects", "--missing=print", commit).stdout.decode(errors="replace")
         absent = {line[1:] for line in listed.splitlines() if line.startswith("?")}
         if wanted := sorted(set(blobs) & absent):
@@ -364,7 +367,7 @@ class Bare:
     def push_all(self, refs: Mapping[str, tuple[str, str | None]]) -> None:
         """Set refs to objects, all or none, each only while it still is what is given second (None: not there).
 
-        Raises `Overtaken`, `Busy` and `PushRefused`.
+        Raises `RefMoved`, `TemporaryFailure` and `PushRejected`.
         """
         leases = [f"--force-with-lease={ref}:{expected or ''}" for ref, (_, expected) in refs.items()]
         wanted = [f"{made}:{ref}" for ref, (made, _) in refs.items()]
@@ -377,7 +380,7 @@ class Bare:
     def push(self, commit: str, branch: str, expected: str | None) -> None:
         """Make a commit the branch's newest if the branch still is at `expected` (None: if there is no such branch).
 
-        Raises `Overtaken`, `Busy` and `PushRefused`.
+        Raises `RefMoved`, `TemporaryFailure` and `PushRejected`.
         """
         ref = f"refs/heads/{branch}"
         lease = f"--force-with-lease={ref}:{expected or ''}"
@@ -393,7 +396,7 @@ def _chunks(size: int, most: int = 1 << 20) -> Iterator[int]:
 
 
 @contextmanager
-def open_bare(root: Path, remote: Remote | None = None) -> Iterator[Bare]:
+def open_bare(root: Path, remote: Remote | None = None) -> Iterator[BareRepository]:
     """A bare repository beside the project's storage folder, gone afterwards. What a killed process left is removed
     a day later."""
     scratch = root / SCRATCH
@@ -406,6 +409,6 @@ def open_bare(root: Path, remote: Remote | None = None) -> Iterator[Bare]:
     try:
         run_git(folder, "init", "--quiet", "--bare", "--template=")
         run_git(folder, "config", f"remote.{REMOTE}.url", remote.url)
-        yield Bare(folder, remote)
+        yield BareRepository(folder, remote)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

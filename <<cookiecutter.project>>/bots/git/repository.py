@@ -11,8 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from bots.errors import BotsError
 
-class GitError(Exception):
+
+class GitError(BotsError):
     """git said no; the message says to what, and what to do."""
 
 

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, Self
 
-from bots.retry import Busy, meaning
+from bots.errors import BotsError
+from bots.retry import TemporaryFailure, meaning
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -21,7 +22,7 @@ ACTIONS = "github-actions[bot]"
 TIMEOUT = 20
 
 
-class NotOnGitHub(Exception):
+class NotInWorkflow(BotsError):
     """The environment does not say what a workflow's does; the message names what is missing."""
 
 
@@ -40,7 +41,7 @@ class Connection:
         """As GitHub Actions sets it up; `BOT_LOGIN` names the author where the token is not Actions' own."""
         missing = [name for name in ("GITHUB_REPOSITORY", "GITHUB_TOKEN") if not environ.get(name)]
         if missing:
-            raise NotOnGitHub(
+            raise NotInWorkflow(
                 f"{' and '.join(missing)} must be set; GitHub Actions does, and `env:` passes the token"
             )
         return cls(
@@ -61,7 +62,7 @@ class PullRequest:
 
 
 @dataclass(frozen=True)
-class Merged:
+class MergedPullRequest:
     """A pull request that was merged into `base`, as GitHub reports it."""
 
     number: int
@@ -74,7 +75,7 @@ class Merged:
 
 
 @dataclass(frozen=True)
-class Opinion:
+class PullRequestReview:
     """What a person said of a pull request: `APPROVED`, `CHANGES_REQUESTED`, `COMMENTED`, `DISMISSED`."""
 
     author: str
@@ -112,7 +113,7 @@ class Check:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckReport:
+class CheckRunContent:
     """What a check run is to say. Without a conclusion it is in progress."""
 
     name: str
@@ -124,7 +125,7 @@ class CheckReport:
 
 
 class Host(Protocol):
-    """What the bots need of the place where pull requests live. Every call raises `Denied` or `Busy`."""
+    """What the bots ask of GitHub for pull requests. Every call raises `RequestDenied` or `TemporaryFailure`."""
 
     def pulls(self, head: str) -> list[PullRequest]:
         """The pull requests, open and closed, from a branch named `owner:branch`, newest first."""
@@ -144,10 +145,10 @@ class Host(Protocol):
     def checks(self, sha: str, name: str) -> list[Check]:
         """Every check run of that name on a commit."""
 
-    def create_check(self, sha: str, report: CheckReport) -> None:
+    def create_check(self, sha: str, report: CheckRunContent) -> None:
         """Add a check run to a commit."""
 
-    def edit_check(self, check: int, report: CheckReport) -> None:
+    def edit_check(self, check: int, report: CheckRunContent) -> None:
         """Replace what a check run says."""
 
 
@@ -219,7 +220,7 @@ class GitHub:
                 for run in found
             ]
 
-    def create_check(self, sha: str, report: CheckReport) -> None:
+    def create_check(self, sha: str, report: CheckRunContent) -> None:
         """`POST check-runs`."""
         from github.GithubObject import NotSet
 
@@ -234,7 +235,7 @@ class GitHub:
                 output={"title": report.title, "summary": report.summary},
             )
 
-    def edit_check(self, check: int, report: CheckReport) -> None:
+    def edit_check(self, check: int, report: CheckRunContent) -> None:
         """`PATCH check-runs/{check}`."""
         from github.GithubObject import NotSet
 
@@ -247,15 +248,15 @@ class GitHub:
                 output={"title": report.title, "summary": report.summary},
             )
 
-    def merged(self, sha: str) -> list[Merged]:
+    def merged(self, sha: str) -> list[MergedPullRequest]:
         """`GET commits/{sha}/pulls`, and `GET pulls/{number}` for who merged it."""
         with self._plain_errors():
             brought = [pull.number for pull in self._repository.get_commit(sha).get_pulls() if pull.merged_at]
             return [self._merged(number) for number in sorted(brought, reverse=True)]
 
-    def _merged(self, number: int) -> Merged:
+    def _merged(self, number: int) -> MergedPullRequest:
         pull = self._repository.get_pull(number)
-        return Merged(
+        return MergedPullRequest(
             number=number,
             title=pull.title,
             url=pull.html_url,
@@ -265,11 +266,11 @@ class GitHub:
             base=pull.base.ref,
         )
 
-    def opinions(self, number: int) -> list[Opinion]:
+    def opinions(self, number: int) -> list[PullRequestReview]:
         """`GET pulls/{number}/reviews`."""
         with self._plain_errors():
             found = self._repository.get_pull(number).get_reviews()
-            return [Opinion(getattr(one.user, "login", ""), one.state) for one in found]
+            return [PullRequestReview(getattr(one.user, "login", ""), one.state) for one in found]
 
     def permission(self, login: str) -> str:
         """`GET collaborators/{login}/permission`."""
@@ -303,7 +304,7 @@ class GitHub:
 
     @contextmanager
     def _plain_errors(self) -> Iterator[None]:
-        """PyGithub's and the connection's errors as `Denied` and `Busy`."""
+        """PyGithub's and the connection's errors as `RequestDenied` and `TemporaryFailure`."""
         import github
         import requests
 
@@ -314,8 +315,8 @@ class GitHub:
             headers = {name.lower(): value for name, value in (error.headers or {}).items()}
             raise meaning(error.status, headers, str(words or "no reason given"), self._clock()) from error
         except requests.Timeout as error:
-            raise Busy("GitHub did not answer in time") from error
+            raise TemporaryFailure("GitHub did not answer in time") from error
         except requests.RequestException as error:
-            raise Busy("the connection to GitHub broke") from error
+            raise TemporaryFailure("the connection to GitHub broke") from error
         except json.JSONDecodeError as error:
-            raise Busy("GitHub's answer was cut short") from error
+            raise TemporaryFailure("GitHub's answer was cut short") from error

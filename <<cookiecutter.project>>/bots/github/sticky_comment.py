@@ -22,7 +22,7 @@ def upsert(
 
     `ours` tells our comments among the author's by their body, `newer` one that must not be overwritten. Safe to
     repeat: it always looks first. After adding one it looks again, because another run may have added its own at the
-    same time; the oldest stays. Raises `Denied` and `Busy`.
+    same time; the oldest stays. Raises `RequestDenied` and `TemporaryFailure`.
     """
 
     def found() -> list[tuple[int, str]]:

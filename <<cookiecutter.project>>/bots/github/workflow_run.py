@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from bots.github.client import NotOnGitHub
+from bots.github.client import NotInWorkflow
 from bots.github.marker import Marker
 
 
@@ -56,15 +56,15 @@ class _Event(Struct, frozen=True):
 
 
 def read(path: str | None) -> Run:
-    """The run that the event in `GITHUB_EVENT_PATH` is about. Raises `NotOnGitHub` for any other event."""
+    """The run that the event in `GITHUB_EVENT_PATH` is about. Raises `NotInWorkflow` for any other event."""
     if not path:
-        raise NotOnGitHub("GITHUB_EVENT_PATH must be set; GitHub Actions does")
+        raise NotInWorkflow("GITHUB_EVENT_PATH must be set; GitHub Actions does")
     try:
         run = msgspec.json.decode(Path(path).read_bytes(), type=_Event).workflow_run
     except (OSError, msgspec.DecodeError) as error:
-        raise NotOnGitHub(f"{path} is not the payload of a workflow_run event: {error}") from error
+        raise NotInWorkflow(f"{path} is not the payload of a workflow_run event: {error}") from error
     if run.event != "pull_request":
-        raise NotOnGitHub(
+        raise NotInWorkflow(
             f"the run was started by {run.event!r}; only a pull request's run has a review to publish"
         )
     return run

@@ -15,12 +15,13 @@ import msgspec
 
 from bots import evidence
 from bots.dvc import cache
+from bots.errors import BotsError
 from bots.evidence import Review
-from bots.git.bare import Author, Bare, Overtaken, PushRefused, open_bare, run_git
-from bots.github.client import CheckReport, Host
+from bots.git.bare import Author, BareRepository, PushRejected, RefMoved, open_bare, run_git
+from bots.github.client import CheckRunContent, Host
 from bots.publish import model_bundle, publish
-from bots.publish.model_bundle import HostilePack, Pack
-from bots.retry import GaveUp, Patience
+from bots.publish.model_bundle import BundleError, Pack
+from bots.retry import RetriesExhausted, Retry
 from bots.review.champion import MODEL, ONNX, RAW
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ REVIEWED = {
 _POINTER = b"version https://git-lfs"
 
 
-class LockRefused(Exception):
+class LockRefused(BotsError):
     """What was judged cannot be locked; the message says why and what to do."""
 
 
@@ -120,7 +121,7 @@ def strangers(judged: Pack, content: Callable[[str], bytes | None]) -> list[str]
 
 
 def lock(
-    root: Path, of: Run, repository: str, found: Found, folder: Path, place: Storage, patience: Patience
+    root: Path, of: Run, repository: str, found: Found, folder: Path, place: Storage, retry: Retry
 ) -> Outcome:
     """Lock what a run judged: check the pack in `folder`, keep its files, commit.
 
@@ -134,7 +135,7 @@ def lock(
     branch = of.head_branch
     try:
         judged = model_bundle.read(folder)
-    except HostilePack as error:
+    except BundleError as error:
         raise LockRefused(
             f"what the run of {of.head_sha[:7]} handed over is not what it judged: {error}"
         ) from error
@@ -142,8 +143,8 @@ def lock(
         raise LockRefused(f"the review and what was handed over contradict each other: {'; '.join(said[:3])}")
     try:
         with open_bare(root) as bare:
-            return _lock(bare, _prefix(root), branch, of, found, judged, place, patience)
-    except GaveUp as error:
+            return _lock(bare, _prefix(root), branch, of, found, judged, place, retry)
+    except RetriesExhausted as error:
         raise LockRefused(f"{error}; run the job again") from error
 
 
@@ -153,32 +154,32 @@ def _prefix(root: Path) -> str:
 
 
 def _lock(
-    bare: Bare,
+    bare: BareRepository,
     prefix: str,
     branch: str,
     of: Run,
     found: Review,
     judged: Pack,
     place: Storage,
-    patience: Patience,
+    retry: Retry,
 ) -> Outcome:
-    there = patience.carry_out("fetch", lambda: bare.commit_of(of.head_sha))
+    there = retry.call("fetch", lambda: bare.commit_of(of.head_sha))
     if not there:
         return _superseded(of)
-    tree = _Tree(bare, of.head_sha, prefix, judged, patience)
+    tree = _Tree(bare, of.head_sha, prefix, judged, retry)
     if said := strangers(judged, tree.content):
         raise LockRefused(
             f"dvc.lock was made from other files than {of.head_sha[:7]} holds: {', '.join(said[:5])}; review it again"
         )
     commit = tree.locked(found, of)
-    head = patience.carry_out("fetch", lambda: bare.tip(branch))
+    head = retry.call("fetch", lambda: bare.tip(branch))
     if head not in (of.head_sha, commit):
         return _superseded(of)
     kept = _keep(judged, place, tree)
     if head == commit:
         words = f"dvc.lock and the evidence of {of.head_sha[:7]} are committed as they were judged."
         return Outcome("locked already", words, commit, kept)
-    if not _push(bare, commit, branch, of.head_sha, patience):
+    if not _push(bare, commit, branch, of.head_sha, retry):
         return _superseded(of)
     words = f"What was judged at {of.head_sha[:7]} is locked by {commit[:7]}: merging that is merging what was judged."
     return Outcome("locked", words, commit, kept)
@@ -190,20 +191,20 @@ def _superseded(of: Run) -> Outcome:
     )
 
 
-def _push(bare: Bare, commit: str, branch: str, judged: str, patience: Patience) -> bool:
+def _push(bare: BareRepository, commit: str, branch: str, judged: str, retry: Retry) -> bool:
     """Make the commit the branch's newest; False where somebody else's is by now."""
 
     def step() -> bool:
         try:
             bare.push(commit, branch, judged)
-        except Overtaken:
+        except RefMoved:
             # Or an earlier try arrived, and only its answer did not.
             return bare.tip(branch) == commit
         return True
 
     try:
-        return patience.carry_out("push", step)
-    except PushRefused as error:
+        return retry.call("push", step)
+    except PushRejected as error:
         raise LockRefused(
             f"dvc.lock could not be committed to {branch}: {error}, and no rule may keep GitHub Actions from pushing "
             "there. Or run `dvc repro` and commit what it writes yourself"
@@ -230,11 +231,11 @@ def _keep(judged: Pack, place: Storage, tree: _Tree) -> int:
 class _Tree:
     """The judged commit's files, of which those are fetched that the lock is held against."""
 
-    bare: Bare
+    bare: BareRepository
     commit: str
     prefix: str
     judged: Pack
-    patience: Patience
+    retry: Retry
 
     def __post_init__(self) -> None:
         tree = self.bare.tree(self.commit)
@@ -242,7 +243,7 @@ class _Tree:
         self._blobs = {path[cut:]: blob for path, blob in tree.items() if path.startswith(self.prefix)}
         named = {path for stage in self.judged.lock.stages.values() for path in (*stage.deps, *stage.outs)}
         blobs = [self._blobs[path] for path in {*named, *model_bundle.KEPT_BY_GIT} if path in self._blobs]
-        self.patience.carry_out("fetch", lambda: self.bare.bring(self.commit, blobs))
+        self.retry.call("fetch", lambda: self.bare.bring(self.commit, blobs))
 
     def content(self, path: str) -> bytes | None:
         """A file of the judged commit that the lock names; None where there is none."""
@@ -283,11 +284,11 @@ def message(found: Review, of: Run) -> str:
     )
 
 
-def carried(of: Run, found: Review, commit: str) -> CheckReport:
+def carried(of: Run, found: Review, commit: str) -> CheckRunContent:
     """The judged commit's check, for the lock's commit: no workflow starts by itself for what a workflow pushed."""
     decision = publish.judge(of, found)
     assert decision.conclusion is not None
-    return CheckReport(
+    return CheckRunContent(
         name=publish.CHECK,
         external_id=replace(of.marker, commit=commit, judged=publish.judged_by(found)).line(),
         conclusion=decision.conclusion,
@@ -298,11 +299,11 @@ def carried(of: Run, found: Review, commit: str) -> CheckReport:
     )
 
 
-def carry_over(host: Host, of: Run, found: Review, commit: str, patience: Patience) -> str:
+def carry_over(host: Host, of: Run, found: Review, commit: str, retry: Retry) -> str:
     """Put the judged commit's check onto the lock's commit, once however often it is asked; says what it did.
 
-    Raises `Denied` and `GaveUp`.
+    Raises `RequestDenied` and `RetriesExhausted`.
     """
     on = msgspec.structs.replace(of, head_sha=commit)
     told = carried(of, found, commit)
-    return patience.carry_out("check", lambda: publish.conclude(host, on, told, final=True))
+    return retry.call("check", lambda: publish.conclude(host, on, told, final=True))

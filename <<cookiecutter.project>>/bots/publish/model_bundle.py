@@ -15,8 +15,9 @@ import yaml
 
 from bots import evidence
 from bots.dvc import cache, lockfile
-from bots.dvc.cache import ObjectError
-from bots.dvc.lockfile import Lock, LockError
+from bots.dvc.cache import CacheError
+from bots.dvc.lockfile import Lock, LockfileError
+from bots.errors import BotsError
 from bots.evidence import EvidenceError
 
 LOCK = "dvc.lock"
@@ -38,7 +39,7 @@ DEEPEST = 40
 MOST_VALUES = 200_000
 
 
-class HostilePack(Exception):
+class BundleError(BotsError):
     """Not what `write` makes; the message says what is wrong."""
 
 
@@ -55,11 +56,11 @@ def write(root: Path, out: Path, kept: Callable[[Collection[str]], Collection[st
     """Collect dvc.lock, the evidence it names, and those of its files that this machine has and storage does not.
 
     `kept` says which of some digests are in storage. Returns how many files of DVC's cache were packed. Raises
-    `HostilePack` where there is nothing to pack or `out` holds something else already.
+    `BundleError` where there is nothing to pack or `out` holds something else already.
     """
     text = _text(root / LOCK)
     if out.exists() and any(out.iterdir()):
-        raise HostilePack(f"{out} is not empty: name a folder that is, or does not exist yet")
+        raise BundleError(f"{out} is not empty: name a folder that is, or does not exist yet")
     folder = root / ".dvc" / "cache"
     outputs = lockfile.parse(text.decode("utf-8", errors="replace")).outputs
     cached = {digest.removeprefix("md5:") for path, digest in outputs.items() if path not in KEPT_BY_GIT}
@@ -83,7 +84,7 @@ def _text(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise HostilePack(f"{path}: cannot be read ({error.strerror}); run `dvc repro` first") from error
+        raise BundleError(f"{path}: cannot be read ({error.strerror}); run `dvc repro` first") from error
 
 
 def read(folder: Path) -> Pack:
@@ -91,7 +92,7 @@ def read(folder: Path) -> Pack:
 
     Whatever it holds: only plain files under expected names and of bearable size are opened, links are not followed.
     Every file's content has the digest of its name, every folder of files its list, every report fits the contract
-    and is what the lock says. Raises `HostilePack`.
+    and is what the lock says. Raises `BundleError`.
     """
     texts: dict[str, bytes] = {}
     files: dict[str, Path] = {}
@@ -99,14 +100,14 @@ def read(folder: Path) -> Pack:
     for name, path, size in _plain_files(folder):
         total += size
         if len(texts) + len(files) >= MOST or total > LARGEST:
-            raise HostilePack(f"it holds more than {MOST} files or {LARGEST // MIB} MiB")
+            raise BundleError(f"it holds more than {MOST} files or {LARGEST // MIB} MiB")
         digest = cache.digest_of(name)
         if name in KEPT_BY_GIT and size <= (LARGEST_LOCK if name == LOCK else LARGEST_TEXT):
             texts[name] = path.read_bytes()
         elif digest and size <= LARGEST_FILE:
             files[digest] = path
         else:
-            raise HostilePack(f"{name[:200]!r} has no place in it, or is too large ({size / MIB:.0f} MiB)")
+            raise BundleError(f"{name[:200]!r} has no place in it, or is too large ({size / MIB:.0f} MiB)")
     locked = _lock(texts)
     _check_texts(texts, locked)
     _check_files(files, locked)
@@ -116,20 +117,20 @@ def read(folder: Path) -> Pack:
 def _plain_files(folder: Path) -> list[tuple[str, Path, int]]:
     """Every file below: its name, path and bytes. Anything but plain files and folders is refused."""
     if not stat.S_ISDIR(_mode(folder)):
-        raise HostilePack(f"{folder} is not a folder")
+        raise BundleError(f"{folder} is not a folder")
     found = []
     for parent, folders, names in os.walk(folder, followlinks=False, onerror=_unreadable):
         here = Path(parent)
         if any(stat.S_ISLNK(_mode(here / name)) for name in folders):
-            raise HostilePack("it holds a link to a folder")
+            raise BundleError("it holds a link to a folder")
         for name in names:
             about = (here / name).lstat()
             relative = (here / name).relative_to(folder).as_posix()
             if not stat.S_ISREG(about.st_mode):
-                raise HostilePack(f"{relative[:200]!r} is not a plain file")
+                raise BundleError(f"{relative[:200]!r} is not a plain file")
             found.append((relative, here / name, about.st_size))
             if len(found) > MOST:
-                raise HostilePack(f"it holds more than {MOST} files")
+                raise BundleError(f"it holds more than {MOST} files")
     return found
 
 
@@ -137,28 +138,28 @@ def _mode(path: Path) -> int:
     try:
         return path.lstat().st_mode
     except OSError as error:
-        raise HostilePack(f"{path} cannot be read ({error.strerror})") from error
+        raise BundleError(f"{path} cannot be read ({error.strerror})") from error
 
 
 def _unreadable(error: OSError) -> None:
-    raise HostilePack(f"it cannot be read ({error.strerror})") from error
+    raise BundleError(f"it cannot be read ({error.strerror})") from error
 
 
 def _lock(texts: Mapping[str, bytes]) -> Lock:
     content = texts.get(LOCK)
     if content is None:
-        raise HostilePack(f"it holds no {LOCK}")
+        raise BundleError(f"it holds no {LOCK}")
     try:
         text = content.decode("utf-8")
         _refuse_bombs(text)
         locked = lockfile.parse(text)
-    except (LockError, yaml.YAMLError, RecursionError, ValueError) as error:
-        raise HostilePack(f"{LOCK}: not a DVC lock ({error})") from error
+    except (LockfileError, yaml.YAMLError, RecursionError, ValueError) as error:
+        raise BundleError(f"{LOCK}: not a DVC lock ({error})") from error
     for path, digest in locked.outputs.items():
         if not cache.is_inside(path) or not cache.DIGEST.fullmatch(digest.removeprefix("md5:")):
-            raise HostilePack(f"{LOCK}: names what cannot be an output: {path[:200]!r} as {digest[:60]!r}")
+            raise BundleError(f"{LOCK}: names what cannot be an output: {path[:200]!r} as {digest[:60]!r}")
     if not locked.stages:
-        raise HostilePack(f"{LOCK}: names no stage")
+        raise BundleError(f"{LOCK}: names no stage")
     return locked
 
 
@@ -172,7 +173,7 @@ def _refuse_bombs(text: str) -> None:
         if isinstance(event, yaml.CollectionStartEvent):
             open_nodes.append((anchor, 1))
             if len(open_nodes) > DEEPEST:
-                raise HostilePack(f"{LOCK}: is nested deeper than {DEEPEST} levels")
+                raise BundleError(f"{LOCK}: is nested deeper than {DEEPEST} levels")
             continue
         if isinstance(event, yaml.CollectionEndEvent):
             anchor, size = open_nodes.pop()
@@ -183,24 +184,24 @@ def _refuse_bombs(text: str) -> None:
             sizes[anchor] = size
         open_nodes[-1] = (open_nodes[-1][0], open_nodes[-1][1] + size)
         if open_nodes[-1][1] > MOST_VALUES:
-            raise HostilePack(f"{LOCK}: its aliases stand for more than {MOST_VALUES} values")
+            raise BundleError(f"{LOCK}: its aliases stand for more than {MOST_VALUES} values")
 
 
 def _check_texts(texts: Mapping[str, bytes], locked: Lock) -> None:
     named = {path: digest for path, digest in locked.outputs.items() if path in KEPT_BY_GIT}
     if {LOCK, *named} != set(texts):
         odd = sorted({LOCK, *named} ^ set(texts))
-        raise HostilePack(f"{', '.join(odd)}: either {LOCK} or the pack does not have it")
+        raise BundleError(f"{', '.join(odd)}: either {LOCK} or the pack does not have it")
     for path, digest in named.items():
         if digest != f"md5:{cache.md5(texts[path])}":
-            raise HostilePack(f"{path}: is not what {LOCK} says it is")
+            raise BundleError(f"{path}: is not what {LOCK} says it is")
         try:
             if path == CARD:
                 texts[path].decode("utf-8")
             else:
                 evidence.decode(texts[path], EVIDENCE[path], path)
         except (EvidenceError, UnicodeDecodeError) as error:
-            raise HostilePack(f"{path}: {error}") from error
+            raise BundleError(f"{path}: {error}") from error
 
 
 def _check_files(files: Mapping[str, Path], locked: Lock) -> None:
@@ -209,10 +210,10 @@ def _check_files(files: Mapping[str, Path], locked: Lock) -> None:
         for digest, path in files.items():
             cache.verify(path, digest)
         named = cache.complete(outputs, lambda digest: _folder(files, digest))
-    except ObjectError as error:
-        raise HostilePack(f"a file is not what its name says: {error}") from error
+    except CacheError as error:
+        raise BundleError(f"a file is not what its name says: {error}") from error
     if odd := sorted(set(files) - named):
-        raise HostilePack(f"{len(odd)} files, {odd[0]} among them, are not named by {LOCK}")
+        raise BundleError(f"{len(odd)} files, {odd[0]} among them, are not named by {LOCK}")
 
 
 def _folder(files: Mapping[str, Path], digest: str) -> bytes | None:
@@ -220,7 +221,7 @@ def _folder(files: Mapping[str, Path], digest: str) -> bytes | None:
     if path is None:
         return None
     if path.stat().st_size > LARGEST_TEXT * 4:
-        raise HostilePack(f"{digest}: a list of files of {path.stat().st_size / MIB:.0f} MiB")
+        raise BundleError(f"{digest}: a list of files of {path.stat().st_size / MIB:.0f} MiB")
     return path.read_bytes()
 
 

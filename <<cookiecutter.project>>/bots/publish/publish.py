@@ -1,6 +1,6 @@
 """Publishes a review on its pull request: one comment, one check, the job's summary. Default-branch code only.
 
-What is published is bound to the commit that GitHub names for the run. The artefact is a claim by code of
+What is published is bound to the commit that GitHub names for the run. The artifact is a claim by code of
 the pull request: it is validated, rendered anew, and never asked where it belongs.
 """
 
@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from bots.evidence import Review
 from bots.github import marker, sticky_comment
-from bots.github.client import CheckReport, Conclusion, Connection, Host, PullRequest
-from bots.publish.review_artifact import HostileArtefact, NoArtefact
+from bots.github.client import CheckRunContent, Conclusion, Connection, Host, PullRequest
+from bots.publish.review_artifact import InvalidArtifact, NoArtifact
 from bots.render.comment import LIMIT, Links, comment
 from bots.render.escape import address, text
-from bots.retry import Denied, GaveUp, Patience
+from bots.retry import RequestDenied, RetriesExhausted, Retry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +37,7 @@ FAILED = (
 NEVER_PASS = ("regressed", "blocked")
 GRANTS = {"pull request": "pull-requests: read", "comment": "pull-requests: write", "check": "checks: write"}
 
-Found = Review | NoArtefact | HostileArtefact
+Found = Review | NoArtifact | InvalidArtifact
 
 
 class Render(Protocol):
@@ -74,7 +74,7 @@ class Published:
 
 
 def decide(of: Run, pull: PullRequest | None, found: Found) -> Decision:
-    """What to say, from what GitHub says of the run and its pull request and from what the artefact holds."""
+    """What to say, from what GitHub says of the run and its pull request and from what the artifact holds."""
     if pull is None or not pull.open:
         title = (
             f"Pull request {pull.number} is closed" if pull else "No pull request has this branch any more"
@@ -88,8 +88,8 @@ def decide(of: Run, pull: PullRequest | None, found: Found) -> Decision:
 
 
 def judge(of: Run, found: Found) -> Decision:
-    """What to say of the artefact, whatever pull request it belongs to."""
-    if isinstance(found, NoArtefact):
+    """What to say of the artifact, whatever pull request it belongs to."""
+    if isinstance(found, NoArtifact):
         if of.conclusion == "cancelled":
             return Decision("cancelled", "The review was cancelled", "The run was cancelled.", comments=False)
         return Decision(
@@ -97,7 +97,7 @@ def judge(of: Run, found: Found) -> Decision:
             "The review stopped before it had a result",
             f"There is no review of {of.head_sha[:7]}: {text(found)}. The run's log says why.",
         )
-    if isinstance(found, HostileArtefact):
+    if isinstance(found, InvalidArtifact):
         return Decision(
             "action_required",
             "The review cannot be read",
@@ -128,38 +128,38 @@ def publish(
     found: Found,
     *,
     connection: Connection,
-    patience: Patience,
+    retry: Retry,
     summary: Callable[[str], None] | None = None,
     render: Render = comment,
 ) -> Published:
     """Say it: comment, check run, job summary; each holds the whole review, and what failed before it."""
-    pull, problem = _pull(host, of, patience)
+    pull, problem = _pull(host, of, retry)
     decision = replace(judge(of, found), comments=False) if problem else decide(of, pull, found)
     note = FORK if of.is_of_fork(connection.repository) else ""
     decision, body = _body(decision, of, found, render, note)
-    patience.log(f"{decision.conclusion}: {decision.title}")
+    retry.log(f"{decision.conclusion}: {decision.title}")
     done = Published(decision, body, notes=[problem] if problem else [])
 
     if pull and decision.comments:
         number, content = pull.number, marker.marked(body, of.marker)
-        _climb(done, "comment", patience, lambda: upsert(host, number, content, of, connection.author))
+        _climb(done, "comment", retry, lambda: upsert(host, number, content, of, connection.author))
     told = _told(of, decision.conclusion, decision.title, _with(body, done.notes), judged_by(found))
     final = decision.comments or problem is not None
-    _climb(done, "check", patience, lambda: conclude(host, of, told, final=final))
+    _climb(done, "check", retry, lambda: conclude(host, of, told, final=final))
     if summary is not None:
         summary(_with(body, done.notes))
         done.rungs.append("summary")
     return done
 
 
-def announce(host: Host, of: Run, patience: Patience) -> None:
+def announce(host: Host, of: Run, retry: Retry) -> None:
     """Show the check as in progress, from the moment the review starts. Nothing hangs on it: it may fail."""
     title, summary = "The review is running", f"{of.head_sha[:7]} is being reproduced and compared with main."
     told = _told(of, None, title, summary)
     try:
-        patience.log(f"check: {patience.carry_out('check', lambda: conclude(host, of, told, final=True))}")
-    except (Denied, GaveUp) as error:
-        patience.log(advice("check", error))
+        retry.log(f"check: {retry.call('check', lambda: conclude(host, of, told, final=True))}")
+    except (RequestDenied, RetriesExhausted) as error:
+        retry.log(advice("check", error))
 
 
 def upsert(host: Host, number: int, content: str, of: Run, author: str) -> str:
@@ -172,7 +172,7 @@ def upsert(host: Host, number: int, content: str, of: Run, author: str) -> str:
     return sticky_comment.upsert(host, number, content, author, marker.is_marked, newer)
 
 
-def conclude(host: Host, of: Run, told: CheckReport, *, final: bool) -> str:
+def conclude(host: Host, of: Run, told: CheckRunContent, *, final: bool) -> str:
     """One check run on the run's commit that says this; see `move`. Safe to repeat: it always looks first."""
     ours = [
         (written, check.id, check)
@@ -209,10 +209,10 @@ def move(
     return "edit" if final else "leave"
 
 
-def advice(rung: str, error: Denied | GaveUp) -> str:
+def advice(rung: str, error: RequestDenied | RetriesExhausted) -> str:
     """Why a rung does not hold, and what a person can do about it."""
     said = f"The {rung} could not be {'read' if rung == 'pull request' else 'written'}: {error}."
-    if not isinstance(error, Denied) or error.status not in (401, 403, 404):
+    if not isinstance(error, RequestDenied) or error.status not in (401, 403, 404):
         return said
     if error.status == 401:
         return f"{said} The token is not valid (any more): check the secret that publish.yaml passes."
@@ -223,16 +223,16 @@ def advice(rung: str, error: Denied | GaveUp) -> str:
     )
 
 
-def _pull(host: Host, of: Run, patience: Patience) -> tuple[PullRequest | None, str | None]:
+def _pull(host: Host, of: Run, retry: Retry) -> tuple[PullRequest | None, str | None]:
     """The pull request of the run's branch, or why it cannot be known."""
     head = of.head
     if head is None:
         return None, None
     try:
-        pulls = patience.carry_out("pull request", lambda: host.pulls(head))
-    except (Denied, GaveUp) as error:
+        pulls = retry.call("pull request", lambda: host.pulls(head))
+    except (RequestDenied, RetriesExhausted) as error:
         note = advice("pull request", error)
-        patience.log(note)
+        retry.log(note)
         return None, note
     # The newest of several: open and at this commit before merely open before closed.
     return max(
@@ -240,16 +240,16 @@ def _pull(host: Host, of: Run, patience: Patience) -> tuple[PullRequest | None, 
     ), None
 
 
-def _climb(done: Published, rung: str, patience: Patience, step: Callable[[], str]) -> None:
+def _climb(done: Published, rung: str, retry: Retry, step: Callable[[], str]) -> None:
     """Try one rung; what goes wrong is noted for the next."""
     try:
-        outcome = patience.carry_out(rung, step)
-    except (Denied, GaveUp) as error:
+        outcome = retry.call(rung, step)
+    except (RequestDenied, RetriesExhausted) as error:
         done.notes.append(advice(rung, error))
-        patience.log(done.notes[-1])
+        retry.log(done.notes[-1])
     else:
         done.rungs.append(rung)
-        patience.log(f"{rung}: {outcome}")
+        retry.log(f"{rung}: {outcome}")
 
 
 def _body(decision: Decision, of: Run, found: Found, render: Render, note: str) -> tuple[Decision, str]:
@@ -259,7 +259,7 @@ def _body(decision: Decision, of: Run, found: Found, render: Render, note: str) 
         try:
             return decision, decision.warning + render(found, limit=LIMIT - RESERVED, links=links) + note
         except Exception as error:  # noqa: BLE001 - hostile input reaches all of the renderer; this must speak
-            decision = judge(of, HostileArtefact(f"it cannot be drawn ({type(error).__name__})"))
+            decision = judge(of, InvalidArtifact(f"it cannot be drawn ({type(error).__name__})"))
     words = f"{decision.words}\n\n<sub>[run]({address(of.html_url)})</sub>\n"
     return decision, f"### Model review: {decision.title.lower()}\n\n{words}"
 
@@ -271,8 +271,8 @@ def judged_by(found: Found) -> Judged | None:
 
 def _told(
     of: Run, conclusion: Conclusion | None, title: str, summary: str, judged: Judged | None = None
-) -> CheckReport:
-    return CheckReport(
+) -> CheckRunContent:
+    return CheckRunContent(
         name=CHECK,
         external_id=replace(of.marker, judged=judged).line(),
         conclusion=conclusion,

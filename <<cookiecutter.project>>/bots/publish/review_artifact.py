@@ -15,27 +15,27 @@ REVIEW = "review.json"
 LARGEST = 16 * 1024 * 1024
 
 
-class NoArtefact(Exception):
+class NoArtifact(Exception):
     """There is no review to read: the run stopped before it wrote one."""
 
 
-class HostileArtefact(Exception):
+class InvalidArtifact(Exception):
     """There is something, but not a review as the contract wants it; the message says what is wrong."""
 
 
 def read(folder: Path) -> Review:
-    """The review in a downloaded artefact.
+    """The review in a downloaded artifact.
 
     Only `review.json` is opened, whatever else lies beside it, and only if it is a plain file of at most
-    16 MiB in the folder itself: links are not followed, pipes and devices not read. Raises `NoArtefact` and
-    `HostileArtefact`.
+    16 MiB in the folder itself: links are not followed, pipes and devices not read. Raises `NoArtifact` and
+    `InvalidArtifact`.
     """
     try:
         within = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except FileNotFoundError as error:
-        raise NoArtefact(f"no artefact was downloaded to {folder}") from error
+        raise NoArtifact(f"no artifact was downloaded to {folder}") from error
     except OSError as error:
-        raise HostileArtefact(f"the artefact is not a folder ({error.strerror})") from error
+        raise InvalidArtifact(f"the artifact is not a folder ({error.strerror})") from error
     try:
         content = _content(within)
     finally:
@@ -43,7 +43,7 @@ def read(folder: Path) -> Review:
     try:
         review = decode(content, Review, REVIEW)
     except EvidenceError as error:
-        raise HostileArtefact(str(error)) from error
+        raise InvalidArtifact(str(error)) from error
     return review
 
 
@@ -53,22 +53,22 @@ def _content(within: int) -> bytes:
     try:
         file = os.open(REVIEW, flags, dir_fd=within)
     except FileNotFoundError as error:
-        raise NoArtefact(f"the artefact holds no {REVIEW}") from error
+        raise NoArtifact(f"the artifact holds no {REVIEW}") from error
     except OSError as error:
-        raise HostileArtefact(f"{REVIEW} is not a plain file ({error.strerror})") from error
+        raise InvalidArtifact(f"{REVIEW} is not a plain file ({error.strerror})") from error
     if not stat.S_ISREG(os.fstat(file).st_mode):
         os.close(file)
-        raise HostileArtefact(f"{REVIEW} is not a plain file")
+        raise InvalidArtifact(f"{REVIEW} is not a plain file")
     with os.fdopen(file, "rb") as opened:
         content = opened.read(LARGEST + 1)
     if len(content) > LARGEST:
-        raise HostileArtefact(f"{REVIEW} is larger than {LARGEST // 1024 // 1024} MiB")
+        raise InvalidArtifact(f"{REVIEW} is larger than {LARGEST // 1024 // 1024} MiB")
     return content
 
 
-def find(folder: Path) -> Review | NoArtefact | HostileArtefact:
+def find(folder: Path) -> Review | NoArtifact | InvalidArtifact:
     """The review in a downloaded artifact, or why there is none, as a value."""
     try:
         return read(folder)
-    except (NoArtefact, HostileArtefact) as error:
+    except (NoArtifact, InvalidArtifact) as error:
         return error

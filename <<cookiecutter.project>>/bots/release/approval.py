@@ -9,29 +9,30 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, get_args
 
+from bots.errors import BotsError
 from bots.evidence import Verdict
 from bots.github import marker
-from bots.github.client import ACTIONS, Check, Merged, Opinion
+from bots.github.client import ACTIONS, Check, MergedPullRequest, PullRequestReview
 from bots.github.marker import Judged
 from bots.publish import publish
 from bots.release.versions import Accepted
-from bots.retry import Denied, Patience
+from bots.retry import RequestDenied, Retry
 
 WRITERS = ("admin", "maintain", "write")
 ACCEPT = "`python -m bots release --accept REASON` by someone who may write here, or Deploy > Run workflow"
 
 
-class Refused(Exception):
+class Refused(BotsError):
     """This must not be released; the message says why and what to do."""
 
 
 class Court(Protocol):
-    """What is asked of GitHub here. Every call raises `Denied` or `Busy`."""
+    """What is asked of GitHub here. Every call raises `RequestDenied` or `TemporaryFailure`."""
 
-    def merged(self, sha: str) -> list[Merged]:
+    def merged(self, sha: str) -> list[MergedPullRequest]:
         """The merged pull requests that brought a commit, newest first."""
 
-    def opinions(self, number: int) -> list[Opinion]:
+    def opinions(self, number: int) -> list[PullRequestReview]:
         """What people said of a pull request, oldest first."""
 
     def checks(self, sha: str, name: str) -> list[Check]:
@@ -46,7 +47,7 @@ class Judgement:
     """What GitHub says of a commit: its pull request, who approved it, the check on what was merged."""
 
     commit: str
-    pull: Merged | None
+    pull: MergedPullRequest | None
     approvers: tuple[str, ...] = ()
     check: Check | None = None
 
@@ -63,7 +64,7 @@ class Judgement:
         return next((verdict for verdict in get_args(Verdict) if verdict == title.lower()), None)
 
 
-def approvers(opinions: Iterable[Opinion], author: str) -> tuple[str, ...]:
+def approvers(opinions: Iterable[PullRequestReview], author: str) -> tuple[str, ...]:
     """Who approves, by each person's newest word; a comment takes nothing back, and nobody approves their own."""
     newest: dict[str, str] = {}
     for one in opinions:
@@ -115,8 +116,8 @@ def objection(of: Judgement, model: Judged | None) -> str | None:
     return None
 
 
-def judgement(court: Court, commit: str, base: str, author: str, patience: Patience) -> Judgement:
-    """Ask GitHub about a commit. Raises `Denied` and `GaveUp`."""
+def judgement(court: Court, commit: str, base: str, author: str, retry: Retry) -> Judgement:
+    """Ask GitHub about a commit. Raises `RequestDenied` and `RetriesExhausted`."""
 
     def step() -> Judgement:
         into = [pull for pull in court.merged(commit) if pull.base == base]
@@ -127,11 +128,11 @@ def judgement(court: Court, commit: str, base: str, author: str, patience: Patie
         check = ours(court.checks(pull.head_sha, publish.CHECK), pull.head_sha, author)
         return Judgement(commit, pull, said, check)
 
-    return patience.carry_out("pull request", step)
+    return retry.call("pull request", step)
 
 
 def accepted(
-    court: Court, objections: Sequence[str], reason: str | None, by: str | None, patience: Patience
+    court: Court, objections: Sequence[str], reason: str | None, by: str | None, retry: Retry
 ) -> Accepted | None:
     """A person's word where something speaks against a release; None where nothing does.
 
@@ -146,8 +147,8 @@ def accepted(
     if not by:
         raise Refused(f"{said}. --accept needs to know whose word it is: set GITHUB_ACTOR to your login")
     try:
-        level = patience.carry_out("permission", lambda: court.permission(by))
-    except Denied as error:
+        level = retry.call("permission", lambda: court.permission(by))
+    except RequestDenied as error:
         raise Refused(f"{said}. Whether {by} may accept that cannot be known: {error}") from error
     if level not in WRITERS:
         raise Refused(

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from bots.release.registry import Book
     from bots.release.verify import Shipment
     from bots.release.versions import Accepted
-    from bots.retry import Patience
+    from bots.retry import Retry
 
 # What runs beside the model, and how: a change of these is a new version of the same model.
 SERVICE = ("serving", "deploy", "requirements/serving.txt")
@@ -56,7 +56,7 @@ class Desk:
     book: Book
     storage: Callable[[], Storage]
     engine: Callable[[], Engine]
-    patience: Patience
+    retry: Retry
     tell: Callable[[str], None]
     author: str
     image: str
@@ -114,7 +114,7 @@ def answered(desk: Desk, found: Content) -> Answer:
     model = Judged(found.model, found.onnx)
     origin = desk.book.origin(desk.commit)
     known = desk.book.registry.judged(found.model, found.onnx)
-    of_commit = approval.judgement(desk.court, desk.commit, MAIN, desk.author, desk.patience)
+    of_commit = approval.judgement(desk.court, desk.commit, MAIN, desk.author, desk.retry)
     if known is not None:
         of_model: Judgement | Release = known
         objections = [approval.objection(of_commit, None)]
@@ -122,11 +122,11 @@ def answered(desk: Desk, found: Content) -> Answer:
         of_model = of_commit
         objections = [approval.objection(of_commit, model)]
     else:
-        of_model = approval.judgement(desk.court, origin, MAIN, desk.author, desk.patience)
+        of_model = approval.judgement(desk.court, origin, MAIN, desk.author, desk.retry)
         objections = [approval.objection(of_model, model), approval.objection(of_commit, None)]
     said = [one for one in objections if one]
     try:
-        accepted = approval.accepted(desk.court, said, desk.accept, desk.actor, desk.patience)
+        accepted = approval.accepted(desk.court, said, desk.accept, desk.actor, desk.retry)
     except Refused as error:
         raise Failed(_failure(desk, "refused", str(error))) from error
     return Answer(of_model, of_commit, accepted)

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from bots.deploy.checks import Check
 from bots.deploy.lineage import Lineage
+from bots.errors import BotsError
 from bots.release.versions import Stage
 
 Target = Literal["compose", "kubernetes", "none"]
@@ -18,7 +19,7 @@ VARIABLE: Final = "RELEASE_ENGINE"
 DEFAULT: Final = "bots.release.shipping"
 
 
-class EngineFailed(Exception):
+class EngineFailed(BotsError):
     """The engine could not do it; the message says what, why, and what to do."""
 
 

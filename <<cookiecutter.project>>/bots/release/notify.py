@@ -8,13 +8,13 @@ from typing import Protocol
 from bots.github import sticky_comment
 from bots.github.client import Host, Issue
 from bots.release import report
-from bots.retry import Denied, GaveUp, Patience
+from bots.retry import RequestDenied, RetriesExhausted, Retry
 
 GRANTS = {"comment": "pull-requests: write", "issue": "issues: write"}
 
 
 class Board(Host, Protocol):
-    """What is needed of the place where pull requests and issues live. Every call raises `Denied` or `Busy`."""
+    """What a release asks of GitHub. Every call raises `RequestDenied` or `TemporaryFailure`."""
 
     def issues(self, label: str) -> list[Issue]:
         """The open issues with a label."""
@@ -29,14 +29,12 @@ class Board(Host, Protocol):
         """Close an issue, with its last word."""
 
 
-def comment(board: Board, number: int, body: str, author: str, patience: Patience) -> str | None:
+def comment(board: Board, number: int, body: str, author: str, retry: Retry) -> str | None:
     """One comment that says this; None, or why it could not be said."""
-    return _said(
-        "comment", lambda: sticky_comment.upsert(board, number, body, author, report.is_ours), patience
-    )
+    return _said("comment", lambda: sticky_comment.upsert(board, number, body, author, report.is_ours), retry)
 
 
-def complain(board: Board, title: str, body: str, author: str, patience: Patience) -> str | None:
+def complain(board: Board, title: str, body: str, author: str, retry: Retry) -> str | None:
     """One open issue that says this, however many releases fail; None, or why it could not be said."""
 
     def step() -> str:
@@ -50,10 +48,10 @@ def complain(board: Board, title: str, body: str, author: str, patience: Patienc
             board.edit_issue(existing[0].number, title=title, body=body)
         return "written"
 
-    return _said("issue", step, patience)
+    return _said("issue", step, retry)
 
 
-def settle(board: Board, last: Callable[[str], str], author: str, patience: Patience) -> str | None:
+def settle(board: Board, last: Callable[[str], str], author: str, retry: Retry) -> str | None:
     """Close the issue, if there is one, with `last` of its body; None, or why it could not be closed."""
 
     def step() -> str:
@@ -61,7 +59,7 @@ def settle(board: Board, last: Callable[[str], str], author: str, patience: Pati
             board.close_issue(issue.number, last(issue.body))
         return "closed"
 
-    return _said("issue", step, patience)
+    return _said("issue", step, retry)
 
 
 def _ours(board: Board, author: str) -> list[Issue]:
@@ -69,12 +67,12 @@ def _ours(board: Board, author: str) -> list[Issue]:
     return sorted(found, key=lambda issue: issue.number)
 
 
-def _said(what: str, step: Callable[[], str], patience: Patience) -> str | None:
+def _said(what: str, step: Callable[[], str], retry: Retry) -> str | None:
     try:
-        patience.carry_out(what, step)
-    except (Denied, GaveUp) as error:
+        retry.call(what, step)
+    except (RequestDenied, RetriesExhausted) as error:
         said = f"the {what} could not be written: {error}"
-        if isinstance(error, Denied) and error.status in (401, 403, 404):
+        if isinstance(error, RequestDenied) and error.status in (401, 403, 404):
             said += (
                 f". Grant `{GRANTS[what]}` under `permissions:` of the job in .github/workflows/deploy.yaml"
             )

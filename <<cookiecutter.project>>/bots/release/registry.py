@@ -15,10 +15,11 @@ from typing import Final
 
 from bots.deploy.checks import Check
 from bots.dvc import lockfile
-from bots.git.bare import Author, Bare, Overtaken, PushRefused, open_bare, run_git
+from bots.errors import BotsError
+from bots.git.bare import Author, BareRepository, PushRejected, RefMoved, open_bare, run_git
 from bots.release import versions
 from bots.release.versions import Assignment, Registry, Release, Stage
-from bots.retry import GaveUp, Patience
+from bots.retry import RetriesExhausted, Retry
 from bots.review.champion import MODEL, ONNX
 
 MAIN: Final = "main"
@@ -26,7 +27,7 @@ HEAD: Final = f"refs/registry/{versions.MODEL}"
 BOT = ("github-actions[bot]", "41898282+github-actions[bot]@users.noreply.github.com")
 
 
-class RegistryError(Exception):
+class RegistryError(BotsError):
     """The registry cannot be read or added to; the message says why and what to do."""
 
 
@@ -38,9 +39,9 @@ class Outgrown(Exception):
 class Book:
     """The registry of a remote, as it was read last, and main's history."""
 
-    bare: Bare
+    bare: BareRepository
     prefix: str
-    patience: Patience
+    retry: Retry
     clock: Callable[[], float]
     tip: str = ""
     registry: Registry = field(default_factory=Registry)
@@ -48,7 +49,7 @@ class Book:
     def read(self) -> Registry:
         """Read main and the registry anew."""
         patterns = (f"refs/tags/{versions.MODEL}*", "refs/registry/*")
-        tip = self.patience.carry_out("registry", lambda: self.bare.history(MAIN, *patterns))
+        tip = self.retry.call("registry", lambda: self.bare.history(MAIN, *patterns))
         if tip is None:
             raise RegistryError(f"the remote has no branch {MAIN}; push it first")
         self.tip, self.registry = tip, versions.read(self.bare.tags(f"{versions.MODEL}*"))
@@ -76,7 +77,7 @@ class Book:
         blob = self.bare.at(f"{commit}:{self.prefix}dvc.lock")
         if blob is None:
             return None, None
-        self.patience.carry_out("fetch", lambda: self.bare.bring(commit, [blob]))
+        self.retry.call("fetch", lambda: self.bare.bring(commit, [blob]))
         locked = lockfile.parse(self.bare.read(blob).decode(errors="replace"), f"dvc.lock of {commit[:7]}")
         return locked.digest(MODEL), locked.digest(ONNX)
 
@@ -125,11 +126,11 @@ class Book:
             )
             words = versions.message(f"{stage.capitalize()} has model {release.version}", made)
             if not self._add(versions.stage_tag(stage, self.registry.counter + 1), release.commit, words):
-                raise Overtaken("the registry has grown")
+                raise RefMoved("the registry has grown")
             return made
 
         self.read()
-        return self.patience.carry_out("stage", step)
+        return self.retry.call("stage", step)
 
     def _add(self, name: str, commit: str, words: str) -> bool:
         """Add a tag if the registry is what was read last; whether it was. What there is then is read anew."""
@@ -139,15 +140,15 @@ class Book:
         def step() -> bool:
             try:
                 self.bare.push_all(refs)
-            except Overtaken:
+            except RefMoved:
                 # Or an earlier try arrived, and only its answer did not.
                 self.read()
                 return self.bare.at(f"refs/tags/{name}") == made
             return True
 
         try:
-            added = self.patience.carry_out("tag", step)
-        except PushRefused as error:
+            added = self.retry.call("tag", step)
+        except PushRejected as error:
             raise RegistryError(
                 f"the tag {name} could not be pushed: {error}. No ruleset may keep GitHub Actions from making tags"
             ) from error
@@ -161,13 +162,13 @@ def moment(seconds: float) -> str:
 
 
 @contextmanager
-def opened(root: Path, patience: Patience, clock: Callable[[], float]) -> Iterator[Book]:
+def opened(root: Path, retry: Retry, clock: Callable[[], float]) -> Iterator[Book]:
     """The registry of the project's remote, read. Raises `RegistryError` and `GitError`."""
     prefix = run_git(root, "rev-parse", "--show-prefix").stdout.decode().strip()
     with open_bare(root) as bare:
-        book = Book(bare, prefix, patience, clock)
+        book = Book(bare, prefix, retry, clock)
         try:
             book.read()
             yield book
-        except GaveUp as error:
+        except RetriesExhausted as error:
             raise RegistryError(f"{error}; what was done stays, so run it again") from error

@@ -20,7 +20,7 @@ from bots.release.registry import Book, RegistryError
 from bots.release.report import Failure, Kind
 from bots.release.verify import Shipment
 from bots.release.versions import Release, Stage
-from bots.retry import Denied, GaveUp, Patience
+from bots.retry import RequestDenied, RetriesExhausted, Retry
 
 if TYPE_CHECKING:
     from bots.release.promote import Until
@@ -55,9 +55,9 @@ class World:
     sleep: Callable[[float], None] = time.sleep
 
     @property
-    def patience(self) -> Patience:
+    def retry(self) -> Retry:
         """As long as a verb waits for GitHub and git."""
-        return Patience(self.clock, self.sleep, self.tell, deadline=self.clock() + BUDGET)
+        return Retry(self.clock, self.sleep, self.tell, deadline=self.clock() + BUDGET)
 
     @property
     def actor(self) -> str | None:
@@ -87,7 +87,7 @@ def release(world: World, connection: Connection, until: Until, accept: str | No
         )
     target = engine.target(world.root)
     github = GitHub(connection)
-    with registry.opened(world.root, world.patience, world.clock) as book:
+    with registry.opened(world.root, world.retry, world.clock) as book:
         if not book.has(commit):
             raise RegistryError(f"{commit[:7]} is not on {registry.MAIN}; only what was merged is released")
         version = None
@@ -133,7 +133,7 @@ def _version(
         book=book,
         storage=lambda: open_storage(world.root, world.tell),
         engine=world.engine,
-        patience=world.patience,
+        retry=world.retry,
         tell=world.tell,
         author=connection.author,
         image=image(world.environ, connection),
@@ -175,7 +175,7 @@ def _released(
         place = "released" if target == "none" else f"in {book.registry.stages_of(version.version)[-1].stage}"
         if place != "in staging":
             note = notify.settle(
-                github, lambda old: report.settled(version, place, old), connection.author, world.patience
+                github, lambda old: report.settled(version, place, old), connection.author, world.retry
             )
             result.notes += [note] if note else []
     return result
@@ -190,7 +190,7 @@ def _failed(
     result = Result(words, EXIT_CODES[failure.kind], release=known, target=target, body=body)
     _comment(world, connection, github, book, failure.commit, body, result)
     if failure.kind not in QUIET:
-        note = notify.complain(github, failure.title, body, connection.author, world.patience)
+        note = notify.complain(github, failure.title, body, connection.author, world.retry)
         result.notes += [note] if note else []
     return result
 
@@ -201,15 +201,15 @@ def _comment(
     """Say it on the merged pull request of a commit, where it has one."""
     known = book.registry.of_commit(commit)
     try:
-        pulls = world.patience.carry_out("pull request", lambda: github.merged(commit))
-    except (Denied, GaveUp) as error:
+        pulls = world.retry.call("pull request", lambda: github.merged(commit))
+    except (RequestDenied, RetriesExhausted) as error:
         result.notes.append(f"the pull request of {commit[:7]} cannot be known: {error}")
         return
     numbers = [pull.number for pull in pulls if pull.base == registry.MAIN][:1]
     if known is not None and known.pull_request is not None and not numbers:
         numbers = [known.pull_request]
     for number in numbers:
-        note = notify.comment(github, number, body, connection.author, world.patience)
+        note = notify.comment(github, number, body, connection.author, world.retry)
         result.notes += [note] if note else []
 
 
@@ -221,7 +221,7 @@ def rollback(
     if target == "none":
         raise RegistryError("this project deploys nothing itself: there is no deploy/ to roll back with")
     github = GitHub(connection)
-    with registry.opened(world.root, world.patience, world.clock) as book:
+    with registry.opened(world.root, world.retry, world.clock) as book:
         by = world.actor or "bots"
         try:
             version, out = promote.back(book, stage, to, by, reason, world.engine, world.tell)

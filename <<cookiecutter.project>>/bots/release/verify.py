@@ -72,7 +72,7 @@ class Shipment:
 
     @cached_property
     def lock(self) -> Lock:
-        """dvc.lock. Raises `LockError`."""
+        """dvc.lock. Raises `LockfileError`."""
         path = self.root / "dvc.lock"
         if not path.exists():
             raise Refused(
@@ -114,7 +114,7 @@ def fetch(shipment: Shipment, storage: Storage) -> None:
 def verify(shipment: Shipment, bins: int, tell: Callable[[str], None]) -> list[Check]:
     """Every check in order; where the bytes are not the judged ones, none of the others.
 
-    `bins`: calibration bins, as the pipeline sorts scores. Raises `EvidenceError`, `LockError`.
+    `bins`: calibration bins, as the pipeline sorts scores. Raises `EvidenceError`, `LockfileError`.
     """
     tell("checking every byte against dvc.lock")
     bytes_ = _bytes(shipment)

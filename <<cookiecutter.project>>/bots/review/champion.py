@@ -1,4 +1,4 @@
-"""Main's side of the comparison: its evidence from git, its artefacts by DVC, its predictions by its own code."""
+"""Main's side of the comparison: its evidence from git, its artifacts by DVC, its predictions by its own code."""
 
 from __future__ import annotations
 

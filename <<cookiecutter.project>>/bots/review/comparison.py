@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from bots.errors import BotsError
 from bots.evidence import Costs, MetricComparison, Outcome, SliceComparison, Statistics, Task
 from bots.stats import metrics
 from bots.stats.metrics import Context, Floats, Measure
@@ -36,7 +37,7 @@ FEWEST_OF_A_CLASS = 20
 _WEIGHTS_AT_A_TIME = 2**18
 
 
-class PredictionsError(Exception):
+class PredictionsError(BotsError):
     """The predictions cannot be compared; the message names column, first wrong row and what was expected."""
 
 

@@ -57,7 +57,7 @@ def review(
 ) -> evidence.Review:
     """Review the checkout against a base commit.
 
-    Raises `GitError`, `DvcError`, `SettingsError` or `LockError` where no review can be made at all; everything
+    Raises `GitError`, `DvcError`, `SettingsError` or `LockfileError` where no review can be made at all; everything
     else that goes wrong is the review's verdict. `jobs` stages are reproduced at once, by default one on a core.
     """
     base_commit = repository.commit(base)

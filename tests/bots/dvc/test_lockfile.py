@@ -128,7 +128,7 @@ def test_no_lock_is_an_empty_lock():
 
 @pytest.mark.parametrize("text", ["[", "stages: 3", "just words", "stages: {train: {deps: []}}", "a: b"])
 def test_a_lock_that_dvc_did_not_write_is_refused_with_advice(text):
-    with pytest.raises(lockfile.LockError, match=r"(?s)not a DVC lock .*`git checkout"):
+    with pytest.raises(lockfile.LockfileError, match=r"(?s)not a DVC lock .*`git checkout"):
         lockfile.parse(text)
 
 
@@ -137,7 +137,7 @@ def test_no_text_makes_the_lock_reader_fail_in_another_way(text):
     if not text:
         assert lockfile.parse(text) == lockfile.Lock()
         return
-    with pytest.raises(lockfile.LockError, match=r"dvc\.lock: not a DVC lock"):
+    with pytest.raises(lockfile.LockfileError, match=r"dvc\.lock: not a DVC lock"):
         lockfile.parse(text)
 
 

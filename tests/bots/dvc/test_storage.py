@@ -21,9 +21,18 @@ from bots.dvc import cache
 from bots.dvc.storage import branch, migrate, open_storage
 from bots.dvc.storage.base import StorageError
 from bots.dvc.storage.branch import BRANCH, BranchStorage
-from bots.git.bare import Author, Bare, Overtaken, PushRefused, Remote, environment, meaning, open_bare
+from bots.git.bare import (
+    Author,
+    BareRepository,
+    PushRejected,
+    RefMoved,
+    Remote,
+    environment,
+    meaning,
+    open_bare,
+)
 from bots.git.repository import GitError
-from bots.retry import Busy
+from bots.retry import TemporaryFailure
 from fixtures import dvc_projects, support
 from fixtures.dvc_projects import Desk
 
@@ -183,8 +192,8 @@ def test_a_large_output_is_named_by_its_path(desk: Desk, monkeypatch: pytest.Mon
 WRITER = """
 import sys, time
 from pathlib import Path
-from bots import objects
-from bots.storage import BranchStorage
+from bots.dvc import cache
+from bots.dvc.storage.branch import BranchStorage
 root, number, start = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
 time.sleep(max(0, start - time.time()))
 for round in range(3):
@@ -229,7 +238,7 @@ def pusher(desk: Desk, batch: int = branch.BATCH) -> subprocess.Popen[str]:
     script = """
 import sys
 from pathlib import Path
-from bots.storage import BranchStorage
+from bots.dvc.storage.branch import BranchStorage
 root = Path(sys.argv[1])
 held = {path.name: path for path in (root / "files-to-keep").iterdir()}
 BranchStorage(root, root / ".dvc" / "cache", print, batch=int(sys.argv[2])).keep(held)
@@ -292,15 +301,15 @@ def test_what_a_killed_process_left_is_removed_a_day_later(desk: Desk) -> None:
 def test_a_push_that_arrived_without_an_answer_is_not_repeated(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    push = Bare.push
+    push = BareRepository.push
     broken = iter([True])
 
-    def lossy(self: Bare, commit: str, branch: str, expected: str | None) -> None:
+    def lossy(self: BareRepository, commit: str, branch: str, expected: str | None) -> None:
         push(self, commit, branch, expected)
         if next(broken, False):
-            raise Busy("the connection broke")
+            raise TemporaryFailure("the connection broke")
 
-    monkeypatch.setattr(Bare, "push", lossy)
+    monkeypatch.setattr(BareRepository, "push", lossy)
     desk.storage(sleep=lambda seconds: None).keep(files(desk, b"a", b"b"))
     assert len(dvc_projects.kept(desk)) == 2
     assert dvc_projects.git(origin(desk), "rev-list", "--count", BRANCH).strip() == "1"
@@ -309,7 +318,7 @@ def test_a_push_that_arrived_without_an_answer_is_not_repeated(
 def test_a_push_that_the_server_forbids_is_told_at_once_in_its_words(desk: Desk) -> None:
     counter = desk.folder.parent / "count"
     hook(desk, f'echo x >> "{counter}"; echo "only bots may push here" >&2; exit 1')
-    with pytest.raises(PushRefused, match="only bots may push here"):
+    with pytest.raises(PushRejected, match="only bots may push here"):
         desk.storage().keep(files(desk, b"a"))
     assert counter.read_text() == "x\n", "asked once"
 
@@ -377,19 +386,19 @@ def test_batches_hold_everything_once_in_bounds_and_folders_after_files(
 @pytest.mark.parametrize(
     ("said", "kind"),
     [
-        ("!\trefs/a:refs/b\t[rejected] (fetch first)", Overtaken),
-        ("!\trefs/a:refs/b\t[rejected] (stale info)", Overtaken),
-        ("!\trefs/a:refs/b\t[remote rejected] (cannot lock ref 'refs/heads/x': is at 1 but expected 2)", Overtaken),
-        ("!\trefs/a:refs/b\t[remote rejected] (failed to update ref)", Overtaken),
-        ("!\trefs/a:refs/b\t[remote rejected] (protected branch hook declined)", PushRefused),
-        ("!\trefs/a:refs/b\t[remote rejected] (pre-receive hook declined)", PushRefused),
-        ("remote: Permission to a/b.git denied to c.\nfatal: The requested URL returned error: 403", PushRefused),
-        ("fatal: Authentication failed for 'https://github.com/a/b/'", PushRefused),
-        ("fatal: could not read Username for 'https://github.com': terminal prompts disabled", PushRefused),
-        ("fatal: unable to access 'https://github.com/a/b/': Could not resolve host: github.com", Busy),
-        ("error: RPC failed; HTTP 502 curl 22 The requested URL returned error: 502", Busy),
-        ("fatal: the remote end hung up unexpectedly", Busy),
-        ("", Busy),
+        ("!\trefs/a:refs/b\t[rejected] (fetch first)", RefMoved),
+        ("!\trefs/a:refs/b\t[rejected] (stale info)", RefMoved),
+        ("!\trefs/a:refs/b\t[remote rejected] (cannot lock ref 'refs/heads/x': is at 1 but expected 2)", RefMoved),
+        ("!\trefs/a:refs/b\t[remote rejected] (failed to update ref)", RefMoved),
+        ("!\trefs/a:refs/b\t[remote rejected] (protected branch hook declined)", PushRejected),
+        ("!\trefs/a:refs/b\t[remote rejected] (pre-receive hook declined)", PushRejected),
+        ("remote: Permission to a/b.git denied to c.\nfatal: The requested URL returned error: 403", PushRejected),
+        ("fatal: Authentication failed for 'https://github.com/a/b/'", PushRejected),
+        ("fatal: could not read Username for 'https://github.com': terminal prompts disabled", PushRejected),
+        ("fatal: unable to access 'https://github.com/a/b/': Could not resolve host: github.com", TemporaryFailure),
+        ("error: RPC failed; HTTP 502 curl 22 The requested URL returned error: 502", TemporaryFailure),
+        ("fatal: the remote end hung up unexpectedly", TemporaryFailure),
+        ("", TemporaryFailure),
     ],
 )  # fmt: skip
 def test_what_git_says_is_told_from_what_it_means(said: str, kind: type[Exception]) -> None:
@@ -435,13 +444,13 @@ def test_settings_that_the_environment_brings_stay_in_force(monkeypatch: pytest.
     "relpath", ["../x", "/etc/passwd", "a/../../b", "a//b", "./a", "", "a\\b", "C:x", ".git/config", "a\0"]
 )
 def test_a_folder_that_would_write_elsewhere_is_refused(relpath: str) -> None:
-    with pytest.raises(cache.ObjectError):
+    with pytest.raises(cache.CacheError):
         cache.members(json.dumps([{"md5": "0" * 32, "relpath": relpath}]).encode(), "d")
 
 
 @given(st.binary(max_size=200))
 def test_no_bytes_make_the_reader_of_folders_fail_in_another_way(content: bytes) -> None:
-    with contextlib.suppress(cache.ObjectError):
+    with contextlib.suppress(cache.CacheError):
         cache.members(content, "d")
 
 

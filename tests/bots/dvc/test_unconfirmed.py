@@ -46,5 +46,5 @@ def test_new_data_stays_because_a_moving_source_cannot_be_asked_twice():
 
 
 def test_a_lock_that_cannot_be_read_is_said_so():
-    with pytest.raises(lockfile.LockError):
+    with pytest.raises(lockfile.LockfileError):
         unconfirmed.without_claims("stages: [", None, STAGES)

@@ -1,4 +1,4 @@
-"""The lock: what merges is what was judged, whatever the artefact holds and whoever pushes at the same time."""
+"""The lock: what merges is what was judged, whatever the artifact holds and whoever pushes at the same time."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from bots.dvc import cache
 from bots.dvc.storage import StorageError, branch
 from bots.dvc.storage.branch import BranchStorage
 from bots.evidence import Review
-from bots.git.bare import Bare
+from bots.git.bare import BareRepository
 from bots.github.workflow_run import Run
 from bots.publish import lock, model_bundle, publish
 from bots.publish.lock import LockRefused, Outcome
-from bots.publish.model_bundle import HostilePack
-from bots.publish.review_artifact import HostileArtefact, NoArtefact
-from bots.retry import Busy, Patience
+from bots.publish.model_bundle import BundleError
+from bots.publish.review_artifact import InvalidArtifact, NoArtifact
+from bots.retry import Retry, TemporaryFailure
 from doubles.github import TOKEN, GitHubDouble
 from fixtures import dvc_projects, reviews, small
 from fixtures.dvc_projects import Desk
@@ -76,7 +76,7 @@ class Bench:
         return self.desk.storage(sleep=lambda seconds: None)
 
     def lock(self, found: publish.Found | None = None, of: Run | None = None) -> Outcome:
-        patience = Patience(lambda: self.time, lambda seconds: None, self.log.append, deadline=self.time + 60)
+        retry = Retry(lambda: self.time, lambda seconds: None, self.log.append, deadline=self.time + 60)
         return lock.lock(
             self.desk.folder,
             of or self.of(),
@@ -84,7 +84,7 @@ class Bench:
             found or self.review,
             self.pack,
             self.place(),
-            patience,
+            retry,
         )
 
     def branch(self, name: str = "change") -> str:
@@ -256,14 +256,14 @@ def test_a_newer_push_is_never_overwritten(bench: Bench) -> None:
 def test_a_push_between_the_look_and_the_commit_wins(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     newer = dvc_projects.git(bench.origin, "-c", "user.name=a", "-c", "user.email=a@b", "commit-tree", "-p", bench.head,
                       "-m", "Quick", f"{bench.head}^{{tree}}").strip()  # fmt: skip
-    push = Bare.push
+    push = BareRepository.push
 
-    def late(self: Bare, commit: str, branch: str, expected: str | None) -> None:
+    def late(self: BareRepository, commit: str, branch: str, expected: str | None) -> None:
         if branch == "change":
             dvc_projects.git(bench.origin, "update-ref", "refs/heads/change", newer)
         push(self, commit, branch, expected)
 
-    monkeypatch.setattr(Bare, "push", late)
+    monkeypatch.setattr(BareRepository, "push", late)
     assert bench.lock().done == "not locked"
     assert bench.branch() == newer
 
@@ -271,14 +271,14 @@ def test_a_push_between_the_look_and_the_commit_wins(bench: Bench, monkeypatch: 
 def test_a_branch_that_was_deleted_meanwhile_is_not_made_again(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    push = Bare.push
+    push = BareRepository.push
 
-    def late(self: Bare, commit: str, branch: str, expected: str | None) -> None:
+    def late(self: BareRepository, commit: str, branch: str, expected: str | None) -> None:
         if branch == "change":
             dvc_projects.git(bench.origin, "update-ref", "-d", "refs/heads/change")
         push(self, commit, branch, expected)
 
-    monkeypatch.setattr(Bare, "push", late)
+    monkeypatch.setattr(BareRepository, "push", late)
     assert bench.lock().done == "not locked"
     assert "change" not in dvc_projects.git(bench.origin, "for-each-ref")
 
@@ -286,15 +286,15 @@ def test_a_branch_that_was_deleted_meanwhile_is_not_made_again(
 def test_a_commit_that_arrived_without_an_answer_is_recognised(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    push = Bare.push
+    push = BareRepository.push
     broken = iter([True])
 
-    def lossy(self: Bare, commit: str, branch: str, expected: str | None) -> None:
+    def lossy(self: BareRepository, commit: str, branch: str, expected: str | None) -> None:
         push(self, commit, branch, expected)
         if branch == "change" and next(broken, False):
-            raise Busy("the connection broke")
+            raise TemporaryFailure("the connection broke")
 
-    monkeypatch.setattr(Bare, "push", lossy)
+    monkeypatch.setattr(BareRepository, "push", lossy)
     outcome = bench.lock()
     assert (outcome.done, outcome.commit) == ("locked", bench.branch())
     assert dvc_projects.git(bench.origin, "rev-list", "--count", f"{bench.head}..change").strip() == "1"
@@ -341,7 +341,7 @@ def test_only_what_may_be_merged_is_locked(
     assert (outcome.done == "locked") is locks, outcome.words
 
 
-@pytest.mark.parametrize("found", [NoArtefact("none"), HostileArtefact("garbage")])
+@pytest.mark.parametrize("found", [NoArtifact("none"), InvalidArtifact("garbage")])
 def test_without_a_review_there_is_nothing_to_lock(bench: Bench, found: publish.Found) -> None:
     assert bench.lock(found).done == "not locked"
     assert bench.branch() == bench.head
@@ -437,10 +437,10 @@ def test_a_project_in_a_folder_of_its_repository_is_locked_there(bench: Bench) -
     desk.git("push", "--quiet", "origin", "change")
     head = desk.git("rev-parse", "HEAD").strip()
     review = replace(bench.review, candidate=replace(bench.review.candidate, commit=head))
-    patience = Patience(lambda: 0.0, lambda seconds: None, bench.log.append, deadline=60)
+    retry = Retry(lambda: 0.0, lambda seconds: None, bench.log.append, deadline=60)
     place = BranchStorage(desk.folder, desk.folder / ".dvc" / "cache", bench.log.append)
     done = lock.lock(
-        desk.folder / "team", bench.of(head_sha=head), REPOSITORY, review, bench.pack, place, patience
+        desk.folder / "team", bench.of(head_sha=head), REPOSITORY, review, bench.pack, place, retry
     )
     assert done.done == "locked"
     assert bench.file("team/dvc.lock") == (bench.pack / "dvc.lock").read_bytes()
@@ -592,14 +592,14 @@ def test_a_hostile_pack_is_refused_and_nothing_is_stored_or_committed(
     hostile(bench.pack)
     with pytest.raises(LockRefused, match=f"not what it judged: .*{re.escape(why)}") as refused:
         bench.lock()
-    assert isinstance(refused.value.__cause__, HostilePack)
+    assert isinstance(refused.value.__cause__, BundleError)
     assert (bench.branch(), dvc_projects.kept(bench.desk)) == (bench.head, {})
 
 
 def test_a_pack_that_is_a_link_or_not_there_is_refused(bench: Bench, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(bench.pack)
     for folder in (tmp_path / "link", tmp_path / "nowhere", bench.pack / "dvc.lock"):
-        with pytest.raises(HostilePack):
+        with pytest.raises(BundleError):
             model_bundle.read(folder)
 
 
@@ -612,7 +612,7 @@ ANYTHING = st.recursive(
 
 @given(st.text(max_size=300) | ANYTHING.map(yaml.safe_dump))
 def test_no_text_as_a_lock_fails_in_another_way(text: str) -> None:
-    with contextlib.suppress(HostilePack):
+    with contextlib.suppress(BundleError):
         model_bundle._lock({"dvc.lock": text.encode("utf-8", errors="surrogatepass")})
 
 
@@ -681,7 +681,7 @@ def job(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
 
 
 def words(tmp_path: Path) -> list[str]:
-    return ["lock", "--artefact", str(tmp_path / "review"), "--pack", str(tmp_path / "pack")]
+    return ["lock", "--artifact", str(tmp_path / "review"), "--pack", str(tmp_path / "pack")]
 
 
 def test_the_job_carries_the_check_over_to_its_own_commit_once(

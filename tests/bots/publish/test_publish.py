@@ -18,12 +18,12 @@ from bots.__main__ import main
 from bots.commands.publish import BUDGET, log
 from bots.evidence import Review
 from bots.github import marker, workflow_run
-from bots.github.client import Check, CheckReport, Comment, Connection, GitHub, PullRequest
+from bots.github.client import Check, CheckRunContent, Comment, Connection, GitHub, PullRequest
 from bots.github.marker import Marker
 from bots.publish import publish
-from bots.publish.review_artifact import HostileArtefact, NoArtefact
+from bots.publish.review_artifact import InvalidArtifact, NoArtifact
 from bots.render import preview
-from bots.retry import Busy, Denied, GaveUp, Patience, meaning
+from bots.retry import RequestDenied, RetriesExhausted, Retry, TemporaryFailure, meaning
 from doubles.github import ACTIONS, TOKEN, GitHubDouble, Looks
 from doubles.github.state import moment
 from fixtures import reviews
@@ -78,13 +78,13 @@ class Bench:
     def host(self) -> GitHub:
         return GitHub(self.connection, clock=self.time.clock, timeout=self.timeout)
 
-    def patience(self, budget: float = BUDGET) -> Patience:
-        return Patience(self.time.clock, self.time.sleep, self.log.append, deadline=self.time.now + budget)
+    def retry(self, budget: float = BUDGET) -> Retry:
+        return Retry(self.time.clock, self.time.sleep, self.log.append, deadline=self.time.now + budget)
 
     def publish(self, of: Run, found: publish.Found, **how: Any) -> publish.Published:
         known: dict[str, Any] = {
             "connection": self.connection,
-            "patience": self.patience(),
+            "retry": self.retry(),
             "summary": self.summaries.append,
         }
         return publish.publish(self.host(), of, found, **known | how)
@@ -131,7 +131,7 @@ def test_a_later_review_edits_the_same_comment_in_five_requests(bench: Bench) ->
     first = bench.double.comments(7)[0].id
     bench.double.push(7, NEXT)
     later = bench.run(run=2)
-    publish.announce(bench.host(), later, bench.patience())
+    publish.announce(bench.host(), later, bench.retry())
     bench.requests()
 
     bench.publish(later, on(reviews.regressed(), NEXT))
@@ -147,7 +147,7 @@ def test_a_later_review_edits_the_same_comment_in_five_requests(bench: Bench) ->
 
 def test_the_check_is_in_progress_while_the_review_runs_and_there_is_only_one(bench: Bench) -> None:
     of = bench.run(conclusion=None)
-    publish.announce(bench.host(), of, bench.patience())
+    publish.announce(bench.host(), of, bench.retry())
     assert [(check.status, check.conclusion) for check in bench.double.checks(HEAD)] == [
         ("in_progress", None)
     ]
@@ -162,14 +162,14 @@ def test_the_check_is_in_progress_while_the_review_runs_and_there_is_only_one(be
 def test_an_announcement_that_comes_late_does_not_reopen_the_check(bench: Bench) -> None:
     of = bench.run()
     bench.publish(of, on(reviews.improved()))
-    publish.announce(bench.host(), of, bench.patience())
+    publish.announce(bench.host(), of, bench.retry())
     assert [check.status for check in bench.double.checks(HEAD)] == ["completed"]
 
 
 def test_a_second_attempt_shows_a_check_in_progress_again(bench: Bench) -> None:
     bench.publish(bench.run(), on(reviews.improved()))
     bench.time.now += 60
-    publish.announce(bench.host(), bench.run(attempt=2), bench.patience())
+    publish.announce(bench.host(), bench.run(attempt=2), bench.retry())
     assert bench.double.checks(HEAD)[0].status == "in_progress"
 
     bench.publish(bench.run(attempt=2), on(reviews.regressed()))
@@ -258,7 +258,7 @@ def test_an_older_run_that_finishes_late_changes_nothing(bench: Bench) -> None:
 
 def test_a_superseded_head_is_said_and_nothing_is_published(bench: Bench) -> None:
     of = bench.run(conclusion=None)
-    publish.announce(bench.host(), of, bench.patience())
+    publish.announce(bench.host(), of, bench.retry())
     bench.double.push(7, NEXT)
 
     done = bench.publish(of, on(reviews.improved()))
@@ -290,14 +290,14 @@ def test_a_cancelled_run_leaves_the_last_comment_alone(bench: Bench) -> None:
     bench.publish(bench.run(run=1), on(reviews.improved()))
     before = bench.ours()
     bench.time.now += 60
-    done = bench.publish(bench.run(run=2, conclusion="cancelled"), NoArtefact("none"))
+    done = bench.publish(bench.run(run=2, conclusion="cancelled"), NoArtifact("none"))
     assert bench.ours() == before
     assert done.decision.conclusion == "cancelled"
 
 
 def test_a_run_that_broke_before_its_review_says_so(bench: Bench) -> None:
-    done = bench.publish(bench.run(conclusion="failure"), NoArtefact("no artefact was downloaded to review"))
-    assert "no artefact was downloaded" in bench.ours()[0]
+    done = bench.publish(bench.run(conclusion="failure"), NoArtifact("no artifact was downloaded to review"))
+    assert "no artifact was downloaded" in bench.ours()[0]
     assert bench.double.checks(HEAD)[0].conclusion == "action_required"
     assert done.rungs == ["comment", "check", "summary"]
 
@@ -322,7 +322,7 @@ def test_two_first_runs_that_race_leave_one_comment_with_the_newer_review(bench:
 
     def one(of: Run, review: Review) -> None:
         host = Racing(bench.connection, clock=bench.time.clock)
-        publish.publish(host, of, review, connection=bench.connection, patience=bench.patience())
+        publish.publish(host, of, review, connection=bench.connection, retry=bench.retry())
 
     threads = [
         threading.Thread(target=one, args=(older, on(reviews.improved()))),
@@ -384,7 +384,7 @@ def test_no_conclusion_that_branch_protection_takes_for_a_pass_is_ever_given_to_
 ) -> None:
     of = bench.run()
     pull = PullRequest(number=7, open=True, head_sha=HEAD)
-    unread: list[publish.Found] = [NoArtefact("x"), HostileArtefact("x"), on(reviews.improved(), NEXT)]
+    unread: list[publish.Found] = [NoArtifact("x"), InvalidArtifact("x"), on(reviews.improved(), NEXT)]
     gone = [None, replace(pull, open=False), replace(pull, head_sha=NEXT)]
     found = {publish.decide(of, pull, one).conclusion for one in unread}
     found |= {publish.decide(of, one, on(reviews.improved())).conclusion for one in gone}
@@ -417,9 +417,9 @@ def test_a_megabyte_of_markdown_stays_below_githubs_limit(bench: Bench) -> None:
     assert len(bench.double.comments(7)[0].body.encode()) <= 65_000
 
 
-def test_the_words_of_a_hostile_artefact_are_harmless_too(bench: Bench) -> None:
+def test_the_words_of_a_hostile_artifact_are_harmless_too(bench: Bench) -> None:
     bench.publish(
-        bench.run(), HostileArtefact("review.json: @octo-org/admins <img src=x> [y](javascript:alert(1))")
+        bench.run(), InvalidArtifact("review.json: @octo-org/admins <img src=x> [y](javascript:alert(1))")
     )
     page = bench.double.page(7)
     assert "<img" not in page
@@ -468,9 +468,9 @@ def _links(page: str) -> list[str]:
 def test_what_an_answer_means(status: int, headers: dict[str, str], message: str, expected: Any) -> None:
     found = meaning(status, headers, message, START)
     if expected is None:
-        assert isinstance(found, Denied)
+        assert isinstance(found, RequestDenied)
     else:
-        assert isinstance(found, Busy)
+        assert isinstance(found, TemporaryFailure)
         assert found.wait == (None if expected is ... else expected)
 
 
@@ -635,26 +635,26 @@ def test_a_newer_runs_check_is_never_touched(written: Marker, mine: Marker, stan
 def test_patience_ends_after_its_tries() -> None:
     time = Time()
     log: list[str] = []
-    patience = Patience(time.clock, time.sleep, log.append, deadline=START + 300)
+    retry = Retry(time.clock, time.sleep, log.append, deadline=START + 300)
 
     def busy() -> None:
-        raise Busy("GitHub answered 503")
+        raise TemporaryFailure("GitHub answered 503")
 
-    with pytest.raises(GaveUp, match="503, 6 times"):
-        patience.carry_out("comment", busy)
+    with pytest.raises(RetriesExhausted, match="503, 6 times"):
+        retry.call("comment", busy)
     assert time.waits == [1, 2, 4, 8, 16]
     assert log[0] == "comment: GitHub answered 503; waiting 1 s before try 2 of 6"
 
 
 @pytest.fixture
 def workflow(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
-    """The environment of a publish job; gives the folder of the artefact."""
+    """The environment of a publish job; gives the folder of the artifact."""
 
     def set_up(event: dict[str, Any], review: bytes | None) -> Path:
-        artefact = tmp_path / "review"
-        artefact.mkdir()
+        artifact = tmp_path / "review"
+        artifact.mkdir()
         if review is not None:
-            (artefact / "review.json").write_bytes(review)
+            (artifact / "review.json").write_bytes(review)
         (tmp_path / "event.json").write_text(json.dumps(event), encoding="utf-8")
         monkeypatch.setenv("GITHUB_EVENT_PATH", str(tmp_path / "event.json"))
         monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
@@ -662,15 +662,15 @@ def workflow(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> C
         monkeypatch.setenv("GITHUB_REPOSITORY", bench.double.repository)
         monkeypatch.setenv("GITHUB_API_URL", bench.double.api_url)
         monkeypatch.setenv("GITHUB_TOKEN", TOKEN)
-        return artefact
+        return artifact
 
     return set_up
 
 
 def test_the_command_publishes(bench: Bench, workflow: Callable[..., Path], tmp_path: Path) -> None:
-    artefact = workflow(bench.double.add_run(7), evidence.encode(on(reviews.improved())))
+    artifact = workflow(bench.double.add_run(7), evidence.encode(on(reviews.improved())))
     assert main(["publish", "--started"]) == 0
-    assert main(["publish", "--artefact", str(artefact)]) == 0
+    assert main(["publish", "--artifact", str(artifact)]) == 0
     assert len(bench.ours()) == 1
     assert bench.double.checks(HEAD)[0].conclusion == "success"
     assert "improved" in (tmp_path / "summary.md").read_text(encoding="utf-8").lower()
@@ -683,10 +683,10 @@ def test_the_command_without_any_rung_prints_the_review_and_fails(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    artefact = workflow(bench.double.add_run(7), evidence.encode(on(reviews.improved())))
+    artifact = workflow(bench.double.add_run(7), evidence.encode(on(reviews.improved())))
     monkeypatch.setenv("GITHUB_TOKEN", "expired")
     monkeypatch.delenv("GITHUB_STEP_SUMMARY")
-    assert main(["publish", "--artefact", str(artefact)]) == 1
+    assert main(["publish", "--artifact", str(artifact)]) == 1
     printed = capsys.readouterr().out
     assert "token is not valid" in printed
     assert "Late flights: improved" in printed
@@ -727,7 +727,7 @@ class Memory:
 
     def __init__(self) -> None:
         self.said: dict[int, str] = {}
-        self.checked: list[CheckReport] = []
+        self.checked: list[CheckRunContent] = []
 
     def pulls(self, head: str) -> list[PullRequest]:
         return [PullRequest(number=7, open=True, head_sha=HEAD)]
@@ -747,10 +747,10 @@ class Memory:
     def checks(self, sha: str, name: str) -> list[Check]:
         return []
 
-    def create_check(self, sha: str, report: CheckReport) -> None:
+    def create_check(self, sha: str, report: CheckRunContent) -> None:
         self.checked.append(report)
 
-    def edit_check(self, check: int, report: CheckReport) -> None:
+    def edit_check(self, check: int, report: CheckRunContent) -> None:
         self.checked.append(report)
 
 
@@ -763,9 +763,9 @@ def test_a_review_changed_at_random_never_crashes_the_publisher(bench: Bench, da
     try:
         found: publish.Found = evidence.decode(json.dumps(document).encode(), Review, "review.json")
     except evidence.EvidenceError as error:
-        found = HostileArtefact(str(error))
+        found = InvalidArtifact(str(error))
     host = Memory()
-    done = publish.publish(host, bench.run(), found, connection=bench.connection, patience=bench.patience())
+    done = publish.publish(host, bench.run(), found, connection=bench.connection, retry=bench.retry())
     assert done.rungs == ["comment", "check"]
     (said,) = host.said.values()
     assert len(said.encode()) <= 65_000

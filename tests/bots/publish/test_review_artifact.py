@@ -1,4 +1,4 @@
-"""The downloaded artefact as hostile input: whatever lies there, it is a review or a clear refusal."""
+"""The downloaded artifact as hostile input: whatever lies there, it is a review or a clear refusal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bots import evidence
 from bots.publish import review_artifact
-from bots.publish.review_artifact import HostileArtefact, NoArtefact
+from bots.publish.review_artifact import InvalidArtifact, NoArtifact
 from fixtures import reviews
 
 if TYPE_CHECKING:
@@ -38,10 +38,10 @@ def test_what_lies_beside_the_review_is_not_even_opened(tmp_path: Path) -> None:
     assert review_artifact.read(tmp_path) == reviews.improved()
 
 
-def test_a_missing_folder_and_a_missing_review_are_no_artefact(tmp_path: Path) -> None:
-    with pytest.raises(NoArtefact, match="no artefact was downloaded"):
+def test_a_missing_folder_and_a_missing_review_are_no_artifact(tmp_path: Path) -> None:
+    with pytest.raises(NoArtifact, match="no artifact was downloaded"):
         review_artifact.read(tmp_path / "review")
-    with pytest.raises(NoArtefact, match=r"holds no review\.json"):
+    with pytest.raises(NoArtifact, match=r"holds no review\.json"):
         review_artifact.read(tmp_path)
 
 
@@ -51,7 +51,7 @@ def test_a_link_is_not_followed_even_to_a_good_review(tmp_path: Path) -> None:
     folder = tmp_path / "review"
     folder.mkdir()
     (folder / "review.json").symlink_to(target)
-    with pytest.raises(HostileArtefact, match="not a plain file"):
+    with pytest.raises(InvalidArtifact, match="not a plain file"):
         review_artifact.read(folder)
 
 
@@ -60,32 +60,32 @@ def test_a_folder_that_is_a_link_is_refused(tmp_path: Path) -> None:
     real.mkdir()
     write(real, evidence.encode(reviews.improved()))
     (tmp_path / "review").symlink_to(real)
-    with pytest.raises(HostileArtefact, match="not a folder"):
+    with pytest.raises(InvalidArtifact, match="not a folder"):
         review_artifact.read(tmp_path / "review")
 
 
 def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "review").write_text("x", encoding="utf-8")
-    with pytest.raises(HostileArtefact, match="not a folder"):
+    with pytest.raises(InvalidArtifact, match="not a folder"):
         review_artifact.read(tmp_path / "review")
 
 
 def test_a_pipe_does_not_hold_the_publisher_up(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "review.json")
-    with pytest.raises(HostileArtefact, match="not a plain file"):
+    with pytest.raises(InvalidArtifact, match="not a plain file"):
         review_artifact.read(tmp_path)
 
 
 def test_a_folder_named_like_the_review_is_refused(tmp_path: Path) -> None:
     (tmp_path / "review.json").mkdir()
-    with pytest.raises(HostileArtefact, match="not a plain file"):
+    with pytest.raises(InvalidArtifact, match="not a plain file"):
         review_artifact.read(tmp_path)
 
 
 def test_a_review_beyond_the_size_limit_is_refused_without_being_parsed(tmp_path: Path) -> None:
     with (tmp_path / "review.json").open("wb") as file:
         file.truncate(review_artifact.LARGEST + 1)
-    with pytest.raises(HostileArtefact, match="larger than 16 MiB"):
+    with pytest.raises(InvalidArtifact, match="larger than 16 MiB"):
         review_artifact.read(tmp_path)
 
 
@@ -104,7 +104,7 @@ def test_a_review_beyond_the_size_limit_is_refused_without_being_parsed(tmp_path
     ids=["empty", "cut", "not UTF-8", "deep lists", "deep objects", "null", "other format", "two documents"],
 )
 def test_what_is_not_a_review_is_refused_in_words(tmp_path: Path, content: bytes, says: str) -> None:
-    with pytest.raises(HostileArtefact, match=says):
+    with pytest.raises(InvalidArtifact, match=says):
         review_artifact.read(write(tmp_path, content))
 
 
@@ -126,7 +126,7 @@ def test_a_field_that_the_contract_does_not_know_or_allow_is_named(
     tmp_path: Path, field: str, value: object
 ) -> None:
     document = json.loads(evidence.encode(reviews.improved())) | {field: value}
-    with pytest.raises(HostileArtefact) as refusal:
+    with pytest.raises(InvalidArtifact) as refusal:
         review_artifact.read(write(tmp_path, json.dumps(document).encode()))
     assert field in str(refusal.value) or "unknown field" in str(refusal.value)
 
@@ -140,7 +140,7 @@ ANY_JSON = st.recursive(
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.binary(max_size=200) | ANY_JSON.map(lambda value: json.dumps(value).encode()))
 def test_any_bytes_are_a_review_or_a_refusal(tmp_path: Path, content: bytes) -> None:
-    with pytest.raises(HostileArtefact):
+    with pytest.raises(InvalidArtifact):
         review_artifact.read(write(tmp_path, content))
 
 
@@ -154,6 +154,6 @@ def test_a_review_with_a_few_bytes_changed_is_a_review_or_a_refusal(
     changed = write(tmp_path, content[:at] + junk + content[at + len(junk) :])
     try:
         said = review_artifact.read(changed).title
-    except HostileArtefact as refusal:
+    except InvalidArtifact as refusal:
         said = str(refusal)
     assert said.startswith(("review.json: ", "Late flights")) or at < 100

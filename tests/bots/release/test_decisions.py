@@ -18,7 +18,7 @@ from bots.deploy.checks import Check as Seen
 from bots.evidence import ExplanationReport, Importance
 from bots.git.bare import Tag
 from bots.github import marker
-from bots.github.client import ACTIONS, Check, Merged, Opinion
+from bots.github.client import ACTIONS, Check, MergedPullRequest, PullRequestReview
 from bots.github.marker import Judged, Marker
 from bots.publish import publish
 from bots.release import approval, influence, report, verify, versions
@@ -209,7 +209,7 @@ def test_a_release_never_moves_a_stage_down(went: list[tuple[Stage, str]]) -> No
 # --- who let it pass
 
 
-PULL = Merged(7, "A change", "https://github.com/o/n/pull/7", "ada", "grace", HEAD, "main")
+PULL = MergedPullRequest(7, "A change", "https://github.com/o/n/pull/7", "ada", "grace", HEAD, "main")
 
 
 def a_check(conclusion: str | None = "success", about: Judged | None = MODEL, **what: Any) -> Check:
@@ -235,8 +235,8 @@ people = st.sampled_from(["ada", "linus", "grace", ""])
 states = st.sampled_from(["APPROVED", "CHANGES_REQUESTED", "COMMENTED", "DISMISSED", "PENDING"])
 
 
-@given(st.lists(st.builds(Opinion, people, states)))
-def test_who_approves_is_who_said_so_last_and_never_the_author(said: list[Opinion]) -> None:
+@given(st.lists(st.builds(PullRequestReview, people, states)))
+def test_who_approves_is_who_said_so_last_and_never_the_author(said: list[PullRequestReview]) -> None:
     found = approval.approvers(said, "ada")
     assert "ada" not in found
     assert "" not in found

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from bots.github.client import Connection, GitHub, Opinion
+from bots.github.client import Connection, GitHub, PullRequestReview
 from bots.release import approval, notify, report
 from bots.release.approval import Refused
-from bots.retry import Denied, Patience
+from bots.retry import RequestDenied, Retry
 from doubles.github import ACTIONS, TOKEN, GitHubDouble
 
 HEAD, MERGE = "a" * 40, "b" * 40
@@ -37,17 +37,17 @@ class Bench:
         return GitHub(connection, clock=lambda: self.now, timeout=5)
 
     @property
-    def patience(self) -> Patience:
-        return Patience(lambda: self.now, self.sleep, self.log.append, deadline=self.now + 300)
+    def retry(self) -> Retry:
+        return Retry(lambda: self.now, self.sleep, self.log.append, deadline=self.now + 300)
 
     def comment(self, body: str = BODY) -> str | None:
-        return notify.comment(self.host, 7, body, ACTIONS, self.patience)
+        return notify.comment(self.host, 7, body, ACTIONS, self.retry)
 
     def complain(self, body: str = BODY, title: str = TITLE) -> str | None:
-        return notify.complain(self.host, title, body, ACTIONS, self.patience)
+        return notify.complain(self.host, title, body, ACTIONS, self.retry)
 
     def settle(self) -> str | None:
-        return notify.settle(self.host, lambda old: "Settled. " + old, ACTIONS, self.patience)
+        return notify.settle(self.host, lambda old: "Settled. " + old, ACTIONS, self.retry)
 
     def issues(self) -> list[tuple[str, str]]:
         found = self.double.state.issues.values()
@@ -149,7 +149,7 @@ def test_a_commit_of_main_leads_to_who_wrote_approved_and_merged_it(bench: Bench
         "main",
     )
     assert len(bench.host.opinions(7)) == 5
-    found = approval.judgement(bench.host, MERGE, "main", ACTIONS, bench.patience)
+    found = approval.judgement(bench.host, MERGE, "main", ACTIONS, bench.retry)
     assert found.approvers == ("linus",)
     assert found.check is None
 
@@ -166,24 +166,24 @@ def test_however_it_was_merged_the_commit_finds_its_pull_request(bench: Bench, w
         bench.double.add_commit(sha)
     bench.double.merge(8, commit, brought=brought)
     for sha in [commit, *brought]:
-        found = approval.judgement(bench.host, sha, "main", ACTIONS, bench.patience)
+        found = approval.judgement(bench.host, sha, "main", ACTIONS, bench.retry)
         assert found.pull is not None
         assert found.pull.number == 8
 
 
 def test_a_pull_request_that_was_closed_or_went_elsewhere_lets_nothing_pass(bench: Bench) -> None:
     bench.double.pull(7).merged = False
-    assert approval.judgement(bench.host, MERGE, "main", ACTIONS, bench.patience).pull is None
+    assert approval.judgement(bench.host, MERGE, "main", ACTIONS, bench.retry).pull is None
     bench.double.pull(7).merged = True
     bench.double.pull(7).base_ref = "develop"
-    assert approval.judgement(bench.host, MERGE, "main", ACTIONS, bench.patience).pull is None
+    assert approval.judgement(bench.host, MERGE, "main", ACTIONS, bench.retry).pull is None
 
 
 def test_many_approvals_come_over_all_pages(bench: Bench) -> None:
     for number in range(140):
         bench.double.add_review(7, f"person-{number}")
     assert len(bench.host.opinions(7)) == 140
-    assert bench.host.opinions(7)[-1] == Opinion("person-139", "APPROVED")
+    assert bench.host.opinions(7)[-1] == PullRequestReview("person-139", "APPROVED")
 
 
 @pytest.mark.parametrize(
@@ -193,10 +193,10 @@ def test_only_who_may_write_here_takes_a_release_on(bench: Bench, level: str, ma
     bench.double.state.permissions["grace"] = level
 
     def accept() -> object:
-        return approval.accepted(bench.host, ["no check"], " it is\nfine ", "grace", bench.patience)
+        return approval.accepted(bench.host, ["no check"], " it is\nfine ", "grace", bench.retry)
 
     if may:
-        found = approval.accepted(bench.host, ["no check"], " it is\nfine ", "grace", bench.patience)
+        found = approval.accepted(bench.host, ["no check"], " it is\nfine ", "grace", bench.retry)
         assert found is not None
         assert (found.by, found.reason, found.objection) == ("grace", "it is fine", "no check")
     else:
@@ -205,14 +205,14 @@ def test_only_who_may_write_here_takes_a_release_on(bench: Bench, level: str, ma
 
 
 def test_where_nothing_speaks_against_it_nobody_is_asked(bench: Bench) -> None:
-    assert approval.accepted(bench.host, [], "because", "grace", bench.patience) is None
+    assert approval.accepted(bench.host, [], "because", "grace", bench.retry) is None
     assert bench.double.requests == []
     for reason, by in ((None, "grace"), ("  ", "grace"), ("because", None)):
         with pytest.raises(Refused, match="no check"):
-            approval.accepted(bench.host, ["no check"], reason, by, bench.patience)
+            approval.accepted(bench.host, ["no check"], reason, by, bench.retry)
 
 
 def test_a_token_that_may_not_read_says_so(bench: Bench) -> None:
     bench.token = bench.double.add_token("blind", contents="read")
-    with pytest.raises(Denied, match="403"):
-        approval.judgement(bench.host, MERGE, "main", ACTIONS, bench.patience)
+    with pytest.raises(RequestDenied, match="403"):
+        approval.judgement(bench.host, MERGE, "main", ACTIONS, bench.retry)

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from bots.git.bare import Bare
+from bots.git.bare import BareRepository
 from bots.release import registry
 from bots.release.registry import Book, Outgrown, RegistryError
 from bots.release.versions import Release, parts
-from bots.retry import Patience
+from bots.retry import Retry
 from fixtures import dvc_projects, shipments
 from fixtures.dvc_projects import Desk
 from fixtures.releases import CONTENT, a_release
@@ -39,10 +39,10 @@ def origin(desk: Desk) -> Path:
 
 @contextmanager
 def book(desk: Desk, most: int = 30) -> Iterator[Book]:
-    patience = Patience(
+    retry = Retry(
         time.time, lambda seconds: time.sleep(seconds / 20), lambda words: None, time.time() + 600, most
     )
-    with registry.opened(desk.folder, patience, time.time) as opened:
+    with registry.opened(desk.folder, retry, time.time) as opened:
         yield opened
 
 
@@ -185,19 +185,19 @@ def test_many_at_once_put_one_version_into_a_stage_by_one_tag(desk: Desk) -> Non
 
 
 def test_a_push_whose_answer_is_lost_counts_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bots.retry import Busy
+    from bots.retry import TemporaryFailure
 
     sha = commit(desk)
-    push_all = Bare.push_all
+    push_all = BareRepository.push_all
     lost: list[object] = []
 
-    def lose(self: Bare, refs: dict[str, tuple[str, str | None]]) -> None:
+    def lose(self: BareRepository, refs: dict[str, tuple[str, str | None]]) -> None:
         push_all(self, refs)
         if not lost:
             lost.append(refs)
-            raise Busy("the connection broke")
+            raise TemporaryFailure("the connection broke")
 
-    monkeypatch.setattr(Bare, "push_all", lose)
+    monkeypatch.setattr(BareRepository, "push_all", lose)
     with book(desk) as one:
         assert one.register(release("v1.0.0", sha)).version == "v1.0.0"
     assert lost
@@ -231,17 +231,17 @@ KILLED = """
 import os, signal, sys, time
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-from bots.retry import Patience
-from bots.git.bare import Bare
+from bots.retry import Retry
+from bots.git.bare import BareRepository
 from bots.release import registry
 from fixtures.releases import a_release
-push_all = Bare.push_all
+push_all = BareRepository.push_all
 def dying(self, refs):
     if {after}: push_all(self, refs)
     os.kill(os.getpid(), signal.SIGKILL)
-Bare.push_all = dying
-patience = Patience(time.time, time.sleep, print, time.time() + 60)
-with registry.opened(Path.cwd(), patience, time.time) as book:
+BareRepository.push_all = dying
+retry = Retry(time.time, time.sleep, print, time.time() + 60)
+with registry.opened(Path.cwd(), retry, time.time) as book:
     book.register(a_release("v1.0.0", commit={sha!r}))
 """
 

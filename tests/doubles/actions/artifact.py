@@ -24,7 +24,7 @@ def upload() -> None:
         fail(words) if given["if-no-files-found"] == "error" else print(words)
         return
     target = (
-        kept("artefacts") / os.environ["GITHUB_RUN_ID"] / os.environ["GITHUB_RUN_ATTEMPT"] / given["name"]
+        kept("artifacts") / os.environ["GITHUB_RUN_ID"] / os.environ["GITHUB_RUN_ATTEMPT"] / given["name"]
     )
     if target.exists():
         fail(
@@ -43,7 +43,7 @@ def download() -> None:
     given = inputs("name")
     if given["run-id"] != os.environ["GITHUB_RUN_ID"] and not given["github-token"]:
         fail("Unable to download artifact(s): another run's need github-token")
-    attempts = kept("artefacts") / given["run-id"]
+    attempts = kept("artifacts") / given["run-id"]
     found = sorted(attempts.glob(f"*/{given['name']}"), key=lambda path: int(path.parent.name))
     if not found:
         fail(f"Unable to download artifact(s): Artifact not found for name: {given['name']}")

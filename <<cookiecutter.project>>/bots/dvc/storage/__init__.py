@@ -31,7 +31,7 @@ def open_storage(root: Path, tell: Tell) -> Storage:
 
 def prepare_storage(root: Path, revisions: Collection[str], tell: Tell) -> None:
     """Before DVC is asked to pull: bring what the work tree and these commits name. Does nothing for a storage that
-    DVC reaches by itself. Raises `StorageError`, `GitError`, `LockError`."""
+    DVC reaches by itself. Raises `StorageError`, `GitError`, `LockfileError`."""
     came = open_storage(root, tell).prepare(revisions)
     if came:
         tell(f"{came} files came from {BRANCH}")

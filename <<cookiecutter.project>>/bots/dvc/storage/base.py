@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Protocol
 
 from bots.dvc.repro import environment
+from bots.errors import BotsError
 
 NAME = "storage"
 
 Tell = Callable[[str], None]
 
 
-class StorageError(Exception):
+class StorageError(BotsError):
     """The storage cannot do what was asked; the message says why and what to do."""
 
 

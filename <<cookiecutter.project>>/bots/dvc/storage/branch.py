@@ -13,8 +13,8 @@ from pathlib import Path
 
 from bots.dvc import cache
 from bots.dvc.storage.base import Status, StorageError, Tell, folders_last, run_dvc
-from bots.git.bare import Author, Bare, open_bare
-from bots.retry import Busy, GaveUp, Patience
+from bots.git.bare import Author, BareRepository, open_bare
+from bots.retry import RetriesExhausted, Retry, TemporaryFailure
 
 BRANCH = "dvc-storage"
 FOLDER = ".storage"
@@ -179,11 +179,13 @@ class BranchStorage:
             self._save(bare, tip, kept, missing)
         return len(missing)
 
-    def _transfer(self, bare: Bare, tip: str | None, blobs: Collection[str]) -> None:
+    def _transfer(self, bare: BareRepository, tip: str | None, blobs: Collection[str]) -> None:
         if tip is not None and blobs:
-            self._patience("fetch").carry_out("fetch", lambda: bare.bring(tip, blobs))
+            self._retry("fetch").call("fetch", lambda: bare.bring(tip, blobs))
 
-    def _save(self, bare: Bare, tip: str | None, kept: Mapping[str, str], digests: Collection[str]) -> None:
+    def _save(
+        self, bare: BareRepository, tip: str | None, kept: Mapping[str, str], digests: Collection[str]
+    ) -> None:
         """Put files of the branch into the folder and, sharing their bytes, into DVC's cache; folders last."""
         if not digests:
             return
@@ -197,7 +199,7 @@ class BranchStorage:
                 for place in (self.folder, self.cache):
                     cache.put(path, place / cache.path_of(path.name))
 
-    def _push(self, bare: Bare, files: Mapping[str, Path], sizes: Mapping[str, int]) -> None:
+    def _push(self, bare: BareRepository, files: Mapping[str, Path], sizes: Mapping[str, int]) -> None:
         """One batch: a commit on top of the newest one, made anew each time that somebody else was faster."""
         blobs = dict(zip(files, bare.add(files.values()), strict=True))
         tries = itertools.count(1)
@@ -212,30 +214,30 @@ class BranchStorage:
                     added = {cache.path_of(digest): blobs[digest] for digest in new}
                     commit = bare.commit(tip, added, message, Author(*KEEPER, int(self.clock())))
                     bare.push(commit, BRANCH, tip)
-            except Busy as busy:
+            except TemporaryFailure as busy:
                 # Writers that were turned away together must not come back together.
                 wait = random.uniform(0, min(8.0, 0.25 * 2 ** next(tries)))  # noqa: S311
-                raise Busy(str(busy), wait) from busy
+                raise TemporaryFailure(str(busy), wait) from busy
 
-        self._patience("push").carry_out("push", step)
+        self._retry("push").call("push", step)
 
-    def _tip(self, bare: Bare) -> str | None:
-        return self._patience("fetch").carry_out("fetch", lambda: bare.tip(BRANCH))
+    def _tip(self, bare: BareRepository) -> str | None:
+        return self._retry("fetch").call("fetch", lambda: bare.tip(BRANCH))
 
-    def _patience(self, what: str) -> Patience:
+    def _retry(self, what: str) -> Retry:
         most = 100 if what == "push" else 5
-        return Patience(self.clock, self.sleep, self.tell, deadline=self.clock() + BUDGET, most=most)
+        return Retry(self.clock, self.sleep, self.tell, deadline=self.clock() + BUDGET, most=most)
 
     @contextmanager
-    def _opened(self) -> Iterator[Bare]:
+    def _opened(self) -> Iterator[BareRepository]:
         try:
             with open_bare(self.root) as bare:
                 yield bare
-        except GaveUp as error:
+        except RetriesExhausted as error:
             raise StorageError(
                 f"{self.where}: {error}; what was pushed stays, so simply run it again"
             ) from error
-        except cache.ObjectError as error:
+        except cache.CacheError as error:
             raise StorageError(str(error)) from error
 
     def _known_as(self, digest: str) -> str:
@@ -247,7 +249,7 @@ class BranchStorage:
         return next((out for out, named in outputs.items() if named == f"md5:{digest}"), "part of a folder")
 
 
-def _kept(bare: Bare, tip: str | None) -> dict[str, str]:
+def _kept(bare: BareRepository, tip: str | None) -> dict[str, str]:
     """The branch's content-addressed files: digest to blob."""
     tree = bare.tree(tip) if tip else {}
     return {digest: blob for path, blob in tree.items() if (digest := cache.digest_of(path))}
