@@ -31,12 +31,12 @@ from pipeline import acquire, features, files, model, params, split, table
 
 settings, schema = params.load(), table.load()
 acquire.run(settings)
-parts, _ = split.divide(table.read(settings, schema), settings, schema)
-fitted = model.build(settings).fit(
-    features.build(parts["train"], settings, schema), table.target(parts["train"], settings)
+parts, _ = split.divide(table.read_raw(settings, schema), settings, schema)
+fitted = model.build_pipeline(settings).fit(
+    features.build_inputs(parts["train"], settings, schema), table.get_target(parts["train"], settings)
 )
-target = table.target(parts["holdout"], settings)
-score = model.predict(fitted, features.build(parts["holdout"], settings, schema), settings.task)
+target = table.get_target(parts["holdout"], settings)
+score = model.predict(fitted, features.build_inputs(parts["holdout"], settings, schema), settings.task)
 for name in ("roc_auc_score", "average_precision_score", "log_loss", "brier_score_loss"):
     print(name, getattr(metrics, name)(target, score))
 said = score >= settings.evaluate.threshold

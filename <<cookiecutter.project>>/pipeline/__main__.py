@@ -25,7 +25,7 @@ STAGES = {
 }
 
 
-def parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     """The arguments of every stage and of the two commands that the bots call."""
     top = argparse.ArgumentParser(
         prog="python -m pipeline",
@@ -47,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Run one stage. A refusal is written to reports/refusal.json and told in one paragraph, not a traceback."""
-    arguments = vars(parser().parse_args(argv))
+    arguments = vars(build_parser().parse_args(argv))
     stage = arguments.pop("stage")
     from pipeline import files, params
 
@@ -60,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
             files.REFUSAL.unlink(missing_ok=True)
         module, function = ("drift", "compare") if stage == "compare" else (stage, "run")
         getattr(importlib.import_module(f"pipeline.{module}"), function)(settings, **arguments)
-    except files.Refused as error:
+    except files.StageError as error:
         if stage in STAGES:
             refusal = {"stage": stage, "message": str(error), "findings": error.findings}
             files.write_evidence("refusal", refusal)
@@ -69,14 +69,14 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def run(words: list[str]) -> int:
+def run_command(words: list[str]) -> int:
     """The command line as it was typed: by the fork server where there is one."""
     from pipeline import forkserver
 
-    parser().parse_args(words)  # wrong usage and --help need no server
+    build_parser().parse_args(words)  # wrong usage and --help need no server
     code = forkserver.hand_over(words)
     return main(words) if code is None else code
 
 
 if __name__ == "__main__":
-    sys.exit(run(sys.argv[1:]))
+    sys.exit(run_command(sys.argv[1:]))

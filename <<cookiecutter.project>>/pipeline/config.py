@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 import yaml
 
-from pipeline.files import Refused
+from pipeline.files import StageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class ConfigError(Refused):
+class ConfigError(StageError):
     """params.yaml or schema.yaml is wrong, or they contradict each other; the message names file and key."""
 
 
@@ -36,7 +36,7 @@ def read_yaml(path: Path, expected: str) -> dict[Any, Any]:
     return document
 
 
-def convert(document: dict[Any, Any], kind: type[T], path: Path) -> T:
+def convert_document(document: dict[Any, Any], kind: type[T], path: Path) -> T:
     """A mapping as a value of this type. Raises `ConfigError` that names the key and what was expected."""
     try:
         return msgspec.convert(document, kind)

@@ -55,9 +55,13 @@ def describe(
     `train` and `holdout` hold the model's inputs; `target` and `scores` are float64, one a holdout row; `score`
     asks the ONNX model. A personal column is described, but none of its values is shown.
     """
-    inputs = [_input(name, "number", schema.columns[name], train[name]) for name in settings.features.numeric]
+    inputs = [
+        _describe_input(name, "number", schema.columns[name], train[name])
+        for name in settings.features.numeric
+    ]
     inputs += [
-        _input(name, "category", schema.columns[name], train[name]) for name in settings.features.categorical
+        _describe_input(name, "category", schema.columns[name], train[name])
+        for name in settings.features.categorical
     ]
     declared = schema.columns[settings.data.target]
     known = np.isfinite(target)
@@ -73,8 +77,8 @@ def describe(
             "description": declared.description,
             "unit": declared.unit,
         },
-        "threshold": _threshold(settings),
-        "onnx": files.file_digest(files.ONNX),
+        "threshold": _choose_threshold(settings),
+        "onnx": files.digest_file(files.ONNX),
         "opset": opset,
         "inputs": inputs,
         "identity": [
@@ -88,14 +92,14 @@ def describe(
             if name not in settings.features.raw
         ],
         "confidence": CONFIDENCE if settings.task == "regression" else None,
-        "experience": experience(target[known], scores[known], settings.task),
+        "experience": summarize_experience(target[known], scores[known], settings.task),
         "grid": GRIDS[settings.task],
-        "holdout": histogram(scores, GRIDS[settings.task]),
-        "probes": _probes(inputs, holdout, score),
+        "holdout": count_scores(scores, GRIDS[settings.task]),
+        "probes": _choose_probes(inputs, holdout, score),
     }
 
 
-def experience(target: np.ndarray, scores: np.ndarray, task: Task) -> list[dict[str, Any]]:
+def summarize_experience(target: np.ndarray, scores: np.ndarray, task: Task) -> list[dict[str, Any]]:
     """What the holdout knows of scores from `above` on: how often the answer was yes, or how far off they were.
 
     The bins hold equally many rows, ties together. A quantity's `low` and `high` are what to add to a score for an
@@ -117,17 +121,17 @@ def experience(target: np.ndarray, scores: np.ndarray, task: Task) -> list[dict[
         if task == "classification":
             entry["share"] = float(target[chosen].mean())
         else:
-            entry["low"], entry["high"] = _interval(np.sort(target[chosen] - scores[chosen]))
+            entry["low"], entry["high"] = _find_interval(np.sort(target[chosen] - scores[chosen]))
         found.append(entry)
     return found
 
 
-def histogram(scores: np.ndarray, grid: list[float]) -> list[int]:
+def count_scores(scores: np.ndarray, grid: list[float]) -> list[int]:
     """How many scores are at most each bound and above the one before; the last is above all bounds."""
     return np.bincount(np.searchsorted(grid, scores, side="left"), minlength=len(grid) + 1).tolist()
 
 
-def _interval(residuals: np.ndarray) -> tuple[float, float]:
+def _find_interval(residuals: np.ndarray) -> tuple[float, float]:
     """The ordered residuals between which the next one lies with `CONFIDENCE`; the outermost where rows are few."""
     rows = len(residuals)
     tail = (1 - CONFIDENCE) / 2
@@ -136,16 +140,16 @@ def _interval(residuals: np.ndarray) -> tuple[float, float]:
     return float(residuals[low]), float(residuals[high])
 
 
-def _threshold(settings: Params) -> float | None:
+def _choose_threshold(settings: Params) -> float | None:
     if settings.task == "regression":
         return None
     return 0.5 if settings.evaluate.threshold is None else settings.evaluate.threshold
 
 
-def _input(name: str, kind: str, column: Column, values: pd.Series) -> dict[str, Any]:
+def _describe_input(name: str, kind: str, column: Column, values: pd.Series) -> dict[str, Any]:
     """One input: what schema.yaml says of it, and what training showed."""
     missing = float((values.isna() if kind == "number" else values == "").mean())
-    seen = _numbers(values) if kind == "number" else _categories(values)
+    seen = _describe_numbers(values) if kind == "number" else _describe_categories(values)
     if column.personal:
         seen = dict.fromkeys(seen)
     return {
@@ -163,7 +167,7 @@ def _input(name: str, kind: str, column: Column, values: pd.Series) -> dict[str,
     }
 
 
-def _numbers(values: pd.Series) -> dict[str, Any]:
+def _describe_numbers(values: pd.Series) -> dict[str, Any]:
     known = values.dropna()
     if known.empty:
         return {"low": None, "high": None, "seen": None, "example": None}
@@ -173,11 +177,11 @@ def _numbers(values: pd.Series) -> dict[str, Any]:
         "low": float(known.min()),
         "high": float(known.max()),
         "seen": None,
-        "example": _short(float(middle)),
+        "example": _shorten(float(middle)),
     }
 
 
-def _categories(values: pd.Series) -> dict[str, Any]:
+def _describe_categories(values: pd.Series) -> dict[str, Any]:
     counts = values[values != ""].value_counts()
     names = sorted(str(name) for name in counts.index)
     often = [str(name) for name in counts.index[counts == counts.max()]]
@@ -190,12 +194,12 @@ def _categories(values: pd.Series) -> dict[str, Any]:
     }
 
 
-def _short(number: float) -> float:
+def _shorten(number: float) -> float:
     """The shortest decimal that is the same float32."""
     return float(str(np.float32(number)))
 
 
-def _probes(
+def _choose_probes(
     inputs: list[dict[str, Any]], holdout: pd.DataFrame, score: Callable[[pd.DataFrame], np.ndarray]
 ) -> list[dict[str, Any]]:
     """A few holdout rows, personal values left out, and what the model says of them: a service asks itself these."""
@@ -205,13 +209,13 @@ def _probes(
             rows[entry["name"]] = np.float32("nan") if entry["kind"] == "number" else ""
     names = {entry["name"]: entry["kind"] for entry in inputs}
     given = [
-        {name: _value(row[name], kind) for name, kind in names.items()}
+        {name: _convert_value(row[name], kind) for name, kind in names.items()}
         for row in rows[list(names)].to_dict("records")
     ]
     return [{"row": row, "score": float(found)} for row, found in zip(given, score(rows), strict=True)]
 
 
-def _value(value: Any, kind: str) -> float | str | None:
+def _convert_value(value: Any, kind: str) -> float | str | None:
     if kind == "category":
         return str(value) or None
-    return None if math.isnan(value) else _short(value)
+    return None if math.isnan(value) else _shorten(value)

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline import features, files, model, table
-from pipeline.files import Refused
+from pipeline.files import StageError
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -48,7 +48,7 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Column:
+class JudgedColumn:
     """A column's verdict as the evidence has it, and the values behind it where they were compared."""
 
     verdict: dict[str, Any]
@@ -60,22 +60,22 @@ class Column:
 def run(settings: Params) -> None:
     """Production against the training rows, or the holdout where there is no production yet.
 
-    Writes `reports/drift.json` and `reports/drift.html`. Raises `files.Refused`.
+    Writes `reports/drift.json` and `reports/drift.html`. Raises `files.StageError`.
     """
     schema = table.load()
     fitted = model.load(trusted=settings.model.trusted)
     train = files.read_table(files.SPLITS / "train.parquet")
     period = settings.drift.period
     if period is not None and period not in train:
-        hint = table.nearest(period, train.columns)
-        raise Refused(f"params.yaml: drift.period: the training rows have no column {period!r}{hint}")
+        hint = table.suggest_name(period, train.columns)
+        raise StageError(f"params.yaml: drift.period: the training rows have no column {period!r}{hint}")
     rows, name = files.read_table(files.SPLITS / "production.parquet"), "production"
     if rows.empty:
         rows, name = files.read_table(files.SPLITS / "holdout.parquet"), "holdout"
     reference = observe("the training rows", train, settings, schema, fitted)
     current = observe(f"the {name} rows", rows, settings, schema, fitted)
-    columns = list(judged(reference, current, settings))
-    content = comparison(f"{name} vs training", reference, current, columns)
+    columns = list(judge_columns(reference, current, settings))
+    content = describe_comparison(f"{name} vs training", reference, current, columns)
     files.write_evidence("drift", {"comparisons": [content]})
     write_page(columns)
 
@@ -85,8 +85,8 @@ def compare(settings: Params, reference: str, current: str, out: str) -> None:
     schema = table.load()
     main = observe("main's training rows", files.read_table(Path(reference)), settings, schema)
     candidate = observe("the candidate's training rows", files.read_table(Path(current)), settings, schema)
-    columns = [*judged(main, candidate, settings), *unshared(main, candidate, settings)]
-    content = comparison("candidate's training data vs main's", main, candidate, columns)
+    columns = [*judge_columns(main, candidate, settings), *describe_unshared(main, candidate, settings)]
+    content = describe_comparison("candidate's training data vs main's", main, candidate, columns)
     files.write_evidence("drift", {"comparisons": [content]}, Path(out))
 
 
@@ -104,34 +104,36 @@ def observe(
         numeric=[column for column in settings.features.numeric if column in rows],
         categorical=[column for column in settings.features.categorical if column in rows],
     )
-    inputs = features.build(drawn, msgspec.structs.replace(settings, features=chosen), schema)
+    inputs = features.build_inputs(drawn, msgspec.structs.replace(settings, features=chosen), schema)
     values = inputs.assign(**{column: inputs[column].replace("", None) for column in chosen.categorical})
-    target = known_target(drawn, settings, schema)
+    target = find_target(drawn, settings, schema)
     if target is not None:
         values[settings.data.target] = target
     if fitted is not None:
-        values[predicted(settings)] = model.predict(fitted, inputs, settings.task)
+        values[name_prediction(settings)] = model.predict(fitted, inputs, settings.task)
     period = settings.drift.period
     periods = drawn[period] if period is not None and period in drawn else None
     return Side(name, len(rows), list(rows.columns), values, periods)
 
 
-def known_target(rows: pd.DataFrame, settings: Params, schema: table.Schema) -> pd.Series | None:
+def find_target(rows: pd.DataFrame, settings: Params, schema: table.Schema) -> pd.Series | None:
     """The target as numbers, derived where the rows have only what it is made of; None without either."""
     name = settings.data.target
     if name in rows:
-        return table.target(table.coerce(rows, schema, [name])[0], settings)
-    if table.missing_columns(rows.columns, settings, schema):
+        return table.get_target(table.coerce(rows, schema, [name])[0], settings)
+    if table.find_missing_columns(rows.columns, settings, schema):
         return None
-    return table.target(table.derive(table.coerce(rows, schema)[0], settings, schema), settings)
+    return table.get_target(table.derive(table.coerce(rows, schema)[0], settings, schema), settings)
 
 
-def predicted(settings: Params) -> str:
+def name_prediction(settings: Params) -> str:
     """What the prediction is called among the columns."""
     return f"predicted {settings.data.target}"
 
 
-def comparison(name: str, reference: Side, current: Side, columns: list[Column]) -> dict[str, Any]:
+def describe_comparison(
+    name: str, reference: Side, current: Side, columns: list[JudgedColumn]
+) -> dict[str, Any]:
     """The evidence of one comparison."""
 
     def words(side: Side) -> str:
@@ -148,24 +150,24 @@ def comparison(name: str, reference: Side, current: Side, columns: list[Column])
     }
 
 
-def judged(reference: Side, current: Side, settings: Params) -> Iterator[Column]:
+def judge_columns(reference: Side, current: Side, settings: Params) -> Iterator[JudgedColumn]:
     """Every input, the target, and the prediction where there is one, each with its verdict."""
     both = (reference, current)
-    blocks = reference_blocks(len(reference.values), reference.periods)
+    blocks = cut_blocks(len(reference.values), reference.periods)
     roles: dict[str, Role] = dict.fromkeys(settings.features.raw, "input")
-    roles |= {settings.data.target: "target", predicted(settings): "prediction"}
+    roles |= {settings.data.target: "target", name_prediction(settings): "prediction"}
     for name, role in roles.items():
         absent = [side.name for side in both if name not in side.values]
         if len(absent) == len(both):
             continue
         before, after = (side.values.get(name, pd.Series(np.nan, side.values.index)) for side in both)
-        column = judge(name, role, before, after, blocks, settings.drift)
+        column = judge_column(name, role, before, after, blocks, settings.drift)
         if absent:
             column.verdict["note"] = f"{absent[0]} have no such column"
         yield column
 
 
-def reference_blocks(rows: int, periods: pd.Series | None) -> list[np.ndarray]:
+def cut_blocks(rows: int, periods: pd.Series | None) -> list[np.ndarray]:
     """The reference's rows as blocks to hold against the rest: positions, by period where there are periods.
 
     Neighbouring periods are merged into at most `MOST_BLOCKS`; a row without a period is in no block.
@@ -181,12 +183,12 @@ def reference_blocks(rows: int, periods: pd.Series | None) -> list[np.ndarray]:
     return [np.flatnonzero(codes == code) for code in np.unique(codes[codes >= 0])]
 
 
-def judge(
+def judge_column(
     name: str, role: Role, before: pd.Series, after: pd.Series, blocks: list[np.ndarray], settings: Drift
-) -> Column:
+) -> JudgedColumn:
     """One column's score against the threshold that the reference's own blocks set; its missing values."""
-    lost, known = missing_values(before, after, blocks, settings), (before.dropna(), after.dropna())
-    method, (reference, current) = comparable(*known)
+    lost, known = judge_missing(before, after, blocks, settings), (before.dropna(), after.dropna())
+    method, (reference, current) = choose_method(*known)
     verdict: dict[str, Any] = {
         "column": name,
         "role": role,
@@ -199,21 +201,23 @@ def judge(
         "note": lost if role == "input" else None,
     }
     if name == settings.period:
-        return Column({**verdict, "note": "names the period, so it moves by itself: not judged"}, method)
+        return JudgedColumn(
+            {**verdict, "note": "names the period, so it moves by itself: not judged"}, method
+        )
     if min(len(reference), len(current)) < FEWEST:
         what = "known labels" if role == "target" else "values"
         few = f"fewer than {FEWEST} {what} on a side: not judged"
-        return Column({**verdict, "note": verdict["note"] or few}, method)
-    score = distance(reference, current, method)
-    worst = max(own_distances(before, len(current), method, blocks), default=0.0)
+        return JudgedColumn({**verdict, "note": verdict["note"] or few}, method)
+    score = measure_distance(reference, current, method)
+    worst = max(measure_own_distances(before, len(current), method, blocks), default=0.0)
     threshold = round(max(settings.floor, settings.margin * worst), 6)
     drifted = verdict["drifted"] or score > threshold
-    return Column(
+    return JudgedColumn(
         {**verdict, "score": score, "threshold": threshold, "drifted": drifted}, method, reference, current
     )
 
 
-def missing_values(
+def judge_missing(
     before: pd.Series, after: pd.Series, blocks: list[np.ndarray], settings: Drift
 ) -> str | None:
     """What to say where values went missing beyond what the reference's own blocks and `floor` allow."""
@@ -229,7 +233,7 @@ def missing_values(
     return f"missing values rose from {gone.mean():.1%} to {share:.1%}"
 
 
-def comparable(before: pd.Series, after: pd.Series) -> tuple[str, tuple[pd.Series, pd.Series]]:
+def choose_method(before: pd.Series, after: pd.Series) -> tuple[str, tuple[pd.Series, pd.Series]]:
     """The method for two columns of values, and the values as it wants them.
 
     Categories and numbers with few values: Jensen-Shannon, 0 to 0.83 (Lin 1991, natural logarithm). Numbers:
@@ -238,10 +242,13 @@ def comparable(before: pd.Series, after: pd.Series) -> tuple[str, tuple[pd.Serie
     numbers = [pd.api.types.is_numeric_dtype(side) for side in (before, after)]
     if all(numbers) and before.nunique() > 1 and pd.concat([before, after]).nunique() > FEW_VALUES:
         return "wasserstein", (before.astype("float64"), after.astype("float64"))
-    return "jensenshannon", (table.as_labels(before).astype(object), table.as_labels(after).astype(object))
+    return "jensenshannon", (
+        table.make_labels(before).astype(object),
+        table.make_labels(after).astype(object),
+    )
 
 
-def distance(reference: pd.Series, current: pd.Series, method: str) -> float:
+def measure_distance(reference: pd.Series, current: pd.Series, method: str) -> float:
     """Evidently's score, higher for more drift, to six decimals: the rest depends on the order of a hash."""
     from evidently import ColumnType
     from evidently.legacy.calculations.stattests import get_stattest
@@ -253,7 +260,9 @@ def distance(reference: pd.Series, current: pd.Series, method: str) -> float:
     return 0.0 if math.isnan(score) else round(score, 6)
 
 
-def own_distances(values: pd.Series, size: int, method: str, blocks: list[np.ndarray]) -> Iterator[float]:
+def measure_own_distances(
+    values: pd.Series, size: int, method: str, blocks: list[np.ndarray]
+) -> Iterator[float]:
     """How far each block of the reference is from its rest; of a large block, as many values as `size`."""
     like = values.astype("float64") if method == "wasserstein" else values
     for block in blocks:
@@ -263,11 +272,11 @@ def own_distances(values: pd.Series, size: int, method: str, blocks: list[np.nda
         if len(own) > size:
             own = own.iloc[np.linspace(0, len(own) - 1, size).round().astype(int)]
         if method == "jensenshannon":
-            own, rest = table.as_labels(own).astype(object), table.as_labels(rest).astype(object)
-        yield distance(rest, own, method)
+            own, rest = table.make_labels(own).astype(object), table.make_labels(rest).astype(object)
+        yield measure_distance(rest, own, method)
 
 
-def unshared(main: Side, candidate: Side, settings: Params) -> Iterator[Column]:
+def describe_unshared(main: Side, candidate: Side, settings: Params) -> Iterator[JudgedColumn]:
     """The columns that only one table has and that are no input: worth a word, not a verdict.
 
     Such a name was chosen elsewhere, so it is cut to what the evidence takes.
@@ -286,21 +295,21 @@ def unshared(main: Side, candidate: Side, settings: Params) -> Iterator[Column]:
                 "missing_current": float(side is main),
                 "note": f"{other.name} have no such column; it is no input of this model",
             }
-            yield Column(verdict, "none")
+            yield JudgedColumn(verdict, "none")
 
 
-def write_page(columns: list[Column]) -> None:
+def write_page(columns: list[JudgedColumn]) -> None:
     """Evidently's own page of the columns that were compared, as `reports/drift.html`."""
     shown = [column for column in columns if column.reference is not None]
     page = (
-        settled(evidently_page(shown))
+        make_repeatable(render_page(shown))
         if shown
         else "<!doctype html><title>Drift</title>No column was judged.\n"
     )
     files.write_text(page, PAGE)
 
 
-def evidently_page(columns: list[Column]) -> str:
+def render_page(columns: list[JudgedColumn]) -> str:
     """The HTML of an Evidently report with these methods and thresholds."""
     from evidently import DataDefinition, Dataset, Report
     from evidently.metrics import ValueDrift
@@ -323,7 +332,7 @@ def evidently_page(columns: list[Column]) -> str:
     return page
 
 
-def settled(page: str) -> str:
+def make_repeatable(page: str) -> str:
     """The page with its random ids numbered, and nothing in its data that could end the script it is in."""
     ids = re.findall(r'"id": "([0-9a-f-]{36})"', page) + re.findall(r"var (metric_[0-9a-f]{32}) =", page)
     numbered = {name: f"id_{number}" for number, name in enumerate(dict.fromkeys(ids))}

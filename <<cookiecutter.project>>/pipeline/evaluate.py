@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline import files, metrics, model, table
-from pipeline.files import ROW, Refused
+from pipeline.files import ROW, StageError
 from pipeline.metrics import Rows
 
 if TYPE_CHECKING:
@@ -28,14 +28,14 @@ CURVE_POINTS = 200
 
 
 def run(settings: Params) -> None:
-    """Predict the holdout; writes predictions, `reports/metrics.json` and plots. Raises `files.Refused`."""
+    """Predict the holdout; writes predictions, `reports/metrics.json` and plots. Raises `files.StageError`."""
     for name in {*settings.evaluate.metrics, settings.gate.primary}:
         metrics.known(name, settings.task)
     predictions = predict(settings)
-    content = report(predictions, settings)
+    content = build_report(predictions, settings)
     files.write_table(predictions, files.PREDICTIONS)
     write_csv(pd.DataFrame(content["calibration"])[["predicted", "observed"]], PLOTS / "calibration.csv")
-    write_csv(curve(read_rows(predictions, settings), settings.task), PLOTS / "curve.csv")
+    write_csv(compute_curve(make_rows(predictions, settings), settings.task), PLOTS / "curve.csv")
     files.write_evidence("metrics", content)
 
 
@@ -44,18 +44,18 @@ def predict(settings: Params) -> pd.DataFrame:
     frame = files.read_table(HOLDOUT)
     target = frame[model.TARGET].to_numpy(dtype=np.float64)
     if settings.task == "classification" and len(found := np.unique(target)) < 2:
-        raise Refused(
+        raise StageError(
             f"{HOLDOUT}: the target {settings.data.target!r} has one class only ({found[0]:g}); a model cannot "
             "be judged on that: choose other bounds under split.holdout in params.yaml"
         )
     scores = model.predict(model.load(trusted=settings.model.trusted), frame, settings.task)
     if bad := int((~np.isfinite(scores)).sum()):
-        raise Refused(f"the model gives no finite number for {bad} of {len(scores)} holdout rows")
+        raise StageError(f"the model gives no finite number for {bad} of {len(scores)} holdout rows")
     columns = {ROW: frame[ROW].astype("str"), "target": target, "score": scores}
-    return pd.DataFrame({**columns, **labels(frame[ROW], settings)})
+    return pd.DataFrame({**columns, **label_slices(frame[ROW], settings)})
 
 
-def labels(rows: pd.Series, settings: Params) -> dict[str, NDArray[Any]]:
+def label_slices(rows: pd.Series, settings: Params) -> dict[str, NDArray[Any]]:
     """The labels of the columns that results are cut by, as read from the split, in the order of `rows`."""
     evaluate, resample = settings.evaluate, settings.gate.resample
     wanted = list(
@@ -64,19 +64,19 @@ def labels(rows: pd.Series, settings: Params) -> dict[str, NDArray[Any]]:
     path = files.SPLITS / "holdout.parquet"
     raw = files.read_table(path)
     if unknown := [name for name in wanted if name not in raw]:
-        raise Refused(
-            f"{path}: no column {unknown[0]!r} to cut the results by{model.hint(unknown[0], raw.columns)}; "
+        raise StageError(
+            f"{path}: no column {unknown[0]!r} to cut the results by{model.suggest_name(unknown[0], raw.columns)}; "
             "see evaluate.slices, evaluate.fairness and gate.resample in params.yaml"
         )
     raw = raw.set_index(ROW)
     if not raw.index.equals(pd.Index(rows)):
         if lost := len(rows) - int(rows.isin(raw.index).sum()):
-            raise Refused(f"{path} lacks {lost} rows of {HOLDOUT}; run `dvc repro`")
+            raise StageError(f"{path} lacks {lost} rows of {HOLDOUT}; run `dvc repro`")
         raw = raw.loc[rows]
-    return {SLICE + name: table.as_labels(raw[name], missing="missing").to_numpy() for name in wanted}
+    return {SLICE + name: table.make_labels(raw[name], missing="missing").to_numpy() for name in wanted}
 
 
-def read_rows(predictions: pd.DataFrame, settings: Params) -> Rows:
+def make_rows(predictions: pd.DataFrame, settings: Params) -> Rows:
     """The predictions as the metrics want them."""
     resample = settings.gate.resample
     return Rows(
@@ -89,36 +89,38 @@ def read_rows(predictions: pd.DataFrame, settings: Params) -> Rows:
     )
 
 
-def report(predictions: pd.DataFrame, settings: Params) -> dict[str, Any]:
+def build_report(predictions: pd.DataFrame, settings: Params) -> dict[str, Any]:
     """`reports/metrics.json`, as `MetricsReport` in the evidence contract."""
-    rows, evaluate, primary = read_rows(predictions, settings), settings.evaluate, settings.gate.primary
+    rows, evaluate, primary = make_rows(predictions, settings), settings.evaluate, settings.gate.primary
     names = list(dict.fromkeys([*evaluate.metrics, primary]))
     column = table.load().columns.get(settings.data.target)
     unit = column.unit if column else None
-    judged = [found for name in names if (found := _metric(name, rows, settings, unit))]
-    groups = {name: _groups(predictions[SLICE + name]) for name in (*evaluate.slices, *evaluate.fairness)}
+    judged = [found for name in names if (found := _judge_metric(name, rows, settings, unit))]
+    groups = {name: _group_rows(predictions[SLICE + name]) for name in (*evaluate.slices, *evaluate.fairness)}
     return {
         "task": settings.task,
         "primary": primary,
         "values": {found["name"]: found["value"] for found in judged},
         "metrics": judged,
         "slices": [
-            _slice(column, value, rows.where(chosen), settings)
+            _judge_slice(column, value, rows.where(chosen), settings)
             for column in evaluate.slices
             for value, chosen in groups[column].items()
         ],
         "calibration": metrics.calibration(rows),
         "fairness": [
-            gap for name in evaluate.fairness for gap in _gaps(name, groups[name], rows, settings.task)
+            gap
+            for name in evaluate.fairness
+            for gap in _measure_gaps(name, groups[name], rows, settings.task)
         ],
         "rows": len(rows),
-        "holdout": _digest(),
+        "holdout": _read_holdout_digest(),
         "threshold": evaluate.threshold,
-        "costs": [_costs(settings)] if evaluate.costs else [],
+        "costs": [_list_costs(settings)] if evaluate.costs else [],
     }
 
 
-def curve(rows: Rows, task: Task) -> pd.DataFrame:
+def compute_curve(rows: Rows, task: Task) -> pd.DataFrame:
     """At most 200 points: precision (y) over recall (x), or the target's quantiles (y) over the score's (x)."""
     if task == "regression":
         levels = np.linspace(0.01, 0.99, 99)
@@ -136,7 +138,7 @@ def write_csv(frame: pd.DataFrame, path: Path) -> None:
         frame.to_csv(part, index=False, float_format="%.6g", lineterminator="\n")
 
 
-def _metric(name: str, rows: Rows, settings: Params, target_unit: str | None) -> dict[str, Any] | None:
+def _judge_metric(name: str, rows: Rows, settings: Params, target_unit: str | None) -> dict[str, Any] | None:
     found = metrics.estimate(name, rows, settings.task, settings.gate.confidence)
     if found is None:
         return None
@@ -150,7 +152,7 @@ def _metric(name: str, rows: Rows, settings: Params, target_unit: str | None) ->
     }
 
 
-def _slice(column: str, value: str, rows: Rows, settings: Params) -> dict[str, Any]:
+def _judge_slice(column: str, value: str, rows: Rows, settings: Params) -> dict[str, Any]:
     """The primary metric of some rows, and null where they are too few or of one class."""
     primary, gate = settings.gate.primary, settings.gate
     enough = len(rows) >= FEWEST_OF_A_SLICE
@@ -167,21 +169,25 @@ def _slice(column: str, value: str, rows: Rows, settings: Params) -> dict[str, A
     }
 
 
-def _groups(labels: pd.Series) -> dict[str, NDArray[np.bool_]]:
+def _group_rows(labels: pd.Series) -> dict[str, NDArray[np.bool_]]:
     """Which rows carry each label; numbers in numeric order."""
     codes, values = pd.factorize(labels)
     names = [str(value) for value in values]
-    return {names[at]: codes == at for at in sorted(range(len(names)), key=lambda at: _order(names[at]))}
+    return {
+        names[at]: codes == at for at in sorted(range(len(names)), key=lambda at: _make_sort_key(names[at]))
+    }
 
 
-def _order(label: str) -> tuple[bool, float, str]:
+def _make_sort_key(label: str) -> tuple[bool, float, str]:
     try:
         return False, float(label), label
     except ValueError:
         return True, 0.0, label
 
 
-def _gaps(column: str, groups: dict[str, NDArray[np.bool_]], rows: Rows, task: Task) -> list[dict[str, Any]]:
+def _measure_gaps(
+    column: str, groups: dict[str, NDArray[np.bool_]], rows: Rows, task: Task
+) -> list[dict[str, Any]]:
     """The widest differences between the groups of a column that are large enough to tell.
 
     For a classification the share of positives that is found (equal opportunity: Hardt, Price and Srebro,
@@ -201,21 +207,21 @@ def _gaps(column: str, groups: dict[str, NDArray[np.bool_]], rows: Rows, task: T
             "recall": {value: float(part.called.mean()) for value, part in positives.items() if len(part)},
             "selection rate": {value: float(part.called.mean()) for value, part in parts.items()},
         }
-    return [_gap(column, measure, found) for measure, found in readings.items() if len(found) > 1]
+    return [_describe_gap(column, measure, found) for measure, found in readings.items() if len(found) > 1]
 
 
-def _gap(column: str, measure: str, found: dict[str, float]) -> dict[str, Any]:
+def _describe_gap(column: str, measure: str, found: dict[str, float]) -> dict[str, Any]:
     lowest, highest = min(found, key=found.__getitem__), max(found, key=found.__getitem__)
     gap = found[highest] - found[lowest]
     return {"column": column, "measure": measure, "lowest": lowest, "highest": highest, "gap": gap}
 
 
-def _digest() -> str:
+def _read_holdout_digest() -> str:
     """The digest of the holdout as the split wrote it: what it was frozen by."""
     parts = {part["name"]: part["digest"] for part in files.read_evidence("split")["parts"]}
     return str(parts["holdout"])
 
 
-def _costs(settings: Params) -> dict[str, Any]:
+def _list_costs(settings: Params) -> dict[str, Any]:
     costs = msgspec.to_builtins(settings.evaluate.costs)
     return {name: value for name, value in costs.items() if value is not None}

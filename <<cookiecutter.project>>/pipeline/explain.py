@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline import expressions, files, model
-from pipeline.files import Refused
+from pipeline.files import StageError
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -32,7 +32,7 @@ FEWEST_ROWS = 100
 
 
 @dataclass(frozen=True)
-class Explained:
+class Explanation:
     """How each feature (a column) moves each prediction (a row), of the sample and of the worst."""
 
     method: str
@@ -46,42 +46,44 @@ class Explained:
 
 
 def run(settings: Params) -> None:
-    """Explain the model; writes `reports/explanation.json` and `.csv`. Raises `files.Refused`."""
+    """Explain the model; writes `reports/explanation.json` and `.csv`. Raises `files.StageError`."""
     fitted = model.load(trusted=settings.model.trusted)
     holdout = files.read_table(HOLDOUT).set_index(files.ROW)[settings.features.raw]
     predictions = files.read_table(files.PREDICTIONS).set_index(files.ROW)[["target", "score"]]
     if strange := predictions.index.symmetric_difference(holdout.index).tolist():
         both = f"{HOLDOUT} and {files.PREDICTIONS}"
-        raise Refused(f"{both} do not hold the same rows, for instance {strange[0]!r}; run `dvc repro`")
-    report = explanation(fitted, holdout, predictions.astype("float64"), settings)
+        raise StageError(f"{both} do not hold the same rows, for instance {strange[0]!r}; run `dvc repro`")
+    report = build_report(fitted, holdout, predictions.astype("float64"), settings)
     files.write_evidence("explanation", report)
-    write_table(report["ranking"])
+    write_ranking(report["ranking"])
 
 
-def explanation(
+def build_report(
     fitted: Pipeline, holdout: pd.DataFrame, predictions: pd.DataFrame, settings: Params
 ) -> dict[str, Any]:
     """The evidence of this stage. `holdout` has the inputs, `predictions` target and score, by row name."""
-    worst = worst_predictions(predictions, settings.task, settings.explain.worst)
-    sample = holdout.loc[sampled(holdout.index, settings.explain.rows)]
+    worst = find_worst(predictions, settings.task, settings.explain.worst)
+    sample = holdout.loc[sample_rows(holdout.index, settings.explain.rows)]
     found = explain(fitted, sample, holdout.loc[worst.index], predictions["target"], settings)
     passed = found.additivity is None or found.additivity <= TOLERANCE
     failure = None if passed else "SHAP's values do not add up to the model's output: do not trust them"
-    values = feature_values(holdout, settings.features)
+    values = compute_features(holdout, settings.features)
     return {
         "method": found.method,
         "output": found.output,
         "rows": len(found.sample),
-        "base": _rounded(found.base),
+        "base": _round(found.base),
         "additivity": None if found.additivity is None else float(f"{found.additivity:.1e}"),
         "passed": passed,
         "note": "; ".join(filter(None, [failure, found.note])) or None,
-        "ranking": ranking(found.importance, found.sample, values.loc[found.sample.index], settings.features),
-        "worst": worst_reports(worst, found.worst, values),
+        "ranking": rank_features(
+            found.importance, found.sample, values.loc[found.sample.index], settings.features
+        ),
+        "worst": describe_worst(worst, found.worst, values),
     }
 
 
-def sampled(rows: pd.Index, count: int) -> pd.Index:
+def sample_rows(rows: pd.Index, count: int) -> pd.Index:
     """At most `count` of the rows, in their order; always the same ones."""
     if len(rows) <= count:
         return rows
@@ -89,7 +91,7 @@ def sampled(rows: pd.Index, count: int) -> pd.Index:
     return rows[np.sort(chosen)]
 
 
-def losses(target: np.ndarray, score: np.ndarray, task: Task) -> np.ndarray:
+def compute_losses(target: np.ndarray, score: np.ndarray, task: Task) -> np.ndarray:
     """Each prediction's loss: log-loss in nats for a classification, absolute error for a regression."""
     if task == "regression":
         return np.asarray(np.abs(target - score))
@@ -97,27 +99,29 @@ def losses(target: np.ndarray, score: np.ndarray, task: Task) -> np.ndarray:
     return np.asarray(-np.log(np.clip(likelihood, 1e-15, 1)))
 
 
-def worst_predictions(predictions: pd.DataFrame, task: Task, count: int) -> pd.DataFrame:
+def find_worst(predictions: pd.DataFrame, task: Task, count: int) -> pd.DataFrame:
     """The rows with the largest loss, worst first: `target`, `score`, `loss` by row name."""
-    loss = losses(predictions["target"].to_numpy(), predictions["score"].to_numpy(), task)
+    loss = compute_losses(predictions["target"].to_numpy(), predictions["score"].to_numpy(), task)
     table = predictions.assign(loss=loss).sort_index()
     return table.sort_values("loss", ascending=False, kind="stable").head(count)
 
 
 def explain(
     fitted: Pipeline, sample: pd.DataFrame, worst: pd.DataFrame, target: pd.Series, settings: Params
-) -> Explained:
+) -> Explanation:
     """By SHAP where the estimator is linear or made of trees that it can bear, by permutation otherwise."""
-    explainer, rows, words = shap_explainer(fitted, sample)
+    explainer, rows, words = choose_explainer(fitted, sample)
     rows = min(rows - len(worst), len(sample))
     if explainer is None or rows < min(FEWEST_ROWS, len(sample)):
-        return by_permutation(fitted, sample, worst, target.loc[sample.index].to_numpy(), settings, words)
+        return explain_by_permutation(
+            fitted, sample, worst, target.loc[sample.index].to_numpy(), settings, words
+        )
     note = f"{words}: {rows:,} rows explained instead of {len(sample):,}" if rows < len(sample) else None
-    sample = sample.loc[sampled(sample.index, rows)]
-    effects, base = shap_effects(fitted, explainer, pd.concat([sample, worst]), settings)
-    actual, output = model_output(fitted, pd.concat([sample, worst]), settings)
+    sample = sample.loc[sample_rows(sample.index, rows)]
+    effects, base = compute_effects(fitted, explainer, pd.concat([sample, worst]), settings)
+    actual, output = compute_output(fitted, pd.concat([sample, worst]), settings)
     error = np.abs(effects.sum(axis=1) + base - actual).max() / max(1.0, np.abs(actual).max())
-    return Explained(
+    return Explanation(
         method="shap",
         output=output,
         sample=effects.iloc[:rows],
@@ -129,7 +133,7 @@ def explain(
     )
 
 
-def shap_explainer(fitted: Pipeline, sample: pd.DataFrame) -> tuple[Any, int, str]:
+def choose_explainer(fitted: Pipeline, sample: pd.DataFrame) -> tuple[Any, int, str]:
     """SHAP's explainer, how many rows it can bear, and why no more; None where there is none.
 
     Trees: path-dependent TreeSHAP (Lundberg et al., Nature Machine Intelligence 2, 2020). Linear models:
@@ -149,10 +153,10 @@ def shap_explainer(fitted: Pipeline, sample: pd.DataFrame) -> tuple[Any, int, st
         explainer = shap.TreeExplainer(estimator)
     except (ValueError, NotImplementedError):  # how shap refuses a model that it does not know
         return None, 0, f"{type(estimator).__name__} is neither linear nor made of trees"
-    return explainer, *bearable_rows(explainer.model)
+    return explainer, *limit_rows(explainer.model)
 
 
-def bearable_rows(ensemble: Any) -> tuple[int, str]:
+def limit_rows(ensemble: Any) -> tuple[int, str]:
     """How many rows SHAP can explain within `WORK`, and why no more; `ensemble` is SHAP's own."""
     trees = [ensemble.children_left[tree, :nodes] for tree, nodes in enumerate(ensemble.num_nodes)]
     leaves = sum(int((children < 0).sum()) for children in trees)
@@ -161,7 +165,7 @@ def bearable_rows(ensemble: Any) -> tuple[int, str]:
     return int(WORK / (leaves * depth**2)), f"SHAP is slow on {len(trees):,} trees with {leaves:,} leaves"
 
 
-def shap_effects(
+def compute_effects(
     fitted: Pipeline, explainer: Any, rows: pd.DataFrame, settings: Params
 ) -> tuple[pd.DataFrame, float]:
     """SHAP values, summed up to the features that a person knows, and the base that they add to."""
@@ -173,12 +177,12 @@ def shap_effects(
     values, base = np.asarray(result.values), np.asarray(result.base_values, dtype=np.float64)
     if values.ndim == 3:  # a layer for each class
         values, base = values[:, :, -1], base[..., -1]
-    sources = np.array([source(name, settings.features) for name in prepare.get_feature_names_out()])
+    sources = np.array([find_source(name, settings.features) for name in prepare.get_feature_names_out()])
     effects = {name: values[:, sources == name].sum(axis=1) for name in dict.fromkeys(sources.tolist())}
     return pd.DataFrame(effects, index=rows.index), float(base.reshape(-1)[0])
 
 
-def model_output(fitted: Pipeline, rows: pd.DataFrame, settings: Params) -> tuple[np.ndarray, str]:
+def compute_output(fitted: Pipeline, rows: pd.DataFrame, settings: Params) -> tuple[np.ndarray, str]:
     """What SHAP explains, as the model itself says it, and in which unit."""
     predicted = model.predict(fitted, rows, settings.task)
     estimator = fitted[-1]
@@ -194,7 +198,7 @@ def model_output(fitted: Pipeline, rows: pd.DataFrame, settings: Params) -> tupl
     return decision, "log-odds" if logistic else "decision value"
 
 
-def source(name: str, features: Features) -> str:
+def find_source(name: str, features: Features) -> str:
     """The feature that a transformed column comes from: `onehotencoder__carrier_AA` is part of `carrier`."""
     plain = name.rpartition("__")[2]
     known = [*features.raw, *features.derived]
@@ -205,14 +209,14 @@ def source(name: str, features: Features) -> str:
     return max(parents, key=len, default=plain)
 
 
-def by_permutation(
+def explain_by_permutation(
     fitted: Pipeline,
     sample: pd.DataFrame,
     worst: pd.DataFrame,
     target: np.ndarray,
     settings: Params,
     why: str,
-) -> Explained:
+) -> Explanation:
     """Importance: the loss that shuffling a raw column adds (Breiman, Machine Learning 45, 2001). Effects:
     the prediction less the one with that column at its usual value. `target` is the sample's."""
     from sklearn.inspection import permutation_importance
@@ -220,18 +224,18 @@ def by_permutation(
     task = settings.task
 
     def quality(estimator: Any, inputs: pd.DataFrame, known: np.ndarray) -> float:
-        return -float(losses(known, model.predict(estimator, inputs, task), task).mean())
+        return -float(compute_losses(known, model.predict(estimator, inputs, task), task).mean())
 
     shuffled = permutation_importance(
         fitted, sample, target, scoring=quality, n_repeats=REPEATS, random_state=SEED
     )
     rows = pd.concat([sample, worst])
     predicted = model.predict(fitted, rows, task)
-    without = {name: rows.assign(**{name: usual(sample[name])}) for name in rows.columns}
+    without = {name: rows.assign(**{name: find_usual(sample[name])}) for name in rows.columns}
     changes = {name: predicted - model.predict(fitted, changed, task) for name, changed in without.items()}
     effects = pd.DataFrame(changes, index=rows.index)
     loss = "log-loss" if task == "classification" else f"mean absolute error of {settings.data.target}"
-    return Explained(
+    return Explanation(
         method="permutation",
         output="probability" if task == "classification" else settings.data.target,
         sample=effects.iloc[: len(sample)],
@@ -242,21 +246,21 @@ def by_permutation(
     )
 
 
-def usual(values: pd.Series) -> Any:
+def find_usual(values: pd.Series) -> Any:
     """A column's median, or its most frequent category (the first in order where several are)."""
     if pd.api.types.is_numeric_dtype(values):
         return values.dtype.type(values.median())
     return values.mode().iloc[0]
 
 
-def feature_values(inputs: pd.DataFrame, features: Features) -> pd.DataFrame:
+def compute_features(inputs: pd.DataFrame, features: Features) -> pd.DataFrame:
     """The raw columns with the derived ones, as the model sees them."""
     columns: dict[str, Any] = {name: inputs[name].to_numpy() for name in features.numeric}
     derived = {name: expressions.evaluate(text, columns) for name, text in features.derived.items()}
     return inputs.assign(**derived)
 
 
-def ranking(
+def rank_features(
     importance: pd.Series, effects: pd.DataFrame, values: pd.DataFrame, features: Features
 ) -> list[dict[str, Any]]:
     """Features by importance, largest first; a categorical one has no direction."""
@@ -266,15 +270,15 @@ def ranking(
     return [
         {
             "feature": name,
-            "importance": _rounded(importance[name]),
+            "importance": _round(importance[name]),
             "share": round(float(importance[name]) / total, 6),
-            "direction": direction(values[name], effects[name]) if name in ordered else None,
+            "direction": measure_direction(values[name], effects[name]) if name in ordered else None,
         }
         for name in order
     ]
 
 
-def direction(values: pd.Series, effects: pd.Series) -> float | None:
+def measure_direction(values: pd.Series, effects: pd.Series) -> float | None:
     """Spearman's rank correlation of value and effect over rows with a value; None where one is constant."""
     pairs = pd.DataFrame({"value": values, "effect": effects}).dropna().rank()
     if (pairs.nunique() < 2).any():
@@ -282,31 +286,31 @@ def direction(values: pd.Series, effects: pd.Series) -> float | None:
     return round(float(np.corrcoef(pairs["value"], pairs["effect"])[0, 1]), 3)
 
 
-def worst_reports(worst: pd.DataFrame, effects: pd.DataFrame, values: pd.DataFrame) -> list[dict[str, Any]]:
+def describe_worst(worst: pd.DataFrame, effects: pd.DataFrame, values: pd.DataFrame) -> list[dict[str, Any]]:
     """The worst predictions as evidence."""
     return [
         {
             "row": str(row),
-            "target": _rounded(worst.at[row, "target"]),
-            "score": _rounded(worst.at[row, "score"]),
-            "loss": _rounded(worst.at[row, "loss"]),
-            "reasons": local_reasons(effects.loc[row], values.loc[row]),
+            "target": _round(worst.at[row, "target"]),
+            "score": _round(worst.at[row, "score"]),
+            "loss": _round(worst.at[row, "loss"]),
+            "reasons": find_reasons(effects.loc[row], values.loc[row]),
         }
         for row in worst.index
     ]
 
 
-def local_reasons(effects: pd.Series, values: pd.Series) -> list[dict[str, Any]]:
+def find_reasons(effects: pd.Series, values: pd.Series) -> list[dict[str, Any]]:
     """The features that moved one prediction most, either way; those without any effect are no reason."""
     moved = effects[effects != 0]
     strongest = sorted(moved.index, key=lambda name: (-abs(moved[name]), name))
     return [
-        {"feature": name, "value": readable(values.get(name, "")), "effect": _rounded(effects[name])}
+        {"feature": name, "value": format_value(values.get(name, "")), "effect": _round(effects[name])}
         for name in strongest[:REASONS]
     ]
 
 
-def readable(value: Any) -> str:
+def format_value(value: Any) -> str:
     """A value for people: `missing`, whole numbers in full, others to four digits."""
     if isinstance(value, str):
         return value[:200] or "missing"
@@ -316,12 +320,12 @@ def readable(value: Any) -> str:
     return str(int(number)) if number.is_integer() and abs(number) < 1e15 else f"{number:.4g}"
 
 
-def write_table(ranked: list[dict[str, Any]]) -> None:
+def write_ranking(ranked: list[dict[str, Any]]) -> None:
     """The ranking as `reports/explanation.csv`, for `dvc plots`."""
     with files.write_whole(TABLE) as part:
         pd.DataFrame(ranked, columns=["feature", "importance", "direction"]).to_csv(part, index=False)
 
 
-def _rounded(value: Any) -> float | None:
+def _round(value: Any) -> float | None:
     """Six significant digits: what differs beyond is rounding, not evidence."""
     return None if value is None else float(f"{value:.6g}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline import contract, expressions, files, model, table
-from pipeline.files import ROW, Refused
+from pipeline.files import ROW, StageError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,10 +63,10 @@ def run(settings: Params) -> None:
     contract.PATH.unlink(missing_ok=True)
     pipeline = model.load(trusted=settings.model.trusted)
     frame = files.read_table(HOLDOUT)
-    target, expected = known_scores(frame)
+    target, expected = load_scores(frame)
     try:
-        onnx = convert(pipeline, settings)
-        found = answers(onnx, frame, settings.features)
+        onnx = convert_model(pipeline, settings)
+        found = run_model(onnx, frame, settings.features)
     except NotExportable as error:
         failure = {"step": error.step, "reason": str(error)[:2000]}
         files.write_evidence("export", {"exported": False, "passed": False, **failure})
@@ -74,39 +74,39 @@ def run(settings: Params) -> None:
     with files.write_whole(files.ONNX) as part:
         part.write_bytes(onnx)
     train = files.read_table(TRAIN, columns=settings.features.raw)
-    score = functools.partial(answers, onnx, features=settings.features)
+    score = functools.partial(run_model, onnx, features=settings.features)
     described = contract.describe(settings, table.load(), train, frame, target, expected, score, OPSET)
     contract.write(described)
-    files.write_evidence("export", report(onnx, expected, found, settings))
+    files.write_evidence("export", build_report(onnx, expected, found, settings))
 
 
-def known_scores(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+def load_scores(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """The truth of these rows and what scikit-learn said of them, from the predictions that were judged."""
     predictions = files.read_table(files.PREDICTIONS, columns=[ROW, TARGET, SCORE])
     if not predictions[ROW].equals(frame[ROW].astype(predictions[ROW].dtype)):
-        raise Refused(f"{files.PREDICTIONS} does not list the rows of {HOLDOUT}; run `dvc repro`")
+        raise StageError(f"{files.PREDICTIONS} does not list the rows of {HOLDOUT}; run `dvc repro`")
     return predictions[TARGET].to_numpy(dtype=np.float64), predictions[SCORE].to_numpy()
 
 
-def convert(pipeline: Pipeline, settings: Params) -> bytes:
+def convert_model(pipeline: Pipeline, settings: Params) -> bytes:
     """The ONNX model: an input (rows, 1) for each raw column, an output `score` (rows,); the same bytes for the
     same pipeline. Raises `NotExportable` with the part of the pipeline that cannot be converted."""
-    register()
-    inputs = inputs_of(settings.features)
+    register_converter()
+    inputs = list_inputs(settings.features)
     try:
-        onnx = _converted(pipeline, inputs)
-        _give_score(onnx, settings.task)
+        onnx = _convert_part(pipeline, inputs)
+        _keep_score(onnx, settings.task)
     except Exception as error:  # skl2onnx has no common error: every converter raises its own kind
-        step, reason = culprit(pipeline, inputs) or ("the pipeline as a whole", error)
-        raise NotExportable(step, _said(reason)) from error
-    _describe(onnx, settings)
+        step, reason = find_culprit(pipeline, inputs) or ("the pipeline as a whole", error)
+        raise NotExportable(step, _shorten_error(reason)) from error
+    _add_properties(onnx, settings)
     domains = sorted(onnx.opset_import, key=lambda entry: str(entry.domain))  # skl2onnx keeps them in a set
     del onnx.opset_import[:]
     onnx.opset_import.extend(domains)
     return bytes(onnx.SerializeToString(deterministic=True))
 
 
-def answers(onnx: bytes, frame: pd.DataFrame, features: Features) -> np.ndarray:
+def run_model(onnx: bytes, frame: pd.DataFrame, features: Features) -> np.ndarray:
     """What onnxruntime says of these rows: float64, shape (rows,). Raises `NotExportable` where it cannot."""
     import onnxruntime
 
@@ -115,21 +115,21 @@ def answers(onnx: bytes, frame: pd.DataFrame, features: Features) -> np.ndarray:
     try:
         session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
         parts = [
-            session.run(None, feed(frame.iloc[start : start + CHUNK], features))[0]
+            session.run(None, make_inputs(frame.iloc[start : start + CHUNK], features))[0]
             for start in range(0, len(frame), CHUNK)
         ]
     except Exception as error:  # onnxruntime's errors share no base class either
-        raise NotExportable("onnxruntime", _said(error)) from error
+        raise NotExportable("onnxruntime", _shorten_error(error)) from error
     return np.concatenate(parts).astype(np.float64)
 
 
-def feed(frame: pd.DataFrame, features: Features) -> dict[str, np.ndarray]:
+def make_inputs(frame: pd.DataFrame, features: Features) -> dict[str, np.ndarray]:
     """Rows as the ONNX model takes them: one array (rows, 1) a column, float32 or text."""
     numbers = {name: frame[name].to_numpy(dtype=np.float32)[:, None] for name in features.numeric}
     return numbers | {name: frame[name].to_numpy(dtype=object)[:, None] for name in features.categorical}
 
 
-def report(onnx: bytes, expected: np.ndarray, found: np.ndarray, settings: Params) -> dict[str, Any]:
+def build_report(onnx: bytes, expected: np.ndarray, found: np.ndarray, settings: Params) -> dict[str, Any]:
     """`reports/export.json` for a model that was written.
 
     Parity means that no difference is above `export.tolerance`; differences are relative where the score is above
@@ -151,7 +151,7 @@ def report(onnx: bytes, expected: np.ndarray, found: np.ndarray, settings: Param
         "step": None if passed else "parity",
         "reason": None if passed else reason,
         "opset": OPSET,
-        "digest": files.file_digest(files.ONNX),
+        "digest": files.digest_file(files.ONNX),
         "bytes": len(onnx),
         "rows": len(expected),
         "largest_difference": largest,
@@ -160,7 +160,7 @@ def report(onnx: bytes, expected: np.ndarray, found: np.ndarray, settings: Param
     }
 
 
-def inputs_of(features: Features) -> list[tuple[str, Any]]:
+def list_inputs(features: Features) -> list[tuple[str, Any]]:
     """The graph's inputs in skl2onnx's words: one (rows, 1) tensor for each raw column."""
     from skl2onnx.common.data_types import FloatTensorType, StringTensorType
 
@@ -168,7 +168,7 @@ def inputs_of(features: Features) -> list[tuple[str, Any]]:
     return [*numbers, *((name, StringTensorType([None, 1])) for name in features.categorical)]
 
 
-def culprit(pipeline: Pipeline, inputs: list[tuple[str, Any]]) -> tuple[str, Exception] | None:
+def find_culprit(pipeline: Pipeline, inputs: list[tuple[str, Any]]) -> tuple[str, Exception] | None:
     """The first part of the pipeline that cannot be converted alone, and why; None where every part can."""
     from skl2onnx.common.data_types import FloatTensorType
 
@@ -184,21 +184,21 @@ def culprit(pipeline: Pipeline, inputs: list[tuple[str, Any]]) -> tuple[str, Exc
         if part in ("drop", "passthrough"):
             continue
         try:
-            _converted(part, [("input", kind([None, columns]))])
+            _convert_part(part, [("input", kind([None, columns]))])
         except Exception as error:  # noqa: BLE001  see convert
-            return f"{name} ({type(_last(part)).__name__})", error
+            return f"{name} ({type(_get_last_step(part)).__name__})", error
     return None
 
 
 @functools.cache
-def register() -> None:
+def register_converter() -> None:
     """Tell skl2onnx how to convert `Derive`."""
     from skl2onnx import update_registered_converter
 
-    update_registered_converter(model.Derive, "GitopsDerive", _derive_shape, _convert_derive)
+    update_registered_converter(model.Derive, "GitopsDerive", _set_derive_shape, _convert_derive)
 
 
-def _derive_shape(operator: Any) -> None:
+def _set_derive_shape(operator: Any) -> None:
     from skl2onnx.common.data_types import FloatTensorType
 
     columns = len(operator.raw_operator.get_feature_names_out())
@@ -239,11 +239,11 @@ def _convert_derive(scope: Any, operator: Any, container: Any) -> None:
     container.add_node("Cast", [together], [operator.outputs[0].full_name], **final)
 
 
-def _converted(part: Any, inputs: list[tuple[str, Any]]) -> ModelProto:
+def _convert_part(part: Any, inputs: list[tuple[str, Any]]) -> ModelProto:
     from skl2onnx import convert_sklearn
     from sklearn.base import is_classifier
 
-    estimator = _last(part)
+    estimator = _get_last_step(part)
     options = {id(estimator): {"zipmap": False}} if is_classifier(estimator) else None
     with warnings.catch_warnings():
         # Where warnings are errors, protobuf takes numpy's deprecations for values out of range.
@@ -254,11 +254,11 @@ def _converted(part: Any, inputs: list[tuple[str, Any]]) -> ModelProto:
     return found
 
 
-def _last(part: Any) -> Any:
+def _get_last_step(part: Any) -> Any:
     return part[-1] if hasattr(part, "steps") else part
 
 
-def _give_score(onnx: ModelProto, task: Task) -> None:
+def _keep_score(onnx: ModelProto, task: Task) -> None:
     """Leave one output: the score, shape (rows,), called `score`, or `score_` where a column has that name."""
     from onnx import TensorProto, helper
 
@@ -281,7 +281,7 @@ def _give_score(onnx: ModelProto, task: Task) -> None:
     graph.output.append(output)
 
 
-def _describe(onnx: ModelProto, settings: Params) -> None:
+def _add_properties(onnx: ModelProto, settings: Params) -> None:
     """What a service needs to know, inside the file."""
     from onnx import helper
 
@@ -292,6 +292,6 @@ def _describe(onnx: ModelProto, settings: Params) -> None:
     helper.set_model_props(onnx, properties | ({} if threshold is None else {"threshold": repr(threshold)}))
 
 
-def _said(error: Exception) -> str:
+def _shorten_error(error: Exception) -> str:
     """An error's first paragraph in one line: what follows in skl2onnx's is advice for its developers."""
     return f"{type(error).__name__}: {' '.join(str(error).split(chr(10) * 2)[0].split())}"[:500]

@@ -78,7 +78,7 @@ def parse(expression: str, kinds: Kinds = NUMBERS, where: str = "features.derive
 def list_columns(expression: str, kinds: Kinds = NUMBERS, where: str = "features.derived") -> list[str]:
     """The columns that an expression reads, each once, in order of appearance. Raises `ConfigError`."""
     tree = parse(expression, kinds, where)
-    return list(dict.fromkeys(node.id for node in _values(tree) if isinstance(node, ast.Name)))
+    return list(dict.fromkeys(node.id for node in _walk(tree) if isinstance(node, ast.Name)))
 
 
 def is_truth(expression: str, kinds: Kinds = NUMBERS) -> bool:
@@ -92,7 +92,7 @@ def evaluate(expression: str, columns: Mapping[str, np.ndarray]) -> np.ndarray:
 
     wide = {name: np.asarray(columns[name], dtype=np.float64) for name in list_columns(expression)}
     with np.errstate(all="ignore"):
-        values: np.ndarray = apply(expression, wide, _numpy()).astype(np.float32)
+        values: np.ndarray = apply(expression, wide, _list_numpy_operations()).astype(np.float32)
     return values
 
 
@@ -101,7 +101,9 @@ def evaluate_typed(expression: str, columns: Mapping[str, np.ndarray], kinds: Ki
     import numpy as np
 
     with np.errstate(all="ignore"):
-        return np.asarray(_apply(parse(expression, kinds), columns, _numpy()), dtype=np.float64)
+        return np.asarray(
+            _apply(parse(expression, kinds), columns, _list_numpy_operations()), dtype=np.float64
+        )
 
 
 def apply(expression: str, columns: Mapping[str, X], operations: Operations) -> X:
@@ -118,7 +120,7 @@ def _apply(node: ast.expr, columns: Mapping[str, Any], op: Operations) -> Any:
         return node.value if isinstance(node.value, str) else op["Constant"](float(node.value))  # type: ignore[arg-type]
     if isinstance(node, ast.Name):
         return columns[node.id]
-    values = [_apply(child, columns, op) for child in _operands(node)]
+    values = [_apply(child, columns, op) for child in _list_operands(node)]
     if isinstance(node, ast.Compare):
         tests = zip(node.ops, pairwise(values), strict=True)
         return functools.reduce(
@@ -131,7 +133,7 @@ def _apply(node: ast.expr, columns: Mapping[str, Any], op: Operations) -> Any:
     if isinstance(node, ast.Call):
         return _call(node.func.id, values, op)  # type: ignore[attr-defined]
     name = _OPERATORS[type(node.op)]  # type: ignore[attr-defined]
-    return _modulo(values, op) if name == "Mod" else op[name](*values)
+    return _compute_modulo(values, op) if name == "Mod" else op[name](*values)
 
 
 def _call(name: str, values: list[Any], op: Operations) -> Any:
@@ -148,7 +150,7 @@ def _compare(name: str, left: Any, right: Any, op: Operations) -> Any:
     return op["Cast"](op[name](left, right))
 
 
-def _modulo(values: list[Any], op: Operations) -> Any:
+def _compute_modulo(values: list[Any], op: Operations) -> Any:
     """Python's remainder, which has the divisor's sign, from C's, which has the dividend's."""
     left, right = values
     rest = op["Mod"](left, right)
@@ -156,7 +158,7 @@ def _modulo(values: list[Any], op: Operations) -> Any:
     return op["Where"](other_sign, op["Add"](rest, right), rest)
 
 
-def _numpy() -> Operations:
+def _list_numpy_operations() -> Operations:
     import numpy as np
 
     return {
@@ -187,7 +189,7 @@ def _numpy() -> Operations:
     }
 
 
-def _operands(node: ast.expr) -> list[ast.expr]:
+def _list_operands(node: ast.expr) -> list[ast.expr]:
     match node:
         case ast.BinOp():
             return [node.left, node.right]
@@ -202,10 +204,10 @@ def _operands(node: ast.expr) -> list[ast.expr]:
     return []
 
 
-def _values(node: ast.expr) -> Iterator[ast.expr]:
+def _walk(node: ast.expr) -> Iterator[ast.expr]:
     yield node
-    for operand in _operands(node):
-        yield from _values(operand)
+    for operand in _list_operands(node):
+        yield from _walk(operand)
 
 
 class _Unusable(Exception):
@@ -228,7 +230,7 @@ def _read(expression: str) -> ast.expr:
     except (ValueError, RecursionError, MemoryError) as error:
         raise _Unusable(None, "it cannot be read") from error
     _check_syntax(tree)
-    names = [node for node in _values(tree) if isinstance(node, ast.Name)]
+    names = [node for node in _walk(tree) if isinstance(node, ast.Name)]
     if not names:
         raise _Unusable(None, "it reads no column")
     for node in names:  # Python would call a column by its name's normal form (NFKC)
@@ -241,7 +243,7 @@ def _check_syntax(node: ast.expr, depth: int = 1) -> None:
         raise _Unusable(None, f"it is nested deeper than {DEEPEST}")
     if problem := _find_problem(node):
         raise _Unusable(node, problem)
-    for operand in _operands(node):
+    for operand in _list_operands(node):
         _check_syntax(operand, depth + 1)
 
 
@@ -279,7 +281,7 @@ def _find_arity_problem(name: str, given: int) -> str | None:
 
 def _check_kind(node: ast.expr, kinds: Kinds) -> Kind:
     """The kind of a node's values. Raises `_Unusable` for an operand that its operator cannot take."""
-    found = [_check_kind(operand, kinds) for operand in _operands(node)]
+    found = [_check_kind(operand, kinds) for operand in _list_operands(node)]
     match node:
         case ast.Name():
             return kinds.get(node.id, "number")

@@ -27,7 +27,7 @@ ROW = "row"
 GROUP = "split:group"
 
 
-class Refused(Exception):
+class StageError(Exception):
     """A stage cannot go on. The message says what, where and what to do; `findings` carry the details."""
 
     def __init__(self, message: str, findings: list[dict[str, Any]] | None = None) -> None:
@@ -35,7 +35,7 @@ class Refused(Exception):
         self.findings = findings or []
 
 
-def finding(
+def make_finding(
     check: str, severity: str, message: str, *, examples: list[object] | None = None, **details: Any
 ) -> dict[str, Any]:
     """One thing that a check noticed, as the evidence contract wants it (at most 10 examples, 200 characters each)."""
@@ -73,7 +73,7 @@ def write_json(content: dict[str, Any], path: Path, indent: int = 2) -> None:
 
 def write_evidence(name: str, content: dict[str, Any], path: Path | None = None) -> None:
     """Write `reports/<name>.json`, or `path`; a number that is not finite becomes null."""
-    write_json({"format": 1, **_finite(content)}, path or REPORTS / f"{name}.json")
+    write_json({"format": 1, **_replace_infinite(content)}, path or REPORTS / f"{name}.json")
 
 
 def read_evidence(name: str) -> dict[str, Any]:
@@ -83,17 +83,17 @@ def read_evidence(name: str) -> dict[str, Any]:
 
 
 def read_table(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
-    """Read a Parquet table; a missing or broken one is a `Refused` that says which stage makes it."""
+    """Read a Parquet table; a missing or broken one is a `StageError` that says which stage makes it."""
     import pandas as pd
 
     try:
         return pd.read_parquet(path, columns=columns)
     except FileNotFoundError as error:
-        raise Refused(
+        raise StageError(
             f"{path}: no such table; run `dvc repro` to make it, or `dvc pull` to fetch it"
         ) from error
     except (OSError, ValueError) as error:
-        raise Refused(f"{path}: not a readable Parquet table ({str(error).splitlines()[0]})") from error
+        raise StageError(f"{path}: not a readable Parquet table ({str(error).splitlines()[0]})") from error
 
 
 def write_table(frame: pd.DataFrame, path: Path) -> None:
@@ -102,13 +102,13 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
         frame.to_parquet(part, index=False, compression="zstd")
 
 
-def file_digest(path: Path) -> str:
+def digest_file(path: Path) -> str:
     """`sha256:…` of a file's bytes."""
     with path.open("rb") as file:
         return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def table_digest(frame: pd.DataFrame) -> str:
+def digest_table(frame: pd.DataFrame) -> str:
     """`sha256:…` of a table's content: names, types and values in row order, whatever file holds it."""
     import pandas as pd
 
@@ -117,11 +117,11 @@ def table_digest(frame: pd.DataFrame) -> str:
     return "sha256:" + digest.hexdigest()
 
 
-def _finite(value: Any) -> Any:
+def _replace_infinite(value: Any) -> Any:
     if isinstance(value, dict):
-        return {str(key): _finite(item) for key, item in value.items()}
+        return {str(key): _replace_infinite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [_replace_infinite(item) for item in value]
     if hasattr(value, "item") and not isinstance(value, str):
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):

@@ -38,7 +38,7 @@ def hand_over(words: list[str]) -> int | None:
             socket.send_fds(connection, [b"!"], [0, 1, 2])
             connection.sendall(json.dumps(request).encode())
             connection.shutdown(socket.SHUT_WR)
-            said = _all(connection)
+            said = _read_all(connection)
         except OSError:
             return None
     if not said:
@@ -57,8 +57,8 @@ def serve(address: str) -> int:
         _load_libraries()
         while listener in select.select([listener, sys.stdin], [], [])[0]:
             with listener.accept()[0] as connection:
-                request, files = _read(connection)
-                _fork(request, files, connection)
+                request, files = _receive_request(connection)
+                _fork_stage(request, files, connection)
             for file in files:
                 os.close(file)
             for name in MEANWHILE.get(request["words"][0], ()):
@@ -77,22 +77,22 @@ def _load_libraries() -> None:
         importlib.import_module(name)
 
 
-def _read(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
+def _receive_request(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
     """What is asked for, and the asker's standard files."""
     _, files, _, _ = socket.recv_fds(connection, 1, 3)
-    return json.loads(_all(connection)), files
+    return json.loads(_read_all(connection)), files
 
 
-def _fork(request: dict[str, Any], files: list[int], connection: socket.socket) -> None:
+def _fork_stage(request: dict[str, Any], files: list[int], connection: socket.socket) -> None:
     fork = multiprocessing.get_context("fork")
     with warnings.catch_warnings():
         # Python warns of threads: those of OpenBLAS, which is made for being forked.
         warnings.simplefilter("ignore", DeprecationWarning)
-        fork.Process(target=_become, args=(request, files, connection)).start()
+        fork.Process(target=_run_stage, args=(request, files, connection)).start()
     fork.active_children()  # lets go of those that have ended
 
 
-def _become(request: dict[str, Any], files: list[int], connection: socket.socket) -> None:
+def _run_stage(request: dict[str, Any], files: list[int], connection: socket.socket) -> None:
     """Be the stage that the other end asks for, with its files, folder and environment."""
     for number, file in enumerate(files):
         os.dup2(file, number)
@@ -110,7 +110,7 @@ def _become(request: dict[str, Any], files: list[int], connection: socket.socket
         connection.sendall(bytes([code]))  # the other end waits until this process has ended
 
 
-def _all(connection: socket.socket) -> bytes:
+def _read_all(connection: socket.socket) -> bytes:
     data = b""
     while part := connection.recv(65536):
         data += part

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline import expressions, table
 from pipeline.config import ConfigError
-from pipeline.files import finding
+from pipeline.files import make_finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -27,7 +27,7 @@ def check_features(settings: Params, schema: table.Schema) -> list[Finding]:
     """A finding for each feature that cannot be one: unknown, mistyped, personal, or from the future."""
     features = settings.features
     problems = [
-        _error("feature", f"{name}: named more than once in params.yaml's features", name)
+        _make_error("feature", f"{name}: named more than once in params.yaml's features", name)
         for name in dict.fromkeys(features.raw)
         if features.raw.count(name) > 1
     ]
@@ -38,17 +38,17 @@ def check_features(settings: Params, schema: table.Schema) -> list[Finding]:
         problems += _check_derived(name, expression, settings, schema)
     if not features.raw:
         problems.append(
-            _error("feature", "params.yaml's features name no column: a model needs one at least")
+            _make_error("feature", "params.yaml's features name no column: a model needs one at least")
         )
     return problems
 
 
-def screen(powers: Mapping[str, float | None], settings: Params) -> Iterator[Finding]:
+def find_leaks(powers: Mapping[str, float | None], settings: Params) -> Iterator[Finding]:
     """A finding for each feature whose `association` with the target is more than `data.leakage` allows."""
     for name, power in powers.items():
         if power is not None and power > settings.data.leakage:
             measure = "|2 AUC - 1|" if settings.task == "classification" else "squared rank correlation"
-            yield _error(
+            yield _make_error(
                 "leakage",
                 f"{name}: predicts {settings.data.target} almost by itself ({measure} {power:.3f}, more than "
                 f"data.leakage allows): is it known at the moment of prediction?",
@@ -58,13 +58,13 @@ def screen(powers: Mapping[str, float | None], settings: Params) -> Iterator[Fin
             )
 
 
-def sample(frame: pd.DataFrame, target: pd.Series) -> pd.DataFrame:
+def sample_rows(frame: pd.DataFrame, target: pd.Series) -> pd.DataFrame:
     """At most 20,000 rows that have a target, always the same ones for the same table."""
     rows = frame[target.notna()]
     return rows if len(rows) <= SAMPLE else rows.sample(SAMPLE, random_state=0)
 
 
-def association(feature: pd.Series, target: pd.Series, task: Task, *, numeric: bool) -> float | None:
+def measure_association(feature: pd.Series, target: pd.Series, task: Task, *, numeric: bool) -> float | None:
     """How well one feature predicts the target by itself, 0 to 1; None where either has a single value.
 
     For a classification |2 AUC - 1|, for a regression the squared rank correlation. A missing number counts
@@ -77,43 +77,43 @@ def association(feature: pd.Series, target: pd.Series, task: Task, *, numeric: b
     if len(truth) < 2 or truth.min() == truth.max():
         return None
     if not numeric:
-        encoded = _out_of_fold_means(table.as_labels(feature), truth)
-        return max(0.0, _power(encoded, truth, task, oriented=True))
+        encoded = _encode_categories(table.make_labels(feature), truth)
+        return max(0.0, _measure_power(encoded, truth, task, oriented=True))
     values = feature.astype("Float64").to_numpy(dtype="float64", na_value=np.nan)
     missing = np.isnan(values)
     if missing.all() or (not missing.any() and values.min() == values.max()):
         return None
     fills = (-np.inf, np.inf) if missing.any() else (0.0,)
-    return max(_power(np.where(missing, fill, values), truth, task) for fill in fills)
+    return max(_measure_power(np.where(missing, fill, values), truth, task) for fill in fills)
 
 
 def _check_raw(name: str, section: str, settings: Params, schema: table.Schema) -> Iterator[Finding]:
     where = f"params.yaml: features.{section}"
     column = schema.columns.get(name)
     if column is None:
-        hint = table.nearest(name, schema.columns)
-        yield _error("feature", f"{where}: schema.yaml declares no column {name!r}{hint}", name)
+        hint = table.suggest_name(name, schema.columns)
+        yield _make_error("feature", f"{where}: schema.yaml declares no column {name!r}{hint}", name)
     elif name == settings.data.target:
-        yield _error("leakage", f"{where}: {name!r} is the target itself", name)
+        yield _make_error("leakage", f"{where}: {name!r} is the target itself", name)
     elif column.known == "after":
         made = f" (derived: {settings.data.derive[name]})" if name in settings.data.derive else ""
-        yield _error(
+        yield _make_error(
             "leakage",
             f"{where}: {name!r}{made} is only known after the moment of prediction, says schema.yaml",
             name,
         )
     elif column.personal and name in schema.identity:
-        yield _error("feature", f"{where}: {name!r} identifies a person, says schema.yaml", name)
+        yield _make_error("feature", f"{where}: {name!r} identifies a person, says schema.yaml", name)
     elif section == "numeric" and column.type not in ("number", "boolean"):
-        yield _error("feature", f"{where}: {name!r} is a {column.type}, not a number", name)
+        yield _make_error("feature", f"{where}: {name!r} is a {column.type}, not a number", name)
     elif column.type == "datetime":
-        yield _error("feature", f"{where}: {name!r} is a point in time; derive a category from it", name)
+        yield _make_error("feature", f"{where}: {name!r} is a point in time; derive a category from it", name)
 
 
 def _check_derived(name: str, expression: str, settings: Params, schema: table.Schema) -> Iterator[Finding]:
     where = f"params.yaml: features.derived.{name}"
     if name in schema.columns:
-        yield _error(
+        yield _make_error(
             "feature",
             f"{where}: schema.yaml has a column of that name; call the feature something else",
             name,
@@ -121,27 +121,29 @@ def _check_derived(name: str, expression: str, settings: Params, schema: table.S
     try:
         used = expressions.list_columns(expression, where=where)
     except ConfigError as error:
-        yield _error("feature", str(error), name)
+        yield _make_error("feature", str(error), name)
         return
     future = [column for column in used if column in schema.known_after or column == settings.data.target]
     if future:
         listed = ", ".join(future)
-        yield _error(
+        yield _make_error(
             "leakage",
             f"{where}: uses {listed}, only known after the moment of prediction, says schema.yaml",
             name,
         )
     for column in used:
         if column not in settings.features.numeric and column not in future:
-            hint = table.nearest(column, settings.features.numeric)
-            yield _error("feature", f"{where}: uses {column!r}, which is not in features.numeric{hint}", name)
+            hint = table.suggest_name(column, settings.features.numeric)
+            yield _make_error(
+                "feature", f"{where}: uses {column!r}, which is not in features.numeric{hint}", name
+            )
 
 
-def _error(check: str, message: str, column: str | None = None, **details: Any) -> Finding:
-    return finding(check, "error", message, column=column and (column[:200] or "(empty)"), **details)
+def _make_error(check: str, message: str, column: str | None = None, **details: Any) -> Finding:
+    return make_finding(check, "error", message, column=column and (column[:200] or "(empty)"), **details)
 
 
-def _out_of_fold_means(labels: pd.Series, truth: np.ndarray) -> np.ndarray:
+def _encode_categories(labels: pd.Series, truth: np.ndarray) -> np.ndarray:
     """Each row's category as its mean target over the other folds, mixed with the overall mean."""
     import numpy as np
     import pandas as pd
@@ -158,7 +160,7 @@ def _out_of_fold_means(labels: pd.Series, truth: np.ndarray) -> np.ndarray:
     return np.asarray(means[codes, folds])
 
 
-def _power(values: np.ndarray, truth: np.ndarray, task: Task, *, oriented: bool = False) -> float:
+def _measure_power(values: np.ndarray, truth: np.ndarray, task: Task, *, oriented: bool = False) -> float:
     """|2 AUC - 1| (Mann-Whitney) or the squared rank correlation (Spearman); signed where `oriented`."""
     import numpy as np
     import pandas as pd

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn import metrics as sk
 
-from pipeline.files import Refused
+from pipeline.files import StageError
 
 if TYPE_CHECKING:
     from pipeline.params import Costs, Task
@@ -80,11 +80,11 @@ class Metric:
 
 
 def known(name: str, task: Task) -> Metric:
-    """The metric of that name. Raises `Refused` for an unknown one, or one of the other task."""
+    """The metric of that name. Raises `StageError` for an unknown one, or one of the other task."""
     if name in METRICS and task in METRICS[name].tasks:
         return METRICS[name]
     fitting = ", ".join(other for other, metric in METRICS.items() if task in metric.tasks)
-    raise Refused(f"params.yaml: evaluate.metrics: no metric {name!r} for a {task}; there are {fitting}")
+    raise StageError(f"params.yaml: evaluate.metrics: no metric {name!r} for a {task}; there are {fitting}")
 
 
 def estimate(name: str, rows: Rows, task: Task, confidence: float = 0.95) -> Estimate | None:
@@ -139,7 +139,7 @@ def worth(rows: Rows) -> Floats:
     """What each row's decision is worth: a cell of the cost matrix, or the price of the error in units."""
     costs = rows.costs
     if costs is None:
-        raise Refused(
+        raise StageError(
             "params.yaml: evaluate.costs: the metric `value` needs to know what decisions are worth"
         )
     if costs.under is not None or costs.over is not None:

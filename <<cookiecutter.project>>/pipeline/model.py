@@ -16,7 +16,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from pipeline import expressions, files
-from pipeline.files import Refused
+from pipeline.files import StageError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,71 +84,77 @@ class Derive(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return True
 
 
-def build(settings: Params) -> Pipeline:
-    """The unfitted pipeline that params.yaml describes: `prepare`, then `estimator`. Raises `Refused`."""
+def build_pipeline(settings: Params) -> Pipeline:
+    """The unfitted pipeline that params.yaml describes: `prepare`, then `estimator`. Raises `StageError`."""
     from sklearn.compose import ColumnTransformer
     from sklearn.pipeline import Pipeline
 
-    chosen = [(step, columns_of(step, settings.features)) for step in settings.model.steps]
+    chosen = [(step, list_columns(step, settings.features)) for step in settings.model.steps]
     chosen = [(step, columns) for step, columns in chosen if columns]
     if not chosen:
-        raise Refused("params.yaml: model.steps: no step uses a column, so the model would see nothing")
+        raise StageError("params.yaml: model.steps: no step uses a column, so the model would see nothing")
     used = [name for _, columns in chosen for name in columns]
     parts: list[tuple[str, Any, list[str]]] = []
     for step, columns in chosen:
-        transformer, inputs = _transformer(step, columns, settings)
-        parts.append((_unique(_short(step.use), [name for name, _, _ in parts]), transformer, inputs))
+        transformer, inputs = _make_transformer(step, columns, settings)
+        parts.append(
+            (_make_unique(_shorten_path(step.use), [name for name, _, _ in parts]), transformer, inputs)
+        )
     # Dense, because not every estimator takes sparse input; names stay plain unless two steps share a column.
     clash = len(set(used)) < len(used)
     prepare = ColumnTransformer(parts, sparse_threshold=0, verbose_feature_names_out=clash)
-    return Pipeline([("prepare", prepare), ("estimator", _estimator(settings))])
+    return Pipeline([("prepare", prepare), ("estimator", _make_estimator(settings))])
 
 
 def dump(model: Pipeline, trusted: Iterable[str] = ()) -> bytes:
-    """The model as a skops file; the same fit gives the same bytes in any process. Raises `Refused`."""
+    """The model as a skops file; the same fit gives the same bytes in any process. Raises `StageError`."""
     from skops import io as skops
 
     try:
         data = skops.dumps(model)
     except Exception as error:  # skops raises many kinds for what it cannot keep
-        raise Refused(f"the model cannot be saved by skops: {_line(error)}") from error
+        raise StageError(f"the model cannot be saved by skops: {_shorten_error(error)}") from error
     _refuse_untrusted(skops.get_untrusted_types(data=data), trusted, "the model")
-    return canonical(data)
+    return make_canonical(data)
 
 
 def save(model: Pipeline, path: Path = files.MODEL, trusted: Iterable[str] = ()) -> None:
-    """Write the model, whole or not at all. Raises `Refused` where it holds a type that is not trusted."""
+    """Write the model, whole or not at all. Raises `StageError` where it holds a type that is not trusted."""
     data = dump(model, trusted)
     with files.write_whole(path) as part:
         part.write_bytes(data)
 
 
 def load(path: Path = files.MODEL, trusted: Iterable[str] = ()) -> Pipeline:
-    """Read a model. Raises `Refused` for a missing or damaged file and for a type that is not trusted."""
+    """Read a model. Raises `StageError` for a missing or damaged file and for a type that is not trusted."""
     from skops import io as skops
 
     if not path.exists():
-        raise Refused(f"{path}: no model yet; run `dvc repro` to train it, or `dvc pull` to fetch it")
+        raise StageError(f"{path}: no model yet; run `dvc repro` to train it, or `dvc pull` to fetch it")
     try:
         unknown = skops.get_untrusted_types(file=path)
         _refuse_untrusted(unknown, trusted, str(path))
         model: Pipeline = skops.load(path, trusted=unknown)
-    except Refused:
+    except StageError:
         raise
     except Exception as error:  # damaged bytes can fail anywhere inside zip, JSON, numpy or scikit-learn
         again = "run `dvc checkout` to restore it, or `dvc repro --force train` to train again"
-        raise Refused(f"{path}: damaged or not a skops model ({_line(error)}); {again}") from error
+        raise StageError(
+            f"{path}: damaged or not a skops model ({_shorten_error(error)}); {again}"
+        ) from error
     return model
 
 
 def predict(model: Pipeline, frame: pd.DataFrame, task: Task) -> np.ndarray:
     """The probability of the positive class, or the predicted value: float64, shape (rows,).
 
-    `frame` has the raw columns as `features.build` makes them. Raises `Refused` where one is missing.
+    `frame` has the raw columns as `features.build` makes them. Raises `StageError` where one is missing.
     """
     wanted = list(model.feature_names_in_)
     if missing := [name for name in wanted if name not in frame]:
-        raise Refused(f"the rows to predict lack columns that the model was trained on: {', '.join(missing)}")
+        raise StageError(
+            f"the rows to predict lack columns that the model was trained on: {', '.join(missing)}"
+        )
     rows = frame[wanted]
     if rows.empty:
         return np.empty(0)
@@ -156,7 +162,7 @@ def predict(model: Pipeline, frame: pd.DataFrame, task: Task) -> np.ndarray:
     return np.asarray(scores, dtype=np.float64).reshape(len(rows))
 
 
-def canonical(data: bytes) -> bytes:
+def make_canonical(data: bytes) -> bytes:
     """A skops file without what differs from one process to the next.
 
     skops writes `id()`s, random member names, sets in hash order and time stamps. Here ids and members are
@@ -171,13 +177,13 @@ def canonical(data: bytes) -> bytes:
         target = io.BytesIO()
         with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
             for old, new in members.items():
-                archive.writestr(zipfile.ZipInfo(new), _without_padding(source.read(old), new))
+                archive.writestr(zipfile.ZipInfo(new), _clear_padding(source.read(old), new))
             archive.writestr(zipfile.ZipInfo("schema.json"), json.dumps(schema, separators=(",", ":")))
     return target.getvalue()
 
 
 def _sort_sets(node: Any) -> None:
-    for child in _children(node):
+    for child in _list_children(node):
         _sort_sets(child)
     if isinstance(node, dict) and node.get("__loader__") == "SetNode":
         node["content"].sort(key=lambda item: json.dumps({**item, "__id__": 0}))
@@ -190,15 +196,15 @@ def _renumber(node: Any, ids: dict[int, int], members: dict[str, str]) -> None:
         if "__loader__" in node and isinstance(node.get("file"), str):
             suffix = Path(node["file"]).suffix
             node["file"] = members.setdefault(node["file"], f"{len(members)}{suffix}")
-    for child in _children(node):
+    for child in _list_children(node):
         _renumber(child, ids, members)
 
 
-def _children(node: Any) -> Iterable[Any]:
+def _list_children(node: Any) -> Iterable[Any]:
     return node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
 
 
-def _without_padding(content: bytes, name: str) -> bytes:
+def _clear_padding(content: bytes, name: str) -> bytes:
     if not name.endswith(".npy"):
         return content
     array = np.load(io.BytesIO(content), allow_pickle=False)
@@ -215,11 +221,11 @@ def _without_padding(content: bytes, name: str) -> bytes:
 def _refuse_untrusted(found: list[str], trusted: Iterable[str], what: str) -> None:
     if strange := sorted(set(found) - {*TRUSTED, *trusted}):
         advice = "add them to model.trusted in params.yaml if you know where they come from"
-        raise Refused(f"{what} holds types that are not trusted: {', '.join(strange)}; {advice}")
+        raise StageError(f"{what} holds types that are not trusted: {', '.join(strange)}; {advice}")
 
 
-def columns_of(step: Step, features: Features) -> list[str]:
-    """The features that a step transforms, derived ones among the numeric. Raises `Refused`."""
+def list_columns(step: Step, features: Features) -> list[str]:
+    """The features that a step transforms, derived ones among the numeric. Raises `StageError`."""
     numeric = [*features.numeric, *features.derived]
     known = {"numeric": numeric, "categorical": features.categorical}
     if isinstance(step.columns, str):
@@ -227,89 +233,91 @@ def columns_of(step: Step, features: Features) -> list[str]:
     every = [*numeric, *features.categorical]
     for name in step.columns:
         if name not in every:
-            raise Refused(
-                f"params.yaml: model.steps: {step.use}: no feature named {name!r}{hint(name, every)}"
+            raise StageError(
+                f"params.yaml: model.steps: {step.use}: no feature named {name!r}{suggest_name(name, every)}"
             )
     categorical = set(step.columns) & set(features.categorical)
     if categorical and len(categorical) < len(step.columns):
-        raise Refused(
+        raise StageError(
             f"params.yaml: model.steps: {step.use}: mixes numeric and categorical columns "
             f"({', '.join(sorted(categorical))}); use one step for each kind"
         )
     return step.columns
 
 
-def _transformer(step: Step, columns: list[str], settings: Params) -> tuple[Any, list[str]]:
+def _make_transformer(step: Step, columns: list[str], settings: Params) -> tuple[Any, list[str]]:
     """A step's transformer and the raw columns that it reads, derived columns being computed inside."""
     from sklearn.pipeline import Pipeline
 
     passthrough = step.use == "passthrough"
     transformer = (
-        step.use if passthrough else _make(step.use, step.params, "model.steps", settings.model.seed)
+        step.use if passthrough else _make_by_path(step.use, step.params, "model.steps", settings.model.seed)
     )
     if not passthrough and not hasattr(transformer, "transform"):
-        raise Refused(f"params.yaml: model.steps: {step.use} is no transformer: it has no `transform`")
+        raise StageError(f"params.yaml: model.steps: {step.use} is no transformer: it has no `transform`")
     derived = {name: settings.features.derived[name] for name in columns if name in settings.features.derived}
     if not derived:
         return transformer, columns
-    inputs = _inputs(columns, derived, settings.features)
+    inputs = _list_inputs(columns, derived, settings.features)
     derive = Derive(derived, inputs, columns)
     if passthrough:
         return derive, inputs
-    return Pipeline([("derive", derive), (_short(step.use), transformer)]), inputs
+    return Pipeline([("derive", derive), (_shorten_path(step.use), transformer)]), inputs
 
 
-def _inputs(columns: list[str], derived: dict[str, str], features: Features) -> list[str]:
+def _list_inputs(columns: list[str], derived: dict[str, str], features: Features) -> list[str]:
     read = [name for expression in derived.values() for name in expressions.list_columns(expression)]
     for name in read:
         if name not in features.numeric:
-            known = hint(name, features.numeric) or f"; numeric are {', '.join(features.numeric)}"
-            raise Refused(f"params.yaml: features.derived: {name!r} is no numeric feature{known}")
+            known = suggest_name(name, features.numeric) or f"; numeric are {', '.join(features.numeric)}"
+            raise StageError(f"params.yaml: features.derived: {name!r} is no numeric feature{known}")
     return list(dict.fromkeys([*(name for name in columns if name not in derived), *read]))
 
 
-def _estimator(settings: Params) -> Any:
+def _make_estimator(settings: Params) -> Any:
     from sklearn.base import is_classifier, is_regressor
 
     spec, task = settings.model.estimator, settings.task
-    estimator = _make(spec.use, spec.params, "model.estimator", settings.model.seed)
+    estimator = _make_by_path(spec.use, spec.params, "model.estimator", settings.model.seed)
     if not (is_classifier(estimator) if task == "classification" else is_regressor(estimator)):
         wanted = "classifier" if task == "classification" else "regressor"
-        raise Refused(f"params.yaml: model.estimator: {spec.use} is no {wanted}, but data.task is {task}")
+        raise StageError(f"params.yaml: model.estimator: {spec.use} is no {wanted}, but data.task is {task}")
     if task == "classification" and not hasattr(estimator, "predict_proba"):
-        raise Refused(
+        raise StageError(
             f"params.yaml: model.estimator: {spec.use} gives no probabilities; wrap it: use "
             "sklearn.calibration.CalibratedClassifierCV with params {estimator: {use: …}}"
         )
     return estimator
 
 
-def _make(use: str, params: dict[str, Any], where: str, seed: int) -> Any:
+def _make_by_path(use: str, params: dict[str, Any], where: str, seed: int) -> Any:
     """An estimator by its import path. A parameter `{use: …, params: …}` is an estimator itself."""
-    kind = _resolve(use, where)
+    kind = _import_class(use, where)
     known = list(inspect.signature(kind).parameters)
     for name in params:
         if name not in known:
-            raise Refused(f"params.yaml: {where}: {use} has no parameter {name!r}{hint(name, known)}")
+            raise StageError(
+                f"params.yaml: {where}: {use} has no parameter {name!r}{suggest_name(name, known)}"
+            )
     if _is_native_categorical(kind, params):
-        raise Refused(
+        raise StageError(
             f"params.yaml: {where}: {use}: categorical_features gives wrong SHAP explanations and an ONNX "
             "model that decides otherwise; encode the columns by a step such as sklearn.preprocessing.OrdinalEncoder"
         )
-    values = {name: _value(value, where, seed) for name, value in params.items()}
+    values = {name: _make_value(value, where, seed) for name, value in params.items()}
     if "random_state" in known:
         values.setdefault("random_state", seed)
     try:
         return kind(**values)
     except (TypeError, ValueError) as error:
-        raise Refused(f"params.yaml: {where}: {use}: {_line(error)}") from error
+        raise StageError(f"params.yaml: {where}: {use}: {_shorten_error(error)}") from error
 
 
-def _value(value: Any, where: str, seed: int) -> Any:
+def _make_value(value: Any, where: str, seed: int) -> Any:
     if isinstance(value, dict) and "use" in value and set(value) <= {"use", "params"}:
-        return _make(value["use"], value.get("params", {}), where, seed)
+        return _make_by_path(value["use"], value.get("params", {}), where, seed)
     if isinstance(value, list):
-        return [_value(item, where, seed) for item in value]
+        return [_make_value(item, where, seed) for item in value]
     return value
 
 
@@ -320,18 +328,18 @@ def _is_native_categorical(kind: Any, params: dict[str, Any]) -> bool:
     )
 
 
-def _resolve(use: str, where: str) -> Any:
+def _import_class(use: str, where: str) -> Any:
     module, _, name = use.rpartition(".")
     try:
         kind = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise Refused(f"params.yaml: {where}: no {use!r} to import{_public_name(name)}") from error
+        raise StageError(f"params.yaml: {where}: no {use!r} to import{_suggest_public_path(name)}") from error
     if not (inspect.isclass(kind) and hasattr(kind, "fit")):
-        raise Refused(f"params.yaml: {where}: {use} is no estimator: expected a class with `fit`")
+        raise StageError(f"params.yaml: {where}: {use} is no estimator: expected a class with `fit`")
     return kind
 
 
-def _public_name(name: str) -> str:
+def _suggest_public_path(name: str) -> str:
     """A hint at scikit-learn's estimators whose name is like this one, by their public import path."""
     from sklearn.utils import all_estimators
 
@@ -343,21 +351,21 @@ def _public_name(name: str) -> str:
     return f"; did you mean {'.'.join([*paths[near[0]], near[0]])}?" if near else ""
 
 
-def hint(name: str, known: Iterable[str]) -> str:
+def suggest_name(name: str, known: Iterable[str]) -> str:
     """`; did you mean temp?`, or nothing where no known name is near."""
     near = difflib.get_close_matches(name, list(known), n=1)
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def _short(use: str) -> str:
+def _shorten_path(use: str) -> str:
     return use.rpartition(".")[2].lower()
 
 
-def _unique(name: str, taken: list[str]) -> str:
+def _make_unique(name: str, taken: list[str]) -> str:
     same = sum(1 for other in taken if other.split("-")[0] == name)
     return f"{name}-{same + 1}" if same else name
 
 
-def _line(error: Exception) -> str:
+def _shorten_error(error: Exception) -> str:
     """An error in one line of at most 300 characters."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]

@@ -149,4 +149,4 @@ def load(path: Path = Path("params.yaml")) -> Params:
     known = {name: document[name] for name in Params.__struct_fields__ if name in document}
     if isinstance(gate := known.get("gate"), dict):
         known["gate"] = {name: gate[name] for name in Gate.__struct_fields__ if name in gate}
-    return config.convert(known, Params, path)
+    return config.convert_document(known, Params, path)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from pipeline import features, files, model, table
-from pipeline.files import Refused
+from pipeline.files import StageError
 
 if TYPE_CHECKING:
     from pipeline.params import Params
@@ -18,7 +18,7 @@ def run(settings: Params, rows: str, out: str) -> None:
     """Predict a table of raw rows; writes `row` and `score` in the same order."""
     raw = files.read_table(Path(rows))
     if files.ROW not in raw:
-        raise Refused(f"{rows}: expected a column {files.ROW!r} that names each row")
-    frame = features.build(raw, settings, table.load())
+        raise StageError(f"{rows}: expected a column {files.ROW!r} that names each row")
+    frame = features.build_inputs(raw, settings, table.load())
     scores = model.predict(model.load(trusted=settings.model.trusted), frame, settings.task)
     files.write_table(pd.DataFrame({files.ROW: raw[files.ROW].to_numpy(), "score": scores}), Path(out))

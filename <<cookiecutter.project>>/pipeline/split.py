@@ -8,7 +8,7 @@ import itertools
 from typing import TYPE_CHECKING, Any
 
 from pipeline import files, table
-from pipeline.files import ROW, Refused
+from pipeline.files import ROW, StageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,11 +24,11 @@ PARTS = ("train", "holdout", "production")
 def run(settings: Params) -> None:
     """Write data/splits/{train,holdout,production}.parquet and reports/split.json."""
     schema = table.load()
-    frame = table.read(settings, schema)
+    frame = table.read_raw(settings, schema)
     parts, unlabelled = divide(frame, settings, schema)
     for name, part in parts.items():
         files.write_table(part, files.SPLITS / f"{name}.parquet")
-    described = [_describe(name, part, settings, schema) for name, part in parts.items()]
+    described = [_describe_part(name, part, settings, schema) for name, part in parts.items()]
     files.write_evidence("split", {"by": settings.split.by, "parts": described, "unlabelled": unlabelled})
 
 
@@ -37,18 +37,18 @@ def divide(
 ) -> tuple[dict[str, pd.DataFrame], int]:
     """A typed table's parts, sorted by time and row, and how many rows lack the target to train or judge by.
 
-    Every row gets its name in the column `row`. Raises `Refused` for bounds that overlap, a part that is
+    Every row gets its name in the column `row`. Raises `StageError` for bounds that overlap, a part that is
     empty or has a single class, and rows that cannot be told apart.
     """
     import numpy as np
 
-    rows = row_names(frame, schema)
+    rows = name_rows(frame, schema)
     part = (
-        _by_time(frame, settings, schema)
+        _assign_by_time(frame, settings, schema)
         if settings.split.by == "time"
-        else _by_hash(frame, rows, settings, schema)
+        else _assign_by_hash(frame, rows, settings, schema)
     )
-    labelled = table.target(frame, settings).notna().to_numpy()
+    labelled = table.get_target(frame, settings).notna().to_numpy()
     unlabelled = ~labelled & np.isin(part, ["train", "holdout"])
     part[unlabelled] = ""
     parts = {}
@@ -61,18 +61,18 @@ def divide(
     return parts, int(unlabelled.sum())
 
 
-def row_names(frame: pd.DataFrame, schema: table.Schema) -> pd.Series:
+def name_rows(frame: pd.DataFrame, schema: table.Schema) -> pd.Series:
     """Each row's own name: its identity, `2013-07-01T10:00:00Z|UA|1545`, or a hash of its content where none
-    is declared. Raises `Refused` unless each is unique."""
+    is declared. Raises `StageError` unless each is unique."""
     key = schema.identity or list(frame.columns)
     names = functools.reduce(
-        lambda left, right: left + "|" + right, [table.as_labels(frame[name]) for name in key]
+        lambda left, right: left + "|" + right, [table.make_labels(frame[name]) for name in key]
     )
     if not schema.identity:
         names = names.map(lambda name: hashlib.sha256(name.encode()).hexdigest()[:32])
     if names.duplicated().any():
         example = names[names.duplicated()].iloc[0]
-        raise Refused(
+        raise StageError(
             f"schema.yaml: identity: {int(names.duplicated().sum()):,} rows cannot be told apart by "
             f"{', '.join(schema.identity) or 'all of their columns'}, for instance {example}; "
             f"name the columns that can"
@@ -80,7 +80,7 @@ def row_names(frame: pd.DataFrame, schema: table.Schema) -> pd.Series:
     return names.rename(ROW)
 
 
-def hash_share(keys: Iterable[str]) -> np.ndarray:
+def hash_to_shares(keys: Iterable[str]) -> np.ndarray:
     """Each key as a number in [0, 1) that depends on the key alone: the first 8 bytes of its SHA-256."""
     import numpy as np
 
@@ -88,18 +88,18 @@ def hash_share(keys: Iterable[str]) -> np.ndarray:
     return np.frombuffer(digests, dtype=">u8").astype("float64") / 2.0**64
 
 
-def _by_time(frame: pd.DataFrame, settings: Params, schema: table.Schema) -> np.ndarray:
+def _assign_by_time(frame: pd.DataFrame, settings: Params, schema: table.Schema) -> np.ndarray:
     """Each row's part by the bounds [from, until) of its time; empty for a row outside of all."""
     import numpy as np
 
     name = settings.split.column or schema.time
     column = schema.columns.get(name or "")
     if name is None or column is None or column.type != "datetime":
-        hint = table.nearest(name or "", schema.columns)
-        raise Refused(
+        hint = table.suggest_name(name or "", schema.columns)
+        raise StageError(
             f"params.yaml: split.column: expected a datetime column of schema.yaml, got {name!r}{hint}"
         )
-    bounds = {part: _bounds(part, getattr(settings.split, part)) for part in PARTS}
+    bounds = {part: _parse_bounds(part, getattr(settings.split, part)) for part in PARTS}
     _check_bounds(bounds, settings)
     part = np.full(len(frame), "", dtype=object)
     for one, interval in bounds.items():
@@ -109,7 +109,9 @@ def _by_time(frame: pd.DataFrame, settings: Params, schema: table.Schema) -> np.
     return part
 
 
-def _by_hash(frame: pd.DataFrame, rows: pd.Series, settings: Params, schema: table.Schema) -> np.ndarray:
+def _assign_by_hash(
+    frame: pd.DataFrame, rows: pd.Series, settings: Params, schema: table.Schema
+) -> np.ndarray:
     """Each row's part by the hash of its group or of its own name, so that new rows never move an old one."""
     import numpy as np
     import pandas as pd
@@ -118,17 +120,17 @@ def _by_hash(frame: pd.DataFrame, rows: pd.Series, settings: Params, schema: tab
     if settings.split.by == "group":
         name = settings.split.column
         if name is None or name not in frame.columns:
-            hint = table.nearest(name or "", schema.columns)
-            raise Refused(
+            hint = table.suggest_name(name or "", schema.columns)
+            raise StageError(
                 f"params.yaml: split.column: expected the column that names a row's group, got {name!r}{hint}"
             )
-        keys = table.as_labels(frame[name])
+        keys = table.make_labels(frame[name])
     codes, distinct = pd.factorize(keys)
-    held_out = hash_share(distinct) < settings.split.holdout_share
+    held_out = hash_to_shares(distinct) < settings.split.holdout_share
     return np.where(held_out[codes], "holdout", "train").astype(object)
 
 
-def _bounds(part: str, bounds: Bounds) -> tuple[pd.Timestamp, pd.Timestamp] | None:
+def _parse_bounds(part: str, bounds: Bounds) -> tuple[pd.Timestamp, pd.Timestamp] | None:
     """A part's bounds as times in UTC; open where null, None where both are."""
     import pandas as pd
 
@@ -139,50 +141,52 @@ def _bounds(part: str, bounds: Bounds) -> tuple[pd.Timestamp, pd.Timestamp] | No
         try:
             time = pd.to_datetime(default if text is None else text, utc=True, format="ISO8601")
         except ValueError as error:
-            raise Refused(f"params.yaml: split.{part}: expected ISO 8601 dates, got {text!r}") from error
+            raise StageError(f"params.yaml: split.{part}: expected ISO 8601 dates, got {text!r}") from error
         times.append(time)
     if times[0] >= times[1]:
-        raise Refused(f"params.yaml: split.{part}: {_say(bounds)} ends before it starts")
+        raise StageError(f"params.yaml: split.{part}: {_format_bounds(bounds)} ends before it starts")
     return times[0], times[1]
 
 
 def _check_bounds(bounds: dict[str, tuple[pd.Timestamp, pd.Timestamp] | None], settings: Params) -> None:
-    """Raise `Refused` where a part that is needed has no bounds, or two parts overlap."""
+    """Raise `StageError` where a part that is needed has no bounds, or two parts overlap."""
     for name in ("train", "holdout"):
         if bounds[name] is None:
-            raise Refused(f"params.yaml: split.{name}: a split by time needs [from, until)")
+            raise StageError(f"params.yaml: split.{name}: a split by time needs [from, until)")
     known = sorted((interval, name) for name, interval in bounds.items() if interval is not None)
     for (earlier, one), (later, other) in itertools.pairwise(known):
         if later[0] < earlier[1]:
-            raise Refused(
-                f"params.yaml: split: {one} {_say(getattr(settings.split, one))} and "
-                f"{other} {_say(getattr(settings.split, other))} overlap"
+            raise StageError(
+                f"params.yaml: split: {one} {_format_bounds(getattr(settings.split, one))} and "
+                f"{other} {_format_bounds(getattr(settings.split, other))} overlap"
             )
 
 
 def _check_parts(parts: dict[str, pd.DataFrame], settings: Params, rows: int, unlabelled: int) -> None:
-    """Raise `Refused` for training rows or a holdout that are empty, or have a single class."""
+    """Raise `StageError` for training rows or a holdout that are empty, or have a single class."""
     counts = ", ".join(f"{name} {len(part):,}" for name, part in parts.items())
     context = f"{rows:,} rows in the table: {counts}, without a target {unlabelled:,}"
     for name in ("train", "holdout"):
-        where = f" between {_say(getattr(settings.split, name))}" if settings.split.by == "time" else ""
+        where = (
+            f" between {_format_bounds(getattr(settings.split, name))}" if settings.split.by == "time" else ""
+        )
         if parts[name].empty:
-            raise Refused(f"params.yaml: split.{name}: no row with a target{where} ({context})")
-        if settings.task == "classification" and table.target(parts[name], settings).nunique() < 2:
-            raise Refused(
+            raise StageError(f"params.yaml: split.{name}: no row with a target{where} ({context})")
+        if settings.task == "classification" and table.get_target(parts[name], settings).nunique() < 2:
+            raise StageError(
                 f"params.yaml: split.{name}: only one class of {settings.data.target}{where} ({context})"
             )
 
 
-def _describe(name: str, part: pd.DataFrame, settings: Params, schema: table.Schema) -> dict[str, Any]:
+def _describe_part(name: str, part: pd.DataFrame, settings: Params, schema: table.Schema) -> dict[str, Any]:
     """A part as the evidence has it; its target is the mean over the rows that have one."""
     import pandas as pd
 
     column = (settings.split.column if settings.split.by == "time" else None) or schema.time
     first = last = None
     if column is not None and column in part and part[column].notna().any():
-        first, last = table.as_labels(part[column].agg(["min", "max"]))
-    target = table.target(part, settings)
+        first, last = table.make_labels(part[column].agg(["min", "max"]))
+    target = table.get_target(part, settings)
     # The holdout is the same as long as the same rows have the same truth, whatever else is known of them.
     content = part
     if name == "holdout":
@@ -190,14 +194,14 @@ def _describe(name: str, part: pd.DataFrame, settings: Params, schema: table.Sch
     return {
         "name": name,
         "rows": len(part),
-        "digest": files.table_digest(content),
+        "digest": files.digest_table(content),
         "first": first,
         "last": last,
         "target": float(target.mean()),
     }
 
 
-def _say(bounds: Bounds) -> str:
+def _format_bounds(bounds: Bounds) -> str:
     """`[2013-01-01, 2013-07-01)`"""
     low, high = ("any" if bound is None else bound for bound in bounds)
     return f"[{low}, {high})"

@@ -81,8 +81,8 @@ class Schema(_Section, frozen=True):
 def load(path: Path = Path("schema.yaml")) -> Schema:
     """Read and check schema.yaml. Raises `ConfigError` for a missing file, bad YAML or a wrong key."""
     document = config.read_yaml(path, expected="keys such as row: and columns:")
-    schema = config.convert(document, Schema, path)
-    if problems := list(_problems(schema)):
+    schema = config.convert_document(document, Schema, path)
+    if problems := list(_find_problems(schema)):
         raise ConfigError(f"{path}: " + "; ".join(problems[:10]))
     return schema
 
@@ -95,9 +95,9 @@ def check_params(settings: Params, schema: Schema) -> None:
             where = "data.target" if name == target else "data.derive"
             raise ConfigError(
                 f"params.yaml: {where}: schema.yaml declares no column {name!r}"
-                f"{nearest(name, schema.columns)}; declare it (with `known: after` if it is only known later)"
+                f"{suggest_name(name, schema.columns)}; declare it (with `known: after` if it is only known later)"
             )
-    kinds = _kinds(schema)
+    kinds = _list_kinds(schema)
     for name, expression in settings.data.derive.items():
         sources = expressions.list_columns(expression, kinds, f"params.yaml: data.derive.{name}")
         future = set(sources) & set(schema.known_after)
@@ -134,18 +134,18 @@ def coerce(
     findings = []
     for name in (name for name in chosen if name in frame.columns):
         kind = schema.columns[name].type
-        raw = _plain(frame[name])
-        result[name] = convert(raw, kind)
-        misfits = raw[result[name].isna() & ~_missing(raw)]
+        raw = _unpack_objects(frame[name])
+        result[name] = convert_column(raw, kind)
+        misfits = raw[result[name].isna() & ~_find_missing(raw)]
         if len(misfits):
-            findings.append(_misfit(name, kind, misfits))
+            findings.append(_describe_misfit(name, kind, misfits))
     return pd.DataFrame(result, index=frame.index), findings
 
 
-def convert(series: pd.Series, kind: Kind) -> pd.Series:
+def convert_column(series: pd.Series, kind: Kind) -> pd.Series:
     """One column in a type of the contract; what does not fit becomes missing."""
-    converters = {"number": _numbers, "datetime": _times, "boolean": _booleans}
-    return converters.get(kind, _strings)(_plain(series))
+    converters = {"number": _convert_numbers, "datetime": _convert_times, "boolean": _convert_booleans}
+    return converters.get(kind, _convert_strings)(_unpack_objects(series))
 
 
 def derive(frame: pd.DataFrame, settings: Params, schema: Schema) -> pd.DataFrame:
@@ -157,30 +157,30 @@ def derive(frame: pd.DataFrame, settings: Params, schema: Schema) -> pd.DataFram
     import pandas as pd
 
     frame = frame.copy(deep=False)
-    kinds = _kinds(schema)
+    kinds = _list_kinds(schema)
     for name, expression in settings.data.derive.items():
         where = f"params.yaml: data.derive.{name}"
         sources = expressions.list_columns(expression, kinds, where)
         if absent := [column for column in sources if column not in frame]:
-            hint = nearest(absent[0], frame.columns)
+            hint = suggest_name(absent[0], frame.columns)
             raise ConfigError(f"{where}: the table has no column {absent[0]!r}{hint}")
-        columns = {column: _operand(frame[column], where) for column in sources}
+        columns = {column: _make_operand(frame[column], where) for column in sources}
         values = expressions.evaluate_typed(expression, columns, kinds)
         if expressions.is_truth(expression, kinds):
             values = values == 1
         known = frame[sources].notna().all(axis=1)
-        derived = convert(pd.Series(values, index=frame.index), schema.columns[name].type)
+        derived = convert_column(pd.Series(values, index=frame.index), schema.columns[name].type)
         frame[name] = derived.where(known)
     return frame
 
 
-def _kinds(schema: Schema) -> expressions.Kinds:
+def _list_kinds(schema: Schema) -> expressions.Kinds:
     """What the columns are in an expression: a time is a number."""
     kinds: dict[str, expressions.Kind] = {"boolean": "truth", "category": "text", "text": "text"}
     return {name: kinds.get(column.type, "number") for name, column in schema.columns.items()}
 
 
-def _operand(series: pd.Series, where: str) -> np.ndarray:
+def _make_operand(series: pd.Series, where: str) -> np.ndarray:
     """A typed column as an expression takes it: a time in seconds since 1970 (UTC), a missing text as an empty one.
 
     Raises `ConfigError` for whole numbers that float64 does not hold exactly.
@@ -200,49 +200,49 @@ def _operand(series: pd.Series, where: str) -> np.ndarray:
     return series.to_numpy(dtype=np.float64, na_value=np.nan)
 
 
-def read(settings: Params, schema: Schema) -> pd.DataFrame:
+def read_raw(settings: Params, schema: Schema) -> pd.DataFrame:
     """The raw table in the types of the contract, with its derived columns; undeclared columns are left out.
 
-    Raises `Refused` for a table that is missing, broken or lacks a column.
+    Raises `StageError` for a table that is missing, broken or lacks a column.
     """
     check_params(settings, schema)
     raw = files.read_table(files.RAW)
-    if absent := missing_columns(raw.columns, settings, schema):
-        raise files.Refused(f"{files.RAW}: lacks the columns {', '.join(absent)}; `validate` reports more")
+    if absent := find_missing_columns(raw.columns, settings, schema):
+        raise files.StageError(f"{files.RAW}: lacks the columns {', '.join(absent)}; `validate` reports more")
     typed, _ = coerce(raw, schema)
     return derive(typed, settings, schema)
 
 
-def missing_columns(columns: Iterable[str], settings: Params, schema: Schema) -> list[str]:
+def find_missing_columns(columns: Iterable[str], settings: Params, schema: Schema) -> list[str]:
     """The declared columns that a raw table lacks."""
     return [name for name in schema.columns if name not in set(columns) | set(settings.data.derive)]
 
 
-def target(frame: pd.DataFrame, settings: Params) -> pd.Series:
+def get_target(frame: pd.DataFrame, settings: Params) -> pd.Series:
     """The target as float64, NaN where it is not known (yet); a classification's is 1.0 or 0.0."""
     return frame[settings.data.target].astype("Float64").astype("float64")
 
 
-def as_labels(series: pd.Series, missing: str = "") -> pd.Series:
+def make_labels(series: pd.Series, missing: str = "") -> pd.Series:
     """Any column as text for people and for grouping: whole numbers without a fraction, times in ISO 8601."""
     import numpy as np
     import pandas as pd
 
-    series = _plain(series)
+    series = _unpack_objects(series)
     if isinstance(series.dtype, pd.StringDtype):
         return series.astype("str").fillna(missing)
     codes, values = pd.factorize(series)
-    labels = np.array([*(_label(value) for value in values), missing], dtype=object)
+    labels = np.array([*(_make_label(value) for value in values), missing], dtype=object)
     return pd.Series(labels[codes], index=series.index, name=series.name, dtype="str")
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def suggest_name(name: str, known: Iterable[str]) -> str:
     """` (did you mean 'temp'?)`, or nothing where no known name is near."""
     close = difflib.get_close_matches(name, list(known), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
-def pandera_schema(schema: Schema, columns: Iterable[str] | None = None) -> DataFrameSchema:
+def build_pandera_schema(schema: Schema, columns: Iterable[str] | None = None) -> DataFrameSchema:
     """The contract as a Pandera schema: types, shares of missing values, ranges and categories.
 
     For a table that `coerce` has typed; `columns` limits it to some.
@@ -251,11 +251,11 @@ def pandera_schema(schema: Schema, columns: Iterable[str] | None = None) -> Data
 
     chosen = schema.columns if columns is None else columns
     return pandera.DataFrameSchema(
-        {name: pandera.Column(checks=_checks(schema.columns[name]), nullable=True) for name in chosen},
+        {name: pandera.Column(checks=_build_checks(schema.columns[name]), nullable=True) for name in chosen},
     )
 
 
-def _checks(column: Column) -> list[Check]:
+def _build_checks(column: Column) -> list[Check]:
     import pandas as pd
     import pandera.pandas as pandera
 
@@ -278,22 +278,22 @@ def _checks(column: Column) -> list[Check]:
     return checks
 
 
-def _problems(schema: Schema) -> Iterable[str]:
+def _find_problems(schema: Schema) -> Iterable[str]:
     """What is wrong with a schema whose keys are all of the right type."""
     for name in schema.identity:
         if name not in schema.columns:
-            yield f"identity: no column {name!r} is declared{nearest(name, schema.columns)}"
+            yield f"identity: no column {name!r} is declared{suggest_name(name, schema.columns)}"
     if schema.time is not None:
         column = schema.columns.get(schema.time)
         if column is None:
-            yield f"time: no column {schema.time!r} is declared{nearest(schema.time, schema.columns)}"
+            yield f"time: no column {schema.time!r} is declared{suggest_name(schema.time, schema.columns)}"
         elif column.type != "datetime":
             yield f"time: {schema.time!r} is declared as {column.type}, expected a datetime"
     for name, column in schema.columns.items():
-        yield from _column_problems(name, column)
+        yield from _find_column_problems(name, column)
 
 
-def _column_problems(name: str, column: Column) -> Iterable[str]:
+def _find_column_problems(name: str, column: Column) -> Iterable[str]:
     if name == files.ROW:
         yield f"columns.{name}: the pipeline keeps this name for itself; call the column something else"
     if column.range is not None and column.type != "number":
@@ -307,8 +307,8 @@ def _column_problems(name: str, column: Column) -> Iterable[str]:
         yield f"columns.{name}.missing: only where nullable is true"
 
 
-def _misfit(name: str, kind: Kind, misfits: pd.Series) -> dict[str, Any]:
-    return files.finding(
+def _describe_misfit(name: str, kind: Kind, misfits: pd.Series) -> dict[str, Any]:
+    return files.make_finding(
         "type",
         "error",
         f"{name}: {len(misfits):,} values are not {EXPECTED[kind]}",
@@ -320,7 +320,7 @@ def _misfit(name: str, kind: Kind, misfits: pd.Series) -> dict[str, Any]:
     )
 
 
-def _plain(series: pd.Series) -> pd.Series:
+def _unpack_objects(series: pd.Series) -> pd.Series:
     """A column of objects (bytes, decimals, dates, lists) as truths or as text, which may or may not fit a type."""
     import pandas as pd
 
@@ -328,10 +328,10 @@ def _plain(series: pd.Series) -> pd.Series:
         return series
     if pd.api.types.infer_dtype(series, skipna=True) == "boolean":
         return series.astype("boolean")
-    return series.astype(object).map(_label, na_action="ignore").astype("str")
+    return series.astype(object).map(_make_label, na_action="ignore").astype("str")
 
 
-def _missing(series: pd.Series) -> pd.Series:
+def _find_missing(series: pd.Series) -> pd.Series:
     """Where a raw column has no value; an empty string is none."""
     import pandas as pd
 
@@ -341,7 +341,7 @@ def _missing(series: pd.Series) -> pd.Series:
     return missing
 
 
-def _numbers(series: pd.Series) -> pd.Series:
+def _convert_numbers(series: pd.Series) -> pd.Series:
     import numpy as np
     import pandas as pd
 
@@ -354,7 +354,7 @@ def _numbers(series: pd.Series) -> pd.Series:
     return pd.Series(np.where(np.isfinite(values), values, np.nan), index=series.index, name=series.name)
 
 
-def _times(series: pd.Series) -> pd.Series:
+def _convert_times(series: pd.Series) -> pd.Series:
     import pandas as pd
 
     if pd.api.types.is_numeric_dtype(series):  # pandas would read nanoseconds since 1970
@@ -363,20 +363,20 @@ def _times(series: pd.Series) -> pd.Series:
     return times.dt.as_unit("us")
 
 
-def _booleans(series: pd.Series) -> pd.Series:
+def _convert_booleans(series: pd.Series) -> pd.Series:
     import pandas as pd
 
     if pd.api.types.is_bool_dtype(series):
         return series.astype("boolean")
-    return as_labels(series).str.strip().str.lower().map(_TRUTHS).astype("boolean")
+    return make_labels(series).str.strip().str.lower().map(_TRUTHS).astype("boolean")
 
 
-def _strings(series: pd.Series) -> pd.Series:
-    labels = as_labels(series)
+def _convert_strings(series: pd.Series) -> pd.Series:
+    labels = make_labels(series)
     return labels.mask(labels == "")
 
 
-def _label(value: Any) -> str:
+def _make_label(value: Any) -> str:
     import numpy as np
     import pandas as pd
 

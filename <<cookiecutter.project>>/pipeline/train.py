@@ -13,7 +13,7 @@ import joblib
 import numpy as np
 
 from pipeline import files, model
-from pipeline.files import GROUP, Refused
+from pipeline.files import GROUP, StageError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,36 +27,36 @@ SCORING = {"classification": "roc_auc", "regression": "neg_mean_absolute_error"}
 
 
 def run(settings: Params) -> None:
-    """Fit on the training rows; writes the model and `reports/training.json`. Raises `files.Refused`."""
-    pipeline = model.build(settings)
+    """Fit on the training rows; writes the model and `reports/training.json`. Raises `files.StageError`."""
+    pipeline = model.build_pipeline(settings)
     frame = files.read_table(TRAIN)
-    target = labels(frame, settings)
+    target = read_target(frame, settings)
     inputs = frame[settings.features.raw]
     pipeline, found = fit(pipeline, inputs, target, settings, frame.get(GROUP))
     model.save(pipeline, trusted=settings.model.trusted)
-    files.write_evidence("training", report(settings, pipeline, len(frame), found))
+    files.write_evidence("training", build_report(settings, pipeline, len(frame), found))
 
 
-def labels(frame: pd.DataFrame, settings: Params) -> np.ndarray:
-    """The target as float64; 0 or 1 for a classification. Raises `Refused` where it cannot be learnt from."""
+def read_target(frame: pd.DataFrame, settings: Params) -> np.ndarray:
+    """The target as float64; 0 or 1 for a classification. Raises `StageError` where it cannot be learnt from."""
     name = settings.data.target
     try:
         target = frame[model.TARGET].to_numpy(dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise Refused(
+        raise StageError(
             f"{TRAIN}: target {name!r} is no number; make it one by data.derive in params.yaml"
         ) from error
     if missing := int(np.isnan(target).sum()):
-        raise Refused(f"{TRAIN}: target {name!r} is missing in {missing} of {len(target)} rows")
+        raise StageError(f"{TRAIN}: target {name!r} is missing in {missing} of {len(target)} rows")
     values = np.unique(target)
     if len(values) < 2:
         only = f"only the value {values[0]:g}" if len(values) else "no row"
-        raise Refused(
+        raise StageError(
             f"{TRAIN}: target {name!r} has {only}: nothing can be learnt; check data.derive and split.train"
         )
     if settings.task == "classification" and set(values) != {0.0, 1.0}:
         shown = ", ".join(f"{value:g}" for value in values[:5])
-        raise Refused(
+        raise StageError(
             f"{TRAIN}: target {name!r} has {len(values)} values ({shown}{', …' if len(values) > 5 else ''}); "
             "expected false and true, or 0 and 1. More than two classes are not supported: derive a yes or no, or use "
             "data.task: regression"
@@ -71,25 +71,27 @@ def fit(
     settings: Params,
     groups: pd.Series | None = None,
 ) -> tuple[Pipeline, dict[str, str] | None]:
-    """The fitted pipeline, and what the search found if there was one. Raises `Refused`."""
+    """The fitted pipeline, and what the search found if there was one. Raises `StageError`."""
     search = settings.model.search
     try:
         # Threads are a matter of this machine's speed, never of the model: estimators that take `n_jobs`
         # get them here, and predict without.
         with joblib.parallel_config(backend="threading", n_jobs=settings.model.threads):
             fitted, found = (
-                _search(pipeline, inputs, target, groups, settings, search) if search else (pipeline, None)
+                _search_parameters(pipeline, inputs, target, groups, settings, search)
+                if search
+                else (pipeline, None)
             )
             fitted.fit(inputs, target)
     except (TypeError, ValueError) as error:  # scikit-learn's words for wrong parameters and unfit data
-        raise Refused(
+        raise StageError(
             f"params.yaml: model: cannot be fitted: {' '.join(str(error).split())[:600]}"
         ) from error
     jobs = {name: None for name, value in fitted.get_params().items() if name.endswith("n_jobs") and value}
     return fitted.set_params(**jobs), found
 
 
-def _search(
+def _search_parameters(
     pipeline: Pipeline,
     inputs: pd.DataFrame,
     target: np.ndarray,
@@ -103,14 +105,16 @@ def _search(
     known = pipeline.get_params()
     for name in search.params:
         if name not in known:
-            raise Refused(f"params.yaml: model.search.params: no parameter {name!r}{model.hint(name, known)}")
-    how, folds = _folds(settings, search.folds)
+            raise StageError(
+                f"params.yaml: model.search.params: no parameter {name!r}{model.suggest_name(name, known)}"
+            )
+    how, folds = _choose_folds(settings, search.folds)
     tries = min(search.iterations, len(ParameterGrid(search.params)))
     trial = RandomizedSearchCV(
         pipeline, search.params, n_iter=tries, scoring=SCORING[settings.task], cv=folds,
         random_state=settings.model.seed, refit=False, error_score="raise",
     )  # fmt: skip
-    with _cluster():
+    with _connect_cluster():
         trial.fit(inputs, target, groups=groups)
     best = {name: str(value) for name, value in sorted(trial.best_params_.items())}
     chosen = pipeline.set_params(**trial.best_params_)
@@ -118,7 +122,7 @@ def _search(
     return chosen, {**told, "score": f"{trial.best_score_:.6g}", **best}
 
 
-def _folds(settings: Params, count: int) -> tuple[str, BaseCrossValidator]:
+def _choose_folds(settings: Params, count: int) -> tuple[str, BaseCrossValidator]:
     """Folds that part the rows as the split does: later ones judge, or no group is on both sides."""
     from sklearn.model_selection import (
         GroupKFold,
@@ -139,7 +143,7 @@ def _folds(settings: Params, count: int) -> tuple[str, BaseCrossValidator]:
 
 
 @contextmanager
-def _cluster() -> Iterator[None]:
+def _connect_cluster() -> Iterator[None]:
     """Work on the Dask cluster where there is one, else in this process."""
     address = os.environ.get("DASK_SCHEDULER_ADDRESS")
     if not address:
@@ -150,14 +154,18 @@ def _cluster() -> Iterator[None]:
 
         client = Client(address, timeout="30s")
     except ImportError as error:
-        raise Refused("DASK_SCHEDULER_ADDRESS is set, but dask and distributed are not installed") from error
+        raise StageError(
+            "DASK_SCHEDULER_ADDRESS is set, but dask and distributed are not installed"
+        ) from error
     except OSError as error:
-        raise Refused(f"DASK_SCHEDULER_ADDRESS: no scheduler answers at {address}") from error
+        raise StageError(f"DASK_SCHEDULER_ADDRESS: no scheduler answers at {address}") from error
     with client, joblib.parallel_config(backend="dask", n_jobs=-1):
         yield
 
 
-def report(settings: Params, pipeline: Pipeline, rows: int, found: dict[str, str] | None) -> dict[str, Any]:
+def build_report(
+    settings: Params, pipeline: Pipeline, rows: int, found: dict[str, str] | None
+) -> dict[str, Any]:
     """`reports/training.json`, as `TrainingReport` in the evidence contract."""
     parameters = pipeline[-1].get_params(deep=False)
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -166,15 +174,15 @@ def report(settings: Params, pipeline: Pipeline, rows: int, found: dict[str, str
         "task": settings.task,
         "estimator": settings.model.estimator.use,
         "parameters": {name: str(value)[:500] for name, value in sorted(parameters.items())},
-        "steps": [_described(step, settings.features) for step in settings.model.steps],
+        "steps": [_describe_step(step, settings.features) for step in settings.model.steps],
         "inputs": settings.features.raw,
         "rows": rows,
         "seed": settings.model.seed,
-        "data": files.file_digest(TRAIN),
+        "data": files.digest_file(TRAIN),
         "environment": {"python": python, **libraries},
         "search": found,
     }
 
 
-def _described(step: Step, features: Features) -> str:
-    return f"{step.use}: {', '.join(model.columns_of(step, features))}"[:4000]
+def _describe_step(step: Step, features: Features) -> str:
+    return f"{step.use}: {', '.join(model.list_columns(step, features))}"[:4000]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline import files, table
 from pipeline.config import ConfigError
-from pipeline.files import Refused, finding
+from pipeline.files import StageError, make_finding
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,67 +21,69 @@ NOTHING: dict[str, Any] = {"rows": 0, "checks": 1, "columns": []}
 
 
 def run(settings: Params) -> None:
-    """Write reports/data.json in every case; raise `Refused` when a finding is an error."""
-    report = report_on_file(settings, datetime.now(UTC))
+    """Write reports/data.json in every case; raise `StageError` when a finding is an error."""
+    report = check_file(settings, datetime.now(UTC))
     files.write_evidence("data", report)
     errors = [found for found in report["findings"] if found["severity"] == "error"]
     if errors:
         listed = "; ".join(found["message"].rstrip(".") for found in errors[:SHOWN])
         more = f"; and {len(errors) - SHOWN} more" if len(errors) > SHOWN else ""
         noun = "error" if len(errors) == 1 else "errors"
-        raise Refused(f"the data has {len(errors)} {noun}: {listed}{more}. See reports/data.json.", errors)
+        raise StageError(f"the data has {len(errors)} {noun}: {listed}{more}. See reports/data.json.", errors)
 
 
-def report_on_file(settings: Params, now: datetime) -> dict[str, Any]:
+def check_file(settings: Params, now: datetime) -> dict[str, Any]:
     """The report on data/raw.parquet; a table or contract that cannot be read is a finding like any other."""
     try:
         schema = table.load()
         table.check_params(settings, schema)
     except ConfigError as error:
-        return {"passed": False, **NOTHING, "findings": [finding("schema", "error", str(error))]}
+        return {"passed": False, **NOTHING, "findings": [make_finding("schema", "error", str(error))]}
     try:
         raw = files.read_table(files.RAW)
-    except Refused as error:
-        return {"passed": False, **NOTHING, "findings": [finding("readable", "error", str(error))]}
-    return report_on(raw, settings, schema, now)
+    except StageError as error:
+        return {"passed": False, **NOTHING, "findings": [make_finding("readable", "error", str(error))]}
+    return check_table(raw, settings, schema, now)
 
 
-def report_on(raw: pd.DataFrame, settings: Params, schema: table.Schema, now: datetime) -> dict[str, Any]:
+def check_table(raw: pd.DataFrame, settings: Params, schema: table.Schema, now: datetime) -> dict[str, Any]:
     """Every check of a raw table, as `reports/data.json` wants it; freshness is measured against `now`."""
-    findings = [*_column_drift(raw, settings, schema)]
+    findings = [*_check_columns(raw, settings, schema)]
     typed, misfits = table.coerce(raw, schema)
     findings += misfits
     try:
         typed = table.derive(typed, settings, schema)
     except ConfigError as error:
-        findings.append(finding("derive", "error", str(error)))
+        findings.append(make_finding("derive", "error", str(error)))
     if len(raw) == 0:
         findings.append(
-            finding("empty", "error", "the table has no rows", expected="at least one row", rows=0)
+            make_finding("empty", "error", "the table has no rows", expected="at least one row", rows=0)
         )
     else:
-        findings += _contract(typed, schema)
-        findings += _duplicates(typed, schema)
-        findings += _constants(typed, schema)
-        findings += _target(typed, settings)
-        findings += _freshness(typed, settings, schema, now)
-    first, last = _span(typed, schema)
+        findings += _check_contract(typed, schema)
+        findings += _find_duplicates(typed, schema)
+        findings += _find_constants(typed, schema)
+        findings += _check_target(typed, settings)
+        findings += _check_freshness(typed, settings, schema, now)
+    first, last = _find_span(typed, schema)
     findings.sort(key=lambda found: found["severity"] != "error")
     return {
         "passed": all(found["severity"] != "error" for found in findings),
         "rows": len(raw),
-        "digest": files.table_digest(typed) if len(typed.columns) else None,
+        "digest": files.digest_table(typed) if len(typed.columns) else None,
         "first": first,
         "last": last,
         "checks": _count_checks(typed, schema),
         "findings": findings[:MOST],
         "columns": [
-            profile(name, typed[name], schema.columns[name]) for name in schema.columns if name in typed
+            profile_column(name, typed[name], schema.columns[name])
+            for name in schema.columns
+            if name in typed
         ],
     }
 
 
-def profile(name: str, series: pd.Series, column: table.Column) -> dict[str, Any]:
+def profile_column(name: str, series: pd.Series, column: table.Column) -> dict[str, Any]:
     """What a column looks like: its share of missing values, how many distinct ones, from where to where."""
     numeric = column.type == "number" and bool(series.notna().any())
     return {
@@ -94,24 +96,24 @@ def profile(name: str, series: pd.Series, column: table.Column) -> dict[str, Any
     }
 
 
-def _column_drift(raw: pd.DataFrame, settings: Params, schema: table.Schema) -> list[Finding]:
+def _check_columns(raw: pd.DataFrame, settings: Params, schema: table.Schema) -> list[Finding]:
     """Columns that the contract has and the table lacks (errors), or the other way round (warnings)."""
     names = [str(name) for name in raw.columns]
-    absent = table.missing_columns(names, settings, schema)
+    absent = table.find_missing_columns(names, settings, schema)
     unknown = [name for name in names if name not in schema.columns]
     clashing = [name for name in settings.data.derive if name in names]
     return [
         *(
-            finding(
+            make_finding(
                 "columns",
                 "error",
-                f"{name}: the table has no such column{table.nearest(name, unknown)}",
+                f"{name}: the table has no such column{table.suggest_name(name, unknown)}",
                 column=name,
             )
             for name in absent
         ),
         *(
-            finding(
+            make_finding(
                 "columns",
                 "error",
                 f"{name}: the table has a column of this name, data.derive makes another",
@@ -120,7 +122,7 @@ def _column_drift(raw: pd.DataFrame, settings: Params, schema: table.Schema) -> 
             for name in clashing
         ),
         *(
-            finding(
+            make_finding(
                 "columns",
                 "warning",
                 f"{name[:200]}: schema.yaml does not know this column; left out",
@@ -131,22 +133,22 @@ def _column_drift(raw: pd.DataFrame, settings: Params, schema: table.Schema) -> 
     ]
 
 
-def _contract(typed: pd.DataFrame, schema: table.Schema) -> list[Finding]:
+def _check_contract(typed: pd.DataFrame, schema: table.Schema) -> list[Finding]:
     """What Pandera says of types, missing shares, ranges and categories: all failures, not the first."""
     from pandera.errors import SchemaErrors
 
     columns = [name for name in schema.columns if name in typed]
     try:
-        table.pandera_schema(schema, columns).validate(typed, lazy=True)
+        table.build_pandera_schema(schema, columns).validate(typed, lazy=True)
     except SchemaErrors as errors:
         return [
-            _failure(error.schema.name, error.check.name, error.failure_cases, typed, schema)
+            _describe_failure(error.schema.name, error.check.name, error.failure_cases, typed, schema)
             for error in errors.schema_errors
         ]
     return []
 
 
-def _failure(
+def _describe_failure(
     name: str, check: str, cases: pd.DataFrame, typed: pd.DataFrame, schema: table.Schema
 ) -> Finding:
     """One failed check of one column in words."""
@@ -154,7 +156,7 @@ def _failure(
     if check == "missing":
         share, allowed = float(series.isna().mean()), column.allowed_missing
         limit = f"at most {allowed:.1%}" if allowed else "none"
-        return finding(
+        return make_finding(
             "missing",
             "error",
             f"{name}: {share:.1%} of the values are missing, {limit} may be",
@@ -164,7 +166,7 @@ def _failure(
             rows=int(series.isna().sum()),
         )
     values = cases["failure_case"]
-    examples = table.as_labels(values.value_counts().head(SHOWN).index.to_series())
+    examples = table.make_labels(values.value_counts().head(SHOWN).index.to_series())
     low, high = column.range or (None, None)
     expected = {
         "range": f"{'any' if low is None else f'{low:g}'} to {'any' if high is None else f'{high:g}'}",
@@ -173,7 +175,7 @@ def _failure(
     what = {"range": "outside the range", "category": "not among the categories"}.get(
         check, "of another type"
     )
-    return finding(
+    return make_finding(
         check,
         "error",
         f"{name}: {len(values):,} values are {what} ({', '.join(examples)}); expected {expected}",
@@ -184,7 +186,7 @@ def _failure(
     )
 
 
-def _duplicates(typed: pd.DataFrame, schema: table.Schema) -> list[Finding]:
+def _find_duplicates(typed: pd.DataFrame, schema: table.Schema) -> list[Finding]:
     """Rows that have another's identity (or all of its values, where no identity is declared)."""
     if not set(schema.identity) <= set(typed.columns):
         return []  # a missing column is reported as one
@@ -193,11 +195,11 @@ def _duplicates(typed: pd.DataFrame, schema: table.Schema) -> list[Finding]:
     if not repeated.any():
         return []
     shown = typed.loc[repeated, key].head(SHOWN)
-    examples = shown.apply(lambda row: "|".join(table.as_labels(row.astype(object))), axis=1)
+    examples = shown.apply(lambda row: "|".join(table.make_labels(row.astype(object))), axis=1)
     what = f"repeat the identity ({', '.join(key)})" if schema.identity else "repeat another row"
     count = int(repeated.sum())
     return [
-        finding(
+        make_finding(
             "duplicates",
             "error",
             f"{count:,} rows {what} of an earlier row, for instance {examples.iloc[0]}"
@@ -210,45 +212,49 @@ def _duplicates(typed: pd.DataFrame, schema: table.Schema) -> list[Finding]:
     ]
 
 
-def _constants(typed: pd.DataFrame, schema: table.Schema) -> list[Finding]:
+def _find_constants(typed: pd.DataFrame, schema: table.Schema) -> list[Finding]:
     """Columns that could be features and have one value in every row: no model learns from them."""
     return [
-        finding("constant", "warning", f"{name}: has the same value in every row", column=name)
+        make_finding("constant", "warning", f"{name}: has the same value in every row", column=name)
         for name, column in schema.columns.items()
         if column.known == "before" and name in typed and typed[name].nunique(dropna=False) == 1
     ]
 
 
-def _target(typed: pd.DataFrame, settings: Params) -> list[Finding]:
+def _check_target(typed: pd.DataFrame, settings: Params) -> list[Finding]:
     """A target that cannot be learned: not there, a single value, or a class that is neither 0 nor 1."""
     name = settings.data.target
     if name not in typed:
         return []
-    values = table.target(typed, settings).dropna()
+    values = table.get_target(typed, settings).dropna()
     distinct = values.drop_duplicates()
     if len(distinct) < 2:
         what = "one class" if settings.task == "classification" else "one value"
         found = f"only {what} ({distinct.iloc[0]:g})" if len(distinct) else "no value at all"
         return [
-            finding("target", "error", f"{name}: the target has {found}: nothing can be learned", column=name)
+            make_finding(
+                "target", "error", f"{name}: the target has {found}: nothing can be learned", column=name
+            )
         ]
     if settings.task == "classification" and not distinct.isin([0.0, 1.0]).all():
         examples = [f"{value:g}" for value in distinct[~distinct.isin([0.0, 1.0])].head(SHOWN)]
         message = (
             f"{name}: a classification's target is 0 or 1, not {', '.join(examples)}; make one in data.derive"
         )
-        return [finding("target", "error", message, column=name, examples=list(examples))]
+        return [make_finding("target", "error", message, column=name, examples=list(examples))]
     return []
 
 
-def _freshness(typed: pd.DataFrame, settings: Params, schema: table.Schema, now: datetime) -> list[Finding]:
+def _check_freshness(
+    typed: pd.DataFrame, settings: Params, schema: table.Schema, now: datetime
+) -> list[Finding]:
     """Data whose newest row is older than `data.max_age_days`."""
     limit = settings.data.max_age_days
     if limit is None:
         return []
     if schema.time is None or schema.time not in typed:
         return [
-            finding(
+            make_finding(
                 "freshness",
                 "error",
                 "data.max_age_days is set, but schema.yaml names no time column that is there",
@@ -257,10 +263,10 @@ def _freshness(typed: pd.DataFrame, settings: Params, schema: table.Schema, now:
     newest = typed[schema.time].max()
     if typed[schema.time].notna().any() and now - newest <= timedelta(days=limit):
         return []
-    last = table.as_labels(typed[schema.time].sort_values().tail(1), missing="missing").iloc[0]
+    last = table.make_labels(typed[schema.time].sort_values().tail(1), missing="missing").iloc[0]
     message = f"the newest row is of {last}, more than {limit:g} days ago"
     return [
-        finding(
+        make_finding(
             "freshness",
             "error",
             message,
@@ -271,12 +277,12 @@ def _freshness(typed: pd.DataFrame, settings: Params, schema: table.Schema, now:
     ]
 
 
-def _span(typed: pd.DataFrame, schema: table.Schema) -> tuple[str | None, str | None]:
+def _find_span(typed: pd.DataFrame, schema: table.Schema) -> tuple[str | None, str | None]:
     """The first and the last moment in the table."""
     if schema.time is None or schema.time not in typed or not typed[schema.time].notna().any():
         return None, None
     times = typed[schema.time].agg(["min", "max"])
-    first, last = table.as_labels(times)
+    first, last = table.make_labels(times)
     return first, last
 
 

@@ -45,7 +45,7 @@ def test_rows_keep_the_contract(settings: Params, schema: table.Schema) -> None:
     ranges_and_categories = {
         name for name, column in schema.columns.items() if column.range or column.categories
     }
-    table.pandera_schema(schema, sorted(ranges_and_categories)).validate(rows, lazy=True)
+    table.build_pandera_schema(schema, sorted(ranges_and_categories)).validate(rows, lazy=True)
 
 
 def test_no_row_both_trains_and_judges() -> None:
@@ -61,12 +61,12 @@ def test_the_holdout_lies_after_the_training_rows(settings: Params, schema: tabl
 
 def test_rows_are_named_as_the_contract_says(schema: table.Schema) -> None:
     rows = part("holdout")
-    assert list(split.row_names(rows.drop(columns=files.ROW), schema)) == list(rows[files.ROW])
+    assert list(split.name_rows(rows.drop(columns=files.ROW), schema)) == list(rows[files.ROW])
 
 
 def test_one_row_alone_gives_the_same_inputs_as_among_others(settings: Params, schema: table.Schema) -> None:
     rows = part("holdout").head(100)
-    inputs = features.build(rows, settings, schema)
+    inputs = features.build_inputs(rows, settings, schema)
     assert list(inputs.columns) == settings.features.raw
-    alone = features.build(rows.tail(1).drop(columns=schema.known_after), settings, schema)
+    alone = features.build_inputs(rows.tail(1).drop(columns=schema.known_after), settings, schema)
     pd.testing.assert_frame_equal(alone, inputs.tail(1))

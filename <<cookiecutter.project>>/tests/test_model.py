@@ -82,7 +82,7 @@ def test_the_onnx_model_answers_alike(trained: Pipeline, rows: pd.DataFrame, set
         pytest.skip(
             f"no exported model: {files.ONNX} is not here; reports/export.json says why, or run `dvc repro`"
         )
-    found = export.answers(files.ONNX.read_bytes(), rows, settings.features)
+    found = export.run_model(files.ONNX.read_bytes(), rows, settings.features)
     expected = scores(trained, rows, settings)
     np.testing.assert_allclose(
         found, expected, rtol=settings.export.tolerance, atol=settings.export.tolerance

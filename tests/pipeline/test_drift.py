@@ -50,8 +50,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         bench.keep(sample(30))
         assert bench.run("split") == 0
         train = rows("train")
-        inputs = features.build(train, bench.settings, bench.schema)
-        model.save(model.build(bench.settings).fit(inputs, train["late"].astype("float64")))
+        inputs = features.build_inputs(train, bench.settings, bench.schema)
+        model.save(model.build_pipeline(bench.settings).fit(inputs, train["late"].astype("float64")))
     return folder
 
 
@@ -81,13 +81,15 @@ def verdicts(bench: Bench, current: pd.DataFrame) -> dict[str, ColumnDrift]:
     """These rows against the training rows, without the stage's page."""
     settings, schema, fitted = bench.settings, bench.schema, model.load()
     reference = drift.observe("the training rows", rows("train"), settings, schema, fitted)
-    judged = drift.judged(reference, drift.observe("the rows", current, settings, schema, fitted), settings)
+    judged = drift.judge_columns(
+        reference, drift.observe("the rows", current, settings, schema, fitted), settings
+    )
     return {column.verdict["column"]: msgspec.convert(column.verdict, ColumnDrift) for column in judged}
 
 
 def judge(before: pd.Series, after: pd.Series, **options: Any) -> dict[str, Any]:
-    blocks = drift.reference_blocks(len(before), None)
-    return drift.judge("x", options.get("role", "input"), before, after, blocks, SETTINGS).verdict
+    blocks = drift.cut_blocks(len(before), None)
+    return drift.judge_column("x", options.get("role", "input"), before, after, blocks, SETTINGS).verdict
 
 
 def normal(seed: int, shift: float = 0.0, count: int = ROWS) -> pd.Series:
@@ -160,7 +162,9 @@ def test_our_scores_are_those_of_evidentlys_report(bench: Bench) -> None:
 
     settings, schema = bench.settings, bench.schema
     sides = [drift.observe(name, rows(name), settings, schema) for name in ("train", "production")]
-    columns = {column.verdict["column"]: column for column in drift.judged(sides[0], sides[1], settings)}
+    columns = {
+        column.verdict["column"]: column for column in drift.judge_columns(sides[0], sides[1], settings)
+    }
     numbers = ["temp", "distance"]
     definition = DataDefinition(numerical_columns=numbers, categorical_columns=["carrier", "late"])
     metrics = [ValueDrift(column=name, method=column.method) for name, column in columns.items()]
@@ -216,8 +220,8 @@ def test_missing_values_that_come_and_go_in_the_reference_are_no_drift() -> None
     before, after = normal(1), normal(2)
     before[:1000] = np.nan
     after[::2] = np.nan
-    blocks = drift.reference_blocks(ROWS, pd.Series(np.repeat([1, 2, 3], 1000)))
-    assert drift.judge("x", "input", before, after, blocks, SETTINGS).verdict["drifted"] is False
+    blocks = drift.cut_blocks(ROWS, pd.Series(np.repeat([1, 2, 3], 1000)))
+    assert drift.judge_column("x", "input", before, after, blocks, SETTINGS).verdict["drifted"] is False
 
 
 def test_fewer_missing_values_than_before_are_no_drift() -> None:
@@ -269,7 +273,7 @@ def test_an_unknown_period_is_refused_with_the_nearest_name(bench: Bench) -> Non
 
 @given(st.lists(st.integers(0, 400), min_size=2, max_size=800))
 def test_periods_become_few_blocks_that_hold_every_row_once(periods: list[int]) -> None:
-    blocks = drift.reference_blocks(len(periods), pd.Series(periods))
+    blocks = drift.cut_blocks(len(periods), pd.Series(periods))
     assert sorted(np.concatenate(blocks)) == list(range(len(periods)))
     assert 1 <= len(blocks) <= max(drift.MOST_BLOCKS, drift.RANDOM_BLOCKS)
     if len(set(periods)) > 1:

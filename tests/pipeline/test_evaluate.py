@@ -17,7 +17,7 @@ from bots.evidence import Costs as BotsCosts
 from bots.stats import metrics as bots_metrics
 from fixtures import trained
 from pipeline import evaluate, files, metrics
-from pipeline.files import Refused
+from pipeline.files import StageError
 from pipeline.metrics import Rows
 from pipeline.params import Costs
 
@@ -148,7 +148,7 @@ def test_one_class_has_no_auc_but_an_accuracy() -> None:
 
 def test_an_unknown_metric_or_one_of_the_other_task_is_refused_with_the_known_ones() -> None:
     for name in ("gini", "mae"):
-        with pytest.raises(Refused, match=rf"no metric '{name}' for a classification; there are roc_auc"):
+        with pytest.raises(StageError, match=rf"no metric '{name}' for a classification; there are roc_auc"):
             metrics.known(name, "classification")
 
 
@@ -403,7 +403,7 @@ def test_rows_that_the_split_does_not_know_are_refused(bench: flights.Bench) -> 
 
 def test_missing_labels_are_a_slice_of_their_own(bench: flights.Bench) -> None:
     bench.edit("params.evaluate.slices", ["tailnum", "plane_year"])
-    labels = evaluate.labels(pd.read_parquet(files.PREDICTIONS)["row"], bench.settings)
+    labels = evaluate.label_slices(pd.read_parquet(files.PREDICTIONS)["row"], bench.settings)
     assert "missing" in labels["slice:plane_year"]
     assert not any(math.isnan(value) for value in labels["slice:plane_year"] if isinstance(value, float))
     assert "2004" in labels["slice:plane_year"]

@@ -65,9 +65,9 @@ def explained(settings: Params, fitted: Pipeline | None = None) -> dict[str, Any
     frame = inputs()
     truth = outcome(frame)
     target = truth if settings.task == "regression" else (truth > 0).astype("float64")
-    fitted = fitted or model.build(settings).fit(frame, target)
+    fitted = fitted or model.build_pipeline(settings).fit(frame, target)
     score = model.predict(fitted, frame, settings.task)
-    return explain.explanation(fitted, frame, pd.DataFrame({"target": target, "score": score}), settings)
+    return explain.build_report(fitted, frame, pd.DataFrame({"target": target, "score": score}), settings)
 
 
 @pytest.mark.parametrize(
@@ -100,9 +100,9 @@ def test_a_count_model_is_explained_on_its_logarithmic_scale(bench: Bench) -> No
     settings = with_model(bench, [ORDINAL, AS_IT_IS], estimator, "regression")
     frame = inputs()
     target = np.exp(outcome(frame) / 3)
-    fitted = model.build(settings).fit(frame, target)
+    fitted = model.build_pipeline(settings).fit(frame, target)
     predictions = pd.DataFrame({"target": target, "score": model.predict(fitted, frame, "regression")})
-    report = explain.explanation(fitted, frame, predictions, settings)
+    report = explain.build_report(fitted, frame, predictions, settings)
     assert report["output"] == "logarithm of outcome"
     assert report["passed"]
 
@@ -141,12 +141,14 @@ def test_a_column_belongs_to_the_longest_feature_that_its_name_begins_with(
     name: str, value: str, step: str
 ) -> None:
     features = Features(numeric=["plane_year"], categorical=["plane", "carrier"])
-    assert explain.source(f"{step}{name}", features) == name
-    assert explain.source(f"{step}{name}_{value}", features) == ("plane_year" if value == "year" else name)
+    assert explain.find_source(f"{step}{name}", features) == name
+    assert explain.find_source(f"{step}{name}_{value}", features) == (
+        "plane_year" if value == "year" else name
+    )
 
 
 def test_a_name_that_is_no_features_stays_as_it_is() -> None:
-    assert explain.source("pca__pca0", Features(numeric=["up"])) == "pca0"
+    assert explain.find_source("pca__pca0", Features(numeric=["up"])) == "pca0"
 
 
 def test_the_worst_predictions_come_first_with_the_reasons_that_moved_them_most(bench: Bench) -> None:
@@ -154,10 +156,10 @@ def test_the_worst_predictions_come_first_with_the_reasons_that_moved_them_most(
     frame = inputs()
     frame.loc[["r0003", "r0004"], ["up", "down"]] = [[3, -3], [1, -1]]
     target = (outcome(frame) > 0).astype("float64")
-    fitted = model.build(settings).fit(frame, target)
+    fitted = model.build_pipeline(settings).fit(frame, target)
     target[["r0003", "r0004"]] = 0.0
     predictions = pd.DataFrame({"target": target, "score": model.predict(fitted, frame, "classification")})
-    worst = explain.explanation(fitted, frame, predictions, settings)["worst"]
+    worst = explain.build_report(fitted, frame, predictions, settings)["worst"]
     assert {"r0003", "r0004"} == {item["row"] for item in worst[:2]}
     assert [item["loss"] for item in worst] == sorted((item["loss"] for item in worst), reverse=True)
     assert worst[0]["loss"] == pytest.approx(-np.log(1 - worst[0]["score"]), rel=1e-3)
@@ -169,7 +171,7 @@ def test_the_worst_predictions_come_first_with_the_reasons_that_moved_them_most(
 
 
 def test_a_prediction_of_certainty_that_was_wrong_has_a_finite_loss() -> None:
-    losses = explain.losses(np.array([1.0, 0.0]), np.array([0.0, 1.0]), "classification")
+    losses = explain.compute_losses(np.array([1.0, 0.0]), np.array([0.0, 1.0]), "classification")
     assert np.isfinite(losses).all()
 
 
@@ -214,7 +216,7 @@ def test_a_model_that_shap_does_not_know_is_explained_by_permutation(bench: Benc
 
 def test_effects_that_do_not_add_up_are_not_passed_off_as_an_explanation(bench: Bench) -> None:
     settings = with_model(bench, [ORDINAL, AS_IT_IS], HGB)
-    codes = model.build(settings)["prepare"]
+    codes = model.build_pipeline(settings)["prepare"]
     # SHAP reads the category splits of this estimator wrongly, and says nothing.
     native = HistGradientBoostingClassifier(max_iter=30, categorical_features=[0], random_state=0)
     frame = inputs()
@@ -236,7 +238,7 @@ def test_effects_that_do_not_add_up_are_not_passed_off_as_an_explanation(bench: 
     ],
 )
 def test_values_are_shown_as_a_person_would_write_them(value: object, shown: str) -> None:
-    assert explain.readable(value) == shown
+    assert explain.format_value(value) == shown
 
 
 def stage(bench: Bench) -> Pipeline:
@@ -255,7 +257,7 @@ def stage(bench: Bench) -> Pipeline:
         bench.edit(where, value)
     frame = inputs()
     target = (outcome(frame) > 0).astype("float64")
-    fitted = model.build(bench.settings).fit(frame, target)
+    fitted = model.build_pipeline(bench.settings).fit(frame, target)
     model.save(fitted)
     files.write_table(frame.assign(target=target).reset_index(), explain.HOLDOUT)
     scores = model.predict(fitted, frame, "classification")

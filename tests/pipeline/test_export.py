@@ -81,7 +81,7 @@ def test_the_default_model_answers_alike_on_every_row(bench: flights.Bench) -> N
     assert report.largest_difference is not None
     assert report.largest_difference < 1e-6
     assert report.flips == 0
-    assert report.digest == files.file_digest(files.ONNX)
+    assert report.digest == files.digest_file(files.ONNX)
 
 
 def test_the_default_regression_answers_alike_on_every_row(minutes: flights.Bench) -> None:
@@ -154,7 +154,7 @@ def test_one_row_with_missing_and_unknown_values_is_answered_like_scikit_learn(b
     }
     frame = pd.DataFrame(row).astype(dict.fromkeys(features.numeric, "float32"))
     expected = model.predict(model.load(), frame, "classification")
-    found = export.answers(files.ONNX.read_bytes(), frame, features)
+    found = export.run_model(files.ONNX.read_bytes(), frame, features)
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
@@ -174,7 +174,7 @@ def test_a_feature_called_score_keeps_its_name(bench: flights.Bench) -> None:
 CODE = """
 import hashlib
 from pipeline import export, model, params
-print(hashlib.sha256(export.convert(model.load(), params.load())).hexdigest())
+print(hashlib.sha256(export.convert_model(model.load(), params.load())).hexdigest())
 """
 
 

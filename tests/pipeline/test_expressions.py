@@ -137,7 +137,7 @@ def both(expression: str, table: list[tuple[float, float, float]]) -> tuple[np.n
     """What numpy and what onnxruntime make of a derived column."""
     rows = np.array(table, dtype=np.float32)
     derive = Derive({"new": expression}, list(COLUMNS), ["new"]).fit(rows)
-    export.register()
+    export.register_converter()
     model = convert_sklearn(
         derive, "derive", [("x", FloatTensorType([None, len(COLUMNS)]))], target_opset=export.OPSET
     )

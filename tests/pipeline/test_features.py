@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from bots.evidence import FeaturesReport, Finding, Refusal
 from fixtures.flights import Bench, sample
 from pipeline import features, files, leakage
-from pipeline.files import Refused
+from pipeline.files import StageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,18 +60,20 @@ def test_numbers_are_float32_and_categories_are_never_missing(
 
 def test_a_row_gives_the_same_inputs_alone_or_with_others_with_or_without_its_target(bench: Bench) -> None:
     raw = sample()
-    together = features.build(raw, bench.settings, bench.schema)
+    together = features.build_inputs(raw, bench.settings, bench.schema)
     for place in (0, 17, 4000):
         alone = raw.iloc[[place]].drop(columns=["arr_delay", "dep_delay"])
         pd.testing.assert_frame_equal(
-            features.build(alone, bench.settings, bench.schema), together.iloc[[place]]
+            features.build_inputs(alone, bench.settings, bench.schema), together.iloc[[place]]
         )
 
 
 def test_a_table_that_lacks_an_input_is_refused_by_name(bench: Bench) -> None:
     raw = sample(1000).rename(columns={"wind_speed": "windspeed"})
-    with pytest.raises(Refused, match=r"lacks the model's inputs wind_speed \(did you mean 'windspeed'\?\)"):
-        features.build(raw, bench.settings, bench.schema)
+    with pytest.raises(
+        StageError, match=r"lacks the model's inputs wind_speed \(did you mean 'windspeed'\?\)"
+    ):
+        features.build_inputs(raw, bench.settings, bench.schema)
 
 
 def test_a_number_can_be_a_category_and_a_truth_a_number(bench: Bench) -> None:
@@ -82,7 +84,7 @@ def test_a_number_can_be_a_category_and_a_truth_a_number(bench: Bench) -> None:
     raw = pd.DataFrame(
         {"holiday": ["yes", "no", None], "month": [7.0, 8.0, None], "tailnum": ["N1", None, ""]}
     )
-    inputs = features.build(raw, bench.settings, bench.schema)
+    inputs = features.build_inputs(raw, bench.settings, bench.schema)
     np.testing.assert_array_equal(inputs["holiday"], np.array([1, 0, np.nan], dtype="float32"))
     assert list(inputs["month"]) == ["7", "8", ""]
     assert list(inputs["tailnum"]) == ["N1", "", ""]
@@ -185,7 +187,7 @@ class TestLeakage:
         generator = np.random.default_rng(0)
         target = pd.Series(generator.integers(0, 2, 5000).astype(float))
         names = pd.Series([f"id-{number}" for number in range(5000)])
-        power = leakage.association(names, target, "classification", numeric=False)
+        power = leakage.measure_association(names, target, "classification", numeric=False)
         assert power is not None
         assert power < 0.1
 
@@ -233,7 +235,7 @@ class TestAssociation:
             pd.Series([float(one) for one, _ in pairs]),
             pd.Series([float(two) for _, two in pairs]),
         )
-        found = leakage.association(values, truth, "classification", numeric=True)
+        found = leakage.measure_association(values, truth, "classification", numeric=True)
         late, early = values[truth == 1], values[truth == 0]
         if late.empty or early.empty or values.nunique() == 1:
             assert found is None
@@ -244,7 +246,7 @@ class TestAssociation:
     @given(st.lists(st.integers(-100, 100), min_size=3, max_size=30, unique=True))
     def test_any_monotone_function_of_a_quantity_tells_it_all(self, values: list[int]) -> None:
         truth = pd.Series(values, dtype="float64")
-        assert leakage.association(-(truth**3), truth, "regression", numeric=True) == pytest.approx(1)
+        assert leakage.measure_association(-(truth**3), truth, "regression", numeric=True) == pytest.approx(1)
 
     @given(
         st.lists(
@@ -260,7 +262,7 @@ class TestAssociation:
         words = pd.Series([row[1] for row in rows], dtype="str")
         truth = pd.Series([row[2] for row in rows], dtype="float64")
         for feature, numeric in ((numbers, True), (words, False)):
-            found = leakage.association(feature, truth, task, numeric=numeric)  # type: ignore[arg-type]
+            found = leakage.measure_association(feature, truth, task, numeric=numeric)  # type: ignore[arg-type]
             assert found is None or -1e-9 <= found <= 1 + 1e-9
 
     def test_noise_tells_nothing(self) -> None:
@@ -268,5 +270,5 @@ class TestAssociation:
         truth = pd.Series(generator.integers(0, 2, 20_000).astype(float))
         number = pd.Series(generator.normal(size=20_000))
         word = pd.Series(generator.choice(list("abcdefgh"), 20_000))
-        assert leakage.association(number, truth, "classification", numeric=True) < 0.03  # type: ignore[operator]
-        assert leakage.association(word, truth, "classification", numeric=False) < 0.03  # type: ignore[operator]
+        assert leakage.measure_association(number, truth, "classification", numeric=True) < 0.03  # type: ignore[operator]
+        assert leakage.measure_association(word, truth, "classification", numeric=False) < 0.03  # type: ignore[operator]

@@ -21,7 +21,7 @@ from sklearn.preprocessing import FunctionTransformer
 from bots import evidence
 from fixtures import flights, support, trained
 from pipeline import files, model, score, train
-from pipeline.files import Refused
+from pipeline.files import StageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,8 +43,8 @@ def bench(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> fl
 
 
 def refusal(bench: flights.Bench) -> str:
-    with pytest.raises(Refused) as refused:
-        model.build(bench.settings)
+    with pytest.raises(StageError) as refused:
+        model.build_pipeline(bench.settings)
     return str(refused.value)
 
 
@@ -66,7 +66,7 @@ def test_the_default_model_sees_raw_and_derived_columns_by_their_names(bench: fl
 def test_a_step_may_name_derived_columns_alone(bench: flights.Bench) -> None:
     steps = [{"columns": ["dew_gap", "visib"], "use": "sklearn.preprocessing.StandardScaler"}]
     bench.edit("params.model.steps", steps)
-    pipeline = model.build(bench.settings)
+    pipeline = model.build_pipeline(bench.settings)
     frame = pd.DataFrame({"temp": [50, 60], "dewp": [40.0, 30.0], "visib": [1.0, 3.0]}, dtype=np.float32)
     prepared = pipeline[0].fit_transform(frame)
     np.testing.assert_allclose(prepared, [[-1, -1], [1, 1]])
@@ -76,7 +76,7 @@ def test_a_step_may_name_derived_columns_alone(bench: flights.Bench) -> None:
 def test_two_steps_may_share_a_column(bench: flights.Bench) -> None:
     scaler = {"columns": "numeric", "use": "sklearn.preprocessing.StandardScaler"}
     bench.edit("params.model.steps", [scaler, {"columns": "numeric", "use": "passthrough"}, scaler])
-    assert [name for name, _, _ in model.build(bench.settings)[0].transformers] == [
+    assert [name for name, _, _ in model.build_pipeline(bench.settings)[0].transformers] == [
         "standardscaler",
         "passthrough",
         "standardscaler-2",
@@ -89,7 +89,7 @@ def test_an_estimator_may_hold_another_one(bench: flights.Bench) -> None:
         "params.model.estimator",
         {"use": "sklearn.calibration.CalibratedClassifierCV", "params": {"estimator": inner}},
     )
-    estimator = model.build(bench.settings)[-1]
+    estimator = model.build_pipeline(bench.settings)[-1]
     assert isinstance(estimator.estimator, RandomForestClassifier)
     assert estimator.estimator.random_state == bench.settings.model.seed
 
@@ -226,7 +226,7 @@ def test_a_search_is_judged_on_folds_that_part_the_rows_as_the_split_does(
     )
     assert [bench.run(stage) for stage in ("validate", "split", "features")] == [0, 0, 0]
     frame = files.read_table(train.TRAIN)
-    told, folds = train._folds(bench.settings, 3)
+    told, folds = train._choose_folds(bench.settings, 3)
     groups = frame.get(files.GROUP)
     assert (groups is not None) is (by == "group")
     inputs = frame[bench.settings.features.raw]
@@ -290,7 +290,8 @@ from pipeline import files, model, params, train
 settings = params.load()
 frame = files.read_table(train.TRAIN).dropna().head(2000)
 junk = [object() for _ in range(int(__import__("os").environ["PYTHONHASHSEED"]) * 1000)]
-fitted, _ = train.fit(model.build(settings), frame[settings.features.raw], frame["target"].to_numpy(), settings)
+inputs, target = frame[settings.features.raw], frame["target"].to_numpy()
+fitted, _ = train.fit(model.build_pipeline(settings), inputs, target, settings)
 import hashlib
 print(hashlib.sha256(model.dump(fitted)).hexdigest())
 """
@@ -318,7 +319,7 @@ def test_sets_are_kept_in_one_order_whatever_the_process() -> None:
     one, other = {0, 8}, {8, 0}  # equal, but they collide in the hash table: the first one in stands first
     assert list(one) != list(other)
     kept = [_dumped(make_pipeline(FunctionTransformer(kw_args={"words": words}))) for words in (one, other)]
-    assert model.canonical(kept[0]) == model.canonical(kept[1])
+    assert model.make_canonical(kept[0]) == model.make_canonical(kept[1])
 
 
 def _dumped(pipeline: Pipeline) -> bytes:
@@ -331,7 +332,7 @@ def test_a_loaded_model_predicts_what_the_fitted_one_did(bench: flights.Bench) -
     settings = bench.settings
     frame = files.read_table(train.TRAIN).dropna().head(1000)
     fitted, _ = train.fit(
-        model.build(settings), frame[settings.features.raw], frame["target"].to_numpy(), settings
+        model.build_pipeline(settings), frame[settings.features.raw], frame["target"].to_numpy(), settings
     )
     model.save(fitted)
     again = model.predict(model.load(), frame, "classification")
@@ -345,10 +346,10 @@ def test_a_type_that_nobody_trusts_is_refused_by_name_when_saved_and_when_loaded
         np.array([[0.0], [1.0]]), [0, 1]
     )
     name = f"{square.__module__}.square"
-    with pytest.raises(Refused, match=name):
+    with pytest.raises(StageError, match=name):
         model.save(pipeline)
     model.save(pipeline, trusted=[name])
-    with pytest.raises(Refused, match=f"not trusted: {name}"):
+    with pytest.raises(StageError, match=f"not trusted: {name}"):
         model.load()
 
 
@@ -365,7 +366,7 @@ def test_a_model_with_one_wrong_byte_is_refused(bench: flights.Bench) -> None:
     data = bytearray(files.MODEL.read_bytes())
     data[len(data) // 2] ^= 0xFF
     files.MODEL.write_bytes(data)
-    with pytest.raises(Refused, match="damaged"):
+    with pytest.raises(StageError, match="damaged"):
         model.load()
 
 
@@ -397,7 +398,7 @@ def test_scoring_keeps_the_order_of_the_rows(bench: flights.Bench) -> None:
 def test_rows_without_names_are_refused(bench: flights.Bench) -> None:
     rows = pd.read_parquet("data/splits/holdout.parquet").drop(columns="row")
     files.write_table(rows, bench.folder / "nameless.parquet")
-    with pytest.raises(Refused, match=r"nameless\.parquet: expected a column 'row'"):
+    with pytest.raises(StageError, match=r"nameless\.parquet: expected a column 'row'"):
         score.run(bench.settings, "nameless.parquet", "scores.parquet")
 
 
@@ -408,7 +409,7 @@ def test_no_rows_give_no_scores(bench: flights.Bench) -> None:
 
 def test_a_column_that_is_gone_is_named(bench: flights.Bench) -> None:
     frame = files.read_table(train.TRAIN).drop(columns=["temp", "carrier"])
-    with pytest.raises(Refused, match="lack columns that the model was trained on: temp, carrier"):
+    with pytest.raises(StageError, match="lack columns that the model was trained on: temp, carrier"):
         model.predict(model.load(), frame, "classification")
 
 
@@ -418,7 +419,7 @@ def test_padding_inside_records_does_not_reach_the_file() -> None:
     clean = np.zeros(1, dtype=kind)
     clean["a"], clean["b"] = 1, 2.5
     pipelines = [make_pipeline(FunctionTransformer(kw_args={"x": array})) for array in (noisy, clean)]
-    one, other = (model.canonical(_dumped(pipeline)) for pipeline in pipelines)
+    one, other = (model.make_canonical(_dumped(pipeline)) for pipeline in pipelines)
     assert one == other
     with zipfile.ZipFile(io.BytesIO(one)) as archive:
         np.testing.assert_array_equal(np.load(io.BytesIO(archive.read("0.npy"))), clean)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bots.evidence import SplitReport
 from fixtures.flights import Bench, sample, settings_with
 from pipeline import files, split, table
-from pipeline.files import Refused
+from pipeline.files import StageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,7 +92,7 @@ def test_the_evidence_tells_each_parts_share_of_late_flights(bench: Bench) -> No
     for part in bench.evidence(SplitReport).parts:
         assert part.target == pytest.approx(parts[part.name]["late"].astype("Float64").mean())
         if part.name != "holdout":
-            assert part.digest == files.table_digest(parts[part.name])
+            assert part.digest == files.digest_table(parts[part.name])
 
 
 def test_the_holdout_is_the_same_while_its_rows_and_their_truth_are(bench: Bench) -> None:
@@ -245,11 +245,11 @@ def test_a_split_is_a_partition(
     chosen = settings_with(contract, split={"by": by, "column": column, **intervals})
     try:
         parts, unlabelled = split.divide(frame, chosen, schema)
-    except Refused:
+    except StageError:
         return
     names = pd.concat([part["row"] for part in parts.values()])
     assert names.is_unique
-    everyone = split.row_names(frame, schema)
+    everyone = split.name_rows(frame, schema)
     unknown = frame["late"].isna()
     if by == "time":
         times = frame["time_hour"]
@@ -279,11 +279,11 @@ def test_appended_rows_never_move_a_row(
 @given(st.sets(st.text(), min_size=1))
 def test_a_share_is_drawn_from_the_key_alone(keys: set[str]) -> None:
     ordered = sorted(keys)
-    shares = split.hash_share(ordered)
+    shares = split.hash_to_shares(ordered)
     assert ((shares >= 0) & (shares < 1)).all()
-    assert [split.hash_share([key])[0] for key in ordered] == list(shares)
+    assert [split.hash_to_shares([key])[0] for key in ordered] == list(shares)
 
 
 def test_the_holdout_has_about_its_share_of_the_rows() -> None:
-    shares = split.hash_share(str(number) for number in range(20_000))
+    shares = split.hash_to_shares(str(number) for number in range(20_000))
     assert (shares < 0.2).mean() == pytest.approx(0.2, abs=0.01)

@@ -42,7 +42,7 @@ def only_error(bench: Bench, raw: pd.DataFrame) -> Finding:
 
 
 def findings(bench: Bench, raw: pd.DataFrame, now: datetime | None = None) -> list[dict[str, Any]]:
-    report = validate.report_on(raw, bench.settings, bench.schema, now or datetime(2014, 1, 2, tzinfo=UTC))
+    report = validate.check_table(raw, bench.settings, bench.schema, now or datetime(2014, 1, 2, tzinfo=UTC))
     found: list[dict[str, Any]] = report["findings"]
     return found
 
@@ -401,17 +401,17 @@ class TestTypes:
         ],
     )
     def test_a_column_is_brought_to_its_type(self, values: Any, kind: Any, expected: list[Any]) -> None:
-        typed = table.convert(pd.Series(values), kind)
+        typed = table.convert_column(pd.Series(values), kind)
         if kind == "datetime":
             expected = [value and pd.Timestamp(value, tz="UTC") for value in expected]
         assert [None if pd.isna(value) else value for value in typed] == expected
 
     def test_labels_are_what_a_person_would_write(self) -> None:
         for kind in ("float64", "float32"):
-            assert list(table.as_labels(pd.Series([7.0, 7.5, None], dtype=kind))) == ["7", "7.5", ""]
-        assert list(table.as_labels(pd.Series([True, None], dtype="boolean"), missing="?")) == ["true", "?"]
+            assert list(table.make_labels(pd.Series([7.0, 7.5, None], dtype=kind))) == ["7", "7.5", ""]
+        assert list(table.make_labels(pd.Series([True, None], dtype="boolean"), missing="?")) == ["true", "?"]
         times = pd.to_datetime(pd.Series(["2013-07-01T10:00:00Z", None]), utc=True)
-        assert list(table.as_labels(times)) == ["2013-07-01T10:00:00Z", ""]
+        assert list(table.make_labels(times)) == ["2013-07-01T10:00:00Z", ""]
 
     def test_bringing_to_types_twice_changes_nothing(self, bench: Bench) -> None:
         once, misfits = table.coerce(sample(), bench.schema)

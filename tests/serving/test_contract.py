@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from fixtures import served, support
 from pipeline import contract as writer
+from pipeline import files
 from serving import __main__ as command
 from serving import contract, lineage, model, settings
 from serving.contract import Unfit
@@ -74,7 +75,7 @@ def test_the_same_model_gives_the_same_contract(made, tmp_path):
 @given(SCORES)
 def test_rows_are_in_exactly_one_bin_of_experience(values):
     scores = np.array(values)
-    found = writer.experience((scores > 0.5) * 1.0, scores, "classification")
+    found = writer.summarize_experience((scores > 0.5) * 1.0, scores, "classification")
     assert sum(entry["rows"] for entry in found) == len(scores)
     assert all(0 <= entry["share"] <= 1 for entry in found)
     assert [entry["above"] for entry in found] == sorted({entry["above"] for entry in found})
@@ -85,7 +86,7 @@ def test_an_interval_holds_at_least_as_many_of_its_own_rows_as_it_says(rows, see
     rng = np.random.default_rng(seed)
     scores = rng.normal(size=rows) * 10
     target = scores + rng.standard_t(3, rows)
-    edges = writer.experience(target, scores, "regression")
+    edges = writer.summarize_experience(target, scores, "regression")
     for number, entry in enumerate(edges):
         above = edges[number + 1]["above"] if number + 1 < len(edges) else math.inf
         mine = (scores >= entry["above"]) & (scores < above)
@@ -107,7 +108,7 @@ def test_pipeline_and_service_count_scores_in_the_same_buckets(tmp_path, task):
         "score_bucket.*", one.text(ready=True, version="v", onnx="o").decode()
     )
     counted = [float(found) for found in re.findall(r'score_bucket{le=".*?"} (\S+)', text)]
-    assert counted == np.cumsum(writer.histogram(scores.astype(np.float64), grid)).tolist()
+    assert counted == np.cumsum(writer.count_scores(scores.astype(np.float64), grid)).tolist()
 
 
 def refusal(folder: Path) -> str:
@@ -136,7 +137,7 @@ def test_a_model_of_a_newer_opset_is_refused(folder):
     for entry in graph.opset_import:
         entry.version = 99
     (folder / "model.onnx").write_bytes(graph.SerializeToString())
-    edit(folder, onnx=writer.files.file_digest(folder / "model.onnx"))
+    edit(folder, onnx=files.digest_file(folder / "model.onnx"))
     assert "a newer opset needs a newer one" in refusal(folder)
 
 

@@ -188,4 +188,4 @@ def test_a_label_is_what_the_pipeline_makes_of_the_value(value, expected):
     if value is not None and not (isinstance(value, float) and math.copysign(1, value) < 0):
         import pandas as pd
 
-        assert table.as_labels(pd.Series([value], dtype=object)).tolist() == [expected]
+        assert table.make_labels(pd.Series([value], dtype=object)).tolist() == [expected]
