@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 import yaml
 from msgspec import Meta, Struct
 
-from bots.deploy.policy import Canary, Latency, Release, Smoke
 from bots.errors import BotsError
 from bots.evidence import Costs, Task
+from bots.layout import Layout
 from bots.stats import metrics
 
 if TYPE_CHECKING:
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 Fraction = Annotated[float, Meta(gt=0, lt=1)]
 Smallest = Annotated[float, Meta(ge=0)]
+Share = Annotated[float, Meta(gt=0, le=0.5)]
+Rate = Annotated[float, Meta(ge=0, le=1)]
+Positive = Annotated[float, Meta(gt=0)]
 
 
 class SettingsError(BotsError):
@@ -78,11 +81,56 @@ class Gate(_Section, frozen=True):
     incomparable_passes: bool = False
 
 
-class ReviewCommands(_Section, frozen=True):
-    """How the bots call a commit's own code; the placeholders are replaced by paths."""
+class ReviewSettings(_Section, frozen=True):
+    """How the bots call a commit's own code, and where they find what it writes.
+
+    Placeholders in a command are replaced by paths. `fork_server` starts the process that stages are forked from;
+    `data_stages` are the stages whose refusal is about the data, not the code.
+    """
 
     score: str
     drift: str | None = None
+    fork_server: str | None = None
+    data_stages: tuple[str, ...] = ("acquire", "validate", "split", "features")
+    files: Layout = Layout()
+
+
+class Smoke(_Section, frozen=True):
+    """How an image is tried before it leaves: rows of the holdout, and times in seconds."""
+
+    rows: Annotated[int, Meta(ge=1, le=10_000)] = 50
+    tolerance: Positive = 0.0001
+    ready: Positive = 30.0
+    stop: Positive = 15.0
+
+
+class Latency(_Section, frozen=True):
+    """A quantile may grow to `ratio` times the running version's, and by `seconds` in any case."""
+
+    ratio: Annotated[float, Meta(ge=1)] = 1.5
+    seconds: Annotated[float, Meta(ge=0)] = 0.02
+
+
+class Canary(_Section, frozen=True):
+    """How a new version is held against the running one; times in seconds, shares of one."""
+
+    share: Share = 0.1
+    requests: Annotated[int, Meta(ge=1)] = 500
+    seconds: Positive = 900.0
+    every: Annotated[float, Meta(ge=0.1)] = 5.0
+    quiet: Literal["promote", "roll back"] = "promote"
+    risk: Annotated[float, Meta(gt=0, lt=0.5)] = 0.01
+    errors: Rate = 0.005
+    refusals: Rate = 0.02
+    latency: Latency = Latency()
+    shift: Annotated[float, Meta(ge=0)] = 0.1
+
+
+class ReleaseSettings(_Section, frozen=True):
+    """When an image may leave, and how a canary is judged; whatever is left out has its default."""
+
+    smoke: Smoke = Smoke()
+    canary: Canary = Canary()
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -92,8 +140,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     task: Task
     evaluate: Evaluate
     gate: Gate
-    review: ReviewCommands
-    release: Release = Release()
+    review: ReviewSettings
+    release: ReleaseSettings = ReleaseSettings()
 
     @property
     def context(self) -> metrics.Context:
@@ -111,8 +159,8 @@ class _Document(Struct, frozen=True):
     data: _Data
     evaluate: Evaluate
     gate: Gate
-    review: ReviewCommands
-    release: Release = Release()
+    review: ReviewSettings
+    release: ReleaseSettings = ReleaseSettings()
 
 
 def parse(text: str, name: str) -> Settings:
@@ -161,8 +209,9 @@ def _keys(where: str) -> tuple[str, ...]:
         "evaluate.costs": Costs,
         "gate": Gate,
         "gate.slices": GateSlices,
-        "review": ReviewCommands,
-        "release": Release,
+        "review": ReviewSettings,
+        "review.files": Layout,
+        "release": ReleaseSettings,
         "release.smoke": Smoke,
         "release.canary": Canary,
         "release.canary.latency": Latency,
@@ -234,10 +283,11 @@ def _costs_problem(settings: Settings) -> str | None:
     return f"evaluate.costs: expected {', '.join(missing)} for a {settings.task}" if missing else None
 
 
-def _command_problems(review: ReviewCommands) -> Iterator[str]:
+def _command_problems(review: ReviewSettings) -> Iterator[str]:
     wanted = (
         ("score", review.score, ("rows", "out")),
         ("drift", review.drift, ("reference", "current", "out")),
+        ("fork_server", review.fork_server, ("address",)),
     )
     for key, command, names in wanted:
         for name in names:

@@ -16,8 +16,8 @@ from bots.deploy.checks import Check, failed
 from bots.stats import significance
 
 if TYPE_CHECKING:
-    from bots.deploy.policy import Canary
     from bots.deploy.prometheus import Reading
+    from bots.settings import Canary
 
 # Errors, refusals, two quantiles and the scores share the policy's risk (Bonferroni); half of the errors' part is for
 # looking at them again and again before the end.

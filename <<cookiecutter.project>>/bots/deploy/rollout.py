@@ -20,9 +20,9 @@ from bots.stats import significance
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from bots.deploy.policy import Canary
     from bots.deploy.prometheus import Reading
     from bots.deploy.target import Target
+    from bots.settings import Canary
 
 
 class Outcome(Struct, frozen=True):

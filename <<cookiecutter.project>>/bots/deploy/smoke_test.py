@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from docker.models.containers import Container
 
-    from bots.deploy.policy import Smoke
+    from bots.settings import Smoke
 
 PORT = "8080/tcp"
 LOOK = 0.05

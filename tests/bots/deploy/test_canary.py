@@ -14,8 +14,8 @@ from scipy import stats
 
 from bots.deploy import prometheus
 from bots.deploy.canary import Judgement, Watch, judge
-from bots.deploy.policy import Canary
 from bots.deploy.prometheus import Reading, ReadingError
+from bots.settings import Canary
 from bots.stats import significance
 
 POLICY = Canary(requests=500, seconds=600)

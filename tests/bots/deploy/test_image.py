@@ -15,7 +15,7 @@ from bots import settings
 from bots.deploy import docker, image, places, sbom
 from bots.deploy.docker import EngineError
 from bots.deploy.kubernetes import Kubernetes
-from bots.deploy.policy import Release
+from bots.settings import ReleaseSettings
 from fixtures import versions
 from fixtures.support import TEMPLATE, rendered
 from serving import lineage as served
@@ -101,7 +101,7 @@ def test_a_missing_model_is_named_before_anything_is_built(root: Path, tmp_path:
 
 @pytest.mark.parametrize("task", ["classification", "regression"])
 def test_the_policy_of_a_baked_project_is_the_default_one(task: str) -> None:
-    assert settings.parse(rendered("params.yaml", task=task), "params.yaml").release == Release()
+    assert settings.parse(rendered("params.yaml", task=task), "params.yaml").release == ReleaseSettings()
 
 
 def test_a_misspelt_key_of_the_policy_is_named() -> None:

@@ -17,9 +17,9 @@ import yaml
 
 from bots.deploy.docker import EngineError
 from bots.deploy.kubernetes import Kubernetes
-from bots.deploy.policy import Canary
 from bots.deploy.rollout import Clock, roll_out
 from bots.deploy.target import State, Version
+from bots.settings import Canary
 from doubles import kubectl
 from fixtures.support import TEMPLATE
 

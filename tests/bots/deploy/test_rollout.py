@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bots.deploy.policy import Canary
 from bots.deploy.rollout import Clock, Outcome, reviewed_shift, roll_out
 from bots.deploy.target import Health, NotReady, State, Version
+from bots.settings import Canary
 
 if TYPE_CHECKING:
     from bots.deploy.target import Role

@@ -19,8 +19,8 @@ import pytest
 from bots.deploy import image, rollout, smoke_test
 from bots.deploy.compose import Compose
 from bots.deploy.docker import EngineError, connected
-from bots.deploy.policy import Canary, Smoke
 from bots.deploy.target import State, Version
+from bots.settings import Canary, Smoke
 from fixtures import docker_engine as engines
 from fixtures import versions
 from fixtures.support import TEMPLATE
@@ -302,9 +302,9 @@ BOT = """
 import sys
 from pathlib import Path
 import docker
-from bots.ship import rollout
-from bots.ship.compose import Compose
-from bots.ship.policy import Canary
+from bots.deploy import rollout
+from bots.deploy.compose import Compose
+from bots.settings import Canary
 folder, name, reference, version = sys.argv[1:]
 target = Compose(Path(folder), name, docker.from_env(timeout=120), print, ready=20)
 policy = Canary(share=0.3, requests=60, seconds=40, every=0.5)
