@@ -1,4 +1,4 @@
-"""The service's command line: without a word it serves; other words look at a model, a running service, or its log."""
+"""The command line: serve the model, or with a WORD check a model, ask the running service, or convert its log."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ import sys
 import tempfile
 from pathlib import Path
 
-from serving.contract import Unfit
-from serving.settings import Environment
+from serving.errors import LogError, ServingError
+from serving.settings import Environment, load_settings
 
 
-def parser() -> argparse.ArgumentParser:
-    """Every word with its options."""
-    top = argparse.ArgumentParser(
+def build_parser() -> argparse.ArgumentParser:
+    """Build the parser of all commands and their options."""
+    parser = argparse.ArgumentParser(
         prog="python -m serving",
         description=__doc__,
         epilog="The environment says what is served, and where: docs/serving.md lists the variables. "
         "exit codes: 0 stopped after a signal, 1 it could not begin and why, 2 wrong usage",
     )
-    words = top.add_subparsers(dest="word", metavar="WORD")
-    get = words.add_parser(
+    commands = parser.add_subparsers(dest="command", metavar="WORD")
+    get = commands.add_parser(
         "get",
         help="ask the running service and print what it says",
         description="GET a path of the service that runs on this machine's SERVING_PORT, and print the body.",
@@ -32,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
     )
     get.add_argument("path", metavar="PATH", help="for example /health/ready")
     get.add_argument("--seconds", type=float, default=5.0, help="how long to wait (default: 5)")
-    check = words.add_parser(
+    check = commands.add_parser(
         "check",
         help="say whether a model may be served, without serving it",
         description="Open the model of a folder as the service would: digest, types, and the answers to its probes.",
@@ -40,45 +40,45 @@ def parser() -> argparse.ArgumentParser:
     )
     check.add_argument("folder", nargs="?", type=Path, help="default: SERVING_MODEL, or models/onnx")
     check.add_argument("--json", action="store_true", help="print what it is as JSON")
-    archive = words.add_parser(
+    archive = commands.add_parser(
         "archive",
         help="turn complete log files into Parquet",
         description="Turn the prediction log's complete files into Parquet tables. The service does so by itself.",
         epilog="exit codes: 0 done, 1 it could not be done and why, 2 wrong usage",
     )
     archive.add_argument("folder", nargs="?", type=Path, help="default: SERVING_LOG, or predictions")
-    return top
+    return parser
 
 
 def main(argv: list[str] | None = None) -> int:
-    """One word; what goes wrong is told in one line."""
-    arguments = parser().parse_args(argv)
+    """Run one command and return its exit code. An error is printed in one line."""
+    arguments = build_parser().parse_args(argv)
     try:
-        environment = Environment.read(os.environ)
-        if arguments.word == "get":
+        environment = Environment.from_variables(os.environ)
+        if arguments.command == "get":
             return get(environment, arguments.path, arguments.seconds)
-        if arguments.word == "check":
+        if arguments.command == "check":
             return check(arguments.folder or environment.model, as_json=arguments.json)
-        if arguments.word == "archive":
+        if arguments.command == "archive":
             return archive(arguments.folder or environment.log)
         return serve(environment)
-    except Unfit as error:
+    except ServingError as error:
         print(f"ERROR: {error}", file=sys.stderr)
-        return 1
+        return error.exit_code
 
 
 def serve(environment: Environment) -> int:
-    """Serve until a signal says stop."""
+    """Serve until a signal stops it."""
     import uvicorn
 
-    from serving import app, settings
+    from serving import app
 
-    limits = settings.load(environment.params).limits
+    limits = load_settings(environment.params).limits
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
     counters = tempfile.mkdtemp(prefix="serving-")
-    os.environ[app.METRICS] = counters
+    os.environ[app.COUNTERS_VARIABLE] = counters
     try:
-        app.archive(environment.log)
+        app.start_conversion(environment.log)
         uvicorn.run(
             "serving.app:create",
             factory=True,
@@ -100,7 +100,7 @@ def serve(environment: Environment) -> int:
 
 
 def get(environment: Environment, path: str, seconds: float) -> int:
-    """Ask the service of this machine."""
+    """Send a GET request to the service on this machine, and print the body of its response."""
     import http.client
 
     host = "127.0.0.1" if environment.host in ("0.0.0.0", "::", "") else environment.host  # noqa: S104
@@ -108,45 +108,49 @@ def get(environment: Environment, path: str, seconds: float) -> int:
     connection = http.client.HTTPConnection(host, environment.port, timeout=seconds)
     try:
         connection.request("GET", path, headers=headers)
-        answer = connection.getresponse()
-        print(answer.read().decode(errors="replace"))
+        response = connection.getresponse()
+        print(response.read().decode(errors="replace"))
     except (OSError, http.client.HTTPException, ValueError) as error:
-        print(f"ERROR: http://{host}:{environment.port}{path}: {error}", file=sys.stderr)
-        return 1
+        raise ServingError(f"http://{host}:{environment.port}{path}: {error}") from error
     finally:
         connection.close()
-    return 0 if 200 <= answer.status < 300 else 1
+    return 0 if 200 <= response.status < 300 else 1
 
 
 def check(folder: Path, *, as_json: bool) -> int:
-    """Open a model as the service would."""
-    from serving import model
+    """Open a model as the service would, and print what it is."""
+    from serving.model import load_model
 
-    known = model.load(folder).contract
+    contract = load_model(folder).contract
     if as_json:
         print(
             json.dumps(
-                {"onnx": known.onnx, "opset": known.opset, "task": known.task, "probes": len(known.probes)}
+                {
+                    "onnx": contract.onnx,
+                    "opset": contract.opset,
+                    "task": contract.task,
+                    "probes": len(contract.probes),
+                }
             )
         )
     else:
         print(
-            f"{folder}: {known.title}, {known.task} of {known.target.name}; "
-            f"{known.onnx} answers its {len(known.probes)} probes"
+            f"{folder}: {contract.title}, {contract.task} of {contract.target.name}; "
+            f"{contract.onnx} answers its {len(contract.probes)} probes"
         )
     return 0
 
 
 def archive(folder: Path) -> int:
-    """Turn complete log files into Parquet, politely: the service needs the processor more."""
-    from serving import archive as tables
+    """Convert complete log files to Parquet, at a low priority: the service needs the processor more."""
+    from serving.log_parquet import convert_log
 
     os.nice(10)
     try:
-        for path in tables.archive(folder):
+        for path in convert_log(folder):
             print(path)
     except OSError as error:
-        raise Unfit(f"{folder}: {error.strerror or error}") from error
+        raise LogError(f"{folder}: {error.strerror or error}") from error
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The service over HTTP, as a plain ASGI application: routes, limits, keys, and what goes wrong in words."""
+"""Serve the model over HTTP as a plain ASGI application: routes, limits, keys and error responses."""
 
 from __future__ import annotations
 
@@ -13,284 +13,305 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
-from serving import lineage, model, openapi, pages, settings
-from serving.contract import Unfit
-from serving.journal import Journal
+from serving import openapi, pages
+from serving.errors import ModelError, RequestError, ServingError, SettingsError
+from serving.lineage import Lineage, load_lineage
+from serving.log_writer import LogWriter
 from serving.metrics import ROUTES, Metrics
-from serving.problems import Problem
-from serving.rows import COUNTED
-from serving.service import Service
-
-if TYPE_CHECKING:
-    from serving.settings import Environment, Serving
+from serving.model import load_model
+from serving.predictor import Predictor
+from serving.rows import COUNTED_KINDS
+from serving.settings import Environment, Settings, load_settings
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
-Headers = list[tuple[bytes, bytes]]
-Handler = Callable[[Scope, Receive], Awaitable[tuple[bytes, bytes]]]
+Content = tuple[bytes, bytes]  # media type and body
+Handler = Callable[[Scope, Receive], Awaitable[Content]]
 
 JSON = b"application/json"
-PLAIN = b"text/plain; version=0.0.4; charset=utf-8"
+HTML = b"text/html; charset=utf-8"
+PROMETHEUS = b"text/plain; version=0.0.4; charset=utf-8"
 PROBLEM = b"application/problem+json"
+NO_SNIFF = (b"x-content-type-options", b"nosniff")
 UNRELEASED = "unreleased"
-METRICS = "SERVING_METRICS"
+# The variable by which the workers find the folder of their counters.
+COUNTERS_VARIABLE = "SERVING_METRICS"
 
-log = logging.getLogger("serving")
+logger = logging.getLogger("serving")
 
 
-class Gone(Exception):
-    """Nobody waits for the answer any more."""
+class ClientDisconnected(Exception):
+    """The caller closed the connection before its request was complete."""
 
 
 class App:
-    """One worker's application. It starts whatever the model is like, and says why where it cannot serve it."""
+    """The application of one worker. It also starts without a usable model, and then says why it is not ready."""
 
     def __init__(
-        self, environment: Environment, chosen: Serving, *, write: Callable[[int, bytes], int] = os.write
+        self, environment: Environment, settings: Settings, *, write: Callable[[int, bytes], int] = os.write
     ) -> None:
-        """`write` puts bytes into an open file of the log."""
-        self._environment, self._settings, self._write = environment, chosen, write
-        self._limits = chosen.limits
+        """`write` writes bytes to an open file of the prediction log."""
+        self._environment, self._settings, self._write = environment, settings, write
+        self._limits = settings.limits
         self._keys = [key.encode() for key in environment.keys]
-        self._working = 0
-        self._reason = ""
-        self._lineage: lineage.Lineage | None = None
-        self._service: Service | None = None
-        self._journal: Journal | None = None
+        self._active = 0
+        self._not_ready = ""
+        self._lineage: Lineage | None = None
+        self._predictor: Predictor | None = None
+        self._log: LogWriter | None = None
         try:
-            self._service = self._open()
-        except Unfit as error:
-            self._reason = str(error)
-            log.error("not ready: %s", error)
-        self._metrics = self._service.metrics if self._service else Metrics(_counters(), (), (), (1.0,))
+            self._predictor = self._build_predictor()
+        except ServingError as error:
+            self._not_ready = str(error)
+            logger.error("not ready: %s", error)
+        self._metrics = (
+            self._predictor.metrics
+            if self._predictor
+            else Metrics(_find_counters(), columns=(), kinds=(), grid=(1.0,))
+        )
         self._routes: dict[str, tuple[str, Handler]] = {
             "/predict": ("POST", self._predict),
             "/explain": ("POST", self._explain),
-            "/model": ("GET", self._model),
-            "/health/live": ("GET", self._live),
-            "/health/ready": ("GET", self._ready),
-            "/metrics": ("GET", self._count),
-            "/openapi.json": ("GET", self._describe),
-            "/docs": ("GET", self._docs),
-            "/": ("GET", self._form),
+            "/model": ("GET", self._show_model),
+            "/health/live": ("GET", self._show_live),
+            "/health/ready": ("GET", self._show_ready),
+            "/metrics": ("GET", self._show_metrics),
+            "/openapi.json": ("GET", self._show_openapi),
+            "/docs": ("GET", self._show_docs),
+            "/": ("GET", self._show_form),
         }
 
     @property
     def _version(self) -> str:
         return UNRELEASED if self._lineage is None else self._lineage.version
 
-    def _open(self) -> Service:
-        """The service over the model that the environment names. Raises `Unfit`."""
-        place = self._environment
-        if self._settings.log.personal == "hash" and not place.hash_key:
-            raise Unfit(
+    def _build_predictor(self) -> Predictor:
+        """Open the model that the environment names. Raises `SettingsError` or `ModelError`."""
+        environment = self._environment
+        if self._settings.log.personal == "hash" and not environment.hash_key:
+            raise SettingsError(
                 "SERVING_HASH_KEY: not set, but serving.log.personal is hash, which needs a secret key"
             )
-        if place.lineage is not None:
-            self._lineage = lineage.load(place.lineage)
-        found = model.load(place.model)
-        if self._lineage is not None and self._lineage.onnx != found.contract.onnx:
-            raise Unfit(
-                f"{place.lineage}: is the lineage of {self._lineage.onnx}, not of {found.contract.onnx}"
+        if environment.lineage is not None:
+            self._lineage = load_lineage(environment.lineage)
+        model = load_model(environment.model)
+        contract = model.contract
+        if self._lineage is not None and self._lineage.onnx != contract.onnx:
+            raise ModelError(
+                f"{environment.lineage}: is the lineage of {self._lineage.onnx}, not of {contract.onnx}"
             )
-        columns = [entry.name for entry in found.contract.inputs]
-        counters = Metrics(_counters(), columns, COUNTED, found.contract.grid)
-        return Service(found, self._settings, counters, version=self._version, hash_key=place.hash_key)
+        metrics = Metrics(
+            _find_counters(),
+            columns=[entry.name for entry in contract.inputs],
+            kinds=COUNTED_KINDS,
+            grid=contract.grid,
+        )
+        return Predictor(model, self._settings, metrics, version=self._version, hash_key=environment.hash_key)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request, or the life of the worker."""
+        """Handle one request, or the start and the end of the worker."""
         if scope["type"] == "lifespan":
-            await self._live_on(receive, send)
+            await self._run_lifespan(receive, send)
             return
         began = time.perf_counter()
-        status, headers = 200, pages.SAFE
+        status, headers = 200, [NO_SNIFF]
         try:
             async with asyncio.timeout(self._limits.seconds):
-                kind, body = await self._respond(scope, receive)
-        except Gone:
+                kind, body = await self._route(scope, receive)
+        except ClientDisconnected:
             return
-        except Exception as error:  # noqa: BLE001  the caller learns nothing of the inside, the operator all
-            problem = self._problem(error, scope)
+        except Exception as error:  # noqa: BLE001  the details go to the service's own log, not to the caller
+            problem = self._convert_error(error, scope)
             status, headers = problem.status, problem.headers
-            kind, body = PROBLEM, problem.body()
+            kind, body = PROBLEM, problem.render()
         route = scope["path"] if scope["path"] in self._routes else ROUTES[-1]
-        self._metrics.request(route, status, time.perf_counter() - began)
+        self._metrics.count_request(route, status, time.perf_counter() - began)
         length = str(len(body)).encode()
         headers = [(b"content-type", kind), (b"content-length", length), *headers]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    def _problem(self, error: Exception, scope: Scope) -> Problem:
-        if isinstance(error, Problem):
+    def _convert_error(self, error: Exception, scope: Scope) -> RequestError:
+        """Convert any error into one that the caller may see."""
+        if isinstance(error, RequestError):
             return error
         if isinstance(error, TimeoutError):
-            return Problem(504, f"no answer within {self._limits.seconds:g} s")
-        log.error("%s %s failed", scope["method"], scope["path"], exc_info=error)
-        return Problem(500, "the service failed at this request; its own log says why")
+            return RequestError(504, f"no answer within {self._limits.seconds:g} s")
+        logger.error("%s %s failed", scope["method"], scope["path"], exc_info=error)
+        return RequestError(500, "the service failed at this request; its own log says why")
 
-    async def _respond(self, scope: Scope, receive: Receive) -> tuple[bytes, bytes]:
+    async def _route(self, scope: Scope, receive: Receive) -> Content:
+        """Call the handler of the request's path. Raises `RequestError`."""
         path, method = scope["path"], scope["method"]
         if path not in self._routes:
-            raise Problem(404, f"there is no {path[:200]}; /docs lists what there is")
+            raise RequestError(404, f"there is no {path[:200]}; /docs lists what there is")
         allowed, handler = self._routes[path]
         if method != allowed and not (method == "HEAD" and allowed == "GET"):
-            raise Problem(405, f"{path} takes {allowed}", allow="GET, HEAD" if allowed == "GET" else allowed)
+            raise RequestError(
+                405, f"{path} takes {allowed}", allow="GET, HEAD" if allowed == "GET" else allowed
+            )
         return await handler(scope, receive)
 
-    async def _predict(self, scope: Scope, receive: Receive) -> tuple[bytes, bytes]:
-        service = self._ask(scope)
-        self._working += 1
+    async def _predict(self, scope: Scope, receive: Receive) -> Content:
+        predictor = self._admit(scope)
+        self._active += 1
         try:
-            body = await self._body(scope, receive)
-            assert self._journal is not None
-            return JSON, await service.predict(body, self._journal)
+            body = await self._read_body(scope, receive)
+            assert self._log is not None
+            return JSON, await predictor.predict(body, self._log)
         finally:
-            self._working -= 1
+            self._active -= 1
 
-    async def _explain(self, scope: Scope, receive: Receive) -> tuple[bytes, bytes]:
-        service = self._ask(scope)
-        self._working += 1
+    async def _explain(self, scope: Scope, receive: Receive) -> Content:
+        predictor = self._admit(scope)
+        self._active += 1
         try:
-            return JSON, service.explain(await self._body(scope, receive))
+            return JSON, predictor.explain(await self._read_body(scope, receive))
         finally:
-            self._working -= 1
+            self._active -= 1
 
-    def _ask(self, scope: Scope) -> Service:
-        """The service, if this caller may ask it, and now."""
-        self._allow(scope)
-        if self._service is None:
-            raise Problem(503, f"not ready: {self._reason}", retry_after=30)
-        if self._working >= self._limits.requests:
-            raise Problem(503, f"{self._working} requests are in work already", retry_after=1)
-        return self._service
+    def _admit(self, scope: Scope) -> Predictor:
+        """Return the predictor if this caller may use it now. Raises `RequestError`."""
+        self._check_key(scope)
+        predictor = self._require_predictor()
+        if self._active >= self._limits.requests:
+            raise RequestError(503, f"{self._active} requests are in work already", retry_after=1)
+        return predictor
 
-    def _allow(self, scope: Scope) -> None:
-        """Compare the caller's key with every key, in a time that tells nothing about them."""
+    def _require_predictor(self) -> Predictor:
+        """Return the predictor. Raises `RequestError` if there is none."""
+        if self._predictor is None:
+            raise RequestError(503, f"not ready: {self._not_ready}", retry_after=30)
+        return self._predictor
+
+    def _check_key(self, scope: Scope) -> None:
+        """Compare the caller's key with every key in constant time. Raises `RequestError`."""
         if not self._keys:
             return
-        given = _header(scope, b"authorization")
-        word, _, key = given.partition(b" ")
+        given = _find_header(scope, b"authorization")
+        scheme, _, key = given.partition(b" ")
         found = [hmac.compare_digest(key.strip(), known) for known in self._keys]
-        if word.lower() != b"bearer" or not any(found):
-            raise Problem(401, "a valid key is needed: Authorization: Bearer KEY")
+        if scheme.lower() != b"bearer" or not any(found):
+            raise RequestError(401, "a valid key is needed: Authorization: Bearer KEY")
 
-    async def _body(self, scope: Scope, receive: Receive) -> bytes:
-        """The request's body, as far as it may be. Raises `Problem`."""
+    async def _read_body(self, scope: Scope, receive: Receive) -> bytes:
+        """Read the body of a request, within the limits. Raises `RequestError`."""
         most = self._limits.bytes
-        kind = _header(scope, b"content-type").partition(b";")[0].strip().lower()
+        kind = _find_header(scope, b"content-type").partition(b";")[0].strip().lower()
         if kind not in (b"", JSON):
-            raise Problem(415, "the body must be JSON: Content-Type: application/json")
-        size = _header(scope, b"content-length")
+            raise RequestError(415, "the body must be JSON: Content-Type: application/json")
+        size = _find_header(scope, b"content-length")
         if size.isdigit() and int(size) > most:
-            raise Problem(413, f"the body has {int(size):,} bytes, more than {most:,}")
+            raise RequestError(413, f"the body has {int(size):,} bytes, more than {most:,}")
         body = b""
         try:
             while True:
                 message = await receive()
                 if message["type"] == "http.disconnect":
-                    raise Gone
+                    raise ClientDisconnected
                 body += message.get("body", b"")
                 if len(body) > most:
-                    raise Problem(413, f"the body has more than {most:,} bytes")
+                    raise RequestError(413, f"the body has more than {most:,} bytes")
                 if not message.get("more_body"):
                     return body
         except asyncio.CancelledError as error:
-            raise Problem(408, f"the body did not arrive within {self._limits.seconds:g} s") from error
+            raise RequestError(408, f"the body did not arrive within {self._limits.seconds:g} s") from error
 
-    async def _model(self, scope: Scope, receive: Receive) -> tuple[bytes, bytes]:
-        self._allow(scope)
-        service = self._service
-        if service is None:
-            raise Problem(503, f"not ready: {self._reason}", retry_after=30)
-        known = service.model.contract
+    async def _show_model(self, scope: Scope, receive: Receive) -> Content:
+        self._check_key(scope)
+        contract = self._require_predictor().model.contract
         return JSON, msgspec.json.encode(
             {
-                "title": known.title,
-                "question": known.question,
-                "task": known.task,
-                "target": known.target,
-                "threshold": known.threshold,
+                "title": contract.title,
+                "question": contract.question,
+                "task": contract.task,
+                "target": contract.target,
+                "threshold": contract.threshold,
                 "version": self._version,
-                "onnx": known.onnx,
-                "opset": known.opset,
+                "onnx": contract.onnx,
+                "opset": contract.opset,
                 "deployed": self._environment.deployed,
                 "lineage": self._lineage,
             }
         )
 
-    async def _live(self, scope: Scope, receive: Receive) -> tuple[bytes, bytes]:
+    async def _show_live(self, scope: Scope, receive: Receive) -> Content:
         return JSON, b'{"status":"live"}'
 
-    async def _ready(self, scope: Scope, receive: Receive) -> tuple[bytes, bytes]:
-        if reason := await self._obstacle():
-            raise Problem(503, f"not ready: {reason}", retry_after=5)
+    async def _show_ready(self, scope: Scope, receive: Receive) -> Content:
+        if reason := await self._find_obstacle():
+            raise RequestError(503, f"not ready: {reason}", retry_after=5)
         return JSON, msgspec.json.encode({"status": "ready", "version": self._version})
 
-    async def _obstacle(self) -> str:
-        """Why the service may not be asked now; empty where it may."""
-        if self._journal is None:
-            return self._reason or "starting"
-        if self._settings.log.failure == "refuse" and not await self._journal.works():
-            return f"the prediction log does not take entries: {self._journal.failure or 'its store is too slow'}"
+    async def _find_obstacle(self) -> str:
+        """Say why predictions are not possible now; empty if they are."""
+        if self._log is None:
+            return self._not_ready or "starting"
+        if self._settings.log.failure == "refuse" and not await self._log.accepts_entries():
+            return f"the prediction log does not take entries: {self._log.failure or 'its store is too slow'}"
         return ""
 
-    async def _count(self, scope: Scope, receive: Receive) -> tuple[bytes, bytes]:
-        ready = not await self._obstacle()
-        onnx = self._service.model.contract.onnx if self._service else ""
-        return PLAIN, self._metrics.text(ready=ready, version=self._version, onnx=onnx)
+    async def _show_metrics(self, scope: Scope, receive: Receive) -> Content:
+        ready = not await self._find_obstacle()
+        onnx = self._predictor.model.contract.onnx if self._predictor else ""
+        return PROMETHEUS, self._metrics.render(ready=ready, version=self._version, onnx=onnx)
 
-    async def _describe(self, scope: Scope, receive: Receive) -> tuple[bytes, bytes]:
-        if self._service is None:
-            raise Problem(503, f"not ready: {self._reason}", retry_after=30)
-        known = self._service.model.contract
-        document = openapi.describe(known, self._settings, self._version, keys=bool(self._keys))
+    async def _show_openapi(self, scope: Scope, receive: Receive) -> Content:
+        contract = self._require_predictor().model.contract
+        document = openapi.describe(contract, self._settings, self._version, keys=bool(self._keys))
         return JSON, msgspec.json.encode(document)
 
-    async def _docs(self, scope: Scope, receive: Receive) -> tuple[bytes, bytes]:
-        return pages.HTML, pages.docs()
+    async def _show_docs(self, scope: Scope, receive: Receive) -> Content:
+        return HTML, pages.render_docs()
 
-    async def _form(self, scope: Scope, receive: Receive) -> tuple[bytes, bytes]:
-        return pages.HTML, pages.form()
+    async def _show_form(self, scope: Scope, receive: Receive) -> Content:
+        return HTML, pages.render_form()
 
-    async def _live_on(self, receive: Receive, send: Send) -> None:
-        """Begin the log when the worker begins, and end it when the last request is answered."""
+    async def _run_lifespan(self, receive: Receive, send: Send) -> None:
+        """Open the log when the worker starts, and close it after the last request."""
         await receive()
-        if self._service is not None:
+        if self._predictor is not None:
             folder = self._environment.log
-            head, policy = self._service.head(), self._settings.log
-            self._journal = Journal(folder, head, policy, closed=lambda: archive(folder), write=self._write)
-            log.info("ready: %s %s", self._version, self._service.model.contract.onnx)
+            self._log = LogWriter(
+                folder,
+                self._predictor.encode_log_header(),
+                self._settings.log,
+                on_close=lambda: start_conversion(folder),
+                write=self._write,
+            )
+            logger.info("ready: %s %s", self._version, self._predictor.model.contract.onnx)
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        if self._journal is not None:
-            await self._journal.close()
+        if self._log is not None:
+            await self._log.close()
         await send({"type": "lifespan.shutdown.complete"})
 
 
 def create() -> App:
-    """The application as the environment describes it: what each worker calls. Raises `Unfit` for bad settings."""
-    environment = settings.Environment.read(os.environ)
-    return App(environment, settings.load(environment.params))
+    """Create the application of a worker from the environment. Raises `SettingsError`."""
+    environment = Environment.from_variables(os.environ)
+    return App(environment, load_settings(environment.params))
 
 
-def archive(folder: Path) -> None:
-    """Turn the log's complete files into Parquet, in a process of its own: the answers need this one."""
+def start_conversion(folder: Path) -> None:
+    """Convert the log's complete files to Parquet in another process, so that this one can answer requests."""
     command = [sys.executable, "-m", "serving", "archive", str(folder)]
-    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "check": False}
-    threading.Thread(target=subprocess.run, args=(command,), kwargs=quiet, daemon=True).start()
+    options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "check": False}
+    threading.Thread(target=subprocess.run, args=(command,), kwargs=options, daemon=True).start()
 
 
-def _counters() -> Path:
-    """Where all workers' counters lie."""
-    return Path(os.environ.get(METRICS) or tempfile.mkdtemp(prefix="serving-"))
+def _find_counters() -> Path:
+    """Return the folder of all workers' counters."""
+    return Path(os.environ.get(COUNTERS_VARIABLE) or tempfile.mkdtemp(prefix="serving-"))
 
 
-def _header(scope: Scope, name: bytes) -> bytes:
+def _find_header(scope: Scope, name: bytes) -> bytes:
+    """Return the value of a header; empty if it is not there."""
     for key, value in scope["headers"]:
         if key == name:
             return bytes(value)

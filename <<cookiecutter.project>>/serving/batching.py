@@ -1,7 +1,7 @@
-"""Scores rows of requests that came together in one call of the model: a row in company costs a fraction of one alone.
+"""Score the rows of several requests in one call of the model, which costs far less than one call for each.
 
-Nothing waits for company: what one turn of the loop brought is scored in the next. This is the batching of Crankshaw et
-al. (2017, "Clipper: A Low-Latency Online Prediction Serving System") with a delay of nothing.
+No request waits for others: all that arrive in one turn of the event loop are scored together in the next turn. This is
+the batching of Crankshaw et al. (2017, "Clipper: A Low-Latency Online Prediction Serving System") with a delay of zero.
 """
 
 from __future__ import annotations
@@ -15,45 +15,47 @@ if TYPE_CHECKING:
 
     from serving.rows import Finding
 
-Findings = dict[int, list["Finding"]]
-# Scores of rows, and what is odd about them by the row's number.
-Scored = tuple[list[float], Findings]
+# The score of each row, and the findings by the row's number.
+ScoredRows = tuple[list[float], dict[int, list["Finding"]]]
+Waiting = tuple[list[Any], "asyncio.Future[ScoredRows]"]
 
 
-class Batching:
-    """Collects rows, and has them scored at the end of the turn."""
+class Batcher:
+    """Collects rows during a turn of the event loop, and scores them at its end."""
 
-    def __init__(self, score: Callable[[list[Any]], Scored], most: int) -> None:
-        """At most `most` rows are scored in one turn, unless one request has more."""
-        self._score, self._most = score, most
-        self._waiting: deque[tuple[list[Any], asyncio.Future[Scored]]] = deque()
+    def __init__(self, score: Callable[[list[Any]], ScoredRows], max_rows: int) -> None:
+        """`max_rows` is the most rows that are scored in one call, unless one request has more."""
+        self._score, self._max_rows = score, max_rows
+        self._waiting: deque[Waiting] = deque()
 
-    async def score(self, rows: list[Any]) -> Scored:
-        """The scores of these rows. Raises what the model raises of them, whatever the others' rows are like."""
+    async def score(self, rows: list[Any]) -> ScoredRows:
+        """Score rows. Raises what the model raises for them, but nothing that other requests' rows cause."""
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[Scored] = loop.create_future()
+        future: asyncio.Future[ScoredRows] = loop.create_future()
         if not self._waiting:
-            loop.call_soon(self._work, loop)
+            loop.call_soon(self._score_waiting, loop)
         self._waiting.append((rows, future))
         return await future
 
-    def _work(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _score_waiting(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Score as many of the waiting requests as fit into one call."""
         requests = [self._waiting.popleft()]
         rows = len(requests[0][0])
-        while self._waiting and rows + len(self._waiting[0][0]) <= self._most:
+        while self._waiting and rows + len(self._waiting[0][0]) <= self._max_rows:
             requests.append(self._waiting.popleft())
             rows += len(requests[-1][0])
         if self._waiting:
-            loop.call_soon(self._work, loop)
-        self._answer(requests)
+            loop.call_soon(self._score_waiting, loop)
+        self._score_together(requests)
 
-    def _answer(self, requests: list[tuple[list[Any], asyncio.Future[Scored]]]) -> None:
+    def _score_together(self, requests: list[Waiting]) -> None:
+        """Score requests in one call; if it fails, each of them alone."""
         try:
-            scores, found = self._score([row for rows, _ in requests for row in rows])
-        except Exception as error:  # noqa: BLE001  whatever it is, it belongs to those who asked
+            scores, findings = self._score([row for rows, _ in requests for row in rows])
+        except Exception as error:  # noqa: BLE001  whatever it is, it belongs to the request that caused it
             if len(requests) > 1:
                 for request in requests:
-                    self._answer([request])
+                    self._score_together([request])
             elif not requests[0][1].done():
                 requests[0][1].set_exception(error)
             return
@@ -61,6 +63,6 @@ class Batching:
         for rows, future in requests:
             last = first + len(rows)
             if not future.done():
-                own = {at - first: what for at, what in found.items() if first <= at < last}
+                own = {at - first: found for at, found in findings.items() if first <= at < last}
                 future.set_result((scores[first:last], own))
             first = last

@@ -1,27 +1,26 @@
-"""The contract that the pipeline writes beside the model: what a request must be, and what an answer can say."""
+"""Read the contract that the pipeline writes beside the model: the inputs it takes, and how its scores came out."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import msgspec
 from msgspec import Meta, Struct
+
+from serving.decoding import decode_json, read_bytes
+from serving.errors import ModelError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 FORMAT = 1
+HINT = "; run `dvc repro` to write it, or `dvc pull` to fetch it"
 Digest = Annotated[str, Meta(pattern="^sha256:[0-9a-f]{64}$")]
 Bound = float | None
 Cell = float | str | None
 
 
-class Unfit(Exception):
-    """What is to be served cannot be; the message says what, where, and what to do."""
-
-
 class _Record(Struct, frozen=True, forbid_unknown_fields=True):
-    """Base of what the contract holds: unknown keys are refused, for they are promises that nobody keeps."""
+    """Base of every part of the contract: an unknown key is refused, for this version would not keep it."""
 
 
 class Target(_Record, frozen=True):
@@ -31,9 +30,11 @@ class Target(_Record, frozen=True):
 
 
 class Input(_Record, frozen=True):
-    """One input. `range` and `categories` are what schema.yaml allows; `low`, `high` and `seen` what training showed.
+    """One column that the model reads.
 
-    `example` is a typical value: the median, or the most frequent category. A personal input shows no value.
+    `range` and `categories` are what schema.yaml allows; `low`, `high` and `seen` are what training held, and
+    `missing` is the share of training rows without a value. `example` is a typical value: the median, or the most
+    frequent category. Of a personal input no value is shown.
     """
 
     name: str
@@ -53,7 +54,7 @@ class Input(_Record, frozen=True):
 
 
 class Identity(_Record, frozen=True):
-    """A column that tells which row it was, so that its label can be found later."""
+    """A column that identifies the row, so that its label can be joined later. The model does not read it."""
 
     name: str
     type: Literal["number", "category", "datetime", "boolean", "text"]
@@ -61,8 +62,12 @@ class Identity(_Record, frozen=True):
     personal: bool
 
 
-class Experience(_Record, frozen=True):
-    """What the holdout knows of scores from `above` on: the `share` of yes, or what to add for an interval."""
+class ScoreBin(_Record, frozen=True):
+    """The holdout rows whose score is at least `above`, up to the next bin.
+
+    Classification: `share` of them were positive. Regression: `low` and `high` are what to add to a score to get its
+    interval.
+    """
 
     above: float
     rows: int
@@ -72,13 +77,18 @@ class Experience(_Record, frozen=True):
 
 
 class Probe(_Record, frozen=True):
-    """A row and its score: the model must still say so before it may serve."""
+    """A row and the score that the model gave it when it was exported."""
 
     row: dict[str, Cell]
     score: float
 
 
 class Contract(_Record, frozen=True):
+    """The whole contract. `grid` holds the bucket bounds of the score's histogram, `holdout` its counts there.
+
+    `confidence` is that of the intervals, `threshold` the score from which on the label is yes.
+    """
+
     format: int
     title: str
     question: str
@@ -92,39 +102,32 @@ class Contract(_Record, frozen=True):
     inputs: Annotated[list[Input], Meta(min_length=1)]
     identity: list[Identity]
     confidence: float | None
-    experience: list[Experience]
+    experience: list[ScoreBin]
     grid: Annotated[list[float], Meta(min_length=1)]
     holdout: list[int]
     probes: Annotated[list[Probe], Meta(min_length=1)]
 
     @property
-    def numbers(self) -> list[Input]:
-        """The numeric inputs, which come first in the model's order."""
+    def numeric(self) -> list[Input]:
+        """The inputs that are numbers. They come first in the model's order."""
         return [entry for entry in self.inputs if entry.kind == "number"]
 
     @property
-    def labels(self) -> list[Input]:
+    def categorical(self) -> list[Input]:
         """The inputs that are categories."""
         return [entry for entry in self.inputs if entry.kind == "category"]
 
 
-def load(path: Path) -> Contract:
-    """Read and check a contract. Raises `Unfit`."""
-    again = "run `dvc repro` to write it, or `dvc pull` to fetch it"
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise Unfit(f"{path}: cannot be read ({error.strerror}); {again}") from error
-    try:
-        known = msgspec.json.decode(data, type=_Head)
-        if known.format != FORMAT:
-            raise Unfit(
-                f"{path}: format {known.format}, but this service reads format {FORMAT}; serve it by its own"
-            )
-        return msgspec.json.decode(data, type=Contract)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise Unfit(f"{path}: not a contract ({error}); {again}") from error
-
-
-class _Head(Struct):
+class _Format(Struct):
     format: int
+
+
+def load_contract(path: Path) -> Contract:
+    """Read and check a contract. Raises `ModelError`."""
+    data = read_bytes(path, HINT)
+    found = decode_json(data, _Format, path, name="a contract", hint=HINT).format
+    if found != FORMAT:
+        raise ModelError(
+            f"{path}: format {found}, but this service reads format {FORMAT}; serve it by its own"
+        )
+    return decode_json(data, Contract, path, name="a contract", hint=HINT)

@@ -1,13 +1,13 @@
-"""Where the served model comes from, as the release wrote it into the image."""
+"""Read the lineage that the release wrote into the image: where the model comes from."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
 from msgspec import Struct
 
-from serving.contract import Unfit
+from serving.decoding import decode_json, read_bytes
+from serving.errors import ModelError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,7 +16,10 @@ FORMAT = 1
 
 
 class Lineage(Struct, frozen=True):
-    """The change that brought this model, who approved it, and what the review measured."""
+    """The commit and pull request of the model, who approved it, and the metrics of its review.
+
+    `onnx`, `contract`, `model` and `data` are digests; `trained` and `built` are times in ISO 8601.
+    """
 
     format: int
     version: str
@@ -36,14 +39,9 @@ class Lineage(Struct, frozen=True):
     metrics: dict[str, float | None] = {}
 
 
-def load(path: Path) -> Lineage:
-    """Read a lineage. Raises `Unfit`."""
-    try:
-        found = msgspec.json.decode(path.read_bytes(), type=Lineage)
-    except OSError as error:
-        raise Unfit(f"{path}: cannot be read ({error.strerror})") from error
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise Unfit(f"{path}: not a lineage ({error})") from error
-    if found.format != FORMAT:
-        raise Unfit(f"{path}: format {found.format}, but this service reads format {FORMAT}")
-    return found
+def load_lineage(path: Path) -> Lineage:
+    """Read a lineage. Raises `ModelError`."""
+    lineage = decode_json(read_bytes(path), Lineage, path, name="a lineage")
+    if lineage.format != FORMAT:
+        raise ModelError(f"{path}: format {lineage.format}, but this service reads format {FORMAT}")
+    return lineage

@@ -1,287 +1,283 @@
-"""The service's description for people and programs: OpenAPI 3.1, made from the contract."""
+"""Describe the service for programs and for its pages: an OpenAPI 3.1 document, made from the contract."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from serving.rows import LARGEST, LONGEST, given
+from serving.rows import MAX_NUMBER, MAX_TEXT, decode_cell
 
 if TYPE_CHECKING:
     from serving.contract import Contract, Identity, Input
-    from serving.settings import Serving
+    from serving.settings import Settings
 
-REF = "#/components/schemas/"
 Schema = dict[str, Any]
 
+STRING: Schema = {"type": "string"}
+NUMBER: Schema = {"type": "number"}
+INTEGER: Schema = {"type": "integer"}
+BOOLEAN: Schema = {"type": "boolean"}
+NULL: Schema = {"type": "null"}
 
-def describe(known: Contract, settings: Serving, version: str, *, keys: bool) -> Schema:
-    """The whole document; `keys` tells whether callers must show one."""
-    secured: Schema = {"security": [{"key": []}]} if keys else {}
-    refused = {"401": _problem("No valid key")} if keys else {}
-    asked = refused | {
-        "400": _problem("The body is not JSON, or no row"),
-        "408": _problem("The body did not arrive in time"),
-        "413": _problem(f"More than {settings.limits.bytes:,} bytes or {settings.limits.rows:,} rows"),
-        "415": _problem("The body is not declared as JSON"),
-        "422": _problem("A row is refused; `errors` say which field and why"),
-        "503": _problem("Not ready, too busy, or the prediction log does not take entries; see Retry-After"),
-        "504": _problem(f"No answer within {settings.limits.seconds:g} s"),
-    }
-    components: Schema = {"schemas": _schemas(known, settings)}
+
+def describe(contract: Contract, settings: Settings, version: str, *, keys: bool) -> Schema:
+    """Build the whole document. `keys` says whether callers need a key."""
+    components: Schema = {"schemas": _describe_schemas(contract, settings)}
     if keys:
         components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
     return {
         "openapi": "3.1.0",
         "info": {
-            "title": known.title,
+            "title": contract.title,
             "version": version,
-            "description": _about(known),
+            "description": _describe_question(contract),
             "x-target": {
-                "name": known.target.name,
-                "task": known.task,
-                "unit": known.target.unit,
-                "description": known.target.description,
-                "threshold": known.threshold,
+                "name": contract.target.name,
+                "task": contract.task,
+                "unit": contract.target.unit,
+                "description": contract.target.description,
+                "threshold": contract.threshold,
             },
         },
-        "paths": {
-            "/predict": {
-                "post": {
-                    "operationId": "predict",
-                    "summary": f"Predict {known.target.name} for one row or many",
-                    "description": "The answers stand in the order of the rows. Each is in the prediction log.",
-                    "requestBody": _body({"oneOf": [_ref("Row"), _rows(settings)]}, known),
-                    "responses": {"200": _json("The predictions", _ref("Predictions")), **asked},
-                    **secured,
-                }
-            },
-            "/explain": {
-                "post": {
-                    "operationId": "explain",
-                    "summary": "Why this score: what each value does to it",
-                    "description": "Each value in turn is replaced by a typical one; the effect is how much the score "
-                    "changes. Effects need not add up. Nothing is logged.",
-                    "requestBody": _body(_ref("Row"), known),
-                    "responses": {
-                        "200": _json("The reasons, the strongest first", _ref("Explanation")),
-                        **asked,
-                    },
-                    **secured,
-                }
-            },
-            "/model": _get(
-                "model", "Where the model comes from", _ref("Model"), refused | _unready(), secured
-            ),
-            "/health/live": _get("live", "The process runs", _ref("Status"), {}, {}),
-            "/health/ready": _get("ready", "The service may be asked", _ref("Status"), _unready(), {}),
-            "/metrics": {
-                "get": {
-                    "operationId": "metrics",
-                    "summary": "Counters in Prometheus' text format",
-                    "responses": {
-                        "200": {
-                            "description": "The counters",
-                            "content": {"text/plain": {"schema": _type("string")}},
-                        }
-                    },
-                }
-            },
-        },
+        "paths": _describe_paths(contract, settings, keys=keys),
         "components": components,
     }
 
 
-def _about(known: Contract) -> str:
-    moment = f" It is asked {known.moment}." if known.moment else ""
-    return f"{known.question} A row is {known.row}.{moment}"
+def _describe_question(contract: Contract) -> str:
+    moment = f" It is asked {contract.moment}." if contract.moment else ""
+    return f"{contract.question} A row is {contract.row}.{moment}"
 
 
-def _get(name: str, summary: str, schema: Schema, more: Schema, secured: Schema) -> Schema:
-    responses = {"200": _json(summary, schema), **more}
-    return {"get": {"operationId": name, "summary": summary, "responses": responses, **secured}}
-
-
-def _unready() -> Schema:
-    return {"503": _problem("Not ready, and why")}
-
-
-def _schemas(known: Contract, settings: Serving) -> Schema:
-    finding = _object({"field": _type("string"), "kind": _type("string"), "message": _type("string")})
-    return {
-        "Row": _row(known, settings),
-        "Predictions": _object(
-            {"version": _type("string"), "predictions": {"type": "array", "items": _ref("Prediction")}}
+def _describe_paths(contract: Contract, settings: Settings, *, keys: bool) -> Schema:
+    secured: Schema = {"security": [{"key": []}]} if keys else {}
+    unauthorized = {"401": _describe_error("No valid key")} if keys else {}
+    not_ready = {"503": _describe_error("Not ready, and why")}
+    errors = unauthorized | {
+        "400": _describe_error("The body is not JSON, or no row"),
+        "408": _describe_error("The body did not arrive in time"),
+        "413": _describe_error(f"More than {settings.limits.bytes:,} bytes or {settings.limits.rows:,} rows"),
+        "415": _describe_error("The body is not declared as JSON"),
+        "422": _describe_error("A row is refused; `errors` say which field and why"),
+        "503": _describe_error(
+            "Not ready, too busy, or the prediction log does not take entries; see Retry-After"
         ),
-        "Prediction": _prediction(known, settings),
-        "Finding": finding,
-        "Explanation": _object(
+        "504": _describe_error(f"No answer within {settings.limits.seconds:g} s"),
+    }
+    return {
+        "/predict": {
+            "post": {
+                "operationId": "predict",
+                "summary": f"Predict {contract.target.name} for one row or many",
+                "description": "The answers stand in the order of the rows. Each is in the prediction log.",
+                "requestBody": _describe_body({"oneOf": [_refer("Row"), _describe_rows(settings)]}, contract),
+                "responses": {"200": _describe_json("The predictions", _refer("Predictions")), **errors},
+                **secured,
+            }
+        },
+        "/explain": {
+            "post": {
+                "operationId": "explain",
+                "summary": "Why this score: what each value does to it",
+                "description": "Each value in turn is replaced by a typical one; the effect is how much the score "
+                "changes. Effects need not add up. Nothing is logged.",
+                "requestBody": _describe_body(_refer("Row"), contract),
+                "responses": {
+                    "200": _describe_json("The reasons, the strongest first", _refer("Explanation")),
+                    **errors,
+                },
+                **secured,
+            }
+        },
+        "/model": _describe_get(
+            "model",
+            "Where the model comes from",
+            schema="Model",
+            errors=unauthorized | not_ready,
+            secured=secured,
+        ),
+        "/health/live": _describe_get("live", "The process runs", schema="Status"),
+        "/health/ready": _describe_get(
+            "ready", "The service may be asked", schema="Status", errors=not_ready
+        ),
+        "/metrics": {
+            "get": {
+                "operationId": "metrics",
+                "summary": "Counters in Prometheus' text format",
+                "responses": {
+                    "200": {"description": "The counters", "content": {"text/plain": {"schema": STRING}}}
+                },
+            }
+        },
+    }
+
+
+def _describe_get(
+    name: str, summary: str, *, schema: str, errors: Schema | None = None, secured: Schema | None = None
+) -> Schema:
+    responses = {"200": _describe_json(summary, _refer(schema)), **(errors or {})}
+    return {"get": {"operationId": name, "summary": summary, "responses": responses, **(secured or {})}}
+
+
+def _describe_schemas(contract: Contract, settings: Settings) -> Schema:
+    return {
+        "Row": _describe_row(contract, settings),
+        "Predictions": _describe_object(
+            {"version": STRING, "predictions": {"type": "array", "items": _refer("Prediction")}}
+        ),
+        "Prediction": _describe_prediction(contract, settings),
+        "Finding": _describe_object({"field": STRING, "kind": STRING, "message": STRING}),
+        "Explanation": _describe_object(
             {
-                "version": _type("string"),
-                "score": _score(known),
-                **_judgement(known),
+                "version": STRING,
+                "score": _describe_score(contract),
+                **_describe_label_or_interval(contract),
                 "typical_score": {
-                    **_type("number"),
+                    **NUMBER,
                     "description": "The score of a row that is typical throughout",
                 },
-                "reasons": {"type": "array", "items": _ref("Reason")},
-                "warnings": {"type": "array", "items": _ref("Finding")},
+                "reasons": {"type": "array", "items": _refer("Reason")},
+                "warnings": {"type": "array", "items": _refer("Finding")},
             },
         ),
-        "Reason": _object(
+        "Reason": _describe_object(
             {
-                "field": _type("string"),
+                "field": STRING,
                 "value": {"description": "The value in the row"},
                 "typical": {"description": "The typical value that it was replaced by"},
                 "effect": {
-                    **_type("number"),
+                    **NUMBER,
                     "description": "The row's score minus the score with the typical value",
                 },
             }
         ),
-        "Model": _object(
-            {
-                "title": _type("string"),
-                "task": _type("string"),
-                "version": _type("string"),
-                "onnx": _type("string"),
-            },
-            closed=False,
+        "Model": _describe_object(
+            {"title": STRING, "task": STRING, "version": STRING, "onnx": STRING}, closed=False
         ),
-        "Status": _object({"status": _type("string")}, closed=False),
-        "Problem": _object(
-            {name: _type("string") for name in ("type", "title", "detail")} | {"status": _type("integer")},
-            closed=False,
+        "Status": _describe_object({"status": STRING}, closed=False),
+        "Problem": _describe_object(
+            {"type": STRING, "title": STRING, "detail": STRING, "status": INTEGER}, closed=False
         ),
     }
 
 
-def _row(known: Contract, settings: Serving) -> Schema:
-    fields = {entry.name: _input(entry) for entry in known.inputs}
-    fields |= {entry.name: _identity(entry) for entry in known.identity}
+def _describe_row(contract: Contract, settings: Settings) -> Schema:
+    fields = {entry.name: _describe_input(entry) for entry in contract.inputs}
+    fields |= {entry.name: _describe_identity(entry) for entry in contract.identity}
     return {
         "type": "object",
-        "description": known.row,
+        "description": contract.row,
         "properties": fields,
-        "anyOf": [_given(entry) for entry in known.inputs],
+        "anyOf": [_require_value(entry) for entry in contract.inputs],
         "additionalProperties": settings.rows.unknown != "refuse",
     }
 
 
-def _given(entry: Input) -> Schema:
-    """That a row has a value of this input: without any it is no row."""
-    kinds = {"boolean": _type("boolean"), "number": _type("number")}
+def _require_value(entry: Input) -> Schema:
+    """Require a value of this input. A row needs a value of at least one."""
+    types = {"boolean": BOOLEAN, "number": NUMBER}
     return {
         "required": [entry.name],
-        "properties": {entry.name: kinds.get(entry.type, {"type": "string", "minLength": 1})},
+        "properties": {entry.name: types.get(entry.type, {"type": "string", "minLength": 1})},
     }
 
 
-def _input(entry: Input) -> Schema:
+def _describe_input(entry: Input) -> Schema:
     unit = f" ({entry.unit})" if entry.unit else ""
-    found: Schema = {
+    schema: Schema = {
         "description": f"{entry.description}{unit}",
         "x-kind": entry.kind,
         "x-nullable": entry.nullable,
     }
     if entry.type == "boolean":
-        found["type"] = ["boolean", "null"]
+        schema["type"] = ["boolean", "null"]
     elif entry.type == "number":
         low, high = entry.range or (None, None)
-        found |= {"type": ["number", "null"], "minimum": -LARGEST if low is None else low}
-        found["maximum"] = LARGEST if high is None else high
+        schema |= {"type": ["number", "null"], "minimum": -MAX_NUMBER if low is None else low}
+        schema["maximum"] = MAX_NUMBER if high is None else high
         if entry.low is not None:
-            found["x-training"] = [entry.low, entry.high]
+            schema["x-training"] = [entry.low, entry.high]
     elif entry.categories is not None:
-        found |= {"type": ["string", "null"], "enum": [*entry.categories, None]}
+        schema |= {"type": ["string", "null"], "enum": [*entry.categories, None]}
     else:
-        found |= {"type": ["string", "null"], "maxLength": LONGEST}
+        schema |= {"type": ["string", "null"], "maxLength": MAX_TEXT}
     if entry.unit:
-        found["x-unit"] = entry.unit
+        schema["x-unit"] = entry.unit
     if entry.seen is not None:
-        found["x-seen"] = entry.seen
+        schema["x-seen"] = entry.seen
     if entry.example is not None:
-        found["examples"] = [given(entry, entry.example)]
-    return found
+        schema["examples"] = [decode_cell(entry, entry.example)]
+    return schema
 
 
-def _identity(entry: Identity) -> Schema:
+def _describe_identity(entry: Identity) -> Schema:
     kind = "number" if entry.type == "number" else "string"
-    limit: Schema = {"maxLength": LONGEST} if kind == "string" else {"minimum": -LARGEST, "maximum": LARGEST}
+    limit: Schema = (
+        {"maxLength": MAX_TEXT} if kind == "string" else {"minimum": -MAX_NUMBER, "maximum": MAX_NUMBER}
+    )
     words = (
         f"{entry.description}. Identity: kept in the log so that labels can join; the model does not see it"
     )
     return {"type": [kind, "null"], "description": words.lstrip(". "), "x-identity": True, **limit}
 
 
-def _prediction(known: Contract, settings: Serving) -> Schema:
-    fields: Schema = {
-        "id": {**_type("string"), "description": "Names this prediction in the log"},
-        "score": _score(known),
-        **_judgement(known),
-    }
-    fields["fallback"] = {
-        **_type("boolean"),
-        "description": "Whether the score is the policy's, not the model's",
-    }
-    fields["warnings"] = {"type": "array", "items": _ref("Finding")}
-    if settings.rows.whole_batch:
-        return _object(fields)
-    errors = _object({"errors": {"type": "array", "items": _ref("Finding"), "minItems": 1}})
-    return {"oneOf": [_object(fields), errors]}
-
-
-def _score(known: Contract) -> Schema:
-    if known.task == "classification":
-        return {
-            **_type("number"),
-            "minimum": 0,
-            "maximum": 1,
-            "description": f"Probability of {known.target.name}",
+def _describe_prediction(contract: Contract, settings: Settings) -> Schema:
+    prediction = _describe_object(
+        {
+            "id": {**STRING, "description": "Names this prediction in the log"},
+            "score": _describe_score(contract),
+            **_describe_label_or_interval(contract),
+            "fallback": {**BOOLEAN, "description": "Whether the score is the policy's, not the model's"},
+            "warnings": {"type": "array", "items": _refer("Finding")},
         }
-    unit = f" ({known.target.unit})" if known.target.unit else ""
-    return {**_type("number"), "description": f"Predicted {known.target.name}{unit}"}
-
-
-def _judgement(known: Contract) -> Schema:
-    """What stands beside a score."""
-    if known.task == "classification":
-        observed = _object({"share": _type("number"), "rows": _type("integer")})
-        words = "How often rows of the holdout with such a score were positive; null after a fallback"
-        label = {**_type("boolean"), "description": f"Whether the score reaches {known.threshold}"}
-        return {"label": label, "observed": {"description": words, "oneOf": [observed, {"type": "null"}]}}
-    interval = _object(
-        {name: _type("number") for name in ("low", "high", "confidence")} | {"rows": _type("integer")}
     )
+    if settings.rows.whole_batch:
+        return prediction
+    errors = _describe_object({"errors": {"type": "array", "items": _refer("Finding"), "minItems": 1}})
+    return {"oneOf": [prediction, errors]}
+
+
+def _describe_score(contract: Contract) -> Schema:
+    target = contract.target
+    if contract.task == "classification":
+        return {**NUMBER, "minimum": 0, "maximum": 1, "description": f"Probability of {target.name}"}
+    unit = f" ({target.unit})" if target.unit else ""
+    return {**NUMBER, "description": f"Predicted {target.name}{unit}"}
+
+
+def _describe_label_or_interval(contract: Contract) -> Schema:
+    """Describe the fields beside a score, which depend on the task."""
+    if contract.task == "classification":
+        observed = _describe_object({"share": NUMBER, "rows": INTEGER})
+        words = "How often rows of the holdout with such a score were positive; null after a fallback"
+        label = {**BOOLEAN, "description": f"Whether the score reaches {contract.threshold}"}
+        return {"label": label, "observed": {"description": words, "oneOf": [observed, NULL]}}
+    interval = _describe_object({"low": NUMBER, "high": NUMBER, "confidence": NUMBER, "rows": INTEGER})
     words = "Where the true value lies with this confidence, by the holdout's rows with such a score"
-    return {
-        "interval": {"description": f"{words}; null after a fallback", "oneOf": [interval, {"type": "null"}]}
-    }
+    return {"interval": {"description": f"{words}; null after a fallback", "oneOf": [interval, NULL]}}
 
 
-def _body(schema: Schema, known: Contract) -> Schema:
-    typical = {entry.name: given(entry, entry.example) for entry in known.inputs}
+def _describe_body(schema: Schema, contract: Contract) -> Schema:
+    typical = {entry.name: decode_cell(entry, entry.example) for entry in contract.inputs}
     return {"required": True, "content": {"application/json": {"schema": schema, "example": typical}}}
 
 
-def _rows(settings: Serving) -> Schema:
-    return {"type": "array", "items": _ref("Row"), "minItems": 1, "maxItems": settings.limits.rows}
+def _describe_rows(settings: Settings) -> Schema:
+    return {"type": "array", "items": _refer("Row"), "minItems": 1, "maxItems": settings.limits.rows}
 
 
-def _problem(words: str) -> Schema:
-    return {"description": words, "content": {"application/problem+json": {"schema": _ref("Problem")}}}
+def _describe_error(words: str) -> Schema:
+    return {"description": words, "content": {"application/problem+json": {"schema": _refer("Problem")}}}
 
 
-def _json(words: str, schema: Schema) -> Schema:
+def _describe_json(words: str, schema: Schema) -> Schema:
     return {"description": words, "content": {"application/json": {"schema": schema}}}
 
 
-def _object(fields: Schema, *, closed: bool = True) -> Schema:
+def _describe_object(fields: Schema, *, closed: bool = True) -> Schema:
+    """Describe an object whose fields are all required; `closed` allows no others."""
     return {"type": "object", "properties": fields, "required": [*fields], "additionalProperties": not closed}
 
 
-def _type(name: str) -> Schema:
-    return {"type": name}
-
-
-def _ref(name: str) -> Schema:
-    return {"$ref": REF + name}
+def _refer(name: str) -> Schema:
+    """Refer to a schema of the document."""
+    return {"$ref": f"#/components/schemas/{name}"}

@@ -1,4 +1,4 @@
-"""The pages for people: each one file that fetches nothing from any other host, and says so to the browser."""
+"""Render the HTML pages. Each is one file that loads nothing from another host, and a policy that forbids it."""
 
 from __future__ import annotations
 
@@ -8,34 +8,30 @@ import hashlib
 import re
 from pathlib import Path
 
-HTML = b"text/html; charset=utf-8"
-SAFE = [(b"x-content-type-options", b"nosniff")]
 FOLDER = Path(__file__).parent
 
 
 @functools.cache
-def form() -> bytes:
-    """The what-if form."""
-    return _page("form.html")
+def render_form() -> bytes:
+    """Render the what-if form: change a value of a row and see its score."""
+    return _render("form.html")
 
 
 @functools.cache
-def docs() -> bytes:
-    """What the service takes and gives."""
-    return _page("docs.html")
+def render_docs() -> bytes:
+    """Render the documentation of the routes and the fields of a row."""
+    return _render("docs.html")
 
 
-def _page(name: str) -> bytes:
-    """A page with its style, under a policy that allows its own style and script and this service's answers."""
+def _render(name: str) -> bytes:
+    """Put the style into a page, and a content security policy that allows only its own style, script and service."""
     text = (FOLDER / name).read_text(encoding="utf-8")
-    text = text.replace(
-        "<style></style>", f"<style>{(FOLDER / 'page.css').read_text(encoding='utf-8')}</style>"
-    )
-    allowed = [f"{tag}-src {' '.join(_hashes(tag, text))}" for tag in ("style", "script")]
+    style = (FOLDER / "page.css").read_text(encoding="utf-8")
+    text = text.replace("<style></style>", f"<style>{style}</style>")
     policy = "; ".join(
         [
             "default-src 'none'",
-            *allowed,
+            *(f"{tag}-src {' '.join(_hash_blocks(tag, text))}" for tag in ("style", "script")),
             "connect-src 'self'",
             "img-src data:",
             "base-uri 'none'",
@@ -45,7 +41,8 @@ def _page(name: str) -> bytes:
     return text.replace("POLICY", policy, 1).encode()
 
 
-def _hashes(tag: str, text: str) -> list[str]:
+def _hash_blocks(tag: str, text: str) -> list[str]:
+    """Hash the content of each tag, as the policy names it."""
     return [
         f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
         for content in re.findall(f"<{tag}>(.*?)</{tag}>", text, re.DOTALL)

@@ -1,4 +1,4 @@
-"""Requests as typed rows, and what is odd about them: the contract decides, before the model is asked."""
+"""Read the rows of a request by the contract, and find values that are missing, not allowed or unlike training."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ import msgspec
 import numpy as np
 from msgspec import Meta, Struct
 
-if TYPE_CHECKING:
-    from serving.contract import Bound, Cell, Contract, Input
+from serving.decoding import DECODE_ERRORS, explain_decode_error
+from serving.errors import MalformedBodyError
 
-Kind = Literal["type", "unknown", "missing", "range", "category", "beyond", "unseen"]
-# What can be counted by column; `type` never comes to a prediction.
-COUNTED: tuple[Kind, ...] = ("missing", "range", "category", "beyond", "unseen")
-# Keys of `serving.rows` in params.yaml.
-POLICY: dict[Kind, str] = {
+if TYPE_CHECKING:
+    from serving.contract import Bound, Cell, Contract, Identity, Input
+
+FindingKind = Literal["type", "unknown", "missing", "range", "category", "beyond", "unseen"]
+# The kinds that are counted by column. Rows with `type` are refused, and an `unknown` field has no column.
+COUNTED_KINDS: tuple[FindingKind, ...] = ("missing", "range", "category", "beyond", "unseen")
+# The key of `serving.rows` in params.yaml that says what to do with each kind.
+POLICY_KEYS: dict[FindingKind, str] = {
     "unknown": "unknown",
     "missing": "missing",
     "range": "impossible",
@@ -24,153 +27,157 @@ POLICY: dict[Kind, str] = {
     "beyond": "unlike",
     "unseen": "unlike",
 }
-LONGEST = 1000
-LARGEST = float(np.finfo(np.float32).max)
-SHOWN = 80
-MOST_FINDINGS = 100
+MAX_TEXT = 1000
+MAX_NUMBER = float(np.finfo(np.float32).max)
+MAX_FINDINGS = 100
+# Characters of a caller's value that a message repeats.
+MAX_SHOWN = 80
+MAX_REASON = 300
 
-Number = Annotated[float, Meta(ge=-LARGEST, le=LARGEST)]
-Text = Annotated[str, Meta(max_length=LONGEST)]
+Number = Annotated[float, Meta(ge=-MAX_NUMBER, le=MAX_NUMBER)]
+Text = Annotated[str, Meta(max_length=MAX_TEXT)]
 
 
 class Finding(Struct, frozen=True):
-    """What is odd about one field of a row, in words for whoever sent it."""
+    """What is wrong or unusual about one field of a row, in words for the caller."""
 
     field: str
-    kind: Kind
+    kind: FindingKind
     message: str
 
 
-class Malformed(Exception):
-    """The body is not what can be read at all."""
-
-
-class Read(Struct, frozen=True):
-    """One row of a request: its values, unless they cannot be read, and what was found so far."""
+class ParsedRow(Struct, frozen=True):
+    """One row of a request. `row` is None if a value has a wrong type; the findings say which."""
 
     row: Any
     findings: tuple[Finding, ...] = ()
 
 
 class Batch(Struct, frozen=True):
-    """Rows as the model takes them: numbers float32, NaN where missing, and labels as text; both (inputs, rows)."""
+    """Rows as the model takes them, each array of shape (inputs, rows).
+
+    `numbers` is float32 with NaN for missing values; `categories` is text, "" for missing values.
+    """
 
     numbers: np.ndarray
-    labels: np.ndarray
+    categories: np.ndarray
 
 
-class Reader:
-    """Reads requests for one contract."""
+class RowReader:
+    """Reads and checks the rows of one contract.
+
+    `Row` is the type of a row. Its fields are named `c0`, `c1`, … in the order of `fields`: first the numeric inputs
+    (`width` of them), then the categorical ones, then the identity columns.
+    """
 
     def __init__(self, contract: Contract) -> None:
-        self.inputs = [*contract.numbers, *contract.labels]
-        self.width = len(contract.numbers)
-        self.names = [entry.name for entry in self.inputs] + [entry.name for entry in contract.identity]
-        kinds = [_type(entry) for entry in self.inputs]
-        kinds += [Number | None if entry.type == "number" else Text | None for entry in contract.identity]
-        self.types: dict[str, Any] = dict(zip(self.names, kinds, strict=True))
+        self.inputs = [*contract.numeric, *contract.categorical]
+        self.fields: list[Input | Identity] = [*self.inputs, *contract.identity]
+        self.width = len(contract.numeric)
+        self._names = [entry.name for entry in self.fields]
+        types = [_choose_type(entry) for entry in self.inputs]
+        types += [Number | None if entry.type == "number" else Text | None for entry in contract.identity]
+        self._types: dict[str, Any] = dict(zip(self._names, types, strict=True))
         self.Row = msgspec.defstruct(
             "Row",
             [
                 (f"c{at}", kind, msgspec.field(default=None, name=name))
-                for at, (name, kind) in enumerate(self.types.items())
+                for at, (name, kind) in enumerate(self._types.items())
             ],
             forbid_unknown_fields=True,
         )
         self._decoder = msgspec.json.Decoder(self.Row | list[self.Row])  # type: ignore[name-defined]
-        limits = [_limits(entry) for entry in self.inputs[: self.width]]
+        limits = [_compute_limits(entry) for entry in self.inputs[: self.width]]
         self._low = np.array([[low] for low, _ in limits], dtype=np.float32).reshape(-1, 1)
         self._high = np.array([[high] for _, high in limits], dtype=np.float32).reshape(-1, 1)
-        self._known = [_known(entry) for entry in self.inputs[self.width :]]
+        self._usual = [_collect_usual(entry) for entry in self.inputs[self.width :]]
         self._is_plain = [entry.type in ("category", "text") for entry in self.inputs[self.width :]]
 
-    def decode(self, body: bytes) -> list[Read]:
-        """The rows of a request, which is one JSON object or a list of them.
+    def decode(self, body: bytes) -> list[ParsedRow]:
+        """Decode a body: one JSON object (a row), or a list of them.
 
-        A row that is not of the contract's types comes back with its findings and without values. Of a field that
-        is there twice, the last one counts. Raises `Malformed` for what is no JSON or no row at all.
+        If a field occurs twice, the last one counts. Raises `MalformedBodyError` for anything else.
         """
         try:
             found = self._decoder.decode(body)
         except msgspec.ValidationError:
-            return self._decode_slowly(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise Malformed(_said(error)) from error
-        return [Read(row) for row in found] if isinstance(found, list) else [Read(found)]
+            return self._decode_by_field(body)
+        except DECODE_ERRORS as error:
+            raise MalformedBodyError(_explain(error)) from error
+        return [ParsedRow(row) for row in found] if isinstance(found, list) else [ParsedRow(found)]
 
-    def _decode_slowly(self, body: bytes) -> list[Read]:
+    def _decode_by_field(self, body: bytes) -> list[ParsedRow]:
+        """Decode a body with a wrong field again, slowly, to say all that is wrong at once."""
         try:
             found = msgspec.json.decode(body)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise Malformed(_said(error)) from error
+        except DECODE_ERRORS as error:
+            raise MalformedBodyError(_explain(error)) from error
         if isinstance(found, dict):
-            return [self._read(found)]
+            return [self._parse_row(found)]
         if isinstance(found, list):
-            return [self._read(row) for row in found]
-        raise Malformed("expected a row (an object) or a list of rows")
+            return [self._parse_row(row) for row in found]
+        raise MalformedBodyError("expected a row (an object) or a list of rows")
 
-    def _read(self, given: Any) -> Read:
-        """One row, field by field, so that all that is wrong with it is said at once."""
-        if not isinstance(given, dict):
-            return Read(None, (Finding("", "type", "expected an object with the row's fields"),))
+    def _parse_row(self, fields: Any) -> ParsedRow:
+        if not isinstance(fields, dict):
+            return ParsedRow(None, (Finding("", "type", "expected an object with the row's fields"),))
         findings = []
         values: dict[str, Any] = {}
-        for name, value in given.items():
-            if name not in self.types:
-                near = difflib.get_close_matches(name[:SHOWN], self.names, n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
-                findings.append(Finding(name[:SHOWN], "unknown", f"the model knows no such field{hint}"))
+        for name, value in fields.items():
+            if name not in self._types:
+                hint = _suggest(name, self._names)
+                findings.append(Finding(name[:MAX_SHOWN], "unknown", f"the model knows no such field{hint}"))
                 continue
             try:
-                values[name] = msgspec.convert(value, self.types[name])
+                values[name] = msgspec.convert(value, self._types[name])
             except (msgspec.ValidationError, RecursionError) as error:
-                findings.append(Finding(name, "type", _said(error)))
+                findings.append(Finding(name, "type", _explain(error)))
         row = None if any(found.kind == "type" for found in findings) else msgspec.convert(values, self.Row)
-        return Read(row, tuple(findings[:MOST_FINDINGS]))
+        return ParsedRow(row, tuple(findings[:MAX_FINDINGS]))
 
-    def batch(self, rows: list[Any]) -> Batch:
-        """Rows as the model takes them."""
+    def build_batch(self, rows: list[Any]) -> Batch:
+        """Build the arrays of these rows."""
         columns = list(zip(*map(msgspec.structs.astuple, rows), strict=True))
         numbers = np.array(columns[: self.width], dtype=np.float32).reshape(self.width, len(rows))
         given = columns[self.width : len(self.inputs)]
-        labels = [
-            column if None not in column and plain else [*map(label, column)]
+        categories = [
+            column if None not in column and plain else [*map(format_category, column)]
             for column, plain in zip(given, self._is_plain, strict=True)
         ]
-        return Batch(numbers, np.array(labels, dtype=object).reshape(len(labels), len(rows)))
+        return Batch(numbers, np.array(categories, dtype=object).reshape(len(categories), len(rows)))
 
-    def fill(self, batch: Batch, row: Any) -> None:
-        """Put one row into a batch of one, in place of the row that it held."""
+    def fill_batch(self, batch: Batch, row: Any) -> None:
+        """Replace the row of a batch of one. This is faster than a new batch."""
         values = msgspec.structs.astuple(row)
         given = values[self.width : len(self.inputs)]
         batch.numbers[:, 0] = values[: self.width]
-        batch.labels[:, 0] = [
-            value if plain and value is not None else label(value)
+        batch.categories[:, 0] = [
+            value if plain and value is not None else format_category(value)
             for value, plain in zip(given, self._is_plain, strict=True)
         ]
 
     def check(self, batch: Batch) -> dict[int, list[Finding]]:
-        """What is odd about the rows, by their number; nothing for a row that is like those of training."""
+        """Find what is missing, not allowed or unlike training, by the row's number. Usual rows are not in it."""
         found: dict[int, list[Finding]] = {}
         numbers = batch.numbers
         fits = (numbers >= self._low) & (numbers <= self._high)  # false where missing
         if np.count_nonzero(fits) < fits.size or not self.width:
             for row in np.flatnonzero(np.isnan(numbers).all(axis=0)).tolist():
-                if not any(batch.labels[:, row]):
+                if not any(batch.categories[:, row]):
                     found[row] = [Finding("", "type", "has none of the fields that the model reads")]
             for column, row in np.argwhere(~fits).tolist():
-                finding = _number(self.inputs[column], float(numbers[column, row]))
+                finding = _check_number(self.inputs[column], float(numbers[column, row]))
                 if finding:
                     found.setdefault(row, []).append(finding)
-        for at, (values, known) in enumerate(zip(batch.labels.tolist(), self._known, strict=True)):
+        for at, (values, usual) in enumerate(zip(batch.categories.tolist(), self._usual, strict=True)):
             for row, value in enumerate(values):
-                if value not in known and (finding := _label(self.inputs[self.width + at], value)):
+                if value not in usual and (finding := _check_category(self.inputs[self.width + at], value)):
                     found.setdefault(row, []).append(finding)
         return found
 
 
-def label(value: Any) -> str:
-    """A value as the pipeline writes it into a category: whole numbers without a fraction, "" where missing."""
+def format_category(value: Any) -> str:
+    """Write a value as the pipeline writes categories: whole numbers without a fraction, "" for a missing value."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -180,23 +187,23 @@ def label(value: Any) -> str:
     return str(value)
 
 
-def given(entry: Input, value: Cell) -> Any:
-    """A value of the contract in the type that a request gives it."""
-    if value is None:
+def decode_cell(entry: Input, cell: Cell) -> Any:
+    """Convert a cell of the contract to the value that a request has for it."""
+    if cell is None:
         return None
     if entry.type == "boolean":
-        return value in (1.0, "true")
-    return float(value) if entry.type == "number" else value
+        return cell in (1.0, "true")
+    return float(cell) if entry.type == "number" else cell
 
 
-def _type(entry: Input) -> Any:
+def _choose_type(entry: Input) -> Any:
     if entry.type == "boolean":
         return bool | None
     return Number | None if entry.type == "number" else Text | None
 
 
-def _limits(entry: Input) -> tuple[float, float]:
-    """The numbers that need no second look: allowed, and not beyond what training showed."""
+def _compute_limits(entry: Input) -> tuple[float, float]:
+    """Compute the range of usual numbers: allowed, and within what training held."""
     low, high = entry.range or (None, None)
     lows = [bound for bound in (low, entry.low) if bound is not None]
     highs = [bound for bound in (high, entry.high) if bound is not None]
@@ -204,14 +211,14 @@ def _limits(entry: Input) -> tuple[float, float]:
 
 
 class _Anything:
-    """What a column whose categories are not listed knows."""
+    """A set that has every category but the missing one."""
 
     def __contains__(self, value: object) -> bool:
         return value != ""
 
 
-def _known(entry: Input) -> frozenset[str] | _Anything:
-    """The categories that need no second look."""
+def _collect_usual(entry: Input) -> frozenset[str] | _Anything:
+    """Collect the usual categories: allowed, and seen in training."""
     allowed = None if entry.categories is None else frozenset(entry.categories)
     seen = None if entry.seen is None else frozenset(entry.seen)
     if allowed is not None and seen is not None:
@@ -219,40 +226,39 @@ def _known(entry: Input) -> frozenset[str] | _Anything:
     return allowed or seen or _Anything()
 
 
-def _number(entry: Input, value: float) -> Finding | None:
-    """What a number that does not fit is: missing, impossible, or beyond what training showed."""
+def _check_number(entry: Input, value: float) -> Finding | None:
+    """Say why a number is not usual: missing, impossible, or beyond what training held."""
     if np.isnan(value):
-        return _missing(entry)
+        return _check_missing(entry)
     unit = f" {entry.unit}" if entry.unit else ""
-    sides: list[tuple[str, Kind, Bound, Bound]] = [
+    sides: list[tuple[str, FindingKind, Bound, Bound]] = [
         ("possible", "range", *(entry.range or (None, None))),
         ("seen in training", "beyond", entry.low, entry.high),
     ]
     for name, kind, low, high in sides:
         # Bounds as float32, as the value is: 0.1 is not above 0.1.
         if low is not None and value < np.float32(low):
-            words = f"{_short(value)}{unit} is below the lowest {name}, {_short(low)}{unit}"
+            words = f"{_format_number(value)}{unit} is below the lowest {name}, {_format_number(low)}{unit}"
             return Finding(entry.name, kind, words)
         if high is not None and value > np.float32(high):
-            words = f"{_short(value)}{unit} is above the highest {name}, {_short(high)}{unit}"
+            words = f"{_format_number(value)}{unit} is above the highest {name}, {_format_number(high)}{unit}"
             return Finding(entry.name, kind, words)
     return None
 
 
-def _label(entry: Input, value: str) -> Finding | None:
-    """What a category that is not known is: missing, not allowed, or never seen in training."""
+def _check_category(entry: Input, value: str) -> Finding | None:
+    """Say why a category is not usual: missing, not allowed, or not seen in training."""
     if value == "":
-        return _missing(entry)
-    shown = value if len(value) <= SHOWN else value[:SHOWN] + "…"
+        return _check_missing(entry)
+    shown = value if len(value) <= MAX_SHOWN else value[:MAX_SHOWN] + "…"
     if entry.categories is not None and value not in entry.categories:
-        near = difflib.get_close_matches(value[:SHOWN], entry.categories, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = _suggest(value, entry.categories)
         return Finding(entry.name, "category", f"{shown!r} is none of the allowed values{hint}")
     return Finding(entry.name, "unseen", f"{shown!r} did not occur in training")
 
 
-def _missing(entry: Input) -> Finding | None:
-    """A gap is odd where schema.yaml expects none, or where training had none to learn from."""
+def _check_missing(entry: Input) -> Finding | None:
+    """Report a missing value if schema.yaml expects one, or if training always had one."""
     if not entry.nullable:
         return Finding(entry.name, "missing", "no value, though there always is one")
     if entry.missing == 0:
@@ -260,15 +266,15 @@ def _missing(entry: Input) -> Finding | None:
     return None
 
 
-def _short(value: float) -> str:
+def _suggest(word: str, known: list[str]) -> str:
+    """Suggest the known word that is most similar; empty if none is."""
+    near = difflib.get_close_matches(word[:MAX_SHOWN], known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _format_number(value: float) -> str:
     return f"{float(value):.7g}"
 
 
-def _said(error: Exception) -> str:
-    """A decoder's message as people read it."""
-    if isinstance(error, UnicodeDecodeError):
-        return "not UTF-8"
-    if isinstance(error, RecursionError):
-        return "nested too deeply"
-    what = str(error).partition(" - at `$")[0]
-    return what[:1].lower() + what[1:300]
+def _explain(error: Exception) -> str:
+    return explain_decode_error(error)[0][:MAX_REASON]

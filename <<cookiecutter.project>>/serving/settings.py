@@ -1,4 +1,4 @@
-"""How the service behaves: the section `serving` of params.yaml, and what the environment says of this machine."""
+"""Read the settings of the service: the section `serving` of params.yaml, and the `SERVING_…` variables."""
 
 from __future__ import annotations
 
@@ -10,12 +10,26 @@ import msgspec
 import yaml
 from msgspec import Meta, Struct
 
-from serving.contract import Unfit
+from serving.decoding import explain_decode_error
+from serving.errors import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Do = Literal["warn", "refuse", "fallback"]
+Action = Literal["warn", "refuse", "fallback"]
+
+VARIABLES = (
+    "HOST",
+    "PORT",
+    "WORKERS",
+    "MODEL",
+    "LINEAGE",
+    "PARAMS",
+    "LOG",
+    "API_KEYS",
+    "HASH_KEY",
+    "DEPLOYED",
+)
 
 
 class _Section(Struct, frozen=True, forbid_unknown_fields=True):
@@ -23,18 +37,24 @@ class _Section(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RowPolicy(_Section, frozen=True):
-    """What to do with a row that can be read but is not as it should be."""
+    """What to do with a row that can be read but has a value that is missing, not allowed, or unlike training.
 
-    unknown: Do = "warn"
-    missing: Do = "warn"
-    impossible: Do = "refuse"
-    unlike: Do = "warn"
+    `fallback` is the score that the action `fallback` gives. With `whole_batch` one refused row refuses the request.
+    """
+
+    unknown: Action = "warn"
+    missing: Action = "warn"
+    impossible: Action = "refuse"
+    unlike: Action = "warn"
     fallback: float | None = None
     whole_batch: bool = True
 
 
 class Limits(_Section, frozen=True):
-    """How much the service takes on; `requests` are those in work at one time in one worker."""
+    """The limits of one request: rows, bytes and seconds.
+
+    `requests` is how many one worker handles at a time; `stop_seconds` how long it may finish them after a signal.
+    """
 
     rows: Annotated[int, Meta(ge=1)] = 1000
     bytes: Annotated[int, Meta(ge=1000)] = 2_000_000
@@ -44,7 +64,7 @@ class Limits(_Section, frozen=True):
 
 
 class LogPolicy(_Section, frozen=True):
-    """How the prediction log is kept; `patience` is how many seconds an answer waits for its entry."""
+    """How the prediction log is kept. `patience` is the timeout of one entry, in seconds."""
 
     failure: Literal["refuse", "serve"] = "refuse"
     patience: Annotated[float, Meta(gt=0)] = 1.0
@@ -54,8 +74,8 @@ class LogPolicy(_Section, frozen=True):
     personal: Literal["drop", "hash", "keep"] = "drop"
 
 
-class Serving(_Section, frozen=True):
-    """The whole section."""
+class Settings(_Section, frozen=True):
+    """The section `serving` of params.yaml."""
 
     rows: RowPolicy = RowPolicy()
     limits: Limits = Limits()
@@ -64,7 +84,7 @@ class Serving(_Section, frozen=True):
 
 @dataclass(frozen=True, kw_only=True)
 class Environment:
-    """What `SERVING_…` variables say; secrets stay out of its repr."""
+    """The values of the `SERVING_…` variables. Its repr does not show the secrets."""
 
     host: str = "0.0.0.0"  # noqa: S104  in a container, every interface is the container's own
     port: int = 8080
@@ -78,55 +98,55 @@ class Environment:
     hash_key: str = field(default="", repr=False)
 
     @classmethod
-    def read(cls, variables: Mapping[str, str]) -> Environment:
-        """The environment as typed values; an empty variable is as good as none. Raises `Unfit`."""
-        given = {name: value for name in NAMES if (value := variables.get(f"SERVING_{name}", "").strip())}
-        found: dict[str, Any] = {
+    def from_variables(cls, variables: Mapping[str, str]) -> Environment:
+        """Read the variables; an empty one counts as not set. Raises `SettingsError`."""
+        given = {name: value for name in VARIABLES if (value := variables.get(f"SERVING_{name}", "").strip())}
+        values: dict[str, Any] = {
             name.lower(): given[name] for name in ("HOST", "DEPLOYED", "HASH_KEY") if name in given
         }
-        found |= {
+        values |= {
             name.lower(): Path(given[name]) for name in ("MODEL", "LINEAGE", "PARAMS", "LOG") if name in given
         }
         for name, most in (("PORT", 65_535), ("WORKERS", 256)):
             if name in given:
                 if not (given[name].isdecimal() and 1 <= int(given[name]) <= most):
-                    raise Unfit(f"SERVING_{name}: {given[name]!r}: expected a whole number from 1 to {most}")
-                found[name.lower()] = int(given[name])
-        found["keys"] = tuple(key for part in given.get("API_KEYS", "").split(",") if (key := part.strip()))
-        return cls(**found)
+                    raise SettingsError(
+                        f"SERVING_{name}: {given[name]!r}: expected a whole number from 1 to {most}"
+                    )
+                values[name.lower()] = int(given[name])
+        values["keys"] = tuple(key for part in given.get("API_KEYS", "").split(",") if (key := part.strip()))
+        return cls(**values)
 
 
-NAMES = ("HOST", "PORT", "WORKERS", "MODEL", "LINEAGE", "PARAMS", "LOG", "API_KEYS", "HASH_KEY", "DEPLOYED")
-
-
-def load(path: Path) -> Serving:
-    """The section `serving` of a params.yaml, its defaults where there is none. Raises `Unfit`."""
+def load_settings(path: Path) -> Settings:
+    """Read the section `serving` of a params.yaml; what is not there has its default. Raises `SettingsError`."""
     try:
         document = yaml.load(path.read_bytes(), Loader=yaml.CSafeLoader)
     except FileNotFoundError:
-        return Serving()
+        return Settings()
     except OSError as error:
-        raise Unfit(f"{path}: cannot be read: {error.strerror}") from error
+        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from error
     # PyYAML lets the plain errors of malformed scalars (`!!int ""`, 2013-13-45) through.
     except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-        raise Unfit(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+        raise SettingsError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(document, dict):
-        raise Unfit(f"{path}: expected sections such as serving:")
+        raise SettingsError(f"{path}: expected sections such as serving:")
     try:
-        found = msgspec.convert(document.get("serving") or {}, Serving)
+        settings = msgspec.convert(document.get("serving") or {}, Settings)
     except (msgspec.ValidationError, RecursionError) as error:
-        what, _, where = str(error).partition(" - at `$")
-        raise Unfit(f"{path}: serving{where.rstrip('`')}: {what[:1].lower()}{what[1:]}") from error
-    if problem := _problem(found):
-        raise Unfit(f"{path}: serving.{problem}")
-    return found
+        what, where = explain_decode_error(error)
+        raise SettingsError(f"{path}: serving{where}: {what}") from error
+    if conflict := _find_conflict(settings):
+        raise SettingsError(f"{path}: serving.{conflict}")
+    return settings
 
 
-def _problem(found: Serving) -> str | None:
-    policy = found.rows
+def _find_conflict(settings: Settings) -> str | None:
+    """Find two settings that contradict each other."""
+    policy = settings.rows
     falls_back = "fallback" in (policy.unknown, policy.missing, policy.impossible, policy.unlike)
     if falls_back and policy.fallback is None:
         return "rows.fallback: a row is to fall back, so say on which score"
-    if found.log.failure == "refuse" and found.log.patience > found.limits.seconds:
+    if settings.log.failure == "refuse" and settings.log.patience > settings.limits.seconds:
         return "log.patience: longer than limits.seconds, so it would never be reached"
     return None

@@ -14,14 +14,14 @@ import pytest
 
 from pipeline import export, files, params, table
 from serving import model, openapi, settings
-from serving.rows import given
+from serving.rows import decode_cell
 
 
 @pytest.fixture(scope="module")
 def served() -> model.Model:
     if not files.ONNX.exists():
         pytest.skip(f"no exported model: {files.ONNX} is not here; run `dvc repro` or `dvc pull`")
-    return model.load(files.ONNX.parent)
+    return model.load_model(files.ONNX.parent)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def asked(served: model.Model, frame: pd.DataFrame) -> list[dict[str, Any]]:
     inputs = served.contract.inputs
     return [
         {
-            entry.name: given(
+            entry.name: decode_cell(
                 entry, None if pd.isna(row[entry.name]) or row[entry.name] == "" else row[entry.name]
             )
             for entry in inputs
@@ -48,7 +48,7 @@ def asked(served: model.Model, frame: pd.DataFrame) -> list[dict[str, Any]]:
 def scores(served: model.Model, rows: list[dict[str, Any]]) -> np.ndarray:
     reads = served.reader.decode(msgspec.json.encode(rows))
     assert not [finding for read in reads for finding in read.findings]
-    return served.scores(served.reader.batch([read.row for read in reads]))
+    return served.score(served.reader.build_batch([read.row for read in reads]))
 
 
 def test_a_request_names_the_features_and_nothing_else(served: model.Model, settings: params.Params) -> None:
@@ -70,7 +70,7 @@ def test_most_rows_of_the_holdout_are_like_those_of_training(
 ) -> None:
     """A service that warns of everything warns of nothing."""
     reads = served.reader.decode(msgspec.json.encode(asked(served, holdout)))
-    odd = served.reader.check(served.reader.batch([read.row for read in reads]))
+    odd = served.reader.check(served.reader.build_batch([read.row for read in reads]))
     assert len(odd) < 0.2 * len(holdout)
 
 
@@ -84,7 +84,7 @@ def test_no_value_of_a_personal_column_is_in_the_contract(served: model.Model, s
 def test_the_documentation_tells_range_and_unit_of_every_input(
     served: model.Model, schema: table.Schema
 ) -> None:
-    found = openapi.describe(served.contract, settings.Serving(), "v", keys=False)
+    found = openapi.describe(served.contract, settings.Settings(), "v", keys=False)
     fields = found["components"]["schemas"]["Row"]["properties"]
     for entry in served.contract.inputs:
         declared, shown = schema.columns[entry.name], fields[entry.name]

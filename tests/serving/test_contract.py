@@ -20,7 +20,7 @@ from pipeline import contract as writer
 from pipeline import files
 from serving import __main__ as command
 from serving import contract, lineage, model, settings
-from serving.contract import Unfit
+from serving.errors import ModelError, SettingsError
 from serving.metrics import Metrics
 
 SCORES = st.lists(st.floats(0, 1), min_size=1, max_size=400)
@@ -44,7 +44,7 @@ def edit(folder: Path, **changes):
 
 
 def test_what_the_pipeline_writes_is_what_the_service_reads(made):
-    known = contract.load(made / writer.PATH)
+    known = contract.load_contract(made / writer.PATH)
     inputs = {entry.name: entry for entry in known.inputs}
     assert list(inputs) == ["x", "gap", "age", "member", "group", "town"]
     assert (inputs["x"].range, inputs["x"].unit) == ((-10.0, 10.0), "m")
@@ -55,13 +55,13 @@ def test_what_the_pipeline_writes_is_what_the_service_reads(made):
     assert 0.2 < inputs["gap"].missing < 0.4
     assert [entry.name for entry in known.identity] == ["visit", "email"]
     assert sum(known.holdout) == sum(one.rows for one in known.experience) == 1500
-    assert model.load(made / "models" / "onnx").contract == known
+    assert model.load_model(made / "models" / "onnx").contract == known
 
 
 def test_no_value_of_a_personal_column_is_in_the_contract(made):
     text = (made / writer.PATH).read_text()
     assert str(served.SECRET_AGE) not in text
-    known = contract.load(made / writer.PATH)
+    known = contract.load_contract(made / writer.PATH)
     age = next(entry for entry in known.inputs if entry.name == "age")
     assert (age.low, age.high, age.seen, age.example) == (None, None, None, None)
     assert all(probe.row["age"] is None for probe in known.probes)
@@ -101,19 +101,19 @@ def test_pipeline_and_service_count_scores_in_the_same_buckets(tmp_path, task):
     scores[:20] = np.array(grid[:20], dtype=np.float32)
     one, many = Metrics(tmp_path / "one", (), (), grid), Metrics(tmp_path / "many", (), (), grid)
     for score in scores:
-        one.scores(np.array([score]))
-    many.scores(scores)
-    text = many.text(ready=True, version="v", onnx="o").decode()
+        one.count_scores(np.array([score]))
+    many.count_scores(scores)
+    text = many.render(ready=True, version="v", onnx="o").decode()
     assert re.findall("score_bucket.*", text) == re.findall(
-        "score_bucket.*", one.text(ready=True, version="v", onnx="o").decode()
+        "score_bucket.*", one.render(ready=True, version="v", onnx="o").decode()
     )
     counted = [float(found) for found in re.findall(r'score_bucket{le=".*?"} (\S+)', text)]
     assert counted == np.cumsum(writer.count_scores(scores.astype(np.float64), grid)).tolist()
 
 
 def refusal(folder: Path) -> str:
-    with pytest.raises(Unfit) as refused:
-        model.load(folder)
+    with pytest.raises(ModelError) as refused:
+        model.load_model(folder)
     return str(refused.value)
 
 
@@ -171,8 +171,8 @@ def test_a_missing_contract_says_which_command_makes_it(folder):
 def test_no_bytes_are_a_contract_or_a_lineage_by_accident(tmp_path_factory, data):
     path = tmp_path_factory.getbasetemp() / "any.json"
     path.write_bytes(data)
-    for load in (contract.load, lineage.load):
-        with pytest.raises(Unfit):
+    for load in (contract.load_contract, lineage.load_lineage):
+        with pytest.raises(ModelError):
             load(path)
 
 
@@ -189,7 +189,7 @@ def test_check_says_in_one_line_what_may_be_served(folder, capsys):
 def test_the_template_writes_down_the_defaults_of_the_service(tmp_path):
     for task in ("classification", "regression"):
         (tmp_path / "params.yaml").write_text(support.rendered("params.yaml", task=task))
-        assert settings.load(tmp_path / "params.yaml") == settings.Serving()
+        assert settings.load_settings(tmp_path / "params.yaml") == settings.Settings()
 
 
 @pytest.mark.parametrize(
@@ -206,8 +206,8 @@ def test_the_template_writes_down_the_defaults_of_the_service(tmp_path):
 )
 def test_a_mistake_in_the_params_is_named(tmp_path, text, words):
     (tmp_path / "params.yaml").write_text(text)
-    with pytest.raises(Unfit, match=re.escape(words)):
-        settings.load(tmp_path / "params.yaml")
+    with pytest.raises(SettingsError, match=re.escape(words)):
+        settings.load_settings(tmp_path / "params.yaml")
 
 
 def test_the_environment_is_read_and_keeps_its_secrets():
@@ -217,13 +217,13 @@ def test_the_environment_is_read_and_keeps_its_secrets():
         "SERVING_MODEL": "m",
         "SERVING_HASH_KEY": "salt",
     }
-    found = settings.Environment.read(given)
+    found = settings.Environment.from_variables(given)
     assert (found.port, found.keys, found.model, found.workers) == (81, ("key-1", "key-2"), Path("m"), 1)
     assert "key-1" not in repr(found)
     assert "salt" not in repr(found)
     for name, wrong in (("PORT", "99999"), ("PORT", "http"), ("WORKERS", "0")):
-        with pytest.raises(Unfit, match=f"SERVING_{name}"):
-            settings.Environment.read({f"SERVING_{name}": wrong})
+        with pytest.raises(SettingsError, match=f"SERVING_{name}"):
+            settings.Environment.from_variables({f"SERVING_{name}": wrong})
 
 
 def test_a_lineage_as_the_release_writes_it_is_read(tmp_path):
@@ -235,7 +235,7 @@ def test_a_lineage_as_the_release_writes_it_is_read(tmp_path):
     }  # fmt: skip
     path = tmp_path / "lineage.json"
     path.write_text(json.dumps(document))
-    assert msgspec.to_builtins(lineage.load(path)) == document
+    assert msgspec.to_builtins(lineage.load_lineage(path)) == document
     path.write_text(json.dumps(document | {"format": 2}))
-    with pytest.raises(Unfit, match="format 2"):
-        lineage.load(path)
+    with pytest.raises(ModelError, match="format 2"):
+        lineage.load_lineage(path)

@@ -23,8 +23,9 @@ from hypothesis import strategies as st
 
 from fixtures import served
 from fixtures.served import HANGING, ROW, Service, serving
-from serving import archive
-from serving.journal import Journal, NotLogged
+from serving import log_parquet
+from serving.errors import LogError
+from serving.log_writer import LogWriter
 from serving.settings import LogPolicy
 
 HEAD = b'{"format":1,"version":"v1","onnx":"sha256:1","columns":{"x":"number","town":"text"}}'
@@ -210,15 +211,15 @@ def test_a_log_that_cannot_be_made_is_told(folder):
 
 async def written(folder: Path, policy: LogPolicy, entries: int, **edges) -> list[bool]:
     """Write entries one after another; for each, whether it is in the log."""
-    journal = Journal(folder, HEAD, policy, **edges)
+    log = LogWriter(folder, HEAD, policy, **edges)
     found = []
     for number in range(entries):
         try:
-            await journal.add(line(number))
+            await log.append(line(number))
             found.append(True)
-        except NotLogged:
+        except LogError:
             found.append(False)
-    await journal.close()
+    await log.close()
     return found
 
 
@@ -260,7 +261,7 @@ def test_files_turn_into_tables_by_time_and_by_size(tmp_path):
     closed: list[int] = []
     policy = LogPolicy(minutes=1)
     asyncio.run(
-        written(tmp_path / "time", policy, 10, clock=lambda: next(clock), closed=lambda: closed.append(1))
+        written(tmp_path / "time", policy, 10, clock=lambda: next(clock), on_close=lambda: closed.append(1))
     )
     assert len(closed) >= 4
     assert ids(tmp_path / "time") == list(range(10))
@@ -281,13 +282,13 @@ def test_the_running_service_makes_tables_by_itself(folder):
 @pytest.mark.parametrize("sync", [True, False])
 def test_by_choice_an_entry_is_on_the_disk_itself_before_its_answer_leaves(tmp_path, monkeypatch, sync):
     happened: list[str] = []
-    monkeypatch.setattr("serving.journal.os.fsync", lambda file: happened.append("on the disk"))
+    monkeypatch.setattr("serving.log_writer.os.fsync", lambda file: happened.append("on the disk"))
 
     async def answered() -> None:
-        journal = Journal(tmp_path, HEAD, LogPolicy(sync=sync))
-        await journal.add(line(0))
+        log = LogWriter(tmp_path, HEAD, LogPolicy(sync=sync))
+        await log.append(line(0))
         happened.append("answered")
-        await journal.close()
+        await log.close()
 
     asyncio.run(answered())
     assert happened == (["on the disk", "answered"] if sync else ["answered"])
@@ -295,11 +296,11 @@ def test_by_choice_an_entry_is_on_the_disk_itself_before_its_answer_leaves(tmp_p
 
 def test_a_file_that_is_being_written_is_left_alone(tmp_path):
     async def while_open() -> list[Path]:
-        journal = Journal(tmp_path, HEAD, LogPolicy())
-        await journal.add(line(0))
-        made = archive.archive(tmp_path)
-        await journal.add(line(1))
-        await journal.close()
+        log = LogWriter(tmp_path, HEAD, LogPolicy())
+        await log.append(line(0))
+        made = log_parquet.convert_log(tmp_path)
+        await log.append(line(1))
+        await log.close()
         return made
 
     assert asyncio.run(while_open()) == []
@@ -318,12 +319,12 @@ def test_killed_between_table_and_source_the_archive_ends_in_the_same_state(tmp_
 
 def test_a_file_of_another_kind_is_set_aside_not_deleted(tmp_path):
     (tmp_path / "a.jsonl").write_bytes(b"something else\n")
-    assert archive.archive(tmp_path) == []
+    assert log_parquet.convert_log(tmp_path) == []
     assert (tmp_path / "a.unreadable").read_bytes() == b"something else\n"
 
 
 def test_large_files_are_archived_in_order_and_in_parts(tmp_path):
-    many = archive.CHUNK + 7
+    many = log_parquet.CHUNK_ROWS + 7
     (tmp_path / "a.jsonl").write_bytes(HEAD + b"\n" + b"".join(line(number) for number in range(many)))
     done = subprocess.run(
         [sys.executable, "-m", "serving", "archive", str(tmp_path)],

@@ -147,7 +147,7 @@ def test_digits_and_spaces_come_from_the_font_of_the_letters(page, service):
     assert browsers.find_fonts(page, "#version") == {browsers.TEXT}
 
 
-@pytest.mark.parametrize("make", [pages.form, pages.docs])
+@pytest.mark.parametrize("make", [pages.render_form, pages.render_docs])
 def test_a_page_allows_only_its_own_style_and_script(make):
     text = make().decode()
     assert text.count("default-src 'none'") == 1

@@ -13,9 +13,12 @@ from hypothesis import strategies as st
 
 from fixtures import served
 from serving import model
-from serving.rows import LARGEST, Finding, Malformed, label
+from serving.errors import MalformedBodyError
+from serving.rows import MAX_NUMBER, Finding, format_category
 
-NUMBERS = st.one_of(st.none(), st.floats(-LARGEST, LARGEST, allow_nan=False), st.integers(-(10**30), 10**30))
+NUMBERS = st.one_of(
+    st.none(), st.floats(-MAX_NUMBER, MAX_NUMBER, allow_nan=False), st.integers(-(10**30), 10**30)
+)
 TEXTS = st.one_of(
     st.none(), st.text("abcxyz äß€'\"\0", max_size=12), st.sampled_from(["a", "b", "c", "Ulm", "Bonn"])
 )
@@ -39,14 +42,17 @@ ANY = st.recursive(
 
 @pytest.fixture(scope="module")
 def served_model(tmp_path_factory: pytest.TempPathFactory) -> model.Model:
-    return model.load(served.make(tmp_path_factory.mktemp("made")) / "models" / "onnx")
+    return model.load_model(served.make(tmp_path_factory.mktemp("made")) / "models" / "onnx")
 
 
 def findings(served_model: model.Model, row: dict[str, Any]) -> list[Finding]:
     (read,) = served_model.reader.decode(json.dumps(row).encode())
     if read.row is None:
         return list(read.findings)
-    return [*read.findings, *served_model.reader.check(served_model.reader.batch([read.row])).get(0, [])]
+    return [
+        *read.findings,
+        *served_model.reader.check(served_model.reader.build_batch([read.row])).get(0, []),
+    ]
 
 
 def kinds(served_model: model.Model, row: dict[str, Any]) -> set[tuple[str, str]]:
@@ -56,8 +62,8 @@ def kinds(served_model: model.Model, row: dict[str, Any]) -> set[tuple[str, str]
 @given(st.lists(ROWS, min_size=1, max_size=5))
 def test_every_row_of_the_right_types_has_a_score_and_each_oddity_a_reason(served_model, given_rows):
     reads = served_model.reader.decode(json.dumps(given_rows).encode())
-    batch = served_model.reader.batch([read.row for read in reads])
-    scores = served_model.scores(batch)
+    batch = served_model.reader.build_batch([read.row for read in reads])
+    scores = served_model.score(batch)
     assert ((scores >= 0) & (scores <= 1)).all()
     found = served_model.reader.check(batch)
     for number, row in enumerate(given_rows):
@@ -75,7 +81,7 @@ def test_every_row_of_the_right_types_has_a_score_and_each_oddity_a_reason(serve
 def test_any_json_is_rows_or_findings_or_malformed(served_model, document):
     try:
         reads = served_model.reader.decode(json.dumps(document).encode())
-    except Malformed:
+    except MalformedBodyError:
         assert not isinstance(document, dict | list)
         return
     for read in reads:
@@ -87,7 +93,7 @@ def test_any_bytes_are_read_or_refused_as_malformed(served_model, body):
     said = None
     try:
         said = served_model.reader.decode(body)
-    except Malformed as error:
+    except MalformedBodyError as error:
         said = str(error)[:1]
     assert said
 
@@ -108,7 +114,7 @@ def test_any_bytes_are_read_or_refused_as_malformed(served_model, body):
     ],
 )
 def test_what_is_no_row_is_malformed_in_words(served_model, body, words):
-    with pytest.raises(Malformed, match=words):
+    with pytest.raises(MalformedBodyError, match=words):
         served_model.reader.decode(body)
 
 
@@ -120,7 +126,7 @@ def test_what_is_no_number_for_the_model_is_a_wrong_type(served_model, value):
 
 
 def test_a_number_beyond_every_float_is_malformed_or_a_wrong_type(served_model):
-    with pytest.raises(Malformed, match="out of range"):
+    with pytest.raises(MalformedBodyError, match="out of range"):
         served_model.reader.decode(b'{"x": 1e999}')
 
 
@@ -165,7 +171,7 @@ def test_a_gap_that_training_knows_is_not_odd(served_model):
 
 def test_of_a_field_that_is_there_twice_the_last_one_counts(served_model):
     (read,) = served_model.reader.decode(b'{"x": 1, "x": 2}')
-    assert served_model.reader.batch([read.row]).numbers[0, 0] == 2
+    assert served_model.reader.build_batch([read.row]).numbers[0, 0] == 2
 
 
 def test_rows_of_a_batch_are_scored_as_they_are_alone(served_model):
@@ -173,8 +179,8 @@ def test_rows_of_a_batch_are_scored_as_they_are_alone(served_model):
         {**served.ROW, "x": number / 10, "group": group} for number in range(-20, 20) for group in "abc"
     ]
     rows = [read.row for read in served_model.reader.decode(json.dumps(bodies).encode())]
-    together = served_model.scores(served_model.reader.batch(rows))
-    alone = [served_model.scores(served_model.reader.batch([row]))[0] for row in rows]
+    together = served_model.score(served_model.reader.build_batch(rows))
+    alone = [served_model.score(served_model.reader.build_batch([row]))[0] for row in rows]
     np.testing.assert_allclose(together, alone, atol=1e-6)
 
 
@@ -184,7 +190,7 @@ def test_rows_of_a_batch_are_scored_as_they_are_alone(served_model):
 def test_a_label_is_what_the_pipeline_makes_of_the_value(value, expected):
     from pipeline import table
 
-    assert label(value) == expected
+    assert format_category(value) == expected
     if value is not None and not (isinstance(value, float) and math.copysign(1, value) < 0):
         import pandas as pd
 

@@ -36,7 +36,7 @@ def root(tmp_path: Path) -> Path:
 def test_the_service_reads_the_lineage_that_the_release_writes(root: Path) -> None:
     written = versions.lineage(root, "v1.4.0")
     (root / "lineage.json").write_bytes(msgspec.json.encode(written))
-    found = served.load(root / "lineage.json")
+    found = served.load_lineage(root / "lineage.json")
     assert (found.version, found.onnx, found.approvers) == ("v1.4.0", written.onnx, ["grace"])
     assert found.built == "2026-01-02T03:04:05Z"
 

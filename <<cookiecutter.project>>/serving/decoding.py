@@ -1,0 +1,43 @@
+"""Decode files into typed records, and say in words what is wrong with data that does not fit its type."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+
+from serving.errors import ModelError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+T = TypeVar("T")
+
+# What msgspec raises for data that does not fit; the last two come from hostile data.
+DECODE_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+
+def read_bytes(path: Path, hint: str = "") -> bytes:
+    """Read a file of the model. Raises `ModelError`, which ends with the hint."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror}){hint}") from error
+
+
+def decode_json(data: bytes, kind: type[T], path: Path, *, name: str, hint: str = "") -> T:
+    """Decode the content of a file. Raises `ModelError`, which says that it is not `name` and ends with the hint."""
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except DECODE_ERRORS as error:
+        raise ModelError(f"{path}: not {name} ({error}){hint}") from error
+
+
+def explain_decode_error(error: Exception) -> tuple[str, str]:
+    """Split an error of msgspec into what is wrong and where, for example `.limits.rows`; empty for the whole."""
+    if isinstance(error, UnicodeDecodeError):
+        return "not UTF-8", ""
+    if isinstance(error, RecursionError):
+        return "nested too deeply", ""
+    what, _, where = str(error).partition(" - at `$")
+    return what[:1].lower() + what[1:], where.rstrip("`")

@@ -1,0 +1,51 @@
+"""The format of the prediction log: a header line in each file, then one line for each prediction."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+FORMAT = 1
+SUFFIX = ".jsonl"
+ColumnType = Literal["number", "boolean", "text"]
+
+
+class Header(Struct, frozen=True):
+    """The first line of a file: what its entries share, so that it can be read without the model."""
+
+    format: int
+    version: str
+    onnx: str
+    columns: dict[str, ColumnType]
+
+
+class Entry(Struct, frozen=True, omit_defaults=True):
+    """One prediction: the row as it was sent, and what was answered. `low` and `high` are the interval's bounds."""
+
+    id: str
+    time: datetime
+    row: msgspec.Raw
+    score: float
+    label: bool | None = None
+    low: float | None = None
+    high: float | None = None
+    fallback: bool = False
+    warnings: list[str] = []
+
+
+# The columns that a table has before those of the row; the colon keeps them apart from a row's column names.
+COLUMNS: dict[str, ColumnType] = {
+    "prediction:id": "text",
+    "prediction:time": "text",
+    "prediction:version": "text",
+    "prediction:onnx": "text",
+    "prediction:score": "number",
+    "prediction:label": "boolean",
+    "prediction:low": "number",
+    "prediction:high": "number",
+    "prediction:fallback": "boolean",
+    "prediction:warnings": "text",
+}

@@ -1,0 +1,286 @@
+"""Predict and explain rows: check them, score them, log the predictions, and build the response."""
+
+from __future__ import annotations
+
+import asyncio
+import bisect
+import secrets
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+from msgspec import UNSET
+
+from serving.batching import Batcher
+from serving.errors import LogError, MalformedBodyError, RequestError
+from serving.log_format import FORMAT, ColumnType, Entry, Header
+from serving.redaction import build_redactor
+from serving.responses import (
+    Explanation,
+    Interval,
+    Observed,
+    Prediction,
+    Predictions,
+    Reason,
+    RowError,
+)
+from serving.rows import POLICY_KEYS, Finding, ParsedRow, decode_cell
+
+if TYPE_CHECKING:
+    from serving.batching import ScoredRows
+    from serving.contract import Contract, Identity, Input, ScoreBin
+    from serving.log_writer import LogWriter
+    from serving.metrics import Metrics
+    from serving.model import Model
+    from serving.settings import Settings
+
+# Requests with at least so many rows are scored in a thread, so that the event loop does not wait for them.
+# Smaller ones are scored together with others.
+THREAD_ROWS = 64
+MAX_ERRORS = 100
+
+
+class Predictor:
+    """Answers the requests of one worker with one model."""
+
+    def __init__(
+        self,
+        model: Model,
+        settings: Settings,
+        metrics: Metrics,
+        *,
+        version: str,
+        hash_key: str = "",
+    ) -> None:
+        """`version` stands in every response, `hash_key` is the secret for `serving.log.personal: hash`."""
+        self.model, self.settings, self.metrics, self.version = model, settings, metrics, version
+        contract = model.contract
+        self._contract = contract
+        self._bin_starts = [entry.above for entry in contract.experience]
+        self._bins = [_summarize_bin(entry, contract) for entry in contract.experience]
+        self._threshold = 0.5 if contract.threshold is None else contract.threshold
+        self._is_classification = contract.task == "classification"
+        self._encoder = msgspec.json.Encoder()
+        self._id_prefix, self._id_count = secrets.token_hex(8), 0
+        self._batcher = Batcher(self._score_batch, THREAD_ROWS)
+        self._thread = ThreadPoolExecutor(1, "model")
+        self._redact = build_redactor(model.reader.fields, settings.log.personal, hash_key)
+
+    def encode_log_header(self) -> bytes:
+        """Encode the first line of this worker's log files."""
+        hashed = self.settings.log.personal == "hash"
+        columns: dict[str, ColumnType] = {
+            entry.name: "text" if hashed and entry.personal else _choose_column_type(entry)
+            for entry in self.model.reader.fields
+        }
+        header = Header(format=FORMAT, version=self.version, onnx=self._contract.onnx, columns=columns)
+        return self._encoder.encode(header)
+
+    async def predict(self, body: bytes, log: LogWriter) -> bytes:
+        """Build the response to `POST /predict`. Raises `RequestError`."""
+        parsed = self._decode(body)
+        findings, scores = await self._check_and_score(parsed)
+        errors = [
+            (at, finding)
+            for at, several in enumerate(findings)
+            for finding in several
+            if self._choose_action(finding) == "refuse"
+        ]
+        refused = {at for at, _ in errors} if errors else ()
+        if errors and (self.settings.rows.whole_batch or len(refused) == len(parsed)):
+            raise _build_refusal(errors)
+        predictions, entries = [], []
+        now = datetime.now(UTC)
+        for at, row in enumerate(parsed):
+            if at in refused:
+                own = [finding for number, finding in errors if number == at]
+                predictions.append(Prediction(errors=own))
+                continue
+            prediction, entry = self._build_prediction(row.row, scores[at], findings[at], now=now)
+            predictions.append(prediction)
+            entries.append(entry)
+        await self._log(entries, log)
+        self.metrics.count_scores(np.array([entry.score for entry in entries], dtype=np.float32))
+        return self._encoder.encode(Predictions(self.version, predictions))
+
+    def explain(self, body: bytes) -> bytes:
+        """Build the response to `POST /explain`: replace one value after the other by a typical one, in one batch.
+
+        This is the sensitivity of Robnik-Šikonja and Kononenko (2008, "Explaining classifications for individual
+        instances"). Effects need not add up where inputs act together. Raises `RequestError`.
+        """
+        parsed = self._decode(body)
+        if len(parsed) != 1:
+            raise RequestError(422, f"one row is explained at a time, not {len(parsed)}")
+        row, findings = parsed[0].row, list(parsed[0].findings)
+        if row is None:
+            raise _build_refusal([(0, finding) for finding in findings])
+        reader = self.model.reader
+        typical = self._build_typical_row()
+        rows = [row, reader.Row(**typical)]
+        rows += [msgspec.structs.replace(row, **{name: value}) for name, value in typical.items()]
+        batch = reader.build_batch(rows)
+        findings += reader.check(batch).get(0, [])
+        if errors := [(0, finding) for finding in findings if self._choose_action(finding) == "refuse"]:
+            raise _build_refusal(errors)
+        score, typical_score, *replaced = self.model.score(batch).tolist()
+        values = msgspec.structs.astuple(row)
+        reasons = [
+            Reason(field=entry.name, value=value, typical=usual, effect=score - without)
+            for entry, value, usual, without in zip(
+                reader.inputs, values[: len(typical)], typical.values(), replaced, strict=True
+            )
+            if value != usual
+        ]
+        reasons.sort(key=lambda reason: -abs(reason.effect))
+        label, observed, interval = self._interpret(score)
+        explanation = Explanation(
+            version=self.version,
+            score=score,
+            label=label,
+            observed=observed,
+            interval=interval,
+            typical_score=typical_score,
+            reasons=reasons,
+            warnings=findings,
+        )
+        return self._encoder.encode(explanation)
+
+    def _build_typical_row(self) -> dict[str, Any]:
+        """Build a typical row, by the field names of the reader's row type."""
+        inputs = self.model.reader.inputs
+        return {f"c{at}": decode_cell(entry, entry.example) for at, entry in enumerate(inputs)}
+
+    def _decode(self, body: bytes) -> list[ParsedRow]:
+        """Decode the rows of a request. Raises `RequestError`."""
+        try:
+            rows = self.model.reader.decode(body)
+        except MalformedBodyError as error:
+            raise RequestError(400, f"the body is not a row or a list of rows in JSON: {error}") from error
+        if not rows:
+            raise RequestError(422, "the list of rows is empty")
+        most = self.settings.limits.rows
+        if len(rows) > most:
+            raise RequestError(
+                413, f"{len(rows):,} rows, but a request may have {most:,}; send the rest in another"
+            )
+        return rows
+
+    async def _check_and_score(self, parsed: list[ParsedRow]) -> tuple[list[list[Finding]], dict[int, float]]:
+        """Return the findings of each row, and the scores of those that can be read, by the row's number."""
+        findings = [list(row.findings) for row in parsed]
+        readable = [at for at, row in enumerate(parsed) if row.row is not None]
+        if not readable:
+            return findings, {}
+        scores, found = await self._score([parsed[at].row for at in readable])
+        for at, more in found.items():
+            findings[readable[at]] += more
+        return findings, dict(zip(readable, scores, strict=True))
+
+    async def _score(self, rows: list[Any]) -> ScoredRows:
+        if len(rows) < THREAD_ROWS:
+            return await self._batcher.score(rows)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._score_batch, rows)
+
+    def _score_batch(self, rows: list[Any]) -> ScoredRows:
+        batch = self.model.build_batch(rows)
+        return self.model.score(batch).tolist(), self.model.reader.check(batch)
+
+    def _choose_action(self, finding: Finding) -> str:
+        """Choose what to do with a row that has this finding. A wrong type is always refused."""
+        return "refuse" if finding.kind == "type" else getattr(self.settings.rows, POLICY_KEYS[finding.kind])
+
+    def _build_prediction(
+        self, row: Any, score: float, findings: list[Finding], *, now: datetime
+    ) -> tuple[Prediction, Entry]:
+        """Build the prediction of one row, and its entry in the log."""
+        falls_back = bool(findings) and any(self._choose_action(found) == "fallback" for found in findings)
+        if falls_back and self.settings.rows.fallback is not None:
+            score = self.settings.rows.fallback
+        self._id_count += 1
+        name = f"{self._id_prefix}-{self._id_count:x}"
+        label, observed, interval = self._interpret(score)
+        if falls_back:  # the bins hold the model's scores
+            observed, interval = (None, UNSET) if self._is_classification else (UNSET, None)
+        for finding in findings:
+            self.metrics.count_warning(finding.field, finding.kind)
+        prediction = Prediction(
+            id=name,
+            score=score,
+            label=label,
+            observed=observed,
+            interval=interval,
+            fallback=falls_back,
+            warnings=findings,
+        )
+        low, high = (interval.low, interval.high) if isinstance(interval, Interval) else (None, None)
+        entry = Entry(
+            id=name,
+            time=now,
+            row=msgspec.Raw(self._encoder.encode(self._redact(row))),
+            score=score,
+            label=None if label is UNSET else label,
+            low=low,
+            high=high,
+            fallback=falls_back,
+            warnings=[f"{finding.field}:{finding.kind}" for finding in findings],
+        )
+        return prediction, entry
+
+    def _interpret(self, score: float) -> tuple[Any, Any, Any]:
+        """Return label, observed share and interval of a score. What the task does not have is unset."""
+        found = self._bins[max(bisect.bisect_right(self._bin_starts, score) - 1, 0)]
+        if self._is_classification:
+            return score >= self._threshold, found, UNSET
+        interval = Interval(
+            low=score + found.low,
+            high=score + found.high,
+            confidence=found.confidence,
+            rows=found.rows,
+        )
+        return UNSET, UNSET, interval
+
+    async def _log(self, entries: list[Entry], log: LogWriter) -> None:
+        """Log predictions. If this fails, count them as lost or raise `RequestError`, as the policy says."""
+        try:
+            await log.append(self._encoder.encode_lines(entries))
+        except LogError as error:
+            if self.settings.log.failure == "refuse":
+                raise RequestError(
+                    503, f"the prediction log does not take entries: {error}", retry_after=5
+                ) from error
+            self.metrics.count_lost(len(entries))
+
+
+def _summarize_bin(entry: ScoreBin, contract: Contract) -> Any:
+    """Return what a response says of a score in this bin; an interval's bounds are relative to the score."""
+    if entry.share is not None:
+        return Observed(share=entry.share, rows=entry.rows)
+    return Interval(
+        low=entry.low or 0.0,
+        high=entry.high or 0.0,
+        confidence=contract.confidence or 0.0,
+        rows=entry.rows,
+    )
+
+
+def _choose_column_type(entry: Input | Identity) -> ColumnType:
+    """Choose the type of a field in the log. A boolean is text unless the model reads it as a number."""
+    if entry.type == "boolean" and getattr(entry, "kind", "") == "number":
+        return "boolean"
+    return "number" if entry.type == "number" else "text"
+
+
+def _build_refusal(errors: list[tuple[int, Finding]]) -> RequestError:
+    """Build the error that lists the findings for which rows are refused, by the row's number."""
+    rows = len({row for row, _ in errors})
+    first = errors[0][1]
+    where = f"{first.field}: " if first.field else ""
+    detail = f"{rows:,} row{'s are' if rows > 1 else ' is'} refused; {where}{first.message}"
+    listed = [
+        RowError(row=row, field=finding.field, kind=finding.kind, message=finding.message)
+        for row, finding in errors[:MAX_ERRORS]
+    ]
+    return RequestError(422, detail, errors=listed)

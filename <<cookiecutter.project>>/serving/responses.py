@@ -1,0 +1,72 @@
+"""The bodies of responses, as typed records."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import UNSET, Struct, UnsetType
+
+from serving.rows import Finding
+
+
+class Observed(Struct, frozen=True):
+    """The share of positive rows among the holdout rows with such a score, and how many rows these are."""
+
+    share: float
+    rows: int
+
+
+class Interval(Struct, frozen=True):
+    """The interval that holds the true value with this confidence, and how many holdout rows it comes from."""
+
+    low: float
+    high: float
+    confidence: float
+    rows: int
+
+
+class Prediction(Struct, frozen=True):
+    """The prediction of one row, or its `errors` if the row is refused."""
+
+    id: str | UnsetType = UNSET
+    score: float | UnsetType = UNSET
+    label: bool | UnsetType = UNSET
+    observed: Observed | UnsetType | None = UNSET
+    interval: Interval | UnsetType | None = UNSET
+    fallback: bool | UnsetType = UNSET
+    warnings: list[Finding] | UnsetType = UNSET
+    errors: list[Finding] | UnsetType = UNSET
+
+
+class Predictions(Struct, frozen=True):
+    version: str
+    predictions: list[Prediction]
+
+
+class Reason(Struct, frozen=True):
+    """What one value does to the score: `effect` is the score minus the score with the typical value in its place."""
+
+    field: str
+    value: Any
+    typical: Any
+    effect: float
+
+
+class Explanation(Struct, frozen=True):
+    version: str
+    score: float
+    label: bool | UnsetType
+    observed: Observed | UnsetType
+    interval: Interval | UnsetType
+    typical_score: float
+    reasons: list[Reason]
+    warnings: list[Finding]
+
+
+class RowError(Struct, frozen=True):
+    """A finding for which a row is refused, with the row's number in the request."""
+
+    row: int
+    field: str
+    kind: str
+    message: str
