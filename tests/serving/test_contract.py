@@ -198,7 +198,7 @@ def test_the_template_writes_down_the_defaults_of_the_service(tmp_path):
         ("serving: {rows: {unlike: maybe}}", "serving.rows.unlike"),
         ("serving: {limit: {}}", "unknown field `limit`"),
         ("serving: {rows: {unlike: fallback}}", "say on which score"),
-        ("serving: {log: {retry: 9}}", "would never be reached"),
+        ("serving: {log: {patience: 9}}", "would never be reached"),
         ("serving: [", "not YAML"),
         ("3", "expected sections"),
         ("serving: !!int ''", "not YAML"),

@@ -280,7 +280,7 @@ def test_every_valid_key_opens_and_no_other(folder):
 
 
 def test_a_body_that_never_comes_is_given_up(folder):
-    with serving(folder, policy={"limits": {"seconds": 0.5}, "log": {"retry": 0.4}}) as service:
+    with serving(folder, policy={"limits": {"seconds": 0.5}, "log": {"patience": 0.4}}) as service:
         with socket.create_connection(("127.0.0.1", service.port), timeout=10) as waiting:
             waiting.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n{")
             assert waiting.recv(4000).startswith(b"HTTP/1.1 408")
@@ -288,7 +288,7 @@ def test_a_body_that_never_comes_is_given_up(folder):
 
 
 def test_an_answer_that_takes_too_long_is_a_504(folder):
-    policy = {"limits": {"seconds": 0.4}, "log": {"failure": "serve", "retry": 5}}
+    policy = {"limits": {"seconds": 0.4}, "log": {"failure": "serve", "patience": 5}}
     with serving(folder, policy=policy, command=("-c", HANGING)) as service:
         assert service.predict(ROW).status_code == 200
         (folder / "hang").touch()
@@ -346,7 +346,7 @@ def test_wrong_settings_end_the_start_in_one_line(folder):
 
 def test_what_is_in_work_is_finished_before_it_stops(folder):
     service = Service(folder, command=("-c", HANGING))
-    service.policy(log={"retry": 4})
+    service.policy(log={"patience": 4})
     service.start()
     assert service.predict(ROW).status_code == 200
     (folder / "hang").touch()

@@ -189,7 +189,7 @@ def test_by_choice_a_full_disk_is_counted_and_the_answers_go_on(folder, small_di
 
 @pytest.mark.parametrize(("failure", "status"), [("refuse", 503), ("serve", 200)])
 def test_a_store_that_hangs_holds_up_answers_by_the_policy_and_never_the_service(folder, failure, status):
-    policy = {"log": {"failure": failure, "retry": 0.3}}
+    policy = {"log": {"failure": failure, "patience": 0.3}}
     with serving(folder, command=("-c", HANGING), policy=policy) as service:
         assert service.predict(ROW).status_code == 200
         (folder / "hang").touch()
