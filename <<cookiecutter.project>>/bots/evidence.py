@@ -150,18 +150,19 @@ class TrainingReport(Evidence, frozen=True, kw_only=True):
 
 
 class Metric(Evidence, frozen=True, kw_only=True):
-    """A metric on the holdout, with its confidence interval."""
+    """A metric on the holdout. `low` and `high` may be given, and nothing reads them: every interval that the bots
+    show is computed from the predictions."""
 
     name: Name
     value: float
-    low: float | None
-    high: float | None
+    low: float | None = None
+    high: float | None = None
     direction: Direction
     unit: Text | None = None
 
 
 class Slice(Evidence, frozen=True, kw_only=True):
-    """The primary metric on a named subset of the holdout."""
+    """The primary metric on a named subset of the holdout; `low` and `high` as in `Metric`."""
 
     column: Name
     value: Text

@@ -1,4 +1,4 @@
-"""Judges the model on the holdout: metrics with intervals, slices, calibration, fairness and worth."""
+"""Judge the model on the holdout: metrics, slices, calibration, fairness and worth."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CURVE_POINTS = 200
 def run(settings: Params) -> None:
     """Predict the holdout; writes predictions, `reports/metrics.json` and plots. Raises `files.StageError`."""
     for name in {*settings.evaluate.metrics, settings.gate.primary}:
-        metrics.known(name, settings.task)
+        metrics.find_metric(name, settings.task)
     predictions = predict(settings)
     content = build_report(predictions, settings)
     files.write_table(predictions, files.PREDICTIONS)
@@ -78,13 +78,11 @@ def label_slices(rows: pd.Series, settings: Params) -> dict[str, NDArray[Any]]:
 
 def make_rows(predictions: pd.DataFrame, settings: Params) -> Rows:
     """The predictions as the metrics want them."""
-    resample = settings.gate.resample
     return Rows(
         target=predictions["target"].to_numpy(),
         score=predictions["score"].to_numpy(),
         threshold=0.5 if settings.evaluate.threshold is None else settings.evaluate.threshold,
         costs=settings.evaluate.costs,
-        clusters=None if resample == "rows" else pd.factorize(predictions[SLICE + resample])[0],
         bins=settings.evaluate.calibration_bins,
     )
 
@@ -103,11 +101,11 @@ def build_report(predictions: pd.DataFrame, settings: Params) -> dict[str, Any]:
         "values": {found["name"]: found["value"] for found in judged},
         "metrics": judged,
         "slices": [
-            _judge_slice(column, value, rows.where(chosen), settings)
+            _judge_slice(column, value, rows.select(chosen), settings)
             for column in evaluate.slices
             for value, chosen in groups[column].items()
         ],
-        "calibration": metrics.calibration(rows),
+        "calibration": metrics.compute_calibration(rows),
         "fairness": [
             gap
             for name in evaluate.fairness
@@ -139,33 +137,27 @@ def write_csv(frame: pd.DataFrame, path: Path) -> None:
 
 
 def _judge_metric(name: str, rows: Rows, settings: Params, target_unit: str | None) -> dict[str, Any] | None:
-    found = metrics.estimate(name, rows, settings.task, settings.gate.confidence)
-    if found is None:
+    value = metrics.compute(name, rows, settings.task)
+    if value is None:
         return None
     return {
         "name": name,
-        "value": found.value,
-        "low": found.low,
-        "high": found.high,
-        "direction": metrics.known(name, settings.task).direction,
-        "unit": metrics.unit(name, settings.evaluate.costs, target_unit),
+        "value": value,
+        "direction": metrics.find_metric(name, settings.task).direction,
+        "unit": metrics.find_unit(name, settings.evaluate.costs, target_unit),
     }
 
 
 def _judge_slice(column: str, value: str, rows: Rows, settings: Params) -> dict[str, Any]:
     """The primary metric of some rows, and null where they are too few or of one class."""
-    primary, gate = settings.gate.primary, settings.gate
     enough = len(rows) >= FEWEST_OF_A_SLICE
-    found = metrics.estimate(primary, rows, settings.task, gate.confidence) if enough else None
     return {
         "column": column,
         "value": value,
         "rows": len(rows),
         "target": float(rows.target.mean()),
         "prediction": float(rows.score.mean()),
-        "metric": found.value if found else None,
-        "low": found.low if found else None,
-        "high": found.high if found else None,
+        "metric": metrics.compute(settings.gate.primary, rows, settings.task) if enough else None,
     }
 
 
@@ -194,7 +186,7 @@ def _measure_gaps(
     NeurIPS 2016) and the share of rows that is called positive; for a regression the mean error.
     """
     parts = {
-        value: rows.where(chosen) for value, chosen in groups.items() if chosen.sum() >= FEWEST_OF_A_GROUP
+        value: rows.select(chosen) for value, chosen in groups.items() if chosen.sum() >= FEWEST_OF_A_GROUP
     }
     readings: dict[str, dict[str, float]]
     if task == "regression":
@@ -202,7 +194,7 @@ def _measure_gaps(
             "mean error": {value: float(np.mean(part.score - part.target)) for value, part in parts.items()}
         }
     else:
-        positives = {value: part.where(part.target == 1) for value, part in parts.items()}
+        positives = {value: part.select(part.target == 1) for value, part in parts.items()}
         readings = {
             "recall": {value: float(part.called.mean()) for value, part in positives.items() if len(part)},
             "selection rate": {value: float(part.called.mean()) for value, part in parts.items()},

@@ -70,9 +70,9 @@ def test_the_model_beats_a_constant(trained: Pipeline, settings: Params) -> None
     holdout = files.read_table(evaluate.HOLDOUT)
     target, found = holdout[model.TARGET].to_numpy(), scores(trained, holdout, settings)
     if settings.task == "classification":
-        judged = metrics.estimate("roc_auc", metrics.Rows(target, found), settings.task)
-        assert judged is not None
-        assert judged.value > 0.5
+        auc = metrics.compute("roc_auc", metrics.Rows(target, found), settings.task)
+        assert auc is not None
+        assert auc > 0.5
     else:
         assert np.corrcoef(target, found)[0, 1] > 0
 

@@ -142,7 +142,7 @@ def _verified(desk: Desk, shipment: Shipment, version: str | None) -> list[Check
     desk.tell("fetching the model by its digest")
     verify.fetch(shipment, desk.storage())
     known = settings.parse((desk.root / "params.yaml").read_text(encoding="utf-8"), "params.yaml")
-    checks = verify.verify(shipment, known.evaluate.calibration_bins, desk.tell)
+    checks = verify.verify(shipment, known, desk.tell)
     if wrong := failed(checks):
         raise Failed(_failure(desk, "unverified", _why(wrong), checks, version))
     return checks

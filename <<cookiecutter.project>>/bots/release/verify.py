@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from bots.dvc.lockfile import Lock
     from bots.dvc.storage import Storage
+    from bots.settings import Settings
     from bots.stats.metrics import Floats
 
 HOLDOUT: Final = "data/features/holdout.parquet"
@@ -111,10 +112,10 @@ def fetch(shipment: Shipment, storage: Storage) -> None:
         storage.fetch(stale)
 
 
-def verify(shipment: Shipment, bins: int, tell: Callable[[str], None]) -> list[Check]:
+def verify(shipment: Shipment, settings: Settings, tell: Callable[[str], None]) -> list[Check]:
     """Every check in order; where the bytes are not the judged ones, none of the others.
 
-    `bins`: calibration bins, as the pipeline sorts scores. Raises `EvidenceError`, `LockfileError`.
+    Raises `EvidenceError`, `LockfileError`.
     """
     tell("checking every byte against dvc.lock")
     bytes_ = _bytes(shipment)
@@ -137,7 +138,13 @@ def verify(shipment: Shipment, bins: int, tell: Callable[[str], None]) -> list[C
     return [
         bytes_,
         parity(scores, reviewed, export, evaluation.threshold),
-        check_metrics(rows.target, scores, evaluation, bins),
+        check_metrics(
+            rows.target,
+            scores,
+            evaluation=evaluation,
+            bins=settings.evaluate.calibration_bins,
+            half_widths=find_half_widths(shipment.root / PREDICTIONS, settings, evaluation),
+        ),
         explained(influence.of(model, rows.inputs), explanation, shipment.derived),
         _data(shipment, evaluation),
     ]
@@ -163,7 +170,27 @@ def parity(scores: Floats, reviewed: Floats | None, export: ExportReport, thresh
     return Check(name, passed=bool(largest <= tolerance), words=words, figures=figures)
 
 
-def check_metrics(target: Floats, scores: Floats, evaluation: MetricsReport, bins: int) -> Check:
+def find_half_widths(path: Path, settings: Settings, evaluation: MetricsReport) -> dict[str, float]:
+    """Half the width of each metric's confidence interval, from the judged predictions as the review has it."""
+    import pyarrow.parquet as parquet
+
+    from bots.review import holdout
+
+    judged = holdout.HoldoutPredictions(parquet.read_table(path), settings, units={})
+    try:
+        found = judged.alone(settings, evaluation.threshold)
+    except holdout.PredictionsError:  # then they are not what the model answers, as the check of parity says
+        return {}
+    return {
+        metric.name: (metric.high - metric.low) / 2
+        for metric in found.metrics
+        if metric.low is not None and metric.high is not None
+    }
+
+
+def check_metrics(
+    target: Floats, scores: Floats, *, evaluation: MetricsReport, bins: int, half_widths: Mapping[str, float]
+) -> Check:
     """Whether the model's own answers have the metrics that were judged."""
     costs = evaluation.costs[0] if evaluation.costs else None
     context = metrics.Context(threshold=evaluation.threshold, costs=costs, bins=bins)
@@ -171,7 +198,7 @@ def check_metrics(target: Floats, scores: Floats, evaluation: MetricsReport, bin
     known = [one for one in evaluation.metrics if one.name in metrics.MEASURES]
     for one in known:
         actual = metrics.value(one.name, target, scores, context)
-        half = (one.high - one.low) / 2 if one.high is not None and one.low is not None else abs(one.value)
+        half = half_widths.get(one.name, abs(one.value))
         off = float("inf") if actual is None else abs(actual - one.value) / (UNSEEN * half or 1e-9)
         if actual is not None:
             figures[one.name] = actual

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from bots import evidence
+from bots import evidence, settings
 from bots.deploy.checks import Check as Seen
 from bots.evidence import ExplanationReport, Importance
 from bots.git.bare import Tag
@@ -305,7 +305,8 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def checks_of(folder: Path) -> dict[str, Seen]:
-    return {check.name: check for check in verify.verify(verify.Shipment(folder), 10, lambda words: None)}
+    known = settings.parse(json.dumps(shipments.SETTINGS), "params.yaml")
+    return {check.name: check for check in verify.verify(verify.Shipment(folder), known, lambda words: None)}
 
 
 @pytest.fixture
@@ -376,6 +377,16 @@ def test_an_explanation_of_another_model_is_found(changed: Path) -> None:
     check = edited(changed, "explanation", {"ranking": shuffled})["explanation"]
     assert check.passed is False
     assert "rank correlation −" in check.words or "rank correlation -" in check.words
+
+
+def test_a_metric_may_be_off_by_a_hundredth_of_its_interval_and_no_more(changed: Path) -> None:
+    metrics = json.loads((changed / "reports/metrics.json").read_text())["metrics"]
+    judged = metrics[1]["value"]
+    for off, passed in ((1e-5, True), (1e-3, False)):
+        metrics[1]["value"] = judged + off
+        check = edited(changed, "metrics", {"metrics": metrics})["metrics"]
+        assert check.passed is passed, check.words
+    assert "further apart than a hundredth of its confidence interval" in check.words
 
 
 def test_data_that_did_not_pass_and_another_holdout_are_found(changed: Path) -> None:

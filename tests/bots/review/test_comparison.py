@@ -88,6 +88,15 @@ def test_the_interval_covers_between_92_and_99_percent_in_many_draws(
     assert all(share <= 0.99 for name, share in found.items() if name != "expected_calibration_error"), found
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["classification", "regression"])
+@pytest.mark.parametrize(("rows", "clusters"), [(1500, 0), (1500, 30)])
+def test_the_interval_of_a_model_alone_covers_its_true_value(task: Task, rows: int, clusters: int) -> None:
+    found = simulated.coverage(task, rows, clusters, 400, alone=True)
+    assert found.keys() == set(simulated.METRICS[task])
+    assert all(0.92 <= share <= 0.985 for name, share in found.items()), found
+
+
 @given(SEEDS, TASKS, st.sampled_from([0, 15]))
 @settings(max_examples=15, deadline=None)
 def test_exchanging_the_models_negates_every_difference_and_exchanges_every_outcome(
