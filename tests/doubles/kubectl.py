@@ -6,6 +6,8 @@ The kustomizations that it is given are really built, by the real kubectl.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import json
 import os
 import subprocess
@@ -16,7 +18,16 @@ from typing import Any
 import yaml
 
 Cluster = dict[str, Any]
-EMPTY: Cluster = {"words": [], "objects": {}, "pods": {}, "asked": {}, "broken": [], "failing": []}
+EMPTY: Cluster = {
+    "words": [],
+    "objects": {},
+    "pods": {},
+    "asked": {},
+    "broken": [],
+    "failing": [],
+    "cut": 0,
+    "flaky": 0,  # how many of the next answers are cut, and how many of the next looks fail
+}
 
 
 def main(words: list[str]) -> int:
@@ -34,8 +45,25 @@ def main(words: list[str]) -> int:
     }
     if words[0] != "--namespace" or words[2] not in verbs:
         raise SystemExit(f"the stand-in does not know `kubectl {' '.join(words)}`")
-    code = verbs[words[2]](cluster, words[3:])
+    code = look(cluster, words[2:], verbs[words[2]])
     path.write_text(json.dumps(cluster))
+    return code
+
+
+def look(cluster: Cluster, words: list[str], verb: Any) -> int:
+    """Carry the words out; what only looks is spoilt where the cluster says so."""
+    looks = words[0] in ("get", "exec") or words[:2] == ["rollout", "status"]
+    if looks and cluster["flaky"]:
+        cluster["flaky"] -= 1
+        sys.stderr.write("Unable to connect to the server: net/http: TLS handshake timeout\n")
+        return 1
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        code: int = verb(cluster, words[1:])
+    text = said.getvalue()
+    if looks and text and cluster["cut"]:
+        cluster["cut"] -= 1
+        text = text[: len(text) // 2]
+    sys.stdout.write(text)
     return code
 
 
@@ -120,18 +148,26 @@ def delete(cluster: Cluster, words: list[str]) -> int:
 
 
 def execute(cluster: Cluster, words: list[str]) -> int:
-    pod, dashes, *command = words
-    assert dashes == "--"
+    pod, *wrapping = words[:6]
+    assert (wrapping[0], wrapping[1], wrapping[2], wrapping[4]) == ("--", "sh", "-c", "sh")
+    done = subprocess.run(
+        ["sh", "-c", wrapping[3], "sh", "printf", "%s", printed(cluster, pod, words[6:])],
+        text=True, capture_output=True, check=True,
+    )  # fmt: skip
+    print(done.stdout, end="")
+    return 0
+
+
+def printed(cluster: Cluster, pod: str, command: list[str]) -> str:
     if command == ["/opt/venv/bin/python", "-m", "serving", "get", "/metrics"]:
         cluster["asked"][pod] = asked = cluster["asked"].get(pod, 0) + 40
         bad = asked // 2 if image_of(cluster, pod.rpartition("-")[0]) in cluster["failing"] else 0
-        print(f'model_requests_total{{route="/predict",status="200"}} {asked - bad}')
-        print(f'model_requests_total{{route="/predict",status="500"}} {bad}')
-        return 0
-    assert command[:2] == ["/opt/venv/bin/python", "-c"]
-    assert command[-1] == "/srv/model/contract.json"
-    print(json.dumps({"grid": [0.5], "holdout": [3, 1]}))
-    return 0
+        return (
+            f'model_requests_total{{route="/predict",status="200"}} {asked - bad}\n'
+            f'model_requests_total{{route="/predict",status="500"}} {bad}\n'
+        )
+    assert command == ["cat", "/srv/model/contract.json"]
+    return json.dumps({"grid": [0.5], "holdout": [3, 1]})
 
 
 def logs(cluster: Cluster, words: list[str]) -> int:

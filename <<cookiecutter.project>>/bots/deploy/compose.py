@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from bots.deploy import haproxy
 from bots.deploy.docker import EngineError, builder, compose, last, run
+from bots.deploy.haproxy import Proxy
 from bots.deploy.image import CA
+from bots.deploy.reading import Incomplete, NotRunning, Reader
 from bots.deploy.target import Health, NotReady, State, Version
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from docker import DockerClient
     from docker.models.containers import Container
 
+    from bots.deploy.haproxy import Server
     from bots.deploy.target import Role
 
 CONTRACT = "/srv/model/contract.json"
@@ -56,7 +58,7 @@ class Compose:
             self.tell("starting the proxy")
             self._up("proxy", PROXY_IMAGE=image)
             deadline = self.clock() + self.ready
-            while not haproxy.answers(self._known("proxy")):
+            while not self._proxy.answers():
                 if self.clock() > deadline:
                     raise EngineError(
                         f"the proxy does not start; its last words:\n{_log(self._known('proxy'))}"
@@ -90,40 +92,24 @@ class Compose:
 
     def share(self, canary: float) -> None:
         """See `Target`."""
-        haproxy.share(self._known("proxy"), canary)
+        self._proxy.share(canary)
 
     def metrics(self, role: Role) -> Mapping[str, str]:
         """See `Target`."""
-        there = self._container(role)
-        if there is None or (text := _get(there, "/metrics")) is None:
-            return {}
-        return {str(there.id): text}
+        there, text = self._ask(role, "/metrics")
+        return {str(there.id): text} if there and text is not None else {}
 
     def health(self, role: Role) -> Health:
-        """See `Target`. One look that fails may be bad luck."""
-        for _ in range(TRIES):
-            there = self._container(role)
-            if there is None:
-                return Health(0, alive=False)
-            restarts = int(there.attrs["RestartCount"])
-            if _get(there, "/health/ready") is not None:
-                return Health(restarts, alive=True)
-            self.sleep(1)
-        return Health(restarts, alive=False)
+        """See `Target`."""
+        there, text = self._ask(role, "/health/ready")
+        return Health(int(there.attrs["RestartCount"]) if there else 0, alive=text is not None)
 
     def contract(self, role: Role) -> bytes | None:
         """See `Target`."""
-        from docker.errors import APIError
-
         there = self._container(role)
-        try:
-            chunks, _ = there.get_archive(CONTRACT) if there else ((), None)
-        except APIError:
+        if there is None:
             return None
-        with suppress(tarfile.TarError), tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as archive:
-            found = archive.extractfile(archive.next() or "")
-            return found.read() if found else None
-        return None
+        return self._reader.read(f"the contract of {there.name}", lambda: _read_contract(there))
 
     def promote(self, version: Version) -> None:
         """The canary carries everything while the stable version is exchanged."""
@@ -170,7 +156,7 @@ class Compose:
             if int(there.attrs["RestartCount"]) > before:
                 words = f"{version.name} ended by itself{self._code(role)} and was started anew; its last words:\n"
                 raise NotReady(words + _log(there))
-            if _get(there, "/health/ready") is not None and self._found(role, there):
+            if self._get(there, "/health/ready") is not None and self._found(role, there):
                 self._open(role)
                 return
             self.sleep(LOOK)
@@ -196,13 +182,13 @@ class Compose:
 
     def _open(self, role: Role) -> None:
         """Let the proxy send requests, and wait until it would."""
-        haproxy.open_(self._known("proxy"), role)
+        self._proxy.open_(role)
         deadline = self.clock() + self.drain
         while self.clock() < deadline and not self._server(role).up:
             self.sleep(LOOK)
 
-    def _server(self, role: Role) -> haproxy.Server:
-        return haproxy.server(self._known("proxy"), role)
+    def _server(self, role: Role) -> Server:
+        return self._proxy.server(role)
 
     def _drained(self, role: Role) -> None:
         """Wait until nothing is in flight there; what takes longer is finished by the service's own graceful stop."""
@@ -216,12 +202,40 @@ class Compose:
 
         if self._container(role):
             self._drained(role)
-        haproxy.close(self._known("proxy"), role)
+        self._proxy.close(role)
         for there in self._containers(role):
             with suppress(NotFound):
                 there.update(restart_policy={"Name": "no"})
                 there.stop()
                 there.remove()
+
+    @property
+    def _reader(self) -> Reader:
+        return Reader(clock=self.clock, sleep=self.sleep)
+
+    @property
+    def _proxy(self) -> Proxy:
+        return Proxy(self._known("proxy"), self._reader)
+
+    def _ask(self, role: Role, path: str) -> tuple[Container | None, str | None]:
+        """The role's container, and what its service answers; asked again, for one look that fails may be bad luck."""
+        there = None
+        for left in reversed(range(TRIES)):
+            there = self._container(role)
+            text = self._get(there, path) if there else None
+            if there is None or text is not None or not left:
+                return there, text
+            self.sleep(1)
+        return there, None
+
+    def _get(self, there: Container, path: str) -> str | None:
+        """What the service in the container answers; None when it does not, or not well."""
+        try:
+            words = [PYTHON, "-m", "serving", "get", path]
+            done = self._reader.run(f"the answer of {there.name} to {path}", there, words)
+        except NotRunning:
+            return None
+        return done.text if done.code == 0 else None
 
     def _container(self, service: str) -> Container | None:
         """The service's container that was begun; the newest, should a lost bot have left two."""
@@ -229,13 +243,18 @@ class Compose:
         return max(begun, key=lambda one: str(one.attrs["Created"]), default=None)
 
     def _containers(self, service: str) -> list[Container]:
-        from docker.errors import APIError, DockerException
-
         labels = [f"com.docker.compose.project={self.name}", f"com.docker.compose.service={service}"]
-        try:
-            return list(self.client.containers.list(all=True, filters={"label": labels}, ignore_removed=True))
-        except (APIError, DockerException, OSError) as error:
-            raise EngineError(f"the engine does not list its containers: {error}") from error
+
+        def list_once() -> list[Container]:
+            from docker.errors import DockerException
+
+            try:
+                found = self.client.containers.list(all=True, filters={"label": labels}, ignore_removed=True)
+            except DockerException as error:
+                raise Incomplete(f"the engine says: {error}") from error
+            return list(found)
+
+        return self._reader.read(f"the list of {self.name}'s containers", list_once)
 
     def _known(self, service: str) -> Container:
         there = self._container(service)
@@ -264,7 +283,7 @@ class Compose:
         files = sorted(path for path in context.iterdir() if path.is_file())
         content = b"\0".join([base.encode(), *(path.read_bytes() for path in files)])
         tag = f"{self.name}-proxy:{hashlib.sha256(content).hexdigest()[:12]}"
-        if not self.client.images.list(name=tag):
+        if not self._reader.read(f"what the engine has as {tag}", lambda: self.client.images.list(name=tag)):
             self.tell("building the proxy")
             words = [builder(), "build", "--quiet", "--tag", tag]
             words += ["--build-arg", f"BASE={base}"] if base else []
@@ -280,19 +299,31 @@ def _version(there: Container | None, image: str, name: str) -> Version | None:
     return Version(labels[image], labels.get(name, "")) if labels.get(image) else None
 
 
-def _get(there: Container, path: str) -> str | None:
-    """What the service in the container answers; None when it does not, or not well."""
+def _read_contract(there: Container) -> bytes | None:
+    """The container's contract.json; None where it has none. Raises `Incomplete`."""
     from docker.errors import APIError
 
     try:
-        code, output = there.exec_run([PYTHON, "-m", "serving", "get", path])
-    except APIError:
-        return None  # it does not run
-    return output.decode(errors="replace") if code == 0 else None
+        chunks, _ = there.get_archive(CONTRACT)
+        with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as archive:
+            found = archive.extractfile(archive.next() or "")
+            return found.read() if found else None
+    except APIError as error:
+        if error.is_client_error():
+            return None
+        raise Incomplete(f"the engine says: {error.explanation or error}") from error
+    except (tarfile.TarError, KeyError) as error:
+        raise Incomplete(f"its archive was cut: {error}") from error
 
 
 def _log(there: Container) -> str:
-    return last(there.logs(tail=15).decode(errors="replace"))
+    """The last words for a message, which goes out without them where the engine does not say them."""
+    from docker.errors import DockerException
+
+    said = b""
+    with suppress(DockerException, OSError):
+        said = there.logs(tail=15)
+    return last(said.decode(errors="replace"))
 
 
 def _now() -> str:

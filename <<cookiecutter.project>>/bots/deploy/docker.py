@@ -37,6 +37,10 @@ class EngineError(BotsError):
     """The engine, its client or a registry did not do what was asked; the message says which, why, and what to do."""
 
 
+class TimedOut(EngineError):
+    """A command did not end in the time that it had."""
+
+
 @contextlib.contextmanager
 def connected() -> Iterator[DockerClient]:
     """A client of the engine, closed in the end. Raises `EngineError` when the engine does not answer."""
@@ -118,18 +122,35 @@ def compose() -> tuple[str, ...]:
 
 def run(what: str, words: list[str], *, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> str:
     """What a command prints. Raises `EngineError` with its last lines when it fails."""
-    done = subprocess.run(
-        words,
-        env={**os.environ, **(env or {})},
-        cwd=cwd,
-        text=True,
-        errors="replace",
-        capture_output=True,
-        stdin=subprocess.DEVNULL,
-        check=False,
-    )
+    return capture(what, words, env=env, cwd=cwd).decode(errors="replace")
+
+
+def capture(
+    what: str,
+    words: list[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    seconds: float | None = None,
+) -> bytes:
+    """The bytes that a command prints. Raises `EngineError` as `run` does, and `TimedOut` after `seconds`."""
+    try:
+        done = subprocess.run(
+            words,
+            env={**os.environ, **(env or {})},
+            cwd=cwd,
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            timeout=seconds,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise TimedOut(f"{what} took longer than {error.timeout:.0f} s") from error
+    except OSError as error:
+        raise EngineError(f"{what} failed: {words[0]} cannot be started: {error}") from error
     if done.returncode:
-        raise EngineError(f"{what} failed; its last words:\n{last(done.stderr + done.stdout)}")
+        said = (done.stderr + done.stdout).decode(errors="replace")
+        raise EngineError(f"{what} failed; its last words:\n{last(said)}")
     return done.stdout
 
 

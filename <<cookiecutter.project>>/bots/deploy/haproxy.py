@@ -7,14 +7,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bots.deploy.docker import EngineError
+from bots.deploy.reading import Incomplete, NotRunning, run_once
 
 if TYPE_CHECKING:
     from docker.models.containers import Container
+
+    from bots.deploy.reading import Reader
 
 BACKEND = "service"
 SOCKET = "/run/haproxy/admin.sock"
 _UP = "2"
 _WHOLE = 100
+# The words are an argument of the shell's, never part of its script.
+_SCRIPT = f'printf "%s\\n" "$0" | socat -t 10 - UNIX-CONNECT:{SOCKET}'
 
 
 @dataclass(frozen=True)
@@ -26,63 +31,76 @@ class Server:
     busy: int
 
 
-def share(proxy: Container, canary: float) -> None:
-    """Split the requests: `canary` of one to the canary, the rest to the stable version."""
-    weight = round(canary * _WHOLE) if canary in (0, 1) else min(_WHOLE - 1, max(1, round(canary * _WHOLE)))
-    # The one that gains first, so that there is never a moment without a server.
-    weights = [("canary", weight), ("stable", _WHOLE - weight)]
-    for name, value in sorted(weights, key=lambda one: -one[1]):
-        _say(proxy, f"set server {BACKEND}/{name} weight {value}")
+@dataclass(frozen=True)
+class Proxy:
+    """The proxy in a container. Whatever it is told may be told again, so a lost answer is asked for anew."""
+
+    container: Container
+    reader: Reader
+
+    def share(self, canary: float) -> None:
+        """Split the requests: `canary` of one to the canary, the rest to the stable version."""
+        weight = round(canary * _WHOLE)
+        if canary not in (0, 1):
+            weight = min(_WHOLE - 1, max(1, weight))
+        # The one that gains first, so that there is never a moment without a server.
+        weights = [("canary", weight), ("stable", _WHOLE - weight)]
+        for name, value in sorted(weights, key=lambda one: -one[1]):
+            self._say(f"set server {BACKEND}/{name} weight {value}")
+
+    def close(self, name: str) -> None:
+        """Send the server nothing and ask it nothing, until `open_`: what comes next may have the same address."""
+        self._say(f"set server {BACKEND}/{name} state maint")
+
+    def open_(self, name: str) -> None:
+        """Take the server back; requests follow its weight."""
+        self._say(f"set server {BACKEND}/{name} state ready")
+
+    def answers(self) -> bool:
+        """Whether its admin socket is there by now."""
+        try:
+            return bool(_ask_once(self.container, "show info"))
+        except (EngineError, Incomplete, OSError):
+            return False
+
+    def server(self, name: str) -> Server:
+        """What the proxy knows of `stable` or `canary`. Formats: HAProxy's management guide, section 9.3."""
+        states = _table(self._say(f"show servers state {BACKEND}").splitlines()[1:], " ")
+        stats = _table(self._say(f"show stat {BACKEND} 4 -1").splitlines(), ",")
+        try:
+            state = next(row for row in states if row["srv_name"] == name)
+            busy = next(int(row["scur"]) for row in stats if row["svname"] == name)
+        except (StopIteration, KeyError, ValueError) as error:
+            raise EngineError(
+                f"the proxy does not know the server {name!r}: is deploy/proxy/haproxy.cfg edited?"
+            ) from error
+        return Server(state["srv_addr"], state["srv_op_state"] == _UP, busy)
+
+    def _say(self, words: str) -> str:
+        try:
+            said = self.reader.read(
+                f"the proxy's answer to {words!r}", lambda: _ask_once(self.container, words)
+            )
+        except NotRunning as error:
+            raise EngineError(f"the proxy does not run: {error}") from error
+        if said.startswith(("Unknown", "No such", "Require", "Invalid", "Permission")):
+            raise EngineError(f"the proxy did not take {words!r}: {said}")
+        return said
 
 
-def close(proxy: Container, name: str) -> None:
-    """Send the server nothing and ask it nothing, until `open_`: what will be there next may have the same address."""
-    _say(proxy, f"set server {BACKEND}/{name} state maint")
-
-
-def open_(proxy: Container, name: str) -> None:
-    """Take the server back; requests follow its weight."""
-    _say(proxy, f"set server {BACKEND}/{name} state ready")
-
-
-def answers(proxy: Container) -> bool:
-    """Whether its admin socket is there by now."""
-    try:
-        return bool(_say(proxy, "show info"))
-    except EngineError:
-        return False
-
-
-def server(proxy: Container, name: str) -> Server:
-    """What the proxy knows of `stable` or `canary`. Formats: HAProxy's management guide, section 9.3."""
-    states = _table(_say(proxy, f"show servers state {BACKEND}").splitlines()[1:], " ")
-    # An empty line ends the table.
-    stats = _table(_say(proxy, f"show stat {BACKEND} 4 -1").splitlines(), ",")
-    try:
-        state = next(row for row in states if row["srv_name"] == name)
-        busy = next(int(row["scur"]) for row in stats if row["svname"] == name)
-    except (StopIteration, KeyError, ValueError) as error:
-        raise EngineError(
-            f"the proxy does not know the server {name!r}: is deploy/proxy/haproxy.cfg edited?"
-        ) from error
-    return Server(state["srv_addr"], state["srv_op_state"] == _UP, busy)
+def _ask_once(container: Container, words: str) -> str:
+    """What the admin socket says. Raises `Incomplete` and `NotRunning`."""
+    done = run_once(container, ["sh", "-c", _SCRIPT, words])
+    if done.code != 0:
+        raise Incomplete(f"{done.errors.strip() or done.text.strip() or f'exit code {done.code}'}")
+    # HAProxy ends every answer with an empty line; `socat` ends well also where it waited in vain.
+    if not f"\n{done.text}".endswith("\n\n"):
+        raise Incomplete(
+            f"the admin socket said {done.text!r}" if done.text else "the admin socket said nothing"
+        )
+    return done.text.strip()
 
 
 def _table(lines: list[str], delimiter: str) -> list[dict[str, str]]:
     kept = [line.removeprefix("# ") for line in lines if line.strip()]
     return list(csv.DictReader(kept, delimiter=delimiter))
-
-
-def _say(proxy: Container, words: str) -> str:
-    from docker.errors import APIError
-
-    # The words are an argument of the shell's, never part of its script.
-    script = f'printf "%s\\n" "$0" | socat -t 10 - UNIX-CONNECT:{SOCKET}'
-    try:
-        code, output = proxy.exec_run(["sh", "-c", script, words])
-    except APIError as error:
-        raise EngineError(f"the proxy does not run: {error.explanation or error}") from error
-    said = output.decode(errors="replace").strip()
-    if code != 0 or said.startswith(("Unknown", "No such", "Require", "Invalid", "Permission")):
-        raise EngineError(f"the proxy did not take {words!r}: {said or f'exit code {code}'}")
-    return said

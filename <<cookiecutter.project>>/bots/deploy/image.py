@@ -15,6 +15,7 @@ import msgspec
 
 from bots.deploy import sbom
 from bots.deploy.docker import EngineError, builder, connected, run
+from bots.deploy.reading import Reader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,6 +27,7 @@ LOCK = "requirements/serving.txt"
 INGREDIENTS = ("serving", "models/onnx", "params.yaml", LOCK)
 CA = "SHIP_CA"
 BASE = "SHIP_BASE"
+TRIES = 3
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,9 @@ def build(
         words += _options(lineage, title, environ)
         run(f"the build of {reference}", [*words, *(["--no-cache"] if fresh else []), folder], env=_BUILDKIT)
     with connected() as client:
-        found = client.images.get(reference).attrs
+        found = Reader().read(
+            f"what the engine says of {reference}", lambda: client.images.get(reference).attrs
+        )
     layers, seconds = tuple(found["RootFS"]["Layers"]), time.monotonic() - since
     return Image(reference, found["Id"], found["Size"], layers, lineage, bill, seconds)
 
@@ -109,11 +113,19 @@ def push(reference: str, *, tell: Callable[[str], None]) -> str:
 
     Raises `EngineError` when the registry refuses the login or does not answer.
     """
-    from docker.errors import APIError
-
     repository, _, tag = reference.rpartition(":")
     tell(f"pushing {reference}")
-    digest = None
+    for _ in range(TRIES):
+        if digest := _push_once(repository, tag):
+            return f"{repository}@{digest}"
+    raise EngineError(f"{repository} took the image, but did not say its digest: {json.dumps(reference)}")
+
+
+def _push_once(repository: str, tag: str) -> str | None:
+    """The digest, which comes last: None where the engine's answer was cut before it."""
+    from docker.errors import APIError
+
+    digest: str | None = None
     try:
         with connected() as client:
             for event in client.images.push(repository, tag, stream=True, decode=True):
@@ -122,9 +134,7 @@ def push(reference: str, *, tell: Callable[[str], None]) -> str:
                 digest = event.get("aux", {}).get("Digest", digest)
     except APIError as error:
         raise EngineError(_refused(repository, str(error.explanation or error))) from error
-    if digest is None:
-        raise EngineError(f"{repository} took the image, but did not say its digest: {json.dumps(reference)}")
-    return f"{repository}@{digest}"
+    return digest
 
 
 def _refused(repository: str, said: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -17,7 +18,8 @@ import msgspec
 import yaml
 from msgspec import Struct, field
 
-from bots.deploy.docker import EngineError, last, run
+from bots.deploy.docker import EngineError, TimedOut, capture, last, run
+from bots.deploy.reading import Incomplete, Printed, Reader, unwrap, wrap
 from bots.deploy.target import Health, NotReady, State, Version
 
 if TYPE_CHECKING:
@@ -32,8 +34,9 @@ PREVIOUS_IMAGE = "release/previous-image"
 PREVIOUS_NAME = "release/previous-version"
 CONTRACT = "/srv/model/contract.json"
 PYTHON = "/opt/venv/bin/python"
+SLOWEST = 20.0  # seconds that one look at the cluster may take
+TRIES = 3
 T = TypeVar("T")
-READ = "import sys; sys.stdout.write(open(sys.argv[1]).read())"
 
 
 class _Metadata(Struct):
@@ -86,10 +89,13 @@ class Kubernetes:
     tell: Callable[[str], None]
     ready: int = 180
     kubectl: str = "kubectl"
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
 
     def prepare(self) -> None:
         """See `Target`. What stands before the versions comes with the first one."""
-        self._ask("reaching the cluster", "get", "deployments", "--output", "name")
+        words = ("get", "deployments", "--output", "name")
+        self._try(lambda: self._look("reaching the cluster", *words))
 
     def state(self) -> State:
         """From the annotations of the Deployments."""
@@ -117,7 +123,7 @@ class Kubernetes:
         wanted = max(1, math.ceil(canary / (1 - canary) * pods.get(NAMES["stable"], 0) - 1e-9))
         name = f"deployment/{NAMES['canary']}"
         self._ask("scaling the canary", "scale", name, f"--replicas={wanted}")
-        self._ask("waiting for the canary", "rollout", "status", name, f"--timeout={self.ready}s")
+        self._follow("waiting for the canary", name)
 
     def metrics(self, role: Role) -> Mapping[str, str]:
         """See `Target`."""
@@ -134,11 +140,8 @@ class Kubernetes:
     def contract(self, role: Role) -> bytes | None:
         """See `Target`."""
         for pod in self._pods(role):
-            try:
-                words = ["exec", pod.metadata.name, "--", PYTHON, "-c", READ, CONTRACT]
-                return self._ask("reading the contract", *words).encode()
-            except EngineError:
-                continue
+            if (text := self._execute(pod, "cat", CONTRACT)) is not None:
+                return text.encode()
         return None
 
     def promote(self, version: Version) -> None:
@@ -169,7 +172,7 @@ class Kubernetes:
     def _wait(self, role: Role, version: Version) -> None:
         name = f"deployment/{NAMES[role]}"
         try:
-            self._ask("the roll-out", "rollout", "status", name, f"--timeout={self.ready}s")
+            self._follow("the roll-out", name)
         except EngineError as error:
             words = ("logs", name, "--tail=15", "--all-containers")
             try:
@@ -204,32 +207,85 @@ class Kubernetes:
 
     def _get(self, pod: _Pod, path: str) -> str | None:
         """What the service in the pod answers; None when it does not, or not well."""
-        try:
-            words = ("exec", pod.metadata.name, "--", PYTHON, "-m", "serving", "get", path)
-            return self._ask("asking a pod", *words)
-        except EngineError:
-            return None
+        return self._execute(pod, PYTHON, "-m", "serving", "get", path)
+
+    def _execute(self, pod: _Pod, *words: str) -> str | None:
+        """What a command prints in the pod; None when it fails, or the pod does not take it."""
+        name = pod.metadata.name
+
+        def execute_once() -> Printed | None:
+            try:
+                return unwrap(self._look(f"asking {name}", "exec", name, "--", *wrap(words)))
+            except TimedOut as error:
+                raise Incomplete(str(error)) from error
+            except EngineError:
+                return None
+
+        for left in reversed(range(TRIES)):
+            done = self._reader.read(f"the answer of {name}", execute_once)
+            if done is not None and done.code == 0:
+                return done.text
+            if left:
+                self.sleep(1)
+        return None
 
     def _pods(self, role: Role) -> list[_Pod]:
         words = ("get", "pods", "--selector", f"app=model,track={role}", "--output", "json")
-        pods = _decoded(self._ask("listing the pods", *words), _Pods).items
+        pods = self._list("the list of the pods", _Pods, *words).items
         return [pod for pod in pods if pod.status.phase in ("Running", "Pending")]
 
     def _deployments(self) -> list[_Deployment]:
         words = ("get", "deployments", "--selector", "app=model", "--output", "json")
-        return _decoded(self._ask("listing the Deployments", *words), _Deployments).items
+        return self._list("the list of the Deployments", _Deployments, *words).items
+
+    def _list(self, what: str, kind: type[T], *words: str) -> T:
+        """What `kubectl get` prints, asked again until it is whole."""
+
+        def list_once() -> T:
+            try:
+                return msgspec.json.decode(self._look(f"asking for {what}", *words), type=kind)
+            except msgspec.DecodeError as error:
+                raise Incomplete(f"kubectl answered something else than expected: {error}") from error
+            except EngineError as error:
+                raise Incomplete(str(error)) from error
+
+        return self._reader.read(what, list_once)
+
+    def _follow(self, what: str, name: str) -> None:
+        """Wait until a Deployment is rolled out; what ends before its time is asked again. Raises `EngineError`."""
+        end = self.clock() + self.ready
+
+        def follow_once() -> str:
+            left = max(1, math.ceil(end - self.clock()))
+            return self._ask(what, "rollout", "status", name, f"--timeout={left}s")
+
+        self._try(follow_once, end)
+
+    def _try(self, attempt: Callable[[], T], end: float = math.inf) -> T:
+        """What it gives; one failure may be bad luck. Raises its last `EngineError`, at `end` at the latest."""
+        for _ in range(TRIES - 1):
+            try:
+                return attempt()
+            except EngineError:
+                if self.clock() >= end:
+                    raise
+                self.sleep(1)
+        return attempt()
+
+    @property
+    def _reader(self) -> Reader:
+        return Reader(clock=self.clock, sleep=self.sleep)
+
+    def _look(self, what: str, *words: str) -> bytes:
+        return capture(what, self._command(*words), seconds=SLOWEST)
 
     def _ask(self, what: str, *words: str) -> str:
-        return run(what, [self.kubectl, "--namespace", self.namespace, *words])
+        return run(what, self._command(*words))
+
+    def _command(self, *words: str) -> list[str]:
+        return [self.kubectl, "--namespace", self.namespace, *words]
 
 
 def _version(annotations: Mapping[str, str], image: str, name: str) -> Version | None:
     reference = annotations.get(image)
     return Version(reference, annotations.get(name, "")) if reference else None
-
-
-def _decoded(text: str, kind: type[T]) -> T:
-    try:
-        return msgspec.json.decode(text, type=kind)
-    except msgspec.DecodeError as error:
-        raise EngineError(f"kubectl answered something else than expected: {error}") from error

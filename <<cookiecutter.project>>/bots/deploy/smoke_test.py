@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import math
 import time
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from bots.deploy.checks import Check
 from bots.deploy.docker import EngineError, connected, last
+from bots.deploy.reading import Reader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -103,12 +105,9 @@ def _unprivileged(container: Container) -> Check:
 
 def _ready(container: Container, since: float, policy: Smoke) -> Check:
     while (seconds := time.monotonic() - since) < policy.ready:
-        container.reload()
-        if container.status == "exited":
-            code = container.attrs["State"]["ExitCode"]
-            words = f"it ended by itself with {code}; its last words:\n{_words(container)}"
+        if words := _describe_end(container):
             return Check("ready", passed=False, words=words, figures={"seconds": seconds})
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, http.client.HTTPException):
             if _ask(container, "/health/ready")[0] == 200:
                 words = f"ready {seconds:.1f} s after its start"
                 return Check("ready", passed=True, words=words, figures={"seconds": seconds})
@@ -118,7 +117,10 @@ def _ready(container: Container, since: float, policy: Smoke) -> Check:
 
 
 def _answers(container: Container, seen: Sample, policy: Smoke) -> Check:
-    status, answer = _ask(container, "/predict", seen.rows)
+    try:
+        status, answer = _ask_again(container, "/predict", seen.rows)
+    except EngineError as error:
+        return Check("answers", passed=False, words=str(error))
     if status != 200:
         words = f"{status} for {len(seen.rows)} rows of the holdout: {json.dumps(answer)[:300]}"
         return Check("answers", passed=False, words=words)
@@ -135,7 +137,10 @@ def _answers(container: Container, seen: Sample, policy: Smoke) -> Check:
 
 def _refuses(container: Container, seen: Sample) -> Check:
     wrong = {name: {"not": "a value"} for name in seen.rows[0]}
-    row, *shapes = (_ask(container, "/predict", body)[0] for body in ([wrong], "text", 1))
+    try:
+        row, *shapes = (_ask_again(container, "/predict", body)[0] for body in ([wrong], "text", 1))
+    except EngineError as error:
+        return Check("refuses bad input", passed=False, words=str(error))
     words = f"answers a row of wrong types with {row}, and what is no row with {', '.join(map(str, shapes))}"
     return Check("refuses bad input", passed=row == 422 and {*shapes} <= {400, 422}, words=words)
 
@@ -144,7 +149,7 @@ def _stops(container: Container, policy: Smoke) -> Check:
     since = time.monotonic()
     container.stop(timeout=int(policy.stop))
     seconds = time.monotonic() - since
-    container.reload()
+    Reader().read("the state of the container", container.reload)
     code = int(container.attrs["State"]["ExitCode"])
     words = f"stopped in {seconds:.1f} s with exit code {code}"
     figures = {"seconds": seconds, "exit_code": float(code)}
@@ -152,20 +157,48 @@ def _stops(container: Container, policy: Smoke) -> Check:
 
 
 def _log(container: Container) -> Check:
-    said = container.logs().decode(errors="replace")
+    said = _read_log(container)
     if "Traceback" in said:
         return Check("log", passed=False, words=f"it holds a traceback:\n{last(said)}")
     return Check("log", passed=True, words="it holds no traceback")
 
 
+def _describe_end(container: Container) -> str:
+    """How it ended by itself, in words; empty while it runs."""
+    Reader().read("the state of the container", container.reload)
+    if container.status != "exited":
+        return ""
+    code = container.attrs["State"]["ExitCode"]
+    return f"it ended by itself with {code}; its last words:\n{_words(container)}"
+
+
 def _words(container: Container) -> str:
-    return last(container.logs(tail=15).decode(errors="replace"))
+    return last(_read_log(container, tail=15))
+
+
+def _read_log(container: Container, **how: Any) -> str:
+    said: bytes = Reader().read("the container's log", lambda: container.logs(**how))
+    return said.decode(errors="replace")
+
+
+def _ask_again(container: Container, path: str, body: object) -> tuple[int, Any]:
+    """Status and answer: asking changes nothing. Raises `EngineError` when it ended, or none arrives whole."""
+
+    def ask_once() -> tuple[int, Any]:
+        try:
+            return _ask(container, path, body)
+        except (OSError, http.client.HTTPException):
+            if words := _describe_end(container):
+                raise EngineError(words) from None
+            raise
+
+    return Reader().read(f"the answer to {path}", ask_once)
 
 
 def _ask(container: Container, path: str, body: object = None) -> tuple[int, Any]:
-    """Status and answer. Raises `OSError` while nobody listens."""
+    """Status and answer. Raises `OSError` while nobody listens, `HTTPException` where the answer is cut."""
     if not container.ports.get(PORT):
-        container.reload()
+        Reader().read("the state of the container", container.reload)
     bound = container.ports.get(PORT)
     if not bound:
         raise ConnectionRefusedError(path)

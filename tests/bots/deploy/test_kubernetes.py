@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -123,7 +124,9 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
     monkeypatch.setenv("REAL_KUBECTL", REAL)
     folder = tmp_path / "kubernetes"
     shutil.copytree(FOLDER, folder)
-    target = Kubernetes(folder, "production", "late-flights-production", print, kubectl=str(program))
+    target = Kubernetes(
+        folder, "production", "late-flights-production", print, kubectl=str(program), sleep=lambda _: None
+    )
     return Cluster(path, target)
 
 
@@ -192,6 +195,36 @@ def test_a_cluster_that_does_not_answer_is_told_in_words(cluster: Cluster) -> No
     cluster.target.kubectl = "false"
     with pytest.raises(EngineError, match="reaching the cluster failed"):
         cluster.roll_out(V1)
+
+
+@pytest.mark.parametrize("trouble", [{"cut": 3}, {"flaky": 2}], ids=["cut answers", "a server that is away"])
+def test_what_the_cluster_does_not_answer_at_once_is_asked_again(
+    cluster: Cluster, trouble: dict[str, int]
+) -> None:
+    cluster.roll_out(V1)
+    for look in (
+        cluster.target.state,
+        lambda: cluster.target.health("stable"),
+        lambda: cluster.target.contract("stable"),
+        lambda: cluster.target.metrics("stable").keys(),
+    ):
+        expected = look()
+        cluster.remember(**trouble)
+        assert look() == expected
+        assert expected
+        cluster.remember(cut=0, flaky=0)
+    cluster.remember(**trouble)
+    assert cluster.roll_out(V2).done == "promoted"
+
+
+def test_metrics_that_never_arrive_whole_are_told_as_that(cluster: Cluster) -> None:
+    cluster.roll_out(V1)
+    ticks = itertools.count(0, 25)
+    cluster.target.clock = lambda: float(next(ticks))
+    pods = cluster.target._pods("stable")
+    cluster.remember(cut=1000)
+    with pytest.raises(EngineError, match=r"the answer of model-0 did not arrive whole.*cut to"):
+        cluster.target._get(pods[0], "/metrics")
 
 
 def test_the_stand_in_refuses_what_it_does_not_know(cluster: Cluster) -> None:
