@@ -29,6 +29,7 @@ from bots.deploy.compose import Compose
 from bots.deploy.docker import EngineError
 from bots.deploy.haproxy import Proxy, Server
 from bots.deploy.reading import Incomplete, NotRunning, Reader
+from bots.settings import Smoke
 
 STATES = """\
 1
@@ -448,7 +449,7 @@ def test_an_answer_that_was_cut_does_not_condemn_an_image() -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         seen = smoke_test.Sample([{"x": 1.0}], [0.5])
-        check = smoke_test._answers(cast("Any", Tried(server.server_port)), seen, smoke_policy())
+        check = smoke_test._answers(cast("Any", Tried(server.server_port)), seen, Smoke())
         server.shutdown()
     assert check.passed, check
     assert Answers.asked == 3
@@ -460,16 +461,10 @@ def test_an_image_that_ends_when_it_is_asked_fails_its_check() -> None:
         port = probe.getsockname()[1]
     seen = smoke_test.Sample([{"x": 1.0}], [0.5])
     ended = cast("Any", Tried(port, status="exited"))
-    for check in (smoke_test._answers(ended, seen, smoke_policy()), smoke_test._refuses(ended, seen)):
+    for check in (smoke_test._answers(ended, seen, Smoke()), smoke_test._refuses(ended, seen)):
         assert check.passed is False
         assert "ended by itself with 139" in check.words
         assert "Segmentation fault" in check.words
-
-
-def smoke_policy() -> Any:
-    from bots.deploy.policy import Smoke
-
-    return Smoke()
 
 
 def test_an_image_whose_digest_got_lost_is_pushed_again(monkeypatch: pytest.MonkeyPatch) -> None:
