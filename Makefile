@@ -3,11 +3,13 @@ PYTHON ?= python3
 PROJECT := <<cookiecutter.project>>
 BIN := $(CURDIR)/.venv/bin
 LOCK := requirements/dev.txt
+# Several tests fit at once when idle threads sleep.
+PYTEST := OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses auto --no-loadscope-reorder
 
 export PATH := $(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench picture lock
+.PHONY: help setup demo check test lint bench picture lock
 
 help: ## List these words
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
@@ -26,8 +28,11 @@ setup: ## Install the tools into .venv, each checked by hash; nothing to do when
 demo: setup ## Bake a project, train it on real flights, change the model, review the change
 	@$(BIN)/python -m demo
 
+check: lint ## After every edit: lint and the fast tests, in less than five minutes
+	@$(PYTEST) -m 'not slow and not docker and not act and not browser'
+
 test: setup ## Run the whole test suite
-	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses auto --no-loadscope-reorder # several tests fit at once: idle threads sleep
+	@$(PYTEST)
 
 lint: setup ## Check style, formatting, types, workflows, shell and paths
 	@$(BIN)/ruff check .

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import house
 from fixtures.support import ROOT, TEMPLATE
 
 LOCKS = sorted([*(ROOT / "requirements").glob("*.txt"), *(TEMPLATE / "requirements").glob("*.txt")])
@@ -101,6 +102,51 @@ def test_no_room_imports_another(room: str) -> None:
     assert modules
     for path in modules:
         assert not imports(path) & (set(ROOMS) - {room}), relative(path)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_no_files_and_no_rooms_import_each_other_in_a_circle(room: str) -> None:
+    imports = house.read_imports(TEMPLATE / room)
+
+    assert house.find_circle(imports) == []
+    assert house.find_circle(house.list_rooms(imports)) == []
+
+
+def test_every_import_of_the_bots_goes_down_the_floors() -> None:
+    assert house.find_climbs(house.read_imports(TEMPLATE / "bots")) == []
+
+
+def test_nothing_that_may_hold_a_token_reaches_what_runs_a_pull_request_s_code() -> None:
+    assert house.find_trespasses(house.read_imports(TEMPLATE / "bots")) == []
+
+
+def test_a_climb_a_circle_and_a_trespass_are_found_where_there_are_some() -> None:
+    imports = {
+        "bots.git.bare": {"bots.publish.lock"},
+        "bots.publish.lock": {"bots.dvc.cache"},
+        "bots.dvc.cache": {"bots.dvc.repro"},
+        "bots.dvc.repro": {"bots.git.bare"},
+        "bots.attic.trunk": set[str](),
+    }
+
+    assert house.find_climbs(imports) == [
+        "bots.attic.trunk is on no floor",
+        "bots.git.bare -> bots.publish.lock",
+    ]
+    assert set(house.find_circle(imports)) == imports.keys() - {"bots.attic.trunk"}
+    assert house.find_trespasses(imports) == ["bots.publish.lock reaches bots.dvc.repro"]
+
+
+def test_an_import_for_types_alone_is_no_arrow(tmp_path: Path) -> None:
+    package = tmp_path / "house"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "one.py").write_text(
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from house import two\n"
+    )
+    (package / "two.py").write_text("def late():\n    from house.one import name\n")
+
+    assert house.read_imports(package) == {"house": set(), "house.one": set(), "house.two": {"house.one"}}
 
 
 def test_the_template_s_python_holds_no_jinja() -> None:

@@ -26,7 +26,7 @@ STAGES = {
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The arguments of every stage and of the two commands that the bots call."""
+    """The arguments of every stage and of the commands that the bots call."""
     top = argparse.ArgumentParser(
         prog="python -m pipeline",
         description=__doc__,
@@ -42,6 +42,8 @@ def build_parser() -> argparse.ArgumentParser:
     compare.add_argument("--reference", required=True, help="Parquet table")
     compare.add_argument("--current", required=True, help="Parquet table")
     compare.add_argument("--out", required=True, help="JSON file to write, as reports/drift.json")
+    server = verbs.add_parser("forkserver", help="stay, and become the stages that are started meanwhile")
+    server.add_argument("address", help="where to listen: the path of a socket")
     return top
 
 
@@ -49,7 +51,10 @@ def main(argv: list[str] | None = None) -> int:
     """Run one stage. A refusal is written to reports/refusal.json and told in one paragraph, not a traceback."""
     arguments = vars(build_parser().parse_args(argv))
     stage = arguments.pop("stage")
-    from pipeline import files, params
+    from pipeline import files, forkserver, params
+
+    if stage == "forkserver":
+        return forkserver.serve(arguments["address"], main)
 
     try:
         settings = params.load()

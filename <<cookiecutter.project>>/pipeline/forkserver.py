@@ -16,8 +16,11 @@ import select
 import socket
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
+
+Main: TypeAlias = Callable[[list[str]], int]
 
 ADDRESS = "PIPELINE_FORKSERVER"  # names the socket
 LOADED = ("pandas", "skops.io")  # skops loads all of scikit-learn
@@ -49,8 +52,11 @@ def hand_over(words: list[str]) -> int | None:
     return said[-1]
 
 
-def serve(address: str) -> int:
-    """Become whatever is asked for, until nobody holds the other end of standard input. Returns the exit code."""
+def serve(address: str, main: Main) -> int:
+    """Become whatever is asked for, until nobody holds the other end of standard input. Returns the exit code.
+
+    `main` runs the words of a command line and gives its exit code.
+    """
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)
         listener.listen()
@@ -58,7 +64,7 @@ def serve(address: str) -> int:
         while listener in select.select([listener, sys.stdin], [], [])[0]:
             with listener.accept()[0] as connection:
                 request, files = _receive_request(connection)
-                _fork_stage(request, files, connection)
+                _fork_stage(request, files, connection, main)
             for file in files:
                 os.close(file)
             for name in MEANWHILE.get(request["words"][0], ()):
@@ -83,16 +89,16 @@ def _receive_request(connection: socket.socket) -> tuple[dict[str, Any], list[in
     return json.loads(_read_all(connection)), files
 
 
-def _fork_stage(request: dict[str, Any], files: list[int], connection: socket.socket) -> None:
+def _fork_stage(request: dict[str, Any], files: list[int], connection: socket.socket, main: Main) -> None:
     fork = multiprocessing.get_context("fork")
     with warnings.catch_warnings():
         # Python warns of threads: those of OpenBLAS, which is made for being forked.
         warnings.simplefilter("ignore", DeprecationWarning)
-        fork.Process(target=_run_stage, args=(request, files, connection)).start()
+        fork.Process(target=_run_stage, args=(request, files, connection, main)).start()
     fork.active_children()  # lets go of those that have ended
 
 
-def _run_stage(request: dict[str, Any], files: list[int], connection: socket.socket) -> None:
+def _run_stage(request: dict[str, Any], files: list[int], connection: socket.socket, main: Main) -> None:
     """Be the stage that the other end asks for, with its files, folder and environment."""
     for number, file in enumerate(files):
         os.dup2(file, number)
@@ -101,8 +107,6 @@ def _run_stage(request: dict[str, Any], files: list[int], connection: socket.soc
     os.environ.clear()
     os.environ.update(request["environment"])
     connection.sendall(BEGUN)
-    from pipeline.__main__ import main
-
     code = 1
     try:
         code = main(request["words"])
@@ -115,7 +119,3 @@ def _read_all(connection: socket.socket) -> bytes:
     while part := connection.recv(65536):
         data += part
     return data
-
-
-if __name__ == "__main__":
-    sys.exit(serve(sys.argv[1]))

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the fork server
 # What a stage does instead of its work, by its name.
 ACTS = """
 import os, signal, sys
-from pipeline import __main__ as command, forkserver
+from pipeline import forkserver
 
 def act(words):
     if words[0] == "split":
@@ -31,9 +31,8 @@ def act(words):
         os.kill(os.getpid(), signal.SIGKILL)
     raise RuntimeError("a fault of the stage")
 
-command.main = act
 forkserver.LOADED = ()
-sys.exit(forkserver.serve(sys.argv[1]))
+sys.exit(forkserver.serve(sys.argv[1], act))
 """
 
 

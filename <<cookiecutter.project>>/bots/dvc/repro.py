@@ -127,7 +127,7 @@ def forkserver(root: Path) -> Iterator[dict[str, str]]:
     with tempfile.TemporaryDirectory(prefix="forkserver-") as folder:
         address = str(Path(folder) / "socket")
         with subprocess.Popen(
-            [sys.executable, "-m", "pipeline.forkserver", address],
+            [sys.executable, "-m", "pipeline", "forkserver", address],
             cwd=root,
             env=environment() | _SHARING,
             stdin=subprocess.PIPE,
