@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     from bots.evidence import Review
     from bots.git.repository import GitError
     from bots.github import actions, workflow_run
-    from bots.github.client import Connection, GitHub, NotInWorkflow
+    from bots.github.client import Connection, GitHubClient, NotInWorkflow
     from bots.publish import publish, review_artifact
     from bots.publish.lock import LockRefused, carry_over, lock
     from bots.retry import RequestDenied, RetriesExhausted, Retry
@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
         if outcome.commit not in (None, of.head_sha):
             assert outcome.commit is not None
             assert isinstance(found, Review)
-            log(f"check: {carry_over(GitHub(connection), of, found, outcome.commit, retry)}")
+            log(f"check: {carry_over(GitHubClient(connection), of, found, outcome.commit, retry)}")
     except (LockRefused, StorageError, GitError, CacheError) as error:
         return _conclude(f"Not locked: {error}.", 1)
     except (RequestDenied, RetriesExhausted) as error:

@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     Exit codes: 0 the review was said, 1 it could not be said anywhere, 2 not in a workflow_run job.
     """
     from bots.github import actions, workflow_run
-    from bots.github.client import Connection, GitHub, NotInWorkflow
+    from bots.github.client import Connection, GitHubClient, NotInWorkflow
     from bots.publish import review_artifact
     from bots.publish.publish import announce, publish
     from bots.retry import Retry
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     except NotInWorkflow as error:
         print(f"ERROR: publish: {error}", file=sys.stderr)
         return 2
-    host = GitHub(connection)
+    host = GitHubClient(connection)
     retry = Retry(time.time, time.sleep, log, deadline=time.time() + BUDGET)
     if arguments.started:
         announce(host, of, retry)

@@ -162,7 +162,7 @@ _MOVED = re.compile(
 )
 
 
-def meaning(output: str, doing: str) -> GitError | TemporaryFailure:
+def classify_error(output: str, doing: str) -> GitError | TemporaryFailure:
     """What a failed exchange with the remote means, from git's words.
 
     `RefMoved`: the branch has moved. `TemporaryFailure`: it may work in a moment. `PushRejected` and `GitError`: it
@@ -218,7 +218,7 @@ class BareRepository:
         said = done.stderr.decode(errors="replace")
         if "couldn't find remote ref" in said:
             return None
-        raise meaning(said, "fetch")
+        raise classify_error(said, "fetch")
 
     def history(self, branch: str, *others: str) -> str | None:
         """The branch's newest commit with everything before it, but for files; and other refs (patterns such as
@@ -231,7 +231,7 @@ class BareRepository:
         said = done.stderr.decode(errors="replace")
         if "couldn't find remote ref" in said:
             return None
-        raise meaning(said, "fetch")
+        raise classify_error(said, "fetch")
 
     def at(self, ref: str) -> str | None:
         """What a ref that was fetched points at; None where there is none."""
@@ -266,7 +266,7 @@ class BareRepository:
         done = self._git(*words, expect=None)
         said = done.stderr.decode(errors="replace")
         if done.returncode and "not our ref" not in said and "unadvertised object" not in said:
-            raise meaning(said, "fetch")
+            raise classify_error(said, "fetch")
         return done.returncode == 0
 
     def tree(self, commit: str) -> dict[str, str]:
@@ -302,7 +302,7 @@ class BareRepository:
             given = "".join(f"{blob}\n" for blob in wanted).encode()
             done = self._git("-c", "fetch.negotiationAlgorithm=noop", *words, given=given, expect=None)
             if done.returncode:
-                raise meaning(done.stderr.decode(errors="replace"), "fetch")
+                raise classify_error(done.stderr.decode(errors="replace"), "fetch")
 
     def read(self, blob: str) -> bytes:
         """A blob's content."""
@@ -375,7 +375,7 @@ class BareRepository:
             "push", "--porcelain", "--no-verify", "--atomic", *leases, REMOTE, *wanted, expect=None
         )
         if done.returncode:
-            raise meaning((done.stdout + done.stderr).decode(errors="replace"), "push")
+            raise classify_error((done.stdout + done.stderr).decode(errors="replace"), "push")
 
     def push(self, commit: str, branch: str, expected: str | None) -> None:
         """Make a commit the branch's newest if the branch still is at `expected` (None: if there is no such branch).
@@ -386,7 +386,7 @@ class BareRepository:
         lease = f"--force-with-lease={ref}:{expected or ''}"
         done = self._git("push", "--porcelain", "--no-verify", lease, REMOTE, f"{commit}:{ref}", expect=None)
         if done.returncode:
-            raise meaning((done.stdout + done.stderr).decode(errors="replace"), "push")
+            raise classify_error((done.stdout + done.stderr).decode(errors="replace"), "push")
 
 
 def _chunks(size: int, most: int = 1 << 20) -> Iterator[int]:

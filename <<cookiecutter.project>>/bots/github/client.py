@@ -1,4 +1,4 @@
-"""The GitHub edge: the few things the bots ask of GitHub, over PyGithub, in plain values."""
+"""Calls GitHub's API through PyGithub: the few requests that the bots need, with plain values in and out."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, Self
 
 from bots.errors import BotsError
-from bots.retry import TemporaryFailure, meaning
+from bots.retry import TemporaryFailure, classify_answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -38,7 +38,10 @@ class Connection:
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
-        """As GitHub Actions sets it up; `BOT_LOGIN` names the author where the token is not Actions' own."""
+        """Read what GitHub Actions sets; `BOT_LOGIN` names the author where the token is not Actions' own.
+
+        Raises `NotInWorkflow` where a variable is missing.
+        """
         missing = [name for name in ("GITHUB_REPOSITORY", "GITHUB_TOKEN") if not environ.get(name)]
         if missing:
             raise NotInWorkflow(
@@ -102,7 +105,7 @@ class Comment:
 
 
 @dataclass(frozen=True)
-class Check:
+class CheckRun:
     """A check run; `conclusion` is None while it is in progress. `app` is the login under which its App writes."""
 
     id: int
@@ -124,14 +127,14 @@ class CheckRunContent:
     details_url: str
 
 
-class Host(Protocol):
-    """What the bots ask of GitHub for pull requests. Every call raises `RequestDenied` or `TemporaryFailure`."""
+class GitHubApi(Protocol):
+    """The calls that a review's publisher needs. Each may raise `RequestDenied` or `TemporaryFailure`."""
 
-    def pulls(self, head: str) -> list[PullRequest]:
-        """The pull requests, open and closed, from a branch named `owner:branch`, newest first."""
+    def list_pull_requests(self, head: str) -> list[PullRequest]:
+        """List the pull requests, open and closed, from a branch named `owner:branch`, newest first."""
 
-    def comments(self, number: int) -> list[Comment]:
-        """Every comment of a pull request, oldest first."""
+    def list_comments(self, number: int) -> list[Comment]:
+        """List every comment of a pull request, oldest first."""
 
     def create_comment(self, number: int, body: str) -> None:
         """Add a comment."""
@@ -142,18 +145,18 @@ class Host(Protocol):
     def delete_comment(self, number: int, comment: int) -> None:
         """Remove a comment; one that is gone already is no error."""
 
-    def checks(self, sha: str, name: str) -> list[Check]:
-        """Every check run of that name on a commit."""
+    def list_check_runs(self, sha: str, name: str) -> list[CheckRun]:
+        """List every check run of that name on a commit."""
 
-    def create_check(self, sha: str, report: CheckRunContent) -> None:
+    def create_check_run(self, sha: str, content: CheckRunContent) -> None:
         """Add a check run to a commit."""
 
-    def edit_check(self, check: int, report: CheckRunContent) -> None:
+    def edit_check_run(self, check_run: int, content: CheckRunContent) -> None:
         """Replace what a check run says."""
 
 
-class GitHub:
-    """`Host` over PyGithub. It asks once: PyGithub's own retries would repeat a POST that was carried out."""
+class GitHubClient:
+    """`GitHubApi` by PyGithub. Each call is tried once: PyGithub's own retries would repeat a POST that had worked."""
 
     def __init__(
         self, connection: Connection, clock: Callable[[], float] = time.time, timeout: int = TIMEOUT
@@ -173,9 +176,9 @@ class GitHub:
         )
         self._repository: Repository = client.get_repo(connection.repository)
 
-    def pulls(self, head: str) -> list[PullRequest]:
+    def list_pull_requests(self, head: str) -> list[PullRequest]:
         """`GET pulls`."""
-        with self._plain_errors():
+        with self._translate_errors():
             found = self._repository.get_pulls(state="all", head=head)
             # GitHub lists everything when it cannot read `head`.
             return [
@@ -184,77 +187,79 @@ class GitHub:
                 if pull.head.label == head
             ]
 
-    def comments(self, number: int) -> list[Comment]:
+    def list_comments(self, number: int) -> list[Comment]:
         """`GET issues/{number}/comments`, one request for a hundred."""
-        with self._plain_errors():
+        with self._translate_errors():
             found = self._repository.get_issue(number).get_comments()
             # An account that is gone leaves its comments without a user.
             return [Comment(one.id, getattr(one.user, "login", ""), one.body) for one in found]
 
     def create_comment(self, number: int, body: str) -> None:
         """`POST issues/{number}/comments`."""
-        with self._plain_errors():
+        with self._translate_errors():
             self._repository.get_issue(number).create_comment(body)
 
     def edit_comment(self, number: int, comment: int, body: str) -> None:
         """`PATCH issues/comments/{comment}`."""
-        with self._plain_errors():
+        with self._translate_errors():
             self._repository.get_issue(number).get_comment(comment).edit(body)
 
     def delete_comment(self, number: int, comment: int) -> None:
         """`DELETE issues/comments/{comment}`."""
         import github
 
-        with self._plain_errors():
+        with self._translate_errors():
             try:
                 self._repository.get_issue(number).get_comment(comment).delete()
             except github.UnknownObjectException:
                 return
 
-    def checks(self, sha: str, name: str) -> list[Check]:
+    def list_check_runs(self, sha: str, name: str) -> list[CheckRun]:
         """`GET commits/{sha}/check-runs`."""
-        with self._plain_errors():
+        with self._translate_errors():
             found = self._repository.get_commit(sha).get_check_runs(check_name=name, filter="all")
             return [
-                Check(run.id, run.external_id or "", run.conclusion, run.output.title, f"{run.app.slug}[bot]")
+                CheckRun(
+                    run.id, run.external_id or "", run.conclusion, run.output.title, f"{run.app.slug}[bot]"
+                )
                 for run in found
             ]
 
-    def create_check(self, sha: str, report: CheckRunContent) -> None:
+    def create_check_run(self, sha: str, content: CheckRunContent) -> None:
         """`POST check-runs`."""
         from github.GithubObject import NotSet
 
-        with self._plain_errors():
+        with self._translate_errors():
             self._repository.create_check_run(
-                report.name,
+                content.name,
                 sha,
-                details_url=report.details_url,
-                external_id=report.external_id,
-                status="completed" if report.conclusion else "in_progress",
-                conclusion=report.conclusion or NotSet,
-                output={"title": report.title, "summary": report.summary},
+                details_url=content.details_url,
+                external_id=content.external_id,
+                status="completed" if content.conclusion else "in_progress",
+                conclusion=content.conclusion or NotSet,
+                output={"title": content.title, "summary": content.summary},
             )
 
-    def edit_check(self, check: int, report: CheckRunContent) -> None:
+    def edit_check_run(self, check_run: int, content: CheckRunContent) -> None:
         """`PATCH check-runs/{check}`."""
         from github.GithubObject import NotSet
 
-        with self._plain_errors():
-            self._repository.get_check_run(check).edit(
-                details_url=report.details_url,
-                external_id=report.external_id,
-                status="completed" if report.conclusion else "in_progress",
-                conclusion=report.conclusion or NotSet,
-                output={"title": report.title, "summary": report.summary},
+        with self._translate_errors():
+            self._repository.get_check_run(check_run).edit(
+                details_url=content.details_url,
+                external_id=content.external_id,
+                status="completed" if content.conclusion else "in_progress",
+                conclusion=content.conclusion or NotSet,
+                output={"title": content.title, "summary": content.summary},
             )
 
-    def merged(self, sha: str) -> list[MergedPullRequest]:
+    def list_merged_pull_requests(self, sha: str) -> list[MergedPullRequest]:
         """`GET commits/{sha}/pulls`, and `GET pulls/{number}` for who merged it."""
-        with self._plain_errors():
+        with self._translate_errors():
             brought = [pull.number for pull in self._repository.get_commit(sha).get_pulls() if pull.merged_at]
-            return [self._merged(number) for number in sorted(brought, reverse=True)]
+            return [self._get_merged_pull_request(number) for number in sorted(brought, reverse=True)]
 
-    def _merged(self, number: int) -> MergedPullRequest:
+    def _get_merged_pull_request(self, number: int) -> MergedPullRequest:
         pull = self._repository.get_pull(number)
         return MergedPullRequest(
             number=number,
@@ -266,20 +271,20 @@ class GitHub:
             base=pull.base.ref,
         )
 
-    def opinions(self, number: int) -> list[PullRequestReview]:
+    def list_reviews(self, number: int) -> list[PullRequestReview]:
         """`GET pulls/{number}/reviews`."""
-        with self._plain_errors():
+        with self._translate_errors():
             found = self._repository.get_pull(number).get_reviews()
             return [PullRequestReview(getattr(one.user, "login", ""), one.state) for one in found]
 
-    def permission(self, login: str) -> str:
+    def get_permission(self, login: str) -> str:
         """`GET collaborators/{login}/permission`."""
-        with self._plain_errors():
+        with self._translate_errors():
             return self._repository.get_collaborator_permission(login)
 
-    def issues(self, label: str) -> list[Issue]:
+    def list_issues(self, label: str) -> list[Issue]:
         """`GET issues`, those that are no pull requests."""
-        with self._plain_errors():
+        with self._translate_errors():
             found = self._repository.get_issues(state="open", labels=[label])
             return [
                 Issue(one.number, getattr(one.user, "login", ""), one.title, one.body or "")
@@ -289,22 +294,22 @@ class GitHub:
 
     def create_issue(self, title: str, body: str, label: str) -> None:
         """`POST issues`."""
-        with self._plain_errors():
+        with self._translate_errors():
             self._repository.create_issue(title, body=body, labels=[label])
 
     def edit_issue(self, number: int, *, title: str, body: str) -> None:
         """`PATCH issues/{number}`."""
-        with self._plain_errors():
+        with self._translate_errors():
             self._repository.get_issue(number).edit(title=title, body=body)
 
     def close_issue(self, number: int, body: str) -> None:
         """`PATCH issues/{number}`."""
-        with self._plain_errors():
+        with self._translate_errors():
             self._repository.get_issue(number).edit(body=body, state="closed", state_reason="completed")
 
     @contextmanager
-    def _plain_errors(self) -> Iterator[None]:
-        """PyGithub's and the connection's errors as `RequestDenied` and `TemporaryFailure`."""
+    def _translate_errors(self) -> Iterator[None]:
+        """Turn PyGithub's and the connection's errors into `RequestDenied` and `TemporaryFailure`."""
         import github
         import requests
 
@@ -313,7 +318,9 @@ class GitHub:
         except github.GithubException as error:
             words = error.data.get("message") if isinstance(error.data, dict) else None
             headers = {name.lower(): value for name, value in (error.headers or {}).items()}
-            raise meaning(error.status, headers, str(words or "no reason given"), self._clock()) from error
+            raise classify_answer(
+                error.status, headers, str(words or "no reason given"), self._clock()
+            ) from error
         except requests.Timeout as error:
             raise TemporaryFailure("GitHub did not answer in time") from error
         except requests.RequestException as error:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bots.github.client import Host
+    from bots.github.client import GitHubApi
 
 
 def upsert(
-    host: Host,
+    host: GitHubApi,
     number: int,
     content: str,
     author: str,
@@ -26,7 +26,7 @@ def upsert(
     """
 
     def found() -> list[tuple[int, str]]:
-        there = host.comments(number)
+        there = host.list_comments(number)
         return sorted((one.id, one.body) for one in there if one.author == author and ours(one.body))
 
     existing = found()

@@ -18,7 +18,7 @@ from bots.dvc import cache
 from bots.errors import BotsError
 from bots.evidence import Review
 from bots.git.bare import Author, BareRepository, PushRejected, RefMoved, open_bare, run_git
-from bots.github.client import CheckRunContent, Host
+from bots.github.client import CheckRunContent, GitHubApi
 from bots.publish import model_bundle, publish
 from bots.publish.model_bundle import BundleError, Pack
 from bots.retry import RetriesExhausted, Retry
@@ -299,7 +299,7 @@ def carried(of: Run, found: Review, commit: str) -> CheckRunContent:
     )
 
 
-def carry_over(host: Host, of: Run, found: Review, commit: str, retry: Retry) -> str:
+def carry_over(host: GitHubApi, of: Run, found: Review, commit: str, retry: Retry) -> str:
     """Put the judged commit's check onto the lock's commit, once however often it is asked; says what it did.
 
     Raises `RequestDenied` and `RetriesExhausted`.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from bots.evidence import Review
 from bots.github import marker, sticky_comment
-from bots.github.client import CheckRunContent, Conclusion, Connection, Host, PullRequest
+from bots.github.client import CheckRunContent, Conclusion, Connection, GitHubApi, PullRequest
 from bots.publish.review_artifact import InvalidArtifact, NoArtifact
 from bots.render.comment import LIMIT, Links, comment
 from bots.render.escape import address, text
@@ -123,7 +123,7 @@ def judge(of: Run, found: Found) -> Decision:
 
 
 def publish(
-    host: Host,
+    host: GitHubApi,
     of: Run,
     found: Found,
     *,
@@ -152,7 +152,7 @@ def publish(
     return done
 
 
-def announce(host: Host, of: Run, retry: Retry) -> None:
+def announce(host: GitHubApi, of: Run, retry: Retry) -> None:
     """Show the check as in progress, from the moment the review starts. Nothing hangs on it: it may fail."""
     title, summary = "The review is running", f"{of.head_sha[:7]} is being reproduced and compared with main."
     told = _told(of, None, title, summary)
@@ -162,7 +162,7 @@ def announce(host: Host, of: Run, retry: Retry) -> None:
         retry.log(advice("check", error))
 
 
-def upsert(host: Host, number: int, content: str, of: Run, author: str) -> str:
+def upsert(host: GitHubApi, number: int, content: str, of: Run, author: str) -> str:
     """One comment with this content, unless a newer run wrote it; says what it did."""
 
     def newer(body: str) -> bool:
@@ -172,23 +172,23 @@ def upsert(host: Host, number: int, content: str, of: Run, author: str) -> str:
     return sticky_comment.upsert(host, number, content, author, marker.is_marked, newer)
 
 
-def conclude(host: Host, of: Run, told: CheckRunContent, *, final: bool) -> str:
+def conclude(host: GitHubApi, of: Run, told: CheckRunContent, *, final: bool) -> str:
     """One check run on the run's commit that says this; see `move`. Safe to repeat: it always looks first."""
     ours = [
         (written, check.id, check)
-        for check in host.checks(of.head_sha, told.name)
+        for check in host.list_check_runs(of.head_sha, told.name)
         if (written := marker.read(check.external_id))
     ]
     if not ours:
         if final:
-            host.create_check(of.head_sha, told)
+            host.create_check_run(of.head_sha, told)
         return "written" if final else "none to conclude"
     written, _, newest = max(ours)
     step = move(written, newest.conclusion, of.marker, told.conclusion, final=final)
     if step == "create":
-        host.create_check(of.head_sha, told)
+        host.create_check_run(of.head_sha, told)
     elif step == "edit":
-        host.edit_check(newest.id, told)
+        host.edit_check_run(newest.id, told)
     return "left as it is" if step == "leave" else "written"
 
 
@@ -223,13 +223,13 @@ def advice(rung: str, error: RequestDenied | RetriesExhausted) -> str:
     )
 
 
-def _pull(host: Host, of: Run, retry: Retry) -> tuple[PullRequest | None, str | None]:
+def _pull(host: GitHubApi, of: Run, retry: Retry) -> tuple[PullRequest | None, str | None]:
     """The pull request of the run's branch, or why it cannot be known."""
     head = of.head
     if head is None:
         return None, None
     try:
-        pulls = retry.call("pull request", lambda: host.pulls(head))
+        pulls = retry.call("pull request", lambda: host.list_pull_requests(head))
     except (RequestDenied, RetriesExhausted) as error:
         note = advice("pull request", error)
         retry.log(note)

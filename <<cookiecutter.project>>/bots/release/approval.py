@@ -12,7 +12,7 @@ from typing import Protocol, get_args
 from bots.errors import BotsError
 from bots.evidence import Verdict
 from bots.github import marker
-from bots.github.client import ACTIONS, Check, MergedPullRequest, PullRequestReview
+from bots.github.client import ACTIONS, CheckRun, MergedPullRequest, PullRequestReview
 from bots.github.marker import Judged
 from bots.publish import publish
 from bots.release.versions import Accepted
@@ -29,16 +29,16 @@ class Refused(BotsError):
 class Court(Protocol):
     """What is asked of GitHub here. Every call raises `RequestDenied` or `TemporaryFailure`."""
 
-    def merged(self, sha: str) -> list[MergedPullRequest]:
+    def list_merged_pull_requests(self, sha: str) -> list[MergedPullRequest]:
         """The merged pull requests that brought a commit, newest first."""
 
-    def opinions(self, number: int) -> list[PullRequestReview]:
+    def list_reviews(self, number: int) -> list[PullRequestReview]:
         """What people said of a pull request, oldest first."""
 
-    def checks(self, sha: str, name: str) -> list[Check]:
+    def list_check_runs(self, sha: str, name: str) -> list[CheckRun]:
         """Every check run of that name on a commit."""
 
-    def permission(self, login: str) -> str:
+    def get_permission(self, login: str) -> str:
         """What a person may do here: admin, write, read or none."""
 
 
@@ -49,7 +49,7 @@ class Judgement:
     commit: str
     pull: MergedPullRequest | None
     approvers: tuple[str, ...] = ()
-    check: Check | None = None
+    check: CheckRun | None = None
 
     @property
     def judged(self) -> Judged | None:
@@ -75,7 +75,7 @@ def approvers(opinions: Iterable[PullRequestReview], author: str) -> tuple[str, 
     )
 
 
-def ours(checks: Iterable[Check], head: str, author: str) -> Check | None:
+def ours(checks: Iterable[CheckRun], head: str, author: str) -> CheckRun | None:
     """The newest check run that the bots wrote about this very commit; others' of the same name do not count.
 
     GitHub Actions counts beside `author`: somebody may release with a token of their own, which can write no check.
@@ -120,12 +120,12 @@ def judgement(court: Court, commit: str, base: str, author: str, retry: Retry) -
     """Ask GitHub about a commit. Raises `RequestDenied` and `RetriesExhausted`."""
 
     def step() -> Judgement:
-        into = [pull for pull in court.merged(commit) if pull.base == base]
+        into = [pull for pull in court.list_merged_pull_requests(commit) if pull.base == base]
         if not into:
             return Judgement(commit, None)
         pull = into[0]
-        said = approvers(court.opinions(pull.number), pull.author)
-        check = ours(court.checks(pull.head_sha, publish.CHECK), pull.head_sha, author)
+        said = approvers(court.list_reviews(pull.number), pull.author)
+        check = ours(court.list_check_runs(pull.head_sha, publish.CHECK), pull.head_sha, author)
         return Judgement(commit, pull, said, check)
 
     return retry.call("pull request", step)
@@ -147,7 +147,7 @@ def accepted(
     if not by:
         raise Refused(f"{said}. --accept needs to know whose word it is: set GITHUB_ACTOR to your login")
     try:
-        level = retry.call("permission", lambda: court.permission(by))
+        level = retry.call("permission", lambda: court.get_permission(by))
     except RequestDenied as error:
         raise Refused(f"{said}. Whether {by} may accept that cannot be known: {error}") from error
     if level not in WRITERS:

@@ -6,17 +6,17 @@ from collections.abc import Callable
 from typing import Protocol
 
 from bots.github import sticky_comment
-from bots.github.client import Host, Issue
+from bots.github.client import GitHubApi, Issue
 from bots.release import report
 from bots.retry import RequestDenied, RetriesExhausted, Retry
 
 GRANTS = {"comment": "pull-requests: write", "issue": "issues: write"}
 
 
-class Board(Host, Protocol):
+class Board(GitHubApi, Protocol):
     """What a release asks of GitHub. Every call raises `RequestDenied` or `TemporaryFailure`."""
 
-    def issues(self, label: str) -> list[Issue]:
+    def list_issues(self, label: str) -> list[Issue]:
         """The open issues with a label."""
 
     def create_issue(self, title: str, body: str, label: str) -> None:
@@ -63,7 +63,9 @@ def settle(board: Board, last: Callable[[str], str], author: str, retry: Retry) 
 
 
 def _ours(board: Board, author: str) -> list[Issue]:
-    found = [one for one in board.issues(report.LABEL) if one.author == author and report.is_ours(one.body)]
+    found = [
+        one for one in board.list_issues(report.LABEL) if one.author == author and report.is_ours(one.body)
+    ]
     return sorted(found, key=lambda issue: issue.number)
 
 

@@ -12,7 +12,7 @@ import msgspec
 
 from bots.dvc.storage import open_storage
 from bots.git.repository import Repository
-from bots.github.client import Connection, GitHub
+from bots.github.client import Connection, GitHubClient
 from bots.release import build_version, engine, notify, promote, registry, report, versions
 from bots.release.build_version import Desk, Failed
 from bots.release.engine import EngineFailed, Target
@@ -86,7 +86,7 @@ def release(world: World, connection: Connection, until: Until, accept: str | No
             f"{len(dirty)} files differ from {commit[:7]}: {', '.join(dirty[:3])}; commit or stash them"
         )
     target = engine.target(world.root)
-    github = GitHub(connection)
+    github = GitHubClient(connection)
     with registry.opened(world.root, world.retry, world.clock) as book:
         if not book.has(commit):
             raise RegistryError(f"{commit[:7]} is not on {registry.MAIN}; only what was merged is released")
@@ -109,7 +109,7 @@ def release(world: World, connection: Connection, until: Until, accept: str | No
 
 
 def _version(
-    world: World, connection: Connection, github: GitHub, book: Book, commit: str, accept: str | None
+    world: World, connection: Connection, github: GitHubClient, book: Book, commit: str, accept: str | None
 ) -> tuple[bool, Release] | None:
     """The version of a commit, and whether it was made now. Where nothing that runs differs, it is the newest."""
     known = book.registry.of_commit(commit)
@@ -151,7 +151,7 @@ def image(environ: Mapping[str, str], connection: Connection) -> str:
 def _released(
     world: World,
     connection: Connection,
-    github: GitHub,
+    github: GitHubClient,
     book: Book,
     version: Release,
     target: Target,
@@ -182,7 +182,7 @@ def _released(
 
 
 def _failed(
-    world: World, connection: Connection, github: GitHub, book: Book, failure: Failure, target: Target
+    world: World, connection: Connection, github: GitHubClient, book: Book, failure: Failure, target: Target
 ) -> Result:
     body = report.unreleased(book.registry, failure, target, world.run)
     words = f"{failure.name} {report.DONE[failure.kind]}: {failure.words}."
@@ -196,12 +196,18 @@ def _failed(
 
 
 def _comment(
-    world: World, connection: Connection, github: GitHub, book: Book, commit: str, body: str, result: Result
+    world: World,
+    connection: Connection,
+    github: GitHubClient,
+    book: Book,
+    commit: str,
+    body: str,
+    result: Result,
 ) -> None:
     """Say it on the merged pull request of a commit, where it has one."""
     known = book.registry.of_commit(commit)
     try:
-        pulls = world.retry.call("pull request", lambda: github.merged(commit))
+        pulls = world.retry.call("pull request", lambda: github.list_merged_pull_requests(commit))
     except (RequestDenied, RetriesExhausted) as error:
         result.notes.append(f"the pull request of {commit[:7]} cannot be known: {error}")
         return
@@ -220,7 +226,7 @@ def rollback(
     target = engine.target(world.root)
     if target == "none":
         raise RegistryError("this project deploys nothing itself: there is no deploy/ to roll back with")
-    github = GitHub(connection)
+    github = GitHubClient(connection)
     with registry.opened(world.root, world.retry, world.clock) as book:
         by = world.actor or "bots"
         try:

@@ -27,8 +27,8 @@ from bots.git.bare import (
     PushRejected,
     RefMoved,
     Remote,
+    classify_error,
     environment,
-    meaning,
     open_bare,
 )
 from bots.git.repository import GitError
@@ -402,7 +402,7 @@ def test_batches_hold_everything_once_in_bounds_and_folders_after_files(
     ],
 )  # fmt: skip
 def test_what_git_says_is_told_from_what_it_means(said: str, kind: type[Exception]) -> None:
-    assert type(meaning(said, "push")) is kind
+    assert type(classify_error(said, "push")) is kind
 
 
 def test_the_token_is_used_inside_of_actions_only_and_never_shown(desk: Desk) -> None:

@@ -18,12 +18,12 @@ from bots.__main__ import main
 from bots.commands.publish import BUDGET, log
 from bots.evidence import Review
 from bots.github import marker, workflow_run
-from bots.github.client import Check, CheckRunContent, Comment, Connection, GitHub, PullRequest
+from bots.github.client import CheckRun, CheckRunContent, Comment, Connection, GitHubClient, PullRequest
 from bots.github.marker import Marker
 from bots.publish import publish
 from bots.publish.review_artifact import InvalidArtifact, NoArtifact
 from bots.render import preview
-from bots.retry import RequestDenied, RetriesExhausted, Retry, TemporaryFailure, meaning
+from bots.retry import RequestDenied, RetriesExhausted, Retry, TemporaryFailure, classify_answer
 from doubles.github import ACTIONS, TOKEN, GitHubDouble, Looks
 from doubles.github.state import moment
 from fixtures import reviews
@@ -75,8 +75,8 @@ class Bench:
             repository=self.double.repository, token=self.token, api_url=self.double.api_url, pause=0
         )
 
-    def host(self) -> GitHub:
-        return GitHub(self.connection, clock=self.time.clock, timeout=self.timeout)
+    def host(self) -> GitHubClient:
+        return GitHubClient(self.connection, clock=self.time.clock, timeout=self.timeout)
 
     def retry(self, budget: float = BUDGET) -> Retry:
         return Retry(self.time.clock, self.time.sleep, self.log.append, deadline=self.time.now + budget)
@@ -308,13 +308,13 @@ def test_two_first_runs_that_race_leave_one_comment_with_the_newer_review(bench:
     newer = bench.run(run=2)
     both = threading.Barrier(2, timeout=10)
 
-    class Racing(GitHub):
+    class Racing(GitHubClient):
         """Both runs have looked before either writes."""
 
         looked = False
 
-        def comments(self, number: int) -> list[Any]:
-            found = super().comments(number)
+        def list_comments(self, number: int) -> list[Any]:
+            found = super().list_comments(number)
             if not self.looked:
                 self.looked = True
                 both.wait()
@@ -466,7 +466,7 @@ def _links(page: str) -> list[str]:
     ],
 )
 def test_what_an_answer_means(status: int, headers: dict[str, str], message: str, expected: Any) -> None:
-    found = meaning(status, headers, message, START)
+    found = classify_answer(status, headers, message, START)
     if expected is None:
         assert isinstance(found, RequestDenied)
     else:
@@ -632,7 +632,7 @@ def test_a_newer_runs_check_is_never_touched(written: Marker, mine: Marker, stan
         assert publish.move(written, stands, mine, None, final=final) == "leave"
 
 
-def test_patience_ends_after_its_tries() -> None:
+def test_a_retry_ends_after_its_tries() -> None:
     time = Time()
     log: list[str] = []
     retry = Retry(time.clock, time.sleep, log.append, deadline=START + 300)
@@ -723,16 +723,16 @@ def test_the_token_is_in_no_representation() -> None:
 
 
 class Memory:
-    """The smallest `Host`: what it is told, it holds."""
+    """The smallest `GitHubApi`: what it is told, it holds."""
 
     def __init__(self) -> None:
         self.said: dict[int, str] = {}
         self.checked: list[CheckRunContent] = []
 
-    def pulls(self, head: str) -> list[PullRequest]:
+    def list_pull_requests(self, head: str) -> list[PullRequest]:
         return [PullRequest(number=7, open=True, head_sha=HEAD)]
 
-    def comments(self, number: int) -> list[Comment]:
+    def list_comments(self, number: int) -> list[Comment]:
         return [Comment(one, ACTIONS, body) for one, body in self.said.items()]
 
     def create_comment(self, number: int, body: str) -> None:
@@ -744,13 +744,13 @@ class Memory:
     def delete_comment(self, number: int, comment: int) -> None:
         del self.said[comment]
 
-    def checks(self, sha: str, name: str) -> list[Check]:
+    def list_check_runs(self, sha: str, name: str) -> list[CheckRun]:
         return []
 
-    def create_check(self, sha: str, report: CheckRunContent) -> None:
+    def create_check_run(self, sha: str, report: CheckRunContent) -> None:
         self.checked.append(report)
 
-    def edit_check(self, check: int, report: CheckRunContent) -> None:
+    def edit_check_run(self, check: int, report: CheckRunContent) -> None:
         self.checked.append(report)
 
 

@@ -18,7 +18,7 @@ from bots.deploy.checks import Check as Seen
 from bots.evidence import ExplanationReport, Importance
 from bots.git.bare import Tag
 from bots.github import marker
-from bots.github.client import ACTIONS, Check, MergedPullRequest, PullRequestReview
+from bots.github.client import ACTIONS, CheckRun, MergedPullRequest, PullRequestReview
 from bots.github.marker import Judged, Marker
 from bots.publish import publish
 from bots.release import approval, influence, report, verify, versions
@@ -212,9 +212,9 @@ def test_a_release_never_moves_a_stage_down(went: list[tuple[Stage, str]]) -> No
 PULL = MergedPullRequest(7, "A change", "https://github.com/o/n/pull/7", "ada", "grace", HEAD, "main")
 
 
-def a_check(conclusion: str | None = "success", about: Judged | None = MODEL, **what: Any) -> Check:
+def a_check(conclusion: str | None = "success", about: Judged | None = MODEL, **what: Any) -> CheckRun:
     line = Marker("2026-02-02T02:02:02Z", 1, 1, HEAD, about).line()
-    return Check(
+    return CheckRun(
         **{
             "id": 1,
             "external_id": line,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from bots.github.client import Connection, GitHub, PullRequestReview
+from bots.github.client import Connection, GitHubClient, PullRequestReview
 from bots.release import approval, notify, report
 from bots.release.approval import Refused
 from bots.retry import RequestDenied, Retry
@@ -30,11 +30,11 @@ class Bench:
         self.now += seconds
 
     @property
-    def host(self) -> GitHub:
+    def host(self) -> GitHubClient:
         connection = Connection(
             repository=self.double.repository, token=self.token, api_url=self.double.api_url, pause=0
         )
-        return GitHub(connection, clock=lambda: self.now, timeout=5)
+        return GitHubClient(connection, clock=lambda: self.now, timeout=5)
 
     @property
     def retry(self) -> Retry:
@@ -119,7 +119,7 @@ def test_an_issue_of_a_persons_is_left_alone(bench: Bench) -> None:
 def test_a_pull_request_with_the_label_is_no_issue(bench: Bench) -> None:
     bench.double.pull(7).labels = [report.LABEL]
     bench.double.pull(7).state = "open"
-    assert bench.host.issues(report.LABEL) == []
+    assert bench.host.list_issues(report.LABEL) == []
 
 
 def test_what_the_token_may_not_is_told_with_what_to_grant(bench: Bench) -> None:
@@ -140,7 +140,7 @@ def test_a_commit_of_main_leads_to_who_wrote_approved_and_merged_it(bench: Bench
     bench.double.add_review(7, "ken")
     bench.double.add_review(7, "ken", "DISMISSED")
     bench.double.add_review(7, "", "APPROVED")
-    (pull,) = bench.host.merged(MERGE)
+    (pull,) = bench.host.list_merged_pull_requests(MERGE)
     assert (pull.number, pull.author, pull.merged_by, pull.head_sha, pull.base) == (
         7,
         "ada",
@@ -148,7 +148,7 @@ def test_a_commit_of_main_leads_to_who_wrote_approved_and_merged_it(bench: Bench
         HEAD,
         "main",
     )
-    assert len(bench.host.opinions(7)) == 5
+    assert len(bench.host.list_reviews(7)) == 5
     found = approval.judgement(bench.host, MERGE, "main", ACTIONS, bench.retry)
     assert found.approvers == ("linus",)
     assert found.check is None
@@ -182,8 +182,8 @@ def test_a_pull_request_that_was_closed_or_went_elsewhere_lets_nothing_pass(benc
 def test_many_approvals_come_over_all_pages(bench: Bench) -> None:
     for number in range(140):
         bench.double.add_review(7, f"person-{number}")
-    assert len(bench.host.opinions(7)) == 140
-    assert bench.host.opinions(7)[-1] == PullRequestReview("person-139", "APPROVED")
+    assert len(bench.host.list_reviews(7)) == 140
+    assert bench.host.list_reviews(7)[-1] == PullRequestReview("person-139", "APPROVED")
 
 
 @pytest.mark.parametrize(

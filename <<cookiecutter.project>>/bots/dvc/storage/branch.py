@@ -225,8 +225,8 @@ class BranchStorage:
         return self._retry("fetch").call("fetch", lambda: bare.tip(BRANCH))
 
     def _retry(self, what: str) -> Retry:
-        most = 100 if what == "push" else 5
-        return Retry(self.clock, self.sleep, self.tell, deadline=self.clock() + BUDGET, most=most)
+        max_tries = 100 if what == "push" else 5
+        return Retry(self.clock, self.sleep, self.tell, deadline=self.clock() + BUDGET, max_tries=max_tries)
 
     @contextmanager
     def _opened(self) -> Iterator[BareRepository]:
