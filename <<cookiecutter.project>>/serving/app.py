@@ -107,7 +107,7 @@ class App:
             )
         metrics = Metrics(
             _find_counters(),
-            columns=[entry.name for entry in contract.inputs],
+            columns=[field.name for field in contract.inputs],
             kinds=COUNTED_KINDS,
             grid=contract.grid,
         )

@@ -1,4 +1,4 @@
-"""Read the contract that the pipeline writes beside the model: the inputs it takes, and how its scores came out."""
+"""Read the contract that the pipeline writes beside the model: what the model takes, and what its scores mean."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Cell = float | str | None
 
 
 class _Record(Struct, frozen=True, forbid_unknown_fields=True):
-    """Base of every part of the contract: an unknown key is refused, for this version would not keep it."""
+    """Base of every part of the contract. An unknown key is refused, because this version would ignore it."""
 
 
 class Target(_Record, frozen=True):
@@ -34,7 +34,7 @@ class Input(_Record, frozen=True):
 
     `range` and `categories` are what schema.yaml allows; `low`, `high` and `seen` are what training held, and
     `missing` is the share of training rows without a value. `example` is a typical value: the median, or the most
-    frequent category. Of a personal input no value is shown.
+    frequent category. A personal input shows no values.
     """
 
     name: str
@@ -65,8 +65,7 @@ class Identity(_Record, frozen=True):
 class ScoreBin(_Record, frozen=True):
     """The holdout rows whose score is at least `above`, up to the next bin.
 
-    Classification: `share` of them were positive. Regression: `low` and `high` are what to add to a score to get its
-    interval.
+    Classification: `share` of them were positive. Regression: a score plus `low` and plus `high` is its interval.
     """
 
     above: float
@@ -84,9 +83,10 @@ class Probe(_Record, frozen=True):
 
 
 class Contract(_Record, frozen=True):
-    """The whole contract. `grid` holds the bucket bounds of the score's histogram, `holdout` its counts there.
+    """The whole contract.
 
-    `confidence` is that of the intervals, `threshold` the score from which on the label is yes.
+    `threshold` is the lowest score with the label yes, `confidence` is that of the intervals. `grid` holds the bucket
+    bounds of the histogram of scores, `holdout` the counts of the holdout in these buckets.
     """
 
     format: int
@@ -110,12 +110,12 @@ class Contract(_Record, frozen=True):
     @property
     def numeric(self) -> list[Input]:
         """The inputs that are numbers. They come first in the model's order."""
-        return [entry for entry in self.inputs if entry.kind == "number"]
+        return [field for field in self.inputs if field.kind == "number"]
 
     @property
     def categorical(self) -> list[Input]:
         """The inputs that are categories."""
-        return [entry for entry in self.inputs if entry.kind == "category"]
+        return [field for field in self.inputs if field.kind == "category"]
 
 
 class _Format(Struct):

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# What msgspec raises for data that does not fit; the last two come from hostile data.
+# What msgspec raises for data that does not fit. Only hostile data causes the last two.
 DECODE_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 def read_bytes(path: Path, hint: str = "") -> bytes:
-    """Read a file of the model. Raises `ModelError`, which ends with the hint."""
+    """Read a file of the model. Raises `ModelError`, with the hint at the end of its message."""
     try:
         return path.read_bytes()
     except OSError as error:
@@ -26,15 +26,15 @@ def read_bytes(path: Path, hint: str = "") -> bytes:
 
 
 def decode_json(data: bytes, kind: type[T], path: Path, *, name: str, hint: str = "") -> T:
-    """Decode the content of a file. Raises `ModelError`, which says that it is not `name` and ends with the hint."""
+    """Decode the content of a file. Raises `ModelError`, which says that it is not `name`, and the hint."""
     try:
         return msgspec.json.decode(data, type=kind)
     except DECODE_ERRORS as error:
         raise ModelError(f"{path}: not {name} ({error}){hint}") from error
 
 
-def explain_decode_error(error: Exception) -> tuple[str, str]:
-    """Split an error of msgspec into what is wrong and where, for example `.limits.rows`; empty for the whole."""
+def describe_decode_error(error: Exception) -> tuple[str, str]:
+    """Return what is wrong with the data, and where: for example `.limits.rows`, or "" for all of it."""
     if isinstance(error, UnicodeDecodeError):
         return "not UTF-8", ""
     if isinstance(error, RecursionError):

@@ -19,7 +19,7 @@ class SettingsError(ServingError):
 
 
 class ModelError(ServingError):
-    """The model cannot be served: it, its contract or its lineage is missing, damaged, or of another model."""
+    """The model, its contract or its lineage is missing or damaged, or they do not belong together."""
 
 
 class LogError(ServingError):
@@ -31,10 +31,10 @@ class MalformedBodyError(ServingError):
 
 
 class RequestError(ServingError):
-    """A request that gets an error as its response, in the form of RFC 9457 (problem details)."""
+    """A request cannot be answered. The response is a problem document (RFC 9457)."""
 
     def __init__(self, status: int, detail: str, *, retry_after: int | None = None, **members: Any) -> None:
-        """`retry_after` is in seconds; `members` are further members of the document."""
+        """`detail` is for the caller, `retry_after` is in seconds, `members` are added to the document."""
         super().__init__(detail)
         self.status = status
         self.detail = detail
@@ -43,7 +43,7 @@ class RequestError(ServingError):
 
     @property
     def headers(self) -> list[tuple[bytes, bytes]]:
-        """The headers that this status needs, beside those of the content."""
+        """The headers that this error adds to those of the content."""
         headers = [] if self.retry_after is None else [(b"retry-after", str(self.retry_after).encode())]
         if self.status == HTTPStatus.UNAUTHORIZED:
             headers.append((b"www-authenticate", b"Bearer"))
@@ -52,7 +52,7 @@ class RequestError(ServingError):
         return headers
 
     def render(self) -> bytes:
-        """Write the problem document as JSON. Its type is `about:blank`: the title says what the status means."""
+        """Write the problem document as JSON. Its type is `about:blank`: the status says it all."""
         title = HTTPStatus(self.status).phrase
         document = {"type": "about:blank", "title": title, "status": self.status, "detail": self.detail}
         return msgspec.json.encode(document | self.members)

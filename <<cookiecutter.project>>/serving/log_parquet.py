@@ -54,7 +54,7 @@ def _read_header(file: IO[bytes]) -> Header | None:
 
 
 def _read_entries(file: IO[bytes]) -> Iterator[Entry]:
-    """Read the entries, without lines that are cut off: their predictions were never answered."""
+    """Read the entries. Lines that are cut off are left out: their predictions were never answered."""
     decoder = msgspec.json.Decoder(Entry)
     for line in file:
         if line.endswith(b"\n"):

@@ -1,9 +1,8 @@
 """Write the prediction log: an entry is in its file before the response leaves the service.
 
-A thread writes in one go whatever came in while it wrote the last entries (group commit). If the disk hangs, it
-delays responses, as the policy allows, but never stops the service. What `write` has taken survives the end of the
-process, however it ends; with `sync` also that of the machine. Each worker has its own file, and locks it while it
-writes.
+A thread writes all entries that came in during its last write together (group commit). If the disk hangs, responses
+are late, as the policy allows, but the service goes on. What is written survives a crash of the process, and with
+`sync` also one of the machine. Each worker has its own file, which stays locked until it is complete.
 """
 
 from __future__ import annotations
@@ -103,7 +102,7 @@ class LogWriter:
             self._gathered = []
 
     def _write_batches(self) -> None:
-        """Write until `close` is called. This is the thread."""
+        """Run the thread: write entries until `close` is called."""
         running = True
         while running:
             entries, running = self._take_waiting()
@@ -172,7 +171,7 @@ class LogWriter:
             self._close_file()
 
     def _resolve(self, entries: list[Pending], reason: str | None) -> None:
-        """Tell everybody who waits for these entries how it ended."""
+        """Tell the requests that wait for these entries whether they are written."""
         self._waiting -= len(entries)
         for _, future in entries:
             if future.done():

@@ -1,7 +1,7 @@
 """Count for Prometheus, in one file for each worker, so that any worker can report the sum of all.
 
 All labels are known from the start, so the counters of a worker are one array of float64 in a file that is mapped into
-memory: to count is to add, and the counts of a worker that died stay.
+memory: counting is one addition, and the counts of a worker that died are kept.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ class Model:
         self.reader = RowReader(contract)
         self._session = session
         self._outputs = [output.name for output in session.get_outputs()]
-        names = [entry.name for entry in self.reader.inputs]
+        names = [field.name for field in self.reader.inputs]
         self._numeric, self._categorical = names[: self.reader.width], names[self.reader.width :]
         self._single = Batch(
             np.empty((len(self._numeric), 1), np.float32), np.empty((len(self._categorical), 1), object)
@@ -85,7 +85,7 @@ def _open_session(path: Path, data: bytes) -> onnxruntime.InferenceSession:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    # One thread for each worker: several threads slow each other down on one row, and more workers do scale.
+    # One thread: several slow each other down on one row. To use more processors, run more workers.
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
@@ -101,10 +101,10 @@ def _open_session(path: Path, data: bytes) -> onnxruntime.InferenceSession:
 def _check_inputs(path: Path, session: onnxruntime.InferenceSession, contract: Contract) -> None:
     """Check that the graph takes the contract's inputs in their types, and gives one score for each row."""
     wanted = {
-        entry.name: "tensor(float)" if entry.kind == "number" else "tensor(string)"
-        for entry in contract.inputs
+        field.name: "tensor(float)" if field.kind == "number" else "tensor(string)"
+        for field in contract.inputs
     }
-    found = {entry.name: entry.type for entry in session.get_inputs()}
+    found = {field.name: field.type for field in session.get_inputs()}
     if wanted != found:
         different = sorted(
             name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name)
@@ -124,7 +124,7 @@ def _check_probes(path: Path, model: Model) -> None:
     contract = model.contract
     try:
         fields = [
-            {entry.name: decode_cell(entry, probe.row[entry.name]) for entry in contract.inputs}
+            {field.name: decode_cell(field, probe.row[field.name]) for field in contract.inputs}
             for probe in contract.probes
         ]
         rows = [msgspec.convert(row, model.reader.Row) for row in fields]

@@ -52,17 +52,7 @@ def _describe_paths(contract: Contract, settings: Settings, *, keys: bool) -> Sc
     secured: Schema = {"security": [{"key": []}]} if keys else {}
     unauthorized = {"401": _describe_error("No valid key")} if keys else {}
     not_ready = {"503": _describe_error("Not ready, and why")}
-    errors = unauthorized | {
-        "400": _describe_error("The body is not JSON, or no row"),
-        "408": _describe_error("The body did not arrive in time"),
-        "413": _describe_error(f"More than {settings.limits.bytes:,} bytes or {settings.limits.rows:,} rows"),
-        "415": _describe_error("The body is not declared as JSON"),
-        "422": _describe_error("A row is refused; `errors` say which field and why"),
-        "503": _describe_error(
-            "Not ready, too busy, or the prediction log does not take entries; see Retry-After"
-        ),
-        "504": _describe_error(f"No answer within {settings.limits.seconds:g} s"),
-    }
+    errors = unauthorized | _describe_row_errors(settings)
     return {
         "/predict": {
             "post": {
@@ -108,6 +98,21 @@ def _describe_paths(contract: Contract, settings: Settings, *, keys: bool) -> Sc
                 },
             }
         },
+    }
+
+
+def _describe_row_errors(settings: Settings) -> Schema:
+    """Describe the errors of the routes that take rows."""
+    return {
+        "400": _describe_error("The body is not JSON, or no row"),
+        "408": _describe_error("The body did not arrive in time"),
+        "413": _describe_error(f"More than {settings.limits.bytes:,} bytes or {settings.limits.rows:,} rows"),
+        "415": _describe_error("The body is not declared as JSON"),
+        "422": _describe_error("A row is refused; `errors` say which field and why"),
+        "503": _describe_error(
+            "Not ready, too busy, or the prediction log does not take entries; see Retry-After"
+        ),
+        "504": _describe_error(f"No answer within {settings.limits.seconds:g} s"),
     }
 
 
@@ -161,61 +166,61 @@ def _describe_schemas(contract: Contract, settings: Settings) -> Schema:
 
 
 def _describe_row(contract: Contract, settings: Settings) -> Schema:
-    fields = {entry.name: _describe_input(entry) for entry in contract.inputs}
-    fields |= {entry.name: _describe_identity(entry) for entry in contract.identity}
+    fields = {field.name: _describe_input(field) for field in contract.inputs}
+    fields |= {field.name: _describe_identity(field) for field in contract.identity}
     return {
         "type": "object",
         "description": contract.row,
         "properties": fields,
-        "anyOf": [_require_value(entry) for entry in contract.inputs],
+        "anyOf": [_require_value(field) for field in contract.inputs],
         "additionalProperties": settings.rows.unknown != "refuse",
     }
 
 
-def _require_value(entry: Input) -> Schema:
+def _require_value(field: Input) -> Schema:
     """Require a value of this input. A row needs a value of at least one."""
     types = {"boolean": BOOLEAN, "number": NUMBER}
     return {
-        "required": [entry.name],
-        "properties": {entry.name: types.get(entry.type, {"type": "string", "minLength": 1})},
+        "required": [field.name],
+        "properties": {field.name: types.get(field.type, {"type": "string", "minLength": 1})},
     }
 
 
-def _describe_input(entry: Input) -> Schema:
-    unit = f" ({entry.unit})" if entry.unit else ""
+def _describe_input(field: Input) -> Schema:
+    unit = f" ({field.unit})" if field.unit else ""
     schema: Schema = {
-        "description": f"{entry.description}{unit}",
-        "x-kind": entry.kind,
-        "x-nullable": entry.nullable,
+        "description": f"{field.description}{unit}",
+        "x-kind": field.kind,
+        "x-nullable": field.nullable,
     }
-    if entry.type == "boolean":
+    if field.type == "boolean":
         schema["type"] = ["boolean", "null"]
-    elif entry.type == "number":
-        low, high = entry.range or (None, None)
+    elif field.type == "number":
+        low, high = field.range or (None, None)
         schema |= {"type": ["number", "null"], "minimum": -MAX_NUMBER if low is None else low}
         schema["maximum"] = MAX_NUMBER if high is None else high
-        if entry.low is not None:
-            schema["x-training"] = [entry.low, entry.high]
-    elif entry.categories is not None:
-        schema |= {"type": ["string", "null"], "enum": [*entry.categories, None]}
+        if field.low is not None:
+            schema["x-training"] = [field.low, field.high]
+    elif field.categories is not None:
+        schema |= {"type": ["string", "null"], "enum": [*field.categories, None]}
     else:
         schema |= {"type": ["string", "null"], "maxLength": MAX_TEXT}
-    if entry.unit:
-        schema["x-unit"] = entry.unit
-    if entry.seen is not None:
-        schema["x-seen"] = entry.seen
-    if entry.example is not None:
-        schema["examples"] = [decode_cell(entry, entry.example)]
+    if field.unit:
+        schema["x-unit"] = field.unit
+    if field.seen is not None:
+        schema["x-seen"] = field.seen
+    if field.example is not None:
+        schema["examples"] = [decode_cell(field, field.example)]
     return schema
 
 
-def _describe_identity(entry: Identity) -> Schema:
-    kind = "number" if entry.type == "number" else "string"
+def _describe_identity(field: Identity) -> Schema:
+    kind = "number" if field.type == "number" else "string"
     limit: Schema = (
         {"maxLength": MAX_TEXT} if kind == "string" else {"minimum": -MAX_NUMBER, "maximum": MAX_NUMBER}
     )
     words = (
-        f"{entry.description}. Identity: kept in the log so that labels can join; the model does not see it"
+        f"{field.description}. Identity: kept in the log so that labels can join; the model does not see it"
     )
     return {"type": [kind, "null"], "description": words.lstrip(". "), "x-identity": True, **limit}
 
@@ -257,7 +262,7 @@ def _describe_label_or_interval(contract: Contract) -> Schema:
 
 
 def _describe_body(schema: Schema, contract: Contract) -> Schema:
-    typical = {entry.name: decode_cell(entry, entry.example) for entry in contract.inputs}
+    typical = {field.name: decode_cell(field, field.example) for field in contract.inputs}
     return {"required": True, "content": {"application/json": {"schema": schema, "example": typical}}}
 
 

@@ -1,4 +1,4 @@
-"""Render the HTML pages. Each is one file that loads nothing from another host, and a policy that forbids it."""
+"""Render the HTML pages. They load nothing from other hosts, and their policy forbids it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def render_docs() -> bytes:
 
 
 def _render(name: str) -> bytes:
-    """Put the style into a page, and a content security policy that allows only its own style, script and service."""
+    """Put into a page its style, and a policy that allows only its own style and script, and calls of this service."""
     text = (FOLDER / name).read_text(encoding="utf-8")
     style = (FOLDER / "page.css").read_text(encoding="utf-8")
     text = text.replace("<style></style>", f"<style>{style}</style>")
@@ -42,7 +42,7 @@ def _render(name: str) -> bytes:
 
 
 def _hash_blocks(tag: str, text: str) -> list[str]:
-    """Hash the content of each tag, as the policy names it."""
+    """Hash the content of every such tag. The policy names what it allows by these hashes."""
     return [
         f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
         for content in re.findall(f"<{tag}>(.*?)</{tag}>", text, re.DOTALL)

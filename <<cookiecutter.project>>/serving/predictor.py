@@ -17,15 +17,7 @@ from serving.batching import Batcher
 from serving.errors import LogError, MalformedBodyError, RequestError
 from serving.log_format import FORMAT, ColumnType, Entry, Header
 from serving.redaction import build_redactor
-from serving.responses import (
-    Explanation,
-    Interval,
-    Observed,
-    Prediction,
-    Predictions,
-    Reason,
-    RowError,
-)
+from serving.responses import Explanation, Interval, Observed, Prediction, Predictions, Reason, RowError
 from serving.rows import POLICY_KEYS, Finding, ParsedRow, decode_cell
 
 if TYPE_CHECKING:
@@ -54,12 +46,12 @@ class Predictor:
         version: str,
         hash_key: str = "",
     ) -> None:
-        """`version` stands in every response, `hash_key` is the secret for `serving.log.personal: hash`."""
+        """`version` is part of every response. `hash_key` is the secret for `serving.log.personal: hash`."""
         self.model, self.settings, self.metrics, self.version = model, settings, metrics, version
         contract = model.contract
         self._contract = contract
-        self._bin_starts = [entry.above for entry in contract.experience]
-        self._bins = [_summarize_bin(entry, contract) for entry in contract.experience]
+        self._bin_starts = [score_bin.above for score_bin in contract.experience]
+        self._bins: list[Any] = [_summarize_bin(score_bin, contract) for score_bin in contract.experience]
         self._threshold = 0.5 if contract.threshold is None else contract.threshold
         self._is_classification = contract.task == "classification"
         self._encoder = msgspec.json.Encoder()
@@ -72,8 +64,8 @@ class Predictor:
         """Encode the first line of this worker's log files."""
         hashed = self.settings.log.personal == "hash"
         columns: dict[str, ColumnType] = {
-            entry.name: "text" if hashed and entry.personal else _choose_column_type(entry)
-            for entry in self.model.reader.fields
+            field.name: "text" if hashed and field.personal else _choose_column_type(field)
+            for field in self.model.reader.fields
         }
         header = Header(format=FORMAT, version=self.version, onnx=self._contract.onnx, columns=columns)
         return self._encoder.encode(header)
@@ -128,8 +120,8 @@ class Predictor:
         score, typical_score, *replaced = self.model.score(batch).tolist()
         values = msgspec.structs.astuple(row)
         reasons = [
-            Reason(field=entry.name, value=value, typical=usual, effect=score - without)
-            for entry, value, usual, without in zip(
+            Reason(field=field.name, value=value, typical=usual, effect=score - without)
+            for field, value, usual, without in zip(
                 reader.inputs, values[: len(typical)], typical.values(), replaced, strict=True
             )
             if value != usual
@@ -151,7 +143,7 @@ class Predictor:
     def _build_typical_row(self) -> dict[str, Any]:
         """Build a typical row, by the field names of the reader's row type."""
         inputs = self.model.reader.inputs
-        return {f"c{at}": decode_cell(entry, entry.example) for at, entry in enumerate(inputs)}
+        return {f"c{at}": decode_cell(field, field.example) for at, field in enumerate(inputs)}
 
     def _decode(self, body: bytes) -> list[ParsedRow]:
         """Decode the rows of a request. Raises `RequestError`."""
@@ -230,7 +222,7 @@ class Predictor:
         return prediction, entry
 
     def _interpret(self, score: float) -> tuple[Any, Any, Any]:
-        """Return label, observed share and interval of a score. What the task does not have is unset."""
+        """Return label, observed share and interval of a score. Those that the task does not have are unset."""
         found = self._bins[max(bisect.bisect_right(self._bin_starts, score) - 1, 0)]
         if self._is_classification:
             return score >= self._threshold, found, UNSET
@@ -254,23 +246,23 @@ class Predictor:
             self.metrics.count_lost(len(entries))
 
 
-def _summarize_bin(entry: ScoreBin, contract: Contract) -> Any:
-    """Return what a response says of a score in this bin; an interval's bounds are relative to the score."""
-    if entry.share is not None:
-        return Observed(share=entry.share, rows=entry.rows)
+def _summarize_bin(score_bin: ScoreBin, contract: Contract) -> Observed | Interval:
+    """Build what a response says of a score in this bin. The bounds of an interval are relative to the score."""
+    if score_bin.share is not None:
+        return Observed(share=score_bin.share, rows=score_bin.rows)
     return Interval(
-        low=entry.low or 0.0,
-        high=entry.high or 0.0,
+        low=score_bin.low or 0.0,
+        high=score_bin.high or 0.0,
         confidence=contract.confidence or 0.0,
-        rows=entry.rows,
+        rows=score_bin.rows,
     )
 
 
-def _choose_column_type(entry: Input | Identity) -> ColumnType:
+def _choose_column_type(field: Input | Identity) -> ColumnType:
     """Choose the type of a field in the log. A boolean is text unless the model reads it as a number."""
-    if entry.type == "boolean" and getattr(entry, "kind", "") == "number":
+    if field.type == "boolean" and getattr(field, "kind", "") == "number":
         return "boolean"
-    return "number" if entry.type == "number" else "text"
+    return "number" if field.type == "number" else "text"
 
 
 def _build_refusal(errors: list[tuple[int, Finding]]) -> RequestError:

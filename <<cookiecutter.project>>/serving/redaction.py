@@ -21,7 +21,7 @@ def build_redactor(
 
     `fields` are those of the row, in its order. The policy `hash` uses HMAC-SHA-256 with `key`.
     """
-    personal = [f"c{at}" for at, entry in enumerate(fields) if entry.personal]
+    personal = [f"c{at}" for at, field in enumerate(fields) if field.personal]
     if not personal or policy == "keep":
         return lambda row: row
 

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 from msgspec import Meta, Struct
 
-from serving.decoding import DECODE_ERRORS, explain_decode_error
+from serving.decoding import DECODE_ERRORS, describe_decode_error
 from serving.errors import MalformedBodyError
 
 if TYPE_CHECKING:
@@ -74,9 +74,9 @@ class RowReader:
         self.inputs = [*contract.numeric, *contract.categorical]
         self.fields: list[Input | Identity] = [*self.inputs, *contract.identity]
         self.width = len(contract.numeric)
-        self._names = [entry.name for entry in self.fields]
-        types = [_choose_type(entry) for entry in self.inputs]
-        types += [Number | None if entry.type == "number" else Text | None for entry in contract.identity]
+        self._names = [field.name for field in self.fields]
+        types = [_choose_type(field) for field in self.inputs]
+        types += [Number | None if field.type == "number" else Text | None for field in contract.identity]
         self._types: dict[str, Any] = dict(zip(self._names, types, strict=True))
         self.Row = msgspec.defstruct(
             "Row",
@@ -87,11 +87,11 @@ class RowReader:
             forbid_unknown_fields=True,
         )
         self._decoder = msgspec.json.Decoder(self.Row | list[self.Row])  # type: ignore[name-defined]
-        limits = [_compute_limits(entry) for entry in self.inputs[: self.width]]
+        limits = [_compute_limits(field) for field in self.inputs[: self.width]]
         self._low = np.array([[low] for low, _ in limits], dtype=np.float32).reshape(-1, 1)
         self._high = np.array([[high] for _, high in limits], dtype=np.float32).reshape(-1, 1)
-        self._usual = [_collect_usual(entry) for entry in self.inputs[self.width :]]
-        self._is_plain = [entry.type in ("category", "text") for entry in self.inputs[self.width :]]
+        self._usual = [_collect_usual(field) for field in self.inputs[self.width :]]
+        self._is_plain = [field.type in ("category", "text") for field in self.inputs[self.width :]]
 
     def decode(self, body: bytes) -> list[ParsedRow]:
         """Decode a body: one JSON object (a row), or a list of them.
@@ -103,7 +103,7 @@ class RowReader:
         except msgspec.ValidationError:
             return self._decode_by_field(body)
         except DECODE_ERRORS as error:
-            raise MalformedBodyError(_explain(error)) from error
+            raise MalformedBodyError(_describe_error(error)) from error
         return [ParsedRow(row) for row in found] if isinstance(found, list) else [ParsedRow(found)]
 
     def _decode_by_field(self, body: bytes) -> list[ParsedRow]:
@@ -111,7 +111,7 @@ class RowReader:
         try:
             found = msgspec.json.decode(body)
         except DECODE_ERRORS as error:
-            raise MalformedBodyError(_explain(error)) from error
+            raise MalformedBodyError(_describe_error(error)) from error
         if isinstance(found, dict):
             return [self._parse_row(found)]
         if isinstance(found, list):
@@ -131,7 +131,7 @@ class RowReader:
             try:
                 values[name] = msgspec.convert(value, self._types[name])
             except (msgspec.ValidationError, RecursionError) as error:
-                findings.append(Finding(name, "type", _explain(error)))
+                findings.append(Finding(name, "type", _describe_error(error)))
         row = None if any(found.kind == "type" for found in findings) else msgspec.convert(values, self.Row)
         return ParsedRow(row, tuple(findings[:MAX_FINDINGS]))
 
@@ -187,26 +187,26 @@ def format_category(value: Any) -> str:
     return str(value)
 
 
-def decode_cell(entry: Input, cell: Cell) -> Any:
+def decode_cell(field: Input, cell: Cell) -> Any:
     """Convert a cell of the contract to the value that a request has for it."""
     if cell is None:
         return None
-    if entry.type == "boolean":
+    if field.type == "boolean":
         return cell in (1.0, "true")
-    return float(cell) if entry.type == "number" else cell
+    return float(cell) if field.type == "number" else cell
 
 
-def _choose_type(entry: Input) -> Any:
-    if entry.type == "boolean":
+def _choose_type(field: Input) -> Any:
+    if field.type == "boolean":
         return bool | None
-    return Number | None if entry.type == "number" else Text | None
+    return Number | None if field.type == "number" else Text | None
 
 
-def _compute_limits(entry: Input) -> tuple[float, float]:
+def _compute_limits(field: Input) -> tuple[float, float]:
     """Compute the range of usual numbers: allowed, and within what training held."""
-    low, high = entry.range or (None, None)
-    lows = [bound for bound in (low, entry.low) if bound is not None]
-    highs = [bound for bound in (high, entry.high) if bound is not None]
+    low, high = field.range or (None, None)
+    lows = [bound for bound in (low, field.low) if bound is not None]
+    highs = [bound for bound in (high, field.high) if bound is not None]
     return max(lows, default=-np.inf), min(highs, default=np.inf)
 
 
@@ -217,52 +217,52 @@ class _Anything:
         return value != ""
 
 
-def _collect_usual(entry: Input) -> frozenset[str] | _Anything:
+def _collect_usual(field: Input) -> frozenset[str] | _Anything:
     """Collect the usual categories: allowed, and seen in training."""
-    allowed = None if entry.categories is None else frozenset(entry.categories)
-    seen = None if entry.seen is None else frozenset(entry.seen)
+    allowed = None if field.categories is None else frozenset(field.categories)
+    seen = None if field.seen is None else frozenset(field.seen)
     if allowed is not None and seen is not None:
         return allowed & seen
     return allowed or seen or _Anything()
 
 
-def _check_number(entry: Input, value: float) -> Finding | None:
+def _check_number(field: Input, value: float) -> Finding | None:
     """Say why a number is not usual: missing, impossible, or beyond what training held."""
     if np.isnan(value):
-        return _check_missing(entry)
-    unit = f" {entry.unit}" if entry.unit else ""
+        return _check_missing(field)
+    unit = f" {field.unit}" if field.unit else ""
     sides: list[tuple[str, FindingKind, Bound, Bound]] = [
-        ("possible", "range", *(entry.range or (None, None))),
-        ("seen in training", "beyond", entry.low, entry.high),
+        ("possible", "range", *(field.range or (None, None))),
+        ("seen in training", "beyond", field.low, field.high),
     ]
     for name, kind, low, high in sides:
         # Bounds as float32, as the value is: 0.1 is not above 0.1.
         if low is not None and value < np.float32(low):
             words = f"{_format_number(value)}{unit} is below the lowest {name}, {_format_number(low)}{unit}"
-            return Finding(entry.name, kind, words)
+            return Finding(field.name, kind, words)
         if high is not None and value > np.float32(high):
             words = f"{_format_number(value)}{unit} is above the highest {name}, {_format_number(high)}{unit}"
-            return Finding(entry.name, kind, words)
+            return Finding(field.name, kind, words)
     return None
 
 
-def _check_category(entry: Input, value: str) -> Finding | None:
+def _check_category(field: Input, value: str) -> Finding | None:
     """Say why a category is not usual: missing, not allowed, or not seen in training."""
     if value == "":
-        return _check_missing(entry)
+        return _check_missing(field)
     shown = value if len(value) <= MAX_SHOWN else value[:MAX_SHOWN] + "…"
-    if entry.categories is not None and value not in entry.categories:
-        hint = _suggest(value, entry.categories)
-        return Finding(entry.name, "category", f"{shown!r} is none of the allowed values{hint}")
-    return Finding(entry.name, "unseen", f"{shown!r} did not occur in training")
+    if field.categories is not None and value not in field.categories:
+        hint = _suggest(value, field.categories)
+        return Finding(field.name, "category", f"{shown!r} is none of the allowed values{hint}")
+    return Finding(field.name, "unseen", f"{shown!r} did not occur in training")
 
 
-def _check_missing(entry: Input) -> Finding | None:
+def _check_missing(field: Input) -> Finding | None:
     """Report a missing value if schema.yaml expects one, or if training always had one."""
-    if not entry.nullable:
-        return Finding(entry.name, "missing", "no value, though there always is one")
-    if entry.missing == 0:
-        return Finding(entry.name, "missing", "no value; in training it was never missing")
+    if not field.nullable:
+        return Finding(field.name, "missing", "no value, though there always is one")
+    if field.missing == 0:
+        return Finding(field.name, "missing", "no value; in training it was never missing")
     return None
 
 
@@ -276,5 +276,5 @@ def _format_number(value: float) -> str:
     return f"{float(value):.7g}"
 
 
-def _explain(error: Exception) -> str:
-    return explain_decode_error(error)[0][:MAX_REASON]
+def _describe_error(error: Exception) -> str:
+    return describe_decode_error(error)[0][:MAX_REASON]

@@ -10,7 +10,7 @@ import msgspec
 import yaml
 from msgspec import Meta, Struct
 
-from serving.decoding import explain_decode_error
+from serving.decoding import describe_decode_error
 from serving.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class _Section(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RowPolicy(_Section, frozen=True):
-    """What to do with a row that can be read but has a value that is missing, not allowed, or unlike training.
+    """What to do with a row that has an unknown field, or a value that is missing, impossible, or unlike training.
 
     `fallback` is the score that the action `fallback` gives. With `whole_batch` one refused row refuses the request.
     """
@@ -134,7 +134,7 @@ def load_settings(path: Path) -> Settings:
     try:
         settings = msgspec.convert(document.get("serving") or {}, Settings)
     except (msgspec.ValidationError, RecursionError) as error:
-        what, where = explain_decode_error(error)
+        what, where = describe_decode_error(error)
         raise SettingsError(f"{path}: serving{where}: {what}") from error
     if conflict := _find_conflict(settings):
         raise SettingsError(f"{path}: serving.{conflict}")
