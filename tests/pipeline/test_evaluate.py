@@ -165,7 +165,8 @@ def test_the_report_says_what_the_predictions_say(bench: flights.Bench) -> None:
     assert report.threshold == 0.3
     assert report.costs[0].true_positive == 12
     assert report.metrics[-1].unit == "USD per row"
-    assert all((entry.low, entry.high) == (None, None) for entry in (*report.metrics, *report.slices))
+    assert all((metric.low, metric.high) == (None, None) for metric in report.metrics)
+    assert all((part.low, part.high) == (None, None) for part in report.slices)
 
 
 def test_slices_hold_the_primary_metric_where_there_are_rows_enough(bench: flights.Bench) -> None:
