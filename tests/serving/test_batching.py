@@ -1,4 +1,4 @@
-"""Rows that come together are scored together: each caller gets its own scores, and nobody another's trouble."""
+"""Requests that arrive together are scored together: each gets its own scores, and none spoils another."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ODD = Finding("x", "unseen", "odd")
 
 
 class Recorded:
-    """A model that knows a row by its number: the score is its half, and every third one is odd."""
+    """A model whose rows are numbers: the score is half the number, and every third row has a finding."""
 
     def __init__(self, bad: Any = None) -> None:
         self.asked: list[list[Any]] = []
@@ -29,7 +29,7 @@ class Recorded:
         return [row / 2 for row in rows], {at: [ODD] for at, row in enumerate(rows) if row % 3 == 0}
 
 
-def together(batching: Batcher, requests: list[list[int]]) -> list[Any]:
+def score_together(batching: Batcher, requests: list[list[int]]) -> list[Any]:
     async def run() -> list[Any]:
         return await asyncio.gather(*(batching.score(rows) for rows in requests), return_exceptions=True)
 
@@ -44,19 +44,19 @@ def test_each_request_gets_what_it_would_get_alone_in_whatever_company(requests:
     alone = Recorded()
     expected = [alone(rows) for rows in requests]
     model = Recorded()
-    assert together(Batcher(model, most), requests) == expected
+    assert score_together(Batcher(model, most), requests) == expected
     assert [row for rows in model.asked for row in rows] == [row for rows in requests for row in rows]
     assert all(len(rows) <= max(most, *map(len, requests)) for rows in model.asked)
 
 
 def test_requests_of_one_turn_are_one_call_of_the_model():
     model = Recorded()
-    together(Batcher(model, 64), [[1], [2, 3], [4]])
+    score_together(Batcher(model, 64), [[1], [2, 3], [4]])
     assert model.asked == [[1, 2, 3, 4]]
 
 
 def test_a_row_that_breaks_the_model_breaks_no_other_request():
-    first, broken, last = together(Batcher(Recorded(bad=7), 64), [[1], [7], [3]])
+    first, broken, last = score_together(Batcher(Recorded(bad=7), 64), [[1], [7], [3]])
     assert first == ([0.5], {})
     assert last == ([1.5], {0: [ODD]})
     assert isinstance(broken, ValueError)

@@ -28,12 +28,12 @@ SCORES = st.lists(st.floats(0, 1), min_size=1, max_size=400)
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return served.make(tmp_path_factory.mktemp("made"))
+    return served.make_project(tmp_path_factory.mktemp("made"))
 
 
 @pytest.fixture
 def folder(made: Path, tmp_path: Path) -> Path:
-    """A model's folder of one's own, to spoil."""
+    """A copy of the model's folder that a test may change."""
     shutil.copytree(made / "models" / "onnx", tmp_path / "onnx")
     return tmp_path / "onnx"
 
@@ -68,7 +68,7 @@ def test_no_value_of_a_personal_column_is_in_the_contract(made):
 
 
 def test_the_same_model_gives_the_same_contract(made, tmp_path):
-    again = served.make(tmp_path)
+    again = served.make_project(tmp_path)
     assert (again / writer.PATH).read_bytes() == (made / writer.PATH).read_bytes()
 
 
@@ -111,7 +111,7 @@ def test_pipeline_and_service_count_scores_in_the_same_buckets(tmp_path, task):
     assert counted == np.cumsum(writer.count_scores(scores.astype(np.float64), grid)).tolist()
 
 
-def refusal(folder: Path) -> str:
+def read_refusal(folder: Path) -> str:
     with pytest.raises(ModelError) as refused:
         model.load_model(folder)
     return str(refused.value)
@@ -122,14 +122,14 @@ def test_a_model_with_one_other_byte_is_refused(folder):
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
-    assert "one of the two was replaced or damaged" in refusal(folder)
+    assert "one of the two was replaced or damaged" in read_refusal(folder)
 
 
 def test_a_model_that_takes_other_columns_is_refused_by_their_names(folder):
     document = json.loads((folder / "contract.json").read_text())
     document["inputs"][0]["name"] = "y"
     edit(folder, inputs=document["inputs"])
-    assert "x is tensor(float), expected none, y is not there, expected tensor(float)" in refusal(folder)
+    assert "x is tensor(float), expected none, y is not there, expected tensor(float)" in read_refusal(folder)
 
 
 def test_a_model_of_a_newer_opset_is_refused(folder):
@@ -138,14 +138,14 @@ def test_a_model_of_a_newer_opset_is_refused(folder):
         entry.version = 99
     (folder / "model.onnx").write_bytes(graph.SerializeToString())
     edit(folder, onnx=files.digest_file(folder / "model.onnx"))
-    assert "a newer opset needs a newer one" in refusal(folder)
+    assert "a newer opset needs a newer one" in read_refusal(folder)
 
 
 def test_a_model_that_says_something_else_than_at_its_export_is_refused(folder):
     probes = json.loads((folder / "contract.json").read_text())["probes"]
     probes[2]["score"] += 0.01
     edit(folder, probes=probes)
-    assert "of probe 2" in refusal(folder)
+    assert "of probe 2" in read_refusal(folder)
 
 
 @pytest.mark.parametrize(
@@ -159,12 +159,12 @@ def test_a_model_that_says_something_else_than_at_its_export_is_refused(folder):
 )
 def test_a_contract_that_is_none_is_refused(folder, changes, words):
     edit(folder, **changes)
-    assert words in refusal(folder)
+    assert words in read_refusal(folder)
 
 
 def test_a_missing_contract_says_which_command_makes_it(folder):
     (folder / "contract.json").unlink()
-    assert "dvc repro" in refusal(folder)
+    assert "dvc repro" in read_refusal(folder)
 
 
 @given(st.binary(max_size=200))

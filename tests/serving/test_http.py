@@ -1,4 +1,4 @@
-"""The running service as callers and operators meet it: real processes, real requests."""
+"""The running service, as callers and operators see it: real processes, real requests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from fixtures import served
-from fixtures.served import HANGING, ROW, Service, serving
+from fixtures.served import HANGING, ROW, Service, run_service
 
 LINEAGE = {
     "format": 1, "version": "v1.4.0", "commit": "c0ffee", "pull_request": 7, "approvers": ["ada"],
@@ -29,7 +29,7 @@ LINEAGE = {
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return served.make(tmp_path_factory.mktemp("made"))
+    return served.make_project(tmp_path_factory.mktemp("made"))
 
 
 @pytest.fixture
@@ -44,12 +44,12 @@ def service(made: Path):
     digest = json.loads((made / "models/onnx/contract.json").read_text())["onnx"]
     (made / "lineage.json").write_text(json.dumps(LINEAGE | {"onnx": digest}))
     environment = {"SERVING_LINEAGE": "lineage.json", "SERVING_DEPLOYED": "2026-02-01T00:00:00Z"}
-    with serving(made, environment=environment) as running:
+    with run_service(made, environment=environment) as running:
         yield running
 
 
-def problem(answer: httpx.Response, status: int) -> dict[str, Any]:
-    """The problem document of an answer, which must be one."""
+def read_problem(answer: httpx.Response, status: int) -> dict[str, Any]:
+    """Check that a response is a problem document, and read it."""
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     document = answer.json()
@@ -101,17 +101,17 @@ def test_callers_at_the_same_moment_each_get_the_answer_that_they_get_alone(serv
 
 def test_odd_values_are_answered_with_warnings_and_counted(service: Service):
     line = 'model_input_warnings_total{column="town",kind="unseen"}'
-    before = service.metric(line)
+    before = service.read_metric(line)
     (one,) = service.predict({**ROW, "town": "Rome", "x": None}).json()["predictions"]
     assert {(found["field"], found["kind"]) for found in one["warnings"]} == {
         ("town", "unseen"),
         ("x", "missing"),
     }
-    assert service.metric(line) == before + 1
+    assert service.read_metric(line) == before + 1
 
 
 def test_a_bad_row_refuses_its_batch_and_says_which_field_of_which_row(service: Service):
-    document = problem(service.predict([ROW, {**ROW, "x": 99}, {**ROW, "group": 3}]), 422)
+    document = read_problem(service.predict([ROW, {**ROW, "x": 99}, {**ROW, "group": 3}]), 422)
     assert [(error["row"], error["field"], error["kind"]) for error in document["errors"]] == [
         (1, "x", "range"),
         (2, "group", "type"),
@@ -148,26 +148,28 @@ def test_a_row_is_explained_by_what_each_value_does_to_it(service: Service):
 )
 def test_hostile_json_is_a_problem_not_a_failure(service: Service, body, status):
     for path in ("/predict", "/explain"):
-        problem(service.client.post(path, content=body, headers={"Content-Type": "application/json"}), status)
+        read_problem(
+            service.client.post(path, content=body, headers={"Content-Type": "application/json"}), status
+        )
 
 
 def test_what_is_too_large_is_refused_before_it_is_read(service: Service):
-    assert "more than 2,000,000" in problem(service.predict(b" " * 2_000_001), 413)["detail"]
-    assert "1,001 rows" in problem(service.predict([{}] * 1001), 413)["detail"]
+    assert "more than 2,000,000" in read_problem(service.predict(b" " * 2_000_001), 413)["detail"]
+    assert "1,001 rows" in read_problem(service.predict([{}] * 1001), 413)["detail"]
 
     def parts():
         for _ in range(30):
             yield b" " * 100_000
 
-    problem(service.client.post("/predict", content=parts()), 413)
+    read_problem(service.client.post("/predict", content=parts()), 413)
 
 
 def test_other_paths_methods_and_content_are_refused_in_words(service: Service):
-    assert "/docs" in problem(service.client.get("/nothing"), 404)["detail"]
+    assert "/docs" in read_problem(service.client.get("/nothing"), 404)["detail"]
     refused = service.client.delete("/predict")
-    problem(refused, 405)
+    read_problem(refused, 405)
     assert refused.headers["allow"] == "POST"
-    problem(service.client.post("/predict", content=b"x=1", headers={"Content-Type": "text/plain"}), 415)
+    read_problem(service.client.post("/predict", content=b"x=1", headers={"Content-Type": "text/plain"}), 415)
 
 
 def test_the_model_says_where_it_comes_from(service: Service):
@@ -193,12 +195,12 @@ def test_health_and_metrics_tell_what_is_served(service: Service):
 
 
 def test_get_asks_the_running_service_and_tells_by_its_exit_code(service: Service):
-    ready = service.run("get", "/health/ready")
+    ready = service.run_command("get", "/health/ready")
     assert (ready.returncode, json.loads(ready.stdout)["status"]) == (0, "ready")
-    missing = service.run("get", "/nothing")
+    missing = service.run_command("get", "/nothing")
     assert (missing.returncode, json.loads(missing.stdout)["status"]) == (1, 404)
     nobody = Service(service.folder)
-    silent = nobody.run("get", "/health/ready")
+    silent = nobody.run_command("get", "/health/ready")
     assert silent.returncode == 1
     assert silent.stderr.startswith("ERROR: http://127.0.0.1")
 
@@ -206,7 +208,7 @@ def test_get_asks_the_running_service_and_tells_by_its_exit_code(service: Servic
 @pytest.mark.slow
 @pytest.mark.parametrize("whole_batch", [True, False])
 def test_the_service_keeps_what_its_own_openapi_promises(folder, whole_batch):
-    with serving(folder, policy={"rows": {"whole_batch": whole_batch}}) as service:
+    with run_service(folder, policy={"rows": {"whole_batch": whole_batch}}) as service:
         command = [
             str(Path(sys.executable).with_name("schemathesis")),
             "--config-file",
@@ -225,20 +227,20 @@ def test_the_service_keeps_what_its_own_openapi_promises(folder, whole_batch):
         ]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
         assert done.returncode == 0, done.stdout[-3000:]
-        assert "Traceback" not in service.words
+        assert "Traceback" not in service.output
 
 
 def test_by_choice_good_rows_of_a_batch_are_answered_beside_bad_ones(folder):
-    with serving(folder, policy={"rows": {"whole_batch": False}}) as service:
+    with run_service(folder, policy={"rows": {"whole_batch": False}}) as service:
         good, bad = service.predict([ROW, {**ROW, "x": 99}]).json()["predictions"]
         assert good["score"] > 0.5
         assert [error["kind"] for error in bad["errors"]] == ["range"]
         assert "score" not in bad
-        problem(service.predict([{**ROW, "x": 99}]), 422)
+        read_problem(service.predict([{**ROW, "x": 99}]), 422)
 
 
 def test_by_choice_a_row_unlike_training_gets_the_answer_to_fall_back_on(folder):
-    with serving(
+    with run_service(
         folder, policy={"rows": {"unlike": "fallback", "fallback": 0.25, "unknown": "warn"}}
     ) as service:
         (one,) = service.predict({**ROW, "town": "Rome"}).json()["predictions"]
@@ -248,7 +250,7 @@ def test_by_choice_a_row_unlike_training_gets_the_answer_to_fall_back_on(folder)
 
 
 def test_a_quantity_is_answered_with_an_interval(tmp_path):
-    with serving(served.make(tmp_path, "regression")) as service:
+    with run_service(served.make_project(tmp_path, "regression")) as service:
         (one,) = service.predict(ROW).json()["predictions"]
         interval = one["interval"]
         assert interval["low"] < one["score"] < interval["high"]
@@ -260,7 +262,7 @@ def test_a_quantity_is_answered_with_an_interval(tmp_path):
 
 
 def test_every_valid_key_opens_and_no_other(folder):
-    with serving(folder, environment={"SERVING_API_KEYS": "old-key, new-key"}) as service:
+    with run_service(folder, environment={"SERVING_API_KEYS": "old-key, new-key"}) as service:
         for key in ("old-key", "new-key"):
             assert service.predict(ROW, headers={"Authorization": f"Bearer {key}"}).status_code == 200
         for wrong in (
@@ -271,16 +273,16 @@ def test_every_valid_key_opens_and_no_other(folder):
             "Bearer ü".encode(),
         ):
             refused = service.predict(ROW, headers={"Authorization": wrong})
-            problem(refused, 401)
+            read_problem(refused, 401)
             assert refused.headers["www-authenticate"] == "Bearer"
-        problem(service.client.get("/model"), 401)
+        read_problem(service.client.get("/model"), 401)
         assert service.client.get("/health/ready").status_code == 200
-        assert service.run("get", "/model").returncode == 0
-        assert "old-key" not in service.words
+        assert service.run_command("get", "/model").returncode == 0
+        assert "old-key" not in service.output
 
 
 def test_a_body_that_never_comes_is_given_up(folder):
-    with serving(folder, policy={"limits": {"seconds": 0.5}, "log": {"patience": 0.4}}) as service:
+    with run_service(folder, policy={"limits": {"seconds": 0.5}, "log": {"patience": 0.4}}) as service:
         with socket.create_connection(("127.0.0.1", service.port), timeout=10) as waiting:
             waiting.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n{")
             assert waiting.recv(4000).startswith(b"HTTP/1.1 408")
@@ -289,16 +291,16 @@ def test_a_body_that_never_comes_is_given_up(folder):
 
 def test_an_answer_that_takes_too_long_is_a_504(folder):
     policy = {"limits": {"seconds": 0.4}, "log": {"failure": "serve", "patience": 5}}
-    with serving(folder, policy=policy, command=("-c", HANGING)) as service:
+    with run_service(folder, policy=policy, command=("-c", HANGING)) as service:
         assert service.predict(ROW).status_code == 200
         (folder / "hang").touch()
-        assert "0.4 s" in problem(service.predict(ROW), 504)["detail"]
+        assert "0.4 s" in read_problem(service.predict(ROW), 504)["detail"]
         assert service.client.get("/health/live").status_code == 200
         (folder / "hang").unlink()
 
 
 def test_more_requests_than_it_can_work_on_are_sent_away_to_come_again(folder):
-    with serving(folder, policy={"limits": {"requests": 2}}, command=("-c", HANGING)) as service:
+    with run_service(folder, policy={"limits": {"requests": 2}}, command=("-c", HANGING)) as service:
         assert service.predict(ROW).status_code == 200
         (folder / "hang").touch()
         with concurrent.futures.ThreadPoolExecutor(6) as pool:
@@ -312,32 +314,32 @@ def test_more_requests_than_it_can_work_on_are_sent_away_to_come_again(folder):
 def test_a_model_that_may_not_be_served_leaves_the_service_up_but_not_ready(folder):
     path = folder / "models/onnx/model.onnx"
     path.write_bytes(path.read_bytes() + b"\0")
-    with serving(folder) as service:
+    with run_service(folder) as service:
         for answer in (
             service.client.get("/health/ready"),
             service.predict(ROW),
             service.client.get("/model"),
         ):
-            assert "replaced or damaged" in problem(answer, 503)["detail"]
+            assert "replaced or damaged" in read_problem(answer, 503)["detail"]
             assert "retry-after" in answer.headers
-        assert service.metric("model_ready") == 0
-        assert service.run("get", "/health/ready").returncode == 1
+        assert service.read_metric("model_ready") == 0
+        assert service.run_command("get", "/health/ready").returncode == 1
 
 
 def test_the_lineage_of_another_model_is_not_served(folder):
     (folder / "lineage.json").write_text(json.dumps(LINEAGE | {"onnx": "sha256:0"}))
-    with serving(folder, environment={"SERVING_LINEAGE": "lineage.json"}) as service:
-        assert "lineage of sha256:0" in problem(service.client.get("/health/ready"), 503)["detail"]
+    with run_service(folder, environment={"SERVING_LINEAGE": "lineage.json"}) as service:
+        assert "lineage of sha256:0" in read_problem(service.client.get("/health/ready"), 503)["detail"]
 
 
 def test_hashing_without_a_key_is_not_served(folder):
-    with serving(folder, policy={"log": {"personal": "hash"}}) as service:
-        assert "SERVING_HASH_KEY" in problem(service.client.get("/health/ready"), 503)["detail"]
+    with run_service(folder, policy={"log": {"personal": "hash"}}) as service:
+        assert "SERVING_HASH_KEY" in read_problem(service.client.get("/health/ready"), 503)["detail"]
 
 
 def test_wrong_settings_end_the_start_in_one_line(folder):
     service = Service(folder, environment={"SERVING_PORT": "many"})
-    done = service.run()
+    done = service.run_command()
     assert (done.returncode, done.stderr) == (
         1,
         "ERROR: SERVING_PORT: 'many': expected a whole number from 1 to 65535\n",
@@ -346,7 +348,7 @@ def test_wrong_settings_end_the_start_in_one_line(folder):
 
 def test_what_is_in_work_is_finished_before_it_stops(folder):
     service = Service(folder, command=("-c", HANGING))
-    service.policy(log={"patience": 4})
+    service.change_settings(log={"patience": 4})
     service.start()
     assert service.predict(ROW).status_code == 200
     (folder / "hang").touch()
@@ -358,20 +360,20 @@ def test_what_is_in_work_is_finished_before_it_stops(folder):
         (folder / "hang").unlink()
         assert [one.result().status_code for one in waiting] == [200] * 4
     assert service.stop() in (0, -signal.SIGTERM)
-    assert len(served.logged(service.log)) == 5
+    assert len(served.read_log(service.log)) == 5
 
 
 def test_two_workers_share_the_port_count_together_and_write_files_of_their_own(folder):
-    with serving(folder, environment={"SERVING_WORKERS": "2"}, path="/health/ready") as service:
+    with run_service(folder, environment={"SERVING_WORKERS": "2"}, path="/health/ready") as service:
 
         def ask(_: int) -> int:
             return service.predict(ROW, headers={"Connection": "close"}).status_code
 
         with concurrent.futures.ThreadPoolExecutor(8) as pool:
             assert set(pool.map(ask, range(200))) == {200}
-        assert service.metric("model_predictions_total") == 200
-        assert service.metric('model_requests_total{route="/predict",status="200"}') == 200
+        assert service.read_metric("model_predictions_total") == 200
+        assert service.read_metric('model_requests_total{route="/predict",status="200"}') == 200
         assert len(list(service.log.glob("*.jsonl"))) == 2
         code = service.stop()
     assert code in (0, -signal.SIGTERM)
-    assert len({entry["prediction:id"] for entry in served.logged(service.log)}) == 200
+    assert len({entry["prediction:id"] for entry in served.read_log(service.log)}) == 200

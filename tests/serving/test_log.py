@@ -1,4 +1,4 @@
-"""The prediction log: nothing answered is missing, whatever ends the process or fills the disk."""
+"""The prediction log holds every answered prediction, however the process ends and whatever the disk does."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fixtures import served
-from fixtures.served import HANGING, ROW, Service, serving
+from fixtures.served import HANGING, ROW, Service, run_service
 from serving import log_parquet
 from serving.errors import LogError
 from serving.log_writer import LogWriter
@@ -32,13 +32,13 @@ HEAD = b'{"format":1,"version":"v1","onnx":"sha256:1","columns":{"x":"number","t
 LINE = '{"id":"%d","time":"2026-01-01T00:00:00Z","row":{"x":%d,"town":"Ulm"},"score":0.5,"label":true}\n'
 
 
-def line(number: int) -> bytes:
+def make_line(number: int) -> bytes:
     return (LINE % (number, number)).encode()
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return served.make(tmp_path_factory.mktemp("made"))
+    return served.make_project(tmp_path_factory.mktemp("made"))
 
 
 @pytest.fixture
@@ -48,9 +48,9 @@ def folder(made: Path, tmp_path: Path) -> Path:
 
 
 def test_an_entry_has_the_row_its_identity_and_the_answer(folder):
-    with serving(folder) as service:
+    with run_service(folder) as service:
         (told,) = service.predict({**ROW, "town": "Rome"}).json()["predictions"]
-    (entry,) = served.logged(service.log)
+    (entry,) = served.read_log(service.log)
     assert entry["prediction:id"] == told["id"]
     assert entry["prediction:score"] == told["score"]
     assert entry["prediction:label"] == told["label"]
@@ -65,10 +65,10 @@ def test_an_entry_has_the_row_its_identity_and_the_answer(folder):
     ("policy", "environment"), [("drop", {}), ("hash", {"SERVING_HASH_KEY": "salt"}), ("keep", {})]
 )
 def test_personal_values_are_dropped_hashed_or_kept_by_choice(folder, policy, environment):
-    with serving(folder, policy={"log": {"personal": policy}}, environment=environment) as service:
+    with run_service(folder, policy={"log": {"personal": policy}}, environment=environment) as service:
         service.predict([ROW, ROW, {**ROW, "email": "b@example.invalid", "age": None}])
     text = b"".join(path.read_bytes() for path in service.log.iterdir())
-    first, second, other = served.logged(service.log)
+    first, second, other = served.read_log(service.log)
     assert (b"a@example.invalid" in text) == (policy == "keep")
     if policy == "drop":
         assert pd.isna(first["email"])
@@ -115,7 +115,7 @@ def test_kill_9_under_load_loses_no_answered_prediction(folder, workers):
     while not list(again.log.glob("*.parquet")) and time.monotonic() < until:
         time.sleep(0.1)
     again.stop()
-    kept = {entry["prediction:id"] for entry in served.logged(service.log)}
+    kept = {entry["prediction:id"] for entry in served.read_log(service.log)}
     assert set(answered) <= kept
 
 
@@ -136,8 +136,8 @@ def small_disk(tmp_path: Path):
     subprocess.run(["umount", "--lazy", str(place)], check=True)  # an archive may still look at it
 
 
-def fill(place: Path) -> Path:
-    """Leave no room on a disk."""
+def fill_disk(place: Path) -> Path:
+    """Fill a disk."""
     path = place / "filler"
     with path.open("wb", buffering=0) as file:
         for _ in range(1000):
@@ -148,8 +148,8 @@ def fill(place: Path) -> Path:
     raise AssertionError("the disk did not fill up")
 
 
-def until_refused(service: Service) -> httpx.Response:
-    """Ask until the disk's last page is full."""
+def ask_until_refused(service: Service) -> httpx.Response:
+    """Ask until the last page of the disk is full."""
     for _ in range(200):
         answer = service.predict([ROW] * 20)
         if answer.status_code != 200:
@@ -158,46 +158,46 @@ def until_refused(service: Service) -> httpx.Response:
 
 
 def test_a_full_disk_refuses_and_recovers_when_there_is_room_again(folder, small_disk):
-    with serving(folder, environment={"SERVING_LOG": str(small_disk)}) as service:
+    with run_service(folder, environment={"SERVING_LOG": str(small_disk)}) as service:
         answered = [one["id"] for one in service.predict([ROW] * 5).json()["predictions"]]
-        filler = fill(small_disk)
-        refused = until_refused(service)
+        filler = fill_disk(small_disk)
+        refused = ask_until_refused(service)
         assert refused.status_code == 503
         assert "No space left on device" in refused.json()["detail"]
         assert refused.headers["retry-after"] == "5"
         assert service.client.get("/health/ready").status_code == 503
-        assert service.metric("model_ready") == 0
+        assert service.read_metric("model_ready") == 0
         filler.unlink()
         assert service.client.get("/health/ready").status_code == 200
         answered += [one["id"] for one in service.predict([ROW] * 5).json()["predictions"]]
     shutil.copytree(small_disk, folder / "copy")
-    kept = {entry["prediction:id"] for entry in served.logged(folder / "copy")}
+    kept = {entry["prediction:id"] for entry in served.read_log(folder / "copy")}
     assert set(answered) <= kept
 
 
 def test_by_choice_a_full_disk_is_counted_and_the_answers_go_on(folder, small_disk):
     policy = {"log": {"failure": "serve"}}
-    with serving(folder, environment={"SERVING_LOG": str(small_disk)}, policy=policy) as service:
-        fill(small_disk)
+    with run_service(folder, environment={"SERVING_LOG": str(small_disk)}, policy=policy) as service:
+        fill_disk(small_disk)
         for _ in range(50):
             assert service.predict([ROW] * 20).status_code == 200
-        lost = service.metric("model_log_lost_total")
+        lost = service.read_metric("model_log_lost_total")
         assert lost >= 500
         assert service.client.get("/health/ready").status_code == 200
-        assert service.metric("model_ready") == 1
+        assert service.read_metric("model_ready") == 1
 
 
 @pytest.mark.parametrize(("failure", "status"), [("refuse", 503), ("serve", 200)])
 def test_a_store_that_hangs_holds_up_answers_by_the_policy_and_never_the_service(folder, failure, status):
     policy = {"log": {"failure": failure, "patience": 0.3}}
-    with serving(folder, command=("-c", HANGING), policy=policy) as service:
+    with run_service(folder, command=("-c", HANGING), policy=policy) as service:
         assert service.predict(ROW).status_code == 200
         (folder / "hang").touch()
         began = time.monotonic()
         assert service.predict(ROW).status_code == status
         assert 0.3 <= time.monotonic() - began < 2
         assert service.client.get("/health/live").status_code == 200
-        assert service.metric("model_log_lost_total") == (1 if failure == "serve" else 0)
+        assert service.read_metric("model_log_lost_total") == (1 if failure == "serve" else 0)
         (folder / "hang").unlink()
         time.sleep(0.3)
         assert service.predict(ROW).status_code == 200
@@ -205,17 +205,17 @@ def test_a_store_that_hangs_holds_up_answers_by_the_policy_and_never_the_service
 
 def test_a_log_that_cannot_be_made_is_told(folder):
     (folder / "predictions").write_text("not a folder")
-    with serving(folder) as service:
+    with run_service(folder) as service:
         assert "File exists" in service.predict(ROW).json()["detail"]
 
 
-async def written(folder: Path, policy: LogPolicy, entries: int, **edges) -> list[bool]:
-    """Write entries one after another; for each, whether it is in the log."""
+async def write_entries(folder: Path, policy: LogPolicy, entries: int, **edges) -> list[bool]:
+    """Write entries one after another, and say of each whether it is in the log."""
     log = LogWriter(folder, HEAD, policy, **edges)
     found = []
     for number in range(entries):
         try:
-            await log.append(line(number))
+            await log.append(make_line(number))
             found.append(True)
         except LogError:
             found.append(False)
@@ -223,8 +223,8 @@ async def written(folder: Path, policy: LogPolicy, entries: int, **edges) -> lis
     return found
 
 
-def ids(folder: Path) -> list[int]:
-    return [int(entry["prediction:id"]) for entry in served.logged(folder)]
+def read_ids(folder: Path) -> list[int]:
+    return [int(entry["prediction:id"]) for entry in served.read_log(folder)]
 
 
 @given(st.lists(st.sampled_from(["all", "half", "full", "broken"]), max_size=30))
@@ -241,19 +241,19 @@ def test_whatever_a_disk_does_what_was_confirmed_is_in_the_log_once_and_whole(tm
             raise OSError(errno.EIO, "broken")
         return os.write(file, data[: len(data) // 2 + 1] if fault == "half" else data)
 
-    found = asyncio.run(written(folder, LogPolicy(), 20, write=write))
-    assert ids(folder) == [number for number, kept in enumerate(found) if kept]
+    found = asyncio.run(write_entries(folder, LogPolicy(), 20, write=write))
+    assert read_ids(folder) == [number for number, kept in enumerate(found) if kept]
 
 
 @given(st.integers(0, 400), st.binary(max_size=30))
 def test_a_torn_end_costs_only_what_was_not_confirmed(tmp_path_factory, cut, noise):
     folder = tmp_path_factory.mktemp("log")
-    whole = HEAD + b"\n" + b"".join(line(number) for number in range(4))
+    whole = HEAD + b"\n" + b"".join(make_line(number) for number in range(4))
     kept = len(HEAD) + 1 + cut
     (folder / "a.jsonl").write_bytes(whole[:kept] + noise.replace(b"\n", b""))
     complete = whole[:kept].count(b"\n") - 1
-    assert ids(folder)[:complete] == list(range(complete))
-    assert len(ids(folder)) <= complete + 1
+    assert read_ids(folder)[:complete] == list(range(complete))
+    assert len(read_ids(folder)) <= complete + 1
 
 
 def test_files_turn_into_tables_by_time_and_by_size(tmp_path):
@@ -261,17 +261,19 @@ def test_files_turn_into_tables_by_time_and_by_size(tmp_path):
     closed: list[int] = []
     policy = LogPolicy(minutes=1)
     asyncio.run(
-        written(tmp_path / "time", policy, 10, clock=lambda: next(clock), on_close=lambda: closed.append(1))
+        write_entries(
+            tmp_path / "time", policy, 10, clock=lambda: next(clock), on_close=lambda: closed.append(1)
+        )
     )
     assert len(closed) >= 4
-    assert ids(tmp_path / "time") == list(range(10))
-    asyncio.run(written(tmp_path / "size", LogPolicy(megabytes=0.0003), 10))
+    assert read_ids(tmp_path / "time") == list(range(10))
+    asyncio.run(write_entries(tmp_path / "size", LogPolicy(megabytes=0.0003), 10))
     assert len(list((tmp_path / "size").glob("*.jsonl"))) >= 3
-    assert sorted(ids(tmp_path / "size")) == list(range(10))
+    assert sorted(read_ids(tmp_path / "size")) == list(range(10))
 
 
 def test_the_running_service_makes_tables_by_itself(folder):
-    with serving(folder, policy={"log": {"minutes": 0.02}}) as service:
+    with run_service(folder, policy={"log": {"minutes": 0.02}}) as service:
         service.predict(ROW)
         until = time.monotonic() + 30
         while not list(service.log.glob("*.parquet")) and time.monotonic() < until:
@@ -286,7 +288,7 @@ def test_by_choice_an_entry_is_on_the_disk_itself_before_its_answer_leaves(tmp_p
 
     async def answered() -> None:
         log = LogWriter(tmp_path, HEAD, LogPolicy(sync=sync))
-        await log.append(line(0))
+        await log.append(make_line(0))
         happened.append("answered")
         await log.close()
 
@@ -297,24 +299,24 @@ def test_by_choice_an_entry_is_on_the_disk_itself_before_its_answer_leaves(tmp_p
 def test_a_file_that_is_being_written_is_left_alone(tmp_path):
     async def while_open() -> list[Path]:
         log = LogWriter(tmp_path, HEAD, LogPolicy())
-        await log.append(line(0))
+        await log.append(make_line(0))
         made = log_parquet.convert_log(tmp_path)
-        await log.append(line(1))
+        await log.append(make_line(1))
         await log.close()
         return made
 
     assert asyncio.run(while_open()) == []
-    assert ids(tmp_path) == [0, 1]
+    assert read_ids(tmp_path) == [0, 1]
 
 
 def test_killed_between_table_and_source_the_archive_ends_in_the_same_state(tmp_path):
-    source = HEAD + b"\n" + line(0) + line(1)
+    source = HEAD + b"\n" + make_line(0) + make_line(1)
     (tmp_path / "a.jsonl").write_bytes(source)
     (tmp_path / "a.parquet").write_bytes(b"half a table")
     (tmp_path / "a.parquet.part").write_bytes(b"half")
-    assert ids(tmp_path) == [0, 1]
+    assert read_ids(tmp_path) == [0, 1]
     (tmp_path / "a.jsonl").write_bytes(source)
-    assert ids(tmp_path) == [0, 1]
+    assert read_ids(tmp_path) == [0, 1]
 
 
 def test_a_file_of_another_kind_is_set_aside_not_deleted(tmp_path):
@@ -325,7 +327,7 @@ def test_a_file_of_another_kind_is_set_aside_not_deleted(tmp_path):
 
 def test_large_files_are_archived_in_order_and_in_parts(tmp_path):
     many = log_parquet.CHUNK_ROWS + 7
-    (tmp_path / "a.jsonl").write_bytes(HEAD + b"\n" + b"".join(line(number) for number in range(many)))
+    (tmp_path / "a.jsonl").write_bytes(HEAD + b"\n" + b"".join(make_line(number) for number in range(many)))
     done = subprocess.run(
         [sys.executable, "-m", "serving", "archive", str(tmp_path)],
         cwd=served.support.TEMPLATE, capture_output=True, text=True, check=False,
@@ -337,8 +339,8 @@ def test_large_files_are_archived_in_order_and_in_parts(tmp_path):
 
 
 def test_labels_join_by_the_identity_columns(folder):
-    with serving(folder) as service:
+    with run_service(folder) as service:
         service.predict([{**ROW, "visit": f"v{number}"} for number in range(20)])
-    entries = pd.DataFrame(served.logged(service.log))
+    entries = pd.DataFrame(served.read_log(service.log))
     labels = pd.DataFrame({"visit": [f"v{number}" for number in range(0, 20, 2)], "outcome": 1.0})
     assert len(entries.merge(labels, on="visit")) == 10

@@ -16,7 +16,7 @@ SIZES = {"phone": (390, 844), "desk": (1280, 900)}
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return served.make(tmp_path_factory.mktemp("made"))
+    return served.make_project(tmp_path_factory.mktemp("made"))
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def browser():
 
 @pytest.fixture(scope="module")
 def service(made: Path):
-    with served.serving(made) as running:
+    with served.run_service(made) as running:
         yield running
 
 
@@ -100,13 +100,13 @@ def test_a_field_can_be_left_open_and_has_what_its_column_allows(page, service):
 def test_what_is_tried_is_not_in_the_log(page, service):
     page.goto(service.url)
     answered(page)
-    assert service.metric("model_predictions_total") == 0
-    assert served.logged(service.log) == []
+    assert service.read_metric("model_predictions_total") == 0
+    assert served.read_log(service.log) == []
 
 
 def test_with_keys_the_form_asks_for_one(page, made, tmp_path):
     environment = {"SERVING_API_KEYS": "sesame", "SERVING_LOG": str(tmp_path)}
-    with served.serving(made, environment=environment) as service:
+    with served.run_service(made, environment=environment) as service:
         page.goto(service.url)
         page.wait_for_selector("#key:visible")
         page.fill("#secret", "sesame")
@@ -133,7 +133,7 @@ def test_the_documentation_shows_fields_calls_and_answers(page, service):
 
 def test_a_service_that_is_not_ready_says_so_on_its_page(page, made, tmp_path):
     environment = {"SERVING_MODEL": str(tmp_path)}
-    with served.serving(made, environment=environment) as service:
+    with served.run_service(made, environment=environment) as service:
         page.goto(service.url)
         shows(page, "#verdict", "not ready")
 

@@ -1,4 +1,4 @@
-"""Requests as rows: what the contract allows is read, all that is odd is named, nothing hostile gets further."""
+"""Requests are read as rows by the contract; each unusual value is named, and hostile input is refused."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ ANY = st.recursive(
 
 @pytest.fixture(scope="module")
 def served_model(tmp_path_factory: pytest.TempPathFactory) -> model.Model:
-    return model.load_model(served.make(tmp_path_factory.mktemp("made")) / "models" / "onnx")
+    return model.load_model(served.make_project(tmp_path_factory.mktemp("made")) / "models" / "onnx")
 
 
-def findings(served_model: model.Model, row: dict[str, Any]) -> list[Finding]:
+def find_findings(served_model: model.Model, row: dict[str, Any]) -> list[Finding]:
     (read,) = served_model.reader.decode(json.dumps(row).encode())
     if read.row is None:
         return list(read.findings)
@@ -55,8 +55,8 @@ def findings(served_model: model.Model, row: dict[str, Any]) -> list[Finding]:
     ]
 
 
-def kinds(served_model: model.Model, row: dict[str, Any]) -> set[tuple[str, str]]:
-    return {(found.field, found.kind) for found in findings(served_model, row)}
+def find_kinds(served_model: model.Model, row: dict[str, Any]) -> set[tuple[str, str]]:
+    return {(found.field, found.kind) for found in find_findings(served_model, row)}
 
 
 @given(st.lists(ROWS, min_size=1, max_size=5))
@@ -122,7 +122,7 @@ def test_what_is_no_row_is_malformed_in_words(served_model, body, words):
     "value", [True, "1", [1], {"a": 1}, 1e39, -1e39, 10**400, "NaN"], ids=lambda value: str(value)[:12]
 )
 def test_what_is_no_number_for_the_model_is_a_wrong_type(served_model, value):
-    assert ("x", "type") in kinds(served_model, {**served.ROW, "x": value})
+    assert ("x", "type") in find_kinds(served_model, {**served.ROW, "x": value})
 
 
 def test_a_number_beyond_every_float_is_malformed_or_a_wrong_type(served_model):
@@ -131,12 +131,12 @@ def test_a_number_beyond_every_float_is_malformed_or_a_wrong_type(served_model):
 
 
 def test_a_typical_row_has_nothing_odd(served_model):
-    assert findings(served_model, served.ROW) == []
+    assert find_findings(served_model, served.ROW) == []
 
 
 def test_all_that_is_wrong_is_said_at_once_with_a_hint_at_the_right_name(served_model):
     row = {**served.ROW, "x": "far", "groop": "a", "member": [], "town": "x" * 2000}
-    said = {found.field: found for found in findings(served_model, row)}
+    said = {found.field: found for found in find_findings(served_model, row)}
     assert {name: found.kind for name, found in said.items()} == {
         "x": "type", "groop": "unknown", "member": "type", "town": "type",
     }  # fmt: skip
@@ -155,18 +155,18 @@ def test_all_that_is_wrong_is_said_at_once_with_a_hint_at_the_right_name(served_
     ],
 )
 def test_a_row_that_is_odd_is_described_for_people(served_model, change, kind, words):
-    (found,) = findings(served_model, {**served.ROW, **change})
+    (found,) = find_findings(served_model, {**served.ROW, **change})
     assert (found.kind, found.field) == (kind, next(iter(change)))
     assert words in found.message
 
 
 @pytest.mark.parametrize("row", [{}, {"q": 1}])
 def test_a_row_without_any_of_the_model_s_fields_is_no_row(served_model, row):
-    assert ("", "type") in kinds(served_model, row)
+    assert ("", "type") in find_kinds(served_model, row)
 
 
 def test_a_gap_that_training_knows_is_not_odd(served_model):
-    assert findings(served_model, {**served.ROW, "gap": None, "town": ""}) == []
+    assert find_findings(served_model, {**served.ROW, "gap": None, "town": ""}) == []
 
 
 def test_of_a_field_that_is_there_twice_the_last_one_counts(served_model):
