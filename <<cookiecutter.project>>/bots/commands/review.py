@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
             from bots.dvc.storage import prepare_storage
 
             progress.tell("fetching from storage")
-            prepare_storage(repository.root, [repository.commit(arguments.base)], progress.tell)
+            prepare_storage(repository.root, [repository.resolve(arguments.base)], progress.tell)
         result = review(
             repository,
             arguments.base,

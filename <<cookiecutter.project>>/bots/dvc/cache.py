@@ -148,7 +148,7 @@ def named(root: Path, revision: str | None = None, targets: Collection[str] = ()
     file that DVC did not write, `GitError` for an unknown commit.
     """
     repository = Repository(root)
-    revision = revision and repository.commit(revision)
+    revision = revision and repository.resolve(revision)
     tracked = _listed(root, revision)
     found = set()
     for file in sorted(tracked):
@@ -179,7 +179,7 @@ def _listed(root: Path, revision: str | None) -> set[str]:
 
 def _content(repository: Repository, revision: str | None, path: str) -> str:
     if revision is not None:
-        return repository.text(revision, path) or ""
+        return repository.read_text(revision, path) or ""
     here = repository.root / path
     return here.read_text(encoding="utf-8", errors="replace") if here.is_file() else ""
 

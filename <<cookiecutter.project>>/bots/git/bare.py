@@ -1,7 +1,7 @@
-"""git without a work tree: takes in the newest state of a branch, adds a commit on top, pushes it or is told why not.
+"""Fetches a branch, builds a commit on top of it, and pushes that, without a work tree.
 
-Everything happens in a throw-away bare repository, so that the project's own is never shallow, never partial and
-never half-changed, whatever happens in between.
+All of it happens in a temporary bare repository, so the project's own repository never becomes shallow, partial or
+half-changed, whatever happens in between.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ REMOTE = "origin"
 SCRATCH = ".storage"
 A_DAY = 86_400
 
-# Variables that would point git at another repository, as they are set inside of a hook.
+# A git hook sets these variables; they would point our git at the project's repository.
 _LOCAL = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR", "GIT_PREFIX",
           "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_NAMESPACE", "GIT_QUARANTINE_PATH")  # fmt: skip
 _CARRIED = re.compile(r"(http|credential|url)\..+|core\.sshcommand")
-# For a repository that nobody reads twice: no upkeep, no waiting for the disk, no search for likeness in binary files.
+# The repository is used once: no upkeep, no waiting for the disk, no search for similar binary files.
 _QUIET = (
     ("core.fsync", "none"),
     ("gc.auto", "0"),
@@ -40,11 +40,11 @@ _QUIET = (
 
 
 class PushRejected(GitError):
-    """The remote does not take a push, and would not take it again."""
+    """The remote refuses the push and would refuse it again."""
 
 
 class RefMoved(TemporaryFailure):
-    """The branch is no longer what it was when the commit was made."""
+    """Somebody else moved the ref after our commit was made."""
 
 
 @dataclass(frozen=True)
@@ -55,24 +55,24 @@ class Author:
     email: str
     when: int
 
-    def line(self) -> str:
-        """As git writes it into a commit."""
+    def format_line(self) -> str:
+        """Format the author as git writes it into a commit."""
         return f"{self.name} <{self.email}> {self.when} +0000"
 
 
 @dataclass(frozen=True)
 class Remote:
-    """Where to push and fetch. `settings` are git's, in order; they may hold a token, so they are not shown."""
+    """Where to fetch and push. `settings` are git's, in order; they may hold a token, so `repr` leaves them out."""
 
     url: str
     settings: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
     @classmethod
-    def of(cls, root: Path, environ: Mapping[str, str]) -> Remote:
-        """The remote `origin` of a checkout, with its way of logging in.
+    def from_checkout(cls, root: Path, environ: Mapping[str, str]) -> Remote:
+        """Read the remote `origin` of a checkout, with the settings that log in there.
 
-        Inside GitHub Actions `GITHUB_TOKEN` is used where the remote is on that server. Raises `GitError` where
-        there is no such remote.
+        Inside GitHub Actions `GITHUB_TOKEN` logs in, if the remote is on that server. Raises `GitError` where the
+        checkout has no such remote.
         """
         found = run_git(root, "config", "--get", f"remote.{REMOTE}.url", expect=None)
         if found.returncode:
@@ -83,19 +83,21 @@ class Remote:
         local = run_git(root, "config", "--local", "--includes", "--list", "-z", expect=None).stdout.decode()
         pairs = (entry.partition("\n")[::2] for entry in local.split("\0") if entry)
         carried = tuple((key, value) for key, value in pairs if _CARRIED.fullmatch(key))
-        return cls(url if "://" in url else _absolute(root, url), (*carried, *_login(url, environ)))
+        return cls(
+            url if "://" in url else _make_absolute(root, url), (*carried, *_build_login(url, environ))
+        )
 
-    def shown(self) -> str:
-        """The address without a name or password that someone wrote into it."""
+    def hide_password(self) -> str:
+        """Return the address without the name and password that it may hold."""
         return re.sub(r"(?<=://)[^/@]*@", "", self.url)
 
 
-def _absolute(root: Path, url: str) -> str:
-    """A path as seen from anywhere; `host:path`, which is SSH, stays."""
+def _make_absolute(root: Path, url: str) -> str:
+    """Make a path absolute; leave `host:path`, which is SSH, as it is."""
     return str((root / url).resolve()) if (root / url).exists() else url
 
 
-def _login(url: str, environ: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+def _build_login(url: str, environ: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     token, server = (
         environ.get("GITHUB_TOKEN"),
         environ.get("GITHUB_SERVER_URL", "https://github.com").rstrip("/"),
@@ -104,12 +106,12 @@ def _login(url: str, environ: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
         return ()
     word = base64.b64encode(f"x-access-token:{token}".encode()).decode()
     key = f"http.{server}/.extraheader"
-    # The empty value takes away what actions/checkout may have left: GitHub refuses two of them.
+    # The empty value removes the header that actions/checkout may have set: GitHub refuses two of them.
     return ((key, ""), (key, f"AUTHORIZATION: basic {word}"))
 
 
-def environment(settings: Iterable[tuple[str, str]] = ()) -> dict[str, str]:
-    """This process's environment for a git elsewhere: English, and with these settings after those already there."""
+def build_environment(settings: Iterable[tuple[str, str]] = ()) -> dict[str, str]:
+    """Build the environment for git in another folder: this process's, in English, with these settings added."""
     kept = {name: value for name, value in os.environ.items() if name not in _LOCAL}
     count = int(kept.get("GIT_CONFIG_COUNT") or 0)
     for number, (key, value) in enumerate(settings, count):
@@ -121,7 +123,7 @@ def environment(settings: Iterable[tuple[str, str]] = ()) -> dict[str, str]:
 def run_git(
     folder: Path,
     *words: str,
-    given: bytes = b"",
+    stdin: bytes = b"",
     settings: Iterable[tuple[str, str]] = (),
     expect: int | None = 0,
 ) -> subprocess.CompletedProcess[bytes]:
@@ -130,26 +132,26 @@ def run_git(
         done = subprocess.run(
             ["git", *words],
             cwd=folder,
-            env=environment(settings),
-            input=given,
+            env=build_environment(settings),
+            input=stdin,
             capture_output=True,
             check=False,
         )
     except FileNotFoundError as error:
         raise GitError("git is not installed, or not on the PATH") from error
     if expect is not None and done.returncode != expect:
-        raise GitError(f"`git {words[0]}` failed: {last_words(done.stderr)}")
+        raise GitError(f"`git {words[0]}` failed: {summarize_output(done.stderr)}")
     return done
 
 
-def last_words(output: bytes) -> str:
-    """What a failed git said, in one line, without its hints."""
+def summarize_output(output: bytes) -> str:
+    """Return the last lines of a failed git's output as one line, without its hints."""
     lines = [line.strip() for line in output.decode(errors="replace").splitlines()]
     spoken = [line for line in lines if line and not line.startswith(("hint:", "To ", "Done"))]
     return (" / ".join(spoken[-4:]) or "no output")[:1000]
 
 
-# Words of git and of servers for what will not change by itself. Everything else that breaks may be the network.
+# What git and servers say of a failure that stays. Every other failure may be the network's.
 _FINAL = re.compile(
     r"Authentication failed|could not read (Username|Password)|Permission .*denied|Invalid username|error: 40[134]"
     r"|not found|does not appear to be a git repository|Write access .*not granted|Host key verification failed"
@@ -163,12 +165,11 @@ _MOVED = re.compile(
 
 
 def classify_error(output: str, doing: str) -> GitError | TemporaryFailure:
-    """What a failed exchange with the remote means, from git's words.
+    """Turn the output of a failed `git fetch` or `git push` (`doing`) into an error.
 
-    `RefMoved`: the branch has moved. `TemporaryFailure`: it may work in a moment. `PushRejected` and `GitError`: it
-    will not.
+    `RefMoved`: the branch has moved. `TemporaryFailure`: another try may work. `PushRejected`, `GitError`: it will not.
     """
-    words = last_words(output.encode())
+    words = summarize_output(output.encode())
     if _MOVED.search(output):
         return RefMoved("somebody else pushed first")
     if "[remote rejected]" in output or (_FINAL.search(output) and doing == "push"):
@@ -183,7 +184,7 @@ def classify_error(output: str, doing: str) -> GitError | TemporaryFailure:
 
 @dataclass(frozen=True)
 class Tag:
-    """An annotated tag: what it is called, the commit that it is on, when it was made (seconds since 1970)."""
+    """An annotated tag: its name, its commit, and when it was made (seconds since 1970)."""
 
     name: str
     commit: str
@@ -193,22 +194,22 @@ class Tag:
 
 @dataclass
 class BareRepository:
-    """A bare repository in `folder` that is there for one exchange with a remote."""
+    """A bare repository in `folder`, used for one exchange with a remote."""
 
     folder: Path
     remote: Remote
     _commits: int = 0
 
     def _git(
-        self, *words: str, given: bytes = b"", expect: int | None = 0
+        self, *words: str, stdin: bytes = b"", expect: int | None = 0
     ) -> subprocess.CompletedProcess[bytes]:
         settings = (*_QUIET, *self.remote.settings)
-        return run_git(self.folder, *words, given=given, settings=settings, expect=expect)
+        return run_git(self.folder, *words, stdin=stdin, settings=settings, expect=expect)
 
-    def tip(self, branch: str) -> str | None:
-        """The branch's newest commit with its trees; files come later, by `bring`, where the remote can do that.
+    def fetch_tip(self, branch: str) -> str | None:
+        """Fetch a branch's newest commit and its trees, and return the commit; None where there is no such branch.
 
-        None where the remote has no such branch. Raises `TemporaryFailure` and `GitError`.
+        `fetch_blobs` gets the files, unless the remote cannot leave them out. Raises `TemporaryFailure`, `GitError`.
         """
         ref = f"refs/heads/{branch}"
         words = ["fetch", "--quiet", "--no-tags", "--depth=1", "--filter=blob:none", REMOTE, f"+{ref}:{ref}"]
@@ -220,35 +221,37 @@ class BareRepository:
             return None
         raise classify_error(said, "fetch")
 
-    def history(self, branch: str, *others: str) -> str | None:
-        """The branch's newest commit with everything before it, but for files; and other refs (patterns such as
-        `refs/tags/model*`) as the remote has them now. None where the remote has no such branch."""
+    def fetch_history(self, branch: str, *others: str) -> str | None:
+        """Fetch a branch with all of its commits, without files, and return the newest one; None without a branch.
+
+        `others` are further refs to fetch, as patterns such as `refs/tags/model*`.
+        """
         refs = [f"refs/heads/{branch}", *others]
         words = ["fetch", "--quiet", "--no-tags", "--prune", "--filter=blob:none", REMOTE]
         done = self._git(*words, *(f"+{ref}:{ref}" for ref in refs), expect=None)
         if done.returncode == 0:
-            return self.at(refs[0])
+            return self.resolve(refs[0])
         said = done.stderr.decode(errors="replace")
         if "couldn't find remote ref" in said:
             return None
         raise classify_error(said, "fetch")
 
-    def at(self, ref: str) -> str | None:
-        """What a ref that was fetched points at; None where there is none."""
+    def resolve(self, ref: str) -> str | None:
+        """Return the object that a fetched ref points at; None where there is no such ref."""
         done = self._git("rev-parse", "--verify", "--quiet", ref, expect=None)
         return done.stdout.decode().strip() or None
 
     def contains(self, tip: str, commit: str) -> bool:
-        """Whether a commit is `tip` or lies before it."""
+        """Tell whether a commit is `tip` or one of its ancestors."""
         return self._git("merge-base", "--is-ancestor", commit, tip, expect=None).returncode == 0
 
-    def changes(self, commit: str, path: str) -> list[str]:
-        """The commits up to this one that changed a file, newest first; a merge counts for all that it brought."""
+    def list_commits(self, commit: str, path: str) -> list[str]:
+        """List the commits up to this one that changed a file, newest first; a merge stands for its whole branch."""
         words = ["log", "--first-parent", "--format=%H", commit, "--", path]
         return self._git(*words).stdout.decode().split()
 
-    def tags(self, pattern: str) -> list[Tag]:
-        """The annotated tags among those fetched, by name."""
+    def list_tags(self, pattern: str) -> list[Tag]:
+        """List the fetched annotated tags that match a pattern, sorted by name."""
         fields = ("%(objecttype)", "%(refname:strip=2)", "%(object)", "%(taggerdate:unix)", "%(contents)")
         listed = self._git(
             "for-each-ref", f"--format={'%00'.join(fields)}%00%01", f"refs/tags/{pattern}"
@@ -260,8 +263,8 @@ class BareRepository:
             if len(entry) == 5 and entry[0] == "tag"
         ]
 
-    def commit_of(self, sha: str) -> bool:
-        """Take in one commit by its name; whether the remote still has it."""
+    def fetch_commit(self, sha: str) -> bool:
+        """Fetch one commit by its hash; False where the remote does not have it any more."""
         words = ["fetch", "--quiet", "--no-tags", "--depth=1", "--filter=blob:none", REMOTE, sha]
         done = self._git(*words, expect=None)
         said = done.stderr.decode(errors="replace")
@@ -269,24 +272,24 @@ class BareRepository:
             raise classify_error(said, "fetch")
         return done.returncode == 0
 
-    def tree(self, commit: str) -> dict[str, str]:
-        """Every file of a commit: path to blob."""
+    def list_files(self, commit: str) -> dict[str, str]:
+        """List every file of a commit: path to blob."""
         listed = self._git("ls-tree", "-r", "-z", "--full-tree", commit).stdout.decode(
             errors="surrogateescape"
         )
         entries = (entry.partition("\t")[::2] for entry in listed.split("\0") if entry)
         return {path: about.split()[2] for about, path in entries if about.split()[1] == "blob"}
 
-    def message(self, commit: str) -> str:
-        """A commit's message."""
+    def read_message(self, commit: str) -> str:
+        """Read a commit's message."""
         return self._git("log", "-1", "--format=%B", commit).stdout.decode(errors="replace")
 
-    def when(self, commit: str) -> int:
-        """When a commit was made, in seconds since 1970."""
+    def read_time(self, commit: str) -> int:
+        """Read when a commit was made, in seconds since 1970."""
         return int(self._git("log", "-1", "--format=%ct", commit).stdout)
 
-    def bring(self, commit: str, blobs: Iterable[str]) -> None:
-        """Fetch those of a commit's blobs that are not here, all at once. Raises `TemporaryFailure` and `GitError`."""
+    def fetch_blobs(self, commit: str, blobs: Iterable[str]) -> None:
+        """Fetch those of a commit's blobs that are missing, in one request. Raises `TemporaryFailure`, `GitError`."""
         listed = self._git("rev-list", "--objects", "--missing=print", commit).stdout.decode(errors="replace")
         absent = {line[1:] for line in listed.splitlines() if line.startswith("?")}
         if wanted := sorted(set(blobs) & absent):
@@ -299,21 +302,25 @@ class BareRepository:
                 "--stdin",
                 REMOTE,
             ]
-            given = "".join(f"{blob}\n" for blob in wanted).encode()
-            done = self._git("-c", "fetch.negotiationAlgorithm=noop", *words, given=given, expect=None)
+            stdin = "".join(f"{blob}\n" for blob in wanted).encode()
+            done = self._git("-c", "fetch.negotiationAlgorithm=noop", *words, stdin=stdin, expect=None)
             if done.returncode:
                 raise classify_error(done.stderr.decode(errors="replace"), "fetch")
 
-    def read(self, blob: str) -> bytes:
-        """A blob's content."""
+    def read_blob(self, blob: str) -> bytes:
+        """Read a blob's content."""
         return self._git("cat-file", "blob", blob).stdout
 
-    def save(self, files: Mapping[Path, str]) -> None:
-        """Write blobs to files, one process for all."""
+    def save_blobs(self, files: Mapping[Path, str]) -> None:
+        """Write blobs to files, with one process for all of them."""
         words = ["git", "cat-file", "--batch"]
         settings = (*_QUIET, *self.remote.settings)
         with subprocess.Popen(
-            words, cwd=self.folder, env=environment(settings), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            words,
+            cwd=self.folder,
+            env=build_environment(settings),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
         ) as process:
             assert process.stdin is not None
             assert process.stdout is not None
@@ -324,29 +331,30 @@ class BareRepository:
                 if len(header) != 3:
                     raise GitError(f"the remote's {blob} cannot be read")
                 with path.open("wb") as file:
-                    for chunk in _chunks(int(header[2])):
+                    for chunk in _split_size(int(header[2])):
                         file.write(process.stdout.read(chunk))
                 process.stdout.read(1)
 
-    def add(self, files: Iterable[Path]) -> list[str]:
-        """Take files in as they are, without any conversion; their blobs in the same order."""
-        given = "".join(f"{path.resolve()}\n" for path in files).encode()
+    def add_files(self, files: Iterable[Path]) -> list[str]:
+        """Add files without any conversion, and return their blobs in the same order."""
+        stdin = "".join(f"{path.resolve()}\n" for path in files).encode()
         return (
-            self._git("hash-object", "-w", "--no-filters", "--stdin-paths", given=given)
+            self._git("hash-object", "-w", "--no-filters", "--stdin-paths", stdin=stdin)
             .stdout.decode()
             .split()
         )
 
-    def commit(self, parent: str | None, files: Mapping[str, str], message: str, author: Author) -> str:
-        """A commit that adds files (path to blob) to its parent's; nothing else changes. The same arguments make
-        the same commit."""
+    def create_commit(
+        self, parent: str | None, files: Mapping[str, str], message: str, author: Author
+    ) -> str:
+        """Create a commit that only adds files (path to blob) to its parent's. Equal arguments make equal commits."""
         self._commits += 1
         ref = f"refs/made/{self._commits}"
         words = message.encode()
         lines = [
             f"commit {ref}",
-            f"author {author.line()}",
-            f"committer {author.line()}",
+            f"author {author.format_line()}",
+            f"committer {author.format_line()}",
             f"data {len(words)}",
         ]
         after = [
@@ -356,16 +364,23 @@ class BareRepository:
         script = b"\n".join(
             [*(line.encode() for line in lines), words, *(line.encode() for line in after), b""]
         )
-        self._git("fast-import", "--quiet", "--force", "--depth=0", given=script)
+        self._git("fast-import", "--quiet", "--force", "--depth=0", stdin=script)
         return self._git("rev-parse", ref).stdout.decode().strip()
 
-    def tag(self, name: str, commit: str, message: str, author: Author) -> str:
-        """An annotated tag, not yet under its name: the object, for `push_all`."""
-        lines = [f"object {commit}", "type commit", f"tag {name}", f"tagger {author.line()}", "", message]
-        return self._git("mktag", given="\n".join(lines).encode()).stdout.decode().strip()
+    def create_tag(self, name: str, commit: str, message: str, author: Author) -> str:
+        """Create an annotated tag object and return it; `push_refs` gives it its name."""
+        lines = [
+            f"object {commit}",
+            "type commit",
+            f"tag {name}",
+            f"tagger {author.format_line()}",
+            "",
+            message,
+        ]
+        return self._git("mktag", stdin="\n".join(lines).encode()).stdout.decode().strip()
 
-    def push_all(self, refs: Mapping[str, tuple[str, str | None]]) -> None:
-        """Set refs to objects, all or none, each only while it still is what is given second (None: not there).
+    def push_refs(self, refs: Mapping[str, tuple[str, str | None]]) -> None:
+        """Set all refs or none. `refs` maps each to its new object and the expected old one (None: no such ref yet).
 
         Raises `RefMoved`, `TemporaryFailure` and `PushRejected`.
         """
@@ -378,7 +393,7 @@ class BareRepository:
             raise classify_error((done.stdout + done.stderr).decode(errors="replace"), "push")
 
     def push(self, commit: str, branch: str, expected: str | None) -> None:
-        """Make a commit the branch's newest if the branch still is at `expected` (None: if there is no such branch).
+        """Move a branch to a commit, if it still is at `expected` (None: if there is no such branch).
 
         Raises `RefMoved`, `TemporaryFailure` and `PushRejected`.
         """
@@ -389,7 +404,7 @@ class BareRepository:
             raise classify_error((done.stdout + done.stderr).decode(errors="replace"), "push")
 
 
-def _chunks(size: int, most: int = 1 << 20) -> Iterator[int]:
+def _split_size(size: int, most: int = 1 << 20) -> Iterator[int]:
     while size:
         yield min(size, most)
         size -= min(size, most)
@@ -397,14 +412,16 @@ def _chunks(size: int, most: int = 1 << 20) -> Iterator[int]:
 
 @contextmanager
 def open_bare(root: Path, remote: Remote | None = None) -> Iterator[BareRepository]:
-    """A bare repository beside the project's storage folder, gone afterwards. What a killed process left is removed
-    a day later."""
+    """Create a temporary bare repository in the project's storage folder, and remove it afterwards.
+
+    What a killed process left there is removed a day later.
+    """
     scratch = root / SCRATCH
     scratch.mkdir(exist_ok=True)
     for left in scratch.glob("git-*"):
         if left.stat().st_mtime < time.time() - A_DAY:
             shutil.rmtree(left, ignore_errors=True)
-    remote = remote or Remote.of(root, os.environ)
+    remote = remote or Remote.from_checkout(root, os.environ)
     folder = Path(tempfile.mkdtemp(prefix="git-", dir=scratch))
     try:
         run_git(folder, "init", "--quiet", "--bare", "--template=")

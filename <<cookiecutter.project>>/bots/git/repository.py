@@ -1,4 +1,4 @@
-"""The git edge: commits, files at a commit, and worktrees, asked of git itself."""
+"""Asks git about the checkout: commits, files at a commit, changed paths; and opens worktrees."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bots.errors import BotsError
 
 
 class GitError(BotsError):
-    """git said no; the message says to what, and what to do."""
+    """A git command failed; the message says which one and what to do."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class Repository:
             raise GitError(f"`git {' '.join(words)}` failed: {done.stderr.strip() or done.stdout.strip()}")
         return done.stdout
 
-    def commit(self, name: str) -> str:
-        """The commit that a name stands for. `main` also finds `origin/main`, as in a CI checkout."""
+    def resolve(self, name: str) -> str:
+        """Return the commit that a name stands for. `main` also finds `origin/main`, as in a CI checkout."""
         if name.startswith("-"):
             raise GitError(f"{name!r} is not the name of a commit")
         for candidate in (name, f"origin/{name}"):
@@ -55,30 +55,30 @@ class Repository:
             f"(`git fetch origin {name}:refs/remotes/origin/{name}`) or name another --base"
         )
 
-    def file(self, commit: str, path: str) -> bytes | None:
-        """A file's content at a commit, or None where the commit has none."""
+    def read_file(self, commit: str, path: str) -> bytes | None:
+        """Read a file at a commit; None where the commit does not have it."""
         done = subprocess.run(
             ["git", "show", f"{commit}:./{path}"], cwd=self.root, capture_output=True, check=False
         )
         return done.stdout if done.returncode == 0 else None
 
-    def text(self, commit: str, path: str) -> str | None:
-        """The same as text."""
-        content = self.file(commit, path)
+    def read_text(self, commit: str, path: str) -> str | None:
+        """Read a file at a commit as text; None where the commit does not have it."""
+        content = self.read_file(commit, path)
         return None if content is None else content.decode("utf-8", errors="replace")
 
-    def dirty(self) -> list[str]:
-        """Tracked paths that differ from HEAD, and files that git does not know, outside of ignored ones."""
+    def list_dirty_paths(self) -> list[str]:
+        """List tracked paths that differ from HEAD and untracked files, without ignored ones."""
         lines = self._output("status", "--porcelain=v1", "--no-renames", "-z", "--", ".").split("\0")
         return sorted(line[3:] for line in lines if len(line) > 3)
 
     @contextmanager
-    def worktree(self, commit: str) -> Iterator[Path]:
-        """A throw-away checkout of a commit; yields the folder that corresponds to `root`."""
+    def open_worktree(self, commit: str) -> Iterator[Path]:
+        """Check a commit out into a temporary folder; yields the folder that corresponds to `root`."""
         inside = self._output("rev-parse", "--show-prefix").strip()
         folder = Path(tempfile.mkdtemp(prefix="champion-"))
         try:
-            # A hook such as DVC's own would work on the throw-away checkout before it is set up.
+            # A hook, such as DVC's own, would run in the temporary checkout before it is complete.
             self._output(
                 "-c",
                 f"core.hooksPath={os.devnull}",

@@ -163,7 +163,7 @@ def _lock(
     place: Storage,
     retry: Retry,
 ) -> Outcome:
-    there = retry.call("fetch", lambda: bare.commit_of(of.head_sha))
+    there = retry.call("fetch", lambda: bare.fetch_commit(of.head_sha))
     if not there:
         return _superseded(of)
     tree = _Tree(bare, of.head_sha, prefix, judged, retry)
@@ -172,7 +172,7 @@ def _lock(
             f"dvc.lock was made from other files than {of.head_sha[:7]} holds: {', '.join(said[:5])}; review it again"
         )
     commit = tree.locked(found, of)
-    head = retry.call("fetch", lambda: bare.tip(branch))
+    head = retry.call("fetch", lambda: bare.fetch_tip(branch))
     if head not in (of.head_sha, commit):
         return _superseded(of)
     kept = _keep(judged, place, tree)
@@ -199,7 +199,7 @@ def _push(bare: BareRepository, commit: str, branch: str, judged: str, retry: Re
             bare.push(commit, branch, judged)
         except RefMoved:
             # Or an earlier try arrived, and only its answer did not.
-            return bare.tip(branch) == commit
+            return bare.fetch_tip(branch) == commit
         return True
 
     try:
@@ -238,17 +238,17 @@ class _Tree:
     retry: Retry
 
     def __post_init__(self) -> None:
-        tree = self.bare.tree(self.commit)
+        tree = self.bare.list_files(self.commit)
         cut = len(self.prefix)
         self._blobs = {path[cut:]: blob for path, blob in tree.items() if path.startswith(self.prefix)}
         named = {path for stage in self.judged.lock.stages.values() for path in (*stage.deps, *stage.outs)}
         blobs = [self._blobs[path] for path in {*named, *model_bundle.KEPT_BY_GIT} if path in self._blobs]
-        self.retry.call("fetch", lambda: self.bare.bring(self.commit, blobs))
+        self.retry.call("fetch", lambda: self.bare.fetch_blobs(self.commit, blobs))
 
     def content(self, path: str) -> bytes | None:
         """A file of the judged commit that the lock names; None where there is none."""
         blob = self._blobs.get(path)
-        return self.bare.read(blob) if blob else None
+        return self.bare.read_blob(blob) if blob else None
 
     def has(self, path: str, digest: str) -> bool:
         """Whether git itself keeps this output, as it is."""
@@ -268,11 +268,12 @@ class _Tree:
             (scratch / str(number)).write_bytes(content)
             files.append(scratch / str(number))
         blobs = {
-            f"{self.prefix}{path}": blob for path, blob in zip(changed, self.bare.add(files), strict=True)
+            f"{self.prefix}{path}": blob
+            for path, blob in zip(changed, self.bare.add_files(files), strict=True)
         }
         # The judged commit's own time, so that the same judgement makes the same commit.
-        author = Author(*BOT, self.bare.when(self.commit))
-        return self.bare.commit(self.commit, blobs, message(found, of), author)
+        author = Author(*BOT, self.bare.read_time(self.commit))
+        return self.bare.create_commit(self.commit, blobs, message(found, of), author)
 
 
 def message(found: Review, of: Run) -> str:

@@ -49,36 +49,38 @@ class Book:
     def read(self) -> Registry:
         """Read main and the registry anew."""
         patterns = (f"refs/tags/{versions.MODEL}*", "refs/registry/*")
-        tip = self.retry.call("registry", lambda: self.bare.history(MAIN, *patterns))
+        tip = self.retry.call("registry", lambda: self.bare.fetch_history(MAIN, *patterns))
         if tip is None:
             raise RegistryError(f"the remote has no branch {MAIN}; push it first")
-        self.tip, self.registry = tip, versions.read(self.bare.tags(f"{versions.MODEL}*"))
+        self.tip, self.registry = tip, versions.read(self.bare.list_tags(f"{versions.MODEL}*"))
         return self.registry
 
     def has(self, commit: str) -> bool:
         """Whether a commit is on main."""
-        return self.bare.at(f"{commit}^{{commit}}") is not None and self.bare.contains(self.tip, commit)
+        return self.bare.resolve(f"{commit}^{{commit}}") is not None and self.bare.contains(self.tip, commit)
 
     def when(self, commit: str) -> str:
         """When a commit was made, in ISO words."""
-        return moment(self.bare.when(commit))
+        return moment(self.bare.read_time(commit))
 
     def origin(self, commit: str) -> str:
         """The commit that brought this commit's model to main: the first of those, back from here, that have it."""
         found = commit
         wanted = self._model(commit)
-        for earlier in self.bare.changes(commit, f"{self.prefix}dvc.lock"):
+        for earlier in self.bare.list_commits(commit, f"{self.prefix}dvc.lock"):
             if self._model(earlier) != wanted:
                 break
             found = earlier
         return found
 
     def _model(self, commit: str) -> tuple[str | None, str | None]:
-        blob = self.bare.at(f"{commit}:{self.prefix}dvc.lock")
+        blob = self.bare.resolve(f"{commit}:{self.prefix}dvc.lock")
         if blob is None:
             return None, None
-        self.retry.call("fetch", lambda: self.bare.bring(commit, [blob]))
-        locked = lockfile.parse(self.bare.read(blob).decode(errors="replace"), f"dvc.lock of {commit[:7]}")
+        self.retry.call("fetch", lambda: self.bare.fetch_blobs(commit, [blob]))
+        locked = lockfile.parse(
+            self.bare.read_blob(blob).decode(errors="replace"), f"dvc.lock of {commit[:7]}"
+        )
         return locked.digest(MODEL), locked.digest(ONNX)
 
     def register(self, release: Release) -> Release:
@@ -134,16 +136,16 @@ class Book:
 
     def _add(self, name: str, commit: str, words: str) -> bool:
         """Add a tag if the registry is what was read last; whether it was. What there is then is read anew."""
-        made = self.bare.tag(name, commit, words, Author(*BOT, int(self.clock())))
-        refs = {f"refs/tags/{name}": (made, None), HEAD: (made, self.bare.at(HEAD))}
+        made = self.bare.create_tag(name, commit, words, Author(*BOT, int(self.clock())))
+        refs = {f"refs/tags/{name}": (made, None), HEAD: (made, self.bare.resolve(HEAD))}
 
         def step() -> bool:
             try:
-                self.bare.push_all(refs)
+                self.bare.push_refs(refs)
             except RefMoved:
                 # Or an earlier try arrived, and only its answer did not.
                 self.read()
-                return self.bare.at(f"refs/tags/{name}") == made
+                return self.bare.resolve(f"refs/tags/{name}") == made
             return True
 
         try:

@@ -80,8 +80,8 @@ class World:
 def release(world: World, connection: Connection, until: Until, accept: str | None) -> Result:
     """Release what HEAD of main holds: make its version if it has none, bring it as far as `until`, tell of it."""
     repository = Repository(world.root)
-    commit = repository.commit("HEAD")
-    if dirty := repository.dirty():
+    commit = repository.resolve("HEAD")
+    if dirty := repository.list_dirty_paths():
         raise RegistryError(
             f"{len(dirty)} files differ from {commit[:7]}: {', '.join(dirty[:3])}; commit or stash them"
         )

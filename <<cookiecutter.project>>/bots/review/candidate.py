@@ -52,9 +52,9 @@ def reproduced(
     `retrain` makes again what dvc.lock claims and the base commit's does not; `jobs` stages run at once.
     """
     root = repository.root
-    commit = repository.commit("HEAD")
-    committed = lockfile.parse(repository.text(commit, "dvc.lock"))
-    dirty = repository.dirty()
+    commit = repository.resolve("HEAD")
+    committed = lockfile.parse(repository.read_text(commit, "dvc.lock"))
+    dirty = repository.list_dirty_paths()
     if retrain:
         _doubt(repository, base)
     done = _reproduce(root, tell, pull=pull, jobs=jobs)
@@ -92,7 +92,7 @@ def _refusal(reports: _Reports, done: repro.Reproduction) -> evidence.Refusal | 
 
 
 def _claimed(repository: Repository, commit: str) -> evidence.MetricsReport | None:
-    content = repository.file(commit, "reports/metrics.json")
+    content = repository.read_file(commit, "reports/metrics.json")
     try:
         return evidence.decode(content, evidence.MetricsReport, "reports/metrics.json") if content else None
     except evidence.EvidenceError:
@@ -115,7 +115,7 @@ def _doubt(repository: Repository, base: str) -> None:
     if path.exists():
         said = path.read_text(encoding="utf-8", errors="replace")
         kept = unconfirmed.without_claims(
-            said, repository.text(base, "dvc.lock"), repro.pipeline(repository.root)
+            said, repository.read_text(base, "dvc.lock"), repro.pipeline(repository.root)
         )
         path.write_text(kept, encoding="utf-8")
 
@@ -125,7 +125,7 @@ def _arrange(repository: Repository, commit: str) -> None:
     path = repository.root / "dvc.lock"
     if path.exists():
         written = path.read_text(encoding="utf-8")
-        _, committed = lockfile.records(repository.text(commit, "dvc.lock") or "")
+        _, committed = lockfile.records(repository.read_text(commit, "dvc.lock") or "")
         path.write_text(
             lockfile.arranged(written, [*committed, *repro.stages(repository.root)]), encoding="utf-8"
         )

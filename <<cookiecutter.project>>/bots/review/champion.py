@@ -43,7 +43,7 @@ class Champion:
 
     def report(self, name: str, kind: type[E]) -> E | None:
         """A report as committed on main; None where main has none that this contract can read."""
-        content = self.repository.file(self.commit, f"reports/{name}.json")
+        content = self.repository.read_file(self.commit, f"reports/{name}.json")
         if content is None:
             return None
         try:
@@ -54,7 +54,7 @@ class Champion:
     def worktree(self) -> Path:
         """A checkout of main's commit that shares this project's DVC cache."""
         if self._worktree is None:
-            self._worktree = self._stack.enter_context(self.repository.worktree(self.commit))
+            self._worktree = self._stack.enter_context(self.repository.open_worktree(self.commit))
         return self._worktree
 
     def predictions(self) -> pyarrow.Table:
@@ -125,7 +125,7 @@ def score(root: Path, command: str, rows: Path) -> pyarrow.Table:
 @contextmanager
 def of(repository: Repository, commit: str) -> Iterator[Champion | None]:
     """Main's champion at a commit, or None where that commit has no trained model."""
-    locked = lockfile.parse(repository.text(commit, "dvc.lock"), "main's dvc.lock")
+    locked = lockfile.parse(repository.read_text(commit, "dvc.lock"), "main's dvc.lock")
     if locked.digest(MODEL) is None:
         yield None
         return

@@ -60,7 +60,7 @@ def review(
     Raises `GitError`, `DvcError`, `SettingsError` or `LockfileError` where no review can be made at all; everything
     else that goes wrong is the review's verdict. `jobs` stages are reproduced at once, by default one on a core.
     """
-    base_commit = repository.commit(base)
+    base_commit = repository.resolve(base)
     here = _settings_here(repository)
     candidate = candidates.reproduced(
         repository, base_commit, tell, pull=pull, retrain=retrain, jobs=jobs or repro.cores()
@@ -83,7 +83,7 @@ def _settings_here(repository: Repository) -> Settings:
 
 def _settings_at(repository: Repository, commit: str) -> Settings | None:
     """Main's settings; None where the commit has no params.yaml."""
-    text = repository.text(commit, "params.yaml")
+    text = repository.read_text(commit, "params.yaml")
     return settings.parse(text, "main's params.yaml") if text else None
 
 

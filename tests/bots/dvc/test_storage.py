@@ -27,8 +27,8 @@ from bots.git.bare import (
     PushRejected,
     RefMoved,
     Remote,
+    build_environment,
     classify_error,
-    environment,
     open_bare,
 )
 from bots.git.repository import GitError
@@ -337,9 +337,11 @@ def test_a_file_that_was_tampered_with_on_the_branch_is_never_fetched(desk: Desk
     path = desk.folder / "forged"
     path.write_bytes(b"a model that nobody judged")
     with open_bare(desk.folder) as bare:
-        [blob] = bare.add([path])
+        [blob] = bare.add_files([path])
         bare.push(
-            bare.commit(None, {cache.path_of(digest): blob}, "Forged", Author("x", "x", 0)), BRANCH, None
+            bare.create_commit(None, {cache.path_of(digest): blob}, "Forged", Author("x", "x", 0)),
+            BRANCH,
+            None,
         )
     shutil.rmtree(place.cache)
     with pytest.raises(StorageError, match="not what its name says"):
@@ -413,7 +415,7 @@ def test_the_token_is_used_inside_of_actions_only_and_never_shown(desk: Desk) ->
         "GITHUB_TOKEN": "ghs_secret",
         "GITHUB_SERVER_URL": "https://ghe.example.com",
     }
-    remote = Remote.of(desk.folder, inside)
+    remote = Remote.from_checkout(desk.folder, inside)
     key = "http.https://ghe.example.com/.extraheader"
     assert [name for name, _ in remote.settings] == [key, key, key]
     assert [value for _, value in remote.settings][1] == "", "the one that the checkout left is taken away"
@@ -424,15 +426,15 @@ def test_the_token_is_used_inside_of_actions_only_and_never_shown(desk: Desk) ->
         {**inside, "GITHUB_SERVER_URL": "https://ghe.example.co"},
         {**inside, "GITHUB_TOKEN": ""},
     ):
-        assert len(Remote.of(desk.folder, outside).settings) == 1
-    assert Remote("https://me:secret@host/a").shown() == "https://host/a"
+        assert len(Remote.from_checkout(desk.folder, outside).settings) == 1
+    assert Remote("https://me:secret@host/a").hide_password() == "https://host/a"
 
 
 def test_settings_that_the_environment_brings_stay_in_force(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
     monkeypatch.setenv("GIT_CONFIG_KEY_0", "url.file:///x.insteadOf")
     monkeypatch.setenv("GIT_CONFIG_VALUE_0", "https://github.com/")
-    made = environment([("a.b", "c")])
+    made = build_environment([("a.b", "c")])
     assert (made["GIT_CONFIG_COUNT"], made["GIT_CONFIG_KEY_0"], made["GIT_CONFIG_KEY_1"]) == (
         "2",
         "url.file:///x.insteadOf",

@@ -29,17 +29,17 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def test_a_file_is_read_at_a_commit_and_not_from_the_work_tree(checkout: Path):
-    first = Repository(checkout).commit("main")
+    first = Repository(checkout).resolve("main")
     (checkout / "params.yaml").write_text("a: 2\n")
-    assert Repository(checkout).text(first, "params.yaml") == "a: 1\n"
-    assert Repository(checkout).text(first, "nothing.yaml") is None
+    assert Repository(checkout).read_text(first, "params.yaml") == "a: 1\n"
+    assert Repository(checkout).read_text(first, "nothing.yaml") is None
 
 
 def test_a_worktree_holds_the_commit_and_leaves_nothing_behind(checkout: Path):
     repository = Repository(checkout)
-    first = repository.commit("HEAD")
+    first = repository.resolve("HEAD")
     (checkout / "params.yaml").write_text("a: 2\n")
-    with repository.worktree(first) as tree:
+    with repository.open_worktree(first) as tree:
         assert (tree / "params.yaml").read_text() == "a: 1\n"
     assert not tree.exists()
     assert len(git(checkout, "worktree", "list").splitlines()) == 1
@@ -47,7 +47,7 @@ def test_a_worktree_holds_the_commit_and_leaves_nothing_behind(checkout: Path):
 
 def test_a_worktree_is_removed_also_when_the_work_in_it_fails(checkout: Path):
     repository = Repository(checkout)
-    with pytest.raises(RuntimeError), repository.worktree(repository.commit("HEAD")) as tree:
+    with pytest.raises(RuntimeError), repository.open_worktree(repository.resolve("HEAD")) as tree:
         raise RuntimeError("scoring failed")
     assert not tree.exists()
 
@@ -58,8 +58,8 @@ def test_a_project_in_a_subfolder_finds_itself_in_the_worktree(checkout: Path):
     git(checkout, "add", ".")
     git(checkout, "commit", "--quiet", "-m", "second")
     repository = Repository(checkout / "models")
-    assert repository.text(repository.commit("HEAD"), "params.yaml") == "b: 1\n"
-    with repository.worktree(repository.commit("HEAD")) as tree:
+    assert repository.read_text(repository.resolve("HEAD"), "params.yaml") == "b: 1\n"
+    with repository.open_worktree(repository.resolve("HEAD")) as tree:
         assert (tree / "params.yaml").read_text() == "b: 1\n"
 
 
@@ -68,28 +68,28 @@ def test_main_is_found_as_a_remote_branch_where_there_is_no_local_one(checkout: 
     git(tmp_path, "clone", "--quiet", str(checkout), str(clone))
     git(clone, "checkout", "--quiet", "-b", "change")
     git(clone, "branch", "--quiet", "-D", "main")
-    assert Repository(clone).commit("main") == Repository(checkout).commit("main")
+    assert Repository(clone).resolve("main") == Repository(checkout).resolve("main")
 
 
 def test_an_unknown_base_says_how_to_fetch_it(checkout: Path):
     with pytest.raises(GitError, match="no commit is named 'nope'; fetch it"):
-        Repository(checkout).commit("nope")
+        Repository(checkout).resolve("nope")
 
 
 @pytest.mark.parametrize("name", ["--upload-pack=touch /tmp/x", "-h", "--all"])
 def test_an_option_is_not_taken_for_a_commit(checkout: Path, name: str):
     with pytest.raises(GitError, match="not the name of a commit"):
-        Repository(checkout).commit(name)
+        Repository(checkout).resolve(name)
 
 
 def test_outside_of_a_repository_the_message_says_where_to_stand(tmp_path: Path):
     with pytest.raises(GitError, match=r"run this where params\.yaml lies"):
-        Repository(tmp_path).commit("HEAD")
+        Repository(tmp_path).resolve("HEAD")
 
 
 def test_dirty_names_changed_and_new_files(checkout: Path):
     repository = Repository(checkout)
-    assert repository.dirty() == []
+    assert repository.list_dirty_paths() == []
     (checkout / "params.yaml").write_text("a: 2\n")
     (checkout / "ünew file.txt").write_text("")
-    assert repository.dirty() == ["params.yaml", "ünew file.txt"]
+    assert repository.list_dirty_paths() == ["params.yaml", "ünew file.txt"]

@@ -188,16 +188,16 @@ def test_a_push_whose_answer_is_lost_counts_once(desk: Desk, monkeypatch: pytest
     from bots.retry import TemporaryFailure
 
     sha = commit(desk)
-    push_all = BareRepository.push_all
+    push_refs = BareRepository.push_refs
     lost: list[object] = []
 
     def lose(self: BareRepository, refs: dict[str, tuple[str, str | None]]) -> None:
-        push_all(self, refs)
+        push_refs(self, refs)
         if not lost:
             lost.append(refs)
             raise TemporaryFailure("the connection broke")
 
-    monkeypatch.setattr(BareRepository, "push_all", lose)
+    monkeypatch.setattr(BareRepository, "push_refs", lose)
     with book(desk) as one:
         assert one.register(release("v1.0.0", sha)).version == "v1.0.0"
     assert lost
@@ -235,11 +235,11 @@ from bots.retry import Retry
 from bots.git.bare import BareRepository
 from bots.release import registry
 from fixtures.releases import a_release
-push_all = BareRepository.push_all
+push_refs = BareRepository.push_refs
 def dying(self, refs):
-    if {after}: push_all(self, refs)
+    if {after}: push_refs(self, refs)
     os.kill(os.getpid(), signal.SIGKILL)
-BareRepository.push_all = dying
+BareRepository.push_refs = dying
 retry = Retry(time.time, time.sleep, print, time.time() + 60)
 with registry.opened(Path.cwd(), retry, time.time) as book:
     book.register(a_release("v1.0.0", commit={sha!r}))

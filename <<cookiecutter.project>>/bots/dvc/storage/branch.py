@@ -157,8 +157,8 @@ class BranchStorage:
         with self._opened() as bare:
             tip = self._tip(bare)
             kept = _kept(bare, tip)
-            size = tally(bare.message(tip), len(kept)).bytes if tip else 0
-            where = f"branch {BRANCH} of {bare.remote.shown()}"
+            size = tally(bare.read_message(tip), len(kept)).bytes if tip else 0
+            where = f"branch {BRANCH} of {bare.remote.hide_password()}"
         here = cache.below(self.folder) | cache.below(self.cache)
         wanted = cache.complete(cache.named(self.root), cache.reader([self.cache, self.folder]))
         return Status(where, len(kept), size, sorted((wanted & here) - set(kept)))
@@ -174,14 +174,14 @@ class BranchStorage:
             kept = _kept(bare, tip)
             folders = {digest for digest in wanted - here if digest.endswith(".dir") and digest in kept}
             self._transfer(bare, tip, [kept[digest] for digest in folders])
-            wanted |= cache.complete(folders, lambda digest: bare.read(kept[digest]))
+            wanted |= cache.complete(folders, lambda digest: bare.read_blob(kept[digest]))
             missing = (wanted - here) & set(kept)
             self._save(bare, tip, kept, missing)
         return len(missing)
 
     def _transfer(self, bare: BareRepository, tip: str | None, blobs: Collection[str]) -> None:
         if tip is not None and blobs:
-            self._retry("fetch").call("fetch", lambda: bare.bring(tip, blobs))
+            self._retry("fetch").call("fetch", lambda: bare.fetch_blobs(tip, blobs))
 
     def _save(
         self, bare: BareRepository, tip: str | None, kept: Mapping[str, str], digests: Collection[str]
@@ -192,7 +192,7 @@ class BranchStorage:
         self._transfer(bare, tip, [kept[digest] for digest in digests])
         with tempfile.TemporaryDirectory(dir=bare.folder) as scratch:
             files = {Path(scratch) / digest: kept[digest] for digest in sorted(digests, key=folders_last)}
-            bare.save(files)
+            bare.save_blobs(files)
             for path in files:
                 cache.verify(path, path.name)
             for path in files:
@@ -201,18 +201,18 @@ class BranchStorage:
 
     def _push(self, bare: BareRepository, files: Mapping[str, Path], sizes: Mapping[str, int]) -> None:
         """One batch: a commit on top of the newest one, made anew each time that somebody else was faster."""
-        blobs = dict(zip(files, bare.add(files.values()), strict=True))
+        blobs = dict(zip(files, bare.add_files(files.values()), strict=True))
         tries = itertools.count(1)
 
         def step() -> None:
             try:
-                tip = bare.tip(BRANCH)
+                tip = bare.fetch_tip(BRANCH)
                 kept = _kept(bare, tip)
                 if new := [digest for digest in files if digest not in kept]:
-                    told = tally(bare.message(tip), len(kept)) if tip else Tally(0, 0)
+                    told = tally(bare.read_message(tip), len(kept)) if tip else Tally(0, 0)
                     message = told.message(len(new), sum(sizes[digest] for digest in new))
                     added = {cache.path_of(digest): blobs[digest] for digest in new}
-                    commit = bare.commit(tip, added, message, Author(*KEEPER, int(self.clock())))
+                    commit = bare.create_commit(tip, added, message, Author(*KEEPER, int(self.clock())))
                     bare.push(commit, BRANCH, tip)
             except TemporaryFailure as busy:
                 # Writers that were turned away together must not come back together.
@@ -222,7 +222,7 @@ class BranchStorage:
         self._retry("push").call("push", step)
 
     def _tip(self, bare: BareRepository) -> str | None:
-        return self._retry("fetch").call("fetch", lambda: bare.tip(BRANCH))
+        return self._retry("fetch").call("fetch", lambda: bare.fetch_tip(BRANCH))
 
     def _retry(self, what: str) -> Retry:
         max_tries = 100 if what == "push" else 5
@@ -251,5 +251,5 @@ class BranchStorage:
 
 def _kept(bare: BareRepository, tip: str | None) -> dict[str, str]:
     """The branch's content-addressed files: digest to blob."""
-    tree = bare.tree(tip) if tip else {}
+    tree = bare.list_files(tip) if tip else {}
     return {digest: blob for path, blob in tree.items() if (digest := cache.digest_of(path))}
