@@ -16,7 +16,7 @@ _UNSEEN = {"Cc", "Cf", "Co", "Cs", "Zl", "Zp"}
 _JOINERS = "\u200c\u200d"
 
 
-def visible(value: object, limit: int | None = None) -> str:
+def make_visible(value: object, limit: int | None = None) -> str:
     """One line of text as a reader should see it: white space collapsed, control, bidirectional and other
     unseen characters named as `‹U+202E›`, and at most `limit` characters (cut with an ellipsis)."""
     line = " ".join(str(value).split())
@@ -27,7 +27,7 @@ def visible(value: object, limit: int | None = None) -> str:
 
 def escape_line(words: str) -> str:
     """A line of a log. A runner takes `##[…]` anywhere in a line, and `::` at its start, for a command."""
-    return visible(words).replace("##[", "## [")
+    return make_visible(words).replace("##[", "## [")
 
 
 def print_line(verb: str, words: str, stream: TextIO) -> None:

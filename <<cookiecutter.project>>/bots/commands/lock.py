@@ -87,11 +87,11 @@ def run(arguments: argparse.Namespace) -> int:
 def _conclude(words: str, code: int) -> int:
     """Tell the log and the job's summary; the exit code."""
     from bots.github import actions
-    from bots.render.escape import text
+    from bots.render.escape import escape_text
 
     log(words)
     if write := actions.find_summary(os.environ):
-        write(f"{text(words)}\n")
+        write(f"{escape_text(words)}\n")
     return code
 
 

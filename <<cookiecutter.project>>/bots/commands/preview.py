@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
     page = preview.write_preview(
         (arguments.out / "review.md").read_text(encoding="utf-8"), result, arguments.out
     )
-    terminal.print_summary(result, arguments.out)
+    terminal.print_review(result, arguments.out)
     print(f"The comment as GitHub shows it: {page.resolve().as_uri()}")
     if arguments.open:
         import webbrowser

@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     from bots import evidence
     from bots.git.repository import Repository
     from bots.log import Progress
-    from bots.render import terminal, write
+    from bots.render import review_files, terminal
     from bots.review import gate
     from bots.review.review import review
 
@@ -67,9 +67,9 @@ def run(arguments: argparse.Namespace) -> int:
             tell=progress.tell,
         )
         progress.tell("writing the review")
-        write.review(result, arguments.out)
+        review_files.write_review(result, arguments.out)
     if arguments.json:
         sys.stdout.write(evidence.encode(result).decode())
     else:
-        terminal.print_summary(result, arguments.out)
+        terminal.print_review(result, arguments.out)
     return 0 if result.passed else gate.EXIT_CODES[result.verdict]

@@ -13,8 +13,8 @@ from bots.evidence import Review
 from bots.github import marker, sticky_comment
 from bots.github.client import CheckRunContent, Conclusion, Connection, GitHubApi, PullRequest
 from bots.publish.review_artifact import InvalidArtifact, NoArtifact
-from bots.render.comment import LIMIT, Links, comment
-from bots.render.escape import address, text
+from bots.render.comment import LIMIT, Links, render_comment
+from bots.render.escape import check_address, escape_text
 from bots.retry import RequestDenied, RetriesExhausted, Retry
 
 if TYPE_CHECKING:
@@ -95,13 +95,14 @@ def judge(of: Run, found: Found) -> Decision:
         return Decision(
             "action_required",
             "The review stopped before it had a result",
-            f"There is no review of {of.head_sha[:7]}: {text(found)}. The run's log says why.",
+            f"There is no review of {of.head_sha[:7]}: {escape_text(found)}. The run's log says why.",
         )
     if isinstance(found, InvalidArtifact):
         return Decision(
             "action_required",
             "The review cannot be read",
-            f"What the run of {of.head_sha[:7]} uploaded is not a review: {text(found, 600)}. None of it is shown.",
+            f"What the run of {of.head_sha[:7]} uploaded is not a review: {escape_text(found, 600)}. "
+            "None of it is shown.",
         )
     if found.candidate.commit != of.head_sha:
         return Decision(
@@ -117,7 +118,7 @@ def judge(of: Run, found: Found) -> Decision:
         return Decision("failure", title, locks=found.verdict not in NEVER_PASS)
     if of.conclusion == "failure":
         # A review that passes ends its step well, so it was another one.
-        warning = FAILED.format(run=address(of.html_url))
+        warning = FAILED.format(run=check_address(of.html_url))
         return Decision("failure", f"{verdict}, but another step of the run failed", warning=warning)
     return Decision("success", verdict, locks=True)
 
@@ -130,7 +131,7 @@ def publish(
     connection: Connection,
     retry: Retry,
     summary: Callable[[str], None] | None = None,
-    render: Render = comment,
+    render: Render = render_comment,
 ) -> Published:
     """Say it: comment, check run, job summary; each holds the whole review, and what failed before it."""
     pull, problem = _pull(host, of, retry)
@@ -260,7 +261,7 @@ def _body(decision: Decision, of: Run, found: Found, render: Render, note: str) 
             return decision, decision.warning + render(found, limit=LIMIT - RESERVED, links=links) + note
         except Exception as error:  # noqa: BLE001 - hostile input reaches all of the renderer; this must speak
             decision = judge(of, InvalidArtifact(f"it cannot be drawn ({type(error).__name__})"))
-    words = f"{decision.words}\n\n<sub>[run]({address(of.html_url)})</sub>\n"
+    words = f"{decision.words}\n\n<sub>[run]({check_address(of.html_url)})</sub>\n"
     return decision, f"### Model review: {decision.title.lower()}\n\n{words}"
 
 
@@ -284,4 +285,4 @@ def _told(
 
 def _with(body: str, notes: list[str]) -> str:
     """The body, below what went wrong on the way."""
-    return "\n".join([*(f"> {text(note)}\n" for note in notes), body])
+    return "\n".join([*(f"> {escape_text(note)}\n" for note in notes), body])

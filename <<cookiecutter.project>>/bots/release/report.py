@@ -18,7 +18,8 @@ from bots.release.engine import Target
 from bots.release.versions import STAGES, Assignment, Registry, Release, Stage
 from bots.render import markdown as md
 from bots.render import words
-from bots.render.escape import address, code, prose, text
+from bots.render.escape import check_address, escape_code, escape_prose, escape_text
+from bots.render.numbers import format_value, pluralize
 from bots.stats import metrics
 
 MARK: Final = "<!-- model-release -->"
@@ -83,25 +84,25 @@ def released(registry: Registry, release: Release, target: Target, run: str | No
         _alert("TIP", _headline(registry, release, target)),
         _stages(registry, release) if target != "none" else "",
         _back(registry, release) if target != "none" else "",
-        md.folded(_summary(_seen(registry, release)), _lines(_seen(registry, release))),
-        md.folded("What it is made of, and who answers for it", _made_of(release)),
+        md.fold(_summary(_seen(registry, release)), _lines(_seen(registry, release))),
+        md.fold("What it is made of, and who answers for it", _made_of(release)),
         _footer(run),
     )
 
 
 def unreleased(registry: Registry, failure: Failure, target: Target, run: str | None = None) -> str:
     """The comment, and the issue, of a release that failed."""
-    subject = f"**{text(failure.name)} {DONE[failure.kind]}"
+    subject = f"**{escape_text(failure.name)} {DONE[failure.kind]}"
     place = f" in {failure.stage}" if failure.stage and failure.kind == "rolled back" else ""
-    said = [f"{subject}{place}.** {prose(failure.words, 600)}.", *_still(registry, target)]
+    said = [f"{subject}{place}.** {escape_prose(failure.words, 600)}.", *_still(registry, target)]
     wrong = failed(list(failure.checks))
     advice = ADVICE[failure.kind].format(version=failure.name)
     return _whole(
         f"{failure.name}: {DONE[failure.kind]}",
-        _alert("WARNING" if failure.kind == "refused" else "CAUTION", md.lines(said)),
+        _alert("WARNING" if failure.kind == "refused" else "CAUTION", md.join_lines(said)),
         _lines(wrong),
-        f"**What to do** {prose(advice)}",
-        md.folded(_summary(failure.checks), _lines(failure.checks)),
+        f"**What to do** {escape_prose(advice)}",
+        md.fold(_summary(failure.checks), _lines(failure.checks)),
         _footer(run),
     )
 
@@ -111,24 +112,24 @@ def taken_out(registry: Registry, release: Release, stage: Stage, run: str | Non
     now = registry.running(stage)
     assert now is not None
     said = [
-        f"**{text(release.version)} is not in {stage} any more.** {text(now.by, 60)} put {text(now.version)} back, "
-        f"{_since(now.at)}."
+        f"**{escape_text(release.version)} is not in {stage} any more.** {escape_text(now.by, 60)} put "
+        f"{escape_text(now.version)} back, {_since(now.at)}."
     ]
     if now.reason:
-        said.append(f"Why: {text(now.reason, 500)}")
+        said.append(f"Why: {escape_text(now.reason, 500)}")
     return _whole(
         f"{release.version}: taken out of {stage}",
-        _alert("WARNING", md.lines(said)),
+        _alert("WARNING", md.join_lines(said)),
         _stages(registry, release),
-        f"**To put it back** {code(f'python -m bots rollback --stage {stage} --to {release.version}')}",
-        md.folded("What it is made of, and who answers for it", _made_of(release)),
+        f"**To put it back** {escape_code(f'python -m bots rollback --stage {stage} --to {release.version}')}",
+        md.fold("What it is made of, and who answers for it", _made_of(release)),
         _footer(run),
     )
 
 
 def settled(release: Release, place: str, body: str) -> str:
     """The issue's last word, above what it said."""
-    head = f"{MARK}\n> [!TIP]\n> Settled: **{text(release.version)}** is {text(place)}.\n\n"
+    head = f"{MARK}\n> [!TIP]\n> Settled: **{escape_text(release.version)}** is {escape_text(place)}.\n\n"
     return head + body.removeprefix(MARK).lstrip("\n")
 
 
@@ -149,7 +150,7 @@ def _plain(registry: Registry, release: Release) -> list[str]:
         f"{one.stage} {_since(registry.since(one.stage))}" for one in registry.stages_of(release.version)
     )
     metric = release.metrics.get(release.primary)
-    shown = f"{metrics.label(release.primary)} {metrics.format_value(release.primary, metric)}"
+    shown = f"{metrics.label(release.primary)} {format_value(release.primary, metric)}"
     by = ", ".join(release.approvers) or (
         f"accepted by {release.accepted.by}" if release.accepted else "nobody"
     )
@@ -165,7 +166,7 @@ def _place(registry: Registry, release: Release, target: Target) -> str:
 
 
 def _headline(registry: Registry, release: Release, target: Target) -> str:
-    name = f"**{text(release.version)}"
+    name = f"**{escape_text(release.version)}"
     if target == "none":
         return f"{name} is released.** This project deploys nothing itself: {_image(release.image)}"
     there = [one.stage for one in registry.stages_of(release.version)]
@@ -174,7 +175,7 @@ def _headline(registry: Registry, release: Release, target: Target) -> str:
     if there[-1] == "production":
         return f"{name} runs in production** since {_since(registry.since('production'))}."
     said = f"{name} runs in {there[-1]}** since {_since(registry.since(there[-1]))}, and is not in production yet."
-    return md.lines([said, *_still(registry, target)])
+    return md.join_lines([said, *_still(registry, target)])
 
 
 def _still(registry: Registry, target: Target) -> list[str]:
@@ -184,7 +185,7 @@ def _still(registry: Registry, target: Target) -> list[str]:
     now = registry.running("production")
     if now is None:
         return ["Nothing runs in production yet."]
-    return [f"Production runs **{text(now.version)}**, since {_since(registry.since('production'))}."]
+    return [f"Production runs **{escape_text(now.version)}**, since {_since(registry.since('production'))}."]
 
 
 def _stages(registry: Registry, release: Release) -> str:
@@ -192,23 +193,24 @@ def _stages(registry: Registry, release: Release) -> str:
     for stage in STAGES:
         now, ago = registry.running(stage), versions.before(registry, stage)
         shown = (
-            f"**{text(now.version)}**"
+            f"**{escape_text(now.version)}**"
             if now and now.version == release.version
-            else text(now.version)
+            else escape_text(now.version)
             if now
             else "–"
         )
         since = _since(registry.since(stage)) if now else ""
-        rows.append([stage, shown, since, text(ago.version) if ago else "–"])
-    return md.table([":stage", ":runs", ":since", ":before it"], rows)
+        rows.append([stage, shown, since, escape_text(ago.version) if ago else "–"])
+    return md.format_table([":stage", ":runs", ":since", ":before it"], rows)
 
 
 def _back(registry: Registry, release: Release) -> str:
     now, ago = registry.running("production"), versions.before(registry, "production")
     if now is None or now.version != release.version or ago is None:
         return ""
-    command = code(f"python -m bots rollback --to {ago.version}")
-    return f"**To go back** {command}, or {WHERE}: rollback, {text(ago.version)}. It takes no training and no building."
+    command = escape_code(f"python -m bots rollback --to {ago.version}")
+    button = f"{WHERE}: rollback, {escape_text(ago.version)}"
+    return f"**To go back** {command}, or {button}. It takes no training and no building."
 
 
 def _seen(registry: Registry, release: Release) -> list[Check]:
@@ -230,40 +232,44 @@ def _summary(checks: Sequence[Check]) -> str:
     good = sum(check.passed is True for check in checks)
     if good == len(checks):
         return f"All {good} checks passed" if checks else ""
-    return f"{good} of {words.counted(len(checks), 'check')} passed"
+    return f"{good} of {pluralize(len(checks), 'check')} passed"
 
 
 def _lines(checks: Sequence[Check]) -> str:
-    return md.lines(
-        [f"{SIGNS[one.passed]} **{text(one.name, 60)}** {prose(one.words, 240)}" for one in checks]
+    return md.join_lines(
+        [
+            f"{SIGNS[one.passed]} **{escape_text(one.name, 60)}** {escape_prose(one.words, 240)}"
+            for one in checks
+        ]
     )
 
 
 def _made_of(release: Release) -> str:
     pull = (
-        f"[#{release.pull_request}]({address(release.pull_request_url or '')})"
+        f"[#{release.pull_request}]({check_address(release.pull_request_url or '')})"
         if release.pull_request
         else "none"
     )
-    approved = ", ".join(text(name, 60) for name in release.approvers) or "nobody"
-    merged = f", merged by {text(release.merged_by, 60)}" if release.merged_by else ""
+    approved = ", ".join(escape_text(name, 60) for name in release.approvers) or "nobody"
+    merged = f", merged by {escape_text(release.merged_by, 60)}" if release.merged_by else ""
     told = [
         ("image", _image(release.image)),
-        ("commit", code(release.commit)),
+        ("commit", escape_code(release.commit)),
         ("pull request", f"{pull}, approved by {approved}{merged}"),
-        ("verdict", text(release.verdict) if release.verdict else "none"),
-        ("model", f"{code(release.content.model)}, ONNX {code(release.onnx[:19])}"),
-        ("data", code(release.data or "unknown")),
+        ("verdict", escape_text(release.verdict) if release.verdict else "none"),
+        ("model", f"{escape_code(release.content.model)}, ONNX {escape_code(release.onnx[:19])}"),
+        ("data", escape_code(release.data or "unknown")),
     ]
     if taken := release.accepted:
-        word = f"{text(taken.by, 60)}: {text(taken.reason, 500)} <sub>although {prose(taken.objection, 900)}</sub>"
+        although = f"<sub>although {escape_prose(taken.objection, 900)}</sub>"
+        word = f"{escape_text(taken.by, 60)}: {escape_text(taken.reason, 500)} {although}"
         told.insert(0, ("accepted by", word))
-    return md.table([":", ":"], [[name, value] for name, value in told])
+    return md.format_table([":", ":"], [[name, value] for name, value in told])
 
 
 def _image(reference: str) -> str:
     """An image as people copy it, where it looks like one."""
-    return f"`{reference}`" if _IMAGE.fullmatch(reference) else code(reference, 200)
+    return f"`{reference}`" if _IMAGE.fullmatch(reference) else escape_code(reference, 200)
 
 
 def _since(moment: str | None) -> str:
@@ -276,11 +282,18 @@ def _alert(kind: str, body: str) -> str:
 
 
 def _footer(run: str | None) -> str:
-    return f"<sub>[run]({address(run)}) · every version: {code('python -m bots models')}</sub>" if run else ""
+    return (
+        f"<sub>[run]({check_address(run)}) · every version: {escape_code('python -m bots models')}</sub>"
+        if run
+        else ""
+    )
 
 
 def _whole(title: str, *parts: str) -> str:
-    return "\n\n".join([f"{MARK}\n### Release {text(title, 120)}", *(part for part in parts if part)]) + "\n"
+    return (
+        "\n\n".join([f"{MARK}\n### Release {escape_text(title, 120)}", *(part for part in parts if part)])
+        + "\n"
+    )
 
 
 def to_json(found: Registry) -> str:

@@ -13,7 +13,7 @@ from bots import settings
 from bots.deploy import image, places, rollout, smoke_test
 from bots.deploy.docker import EngineError
 from bots.deploy.prometheus import ReadingError
-from bots.log import visible
+from bots.log import make_visible
 from bots.release.engine import EngineFailed, Outcome
 
 if TYPE_CHECKING:
@@ -81,4 +81,4 @@ def _plain_errors() -> Iterator[None]:
 
 
 def _tell(words: str) -> None:
-    print(f"    {visible(words)}", file=sys.stderr, flush=True)
+    print(f"    {make_visible(words)}", file=sys.stderr, flush=True)

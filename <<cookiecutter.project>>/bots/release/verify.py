@@ -21,6 +21,7 @@ from bots.dvc import cache, lockfile
 from bots.evidence import DataReport, ExplanationReport, ExportReport, MetricsReport, SplitReport
 from bots.release import influence
 from bots.release.approval import Refused
+from bots.render.numbers import format_value
 from bots.review.champion import MODEL, ONNX, PREDICTIONS
 from bots.stats import metrics
 
@@ -204,13 +205,13 @@ def check_metrics(
             figures[one.name] = actual
         if off > worst:
             worst = off
-            shown = "no value" if actual is None else metrics.format_value(one.name, actual)
-            said = f"{metrics.label(one.name)} {shown}, {metrics.format_value(one.name, one.value)} at the review"
+            shown = "no value" if actual is None else format_value(one.name, actual)
+            said = f"{metrics.label(one.name)} {shown}, {format_value(one.name, one.value)} at the review"
     primary = evaluation.primary
     if worst > 1:
         words = f"{said}: further apart than a hundredth of its confidence interval"
     elif primary in figures:
-        shown = metrics.format_value(primary, figures[primary])
+        shown = format_value(primary, figures[primary])
         words = f"{len(known)} of {len(evaluation.metrics)} as reviewed; {metrics.label(primary)} {shown}"
     else:
         words = f"{len(known)} of {len(evaluation.metrics)} as reviewed"

@@ -12,42 +12,48 @@ from math import floor, log10
 from markupsafe import Markup
 
 from bots.evidence import CalibrationBin, MetricComparison, SliceComparison
-from bots.render import words
+from bots.render.numbers import HUGE
 
 Point = tuple[float, float]
 
 
-def metric_strip(metric: MetricComparison, reach: float) -> Markup:
+def draw_metric(metric: MetricComparison, reach: float) -> Markup:
     """The interval of a difference, to the right where it is better, in units of what matters."""
     if metric.difference is None:
-        return strip(None, None, None, 1.0, reach, 1.0, metric.outcome)
-    unit = metric.matters or abs(metric.difference or 0.0) or 1.0
-    sign = -1.0 if metric.direction == "lower" else 1.0
-    return strip(metric.low, metric.difference, metric.high, sign / unit, reach, 1.0, metric.outcome)
+        return _draw_interval(None, None, None, factor=1.0, reach=reach, band=1.0, kind=metric.outcome)
+    factor = _turn(metric.direction) / (metric.matters or abs(metric.difference) or 1.0)
+    ends = metric.low, metric.difference, metric.high
+    return _draw_interval(*ends, factor=factor, reach=reach, band=1.0, kind=metric.outcome)
 
 
-def slice_strip(piece: SliceComparison, reach: float, direction: str) -> Markup:
+def draw_slice(piece: SliceComparison, reach: float, direction: str) -> Markup:
     """The interval of a slice's difference; `reach` is the scale's end, in the metric's unit."""
-    sign = -1.0 if direction == "lower" else 1.0
-    return strip(piece.low, piece.difference, piece.high, sign, reach, 0.0, piece.outcome)
+    ends = piece.low, piece.difference, piece.high
+    return _draw_interval(*ends, factor=_turn(direction), reach=reach, band=0.0, kind=piece.outcome)
 
 
-def slice_reach(pieces: Iterable[SliceComparison]) -> float:
+def find_slice_reach(pieces: Iterable[SliceComparison]) -> float:
     """A scale's end that holds every judged interval."""
     ends = [abs(end) for piece in pieces for end in (piece.low, piece.high) if end is not None]
     return max(ends, default=0.0) or 1.0
 
 
-def strip(
+def _turn(direction: str) -> float:
+    """What turns a difference so that more is better."""
+    return -1.0 if direction == "lower" else 1.0
+
+
+def _draw_interval(
     low: float | None,
     middle: float | None,
     high: float | None,
+    *,
     factor: float,
     reach: float,
     band: float,
     kind: str,
 ) -> Markup:
-    """A point and its interval around zero. What lies beyond `reach` ends in an arrow at the edge."""
+    """Draw a point and its interval around zero. What lies beyond `reach` ends in an arrow at the edge."""
     parts = []
     if band:
         left, right = _place(-band, reach), _place(band, reach)
@@ -56,26 +62,26 @@ def strip(
     if low is not None and high is not None:
         start, end = sorted((_place(low * factor, reach), _place(high * factor, reach)))
         parts.append(f'<line class="whisker" x1="{start:.2f}%" x2="{end:.2f}%" y1="50%" y2="50%"/>')
-        parts += [_arrow(low * factor, reach), _arrow(high * factor, reach)]
+        parts += [_draw_arrow(low * factor, reach), _draw_arrow(high * factor, reach)]
     if middle is not None:
         parts.append(f'<circle class="dot" cx="{_place(middle * factor, reach):.2f}%" cy="50%" r="4.5"/>')
-    return _svg(parts, f"strip {kind.replace(' ', '-')}")
+    return _wrap(parts, f"strip {kind.replace(' ', '-')}")
 
 
-def bar(share: float, mark: float | None = None, kind: str = "") -> Markup:
+def draw_bar(share: float, mark: float | None = None, kind: str = "") -> Markup:
     """A share of the width as a bar, with an optional mark (main's share, or a threshold)."""
     parts = [f'<rect class="fill" x="0" y="25%" width="{_percent(share):.2f}%" height="50%" rx="2"/>']
     if mark is not None:
         at = _percent(mark)
         parts.append(f'<line class="mark" x1="{at:.2f}%" x2="{at:.2f}%" y1="5%" y2="95%"/>')
-    return _svg(parts, f"bar {kind}")
+    return _wrap(parts, f"bar {kind}")
 
 
-def effect(value: float, most: float) -> Markup:
+def draw_effect(value: float, most: float) -> Markup:
     """One reason's effect to the left or right of zero."""
     end = 50 + 50 * max(-1.0, min(1.0, value / most)) if most else 50.0
     left, width = min(50.0, end), abs(end - 50)
-    return _svg(
+    return _wrap(
         [
             '<line class="zero" x1="50%" x2="50%" y1="0" y2="100%"/>',
             f'<rect class="fill" x="{left:.2f}%" y="25%" width="{width:.2f}%" height="50%" rx="2"/>',
@@ -84,14 +90,14 @@ def effect(value: float, most: float) -> Markup:
     )
 
 
-def reliability(champion: Sequence[CalibrationBin], candidate: Sequence[CalibrationBin]) -> Markup:
+def draw_calibration(champion: Sequence[CalibrationBin], candidate: Sequence[CalibrationBin]) -> Markup:
     """What happened against what was predicted, main and this change; the diagonal is perfect."""
     both = [*champion, *candidate]
     values = [x for item in both for x in (item.predicted, item.observed)]
-    if max(map(abs, values)) >= words.HUGE:
+    if max(map(abs, values)) >= HUGE:
         return Markup("")
     low, high = min(0.0, *values), max(values)
-    ticks = _ticks(low, high)
+    ticks = _choose_ticks(low, high)
     low, high = min(low, ticks[0]), max(high, ticks[-1])
 
     def x(value: float) -> float:
@@ -119,7 +125,7 @@ def reliability(champion: Sequence[CalibrationBin], candidate: Sequence[Calibrat
     )
 
 
-def _arrow(value: float, reach: float) -> str:
+def _draw_arrow(value: float, reach: float) -> str:
     if not abs(value) > reach:
         return ""
     turn = "" if value > 0 else " rotate(180)"
@@ -129,7 +135,7 @@ def _arrow(value: float, reach: float) -> str:
     )
 
 
-def _ticks(low: float, high: float) -> list[float]:
+def _choose_ticks(low: float, high: float) -> list[float]:
     rough = max(high - low, 1e-9) / 4
     size = 10 ** floor(log10(rough))
     step = next(size * nice for nice in (1, 2, 2.5, 5, 10) if size * nice >= rough)
@@ -145,5 +151,5 @@ def _percent(share: float) -> float:
     return 100 * max(0.0, min(1.0, share))
 
 
-def _svg(parts: list[str], kind: str) -> Markup:
+def _wrap(parts: list[str], kind: str) -> Markup:
     return Markup(f'<svg class="{kind}" aria-hidden="true">{"".join(parts)}</svg>')  # noqa: S704 - numbers only

@@ -6,16 +6,24 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bots.evidence import GateRule, Review
-from bots.log import visible
-from bots.render import choose, folds, glance, words
+from bots.log import make_visible
+from bots.render import folds, glance, selection, words
 from bots.render import markdown as md
-from bots.render.escape import address, code, prose, text
+from bots.render.escape import check_address, escape_code, escape_prose, escape_text
+from bots.render.numbers import (
+    format_count,
+    format_difference,
+    format_interval,
+    format_percent,
+    format_value,
+    pluralize,
+)
 
 LIMIT = 65_000
 SMALLEST = 26_000
 METRICS = 5
 FAILED = 2
-STYLE = glance.Style(code=md.name, text=md.phrase)
+STYLE = glance.Style(code=md.escape_name, text=md.escape_phrase)
 
 
 @dataclass(frozen=True)
@@ -24,7 +32,6 @@ class Links:
 
     page: str | None = None
     run: str | None = None
-    docs: str | None = None
 
 
 @dataclass(frozen=True)
@@ -36,7 +43,7 @@ class Section:
     body: str
 
 
-def comment(review: Review, *, limit: int = LIMIT, links: Links | None = None) -> str:
+def render_comment(review: Review, *, limit: int = LIMIT, links: Links | None = None) -> str:
     """The review as GitHub Markdown, in at most `limit` bytes of UTF-8.
 
     What does not fit is cut by whole sections, with a note that names them. Raises `ValueError` for a limit
@@ -45,143 +52,151 @@ def comment(review: Review, *, limit: int = LIMIT, links: Links | None = None) -
     if limit < SMALLEST:
         raise ValueError(f"a comment needs at least {SMALLEST} bytes, not {limit}")
     links = links or Links()
-    kept, cut = list(sections(review)), list[Section]()
-    while len(_joined(kept, cut, links).encode()) > limit:
+    kept, cut = list(list_sections(review)), list[Section]()
+    while len(_join(kept, cut, links).encode()) > limit:
         cut.append(max(kept, key=lambda section: section.rank))
         kept.remove(cut[-1])
-    return _joined(kept, cut, links)
+    return _join(kept, cut, links)
 
 
-def sections(review: Review) -> Iterator[Section]:
+def list_sections(review: Review) -> Iterator[Section]:
     """Every section of the comment, in the order of reading."""
-    yield Section(0, "decision", _decision(review))
+    yield Section(0, "decision", _format_decision(review))
     bodies = [
-        (1, "what changed", _causes(review)),
-        (1, "findings", _refusal(review)),
-        (1, "metrics", _metrics(review)),
-        (2, "at a glance", _glance(review)),
-        (1, "on merge", _on_merge(review)),
-        (3, "gate", md.folded("Gate rules", folds.rules(review))),
-        (4, "all metrics", md.folded("All metrics, and what they mean", folds.all_metrics(review))),
-        (5, "slices", md.folded("Slices", folds.slices(review))),
-        (7, "calibration", md.folded("Calibration", folds.calibration(review))),
-        (5, "explanation", md.folded("What moves the prediction", folds.explanation(review))),
-        (9, "worst predictions", md.folded("Worst predictions, and why", folds.worst(review))),
-        (6, "data findings", md.folded("Data", folds.data(review))),
-        (8, "drift", md.folded("Drift, column by column", folds.drift(review))),
-        (10, "pipeline", md.folded("Pipeline", folds.pipeline(review))),
-        (7, "lineage", md.folded("Lineage, and how to check this review", folds.lineage(review))),
+        (1, "what changed", _format_causes(review)),
+        (1, "findings", _format_refusal(review)),
+        (1, "metrics", _format_metrics(review)),
+        (2, "at a glance", _format_glance(review)),
+        (1, "on merge", _format_on_merge(review)),
+        (3, "gate", md.fold("Gate rules", folds.format_rules(review))),
+        (4, "all metrics", md.fold("All metrics, and what they mean", folds.format_metrics(review))),
+        (5, "slices", md.fold("Slices", folds.format_slices(review))),
+        (7, "calibration", md.fold("Calibration", folds.format_calibration(review))),
+        (5, "explanation", md.fold("What moves the prediction", folds.format_explanation(review))),
+        (9, "worst predictions", md.fold("Worst predictions, and why", folds.format_worst(review))),
+        (6, "data findings", md.fold("Data", folds.format_data(review))),
+        (8, "drift", md.fold("Drift, column by column", folds.format_drift(review))),
+        (10, "pipeline", md.fold("Pipeline", folds.format_pipeline(review))),
+        (7, "lineage", md.fold("Lineage, and how to check this review", folds.format_lineage(review))),
     ]
     yield from (Section(rank, title, body) for rank, title, body in bodies if body)
 
 
-def _joined(kept: list[Section], cut: list[Section], links: Links) -> str:
+def _join(kept: list[Section], cut: list[Section], links: Links) -> str:
     parts = [section.body for section in kept]
     if cut:
         parts.append(f"_Cut to fit: {', '.join(section.title for section in cut)}. The full page has them._")
-    parts.append(_footer(links))
+    parts.append(_format_footer(links))
     return "\n\n".join(parts) + "\n"
 
 
-def _decision(review: Review) -> str:
-    first, stop, rest = visible(review.headline, 400).partition(". ")
-    lines = [f"**{prose(first + stop.strip())}**" + (f" {prose(rest)}" if rest else ""), words.gate(review)]
+def _format_decision(review: Review) -> str:
+    first, stop, rest = make_visible(review.headline, 400).partition(". ")
+    lines = [
+        f"**{escape_prose(first + stop.strip())}**" + (f" {escape_prose(rest)}" if rest else ""),
+        words.describe_gate(review),
+    ]
     if review.refusal:
-        lines[1] += f" Nothing after {md.name(review.refusal.stage)} ran."
+        lines[1] += f" Nothing after {md.escape_name(review.refusal.stage)} ran."
     else:
-        lines += _broken(choose.untold(review))
-    alert = f"[!{words.alert(review)}]\n{md.lines(lines)}".replace("\n", "\n> ")
-    return f"### {text(review.title, 80)}: {words.VERDICTS[review.verdict].lower()}\n\n> {alert}"
+        lines += _format_broken(selection.list_unquoted_rules(review))
+    alert = f"[!{words.choose_alert(review)}]\n{md.join_lines(lines)}".replace("\n", "\n> ")
+    return f"### {escape_text(review.title, 80)}: {words.VERDICTS[review.verdict].lower()}\n\n> {alert}"
 
 
-def _broken(rules: list[GateRule]) -> list[str]:
+def _format_broken(rules: list[GateRule]) -> list[str]:
     """The broken rules, one line each, or only their names where that would push the metrics off the screen."""
     if len(rules) <= FAILED:
-        return [md.rule(rule, 85) for rule in rules]
+        return [md.format_rule(rule, 85) for rule in rules]
     more = f" and {len(rules) - 8} more" if len(rules) > 8 else ""
     return [
-        f"{words.STATES['bad']} also {', '.join(f'**{text(rule.rule, 60)}**' for rule in rules[:8])}{more}"
+        f"{words.STATES['bad']} also {', '.join(f'**{escape_text(rule.rule, 60)}**' for rule in rules[:8])}{more}"
     ]
 
 
-def _causes(review: Review) -> str:
+def _format_causes(review: Review) -> str:
     told = []
     for cause in review.causes:
-        shown = ", ".join(code(change, 100) for change in cause.changes[:3])
+        shown = ", ".join(escape_code(change, 100) for change in cause.changes[:3])
         more = f" and {len(cause.changes) - 3} more" if len(cause.changes) > 3 else ""
         told.append(f"**{words.CAUSES[cause.kind]}** {shown}{more}")
-    notes = [prose(note, 300) for note in review.notes[:3]]
+    notes = [escape_prose(note, 300) for note in review.notes[:3]]
     changed = [f"What changed: {' · '.join(told)}"] if told else []
     return "\n\n".join([*changed, *notes])
 
 
-def _refusal(review: Review) -> str:
+def _format_refusal(review: Review) -> str:
     if not review.refusal:
         return ""
-    errors = [finding for finding in choose.findings(review) if finding.severity == "error"]
+    errors = [finding for finding in selection.rank_findings(review) if finding.severity == "error"]
     if not errors:
-        return f"> {prose(review.refusal.message, 600)}"
-    return md.findings(errors[:5])
+        return f"> {escape_prose(review.refusal.message, 600)}"
+    return md.format_findings(errors[:5])
 
 
-def _metrics(review: Review) -> str:
-    if not review.metrics or choose.unchanged(review):
+def _format_metrics(review: Review) -> str:
+    if not review.metrics or selection.is_unchanged(review):
         return ""
-    if not choose.compared(review):
-        return _alone(review)
-    shown = choose.metrics(review, METRICS)
+    if not selection.is_compared(review):
+        return _format_candidate(review)
+    shown = selection.rank_metrics(review, METRICS)
     rows = []
     for metric in shown:
         strong = "**" if metric.role == "primary" else ""
-        by = f"{strong}{words.difference(metric.name, metric.difference)}{strong}"
+        by = f"{strong}{format_difference(metric.name, metric.difference)}{strong}"
         rows.append(
             [
-                f"{strong}{md.label(metric.name, metric.direction)}{strong}{md.role(metric.role, metric.unit)}",
-                words.value(metric.name, metric.champion),
-                words.value(metric.name, metric.candidate),
+                f"{strong}{md.format_label(metric.name, metric.direction)}{strong}"
+                f"{md.format_role(metric.role, metric.unit)}",
+                format_value(metric.name, metric.champion),
+                format_value(metric.name, metric.candidate),
                 by,
-                words.interval(metric, metric.name),
+                format_interval(metric, metric.name),
                 f"{strong}{words.OUTCOMES[metric.outcome]}{strong}",
             ]
         )
-    confidence = words.percent(review.statistics.confidence, 0) if review.statistics else "95%"
-    table = md.table([":Metric", "main", "this change", "difference", f"{confidence} interval", ":"], rows)
+    confidence = format_percent(review.statistics.confidence, 0) if review.statistics else "95%"
+    table = md.format_table(
+        [":Metric", "main", "this change", "difference", f"{confidence} interval", ":"], rows
+    )
     rest = len(review.metrics) - len(shown)
     notes = (
-        [f"Same {words.count(review.statistics.rows)} holdout rows for both."] if review.statistics else []
+        [f"Same {format_count(review.statistics.rows)} holdout rows for both."] if review.statistics else []
     )
     notes += ["↑ higher is better, ↓ lower is better, ≈ not more than what matters or than chance."]
-    notes += [f"{words.counted(rest, 'more metric')} below."] if rest else []
+    notes += [f"{pluralize(rest, 'more metric')} below."] if rest else []
     return f"{table}\n\n<sub>{' '.join(notes)}</sub>"
 
 
-def _alone(review: Review) -> str:
+def _format_candidate(review: Review) -> str:
     """The candidate's own metrics, where there is nothing to compare them with."""
     rows = [
         [
-            md.label(metric.name, metric.direction) + md.role(metric.role, metric.unit),
-            words.value(metric.name, metric.candidate),
-            words.interval(metric, metric.name),
+            md.format_label(metric.name, metric.direction) + md.format_role(metric.role, metric.unit),
+            format_value(metric.name, metric.candidate),
+            format_interval(metric, metric.name),
         ]
-        for metric in choose.metrics(review)[:METRICS]
+        for metric in selection.rank_metrics(review)[:METRICS]
     ]
-    return md.table([":Metric", "this change", "interval"], rows)
+    return md.format_table([":Metric", "this change", "interval"], rows)
 
 
-def _glance(review: Review) -> str:
-    if choose.unchanged(review):
+def _format_glance(review: Review) -> str:
+    if selection.is_unchanged(review):
         return ""
-    lines = [line for line in glance.lines(review, STYLE) if not (review.refusal and line.topic == "Data")]
-    return md.lines([f"{words.STATES[line.state]} **{line.topic}** {line.sentence}" for line in lines])
+    lines = [
+        line for line in glance.collect_lines(review, STYLE) if not (review.refusal and line.topic == "Data")
+    ]
+    return md.join_lines([f"{words.STATES[line.state]} **{line.topic}** {line.sentence}" for line in lines])
 
 
-def _on_merge(review: Review) -> str:
+def _format_on_merge(review: Review) -> str:
     if not review.on_merge:
         return ""
-    return f"**On merge** {' '.join(prose(step, 300) for step in review.on_merge[:5])}"
+    return f"**On merge** {' '.join(escape_prose(step, 300) for step in review.on_merge[:5])}"
 
 
-def _footer(links: Links) -> str:
-    found = (("full page", links.page), ("run", links.run), ("how to read this", links.docs))
-    listed = [f"[{label}]({address(link)})" for label, link in found if link]
+def _format_footer(links: Links) -> str:
+    found = (("full page", links.page), ("run", links.run))
+    listed = [f"[{label}]({check_address(link)})" for label, link in found if link]
     return f"<sub>{' · '.join(listed or ['The full page is review.html, beside review.json.'])}</sub>"

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from bots.log import visible
+from bots.log import make_visible
 
 BREAK = "&#8203;"
 EMPTY = "(empty)"
@@ -45,24 +45,24 @@ _ADDRESS = re.compile(r"(?:https?://[\w.-]+(?::\d+)?/)?(?!/)[\w./?=&%#~+@-]*", r
 _CODE = re.compile(r"`(?P<quoted>[^`]+)`|\b(?P<digest>(?:md5|sha256):[0-9a-f]{8})[0-9a-f]{24,}(?:\.dir)?")
 
 
-def text(value: object, limit: int | None = None) -> str:
+def escape_text(value: object, limit: int | None = None) -> str:
     """Markdown (and HTML) that shows `value` as plain text, wherever it stands."""
-    return _escaped(visible(value, limit) or EMPTY)
+    return _escape(make_visible(value, limit) or EMPTY)
 
 
-def code(value: object, limit: int | None = None) -> str:
+def escape_code(value: object, limit: int | None = None) -> str:
     """Markdown that shows `value` in a fixed-width face, also in a table cell."""
-    line = visible(value, limit) or EMPTY
-    return f"`{line}`" if _PLAIN_CODE.fullmatch(line) else f"<code>{_escaped(line)}</code>"
+    line = make_visible(value, limit) or EMPTY
+    return f"`{line}`" if _PLAIN_CODE.fullmatch(line) else f"<code>{_escape(line)}</code>"
 
 
-def prose(value: object, limit: int | None = None) -> str:
+def escape_prose(value: object, limit: int | None = None) -> str:
     """Markdown of a sentence that a tool wrote: what it put between backticks and its digests become code."""
-    pieces = spans(visible(value, limit) or EMPTY)
-    return "".join(code(piece) if is_code else _escaped(piece) for is_code, piece in pieces)
+    pieces = split_code(make_visible(value, limit) or EMPTY)
+    return "".join(escape_code(piece) if is_code else _escape(piece) for is_code, piece in pieces)
 
 
-def spans(line: str) -> Iterator[tuple[bool, str]]:
+def split_code(line: str) -> Iterator[tuple[bool, str]]:
     """A sentence's pieces, each with whether it is code; a digest is cut to what tells it from another."""
     at = 0
     for match in _CODE.finditer(line):
@@ -72,31 +72,31 @@ def spans(line: str) -> Iterator[tuple[bool, str]]:
     yield False, line[at:]
 
 
-def diagram(value: object, limit: int = 40) -> str:
+def escape_label(value: object, limit: int = 40) -> str:
     """A label inside double quotes in Mermaid: anything but letters, digits and spaces as `#35;`."""
     return "".join(
         character if character.isalnum() or character == " " else f"#{ord(character)};"
-        for character in visible(value, limit) or EMPTY
+        for character in make_visible(value, limit) or EMPTY
     )
 
 
-def address(url: str) -> str:
+def check_address(url: str) -> str:
     """A link's target: https (http on the own machine's tests) or a path inside the repository.
 
     Raises `ValueError` for anything else, as it would not be a link that the bots made.
     """
     if not _ADDRESS.fullmatch(url):
-        raise ValueError(f"not an address that a comment may link to: {visible(url, 200)}")
+        raise ValueError(f"not an address that a comment may link to: {make_visible(url, 200)}")
     return url
 
 
-def _broken(match: re.Match[str]) -> str:
+def _break_link(match: re.Match[str]) -> str:
     word = match.group()
     return "\u200b".join(re.findall(".{1,6}", word)) if match["commit"] else word + "\u200b"
 
 
-def _escaped(line: str) -> str:
-    marked = _WOULD_LINK.sub(_broken, line)
+def _escape(line: str) -> str:
+    marked = _WOULD_LINK.sub(_break_link, line)
     start = _STARTS_BLOCK.match(marked)
     head = f"{start['before']}&#{ord(start['sign'])};" if start else ""
     marked = _SPECIAL.sub(lambda match: _ALWAYS[match.group()], marked[start.end() :] if start else marked)

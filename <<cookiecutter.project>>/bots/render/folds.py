@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from bots.evidence import DriftComparison, MetricComparison, Review
-from bots.log import visible
-from bots.render import choose, words
+from bots.evidence import DriftComparison, MetricComparison, Reason, Review
+from bots.log import make_visible
 from bots.render import markdown as md
-from bots.render.escape import code, diagram, text
+from bots.render import selection, words
+from bots.render.escape import escape_code, escape_label, escape_text
+from bots.render.numbers import (
+    HUGE,
+    format_count,
+    format_difference,
+    format_effect,
+    format_interval,
+    format_number,
+    format_percent,
+    format_score,
+    format_value,
+    pluralize,
+)
 
 # Strokes only: the fill is the reader's theme, light or dark.
 STYLES = {
@@ -18,24 +30,24 @@ STYLES = {
 }
 
 
-def rules(review: Review) -> str:
+def format_rules(review: Review) -> str:
     """Every rule of the gate."""
-    return md.lines([md.rule(rule) for rule in review.rules])
+    return md.join_lines([md.format_rule(rule) for rule in review.rules])
 
 
-def all_metrics(review: Review) -> str:
+def format_metrics(review: Review) -> str:
     """Every metric with its interval drawn, and what it tells."""
-    if not choose.compared(review) or choose.unchanged(review):
+    if not selection.is_compared(review) or selection.is_unchanged(review):
         return ""
-    shown, reach = choose.metrics(review), choose.reach(review.metrics)
+    shown, reach = selection.rank_metrics(review), selection.find_reach(review.metrics)
     rows = [
         [
-            md.label(metric.name, metric.direction) + md.role("shown", metric.unit),
-            words.value(metric.name, metric.champion),
-            words.value(metric.name, metric.candidate),
-            words.difference(metric.name, metric.difference),
-            f"`{_picture(metric, reach)}`",
-            words.number(metric.matters),
+            md.format_label(metric.name, metric.direction) + md.format_role("shown", metric.unit),
+            format_value(metric.name, metric.champion),
+            format_value(metric.name, metric.candidate),
+            format_difference(metric.name, metric.difference),
+            f"`{_draw_picture(metric, reach)}`",
+            format_number(metric.matters),
             words.OUTCOMES[metric.outcome],
         ]
         for metric in shown
@@ -45,72 +57,72 @@ def all_metrics(review: Review) -> str:
         "The picture is the difference's interval: `┼` is zero, `╎` the smallest difference that matters."
     )
     meanings = [
-        f"- **{text(words.metric(m.name), 60)}** {words.meaning(m.name)}"
+        f"- **{escape_text(words.name_metric(m.name), 60)}** {words.explain_metric(m.name)}"
         for m in shown
-        if words.meaning(m.name)
+        if words.explain_metric(m.name)
     ]
-    return f"{md.table(heads, rows)}\n\n{caption}\n\n" + "\n".join(meanings)
+    return f"{md.format_table(heads, rows)}\n\n{caption}\n\n" + "\n".join(meanings)
 
 
-def _picture(metric: MetricComparison, reach: float) -> str:
+def _draw_picture(metric: MetricComparison, reach: float) -> str:
     if metric.low is None or metric.high is None or metric.difference is None:
-        return md.strip(None, None, metric.matters, reach)
+        return md.draw_interval(None, None, metric.matters, reach)
     sign = -1 if metric.direction == "lower" else 1
-    return md.strip(sign * metric.low, sign * metric.high, metric.matters, reach)
+    return md.draw_interval(sign * metric.low, sign * metric.high, metric.matters, reach)
 
 
-def slices(review: Review) -> str:
+def format_slices(review: Review) -> str:
     """The primary metric on each slice, most worrying first."""
-    metric = choose.primary(review)
+    metric = selection.find_primary(review)
     if not review.slices or metric is None:
         return ""
     rows = [
         [
-            md.name(f"{piece.column} = {piece.value}"),
-            words.count(piece.rows),
-            words.value(metric.name, piece.champion),
-            words.value(metric.name, piece.candidate),
-            words.difference(metric.name, piece.difference),
-            words.interval(piece, metric.name),
-            f"· {text(piece.note, 40)}" if piece.note else words.OUTCOMES[piece.outcome],
+            md.escape_name(f"{piece.column} = {piece.value}"),
+            format_count(piece.rows),
+            format_value(metric.name, piece.champion),
+            format_value(metric.name, piece.candidate),
+            format_difference(metric.name, piece.difference),
+            format_interval(piece, metric.name),
+            f"· {escape_text(piece.note, 40)}" if piece.note else words.OUTCOMES[piece.outcome],
         ]
-        for piece in choose.slices(review, md.ROWS)
+        for piece in selection.rank_slices(review, md.ROWS)
     ]
-    table = md.table([":Slice", "rows", "main", "this change", "difference", "interval", ":"], rows)
+    table = md.format_table([":Slice", "rows", "main", "this change", "difference", "interval", ":"], rows)
     judged = review.statistics.slices_judged if review.statistics else 0
     told = (
-        f"{text(words.metric(metric.name), 60)}. Intervals are corrected for "
-        f"{words.counted(judged, 'slice')} judged together."
+        f"{escape_text(words.name_metric(metric.name), 60)}. Intervals are corrected for "
+        f"{pluralize(judged, 'slice')} judged together."
     )
     gaps = [
-        f"Widest gap by {md.name(gap.column)}: {md.phrase(gap.measure)} from {md.name(gap.lowest)} "
-        f"to {md.name(gap.highest)}, {words.number(gap.gap)}."
+        f"Widest gap by {md.escape_name(gap.column)}: {md.escape_phrase(gap.measure)} "
+        f"from {md.escape_name(gap.lowest)} to {md.escape_name(gap.highest)}, {format_number(gap.gap)}."
         for gap in (review.evaluation.fairness if review.evaluation else [])[:5]
     ]
-    return "\n\n".join([table, f"<sub>{told}{md.more(len(review.slices))}</sub>", *gaps])
+    return "\n\n".join([table, f"<sub>{told}{md.describe_rest(len(review.slices))}</sub>", *gaps])
 
 
-def calibration(review: Review) -> str:
+def format_calibration(review: Review) -> str:
     """What happened against what was predicted."""
     bins = review.evaluation.calibration if review.evaluation else []
     if not bins:
         return ""
     rows = [
         [
-            words.score(b.predicted),
-            words.score(b.observed),
-            words.difference("", b.observed - b.predicted),
-            words.count(b.rows),
+            format_score(b.predicted),
+            format_score(b.observed),
+            format_difference("", b.observed - b.predicted),
+            format_count(b.rows),
         ]
         for b in bins[: md.ROWS]
     ]
     line, bars = [b.predicted for b in bins], [b.observed for b in bins]
-    chart = _chart(line, bars) if max(map(abs, [*line, *bars])) < words.HUGE else ""
-    table = md.table(["predicted", "happened", "difference", "rows"], rows)
+    chart = _draw_chart(line, bars) if max(map(abs, [*line, *bars])) < HUGE else ""
+    table = md.format_table(["predicted", "happened", "difference", "rows"], rows)
     return f"Bars: what happened. Line: what was predicted, bin by bin.\n\n{chart}\n\n{table}"
 
 
-def _chart(line: list[float], bars: list[float]) -> str:
+def _draw_chart(line: list[float], bars: list[float]) -> str:
     low, high = min(0.0, *line, *bars), max(*line, *bars)
     top = high + (high - low) * 0.05 or 1.0
     # Mermaid draws a label for every bin; the bin's number is the shortest there is.
@@ -127,7 +139,7 @@ def _chart(line: list[float], bars: list[float]) -> str:
     )
 
 
-def explanation(review: Review) -> str:
+def format_explanation(review: Review) -> str:
     """The features by their share of the explanation."""
     report = review.explanation
     if report is None or not report.ranking:
@@ -136,78 +148,82 @@ def explanation(review: Review) -> str:
     most = max(item.share for item in report.ranking)
     rows = [
         [
-            md.name(item.feature),
-            f"`{md.bar(item.share / most if most else 0.0)}`",
-            words.percent(before.get(item.feature)),
-            words.percent(item.share),
-            words.direction(item.direction),
+            md.escape_name(item.feature),
+            f"`{md.draw_bar(item.share / most if most else 0.0)}`",
+            format_percent(before.get(item.feature)),
+            format_percent(item.share),
+            words.describe_direction(item.direction),
         ]
         for item in report.ranking[: md.ROWS]
     ]
-    table = md.table([":Feature", ":", "main", "this change", ":Larger values"], rows)
+    table = md.format_table([":Feature", ":", "main", "this change", ":Larger values"], rows)
     told = (
-        f"Share of the mean effect on {md.phrase(report.output)}, by {report.method}, "
-        f"over {words.counted(report.rows, 'row')}."
+        f"Share of the mean effect on {md.escape_phrase(report.output)}, by {report.method}, "
+        f"over {pluralize(report.rows, 'row')}."
     )
-    return f"{table}\n\n<sub>{told}{md.more(len(report.ranking))}</sub>"
+    return f"{table}\n\n<sub>{told}{md.describe_rest(len(report.ranking))}</sub>"
 
 
-def worst(review: Review) -> str:
+def format_worst(review: Review) -> str:
     """The worst predictions, each with what moved it most."""
     worst = review.explanation.worst if review.explanation else []
     rows = [
         [
-            md.name(row.row),
-            words.number(row.target),
-            words.score(row.score),
-            ", ".join(
-                f"{md.name(f'{reason.feature} = {visible(reason.value, 24)}')} {words.effect(reason.effect)}"
-                for reason in row.reasons[:3]
-            ),
+            md.escape_name(row.row),
+            format_number(row.target),
+            format_score(row.score),
+            ", ".join(_format_reason(reason) for reason in row.reasons[:3]),
         ]
         for row in worst[:10]
     ]
-    return md.table([":Row", "happened", "predicted", ":Because of"], rows) if rows else ""
+    return md.format_table([":Row", "happened", "predicted", ":Because of"], rows) if rows else ""
 
 
-def data(review: Review) -> str:
+def _format_reason(reason: Reason) -> str:
+    named = md.escape_name(f"{reason.feature} = {make_visible(reason.value, 24)}")
+    return f"{named} {format_effect(reason.effect)}"
+
+
+def format_data(review: Review) -> str:
     """What the checks noticed in the data."""
-    found = choose.findings(review)
+    found = selection.rank_findings(review)
     if not found:
         return ""
-    return f"{md.findings(found[: md.ROWS])}{md.more(len(found))}"
+    return f"{md.format_findings(found[: md.ROWS])}{md.describe_rest(len(found))}"
 
 
-def drift(review: Review) -> str:
+def format_drift(review: Review) -> str:
     """Each drift comparison, column by column."""
     reports = [report for report in (review.data_change, review.drift) if report]
-    return "\n\n".join(_compared(item) for report in reports for item in report.comparisons if item.columns)
+    return "\n\n".join(
+        _format_comparison(item) for report in reports for item in report.comparisons if item.columns
+    )
 
 
-def _compared(comparison: DriftComparison) -> str:
-    ordered = choose.by_drift(comparison)
+def _format_comparison(comparison: DriftComparison) -> str:
+    ordered = selection.rank_columns(comparison)
     rows = [
         [
-            md.name(column.column) + (f" <sub>{column.role}</sub>" if column.role != "input" else ""),
-            words.number(column.score),
-            words.number(column.threshold),
-            f"`{md.bar((column.score or 0.0) / column.threshold / 2 if column.threshold else 0.0)}`",
-            f"{words.percent(column.missing_reference)} → {words.percent(column.missing_current)}",
+            md.escape_name(column.column) + (f" <sub>{column.role}</sub>" if column.role != "input" else ""),
+            format_number(column.score),
+            format_number(column.threshold),
+            f"`{md.draw_bar((column.score or 0.0) / column.threshold / 2 if column.threshold else 0.0)}`",
+            f"{format_percent(column.missing_reference)} → {format_percent(column.missing_current)}",
             ("! " if column.drifted else "✓ ")
-            + (text(column.note, 80) if column.note else "beyond" * column.drifted),
+            + (escape_text(column.note, 80) if column.note else "beyond" * column.drifted),
         ]
         for column in ordered[: md.ROWS]
     ]
     told = (
-        f"**{md.phrase(comparison.name)}**: {md.phrase(comparison.reference)} "
-        f"({words.counted(comparison.reference_rows, 'row')}) against {md.phrase(comparison.current)} "
-        f"({words.counted(comparison.current_rows, 'row')})"
+        f"**{md.escape_phrase(comparison.name)}**: {md.escape_phrase(comparison.reference)} "
+        f"({pluralize(comparison.reference_rows, 'row')}) against {md.escape_phrase(comparison.current)} "
+        f"({pluralize(comparison.current_rows, 'row')})"
     )
     heads = [":Column", "score", "limit", ":0 ▸ twice the limit", "missing", ":"]
-    return f"{told}\n\n{md.table(heads, rows)}{md.more(len(ordered))}"
+    return f"{told}\n\n{md.format_table(heads, rows)}{md.describe_rest(len(ordered))}"
 
 
-def pipeline(review: Review) -> str:
+def format_pipeline(review: Review) -> str:
     """The stages as a diagram, those of one fate in one box."""
     if not review.stages:
         return ""
@@ -217,18 +233,18 @@ def pipeline(review: Review) -> str:
     lines = ["```mermaid", "flowchart LR"]
     for index, group in enumerate(groups):
         note = "ran, other result" if group[0].changed else group[0].state
-        names = "<br/>".join(diagram(stage.name) for stage in group[:20])
+        names = "<br/>".join(escape_label(stage.name) for stage in group[:20])
         lines.append(f'  g{index}["{note}:<br/>{names}"]')
         lines += [f"  g{index - 1} --> g{index}"] if index else []
         lines += [f"  style g{index} {STYLES[note]}"] if note in STYLES else []
     return "\n".join([*lines, "```"])
 
 
-def lineage(review: Review) -> str:
+def format_lineage(review: Review) -> str:
     """Commits, digests, libraries, and the commands that make the same review."""
     champion = review.champion
     rows = [
-        [what, *(code(digest, 20) if digest else "–" for digest in (of_main, of_change))]
+        [what, *(escape_code(digest, 20) if digest else "–" for digest in (of_main, of_change))]
         for what, of_main, of_change in (
             ("commit", champion and champion.commit, review.candidate.commit),
             ("model", champion and champion.model, review.candidate.model),
@@ -236,12 +252,16 @@ def lineage(review: Review) -> str:
             ("holdout", champion and champion.holdout, review.candidate.holdout),
         )
     ]
-    parts = [md.table([":", ":main", ":this change"], rows)]
+    parts = [md.format_table([":", ":main", ":this change"], rows)]
     if review.statistics:
-        parts.append(text(words.statistics(review.statistics)))
+        parts.append(escape_text(words.describe_statistics(review.statistics)))
     if review.training:
-        libraries = ", ".join(md.name(f"{k} {v}") for k, v in list(review.training.environment.items())[:10])
-        parts.append(f"{md.name(review.training.estimator)}, seed {review.training.seed}, with {libraries}")
+        libraries = ", ".join(
+            md.escape_name(f"{k} {v}") for k, v in list(review.training.environment.items())[:10]
+        )
+        parts.append(
+            f"{md.escape_name(review.training.estimator)}, seed {review.training.seed}, with {libraries}"
+        )
     if review.candidate.dirty:
         return "\n\n".join([*parts, f"{words.UNCOMMITTED}."])
     base = champion.commit if champion else "main"

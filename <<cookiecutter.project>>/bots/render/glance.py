@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bots.evidence import DriftComparison, ImportanceShift, Review, SliceComparison
-from bots.render import choose, words
+from bots.render import selection
+from bots.render.numbers import (
+    format_count,
+    format_difference,
+    format_number,
+    format_percent,
+    format_value,
+    pluralize,
+)
 
 State = Literal["ok", "note", "bad"]
 SHOWN = 3
@@ -30,21 +38,28 @@ class Line:
     sentence: str
 
 
-def lines(review: Review, style: Style) -> list[Line]:
+def collect_lines(review: Review, style: Style) -> list[Line]:
     """The lines of everything that this review has evidence for."""
-    makers = (_slices, _explanation, _data, _new_data, _drift, _export)
+    makers = (
+        _describe_slices,
+        _describe_explanation,
+        _describe_data,
+        _describe_new_data,
+        _describe_drift,
+        _describe_export,
+    )
     return [line for maker in makers for line in maker(review, style)]
 
 
-def _slices(review: Review, style: Style) -> Iterator[Line]:
-    metric = choose.primary(review)
+def _describe_slices(review: Review, style: Style) -> Iterator[Line]:
+    metric = selection.find_primary(review)
     if not review.slices or metric is None:
         return
-    judged = [piece for piece in choose.slices(review) if piece.outcome != "not judged"]
+    judged = [piece for piece in selection.rank_slices(review) if piece.outcome != "not judged"]
     worse = [piece for piece in judged if piece.outcome == "regressed"]
 
     def named(piece: SliceComparison) -> str:
-        by = words.difference(metric.name, piece.difference)
+        by = format_difference(metric.name, piece.difference)
         return f"{style.code(f'{piece.column} = {piece.value}')} {by}"
 
     if worse:
@@ -56,75 +71,76 @@ def _slices(review: Review, style: Style) -> Iterator[Line]:
         yield Line("Slices", "ok", f"none of {len(judged)} is worse; weakest {weakest}")
     else:
         weakest = ", ".join(
-            f"{style.code(f'{piece.column} = {piece.value}')} {words.value(metric.name, piece.candidate)}"
-            for piece in choose.slices(review, SHOWN)
+            f"{style.code(f'{piece.column} = {piece.value}')} {format_value(metric.name, piece.candidate)}"
+            for piece in selection.rank_slices(review, SHOWN)
         )
         yield Line(
-            "Slices", "ok", f"{words.counted(len(review.slices), 'slice')}, not compared; weakest {weakest}"
+            "Slices",
+            "ok",
+            f"{pluralize(len(review.slices), 'slice')}, not compared; weakest {weakest}",
         )
 
 
-def _explanation(review: Review, style: Style) -> Iterator[Line]:
+def _describe_explanation(review: Review, style: Style) -> Iterator[Line]:
     report = review.explanation
     if report is None:
         return
     if not report.passed:
         reason = f": {style.text(report.note)}" if report.note else ""
         yield Line("Explanation", "bad", f"does not add up to the prediction{reason}")
-    elif shifts := choose.shifts(review, SHOWN):
+    elif shifts := selection.rank_shifts(review, SHOWN):
         flipped = any(shift.direction_flipped for shift in shifts)
-        told = ", ".join(_shift(shift, style) for shift in shifts)
+        told = ", ".join(_describe_shift(shift, style) for shift in shifts)
         yield Line("Explanation", "note" if flipped else "ok", told)
     elif report.ranking:
         first = ", ".join(
-            f"{style.code(item.feature)} {words.percent(item.share, 0)}" for item in report.ranking[:SHOWN]
+            f"{style.code(item.feature)} {format_percent(item.share, 0)}" for item in report.ranking[:SHOWN]
         )
         same = "no feature's share moved by a point" if review.shifts else "what matters most"
         yield Line("Explanation", "ok", f"{same}: {first}")
 
 
-def _shift(shift: ImportanceShift, style: Style) -> str:
-    before = "new" if shift.champion is None else words.percent(shift.champion, 0)
-    after = "gone" if shift.candidate is None else words.percent(shift.candidate, 0)
+def _describe_shift(shift: ImportanceShift, style: Style) -> str:
+    before = "new" if shift.champion is None else format_percent(shift.champion, 0)
+    after = "gone" if shift.candidate is None else format_percent(shift.candidate, 0)
     flipped = " (its direction flipped)" if shift.direction_flipped else ""
     return f"{style.code(shift.feature)} {before} → {after}{flipped}"
 
 
-def _data(review: Review, style: Style) -> Iterator[Line]:
+def _describe_data(review: Review, style: Style) -> Iterator[Line]:
     report = review.data
     if report is None:
         return
-    size = f"{words.counted(report.rows, 'row')}"
-    found = choose.findings(review)
+    size = f"{pluralize(report.rows, 'row')}"
+    found = selection.rank_findings(review)
     if not found:
-        yield Line("Data", "ok", f"{size}, {words.counted(report.checks, 'check')}, nothing found")
+        yield Line("Data", "ok", f"{size}, {pluralize(report.checks, 'check')}, nothing found")
         return
     errors = sum(finding.severity == "error" for finding in found)
-    parts = [words.counted(errors, "error")] * bool(errors)
-    parts += [words.counted(len(found) - errors, "warning")] * (len(found) > errors)
+    parts = [pluralize(errors, "error")] * bool(errors)
+    parts += [pluralize(len(found) - errors, "warning")] * (len(found) > errors)
     yield Line(
         "Data", "bad" if errors else "note", f"{size}, {' and '.join(parts)}: {style.text(found[0].message)}"
     )
 
 
-def _new_data(review: Review, style: Style) -> Iterator[Line]:
+def _describe_new_data(review: Review, style: Style) -> Iterator[Line]:
     for comparison in review.data_change.comparisons if review.data_change else []:
-        yield _drifted("Training data", comparison, style)
+        yield _describe_comparison("Training data", comparison, style)
 
 
-def _drift(review: Review, style: Style) -> Iterator[Line]:
+def _describe_drift(review: Review, style: Style) -> Iterator[Line]:
     for comparison in review.drift.comparisons if review.drift else []:
-        yield _drifted("Drift", comparison, style)
+        yield _describe_comparison("Drift", comparison, style)
 
 
-def _drifted(topic: str, comparison: DriftComparison, style: Style) -> Line:
-    beyond = choose.drifted(comparison)
+def _describe_comparison(topic: str, comparison: DriftComparison, style: Style) -> Line:
+    beyond = selection.rank_drifted(comparison)
     if not beyond:
-        return Line(
-            topic, "ok", f"none of {words.counted(len(comparison.columns), 'column')} is beyond its threshold"
-        )
+        looked = pluralize(len(comparison.columns), "column")
+        return Line(topic, "ok", f"none of {looked} is beyond its threshold")
     named = ", ".join(
-        f"{style.code(column.column)} {words.number(column.score, 2)} over {words.number(column.threshold, 2)}"
+        f"{style.code(column.column)} {format_number(column.score, 2)} over {format_number(column.threshold, 2)}"
         if column.score is not None
         else f"{style.code(column.column)} {style.text(column.note or 'has no score')}"
         for column in beyond[:SHOWN]
@@ -134,7 +150,7 @@ def _drifted(topic: str, comparison: DriftComparison, style: Style) -> Line:
     return Line(topic, "note", f"{where}, {len(beyond)} of {len(comparison.columns)} columns: {named}{more}")
 
 
-def _export(review: Review, style: Style) -> Iterator[Line]:
+def _describe_export(review: Review, style: Style) -> Iterator[Line]:
     report = review.export
     if report is None:
         return
@@ -142,10 +158,16 @@ def _export(review: Review, style: Style) -> Iterator[Line]:
         step = f" at {style.code(report.step)}" if report.step else ""
         yield Line("Export", "note", f"no ONNX model{step}: {style.text(report.reason or 'no reason given')}")
     elif not report.passed:
-        flips = f", {words.counted(report.flips, 'decision')} flipped" if report.flips else ""
+        flips = f", {pluralize(report.flips, 'decision')} flipped" if report.flips else ""
         yield Line(
-            "Export", "bad", f"ONNX differs by up to {words.number(report.largest_difference, 2)}{flips}"
+            "Export",
+            "bad",
+            f"ONNX differs by up to {format_number(report.largest_difference, 2)}{flips}",
         )
     else:
-        size = f", {words.number((report.bytes or 0) / 1e6, 2)} MB" if report.bytes else ""
-        yield Line("Export", "ok", f"ONNX answers alike on all {words.count(report.rows)} holdout rows{size}")
+        size = f", {format_number((report.bytes or 0) / 1e6, 2)} MB" if report.bytes else ""
+        yield Line(
+            "Export",
+            "ok",
+            f"ONNX answers alike on all {format_count(report.rows)} holdout rows{size}",
+        )

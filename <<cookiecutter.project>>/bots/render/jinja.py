@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from bots.log import visible
+from bots.log import make_visible
 
 if TYPE_CHECKING:
     import jinja2
@@ -18,7 +18,7 @@ def render(name: str, **values: Any) -> str:
     return _environment().get_template(name).render(**values)
 
 
-def source(name: str) -> str:
+def load_source(name: str) -> str:
     """The text of one of `templates/`, as it is."""
     environment = _environment()
     assert environment.loader
@@ -40,4 +40,4 @@ def _environment() -> jinja2.Environment:
 
 
 def _finalize(value: object) -> object:
-    return value if hasattr(value, "__html__") else visible("" if value is None else value, LONGEST)
+    return value if hasattr(value, "__html__") else make_visible("" if value is None else value, LONGEST)

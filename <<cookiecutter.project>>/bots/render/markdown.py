@@ -6,14 +6,15 @@ from functools import partial
 
 from bots.evidence import Finding, GateRule
 from bots.render import words
-from bots.render.escape import code, prose, text
+from bots.render.escape import escape_code, escape_prose, escape_text
+from bots.render.numbers import format_count
 
 ROWS = 40
-name = partial(code, limit=60)
-phrase = partial(prose, limit=240)
+escape_name = partial(escape_code, limit=60)
+escape_phrase = partial(escape_prose, limit=240)
 
 
-def table(heads: list[str], rows: list[list[str]]) -> str:
+def format_table(heads: list[str], rows: list[list[str]]) -> str:
     """A table; a head that starts with a colon is aligned left, any other right."""
     lines = [
         [head.removeprefix(":") for head in heads],
@@ -23,54 +24,54 @@ def table(heads: list[str], rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def lines(each: list[str]) -> str:
+def join_lines(each: list[str]) -> str:
     """Lines of one paragraph; the backslash breaks them everywhere, also where GitHub would join them."""
     return "\\\n".join(each)
 
 
-def folded(summary: str, body: str) -> str:
+def fold(summary: str, body: str) -> str:
     """A section that is closed until it is clicked; nothing where there is nothing to fold."""
     return f"<details>\n<summary>{summary}</summary>\n\n{body}\n\n</details>" if body else ""
 
 
-def more(total: int, shown: int = ROWS) -> str:
+def describe_rest(total: int, shown: int = ROWS) -> str:
     """How many rows a table leaves to the page."""
-    return f" {words.count(total - shown)} more in the full page." if total > shown else ""
+    return f" {format_count(total - shown)} more in the full page." if total > shown else ""
 
 
-def rule(applied: GateRule, limit: int = 240) -> str:
+def format_rule(applied: GateRule, limit: int = 240) -> str:
     """One rule of the gate with its sign."""
     sign = words.STATES["ok" if applied.passed else "bad"]
-    return f"{sign} **{text(applied.rule, 60)}** {prose(applied.message, limit)}"
+    return f"{sign} **{escape_text(applied.rule, 60)}** {escape_prose(applied.message, limit)}"
 
 
-def label(metric: str, direction: str) -> str:
+def format_label(metric: str, direction: str) -> str:
     """A metric with the direction that is wanted of it."""
-    return f"{text(words.metric(metric), 60)} {words.WANTED[direction]}"
+    return f"{escape_text(words.name_metric(metric), 60)} {words.WANTED[direction]}"
 
 
-def role(plays: str, unit: str | None) -> str:
+def format_role(plays: str, unit: str | None) -> str:
     """What a metric is for and its unit, in small letters."""
-    told = ", ".join(part for part in (words.ROLES[plays], text(unit, 40) if unit else "") if part)
+    told = ", ".join(part for part in (words.ROLES[plays], escape_text(unit, 40) if unit else "") if part)
     return f" <sub>{told}</sub>" if told else ""
 
 
-def findings(noticed: list[Finding]) -> str:
+def format_findings(noticed: list[Finding]) -> str:
     """A table of what the checks noticed."""
     rows = [
         [
-            name(finding.column) if finding.column else "",
-            ("✗ " if finding.severity == "error" else "! ") + phrase(finding.message),
-            text(finding.found, 60) if finding.found else "",
-            text(finding.expected, 60) if finding.expected else "",
-            words.count(finding.rows) if finding.rows is not None else "",
+            escape_name(finding.column) if finding.column else "",
+            ("✗ " if finding.severity == "error" else "! ") + escape_phrase(finding.message),
+            escape_text(finding.found, 60) if finding.found else "",
+            escape_text(finding.expected, 60) if finding.expected else "",
+            format_count(finding.rows) if finding.rows is not None else "",
         ]
         for finding in noticed
     ]
-    return table([":Column", ":Finding", ":Found", ":Expected", "Rows"], rows)
+    return format_table([":Column", ":Finding", ":Found", ":Expected", "Rows"], rows)
 
 
-def strip(low: float | None, high: float | None, matters: float, reach: float, half: int = 9) -> str:
+def draw_interval(low: float | None, high: float | None, matters: float, reach: float, half: int = 9) -> str:
     """An interval around zero as one line of text that ends at `reach` times `matters` to either side; an
     interval that goes on beyond it ends in an arrow."""
     cells = ["·"] * (2 * half + 1)
@@ -90,7 +91,7 @@ def strip(low: float | None, high: float | None, matters: float, reach: float, h
     return "".join(cells)
 
 
-def bar(share: float, cells: int = 10) -> str:
+def draw_bar(share: float, cells: int = 10) -> str:
     """A share between 0 and 1 as blocks; whatever is more than nothing shows."""
     filled = max(round(min(share, 1.0) * cells), 1 if share > 0 else 0)
     return "█" * filled + "░" * (cells - filled)

@@ -8,40 +8,41 @@ import hashlib
 from markupsafe import Markup
 
 from bots.evidence import Review
-from bots.log import visible
-from bots.render import charts, choose, glance, jinja, words
-from bots.render.escape import spans
+from bots.log import make_visible
+from bots.render import charts, glance, jinja, numbers, selection, words
+from bots.render.escape import split_code
 
 ROWS = 500
 
 
-def page(review: Review) -> str:
+def render_page(review: Review) -> str:
     """The page's HTML. Its own style and script are allowed by their hashes; nothing else can run or load."""
-    style, script = jinja.source("review.css"), jinja.source("theme.js")
+    style, script = jinja.load_source("review.css"), jinja.load_source("theme.js")
     return jinja.render(
         "review.html.j2",
         review=review,
         style=Markup(style),  # noqa: S704 - our own file
         script=Markup(script),  # noqa: S704 - our own file
         policy=f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; base-uri 'none'",
-        lines=glance.lines(review, glance.Style(code=_code, text=prose)),
+        lines=glance.collect_lines(review, glance.Style(code=_format_code, text=format_prose)),
         before={shift.feature: shift.champion for shift in review.shifts},
-        prose=prose,
+        format_prose=format_prose,
         charts=charts,
-        choose=choose,
+        selection=selection,
+        numbers=numbers,
         words=words,
         rows=ROWS,
     )
 
 
-def prose(value: object) -> Markup:
+def format_prose(value: object) -> Markup:
     """A sentence that a tool wrote, with its code as code."""
-    pieces = spans(visible(value, jinja.LONGEST))
-    return Markup("").join(_code(piece) if is_code else piece for is_code, piece in pieces)
+    pieces = split_code(make_visible(value, jinja.LONGEST))
+    return Markup("").join(_format_code(piece) if is_code else piece for is_code, piece in pieces)
 
 
-def _code(value: object) -> Markup:
-    return Markup("<code>{}</code>").format(visible(value, 80))
+def _format_code(value: object) -> Markup:
+    return Markup("<code>{}</code>").format(make_visible(value, 80))
 
 
 def _hash(content: str) -> str:

@@ -24,7 +24,7 @@ _KEPT = re.compile(
 _LABELS = {"htmlLabels": False, "flowchart": {"htmlLabels": False}}
 
 
-def _options(theme: str, ink: str, palette: str) -> dict[str, Any]:
+def _choose_options(theme: str, ink: str, palette: str) -> dict[str, Any]:
     parts = (
         "title",
         "xAxisLabel",
@@ -42,8 +42,8 @@ def _options(theme: str, ink: str, palette: str) -> dict[str, Any]:
 
 
 _THEMES = {
-    "light": _options("default", "#59636e", "#b6d0f7, #0969da"),
-    "dark": _options("dark", "#9198a1", "#2b4a78, #79b8ff"),
+    "light": _choose_options("default", "#59636e", "#b6d0f7, #0969da"),
+    "dark": _choose_options("dark", "#9198a1", "#2b4a78, #79b8ff"),
 }
 
 
@@ -51,26 +51,26 @@ def write_preview(markdown: str, review: Review, folder: Path) -> Path:
     """Write `preview.html` into the folder and return its path."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "preview.html"
-    path.write_text(preview(markdown, review), encoding="utf-8")
+    path.write_text(render_preview(markdown, review), encoding="utf-8")
     return path
 
 
-def preview(markdown: str, review: Review, draw: Draw | None = None) -> str:
+def render_preview(markdown: str, review: Review, draw: Draw | None = None) -> str:
     """One page, self-contained, with the comment as it will look below a pull request."""
     from markupsafe import Markup
 
     from bots.render import jinja
 
-    body = Markup(html(markdown, draw or diagram))  # noqa: S704 - filtered by `html`
+    body = Markup(render_markdown(markdown, draw or draw_diagram))  # noqa: S704 - filtered by `render_markdown`
     return jinja.render("preview.html.j2", review=review, body=body, bytes=len(markdown.encode()))
 
 
-def html(markdown: str, draw: Draw) -> str:
+def render_markdown(markdown: str, draw: Draw) -> str:
     """GitHub's rendering of a comment: tables, alerts and task lists are drawn, tags are filtered, images are not."""
-    return str(_parser(draw).render(markdown))
+    return str(_build_parser(draw).render(markdown))
 
 
-def diagram(source: str) -> str:
+def draw_diagram(source: str) -> str:
     """A Mermaid diagram as inline SVG, once for the light and once for the dark theme.
 
     A diagram that Mermaid cannot read becomes a message, as on GitHub.
@@ -89,23 +89,23 @@ def diagram(source: str) -> str:
     return "".join(drawn)
 
 
-def filtered(raw: str) -> str:
+def filter_tags(raw: str) -> str:
     """Raw HTML with the few tags that a comment of ours uses; any other is shown as text, comments vanish."""
     kept, at = [], 0
     for match in _KEPT.finditer(raw):
-        kept.append(_text(raw[at : match.start()]))
+        kept.append(_escape_tags(raw[at : match.start()]))
         name = match["name"]
         kept.append(f"<{match['end']}{name}{match['open'] or ''}>" if name else "")
         at = match.end()
-    return "".join([*kept, _text(raw[at:])])
+    return "".join([*kept, _escape_tags(raw[at:])])
 
 
-def _text(raw: str) -> str:
+def _escape_tags(raw: str) -> str:
     return raw.replace("<", "&lt;")
 
 
 @cache
-def _parser(draw: Draw) -> MarkdownIt:
+def _build_parser(draw: Draw) -> MarkdownIt:
     from markdown_it import MarkdownIt
 
     parser = MarkdownIt("gfm-like2", {"breaks": True}).disable("image")
@@ -124,7 +124,7 @@ def _parser(draw: Draw) -> MarkdownIt:
         )
 
     def raw(tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
-        return filtered(tokens[index].content)
+        return filter_tags(tokens[index].content)
 
     rules.update(fence=drawn, html_block=raw, html_inline=raw)
     return parser

@@ -17,6 +17,7 @@ from bots.evidence import (
     Statistics,
     Verdict,
 )
+from bots.render.numbers import format_difference, format_value, pluralize
 from bots.stats import metrics
 
 if TYPE_CHECKING:
@@ -139,15 +140,15 @@ def _not_worse(
 def sentence(metric: MetricComparison, statistics: Statistics) -> str:
     """A metric's comparison, or the candidate's own value, with its interval and rows; no full stop."""
     name, unit = metric.name, f" {metric.unit}" if metric.unit else ""
-    after = metrics.format_value(name, metric.candidate)
+    after = format_value(name, metric.candidate)
     if metric.champion is None:
-        change = _interval(metrics.format_value, name, metric.low, metric.high, statistics)
+        change = _interval(format_value, name, metric.low, metric.high, statistics)
         values = f"{after}{unit}"
     else:
-        change = metrics.format_difference(name, metric.difference)
-        interval = _interval(metrics.format_difference, name, metric.low, metric.high, statistics)
+        change = format_difference(name, metric.difference)
+        interval = _interval(format_difference, name, metric.low, metric.high, statistics)
         change = f"{change}, {interval}" if interval else change
-        values = f"{metrics.format_value(name, metric.champion)} → {after}{unit}"
+        values = f"{format_value(name, metric.champion)} → {after}{unit}"
     between = f" ({change})" if change else ""
     return f"{_capital(metrics.label(name))} {values}{between} on {statistics.rows:,} holdout rows"
 
@@ -197,8 +198,8 @@ def _pipeline(facts: Facts) -> Iterator[_Finding]:
         yield _Finding(rule="pipeline", passed=True, message="Every stage finished.")
     if data is not None:
         errors = [finding for finding in data.findings if finding.severity == "error"]
-        counts = f"{data.checks:,} checks on {data.rows:,} rows, {_count(len(errors), 'error')}"
-        counts += f", {_count(len(data.findings) - len(errors), 'warning')}"
+        counts = f"{data.checks:,} checks on {data.rows:,} rows, {pluralize(len(errors), 'error')}"
+        counts += f", {pluralize(len(data.findings) - len(errors), 'warning')}"
         first = f": {_stop(errors[0].message)}" if errors else "."
         yield _Finding(rule="data", passed=not refused, message=f"{counts}{first}", reason="data-refused")
 
@@ -265,7 +266,7 @@ def _limit_message(name: str, value: float, limit: Limit) -> str:
     name_shown = _capital(metrics.label(name))
     bounds = (("at least", limit.at_least), ("at most", limit.at_most))
     wanted = " and ".join(f"{word} {bound:,g}" for word, bound in bounds if bound is not None)
-    found = metrics.format_value(name, value)
+    found = format_value(name, value)
     if _within(value, limit):
         return f"{name_shown} is {found}, {wanted}."
     return f"{name_shown} must be {wanted}, and is {found}."
@@ -276,7 +277,7 @@ def _reports(facts: Facts) -> Iterator[_Finding]:
     then the explanation is wrong and not the model."""
     export, explanation = facts.export, facts.explanation
     if export is not None and export.exported:
-        flips = "" if export.flips is None else f", {_count(export.flips, 'decision')} differ"
+        flips = "" if export.flips is None else f", {pluralize(export.flips, 'decision')} differ"
         largest = "unknown" if export.largest_difference is None else f"{export.largest_difference:.2g}"
         allowed = "" if export.tolerance is None else f" (at most {export.tolerance:.2g} is allowed)"
         figures = f"largest difference {largest}{allowed}{flips} on {export.rows:,} rows."
@@ -405,14 +406,14 @@ def _slices(comparison: Comparison, gate: Gate, primary: str, verdict: Verdict) 
     lost.sort(key=lambda part: -abs(part.difference or 0))
     if not lost:
         message = (
-            f"None of {_count(judged, 'slice')} lost {gate.slices.matters:g} {metrics.label(gate.primary)} "
+            f"None of {pluralize(judged, 'slice')} lost {gate.slices.matters:g} {metrics.label(gate.primary)} "
             "or more beyond chance."
         )
         yield _Finding(rule="slices", passed=True, message=message)
         return
     told = "; ".join(_slice_sentence(part, gate) for part in lost[:_SHOWN])
     more = f"; and {len(lost) - _SHOWN} more" if len(lost) > _SHOWN else ""
-    message = f"{_count(len(lost), 'slice')} of {judged} got worse: {told}{more}."
+    message = f"{pluralize(len(lost), 'slice')} of {judged} got worse: {told}{more}."
     headline = f"{message} {primary}."
     yield _Finding(
         rule="slices",
@@ -426,9 +427,9 @@ def _slices(comparison: Comparison, gate: Gate, primary: str, verdict: Verdict) 
 
 def _slice_sentence(part: SliceComparison, gate: Gate) -> str:
     name = gate.primary
-    before, after = (metrics.format_value(name, x) for x in (part.champion, part.candidate))
-    low, high = (metrics.format_difference(name, x) for x in (part.low, part.high))
-    change = metrics.format_difference(name, part.difference)
+    before, after = (format_value(name, x) for x in (part.champion, part.candidate))
+    low, high = (format_difference(name, x) for x in (part.low, part.high))
+    change = format_difference(name, part.difference)
     where = f"{_cut(part.column, 60)} = {_cut(part.value, 60)}"
     return f"{where} {before} → {after} ({change}, corrected interval {low} to {high}) on {part.rows:,} rows"
 
@@ -457,10 +458,6 @@ def _stop(text: str) -> str:
 
 def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number:,} {thing}" + ("" if number == 1 else "s")
 
 
 def _cut(text: str, length: int) -> str:

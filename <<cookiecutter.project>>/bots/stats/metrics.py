@@ -83,36 +83,6 @@ def label(name: str) -> str:
     return MEASURES[name].label if name in MEASURES else name.replace("_", " ")
 
 
-def format_value(name: str, x: float | None, unit: str | None = None) -> str:
-    """A value as people read it: `0.712`, `1,234.5`, `1.310 USD per row`; `n/a` where there is none."""
-    if x is None:
-        return "n/a"
-    return _minus(f"{x:,.{_decimals(name, x)}f}") + (f" {unit}" if unit else "")
-
-
-def format_difference(name: str, x: float | None, unit: str | None = None) -> str:
-    """A difference, always signed, with more digits where it would otherwise be shown as zero: `+0.019`."""
-    if x is None:
-        return "n/a"
-    decimals = _decimals(name, x)
-    while x and not round(x, decimals) and decimals < 6:
-        decimals += 1
-    text = f"{x:+,.{decimals}f}" if round(x, decimals) else f"{0:.{decimals}f}"
-    return _minus(text) + (f" {unit}" if unit else "")
-
-
-def _minus(number: str) -> str:
-    """The number with the sign that is as wide as the plus."""
-    return number.replace("-", "−")
-
-
-def _decimals(name: str, x: float) -> int:
-    measure = MEASURES.get(name)
-    if measure and measure.kind in ("share", "loss"):
-        return measure.decimals
-    return 3 if abs(x) < 10 else 2 if abs(x) < 100 else 1
-
-
 def _columns(*columns: NDArray[Any]) -> Floats:
     return np.column_stack([np.asarray(column, dtype=np.float64) for column in columns])
 

@@ -101,7 +101,9 @@ class Bench:
 @pytest.fixture
 def bench() -> Iterator[Bench]:
     time = Time()
-    with GitHubDouble(clock=time.clock, looks=Looks(lambda text: preview.html(text, str))) as double:
+    with GitHubDouble(
+        clock=time.clock, looks=Looks(lambda text: preview.render_markdown(text, str))
+    ) as double:
         double.add_pull(7, HEAD)
         yield Bench(double, time)
     assert double.violations == []

@@ -21,8 +21,8 @@ from msgspec.structs import replace
 
 from bots import evidence
 from bots.render import markdown as pieces
-from bots.render.comment import LIMIT, SMALLEST, Links, comment
-from bots.render.page import page
+from bots.render.comment import LIMIT, SMALLEST, Links, render_comment
+from bots.render.page import render_page
 from fixtures import reviews
 from fixtures.hostile import HOSTILE as NASTY
 from fixtures.hostile import Page
@@ -47,7 +47,7 @@ def _open(markdown: str) -> str:
 
 @EVERY
 def test_each_conclusion_reads_as_it_did(name):
-    path, written = GOLDEN / f"{name}.md", comment(reviews.ALL[name]())
+    path, written = GOLDEN / f"{name}.md", render_comment(reviews.ALL[name]())
     if os.environ.get("UPDATE_GOLDEN"):
         path.write_text(written, encoding="utf-8")
     assert written == path.read_text(encoding="utf-8")
@@ -55,7 +55,7 @@ def test_each_conclusion_reads_as_it_did(name):
 
 @EVERY
 def test_each_conclusion_is_github_markdown_with_our_tags_only(name):
-    markdown = comment(reviews.ALL[name]())
+    markdown = render_comment(reviews.ALL[name]())
     page = Page(_html(markdown).replace("$", "") if name == "hostile" else _html(markdown))
     assert page.tags <= TAGS
     assert page.attributes <= {"lang", "class"}
@@ -65,7 +65,7 @@ def test_each_conclusion_is_github_markdown_with_our_tags_only(name):
 
 @EVERY
 def test_every_table_row_has_as_many_cells_as_its_head(name):
-    for table in re.findall(r"(?:^\|.*\n?)+", comment(reviews.ALL[name]()), re.MULTILINE):
+    for table in re.findall(r"(?:^\|.*\n?)+", render_comment(reviews.ALL[name]()), re.MULTILINE):
         rows = table.strip().splitlines()
         assert len(rows) > 2
         assert {row.count("|") for row in rows} == {rows[0].count("|")}
@@ -74,7 +74,7 @@ def test_every_table_row_has_as_many_cells_as_its_head(name):
 def test_every_diagram_can_be_drawn():
     import mermaidx
 
-    comments = "".join(comment(make()) for make in reviews.ALL.values())
+    comments = "".join(render_comment(make()) for make in reviews.ALL.values())
     sources = set(re.findall(r"```mermaid\n(.*?)```", comments, re.DOTALL))
     assert len(sources) >= 6
     for source in sources:
@@ -118,7 +118,7 @@ def test_a_broken_diagram_is_told_from_a_good_one():
     ],
 )
 def test_what_a_reviewer_must_decide_stands_above_the_first_fold(name, alert, says):
-    first = _open(comment(reviews.ALL[name]()))
+    first = _open(render_comment(reviews.ALL[name]()))
     assert f"> [!{alert}]\n" in first
     for words in says:
         assert words in first
@@ -126,20 +126,20 @@ def test_what_a_reviewer_must_decide_stands_above_the_first_fold(name, alert, sa
 
 
 def test_a_comparison_that_was_not_made_shows_no_difference():
-    first = _open(comment(reviews.different_holdout()))
+    first = _open(render_comment(reviews.different_holdout()))
     assert "difference" not in first
     assert "better" not in first
 
 
 def test_a_broken_rule_is_told_once():
     review = reviews.blocked_by_slice()
-    assert _open(comment(review)).count("got worse") == 1
+    assert _open(render_comment(review)).count("got worse") == 1
 
 
 def test_better_and_worse_follow_the_direction_of_the_metric():
     rows = {
         line.split("|")[1].strip(): line
-        for line in comment(reviews.improved()).splitlines()
+        for line in render_comment(reviews.improved()).splitlines()
         if line.startswith("| ")
     }
     log_loss = rows["Log loss ↓ <sub>guard</sub>"]
@@ -150,13 +150,13 @@ def test_better_and_worse_follow_the_direction_of_the_metric():
 @EVERY
 @pytest.mark.parametrize("limit", [SMALLEST, 28_000, LIMIT])
 def test_the_limit_holds_in_bytes(name, limit):
-    assert len(comment(reviews.ALL[name](), limit=limit).encode()) <= limit
+    assert len(render_comment(reviews.ALL[name](), limit=limit).encode()) <= limit
 
 
 def test_too_long_a_comment_loses_whole_sections_and_says_which():
     review = reviews.hostile()
-    whole = comment(review)
-    cut = comment(review, limit=SMALLEST)
+    whole = render_comment(review)
+    cut = render_comment(review, limit=SMALLEST)
     note = re.search(r"_Cut to fit: (.*)\. The full page has them\._", cut)
     assert note
     assert note[1].startswith("pipeline, worst predictions")
@@ -167,27 +167,27 @@ def test_too_long_a_comment_loses_whole_sections_and_says_which():
 
 def test_a_limit_without_room_for_the_decision_is_refused():
     with pytest.raises(ValueError, match="at least"):
-        comment(reviews.improved(), limit=SMALLEST - 1)
+        render_comment(reviews.improved(), limit=SMALLEST - 1)
 
 
 def test_links_lead_to_the_page_and_the_run():
     links = Links(
         page="https://github.com/o/r/actions/runs/7#artifacts", run="https://github.com/o/r/actions/runs/7"
     )
-    last = comment(reviews.improved(), links=links).splitlines()[-1]
+    last = render_comment(reviews.improved(), links=links).splitlines()[-1]
     assert last.startswith("<sub>[full page](https://github.com/o/r/actions/runs/7#artifacts) · [run](")
 
 
 def test_an_address_that_no_bot_made_is_not_linked():
     with pytest.raises(ValueError, match="not an address"):
-        comment(reviews.improved(), links=Links(page="javascript:alert(1)"))
+        render_comment(reviews.improved(), links=Links(page="javascript:alert(1)"))
 
 
 def test_five_thousand_slices_show_the_most_worrying_and_count_the_rest():
     review = reviews.blocked_by_slice()
     small = next(piece for piece in review.slices if piece.value == "WN")
     many = [replace(small, column="dest", value=f"D{i:04}") for i in range(4000)]
-    markdown = comment(replace(review, slices=[*review.slices, *many]))
+    markdown = render_comment(replace(review, slices=[*review.slices, *many]))
     table = markdown[markdown.index("<summary>Slices") :]
     assert table.index("carrier = MQ") < table.index("dest = D0000")
     assert "more in the full page" in table
@@ -229,11 +229,11 @@ def test_any_review_that_the_contract_lets_through_becomes_a_comment_a_page_and_
 
     spoiled = _spoiled(msgspec.to_builtins(reviews.ALL[name]()), text, number)
     review = msgspec.convert(spoiled, evidence.Review)
-    markdown = comment(review, limit=SMALLEST)
+    markdown = render_comment(review, limit=SMALLEST)
     assert len(markdown.encode()) <= SMALLEST
     assert Page(_html(markdown)).tags <= TAGS
-    assert page.page(review).count("</section>") >= 2
-    terminal.summary(review, Console(width=80, file=io.StringIO()))
+    assert page.render_page(review).count("</section>") >= 2
+    terminal.print_summary(review, Console(width=80, file=io.StringIO()))
 
 
 @pytest.mark.parametrize(
@@ -247,14 +247,14 @@ def test_any_review_that_the_contract_lets_through_becomes_a_comment_a_page_and_
     ],
 )
 def test_an_interval_can_be_seen_in_plain_text(low, high, picture):
-    assert pieces.strip(low, high, 1.0, 3.0) == picture
+    assert pieces.draw_interval(low, high, 1.0, 3.0) == picture
 
 
 @pytest.mark.parametrize(
     ("share", "cells"), [(0.0, "░░░░"), (0.001, "█░░░"), (0.5, "██░░"), (1.0, "████"), (9.0, "████")]
 )
 def test_a_bar_shows_whatever_is_more_than_nothing(share, cells):
-    assert pieces.bar(share, 4) == cells
+    assert pieces.draw_bar(share, 4) == cells
 
 
 def test_a_metric_that_got_worse_stands_above_the_fold_however_little_it_moved():
@@ -264,16 +264,16 @@ def test_a_metric_that_got_worse_stands_above_the_fold_however_little_it_moved()
     metrics = [
         replace(metric, outcome="regressed") if metric is last else metric for metric in review.metrics
     ]
-    shown = _open(comment(replace(review, metrics=metrics)))
+    shown = _open(render_comment(replace(review, metrics=metrics)))
     assert "▼ worse" in shown
-    assert "▼ worse" not in _open(comment(review))
+    assert "▼ worse" not in _open(render_comment(review))
 
 
 def test_a_review_of_what_is_in_no_commit_gives_no_recipe_that_would_make_other_numbers():
     review = reviews.ALL["improved"]()
     recipe = f"git checkout {review.candidate.commit}"
     dirty = replace(review, candidate=replace(review.candidate, dirty=True))
-    for render in (comment, page):
+    for render in (render_comment, render_page):
         assert recipe in render(review)
         assert recipe not in render(dirty)
         assert "commit and review again" in render(dirty)

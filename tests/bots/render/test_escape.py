@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from bots.log import ELLIPSIS, visible
+from bots.log import ELLIPSIS, make_visible
 from bots.render import escape, preview
 from fixtures import reviews
 from fixtures.hostile import HOSTILE, Page
@@ -69,7 +69,7 @@ def _seen(html: str) -> str:
 
 
 @pytest.mark.parametrize("render", [_github, _markdown_it], ids=["cmark-gfm", "markdown-it"])
-@pytest.mark.parametrize("form", [escape.text, escape.code], ids=["text", "code"])
+@pytest.mark.parametrize("form", [escape.escape_text, escape.escape_code], ids=["text", "code"])
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: place.replace(" ", "-"))
 @settings(max_examples=60, deadline=None)
 @given(hostile=HOSTILE)
@@ -80,13 +80,13 @@ def _seen(html: str) -> str:
 @example(hostile="a\\|b")
 @example(hostile="`")
 def test_what_is_seen_is_what_the_data_says_and_nothing_more(place, form, render, hostile):
-    if place == "a summary" and form is escape.code:
+    if place == "a summary" and form is escape.escape_code:
         return  # our summaries hold our own words only; code spans are not read inside of a tag
     html = render(PLACES[place].format(form(hostile)))
     page = Page(html)
     assert page.tags <= ALLOWED, html
     assert not page.attributes, html
-    expected = visible(hostile) or escape.EMPTY
+    expected = make_visible(hostile) or escape.EMPTY
     around = _seen(render(PLACES[place].format("X"))).split("X")
     assert _seen(html) == " ".join(f"{around[0]}{expected}{around[1]}".split())
 
@@ -95,28 +95,30 @@ def test_what_is_seen_is_what_the_data_says_and_nothing_more(place, form, render
 @given(hostile=HOSTILE)
 @example(hostile=reviews.HOSTILE)
 def test_nothing_is_left_that_github_would_rewrite_afterwards(what, hostile):
-    for form in (escape.text, escape.code, escape.prose):
+    for form in (escape.escape_text, escape.escape_code, escape.escape_prose):
         page = Page(_github(f"x {form(hostile)} y"))
         assert not REWRITTEN[what].search(page.open), f"{what} in {page.open!r}"
 
 
 @given(hostile=HOSTILE)
 def test_a_sentence_keeps_its_words_and_shows_its_code_as_code(hostile):
-    page = Page(_github(escape.prose(hostile)))
+    page = Page(_github(escape.escape_prose(hostile)))
     assert page.tags <= ALLOWED
-    assert set("".join(_seen(_github(escape.prose(hostile))).split())) <= set(visible(hostile) + escape.EMPTY)
+    assert set("".join(_seen(_github(escape.escape_prose(hostile))).split())) <= set(
+        make_visible(hostile) + escape.EMPTY
+    )
 
 
 def test_prose_shows_quoted_names_as_code_and_cuts_digests():
-    told = escape.prose("stage `train` made md5:9e107d9d372bb6826bd81d3542a419d6, not `a|b`")
+    told = escape.escape_prose("stage `train` made md5:9e107d9d372bb6826bd81d3542a419d6, not `a|b`")
     assert told == "stage `train` made `md5:9e107d9d`, not <code>a&#124;b</code>"
 
 
 @given(hostile=HOSTILE, limit=st.integers(2, 50))
 def test_a_limit_holds_and_the_cut_is_marked(hostile, limit):
-    line = visible(hostile, limit)
+    line = make_visible(hostile, limit)
     assert len(line) <= limit
-    assert line == visible(hostile) or line.endswith(ELLIPSIS)
+    assert line == make_visible(hostile) or line.endswith(ELLIPSIS)
 
 
 @pytest.mark.parametrize(
@@ -132,20 +134,20 @@ def test_a_limit_holds_and_the_cut_is_marked(hostile, limit):
     ],
 )
 def test_characters_that_hide_are_named(hidden, shown):
-    assert visible(hidden) == shown
+    assert make_visible(hidden) == shown
 
 
 def test_plain_names_stay_as_they_are_written():
     assert (
-        escape.text("dep_delay is 17.2% of 1,234 rows, -5 at least")
+        escape.escape_text("dep_delay is 17.2% of 1,234 rows, -5 at least")
         == "dep_delay is 17.2% of 1,234 rows, -5 at least"
     )
-    assert escape.code("carrier = UA") == "`carrier = UA`"
+    assert escape.escape_code("carrier = UA") == "`carrier = UA`"
 
 
 @given(hostile=HOSTILE)
 def test_a_diagram_label_holds_no_sign_that_mermaid_reads(hostile):
-    assert re.fullmatch(r"(?:[^\W_]|[ ]|#\d+;|[^\x00-\x7f])*", escape.diagram(hostile))
+    assert re.fullmatch(r"(?:[^\W_]|[ ]|#\d+;|[^\x00-\x7f])*", escape.escape_label(hostile))
 
 
 @pytest.mark.parametrize(
@@ -163,17 +165,17 @@ def test_a_diagram_label_holds_no_sign_that_mermaid_reads(hostile):
 )
 def test_only_addresses_that_the_bots_make_can_be_linked(url):
     with pytest.raises(ValueError, match="not an address"):
-        escape.address(url)
+        escape.check_address(url)
 
 
 @pytest.mark.parametrize(
     "url", ["https://github.com/o/r/actions/runs/1#artifacts", "docs/reviewer.md", "http://127.0.0.1:8000/x"]
 )
 def test_ordinary_addresses_stay_as_they_are(url):
-    assert escape.address(url) == url
+    assert escape.check_address(url) == url
 
 
 @given(hostile=HOSTILE)
 def test_raw_html_keeps_only_the_tags_of_our_own_comments(hostile):
-    page = Page(preview.filtered(hostile.replace("&", "")).replace("$", ""))
+    page = Page(preview.filter_tags(hostile.replace("&", "")).replace("$", ""))
     assert page.tags <= {"details", "summary", "sub", "br", "code", "span"}

@@ -13,8 +13,8 @@ import pytest
 from rich.console import Console
 
 from bots import evidence
-from bots.render import terminal, write
-from bots.render.page import page
+from bots.render import review_files, terminal
+from bots.render.page import render_page
 from fixtures import reviews
 
 EVERY = pytest.mark.parametrize("name", reviews.ALL)
@@ -49,7 +49,7 @@ class Tags(HTMLParser):
 
 @EVERY
 def test_the_page_asks_the_network_for_nothing(name):
-    html = page(reviews.ALL[name]())
+    html = render_page(reviews.ALL[name]())
     for tag, attributes in Tags(html).tags:
         assert tag not in {"link", "img", "iframe", "object", "embed", "video", "audio", "base", "form"}
         assert not {"src", "srcset", "background", "action", "poster"} & set(attributes)
@@ -59,7 +59,7 @@ def test_the_page_asks_the_network_for_nothing(name):
 
 @EVERY
 def test_only_our_own_style_and_script_may_run(name):
-    html = page(reviews.ALL[name]())
+    html = render_page(reviews.ALL[name]())
     policy = next(a["content"] or "" for t, a in Tags(html).tags if t == "meta" and a.get("http-equiv"))
     assert policy.startswith("default-src 'none'")
     for tag in ("style", "script"):
@@ -73,7 +73,7 @@ def test_only_our_own_style_and_script_may_run(name):
 
 @EVERY
 def test_tags_close_as_they_open_and_headings_do_not_skip_a_level(name):
-    read = Tags(page(reviews.ALL[name]()))
+    read = Tags(render_page(reviews.ALL[name]()))
     assert read.stack == []
     levels = [int(tag[1]) for tag, _ in read.tags if re.fullmatch(r"h[1-6]", tag)]
     assert levels[0] == 1
@@ -83,13 +83,13 @@ def test_tags_close_as_they_open_and_headings_do_not_skip_a_level(name):
 
 @EVERY
 def test_every_link_inside_the_page_leads_somewhere(name):
-    read = Tags(page(reviews.ALL[name]()))
+    read = Tags(render_page(reviews.ALL[name]()))
     ids = {attributes["id"] for _, attributes in read.tags if "id" in attributes}
     assert {(a["href"] or "")[1:] for t, a in read.tags if t == "a"} <= ids
 
 
 def test_the_page_holds_every_number_of_the_comparison():
-    review, text = reviews.improved(), Tags(page(reviews.improved())).text
+    review, text = reviews.improved(), Tags(render_page(reviews.improved())).text
     for words in [
         "−0.0141",
         "+0.013 to +0.021",
@@ -105,7 +105,7 @@ def test_the_page_holds_every_number_of_the_comparison():
 
 
 def test_colour_is_never_the_only_sign():
-    html = page(reviews.regressed())
+    html = render_page(reviews.regressed())
     for row in re.findall(
         r'<tr[^>]*>(?:(?!</tr>).)*class="strip regressed"(?:(?!</tr>).)*</tr>', html, re.DOTALL
     ):
@@ -113,14 +113,14 @@ def test_colour_is_never_the_only_sign():
 
 
 def test_what_data_says_stays_text():
-    html = page(reviews.hostile())
+    html = render_page(reviews.hostile())
     assert "<img" not in html
     assert "alert(1)</script>" not in html
     assert "‹U+202E›" in html
 
 
 def test_all_three_files_are_written_and_read_back(tmp_path):
-    write.review(reviews.improved(), tmp_path / "review")
+    review_files.write_review(reviews.improved(), tmp_path / "review")
     assert sorted(path.name for path in (tmp_path / "review").iterdir()) == [
         "review.html",
         "review.json",
@@ -132,7 +132,7 @@ def test_all_three_files_are_written_and_read_back(tmp_path):
 def _printed(review: evidence.Review, encoding: str = "utf-8") -> str:
     raw = io.BytesIO()
     file = io.TextIOWrapper(raw, encoding=encoding)
-    terminal.summary(review, Console(file=file, width=80, color_system=None))
+    terminal.print_summary(review, Console(file=file, width=80, color_system=None))
     file.flush()
     return raw.getvalue().decode(encoding)
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bots.render import preview
-from bots.render.comment import comment
-from bots.render.page import page
+from bots.render.comment import render_comment
+from bots.render.page import render_page
 from fixtures import browsers, reviews
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def _drawn(source: str) -> str:
 
 
 def test_alerts_tables_and_folds_are_drawn():
-    html = preview.html(comment(reviews.blocked_by_slice()), _drawn)
+    html = preview.render_markdown(render_comment(reviews.blocked_by_slice()), _drawn)
     assert 'class="markdown-alert markdown-alert-caution"' in html
     assert html.count("<details>") == html.count("</details>") > 5
     assert "<table>" in html
@@ -43,7 +43,7 @@ def test_alerts_tables_and_folds_are_drawn():
     ],
 )
 def test_other_html_is_shown_as_text(raw):
-    html = preview.html(raw, _drawn)
+    html = preview.render_markdown(raw, _drawn)
     assert "&lt;" in html
     assert "<script" not in html
     assert "<img" not in html
@@ -52,19 +52,19 @@ def test_other_html_is_shown_as_text(raw):
 
 
 def test_images_and_comments_vanish():
-    html = preview.html("a <!-- hidden --> b ![x](https://evil.example/p.png)", _drawn)
+    html = preview.render_markdown("a <!-- hidden --> b ![x](https://evil.example/p.png)", _drawn)
     assert "hidden" not in html
     assert "<img" not in html
 
 
 def test_a_diagram_is_drawn_for_both_themes_with_styles_that_do_not_mix():
-    html = preview.diagram("flowchart LR\n a --> b\n") + preview.diagram("flowchart LR\n c --> d\n")
+    html = preview.draw_diagram("flowchart LR\n a --> b\n") + preview.draw_diagram("flowchart LR\n c --> d\n")
     assert html.count("only-light") == html.count("only-dark") == 2
     assert "my-svg" not in html
 
 
 def test_a_diagram_that_cannot_be_read_becomes_a_message():
-    assert "Unable to render" in preview.diagram("flowchart LR\n a[ --> ")
+    assert "Unable to render" in preview.draw_diagram("flowchart LR\n a[ --> ")
 
 
 def test_the_page_is_written_and_says_how_long_the_comment_is(tmp_path: Path):
@@ -84,8 +84,10 @@ def browser() -> Iterator[Browser]:
 @pytest.mark.parametrize("width", [400, 1280])
 def test_nothing_is_wider_than_the_window_and_nothing_is_fetched(name, width, browser, tmp_path):
     review = reviews.ALL[name]()
-    (tmp_path / "review.html").write_text(page(review), encoding="utf-8")
-    (tmp_path / "preview.html").write_text(preview.preview(comment(review), review, _drawn), encoding="utf-8")
+    (tmp_path / "review.html").write_text(render_page(review), encoding="utf-8")
+    (tmp_path / "preview.html").write_text(
+        preview.render_preview(render_comment(review), review, _drawn), encoding="utf-8"
+    )
     tab = browser.new_page(viewport={"width": width, "height": 800})
     asked: list[str] = []
     problems: list[str] = []
@@ -107,7 +109,9 @@ def test_nothing_is_wider_than_the_window_and_nothing_is_fetched(name, width, br
 )
 def test_the_decision_the_metrics_and_the_merge_fit_one_screen(name, browser, tmp_path):
     review = reviews.ALL[name]()
-    (tmp_path / "preview.html").write_text(preview.preview(comment(review), review, _drawn), encoding="utf-8")
+    (tmp_path / "preview.html").write_text(
+        preview.render_preview(render_comment(review), review, _drawn), encoding="utf-8"
+    )
     tab = browser.new_page(viewport={"width": 1280, "height": 800})
     tab.goto((tmp_path / "preview.html").as_uri())
     assert tab.evaluate("document.querySelector('details').getBoundingClientRect().top") <= 800
@@ -116,7 +120,7 @@ def test_the_decision_the_metrics_and_the_merge_fit_one_screen(name, browser, tm
 
 @pytest.mark.browser
 def test_the_button_switches_between_light_and_dark(browser, tmp_path):
-    (tmp_path / "review.html").write_text(page(reviews.improved()), encoding="utf-8")
+    (tmp_path / "review.html").write_text(render_page(reviews.improved()), encoding="utf-8")
     tab = browser.new_page(color_scheme="light")
     tab.goto((tmp_path / "review.html").as_uri())
     colour = "getComputedStyle(document.body).backgroundColor"
@@ -130,8 +134,10 @@ def test_the_button_switches_between_light_and_dark(browser, tmp_path):
 @pytest.mark.parametrize(("file", "selector"), [("preview.html", ".about"), ("review.html", ".lead")])
 def test_digits_and_spaces_come_from_the_font_of_the_letters(file, selector, browser, tmp_path):
     review = reviews.improved()
-    (tmp_path / "review.html").write_text(page(review), encoding="utf-8")
-    (tmp_path / "preview.html").write_text(preview.preview(comment(review), review, _drawn), encoding="utf-8")
+    (tmp_path / "review.html").write_text(render_page(review), encoding="utf-8")
+    (tmp_path / "preview.html").write_text(
+        preview.render_preview(render_comment(review), review, _drawn), encoding="utf-8"
+    )
     tab = browser.new_page()
     tab.goto((tmp_path / file).as_uri())
     assert browsers.find_fonts(tab, selector) == {browsers.TEXT}

@@ -48,7 +48,9 @@ def like_github() -> Looks:
 
     template = (PROJECT / "bots" / "render" / "templates" / "preview.html.j2").read_text(encoding="utf-8")
     style = re.search(r"<style>(.*?)</style>", template, re.DOTALL)
-    return Looks(lambda markdown: preview.html(markdown, preview.diagram), style[1] if style else "")
+    return Looks(
+        lambda markdown: preview.render_markdown(markdown, preview.draw_diagram), style[1] if style else ""
+    )
 
 
 def conversation(state: State, pull: Pull, looks: Looks) -> str:

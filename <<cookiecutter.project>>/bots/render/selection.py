@@ -19,22 +19,22 @@ _ROLES = {"primary": 0, "guard": 1, "shown": 2}
 _CONCERN = {"regressed": 0, "improved": 1, "equivalent": 1, "not judged": 2}
 
 
-def metrics(review: Review, limit: int | None = None) -> list[MetricComparison]:
+def rank_metrics(review: Review, limit: int | None = None) -> list[MetricComparison]:
     """The metric that decides, the guards, what got worse, then what moved most in terms of what matters."""
     return sorted(
         review.metrics,
-        key=lambda metric: (_ROLES[metric.role], metric.outcome != "regressed", -moved(metric)),
+        key=lambda metric: (_ROLES[metric.role], metric.outcome != "regressed", -_scale_difference(metric)),
     )[:limit]
 
 
-def moved(metric: MetricComparison) -> float:
+def _scale_difference(metric: MetricComparison) -> float:
     """The difference as a multiple of what matters; what does not matter at all counts once."""
     if metric.difference is None:
         return 0.0
     return abs(metric.difference) / metric.matters if metric.matters else float(metric.difference != 0)
 
 
-def reach(metrics: Iterable[MetricComparison]) -> float:
+def find_reach(metrics: Iterable[MetricComparison]) -> float:
     """A scale's end, as a multiple of what matters, that holds every interval or else the tenfold."""
     ends = [
         abs(end) / (metric.matters or abs(metric.difference or 0.0) or 1.0)
@@ -45,25 +45,25 @@ def reach(metrics: Iterable[MetricComparison]) -> float:
     return min(10.0, max([2.0, *ends]))
 
 
-def compared(review: Review) -> bool:
+def is_compared(review: Review) -> bool:
     """Whether there are two models to compare."""
     return any(metric.difference is not None for metric in review.metrics)
 
 
-def unchanged(review: Review) -> bool:
+def is_unchanged(review: Review) -> bool:
     """Whether this change's model is main's, so that there is nothing to compare."""
     model = review.candidate.model
     return review.champion is not None and model is not None and model == review.champion.model
 
 
-def primary(review: Review) -> MetricComparison | None:
+def find_primary(review: Review) -> MetricComparison | None:
     """The metric that decides."""
     return next((metric for metric in review.metrics if metric.role == "primary"), None)
 
 
-def slices(review: Review, limit: int | None = None) -> list[SliceComparison]:
+def rank_slices(review: Review, limit: int | None = None) -> list[SliceComparison]:
     """The slices, most worrying first: regressed, then judged by how far they fell, then too small to judge."""
-    metric = primary(review)
+    metric = find_primary(review)
     sign = -1.0 if metric and metric.direction == "lower" else 1.0
     return sorted(
         review.slices,
@@ -77,27 +77,25 @@ def slices(review: Review, limit: int | None = None) -> list[SliceComparison]:
     )[:limit]
 
 
-def shifts(review: Review, limit: int | None = None) -> list[ImportanceShift]:
+def rank_shifts(review: Review, limit: int | None = None) -> list[ImportanceShift]:
     """The features whose share of the explanation changed by a point or more, largest change first."""
-    moved = [shift for shift in review.shifts if abs(_by(shift)) >= 0.01 or shift.direction_flipped]
-    return sorted(moved, key=lambda shift: (-abs(_by(shift)), shift.feature))[:limit]
+    moved = [
+        shift for shift in review.shifts if abs(_subtract_shares(shift)) >= 0.01 or shift.direction_flipped
+    ]
+    return sorted(moved, key=lambda shift: (-abs(_subtract_shares(shift)), shift.feature))[:limit]
 
 
-def _by(shift: ImportanceShift) -> float:
+def _subtract_shares(shift: ImportanceShift) -> float:
     return (shift.candidate or 0.0) - (shift.champion or 0.0)
 
 
-def failed(review: Review) -> list[GateRule]:
-    """The gate's rules that did not hold."""
-    return [rule for rule in review.rules if not rule.passed]
-
-
-def untold(review: Review) -> list[GateRule]:
+def list_unquoted_rules(review: Review) -> list[GateRule]:
     """The broken rules that the headline does not already quote."""
-    return [rule for rule in failed(review) if rule.message.strip().rstrip(".") not in review.headline]
+    failed = [rule for rule in review.rules if not rule.passed]
+    return [rule for rule in failed if rule.message.strip().rstrip(".") not in review.headline]
 
 
-def findings(review: Review) -> list[Finding]:
+def rank_findings(review: Review) -> list[Finding]:
     """What the checks noticed, errors first, each once, whichever stage told it."""
     told = [
         *(review.refusal.findings if review.refusal else []),
@@ -107,7 +105,7 @@ def findings(review: Review) -> list[Finding]:
     return sorted(once.values(), key=lambda finding: finding.severity != "error")
 
 
-def drifted(comparison: DriftComparison) -> list[ColumnDrift]:
+def rank_drifted(comparison: DriftComparison) -> list[ColumnDrift]:
     """The columns beyond their threshold: predictions and target first, then by how far beyond."""
     order = {"prediction": 0, "target": 1, "input": 2}
     return sorted(
@@ -116,6 +114,6 @@ def drifted(comparison: DriftComparison) -> list[ColumnDrift]:
     )
 
 
-def by_drift(comparison: DriftComparison) -> list[ColumnDrift]:
+def rank_columns(comparison: DriftComparison) -> list[ColumnDrift]:
     """All columns, those beyond their threshold first."""
-    return [*drifted(comparison), *(column for column in comparison.columns if not column.drifted)]
+    return [*rank_drifted(comparison), *(column for column in comparison.columns if not column.drifted)]

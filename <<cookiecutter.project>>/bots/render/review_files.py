@@ -6,17 +6,17 @@ import os
 from pathlib import Path
 
 from bots import evidence
-from bots.render.comment import Links, comment
-from bots.render.page import page
+from bots.render.comment import Links, render_comment
+from bots.render.page import render_page
 
 
-def review(result: evidence.Review, folder: Path, links: Links | None = None) -> None:
+def write_review(result: evidence.Review, folder: Path, links: Links | None = None) -> None:
     """Write all three into the folder, each whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     contents = {
         "review.json": evidence.encode(result),
-        "review.md": comment(result, links=links).encode(),
-        "review.html": page(result).encode(),
+        "review.md": render_comment(result, links=links).encode(),
+        "review.html": render_page(result).encode(),
     }
     for name, content in contents.items():
         temporary = folder / f"{name}.part"
