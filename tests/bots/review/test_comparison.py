@@ -15,7 +15,7 @@ from scipy import stats
 from bots.review import comparison
 from bots.review.comparison import Predictions, PredictionsError
 from bots.settings import GateSlices
-from bots.stats import metrics
+from bots.stats import bootstrap, metrics
 from fixtures import simulated
 from fixtures.simulated import better_but_worse_for_one_carrier, quick_policy
 
@@ -212,7 +212,7 @@ def test_t_quantiles_are_those_of_scipy() -> None:
     for freedom in (1, 2, 3, 4, 9, 19, 61, 62, 999, 1000, 100_000):
         for probability in (0.6, 0.9, 0.975, 0.999, 1 - 0.025 / 1000):
             expected = stats.t.ppf(probability, freedom)
-            assert comparison.t_quantile(probability, freedom) == pytest.approx(expected, rel=1e-6)
+            assert bootstrap.t_quantile(probability, freedom) == pytest.approx(expected, rel=1e-6)
 
 
 def test_a_known_regression_is_found_at_the_stated_power() -> None:
