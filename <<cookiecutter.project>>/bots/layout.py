@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
+
 from msgspec import Struct
 
 REPORTS = "reports"
@@ -9,6 +11,7 @@ CARD = "MODEL_CARD.md"
 DVC_LOCK = "dvc.lock"
 DVC_YAML = "dvc.yaml"
 PARAMS = "params.yaml"
+REQUIREMENTS = "requirements/"
 
 
 class Layout(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -26,3 +29,8 @@ class Layout(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     predictions: str = "reports/predictions.parquet"
     model: str = "models/model.skops"
     onnx: str = "models/onnx"
+
+    def is_data(self, path: str) -> bool:
+        """Whether a path lies in the folder of the raw table, or in the one where the splits are."""
+        folders = {PurePosixPath(self.raw).parent, PurePosixPath(self.splits).parent} - {PurePosixPath()}
+        return any(PurePosixPath(path).is_relative_to(folder) for folder in folders)

@@ -12,10 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from bots.dvc import repro
+from bots import settings
+from bots.dvc import command_line, repro
 from fixtures import support
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the fork server is for Linux only")
+
+FORK_SERVER = settings.parse(support.rendered("params.yaml"), "params.yaml").review.fork_server
 
 # What a stage does instead of its work, by its name.
 ACTS = """
@@ -60,7 +63,7 @@ def await_socket(address: str) -> None:
 
 
 def environment(**more: str) -> dict[str, str]:
-    return {**repro.environment(), "PYTHONPATH": "", **more}
+    return {**command_line.build_environment(), "PYTHONPATH": "", **more}
 
 
 def stage(project: Path, name: str, *options: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -114,7 +117,7 @@ def test_without_a_server_a_stage_runs_by_itself(project: Path, left: str):
 
 def test_the_server_of_a_review_has_the_libraries_that_a_stage_then_need_not_load(project: Path):
     alone = stage(project, "validate", "-X", "importtime")
-    with repro.forkserver(project) as environ:
+    with repro.start_fork_server(project, FORK_SERVER) as environ:
         await_socket(environ["PIPELINE_FORKSERVER"])
         done = stage(project, "validate", "-X", "importtime", **environ)
     assert "pandas" in alone.stderr
@@ -125,7 +128,7 @@ def test_the_server_of_a_review_has_the_libraries_that_a_stage_then_need_not_loa
 
 def test_a_stage_obeys_the_parameters_of_its_own_moment(project: Path):
     params = project / "params.yaml"
-    with repro.forkserver(project) as environ:
+    with repro.start_fork_server(project, FORK_SERVER) as environ:
         await_socket(environ["PIPELINE_FORKSERVER"])
         assert "no such table" in stage(project, "validate", **environ).stderr
         params.write_text(params.read_text(encoding="utf-8").replace("seed: 7", "seed: seven"), "utf-8")
@@ -135,7 +138,7 @@ def test_a_stage_obeys_the_parameters_of_its_own_moment(project: Path):
 
 
 def test_the_server_of_a_review_ends_with_it(project: Path):
-    with repro.forkserver(project) as environ:
+    with repro.start_fork_server(project, FORK_SERVER) as environ:
         address = environ["PIPELINE_FORKSERVER"]
         await_socket(address)
     assert not Path(address).exists()
@@ -151,3 +154,17 @@ def test_a_server_that_nobody_holds_any_more_ends(project: Path):
         assert server.poll() is None
         os.close(hold)
         assert server.wait(30) == 0
+
+
+@pytest.mark.parametrize("command", ["no-such-program {address}", "python {adress}"])
+def test_a_server_that_cannot_be_started_is_told_with_the_key_that_names_it(project: Path, command: str):
+    with (
+        pytest.raises(command_line.DvcError, match=r"params\.yaml: review: `.*` cannot be run"),
+        repro.start_fork_server(project, command),
+    ):
+        pass
+
+
+def test_without_a_command_there_is_no_server(project: Path):
+    with repro.start_fork_server(project, None) as environ:
+        assert "PIPELINE_FORKSERVER" not in environ

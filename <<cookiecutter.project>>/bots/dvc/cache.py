@@ -188,7 +188,9 @@ def _outputs(text: str, file: str) -> dict[str, str]:
     """Each output's path, as seen from the project's root, with its digest."""
     folder = PurePosixPath(file).parent
     if not file.endswith(".dvc"):
-        return {str(folder / path): digest for path, digest in lockfile.parse(text, file).outputs.items()}
+        return {
+            str(folder / path): digest for path, digest in lockfile.parse_lock(text, file).outputs.items()
+        }
     try:
         outs = (yaml.safe_load(text) or {}).get("outs") or []
         return {str(folder / str(out["path"])): f"md5:{out.get('md5', '')}" for out in outs}

@@ -10,10 +10,10 @@ from typing import Any
 
 import yaml
 
+from bots import layout
 from bots.errors import BotsError
 from bots.evidence import Cause, CauseKind
-
-ENVIRONMENT_PREFIX = "requirements/"
+from bots.layout import Layout
 
 
 class LockfileError(BotsError):
@@ -29,7 +29,7 @@ class LockedStage:
     params: Mapping[str, Any]
     outs: Mapping[str, str]
 
-    def same_inputs(self, other: LockedStage) -> bool:
+    def has_same_inputs(self, other: LockedStage) -> bool:
         """Whether the other run of this stage was given the same command, files and parameters."""
         return (self.command, self.deps, self.params) == (other.command, other.deps, other.params)
 
@@ -40,7 +40,7 @@ class Lock:
 
     stages: Mapping[str, LockedStage] = field(default_factory=dict)
 
-    def digest(self, path: str) -> str | None:
+    def find_digest(self, path: str) -> str | None:
         """`md5:…` of an output, or None where no stage wrote it."""
         for stage in self.stages.values():
             if path in stage.outs:
@@ -53,49 +53,52 @@ class Lock:
         return {path: digest for stage in self.stages.values() for path, digest in stage.outs.items()}
 
 
-def parse(text: str | None, name: str = "dvc.lock") -> Lock:
-    """Read a lock's text. Raises `LockfileError` for anything that DVC would not have written."""
+def parse_lock(text: str | None, name: str = "dvc.lock") -> Lock:
+    """A lock from its text; no text is an empty lock.
+
+    Raises `LockfileError` for anything that DVC would not have written.
+    """
     if not text:
         return Lock()
     try:
         document = yaml.safe_load(text)
         stages = document["stages"]
-        return Lock({str(stage): _stage(recorded) for stage, recorded in stages.items()})
+        return Lock({str(stage): _parse_stage(recorded) for stage, recorded in stages.items()})
     except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
         raise LockfileError(
             f"{name}: not a DVC lock ({error}); restore it with `git checkout -- {name}`"
         ) from error
 
 
-def records(text: str) -> tuple[str, dict[str, str]]:
+def split_records(text: str) -> tuple[str, dict[str, str]]:
     """A lock's text as what stands before its stages, and each stage's own lines as DVC wrote them."""
     head, *blocks = re.split(r"(?m)^(?=  [^\s#])", text)
     return head, {str(next(iter(yaml.safe_load(block)))): block for block in blocks}
 
 
-def arranged(text: str, like: Iterable[str]) -> str:
+def arrange_stages(text: str, like: Iterable[str]) -> str:
     """The lock's text with its stages in this order, the others after them.
 
     DVC appends a stage where it ends; stages that run side by side end in any order.
     """
-    head, found = records(text)
+    head, found = split_records(text)
     order = dict.fromkeys([*(name for name in like if name in found), *found])
     return head + "".join(found[name] for name in order)
 
 
-def _stage(recorded: Mapping[str, Any]) -> LockedStage:
+def _parse_stage(recorded: Mapping[str, Any]) -> LockedStage:
     params: dict[str, Any] = {}
     for keys in (recorded.get("params") or {}).values():
         params.update(flatten(keys))
     return LockedStage(
         command=str(recorded["cmd"]),
-        deps=dict(_digest(entry) for entry in recorded.get("deps") or []),
+        deps=dict(_parse_digest(entry) for entry in recorded.get("deps") or []),
         params=params,
-        outs=dict(_digest(entry) for entry in recorded.get("outs") or []),
+        outs=dict(_parse_digest(entry) for entry in recorded.get("outs") or []),
     )
 
 
-def _digest(entry: Mapping[str, Any]) -> tuple[str, str]:
+def _parse_digest(entry: Mapping[str, Any]) -> tuple[str, str]:
     algorithm = entry.get("hash", "md5")
     return str(entry["path"]), f"{algorithm}:{entry.get(algorithm, entry.get('etag', ''))}"
 
@@ -110,22 +113,23 @@ def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def causes(before: Lock, after: Lock) -> list[Cause]:
+def find_causes(before: Lock, after: Lock, files: Layout) -> list[Cause]:
     """Why the results of two locks may differ, by kind, each change once.
 
     Only what nobody computed counts as a cause: files that no stage writes, parameters, commands, and outputs
     that changed although their stage was given the same inputs, which is data that came from outside.
     """
     found: dict[CauseKind, dict[str, None]] = {"code": {}, "params": {}, "data": {}, "environment": {}}
-    computed = _Computed({*before.outputs, *after.outputs})
+    sources = _Sources({*before.outputs, *after.outputs}, files)
     for name in [*after.stages, *(name for name in before.stages if name not in after.stages)]:
-        for kind, change in _stage_changes(name, before.stages.get(name), after.stages.get(name), computed):
+        was, now = before.stages.get(name), after.stages.get(name)
+        for kind, change in _compare_stages(name, was, now, sources=sources):
             found[kind][change] = None
     return [Cause(kind=kind, changes=list(changes)[:200]) for kind, changes in found.items() if changes]
 
 
-def _stage_changes(
-    name: str, before: LockedStage | None, after: LockedStage | None, computed: _Computed
+def _compare_stages(
+    name: str, before: LockedStage | None, after: LockedStage | None, *, sources: _Sources
 ) -> Iterator[tuple[CauseKind, str]]:
     if before is None or after is None:
         yield "code", f"stage {name} {'added' if before is None else 'removed'}"
@@ -133,56 +137,56 @@ def _stage_changes(
     if before.command != after.command:
         yield "code", f"stage {name} runs another command: {after.command}"
     for path in sorted(set(before.deps) | set(after.deps)):
-        if path not in computed and before.deps.get(path) != after.deps.get(path):
-            yield _kind(path), f"{path}{_how(path in before.deps, path in after.deps)}"
+        if path in sources and before.deps.get(path) != after.deps.get(path):
+            presence = _describe_presence(path in before.deps, path in after.deps)
+            yield sources.classify(path), f"{path}{presence}"
     for key in sorted(set(before.params) | set(after.params)):
         old, new = before.params.get(key, _ABSENT), after.params.get(key, _ABSENT)
         if old != new:
-            yield "params", f"{key}: {_change(old, new)}"
-    if before.same_inputs(after):
+            yield "params", f"{key}: {_describe_change(old, new)}"
+    if before.has_same_inputs(after):
         for path in sorted(set(before.outs) | set(after.outs)):
             if before.outs.get(path) != after.outs.get(path):
                 yield "data", f"{path} has other content from the same source"
 
 
 @dataclass(frozen=True)
-class _Computed:
-    """What stages write: files, and everything below the folders."""
+class _Sources:
+    """The files that no stage writes: neither one of the outputs, nor below a folder among them."""
 
     outputs: set[str]
+    files: Layout
 
     def __contains__(self, path: object) -> bool:
         parents = PurePosixPath(str(path)).parents
-        return path in self.outputs or any(str(parent) in self.outputs for parent in parents)
+        return path not in self.outputs and not any(str(parent) in self.outputs for parent in parents)
+
+    def classify(self, path: str) -> CauseKind:
+        """What kind of cause a source is."""
+        if path.startswith(layout.REQUIREMENTS):
+            return "environment"
+        return "data" if self.files.is_data(path) else "code"
 
 
 _ABSENT = object()
 
 
-def _kind(path: str) -> CauseKind:
-    if path.startswith(ENVIRONMENT_PREFIX):
-        return "environment"
-    return "data" if path.startswith("data/") else "code"
-
-
-def _how(was_there: bool, is_there: bool) -> str:
+def _describe_presence(was_there: bool, is_there: bool) -> str:
     if was_there and is_there:
         return ""
     return " (removed)" if was_there else " (added)"
 
 
-def _change(old: Any, new: Any) -> str:
+def _describe_change(old: Any, new: Any) -> str:
     """What became of a parameter; of a list, what came and what went."""
     if isinstance(old, list) and isinstance(new, list):
         came, gone = [item for item in new if item not in old], [item for item in old if item not in new]
         if came or gone:
-            return ", ".join(
-                [*(f"+ {_shown(item)}" for item in came), *(f"− {_shown(item)}" for item in gone)]
-            )
-    return f"{_shown(old)} → {_shown(new)}"
+            return ", ".join([*(f"+ {_show(item)}" for item in came), *(f"− {_show(item)}" for item in gone)])
+    return f"{_show(old)} → {_show(new)}"
 
 
-def _shown(value: Any) -> str:
+def _show(value: Any) -> str:
     if value is _ABSENT:
         return "not set"
     text = str(yaml.safe_dump(value, default_flow_style=True, width=10_000, allow_unicode=True)).strip()
@@ -190,27 +194,27 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 120 else text[:119] + "…"
 
 
-def not_reproduced(committed: Lock, reproduced: Lock) -> list[str]:
+def find_not_reproduced(committed: Lock, reproduced: Lock) -> list[str]:
     """Stages that were given exactly the committed inputs and wrote something else."""
     return [
         name
         for name, stage in reproduced.stages.items()
         if (was := committed.stages.get(name)) is not None
-        and was.same_inputs(stage)
+        and was.has_same_inputs(stage)
         and dict(was.outs) != dict(stage.outs)
     ]
 
 
-def stale(committed: Lock, reproduced: Lock) -> list[str]:
+def find_stale(committed: Lock, reproduced: Lock) -> list[str]:
     """Stages whose committed record was made from other inputs than the commit holds, or is missing."""
     return [
         name
         for name, stage in reproduced.stages.items()
-        if (was := committed.stages.get(name)) is None or not was.same_inputs(stage)
+        if (was := committed.stages.get(name)) is None or not was.has_same_inputs(stage)
     ]
 
 
-def changed_outputs(before: Lock, after: Lock) -> set[str]:
+def find_changed_outputs(before: Lock, after: Lock) -> set[str]:
     """Outputs whose digest differs between two locks."""
     old, new = before.outputs, after.outputs
     return {path for path in set(old) | set(new) if old.get(path) != new.get(path)}

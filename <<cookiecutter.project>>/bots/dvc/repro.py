@@ -1,5 +1,4 @@
-"""The DVC edge: run the pipeline, and bring outputs of another commit. Speaks to DVC's command line, which is its
-public interface."""
+"""Runs a checkout's pipeline and its own commands: the code of a pull request, so no trusted room imports this."""
 
 from __future__ import annotations
 
@@ -15,19 +14,20 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Literal
-
-import yaml
+from typing import Literal
 
 from bots.dvc import stage_graph
+from bots.dvc.command_line import DvcError, build_environment, find_last_words, run_dvc
 from bots.dvc.lockfile import Lock
-from bots.errors import BotsError
+from bots.dvc.stage_graph import Stages
 
 State = Literal["unchanged", "restored", "ran", "failed", "not reached"]
 
-_SAID: dict[re.Pattern[str], State] = {
+# DVC's own lines, and the state that each tells of a stage.
+_LINES: dict[re.Pattern[str], State] = {
     re.compile(r"Running stage '(?P<stage>[^']+)'"): "ran",
     re.compile(r"Stage '(?P<stage>[^']+)' is cached"): "restored",
     re.compile(r"Stage '(?P<stage>[^']+)' didn't change"): "unchanged",
@@ -35,10 +35,6 @@ _SAID: dict[re.Pattern[str], State] = {
 
 # Idle threads that spin, as OpenMP's do, would take the processor from the stage beside.
 _SHARING = {"OMP_WAIT_POLICY": "PASSIVE"}
-
-
-class DvcError(BotsError):
-    """DVC could not do what was asked; the message carries its words."""
 
 
 @dataclass(frozen=True)
@@ -51,100 +47,95 @@ class Reproduction:
     log: str = field(default="", repr=False)
 
 
-def cores() -> int:
+def count_cores() -> int:
     """How many processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def environment() -> dict[str, str]:
-    """This process's environment with its own interpreter first on the PATH, so that `python` in dvc.yaml is it."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    return {**os.environ, "PATH": path, "DVC_NO_ANALYTICS": "true", "DO_NOT_TRACK": "1"}
-
-
-def stages(root: Path) -> list[str]:
-    """The stages' names, in the order of dvc.yaml."""
-    return list(pipeline(root))
-
-
-def writers(root: Path) -> dict[str, str]:
-    """Which stage writes which output, by dvc.yaml."""
-    return {path: name for name, stage in pipeline(root).items() for path in stage_graph.outputs(stage)}
-
-
-def pipeline(root: Path) -> dict[str, dict[str, Any]]:
-    """The stages of dvc.yaml as it says them. Raises `DvcError` where it is none."""
-    try:
-        document: dict[str, Any] = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))
-        return {str(name): dict(stage) for name, stage in document["stages"].items()}
-    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DvcError(f"{root / 'dvc.yaml'}: not a DVC pipeline ({error})") from error
-
-
-def run(
-    root: Path, known: Lock, on_run: Callable[[list[str]], None], *, pull: bool, jobs: int
+def reproduce(
+    root: Path,
+    known: Lock,
+    on_run: Callable[[list[str]], None],
+    *,
+    pull: bool,
+    jobs: int,
+    fork_server: str | None,
 ) -> Reproduction:
     """Bring the pipeline up to date; `on_run` hears which stages are running whenever one starts.
 
-    Where there is likely something to run (`known` is the lock as it stands), a fork server spares the stages their
-    imports, and those that do not wait for each other run side by side, `jobs` at most, each by a `dvc repro` of its
-    own, which is how DVC wants that done. The last word always has one `dvc repro` of everything. `pull` lets DVC
-    fetch what the remote already has.
+    Where there is likely something to run (`known` is the lock as it stands), the command `fork_server` starts a
+    process that spares the stages their imports, and those that do not wait for each other run side by side, `jobs` at
+    most, each by a `dvc repro` of its own, which is how DVC wants that done. At the end one `dvc repro` of everything
+    has the last word. `pull` lets DVC fetch what the remote already has.
     """
-    declared = pipeline(root)
-    if stage_graph.is_up_to_date(root, declared, known):
-        runs = _Runs(root, on_run, pull, {})
-        runs.repro([])
-        return runs.outcome(list(declared))
-    with forkserver(root) as environ:
-        return _stage_by_stage(_Runs(root, on_run, pull, environ), declared, jobs)
+    stages = stage_graph.load_stages(root)
+    if stage_graph.is_up_to_date(root, stages, known):
+        runs = _Runs(root, on_run, pull=pull, environ={})
+        runs.run_repro([])
+    else:
+        with start_fork_server(root, fork_server) as environ:
+            runs = _Runs(root, on_run, pull=pull, environ=environ)
+            if jobs == 1 or _run_in_waves(runs, stages, jobs):
+                runs.run_repro([])
+    return runs.summarize(list(stages))
 
 
-def _stage_by_stage(runs: _Runs, declared: dict[str, dict[str, Any]], jobs: int) -> Reproduction:
-    waves = stage_graph.waves(declared)
+def _run_in_waves(runs: _Runs, stages: Stages, jobs: int) -> bool:
+    """Run every stage up to the last that has another beside it; whether all went well."""
+    waves = stage_graph.group_into_waves(stages)
     while waves and len(waves[-1]) == 1:
         waves.pop()
-    if jobs > 1 and waves:
-        needed = stage_graph.needs(declared)
-        for together, group in groupby(waves, key=lambda wave: len(wave) > 1):
-            names = [name for wave in group for name in wave]
-            if not (
-                runs.side_by_side(names, needed, jobs)
-                if together
-                else runs.repro(["--single-item", *names]) == 0
-            ):
-                return runs.outcome(list(declared))
-    runs.repro([])
-    return runs.outcome(list(declared))
+    upstream = stage_graph.find_upstream(stages)
+    for together, group in groupby(waves, key=lambda wave: len(wave) > 1):
+        names = [name for wave in group for name in wave]
+        if together:
+            well = runs.run_side_by_side({name: upstream[name].intersection(names) for name in names}, jobs)
+        else:
+            well = runs.run_repro(["--single-item", *names]) == 0
+        if not well:
+            return False
+    return True
 
 
 @contextmanager
-def forkserver(root: Path) -> Iterator[dict[str, str]]:
-    """A fork server of the pipeline, where there can be one; yields what the stages' environment says of it."""
-    if sys.platform != "linux":
+def start_fork_server(root: Path, command: str | None) -> Iterator[dict[str, str]]:
+    """Start the process that stages are forked from, if there is such a command; yields what to add to the stages'
+    environment: PIPELINE_FORKSERVER is the address that the command was given.
+
+    Raises `DvcError` where the command cannot be started.
+    """
+    if command is None or sys.platform != "linux":
         yield _SHARING
         return
     with tempfile.TemporaryDirectory(prefix="forkserver-") as folder:
-        address = str(Path(folder) / "socket")
-        with subprocess.Popen(
-            [sys.executable, "-m", "pipeline", "forkserver", address],
+        address = Path(folder) / "socket"
+        with _start(root, command, address) as server:
+            try:
+                yield {**_SHARING, "PIPELINE_FORKSERVER": str(address)}
+            finally:
+                server.kill()  # it holds nothing, and takes a second to end by itself
+
+
+def _start(root: Path, command: str, address: Path) -> subprocess.Popen[bytes]:
+    words = _fill_in(command, address=address)
+    try:
+        return subprocess.Popen(
+            words,
             cwd=root,
-            env=environment() | _SHARING,
+            env=build_environment() | _SHARING,
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-        ) as server:
-            try:
-                yield {**_SHARING, "PIPELINE_FORKSERVER": address}
-            finally:
-                server.kill()  # it holds nothing, and takes a second to end by itself
+        )
+    except OSError as error:
+        raise _explain_failure(command, error) from error
 
 
 class _Runs:
     """`dvc repro` as often as it takes: the state that each stage ended in, and what DVC said."""
 
     def __init__(
-        self, root: Path, on_run: Callable[[list[str]], None], pull: bool, environ: Mapping[str, str]
+        self, root: Path, on_run: Callable[[list[str]], None], *, pull: bool, environ: Mapping[str, str]
     ) -> None:
         """`environ` is added to the stages' environment."""
         self._root = root
@@ -157,29 +148,33 @@ class _Runs:
         self._codes: list[int] = []
         self._running: dict[int, str] = {}
 
-    def side_by_side(self, names: list[str], needed: Mapping[str, set[str]], jobs: int) -> bool:
-        """Run each stage as soon as those that it needs are done; whether all went well."""
-        waiting, running, well = list(names), dict[Future[int], str](), True
-        with ThreadPoolExecutor(jobs) as pool:
-            while (waiting and well) or running:
-                held = {*waiting, *running.values()}
-                ready = [name for name in waiting if not needed[name] & held] if well else []
-                for name in ready[: jobs - len(running)]:
-                    waiting.remove(name)
-                    running[pool.submit(self.repro, ["--single-item", name])] = name
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    del running[future]
-                    well &= future.result() == 0
-        return well
+    def run_side_by_side(self, upstream: Mapping[str, set[str]], jobs: int) -> bool:
+        """Run each stage as soon as those that it needs are done; whether all went well.
 
-    def repro(self, words: list[str]) -> int:
+        After a failure no stage starts any more; those that run come to their end.
+        """
+        sorter = TopologicalSorter(upstream)
+        sorter.prepare()
+        running: dict[Future[int], str] = {}
+        with ThreadPoolExecutor(jobs) as pool:
+            while sorter.is_active():
+                for name in sorter.get_ready():
+                    running[pool.submit(self.run_repro, ["--single-item", name])] = name
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    if future.result():
+                        pool.shutdown(cancel_futures=True)
+                        return False
+                    sorter.done(running.pop(future))
+        return True
+
+    def run_repro(self, words: list[str]) -> int:
         """One `dvc repro`; its exit code."""
         command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", *self._options, *words]
         said: list[str] = []
         with subprocess.Popen(
             command,
             cwd=self._root,
-            env={**environment(), **self._environ},
+            env={**build_environment(), **self._environ},
             text=True,
             encoding="utf-8",
             errors="replace",
@@ -189,56 +184,54 @@ class _Runs:
             assert process.stdout is not None
             for line in process.stdout:
                 said.append(line)
-                self._read(line, process.pid)
+                self._follow(line, process.pid)
         with self._lock:
             self._log += said
             self._codes.append(process.returncode)
             self._running.pop(process.pid, None)
         return process.returncode
 
-    def _read(self, line: str, by: int) -> None:
-        for pattern, state in _SAID.items():
+    def _follow(self, line: str, process: int) -> None:
+        for pattern, state in _LINES.items():
             if match := pattern.search(line):
                 with self._lock:
                     # A later look at everything finds unchanged what an earlier one ran.
                     self._states.setdefault(match["stage"], state)
                     if state == "ran":
-                        self._running[by] = match["stage"]
+                        self._running[process] = match["stage"]
                         self._on_run(list(self._running.values()))
 
-    def outcome(self, stages: list[str]) -> Reproduction:
+    def summarize(self, stages: list[str]) -> Reproduction:
         """What became of every stage."""
-        return _reproduction(stages, self._states, next(filter(None, self._codes), 0), "".join(self._log))
+        code, log, states = next(filter(None, self._codes), 0), "".join(self._log), self._states
+        failed = None
+        if code:
+            named = re.search(r"failed to reproduce '([^']+)'", log)
+            running = next((name for name in reversed(states) if states[name] == "ran"), "dvc")
+            failed = named[1] if named else running
+            states = {**states, failed: "failed"} if failed in stages else states
+        told = {name: states.get(name, "not reached" if code else "unchanged") for name in stages}
+        return Reproduction(told, failed, error=find_last_words(log) if code else None, log=log)
 
 
-def _reproduction(stages: list[str], states: dict[str, State], code: int, log: str) -> Reproduction:
-    failed = None
-    if code:
-        named = re.search(r"failed to reproduce '([^']+)'", log)
-        running = next((name for name in reversed(states) if states[name] == "ran"), "dvc")
-        failed = named[1] if named else running
-        states = {**states, failed: "failed"} if failed in stages else states
-    told = {name: states.get(name, "not reached" if code else "unchanged") for name in stages}
-    return Reproduction(told, failed, _last_words(log) if code else None, log)
-
-
-def bring(worktree: Path, project: Path, targets: list[str]) -> None:
+def fetch_outputs(worktree: Path, project: Path, targets: list[str]) -> None:
     """Check outputs out in another worktree, from the project's cache or else from its remote.
 
     Raises `DvcError` with advice where neither has them.
     """
-    (worktree / ".dvc" / "config.local").write_text(_shared_config(project), encoding="utf-8")
-    done = _dvc(worktree, "checkout", "--quiet", "--force", *targets)
+    (worktree / ".dvc" / "config.local").write_text(_share_config(project), encoding="utf-8")
+    done = run_dvc(worktree, "checkout", "--quiet", "--force", *targets)
     if done.returncode:
-        done = _dvc(worktree, "pull", "--quiet", "--force", *targets)
+        done = run_dvc(worktree, "pull", "--quiet", "--force", *targets)
     if done.returncode:
         raise DvcError(
             f"neither the cache nor the remote has main's {', '.join(targets)}: "
-            f"{_last_words(done.stdout + done.stderr)}; run `python -m bots storage push` on a machine that has them"
+            f"{find_last_words(done.stdout + done.stderr)}; "
+            "run `python -m bots storage push` on a machine that has them"
         )
 
 
-def _shared_config(project: Path) -> str:
+def _share_config(project: Path) -> str:
     """The project's DVC settings for a worktree elsewhere: its cache, its credentials, its relative addresses."""
     found = configparser.ConfigParser(interpolation=None)
     found.read([project / ".dvc" / "config", project / ".dvc" / "config.local"], encoding="utf-8")
@@ -256,35 +249,37 @@ def _shared_config(project: Path) -> str:
     return text.getvalue()
 
 
-def command(root: Path, template: str, **paths: Path) -> None:
-    """Run one of params.yaml's `review` commands in a worktree; its placeholders become absolute paths."""
+def run_command(root: Path, command: str, **paths: Path) -> None:
+    """Run one of params.yaml's `review` commands in a worktree; its placeholders become absolute paths.
+
+    Raises `DvcError` where it cannot be run, or fails.
+    """
+    words = _fill_in(command, **paths)
+    try:
+        done = subprocess.run(
+            words,
+            cwd=root,
+            env=build_environment(),
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            capture_output=True,
+            check=False,
+        )
+    except (OSError, ValueError) as error:
+        raise _explain_failure(command, error) from error
+    if done.returncode:
+        raise DvcError(f"`{' '.join(words[:4])} …` failed: {find_last_words(done.stdout + done.stderr)}")
+
+
+def _fill_in(command: str, **paths: Path) -> list[str]:
+    """The words of a command of params.yaml with absolute paths in the places of its placeholders."""
     absolute = {key: str(path.resolve()) for key, path in paths.items()}
     try:
-        words = [word.format_map(absolute) for word in template.split()]
-        done = subprocess.run(
-            words, cwd=root, env=environment(), text=True, encoding="utf-8", capture_output=True, check=False
-        )
-    except (OSError, LookupError, ValueError) as error:
-        raise DvcError(f"params.yaml: review: `{template}` cannot be run: {error}") from error
-    if done.returncode:
-        raise DvcError(f"`{' '.join(words[:4])} …` failed: {_last_words(done.stdout + done.stderr)}")
+        return [word.format_map(absolute) for word in command.split()]
+    except (LookupError, ValueError) as error:
+        raise _explain_failure(command, error) from error
 
 
-def _dvc(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "dvc", *words],
-        cwd=root,
-        env=environment(),
-        text=True,
-        encoding="utf-8",
-        capture_output=True,
-        check=False,
-    )
-
-
-def _last_words(log: str) -> str:
-    """The last line of a log that says something, without terminal colours."""
-    plain = re.sub(r"\x1b\[[0-9;]*m", "", log)
-    spoken = [line.strip() for line in plain.splitlines() if line.strip()]
-    errors = [line for line in spoken if line.startswith("ERROR")]
-    return (errors or spoken or ["no output"])[0 if errors else -1][:1000]
+def _explain_failure(command: str, error: Exception) -> DvcError:
+    return DvcError(f"params.yaml: review: `{command}` cannot be run: {error}")

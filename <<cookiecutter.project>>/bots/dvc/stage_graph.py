@@ -1,39 +1,84 @@
-"""Which stages need not wait for each other, and whether the lock still says what the checkout holds."""
+"""Reads dvc.yaml: which stages need each other, and which of a lock's records still say what the checkout holds."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from graphlib import TopologicalSorter
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import yaml
 
-from bots.dvc import cache
-from bots.dvc.lockfile import Lock, flatten
+from bots import layout
+from bots.dvc import cache, lockfile
+from bots.dvc.command_line import DvcError
+from bots.dvc.lockfile import Lock
 
 Stages = Mapping[str, Mapping[str, Any]]
 
 
-def waves(stages: Stages) -> list[list[str]]:
+def load_stages(root: Path) -> dict[str, dict[str, Any]]:
+    """The stages of dvc.yaml, in its order. Raises `DvcError` where it is no pipeline."""
+    path = root / layout.DVC_YAML
+    try:
+        document: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return {str(name): dict(stage) for name, stage in document["stages"].items()}
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DvcError(f"{path}: not a DVC pipeline ({error})") from error
+
+
+def list_outputs(stage: Mapping[str, Any]) -> Iterator[str]:
+    """Every path that a stage of dvc.yaml writes."""
+    for kind in ("outs", "metrics", "plots"):
+        for out in stage.get(kind) or []:
+            yield from out if isinstance(out, Mapping) else [str(out)]
+
+
+def find_writers(stages: Stages) -> dict[str, str]:
+    """Each output with the stage that writes it."""
+    return {path: name for name, stage in stages.items() for path in list_outputs(stage)}
+
+
+def find_upstream(stages: Stages) -> dict[str, set[str]]:
+    """Each stage with those whose outputs it reads."""
+    writers = find_writers(stages)
+    return {name: set(_find_inputs(stage, writers)) - {name} for name, stage in stages.items()}
+
+
+def _find_inputs(stage: Mapping[str, Any], writers: Mapping[str, str]) -> Iterator[str]:
+    """Who writes what a stage reads: the path itself, a folder that holds it, or something inside of it."""
+    for dep in map(PurePosixPath, stage.get("deps") or []):
+        for path, name in writers.items():
+            out = PurePosixPath(path)
+            if dep == out or out in dep.parents or dep in out.parents:
+                yield name
+
+
+def group_into_waves(stages: Stages) -> list[list[str]]:
     """The stages in an order in which they can run: waves after each other.
 
     A stage that comes before or after every other one is a wave by itself. What is left between two of those is a wave
-    of stages of which some need not wait for each other.
+    of stages of which some need not wait for each other. No waves where stages need each other in a circle: DVC says
+    which.
     """
-    needed = needs(stages)
-    order = [name for name in TopologicalSorter(needed).static_order() if name in stages]
-    before = {name: _reach(name, needed) for name in order}
-    found: list[list[str]] = []
+    upstream = find_upstream(stages)
+    try:
+        order = list(TopologicalSorter(upstream).static_order())
+    except CycleError:
+        return []
+    before: dict[str, set[str]] = {}
+    for name in order:
+        before[name] = upstream[name].union(*(before[other] for other in upstream[name]))
+    waves: list[list[str]] = []
     between: list[str] = []
     for name in order:
-        related = before[name] | {other for other in order if name in before[other]}
-        if len(related) < len(order) - 1:
+        after = [other for other in order if name in before[other]]
+        if len(before[name]) + len(after) < len(order) - 1:
             between.append(name)
             continue
-        found += [between] * bool(between) + [[name]]
+        waves += [between] * bool(between) + [[name]]
         between = []
-    return found + [between] * bool(between)
+    return waves + [between] * bool(between)
 
 
 def is_up_to_date(root: Path, stages: Stages, lock: Lock) -> bool:
@@ -42,18 +87,20 @@ def is_up_to_date(root: Path, stages: Stages, lock: Lock) -> bool:
     DVC decides; this only tells beforehand whether there is likely something to run.
     """
     try:
-        params = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
-        return all(_is_as_locked(root, name, stage, params, lock) for name, stage in stages.items())
+        params = yaml.safe_load((root / layout.PARAMS).read_text(encoding="utf-8"))
+        return all(
+            _is_as_locked(root, name, stage, params=params, lock=lock) for name, stage in stages.items()
+        )
     except (OSError, ValueError, yaml.YAMLError):
         return False
 
 
-def _is_as_locked(root: Path, name: str, stage: Mapping[str, Any], params: Any, lock: Lock) -> bool:
+def _is_as_locked(root: Path, name: str, stage: Mapping[str, Any], *, params: Any, lock: Lock) -> bool:
     known = lock.stages.get(name)
     if (
         known is None
         or known.command != stage.get("cmd")
-        or dict(known.params) != dict(_wanted(stage, params))
+        or dict(known.params) != dict(_find_params(stage, params))
     ):
         return False
     computed = lock.outputs
@@ -65,41 +112,23 @@ def _is_as_locked(root: Path, name: str, stage: Mapping[str, Any], params: Any, 
     )
 
 
-def _wanted(stage: Mapping[str, Any], params: Any) -> Iterator[tuple[str, Any]]:
+def _find_params(stage: Mapping[str, Any], params: Any) -> Iterator[tuple[str, Any]]:
     for key in stage.get("params") or []:
         value = params
         for part in str(key).split("."):
             value = value.get(part) if isinstance(value, Mapping) else None
-        yield from flatten(value, str(key)).items()
+        yield from lockfile.flatten(value, str(key)).items()
 
 
-def needs(stages: Stages) -> dict[str, set[str]]:
-    """Each stage with those whose outputs it reads."""
-    writers = {path: name for name, stage in stages.items() for path in outputs(stage)}
-    return {name: set(_writers_of(stage, writers)) - {name} for name, stage in stages.items()}
+def drop_unconfirmed_records(text: str, base: str | None, stages: Stages) -> str:
+    """The lock without the records that the base lacks or has otherwise, so that DVC runs those stages again.
 
-
-def outputs(stage: Mapping[str, Any]) -> Iterator[str]:
-    """Every path that a stage of dvc.yaml writes."""
-    for kind in ("outs", "metrics", "plots"):
-        for out in stage.get(kind) or []:
-            yield from out if isinstance(out, Mapping) else [str(out)]
-
-
-def _writers_of(stage: Mapping[str, Any], writers: Mapping[str, str]) -> Iterator[str]:
-    """Who writes what a stage reads: the path itself, a folder that holds it, or something inside of it."""
-    for dep in map(PurePosixPath, stage.get("deps") or []):
-        for path, name in writers.items():
-            out = PurePosixPath(path)
-            if dep == out or out in dep.parents or dep in out.parents:
-                yield name
-
-
-def _reach(name: str, needed: Mapping[str, set[str]]) -> set[str]:
-    found: set[str] = set()
-    waiting = [name]
-    while waiting:
-        fresh = needed[waiting.pop()] - found
-        found |= fresh
-        waiting += fresh
-    return found
+    `text` and `base` are the contents of dvc.lock here and at the base. A stage that reads nothing of another stage's
+    brings in what is outside of the project, and a moving source cannot be asked twice: its record stays, and a
+    review shows the data as its cause. Raises `LockfileError`.
+    """
+    claimed, known = lockfile.parse_lock(text).stages, lockfile.parse_lock(base).stages
+    inner = {name for name, upstream in find_upstream(stages).items() if upstream}
+    head, records = lockfile.split_records(text)
+    kept = [name for name in records if name not in inner or claimed[name] == known.get(name)]
+    return head + "".join(records[name] for name in kept) if kept else ""

@@ -93,8 +93,10 @@ def contradictions(found: Review, judged: Pack) -> list[str]:
     ):  # a review that does not name it can be merged, and is refused by `release`
         named.append(("ONNX model", ONNX, candidate.onnx))
     for name, path, claimed in named:
-        if judged.lock.digest(path) != claimed:
-            said.append(f"the review judged the {name} {claimed}, dvc.lock names {judged.lock.digest(path)}")
+        if judged.lock.find_digest(path) != claimed:
+            said.append(
+                f"the review judged the {name} {claimed}, dvc.lock names {judged.lock.find_digest(path)}"
+            )
     for path, field in REVIEWED.items():
         content, report = judged.texts.get(path), getattr(found, field)
         theirs = evidence.decode(content, model_bundle.EVIDENCE[path], path) if content is not None else None

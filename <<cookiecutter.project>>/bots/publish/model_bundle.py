@@ -62,7 +62,7 @@ def write(root: Path, out: Path, kept: Callable[[Collection[str]], Collection[st
     if out.exists() and any(out.iterdir()):
         raise BundleError(f"{out} is not empty: name a folder that is, or does not exist yet")
     folder = root / ".dvc" / "cache"
-    outputs = lockfile.parse(text.decode("utf-8", errors="replace")).outputs
+    outputs = lockfile.parse_lock(text.decode("utf-8", errors="replace")).outputs
     cached = {digest.removeprefix("md5:") for path, digest in outputs.items() if path not in KEPT_BY_GIT}
     here = cache.complete(cached, cache.reader([folder])) & cache.below(folder)
     packed = here.difference(kept(here)) if here else here
@@ -152,7 +152,7 @@ def _lock(texts: Mapping[str, bytes]) -> Lock:
     try:
         text = content.decode("utf-8")
         _refuse_bombs(text)
-        locked = lockfile.parse(text)
+        locked = lockfile.parse_lock(text)
     except (LockfileError, yaml.YAMLError, RecursionError, ValueError) as error:
         raise BundleError(f"{LOCK}: not a DVC lock ({error})") from error
     for path, digest in locked.outputs.items():

@@ -80,7 +80,7 @@ class Answer:
 
 def content(shipment: Shipment) -> Content | None:
     """What main's newest commit would ship; None where it has no model. The inputs come with the model's bytes."""
-    model, onnx = shipment.lock.digest(MODEL), shipment.lock.digest(ONNX)
+    model, onnx = shipment.lock.find_digest(MODEL), shipment.lock.find_digest(ONNX)
     if model is None or onnx is None:
         return None
     listed = run_git(shipment.root, "ls-tree", "-r", "-z", "HEAD", "--", *SERVICE).stdout
@@ -165,7 +165,7 @@ def _release(
         content=found,
         onnx=verify.sha256(folder / "model.onnx"),
         contract=verify.sha256(contract) if contract.exists() else None,
-        data=shipment.lock.digest(RAW),
+        data=shipment.lock.find_digest(RAW),
         accepted=answer.taken,
         primary=evaluation.primary,
         metrics=evaluation.values,

@@ -78,10 +78,10 @@ class Book:
         if blob is None:
             return None, None
         self.retry.call("fetch", lambda: self.bare.fetch_blobs(commit, [blob]))
-        locked = lockfile.parse(
+        locked = lockfile.parse_lock(
             self.bare.read_blob(blob).decode(errors="replace"), f"dvc.lock of {commit[:7]}"
         )
-        return locked.digest(MODEL), locked.digest(ONNX)
+        return locked.find_digest(MODEL), locked.find_digest(ONNX)
 
     def register(self, release: Release) -> Release:
         """Add a version, and give it back as it is in the registry: another run of the same commit may have been first.

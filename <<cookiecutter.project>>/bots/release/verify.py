@@ -80,7 +80,7 @@ class Shipment:
             raise Refused(
                 "there is no dvc.lock: no model was ever trained here, so there is nothing to release"
             )
-        return lockfile.parse(path.read_text(encoding="utf-8"))
+        return lockfile.parse_lock(path.read_text(encoding="utf-8"))
 
     def report(self, path: str, kind: type[E]) -> E:
         """One report of the pipeline. Raises `EvidenceError`."""
@@ -301,7 +301,7 @@ def _bytes(shipment: Shipment) -> Check:
 
 def _recorded(locked: Lock, path: str) -> str | None:
     """A path's digest in dvc.lock: as an output, or as what a later stage read of one."""
-    if (found := locked.digest(path)) is not None:
+    if (found := locked.find_digest(path)) is not None:
         return found
     read = [stage.deps[path] for stage in locked.stages.values() if path in stage.deps]
     return read[0] if len(set(read)) == 1 else None

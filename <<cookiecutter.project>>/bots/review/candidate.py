@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from bots import evidence
-from bots.dvc import lockfile, repro, unconfirmed
+from bots.dvc import lockfile, repro, stage_graph
 from bots.git.repository import Repository
 
 E = TypeVar("E", bound=evidence.Evidence)
@@ -45,7 +45,14 @@ class Candidate:
 
 
 def reproduced(
-    repository: Repository, base: str, tell: Callable[[str], None], *, pull: bool, retrain: bool, jobs: int
+    repository: Repository,
+    base: str,
+    tell: Callable[[str], None],
+    *,
+    pull: bool,
+    retrain: bool,
+    jobs: int,
+    fork_server: str | None,
 ) -> Candidate:
     """Bring the checkout up to date with its code, data and parameters, and read its evidence.
 
@@ -53,11 +60,11 @@ def reproduced(
     """
     root = repository.root
     commit = repository.resolve("HEAD")
-    committed = lockfile.parse(repository.read_text(commit, "dvc.lock"))
+    committed = lockfile.parse_lock(repository.read_text(commit, "dvc.lock"))
     dirty = repository.list_dirty_paths()
     if retrain:
         _doubt(repository, base)
-    done = _reproduce(root, tell, pull=pull, jobs=jobs)
+    done = _reproduce(root, tell, pull=pull, jobs=jobs, fork_server=fork_server)
     _arrange(repository, commit)
     now = _lock_here(root)
     reports = _Reports(root, done)
@@ -77,7 +84,7 @@ def reproduced(
         refusal=_refusal(reports, done),
         claimed=_claimed(repository, commit),
         broken=reports.broken,
-        writers=repro.writers(root),
+        writers=stage_graph.find_writers(stage_graph.load_stages(root)),
     )
 
 
@@ -99,23 +106,25 @@ def _claimed(repository: Repository, commit: str) -> evidence.MetricsReport | No
         return None
 
 
-def _reproduce(root: Path, tell: Callable[[str], None], *, pull: bool, jobs: int) -> repro.Reproduction:
+def _reproduce(
+    root: Path, tell: Callable[[str], None], *, pull: bool, jobs: int, fork_server: str | None
+) -> repro.Reproduction:
     tell("asking DVC what changed")
-    order = repro.stages(root)
+    order = list(stage_graph.load_stages(root))
 
     def on_run(running: list[str]) -> None:
         numbers = ", ".join(str(order.index(stage) + 1) if stage in order else "?" for stage in running)
         tell(f"reproducing {' and '.join(running)} ({numbers} of {len(order)})")
 
-    return repro.run(root, _lock_here(root), on_run, pull=pull, jobs=jobs)
+    return repro.reproduce(root, _lock_here(root), on_run, pull=pull, jobs=jobs, fork_server=fork_server)
 
 
 def _doubt(repository: Repository, base: str) -> None:
     path = repository.root / "dvc.lock"
     if path.exists():
         said = path.read_text(encoding="utf-8", errors="replace")
-        kept = unconfirmed.without_claims(
-            said, repository.read_text(base, "dvc.lock"), repro.pipeline(repository.root)
+        kept = stage_graph.drop_unconfirmed_records(
+            said, repository.read_text(base, "dvc.lock"), stage_graph.load_stages(repository.root)
         )
         path.write_text(kept, encoding="utf-8")
 
@@ -125,15 +134,16 @@ def _arrange(repository: Repository, commit: str) -> None:
     path = repository.root / "dvc.lock"
     if path.exists():
         written = path.read_text(encoding="utf-8")
-        _, committed = lockfile.records(repository.read_text(commit, "dvc.lock") or "")
+        _, committed = lockfile.split_records(repository.read_text(commit, "dvc.lock") or "")
         path.write_text(
-            lockfile.arranged(written, [*committed, *repro.stages(repository.root)]), encoding="utf-8"
+            lockfile.arrange_stages(written, [*committed, *stage_graph.load_stages(repository.root)]),
+            encoding="utf-8",
         )
 
 
 def _lock_here(root: Path) -> lockfile.Lock:
     path = root / "dvc.lock"
-    return lockfile.parse(path.read_text(encoding="utf-8", errors="replace") if path.exists() else None)
+    return lockfile.parse_lock(path.read_text(encoding="utf-8", errors="replace") if path.exists() else None)
 
 
 class _Reports:
@@ -143,7 +153,7 @@ class _Reports:
     def __init__(self, root: Path, done: repro.Reproduction) -> None:
         self._folder = root / "reports"
         self._states = done.states
-        self._writers = repro.writers(root)
+        self._writers = stage_graph.find_writers(stage_graph.load_stages(root))
         self.broken: str | None = None
 
     def read(self, name: str, kind: type[E]) -> E | None:

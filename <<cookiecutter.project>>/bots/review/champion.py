@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from bots import evidence
 from bots.dvc import lockfile, repro
+from bots.dvc.command_line import DvcError
 from bots.git.repository import Repository
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class Champion:
         try:
             self._bring([MODEL])
             return score(self.worktree(), command, rows)
-        except repro.DvcError as error:
+        except DvcError as error:
             raise ChampionUnavailable(f"main's model cannot score this change's holdout: {error}") from error
 
     def drift(self, command: str, root: Path) -> evidence.DriftReport:
@@ -74,9 +75,9 @@ class Champion:
         self._bring([SPLITS])
         out = self._scratch() / "data-change.json"
         try:
-            repro.command(root, command, reference=self.worktree() / TRAIN, current=root / TRAIN, out=out)
+            repro.run_command(root, command, reference=self.worktree() / TRAIN, current=root / TRAIN, out=out)
             return evidence.load(out, evidence.DriftReport)
-        except (repro.DvcError, evidence.EvidenceError) as error:
+        except (DvcError, evidence.EvidenceError) as error:
             raise ChampionUnavailable(
                 f"the training data could not be compared with main's: {error}"
             ) from error
@@ -97,8 +98,8 @@ class Champion:
 
     def _bring(self, targets: list[str]) -> None:
         try:
-            repro.bring(self.worktree(), self.repository.root, targets)
-        except repro.DvcError as error:
+            repro.fetch_outputs(self.worktree(), self.repository.root, targets)
+        except DvcError as error:
             raise ChampionUnavailable(str(error)) from error
 
     def _scratch(self) -> Path:
@@ -115,18 +116,18 @@ def score(root: Path, command: str, rows: Path) -> pyarrow.Table:
 
     with TemporaryDirectory(prefix="scores-") as folder:
         out = Path(folder) / "scores.parquet"
-        repro.command(root, command, rows=rows, out=out)
+        repro.run_command(root, command, rows=rows, out=out)
         try:
             return parquet.read_table(out)
         except (OSError, pyarrow.ArrowException) as error:
-            raise repro.DvcError(f"`{command}` left no readable table: {error}") from error
+            raise DvcError(f"`{command}` left no readable table: {error}") from error
 
 
 @contextmanager
 def of(repository: Repository, commit: str) -> Iterator[Champion | None]:
     """Main's champion at a commit, or None where that commit has no trained model."""
-    locked = lockfile.parse(repository.read_text(commit, "dvc.lock"), "main's dvc.lock")
-    if locked.digest(MODEL) is None:
+    locked = lockfile.parse_lock(repository.read_text(commit, "dvc.lock"), "main's dvc.lock")
+    if locked.find_digest(MODEL) is None:
         yield None
         return
     champion = Champion(repository, commit, locked)

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 from bots import evidence, settings
 from bots.dvc import lockfile, repro
+from bots.dvc.command_line import DvcError
 from bots.git.repository import Repository
+from bots.layout import Layout
 from bots.review import candidate as candidates
 from bots.review import champion as champions
 from bots.review import gate
@@ -63,7 +65,13 @@ def review(
     base_commit = repository.resolve(base)
     here = _settings_here(repository)
     candidate = candidates.reproduced(
-        repository, base_commit, tell, pull=pull, retrain=retrain, jobs=jobs or repro.cores()
+        repository,
+        base_commit,
+        tell,
+        pull=pull,
+        retrain=retrain,
+        jobs=jobs or repro.count_cores(),
+        fork_server=here.review.fork_server,
     )
     with champions.of(repository, base_commit) as champion:
         # Without a model on main there is nothing that its gate was made for.
@@ -92,7 +100,7 @@ def _compare(
 ) -> Compared:
     if candidate.reproduction.failed or candidate.evaluation is None or candidate.broken:
         return Compared()
-    if champion is not None and not lockfile.changed_outputs(champion.lock, candidate.lock):
+    if champion is not None and not lockfile.find_changed_outputs(champion.lock, candidate.lock):
         return Compared(comparison=unchanged(candidate.evaluation, policy))
     from bots.review import holdout
 
@@ -124,7 +132,7 @@ def _contradictions(
     tell("asking this change's model for its predictions again")
     try:
         return made.contradictions(score(root, here.review.score, root / HOLDOUT))
-    except repro.DvcError as error:
+    except DvcError as error:
         return (f"{PREDICTIONS} cannot be checked against the model: {error}",)
 
 
@@ -149,7 +157,7 @@ def _against(
     theirs = evaluation.threshold if evaluation else None
     truth = champion.predictions() if _same_holdout(candidate, champion) else None
     scores = truth
-    if truth is None or champion.lock.digest(SPLITS) != candidate.lock.digest(SPLITS):
+    if truth is None or champion.lock.find_digest(SPLITS) != candidate.lock.find_digest(SPLITS):
         tell("scoring this change's holdout with main's model and code")
         scores = champion.score(policy.review.score, root / HOLDOUT)
     return made.against(scores, truth, theirs, policy, here.evaluate.threshold)
@@ -227,7 +235,7 @@ def _facts(
         export=candidate.export,
         explanation=candidate.explanation,
         evaluation=candidate.evaluation,
-        nothing_changed=champion is not None and not lockfile.changed_outputs(main_lock, candidate.lock),
+        nothing_changed=champion is not None and not lockfile.find_changed_outputs(main_lock, candidate.lock),
         gate_changed=(here.gate, here.evaluate.costs) != (policy.gate, policy.evaluate.costs),
     )
 
@@ -235,7 +243,7 @@ def _facts(
 def _not_reproduced(candidate: Candidate, policy: Settings) -> list[str]:
     """Stages that contradict the committed lock. Other bytes with the same metrics, as another processor's
     rounding makes them, are no contradiction: what counts is what the commit claims of the model."""
-    stages = lockfile.not_reproduced(candidate.committed, candidate.lock)
+    stages = lockfile.find_not_reproduced(candidate.committed, candidate.lock)
     claimed, found = candidate.claimed, candidate.evaluation
     if not stages or claimed is None or found is None or claimed.holdout != found.holdout:
         return stages
@@ -271,7 +279,7 @@ def _written(
         candidate=_revision(candidate.commit, candidate.lock, candidate.split, dirty=bool(candidate.dirty)),
         champion=_champion_revision(champion),
         rules=judgement.rules,
-        causes=_causes(candidate, champion),
+        causes=_causes(candidate, champion, policy.review.files),
         stages=_stages(candidate, main_lock),
         metrics=comparison.metrics if comparison else [],
         slices=comparison.slices if comparison else [],
@@ -297,9 +305,9 @@ def _revision(
 ) -> evidence.Revision:
     return evidence.Revision(
         commit=commit,
-        model=locked.digest(MODEL),
-        onnx=locked.digest(ONNX),
-        data=locked.digest(RAW),
+        model=locked.find_digest(MODEL),
+        onnx=locked.find_digest(ONNX),
+        data=locked.find_digest(RAW),
         holdout=split.part("holdout").digest if split else None,
         dirty=dirty,
     )
@@ -311,11 +319,11 @@ def _champion_revision(champion: Champion | None) -> evidence.Revision | None:
     return _revision(champion.commit, champion.lock, champion.report("split", evidence.SplitReport))
 
 
-def _causes(candidate: Candidate, champion: Champion | None) -> list[evidence.Cause]:
+def _causes(candidate: Candidate, champion: Champion | None, files: Layout) -> list[evidence.Cause]:
     """Why the results differ from main's: from the locks, and from the libraries that training recorded."""
     if champion is None:
         return []
-    found = lockfile.causes(champion.lock, candidate.lock)
+    found = lockfile.find_causes(champion.lock, candidate.lock, files)
     theirs = champion.report("training", evidence.TrainingReport)
     if theirs is None or candidate.training is None:
         return found
@@ -336,7 +344,7 @@ def library_changes(before: dict[str, str], after: dict[str, str]) -> list[str]:
 
 
 def _stages(candidate: Candidate, main_lock: lockfile.Lock) -> list[evidence.StageRun]:
-    changed = lockfile.changed_outputs(main_lock, candidate.lock)
+    changed = lockfile.find_changed_outputs(main_lock, candidate.lock)
     runs = []
     for name, state in candidate.reproduction.states.items():
         stage = candidate.lock.stages.get(name)
@@ -373,13 +381,13 @@ def _flipped(before: evidence.Importance | None, after: evidence.Importance | No
 
 
 def _on_merge(candidate: Candidate, main_lock: lockfile.Lock) -> list[str]:
-    old, new = main_lock.digest(MODEL), candidate.lock.digest(MODEL)
+    old, new = main_lock.find_digest(MODEL), candidate.lock.find_digest(MODEL)
     if candidate.reproduction.failed or new is None:
         return ["Nothing can be merged yet: the pipeline stopped, so there is no model to judge."]
     if old == new:
         return [f"Main keeps the model it has ({new})."]
     replaced = f"{new} becomes main's model" + (f", in the place of {old}." if old else ", its first.")
-    if lockfile.stale(candidate.committed, candidate.lock):
+    if lockfile.find_stale(candidate.committed, candidate.lock):
         return [
             replaced,
             "dvc.lock and reports/ of this branch are not committed yet. On GitHub the lock bot does it; elsewhere "
@@ -397,7 +405,7 @@ def _notes(candidate: Candidate, compared: Compared, facts: gate.Facts) -> list[
         notes.append(
             "No training ran here: the model is the one that the author's dvc.lock names, scored again."
         )
-    different = lockfile.not_reproduced(candidate.committed, candidate.lock)
+    different = lockfile.find_not_reproduced(candidate.committed, candidate.lock)
     if different and not facts.not_reproduced:
         notes.append(
             f"{', '.join(different)} gave other bytes than the committed dvc.lock with the same metrics, as "

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bots.dvc import lockfile
+from bots.layout import Layout
 
 LOCK = """
 schema: '2.0'
@@ -39,25 +40,25 @@ def edited(*replacements: tuple[str, str]) -> lockfile.Lock:
     for old, new in replacements:
         assert old in text
         text = text.replace(old, new)
-    return lockfile.parse(text)
+    return lockfile.parse_lock(text)
 
 
-MAIN = lockfile.parse(LOCK)
+MAIN = lockfile.parse_lock(LOCK)
 
 
 def test_a_lock_is_its_head_and_its_stages_and_can_be_put_in_another_order():
-    head, stages = lockfile.records(LOCK)
+    head, stages = lockfile.split_records(LOCK)
     assert list(stages) == ["acquire", "train"]
     assert head + "".join(stages.values()) == LOCK
-    turned = lockfile.arranged(LOCK, ["train", "acquire", "unknown", "train"])
-    assert lockfile.parse(turned) == MAIN
+    turned = lockfile.arrange_stages(LOCK, ["train", "acquire", "unknown", "train"])
+    assert lockfile.parse_lock(turned) == MAIN
     assert turned.index("train:") < turned.index("acquire:")
-    assert lockfile.arranged(turned, ["acquire"]) == LOCK
-    assert lockfile.arranged("", ["acquire"]) == ""
+    assert lockfile.arrange_stages(turned, ["acquire"]) == LOCK
+    assert lockfile.arrange_stages("", ["acquire"]) == ""
 
 
 def changes(after: lockfile.Lock) -> dict[str, list[str]]:
-    return {cause.kind: cause.changes for cause in lockfile.causes(MAIN, after)}
+    return {cause.kind: cause.changes for cause in lockfile.find_causes(MAIN, after, Layout())}
 
 
 def test_a_parameter_is_named_with_its_old_and_new_value():
@@ -78,7 +79,9 @@ def test_new_content_from_the_same_source_is_a_change_of_data_and_not_of_what_wa
 def test_a_list_says_what_came_and_what_went():
     before = edited(("seed: 7", "columns: [temp, dewp]"))
     after = edited(("seed: 7", "columns: [temp, pressure, visib]"))
-    assert lockfile.causes(before, after)[0].changes == ["model.columns: + pressure, + visib, − dewp"]
+    assert lockfile.find_causes(before, after, Layout())[0].changes == [
+        "model.columns: + pressure, + visib, − dewp"
+    ]
 
 
 def test_a_file_in_a_folder_that_a_stage_writes_is_computed_and_no_cause():
@@ -86,7 +89,7 @@ def test_a_file_in_a_folder_that_a_stage_writes_is_computed_and_no_cause():
     part = "path: data/raw.parquet/part, hash: md5, md5: %s, size: 1}\n    - {path: pipeline"
     before, after = edited((was, part % "bbbb")), edited((was, part % "b0b0"))
     assert before != after
-    assert lockfile.causes(before, after) == []
+    assert lockfile.find_causes(before, after, Layout()) == []
 
 
 def test_a_removed_stage_and_an_absent_parameter_are_said():
@@ -95,50 +98,52 @@ def test_a_removed_stage_and_an_absent_parameter_are_said():
         "model.estimator.params.max_iter: 150 → not set",
         "model.estimator.use: x.Y → not set",
     ]
-    assert "stage train removed" in changes(lockfile.parse(LOCK.split("  train:", maxsplit=1)[0]))["code"]
+    assert (
+        "stage train removed" in changes(lockfile.parse_lock(LOCK.split("  train:", maxsplit=1)[0]))["code"]
+    )
 
 
 def test_equal_locks_have_no_cause_and_no_changed_output():
-    assert lockfile.causes(MAIN, MAIN) == []
-    assert lockfile.changed_outputs(MAIN, MAIN) == set()
+    assert lockfile.find_causes(MAIN, MAIN, Layout()) == []
+    assert lockfile.find_changed_outputs(MAIN, MAIN) == set()
 
 
 def test_a_stage_with_the_committed_inputs_and_other_outputs_does_not_reproduce():
-    assert lockfile.not_reproduced(MAIN, edited(("eeee", "ffff"))) == ["train"]
+    assert lockfile.find_not_reproduced(MAIN, edited(("eeee", "ffff"))) == ["train"]
 
 
 def test_a_lock_that_was_not_updated_after_an_edit_is_stale_and_not_wrong():
     after = edited(("max_iter: 150", "max_iter: 300"), ("eeee", "ffff"))
-    assert lockfile.not_reproduced(MAIN, after) == []
-    assert lockfile.stale(MAIN, after) == ["train"]
+    assert lockfile.find_not_reproduced(MAIN, after) == []
+    assert lockfile.find_stale(MAIN, after) == ["train"]
 
 
 def test_only_the_first_stage_that_differs_is_blamed():
     after = edited(
         ("path: data/raw.parquet, hash: md5, md5: bbbb", "path: data/raw.parquet, hash: md5, md5: b0b0")
     )
-    assert lockfile.not_reproduced(MAIN, after) == ["acquire"]
+    assert lockfile.find_not_reproduced(MAIN, after) == ["acquire"]
 
 
 def test_no_lock_is_an_empty_lock():
-    assert lockfile.parse(None).stages == {}
-    assert MAIN.digest("models/model.skops") == "md5:eeee"
-    assert lockfile.parse("").digest("models/model.skops") is None
+    assert lockfile.parse_lock(None).stages == {}
+    assert MAIN.find_digest("models/model.skops") == "md5:eeee"
+    assert lockfile.parse_lock("").find_digest("models/model.skops") is None
 
 
 @pytest.mark.parametrize("text", ["[", "stages: 3", "just words", "stages: {train: {deps: []}}", "a: b"])
 def test_a_lock_that_dvc_did_not_write_is_refused_with_advice(text):
     with pytest.raises(lockfile.LockfileError, match=r"(?s)not a DVC lock .*`git checkout"):
-        lockfile.parse(text)
+        lockfile.parse_lock(text)
 
 
 @given(st.text(max_size=200))
 def test_no_text_makes_the_lock_reader_fail_in_another_way(text):
     if not text:
-        assert lockfile.parse(text) == lockfile.Lock()
+        assert lockfile.parse_lock(text) == lockfile.Lock()
         return
     with pytest.raises(lockfile.LockfileError, match=r"dvc\.lock: not a DVC lock"):
-        lockfile.parse(text)
+        lockfile.parse_lock(text)
 
 
 values = st.recursive(
@@ -155,8 +160,8 @@ def test_params_differ_exactly_when_a_cause_says_so(old, new):
     def with_value(value):
         document = yaml.safe_load(LOCK)
         document["stages"]["train"]["params"]["params.yaml"] = {"model": value}
-        return lockfile.parse(yaml.safe_dump(document))
+        return lockfile.parse_lock(yaml.safe_dump(document))
 
     before, after = with_value(old), with_value(new)
-    said = [cause for cause in lockfile.causes(before, after) if cause.kind == "params"]
+    said = [cause for cause in lockfile.find_causes(before, after, Layout()) if cause.kind == "params"]
     assert bool(said) == (before.stages["train"].params != after.stages["train"].params)

@@ -1,4 +1,8 @@
-"""Which stages may run side by side: what needs each other never does, and everything runs once."""
+"""Which stages may run side by side, and which records of a lock a review makes again.
+
+What needs each other never runs side by side, and everything runs once. A record is dropped where main does not have it
+too; what came from outside is not asked twice.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +41,7 @@ def graphs(draw: st.DrawFn) -> Stages:
 
 def test_the_project_s_drift_runs_beside_evaluating_explaining_and_exporting():
     declared = yaml.safe_load((TEMPLATE / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    *trunk, beside, last = stage_graph.waves(declared)
+    *trunk, beside, last = stage_graph.group_into_waves(declared)
     assert trunk == [["acquire"], ["validate"], ["split"], ["features"], ["train"]]
     assert sorted(beside) == ["drift", "evaluate", "explain", "export"]
     assert last == ["card"]
@@ -45,8 +49,8 @@ def test_the_project_s_drift_runs_beside_evaluating_explaining_and_exporting():
 
 @given(graphs())
 def test_every_stage_runs_once_and_never_before_one_that_it_needs(declared: Stages):
-    needed, done = stage_graph.needs(declared), set[str]()
-    for name in (name for wave in stage_graph.waves(declared) for name in wave):
+    needed, done = stage_graph.find_upstream(declared), set[str]()
+    for name in (name for wave in stage_graph.group_into_waves(declared) for name in wave):
         assert needed[name] <= done, f"{name} before {needed[name] - done}"
         assert name not in done
         done.add(name)
@@ -55,14 +59,18 @@ def test_every_stage_runs_once_and_never_before_one_that_it_needs(declared: Stag
 
 @given(graphs())
 def test_a_wave_of_several_stages_has_some_that_need_not_wait(declared: Stages):
-    needed = stage_graph.needs(declared)
-    for wave in stage_graph.waves(declared):
+    needed = stage_graph.find_upstream(declared)
+    for wave in stage_graph.group_into_waves(declared):
         if len(wave) > 1:
             assert len([name for name in wave if not needed[name] & set(wave)]) > 1
 
 
 def test_a_chain_has_nothing_to_run_side_by_side():
-    assert stage_graph.waves(stages(a=[], b=["a"], c=["b"])) == [["a"], ["b"], ["c"]]
+    assert stage_graph.group_into_waves(stages(a=[], b=["a"], c=["b"])) == [["a"], ["b"], ["c"]]
+
+
+def test_stages_that_need_each_other_in_a_circle_are_left_to_dvc():
+    assert stage_graph.group_into_waves(stages(a=["b"], b=["a"])) == []
 
 
 def test_a_file_inside_of_a_folder_that_a_stage_writes_is_its_output():
@@ -71,7 +79,7 @@ def test_a_file_inside_of_a_folder_that_a_stage_writes_is_its_output():
         "train": {"deps": ["data/splits/train.parquet"], "outs": [{"reports/x.json": {"cache": False}}]},
         "look": {"deps": ["reports"]},
     }
-    assert stage_graph.needs(declared) == {"split": set(), "train": {"split"}, "look": {"train"}}
+    assert stage_graph.find_upstream(declared) == {"split": set(), "train": {"split"}, "look": {"train"}}
 
 
 @pytest.fixture
@@ -85,7 +93,7 @@ DECLARED: Stages = {
     "train": {"cmd": "python code.py", "deps": ["code.py"], "params": ["model"], "outs": ["model.bin"]},
     "judge": {"cmd": "judge", "deps": ["model.bin"], "params": ["model.seed"], "outs": ["report.json"]},
 }
-LOCK = lockfile.parse(
+LOCK = lockfile.parse_lock(
     yaml.safe_dump(
         {
             "stages": {
@@ -131,3 +139,44 @@ def test_another_command_and_a_stage_without_a_record_are_noticed(project: Path)
     assert not stage_graph.is_up_to_date(project, other, LOCK)
     assert not stage_graph.is_up_to_date(project, {**DECLARED, "new": {"cmd": "new"}}, LOCK)
     assert not stage_graph.is_up_to_date(project, DECLARED, lockfile.Lock())
+
+
+CHAIN: Stages = {
+    "acquire": {"deps": ["acquire.py"], "outs": ["data/raw.parquet"]},
+    "train": {"deps": ["data/raw.parquet"], "outs": ["models/model.skops"]},
+    "judge": {"deps": ["models/model.skops"], "outs": ["report.json"]},
+}
+
+
+def locked(**models: str) -> str:
+    """A dvc.lock in which each stage wrote something of that name."""
+    stages = {name: {"cmd": name, "outs": [{"path": name, "md5": wrote}]} for name, wrote in models.items()}
+    return yaml.safe_dump({"schema": "2.0", "stages": stages})
+
+
+def kept(here: str, base: str | None) -> set[str]:
+    return set(lockfile.parse_lock(stage_graph.drop_unconfirmed_records(here, base, CHAIN)).stages)
+
+
+def test_what_main_says_too_is_believed():
+    same = locked(acquire="1", train="1", judge="1")
+    assert kept(same, same) == {"acquire", "train", "judge"}
+
+
+def test_a_record_that_main_has_otherwise_is_forgotten():
+    here = locked(acquire="1", train="2", judge="1")
+    assert kept(here, locked(acquire="1", train="1", judge="1")) == {"acquire", "judge"}
+
+
+@pytest.mark.parametrize("base", [None, "", "schema: '2.0'\nstages: {}\n"])
+def test_without_a_model_on_main_only_what_came_from_outside_stays(base: str | None):
+    assert kept(locked(acquire="1", train="1", judge="1"), base) == {"acquire"}
+
+
+def test_new_data_stays_because_a_moving_source_cannot_be_asked_twice():
+    assert kept(locked(acquire="2", train="1"), locked(acquire="1", train="1")) == {"acquire", "train"}
+
+
+def test_a_lock_that_cannot_be_read_is_said_so():
+    with pytest.raises(lockfile.LockfileError):
+        stage_graph.drop_unconfirmed_records("stages: [", None, CHAIN)

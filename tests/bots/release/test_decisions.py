@@ -349,8 +349,8 @@ def test_a_folders_digest_is_dvcs_own(tmp_path: Path) -> None:
     desk = dvc_projects.project(tmp_path)
     from bots.dvc import lockfile
 
-    locked = lockfile.parse((desk.folder / "dvc.lock").read_text())
-    assert verify._digest(desk.folder / "parts") == locked.digest("parts")
+    locked = lockfile.parse_lock((desk.folder / "dvc.lock").read_text())
+    assert verify._digest(desk.folder / "parts") == locked.find_digest("parts")
 
 
 def edited(folder: Path, name: str, change: dict[str, Any]) -> dict[str, Seen]:

@@ -5,14 +5,12 @@ Files are found by their content, so two writers never want different things in 
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from bots.dvc.repro import environment
+from bots.dvc import command_line
 from bots.errors import BotsError
 
 NAME = "storage"
@@ -65,16 +63,7 @@ def folders_last(digest: str) -> tuple[bool, str]:
 
 def run_dvc(root: Path, *words: str) -> None:
     """Run a DVC command. Raises `StorageError` with DVC's words."""
-    done = subprocess.run(
-        [sys.executable, "-m", "dvc", *words, "--quiet"],
-        cwd=root,
-        env=environment(),
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-        capture_output=True,
-        check=False,
-    )
+    done = command_line.run_dvc(root, *words, "--quiet")
     if done.returncode:
         said = " ".join((done.stderr or done.stdout).split())
         raise StorageError(f"`dvc {words[0]}` failed: {said[:1000] or 'no output'}")

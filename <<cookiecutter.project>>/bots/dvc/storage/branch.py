@@ -245,7 +245,7 @@ class BranchStorage:
         from bots.dvc import lockfile
 
         path = self.root / "dvc.lock"
-        outputs = lockfile.parse(path.read_text(encoding="utf-8")).outputs if path.exists() else {}
+        outputs = lockfile.parse_lock(path.read_text(encoding="utf-8")).outputs if path.exists() else {}
         return next((out for out, named in outputs.items() if named == f"md5:{digest}"), "part of a folder")
 
 
