@@ -1,4 +1,4 @@
-"""How long a bake takes: the default project, from the command to the first commit, five times."""
+"""Measure how long a bake of the default project takes, from the command to the first commit."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-TIMES = 5
+REPEATS = 5
 BUDGET = 2.0
 
 
-def bake() -> float:
-    """Seconds of one bake, in an empty folder."""
+def measure_bake() -> float:
+    """Measure one bake in an empty folder, in seconds."""
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
         command = [sys.executable, "-m", "cookiecutter", str(ROOT), "--no-input", "--default-config"]
@@ -24,9 +24,9 @@ def bake() -> float:
 
 
 def main() -> int:
-    """Print the median; exit 1 where it is over the budget."""
-    median = statistics.median(bake() for _ in range(TIMES))
-    print(f"bake: {median:.2f} s (median of {TIMES}; budget {BUDGET:.0f} s)")
+    """Print the median. The exit code is 1 if it is over the budget."""
+    median = statistics.median(measure_bake() for _ in range(REPEATS))
+    print(f"bake: {median:.2f} s (median of {REPEATS}; budget {BUDGET:.0f} s)")
     return int(median > BUDGET)
 
 

@@ -1,7 +1,8 @@
-"""How long a review's statistics take, and (`--coverage DRAWS`) how often their intervals hold the truth.
+"""Measure the time of a review's statistics, or with `--coverage DRAWS` how often their intervals hold the truth.
 
-Time: all ten metrics, three slice columns with 22 slices, 2,000 replicates, one process. `per 100k` is the processor's
-seconds for each 100,000 rows: constant where time grows linearly. Coverage: the table of docs/statistics.md.
+Time: all ten metrics, three slice columns with 22 slices, 2,000 replicates, one process. `per 100k` is the seconds of
+processor time for each 100,000 rows; it is constant if the time grows linearly. Coverage: the table of
+docs/statistics.md.
 """
 
 from __future__ import annotations
@@ -32,17 +33,17 @@ def main() -> None:
         "--coverage", type=int, metavar="DRAWS", help="measure coverage in so many draws instead"
     )
     draws = parser.parse_args().coverage
-    times() if draws is None else coverage(draws)
+    print_times() if draws is None else print_coverage(draws)
 
 
-def times() -> None:
-    """A line for each size, by rows and by clusters."""
+def print_times() -> None:
+    """Print a line for each size, resampled by rows and by clusters."""
     policy = simulated.policy()
     print("| rows | resampled | seconds | of processor | per 100k | memory, MB |")
     print("| ---: | --- | ---: | ---: | ---: | ---: |")
     for rows in SIZES:
         for clusters in (0, 62, rows // 10):
-            predictions = _with_slices(rows, clusters)
+            predictions = _make_predictions(rows, clusters)
             started, busy = time.perf_counter(), time.process_time()
             comparison.compare(predictions, policy)
             seconds, busy = time.perf_counter() - started, time.process_time() - busy
@@ -52,8 +53,8 @@ def times() -> None:
             print(f"| {rows:,} | {what} | {figures} |", flush=True)
 
 
-def coverage(draws: int) -> None:
-    """A line for each metric, a column for each design: the percentage of intervals that hold the truth."""
+def print_coverage(draws: int) -> None:
+    """Print the percentage of intervals that hold the truth: a line for each metric, a column for each design."""
     heads = [f"{rows:,}" + (f" in {clusters}" if clusters else "") for rows, clusters in DESIGNS]
     print(f"| rows (in clusters) | {' | '.join(heads)} |\n| --- {'| ---: ' * len(heads)}|")
     for task, names in simulated.METRICS.items():
@@ -62,7 +63,7 @@ def coverage(draws: int) -> None:
             print(f"| {name} | {' | '.join(f'{100 * each[name]:.1f}' for each in found)} |", flush=True)
 
 
-def _with_slices(rows: int, clusters: int) -> comparison.Predictions:
+def _make_predictions(rows: int, clusters: int) -> comparison.Predictions:
     random = np.random.default_rng(rows)
     columns = {"carrier": 16, "origin": 3, "month": 3}
     slices = {name: random.integers(0, kinds, rows).astype(str) for name, kinds in columns.items()}

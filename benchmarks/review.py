@@ -1,9 +1,9 @@
-"""What a review costs on the default data: against bare training, and when nothing changed against `dvc status`.
+"""Measure what a review costs on the default data, beside bare training, and beside `dvc status` if nothing changed.
 
-`python benchmarks/review.py` bakes the default project in a scratch folder and trains main, then measures, each
-pair side by side in one run: a full retrain and review against the same training and evaluation in one process; a
-review of a change that the pipeline does not depend on against `dvc status`; and the bake. Prints a table; the peak
-memory is the largest single process that was waited for.
+`python benchmarks/review.py` bakes the default project in a scratch folder, trains main, then measures pairs side by
+side in one run: a full retrain and review beside the same training and evaluation in one process, and a review of a
+change that the pipeline does not depend on beside `dvc status`. It prints a table. The peak memory is that of the
+largest single process.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ for name in ("accuracy_score", "precision_score", "recall_score", "f1_score"):
 """
 
 
-def timed(folder: Path, *words: str) -> tuple[float, str]:
-    """Seconds of wall clock, and what the command said. Ends the benchmark when the command fails."""
+def run_timed(folder: Path, *words: str) -> tuple[float, str]:
+    """Run a command; return its seconds and its output. The benchmark ends if the command fails."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, **IDENTITY, "PATH": path, "DVC_NO_ANALYTICS": "true"}
     began = time.monotonic()
@@ -57,75 +57,75 @@ def timed(folder: Path, *words: str) -> tuple[float, str]:
 
 
 def commit(project: Path, message: str) -> None:
-    """Commit everything."""
-    timed(project, "git", "add", "--all")
-    timed(project, "git", "commit", "--quiet", "--message", message)
+    """Commit all changes."""
+    run_timed(project, "git", "add", "--all")
+    run_timed(project, "git", "commit", "--quiet", "--message", message)
 
 
-def trained(folder: Path) -> Path:
-    """The default project with a trained main."""
-    seconds, _ = timed(
+def train_project(folder: Path) -> Path:
+    """Bake the default project and train the model of main."""
+    seconds, _ = run_timed(
         ROOT, sys.executable, "-m", "cookiecutter", ".", "--no-input", "--output-dir", str(folder)
     )
     print(f"bake: {seconds:.1f} s", flush=True)
     project = next(folder.iterdir())
-    seconds, _ = timed(project, sys.executable, "-m", "dvc", "repro", "--quiet")
+    seconds, _ = run_timed(project, sys.executable, "-m", "dvc", "repro", "--quiet")
     print(f"first training of main, all ten stages: {seconds:.1f} s", flush=True)
     commit(project, "Train the first model")
     return project
 
 
-def full(project: Path, runs: int) -> None:
-    """A changed model, reviewed from scratch each time, and the same training bare, in turn."""
+def measure_full_review(project: Path, runs: int) -> None:
+    """Measure in turn a review of a changed model, each from scratch, and the same training without anything else."""
     bare: list[float] = []
     review: list[float] = []
     steps: dict[str, list[float]] = {}
     for number in range(runs):
-        timed(project, "git", "checkout", "--quiet", "-b", f"change-{number}", "main")
+        run_timed(project, "git", "checkout", "--quiet", "-b", f"change-{number}", "main")
         params = project / "params.yaml"
         text = params.read_text(encoding="utf-8").replace("precip, visib,", "precip, pressure, visib,")
         params.write_text(text.replace("seed: 7", f"seed: {8 + number}"), encoding="utf-8")
-        bare.append(timed(project, sys.executable, "-c", BARE)[0])
-        seconds, said = timed(project, sys.executable, "-m", "bots", "review")
+        bare.append(run_timed(project, sys.executable, "-c", BARE)[0])
+        seconds, said = run_timed(project, sys.executable, "-m", "bots", "review")
         review.append(seconds)
         for step, took in re.findall(r"^  (.+) … done \(([\d.]+) s\)$", said, re.MULTILINE):
             steps.setdefault(step, []).append(float(took))
         commit(project, "Reproduce")
     print(f"\nfull retrain and review: {statistics.median(review):.1f} s; bare training and evaluation: "
-          f"{statistics.median(bare):.1f} s; ratio {ratio(review, bare)} (at most 4)")  # fmt: skip
+          f"{statistics.median(bare):.1f} s; ratio {format_ratio(review, bare)} (at most 4)")  # fmt: skip
     for step, took in steps.items():
         print(f"  {statistics.median(took):6.1f} s  {step}")
 
 
-def nothing_changed(project: Path, runs: int) -> None:
-    """A change of the README, reviewed, and one bare `dvc status`, in turn."""
-    timed(project, "git", "checkout", "--quiet", "-b", "words", "main")
-    timed(project, sys.executable, "-m", "dvc", "checkout", "--quiet", "--force")
+def measure_unchanged_review(project: Path, runs: int) -> None:
+    """Measure in turn a review of a change of the README, and one `dvc status`."""
+    run_timed(project, "git", "checkout", "--quiet", "-b", "words", "main")
+    run_timed(project, sys.executable, "-m", "dvc", "checkout", "--quiet", "--force")
     (project / "README.md").write_text("Other words.\n", encoding="utf-8")
     commit(project, "Other words")
     status, review = [], []
     for _ in range(runs):
-        status.append(timed(project, sys.executable, "-m", "dvc", "status")[0])
-        review.append(timed(project, sys.executable, "-m", "bots", "review")[0])
+        status.append(run_timed(project, sys.executable, "-m", "dvc", "status")[0])
+        review.append(run_timed(project, sys.executable, "-m", "bots", "review")[0])
     print(f"\nreview of a change that trains nothing: {statistics.median(review):.2f} s; `dvc status`: "
-          f"{statistics.median(status):.2f} s; ratio {ratio(review, status)} (at most 3)")  # fmt: skip
+          f"{statistics.median(status):.2f} s; ratio {format_ratio(review, status)} (at most 3)")  # fmt: skip
 
 
-def ratio(above: list[float], below: list[float]) -> str:
-    """The median of the pairs' ratios, with the smallest and the largest."""
+def format_ratio(above: list[float], below: list[float]) -> str:
+    """Format the median of the ratios of pairs, with the smallest and the largest."""
     pairs = [a / b for a, b in zip(above, below, strict=True)]
     return f"{statistics.median(pairs):.2f} ({min(pairs):.2f} to {max(pairs):.2f})"
 
 
 def main() -> None:
-    """Measure, and print."""
+    """Measure and print everything."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=3, help="pairs of each kind (default: 3)")
     runs = parser.parse_args().runs
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        project = trained(Path(folder))
-        full(project, runs)
-        nothing_changed(project, max(runs, 5))
+        project = train_project(Path(folder))
+        measure_full_review(project, runs)
+        measure_unchanged_review(project, max(runs, 5))
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     print(f"\npeak memory of a process: {peak:.0f} MB (at most 2,000)")
 

@@ -1,9 +1,9 @@
-"""What the service costs, side by side with its limit and its peers, in one run on this machine.
+"""Measure what the service costs, side by side with a bare handler (the limit) and its peers, in one run.
 
 `python benchmarks/serving.py` bakes and trains the default project in a scratch folder (or takes `--project`), gives
-every peer an environment of its own, and asks each for one row over 16 kept-open connections, in turn, for two seconds,
-many times. A ratio is the median over rounds of one server's figure by the limit's in the same round. Load goes to
-loopback only.
+every peer its own environment, and sends requests of one row to each in turn, over 16 open connections for two seconds,
+many times. A ratio is the median over the rounds of a server's figure divided by the limit's figure in the same round.
+All requests go to this machine.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import dataclasses
 import json
 import os
 import re
@@ -55,7 +56,7 @@ file:close()
 
 @dataclass(frozen=True)
 class Server:
-    """How a server is started, and what it is asked."""
+    """How to start a server, and the request to send."""
 
     name: str
     command: tuple[str, ...]
@@ -67,20 +68,20 @@ class Server:
 
 @dataclass(frozen=True)
 class Figures:
-    """One measurement: requests a second, and the 99th percentile of the time for one, in milliseconds."""
+    """One measurement: requests per second, and the 99th percentile of their time in milliseconds."""
 
     rate: float
     p99: float
 
 
-def free_port() -> int:
+def find_free_port() -> int:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         return int(taken.getsockname()[1])
 
 
-def trained(folder: Path) -> Path:
-    """The default project with its first model."""
+def train_project(folder: Path) -> Path:
+    """Bake the default project and train its first model."""
     print("baking and training the default project", flush=True)
     run(ROOT, sys.executable, "-m", "cookiecutter", ".", "--no-input", "--output-dir", str(folder))
     project = next(folder.iterdir())
@@ -89,7 +90,7 @@ def trained(folder: Path) -> Path:
 
 
 def run(folder: Path, *words: str) -> str:
-    """A command's output. Ends the benchmark when it fails."""
+    """Run a command and return its output. The benchmark ends if it fails."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "DVC_NO_ANALYTICS": "true"}
     done = subprocess.run(words, cwd=folder, env=environment, text=True, capture_output=True, check=False)
@@ -98,8 +99,8 @@ def run(folder: Path, *words: str) -> str:
     return done.stdout
 
 
-def environment_of(folder: Path, name: str, *packages: str) -> Path:
-    """The interpreter of a peer's own environment."""
+def make_environment(folder: Path, name: str, *packages: str) -> Path:
+    """Install a peer in its own environment, and return the interpreter."""
     print(f"installing {name}", flush=True)
     uv = str(Path(sys.executable).with_name("uv"))
     place = folder / f"venv-{name}"
@@ -110,8 +111,8 @@ def environment_of(folder: Path, name: str, *packages: str) -> Path:
 
 
 @contextlib.contextmanager
-def running(server: Server, project: Path, port: int) -> Iterator[float]:
-    """The server while it runs; yields the seconds from its start to its first answer."""
+def run_server(server: Server, project: Path, port: int) -> Iterator[float]:
+    """Run a server; yields the seconds from its start to its first response."""
     words = [word.replace("PORT", str(port)) for word in server.command]
     path = f"{server.python.parent}{os.pathsep}{os.environ['PATH']}"
     search = os.pathsep.join([str(PEERS), str(TEMPLATE)])
@@ -122,14 +123,19 @@ def running(server: Server, project: Path, port: int) -> Iterator[float]:
         "SERVING_HOST": "127.0.0.1",
         "PEER_PROJECT": str(project),
     }
-    with _said(project, port).open("wb") as said:
+    log = _log_path(project, port)
+    with log.open("wb") as said:
         began = time.monotonic()
         process = subprocess.Popen(
-            [str(server.python), *words], cwd=project, env={**os.environ, **own, **_at(server.environment, port)},
-            stdout=said, stderr=said, start_new_session=True,
-        )  # fmt: skip
+            [str(server.python), *words],
+            cwd=project,
+            env={**os.environ, **own, **_fill_port(server.environment, port)},
+            stdout=said,
+            stderr=said,
+            start_new_session=True,
+        )
         try:
-            yield _answered(server, port, began, process, project)
+            yield _wait_for_response(server, port, process, began=began, log=log)
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, 15)
@@ -140,17 +146,18 @@ def running(server: Server, project: Path, port: int) -> Iterator[float]:
                 process.wait()
 
 
-def _said(project: Path, port: int) -> Path:
+def _log_path(project: Path, port: int) -> Path:
     return project / f"server-{port}.log"
 
 
-def _at(environment: dict[str, str], port: int) -> dict[str, str]:
+def _fill_port(environment: dict[str, str], port: int) -> dict[str, str]:
     return {name: value.replace("PORT", str(port)) for name, value in environment.items()}
 
 
-def _answered(
-    server: Server, port: int, began: float, process: subprocess.Popen[bytes], project: Path
+def _wait_for_response(
+    server: Server, port: int, process: subprocess.Popen[bytes], *, began: float, log: Path
 ) -> float:
+    """Wait for the first response; returns the seconds since `began`. The benchmark ends if none comes."""
     data = json.dumps(server.body).encode()
     url = f"http://127.0.0.1:{port}{server.path}"
     while time.monotonic() - began < 120 and process.poll() is None:
@@ -158,16 +165,20 @@ def _answered(
         with contextlib.suppress(OSError, urllib.error.URLError), urllib.request.urlopen(request, timeout=5):
             return time.monotonic() - began
         time.sleep(0.01)
-    sys.exit(f"{server.name} does not answer:\n{_said(project, port).read_text()[-3000:]}")
+    sys.exit(f"{server.name} does not answer:\n{log.read_text()[-3000:]}")
 
 
-def ask(server: Server, port: int, seconds: float, scratch: Path, connections: int = CONNECTIONS) -> Figures:
-    """Load for some seconds, by wrk where it is installed."""
+def measure_load(
+    server: Server, port: int, *, seconds: float, scratch: Path, connections: int = CONNECTIONS
+) -> Figures:
+    """Send requests for some seconds, with wrk if it is installed."""
     url = f"http://127.0.0.1:{port}{server.path}"
     body = scratch / "body.json"
     body.write_text(json.dumps(server.body))
     if not shutil.which("wrk"):
-        return asyncio.run(_asked(port, server.path, body.read_bytes(), seconds, connections))
+        return asyncio.run(
+            _measure_load_here(port, server.path, body.read_bytes(), seconds=seconds, connections=connections)
+        )
     script = scratch / "post.lua"
     script.write_text(LUA)
     words = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--latency", "-s", str(script), url]
@@ -182,8 +193,10 @@ def ask(server: Server, port: int, seconds: float, scratch: Path, connections: i
     return Figures(float(rate[1]), float(p99[1]) * {"us": 0.001, "ms": 1, "s": 1000}[p99[2]])
 
 
-async def _asked(port: int, path: str, body: bytes, seconds: float, connections: int) -> Figures:
-    """The same load from this process, which takes a share of the processor itself."""
+async def _measure_load_here(
+    port: int, path: str, body: bytes, *, seconds: float, connections: int
+) -> Figures:
+    """Send the same requests from this process, which itself takes a share of the processor."""
     head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     until, taken = time.perf_counter() + seconds, []
 
@@ -203,8 +216,8 @@ async def _asked(port: int, path: str, body: bytes, seconds: float, connections:
     return Figures(len(taken) / seconds, statistics.quantiles(taken, n=100)[98] * 1000)
 
 
-def memory(port: int) -> float:
-    """Resident megabytes of the process that listens on a port."""
+def read_memory(port: int) -> float:
+    """Read the resident memory of the process that listens on a port, in megabytes."""
     listed = subprocess.run(
         ["ss", "-ltnpH", f"sport = :{port}"], capture_output=True, text=True, check=False
     ).stdout
@@ -216,22 +229,27 @@ def memory(port: int) -> float:
     return float(size[1]) / 1024 if size else float("nan")
 
 
-def compare(servers: list[Server], project: Path, scratch: Path, rounds: int, seconds: float) -> None:
-    """One table: every server against the first one, which is the limit.
+def compare_servers(
+    servers: list[Server], *, project: Path, scratch: Path, rounds: int, seconds: float
+) -> None:
+    """Print a table of every server beside the first one, which is the limit.
 
-    All of them run, and each is asked for a short time in turn: what disturbs the machine then meets all alike.
+    All servers run at the same time, and each gets requests for a short time in turn: what disturbs the machine then
+    disturbs all of them alike.
     """
-    ports = {server.name: free_port() for server in servers}
+    ports = {server.name: find_free_port() for server in servers}
     figures: dict[str, list[Figures]] = {server.name: [] for server in servers}
     with contextlib.ExitStack() as stack:
         for server in servers:
             print(f"starting {server.name}", flush=True)
-            stack.enter_context(running(server, project, ports[server.name]))
-            ask(server, ports[server.name], 1, scratch)  # warm
+            stack.enter_context(run_server(server, project, ports[server.name]))
+            measure_load(server, ports[server.name], seconds=1, scratch=scratch)  # warm
         for turn in range(rounds):
             print(f"round {turn + 1} of {rounds}", flush=True)
             for server in servers:
-                figures[server.name].append(ask(server, ports[server.name], seconds, scratch))
+                figures[server.name].append(
+                    measure_load(server, ports[server.name], seconds=seconds, scratch=scratch)
+                )
     limit = figures[servers[0].name]
     print(
         f"\n{'one row, 16 connections, one worker':38} requests/s   p99 ms   of the limit   p99 by the limit's"
@@ -245,53 +263,49 @@ def compare(servers: list[Server], project: Path, scratch: Path, rounds: int, se
     print()
 
 
-def alone(ours: Server, row: dict[str, Any], project: Path, scratch: Path, rounds: int) -> None:
-    """Start, memory, batches and workers of the service itself."""
+def measure_alone(ours: Server, row: dict[str, Any], *, project: Path, scratch: Path, rounds: int) -> None:
+    """Print the start, the memory, the batches and the workers of the service itself."""
     starts, single, many, sizes = [], [], [], []
-    batch = Server("batch", ours.command, ours.path, [row] * 1000, environment=ours.environment)
+    batch = dataclasses.replace(ours, name="batch", body=[row] * 1000)
     for _ in range(rounds):
-        port = free_port()
-        with running(ours, project, port) as seconds:
+        port = find_free_port()
+        with run_server(ours, project, port) as seconds:
             starts.append(seconds)
-            single.append(ask(ours, port, 3, scratch, connections=1).rate)
-            many.append(ask(batch, port, 3, scratch, connections=1).rate * 1000)
-            ask(ours, port, 3, scratch)
-            sizes.append(memory(port))
+            single.append(measure_load(ours, port, seconds=3, scratch=scratch, connections=1).rate)
+            many.append(measure_load(batch, port, seconds=3, scratch=scratch, connections=1).rate * 1000)
+            measure_load(ours, port, seconds=3, scratch=scratch)
+            sizes.append(read_memory(port))
     ratio = statistics.median(one / other for one, other in zip(many, single, strict=True))
     print(f"start to first answer: {statistics.median(starts):.2f} s")
     print(f"memory of one worker after load: {statistics.median(sizes):.0f} MB")
     print(f"a row alone: {1e6 / statistics.median(single):,.0f} us; in a batch of 1,000: "
           f"{1e6 / statistics.median(many):,.1f} us; the batch is {ratio:.0f}x cheaper a row")  # fmt: skip
     for workers in (1, 2):
-        server = Server(
-            ours.name,
-            ours.command,
-            ours.path,
-            row,
-            environment={**ours.environment, "SERVING_WORKERS": str(workers)},
-        )
+        several = {**ours.environment, "SERVING_WORKERS": str(workers)}
+        server = dataclasses.replace(ours, environment=several)
         rates = []
         for _ in range(rounds):
-            port = free_port()
-            with running(server, project, port):
+            port = find_free_port()
+            with run_server(server, project, port):
                 time.sleep(2)  # the second worker
-                rates.append(ask(server, port, 4, scratch).rate)
+                rates.append(measure_load(server, port, seconds=4, scratch=scratch).rate)
         print(f"{workers} worker{'s' if workers > 1 else ''}: {statistics.median(rates):,.0f} requests/s")
 
 
-def asgi(name: str, module: str, row: dict[str, Any], python: Path) -> Server:
-    """A peer that is an ASGI application, on the same server as ours."""
-    return Server(name, (*UVICORN, "--port", "PORT", f"{module}:app"), "/predict", row, python)
+def describe_asgi(name: str, module: str, *, row: dict[str, Any], python: Path) -> Server:
+    """Describe a peer that is an ASGI application, on the same server as ours."""
+    command = (*UVICORN, "--port", "PORT", f"{module}:app")
+    return Server(name=name, command=command, path="/predict", body=row, python=python)
 
 
-def serving_peers(
-    folder: Path, project: Path, row: dict[str, Any], names: list[str], kind: str
+def describe_peers(
+    folder: Path, project: Path, row: dict[str, Any], *, names: list[str], kind: str
 ) -> list[Server]:
-    """mlflow, BentoML and MLServer over the same model, `onnx` or `sklearn`; also batching, where they can."""
+    """Describe mlflow, BentoML and MLServer with the same model (`kind`: `onnx` or `sklearn`), also with batching."""
     own = {"PEER_MODEL": kind, "MLFLOW_DISABLE_ENV_CREATION": "true", "BENTOML_DO_NOT_TRACK": "True"}
     found = []
     if "mlflow" in names:
-        found.append(_mlflow(folder, project, row, kind, own))
+        found.append(_describe_mlflow(folder, project, row, kind=kind, own=own))
     if "bentoml" in names:
         words = (
             "-m",
@@ -304,18 +318,32 @@ def serving_peers(
             "PORT",
             "-q",
         )
-        python = python_of(folder, "bentoml", "bentoml")
+        python = find_python(folder, "bentoml", "bentoml")
         for batching in ("", "1"):
             title = f"BentoML, {kind}{', batching' if batching else ''}"
             how = own | {"PEER_BATCHING": batching}
-            found.append(Server(title, words, "/predict", {"rows": [row]}, python, how))
+            found.append(
+                Server(
+                    name=title,
+                    command=words,
+                    path="/predict",
+                    body={"rows": [row]},
+                    python=python,
+                    environment=how,
+                )
+            )
     if "mlserver" in names:
-        found += [_mlserver(folder, row, kind, own, batching=batching) for batching in (False, True)]
+        found += [
+            _describe_mlserver(folder, row, kind=kind, own=own, batching=batching)
+            for batching in (False, True)
+        ]
     return found
 
 
-def _mlflow(folder: Path, project: Path, row: dict[str, Any], kind: str, own: dict[str, str]) -> Server:
-    python = python_of(folder, "mlflow", "mlflow")
+def _describe_mlflow(
+    folder: Path, project: Path, row: dict[str, Any], *, kind: str, own: dict[str, str]
+) -> Server:
+    python = find_python(folder, "mlflow", "mlflow")
     saved = folder / f"mlflow-{kind}"
     if not saved.exists():
         search = {"PYTHONPATH": os.pathsep.join([str(PEERS), str(TEMPLATE)]), "PEER_PROJECT": str(project)}
@@ -337,12 +365,21 @@ def _mlflow(folder: Path, project: Path, row: dict[str, Any], kind: str, own: di
         "-w",
         "1",
     )
-    return Server(f"mlflow, {kind}", words, "/invocations", {"dataframe_records": [row]}, python, own)
+    return Server(
+        name=f"mlflow, {kind}",
+        command=words,
+        path="/invocations",
+        body={"dataframe_records": [row]},
+        python=python,
+        environment=own,
+    )
 
 
-def _mlserver(folder: Path, row: dict[str, Any], kind: str, own: dict[str, str], *, batching: bool) -> Server:
-    """Adaptive batching is a setting of the model: the most rows, and the seconds to wait for them."""
-    python = python_of(folder, "mlserver", "mlserver")
+def _describe_mlserver(
+    folder: Path, row: dict[str, Any], *, kind: str, own: dict[str, str], batching: bool
+) -> Server:
+    """Describe MLServer. Its adaptive batching is a setting of the model: the most rows, and the seconds to wait."""
+    python = find_python(folder, "mlserver", "mlserver")
     title = f"MLServer, {kind}{', batching' if batching else ''}"
     place = folder / title.replace(", ", "-")
     place.mkdir(exist_ok=True)
@@ -354,7 +391,7 @@ def _mlserver(folder: Path, row: dict[str, Any], kind: str, own: dict[str, str],
         "import sys; from mlserver.cli import main; sys.argv = ['mlserver', 'start', sys.argv[1]]; main()"
     )
     ports = {"MLSERVER_HTTP_PORT": "PORT", "MLSERVER_PARALLEL_WORKERS": "0", "MLSERVER_DEBUG": "false"}
-    ports |= {f"MLSERVER_{what}_PORT": str(free_port()) for what in ("GRPC", "METRICS")}
+    ports |= {f"MLSERVER_{what}_PORT": str(find_free_port()) for what in ("GRPC", "METRICS")}
     tensors = [
         {
             "name": name,
@@ -364,17 +401,23 @@ def _mlserver(folder: Path, row: dict[str, Any], kind: str, own: dict[str, str],
         }
         for name, value in row.items()
     ]
-    path, environment = "/v2/models/flights/infer", own | ports
-    return Server(title, ("-c", script, str(place)), path, {"inputs": tensors}, python, environment)
+    return Server(
+        name=title,
+        command=("-c", script, str(place)),
+        path="/v2/models/flights/infer",
+        body={"inputs": tensors},
+        python=python,
+        environment=own | ports,
+    )
 
 
 PYTHONS: dict[str, Path] = {}
 
 
-def python_of(folder: Path, name: str, *packages: str) -> Path:
-    """A peer's environment, made once."""
+def find_python(folder: Path, name: str, *packages: str) -> Path:
+    """Return the interpreter of a peer's environment, which is made once."""
     if name not in PYTHONS:
-        PYTHONS[name] = environment_of(folder, name, *packages, *MODEL_PACKAGES)
+        PYTHONS[name] = make_environment(folder, name, *packages, *MODEL_PACKAGES)
     return PYTHONS[name]
 
 
@@ -394,17 +437,26 @@ def main() -> None:
     names = [name for name in chosen.peers.split(",") if name]
     with tempfile.TemporaryDirectory(prefix="serving-bench-") as place:
         scratch = Path(place)
-        project = chosen.project.resolve() if chosen.project else trained(scratch / "project")
+        project = chosen.project.resolve() if chosen.project else train_project(scratch / "project")
         contract = json.loads((project / "models/onnx/contract.json").read_text())
         row = {entry["name"]: entry["example"] for entry in contract["inputs"]}
         (project / "row.json").write_text(json.dumps(row))
         log = {"SERVING_LOG": str(scratch / "predictions")}
-        limit = asgi("bare ASGI handler (the limit)", "limit", row, Path(sys.executable))
+        limit = describe_asgi("bare ASGI handler (the limit)", "limit", row=row, python=Path(sys.executable))
         ours = Server(
-            "this service: checks, log, metrics", ("-m", "serving"), "/predict", row, environment=log
+            name="this service: checks, log, metrics",
+            command=("-m", "serving"),
+            path="/predict",
+            body=row,
+            environment=log,
         )
         web = [
-            asgi(title, f"with_{name}", row, python_of(scratch, name, name, "uvicorn", "uvloop", "httptools"))
+            describe_asgi(
+                title,
+                f"with_{name}",
+                row=row,
+                python=find_python(scratch, name, name, "uvicorn", "uvloop", "httptools"),
+            )
             for name, title in (
                 ("starlette", "Starlette and msgspec"),
                 ("fastapi", "FastAPI"),
@@ -412,11 +464,23 @@ def main() -> None:
             )
             if name in names
         ]
-        peers = serving_peers(scratch, project, row, names, "onnx")
-        compare([limit, ours, *web, *peers], project, scratch, chosen.rounds, chosen.seconds)
-        if slow := serving_peers(scratch, project, row, names, "sklearn"):
-            compare([limit, ours, *slow], project, scratch, max(1, chosen.rounds // 2), chosen.seconds)
-        alone(ours, row, project, scratch, max(1, chosen.rounds // 2))
+        peers = describe_peers(scratch, project, row, names=names, kind="onnx")
+        compare_servers(
+            [limit, ours, *web, *peers],
+            project=project,
+            scratch=scratch,
+            rounds=chosen.rounds,
+            seconds=chosen.seconds,
+        )
+        if slow := describe_peers(scratch, project, row, names=names, kind="sklearn"):
+            compare_servers(
+                [limit, ours, *slow],
+                project=project,
+                scratch=scratch,
+                rounds=max(1, chosen.rounds // 2),
+                seconds=chosen.seconds,
+            )
+        measure_alone(ours, row, project=project, scratch=scratch, rounds=max(1, chosen.rounds // 2))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""The main job on this machine: bake a project, train main, change the model, review the change, publish the review.
+"""Show the main job on this machine: bake a project, train main, change the model, review and publish the change.
 
-GitHub itself is played by the tests' double; everything else is what a team would run.
+The tests' double stands in for GitHub; everything else is what a team runs.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ IDENTITY = ("-c", "user.name=Demo", "-c", "user.email=demo@example.invalid")
 console = Console(highlight=False)
 
 
-class DemoFailed(Exception):
-    """A step did not work; the message is what it said."""
+class DemoError(Exception):
+    """A step failed. The message holds its output."""
 
 
-def step(number: int, what: str) -> None:
-    """Say which of the six steps begins."""
+def print_step(number: int, what: str) -> None:
+    """Print which of the six steps begins."""
     console.print(f"\n[bold]{number}/6[/bold] {what}")
 
 
@@ -44,8 +44,8 @@ def run(
 ) -> int:
     """Run a command in the project with this interpreter first on the PATH.
 
-    Lines that match `echo` are shown as they come. Raises `DemoFailed` with the command's last lines for any
-    exit code that was not expected.
+    Lines that match `echo` are printed at once. Raises `DemoError` with the last lines of output if the exit code is
+    not one of `expect`.
     """
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "DVC_NO_ANALYTICS": "true", "PYTHONUNBUFFERED": "1"}
@@ -60,12 +60,12 @@ def run(
             if echo and re.search(echo, line):
                 console.print(f"    {line.strip()}", markup=False)
     if process.returncode not in expect:
-        raise DemoFailed(f"`{' '.join(words)}` exited with {process.returncode}:\n" + "".join(lines[-20:]))
+        raise DemoError(f"`{' '.join(words)}` exited with {process.returncode}:\n" + "".join(lines[-20:]))
     return process.returncode
 
 
-def fingerprint() -> str:
-    """Of everything that decides what is baked, so that an unchanged template keeps its demo."""
+def compute_fingerprint() -> str:
+    """Hash everything that decides what is baked, so that the demo bakes only a changed template again."""
     digest = hashlib.sha256()
     for path in sorted([ROOT / "cookiecutter.json", *TEMPLATE.rglob("*"), *(ROOT / "hooks").glob("*.py")]):
         if path.is_file() and "__pycache__" not in path.parts:
@@ -74,11 +74,11 @@ def fingerprint() -> str:
 
 
 def bake(folder: Path) -> Path:
-    """The default project, baked anew where the template changed since the last demo."""
+    """Bake the default project, if the template has changed since the last demo."""
     from cookiecutter.main import cookiecutter
 
     stamp, project = folder / "template.sha256", folder / "late-flights"
-    if project.exists() and stamp.exists() and stamp.read_text() == fingerprint():
+    if project.exists() and stamp.exists() and stamp.read_text() == compute_fingerprint():
         console.print(f"    {project} is up to date")
         return project
     shutil.rmtree(project, ignore_errors=True)
@@ -90,7 +90,7 @@ def bake(folder: Path) -> Path:
         extra_context={"project": "late-flights"},
         default_config=True,
     )
-    stamp.write_text(fingerprint())
+    stamp.write_text(compute_fingerprint())
     console.print(f"    {project}")
     return project
 
@@ -106,14 +106,14 @@ def train_main(project: Path) -> None:
 
 
 def commit(project: Path, message: str) -> None:
-    """Commit whatever changed, if anything did."""
+    """Commit all changes, if there are any."""
     run(project, "git", "add", "--all")
     if run(project, "git", "diff", "--cached", "--quiet", expect=(0, 1)):
         run(project, "git", *IDENTITY, "commit", "--quiet", "--message", message)
 
 
 def change_model(project: Path) -> None:
-    """On a branch: give the model the air pressure, as a data scientist would try next."""
+    """Give the model the air pressure as an input, on a branch, as a data scientist might try."""
     if run(project, "git", "rev-parse", "--verify", "--quiet", BRANCH, expect=(0, 1)) == 0:
         run(project, "git", "checkout", "--quiet", BRANCH)
         run(project, sys.executable, "-m", "dvc", "checkout", "--quiet", "--force", expect=(0, 1))
@@ -124,7 +124,7 @@ def change_model(project: Path) -> None:
     text = params.read_text(encoding="utf-8")
     changed = text.replace("precip, visib,", "precip, pressure, visib,")
     if changed == text:
-        raise DemoFailed("params.yaml no longer has the line that the demo changes")
+        raise DemoError("params.yaml no longer has the line that the demo changes")
     params.write_text(changed, encoding="utf-8")
     commit(project, "Let the model see the air pressure")
     run(project, "git", "--no-pager", "diff", "--unified=0", "main", "--", "params.yaml", echo=r"^[+-] ")
@@ -137,7 +137,7 @@ def review(project: Path) -> None:
 
 
 def publish(project: Path, page: Path) -> None:
-    """Let the bot say the review on the pull request, as publish.yaml would, and keep the pull request's page."""
+    """Publish the review on the pull request as publish.yaml does, and save the page of the pull request."""
     sys.path.insert(0, str(ROOT / "tests"))
     from doubles.github import TOKEN, GitHubDouble, like_github
 
@@ -157,18 +157,18 @@ def publish(project: Path, page: Path) -> None:
         run(project, sys.executable, "-m", "bots", "publish", variables=variables, echo=r"comment|check")
         page.write_text(double.page(1), encoding="utf-8")
     if double.violations:
-        raise DemoFailed("GitHub would not have understood the bot: " + "; ".join(double.violations))
+        raise DemoError("GitHub would not have understood the bot: " + "; ".join(double.violations))
 
 
-def show(project: Path, page: Path) -> None:
-    """Commit what reproduction wrote, and say where the pages are."""
+def show_pages(project: Path, page: Path) -> None:
+    """Commit what the review reproduced, and print where the pages are."""
     commit(project, "Reproduce the change")
     subprocess.run([sys.executable, "-m", "bots", "preview"], cwd=project, check=True)
     console.print(f"The pull request: {page.as_uri()}", soft_wrap=True)
 
 
 def main() -> int:
-    """Run the demo; a second run does only what changed."""
+    """Run the demo. A second run does only what has changed."""
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
     parser.add_argument(
         "--folder", type=Path, default=ROOT / ".demo", help="where it is built (default: .demo)"
@@ -176,20 +176,20 @@ def main() -> int:
     folder: Path = parser.parse_args().folder
     began = time.monotonic()
     try:
-        step(1, "Bake the default project")
+        print_step(1, "Bake the default project")
         project = bake(folder.resolve())
-        step(2, "Train the first model on main: the flights that left New York City in 2013")
+        print_step(2, "Train the first model on main: the flights that left New York City in 2013")
         train_main(project)
-        step(3, "Change the model on a branch")
+        print_step(3, "Change the model on a branch")
         change_model(project)
-        step(4, "Review the change against main")
+        print_step(4, "Review the change against main")
         review(project)
-        step(5, "Publish the review on the pull request")
+        print_step(5, "Publish the review on the pull request")
         page = folder.resolve() / "pull-request.html"
         publish(project, page)
-        show(project, page)
-        step(6, f"Done in {time.monotonic() - began:.0f} s. The project is yours to try: {project}")
-    except (DemoFailed, OSError) as error:
+        show_pages(project, page)
+        print_step(6, f"Done in {time.monotonic() - began:.0f} s. The project is yours to try: {project}")
+    except (DemoError, OSError) as error:
         console.print(f"ERROR: {error}", style="red", markup=False)
         return 1
     return 0

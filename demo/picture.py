@@ -1,4 +1,4 @@
-"""Draws docs/review.png: the demo's review as GitHub shows it, in a real browser."""
+"""Draw docs/review.png in a real browser: the review of the demo as GitHub shows it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ WIDTH, HEIGHT = 960, 900
 
 
 def main() -> int:
-    """Take the picture of what `make demo` has made."""
+    """Take a screenshot of the page that `make demo` has made."""
     from playwright.sync_api import sync_playwright
 
     browser = shutil.which("chromium") or shutil.which("google-chrome")

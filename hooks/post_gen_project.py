@@ -1,4 +1,4 @@
-"""Keeps the files that the answers ask for, and makes the project a git repository with one commit."""
+"""Keep only the files that the answers ask for, and make the project a git repository with one commit."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ANSWERS: dict[str, Any] = json.loads(
 """.strip()
 )
 
-# Per question, the files and folders that belong to one answer; they go when another one is given.
+# The files and folders that belong to one answer of a question. They are deleted if another answer is given.
 MANIFEST: dict[str, dict[str, list[str]]] = {
     "license": {
         "MIT": ["LICENSE-MIT"],
@@ -39,17 +39,17 @@ MANIFEST: dict[str, dict[str, list[str]]] = {
     },
 }
 
-# Whatever the person's own git would add to a commit, the first one is the same for everybody.
-SETTINGS = {
+# Settings of git that make the first commit the same for everybody, whatever their own git is set to.
+GIT_SETTINGS = {
     "commit.gpgSign": "false",
     "core.autocrlf": "false",
     "core.excludesFile": os.devnull,
     "core.hooksPath": os.devnull,
     "core.safecrlf": "false",
 }
-NOBODY = {"user.name": "cookiecutter-gitops-ml", "user.email": "noreply@localhost"}
+DEFAULT_IDENTITY = {"user.name": "cookiecutter-gitops-ml", "user.email": "noreply@localhost"}
 
-NEXT = """
+NEXT_STEPS = """
 {project} is ready. What comes next:
 
     cd {project}
@@ -61,12 +61,12 @@ README.md says how to change the model and read a review.
 """
 
 
-class Failed(Exception):
-    """A step did not work; the message says which and why."""
+class HookError(Exception):
+    """A step failed. The message says which one and why."""
 
 
-def keep_chosen(project: Path, answers: dict[str, Any]) -> None:
-    """Delete what belongs to the answers that were not given, and name the licence as it is found."""
+def delete_unchosen(project: Path, answers: dict[str, Any]) -> None:
+    """Delete the files of answers that were not given, and rename the chosen license to LICENSE."""
     for question, choices in MANIFEST.items():
         kept = set(choices[answers[question]])
         for path in (project / name for names in choices.values() for name in names if name not in kept):
@@ -79,39 +79,39 @@ def keep_chosen(project: Path, answers: dict[str, Any]) -> None:
     (project / f"LICENSE-{answers['license']}").rename(project / "LICENSE")
 
 
-def git(project: Path, *words: str) -> str:
-    """What git answers, in the project's own repository even where this runs inside of another one's hook."""
+def run_git(project: Path, *words: str) -> str:
+    """Run git in the project and return its output."""
     done = subprocess.run(
-        ["git", *words], cwd=project, env=environment(), text=True, capture_output=True, check=False
+        ["git", *words], cwd=project, env=build_environment(), text=True, capture_output=True, check=False
     )
     if done.returncode:
-        raise Failed(f"`git {' '.join(words)}` failed: {(done.stderr or done.stdout).strip()}")
+        raise HookError(f"`git {' '.join(words)}` failed: {(done.stderr or done.stdout).strip()}")
     return done.stdout
 
 
-def environment() -> dict[str, str]:
-    """Ours, less the variables that would point git at another repository."""
+def build_environment() -> dict[str, str]:
+    """Copy the environment without the variables that would make git use another repository, as inside a git hook."""
     local = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR", "GIT_PREFIX",
              "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_NAMESPACE", "GIT_TEMPLATE_DIR")  # fmt: skip
     return {name: value for name, value in os.environ.items() if name not in local}
 
 
-def identity(project: Path) -> dict[str, str]:
-    """A name and an address to commit under, each only where the person has configured none."""
-    configured = git(project, "config", "--list", "--name-only").lower().splitlines()
-    return {name: value for name, value in NOBODY.items() if name not in configured}
+def choose_identity(project: Path) -> dict[str, str]:
+    """Choose a name and an address for the commit, each only if git has none configured."""
+    configured = run_git(project, "config", "--list", "--name-only").lower().splitlines()
+    return {name: value for name, value in DEFAULT_IDENTITY.items() if name not in configured}
 
 
-def first_commit(project: Path) -> None:
-    """A repository on `main` with everything in one commit; one that is there already is left alone."""
+def make_first_commit(project: Path) -> None:
+    """Make a repository on `main` with everything in one commit, unless there is a repository already."""
     if (project / ".git").exists():
         return
-    git(project, "init", "--quiet", "--template=")
-    git(project, "symbolic-ref", "HEAD", "refs/heads/main")
-    settings = {**SETTINGS, **identity(project)}
+    run_git(project, "init", "--quiet", "--template=")
+    run_git(project, "symbolic-ref", "HEAD", "refs/heads/main")
+    settings = {**GIT_SETTINGS, **choose_identity(project)}
     options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-    git(project, *options, "add", "--all")
-    git(
+    run_git(project, *options, "add", "--all")
+    run_git(
         project,
         *options,
         "commit",
@@ -123,15 +123,15 @@ def first_commit(project: Path) -> None:
 
 
 def main() -> int:
-    """Finish the project; whatever fails is told in one line, and cookiecutter takes the folder away again."""
+    """Finish the project. If this fails, print why in one line; cookiecutter then deletes the folder."""
     project = Path.cwd()
     try:
-        keep_chosen(project, ANSWERS)
-        first_commit(project)
-    except (Failed, OSError) as error:
+        delete_unchosen(project, ANSWERS)
+        make_first_commit(project)
+    except (HookError, OSError) as error:
         print(f"ERROR: {error}", file=sys.stderr)
         return 1
-    print(NEXT.format(project=ANSWERS["project"]))
+    print(NEXT_STEPS.format(project=ANSWERS["project"]))
     return 0
 
 

@@ -1,6 +1,6 @@
-"""Refuses answers that would not work, in one line each, before anything is written.
+"""Refuse answers that would not work, in one line, before anything is written.
 
-The answers are data: they arrive as JSON inside raw strings and are never pasted into code.
+Answers are data: they come as JSON in a raw string and are never run as code.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ ANSWERS: dict[str, Any] = json.loads(
 
 PROJECT = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 OWNER = re.compile(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*")
-WINDOWS = re.compile(r"con|prn|aux|nul|(com|lpt)[0-9]")
-BIDIRECTIONAL = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+RESERVED_BY_WINDOWS = re.compile(r"con|prn|aux|nul|(com|lpt)[0-9]")
+TEXT_DIRECTIONS = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 BUCKET = r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]"
 PATH = r"(/[A-Za-z0-9._~=@+-]+)*/?"
 ADDRESSES = {
@@ -37,35 +37,35 @@ ADDRESSES = {
 }
 
 
-def problems(answers: dict[str, Any]) -> Iterator[str]:
-    """What is wrong with the answers, each in words that a person can act on."""
-    yield from project_problems(answers["project"])
+def find_problems(answers: dict[str, Any]) -> Iterator[str]:
+    """Find what is wrong with the answers. Each problem says what to change."""
+    yield from find_project_problems(answers["project"])
     for name, longest in (("title", 100), ("description", 300)):
-        yield from text_problems(name, answers[name], longest)
+        yield from find_text_problems(name, answers[name], longest)
     if len(answers["owner"]) > 39 or not OWNER.fullmatch(answers["owner"]):
-        yield f"owner: {shown(answers['owner'])} is not a GitHub user or organisation (letters, digits, single hyphens)"
+        yield f"owner: {quote(answers['owner'])} is not a GitHub user or organisation (letters, digits, single hyphens)"
     if answers["storage"] in ADDRESSES:
         pattern, example = ADDRESSES[answers["storage"]]
         if not pattern.fullmatch(answers["storage_address"]):
             yield (
-                f"storage_address: {shown(answers['storage_address'])} does not fit storage={answers['storage']}; "
+                f"storage_address: {quote(answers['storage_address'])} does not fit storage={answers['storage']}; "
                 f"expected {example}"
             )
 
 
-def project_problems(project: str) -> Iterator[str]:
-    """The name becomes a folder, a repository, a bucket and an image: it must be valid as each of them."""
+def find_project_problems(project: str) -> Iterator[str]:
+    """Check the project's name. It becomes a folder, a repository, a bucket and an image, and must be valid as each."""
     if len(project) > 50 or not PROJECT.fullmatch(project):
         yield (
-            f"project: {shown(project)} is not a name for a folder and a repository; use up to 50 lower-case "
+            f"project: {quote(project)} is not a name for a folder and a repository; use up to 50 lower-case "
             "letters, digits and single hyphens, and begin with a letter"
         )
-    elif WINDOWS.fullmatch(project):
-        yield f"project: Windows reserves the name {shown(project)}; choose another"
+    elif RESERVED_BY_WINDOWS.fullmatch(project):
+        yield f"project: Windows reserves the name {quote(project)}; choose another"
 
 
-def text_problems(name: str, text: str, longest: int) -> Iterator[str]:
-    """Any language and any sign is welcome, in one line that reads in the order in which it is written."""
+def find_text_problems(name: str, text: str, longest: int) -> Iterator[str]:
+    """Check a text. Every language is allowed, but no invisible characters and none that change the reading order."""
     if not text.strip():
         yield f"{name}: must not be empty"
     elif len(text) > longest:
@@ -74,13 +74,13 @@ def text_problems(name: str, text: str, longest: int) -> Iterator[str]:
         hidden = (
             unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} or ord(character) & 0xFFFE == 0xFFFE
         )
-        if hidden or unicodedata.bidirectional(character) in BIDIRECTIONAL:
+        if hidden or unicodedata.bidirectional(character) in TEXT_DIRECTIONS:
             yield f"{name}: must be one line of visible text; remove the character U+{ord(character):04X}"
             return
 
 
-def shown(text: str) -> str:
-    """The answer as it can be printed in one line on any terminal."""
+def quote(text: str) -> str:
+    """Quote an answer in one line of ASCII, for any terminal."""
     return json.dumps(text if len(text) <= 60 else text[:57] + "...")
 
 
@@ -91,7 +91,7 @@ def main() -> int:
             "git is not installed, or not on the PATH; the project is made as a git repository"
         )
     else:
-        problem = next(problems(ANSWERS), None)
+        problem = next(find_problems(ANSWERS), None)
     if problem:
         print(f"ERROR: {problem}", file=sys.stderr)
         return 1

@@ -1,6 +1,6 @@
-"""The team's tests of the service: what callers rely on holds for the model that is here.
+"""Test the service with the model of this checkout: what its callers rely on.
 
-They need an exported model (`dvc repro`, or `dvc pull`) and are skipped without one.
+The tests need an exported model (`dvc repro`, or `dvc pull`), and are skipped if there is none.
 """
 
 from __future__ import annotations
@@ -31,28 +31,28 @@ def holdout() -> pd.DataFrame:
     return files.read_table(export.HOLDOUT).head(500)
 
 
-def asked(served: model.Model, frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows of the holdout as a caller would send them."""
+def build_rows(served: model.Model, frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Build rows of the holdout as a caller would send them."""
     inputs = served.contract.inputs
     return [
         {
-            entry.name: decode_cell(
-                entry, None if pd.isna(row[entry.name]) or row[entry.name] == "" else row[entry.name]
+            field.name: decode_cell(
+                field, None if pd.isna(row[field.name]) or row[field.name] == "" else row[field.name]
             )
-            for entry in inputs
+            for field in inputs
         }
         for row in frame.to_dict("records")
     ]
 
 
-def scores(served: model.Model, rows: list[dict[str, Any]]) -> np.ndarray:
+def score_rows(served: model.Model, rows: list[dict[str, Any]]) -> np.ndarray:
     reads = served.reader.decode(msgspec.json.encode(rows))
     assert not [finding for read in reads for finding in read.findings]
     return served.score(served.reader.build_batch([read.row for read in reads]))
 
 
 def test_a_request_names_the_features_and_nothing_else(served: model.Model, settings: params.Params) -> None:
-    assert [entry.name for entry in served.contract.inputs] == settings.features.raw
+    assert [field.name for field in served.contract.inputs] == settings.features.raw
 
 
 def test_the_service_answers_rows_of_the_holdout_as_the_review_judged_them(
@@ -61,24 +61,24 @@ def test_the_service_answers_rows_of_the_holdout_as_the_review_judged_them(
     expected = files.read_table(files.PREDICTIONS, columns=["score"])["score"].head(len(holdout)).to_numpy()
     tolerance = settings.export.tolerance
     np.testing.assert_allclose(
-        scores(served, asked(served, holdout)), expected, rtol=tolerance, atol=tolerance
+        score_rows(served, build_rows(served, holdout)), expected, rtol=tolerance, atol=tolerance
     )
 
 
 def test_most_rows_of_the_holdout_are_like_those_of_training(
     served: model.Model, holdout: pd.DataFrame
 ) -> None:
-    """A service that warns of everything warns of nothing."""
-    reads = served.reader.decode(msgspec.json.encode(asked(served, holdout)))
+    """Nobody reads the warnings of a service that warns about most rows."""
+    reads = served.reader.decode(msgspec.json.encode(build_rows(served, holdout)))
     odd = served.reader.check(served.reader.build_batch([read.row for read in reads]))
     assert len(odd) < 0.2 * len(holdout)
 
 
 def test_no_value_of_a_personal_column_is_in_the_contract(served: model.Model, schema: table.Schema) -> None:
-    for entry in served.contract.inputs:
-        if schema.columns[entry.name].personal:
-            assert (entry.low, entry.high, entry.seen, entry.example) == (None, None, None, None)
-            assert all(probe.row[entry.name] is None for probe in served.contract.probes)
+    for field in served.contract.inputs:
+        if schema.columns[field.name].personal:
+            assert (field.low, field.high, field.seen, field.example) == (None, None, None, None)
+            assert all(probe.row[field.name] is None for probe in served.contract.probes)
 
 
 def test_the_documentation_tells_range_and_unit_of_every_input(
@@ -86,8 +86,8 @@ def test_the_documentation_tells_range_and_unit_of_every_input(
 ) -> None:
     found = openapi.describe(served.contract, settings.Settings(), "v", keys=False)
     fields = found["components"]["schemas"]["Row"]["properties"]
-    for entry in served.contract.inputs:
-        declared, shown = schema.columns[entry.name], fields[entry.name]
+    for field in served.contract.inputs:
+        declared, shown = schema.columns[field.name], fields[field.name]
         assert declared.description in shown["description"]
         assert shown.get("x-unit") == declared.unit
         if declared.range is not None and declared.range[1] is not None:

@@ -1,4 +1,4 @@
-"""The limit: a bare ASGI handler that decodes, computes and answers, and does nothing else."""
+"""The limit of what is possible: a bare ASGI handler that decodes, computes and responds, and does nothing else."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import models
 import msgspec
 
-predict = models.predictor()
+predict = models.load_predictor()
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:  # noqa: ARG001  ASGI's interface

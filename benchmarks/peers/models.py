@@ -1,4 +1,4 @@
-"""The same model for every peer: as ONNX, or as the scikit-learn pipeline that it was exported from."""
+"""Load the same model for every peer: as ONNX, or as the scikit-learn pipeline that it was exported from."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Absolute, because not every peer stays in the folder that it was started in.
+# An absolute path, because some peers change their working folder.
 PROJECT = Path(os.environ.get("PEER_PROJECT", "."))
 ONNX = PROJECT / "models/onnx/model.onnx"
 SKOPS = PROJECT / "models/model.skops"
 
 
-def predictor() -> Callable[[list[dict[str, Any]]], list[float]]:
-    """What turns rows into scores; `PEER_MODEL` says by what."""
-    return _sklearn() if os.environ.get("PEER_MODEL") == "sklearn" else _onnx()
+def load_predictor() -> Callable[[list[dict[str, Any]]], list[float]]:
+    """Load the function that turns rows into scores, from the kind of model that `PEER_MODEL` names."""
+    return _load_sklearn() if os.environ.get("PEER_MODEL") == "sklearn" else _load_onnx()
 
 
-def _onnx() -> Callable[[list[dict[str, Any]]], list[float]]:
+def _load_onnx() -> Callable[[list[dict[str, Any]]], list[float]]:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -41,7 +41,7 @@ def _onnx() -> Callable[[list[dict[str, Any]]], list[float]]:
     return predict
 
 
-def _sklearn() -> Callable[[list[dict[str, Any]]], list[float]]:
+def _load_sklearn() -> Callable[[list[dict[str, Any]]], list[float]]:
     import pandas as pd
     from skops import io
 

@@ -1,4 +1,4 @@
-"""BentoML's service with one API; `PEER_BATCHING` has it score requests together that come together."""
+"""Serve with BentoML. With `PEER_BATCHING` it scores requests together that arrive together."""
 
 import os
 from typing import Any
@@ -12,7 +12,7 @@ BATCHING = bool(os.environ.get("PEER_BATCHING"))
 @bentoml.service(workers=1)
 class Flights:
     def __init__(self) -> None:
-        self.score = models.predictor()
+        self.score = models.load_predictor()
 
     @bentoml.api(batchable=BATCHING, max_batch_size=64)
     def predict(self, rows: list[dict[str, Any]]) -> list[float]:

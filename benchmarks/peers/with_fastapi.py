@@ -1,4 +1,4 @@
-"""FastAPI with a Pydantic model of the row, as its tutorial does it."""
+"""Serve with FastAPI and a Pydantic model of the row, as its tutorial does."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from pydantic import create_model
 
 app = FastAPI()
-score = models.predictor()
+score = models.load_predictor()
 row = json.loads(Path("row.json").read_text())
 Row = create_model(
     "Row",

@@ -1,4 +1,4 @@
-"""Litestar with a msgspec model of the row."""
+"""Serve with Litestar and a msgspec model of the row."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ import models
 import msgspec
 from litestar import Litestar, post
 
-score = models.predictor()
+score = models.load_predictor()
 example = json.loads(Path("row.json").read_text())
 Row = msgspec.defstruct(
     "Row",

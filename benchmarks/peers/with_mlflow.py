@@ -1,4 +1,4 @@
-"""Saves an mlflow model that computes as the others do; `mlflow models serve` serves it."""
+"""Save an mlflow model that computes as the others do. `mlflow models serve` serves it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import models
 
 class Flights(mlflow.pyfunc.PythonModel):
     def load_context(self, context: Any) -> None:  # noqa: ARG002  its interface
-        self.score = models.predictor()
+        self.score = models.load_predictor()
 
     def predict(self, context: Any, model_input: Any, params: Any = None) -> list[float]:  # noqa: ARG002  its interface
         return self.score(model_input.to_dict("records"))

@@ -1,4 +1,4 @@
-"""MLServer's runtime: one named tensor a column, as its protocol has it."""
+"""Serve with MLServer, which takes one named tensor for each column."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mlserver.types import InferenceRequest, InferenceResponse
 
 class Flights(MLModel):
     async def load(self) -> bool:
-        self.score = models.predictor()
+        self.score = models.load_predictor()
         return True
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:

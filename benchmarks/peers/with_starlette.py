@@ -1,4 +1,4 @@
-"""Starlette with msgspec."""
+"""Serve with Starlette and msgspec."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from starlette.routing import Route
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-score = models.predictor()
+score = models.load_predictor()
 
 
 async def predict(request: Request) -> Response:
