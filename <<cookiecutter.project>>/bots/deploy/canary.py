@@ -114,7 +114,7 @@ def _share(name: str, seen: Watch, bad: int, before: int, matters: float, part: 
     if not total or not total_before:
         return Check(name, passed=None, words=f"no requests to compare ({total} and {total_before})")
     rate, rate_before = bad / total, before / total_before
-    p = significance.rise(bad, total, before, total_before)
+    p = significance.compute_rise_p(bad, total, before, total_before)
     words = f"{rate:.2%} of {total} requests, {rate_before:.2%} of {total_before} at the running version"
     figures = {"share": rate, "share_of_running": rate_before, "p": p}
     return Check(name, passed=not (p < part and rate - rate_before >= matters), words=words, figures=figures)
@@ -131,7 +131,7 @@ def _latency(seen: Watch, policy: Canary, q: float) -> Check:
     allowed = max(running * policy.latency.ratio, running + policy.latency.seconds)
     bound = min(bound for bound in times if bound >= allowed)
     beyond = total - times[bound]
-    p = significance.at_least(beyond, total, 1 - q)
+    p = significance.compute_at_least_p(beyond, total, 1 - q)
     own = prometheus.quantile(times, q)
     words = f"{own * 1000:.0f} ms, {running * 1000:.0f} ms at the running version, {allowed * 1000:.0f} ms allowed"
     figures = {"seconds": own, "seconds_of_running": running, "seconds_allowed": allowed, "p": p}
@@ -145,12 +145,12 @@ def _scores(seen: Watch, policy: Canary) -> Check:
     if own.scores.keys() != running.scores.keys():
         return Check(name, passed=None, words="the two versions count their scores on different grids")
     allowed = max(policy.shift, seen.allowed)
-    index, p = significance.shifted(
+    index, p = significance.compute_shift(
         prometheus.counts(own.scores),
         prometheus.counts(running.scores),
-        allowed,
-        own.answered,
-        running.answered,
+        allowed=allowed,
+        size=own.answered,
+        size_before=running.answered,
     )
     if not own.answered or not running.answered:
         return Check(

@@ -165,4 +165,4 @@ def reviewed_shift(stable: bytes | None, canary: bytes | None) -> float:
         return 0.0
     if old.grid != new.grid or len(old.holdout) != len(new.holdout):
         return 0.0
-    return significance.stability(new.holdout, old.holdout)
+    return significance.compute_stability_index(new.holdout, old.holdout)

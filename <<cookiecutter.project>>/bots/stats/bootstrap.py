@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -146,13 +145,20 @@ def estimate_intervals(
     ]
     if not able:
         return points
-    quantile = t_quantile(0.5 + confidence / 2, count - 1)
+    quantile = find_t_quantile(0.5 + confidence / 2, count - 1)
     drawn = _replicates(able, _block(predictions, able, inverse, rows), replicates)
     errors = {name: _spread(values) for name, values in drawn.items()}
     return [
         _around(point, measure, errors.get(measure.name, math.nan) * quantile)
         for measure, point in zip(chosen, points, strict=True)
     ]
+
+
+def find_t_quantile(probability: float, freedom: int) -> float:
+    """Student's t quantile. SciPy is imported late: it takes twice as long as everything else here."""
+    from scipy import special
+
+    return float(special.stdtrit(freedom, probability))
 
 
 @dataclass(frozen=True)
@@ -251,36 +257,6 @@ def _spread(values: Floats) -> float:
     """The replicates' standard deviation; not a number where one in a hundred has no value."""
     known = values[np.isfinite(values)]
     return float(np.std(known, ddof=1)) if len(known) > 0.99 * len(values) else math.nan
-
-
-def t_quantile(probability: float, freedom: int) -> float:
-    """Student's t quantile for probability > 1/2 and whole degrees of freedom.
-
-    Bisection on the closed form of the distribution (Abramowitz & Stegun 26.7.3 and 26.7.4); from 1,000
-    degrees on the expansion 26.7.5, which is then exact to seven digits.
-    """
-    normal = NormalDist().inv_cdf(probability)
-    if freedom >= 1000:
-        first = (normal**3 + normal) / 4
-        second = (5 * normal**5 + 16 * normal**3 + 3 * normal) / 96
-        return normal + first / freedom + second / freedom**2
-    low, high = 0.0, 1.0
-    while _t_distribution(high, freedom) < probability:
-        high *= 2
-    for _ in range(80):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _t_distribution(middle, freedom) < probability else (low, middle)
-    return high
-
-
-def _t_distribution(t: float, freedom: int) -> float:
-    angle = math.atan2(t, math.sqrt(freedom))
-    sine, cosine = math.sin(angle), math.cos(angle)
-    odd = freedom % 2
-    steps = np.arange(1 + odd, freedom - 1, 2)
-    terms = np.cumprod([1.0, *(steps / (steps + 1) * cosine**2)])
-    inside = angle + sine * cosine * terms.sum() * (freedom > 1) if odd else sine * terms.sum()
-    return float(0.5 + inside / (math.pi if odd else 2))
 
 
 def _numbers(name: str, column: Any) -> Floats:

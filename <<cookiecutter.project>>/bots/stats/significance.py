@@ -1,24 +1,27 @@
-"""What could be chance: the exact tests and the one approximation by which a canary is judged.
+"""Tells by exact tests whether what a canary shows could be chance.
 
-No more than arithmetic: the bots' environment has numpy, and no scipy.
+SciPy is imported where it is used: it takes twice as long as everything else here.
 """
 
 from __future__ import annotations
 
 import math
-from statistics import NormalDist
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import ArrayLike
+
+    from bots.stats.metrics import Floats
+
 # Below this expected count in the smaller sample, neighbouring bins of a histogram are judged as one (Cochran 1954).
 LEAST_EXPECTED = 5.0
-# Beyond this many terms a tail has long become too small to matter.
-_LONGEST_TAIL = 100_000
 
 
-def rise(bad: int, total: int, bad_before: int, total_before: int) -> float:
+def compute_rise_p(bad: int, total: int, bad_before: int, total_before: int) -> float:
     """How probable so many bad ones, or more, are by chance if the share of bad ones is the same in both samples.
 
     Fisher's exact test, one-sided (Fisher 1934): the tail of the hypergeometric distribution. 1.0 for an empty sample.
@@ -26,66 +29,56 @@ def rise(bad: int, total: int, bad_before: int, total_before: int) -> float:
     if not total or not total_before:
         return 1.0
     everything, all_bad = total + total_before, bad + bad_before
-    whole = _log_choose(everything, total)
-    most = min(all_bad, total, bad + _LONGEST_TAIL)
-    terms = (
-        math.exp(_log_choose(all_bad, k) + _log_choose(everything - all_bad, total - k) - whole)
-        for k in range(max(bad, total - (everything - all_bad)), most + 1)
-    )
-    return min(1.0, math.fsum(terms))
+    counts = np.arange(bad, min(all_bad, total) + 1)
+    logs = _log_choose(all_bad, counts) + _log_choose(everything - all_bad, total - counts)
+    return min(1.0, float(np.exp(logs - _log_choose(everything, total)).sum()))
 
 
-def at_least(count: int, total: int, share: float) -> float:
+def compute_at_least_p(count: int, total: int, share: float) -> float:
     """How probable `count` or more of `total` are when each comes with the chance `share`: the binomial tail.
 
     With the share beyond a quantile it is the sign test for that quantile (Conover 1999, section 3.2).
     """
-    if count <= 0:
-        return 1.0
-    logs = math.log(share), math.log1p(-share)
-    terms = (
-        math.exp(_log_choose(total, k) + k * logs[0] + (total - k) * logs[1])
-        for k in range(count, min(total, count + _LONGEST_TAIL) + 1)
-    )
-    return min(1.0, math.fsum(terms))
+    from scipy import special
+
+    if not 0 < count <= total:
+        return float(count <= 0)
+    return float(special.bdtrc(count - 1, total, share))
 
 
-def stability(counts: Sequence[float], before: Sequence[float]) -> float:
+def compute_stability_index(counts: Sequence[float], before: Sequence[float]) -> float:
     """The population stability index of two histograms on the same bins: sum of (p - q) ln(p / q).
 
     Half a count is added to each bin, so that an empty one stays finite (Siddiqi 2006, chapter 9; the half is the
     prior of Jeffreys 1946).
     """
-    p, q = _shares(counts), _shares(before)
+    p, q = _compute_shares(counts), _compute_shares(before)
     return math.fsum((a - b) * math.log(a / b) for a, b in zip(p, q, strict=True))
 
 
-def shifted(
-    counts: Sequence[float], before: Sequence[float], allowed: float, size: float, size_before: float
+def compute_shift(
+    counts: Sequence[float], before: Sequence[float], *, allowed: float, size: float, size_before: float
 ) -> tuple[float, float]:
     """The stability index, and how probable it or a larger one is by chance if the true one is `allowed`.
 
     `size` and `size_before` count the independent observations behind each histogram: rows that came in one request
     are alike, so requests are counted (the cautious end of Kish 1965, section 8.2). The index over (1/size +
     1/size_before) is chi-squared with bins - 1 degrees of freedom (Yurdakul and Naranjo 2020), non-central by the true
-    index; its tail by the cube root (Abdel-Aty 1954).
+    index.
     """
+    from scipy import special
+
     if size <= 0 or size_before <= 0:
         return 0.0, 1.0
-    fewer = _scaled(counts, size), _scaled(before, size_before)
-    merged = merge(*fewer)
+    merged = merge_bins(_scale_down(counts, size), _scale_down(before, size_before))
     if len(merged[0]) < 2:
         return 0.0, 1.0
-    index = stability(*merged)
+    index = compute_stability_index(*merged)
     unit = 1 / size + 1 / size_before
-    freedom, beyond = len(merged[0]) - 1, allowed / unit
-    mean = freedom + beyond
-    spread = 2 / 9 * (freedom + 2 * beyond) / mean**2
-    z = ((index / unit / mean) ** (1 / 3) - (1 - spread)) / math.sqrt(spread)
-    return index, 1 - NormalDist().cdf(z)
+    return index, 1 - float(special.chndtr(index / unit, len(merged[0]) - 1, allowed / unit))
 
 
-def merge(counts: Sequence[float], before: Sequence[float]) -> tuple[list[float], list[float]]:
+def merge_bins(counts: Sequence[float], before: Sequence[float]) -> tuple[list[float], list[float]]:
     """Neighbouring bins put together until each would have a few observations in the smaller sample."""
     small = min(sum(counts), sum(before))
     whole = sum(counts) + sum(before)
@@ -103,17 +96,20 @@ def merge(counts: Sequence[float], before: Sequence[float]) -> tuple[list[float]
     return merged
 
 
-def _shares(counts: Sequence[float]) -> list[float]:
+def _compute_shares(counts: Sequence[float]) -> list[float]:
     whole = sum(counts) + 0.5 * len(counts)
     return [(count + 0.5) / whole for count in counts]
 
 
-def _scaled(counts: Sequence[float], size: float) -> list[float]:
+def _scale_down(counts: Sequence[float], size: float) -> list[float]:
     whole = sum(counts)
     return [count * min(1.0, size / whole) if whole else 0.0 for count in counts]
 
 
-def _log_choose(n: int, k: int) -> float:
-    if k < 0 or k > n:
-        return -math.inf
-    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+def _log_choose(n: int, k: ArrayLike) -> Floats:
+    """ln of the binomial coefficient n over k; minus infinity where k is not from 0 to n."""
+    from scipy import special
+
+    k = np.asarray(k)
+    found: Floats = special.gammaln(n + 1) - special.gammaln(k + 1) - special.gammaln(n - k + 1)
+    return found
