@@ -1,7 +1,8 @@
 """A stand-in for the engine: it writes down what it is asked to do, and does what the test has laid down for it.
 
-`RECORDING` names the log; beside it `engine-does.json` may say `{"smoke": "fail"}`, `{"roll_out": "roll back"}`,
-`{"build": "error"}`, `{"STEP": "kill"}`, which ends the process as kill -9 does.
+Beside its log, `engine-does.json` may say `{"smoke": "fail"}`, `{"roll_out": "roll back"}`, `{"build": "error"}`,
+`{"STEP": "kill"}`, which ends the process as kill -9 does. A process of its own finds it in the place of the real
+engine by `recording_site/`, and the log by `RECORDING`.
 """
 
 from __future__ import annotations
@@ -14,21 +15,21 @@ from pathlib import Path
 
 from bots.deploy.checks import Check
 from bots.deploy.lineage import Lineage
-from bots.release.engine import EngineFailed, Outcome
+from bots.release.engine import EngineFailed, StageResult
 from bots.release.versions import Stage
 
 
 class Recording:
     """See `bots.release.engine.Engine`."""
 
-    def __init__(self) -> None:
-        self._log = Path(os.environ["RECORDING"])
-        self._does = self._log.with_name("engine-does.json")
+    def __init__(self, log: Path) -> None:
+        self._log = log
+        self._does = log.with_name("engine-does.json")
 
     def build(self, lineage: Lineage, reference: str) -> None:
         self._ask("build", reference)
 
-    def smoke(self, reference: str) -> list[Check]:
+    def smoke_test(self, reference: str) -> list[Check]:
         works = self._ask("smoke", reference) != "fail"
         words = "ready after 0.9 s" if works else "not ready within 30 s: SyntaxError in app.py"
         return [Check("ready", passed=works, words=words, figures={"seconds": 0.9})]
@@ -38,20 +39,20 @@ class Recording:
         name = reference.rpartition(":")[0]
         return f"{name}@sha256:{hashlib.sha256(reference.encode()).hexdigest()}"
 
-    def roll_out(self, stage: Stage, image: str, lineage: Lineage) -> Outcome:
+    def roll_out(self, stage: Stage, image: str, lineage: Lineage) -> StageResult:
         if self._ask("roll_out", stage, lineage.version) == f"roll back {stage}":
             words = "errors: 4.20% of 1200 requests, 0.10% of 10800 at the running version"
-            return Outcome(
+            return StageResult(
                 done="rolled back", words=words, checks=[Check("errors", passed=False, words=words[8:])]
             )
         seen = Check(
             "errors", passed=True, words="0.00% of 512 requests, 0.00% of 4608 at the running version"
         )
-        return Outcome(done="running", words="nothing speaks against it in 512 requests", checks=[seen])
+        return StageResult(done="running", words="nothing speaks against it in 512 requests", checks=[seen])
 
-    def restore(self, stage: Stage, image: str, lineage: Lineage) -> Outcome:
+    def restore(self, stage: Stage, image: str, lineage: Lineage) -> StageResult:
         self._ask("restore", stage, lineage.version)
-        return Outcome(done="running", words="running")
+        return StageResult(done="running", words="running")
 
     def _ask(self, *words: str) -> str:
         with self._log.open("a", encoding="utf-8") as file:
@@ -65,6 +66,8 @@ class Recording:
         return wanted
 
 
-def engine(root: Path) -> Recording:
-    """What `RELEASE_ENGINE=recording` names."""
-    return Recording()
+class DeployEngine(Recording):
+    """The recording engine under the real one's name; see `recording_site/`."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(Path(os.environ["RECORDING"]))

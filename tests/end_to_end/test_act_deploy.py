@@ -4,6 +4,7 @@ recording stand-in for the engine that builds and runs images."""
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -84,9 +85,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         made = Hub(folder, origin, double)
         made.extra = {
             "GITHUB_TRIGGERING_ACTOR": "grace",
-            "PYTHONPATH": str(support.ROOT / "tests"),
+            "PYTHONPATH": os.pathsep.join([str(shipments.RECORDING_SITE), str(support.ROOT / "tests")]),
             "RECORDING": str(folder / "engine.json"),
-            "RELEASE_ENGINE": "doubles.engine_recording",
         }
         github_actions.prepare_tools(made, desk.folder)
         site = Site(made, Yard(desk, double))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import os
+import time
 from pathlib import Path
 
 from bots.commands.options import Verbs
@@ -24,12 +24,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the registry; 0."""
     from bots.commands.release import open_progress
     from bots.release import registry, report
-    from bots.release.release import World
+    from bots.release.release import BUDGET
+    from bots.retry import Retry
 
-    root = Path.cwd()
     with open_progress() as tell:
-        world = World(root=root, environ=os.environ, tell=tell)
-        with registry.opened(root, world.retry, world.clock) as book:
-            found = book.registry
-    print(report.to_json(found) if arguments.json else report.terminal(found))
+        retry = Retry(time.time, time.sleep, tell, deadline=time.time() + BUDGET)
+        with registry.open_registry(Path.cwd(), retry, time.time) as repository:
+            known = repository.registry
+    print(report.encode_registry(known) if arguments.json else report.render_table(known))
     return 0

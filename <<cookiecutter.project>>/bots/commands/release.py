@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from bots.commands.options import Verbs
 
 if TYPE_CHECKING:
-    from bots.release.release import Result
+    from bots.release.engine import Engine
+    from bots.release.release import ReleaseContext, ReleaseResult
 
 
 def add_parser(verbs: Verbs) -> None:
@@ -41,16 +42,33 @@ def add_parser(verbs: Verbs) -> None:
     parser.add_argument("--json", action="store_true", help="print what was done as JSON")
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Release; the exit code says what stopped it. Raises what a person can mend."""
-    from bots.github.client import Connection
-    from bots.release.release import World, release
+def run(arguments: argparse.Namespace, engine: Engine | None = None) -> int:
+    """Release with an engine, or with the real one; the exit code says what stopped it. Raises `BotsError`."""
+    from bots.release.release import release
 
-    with open_progress() as tell:
-        world = World(root=Path.cwd(), environ=os.environ, tell=tell)
-        connection = Connection.from_environ(os.environ)
-        result = release(world, connection, until=arguments.until, accept=arguments.accept)
+    with open_context(engine) as context:
+        result = release(context, until=arguments.until, accept=arguments.accept)
     return conclude(result, os.environ, as_json=arguments.json)
+
+
+@contextmanager
+def open_context(engine: Engine | None) -> Iterator[ReleaseContext]:
+    """What a release runs with, in this folder and environment."""
+    from bots.github.client import Connection, GitHubClient
+    from bots.release.deploy_engine import DeployEngine
+    from bots.release.release import ReleaseContext
+
+    root = Path.cwd()
+    with open_progress() as tell:
+        connection = Connection.from_environ(os.environ)
+        yield ReleaseContext(
+            root=root,
+            environ=os.environ,
+            connection=connection,
+            github=GitHubClient(connection),
+            engine=engine or DeployEngine(root),
+            tell=tell,
+        )
 
 
 @contextmanager
@@ -62,7 +80,7 @@ def open_progress() -> Iterator[Callable[[str], None]]:
         yield lambda words: progress.tell(escape_line(words))
 
 
-def conclude(result: Result, environ: Mapping[str, str], *, as_json: bool) -> int:
+def conclude(result: ReleaseResult, environ: Mapping[str, str], *, as_json: bool) -> int:
     """Say what was done: log, JSON, the job's summary and outputs; the exit code."""
     import msgspec
 

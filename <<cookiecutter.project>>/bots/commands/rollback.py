@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from bots.commands.options import Verbs
 
 if TYPE_CHECKING:
+    from bots.release.engine import Engine
     from bots.release.versions import Stage
 
 
@@ -29,15 +29,12 @@ def add_parser(verbs: Verbs) -> None:
     parser.add_argument("--json", action="store_true", help="print what was done as JSON")
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Roll back; 0. Raises what a person can mend."""
-    from bots.commands.release import conclude, open_progress
-    from bots.github.client import Connection
-    from bots.release.release import World, rollback
+def run(arguments: argparse.Namespace, engine: Engine | None = None) -> int:
+    """Roll back with an engine, or with the real one; 0. Raises `BotsError`."""
+    from bots.commands.release import conclude, open_context
+    from bots.release.release import roll_back
 
-    with open_progress() as tell:
-        world = World(root=Path.cwd(), environ=os.environ, tell=tell)
-        connection = Connection.from_environ(os.environ)
+    with open_context(engine) as context:
         stage = cast("Stage", arguments.stage)
-        result = rollback(world, connection, stage, to=arguments.to, reason=arguments.reason)
+        result = roll_back(context, stage, to=arguments.to, reason=arguments.reason)
     return conclude(result, os.environ, as_json=arguments.json)

@@ -1,6 +1,7 @@
-"""Whether a commit of main is what a review let pass: asks GitHub for its pull request, check and approvals.
+"""Asks GitHub whether a review let a commit of main pass: its pull request, its check, its approvals.
 
-Who may merge may merge red. So a release asks again, and what the check does not say a person has to.
+A person who may merge can merge a red pull request. So a release asks again, and where the check says no, a person has
+to accept the release by name.
 """
 
 from __future__ import annotations
@@ -15,19 +16,22 @@ from bots.github import marker
 from bots.github.client import ACTIONS, CheckRun, MergedPullRequest, PullRequestReview
 from bots.github.marker import Judged
 from bots.publish import publish
-from bots.release.versions import Accepted
+from bots.release.failure import EXIT_CODES
+from bots.release.versions import Acceptance
 from bots.retry import RequestDenied, Retry
 
 WRITERS = ("admin", "maintain", "write")
 ACCEPT = "`python -m bots release --accept REASON` by someone who may write here, or Deploy > Run workflow"
 
 
-class Refused(BotsError):
-    """This must not be released; the message says why and what to do."""
+class NotApproved(BotsError):
+    """No review let this pass, and nobody who may do so accepted it; the message says why and what to do."""
+
+    exit_code = EXIT_CODES["refused"]
 
 
-class Court(Protocol):
-    """What is asked of GitHub here. Every call raises `RequestDenied` or `TemporaryFailure`."""
+class ApprovalApi(Protocol):
+    """What an approval asks of GitHub. Every call raises `RequestDenied` or `TemporaryFailure`."""
 
     def list_merged_pull_requests(self, sha: str) -> list[MergedPullRequest]:
         """The merged pull requests that brought a commit, newest first."""
@@ -43,8 +47,8 @@ class Court(Protocol):
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """What GitHub says of a commit: its pull request, who approved it, the check on what was merged."""
+class Approval:
+    """What GitHub knows of a commit: its pull request, who approved that, and the check on what was merged."""
 
     commit: str
     pull: MergedPullRequest | None
@@ -52,7 +56,7 @@ class Judgement:
     check: CheckRun | None = None
 
     @property
-    def judged(self) -> Judged | None:
+    def model(self) -> Judged | None:
         """The model that the check is about."""
         written = marker.read(self.check.external_id) if self.check else None
         return written.judged if written else None
@@ -64,10 +68,11 @@ class Judgement:
         return next((verdict for verdict in get_args(Verdict) if verdict == title.lower()), None)
 
 
-def approvers(opinions: Iterable[PullRequestReview], author: str) -> tuple[str, ...]:
-    """Who approves, by each person's newest word; a comment takes nothing back, and nobody approves their own."""
+def list_approvers(reviews: Iterable[PullRequestReview], author: str) -> tuple[str, ...]:
+    """List who approves, by each person's newest review. A comment takes no approval back; nobody approves their own
+    change."""
     newest: dict[str, str] = {}
-    for one in opinions:
+    for one in reviews:
         if one.state in ("APPROVED", "CHANGES_REQUESTED", "DISMISSED") and one.author:
             newest[one.author] = one.state
     return tuple(
@@ -75,10 +80,10 @@ def approvers(opinions: Iterable[PullRequestReview], author: str) -> tuple[str, 
     )
 
 
-def ours(checks: Iterable[CheckRun], head: str, author: str) -> CheckRun | None:
-    """The newest check run that the bots wrote about this very commit; others' of the same name do not count.
+def find_own_check(checks: Iterable[CheckRun], head: str, author: str) -> CheckRun | None:
+    """Find the newest check run that the bots wrote about this very commit; others' of the same name do not count.
 
-    GitHub Actions counts beside `author`: somebody may release with a token of their own, which can write no check.
+    GitHub Actions counts beside `author`: a person may release with a token of their own, which can write no check.
     """
     known = [
         (written, check.id, check)
@@ -90,68 +95,70 @@ def ours(checks: Iterable[CheckRun], head: str, author: str) -> CheckRun | None:
     return max(known)[-1] if known else None
 
 
-def objection(of: Judgement, model: Judged | None) -> str | None:
-    """Why a judgement does not let this model be released; None where it does. `model` None: any will do."""
-    if of.pull is None:
-        return f"{of.commit[:7]} came to main without a pull request, so no review let it pass"
-    name = f"#{of.pull.number}"
-    if of.check is None:
-        return f"{name} was merged at {of.pull.head_sha[:7]} without the check `{publish.CHECK}`"
-    if of.check.conclusion is None:
+def find_objection(approval: Approval, model: Judged | None) -> str | None:
+    """Why an approval does not cover this model; None where it does. With `model` None any model will do."""
+    if approval.pull is None:
+        return f"{approval.commit[:7]} came to main without a pull request, so no review let it pass"
+    name = f"#{approval.pull.number}"
+    if approval.check is None:
+        return f"{name} was merged at {approval.pull.head_sha[:7]} without the check `{publish.CHECK}`"
+    if approval.check.conclusion is None:
         return f"the check `{publish.CHECK}` of {name} was still running when it was merged"
-    if of.check.conclusion != "success":
-        return f"{name} was merged although its check says: {of.check.title or of.check.conclusion}"
+    if approval.check.conclusion != "success":
+        said = approval.check.title or approval.check.conclusion
+        return f"{name} was merged although its check says: {said}"
     if model is None:
         return None
-    if of.judged is None:
+    if approval.model is None:
         return (
             f"the check of {name} does not name the model that it judged, as checks of an older version of the bots do "
             "not; change anything in a new pull request, which is reviewed by this one"
         )
-    if of.judged != model:
+    if approval.model != model:
         return (
-            f"the check of {name} is about the model {of.judged.model[4:12]}, dvc.lock of {of.commit[:7]} names "
-            f"{model.model[4:12]} (or another ONNX form of it); open a pull request that has this dvc.lock reviewed"
+            f"the check of {name} is about the model {approval.model.model[4:12]}, dvc.lock of {approval.commit[:7]} "
+            f"names {model.model[4:12]} (or another ONNX form of it); open a pull request that has this dvc.lock "
+            "reviewed"
         )
     return None
 
 
-def judgement(court: Court, commit: str, base: str, author: str, retry: Retry) -> Judgement:
+def find_approval(api: ApprovalApi, commit: str, *, base: str, author: str, retry: Retry) -> Approval:
     """Ask GitHub about a commit. Raises `RequestDenied` and `RetriesExhausted`."""
 
-    def step() -> Judgement:
-        into = [pull for pull in court.list_merged_pull_requests(commit) if pull.base == base]
+    def step() -> Approval:
+        into = [pull for pull in api.list_merged_pull_requests(commit) if pull.base == base]
         if not into:
-            return Judgement(commit, None)
+            return Approval(commit, None)
         pull = into[0]
-        said = approvers(court.list_reviews(pull.number), pull.author)
-        check = ours(court.list_check_runs(pull.head_sha, publish.CHECK), pull.head_sha, author)
-        return Judgement(commit, pull, said, check)
+        approvers = list_approvers(api.list_reviews(pull.number), pull.author)
+        check = find_own_check(api.list_check_runs(pull.head_sha, publish.CHECK), pull.head_sha, author)
+        return Approval(commit, pull, approvers, check)
 
     return retry.call("pull request", step)
 
 
-def accepted(
-    court: Court, objections: Sequence[str], reason: str | None, by: str | None, retry: Retry
-) -> Accepted | None:
-    """A person's word where something speaks against a release; None where nothing does.
+def accept_objections(
+    api: ApprovalApi, objections: Sequence[str], *, reason: str | None, by: str | None, retry: Retry
+) -> Acceptance | None:
+    """Accept a release that something speaks against, in a person's name; None where nothing does.
 
-    Raises `Refused` where there is no such word, or where who gives it may not.
+    Raises `NotApproved` where nobody accepts it, or where the person may not.
     """
     if not objections:
         return None
     said = "; ".join(objections)
     if not (reason or "").strip():
-        raise Refused(f"{said}. To release it all the same: {ACCEPT}")
+        raise NotApproved(f"{said}. To release it all the same: {ACCEPT}")
     assert reason is not None
     if not by:
-        raise Refused(f"{said}. --accept needs to know whose word it is: set GITHUB_ACTOR to your login")
+        raise NotApproved(f"{said}. --accept needs to know whose word it is: set GITHUB_ACTOR to your login")
     try:
-        level = retry.call("permission", lambda: court.get_permission(by))
+        level = retry.call("permission", lambda: api.get_permission(by))
     except RequestDenied as error:
-        raise Refused(f"{said}. Whether {by} may accept that cannot be known: {error}") from error
+        raise NotApproved(f"{said}. Whether {by} may accept that cannot be known: {error}") from error
     if level not in WRITERS:
-        raise Refused(
+        raise NotApproved(
             f"{said}. {by} may only {level if level != 'none' else 'look'} here and cannot accept that"
         )
-    return Accepted(by=by, reason=" ".join(reason.split())[:500], objection=said[:900])
+    return Acceptance(by=by, reason=" ".join(reason.split())[:500], objection=said[:900])

@@ -1,4 +1,4 @@
-"""Makes a version of what main holds: judged, verified, built, tried, pushed, and only then registered."""
+"""Makes a version of what main holds: approved, verified, built, tried, pushed, and only then registered."""
 
 from __future__ import annotations
 
@@ -9,174 +9,172 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from msgspec.structs import replace
 
-from bots import settings
 from bots.deploy.checks import Check, failed
 from bots.evidence import MetricsReport
 from bots.git.bare import run_git
 from bots.github.marker import Judged
+from bots.layout import PARAMS
 from bots.release import approval, verify, versions
-from bots.release.approval import Judgement, Refused
+from bots.release.approval import Approval, NotApproved
 from bots.release.engine import EngineFailed
-from bots.release.registry import MAIN, Outgrown, RegistryError
-from bots.release.report import Failure, Kind
+from bots.release.failure import Failure, Kind, ReleaseFailed
+from bots.release.registry import MAIN, RegistryError, RegistryMoved
 from bots.release.versions import Content, Release
-from bots.review.champion import MODEL, ONNX, RAW
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from bots.dvc.storage import Storage
-    from bots.release.approval import Court
+    from bots.release.approval import ApprovalApi
     from bots.release.engine import Engine
-    from bots.release.registry import Book
-    from bots.release.verify import Shipment
-    from bots.release.versions import Accepted
+    from bots.release.registry import RegistryRepository
+    from bots.release.verify import Checkout
+    from bots.release.versions import Acceptance
     from bots.retry import Retry
+    from bots.settings import Settings
 
 # What runs beside the model, and how: a change of these is a new version of the same model.
 SERVICE = ("serving", "deploy", "requirements/serving.txt")
 TRIES = 5
 
 
-class Failed(Exception):
-    """A release that does not come about; `failure` says all of it."""
-
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure.words)
-        self.failure = failure
-
-
 @dataclass(frozen=True, kw_only=True)
-class Desk:
-    """What making a version needs of the world. `image` is the repository of images, `actor` who asks for this."""
+class BuildContext:
+    """What making a version needs. `image` is the images' repository, `actor` the person who asks for the release."""
 
-    root: Path
+    checkout: Checkout
     commit: str
-    court: Court
-    book: Book
-    storage: Callable[[], Storage]
-    engine: Callable[[], Engine]
+    api: ApprovalApi
+    repository: RegistryRepository
+    open_storage: Callable[[], Storage]
+    engine: Engine
     retry: Retry
     tell: Callable[[str], None]
     author: str
     image: str
+    settings: Settings
     actor: str | None = None
     accept: str | None = None
 
 
 @dataclass(frozen=True)
-class Answer:
-    """Who answers for a version: the model's judgement, the commit's, and a person's word where one was needed."""
+class Approvals:
+    """What lets a version pass: the approvals of its model and of its commit, or a person who accepts it without.
 
-    model: Judgement | Release
-    commit: Judgement
-    accepted: Accepted | None
+    `model` is an earlier release where the same model was released before.
+    """
+
+    model: Approval | Release
+    commit: Approval
+    accepted: Acceptance | None
 
     @property
-    def taken(self) -> Accepted | None:
-        """The word that stands: given now, or when the same model was released first."""
+    def acceptance(self) -> Acceptance | None:
+        """The acceptance that stands: given now, or when the same model was released first."""
         return self.accepted or (self.model.accepted if isinstance(self.model, Release) else None)
 
 
-def content(shipment: Shipment) -> Content | None:
+def read_content(checkout: Checkout) -> Content | None:
     """What main's newest commit would ship; None where it has no model. The inputs come with the model's bytes."""
-    model, onnx = shipment.lock.find_digest(MODEL), shipment.lock.find_digest(ONNX)
+    files = checkout.files
+    model, onnx = checkout.lock.find_digest(files.model), checkout.lock.find_digest(files.onnx)
     if model is None or onnx is None:
         return None
-    listed = run_git(shipment.root, "ls-tree", "-r", "-z", "HEAD", "--", *SERVICE).stdout
+    listed = run_git(checkout.root, "ls-tree", "-r", "-z", "HEAD", "--", *SERVICE).stdout
     entries = [
         entry.partition("\t")[::2] for entry in listed.decode(errors="surrogateescape").split("\0") if entry
     ]
-    document = yaml.safe_load((shipment.root / "params.yaml").read_text(encoding="utf-8"))
+    document = yaml.safe_load((checkout.root / PARAMS).read_text(encoding="utf-8"))
     blobs = [(path, about.split()[2]) for about, path in entries]
-    return Content(model=model, onnx=onnx, service=verify.fingerprint(blobs, document.get("serving")))
+    service = verify.fingerprint_service(blobs, document.get("serving"))
+    return Content(model=model, onnx=onnx, service=service)
 
 
-def make(desk: Desk, shipment: Shipment, found: Content) -> Release:
-    """The version of this commit: as it is in the registry, or made now. Raises `Failed`."""
-    answer = answered(desk, found)
-    checks = _verified(desk, shipment, versions.following(desk.book.registry, found))
-    whole = _with(found, shipment)
+def build_version(context: BuildContext, content: Content) -> Release:
+    """Make the version of this commit; return it as the registry has it. Raises `ReleaseFailed`."""
+    approvals = find_approvals(context, content)
+    number = versions.choose_next_version(context.repository.registry, content)
+    checks = _verify(context, number)
+    contract = context.checkout.contract
+    whole = replace(content, inputs=contract.types if contract else None)
     for _ in range(TRIES):
-        release = _release(desk, shipment, whole, answer, checks)
+        release = _describe_release(context, whole, approvals, checks)
         if release is None:
             raise RegistryError("another run has released the same content meanwhile; run this again")
         try:
-            return desk.book.register(_built(desk, release))
-        except Outgrown as error:
-            desk.tell(f"{error}: numbering anew")
+            return context.repository.register(_build_image(context, release))
+        except RegistryMoved as error:
+            context.tell(f"{error}: numbering anew")
     raise RegistryError(f"{TRIES} other versions were registered while this one was made; run this again")
 
 
-def answered(desk: Desk, found: Content) -> Answer:
-    """Who answers for this commit and for its model. Raises `Failed`."""
-    desk.tell("asking GitHub who let it pass")
-    model = Judged(found.model, found.onnx)
-    origin = desk.book.origin(desk.commit)
-    known = desk.book.registry.judged(found.model, found.onnx)
-    of_commit = approval.judgement(desk.court, desk.commit, MAIN, desk.author, desk.retry)
+def find_approvals(context: BuildContext, content: Content) -> Approvals:
+    """Find who let this commit and its model pass. Raises `ReleaseFailed`."""
+    context.tell("asking GitHub who let it pass")
+    model = Judged(content.model, content.onnx)
+    origin = context.repository.find_origin(context.commit, context.checkout.files)
+    known = context.repository.registry.find_model(content.model, content.onnx)
+    of_commit = _ask_github(context, context.commit)
     if known is not None:
-        of_model: Judgement | Release = known
-        objections = [approval.objection(of_commit, None)]
-    elif origin == desk.commit:
+        of_model: Approval | Release = known
+        objections = [approval.find_objection(of_commit, None)]
+    elif origin == context.commit:
         of_model = of_commit
-        objections = [approval.objection(of_commit, model)]
+        objections = [approval.find_objection(of_commit, model)]
     else:
-        of_model = approval.judgement(desk.court, origin, MAIN, desk.author, desk.retry)
-        objections = [approval.objection(of_model, model), approval.objection(of_commit, None)]
+        of_model = _ask_github(context, origin)
+        objections = [approval.find_objection(of_model, model), approval.find_objection(of_commit, None)]
     said = [one for one in objections if one]
     try:
-        accepted = approval.accepted(desk.court, said, desk.accept, desk.actor, desk.retry)
-    except Refused as error:
-        raise Failed(_failure(desk, "refused", str(error))) from error
-    return Answer(of_model, of_commit, accepted)
+        accepted = approval.accept_objections(
+            context.api, said, reason=context.accept, by=context.actor, retry=context.retry
+        )
+    except NotApproved as error:
+        raise _make_failure(context, "refused", str(error)) from error
+    return Approvals(of_model, of_commit, accepted)
 
 
-def _with(found: Content, shipment: Shipment) -> Content:
-    contract = shipment.contract
-    inputs = contract.types if contract else None
-    return Content(model=found.model, onnx=found.onnx, service=found.service, inputs=inputs)
+def _ask_github(context: BuildContext, commit: str) -> Approval:
+    return approval.find_approval(context.api, commit, base=MAIN, author=context.author, retry=context.retry)
 
 
-def _verified(desk: Desk, shipment: Shipment, version: str | None) -> list[Check]:
-    desk.tell("fetching the model by its digest")
-    verify.fetch(shipment, desk.storage())
-    known = settings.parse((desk.root / "params.yaml").read_text(encoding="utf-8"), "params.yaml")
-    checks = verify.verify(shipment, known, desk.tell)
+def _verify(context: BuildContext, number: str | None) -> list[Check]:
+    context.tell("fetching the model by its digest")
+    verify.fetch_model(context.checkout, context.open_storage())
+    checks = verify.verify_model(context.checkout, context.settings, context.tell)
     if wrong := failed(checks):
-        raise Failed(_failure(desk, "unverified", _why(wrong), checks, version))
+        raise _make_failure(context, "unverified", _join_words(wrong), checks=checks, version=number)
     return checks
 
 
-def _release(
-    desk: Desk, shipment: Shipment, found: Content, answer: Answer, checks: Sequence[Check]
+def _describe_release(
+    context: BuildContext, content: Content, approvals: Approvals, checks: Sequence[Check]
 ) -> Release | None:
     """The version as it will stand in the registry, but for its image's digest; None where nothing is new."""
-    version = versions.following(desk.book.registry, found)
+    checkout, repository = context.checkout, context.repository
+    version = versions.choose_next_version(repository.registry, content)
     if version is None:
         return None
-    evaluation = shipment.report("reports/metrics.json", MetricsReport)
-    folder = shipment.root / ONNX
-    contract = folder / "contract.json"
+    evaluation = checkout.load_report("metrics", MetricsReport)
+    contract = checkout.onnx.with_name("contract.json")
+    origin = repository.find_origin(context.commit, checkout.files)
     return Release(
         version=version,
-        commit=desk.commit,
-        image=f"{desk.image}:{version}",
-        content=found,
-        onnx=verify.sha256(folder / "model.onnx"),
-        contract=verify.sha256(contract) if contract.exists() else None,
-        data=shipment.lock.find_digest(RAW),
-        accepted=answer.taken,
+        commit=context.commit,
+        image=f"{context.image}:{version}",
+        content=content,
+        onnx=verify.hash_file(checkout.onnx),
+        contract=verify.hash_file(contract) if contract.exists() else None,
+        data=checkout.lock.find_digest(checkout.files.raw),
+        accepted=approvals.acceptance,
         primary=evaluation.primary,
         metrics=evaluation.values,
         checks=list(checks),
-        trained=desk.book.when(desk.book.origin(desk.commit)),
-        built=desk.book.when(desk.commit),
-        **_people(answer.model),
+        trained=repository.get_time(origin),
+        built=repository.get_time(context.commit),
+        **_list_people(approvals.model),
     )
 
 
-def _people(model: Judgement | Release) -> dict[str, Any]:
+def _list_people(model: Approval | Release) -> dict[str, Any]:
     """Who brought the model, who approved it, who merged it."""
     if isinstance(model, Release):
         names = ("pull_request", "pull_request_url", "author", "approvers", "merged_by", "verdict")
@@ -194,29 +192,33 @@ def _people(model: Judgement | Release) -> dict[str, Any]:
     }
 
 
-def _built(desk: Desk, release: Release) -> Release:
-    """Build, try and push its image. Raises `Failed`."""
+def _build_image(context: BuildContext, release: Release) -> Release:
+    """Build, try and push the version's image; the version with the image's digest. Raises `ReleaseFailed`."""
     tried: list[Check] = []
     try:
-        engine = desk.engine()
-        desk.tell(f"building {release.image}")
-        engine.build(release.lineage, release.image)
-        desk.tell(f"trying {release.image}")
-        tried = engine.smoke(release.image)
+        context.tell(f"building {release.image}")
+        context.engine.build(release.lineage, release.image)
+        context.tell(f"trying {release.image}")
+        tried = context.engine.smoke_test(release.image)
         if wrong := failed(tried):
-            raise Failed(_failure(desk, "image", _why(wrong), tried, release.version))
-        desk.tell(f"pushing {release.image}")
-        image = engine.push(release.image)
+            raise _make_failure(context, "image", _join_words(wrong), checks=tried, version=release.version)
+        context.tell(f"pushing {release.image}")
+        image = context.engine.push(release.image)
     except EngineFailed as error:
-        raise Failed(_failure(desk, "image", str(error), tried, release.version)) from error
+        raise _make_failure(context, "image", str(error), checks=tried, version=release.version) from error
     return replace(release, image=image, checks=[*release.checks, *tried])
 
 
-def _failure(
-    desk: Desk, kind: Kind, words: str, checks: Sequence[Check] = (), version: str | None = None
-) -> Failure:
-    return Failure(kind, words, desk.commit, version, checks=tuple(checks))
+def _make_failure(
+    context: BuildContext,
+    kind: Kind,
+    words: str,
+    *,
+    checks: Sequence[Check] = (),
+    version: str | None = None,
+) -> ReleaseFailed:
+    return ReleaseFailed(Failure(kind, words, context.commit, version=version, checks=tuple(checks)))
 
 
-def _why(wrong: Sequence[Check]) -> str:
+def _join_words(wrong: Sequence[Check]) -> str:
     return "; ".join(f"{check.name}: {check.words}" for check in wrong)

@@ -1,4 +1,4 @@
-"""Tells people of a release: the comment on its pull request, and one issue while a release has failed."""
+"""Tells people about a release: a comment on its pull request, and an issue while a release has failed."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from bots.retry import RequestDenied, RetriesExhausted, Retry
 GRANTS = {"comment": "pull-requests: write", "issue": "issues: write"}
 
 
-class Board(GitHubApi, Protocol):
-    """What a release asks of GitHub. Every call raises `RequestDenied` or `TemporaryFailure`."""
+class IssueApi(GitHubApi, Protocol):
+    """What a release asks of GitHub to tell people. Every call raises `RequestDenied` or `TemporaryFailure`."""
 
     def list_issues(self, label: str) -> list[Issue]:
         """The open issues with a label."""
@@ -26,50 +26,49 @@ class Board(GitHubApi, Protocol):
         """Replace what an issue says."""
 
     def close_issue(self, number: int, body: str) -> None:
-        """Close an issue, with its last word."""
+        """Close an issue, with its last text."""
 
 
-def comment(board: Board, number: int, body: str, author: str, retry: Retry) -> str | None:
-    """One comment that says this; None, or why it could not be said."""
-    return _said("comment", lambda: sticky_comment.upsert(board, number, body, author, report.is_ours), retry)
+def write_comment(api: IssueApi, number: int, body: str, *, author: str, retry: Retry) -> str | None:
+    """Create or update the release's comment on a pull request; None, or why that failed."""
+    return _try("comment", lambda: sticky_comment.upsert(api, number, body, author, report.is_own), retry)
 
 
-def complain(board: Board, title: str, body: str, author: str, retry: Retry) -> str | None:
-    """One open issue that says this, however many releases fail; None, or why it could not be said."""
+def write_issue(api: IssueApi, title: str, body: str, *, author: str, retry: Retry) -> str | None:
+    """Create or update the one open issue of failed releases; None, or why that failed."""
 
     def step() -> str:
-        existing = _ours(board, author)
+        existing = _list_own_issues(api, author)
         if not existing:
-            board.create_issue(title, body, report.LABEL)
-            existing = _ours(board, author)
+            api.create_issue(title, body, report.LABEL)
+            existing = _list_own_issues(api, author)
         for other in existing[1:]:
-            board.close_issue(other.number, other.body)
+            api.close_issue(other.number, other.body)
         if existing and (existing[0].title, existing[0].body.split()) != (title, body.split()):
-            board.edit_issue(existing[0].number, title=title, body=body)
+            api.edit_issue(existing[0].number, title=title, body=body)
         return "written"
 
-    return _said("issue", step, retry)
+    return _try("issue", step, retry)
 
 
-def settle(board: Board, last: Callable[[str], str], author: str, retry: Retry) -> str | None:
-    """Close the issue, if there is one, with `last` of its body; None, or why it could not be closed."""
+def close_issue(api: IssueApi, rewrite: Callable[[str], str], *, author: str, retry: Retry) -> str | None:
+    """Close the issue, if there is one, with its text rewritten; None, or why that failed."""
 
     def step() -> str:
-        for issue in _ours(board, author):
-            board.close_issue(issue.number, last(issue.body))
+        for issue in _list_own_issues(api, author):
+            api.close_issue(issue.number, rewrite(issue.body))
         return "closed"
 
-    return _said("issue", step, retry)
+    return _try("issue", step, retry)
 
 
-def _ours(board: Board, author: str) -> list[Issue]:
-    found = [
-        one for one in board.list_issues(report.LABEL) if one.author == author and report.is_ours(one.body)
-    ]
+def _list_own_issues(api: IssueApi, author: str) -> list[Issue]:
+    found = [one for one in api.list_issues(report.LABEL) if one.author == author and report.is_own(one.body)]
     return sorted(found, key=lambda issue: issue.number)
 
 
-def _said(what: str, step: Callable[[], str], retry: Retry) -> str | None:
+def _try(what: str, step: Callable[[], str], retry: Retry) -> str | None:
+    """Carry out a step; None, or why it failed and which permission is missing."""
     try:
         retry.call(what, step)
     except (RequestDenied, RetriesExhausted) as error:

@@ -1,7 +1,7 @@
-"""The registry's git side: read from the remote's tags, added to by one atomic push, so that two runs cannot both win.
+"""Reads the registry from a remote's tags, and adds to it by one atomic push, so that two runs cannot both win.
 
-Beside the tags there is one ref, refs/registry/model, that moves with each of them: who saw an older registry cannot
-add to it. Nothing here touches the checkout, however shallow it is.
+Beside the tags there is one ref, refs/registry/model, that moves with each of them: a run that has seen an older
+registry cannot add to it. The checkout is never touched, however shallow it is.
 """
 
 from __future__ import annotations
@@ -11,32 +11,35 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from bots.deploy.checks import Check
 from bots.dvc import lockfile
 from bots.errors import BotsError
 from bots.git.bare import Author, BareRepository, PushRejected, RefMoved, open_bare, run_git
+from bots.layout import DVC_LOCK
 from bots.release import versions
 from bots.release.versions import Assignment, Registry, Release, Stage
 from bots.retry import RetriesExhausted, Retry
-from bots.review.champion import MODEL, ONNX
+
+if TYPE_CHECKING:
+    from bots.layout import Layout
 
 MAIN: Final = "main"
-HEAD: Final = f"refs/registry/{versions.MODEL}"
-BOT = ("github-actions[bot]", "41898282+github-actions[bot]@users.noreply.github.com")
+REF: Final = f"refs/registry/{versions.MODEL}"
+TAGGER: Final = ("github-actions[bot]", "41898282+github-actions[bot]@users.noreply.github.com")
 
 
 class RegistryError(BotsError):
     """The registry cannot be read or added to; the message says why and what to do."""
 
 
-class Outgrown(Exception):
-    """The registry is not what a decision was made from any more: decide again."""
+class RegistryMoved(Exception):
+    """The registry has grown since a number was chosen from it: choose again."""
 
 
 @dataclass
-class Book:
+class RegistryRepository:
     """The registry of a remote, as it was read last, and main's history."""
 
     bare: BareRepository
@@ -46,56 +49,59 @@ class Book:
     tip: str = ""
     registry: Registry = field(default_factory=Registry)
 
-    def read(self) -> Registry:
+    def refresh(self) -> Registry:
         """Read main and the registry anew."""
         patterns = (f"refs/tags/{versions.MODEL}*", "refs/registry/*")
         tip = self.retry.call("registry", lambda: self.bare.fetch_history(MAIN, *patterns))
         if tip is None:
             raise RegistryError(f"the remote has no branch {MAIN}; push it first")
-        self.tip, self.registry = tip, versions.read(self.bare.list_tags(f"{versions.MODEL}*"))
+        self.tip, self.registry = tip, versions.parse_tags(self.bare.list_tags(f"{versions.MODEL}*"))
         return self.registry
 
-    def has(self, commit: str) -> bool:
+    def contains(self, commit: str) -> bool:
         """Whether a commit is on main."""
         return self.bare.resolve(f"{commit}^{{commit}}") is not None and self.bare.contains(self.tip, commit)
 
-    def when(self, commit: str) -> str:
-        """When a commit was made, in ISO words."""
-        return moment(self.bare.read_time(commit))
+    def get_time(self, commit: str) -> str:
+        """Get when a commit was made, as an ISO time."""
+        return format_time(self.bare.read_time(commit))
 
-    def origin(self, commit: str) -> str:
-        """The commit that brought this commit's model to main: the first of those, back from here, that have it."""
+    def find_origin(self, commit: str, files: Layout) -> str:
+        """Find the commit that brought this commit's model to main.
+
+        That is the first of those, going back from here, whose dvc.lock has the same digests for `files`.
+        """
         found = commit
-        wanted = self._model(commit)
-        for earlier in self.bare.list_commits(commit, f"{self.prefix}dvc.lock"):
-            if self._model(earlier) != wanted:
+        wanted = self._load_digests(commit, files)
+        for earlier in self.bare.list_commits(commit, f"{self.prefix}{DVC_LOCK}"):
+            if self._load_digests(earlier, files) != wanted:
                 break
             found = earlier
         return found
 
-    def _model(self, commit: str) -> tuple[str | None, str | None]:
-        blob = self.bare.resolve(f"{commit}:{self.prefix}dvc.lock")
+    def _load_digests(self, commit: str, files: Layout) -> tuple[str | None, str | None]:
+        blob = self.bare.resolve(f"{commit}:{self.prefix}{DVC_LOCK}")
         if blob is None:
             return None, None
         self.retry.call("fetch", lambda: self.bare.fetch_blobs(commit, [blob]))
-        locked = lockfile.parse_lock(
-            self.bare.read_blob(blob).decode(errors="replace"), f"dvc.lock of {commit[:7]}"
-        )
-        return locked.find_digest(MODEL), locked.find_digest(ONNX)
+        text = self.bare.read_blob(blob).decode(errors="replace")
+        locked = lockfile.parse_lock(text, f"{DVC_LOCK} of {commit[:7]}")
+        return locked.find_digest(files.model), locked.find_digest(files.onnx)
 
     def register(self, release: Release) -> Release:
-        """Add a version, and give it back as it is in the registry: another run of the same commit may have been first.
+        """Add a version; return it as the registry has it, since another run of the same commit may have been first.
 
-        Raises `Outgrown` where the registry has grown by something else, so that the number may not be right any more.
+        Raises `RegistryMoved` where something else was registered meanwhile, so that the number may be wrong now.
         """
-        words = versions.message(f"Release model {release.version}", release)
-        added = self._add(versions.version_tag(release.version), release.commit, words)
-        found = self.registry.of_commit(release.commit)
+        tag = versions.format_version_tag(release.version)
+        words = versions.format_message(f"Release model {release.version}", release)
+        added = self._push_tag(tag, release.commit, words)
+        found = self.registry.find_commit(release.commit)
         if found is not None:
             return found
         if added:
-            raise RegistryError(f"the tag {versions.version_tag(release.version)} was taken away by somebody")
-        raise Outgrown(f"another version was registered while {release.version} was being made")
+            raise RegistryError(f"the tag {tag} was taken away by somebody")
+        raise RegistryMoved(f"another version was registered while {release.version} was being made")
 
     def assign(
         self,
@@ -107,10 +113,10 @@ class Book:
         rejected: str | None = None,
         checks: Sequence[Check] = (),
     ) -> Assignment:
-        """Put a version into a stage; where that is what the registry says already, nothing is added."""
+        """Put a version into a stage; where the registry says that already, nothing is added."""
 
         def step() -> Assignment:
-            running = self.registry.running(stage)
+            running = self.registry.get_running(stage)
             if (
                 running is not None
                 and running.version == release.version
@@ -121,30 +127,31 @@ class Book:
                 stage=stage,
                 version=release.version,
                 by=by,
-                at=moment(self.clock()),
+                at=format_time(self.clock()),
                 reason=reason,
                 rejected=rejected,
                 checks=list(checks),
             )
-            words = versions.message(f"{stage.capitalize()} has model {release.version}", made)
-            if not self._add(versions.stage_tag(stage, self.registry.counter + 1), release.commit, words):
+            tag = versions.format_stage_tag(stage, self.registry.counter + 1)
+            words = versions.format_message(f"{stage.capitalize()} has model {release.version}", made)
+            if not self._push_tag(tag, release.commit, words):
                 raise RefMoved("the registry has grown")
             return made
 
-        self.read()
+        self.refresh()
         return self.retry.call("stage", step)
 
-    def _add(self, name: str, commit: str, words: str) -> bool:
-        """Add a tag if the registry is what was read last; whether it was. What there is then is read anew."""
-        made = self.bare.create_tag(name, commit, words, Author(*BOT, int(self.clock())))
-        refs = {f"refs/tags/{name}": (made, None), HEAD: (made, self.bare.resolve(HEAD))}
+    def _push_tag(self, name: str, commit: str, words: str) -> bool:
+        """Add a tag if the registry is what was read last; whether it was. The registry is read anew afterwards."""
+        made = self.bare.create_tag(name, commit, words, Author(*TAGGER, int(self.clock())))
+        refs = {f"refs/tags/{name}": (made, None), REF: (made, self.bare.resolve(REF))}
 
         def step() -> bool:
             try:
                 self.bare.push_refs(refs)
             except RefMoved:
                 # Or an earlier try arrived, and only its answer did not.
-                self.read()
+                self.refresh()
                 return self.bare.resolve(f"refs/tags/{name}") == made
             return True
 
@@ -154,23 +161,23 @@ class Book:
             raise RegistryError(
                 f"the tag {name} could not be pushed: {error}. No ruleset may keep GitHub Actions from making tags"
             ) from error
-        self.read()
+        self.refresh()
         return added
 
 
-def moment(seconds: float) -> str:
-    """A time in ISO words, to the second."""
+def format_time(seconds: float) -> str:
+    """Seconds since 1970 as an ISO time, to the second."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 @contextmanager
-def opened(root: Path, retry: Retry, clock: Callable[[], float]) -> Iterator[Book]:
-    """The registry of the project's remote, read. Raises `RegistryError` and `GitError`."""
+def open_registry(root: Path, retry: Retry, clock: Callable[[], float]) -> Iterator[RegistryRepository]:
+    """Open the registry of the project's remote, and read it. Raises `RegistryError` and `GitError`."""
     prefix = run_git(root, "rev-parse", "--show-prefix").stdout.decode().strip()
     with open_bare(root) as bare:
-        book = Book(bare, prefix, retry, clock)
+        repository = RegistryRepository(bare, prefix, retry, clock)
         try:
-            book.read()
-            yield book
+            repository.refresh()
+            yield repository
         except RetriesExhausted as error:
             raise RegistryError(f"{error}; what was done stays, so run it again") from error

@@ -1,4 +1,4 @@
-"""The verbs release, rollback and models: the steps in order, what is said of them, and the exit code."""
+"""Carries out the verbs release and rollback: their steps in order, what is said of them, the exit code."""
 
 from __future__ import annotations
 
@@ -8,56 +8,59 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import msgspec
+from msgspec.structs import replace
 
+from bots import settings
+from bots.deploy.platform import Platform, find_platform
 from bots.dvc.storage import open_storage
 from bots.git.repository import Repository
-from bots.github.client import Connection, GitHubClient
-from bots.release import build_version, engine, notify, promote, registry, report, versions
-from bots.release.build_version import Desk, Failed
-from bots.release.engine import EngineFailed, Target
-from bots.release.registry import Book, RegistryError
-from bots.release.report import Failure, Kind
-from bots.release.verify import Shipment
+from bots.layout import DVC_LOCK, PARAMS
+from bots.release import build_version, notify, promote, registry, report, versions
+from bots.release.engine import Engine, EngineFailed
+from bots.release.failure import EXIT_CODES, Failure, Kind, ReleaseFailed
+from bots.release.registry import RegistryError, RegistryRepository
+from bots.release.verify import Checkout
 from bots.release.versions import Release, Stage
 from bots.retry import RequestDenied, RetriesExhausted, Retry
 
 if TYPE_CHECKING:
-    from bots.release.promote import Until
+    from bots.github.client import Connection, GitHubClient
+    from bots.release.promote import Promoted, Until
 
 BUDGET: Final = 600.0
-EXIT_CODES: dict[Kind, int] = {"refused": 30, "unverified": 31, "image": 32, "rolled back": 33, "broken": 1}
-# What nobody has to be called for: the commit says it, and the run is red.
+# Failures that open no issue: the pull request's comment says them, and the run is red.
 QUIET: tuple[Kind, ...] = ("refused", "broken")
 
 
 @dataclass
-class Result:
-    """What a verb did, for people and for programs."""
+class ReleaseResult:
+    """What a verb did, for people and for programs. `pending` are the stages that wait for the version."""
 
     words: str
     code: int = 0
     release: Release | None = None
-    target: Target = "none"
     body: str = ""
     notes: list[str] = field(default_factory=list)
     pending: list[Stage] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
-class World:
-    """Where a verb runs: the checkout, its environment, the clock, and who tells how far it is."""
+class ReleaseContext:
+    """What a verb runs with: the checkout in `root`, its environment, GitHub, the engine, and the clock."""
 
     root: Path
     environ: Mapping[str, str]
+    connection: Connection
+    github: GitHubClient
+    engine: Engine
     tell: Callable[[str], None]
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
 
     @property
-    def retry(self) -> Retry:
-        """As long as a verb waits for GitHub and git."""
-        return Retry(self.clock, self.sleep, self.tell, deadline=self.clock() + BUDGET)
+    def author(self) -> str:
+        """The login that the bots write under."""
+        return self.connection.author
 
     @property
     def actor(self) -> str | None:
@@ -72,142 +75,159 @@ class World:
         ]
         return f"{known[0]}/{known[1]}/actions/runs/{known[2]}" if all(known) else None
 
-    def engine(self) -> engine.Engine:
-        """What builds and runs images."""
-        return engine.of(self.root, self.environ)
+    @property
+    def image(self) -> str:
+        """The images' repository: RELEASE_IMAGE, or the one of the GitHub repository."""
+        return self.environ.get("RELEASE_IMAGE") or f"ghcr.io/{self.connection.repository.lower()}"
+
+    def start_retry(self) -> Retry:
+        """A retry whose time begins now."""
+        return Retry(self.clock, self.sleep, self.tell, deadline=self.clock() + BUDGET)
 
 
-def release(world: World, connection: Connection, until: Until, accept: str | None) -> Result:
-    """Release what HEAD of main holds: make its version if it has none, bring it as far as `until`, tell of it."""
-    repository = Repository(world.root)
-    commit = repository.resolve("HEAD")
-    if dirty := repository.list_dirty_paths():
+@dataclass(frozen=True)
+class _Session:
+    """One run of a verb: its context, the open registry, and where the project is deployed."""
+
+    context: ReleaseContext
+    repository: RegistryRepository
+    platform: Platform
+
+    @property
+    def promotion(self) -> promote.Promotion:
+        context = self.context
+        return promote.Promotion(
+            repository=self.repository,
+            engine=context.engine,
+            by=context.actor or "bots",
+            tell=context.tell,
+        )
+
+
+def release(context: ReleaseContext, *, until: Until, accept: str | None) -> ReleaseResult:
+    """Release what HEAD of main holds: make its version if it has none, bring it as far as `until`, tell people."""
+    git = Repository(context.root)
+    commit = git.resolve("HEAD")
+    if dirty := git.list_dirty_paths():
         raise RegistryError(
             f"{len(dirty)} files differ from {commit[:7]}: {', '.join(dirty[:3])}; commit or stash them"
         )
-    target = engine.target(world.root)
-    github = GitHubClient(connection)
-    with registry.opened(world.root, world.retry, world.clock) as book:
-        if not book.has(commit):
+    platform = find_platform(context.root)
+    with registry.open_registry(context.root, context.start_retry(), context.clock) as repository:
+        if not repository.contains(commit):
             raise RegistryError(f"{commit[:7]} is not on {registry.MAIN}; only what was merged is released")
+        session = _Session(context, repository, platform)
         version = None
         try:
-            found = _version(world, connection, github, book, commit, accept)
+            found = _find_or_build(session, commit, accept)
             if found is None:
-                return Result("There is no model yet: nothing to release.", target=target)
-            anew, version = found
-            way = until if target != "none" else "version"
-            by = world.actor or "bots"
-            done = promote.deliver(book, version, way, by, world.engine, world.tell)
-        except Failed as error:
-            return _failed(world, connection, github, book, error.failure, target)
+                return ReleaseResult("There is no model yet: nothing to release.")
+            made, version = found
+            promoted = promote.promote(session.promotion, version, until if platform != "none" else "version")
+        except ReleaseFailed as error:
+            return _conclude_failure(session, error.failure)
         except EngineFailed as error:
             number = version.version if version else None
-            failure = Failure("broken", str(error), version.commit if version else commit, number)
-            return _failed(world, connection, github, book, failure, target)
-        return _released(world, connection, github, book, version, target, done, anew=anew)
+            failed_commit = version.commit if version else commit
+            return _conclude_failure(session, Failure("broken", str(error), failed_commit, version=number))
+        return _conclude_release(session, version, promoted, made=made)
 
 
-def _version(
-    world: World, connection: Connection, github: GitHubClient, book: Book, commit: str, accept: str | None
-) -> tuple[bool, Release] | None:
-    """The version of a commit, and whether it was made now. Where nothing that runs differs, it is the newest."""
-    known = book.registry.of_commit(commit)
+def _find_or_build(session: _Session, commit: str, accept: str | None) -> tuple[bool, Release] | None:
+    """A commit's version, and whether it was made now. Where nothing that runs differs, it is the newest version.
+
+    None where there is no model. Raises `ReleaseFailed`.
+    """
+    context, repository = session.context, session.repository
+    known = repository.registry.find_commit(commit)
     if known is not None:
         return False, known
-    shipment = Shipment(world.root)
-    found = build_version.content(shipment) if (world.root / "dvc.lock").exists() else None
-    if found is None:
+    if not (context.root / DVC_LOCK).exists():
         return None
-    newest = book.registry.newest()
-    if (
-        newest is not None
-        and versions.bump(newest.content, msgspec.structs.replace(found, inputs=None)) is None
-    ):
-        world.tell(f"neither model nor service differ from {newest.version}")
+    chosen = settings.parse((context.root / PARAMS).read_text(encoding="utf-8"), PARAMS)
+    checkout = Checkout(context.root, chosen.review.files)
+    content = build_version.read_content(checkout)
+    if content is None:
+        return None
+    newest = repository.registry.newest
+    if newest and versions.choose_bump(newest.content, replace(content, inputs=None)) is None:
+        context.tell(f"neither model nor service differ from {newest.version}")
         return False, newest
-    desk = Desk(
-        root=world.root,
+    build = build_version.BuildContext(
+        checkout=checkout,
         commit=commit,
-        court=github,
-        book=book,
-        storage=lambda: open_storage(world.root, world.tell),
-        engine=world.engine,
-        retry=world.retry,
-        tell=world.tell,
-        author=connection.author,
-        image=image(world.environ, connection),
-        actor=world.actor,
+        api=context.github,
+        repository=repository,
+        open_storage=lambda: open_storage(context.root, context.tell),
+        engine=context.engine,
+        retry=context.start_retry(),
+        tell=context.tell,
+        author=context.author,
+        image=context.image,
+        settings=chosen,
+        actor=context.actor,
         accept=accept,
     )
-    return True, build_version.make(desk, shipment, found)
+    return True, build_version.build_version(build, content)
 
 
-def image(environ: Mapping[str, str], connection: Connection) -> str:
-    """The repository of images: RELEASE_IMAGE, or the GitHub repository's own."""
-    return environ.get("RELEASE_IMAGE") or f"ghcr.io/{connection.repository.lower()}"
-
-
-def _released(
-    world: World,
-    connection: Connection,
-    github: GitHubClient,
-    book: Book,
-    version: Release,
-    target: Target,
-    done: promote.Delivery,
-    *,
-    anew: bool,
-) -> Result:
-    head = (
-        f"{version.version} is released."
-        if anew or done.moved
-        else f"Nothing to release: {version.version} is."
-    )
-    said = [head, *(f"{word}." for word in done.words)]
-    body = report.released(book.registry, version, target, world.run)
-    result = Result(" ".join(said), release=version, target=target, body=body)
-    if target != "none":
-        result.pending = promote.pending(book.registry, version)
-    _comment(world, connection, github, book, version.commit, body, result)
-    arrived = target == "none" or book.registry.stages_of(version.version)
-    if arrived and (anew or done.moved):
-        place = "released" if target == "none" else f"in {book.registry.stages_of(version.version)[-1].stage}"
-        if place != "in staging":
-            note = notify.settle(
-                github, lambda old: report.settled(version, place, old), connection.author, world.retry
-            )
-            result.notes += [note] if note else []
-    return result
-
-
-def _failed(
-    world: World, connection: Connection, github: GitHubClient, book: Book, failure: Failure, target: Target
-) -> Result:
-    body = report.unreleased(book.registry, failure, target, world.run)
-    words = f"{failure.name} {report.DONE[failure.kind]}: {failure.words}."
-    known = book.registry.version(failure.version) if failure.version else None
-    result = Result(words, EXIT_CODES[failure.kind], release=known, target=target, body=body)
-    _comment(world, connection, github, book, failure.commit, body, result)
-    if failure.kind not in QUIET:
-        note = notify.complain(github, failure.title, body, connection.author, world.retry)
+def _conclude_release(
+    session: _Session, version: Release, promoted: Promoted, *, made: bool
+) -> ReleaseResult:
+    """Comment on the pull request, and close the issue of failed releases where the version has arrived."""
+    context, known = session.context, session.repository.registry
+    new = made or promoted.moved
+    head = f"{version.version} is released." if new else f"Nothing to release: {version.version} is."
+    said = [head, *(f"{word}." for word in promoted.words)]
+    body = report.render_released(known, version, session.platform, run=context.run)
+    result = ReleaseResult(" ".join(said), release=version, body=body)
+    if session.platform != "none":
+        result.pending = promote.list_pending(known, version)
+    _comment(session, version.commit, body, result)
+    place = _name_place(session, version)
+    if new and place not in (None, "in staging"):
+        note = notify.close_issue(
+            context.github,
+            lambda old: report.render_settled(version, str(place), old),
+            author=context.author,
+            retry=context.start_retry(),
+        )
         result.notes += [note] if note else []
     return result
 
 
-def _comment(
-    world: World,
-    connection: Connection,
-    github: GitHubClient,
-    book: Book,
-    commit: str,
-    body: str,
-    result: Result,
-) -> None:
-    """Say it on the merged pull request of a commit, where it has one."""
-    known = book.registry.of_commit(commit)
+def _name_place(session: _Session, version: Release) -> str | None:
+    """Where a version has arrived, in words; None where it is in no stage yet."""
+    if session.platform == "none":
+        return "released"
+    stages = session.repository.registry.list_stages(version.version)
+    return f"in {stages[-1].stage}" if stages else None
+
+
+def _conclude_failure(session: _Session, failure: Failure) -> ReleaseResult:
+    """Comment on the pull request, and open an issue where somebody has to act."""
+    context, known = session.context, session.repository.registry
+    body = report.render_failure(known, failure, session.platform, run=context.run)
+    words = f"{failure.name} {report.DONE[failure.kind]}: {failure.words}."
+    version = known.find_version(failure.version) if failure.version else None
+    result = ReleaseResult(words, EXIT_CODES[failure.kind], release=version, body=body)
+    _comment(session, failure.commit, body, result)
+    if failure.kind not in QUIET:
+        note = notify.write_issue(
+            context.github, failure.title, body, author=context.author, retry=context.start_retry()
+        )
+        result.notes += [note] if note else []
+    return result
+
+
+def _comment(session: _Session, commit: str, body: str, result: ReleaseResult) -> None:
+    """Comment on the merged pull request of a commit, where it has one; what goes wrong becomes a note."""
+    context = session.context
+    known = session.repository.registry.find_commit(commit)
     try:
-        pulls = world.retry.call("pull request", lambda: github.list_merged_pull_requests(commit))
+        pulls = context.start_retry().call(
+            "pull request", lambda: context.github.list_merged_pull_requests(commit)
+        )
     except (RequestDenied, RetriesExhausted) as error:
         result.notes.append(f"the pull request of {commit[:7]} cannot be known: {error}")
         return
@@ -215,42 +235,40 @@ def _comment(
     if known is not None and known.pull_request is not None and not numbers:
         numbers = [known.pull_request]
     for number in numbers:
-        note = notify.comment(github, number, body, connection.author, world.retry)
+        note = notify.write_comment(
+            context.github, number, body, author=context.author, retry=context.start_retry()
+        )
         result.notes += [note] if note else []
 
 
-def rollback(
-    world: World, connection: Connection, stage: Stage, to: str | None, reason: str | None
-) -> Result:
-    """Put an earlier version back into a stage, and say so on the pull request of what it takes the place of."""
-    target = engine.target(world.root)
-    if target == "none":
+def roll_back(context: ReleaseContext, stage: Stage, *, to: str | None, reason: str | None) -> ReleaseResult:
+    """Put an earlier version back into a stage, and say so on the pull request of the version that it replaces."""
+    platform = find_platform(context.root)
+    if platform == "none":
         raise RegistryError("this project deploys nothing itself: there is no deploy/ to roll back with")
-    github = GitHubClient(connection)
-    with registry.opened(world.root, world.retry, world.clock) as book:
-        by = world.actor or "bots"
+    with registry.open_registry(context.root, context.start_retry(), context.clock) as repository:
+        session = _Session(context, repository, platform)
         try:
-            version, out = promote.back(book, stage, to, by, reason, world.engine, world.tell)
+            version, replaced = promote.roll_back(session.promotion, stage, to=to, reason=reason)
         except EngineFailed as error:
             raise RegistryError(f"{stage} was not rolled back: {error}") from error
-        body = report.released(book.registry, version, target, world.run)
-        if out is None:
-            return Result(
-                f"{stage} has {version.version} already: nothing to do.", release=version, body=body
-            )
-        words = f"{stage} has {version.version} again, and {out.version} no more."
-        result = Result(words, release=version, target=target, body=body)
-        told = report.taken_out(book.registry, out, stage, world.run)
-        _comment(world, connection, github, book, out.commit, told, result)
+        body = report.render_released(repository.registry, version, platform, run=context.run)
+        if replaced is None:
+            words = f"{stage} has {version.version} already: nothing to do."
+            return ReleaseResult(words, release=version, body=body)
+        words = f"{stage} has {version.version} again, and {replaced.version} no more."
+        result = ReleaseResult(words, release=version, body=body)
+        told = report.render_replaced(repository.registry, replaced, stage, run=context.run)
+        _comment(session, replaced.commit, told, result)
         return result
 
 
-def list_outputs(result: Result) -> dict[str, str]:
-    """What the next jobs ask: `name` and `digest` of the image, and which stages wait for it."""
-    release = result.release
-    name, _, digest = release.image.partition("@") if release else ("", "", "")
+def list_outputs(result: ReleaseResult) -> dict[str, str]:
+    """The job's outputs, which the next jobs read: `name` and `digest` of the image, and which stages wait for it."""
+    version = result.release
+    name, _, digest = version.image.partition("@") if version else ("", "", "")
     return {
-        "version": release.version if release else "",
+        "version": version.version if version else "",
         "name": name,
         "digest": digest,
         **{stage: "true" if stage in result.pending else "false" for stage in versions.STAGES},

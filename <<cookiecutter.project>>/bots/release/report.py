@@ -1,20 +1,18 @@
-"""What is said of a release on its pull request and in an issue: a pure function of the registry and of what failed.
+"""Renders what a release says on its pull request and in an issue, from the registry and from what failed.
 
-What a tired person must know stands first: what runs where since when. Then how to go back. The figures are folded.
+What a tired person must know stands first: what runs where, and since when. Then how to go back; figures are folded.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from bots.deploy.checks import Check, failed
 from bots.release import versions
-from bots.release.engine import Target
 from bots.release.versions import STAGES, Assignment, Registry, Release, Stage
 from bots.render import markdown as md
 from bots.render import words
@@ -22,10 +20,13 @@ from bots.render.escape import check_address, escape_code, escape_prose, escape_
 from bots.render.numbers import format_value, pluralize
 from bots.stats import metrics
 
+if TYPE_CHECKING:
+    from bots.deploy.platform import Platform
+    from bots.release.failure import Failure, Kind
+
 MARK: Final = "<!-- model-release -->"
 LABEL: Final = "release"
 WHERE: Final = "Actions > Deploy > Run workflow"
-Kind = Literal["refused", "unverified", "image", "rolled back", "broken"]
 
 _IMAGE = re.compile(r"[a-z0-9][a-z0-9./:_-]{0,200}@sha256:[0-9a-f]{64}")
 SIGNS = {True: words.STATES["ok"], False: words.STATES["bad"], None: words.STATES["note"]}
@@ -50,104 +51,88 @@ ADVICE: dict[Kind, str] = {
 }
 
 
-@dataclass(frozen=True)
-class Failure:
-    """A release that did not come about. `version` is None where it has no number yet."""
-
-    kind: Kind
-    words: str
-    commit: str
-    version: str | None = None
-    stage: Stage | None = None
-    checks: tuple[Check, ...] = ()
-
-    @property
-    def name(self) -> str:
-        """What it is called: its version, or its commit."""
-        return self.version or self.commit[:7]
-
-    @property
-    def title(self) -> str:
-        """The issue's title."""
-        return f"Release of {self.name} failed"
-
-
-def is_ours(body: str) -> bool:
-    """Whether a comment or issue begins as ours do."""
+def is_own(body: str) -> bool:
+    """Whether a comment or issue begins as the bots' own do."""
     return body.startswith(MARK)
 
 
-def released(registry: Registry, release: Release, target: Target, run: str | None = None) -> str:
-    """The comment of a version that was released, as far as it came."""
-    return _whole(
-        f"{release.version}: {_place(registry, release, target)}",
-        _alert("TIP", _headline(registry, release, target)),
-        _stages(registry, release) if target != "none" else "",
-        _back(registry, release) if target != "none" else "",
-        md.fold(_summary(_seen(registry, release)), _lines(_seen(registry, release))),
-        md.fold("What it is made of, and who answers for it", _made_of(release)),
-        _footer(run),
+def render_released(registry: Registry, release: Release, platform: Platform, run: str | None = None) -> str:
+    """Render the comment of a version that was released, as far as it came."""
+    return _assemble(
+        f"{release.version}: {_name_place(registry, release, platform)}",
+        _render_alert("TIP", _render_headline(registry, release, platform)),
+        _render_stages(registry, release) if platform != "none" else "",
+        _render_way_back(registry, release) if platform != "none" else "",
+        md.fold(
+            _count_passed(_list_checks(registry, release)), _render_checks(_list_checks(registry, release))
+        ),
+        md.fold("What it is made of, and who answers for it", _render_origin(release)),
+        _render_footer(run),
     )
 
 
-def unreleased(registry: Registry, failure: Failure, target: Target, run: str | None = None) -> str:
-    """The comment, and the issue, of a release that failed."""
+def render_failure(registry: Registry, failure: Failure, platform: Platform, run: str | None = None) -> str:
+    """Render the comment, and the issue, of a release that failed."""
     subject = f"**{escape_text(failure.name)} {DONE[failure.kind]}"
     place = f" in {failure.stage}" if failure.stage and failure.kind == "rolled back" else ""
-    said = [f"{subject}{place}.** {escape_prose(failure.words, 600)}.", *_still(registry, target)]
+    said = [
+        f"{subject}{place}.** {escape_prose(failure.words, 600)}.",
+        *_render_production(registry, platform),
+    ]
     wrong = failed(list(failure.checks))
     advice = ADVICE[failure.kind].format(version=failure.name)
-    return _whole(
+    return _assemble(
         f"{failure.name}: {DONE[failure.kind]}",
-        _alert("WARNING" if failure.kind == "refused" else "CAUTION", md.join_lines(said)),
-        _lines(wrong),
+        _render_alert("WARNING" if failure.kind == "refused" else "CAUTION", md.join_lines(said)),
+        _render_checks(wrong),
         f"**What to do** {escape_prose(advice)}",
-        md.fold(_summary(failure.checks), _lines(failure.checks)),
-        _footer(run),
+        md.fold(_count_passed(failure.checks), _render_checks(failure.checks)),
+        _render_footer(run),
     )
 
 
-def taken_out(registry: Registry, release: Release, stage: Stage, run: str | None = None) -> str:
-    """The comment of a version that a person took out of a stage."""
-    now = registry.running(stage)
+def render_replaced(registry: Registry, release: Release, stage: Stage, run: str | None = None) -> str:
+    """Render the comment of a version that a person took out of a stage."""
+    now = registry.get_running(stage)
     assert now is not None
     said = [
         f"**{escape_text(release.version)} is not in {stage} any more.** {escape_text(now.by, 60)} put "
-        f"{escape_text(now.version)} back, {_since(now.at)}."
+        f"{escape_text(now.version)} back, {_format_time(now.at)}."
     ]
     if now.reason:
         said.append(f"Why: {escape_text(now.reason, 500)}")
-    return _whole(
+    return _assemble(
         f"{release.version}: taken out of {stage}",
-        _alert("WARNING", md.join_lines(said)),
-        _stages(registry, release),
+        _render_alert("WARNING", md.join_lines(said)),
+        _render_stages(registry, release),
         f"**To put it back** {escape_code(f'python -m bots rollback --stage {stage} --to {release.version}')}",
-        md.fold("What it is made of, and who answers for it", _made_of(release)),
-        _footer(run),
+        md.fold("What it is made of, and who answers for it", _render_origin(release)),
+        _render_footer(run),
     )
 
 
-def settled(release: Release, place: str, body: str) -> str:
-    """The issue's last word, above what it said."""
+def render_settled(release: Release, place: str, body: str) -> str:
+    """Render the closed issue: that it is settled, above what it said."""
     head = f"{MARK}\n> [!TIP]\n> Settled: **{escape_text(release.version)}** is {escape_text(place)}.\n\n"
     return head + body.removeprefix(MARK).lstrip("\n")
 
 
-def terminal(registry: Registry) -> str:
-    """The registry as a table of plain text, the newest first."""
+def render_table(registry: Registry) -> str:
+    """Render the registry as a table of plain text, the newest version first."""
     if not registry.releases:
         return "No version yet: `python -m bots release` makes the first."
     head = ["version", "where, since", "metric", "pull request", "approved by", "commit"]
-    rows = [head, *(_plain(registry, release) for release in reversed(registry.releases))]
+    rows = [head, *(_list_cells(registry, release) for release in reversed(registry.releases))]
     widths = [max(len(row[at]) for row in rows) for at in range(len(head))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )
 
 
-def _plain(registry: Registry, release: Release) -> list[str]:
+def _list_cells(registry: Registry, release: Release) -> list[str]:
     where = ", ".join(
-        f"{one.stage} {_since(registry.since(one.stage))}" for one in registry.stages_of(release.version)
+        f"{one.stage} {_format_time(registry.find_start(one.stage))}"
+        for one in registry.list_stages(release.version)
     )
     metric = release.metrics.get(release.primary)
     shown = f"{metrics.label(release.primary)} {format_value(release.primary, metric)}"
@@ -158,40 +143,43 @@ def _plain(registry: Registry, release: Release) -> list[str]:
     return [release.version, where or "-", shown, pull, by, release.commit[:7]]
 
 
-def _place(registry: Registry, release: Release, target: Target) -> str:
-    if target == "none":
+def _name_place(registry: Registry, release: Release, platform: Platform) -> str:
+    if platform == "none":
         return "released"
-    there = [one.stage for one in registry.stages_of(release.version)]
+    there = [one.stage for one in registry.list_stages(release.version)]
     return f"in {there[-1]}" if there else "built, not deployed"
 
 
-def _headline(registry: Registry, release: Release, target: Target) -> str:
+def _render_headline(registry: Registry, release: Release, platform: Platform) -> str:
     name = f"**{escape_text(release.version)}"
-    if target == "none":
-        return f"{name} is released.** This project deploys nothing itself: {_image(release.image)}"
-    there = [one.stage for one in registry.stages_of(release.version)]
+    if platform == "none":
+        return f"{name} is released.** This project deploys nothing itself: {_render_image(release.image)}"
+    there = [one.stage for one in registry.list_stages(release.version)]
     if not there:
         return f"{name} is built and pushed**, and in no stage now."
     if there[-1] == "production":
-        return f"{name} runs in production** since {_since(registry.since('production'))}."
-    said = f"{name} runs in {there[-1]}** since {_since(registry.since(there[-1]))}, and is not in production yet."
-    return md.join_lines([said, *_still(registry, target)])
+        return f"{name} runs in production** since {_format_time(registry.find_start('production'))}."
+    since = _format_time(registry.find_start(there[-1]))
+    said = f"{name} runs in {there[-1]}** since {since}, and is not in production yet."
+    return md.join_lines([said, *_render_production(registry, platform)])
 
 
-def _still(registry: Registry, target: Target) -> list[str]:
-    """What production has, for who hears of another version."""
-    if target == "none":
+def _render_production(registry: Registry, platform: Platform) -> list[str]:
+    """What production runs, for people who read about another version."""
+    if platform == "none":
         return []
-    now = registry.running("production")
+    now = registry.get_running("production")
     if now is None:
         return ["Nothing runs in production yet."]
-    return [f"Production runs **{escape_text(now.version)}**, since {_since(registry.since('production'))}."]
+    return [
+        f"Production runs **{escape_text(now.version)}**, since {_format_time(registry.find_start('production'))}."
+    ]
 
 
-def _stages(registry: Registry, release: Release) -> str:
+def _render_stages(registry: Registry, release: Release) -> str:
     rows = []
     for stage in STAGES:
-        now, ago = registry.running(stage), versions.before(registry, stage)
+        now, ago = registry.get_running(stage), versions.find_previous(registry, stage)
         shown = (
             f"**{escape_text(now.version)}**"
             if now and now.version == release.version
@@ -199,13 +187,13 @@ def _stages(registry: Registry, release: Release) -> str:
             if now
             else "–"
         )
-        since = _since(registry.since(stage)) if now else ""
+        since = _format_time(registry.find_start(stage)) if now else ""
         rows.append([stage, shown, since, escape_text(ago.version) if ago else "–"])
     return md.format_table([":stage", ":runs", ":since", ":before it"], rows)
 
 
-def _back(registry: Registry, release: Release) -> str:
-    now, ago = registry.running("production"), versions.before(registry, "production")
+def _render_way_back(registry: Registry, release: Release) -> str:
+    now, ago = registry.get_running("production"), versions.find_previous(registry, "production")
     if now is None or now.version != release.version or ago is None:
         return ""
     command = escape_code(f"python -m bots rollback --to {ago.version}")
@@ -213,29 +201,32 @@ def _back(registry: Registry, release: Release) -> str:
     return f"**To go back** {command}, or {button}. It takes no training and no building."
 
 
-def _seen(registry: Registry, release: Release) -> list[Check]:
+def _list_checks(registry: Registry, release: Release) -> list[Check]:
     """The checks of a version, from its bytes to how it did in each stage."""
     of_stages: list[Assignment] = [
         one
         for stage in STAGES
-        for one in registry.history(stage)
+        for one in registry.list_assignments(stage)
         if one.version == release.version and one.checks
     ]
-    return [*release.checks, *(_of(one.stage, check) for one in of_stages[-2:] for check in one.checks)]
+    return [
+        *release.checks,
+        *(_name_stage(one.stage, check) for one in of_stages[-2:] for check in one.checks),
+    ]
 
 
-def _of(stage: str, check: Check) -> Check:
+def _name_stage(stage: str, check: Check) -> Check:
     return Check(f"{stage}: {check.name}", check.passed, check.words, check.figures)
 
 
-def _summary(checks: Sequence[Check]) -> str:
+def _count_passed(checks: Sequence[Check]) -> str:
     good = sum(check.passed is True for check in checks)
     if good == len(checks):
         return f"All {good} checks passed" if checks else ""
     return f"{good} of {pluralize(len(checks), 'check')} passed"
 
 
-def _lines(checks: Sequence[Check]) -> str:
+def _render_checks(checks: Sequence[Check]) -> str:
     return md.join_lines(
         [
             f"{SIGNS[one.passed]} **{escape_text(one.name, 60)}** {escape_prose(one.words, 240)}"
@@ -244,7 +235,7 @@ def _lines(checks: Sequence[Check]) -> str:
     )
 
 
-def _made_of(release: Release) -> str:
+def _render_origin(release: Release) -> str:
     pull = (
         f"[#{release.pull_request}]({check_address(release.pull_request_url or '')})"
         if release.pull_request
@@ -253,7 +244,7 @@ def _made_of(release: Release) -> str:
     approved = ", ".join(escape_text(name, 60) for name in release.approvers) or "nobody"
     merged = f", merged by {escape_text(release.merged_by, 60)}" if release.merged_by else ""
     told = [
-        ("image", _image(release.image)),
+        ("image", _render_image(release.image)),
         ("commit", escape_code(release.commit)),
         ("pull request", f"{pull}, approved by {approved}{merged}"),
         ("verdict", escape_text(release.verdict) if release.verdict else "none"),
@@ -267,21 +258,21 @@ def _made_of(release: Release) -> str:
     return md.format_table([":", ":"], [[name, value] for name, value in told])
 
 
-def _image(reference: str) -> str:
-    """An image as people copy it, where it looks like one."""
+def _render_image(reference: str) -> str:
+    """An image's name for people to copy, where it looks like one."""
     return f"`{reference}`" if _IMAGE.fullmatch(reference) else escape_code(reference, 200)
 
 
-def _since(moment: str | None) -> str:
+def _format_time(moment: str | None) -> str:
     """`2026-02-02 02:02 UTC`."""
     return f"{moment[:10]} {moment[11:16]} UTC" if moment else "never"
 
 
-def _alert(kind: str, body: str) -> str:
+def _render_alert(kind: str, body: str) -> str:
     return "> " + f"[!{kind}]\n{body}".replace("\n", "\n> ")
 
 
-def _footer(run: str | None) -> str:
+def _render_footer(run: str | None) -> str:
     return (
         f"<sub>[run]({check_address(run)}) · every version: {escape_code('python -m bots models')}</sub>"
         if run
@@ -289,14 +280,16 @@ def _footer(run: str | None) -> str:
     )
 
 
-def _whole(title: str, *parts: str) -> str:
+def _assemble(title: str, *parts: str) -> str:
     return (
         "\n\n".join([f"{MARK}\n### Release {escape_text(title, 120)}", *(part for part in parts if part)])
         + "\n"
     )
 
 
-def to_json(found: Registry) -> str:
-    """The registry for programs: each version with its stages, the newest first."""
-    listed = [{"release": one, "stages": found.stages_of(one.version)} for one in reversed(found.releases)]
+def encode_registry(registry: Registry) -> str:
+    """The registry as JSON: each version with its stages, the newest first."""
+    listed = [
+        {"release": one, "stages": registry.list_stages(one.version)} for one in reversed(registry.releases)
+    ]
     return msgspec.json.encode(listed).decode()

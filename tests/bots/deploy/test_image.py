@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from bots import settings
-from bots.deploy import docker, image, places, sbom
+from bots.deploy import docker, image, platform, sbom
 from bots.deploy.docker import EngineError
 from bots.deploy.kubernetes import Kubernetes
 from bots.settings import ReleaseSettings
@@ -121,9 +121,12 @@ def test_hadolint_finds_nothing(name: str) -> None:
 
 
 def test_the_folder_says_where_a_project_is_deployed(tmp_path: Path) -> None:
-    with pytest.raises(EngineError, match="deployed nowhere"), places.opened(tmp_path, "x", "staging", print):
+    with (
+        pytest.raises(EngineError, match="deployed nowhere"),
+        platform.open_stage(tmp_path, "x", "staging", tell=print),
+    ):
         pytest.fail("it was opened")
     (tmp_path / "deploy/kubernetes").mkdir(parents=True)
-    with places.opened(tmp_path, "x", "staging", print) as target:
+    with platform.open_stage(tmp_path, "x", "staging", tell=print) as target:
         assert isinstance(target, Kubernetes)
         assert (target.namespace, target.stage) == ("x-staging", "staging")

@@ -21,10 +21,10 @@ from bots.github import marker
 from bots.github.client import ACTIONS, CheckRun, MergedPullRequest, PullRequestReview
 from bots.github.marker import Judged, Marker
 from bots.publish import publish
-from bots.release import approval, influence, report, verify, versions
-from bots.release.approval import Judgement
-from bots.release.report import Failure
-from bots.release.versions import Accepted, Assignment, Content, Registry, Stage
+from bots.release import approval, onnx_model, permutation_importance, report, verify, versions
+from bots.release.approval import Approval
+from bots.release.failure import Failure
+from bots.release.versions import Acceptance, Assignment, Content, Registry, Stage
 from fixtures import shipments
 from fixtures.releases import CONTENT, MODEL, a_release
 from fixtures.shipments import INPUTS, write_model
@@ -69,12 +69,12 @@ def a_registry(*names: str, put_in: tuple[Assignment, ...] = ()) -> Registry:
     ],
 )
 def test_the_number_says_how_far_a_version_is_from_the_one_before(now: Content, number: str | None) -> None:
-    assert versions.following(a_registry("v1.3.0", "v1.4.2"), now) == number
+    assert versions.choose_next_version(a_registry("v1.3.0", "v1.4.2"), now) == number
 
 
 def test_the_first_version_is_one_and_a_number_that_anybody_used_is_not_used_again() -> None:
-    assert versions.following(Registry(), CONTENT) == "v1.0.0"
-    assert versions.following(Registry(taken=("v3.1.4",)), CONTENT) == "v4.0.0"
+    assert versions.choose_next_version(Registry(), CONTENT) == "v1.0.0"
+    assert versions.choose_next_version(Registry(taken=("v3.1.4",)), CONTENT) == "v4.0.0"
 
 
 contents = st.builds(
@@ -90,14 +90,14 @@ contents = st.builds(
 def test_numbers_only_rise_and_the_same_content_in_a_row_gets_one(history: list[Content]) -> None:
     registry = Registry()
     for content in history:
-        number = versions.following(registry, content)
-        newest = registry.newest()
+        number = versions.choose_next_version(registry, content)
+        newest = registry.newest
         if number is None:
             assert newest is not None
-            assert versions.bump(newest.content, content) is None
+            assert versions.choose_bump(newest.content, content) is None
             continue
         if newest is not None:
-            assert versions.parts(number) > versions.parts(newest.version)
+            assert versions.parse_version(number) > versions.parse_version(newest.version)
         released = a_release(number, content=content)
         registry = Registry((*registry.releases, released), (), (*registry.taken, number))
 
@@ -107,7 +107,7 @@ def test_numbers_only_rise_and_the_same_content_in_a_row_gets_one(history: list[
 
 @given(st.from_regex(r"(model|other)?[@#]?(v?[0-9.]{0,6}|[a-z]{1,9})(#[0-9]{1,3})?!?", fullmatch=True))
 def test_every_tag_that_we_read_is_one_of_gto(name: str) -> None:
-    for _, version, stage, counter in versions._named([Tag(name, COMMIT, 0, "")]):
+    for _, version, stage, counter in versions._match_tags([Tag(name, COMMIT, 0, "")]):
         found = tag_re.match(name)
         assert found is not None
         assert (found["artifact"], found["cancel"]) == ("model", "")
@@ -117,46 +117,55 @@ def test_every_tag_that_we_read_is_one_of_gto(name: str) -> None:
 def test_a_registry_is_what_its_tags_say_whatever_order_they_come_in_and_whoever_else_made_some() -> None:
     one, two = a_release("v1.9.0"), a_release("v1.10.0")
     tags = [
-        Tag("model#production#10", two.commit, 0, versions.message("x", put("production", "v1.10.0", 3))),
-        Tag("model#production#9", one.commit, 0, versions.message("x", put("production", "v1.9.0", 2))),
-        Tag("model@v1.10.0", two.commit, 0, versions.message("Release", two)),
-        Tag("model@v1.9.0", one.commit, 0, versions.message("Release", one)),
+        Tag(
+            "model#production#10",
+            two.commit,
+            0,
+            versions.format_message("x", put("production", "v1.10.0", 3)),
+        ),
+        Tag(
+            "model#production#9", one.commit, 0, versions.format_message("x", put("production", "v1.9.0", 2))
+        ),
+        Tag("model@v1.10.0", two.commit, 0, versions.format_message("Release", two)),
+        Tag("model@v1.9.0", one.commit, 0, versions.format_message("Release", one)),
         Tag("model@v2.0.0", COMMIT, 0, "made by hand"),
-        Tag("model@v1.8.0", COMMIT, 0, versions.message("moved to another commit", a_release("v1.8.0"))),
-        Tag("model@v1.7.0", one.commit, 0, versions.message("of another number", one)),
+        Tag(
+            "model@v1.8.0", COMMIT, 0, versions.format_message("moved to another commit", a_release("v1.8.0"))
+        ),
+        Tag("model@v1.7.0", one.commit, 0, versions.format_message("of another number", one)),
         Tag("v1.10.0", one.commit, 0, "not of a model"),
     ]
-    registry = versions.read(tags)
+    registry = versions.parse_tags(tags)
     assert [release.version for release in registry.releases] == ["v1.9.0", "v1.10.0"]
-    running = registry.running("production")
+    running = registry.get_running("production")
     assert running is not None
     assert running.version == "v1.10.0"
-    before = versions.before(registry, "production")
+    before = versions.find_previous(registry, "production")
     assert before is not None
     assert before.version == "v1.9.0"
     assert registry.counter == 10
-    assert versions.following(registry, replace(CONTENT, service="sha256:" + "9" * 64)) == "v2.0.1"
+    assert versions.choose_next_version(registry, replace(CONTENT, service="sha256:" + "9" * 64)) == "v2.0.1"
 
 
 @given(st.binary(max_size=200))
 def test_no_message_of_a_tag_breaks_the_reading(message: bytes) -> None:
     tag = Tag("model@v1.0.0", COMMIT, 0, message.decode(errors="replace"))
-    assert versions.read([tag]).releases == ()
+    assert versions.parse_tags([tag]).releases == ()
 
 
 # --- the way through the stages
 
 
 def goes(registry: Registry, version: str) -> list[str]:
-    return [step.stage for step in versions.route(registry, version, "production") if step.goes]
+    return [step.stage for step in versions.plan_steps(registry, version, "production") if step.goes]
 
 
 def test_a_new_version_goes_through_every_stage_and_one_that_is_there_through_none() -> None:
     registry = a_registry("v1.0.0", "v1.1.0", put_in=(put("staging", "v1.0.0"), put("production", "v1.0.0")))
     assert goes(registry, "v1.1.0") == ["staging", "production"]
     assert goes(registry, "v1.0.0") == []
-    assert [step.stage for step in versions.route(registry, "v1.1.0", "staging")] == ["staging"]
-    assert versions.route(registry, "v1.1.0", "version") == []
+    assert [step.stage for step in versions.plan_steps(registry, "v1.1.0", "staging")] == ["staging"]
+    assert versions.plan_steps(registry, "v1.1.0", "version") == []
 
 
 def test_who_approves_late_still_gets_the_version_unless_production_has_a_newer_one() -> None:
@@ -201,9 +210,11 @@ def test_a_release_never_moves_a_stage_down(went: list[tuple[Stage, str]]) -> No
     for version in registry.taken:
         for stage in goes(registry, version):
             highest = max(
-                (one.version for one in registry.history(stage)), key=versions.parts, default="v0.0.0"
+                (one.version for one in registry.list_assignments(stage)),
+                key=versions.parse_version,
+                default="v0.0.0",
             )
-            assert versions.parts(version) > versions.parts(highest)
+            assert versions.parse_version(version) > versions.parse_version(highest)
 
 
 # --- who let it pass
@@ -227,8 +238,8 @@ def a_check(conclusion: str | None = "success", about: Judged | None = MODEL, **
 
 
 def test_a_check_of_this_model_that_passed_is_no_objection() -> None:
-    assert approval.objection(Judgement(COMMIT, PULL, (), a_check()), MODEL) is None
-    assert approval.objection(Judgement(COMMIT, PULL, (), a_check(about=None)), None) is None
+    assert approval.find_objection(Approval(COMMIT, PULL, (), a_check()), MODEL) is None
+    assert approval.find_objection(Approval(COMMIT, PULL, (), a_check(about=None)), None) is None
 
 
 people = st.sampled_from(["ada", "linus", "grace", ""])
@@ -237,7 +248,7 @@ states = st.sampled_from(["APPROVED", "CHANGES_REQUESTED", "COMMENTED", "DISMISS
 
 @given(st.lists(st.builds(PullRequestReview, people, states)))
 def test_who_approves_is_who_said_so_last_and_never_the_author(said: list[PullRequestReview]) -> None:
-    found = approval.approvers(said, "ada")
+    found = approval.list_approvers(said, "ada")
     assert "ada" not in found
     assert "" not in found
     for person in ("linus", "grace"):
@@ -256,7 +267,7 @@ def test_the_newest_check_of_ours_counts_and_nobody_elses() -> None:
         a_check("failure", id=4, external_id="not a marker"),
         a_check("failure", id=5, external_id=Marker("2027-01-01T00:00:00Z", 1, 1, COMMIT).line()),
     ]
-    found = approval.ours(checks, HEAD, ACTIONS)
+    found = approval.find_own_check(checks, HEAD, ACTIONS)
     assert found is not None
     assert found.id == 2
 
@@ -306,7 +317,8 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def checks_of(folder: Path) -> dict[str, Seen]:
     known = settings.parse(json.dumps(shipments.SETTINGS), "params.yaml")
-    return {check.name: check for check in verify.verify(verify.Shipment(folder), known, lambda words: None)}
+    checkout = verify.Checkout(folder, known.review.files)
+    return {check.name: check for check in verify.verify_model(checkout, known, lambda words: None)}
 
 
 @pytest.fixture
@@ -350,7 +362,7 @@ def test_a_folders_digest_is_dvcs_own(tmp_path: Path) -> None:
     from bots.dvc import lockfile
 
     locked = lockfile.parse_lock((desk.folder / "dvc.lock").read_text())
-    assert verify._digest(desk.folder / "parts") == locked.find_digest("parts")
+    assert verify._hash_path(desk.folder / "parts") == locked.find_digest("parts")
 
 
 def edited(folder: Path, name: str, change: dict[str, Any]) -> dict[str, Seen]:
@@ -418,8 +430,8 @@ def test_a_file_that_is_no_model_is_told_in_words(changed: Path) -> None:
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=30))
 def test_ranks_agree_with_themselves_and_not_with_their_opposite(values: list[float]) -> None:
-    found = influence.spearman(values, values)
-    opposite = influence.spearman(values, [-value for value in values])
+    found = permutation_importance.correlate_ranks(values, values)
+    opposite = permutation_importance.correlate_ranks(values, [-value for value in values])
     assert found == pytest.approx(-opposite)
     assert found == pytest.approx(1.0) if len(set(values)) > 1 else found == 0
 
@@ -437,18 +449,18 @@ def test_what_is_explained_is_traced_to_what_the_model_takes() -> None:
         ranking=[Importance(feature=name, importance=share, share=share) for name, share in ranking],
     )  # fmt: skip
     inputs = ["hour", "minute", "carrier", "carrier_origin", "temp"]
-    found = influence.shares(explanation, inputs, {"minute_of_day": "hour * 60 + minute"})
+    found = permutation_importance.trace_shares(explanation, inputs, {"minute_of_day": "hour * 60 + minute"})
     assert found == {"hour": 0.4, "minute": 0.4, "carrier": 0.2, "carrier_origin": 0.1, "temp": 0.2}
 
 
 def test_influence_follows_the_weights(shipped: Path) -> None:
-    model = influence.load(shipped / "models/onnx/model.onnx")
-    rows = influence.table(shipped / "data/features/holdout.parquet", model)
-    moves = influence.of(model, rows.inputs)
+    model = onnx_model.load_model(shipped / "models/onnx/model.onnx")
+    rows = onnx_model.load_rows(shipped / "data/features/holdout.parquet", model)
+    moves = permutation_importance.measure_importance(model, rows.inputs)
     assert list(moves) == list(INPUTS)
     assert sorted(moves, key=lambda name: -moves[name]) == list(INPUTS)
     assert moves["minute"] == 0
-    assert np.isfinite(model.answers(rows.inputs)).all()
+    assert np.isfinite(model.score(rows.inputs)).all()
 
 
 # --- what is said
@@ -458,16 +470,16 @@ HOSTILE = "@everyone <img src=x onerror=alert(1)> [x](https://evil.example) #1 `
 
 
 def test_nothing_that_people_or_data_wrote_does_anything_in_the_comment() -> None:
-    taken = Accepted(by="grace", reason=HOSTILE, objection=HOSTILE)
+    taken = Acceptance(by="grace", reason=HOSTILE, objection=HOSTILE)
     release = a_release(author=HOSTILE, approvers=[HOSTILE], merged_by=HOSTILE, accepted=taken)
     registry = Registry((release,), (put("production", "v1.0.0", reason=HOSTILE),), ("v1.0.0",))
     failure = Failure(
         "rolled back", HOSTILE, COMMIT, "v1.0.0", "production", (Seen(HOSTILE, passed=False, words=HOSTILE),)
     )
     for body in (
-        report.released(registry, release, "compose"),
-        report.unreleased(registry, failure, "compose"),
-        report.taken_out(registry, release, "production"),
+        report.render_released(registry, release, "compose"),
+        report.render_failure(registry, failure, "compose"),
+        report.render_replaced(registry, release, "production"),
     ):
         assert "@everyone" not in body
         assert "<img" not in body
@@ -478,11 +490,11 @@ def test_nothing_that_people_or_data_wrote_does_anything_in_the_comment() -> Non
 def test_a_failure_says_what_production_runs_and_what_to_do() -> None:
     registry = a_registry("v1.0.0", put_in=(put("production", "v1.0.0", 5),))
     for kind in report.DONE:
-        body = report.unreleased(registry, Failure(kind, "a reason", COMMIT, "v1.1.0"), "compose")
+        body = report.render_failure(registry, Failure(kind, "a reason", COMMIT, "v1.1.0"), "compose")
         assert "Production runs **v1.0.0**, since 2026-02-02 05:00 UTC." in body
         assert "**What to do**" in body
         assert body.startswith(report.MARK)
-    assert "Nothing runs in production yet" in report.unreleased(
+    assert "Nothing runs in production yet" in report.render_failure(
         Registry(), Failure("broken", "x", COMMIT), "compose"
     )
 
@@ -492,7 +504,7 @@ def test_since_counts_from_when_the_version_came_not_from_a_canary_that_did_not_
         put("production", "v1.0.0", 5),
         put("production", "v1.0.0", 9, rejected="v1.1.0", reason="errors"),
     )
-    assert a_registry("v1.0.0", "v1.1.0", put_in=put_in).since("production") == "2026-02-02T05:00:00Z"
+    assert a_registry("v1.0.0", "v1.1.0", put_in=put_in).find_start("production") == "2026-02-02T05:00:00Z"
 
 
 def test_evidence_still_reads_a_review_that_names_no_onnx() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from bots.github.client import Connection, GitHubClient, PullRequestReview
 from bots.release import approval, notify, report
-from bots.release.approval import Refused
+from bots.release.approval import NotApproved
 from bots.retry import RequestDenied, Retry
 from doubles.github import ACTIONS, TOKEN, GitHubDouble
 
@@ -40,14 +40,14 @@ class Bench:
     def retry(self) -> Retry:
         return Retry(lambda: self.now, self.sleep, self.log.append, deadline=self.now + 300)
 
-    def comment(self, body: str = BODY) -> str | None:
-        return notify.comment(self.host, 7, body, ACTIONS, self.retry)
+    def write_comment(self, body: str = BODY) -> str | None:
+        return notify.write_comment(self.host, 7, body, author=ACTIONS, retry=self.retry)
 
-    def complain(self, body: str = BODY, title: str = TITLE) -> str | None:
-        return notify.complain(self.host, title, body, ACTIONS, self.retry)
+    def write_issue(self, body: str = BODY, title: str = TITLE) -> str | None:
+        return notify.write_issue(self.host, title, body, author=ACTIONS, retry=self.retry)
 
-    def settle(self) -> str | None:
-        return notify.settle(self.host, lambda old: "Settled. " + old, ACTIONS, self.retry)
+    def close_issue(self) -> str | None:
+        return notify.close_issue(self.host, lambda old: "Settled. " + old, author=ACTIONS, retry=self.retry)
 
     def issues(self) -> list[tuple[str, str]]:
         found = self.double.state.issues.values()
@@ -67,8 +67,8 @@ def bench() -> Iterator[Bench]:
 
 def test_a_comment_is_written_once_and_edited_after(bench: Bench) -> None:
     bench.double.add_comment(7, BODY, author="somebody")
-    assert bench.comment() is None
-    assert bench.comment(BODY + "more\n") is None
+    assert bench.write_comment() is None
+    assert bench.write_comment(BODY + "more\n") is None
     mine = [one for one in bench.double.comments(7) if one.author == ACTIONS]
     assert [one.body for one in mine] == [BODY + "more\n"]
     assert len(bench.double.comments(7)) == 2
@@ -76,7 +76,7 @@ def test_a_comment_is_written_once_and_edited_after(bench: Bench) -> None:
 
 def test_the_reviews_comment_and_the_releases_leave_each_other_alone(bench: Bench) -> None:
     bench.double.add_comment(7, "<!-- model-review run=1 -->\nthe review", author=ACTIONS)
-    bench.comment()
+    bench.write_comment()
     assert len(bench.double.comments(7)) == 2
 
 
@@ -84,8 +84,8 @@ def test_the_reviews_comment_and_the_releases_leave_each_other_alone(bench: Benc
 def test_an_answer_that_is_lost_after_the_deed_doubles_nothing(bench: Bench, status: int) -> None:
     bench.double.fail_next("POST", "/issues/7/comments", status, after_commit=True)
     bench.double.fail_next("POST", "/issues$", status, after_commit=True)
-    assert bench.comment() is None
-    assert bench.complain() is None
+    assert bench.write_comment() is None
+    assert bench.write_issue() is None
     assert len(bench.double.comments(7)) == 1
     assert bench.issues() == [(TITLE, "open")]
 
@@ -93,26 +93,26 @@ def test_an_answer_that_is_lost_after_the_deed_doubles_nothing(bench: Bench, sta
 def test_a_rate_limit_is_waited_for(bench: Bench) -> None:
     bench.double.limit_next("GET", "/issues$", retry_after=30)
     bench.double.limit_next("POST", "/issues$", status=429)
-    assert bench.complain() is None
+    assert bench.write_issue() is None
     assert bench.now - START >= 30 + 60
     assert bench.issues() == [(TITLE, "open")]
 
 
 def test_however_many_releases_fail_there_is_one_issue_and_a_good_one_closes_it(bench: Bench) -> None:
     for number in range(3):
-        assert bench.complain(BODY + f"{number}", f"Release of v1.4.{number} failed") is None
+        assert bench.write_issue(BODY + f"{number}", f"Release of v1.4.{number} failed") is None
     assert bench.issues() == [("Release of v1.4.2 failed", "open")]
     for _ in range(2):
-        assert bench.settle() is None
+        assert bench.close_issue() is None
     assert bench.issues() == [("Release of v1.4.2 failed", "closed")]
-    assert bench.complain() is None
+    assert bench.write_issue() is None
     assert bench.issues() == [("Release of v1.4.2 failed", "closed"), (TITLE, "open")]
 
 
 def test_an_issue_of_a_persons_is_left_alone(bench: Bench) -> None:
     bench.double.add_issue(20, "Release the kraken", labels=[report.LABEL])
-    bench.complain()
-    bench.settle()
+    bench.write_issue()
+    bench.close_issue()
     assert bench.issues() == [("Release the kraken", "open"), (TITLE, "closed")]
 
 
@@ -124,14 +124,14 @@ def test_a_pull_request_with_the_label_is_no_issue(bench: Bench) -> None:
 
 def test_what_the_token_may_not_is_told_with_what_to_grant(bench: Bench) -> None:
     bench.token = bench.double.add_token("reader", pull_requests="read", issues="read")
-    assert "pull-requests: write" in str(bench.comment())
-    assert "issues: write" in str(bench.complain())
-    assert "deploy.yaml" in str(bench.complain())
+    assert "pull-requests: write" in str(bench.write_comment())
+    assert "issues: write" in str(bench.write_issue())
+    assert "deploy.yaml" in str(bench.write_issue())
 
 
 def test_github_that_stays_away_is_given_up_in_words(bench: Bench) -> None:
     bench.double.fail_next("GET", "/issues/7/comments", 503, times=99)
-    assert "the comment could not be written: GitHub answered 503, 6 times" in str(bench.comment())
+    assert "the comment could not be written: GitHub answered 503, 6 times" in str(bench.write_comment())
 
 
 def test_a_commit_of_main_leads_to_who_wrote_approved_and_merged_it(bench: Bench) -> None:
@@ -149,7 +149,7 @@ def test_a_commit_of_main_leads_to_who_wrote_approved_and_merged_it(bench: Bench
         "main",
     )
     assert len(bench.host.list_reviews(7)) == 5
-    found = approval.judgement(bench.host, MERGE, "main", ACTIONS, bench.retry)
+    found = approval.find_approval(bench.host, MERGE, base="main", author=ACTIONS, retry=bench.retry)
     assert found.approvers == ("linus",)
     assert found.check is None
 
@@ -166,17 +166,21 @@ def test_however_it_was_merged_the_commit_finds_its_pull_request(bench: Bench, w
         bench.double.add_commit(sha)
     bench.double.merge(8, commit, brought=brought)
     for sha in [commit, *brought]:
-        found = approval.judgement(bench.host, sha, "main", ACTIONS, bench.retry)
+        found = approval.find_approval(bench.host, sha, base="main", author=ACTIONS, retry=bench.retry)
         assert found.pull is not None
         assert found.pull.number == 8
 
 
 def test_a_pull_request_that_was_closed_or_went_elsewhere_lets_nothing_pass(bench: Bench) -> None:
     bench.double.pull(7).merged = False
-    assert approval.judgement(bench.host, MERGE, "main", ACTIONS, bench.retry).pull is None
+    assert (
+        approval.find_approval(bench.host, MERGE, base="main", author=ACTIONS, retry=bench.retry).pull is None
+    )
     bench.double.pull(7).merged = True
     bench.double.pull(7).base_ref = "develop"
-    assert approval.judgement(bench.host, MERGE, "main", ACTIONS, bench.retry).pull is None
+    assert (
+        approval.find_approval(bench.host, MERGE, base="main", author=ACTIONS, retry=bench.retry).pull is None
+    )
 
 
 def test_many_approvals_come_over_all_pages(bench: Bench) -> None:
@@ -193,26 +197,30 @@ def test_only_who_may_write_here_takes_a_release_on(bench: Bench, level: str, ma
     bench.double.state.permissions["grace"] = level
 
     def accept() -> object:
-        return approval.accepted(bench.host, ["no check"], " it is\nfine ", "grace", bench.retry)
+        return approval.accept_objections(
+            bench.host, ["no check"], reason=" it is\nfine ", by="grace", retry=bench.retry
+        )
 
     if may:
-        found = approval.accepted(bench.host, ["no check"], " it is\nfine ", "grace", bench.retry)
+        found = approval.accept_objections(
+            bench.host, ["no check"], reason=" it is\nfine ", by="grace", retry=bench.retry
+        )
         assert found is not None
         assert (found.by, found.reason, found.objection) == ("grace", "it is fine", "no check")
     else:
-        with pytest.raises(Refused, match="cannot accept that"):
+        with pytest.raises(NotApproved, match="cannot accept that"):
             accept()
 
 
 def test_where_nothing_speaks_against_it_nobody_is_asked(bench: Bench) -> None:
-    assert approval.accepted(bench.host, [], "because", "grace", bench.retry) is None
+    assert approval.accept_objections(bench.host, [], reason="because", by="grace", retry=bench.retry) is None
     assert bench.double.requests == []
     for reason, by in ((None, "grace"), ("  ", "grace"), ("because", None)):
-        with pytest.raises(Refused, match="no check"):
-            approval.accepted(bench.host, ["no check"], reason, by, bench.retry)
+        with pytest.raises(NotApproved, match="no check"):
+            approval.accept_objections(bench.host, ["no check"], reason=reason, by=by, retry=bench.retry)
 
 
 def test_a_token_that_may_not_read_says_so(bench: Bench) -> None:
     bench.token = bench.double.add_token("blind", contents="read")
     with pytest.raises(RequestDenied, match="403"):
-        approval.judgement(bench.host, MERGE, "main", ACTIONS, bench.retry)
+        approval.find_approval(bench.host, MERGE, base="main", author=ACTIONS, retry=bench.retry)

@@ -11,11 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from semver import Version
 
 from bots.git.bare import BareRepository
+from bots.layout import Layout
 from bots.release import registry
-from bots.release.registry import Book, Outgrown, RegistryError
-from bots.release.versions import Release, parts
+from bots.release.registry import RegistryError, RegistryMoved, RegistryRepository
+from bots.release.versions import Release, parse_version
 from bots.retry import Retry
 from fixtures import dvc_projects, shipments
 from fixtures.dvc_projects import Desk
@@ -38,11 +40,11 @@ def origin(desk: Desk) -> Path:
 
 
 @contextmanager
-def book(desk: Desk, most: int = 30) -> Iterator[Book]:
+def book(desk: Desk, most: int = 30) -> Iterator[RegistryRepository]:
     retry = Retry(
         time.time, lambda seconds: time.sleep(seconds / 20), lambda words: None, time.time() + 600, most
     )
-    with registry.opened(desk.folder, retry, time.time) as opened:
+    with registry.open_registry(desk.folder, retry, time.time) as opened:
         yield opened
 
 
@@ -70,8 +72,8 @@ def test_what_was_registered_is_read_back(desk: Desk) -> None:
         one.assign("staging", made, by="bots")
         one.assign("production", made, by="grace", reason="it is time")
     with book(desk) as other:
-        assert other.registry.of_commit(sha) == made
-        running = other.registry.running("production")
+        assert other.registry.find_commit(sha) == made
+        running = other.registry.get_running("production")
         assert running is not None
         assert (running.by, running.reason) == ("grace", "it is time")
     assert tags(desk) == ["model#production#2", "model#staging#1", "model@v1.0.0"]
@@ -92,10 +94,10 @@ def test_a_shallow_checkout_sees_all_of_it_and_stays_shallow(desk: Desk) -> None
         desk.folder.parent, "clone", "--quiet", "--depth=1", origin(desk).as_uri(), str(shallow.folder)
     )
     with book(shallow) as other:
-        assert other.registry.of_commit(first) is not None
-        assert other.has(first)
-        assert other.has(last)
-        assert not other.has("f" * 40)
+        assert other.registry.find_commit(first) is not None
+        assert other.contains(first)
+        assert other.contains(last)
+        assert not other.contains("f" * 40)
         # A tag on an older commit goes out from here without anything but itself.
         other.assign("staging", other.registry.releases[0], by="bots")
     assert "model#staging#1" in tags(desk)
@@ -107,7 +109,7 @@ def test_a_commit_beside_main_is_not_on_main(desk: Desk) -> None:
     desk.git("commit", "--quiet", "--allow-empty", "--message", "aside")
     desk.git("push", "--quiet", "origin", "aside")
     with book(desk) as one:
-        assert not one.has(desk.git("rev-parse", "HEAD").strip())
+        assert not one.contains(desk.git("rev-parse", "HEAD").strip())
 
 
 def test_the_models_origin_is_where_it_came_to_main(desk: Desk) -> None:
@@ -119,10 +121,10 @@ def test_the_models_origin_is_where_it_came_to_main(desk: Desk) -> None:
     shipments.write_model(desk.folder)
     back = commit(desk, "the first model again")
     with book(desk) as one:
-        assert one.origin(first) == first
-        assert one.origin(later) == first
-        assert one.origin(last) == second
-        assert one.origin(back) == back
+        assert one.find_origin(first, Layout()) == first
+        assert one.find_origin(later, Layout()) == first
+        assert one.find_origin(last, Layout()) == second
+        assert one.find_origin(back, Layout()) == back
 
 
 def test_a_merge_commit_is_the_origin_of_what_it_merged(desk: Desk) -> None:
@@ -134,7 +136,7 @@ def test_a_merge_commit_is_the_origin_of_what_it_merged(desk: Desk) -> None:
     desk.git("push", "--quiet", "origin", "main")
     merge = desk.git("rev-parse", "HEAD").strip()
     with book(desk) as one:
-        assert one.origin(merge) == merge
+        assert one.find_origin(merge, Layout()) == merge
 
 
 def test_many_runs_at_once_give_each_commit_one_version_and_no_number_twice(desk: Desk) -> None:
@@ -146,19 +148,15 @@ def test_many_runs_at_once_give_each_commit_one_version_and_no_number_twice(desk
         with book(desk) as one:
             start.wait()
             while True:
-                known = one.registry.of_commit(sha)
+                known = one.registry.find_commit(sha)
                 if known is not None:
                     return known.version
-                highest = max((parts(version) for version in one.registry.taken), default=(0, 0, 0))
+                highest = max((parse_version(version) for version in one.registry.taken), default=Version(0))
                 # Runs of one commit may even disagree about the number.
-                step = (
-                    (highest[0], highest[1], highest[2] + 1)
-                    if number < 3
-                    else (highest[0], highest[1] + 1, 0)
-                )
+                step = highest.bump_patch() if number < 3 else highest.bump_minor()
                 try:
-                    return one.register(release("v" + ".".join(map(str, step)), sha)).version
-                except Outgrown:
+                    return one.register(release(f"v{step}", sha)).version
+                except RegistryMoved:
                     continue
 
     with ThreadPoolExecutor(6) as pool:
@@ -208,7 +206,7 @@ def test_a_registry_that_grew_is_told_before_anything_is_written(desk: Desk) -> 
     first, second = commit(desk), commit(desk, "two")
     with book(desk) as one, book(desk) as other:
         one.register(release("v1.0.0", first))
-        with pytest.raises(Outgrown):
+        with pytest.raises(RegistryMoved):
             other.register(release("v1.0.1", second))
         assert other.registry.taken == ("v1.0.0",)
     assert tags(desk) == ["model@v1.0.0"]
@@ -233,6 +231,7 @@ from pathlib import Path
 sys.path.insert(0, {tests!r})
 from bots.retry import Retry
 from bots.git.bare import BareRepository
+from bots.layout import Layout
 from bots.release import registry
 from fixtures.releases import a_release
 push_refs = BareRepository.push_refs
@@ -241,7 +240,7 @@ def dying(self, refs):
     os.kill(os.getpid(), signal.SIGKILL)
 BareRepository.push_refs = dying
 retry = Retry(time.time, time.sleep, print, time.time() + 60)
-with registry.opened(Path.cwd(), retry, time.time) as book:
+with registry.open_registry(Path.cwd(), retry, time.time) as book:
     book.register(a_release("v1.0.0", commit={sha!r}))
 """
 
@@ -253,7 +252,7 @@ def test_killed_at_the_push_and_run_again_there_is_one_version(desk: Desk, after
     assert desk.run(sys.executable, "-c", script, expect=-9).returncode == -9
     assert tags(desk) == (["model@v1.0.0"] if after else [])
     with book(desk) as one:
-        known = one.registry.of_commit(sha) or one.register(release("v1.0.0", sha))
+        known = one.registry.find_commit(sha) or one.register(release("v1.0.0", sha))
         assert known.content == CONTENT
     assert tags(desk) == ["model@v1.0.0"]
     dvc_projects.git(origin(desk), "fsck", "--strict")

@@ -1,10 +1,10 @@
-"""Where a project is deployed to, by what its folder deploy/ holds."""
+"""Finds out where a project is deployed, by what its folder deploy/ holds, and opens a stage there."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from bots.deploy.compose import Compose
 from bots.deploy.docker import EngineError, connected
@@ -16,26 +16,38 @@ if TYPE_CHECKING:
 
     from bots.deploy.target import Target
 
+Platform = Literal["compose", "kubernetes", "none"]
 # Where a stage's proxy listens, unless the environment says otherwise: both may stand on one machine.
 PORTS = {"production": "8080", "staging": "8081"}
 
 
+def find_platform(root: Path) -> Platform:
+    """Find what the project in `root` is deployed with."""
+    if (root / "deploy" / "compose.yaml").exists():
+        return "compose"
+    return "kubernetes" if (root / "deploy" / "kubernetes").is_dir() else "none"
+
+
 @contextlib.contextmanager
-def opened(
+def open_stage(
     root: Path,
     project: str,
     stage: str,
+    *,
     tell: Callable[[str], None],
     environ: Mapping[str, str] = os.environ,
 ) -> Iterator[Target]:
-    """The stage (`staging`, `production`) of the project in `root`; STAGING_PORT and PRODUCTION_PORT of `environ` say
-    where it listens. Raises `EngineError` where there is no such place."""
-    deploy, name = root / "deploy", f"{project}-{stage}"
-    if (deploy / "compose.yaml").exists():
+    """Open a stage (`staging`, `production`) of the project in `root`.
+
+    STAGING_PORT and PRODUCTION_PORT of `environ` say where it listens. Raises `EngineError` where the project is
+    deployed nowhere.
+    """
+    deploy, name, platform = root / "deploy", f"{project}-{stage}", find_platform(root)
+    if platform == "compose":
         with connected() as client:
             port = environ.get(f"{stage.upper()}_PORT") or PORTS[stage]
             yield Compose(deploy, name, client, tell, environ={**environ, "PORT": port})
-    elif (deploy / "kubernetes").is_dir():
+    elif platform == "kubernetes":
         yield Kubernetes(deploy / "kubernetes", stage, name, tell)
     else:
         raise EngineError(

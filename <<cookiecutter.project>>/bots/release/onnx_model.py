@@ -1,0 +1,104 @@
+"""Asks the ONNX model that ships for its scores: onnxruntime and numpy, nothing of the code that trained it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bots.errors import BotsError
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+    from bots.stats.metrics import Floats
+
+CHUNK: Final = 20_000
+
+Inputs = Mapping[str, NDArray[Any]]
+
+
+class ModelError(BotsError):
+    """The model cannot be loaded, or gives no answer; the message says why."""
+
+
+@dataclass(frozen=True)
+class HoldoutRows:
+    """The holdout: identity (n,), target (n,), and each input as the model takes it, (n, 1)."""
+
+    row: NDArray[Any]
+    target: Floats
+    inputs: Inputs
+
+
+@dataclass(frozen=True)
+class OnnxModel:
+    """An ONNX model with one output, the score. `texts` are the inputs that take text."""
+
+    session: InferenceSession
+    names: tuple[str, ...]
+    texts: frozenset[str]
+
+    def score(self, inputs: Inputs) -> Floats:
+        """The score of each row: float64, (n,). Raises `ModelError`."""
+        rows = len(next(iter(inputs.values())))
+        try:
+            parts = [
+                self.session.run(None, {name: column[at : at + CHUNK] for name, column in inputs.items()})[0]
+                for at in range(0, rows, CHUNK)
+            ]
+        except Exception as error:  # onnxruntime's errors share no base class
+            raise ModelError(f"the ONNX model gives no answer: {_shorten(error)}") from error
+        scores = np.concatenate(parts).astype(np.float64).reshape(-1)
+        if len(scores) != rows or not np.isfinite(scores).all():
+            raise ModelError("the ONNX model does not give one finite number a row")
+        return scores
+
+
+def load_model(path: Path) -> OnnxModel:
+    """Load a model on one thread. Raises `ModelError`."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = 1
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # as above
+        raise ModelError(f"the ONNX model cannot be loaded: {_shorten(error)}") from error
+    known = session.get_inputs()
+    texts = frozenset(one.name for one in known if one.type == "tensor(string)")
+    return OnnxModel(session, tuple(one.name for one in known), texts)
+
+
+def load_rows(path: Path, model: OnnxModel) -> HoldoutRows:
+    """Load the holdout as this model takes it. Raises `ModelError` where a column that the model needs is missing."""
+    import pyarrow
+    import pyarrow.parquet as parquet
+
+    try:
+        found = parquet.read_table(path)
+        inputs = {name: _convert_column(found[name], text=name in model.texts) for name in model.names}
+        target = np.asarray(found["target"].cast(pyarrow.float64()).to_numpy(zero_copy_only=False))
+        row = np.asarray(found["row"].cast(pyarrow.string()).to_numpy(zero_copy_only=False))
+    except (OSError, KeyError, pyarrow.ArrowException) as error:
+        raise ModelError(f"the holdout does not have what the model takes: {error}") from error
+    if not len(row):
+        raise ModelError("the holdout has no rows")
+    return HoldoutRows(row, target, inputs)
+
+
+def _convert_column(column: Any, *, text: bool) -> NDArray[Any]:
+    import pyarrow
+
+    if text:
+        return np.asarray(column.cast(pyarrow.string()).to_numpy(zero_copy_only=False), dtype=object)[:, None]
+    return np.asarray(column.cast(pyarrow.float32()).to_numpy(zero_copy_only=False))[:, None]
+
+
+def _shorten(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
