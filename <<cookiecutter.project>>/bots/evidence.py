@@ -186,13 +186,13 @@ class Costs(Evidence, frozen=True, kw_only=True):
     """What a decision is worth, per row. A classification uses the four cells of its confusion matrix; a
     regression the price of predicting one unit too little (`under`) or too much (`over`)."""
 
-    currency: Name
-    true_positive: float | None = None
-    false_positive: float | None = None
-    true_negative: float | None = None
-    false_negative: float | None = None
-    under: float | None = None
-    over: float | None = None
+    currency: Annotated[Name, Meta(description="the unit of the value")]
+    true_positive: Annotated[float | None, Meta(description="the worth of an alarm that was right")] = None
+    false_positive: Annotated[float | None, Meta(description="the worth of a false alarm")] = None
+    true_negative: Annotated[float | None, Meta(description="the worth of rightly keeping quiet")] = None
+    false_negative: Annotated[float | None, Meta(description="the worth of a missed row")] = None
+    under: Annotated[float | None, Meta(description="the worth of each unit predicted too little")] = None
+    over: Annotated[float | None, Meta(description="the worth of each unit predicted too much")] = None
 
 
 class Gap(Evidence, frozen=True, kw_only=True):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
+from typing import Annotated
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 REPORTS = "reports"
 CARD = "MODEL_CARD.md"
@@ -15,20 +16,22 @@ REQUIREMENTS = "requirements/"
 
 
 class Layout(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`review.files` of params.yaml: paths from the project's root.
+    """`review.files` of params.yaml: paths from the project's root."""
 
-    `splits` is the DVC output that holds `training_rows` and `holdout_rows`, the raw rows that train and judge.
-    `holdout_features` are the same holdout as the model's inputs; `predictions` the model's scores on it.
-    """
-
-    raw: str = "data/raw.parquet"
-    splits: str = "data/splits"
-    training_rows: str = "data/splits/train.parquet"
-    holdout_rows: str = "data/splits/holdout.parquet"
-    holdout_features: str = "data/features/holdout.parquet"
-    predictions: str = "reports/predictions.parquet"
-    model: str = "models/model.skops"
-    onnx: str = "models/onnx"
+    raw: Annotated[str, Meta(description="the raw table")] = "data/raw.parquet"
+    splits: Annotated[str, Meta(description="the DVC output that holds the two tables of rows")] = (
+        "data/splits"
+    )
+    training_rows: Annotated[str, Meta(description="the raw rows that train")] = "data/splits/train.parquet"
+    holdout_rows: Annotated[str, Meta(description="the raw rows that judge")] = "data/splits/holdout.parquet"
+    holdout_features: Annotated[str, Meta(description="the same holdout as the model's inputs")] = (
+        "data/features/holdout.parquet"
+    )
+    predictions: Annotated[str, Meta(description="the model's scores on the holdout")] = (
+        "reports/predictions.parquet"
+    )
+    model: Annotated[str, Meta(description="the trained model")] = "models/model.skops"
+    onnx: Annotated[str, Meta(description="the folder of the exported model")] = "models/onnx"
 
     def is_data(self, path: str) -> bool:
         """Whether a path lies in the folder of the raw table, or in the one where the splits are."""

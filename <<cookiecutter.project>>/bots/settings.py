@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING, Annotated, Literal
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 import msgspec
 import yaml
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, inspect
 
 from bots.errors import BotsError
 from bots.evidence import Costs, Task
 from bots.layout import Layout
 from bots.stats import metrics
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
 
 Fraction = Annotated[float, Meta(gt=0, lt=1)]
 Smallest = Annotated[float, Meta(ge=0)]
@@ -28,6 +27,11 @@ class SettingsError(BotsError):
     """params.yaml does not say what the bots need; the message names file, key and expectation."""
 
 
+def _about(words: str) -> Meta:
+    """What a key means, for docs/parameters.md."""
+    return Meta(description=words)
+
+
 class _Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of every section: unknown keys are refused."""
 
@@ -35,132 +39,165 @@ class _Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Project(_Section, frozen=True):
     """What the project is called, and whose it is."""
 
-    name: str
-    title: str
-    description: str
-    owner: str
+    name: Annotated[str, _about("the name of the repository, the image and the versions")]
+    title: Annotated[str, _about("the name as people say it: the heading of every review")]
+    description: Annotated[str, _about("what the model answers, in a sentence")]
+    owner: Annotated[str, _about("the GitHub user or organisation that owns the repository")]
+
+
+class Data(Struct, frozen=True, kw_only=True):
+    """What is predicted. The other keys of this section belong to the pipeline."""
+
+    task: Annotated[Task, _about("what kind of answer the model gives")]
 
 
 class Evaluate(_Section, frozen=True):
     """What is measured on the holdout."""
 
-    metrics: Annotated[list[str], Meta(min_length=1, max_length=50)]
-    threshold: Fraction | None = None
-    costs: Costs | None = None
-    slices: list[str] = []
-    fairness: list[str] = []
-    calibration_bins: Annotated[int, Meta(ge=2, le=100)] = 10
+    metrics: Annotated[
+        list[str],
+        Meta(min_length=1, max_length=50),
+        _about("the metrics of every review, see docs/statistics.md"),
+    ]
+    threshold: Annotated[Fraction | None, _about("from this score on a row is called positive")] = None
+    costs: Annotated[
+        Costs | None, _about("what a decision is worth, for each row; the metric `value` needs it")
+    ] = None
+    slices: Annotated[list[str], _about("the columns whose values name the slices")] = []
+    fairness: Annotated[list[str], _about("the columns between whose groups gaps are measured")] = []
+    calibration_bins: Annotated[
+        int, Meta(ge=2, le=100), _about("into how many bins the scores are sorted")
+    ] = 10
 
 
 class Limit(_Section, frozen=True):
     """Bounds on one metric of the candidate, whatever main does."""
 
-    at_least: float | None = None
-    at_most: float | None = None
+    at_least: Annotated[float | None, _about("block below this value of the metric")] = None
+    at_most: Annotated[float | None, _about("block above this value of the metric")] = None
 
 
 class GateSlices(_Section, frozen=True):
     """From how many rows on a slice is judged, and which loss of the primary metric blocks."""
 
-    rows: Annotated[int, Meta(ge=1)]
-    matters: Smallest
+    rows: Annotated[int, Meta(ge=1), _about("a slice of fewer rows is shown, not judged")]
+    matters: Annotated[Smallest, _about("the smallest loss of the primary metric on a slice that blocks")]
 
 
 class Gate(_Section, frozen=True):
-    """The policy that turns a comparison into pass or fail."""
+    """The policy that turns a comparison into pass or fail. A review is judged by main's gate, not by its own edit."""
 
-    primary: str
-    matters: dict[str, Smallest]
-    confidence: Annotated[float, Meta(ge=0.5, lt=1)] = 0.95
-    replicates: Annotated[int, Meta(ge=200, le=100_000)] = 2000
-    resample: Annotated[str, Meta(min_length=1)] = "rows"
-    guards: list[str] = []
-    limits: dict[str, Limit] = {}
-    slices: GateSlices | None = None
-    equivalent_passes: bool = True
-    incomparable_passes: bool = False
+    primary: Annotated[str, _about("the metric that decides")]
+    matters: Annotated[
+        dict[str, Smallest], _about("the smallest difference of a metric that matters, in its own unit")
+    ]
+    confidence: Annotated[
+        float, Meta(ge=0.5, lt=1), _about("how often an interval holds the true difference")
+    ] = 0.95
+    replicates: Annotated[
+        int, Meta(ge=200, le=100_000), _about("how often the bootstrap draws the rows anew")
+    ] = 2000
+    resample: Annotated[
+        str, Meta(min_length=1), _about("the column whose rows are drawn together; `rows` draws single rows")
+    ] = "rows"
+    guards: Annotated[list[str], _about("metrics that must not get worse")] = []
+    limits: Annotated[dict[str, Limit], _about("bounds on a metric, whatever main does")] = {}
+    slices: Annotated[GateSlices | None, _about("how slices are judged; null: they are only shown")] = None
+    equivalent_passes: Annotated[bool, _about("pass a change that chance could explain")] = True
+    incomparable_passes: Annotated[bool, _about("pass a change that cannot be compared with main")] = False
 
 
 class ReviewSettings(_Section, frozen=True):
     """How the bots call a commit's own code, and where they find what it writes.
 
-    Placeholders in a command are replaced by paths. `fork_server` starts the process that stages are forked from;
-    `data_stages` are the stages whose refusal is about the data, not the code.
+    Placeholders in a command are replaced by paths.
     """
 
-    score: str
-    drift: str | None = None
-    fork_server: str | None = None
-    data_stages: tuple[str, ...] = ("acquire", "validate", "split", "features")
-    files: Layout = Layout()
+    score: Annotated[str, _about("the command that scores the table {rows} and writes the scores to {out}")]
+    drift: Annotated[
+        str | None, _about("the command that compares the tables {reference} and {current}, and writes {out}")
+    ] = None
+    fork_server: Annotated[
+        str | None,
+        _about("the command of a process that stages are forked from; null: each stage starts anew"),
+    ] = None
+    data_stages: Annotated[
+        tuple[str, ...], _about("the stages whose refusal is about the data, not the code")
+    ] = ("acquire", "validate", "split", "features")
+    files: Annotated[Layout, _about("where the pipeline leaves its files, from the project's root")] = (
+        Layout()
+    )
 
 
 class Smoke(_Section, frozen=True):
     """How an image is tried before it leaves: rows of the holdout, and times in seconds."""
 
-    rows: Annotated[int, Meta(ge=1, le=10_000)] = 50
-    tolerance: Positive = 0.0001
-    ready: Positive = 30.0
-    stop: Positive = 15.0
+    rows: Annotated[int, Meta(ge=1, le=10_000), _about("so many rows of the holdout are asked")] = 50
+    tolerance: Annotated[Positive, _about("the largest difference from the reviewed score")] = 0.0001
+    ready: Annotated[Positive, _about("seconds until the service is ready")] = 30.0
+    stop: Annotated[Positive, _about("seconds until it has stopped")] = 15.0
 
 
 class Latency(_Section, frozen=True):
     """A quantile may grow to `ratio` times the running version's, and by `seconds` in any case."""
 
-    ratio: Annotated[float, Meta(ge=1)] = 1.5
-    seconds: Annotated[float, Meta(ge=0)] = 0.02
+    ratio: Annotated[float, Meta(ge=1), _about("a quantile may grow by this factor")] = 1.5
+    seconds: Annotated[float, Meta(ge=0), _about("and by so many seconds in any case")] = 0.02
 
 
 class Canary(_Section, frozen=True):
     """How a new version is held against the running one; times in seconds, shares of one."""
 
-    share: Share = 0.1
-    requests: Annotated[int, Meta(ge=1)] = 500
-    seconds: Positive = 900.0
-    every: Annotated[float, Meta(ge=0.1)] = 5.0
-    quiet: Literal["promote", "roll back"] = "promote"
-    risk: Annotated[float, Meta(gt=0, lt=0.5)] = 0.01
-    errors: Rate = 0.005
-    refusals: Rate = 0.02
-    latency: Latency = Latency()
-    shift: Annotated[float, Meta(ge=0)] = 0.1
+    share: Annotated[Share, _about("the canary's share of the requests")] = 0.1
+    requests: Annotated[int, Meta(ge=1), _about("it is judged once it answered so many")] = 500
+    seconds: Annotated[Positive, _about("or after so many seconds")] = 900.0
+    every: Annotated[float, Meta(ge=0.1), _about("seconds between two looks at it")] = 5.0
+    quiet: Annotated[
+        Literal["promote", "roll back"],
+        _about("what to do when too few requests came and nothing speaks against it"),
+    ] = "promote"
+    risk: Annotated[
+        float, Meta(gt=0, lt=0.5), _about("how often an equal version may be rolled back by chance")
+    ] = 0.01
+    errors: Annotated[
+        Rate, _about("the smallest rise of the share of failed requests (5xx) that matters")
+    ] = 0.005
+    refusals: Annotated[
+        Rate, _about("the smallest rise of the share of refused requests (4xx) that matters")
+    ] = 0.02
+    latency: Annotated[Latency, _about("how far the 95th and 99th percentile may grow")] = Latency()
+    shift: Annotated[
+        float, Meta(ge=0), _about("how far the scores may shift (population stability index)")
+    ] = 0.1
 
 
 class ReleaseSettings(_Section, frozen=True):
     """When an image may leave, and how a canary is judged; whatever is left out has its default."""
 
-    smoke: Smoke = Smoke()
-    canary: Canary = Canary()
+    smoke: Annotated[Smoke, _about("how an image is tried before it is pushed")] = Smoke()
+    canary: Annotated[Canary, _about("how a new version is watched in production")] = Canary()
 
 
 class Settings(Struct, frozen=True, kw_only=True):
     """What the bots read of params.yaml; every other section is the pipeline's own business."""
 
     project: Project
-    task: Task
+    data: Data
     evaluate: Evaluate
     gate: Gate
     review: ReviewSettings
     release: ReleaseSettings = ReleaseSettings()
 
     @property
+    def task(self) -> Task:
+        """What the model predicts."""
+        return self.data.task
+
+    @property
     def context(self) -> metrics.Context:
         """What the metrics need to know beside the rows."""
         chosen = self.evaluate
         return metrics.Context(threshold=chosen.threshold, costs=chosen.costs, bins=chosen.calibration_bins)
-
-
-class _Data(Struct, frozen=True):
-    task: Task
-
-
-class _Document(Struct, frozen=True):
-    project: Project
-    data: _Data
-    evaluate: Evaluate
-    gate: Gate
-    review: ReviewSettings
-    release: ReleaseSettings = ReleaseSettings()
 
 
 def parse(text: str, name: str) -> Settings:
@@ -176,18 +213,10 @@ def parse(text: str, name: str) -> Settings:
     if not isinstance(document, dict):
         raise SettingsError(f"{name}: the document: expected sections such as gate: and evaluate:")
     try:
-        known = msgspec.convert(document, _Document)
+        settings = msgspec.convert(document, Settings)
     except (msgspec.ValidationError, RecursionError) as error:
         raise SettingsError(f"{name}: {_where_and_what(str(error))}") from error
-    settings = Settings(
-        project=known.project,
-        task=known.data.task,
-        evaluate=known.evaluate,
-        gate=known.gate,
-        review=known.review,
-        release=known.release,
-    )
-    if problem := next(_problems(settings), None):
+    if problem := next(_find_problems(settings), None):
         raise SettingsError(f"{name}: {problem}")
     return settings
 
@@ -197,42 +226,59 @@ def _where_and_what(message: str) -> str:
     what, _, path = message.partition(" - at `$")
     where = path.rstrip("`").lstrip(".") or "the document"
     if what.startswith("Object contains unknown field"):
-        key = what.split("`")[1]
-        return f"{where}.{key}: unknown key{_nearest(key, _keys(where))}"
+        name = what.split("`")[1]
+        known = [key.name for key in list_keys() if key.section == where]
+        return f"{where}.{name}: unknown key{_suggest(name, known)}"
     return f"{where}: {what[:1].lower()}{what[1:]}"
 
 
-def _keys(where: str) -> tuple[str, ...]:
-    kinds: dict[str, type[Struct]] = {
-        "project": Project,
-        "evaluate": Evaluate,
-        "evaluate.costs": Costs,
-        "gate": Gate,
-        "gate.slices": GateSlices,
-        "review": ReviewSettings,
-        "review.files": Layout,
-        "release": ReleaseSettings,
-        "release.smoke": Smoke,
-        "release.canary": Canary,
-        "release.canary.latency": Latency,
-    }
-    return kinds.get(where, Limit).__struct_fields__
+@dataclass(frozen=True)
+class Key:
+    """A key that the bots read: its section as msgspec's messages name it (`gate.limits[...]`), type and meaning."""
+
+    section: str
+    name: str
+    type: inspect.Type
+    default: Any
+    meaning: str
 
 
-def _nearest(word: str, known: Iterable[str]) -> str:
+def list_keys(section: str = "", kind: inspect.Type | None = None) -> Iterator[Key]:
+    """Every key of params.yaml that the bots read, in the order of the file, a section before its own keys."""
+    kind = inspect.type_info(Settings) if kind is None else kind
+    if isinstance(kind, inspect.Metadata):
+        yield from list_keys(section, kind.type)
+    elif isinstance(kind, inspect.UnionType):
+        for one in kind.types:
+            yield from list_keys(section, one)
+    elif isinstance(kind, inspect.DictType):
+        yield from list_keys(f"{section}[...]", kind.value_type)
+    elif isinstance(kind, inspect.StructType):
+        for field in kind.fields:
+            yield _describe_key(section, field)
+            yield from list_keys(f"{section}.{field.name}".lstrip("."), field.type)
+
+
+def _describe_key(section: str, field: inspect.Field) -> Key:
+    extra = field.type.extra_json_schema if isinstance(field.type, inspect.Metadata) else None
+    default = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+    return Key(section, field.name, field.type, default, (extra or {}).get("description", ""))
+
+
+def _suggest(word: str, known: Iterable[str]) -> str:
     found = difflib.get_close_matches(word, list(known), n=1)
     return f"; did you mean `{found[0]}`?" if found else f"; expected one of {', '.join(sorted(known))}"
 
 
-def _problems(settings: Settings) -> Iterator[str]:
+def _find_problems(settings: Settings) -> Iterator[str]:
     """What no type can say: names that refer to each other, and what a metric needs."""
-    yield from _unknown_metrics(settings)
-    yield from _gate_problems(settings.gate, settings.evaluate.metrics)
-    yield from _needs(settings)
-    yield from _command_problems(settings.review)
+    yield from _find_unknown_metrics(settings)
+    yield from _find_gate_problems(settings.gate, settings.evaluate.metrics)
+    yield from _find_needs(settings)
+    yield from _find_command_problems(settings.review)
 
 
-def _gate_problems(gate: Gate, metrics: list[str]) -> Iterator[str]:
+def _find_gate_problems(gate: Gate, metrics: list[str]) -> Iterator[str]:
     for key, names in (("primary", [gate.primary]), ("guards", gate.guards), ("limits", list(gate.limits))):
         for name in names:
             if name not in metrics:
@@ -246,16 +292,16 @@ def _gate_problems(gate: Gate, metrics: list[str]) -> Iterator[str]:
             yield f"gate.limits.{name}: expected at_least, at_most or both"
 
 
-def _needs(settings: Settings) -> Iterator[str]:
+def _find_needs(settings: Settings) -> Iterator[str]:
     for name in settings.evaluate.metrics:
         needs = metrics.MEASURES[name].needs
         if "threshold" in needs and settings.evaluate.threshold is None:
             yield f"evaluate.threshold: expected a number between 0 and 1, `{name}` needs it"
-        if "costs" in needs and (problem := _costs_problem(settings)):
+        if "costs" in needs and (problem := _check_costs(settings)):
             yield problem
 
 
-def _unknown_metrics(settings: Settings) -> Iterator[str]:
+def _find_unknown_metrics(settings: Settings) -> Iterator[str]:
     gate = settings.gate
     fitting = [name for name, measure in metrics.MEASURES.items() if settings.task in measure.tasks]
     named = (
@@ -268,10 +314,10 @@ def _unknown_metrics(settings: Settings) -> Iterator[str]:
     for key, names in named:
         for name in names:
             if name not in fitting:
-                yield f"{key}: no metric `{name}` for a {settings.task}{_nearest(name, fitting)}"
+                yield f"{key}: no metric `{name}` for a {settings.task}{_suggest(name, fitting)}"
 
 
-def _costs_problem(settings: Settings) -> str | None:
+def _check_costs(settings: Settings) -> str | None:
     costs = settings.evaluate.costs
     cells = {
         "classification": ("true_positive", "false_positive", "true_negative", "false_negative"),
@@ -283,7 +329,7 @@ def _costs_problem(settings: Settings) -> str | None:
     return f"evaluate.costs: expected {', '.join(missing)} for a {settings.task}" if missing else None
 
 
-def _command_problems(review: ReviewSettings) -> Iterator[str]:
+def _find_command_problems(review: ReviewSettings) -> Iterator[str]:
     wanted = (
         ("score", review.score, ("rows", "out")),
         ("drift", review.drift, ("reference", "current", "out")),

@@ -1,4 +1,4 @@
-"""`schema`: write the evidence contract as JSON Schema."""
+"""`schema`: write what the types say: the evidence contract as JSON Schema, and the page about params.yaml."""
 
 from __future__ import annotations
 
@@ -9,22 +9,31 @@ from bots.commands.options import Verbs
 
 
 def add_parser(verbs: Verbs) -> None:
-    """The verb's options."""
+    """Add the verb and its options."""
     parser = verbs.add_parser(
         "schema",
-        help="write the evidence contract as JSON Schema",
-        description="Write one JSON Schema for each evidence file.",
+        help="write the evidence contract as JSON Schema, and the page about params.yaml",
+        description="Write one JSON Schema for each evidence file, and a page with every key of params.yaml that the "
+        "bots read.",
         epilog="exit codes: 0 written, 2 wrong usage",
     )
-    parser.add_argument("--out", type=Path, default=Path("docs/evidence"), metavar="FOLDER")
+    parser.add_argument(
+        "--out", type=Path, default=Path("docs/evidence"), metavar="FOLDER", help="of the schemas"
+    )
+    parser.add_argument(
+        "--parameters", type=Path, default=Path("docs/parameters.md"), metavar="FILE", help="the page"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the files; 0."""
+    """Write the files and print their paths; 0."""
     from bots import evidence
+    from bots.render.parameters import render_parameters
 
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    for name, content in evidence.schemas():
-        (arguments.out / name).write_bytes(content)
-        print(arguments.out / name)
+    contents = {arguments.out / name: content for name, content in evidence.schemas()}
+    contents[arguments.parameters] = render_parameters().encode()
+    for path, content in contents.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        print(path)
     return 0
