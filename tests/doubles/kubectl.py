@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 Cluster = dict[str, Any]
+PYTHON = "/opt/venv/bin/python"
 EMPTY: Cluster = {
     "words": [],
     "objects": {},
@@ -148,25 +149,33 @@ def delete(cluster: Cluster, words: list[str]) -> int:
 
 
 def execute(cluster: Cluster, words: list[str]) -> int:
-    pod, *wrapping = words[:6]
-    assert (wrapping[0], wrapping[1], wrapping[2], wrapping[4]) == ("--", "sh", "-c", "sh")
-    done = subprocess.run(
-        ["sh", "-c", wrapping[3], "sh", "printf", "%s", printed(cluster, pod, words[6:])],
-        text=True, capture_output=True, check=True,
-    )  # fmt: skip
-    print(done.stdout, end="")
+    pod, dashes, python, option, script, again, *command = words
+    assert (dashes, python, option, again) == ("--", PYTHON, "-c", PYTHON)
+    # The wrapping is carried out as it is, around a command that only prints.
+    text = printed(cluster, pod, command)
+    wrapped = [
+        sys.executable,
+        "-c",
+        script,
+        sys.executable,
+        "-c",
+        "import sys; print(sys.argv[1], end='')",
+        text,
+    ]
+    print(subprocess.run(wrapped, text=True, capture_output=True, check=True).stdout, end="")
     return 0
 
 
 def printed(cluster: Cluster, pod: str, command: list[str]) -> str:
-    if command == ["/opt/venv/bin/python", "-m", "serving", "get", "/metrics"]:
+    if command == ["-m", "serving", "get", "/metrics"]:
         cluster["asked"][pod] = asked = cluster["asked"].get(pod, 0) + 40
         bad = asked // 2 if image_of(cluster, pod.rpartition("-")[0]) in cluster["failing"] else 0
         return (
             f'model_requests_total{{route="/predict",status="200"}} {asked - bad}\n'
             f'model_requests_total{{route="/predict",status="500"}} {bad}\n'
         )
-    assert command == ["cat", "/srv/model/contract.json"]
+    assert command[0] == "-c"
+    assert command[-1] == "/srv/model/contract.json"
     return json.dumps({"grid": [0.5], "holdout": [3, 1]})
 
 

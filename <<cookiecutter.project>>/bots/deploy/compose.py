@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from bots.deploy.docker import EngineError, builder, compose, last, run
 from bots.deploy.haproxy import Proxy
 from bots.deploy.image import CA
-from bots.deploy.reading import Incomplete, NotRunning, Reader
+from bots.deploy.reading import Incomplete, NotRunning, Reader, wrap_in_python
 from bots.deploy.target import Health, NotReady, State, Version
 
 if TYPE_CHECKING:
@@ -231,8 +231,8 @@ class Compose:
     def _get(self, there: Container, path: str) -> str | None:
         """What the service in the container answers; None when it does not, or not well."""
         try:
-            words = [PYTHON, "-m", "serving", "get", path]
-            done = self._reader.run(f"the answer of {there.name} to {path}", there, words)
+            command = wrap_in_python(PYTHON, ["-m", "serving", "get", path])
+            done = self._reader.run(f"the answer of {there.name} to {path}", there, command)
         except NotRunning:
             return None
         return done.text if done.code == 0 else None

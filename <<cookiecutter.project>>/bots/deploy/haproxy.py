@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bots.deploy.docker import EngineError
-from bots.deploy.reading import Incomplete, NotRunning, run_once
+from bots.deploy.reading import Incomplete, NotRunning, run_once, wrap_in_shell
 
 if TYPE_CHECKING:
     from docker.models.containers import Container
@@ -90,7 +90,7 @@ class Proxy:
 
 def _ask_once(container: Container, words: str) -> str:
     """What the admin socket says. Raises `Incomplete` and `NotRunning`."""
-    done = run_once(container, ["sh", "-c", _SCRIPT, words])
+    done = run_once(container, wrap_in_shell(["sh", "-c", _SCRIPT, words]))
     if done.code != 0:
         raise Incomplete(f"{done.errors.strip() or done.text.strip() or f'exit code {done.code}'}")
     # HAProxy ends every answer with an empty line; `socat` ends well also where it waited in vain.

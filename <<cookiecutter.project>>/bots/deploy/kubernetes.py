@@ -19,7 +19,7 @@ import yaml
 from msgspec import Struct, field
 
 from bots.deploy.docker import EngineError, TimedOut, capture, last, run
-from bots.deploy.reading import Incomplete, Printed, Reader, unwrap, wrap
+from bots.deploy.reading import Incomplete, Printed, Reader, unwrap, wrap_in_python
 from bots.deploy.target import Health, NotReady, State, Version
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ PYTHON = "/opt/venv/bin/python"
 SLOWEST = 20.0  # seconds that one look at the cluster may take
 TRIES = 3
 T = TypeVar("T")
+READ = "import sys; sys.stdout.write(open(sys.argv[1]).read())"
 
 
 class _Metadata(Struct):
@@ -140,7 +141,7 @@ class Kubernetes:
     def contract(self, role: Role) -> bytes | None:
         """See `Target`."""
         for pod in self._pods(role):
-            if (text := self._execute(pod, "cat", CONTRACT)) is not None:
+            if (text := self._execute(pod, "-c", READ, CONTRACT)) is not None:
                 return text.encode()
         return None
 
@@ -207,15 +208,16 @@ class Kubernetes:
 
     def _get(self, pod: _Pod, path: str) -> str | None:
         """What the service in the pod answers; None when it does not, or not well."""
-        return self._execute(pod, PYTHON, "-m", "serving", "get", path)
+        return self._execute(pod, "-m", "serving", "get", path)
 
     def _execute(self, pod: _Pod, *words: str) -> str | None:
-        """What a command prints in the pod; None when it fails, or the pod does not take it."""
+        """What Python prints in the pod; None when it fails, or the pod does not take it."""
         name = pod.metadata.name
+        command = wrap_in_python(PYTHON, words)
 
         def execute_once() -> Printed | None:
             try:
-                return unwrap(self._look(f"asking {name}", "exec", name, "--", *wrap(words)))
+                return unwrap(self._look(f"asking {name}", "exec", name, "--", *command))
             except TimedOut as error:
                 raise Incomplete(str(error)) from error
             except EngineError:

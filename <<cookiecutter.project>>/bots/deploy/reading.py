@@ -21,10 +21,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Prints how the command ended and how many bytes it printed, before what it printed. The dot keeps the last newlines.
-_SCRIPT = (
+# Both print how the command ended and how many bytes it printed, before what it printed. The dot keeps the last
+# newlines. A service's image need not have a shell.
+_SHELL = (
     'out=$("$@"; code=$?; printf .; exit "$code"); code=$?; out=${out%.}; LC_ALL=C; '
     'printf "%s %s\\n%s" "$code" "${#out}" "$out"'
+)
+_PYTHON = (
+    "import subprocess, sys; done = subprocess.run(sys.argv[1:], stdout=subprocess.PIPE); "
+    "sys.stdout.buffer.write(b'%d %d\\n%s' % (done.returncode % 256, len(done.stdout), done.stdout))"
 )
 _BEGINNING = 200  # characters of an answer that a message shows
 _SHORTEST = 1.0  # seconds that the last attempt has, too
@@ -75,17 +80,17 @@ class Reader:
                     ) from error
             self.sleep(self.pause)
 
-    def run(self, what: str, container: Container, words: Sequence[str]) -> Printed:
-        """What the command prints in the container. Raises `NotRunning`, and `EngineError` as `read` does."""
-        return self.read(what, lambda: run_once(container, words))
+    def run(self, what: str, container: Container, wrapped: list[str]) -> Printed:
+        """What a wrapped command prints in the container. Raises `NotRunning`, and `EngineError` as `read` does."""
+        return self.read(what, lambda: run_once(container, wrapped))
 
 
-def run_once(container: Container, words: Sequence[str]) -> Printed:
-    """What the command prints in the container. Raises `Incomplete` and `NotRunning`."""
+def run_once(container: Container, wrapped: list[str]) -> Printed:
+    """What a wrapped command prints in the container. Raises `Incomplete` and `NotRunning`."""
     from docker.errors import APIError
 
     try:
-        _, (output, errors) = container.exec_run(wrap(words), demux=True)
+        _, (output, errors) = container.exec_run(wrapped, demux=True)
     except APIError as error:
         said = str(error.explanation or error)
         if error.is_client_error():
@@ -96,13 +101,18 @@ def run_once(container: Container, words: Sequence[str]) -> Printed:
     return unwrap(output or b"", (errors or b"").decode(errors="replace"))
 
 
-def wrap(words: Sequence[str]) -> list[str]:
-    """The command as one whose output shows whether it arrived whole; the container needs `sh`."""
-    return ["sh", "-c", _SCRIPT, "sh", *words]
+def wrap_in_shell(words: Sequence[str]) -> list[str]:
+    """The command as one whose output shows whether it arrived whole."""
+    return ["sh", "-c", _SHELL, "sh", *words]
+
+
+def wrap_in_python(python: str, words: Sequence[str]) -> list[str]:
+    """The same by this interpreter, for a container that may have no shell."""
+    return [python, "-c", _PYTHON, python, *words]
 
 
 def unwrap(output: bytes, errors: str = "") -> Printed:
-    """What the command printed that `wrap` wrapped. Raises `Incomplete`."""
+    """What a wrapped command printed. Raises `Incomplete`."""
     head, newline, text = output.partition(b"\n")
     code, _, size = head.partition(b" ")
     if newline and code.isdigit() and size.isdigit() and len(text) == int(size):

@@ -10,6 +10,7 @@ import socket
 import socketserver
 import struct
 import subprocess
+import sys
 import tarfile
 import tempfile
 import threading
@@ -91,6 +92,7 @@ class Container:
         assert demux
         self.commands += 1
         environ = {**os.environ, "PATH": f"{self.folder}:{os.environ['PATH']}", "FOLDER": str(self.folder)}
+        environ["PYTHONPATH"] = str(self.folder)
         done = subprocess.run(words, env=environ, capture_output=True, check=False)
         fault = self.faults.pop(0) if self.faults else lambda output: output
         if isinstance(fault, Exception):
@@ -225,11 +227,20 @@ def test_an_engine_that_never_ends_an_answer_is_told_as_that(container: Containe
 
 @pytest.mark.parametrize("text", ["", "\n", "a", "a\n\n\n", "ünïcode\r\n", "%s \\n $HOME", "x" * 300_000])
 @pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
-def test_what_is_printed_comes_as_it_is_whatever_it_holds(tmp_path: Path, text: str, locale: str) -> None:
+@pytest.mark.parametrize("kind", ["shell", "python"])
+def test_what_is_printed_comes_as_it_is_whatever_it_holds(
+    tmp_path: Path, text: str, locale: str, kind: str
+) -> None:
     (tmp_path / "text").write_bytes(text.encode())
-    words = reading.wrap(["sh", "-c", 'cat "$0"; echo trouble >&2; exit 3', str(tmp_path / "text")])
+    if kind == "shell":
+        script = 'cat "$0"; echo trouble >&2; exit 3'
+        words = reading.wrap_in_shell(["sh", "-c", script, str(tmp_path / "text")])
+    else:
+        script = "import sys; sys.stdout.buffer.write(open(sys.argv[1], 'rb').read()); sys.exit('trouble')"
+        words = reading.wrap_in_python(sys.executable, ["-c", script, str(tmp_path / "text")])
     done = subprocess.run(words, env={**os.environ, "LC_ALL": locale}, capture_output=True, check=True)
-    assert reading.unwrap(done.stdout, done.stderr.decode()) == reading.Printed(3, text, "trouble\n")
+    code = {"shell": 3, "python": 1}[kind]
+    assert reading.unwrap(done.stdout, done.stderr.decode()) == reading.Printed(code, text, "trouble\n")
 
 
 class Engine(socketserver.StreamRequestHandler):
@@ -339,11 +350,12 @@ class Client:
 
 @pytest.fixture
 def target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Compose, Client]:
-    python = tmp_path / "python"
-    python.write_text(f"#!/bin/sh\n[ ! -e '{tmp_path}/ill' ] && cat '{tmp_path}/metrics'\n")
-    python.chmod(0o755)
-    (tmp_path / "metrics").write_text(METRICS)
-    monkeypatch.setattr(compose, "PYTHON", str(python))
+    service = (
+        f"import os\nif os.path.exists('{tmp_path}/ill'): raise SystemExit(1)\nprint({METRICS!r}, end='')\n"
+    )
+    (tmp_path / "serving").mkdir()
+    (tmp_path / "serving/__main__.py").write_text(service)
+    monkeypatch.setattr(compose, "PYTHON", sys.executable)
     client = Client(Service(tmp_path))
     clock = reader()
     stage = Compose(
