@@ -59,7 +59,8 @@ class Finding(Evidence, frozen=True, kw_only=True):
 
 
 class ColumnProfile(Evidence, frozen=True, kw_only=True):
-    """What a column of the raw table looks like."""
+    """What a column of the raw table looks like, and what the data contract says of it: what it means, whether it is
+    known before or only after the moment of prediction, and whether it could tell about a person."""
 
     name: Name
     type: Literal["number", "category", "datetime", "boolean", "text"]
@@ -67,13 +68,20 @@ class ColumnProfile(Evidence, frozen=True, kw_only=True):
     distinct: Count
     low: float | None = None
     high: float | None = None
+    description: Text = ""
+    unit: Text | None = None
+    known: Literal["before", "after"] | None = None
+    personal: bool = False
 
 
 class DataReport(Evidence, frozen=True, kw_only=True):
-    """`reports/data.json`: the raw table against its schema. Written also when the data is refused."""
+    """`reports/data.json`: the raw table against its schema. Written also when the data is refused. `row` says what a
+    row is, `moment` when the prediction is made."""
 
     format: Literal[1] = FORMAT
     passed: bool
+    row: Text | None = None
+    moment: Text | None = None
     rows: Count
     digest: Digest | None = None
     first: Text | None = None

@@ -46,9 +46,11 @@ class Project(_Section, frozen=True):
 
 
 class Data(Struct, frozen=True, kw_only=True):
-    """What is predicted. The other keys of this section belong to the pipeline."""
+    """What is predicted, and from what. The other keys of this section belong to the pipeline."""
 
     task: Annotated[Task, _about("what kind of answer the model gives")]
+    target: Annotated[str | None, _about("the column that is predicted")] = None
+    source: Annotated[str | None, _about("where the data comes from, as the model card tells it")] = None
 
 
 class Evaluate(_Section, frozen=True):

@@ -21,7 +21,6 @@ STAGES = {
     "explain": "say why it says what it says",
     "drift": "hold production against the training rows",
     "export": "write the model as ONNX and prove parity",
-    "card": "write the model card",
 }
 
 

@@ -120,7 +120,6 @@ class Gate(_Section, frozen=True):
     """Only what the pipeline itself needs of the gate; the bots read the whole of it."""
 
     primary: str
-    confidence: Fraction = 0.95
     resample: str = "rows"
 
 

@@ -68,6 +68,8 @@ def check_table(raw: pd.DataFrame, settings: Params, schema: table.Schema, now: 
     first, last = _find_span(typed, schema)
     findings.sort(key=lambda found: found["severity"] != "error")
     return {
+        "row": schema.row[:4000],
+        "moment": schema.moment,
         "passed": all(found["severity"] != "error" for found in findings),
         "rows": len(raw),
         "digest": files.digest_table(typed) if len(typed.columns) else None,
@@ -84,7 +86,7 @@ def check_table(raw: pd.DataFrame, settings: Params, schema: table.Schema, now: 
 
 
 def profile_column(name: str, series: pd.Series, column: table.Column) -> dict[str, Any]:
-    """What a column looks like: its share of missing values, how many distinct ones, from where to where."""
+    """What a column looks like (missing, distinct, lowest, highest) and what the contract says of it."""
     numeric = column.type == "number" and bool(series.notna().any())
     return {
         "name": name,
@@ -93,6 +95,10 @@ def profile_column(name: str, series: pd.Series, column: table.Column) -> dict[s
         "distinct": int(series.nunique()),
         "low": float(series.min()) if numeric else None,
         "high": float(series.max()) if numeric else None,
+        "description": column.description[:4000],
+        "unit": column.unit,
+        "known": column.known,
+        "personal": column.personal,
     }
 
 

@@ -4,10 +4,22 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from bots.commands import lock, models, pack, preview, publish, release, review, rollback, schema, storage
+from bots.commands import (
+    card,
+    lock,
+    models,
+    pack,
+    preview,
+    publish,
+    release,
+    review,
+    rollback,
+    schema,
+    storage,
+)
 
 COMMANDS: dict[str, ModuleType] = {
     module.__name__.rpartition(".")[2]: module
-    for module in (review, preview, storage, publish, pack, lock, release, rollback, models, schema)
+    for module in (review, preview, card, storage, publish, pack, lock, release, rollback, models, schema)
 }
 """In the order in which `--help` lists them. Each has `add_parser(verbs)` and `run(arguments) -> exit code`."""

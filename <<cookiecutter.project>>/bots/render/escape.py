@@ -32,7 +32,7 @@ _WOULD_LINK = re.compile(
       (?P<slashes>/(?=/))                                    # https://, //host
     | (?P<www>[wW]{3}(?=\.))                                 # www.host
     | (?P<reference>\b(?:GH|CVE|GHSA)-(?=[0-9a-z]))          # GH-12, CVE-2020-1
-    | (?P<emoji>:(?=[0-9a-z_+-]+:))                          # :tada:
+    | (?P<emoji>:(?!\d\d:)(?=[0-9a-z_+-]+:))                 # :tada:, but not the minutes of a time
     | (?P<commit>(?<![0-9a-z])[0-9a-f]{7,}(?![0-9a-z]))      # seven digits and more name a commit
     """,
     re.VERBOSE | re.IGNORECASE,

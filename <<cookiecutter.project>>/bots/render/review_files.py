@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from bots import evidence
+from bots.files import write_file
 from bots.render.comment import Links, render_comment
 from bots.render.page import render_page
 
 
 def write_review(result: evidence.Review, folder: Path, links: Links | None = None) -> None:
     """Write all three into the folder, each whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
     contents = {
         "review.json": evidence.encode(result),
         "review.md": render_comment(result, links=links).encode(),
         "review.html": render_page(result).encode(),
     }
     for name, content in contents.items():
-        temporary = folder / f"{name}.part"
-        temporary.write_bytes(content)
-        os.replace(temporary, folder / name)
+        write_file(folder / name, content)

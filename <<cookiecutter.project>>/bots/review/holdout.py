@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow
 import pyarrow.compute as arrow
-import pyarrow.parquet as parquet
 from numpy.typing import NDArray
 
 from bots.evidence import MetricsReport
@@ -17,8 +16,7 @@ from bots.review import comparison
 from bots.review.champion import HOLDOUT, PREDICTIONS, ChampionUnavailable
 from bots.review.comparison import Comparison, PredictionsError
 from bots.settings import Settings
-
-SLICE = "slice:"
+from bots.stats import predictions
 
 __all__ = ["HoldoutPredictions", "PredictionsError", "of"]
 
@@ -93,34 +91,31 @@ class HoldoutPredictions:
         theirs: float | None,
         threshold: float | None,
     ) -> comparison.Predictions:
-        slices = {column: _labels(known, column) for column in policy.evaluate.slices}
-        clusters = None if policy.gate.resample == "rows" else _labels(known, policy.gate.resample)
-        return comparison.Predictions(
+        made = predictions.make_predictions(
+            known,
+            PREDICTIONS,
+            scores=_numbers(self.table, "score"),
             task=policy.task,
-            target=_numbers(known, "target"),
-            candidate=_numbers(self.table, "score"),
-            champion=champion,
-            slices={column: labels for column, labels in slices.items() if labels is not None},
-            clusters=clusters,
-            champion_threshold=theirs,
-            candidate_threshold=threshold,
+            slices=policy.evaluate.slices,
+            resample=policy.gate.resample,
+            threshold=threshold,
             costs=policy.evaluate.costs,
             bins=policy.evaluate.calibration_bins,
-            units=self.units,
         )
+        return replace(made, champion=champion, champion_threshold=theirs, units=self.units)
 
 
 def of(root: Path, settings: Settings, evaluation: MetricsReport) -> HoldoutPredictions:
     """Read the candidate's predictions. Raises `PredictionsError` for a file that is missing, broken, or not about
     exactly the rows of the holdout."""
-    table = _read(root / PREDICTIONS, PREDICTIONS, None)
+    table = predictions.read_table(root / PREDICTIONS, PREDICTIONS)
     if missing := {"row", "target", "score"} - set(table.column_names):
         raise PredictionsError(
             f"{PREDICTIONS}: expected the columns row, target, score; no {', '.join(sorted(missing))}"
         )
     if arrow.count_distinct(table["row"]).as_py() != len(table):
         raise PredictionsError(f"{PREDICTIONS}: expected each row once; some stand twice")
-    holdout = _read(root / HOLDOUT, str(HOLDOUT), ["row"])["row"]
+    holdout = predictions.read_table(root / HOLDOUT, str(HOLDOUT), ["row"])["row"]
     if (
         len(holdout) != len(table)
         or arrow.index_in(holdout, value_set=table["row"].combine_chunks()).null_count
@@ -129,13 +124,6 @@ def of(root: Path, settings: Settings, evaluation: MetricsReport) -> HoldoutPred
             f"{PREDICTIONS}: expected exactly the {len(holdout):,} rows of {HOLDOUT}, got {len(table):,} rows"
         )
     return HoldoutPredictions(table, settings, {metric.name: metric.unit for metric in evaluation.metrics})
-
-
-def _read(path: Path, name: str, columns: list[str] | None) -> pyarrow.Table:
-    try:
-        return parquet.read_table(path, columns=columns)
-    except (OSError, pyarrow.ArrowException) as error:
-        raise PredictionsError(f"{name}: not a readable Parquet table ({error})") from error
 
 
 def _lined_up(table: pyarrow.Table, like: pyarrow.Table) -> pyarrow.Table:
@@ -150,14 +138,5 @@ def _lined_up(table: pyarrow.Table, like: pyarrow.Table) -> pyarrow.Table:
     return table.take(at)
 
 
-def _labels(table: pyarrow.Table, column: str) -> NDArray[Any] | None:
-    if SLICE + column not in table.column_names:
-        return None
-    return np.asarray(table[SLICE + column].cast(pyarrow.string()).to_numpy(zero_copy_only=False))
-
-
 def _numbers(table: pyarrow.Table, column: str) -> NDArray[Any]:
-    try:
-        return np.asarray(table[column].cast(pyarrow.float64()).to_numpy(zero_copy_only=False))
-    except (pyarrow.ArrowException, KeyError) as error:
-        raise PredictionsError(f"{PREDICTIONS}: {column}: expected numbers ({error})") from error
+    return predictions.get_numbers(table, column, PREDICTIONS)

@@ -47,7 +47,7 @@ REWRITTEN = {
     "a mention": re.compile(r"(?<![\w`])@[a-z0-9]", re.IGNORECASE),
     "an issue": re.compile(r"#\d|\bGH-\d", re.IGNORECASE),
     "an advisory": re.compile(r"\b(?:CVE|GHSA)-[0-9a-z]", re.IGNORECASE),
-    "an emoji": re.compile(r":[a-z0-9_+-]+:", re.IGNORECASE),
+    "an emoji": re.compile(r":(?!\d\d:)[a-z0-9_+-]+:", re.IGNORECASE),  # none has two digits for a name
     "a commit": re.compile(r"(?<![0-9a-z])[0-9a-f]{7,64}(?![0-9a-z])", re.IGNORECASE),
     "an address": re.compile(r"https?://|www\.|\w@\w+\.\w", re.IGNORECASE),
 }
@@ -143,6 +143,11 @@ def test_plain_names_stay_as_they_are_written():
         == "dep_delay is 17.2% of 1,234 rows, -5 at least"
     )
     assert escape.escape_code("carrier = UA") == "`carrier = UA`"
+
+
+def test_a_time_stays_as_it_is_so_that_it_can_be_copied():
+    assert escape.escape_text("2013-07-30T12:00:00Z") == "2013-07-30T12:00:00Z"
+    assert escape.escape_code("2013-07-30T12:00:00Z|UA") == "<code>2013-07-30T12:00:00Z&#124;UA</code>"
 
 
 @given(hostile=HOSTILE)

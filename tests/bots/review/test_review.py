@@ -276,10 +276,10 @@ def test_a_first_model_on_data_of_its_own_has_no_baseline(tmp_path: Path):
 
 
 def test_a_stage_that_cannot_start_is_named_with_dvcs_own_words(change: Small):
-    (change.folder / "pipeline" / "card.py").unlink()
+    (change.folder / "pipeline" / "explain.py").unlink()
     review = change.review(expect=21)
     assert review["reason"] == "stage-failed"
-    assert "card" in review["headline"]
+    assert "explain" in review["headline"]
 
 
 def test_conflict_markers_in_the_lock_are_told_in_a_line(change: Small):

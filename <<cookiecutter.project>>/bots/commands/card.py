@@ -1,0 +1,79 @@
+"""`card`: write the model card from the evidence."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bots.commands.options import Verbs
+
+if TYPE_CHECKING:
+    from bots.evidence import MetricComparison, SliceComparison
+    from bots.render.card import Card, Interval
+    from bots.settings import Settings
+
+
+def add_parser(verbs: Verbs) -> None:
+    """The verb's options."""
+    verbs.add_parser(
+        "card",
+        help="write the model card from the evidence",
+        description="Write MODEL_CARD.md from the reports of all stages; its intervals come from the predictions.",
+        epilog="exit codes: 0 written, 1 a report is missing or does not fit the contract, 2 wrong usage",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the card; 0."""
+    from bots import files, layout, settings
+    from bots.render.card import render_card
+
+    known = settings.parse(Path(layout.PARAMS).read_text(encoding="utf-8"), layout.PARAMS)
+    files.write_file(Path(layout.CARD), render_card(load_card(Path(), known)).encode())
+    return 0
+
+
+def load_card(root: Path, settings: Settings) -> Card:
+    """Read what the card is made of. Raises `EvidenceError`, `PredictionsError`."""
+    from bots import evidence, layout
+    from bots.render.card import Card
+    from bots.review import comparison
+    from bots.stats import predictions
+
+    reports = root / layout.REPORTS
+    metrics = evidence.load(reports / "metrics.json", evidence.MetricsReport)
+    path = settings.review.files.predictions
+    table = predictions.read_table(root / path, path)
+    known = predictions.make_predictions(
+        table,
+        path,
+        task=settings.task,
+        slices=settings.evaluate.slices,
+        resample=settings.gate.resample,
+        threshold=metrics.threshold,
+        costs=metrics.costs[0] if metrics.costs else None,
+        bins=settings.evaluate.calibration_bins,
+    )
+    found = comparison.compare(known, settings)
+    return Card(
+        settings=settings,
+        data=evidence.load(reports / "data.json", evidence.DataReport),
+        split=evidence.load(reports / "split.json", evidence.SplitReport),
+        features=evidence.load(reports / "features.json", evidence.FeaturesReport),
+        training=evidence.load(reports / "training.json", evidence.TrainingReport),
+        metrics=metrics,
+        explanation=evidence.load(reports / "explanation.json", evidence.ExplanationReport),
+        drift=evidence.load(reports / "drift.json", evidence.DriftReport),
+        export=evidence.load(reports / "export.json", evidence.ExportReport),
+        intervals={metric.name: ends for metric in found.metrics if (ends := _find_interval(metric))},
+        slice_intervals={
+            (part.column, part.value): ends for part in found.slices if (ends := _find_interval(part))
+        },
+    )
+
+
+def _find_interval(estimate: MetricComparison | SliceComparison) -> Interval | None:
+    if estimate.low is None or estimate.high is None:
+        return None
+    return estimate.low, estimate.high
