@@ -44,7 +44,7 @@ class Predictor:
         metrics: Metrics,
         *,
         version: str,
-        hash_key: str = "",
+        hash_key: str,
     ) -> None:
         """`version` is part of every response. `hash_key` is the secret for `serving.log.personal: hash`."""
         self.model, self.settings, self.metrics, self.version = model, settings, metrics, version
@@ -93,7 +93,7 @@ class Predictor:
             prediction, entry = self._build_prediction(row.row, scores[at], findings[at], now=now)
             predictions.append(prediction)
             entries.append(entry)
-        await self._log(entries, log)
+        await self._log_entries(entries, log)
         self.metrics.count_scores(np.array([entry.score for entry in entries], dtype=np.float32))
         return self._encoder.encode(Predictions(self.version, predictions))
 
@@ -234,7 +234,7 @@ class Predictor:
         )
         return UNSET, UNSET, interval
 
-    async def _log(self, entries: list[Entry], log: LogWriter) -> None:
+    async def _log_entries(self, entries: list[Entry], log: LogWriter) -> None:
         """Log predictions. If this fails, count them as lost or raise `RequestError`, as the policy says."""
         try:
             await log.append(self._encoder.encode_lines(entries))

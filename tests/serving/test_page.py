@@ -33,7 +33,7 @@ def service(made: Path):
 
 @pytest.fixture(params=SIZES)
 def page(request, browser):
-    """A page that fails the test at any error of its own, and at any address but the service's."""
+    """A page that fails the test at any error, and at any request to another host."""
     width, height = SIZES[request.param]
     context = browser.new_context(viewport={"width": width, "height": height})
     page = context.new_page()
@@ -49,24 +49,24 @@ def page(request, browser):
     context.close()
 
 
-def answered(page) -> None:
+def wait_for_answer(page) -> None:
     page.wait_for_selector("#answer[aria-busy=false]")
 
 
-def shows(page, where: str, words: str) -> None:
-    """Wait for words; by the locator, for the page lets nobody evaluate text."""
+def wait_for_text(page, where: str, words: str) -> None:
+    """Wait for words, by a locator: the policy of the page forbids to evaluate text."""
     page.locator(where).filter(has_text=words).wait_for()
 
 
 def test_a_changed_value_changes_the_score_and_says_why(page, service):
     page.goto(service.url)
-    answered(page)
+    wait_for_answer(page)
     assert page.inner_text("h1") == "Late flights"
     page.fill("#field-x", "-2.9")
-    shows(page, "#reasons", "x -2.9")
+    wait_for_text(page, "#reasons", "x -2.9")
     low = page.inner_text("#score")
     page.fill("#field-x", "2.9")
-    shows(page, "#reasons", "x 2.9")
+    wait_for_text(page, "#reasons", "x 2.9")
     high = page.inner_text("#score")
     number = [int(re.match(r"(\d+)", shown).group(1)) for shown in (low, high)]
     assert number[0] < 20 < 80 < number[1]
@@ -77,7 +77,7 @@ def test_a_changed_value_changes_the_score_and_says_why(page, service):
 
 def test_odd_and_impossible_values_are_told_where_they_stand(page, service):
     page.goto(service.url)
-    answered(page)
+    wait_for_answer(page)
     page.fill("#field-x", "5")
     page.wait_for_selector(".field.odd #field-x")
     assert "above the highest seen in training" in page.inner_text("#notes")
@@ -89,7 +89,7 @@ def test_odd_and_impossible_values_are_told_where_they_stand(page, service):
 
 def test_a_field_can_be_left_open_and_has_what_its_column_allows(page, service):
     page.goto(service.url)
-    answered(page)
+    wait_for_answer(page)
     assert page.locator("#field-group option").all_inner_texts() == ["not known", "a", "b", "c"]
     assert page.locator("#field-email").count() == 0
     page.select_option("#field-group", "")
@@ -99,7 +99,7 @@ def test_a_field_can_be_left_open_and_has_what_its_column_allows(page, service):
 
 def test_what_is_tried_is_not_in_the_log(page, service):
     page.goto(service.url)
-    answered(page)
+    wait_for_answer(page)
     assert service.read_metric("model_predictions_total") == 0
     assert served.read_log(service.log) == []
 
@@ -111,7 +111,7 @@ def test_with_keys_the_form_asks_for_one(page, made, tmp_path):
         page.wait_for_selector("#key:visible")
         page.fill("#secret", "sesame")
         page.click("#key button")
-        shows(page, "#score", "%")
+        wait_for_text(page, "#score", "%")
         assert not page.is_visible("#key")
 
 
@@ -135,12 +135,12 @@ def test_a_service_that_is_not_ready_says_so_on_its_page(page, made, tmp_path):
     environment = {"SERVING_MODEL": str(tmp_path)}
     with served.run_service(made, environment=environment) as service:
         page.goto(service.url)
-        shows(page, "#verdict", "not ready")
+        wait_for_text(page, "#verdict", "not ready")
 
 
 def test_digits_and_spaces_come_from_the_font_of_the_letters(page, service):
     page.goto(service.url)
-    answered(page)
+    wait_for_answer(page)
     assert browsers.find_fonts(page, "#observed") == {browsers.TEXT}
     page.goto(f"{service.url}/docs")
     page.wait_for_selector("#Problem")
