@@ -12,12 +12,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from fixtures.docker_engine import Engine, open_engine
 
 TESTS = Path(__file__).parent
 ENGINE = TESTS / "end_to_end" / "engine"
+
+# How long an example takes depends on what else the machine does, so no example has a deadline.
+hypothesis.settings.register_profile("no-deadline", deadline=None)
+hypothesis.settings.load_profile("no-deadline")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
