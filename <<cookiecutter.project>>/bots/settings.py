@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -13,7 +14,7 @@ from msgspec import Meta, Struct, inspect
 
 from bots.errors import BotsError
 from bots.evidence import Costs, Task
-from bots.layout import Layout
+from bots.layout import PARAMS, Layout
 from bots.stats import metrics
 
 Fraction = Annotated[float, Meta(gt=0, lt=1)]
@@ -200,6 +201,15 @@ class Settings(Struct, frozen=True, kw_only=True):
         """What the metrics need to know beside the rows."""
         chosen = self.evaluate
         return metrics.Context(threshold=chosen.threshold, costs=chosen.costs, bins=chosen.calibration_bins)
+
+
+def load_settings(root: Path) -> Settings:
+    """Load the bots' part of a project's params.yaml. Raises `SettingsError`."""
+    try:
+        text = (root / PARAMS).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{PARAMS}: cannot be read: {error}") from error
+    return parse(text, PARAMS)
 
 
 def parse(text: str, name: str) -> Settings:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from bots.publish import publish
+from bots.github import check_run
 from fixtures import github_actions
 from fixtures.baking import baked
 from fixtures.support import TEMPLATE
@@ -193,7 +193,7 @@ def test_a_stand_in_knows_every_input_that_the_real_action_is_given(file: Path) 
 
 def test_no_job_could_be_taken_for_the_check() -> None:
     called = [job.get("name", key) for name in NAMES for key, job in jobs(name)]
-    assert publish.CHECK not in [name.lower() for name in called]
+    assert check_run.CHECK_NAME not in [name.lower() for name in called]
     assert len(set(called)) == len(called)
 
 

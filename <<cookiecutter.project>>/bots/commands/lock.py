@@ -1,4 +1,4 @@
-"""`lock`: keep what a run judged, and commit its dvc.lock to the pull request's branch."""
+"""`lock`: store what a run judged, and commit its dvc.lock to the pull request's branch."""
 
 from __future__ import annotations
 
@@ -7,14 +7,21 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bots.commands.options import Verbs
+
+if TYPE_CHECKING:
+    from bots.github.workflow_run import WorkflowRun
+    from bots.publish.lock import LockResult
+    from bots.publish.publish import ArtifactContent
+    from bots.retry import Retry
 
 BUDGET = 600.0
 
 
 def add_parser(verbs: Verbs) -> None:
-    """The verb's options."""
+    """Add the verb and its options."""
     parser = verbs.add_parser(
         "lock",
         help="keep what a run judged, and commit its dvc.lock to the pull request's branch",
@@ -35,57 +42,72 @@ def add_parser(verbs: Verbs) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Lock what the run of `GITHUB_EVENT_PATH` judged, carry its check over, say what became of it.
+    """Lock what the run of `GITHUB_EVENT_PATH` judged, and carry its check run over to the new commit.
 
     Exit codes: 0 locked or nothing to lock, 1 not locked and why, 2 not in a workflow_run job.
     """
     import msgspec
 
-    from bots.dvc.cache import CacheError
-    from bots.dvc.storage import StorageError, open_storage
+    from bots.errors import BotsError
     from bots.evidence import Review
-    from bots.git.repository import GitError
-    from bots.github import actions, workflow_run
+    from bots.github import actions
     from bots.github.client import Connection, GitHubClient, NotInWorkflow
-    from bots.publish import publish, review_artifact
-    from bots.publish.lock import LockRefused, carry_over, lock
+    from bots.github.workflow_run import load_workflow_run
+    from bots.publish.lock import carry_over_check
+    from bots.publish.publish import explain_failure
+    from bots.publish.review_artifact import find_review
     from bots.retry import RequestDenied, RetriesExhausted, Retry
 
     try:
         connection = Connection.from_environ(os.environ)
-        of = workflow_run.read(os.environ.get("GITHUB_EVENT_PATH"))
+        workflow_run = load_workflow_run(os.environ.get("GITHUB_EVENT_PATH"))
     except NotInWorkflow as error:
         log(f"ERROR: {error}")
         return 2
-    root = Path.cwd()
     retry = Retry(time.time, time.sleep, log, deadline=time.time() + BUDGET)
+    artifact = find_review(arguments.artifact)
     try:
-        found = review_artifact.find(arguments.artifact)
-        outcome = lock(
-            root,
-            of,
-            repository=connection.repository,
-            found=found,
-            folder=arguments.pack,
-            place=open_storage(root, log),
-            retry=retry,
-        )
-        if outcome.commit not in (None, of.head_sha):
-            assert outcome.commit is not None
-            assert isinstance(found, Review)
-            log(f"check: {carry_over(GitHubClient(connection), of, found, outcome.commit, retry)}")
-    except (LockRefused, StorageError, GitError, CacheError) as error:
+        result = _lock(arguments.pack, workflow_run, artifact, repository=connection.repository, retry=retry)
+    except BotsError as error:
         return _conclude(f"Not locked: {error}.", 1)
-    except (RequestDenied, RetriesExhausted) as error:
-        return _conclude(f"Locked, but {outcome.commit} has no check: {publish.advice('check', error)}", 1)
+    if result.commit not in (None, workflow_run.head_sha):
+        assert result.commit is not None
+        assert isinstance(artifact, Review)
+        api = GitHubClient(connection)
+        try:
+            log(f"check: {carry_over_check(api, workflow_run, artifact, result.commit, retry)}")
+        except (RequestDenied, RetriesExhausted) as error:
+            why = explain_failure("check", error)
+            return _conclude(f"Locked, but {result.commit} has no check: {why}", 1)
     if arguments.json:
-        print(msgspec.json.encode(outcome).decode())
-    actions.write_outputs(os.environ, {"commit": outcome.commit or ""})
-    return _conclude(f"{outcome.done.capitalize()}: {outcome.words}", 0)
+        print(msgspec.json.encode(result).decode())
+    actions.write_outputs(os.environ, {"commit": result.commit or ""})
+    return _conclude(f"{result.done.capitalize()}: {result.words}", 0)
+
+
+def _lock(
+    folder: Path, workflow_run: WorkflowRun, artifact: ArtifactContent, *, repository: str, retry: Retry
+) -> LockResult:
+    """Lock with the storage of this checkout and the paths that its params.yaml names."""
+    from bots.dvc.storage import open_storage
+    from bots.publish.lock import lock
+    from bots.settings import load_settings
+
+    root = Path.cwd()
+    return lock(
+        root,
+        workflow_run,
+        artifact,
+        repository=repository,
+        folder=folder,
+        files=load_settings(root).review.files,
+        storage=open_storage(root, log),
+        retry=retry,
+    )
 
 
 def _conclude(words: str, code: int) -> int:
-    """Tell the log and the job's summary; the exit code."""
+    """Write the words to the log and to the job's summary; return the exit code."""
     from bots.github import actions
     from bots.render.escape import escape_text
 
@@ -96,7 +118,7 @@ def _conclude(words: str, code: int) -> int:
 
 
 def log(words: str) -> None:
-    """One line on standard error."""
+    """Print one line on standard error."""
     from bots.log import print_line
 
     print_line("lock", words, sys.stderr)

@@ -11,7 +11,7 @@ from bots.commands.storage import tell
 
 
 def add_parser(verbs: Verbs) -> None:
-    """The verb's options."""
+    """Add the verb and its options."""
     parser = verbs.add_parser(
         "pack",
         help="collect what this review judged, for `lock`",
@@ -24,9 +24,9 @@ def add_parser(verbs: Verbs) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the folder; 0."""
-    from bots.dvc.storage import StorageError, open_storage
-    from bots.git.repository import GitError
+    """Write the folder. Exit code: 0."""
+    from bots.dvc.storage import open_storage
+    from bots.errors import BotsError
     from bots.publish import model_bundle
 
     root = Path.cwd()
@@ -34,10 +34,10 @@ def run(arguments: argparse.Namespace) -> int:
     def find_stored(digests: Collection[str]) -> Collection[str]:
         try:
             return open_storage(root, tell).holds(digests)
-        except (StorageError, GitError) as error:
+        except BotsError as error:
             tell(f"{error}. So what {arguments.base} names is taken to be stored")
-            return model_bundle.kept_by(root, arguments.base)
+            return model_bundle.guess_stored(root, arguments.base)
 
-    count = model_bundle.write(root, arguments.out, find_stored)
+    count = model_bundle.write_bundle(root, arguments.out, find_stored)
     print(f"{arguments.out}: dvc.lock, its evidence and {count} files")
     return 0

@@ -1,4 +1,4 @@
-"""`publish`: say a review on its pull request. In a workflow of the default branch, after the review job."""
+"""`publish`: write a review to its pull request, in a workflow of the default branch, after the review job."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BUDGET = 300.0
 
 
 def add_parser(verbs: Verbs) -> None:
-    """The verb's options."""
+    """Add the verb and its options."""
     parser = verbs.add_parser(
         "publish",
         help="say a review on its pull request: comment, check, job summary",
@@ -32,42 +32,43 @@ def add_parser(verbs: Verbs) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Publish what lies in the artifact's folder, or only announce that there will be something.
 
-    Exit codes: 0 the review was said, 1 it could not be said anywhere, 2 not in a workflow_run job.
+    Exit codes: 0 published, 1 not published anywhere, 2 not in a workflow_run job.
     """
-    from bots.github import actions, workflow_run
+    from bots.github import actions
     from bots.github.client import Connection, GitHubClient, NotInWorkflow
-    from bots.publish import review_artifact
+    from bots.github.workflow_run import load_workflow_run
     from bots.publish.publish import announce, publish
+    from bots.publish.review_artifact import find_review
     from bots.retry import Retry
 
     try:
         connection = Connection.from_environ(os.environ)
-        of = workflow_run.read(os.environ.get("GITHUB_EVENT_PATH"))
+        workflow_run = load_workflow_run(os.environ.get("GITHUB_EVENT_PATH"))
     except NotInWorkflow as error:
         print(f"ERROR: publish: {error}", file=sys.stderr)
         return 2
-    host = GitHubClient(connection)
+    api = GitHubClient(connection)
     retry = Retry(time.time, time.sleep, log, deadline=time.time() + BUDGET)
     if arguments.started:
-        announce(host, of, retry)
+        announce(api, workflow_run, retry)
         return 0
-    done = publish(
-        host,
-        of,
-        review_artifact.find(arguments.artifact),
+    result = publish(
+        api,
+        workflow_run,
+        find_review(arguments.artifact),
         connection=connection,
         retry=retry,
         summary=actions.find_summary(os.environ),
     )
-    if not done.rungs:
-        for line in done.body.splitlines():
+    if not result.channels:
+        for line in result.body.splitlines():
             log(line)
-    actions.write_outputs(os.environ, {"locks": "true" if done.decision.locks else "false"})
-    return 0 if done.rungs else 1
+    actions.write_outputs(os.environ, {"locks": "true" if result.decision.locks else "false"})
+    return 0 if result.channels else 1
 
 
 def log(words: str) -> None:
-    """One line on standard output."""
+    """Print one line on standard output."""
     from bots.log import print_line
 
     print_line("publish", words, sys.stdout)

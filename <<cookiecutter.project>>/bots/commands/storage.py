@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def add_parser(verbs: Verbs) -> None:
-    """The verb's options."""
+    """Add the verb and its options."""
     parser = verbs.add_parser(
         "storage",
         help="say where data and models are kept; fetch, push, or move them",
@@ -44,7 +44,7 @@ def add_parser(verbs: Verbs) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do what was asked; 0."""
+    """Do what was asked. Exit code: 0."""
     from bots.dvc.storage import open_storage
 
     root, what = Path.cwd(), arguments.what
@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def tell(words: str) -> None:
-    """Say how far it is, on standard error."""
+    """Print progress on standard error."""
     print(words, file=sys.stderr)
 
 

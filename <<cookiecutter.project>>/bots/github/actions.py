@@ -1,4 +1,4 @@
-"""What GitHub Actions reads from a job: its outputs and its summary."""
+"""Writes what GitHub Actions reads from a job: its outputs and its summary."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def find_summary(environ: Mapping[str, str]) -> Callable[[str], None] | None:
-    """What adds Markdown to the job's summary; None outside of a job."""
+    """Return a function that adds Markdown to the job's summary; None outside of a job."""
     path = environ.get("GITHUB_STEP_SUMMARY")
     return (lambda markdown: _append(path, markdown)) if path else None
 

@@ -1,22 +1,28 @@
-"""The line by which a bot finds its own comment and check again, and knows which run wrote them."""
+"""The marker line in a comment and a check run: which workflow run wrote it, and what that run judged."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from typing import get_args
+
+from bots.evidence import Verdict
 
 _LINE = re.compile(
     r"model-review run=(?P<run>\d{1,12}) attempt=(?P<attempt>\d{1,6}) "
     r"started=(?P<started>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ) commit=(?P<commit>[0-9a-f]{40,64})"
     r"(?: model=(?P<model>md5:[0-9a-f]{32}) onnx=(?P<onnx>md5:[0-9a-f]{32}\.dir))?"
+    # Markers of an older version of the bots end before the verdict.
+    r"(?: verdict=(?P<verdict>[a-z-]{1,40}))?"
 )
-_JUDGED = re.compile(r"(?P<model>md5:[0-9a-f]{32}) (?P<onnx>md5:[0-9a-f]{32}\.dir)")
+_DIGESTS = re.compile(r"(?P<model>md5:[0-9a-f]{32}) (?P<onnx>md5:[0-9a-f]{32}\.dir)")
+_VERDICTS: dict[str, Verdict] = {verdict.replace(" ", "-"): verdict for verdict in get_args(Verdict)}
 _OPEN, _CLOSE = "<!-- ", " -->"
 
 
 @dataclass(frozen=True)
-class Judged:
-    """The model that a review judged: dvc.lock's digests of models/model.skops and of the folder models/onnx."""
+class ModelDigests:
+    """The model that a review judged: dvc.lock's digests of the model file and of the folder with its ONNX form."""
 
     model: str
     onnx: str
@@ -24,45 +30,58 @@ class Judged:
 
 @dataclass(frozen=True, order=True)
 class Marker:
-    """Which run wrote something; a greater marker is a newer run.
+    """Which run wrote a comment or a check run; of two markers the newer run's is the greater one.
 
-    `started` is when GitHub started this attempt. It comes first because the number of a run starts again at
-    1 when a workflow's file is renamed, and a commit's own time is whatever its author says. `judged` says what the
-    run's check is about, and nothing of how new it is.
+    `started` is when GitHub started this attempt. It is compared first, because the number of a run starts again at
+    1 when a workflow's file is renamed, and because authors choose the time of a commit. `digests` and `verdict` say
+    what the run judged, so they are not compared.
     """
 
     started: str
     run: int
     attempt: int
     commit: str
-    judged: Judged | None = field(default=None, compare=False)
+    digests: ModelDigests | None = field(default=None, compare=False)
+    verdict: Verdict | None = field(default=None, compare=False)
 
-    def line(self) -> str:
-        """The marker as text, as a check run keeps it in `external_id`."""
-        about = f" model={self.judged.model} onnx={self.judged.onnx}" if self.judged else ""
-        return f"model-review run={self.run} attempt={self.attempt} started={self.started} commit={self.commit}{about}"
+    def format_line(self) -> str:
+        """Write the marker as text, as a check run keeps it in `external_id`; spaces of the verdict become hyphens."""
+        line = (
+            f"model-review run={self.run} attempt={self.attempt} started={self.started} commit={self.commit}"
+        )
+        if self.digests:
+            line += f" model={self.digests.model} onnx={self.digests.onnx}"
+        if self.verdict:
+            line += f" verdict={self.verdict.replace(' ', '-')}"
+        return line
 
 
-def marked(body: str, marker: Marker) -> str:
-    """A comment's body with its marker, which GitHub does not show."""
-    return f"{_OPEN}{marker.line()}{_CLOSE}\n{body}"
+def add_marker(body: str, marker: Marker) -> str:
+    """Put a marker in front of a comment's body; GitHub does not show it."""
+    return f"{_OPEN}{marker.format_line()}{_CLOSE}\n{body}"
 
 
 def is_marked(body: str) -> bool:
-    """Whether a comment begins as ours do, whichever version of the bots wrote it."""
+    """Tell whether a comment starts with a marker of any version of the bots."""
     return body.startswith(f"{_OPEN}model-review ")
 
 
-def read(text: str) -> Marker | None:
-    """The marker at the start of a comment or in an `external_id`; None where none can be read."""
+def parse_marker(text: str) -> Marker | None:
+    """Read the marker at the start of a comment or an `external_id`; None where there is none."""
     found = _LINE.match(text.removeprefix(_OPEN))
     if found is None:
         return None
-    judged = Judged(found["model"], found["onnx"]) if found["model"] else None
-    return Marker(found["started"], int(found["run"]), int(found["attempt"]), found["commit"], judged)
+    return Marker(
+        started=found["started"],
+        run=int(found["run"]),
+        attempt=int(found["attempt"]),
+        commit=found["commit"],
+        digests=ModelDigests(found["model"], found["onnx"]) if found["model"] else None,
+        verdict=_VERDICTS.get(found["verdict"] or ""),
+    )
 
 
-def judged(model: str | None, onnx: str | None) -> Judged | None:
-    """What a check is about, where a review names both digests as DVC writes them."""
-    found = _JUDGED.fullmatch(f"{model} {onnx}")
-    return Judged(found["model"], found["onnx"]) if found else None
+def parse_digests(model: str | None, onnx: str | None) -> ModelDigests | None:
+    """Read a review's digests of a model; None unless both are there as DVC writes them."""
+    found = _DIGESTS.fullmatch(f"{model} {onnx}")
+    return ModelDigests(found["model"], found["onnx"]) if found else None

@@ -1,4 +1,4 @@
-"""One comment that stays one: found again by who wrote it and how it begins, edited in place, never doubled."""
+"""Creates or updates a single comment: found again by its author and its first words, never posted twice."""
 
 from __future__ import annotations
 
@@ -10,35 +10,36 @@ if TYPE_CHECKING:
     from bots.github.client import GitHubApi
 
 
-def upsert(
-    host: GitHubApi,
+def upsert_comment(
+    api: GitHubApi,
     number: int,
     content: str,
+    *,
     author: str,
-    ours: Callable[[str], bool],
-    newer: Callable[[str], bool] = lambda body: False,
+    is_ours: Callable[[str], bool],
+    is_newer: Callable[[str], bool] = lambda body: False,
 ) -> str:
-    """One comment with this content, whatever happened before; says what it did.
+    """Create or update the one comment of a pull request or issue; returns what was done.
 
-    `ours` tells our comments among the author's by their body, `newer` one that must not be overwritten. Safe to
-    repeat: it always looks first. After adding one it looks again, because another run may have added its own at the
-    same time; the oldest stays. Raises `RequestDenied` and `TemporaryFailure`.
+    `is_ours` recognizes our comments among the author's by their body, `is_newer` one that must not be overwritten.
+    Safe to repeat: it always looks first. After it has created one it looks again, because another run may have done
+    so at the same time; the oldest stays. Raises `RequestDenied` and `TemporaryFailure`.
     """
 
-    def found() -> list[tuple[int, str]]:
-        there = host.list_comments(number)
-        return sorted((one.id, one.body) for one in there if one.author == author and ours(one.body))
+    def find_comments() -> list[tuple[int, str]]:
+        comments = api.list_comments(number)
+        return sorted((one.id, one.body) for one in comments if one.author == author and is_ours(one.body))
 
-    existing = found()
+    existing = find_comments()
     if not existing:
-        host.create_comment(number, content)
-        existing = found() or [(0, content)]
-    (kept, body), *others = existing
+        api.create_comment(number, content)
+        existing = find_comments() or [(0, content)]
+    (oldest, body), *others = existing
     for other, _ in others:
-        host.delete_comment(number, other)
-    if newer(body):
+        api.delete_comment(number, other)
+    if is_newer(body):
         return "left as it is: a newer run wrote it"
-    # Line ends and the space around them may come back changed.
+    # GitHub may change line ends and the white space at the ends.
     if body.split() != content.split():
-        host.edit_comment(number, kept, content)
+        api.edit_comment(number, oldest, content)
     return "written"

@@ -1,4 +1,4 @@
-"""The workflow run that made a review, as GitHub tells it: the only source of what the review is of."""
+"""The workflow run that made a review, as GitHub's event names it: the only source of which commit was reviewed."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class _Repository(Struct, frozen=True):
     owner: _Owner
 
 
-class Run(Struct, frozen=True, kw_only=True):
-    """`workflow_run` of the event of that name. `head_repository` is None when a fork is gone."""
+class WorkflowRun(Struct, frozen=True, kw_only=True):
+    """The `workflow_run` of the event of that name. `head_repository` is None when the fork was deleted."""
 
     id: int
     run_number: int
@@ -36,27 +36,27 @@ class Run(Struct, frozen=True, kw_only=True):
 
     @property
     def head(self) -> str | None:
-        """The branch as `owner:branch`, by which GitHub finds its pull requests; None when none is left."""
+        """The branch as `owner:branch`, by which GitHub finds its pull requests; None when it was deleted."""
         if self.head_repository is None or self.head_branch is None:
             return None
         return f"{self.head_repository.owner.login}:{self.head_branch}"
 
     @property
     def marker(self) -> Marker:
-        """What tells this run's words from an older run's."""
+        """The marker of what this run writes."""
         return Marker(self.run_started_at, self.run_number, self.run_attempt, self.head_sha)
 
     def is_of_fork(self, repository: str) -> bool:
-        """Whether the change comes from another repository."""
+        """Tell whether the change comes from another repository."""
         return self.head_repository is None or self.head_repository.full_name != repository
 
 
 class _Event(Struct, frozen=True):
-    workflow_run: Run
+    workflow_run: WorkflowRun
 
 
-def read(path: str | None) -> Run:
-    """The run that the event in `GITHUB_EVENT_PATH` is about. Raises `NotInWorkflow` for any other event."""
+def load_workflow_run(path: str | None) -> WorkflowRun:
+    """Load the run from the event file that `GITHUB_EVENT_PATH` names. Raises `NotInWorkflow` for any other event."""
     if not path:
         raise NotInWorkflow("GITHUB_EVENT_PATH must be set; GitHub Actions does")
     try:

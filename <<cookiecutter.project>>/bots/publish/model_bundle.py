@@ -1,6 +1,6 @@
-"""What a review job hands over so that what it judged can be kept: dvc.lock, evidence, the new files of DVC's cache.
+"""The bundle in which a review job hands over what it judged: dvc.lock, evidence, the new files of DVC's cache.
 
-`write` runs beside a pull request's code. `read` runs where there is something to lose: it believes nothing.
+`write_bundle` runs beside a pull request's code. `load_bundle` runs in a trusted job and takes it for hostile input.
 """
 
 from __future__ import annotations
@@ -19,54 +19,57 @@ from bots.dvc.cache import CacheError
 from bots.dvc.lockfile import Lock, LockfileError
 from bots.errors import BotsError
 from bots.evidence import EvidenceError
+from bots.layout import CARD, DVC_LOCK, REPORTS
 
-LOCK = "dvc.lock"
-CARD = "MODEL_CARD.md"
 EVIDENCE = {
-    f"reports/{name}": kind
+    f"{REPORTS}/{name}": kind
     for name, kind in evidence.FILES.items()
     if name not in ("review.json", "refusal.json")
 }
-KEPT_BY_GIT = frozenset({LOCK, CARD, *EVIDENCE})
+KEPT_BY_GIT = frozenset({DVC_LOCK, CARD, *EVIDENCE})
 
 MIB = 1 << 20
 LARGEST_LOCK = 2 * MIB
 LARGEST_TEXT = 16 * MIB
 LARGEST_FILE = 5 * 1024 * MIB
 LARGEST = 20 * 1024 * MIB
-MOST = 100_000
+MOST_FILES = 100_000
 DEEPEST = 40
 MOST_VALUES = 200_000
 
 
-class BundleError(BotsError):
-    """Not what `write` makes; the message says what is wrong."""
+class PackError(BotsError):
+    """There is nothing to pack, or no room for it; the message says what to do."""
+
+
+class InvalidBundle(BotsError):
+    """The bundle holds something that `write_bundle` does not write; the message says what."""
 
 
 @dataclass(frozen=True)
-class Pack:
-    """What was judged. `texts` is what git keeps (path to content), `files` what storage keeps (digest to path)."""
+class ModelBundle:
+    """What was judged: `texts` are for git (path to content), `files` for storage (digest to path)."""
 
     lock: Lock
     texts: Mapping[str, bytes]
     files: Mapping[str, Path]
 
 
-def write(root: Path, out: Path, kept: Callable[[Collection[str]], Collection[str]]) -> int:
-    """Collect dvc.lock, the evidence it names, and those of its files that this machine has and storage does not.
+def write_bundle(root: Path, out: Path, find_stored: Callable[[Collection[str]], Collection[str]]) -> int:
+    """Collect dvc.lock, the evidence it names, and its files in DVC's cache that storage does not have.
 
-    `kept` says which of some digests are in storage. Returns how many files of DVC's cache were packed. Raises
-    `BundleError` where there is nothing to pack or `out` holds something else already.
+    `find_stored` returns which of some digests are in storage. Returns how many files of DVC's cache were packed.
+    Raises `PackError` where there is nothing to pack or `out` is not empty.
     """
-    text = _text(root / LOCK)
+    text = _read_text(root / DVC_LOCK)
     if out.exists() and any(out.iterdir()):
-        raise BundleError(f"{out} is not empty: name a folder that is, or does not exist yet")
+        raise PackError(f"{out} is not empty: name a folder that is, or does not exist yet")
     folder = root / ".dvc" / "cache"
     outputs = lockfile.parse_lock(text.decode("utf-8", errors="replace")).outputs
     cached = {digest.removeprefix("md5:") for path, digest in outputs.items() if path not in KEPT_BY_GIT}
     here = cache.complete(cached, cache.reader([folder])) & cache.below(folder)
-    packed = here.difference(kept(here)) if here else here
-    wanted = {LOCK: text, **{path: _text(root / path) for path in outputs if path in KEPT_BY_GIT}}
+    packed = here.difference(find_stored(here)) if here else here
+    wanted = {DVC_LOCK: text, **{path: _read_text(root / path) for path in outputs if path in KEPT_BY_GIT}}
     for path, content in wanted.items():
         (out / path).parent.mkdir(parents=True, exist_ok=True)
         (out / path).write_bytes(content)
@@ -75,97 +78,101 @@ def write(root: Path, out: Path, kept: Callable[[Collection[str]], Collection[st
     return len(packed)
 
 
-def kept_by(root: Path, base: str) -> set[str]:
-    """What the base's lock names, which whoever merged it has stored: a guess for where storage cannot be asked."""
+def guess_stored(root: Path, base: str) -> set[str]:
+    """Guess what is in storage where that cannot be asked: what the base's lock names, which was stored to merge it."""
     return cache.complete(cache.named(root, base), cache.reader([root / ".dvc" / "cache"]))
 
 
-def _text(path: Path) -> bytes:
+def _read_text(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise BundleError(f"{path}: cannot be read ({error.strerror}); run `dvc repro` first") from error
+        raise PackError(f"{path}: cannot be read ({error.strerror}); run `dvc repro` first") from error
 
 
-def read(folder: Path) -> Pack:
-    """A pack that somebody else's code wrote.
+def load_bundle(folder: Path) -> ModelBundle:
+    """Load a bundle that other people's code wrote.
 
-    Whatever it holds: only plain files under expected names and of bearable size are opened, links are not followed.
-    Every file's content has the digest of its name, every folder of files its list, every report fits the contract
-    and is what the lock says. Raises `BundleError`.
+    Only plain files with expected names and sizes are opened; links are not followed. Afterwards every file's content
+    has the digest of its name, every folder has its list of files, and every report fits the contract and has the
+    digest that the lock names. Raises `InvalidBundle`.
     """
     texts: dict[str, bytes] = {}
     files: dict[str, Path] = {}
     total = 0
-    for name, path, size in _plain_files(folder):
+    for name, path, size in _list_plain_files(folder):
         total += size
-        if len(texts) + len(files) >= MOST or total > LARGEST:
-            raise BundleError(f"it holds more than {MOST} files or {LARGEST // MIB} MiB")
+        if len(texts) + len(files) >= MOST_FILES or total > LARGEST:
+            raise InvalidBundle(f"it holds more than {MOST_FILES} files or {LARGEST // MIB} MiB")
         digest = cache.digest_of(name)
-        if name in KEPT_BY_GIT and size <= (LARGEST_LOCK if name == LOCK else LARGEST_TEXT):
+        if name in KEPT_BY_GIT and size <= (LARGEST_LOCK if name == DVC_LOCK else LARGEST_TEXT):
             texts[name] = path.read_bytes()
         elif digest and size <= LARGEST_FILE:
             files[digest] = path
         else:
-            raise BundleError(f"{name[:200]!r} has no place in it, or is too large ({size / MIB:.0f} MiB)")
-    locked = _lock(texts)
+            raise InvalidBundle(f"{name[:200]!r} has no place in it, or is too large ({size / MIB:.0f} MiB)")
+    locked = _parse_lock(texts)
     _check_texts(texts, locked)
     _check_files(files, locked)
-    return Pack(locked, texts, files)
+    return ModelBundle(locked, texts, files)
 
 
-def _plain_files(folder: Path) -> list[tuple[str, Path, int]]:
-    """Every file below: its name, path and bytes. Anything but plain files and folders is refused."""
-    if not stat.S_ISDIR(_mode(folder)):
-        raise BundleError(f"{folder} is not a folder")
+def _list_plain_files(folder: Path) -> list[tuple[str, Path, int]]:
+    """List every file below a folder: name, path, bytes. Anything but plain files and folders is refused."""
+    if not stat.S_ISDIR(_get_mode(folder)):
+        raise InvalidBundle(f"{folder} is not a folder")
     found = []
-    for parent, folders, names in os.walk(folder, followlinks=False, onerror=_unreadable):
+    for parent, folders, names in os.walk(folder, followlinks=False, onerror=_refuse_unreadable):
         here = Path(parent)
-        if any(stat.S_ISLNK(_mode(here / name)) for name in folders):
-            raise BundleError("it holds a link to a folder")
+        if any(stat.S_ISLNK(_get_mode(here / name)) for name in folders):
+            raise InvalidBundle("it holds a link to a folder")
         for name in names:
             about = (here / name).lstat()
             relative = (here / name).relative_to(folder).as_posix()
             if not stat.S_ISREG(about.st_mode):
-                raise BundleError(f"{relative[:200]!r} is not a plain file")
+                raise InvalidBundle(f"{relative[:200]!r} is not a plain file")
             found.append((relative, here / name, about.st_size))
-            if len(found) > MOST:
-                raise BundleError(f"it holds more than {MOST} files")
+            if len(found) > MOST_FILES:
+                raise InvalidBundle(f"it holds more than {MOST_FILES} files")
     return found
 
 
-def _mode(path: Path) -> int:
+def _get_mode(path: Path) -> int:
     try:
         return path.lstat().st_mode
     except OSError as error:
-        raise BundleError(f"{path} cannot be read ({error.strerror})") from error
+        raise InvalidBundle(f"{path} cannot be read ({error.strerror})") from error
 
 
-def _unreadable(error: OSError) -> None:
-    raise BundleError(f"it cannot be read ({error.strerror})") from error
+def _refuse_unreadable(error: OSError) -> None:
+    raise InvalidBundle(f"it cannot be read ({error.strerror})") from error
 
 
-def _lock(texts: Mapping[str, bytes]) -> Lock:
-    content = texts.get(LOCK)
+def _parse_lock(texts: Mapping[str, bytes]) -> Lock:
+    content = texts.get(DVC_LOCK)
     if content is None:
-        raise BundleError(f"it holds no {LOCK}")
+        raise InvalidBundle(f"it holds no {DVC_LOCK}")
     try:
         text = content.decode("utf-8")
         _refuse_bombs(text)
         locked = lockfile.parse_lock(text)
     except (LockfileError, yaml.YAMLError, RecursionError, ValueError) as error:
-        raise BundleError(f"{LOCK}: not a DVC lock ({error})") from error
+        raise InvalidBundle(f"{DVC_LOCK}: not a DVC lock ({error})") from error
     for path, digest in locked.outputs.items():
         if not cache.is_inside(path) or not cache.DIGEST.fullmatch(digest.removeprefix("md5:")):
-            raise BundleError(f"{LOCK}: names what cannot be an output: {path[:200]!r} as {digest[:60]!r}")
+            raise InvalidBundle(
+                f"{DVC_LOCK}: names what cannot be an output: {path[:200]!r} as {digest[:60]!r}"
+            )
     if not locked.stages:
-        raise BundleError(f"{LOCK}: names no stage")
+        raise InvalidBundle(f"{DVC_LOCK}: names no stage")
     return locked
 
 
 def _refuse_bombs(text: str) -> None:
-    """Refuse YAML that is small as text and endless, or endlessly deep, as values. DVC writes aliases where params.yaml
-    has them, so what they stand for is counted."""
+    """Refuse YAML that is short as text but endless, or endlessly deep, as values.
+
+    DVC writes aliases where params.yaml has them, so the values that they stand for are counted.
+    """
     sizes: dict[str, int] = {}
     open_nodes: list[tuple[str | None, int]] = [(None, 0)]
     for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
@@ -173,35 +180,35 @@ def _refuse_bombs(text: str) -> None:
         if isinstance(event, yaml.CollectionStartEvent):
             open_nodes.append((anchor, 1))
             if len(open_nodes) > DEEPEST:
-                raise BundleError(f"{LOCK}: is nested deeper than {DEEPEST} levels")
+                raise InvalidBundle(f"{DVC_LOCK}: is nested deeper than {DEEPEST} levels")
             continue
         if isinstance(event, yaml.CollectionEndEvent):
             anchor, size = open_nodes.pop()
         elif isinstance(event, yaml.AliasEvent):
-            # An alias inside of what it stands for has no size yet, and no end.
+            # An alias inside of the value that it stands for has no size yet, and no end.
             size = sizes.get(anchor or "", MOST_VALUES + 1)
         if anchor is not None and not isinstance(event, yaml.AliasEvent):
             sizes[anchor] = size
         open_nodes[-1] = (open_nodes[-1][0], open_nodes[-1][1] + size)
         if open_nodes[-1][1] > MOST_VALUES:
-            raise BundleError(f"{LOCK}: its aliases stand for more than {MOST_VALUES} values")
+            raise InvalidBundle(f"{DVC_LOCK}: its aliases stand for more than {MOST_VALUES} values")
 
 
 def _check_texts(texts: Mapping[str, bytes], locked: Lock) -> None:
     named = {path: digest for path, digest in locked.outputs.items() if path in KEPT_BY_GIT}
-    if {LOCK, *named} != set(texts):
-        odd = sorted({LOCK, *named} ^ set(texts))
-        raise BundleError(f"{', '.join(odd)}: either {LOCK} or the pack does not have it")
+    if {DVC_LOCK, *named} != set(texts):
+        odd = sorted({DVC_LOCK, *named} ^ set(texts))
+        raise InvalidBundle(f"{', '.join(odd)}: either {DVC_LOCK} or the pack does not have it")
     for path, digest in named.items():
         if digest != f"md5:{cache.md5(texts[path])}":
-            raise BundleError(f"{path}: is not what {LOCK} says it is")
+            raise InvalidBundle(f"{path}: is not what {DVC_LOCK} says it is")
         try:
             if path == CARD:
                 texts[path].decode("utf-8")
             else:
                 evidence.decode(texts[path], EVIDENCE[path], path)
         except (EvidenceError, UnicodeDecodeError) as error:
-            raise BundleError(f"{path}: {error}") from error
+            raise InvalidBundle(f"{path}: {error}") from error
 
 
 def _check_files(files: Mapping[str, Path], locked: Lock) -> None:
@@ -209,27 +216,29 @@ def _check_files(files: Mapping[str, Path], locked: Lock) -> None:
     try:
         for digest, path in files.items():
             cache.verify(path, digest)
-        named = cache.complete(outputs, lambda digest: _folder(files, digest))
+        named = cache.complete(outputs, lambda digest: _read_folder(files, digest))
     except CacheError as error:
-        raise BundleError(f"a file is not what its name says: {error}") from error
+        raise InvalidBundle(f"a file is not what its name says: {error}") from error
     if odd := sorted(set(files) - named):
-        raise BundleError(f"{len(odd)} files, {odd[0]} among them, are not named by {LOCK}")
+        raise InvalidBundle(f"{len(odd)} files, {odd[0]} among them, are not named by {DVC_LOCK}")
 
 
-def _folder(files: Mapping[str, Path], digest: str) -> bytes | None:
+def _read_folder(files: Mapping[str, Path], digest: str) -> bytes | None:
     path = files.get(digest)
     if path is None:
         return None
     if path.stat().st_size > LARGEST_TEXT * 4:
-        raise BundleError(f"{digest}: a list of files of {path.stat().st_size / MIB:.0f} MiB")
+        raise InvalidBundle(f"{digest}: a list of files of {path.stat().st_size / MIB:.0f} MiB")
     return path.read_bytes()
 
 
-def digests(pack: Pack) -> dict[str, str]:
-    """What must be in storage for the pack's lock to be checked out: digest to the output it belongs to."""
+def list_needed_digests(bundle: ModelBundle) -> dict[str, str]:
+    """List what storage must have before the bundle's lock can be checked out: digest to the output it belongs to."""
     found = {}
-    for path, digest in pack.lock.outputs.items():
+    for path, digest in bundle.lock.outputs.items():
         if path not in KEPT_BY_GIT:
-            named = cache.complete([digest.removeprefix("md5:")], lambda digest: _folder(pack.files, digest))
+            named = cache.complete(
+                [digest.removeprefix("md5:")], lambda digest: _read_folder(bundle.files, digest)
+            )
             found.update(dict.fromkeys(named, path))
     return found

@@ -1,4 +1,4 @@
-"""Reads the review that a run uploaded: code of a pull request wrote it, so none of it is believed unread."""
+"""Loads the review that a run uploaded. Code of a pull request wrote it, so it is validated as hostile input."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+from bots.errors import BotsError
 from bots.evidence import EvidenceError, Review, decode
 
 if TYPE_CHECKING:
@@ -15,16 +16,16 @@ REVIEW = "review.json"
 LARGEST = 16 * 1024 * 1024
 
 
-class NoArtifact(Exception):
-    """There is no review to read: the run stopped before it wrote one."""
+class NoArtifact(BotsError):
+    """There is no review: the run stopped before it wrote one."""
 
 
-class InvalidArtifact(Exception):
-    """There is something, but not a review as the contract wants it; the message says what is wrong."""
+class InvalidArtifact(BotsError):
+    """The artifact holds something else than a review that fits the contract; the message says what is wrong."""
 
 
-def read(folder: Path) -> Review:
-    """The review in a downloaded artifact.
+def load_review(folder: Path) -> Review:
+    """Load the review from a downloaded artifact.
 
     Only `review.json` is opened, whatever else lies beside it, and only if it is a plain file of at most
     16 MiB in the folder itself: links are not followed, pipes and devices not read. Raises `NoArtifact` and
@@ -37,7 +38,7 @@ def read(folder: Path) -> Review:
     except OSError as error:
         raise InvalidArtifact(f"the artifact is not a folder ({error.strerror})") from error
     try:
-        content = _content(within)
+        content = _read_content(within)
     finally:
         os.close(within)
     try:
@@ -47,8 +48,8 @@ def read(folder: Path) -> Review:
     return review
 
 
-def _content(within: int) -> bytes:
-    # O_NONBLOCK: a pipe nobody writes to must not hold the publisher up until its time is over.
+def _read_content(within: int) -> bytes:
+    # O_NONBLOCK: otherwise a pipe that nobody writes to would block the publisher until its time is over.
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
         file = os.open(REVIEW, flags, dir_fd=within)
@@ -66,9 +67,9 @@ def _content(within: int) -> bytes:
     return content
 
 
-def find(folder: Path) -> Review | NoArtifact | InvalidArtifact:
-    """The review in a downloaded artifact, or why there is none, as a value."""
+def find_review(folder: Path) -> Review | NoArtifact | InvalidArtifact:
+    """Load the review from a downloaded artifact; return, not raise, why there is none."""
     try:
-        return read(folder)
+        return load_review(folder)
     except (NoArtifact, InvalidArtifact) as error:
         return error

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, get_args
+from typing import Protocol
 
 from bots.errors import BotsError
 from bots.evidence import Verdict
-from bots.github import marker
+from bots.github.check_run import CHECK_NAME
 from bots.github.client import ACTIONS, CheckRun, MergedPullRequest, PullRequestReview
-from bots.github.marker import Judged
-from bots.publish import publish
+from bots.github.marker import Marker, ModelDigests, parse_marker
 from bots.release.failure import EXIT_CODES
 from bots.release.versions import Acceptance
 from bots.retry import RequestDenied, Retry
@@ -56,16 +55,18 @@ class Approval:
     check: CheckRun | None = None
 
     @property
-    def model(self) -> Judged | None:
+    def model(self) -> ModelDigests | None:
         """The model that the check is about."""
-        written = marker.read(self.check.external_id) if self.check else None
-        return written.judged if written else None
+        return self._marker.digests if self._marker else None
 
     @property
     def verdict(self) -> Verdict | None:
-        """The review's verdict, by the check's title."""
-        title = ((self.check.title if self.check else None) or "").partition(":")[0].partition(",")[0]
-        return next((verdict for verdict in get_args(Verdict) if verdict == title.lower()), None)
+        """The review's verdict; None where an older version of the bots wrote the check."""
+        return self._marker.verdict if self._marker else None
+
+    @property
+    def _marker(self) -> Marker | None:
+        return parse_marker(self.check.external_id) if self.check else None
 
 
 def list_approvers(reviews: Iterable[PullRequestReview], author: str) -> tuple[str, ...]:
@@ -89,21 +90,21 @@ def find_own_check(checks: Iterable[CheckRun], head: str, author: str) -> CheckR
         (written, check.id, check)
         for check in checks
         if check.app in (author, ACTIONS)
-        and (written := marker.read(check.external_id)) is not None
+        and (written := parse_marker(check.external_id)) is not None
         and written.commit == head
     ]
     return max(known)[-1] if known else None
 
 
-def find_objection(approval: Approval, model: Judged | None) -> str | None:
+def find_objection(approval: Approval, model: ModelDigests | None) -> str | None:
     """Why an approval does not cover this model; None where it does. With `model` None any model will do."""
     if approval.pull is None:
         return f"{approval.commit[:7]} came to main without a pull request, so no review let it pass"
     name = f"#{approval.pull.number}"
     if approval.check is None:
-        return f"{name} was merged at {approval.pull.head_sha[:7]} without the check `{publish.CHECK}`"
+        return f"{name} was merged at {approval.pull.head_sha[:7]} without the check `{CHECK_NAME}`"
     if approval.check.conclusion is None:
-        return f"the check `{publish.CHECK}` of {name} was still running when it was merged"
+        return f"the check `{CHECK_NAME}` of {name} was still running when it was merged"
     if approval.check.conclusion != "success":
         said = approval.check.title or approval.check.conclusion
         return f"{name} was merged although its check says: {said}"
@@ -132,7 +133,7 @@ def find_approval(api: ApprovalApi, commit: str, *, base: str, author: str, retr
             return Approval(commit, None)
         pull = into[0]
         approvers = list_approvers(api.list_reviews(pull.number), pull.author)
-        check = find_own_check(api.list_check_runs(pull.head_sha, publish.CHECK), pull.head_sha, author)
+        check = find_own_check(api.list_check_runs(pull.head_sha, CHECK_NAME), pull.head_sha, author)
         return Approval(commit, pull, approvers, check)
 
     return retry.call("pull request", step)

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from bots.deploy.checks import Check, failed
 from bots.evidence import MetricsReport
 from bots.git.bare import run_git
-from bots.github.marker import Judged
+from bots.github.marker import ModelDigests
 from bots.layout import PARAMS
 from bots.release import approval, verify, versions
 from bots.release.approval import Approval, NotApproved
@@ -109,7 +109,7 @@ def build_version(context: BuildContext, content: Content) -> Release:
 def find_approvals(context: BuildContext, content: Content) -> Approvals:
     """Find who let this commit and its model pass. Raises `ReleaseFailed`."""
     context.tell("asking GitHub who let it pass")
-    model = Judged(content.model, content.onnx)
+    model = ModelDigests(content.model, content.onnx)
     origin = context.repository.find_origin(context.commit, context.checkout.files)
     known = context.repository.registry.find_model(content.model, content.onnx)
     of_commit = _ask_github(context, context.commit)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from bots.github import sticky_comment
 from bots.github.client import GitHubApi, Issue
+from bots.github.sticky_comment import upsert_comment
 from bots.release import report
 from bots.retry import RequestDenied, RetriesExhausted, Retry
 
@@ -31,7 +31,9 @@ class IssueApi(GitHubApi, Protocol):
 
 def write_comment(api: IssueApi, number: int, body: str, *, author: str, retry: Retry) -> str | None:
     """Create or update the release's comment on a pull request; None, or why that failed."""
-    return _try("comment", lambda: sticky_comment.upsert(api, number, body, author, report.is_own), retry)
+    return _try(
+        "comment", lambda: upsert_comment(api, number, body, author=author, is_ours=report.is_own), retry
+    )
 
 
 def write_issue(api: IssueApi, title: str, body: str, *, author: str, retry: Retry) -> str | None:

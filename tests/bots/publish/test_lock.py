@@ -29,14 +29,16 @@ from bots.dvc.storage import StorageError, branch
 from bots.dvc.storage.branch import BranchStorage
 from bots.evidence import Review
 from bots.git.bare import BareRepository
-from bots.github.workflow_run import Run
+from bots.github import check_run
+from bots.github.workflow_run import WorkflowRun
+from bots.layout import Layout
 from bots.publish import lock, model_bundle, publish
-from bots.publish.lock import LockRefused, Outcome
-from bots.publish.model_bundle import BundleError
+from bots.publish.lock import LockRefused, LockResult
+from bots.publish.model_bundle import InvalidBundle
 from bots.publish.review_artifact import InvalidArtifact, NoArtifact
 from bots.retry import Retry, TemporaryFailure
 from doubles.github import TOKEN, GitHubDouble
-from fixtures import dvc_projects, reviews, small
+from fixtures import dvc_projects, reviews, small, support
 from fixtures.dvc_projects import Desk
 
 REPOSITORY = "octo-org/late-flights"
@@ -62,7 +64,7 @@ class Bench:
     def origin(self) -> Path:
         return self.desk.folder.parent / "origin.git"
 
-    def of(self, **how: Any) -> Run:
+    def of(self, **how: Any) -> WorkflowRun:
         owner = how.pop("owner", "octo-org")
         about: dict[str, Any] = {
             "id": 1, "run_number": 1, "run_attempt": 1, "event": "pull_request", "conclusion": "success",
@@ -70,21 +72,22 @@ class Bench:
             "head_repository": {"full_name": f"{owner}/late-flights", "owner": {"login": owner}},
             "html_url": "https://github.com/octo-org/late-flights/actions/runs/1",
         }  # fmt: skip
-        return msgspec.convert({**about, **how}, Run)
+        return msgspec.convert({**about, **how}, WorkflowRun)
 
     def place(self) -> BranchStorage:
         return self.desk.storage(sleep=lambda seconds: None)
 
-    def lock(self, found: publish.Found | None = None, of: Run | None = None) -> Outcome:
+    def lock(self, found: publish.ArtifactContent | None = None, of: WorkflowRun | None = None) -> LockResult:
         retry = Retry(lambda: self.time, lambda seconds: None, self.log.append, deadline=self.time + 60)
         return lock.lock(
             self.desk.folder,
             of or self.of(),
-            REPOSITORY,
             found or self.review,
-            self.pack,
-            self.place(),
-            retry,
+            repository=REPOSITORY,
+            folder=self.pack,
+            files=Layout(),
+            storage=self.place(),
+            retry=retry,
         )
 
     def branch(self, name: str = "change") -> str:
@@ -124,6 +127,7 @@ def judged(folder: Path) -> Bench:
     desk.git("remote", "add", "origin", origin.as_uri())
     (desk.folder / ".dvc" / "config").write_text(dvc_projects.CONFIG)
     (desk.folder / ".gitignore").write_text("/.storage/\n/.dvc/cache/\n/pack/\n/review/\n")
+    (desk.folder / "params.yaml").write_text(support.rendered("params.yaml"))
     (desk.folder / "train.py").write_text("train()\n")
     desk.git("add", "--all")
     desk.git("commit", "--quiet", "--message", "Start")
@@ -133,7 +137,7 @@ def judged(folder: Path) -> Bench:
     desk.git("push", "--quiet", "origin", "main", "change")
     head = desk.git("rev-parse", "HEAD").strip()
     review = reviewed(desk, head)
-    model_bundle.write(desk.folder, folder / "pack", lambda digests: [])
+    model_bundle.write_bundle(desk.folder, folder / "pack", lambda digests: [])
     desk.git("checkout", "--quiet", "--force", "main")
     for path in ("dvc.lock", "MODEL_CARD.md", "reports"):
         desk.run("rm", "-r", path)
@@ -301,7 +305,7 @@ def test_a_commit_that_arrived_without_an_answer_is_recognised(
 
 
 def test_two_jobs_for_the_same_run_make_one_commit(bench: Bench) -> None:
-    outcomes: list[Outcome] = []
+    outcomes: list[LockResult] = []
     threads = [threading.Thread(target=lambda: outcomes.append(bench.lock())) for _ in range(4)]
     for thread in threads:
         thread.start()
@@ -342,7 +346,7 @@ def test_only_what_may_be_merged_is_locked(
 
 
 @pytest.mark.parametrize("found", [NoArtifact("none"), InvalidArtifact("garbage")])
-def test_without_a_review_there_is_nothing_to_lock(bench: Bench, found: publish.Found) -> None:
+def test_without_a_review_there_is_nothing_to_lock(bench: Bench, found: publish.ArtifactContent) -> None:
     assert bench.lock(found).done == "not locked"
     assert bench.branch() == bench.head
 
@@ -440,7 +444,14 @@ def test_a_project_in_a_folder_of_its_repository_is_locked_there(bench: Bench) -
     retry = Retry(lambda: 0.0, lambda seconds: None, bench.log.append, deadline=60)
     place = BranchStorage(desk.folder, desk.folder / ".dvc" / "cache", bench.log.append)
     done = lock.lock(
-        desk.folder / "team", bench.of(head_sha=head), REPOSITORY, review, bench.pack, place, retry
+        desk.folder / "team",
+        bench.of(head_sha=head),
+        review,
+        repository=REPOSITORY,
+        folder=bench.pack,
+        files=Layout(),
+        storage=place,
+        retry=retry,
     )
     assert done.done == "locked"
     assert bench.file("team/dvc.lock") == (bench.pack / "dvc.lock").read_bytes()
@@ -592,15 +603,15 @@ def test_a_hostile_pack_is_refused_and_nothing_is_stored_or_committed(
     hostile(bench.pack)
     with pytest.raises(LockRefused, match=f"not what it judged: .*{re.escape(why)}") as refused:
         bench.lock()
-    assert isinstance(refused.value.__cause__, BundleError)
+    assert isinstance(refused.value.__cause__, InvalidBundle)
     assert (bench.branch(), dvc_projects.kept(bench.desk)) == (bench.head, {})
 
 
 def test_a_pack_that_is_a_link_or_not_there_is_refused(bench: Bench, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(bench.pack)
     for folder in (tmp_path / "link", tmp_path / "nowhere", bench.pack / "dvc.lock"):
-        with pytest.raises(BundleError):
-            model_bundle.read(folder)
+        with pytest.raises(InvalidBundle):
+            model_bundle.load_bundle(folder)
 
 
 ANYTHING = st.recursive(
@@ -612,8 +623,8 @@ ANYTHING = st.recursive(
 
 @given(st.text(max_size=300) | ANYTHING.map(yaml.safe_dump))
 def test_no_text_as_a_lock_fails_in_another_way(text: str) -> None:
-    with contextlib.suppress(BundleError):
-        model_bundle._lock({"dvc.lock": text.encode("utf-8", errors="surrogatepass")})
+    with contextlib.suppress(InvalidBundle):
+        model_bundle._parse_lock({"dvc.lock": text.encode("utf-8", errors="surrogatepass")})
 
 
 def test_aliases_that_a_lock_has_from_params_yaml_are_no_bomb(bench: Bench) -> None:
@@ -691,8 +702,9 @@ def test_the_job_carries_the_check_over_to_its_own_commit_once(
     commit = bench.branch()
     assert commit != bench.head
     [check] = job.checks(commit)
-    assert (check.name, check.conclusion) == (publish.CHECK, "success")
+    assert (check.name, check.conclusion) == (check_run.CHECK_NAME, "success")
     assert check.output["title"] == "Improved"
+    assert check.external_id.endswith(" verdict=improved")
     assert f"commit={commit}\n" in (tmp_path / "output").read_text()
     assert "is locked by" in (tmp_path / "summary.md").read_text()
     assert main(words(tmp_path)) == 0

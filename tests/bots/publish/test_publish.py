@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import astuple, dataclass, field, replace
+from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
 import pytest
@@ -16,10 +16,10 @@ from msgspec.structs import replace as but
 from bots import evidence
 from bots.__main__ import main
 from bots.commands.publish import BUDGET, log
-from bots.evidence import Review
-from bots.github import marker, workflow_run
+from bots.evidence import Review, Verdict
+from bots.github import check_run, marker, workflow_run
 from bots.github.client import CheckRun, CheckRunContent, Comment, Connection, GitHubClient, PullRequest
-from bots.github.marker import Marker
+from bots.github.marker import Marker, ModelDigests
 from bots.publish import publish
 from bots.publish.review_artifact import InvalidArtifact, NoArtifact
 from bots.render import preview
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from bots.github.workflow_run import Run
+    from bots.github.workflow_run import WorkflowRun
 
 HEAD = reviews.CHANGE
 NEXT = "c" * 40
@@ -65,7 +65,7 @@ class Bench:
     token: str = TOKEN
     timeout: int = 5
 
-    def run(self, number: int = 7, **how: Any) -> Run:
+    def run(self, number: int = 7, **how: Any) -> WorkflowRun:
         event = self.double.add_run(number, **{"started": self.time.now, **how})
         return msgspec.json.decode(msgspec.json.encode(event), type=workflow_run._Event).workflow_run
 
@@ -81,7 +81,7 @@ class Bench:
     def retry(self, budget: float = BUDGET) -> Retry:
         return Retry(self.time.clock, self.time.sleep, self.log.append, deadline=self.time.now + budget)
 
-    def publish(self, of: Run, found: publish.Found, **how: Any) -> publish.Published:
+    def publish(self, of: WorkflowRun, found: publish.ArtifactContent, **how: Any) -> publish.PublishResult:
         known: dict[str, Any] = {
             "connection": self.connection,
             "retry": self.retry(),
@@ -117,7 +117,7 @@ def on(review: Review, commit: str = HEAD) -> Review:
 def test_a_first_review_is_one_comment_one_check_and_a_summary_in_six_requests(bench: Bench) -> None:
     done = bench.publish(bench.run(), on(reviews.improved()))
 
-    assert done.rungs == ["comment", "check", "summary"]
+    assert done.channels == ["comment", "check", "summary"]
     assert done.notes == []
     assert len(bench.ours()) == 1
     assert bench.double.comments(7)[0].author == ACTIONS
@@ -183,7 +183,7 @@ def test_a_second_attempt_shows_a_check_in_progress_again(bench: Bench) -> None:
 def test_every_kind_of_review_is_published_whole(bench: Bench, name: str) -> None:
     review = on(reviews.ALL[name]())
     done = bench.publish(bench.run(), review)
-    assert done.rungs == ["comment", "check", "summary"]
+    assert done.channels == ["comment", "check", "summary"]
     expected = "success" if review.passed else "failure"
     assert bench.double.checks(HEAD)[0].conclusion == expected
 
@@ -199,7 +199,7 @@ def test_it_speaks_to_an_enterprise_server(bench: Bench) -> None:
     with GitHubDouble(enterprise=True, clock=bench.time.clock) as double:
         double.add_pull(7, HEAD)
         other = Bench(double, bench.time)
-        assert other.publish(other.run(), on(reviews.improved())).rungs == ["comment", "check", "summary"]
+        assert other.publish(other.run(), on(reviews.improved())).channels == ["comment", "check", "summary"]
         assert double.api_url.endswith("/api/v3")
     assert double.violations == []
 
@@ -217,7 +217,7 @@ def test_the_comment_is_found_behind_hundreds_of_others(bench: Bench) -> None:
 
 
 def test_a_marker_forged_by_someone_else_is_not_ours(bench: Bench) -> None:
-    forged = marker.marked("I am the bot", Marker("2099-01-01T00:00:00Z", 10**9, 1, HEAD))
+    forged = marker.add_marker("I am the bot", Marker("2099-01-01T00:00:00Z", 10**9, 1, HEAD))
     stranger = bench.double.add_comment(7, forged, author="eve")
     bench.publish(bench.run(), on(reviews.improved()))
     assert stranger.body == forged
@@ -225,7 +225,7 @@ def test_a_marker_forged_by_someone_else_is_not_ours(bench: Bench) -> None:
 
 
 def test_a_marker_quoted_inside_another_comment_of_the_same_author_is_not_ours(bench: Bench) -> None:
-    quoted = "Someone wrote:\n" + marker.marked("x", Marker("2020-01-01T00:00:00Z", 1, 1, HEAD))
+    quoted = "Someone wrote:\n" + marker.add_marker("x", Marker("2020-01-01T00:00:00Z", 1, 1, HEAD))
     other = bench.double.add_comment(7, quoted, author=ACTIONS)
     bench.publish(bench.run(), on(reviews.improved()))
     assert other.body == quoted
@@ -233,7 +233,7 @@ def test_a_marker_quoted_inside_another_comment_of_the_same_author_is_not_ours(b
 
 
 def test_comments_of_an_account_that_is_gone_are_in_nobodys_way(bench: Bench) -> None:
-    bench.double.add_comment(7, marker.marked("x", Marker("2020-01-01T00:00:00Z", 1, 1, HEAD)), author="")
+    bench.double.add_comment(7, marker.add_marker("x", Marker("2020-01-01T00:00:00Z", 1, 1, HEAD)), author="")
     bench.publish(bench.run(), on(reviews.improved()))
     assert [one.author for one in bench.double.comments(7)] == ["", ACTIONS]
 
@@ -301,7 +301,7 @@ def test_a_run_that_broke_before_its_review_says_so(bench: Bench) -> None:
     done = bench.publish(bench.run(conclusion="failure"), NoArtifact("no artifact was downloaded to review"))
     assert "no artifact was downloaded" in bench.ours()[0]
     assert bench.double.checks(HEAD)[0].conclusion == "action_required"
-    assert done.rungs == ["comment", "check", "summary"]
+    assert done.channels == ["comment", "check", "summary"]
 
 
 def test_two_first_runs_that_race_leave_one_comment_with_the_newer_review(bench: Bench) -> None:
@@ -322,7 +322,7 @@ def test_two_first_runs_that_race_leave_one_comment_with_the_newer_review(bench:
                 both.wait()
             return found
 
-    def one(of: Run, review: Review) -> None:
+    def one(of: WorkflowRun, review: Review) -> None:
         host = Racing(bench.connection, clock=bench.time.clock)
         publish.publish(host, of, review, connection=bench.connection, retry=bench.retry())
 
@@ -336,7 +336,7 @@ def test_two_first_runs_that_race_leave_one_comment_with_the_newer_review(bench:
         thread.join()
     assert len(bench.double.seen("POST", "comments")) == 2
     (body,) = bench.ours()
-    assert marker.read(body) == newer.marker
+    assert marker.parse_marker(body) == newer.marker
 
 
 def test_a_review_of_another_commit_is_not_shown(bench: Bench) -> None:
@@ -360,7 +360,8 @@ def test_a_run_whose_other_steps_failed_does_not_pass_whatever_the_model_is_wort
     (check,) = bench.double.checks(HEAD)
     assert check.conclusion == "failure"
     assert check.output["title"] == "Improved, but another step of the run failed"
-    assert "the team's tests for example" in bench.ours()[0].split("improved", maxsplit=1)[0]
+    body = bench.ours()[0].partition(" -->\n")[2]
+    assert "the team's tests for example" in body.split("improved", maxsplit=1)[0]
     assert not done.decision.locks
 
 
@@ -378,7 +379,7 @@ def test_what_may_be_merged_by_the_gate_or_by_a_persons_word_is_locked(
     bench: Bench, verdict: Any, passed: bool, locks: bool
 ) -> None:
     found = but(on(reviews.improved()), verdict=verdict, passed=passed)
-    assert publish.judge(bench.run(), found).locks is locks
+    assert publish.decide_by_artifact(bench.run(), found).locks is locks
 
 
 def test_no_conclusion_that_branch_protection_takes_for_a_pass_is_ever_given_to_an_unread_review(
@@ -386,7 +387,11 @@ def test_no_conclusion_that_branch_protection_takes_for_a_pass_is_ever_given_to_
 ) -> None:
     of = bench.run()
     pull = PullRequest(number=7, open=True, head_sha=HEAD)
-    unread: list[publish.Found] = [NoArtifact("x"), InvalidArtifact("x"), on(reviews.improved(), NEXT)]
+    unread: list[publish.ArtifactContent] = [
+        NoArtifact("x"),
+        InvalidArtifact("x"),
+        on(reviews.improved(), NEXT),
+    ]
     gone = [None, replace(pull, open=False), replace(pull, head_sha=NEXT)]
     found = {publish.decide(of, pull, one).conclusion for one in unread}
     found |= {publish.decide(of, one, on(reviews.improved())).conclusion for one in gone}
@@ -415,7 +420,7 @@ def test_a_megabyte_of_markdown_stays_below_githubs_limit(bench: Bench) -> None:
     review = but(on(reviews.hostile()), notes=notes, causes=changes, headline=long[:4000])
     assert len(evidence.encode(review)) > 1_000_000
     done = bench.publish(bench.run(), review)
-    assert done.rungs == ["comment", "check", "summary"]
+    assert done.channels == ["comment", "check", "summary"]
     assert len(bench.double.comments(7)[0].body.encode()) <= 65_000
 
 
@@ -487,7 +492,7 @@ def test_a_gateway_error_is_tried_again_and_never_doubles(
 ) -> None:
     bench.double.fail_next(method, COMMENTS, status, after_commit=after_commit, times=2)
     done = bench.publish(bench.run(), on(reviews.improved()))
-    assert done.rungs == ["comment", "check", "summary"]
+    assert done.channels == ["comment", "check", "summary"]
     assert len(bench.double.comments(7)) == 1
     assert bench.time.waits == ([1] if after_commit and method == "POST" else [1, 2])
     assert any("waiting 1 s" in line for line in bench.log)
@@ -498,7 +503,7 @@ def test_a_torn_connection_is_tried_again_and_never_doubles(bench: Bench, after_
     bench.double.fail_next("POST", COMMENTS, reset=True, after_commit=after_commit)
     bench.double.fail_next("POST", "/check-runs", reset=True, after_commit=after_commit)
     done = bench.publish(bench.run(), on(reviews.improved()))
-    assert done.rungs == ["comment", "check", "summary"]
+    assert done.channels == ["comment", "check", "summary"]
     assert len(bench.double.comments(7)) == 1
     assert len(bench.double.checks(HEAD)) == 1
     assert any("connection to GitHub broke" in line for line in bench.log)
@@ -517,7 +522,7 @@ def test_a_slow_answer_is_tried_again_and_never_doubles(bench: Bench) -> None:
 def test_a_secondary_limit_waits_as_long_as_it_is_asked_to(bench: Bench, status: int, path: str) -> None:
     bench.double.limit_next("*", path, status=status, retry_after=17)
     done = bench.publish(bench.run(), on(reviews.improved()))
-    assert done.rungs == ["comment", "check", "summary"]
+    assert done.channels == ["comment", "check", "summary"]
     assert bench.time.waits == [17]
 
 
@@ -529,10 +534,10 @@ def test_a_primary_limit_waits_until_it_is_reset(bench: Bench, status: int) -> N
     assert len(bench.ours()) == 1
 
 
-def test_a_wait_beyond_the_budget_falls_to_the_next_rung_at_once(bench: Bench) -> None:
+def test_a_wait_beyond_the_budget_falls_to_the_next_channel_at_once(bench: Bench) -> None:
     bench.double.limit_next("*", COMMENTS, reset_in=3000)
     done = bench.publish(bench.run(), on(reviews.improved()))
-    assert done.rungs == ["check", "summary"]
+    assert done.channels == ["check", "summary"]
     assert bench.time.waits == []
     assert "longer than the 300 s left" in bench.double.checks(HEAD)[0].output["summary"]
 
@@ -540,7 +545,7 @@ def test_a_wait_beyond_the_budget_falls_to_the_next_rung_at_once(bench: Bench) -
 def test_an_outage_that_lasts_ends_within_the_budget(bench: Bench) -> None:
     bench.double.fail_next("*", "/repos/", 503, times=1000)
     done = bench.publish(bench.run(), on(reviews.improved()))
-    assert done.rungs == ["summary"]
+    assert done.channels == ["summary"]
     assert sum(bench.time.waits) <= BUDGET
     assert "improved" in bench.summaries[0].lower()
 
@@ -549,7 +554,7 @@ def test_an_outage_that_lasts_ends_within_the_budget(bench: Bench) -> None:
 def test_an_error_that_cannot_succeed_is_not_tried_again(bench: Bench, status: int) -> None:
     bench.double.fail_next("POST", COMMENTS, status, times=10)
     done = bench.publish(bench.run(), on(reviews.improved()))
-    assert done.rungs == ["check", "summary"]
+    assert done.channels == ["check", "summary"]
     assert len(bench.double.seen("POST", COMMENTS)) == 1
     assert bench.time.waits == []
 
@@ -559,11 +564,11 @@ def test_a_comment_that_meets_a_lock_on_editing_falls_to_the_check(bench: Bench)
     bench.time.now += 60
     bench.double.fail_next("PATCH", "/issues/comments/", 403)
     done = bench.publish(bench.run(run=2), on(reviews.regressed()))
-    assert done.rungs == ["check", "summary"]
+    assert done.channels == ["check", "summary"]
 
 
 @pytest.mark.parametrize(
-    ("permissions", "rungs", "grant"),
+    ("permissions", "channels", "grant"),
     [
         ({"checks": "write", "pull_requests": "read"}, ["check", "summary"], "pull-requests: write"),
         ({"checks": "read", "pull_requests": "write"}, ["comment", "summary"], "checks: write"),
@@ -572,12 +577,12 @@ def test_a_comment_that_meets_a_lock_on_editing_falls_to_the_check(bench: Bench)
         ({}, ["summary"], "pull-requests: read"),
     ],
 )
-def test_each_missing_permission_falls_one_rung_and_names_its_grant(
-    bench: Bench, permissions: dict[str, str], rungs: list[str], grant: str
+def test_each_missing_permission_falls_one_channel_and_names_its_grant(
+    bench: Bench, permissions: dict[str, str], channels: list[str], grant: str
 ) -> None:
     bench.token = bench.double.add_token("weak", **permissions)
     done = bench.publish(bench.run(), on(reviews.improved()))
-    assert done.rungs == rungs
+    assert done.channels == channels
     assert grant in bench.summaries[0].replace("&#8203;", "").replace("&#45;", "-").replace("&#96;", "`")
     assert "Settings" in bench.summaries[0]
     assert "improved" in bench.summaries[0].lower()
@@ -595,14 +600,14 @@ def test_the_check_says_why_there_is_no_comment(bench: Bench) -> None:
 def test_a_personal_token_cannot_write_checks_and_is_told(bench: Bench) -> None:
     bench.token = bench.double.add_token("personal", "ada", pull_requests="write", checks="write")
     done = bench.publish(bench.run(), on(reviews.improved()))
-    assert done.rungs == ["comment", "summary"]
+    assert done.channels == ["comment", "summary"]
     assert "GitHub App" in done.notes[0]
 
 
 def test_without_anything_the_review_still_stands_in_the_log(bench: Bench) -> None:
     bench.token = "expired"
     done = bench.publish(bench.run(), on(reviews.improved()), summary=None)
-    assert done.rungs == []
+    assert done.channels == []
     assert any("token is not valid" in line for line in bench.log)
 
 
@@ -612,26 +617,72 @@ MARKERS = st.builds(
     run=st.integers(0, 10**9),
     attempt=st.integers(1, 1000),
     commit=st.text("0123456789abcdef", min_size=40, max_size=40),
+    digests=st.none()
+    | st.builds(ModelDigests, st.just("md5:" + "1" * 32), st.just("md5:" + "2" * 32 + ".dir")),
+    verdict=st.sampled_from([None, *get_args(Verdict)]),
 )
 
 
 @given(MARKERS, st.text())
 def test_a_marker_is_read_back_as_it_was_written(written: Marker, body: str) -> None:
-    assert marker.read(marker.marked(body, written)) == written
-    assert marker.read(written.line()) == written
-    assert marker.is_marked(marker.marked(body, written))
+    for text in (marker.add_marker(body, written), written.format_line()):
+        found = marker.parse_marker(text)
+        assert found is not None
+        assert astuple(found) == astuple(written)
+    assert marker.is_marked(marker.add_marker(body, written))
+
+
+@given(
+    MARKERS,
+    st.sampled_from(["", " verdict=", " verdict=splendid", " verdict=IMPROVED", " verdict= improved"]),
+)
+def test_a_verdict_that_is_none_is_not_read(written: Marker, end: str) -> None:
+    found = marker.parse_marker(replace(written, verdict=None).format_line() + end)
+    assert found is not None
+    assert astuple(found) == astuple(replace(written, verdict=None))
+
+
+@pytest.mark.parametrize(
+    ("found", "how", "verdict"),
+    [
+        (reviews.improved(), {}, "improved"),
+        (reviews.no_baseline(), {}, "no baseline"),
+        (reviews.improved(), {"conclusion": "failure"}, "improved"),
+        (reviews.improved(), {"sha": NEXT}, None),
+        (NoArtifact("none"), {"conclusion": "failure"}, None),
+        (InvalidArtifact("garbage"), {}, None),
+    ],
+)
+def test_comment_and_check_carry_the_verdict_of_what_is_shown(
+    bench: Bench, found: publish.ArtifactContent, how: dict[str, Any], verdict: str | None
+) -> None:
+    bench.double.push(7, how.get("sha", HEAD))
+    bench.publish(bench.run(**how), on(found) if isinstance(found, Review) else found)
+    (check,) = bench.double.checks(how.get("sha", HEAD))
+    for text in (*bench.ours(), check.external_id):
+        written = marker.parse_marker(text)
+        assert written is not None
+        assert written.verdict == verdict
+
+
+def test_a_review_that_cannot_be_drawn_leaves_no_verdict(bench: Bench) -> None:
+    def broken(review: Review, /, **_: Any) -> str:
+        raise ZeroDivisionError
+
+    bench.publish(bench.run(), on(reviews.improved()), render=broken)
+    assert "verdict=" not in bench.double.checks(HEAD)[0].external_id + bench.ours()[0]
 
 
 @given(st.text())
 def test_any_text_can_be_looked_at_for_a_marker(text: str) -> None:
-    assert marker.read(text) is None or "model-review run=" in text
+    assert marker.parse_marker(text) is None or "model-review run=" in text
 
 
 @given(MARKERS, MARKERS, st.sampled_from([None, "success", "cancelled"]), st.booleans())
 def test_a_newer_runs_check_is_never_touched(written: Marker, mine: Marker, stands: Any, final: bool) -> None:
     if written > mine:
-        assert publish.move(written, stands, mine, "success", final=final) == "leave"
-        assert publish.move(written, stands, mine, None, final=final) == "leave"
+        assert check_run.choose_step(written, stands, mine, "success", final=final) == "leave"
+        assert check_run.choose_step(written, stands, mine, None, final=final) == "leave"
 
 
 def test_a_retry_ends_after_its_tries() -> None:
@@ -679,7 +730,7 @@ def test_the_command_publishes(bench: Bench, workflow: Callable[..., Path], tmp_
     assert (tmp_path / "output").read_text(encoding="utf-8") == "locks=true\n"
 
 
-def test_the_command_without_any_rung_prints_the_review_and_fails(
+def test_the_command_without_any_channel_prints_the_review_and_fails(
     bench: Bench,
     workflow: Callable[..., Path],
     monkeypatch: pytest.MonkeyPatch,
@@ -749,11 +800,11 @@ class Memory:
     def list_check_runs(self, sha: str, name: str) -> list[CheckRun]:
         return []
 
-    def create_check_run(self, sha: str, report: CheckRunContent) -> None:
-        self.checked.append(report)
+    def create_check_run(self, sha: str, content: CheckRunContent) -> None:
+        self.checked.append(content)
 
-    def edit_check_run(self, check: int, report: CheckRunContent) -> None:
-        self.checked.append(report)
+    def edit_check_run(self, check_run: int, content: CheckRunContent) -> None:
+        self.checked.append(content)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -763,12 +814,12 @@ def test_a_review_changed_at_random_never_crashes_the_publisher(bench: Bench, da
     for _ in range(data.draw(st.integers(1, 4))):
         _change_somewhere(document, data)
     try:
-        found: publish.Found = evidence.decode(json.dumps(document).encode(), Review, "review.json")
+        found: publish.ArtifactContent = evidence.decode(json.dumps(document).encode(), Review, "review.json")
     except evidence.EvidenceError as error:
         found = InvalidArtifact(str(error))
     host = Memory()
     done = publish.publish(host, bench.run(), found, connection=bench.connection, retry=bench.retry())
-    assert done.rungs == ["comment", "check"]
+    assert done.channels == ["comment", "check"]
     (said,) = host.said.values()
     assert len(said.encode()) <= 65_000
     assert "<script" not in said

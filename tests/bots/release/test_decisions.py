@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -15,11 +15,11 @@ from msgspec.structs import replace
 
 from bots import evidence, settings
 from bots.deploy.checks import Check as Seen
-from bots.evidence import ExplanationReport, Importance
+from bots.evidence import ExplanationReport, Importance, Verdict
 from bots.git.bare import Tag
 from bots.github import marker
 from bots.github.client import ACTIONS, CheckRun, MergedPullRequest, PullRequestReview
-from bots.github.marker import Judged, Marker
+from bots.github.marker import Marker, ModelDigests
 from bots.publish import publish
 from bots.release import approval, onnx_model, permutation_importance, report, verify, versions
 from bots.release.approval import Approval
@@ -223,8 +223,8 @@ def test_a_release_never_moves_a_stage_down(went: list[tuple[Stage, str]]) -> No
 PULL = MergedPullRequest(7, "A change", "https://github.com/o/n/pull/7", "ada", "grace", HEAD, "main")
 
 
-def a_check(conclusion: str | None = "success", about: Judged | None = MODEL, **what: Any) -> CheckRun:
-    line = Marker("2026-02-02T02:02:02Z", 1, 1, HEAD, about).line()
+def a_check(conclusion: str | None = "success", about: ModelDigests | None = MODEL, **what: Any) -> CheckRun:
+    line = Marker("2026-02-02T02:02:02Z", 1, 1, HEAD, about).format_line()
     return CheckRun(
         **{
             "id": 1,
@@ -240,6 +240,14 @@ def a_check(conclusion: str | None = "success", about: Judged | None = MODEL, **
 def test_a_check_of_this_model_that_passed_is_no_objection() -> None:
     assert approval.find_objection(Approval(COMMIT, PULL, (), a_check()), MODEL) is None
     assert approval.find_objection(Approval(COMMIT, PULL, (), a_check(about=None)), None) is None
+
+
+@pytest.mark.parametrize("verdict", get_args(Verdict))
+def test_the_verdict_is_the_markers_whatever_the_title_says(verdict: Any) -> None:
+    line = Marker("2026-02-02T02:02:02Z", 1, 1, HEAD, MODEL, verdict).format_line()
+    assert Approval(COMMIT, PULL, (), a_check(external_id=line, title="Superb")).verdict == verdict
+    assert Approval(COMMIT, PULL, (), a_check(title=verdict)).verdict is None
+    assert Approval(COMMIT, PULL).verdict is None
 
 
 people = st.sampled_from(["ada", "linus", "grace", ""])
@@ -259,29 +267,31 @@ def test_who_approves_is_who_said_so_last_and_never_the_author(said: list[PullRe
 
 
 def test_the_newest_check_of_ours_counts_and_nobody_elses() -> None:
-    older, newer = (Marker(f"2026-02-0{day}T00:00:00Z", 9 - day, 1, HEAD, MODEL).line() for day in (1, 2))
+    older, newer = (
+        Marker(f"2026-02-0{day}T00:00:00Z", 9 - day, 1, HEAD, MODEL).format_line() for day in (1, 2)
+    )
     checks = [
         a_check("failure", id=1, external_id=older),
         a_check("success", id=2, external_id=newer),
         a_check("failure", id=3, app="somebody[bot]"),
         a_check("failure", id=4, external_id="not a marker"),
-        a_check("failure", id=5, external_id=Marker("2027-01-01T00:00:00Z", 1, 1, COMMIT).line()),
+        a_check("failure", id=5, external_id=Marker("2027-01-01T00:00:00Z", 1, 1, COMMIT).format_line()),
     ]
     found = approval.find_own_check(checks, HEAD, ACTIONS)
     assert found is not None
     assert found.id == 2
 
 
-def test_a_marker_names_the_model_and_an_old_one_still_reads() -> None:
-    written = Marker("2026-02-02T02:02:02Z", 3, 1, HEAD, MODEL)
-    assert marker.read(written.line()) == written
-    found = marker.read(written.line())
+def test_a_marker_names_the_model_and_the_verdict_and_an_old_one_still_reads() -> None:
+    written = Marker("2026-02-02T02:02:02Z", 3, 1, HEAD, MODEL, "not comparable")
+    assert marker.parse_marker(written.format_line()) == written
+    found = marker.parse_marker(written.format_line())
     assert found is not None
-    assert found.judged == MODEL
-    assert len(written.line()) < 255
-    old = marker.read(Marker("2026-02-02T02:02:02Z", 3, 1, HEAD).line())
+    assert (found.digests, found.verdict) == (MODEL, "not comparable")
+    assert len(written.format_line()) < 255
+    old = marker.parse_marker(Marker("2026-02-02T02:02:02Z", 3, 1, HEAD).format_line())
     assert old is not None
-    assert old.judged is None
+    assert (old.digests, old.verdict) == (None, None)
     # What a check is about says nothing of how new it is.
     assert not old < written
     assert not written < old
@@ -292,7 +302,7 @@ def test_a_marker_names_the_model_and_an_old_one_still_reads() -> None:
     [(None, MODEL.onnx), (MODEL.model, None), (MODEL.model, "md5:" + "2" * 32), ("x y", "z")],
 )
 def test_a_check_is_about_a_whole_model_or_none(model: str | None, onnx: str | None) -> None:
-    assert marker.judged(model, onnx) is None
+    assert marker.parse_digests(model, onnx) is None
 
 
 def test_a_published_check_names_the_judged_model() -> None:
@@ -300,7 +310,7 @@ def test_a_published_check_names_the_judged_model() -> None:
 
     review = reviews.improved()
     review = replace(review, candidate=replace(review.candidate, onnx=MODEL.onnx))
-    assert publish.judged_by(review) == Judged(str(review.candidate.model), MODEL.onnx)
+    assert publish.find_digests(review) == ModelDigests(str(review.candidate.model), MODEL.onnx)
 
 
 # --- what was verified

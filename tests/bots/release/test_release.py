@@ -170,7 +170,7 @@ def test_the_first_model_is_released_by_a_persons_word_and_by_nothing_else(yard:
         ({"app": "somebody[bot]"}, "without the check"),
         ({"judged": None}, "does not name the model that it judged"),
         (
-            {"judged": shipments.Judged("md5:" + "a" * 32, "md5:" + "b" * 32 + ".dir")},
+            {"judged": shipments.ModelDigests("md5:" + "a" * 32, "md5:" + "b" * 32 + ".dir")},
             "is about the model aaaaaaaa",
         ),
     ],

@@ -15,7 +15,7 @@ import docker
 import pytest
 import yaml
 
-from bots.github.marker import Judged, Marker
+from bots.github.marker import Marker, ModelDigests
 from doubles.github import TOKEN, Check, GitHubDouble
 from fixtures import docker_engine as engines
 from fixtures import small, versions
@@ -81,8 +81,8 @@ class World:
         self.double.add_review(NUMBER, "linus", "APPROVED")
         stages = yaml.safe_load((self.project.folder / "dvc.lock").read_text())["stages"].values()
         outs = {out["path"]: f"md5:{out['md5']}" for stage in stages for out in stage["outs"]}
-        about = Judged(outs["models/model.skops"], outs["models/onnx"])
-        line = Marker("2026-02-02T02:02:02Z", 1, 1, head, about).line()
+        about = ModelDigests(outs["models/model.skops"], outs["models/onnx"])
+        line = Marker("2026-02-02T02:02:02Z", 1, 1, head, about, "improved").format_line()
         state = self.double.state
         check = Check(
             next(state.ids), head, "model review", "github-actions[bot]", "completed", state.now(), line,
