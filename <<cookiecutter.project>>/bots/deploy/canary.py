@@ -1,6 +1,7 @@
-"""Judges a new version by what it and the running one did in the same time: promote, roll back, or wait longer.
+"""Decides whether a new version is promoted, rolled back or watched longer, by what it and the running one did.
 
-Pure: two readings and a policy in, a judgement with its figures out. docs/deploy.md says in words what is tested.
+A pure function: the counters of both and a policy go in, a decision with its figures comes out. docs/deploy.md says in
+words what is tested.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ from typing import TYPE_CHECKING, Literal
 from msgspec import Struct
 
 from bots.deploy import prometheus
-from bots.deploy.checks import Check, failed
+from bots.deploy.checks import Check, list_failed
 from bots.stats import significance
 
 if TYPE_CHECKING:
-    from bots.deploy.prometheus import Reading
+    from bots.deploy.prometheus import ServiceCounters
     from bots.settings import Canary
 
 # Errors, refusals, two quantiles and the scores share the policy's risk (Bonferroni); half of the errors' part is for
@@ -25,64 +26,64 @@ TESTS = 5
 QUANTILES = (0.95, 0.99)
 
 
-class Judgement(Struct, frozen=True):
-    """`decision` is final except for `wait`; `words` say why in a line."""
+class CanaryDecision(Struct, frozen=True):
+    """What to do with a canary. `action` is final except for `wait`; `words` say why in a line."""
 
-    decision: Literal["promote", "roll back", "wait"]
+    action: Literal["promote", "roll back", "wait"]
     words: str
     checks: list[Check]
 
 
 @dataclass(frozen=True)
-class Watch:
-    """What was seen since the canary got its share of the traffic, which is `seconds` ago.
+class CanaryObservation:
+    """What was seen since the canary got its share of the requests, which is `seconds` ago.
 
     `restarts` are the canary's; `alive` is whether it runs and calls itself ready. `allowed` is the shift of scores
     that the review already saw between the two models on the same rows of the holdout.
     """
 
-    canary: Reading
-    stable: Reading
+    canary: ServiceCounters
+    stable: ServiceCounters
     seconds: float
     restarts: int = 0
     alive: bool = True
     allowed: float = 0.0
 
 
-def judge(seen: Watch, policy: Canary) -> Judgement:
-    """The decision. What cannot wait is looked at each time, the rest once enough requests or time went by."""
+def decide_canary(seen: CanaryObservation, policy: Canary) -> CanaryDecision:
+    """Decide about a canary. What cannot wait is checked each time, the rest once enough requests or time went by."""
     looks = max(1, math.ceil(policy.seconds / policy.every))
     part = policy.risk / TESTS / 2
-    urgent = [_alive(seen), _log(seen), _errors(seen, policy, part / looks)]
-    if wrong := failed(urgent):
-        return Judgement("roll back", _why(wrong), urgent)
+    urgent = [_check_alive(seen), _check_log(seen), _check_errors(seen, policy, part / looks)]
+    if wrong := list_failed(urgent):
+        return CanaryDecision("roll back", _join_words(wrong), urgent)
     enough = seen.canary.requests >= policy.requests
     if not enough and seen.seconds < policy.seconds:
         words = f"{seen.canary.requests} of {policy.requests} requests in {seen.seconds:.0f} s"
-        return Judgement("wait", words, urgent)
-    checks = [*urgent[:2], _errors(seen, policy, part), _refusals(seen, policy)]
-    checks += [_latency(seen, policy, q) for q in QUANTILES]
-    checks.append(_scores(seen, policy))
-    if wrong := failed(checks):
-        return Judgement("roll back", _why(wrong), checks)
+        return CanaryDecision("wait", words, urgent)
+    checks = [*urgent[:2], _check_errors(seen, policy, part), _check_refusals(seen, policy)]
+    checks += [_check_latency(seen, policy, q) for q in QUANTILES]
+    checks.append(_check_scores(seen, policy))
+    if wrong := list_failed(checks):
+        return CanaryDecision("roll back", _join_words(wrong), checks)
     if not enough:
         few = f"only {seen.canary.requests} of {policy.requests} requests came in {seen.seconds:.0f} s"
         if policy.quiet == "roll back":
-            return Judgement("roll back", f"{few}; release.canary.quiet says to roll back then", checks)
-        return Judgement("promote", f"{few}, and none speaks against it", checks)
+            return CanaryDecision("roll back", f"{few}; release.canary.quiet says to roll back then", checks)
+        return CanaryDecision("promote", f"{few}, and none speaks against it", checks)
     words = f"nothing speaks against it in {seen.canary.requests} requests and {seen.seconds:.0f} s"
-    return Judgement("promote", words, checks)
+    return CanaryDecision("promote", words, checks)
 
 
-def _why(wrong: list[Check]) -> str:
+def _join_words(wrong: list[Check]) -> str:
     return "; ".join(f"{check.name}: {check.words}" for check in wrong)
 
 
-def _alive(seen: Watch) -> Check:
+def _check_alive(seen: CanaryObservation) -> Check:
     figures = {"restarts": float(seen.restarts)}
     if seen.restarts:
         return Check(
-            "alive", passed=False, words=f"it was restarted {_times(seen.restarts)}", figures=figures
+            "alive", passed=False, words=f"it was restarted {_format_times(seen.restarts)}", figures=figures
         )
     if not seen.alive:
         return Check(
@@ -91,7 +92,7 @@ def _alive(seen: Watch) -> Check:
     return Check("alive", passed=True, words="it runs and is ready", figures=figures)
 
 
-def _log(seen: Watch) -> Check:
+def _check_log(seen: CanaryObservation) -> Check:
     """A full disk loses the running version's log entries as well; that is not the new version's fault."""
     lost, before = seen.canary.lost, seen.stable.lost
     figures = {"lost": float(lost), "lost_by_running": float(before)}
@@ -99,16 +100,18 @@ def _log(seen: Watch) -> Check:
     return Check("prediction log", passed=not (lost and not before), words=words, figures=figures)
 
 
-def _errors(seen: Watch, policy: Canary, part: float) -> Check:
-    return _share("errors", seen, seen.canary.errors, seen.stable.errors, policy.errors, part)
+def _check_errors(seen: CanaryObservation, policy: Canary, part: float) -> Check:
+    return _compare_shares("errors", seen, seen.canary.errors, seen.stable.errors, policy.errors, part)
 
 
-def _refusals(seen: Watch, policy: Canary) -> Check:
+def _check_refusals(seen: CanaryObservation, policy: Canary) -> Check:
     part = policy.risk / TESTS
-    return _share("refusals", seen, seen.canary.refused, seen.stable.refused, policy.refusals, part)
+    return _compare_shares("refusals", seen, seen.canary.refused, seen.stable.refused, policy.refusals, part)
 
 
-def _share(name: str, seen: Watch, bad: int, before: int, matters: float, part: float) -> Check:
+def _compare_shares(
+    name: str, seen: CanaryObservation, bad: int, before: int, matters: float, part: float
+) -> Check:
     """Worse when a rise of the share is beyond chance and large enough to matter."""
     total, total_before = seen.canary.requests, seen.stable.requests
     if not total or not total_before:
@@ -120,25 +123,25 @@ def _share(name: str, seen: Watch, bad: int, before: int, matters: float, part: 
     return Check(name, passed=not (p < part and rate - rate_before >= matters), words=words, figures=figures)
 
 
-def _latency(seen: Watch, policy: Canary, q: float) -> Check:
+def _check_latency(seen: CanaryObservation, policy: Canary, q: float) -> Check:
     """Slower when more answers than the quantile's rest are beyond what the running version's quantile allows."""
     name = f"p{q * 100:.0f} latency"
     times = seen.canary.seconds
     total, before = (side.get(math.inf, 0) for side in (times, seen.stable.seconds))
     if not total or not before:
         return Check(name, passed=None, words=f"no answers to compare ({total} and {before})")
-    running = prometheus.quantile(seen.stable.seconds, q)
+    running = prometheus.estimate_quantile(seen.stable.seconds, q)
     allowed = max(running * policy.latency.ratio, running + policy.latency.seconds)
     bound = min(bound for bound in times if bound >= allowed)
     beyond = total - times[bound]
     p = significance.compute_at_least_p(beyond, total, 1 - q)
-    own = prometheus.quantile(times, q)
+    own = prometheus.estimate_quantile(times, q)
     words = f"{own * 1000:.0f} ms, {running * 1000:.0f} ms at the running version, {allowed * 1000:.0f} ms allowed"
     figures = {"seconds": own, "seconds_of_running": running, "seconds_allowed": allowed, "p": p}
     return Check(name, passed=p >= policy.risk / TESTS, words=words, figures=figures)
 
 
-def _scores(seen: Watch, policy: Canary) -> Check:
+def _check_scores(seen: CanaryObservation, policy: Canary) -> Check:
     """Shifted when the scores differ by more than the policy allows and more than the review already saw."""
     name = "predictions"
     own, running = seen.canary, seen.stable
@@ -146,8 +149,8 @@ def _scores(seen: Watch, policy: Canary) -> Check:
         return Check(name, passed=None, words="the two versions count their scores on different grids")
     allowed = max(policy.shift, seen.allowed)
     index, p = significance.compute_shift(
-        prometheus.counts(own.scores),
-        prometheus.counts(running.scores),
+        prometheus.count_bins(own.scores),
+        prometheus.count_bins(running.scores),
         allowed=allowed,
         size=own.answered,
         size_before=running.answered,
@@ -161,5 +164,5 @@ def _scores(seen: Watch, policy: Canary) -> Check:
     return Check(name, passed=p >= policy.risk / TESTS, words=words, figures=figures)
 
 
-def _times(count: int) -> str:
+def _format_times(count: int) -> str:
     return "once" if count == 1 else f"{count} times"

@@ -1,4 +1,4 @@
-"""What a check of an image or of a running version found: one line for people, figures for machines."""
+"""Holds what a check of a model, an image or a running version found: a line for people, figures for machines."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ class Check(Struct, frozen=True):
     figures: dict[str, float] = {}
 
 
-def failed(checks: list[Check]) -> list[Check]:
-    """Those that did not pass."""
+def list_failed(checks: list[Check]) -> list[Check]:
+    """List the checks that did not pass."""
     return [check for check in checks if check.passed is False]

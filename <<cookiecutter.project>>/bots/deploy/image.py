@@ -1,4 +1,4 @@
-"""Builds the image of one commit's service and model, and pushes it: the same inputs, the same image."""
+"""Builds the image of one commit's service and model, and pushes it. The same inputs make the same image."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import msgspec
 from bots.deploy import sbom
 from bots.deploy.docker import EngineError, builder, connected, run
 from bots.deploy.reading import Reader
+from bots.layout import PARAMS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
 DOCKERFILE = "serving/Dockerfile"
 LOCK = "requirements/serving.txt"
-INGREDIENTS = ("serving", "models/onnx", "params.yaml", LOCK)
+# Where serving/Dockerfile expects the model.
+MODEL = "models/onnx"
 CA = "SHIP_CA"
 BASE = "SHIP_BASE"
 TRIES = 3
@@ -43,29 +45,30 @@ class Image:
     seconds: float
 
 
-def build(
+def build_image(
     root: Path,
     lineage: Lineage,
     reference: str,
-    title: str,
     *,
+    title: str,
+    onnx: str,
     tell: Callable[[str], None],
     fresh: bool = False,
     environ: Mapping[str, str] = os.environ,
 ) -> Image:
-    """Build from the checkout in `root`, tagged as `reference`. `fresh` takes nothing from an earlier build.
+    """Build from the checkout in `root`, tagged as `reference`. `onnx` is the ONNX model's folder in it.
 
-    `environ` may name another base image (SHIP_BASE) and, where the network inspects TLS, its authority's certificate
-    (SHIP_CA: a file). Raises `EngineError`.
+    `fresh` takes nothing from an earlier build. `environ` may name another base image (SHIP_BASE) and, where the
+    network inspects TLS, its authority's certificate (SHIP_CA: a file). Raises `EngineError`.
     """
     docker = builder()
     since = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         context = Path(folder)
-        bill = assemble(root, context, lineage, title)
+        bill = assemble_context(root, context, lineage, title=title, onnx=onnx)
         tell(f"building {reference}")
         words = [docker, "build", "--quiet", "--tag", reference, "--file", str(context / DOCKERFILE)]
-        words += _options(lineage, title, environ)
+        words += _list_options(lineage, title, environ)
         run(f"the build of {reference}", [*words, *(["--no-cache"] if fresh else []), folder], env=_BUILDKIT)
     with connected() as client:
         found = Reader().read(
@@ -78,21 +81,21 @@ def build(
 _BUILDKIT = {"DOCKER_BUILDKIT": "1"}
 
 
-def _options(lineage: Lineage, title: str, environ: Mapping[str, str]) -> list[str]:
+def _list_options(lineage: Lineage, title: str, environ: Mapping[str, str]) -> list[str]:
     words = ["--build-arg", f"SOURCE_DATE_EPOCH={lineage.epoch}"]
     if base := environ.get(BASE):
         words += ["--build-arg", f"BASE={base}"]
     if authority := environ.get(CA):
         words += ["--secret", f"id=ca,src={authority}"]
-    for name, value in lineage.labels(title).items():
+    for name, value in lineage.list_labels(title).items():
         words += ["--label", f"{name}={value}"]
     return words
 
 
-def assemble(root: Path, context: Path, lineage: Lineage, title: str) -> bytes:
-    """Lay out what the image is made of; the bill of materials, which is part of it."""
-    for name in INGREDIENTS:
-        source, target = root / name, context / name
+def assemble_context(root: Path, context: Path, lineage: Lineage, *, title: str, onnx: str) -> bytes:
+    """Copy what the image is made of into the folder `context`; return the bill of materials, which is part of it."""
+    for name, place in (("serving", "serving"), (onnx, MODEL), (PARAMS, PARAMS), (LOCK, LOCK)):
+        source, target = root / name, context / place
         if not source.exists():
             raise EngineError(
                 f"{name} is missing in {root}: an image needs it; `python -m bots storage fetch`?"
@@ -103,13 +106,13 @@ def assemble(root: Path, context: Path, lineage: Lineage, title: str) -> bytes:
         else:
             shutil.copyfile(source, target)
     (context / "lineage.json").write_bytes(msgspec.json.format(msgspec.json.encode(lineage)) + b"\n")
-    bill = sbom.bill(root / LOCK, title, lineage)
+    bill = sbom.make_bill(root / LOCK, title, lineage)
     (context / "sbom.json").write_bytes(bill)
     return bill
 
 
-def push(reference: str, *, tell: Callable[[str], None]) -> str:
-    """Push it; what it is called from now on: repository@sha256:…. Pushing it again changes nothing.
+def push_image(reference: str, *, tell: Callable[[str], None]) -> str:
+    """Push an image; return its name by digest, repository@sha256:…. Pushing it again changes nothing.
 
     Raises `EngineError` when the registry refuses the login or does not answer.
     """
@@ -130,14 +133,14 @@ def _push_once(repository: str, tag: str) -> str | None:
         with connected() as client:
             for event in client.images.push(repository, tag, stream=True, decode=True):
                 if "error" in event:
-                    raise EngineError(_refused(repository, str(event["error"])))
+                    raise EngineError(_explain_refusal(repository, str(event["error"])))
                 digest = event.get("aux", {}).get("Digest", digest)
     except APIError as error:
-        raise EngineError(_refused(repository, str(error.explanation or error))) from error
+        raise EngineError(_explain_refusal(repository, str(error.explanation or error))) from error
     return digest
 
 
-def _refused(repository: str, said: str) -> str:
+def _explain_refusal(repository: str, said: str) -> str:
     words = said.lower()
     if any(word in words for word in ("unauthorized", "denied", "authentication", "no basic auth")):
         return (

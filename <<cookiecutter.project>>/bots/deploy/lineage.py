@@ -1,4 +1,4 @@
-"""Where a version comes from, as the image carries it: in lineage.json, which the service shows, and in its labels."""
+"""Says where a version comes from; the image carries it in its labels and in lineage.json, which the service shows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ PREFIX = "model."
 
 
 class Lineage(Struct, frozen=True, kw_only=True):
-    """`onnx` and `contract` are sha256:…, `model` and `data` are DVC's md5:…; `built` is the commit's time."""
+    """A version's origin: `onnx` and `contract` are sha256:…, `model` and `data` are DVC's md5:….
+
+    `built` is the commit's time.
+    """
 
     format: int = 1
     version: str
@@ -34,8 +37,8 @@ class Lineage(Struct, frozen=True, kw_only=True):
         """When it was built, in seconds since 1970."""
         return int(self.built.timestamp())
 
-    def labels(self, title: str) -> dict[str, str]:
-        """The image's labels: OCI's own annotation keys, and ours for what they have no word for."""
+    def list_labels(self, title: str) -> dict[str, str]:
+        """List the image's labels: OCI's own annotation keys, and `model.…` for what OCI has no key for."""
         known = {
             "org.opencontainers.image.title": title,
             "org.opencontainers.image.version": self.version,

@@ -1,8 +1,7 @@
-"""What a running service says of itself in Prometheus' text format, as far as a canary is judged by it."""
+"""Reads a running service's own counters from Prometheus' text format, as far as a canary is judged by them."""
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -10,21 +9,20 @@ from typing import TYPE_CHECKING
 from bots.errors import BotsError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from prometheus_client.samples import Sample
 
 ROUTE = "/predict"
 
-_SAMPLE = re.compile(r"^([a-zA-Z_:][\w:]*)(?:\{(.*)\})?\s+(\S+)")
-_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
-
-class ReadingError(BotsError):
+class MetricsError(BotsError):
     """A service's metrics cannot be read; the message says which line."""
 
 
 @dataclass(frozen=True)
-class Reading:
-    """Counters of the prediction route. Histograms are cumulative: at most this value -> how many."""
+class ServiceCounters:
+    """Counters of the prediction route. Histograms are cumulative: bound -> how many values are at most that."""
 
     statuses: Counter[int] = field(default_factory=Counter)
     seconds: Mapping[float, int] = field(default_factory=dict)
@@ -33,72 +31,96 @@ class Reading:
 
     @property
     def requests(self) -> int:
-        """How many were answered, however."""
+        """How many requests were answered, well or not."""
         return self.statuses.total()
 
     @property
     def answered(self) -> int:
-        """How many were answered well."""
-        return self._between(200, 300)
+        """How many requests were answered well."""
+        return self._count_between(200, 300)
 
     @property
     def refused(self) -> int:
-        """How many the caller is told to be wrong about."""
-        return self._between(400, 500)
+        """How many requests were refused because of a mistake of the caller's."""
+        return self._count_between(400, 500)
 
     @property
     def errors(self) -> int:
-        """How many the service itself failed at."""
-        return self._between(500, 600)
+        """How many requests the service failed at."""
+        return self._count_between(500, 600)
 
-    def _between(self, low: int, high: int) -> int:
+    def _count_between(self, low: int, high: int) -> int:
         return sum(count for status, count in self.statuses.items() if low <= status < high)
 
 
-def read(text: str) -> Reading:
-    """Raises `ReadingError` for a line that is neither a comment nor a sample."""
+def parse_metrics(text: str) -> ServiceCounters:
+    """Parse what a service says at /metrics. Raises `MetricsError`."""
     statuses: Counter[int] = Counter()
     seconds: Counter[float] = Counter()
     scores: Counter[float] = Counter()
     lost = 0
-    for line in text.splitlines():
-        if not line.strip() or line.startswith("#"):
+    for sample in _parse_samples(text):
+        labels = sample.labels
+        if labels.get("route", ROUTE) != ROUTE:
             continue
-        found = _SAMPLE.match(line)
         try:
-            if not found:
-                raise ValueError("not a sample")
-            name, labels = found[1], dict(_LABEL.findall(found[2] or ""))
-            if labels.get("route", ROUTE) != ROUTE:
-                continue
-            if name == "model_requests_total":
-                statuses[int(labels["status"])] += int(float(found[3]))
-            elif name == "model_request_seconds_bucket":
-                seconds[float(labels["le"])] += int(float(found[3]))
-            elif name == "model_prediction_score_bucket":
-                scores[float(labels["le"])] += int(float(found[3]))
-            elif name == "model_log_lost_total":
-                lost += int(float(found[3]))
-        except (ValueError, KeyError) as error:
-            raise ReadingError(f"the service's metrics cannot be read at {line[:80]!r}: {error}") from error
-    return Reading(statuses, seconds, scores, lost)
+            if sample.name == "model_requests_total":
+                statuses[int(labels["status"])] += int(sample.value)
+            elif sample.name == "model_request_seconds_bucket":
+                seconds[float(labels["le"])] += int(sample.value)
+            elif sample.name == "model_prediction_score_bucket":
+                scores[float(labels["le"])] += int(sample.value)
+            elif sample.name == "model_log_lost_total":
+                lost += int(sample.value)
+        except (ValueError, KeyError, OverflowError) as error:
+            raise MetricsError(_describe_problem(f"{sample.name}{labels} {sample.value}", error)) from error
+    return ServiceCounters(statuses, seconds, scores, lost)
 
 
-def since(before: Mapping[str, Reading], now: Mapping[str, Reading]) -> Reading:
-    """What happened between two looks at the same instances, added up.
+def _parse_samples(text: str) -> Iterator[Sample]:
+    """Every sample of the text. Raises `MetricsError` with the line that is none."""
+    from prometheus_client.parser import text_fd_to_metric_families
+
+    lines = _Lines(text.splitlines())
+    try:
+        for family in text_fd_to_metric_families(lines):  # type: ignore[arg-type]
+            yield from family.samples
+    except ValueError as error:
+        raise MetricsError(_describe_problem(lines.last, error)) from error
+
+
+class _Lines:
+    """Lines for the parser, which iterates over them once; `last` is the one that it took last."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self._lines = lines
+        self.last = ""
+
+    def __iter__(self) -> Iterator[str]:
+        for line in self._lines:
+            self.last = line
+            yield line
+
+
+def _describe_problem(line: str, error: Exception) -> str:
+    return f"the service's metrics cannot be read at {line[:80]!r}: {error}"
+
+
+def count_since(before: Mapping[str, ServiceCounters], now: Mapping[str, ServiceCounters]) -> ServiceCounters:
+    """Count what happened between two looks at the same instances, added up.
 
     An instance that was not there before, or whose counters fell because it started anew, counts whole.
     """
-    total = Reading()
+    total = ServiceCounters()
     for name, later in now.items():
-        earlier = before.get(name, Reading())
+        earlier = before.get(name, ServiceCounters())
         reset = later.requests < earlier.requests
-        total = _add(total, later if reset else _less(later, earlier))
+        total = _add(total, later if reset else _subtract(later, earlier))
     return total
 
 
-def counts(histogram: Mapping[float, int]) -> list[int]:
-    """How many are in each bin, from how many are at most its bound."""
+def count_bins(histogram: Mapping[float, int]) -> list[int]:
+    """Count how many values are in each bin, from how many are at most its bound."""
     below = 0
     bins = []
     for bound in sorted(histogram):
@@ -107,8 +129,8 @@ def counts(histogram: Mapping[float, int]) -> list[int]:
     return bins
 
 
-def quantile(histogram: Mapping[float, int], q: float) -> float:
-    """The value that the share `q` is at most, linear inside a bin, as Prometheus' histogram_quantile().
+def estimate_quantile(histogram: Mapping[float, int], q: float) -> float:
+    """Estimate the value that the share `q` is at most, linear inside a bin, as Prometheus' histogram_quantile().
 
     Infinite when nothing was observed; the last finite bound when it lies beyond.
     """
@@ -126,24 +148,24 @@ def quantile(histogram: Mapping[float, int], q: float) -> float:
     return low
 
 
-def _add(a: Reading, b: Reading) -> Reading:
-    return Reading(
+def _add(a: ServiceCounters, b: ServiceCounters) -> ServiceCounters:
+    return ServiceCounters(
         a.statuses + b.statuses,
-        _sum(a.seconds, b.seconds),
-        _sum(a.scores, b.scores),
+        _add_bins(a.seconds, b.seconds),
+        _add_bins(a.scores, b.scores),
         a.lost + b.lost,
     )
 
 
-def _less(a: Reading, b: Reading) -> Reading:
-    return Reading(
+def _subtract(a: ServiceCounters, b: ServiceCounters) -> ServiceCounters:
+    return ServiceCounters(
         a.statuses - b.statuses,
-        _sum(a.seconds, b.seconds, -1),
-        _sum(a.scores, b.scores, -1),
+        _add_bins(a.seconds, b.seconds, sign=-1),
+        _add_bins(a.scores, b.scores, sign=-1),
         max(0, a.lost - b.lost),
     )
 
 
-def _sum(a: Mapping[float, int], b: Mapping[float, int], sign: int = 1) -> dict[float, int]:
+def _add_bins(a: Mapping[float, int], b: Mapping[float, int], *, sign: int = 1) -> dict[float, int]:
     """Bin by bin; a bin that holds nothing is still a bin."""
     return {bound: a.get(bound, 0) + sign * b.get(bound, 0) for bound in sorted({*a, *b})}

@@ -1,6 +1,6 @@
-"""Brings a version to a stage: a canary first, watched; then the stable version, or everything as it was.
+"""Brings a version to a stage: first as a canary that is watched, then as the stable version, or everything as before.
 
-Where it stands is read from what runs, never remembered: killed anywhere and run again, it ends in the same state.
+The state is read from what runs, never remembered: killed anywhere and run again, a roll-out ends in the same state.
 """
 
 from __future__ import annotations
@@ -13,34 +13,37 @@ import msgspec
 from msgspec import Struct
 
 from bots.deploy import prometheus
-from bots.deploy.canary import Judgement, Watch, judge
+from bots.deploy.canary import CanaryDecision, CanaryObservation, decide_canary
 from bots.deploy.target import NotReady, Version
 from bots.stats import significance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from bots.deploy.prometheus import Reading
+    from bots.deploy.prometheus import ServiceCounters
     from bots.deploy.target import Target
     from bots.settings import Canary
 
 
-class Outcome(Struct, frozen=True):
-    """What became of it. `runs` is the stable version now, None when nothing runs; `seconds` is how long it took.
+Done = Literal["promoted", "deployed", "runs already", "rolled back", "failed"]
 
-    `rolled back` and `failed` differ in that nothing ran before the latter. `judgement` is there where a canary was
+
+class RolloutResult(Struct, frozen=True, kw_only=True):
+    """How a roll-out ended. `runs` is the stable version now, None when nothing runs; `seconds` is how long it took.
+
+    `rolled back` and `failed` differ in that nothing ran before the latter. `decision` is there where a canary was
     watched.
     """
 
-    done: Literal["promoted", "deployed", "runs already", "rolled back", "failed"]
+    done: Done
     words: str
     runs: Version | None
     previous: Version | None
-    judgement: Judgement | None
+    decision: CanaryDecision | None
     seconds: float
 
     @property
-    def well(self) -> bool:
+    def succeeded(self) -> bool:
         """Whether the wanted version runs."""
         return self.done in ("promoted", "deployed", "runs already")
 
@@ -62,59 +65,62 @@ class Clock:
 
 def roll_out(
     target: Target,
-    reference: str,
-    version: str,
+    wanted: Version,
     policy: Canary,
     *,
     watch: bool,
     tell: Callable[[str], None],
     clock: Clock | None = None,
-) -> Outcome:
-    """Make the image at `reference` (by digest) the stable version of a stage.
+) -> RolloutResult:
+    """Make a version the stable version of a stage.
 
-    With `watch` a canary gets its share of the traffic and is judged; without (staging, which has no traffic of its
-    own, and a return to an earlier version) it need only become ready. Raises `EngineError` when the place does not
+    With `watch` a canary gets its share of the requests and is judged; without (staging, which has no requests of its
+    own, and a return to an earlier version) it need only become ready. Raises `EngineError` when the stage does not
     answer.
     """
     clock = clock or Clock()
-    since, wanted = clock.now(), Version(reference, version)
+    since = clock.now()
     target.prepare()
-    _finish(target, tell)
+    _finish_promotion(target, tell)
     before = target.state()
     former = before.stable
 
-    def outcome(
-        done: Literal["promoted", "deployed", "runs already", "rolled back", "failed"],
-        words: str,
-        judgement: Judgement | None = None,
-    ) -> Outcome:
+    def conclude(done: Done, words: str, decision: CanaryDecision | None = None) -> RolloutResult:
         tell(f"{done}: {words}")
-        return Outcome(done, words, target.state().stable, former, judgement, clock.now() - since)
+        return RolloutResult(
+            done=done,
+            words=words,
+            runs=target.state().stable,
+            previous=former,
+            decision=decision,
+            seconds=clock.now() - since,
+        )
 
     try:
-        if former is None or former.reference == reference:
+        if former is None or former.reference == wanted.reference:
             target.promote(former or wanted)
             if former:
-                return outcome("runs already", f"{former.name or version} is the stable version")
-            return outcome("deployed", f"{version} is the first one here")
-        if before.canary is not None and before.canary.reference != reference:
+                return conclude("runs already", f"{former.name or wanted.name} is the stable version")
+            return conclude("deployed", f"{wanted.name} is the first one here")
+        if before.canary is not None and before.canary.reference != wanted.reference:
             target.withdraw()
         target.offer(wanted, former)
-        judgement = _watched(target, policy, clock, tell) if watch else None
-        if judgement is not None and judgement.decision == "roll back":
+        decision = _watch_canary(target, policy, clock=clock, tell=tell) if watch else None
+        if decision is not None and decision.action == "roll back":
             target.withdraw()
-            return outcome("rolled back", judgement.words, judgement)
+            return conclude("rolled back", decision.words, decision)
         target.promote(wanted)
     except NotReady as error:
         target.withdraw()
         runs = target.state().stable
-        return outcome("rolled back" if runs and runs.reference != reference else "failed", str(error))
-    words = judgement.words if judgement else f"{version} is ready and has taken over"
-    return outcome("promoted", words, judgement)
+        old_runs = runs is not None and runs.reference != wanted.reference
+        return conclude("rolled back" if old_runs else "failed", str(error))
+    words = decision.words if decision else f"{wanted.name} is ready and has taken over"
+    return conclude("promoted", words, decision)
 
 
-def _finish(target: Target, tell: Callable[[str], None]) -> None:
-    """End a promotion that a lost bot began: nothing else takes the stable version away while there is a canary."""
+def _finish_promotion(target: Target, tell: Callable[[str], None]) -> None:
+    """Finish a promotion that a killed bot began: nothing else leaves a canary without a stable version."""
     left = target.state()
     if left.stable is None and left.canary is not None:
         tell(f"finishing the promotion of {left.canary.name}")
@@ -124,38 +130,40 @@ def _finish(target: Target, tell: Callable[[str], None]) -> None:
             tell(str(error))
 
 
-def _watched(target: Target, policy: Canary, clock: Clock, tell: Callable[[str], None]) -> Judgement:
-    """Give the canary its share, and look until it can be judged."""
-    allowed = reviewed_shift(target.contract("stable"), target.contract("canary"))
+def _watch_canary(
+    target: Target, policy: Canary, *, clock: Clock, tell: Callable[[str], None]
+) -> CanaryDecision:
+    """Give the canary its share of the requests, and watch it until the decision is final."""
+    allowed = measure_reviewed_shift(target.contract("stable"), target.contract("canary"))
     target.share(policy.share)
     tell(f"watching it with {policy.share:.0%} of the requests")
     since = clock.now()
-    begun = _readings(target, "canary"), _readings(target, "stable")
+    begun = _load_counters(target, "canary"), _load_counters(target, "stable")
     while True:
         clock.sleep(policy.every)
         health = target.health("canary")
-        seen = Watch(
-            canary=prometheus.since(begun[0], _readings(target, "canary")),
-            stable=prometheus.since(begun[1], _readings(target, "stable")),
+        seen = CanaryObservation(
+            canary=prometheus.count_since(begun[0], _load_counters(target, "canary")),
+            stable=prometheus.count_since(begun[1], _load_counters(target, "stable")),
             seconds=clock.now() - since,
             restarts=health.restarts,
             alive=health.alive,
             allowed=allowed,
         )
-        judgement = judge(seen, policy)
-        if judgement.decision != "wait":
-            return judgement
-        tell(f"watching: {judgement.words}")
+        decision = decide_canary(seen, policy)
+        if decision.action != "wait":
+            return decision
+        tell(f"watching: {decision.words}")
 
 
-def _readings(target: Target, role: Literal["stable", "canary"]) -> Mapping[str, Reading]:
-    return {name: prometheus.read(text) for name, text in target.metrics(role).items()}
+def _load_counters(target: Target, role: Literal["stable", "canary"]) -> Mapping[str, ServiceCounters]:
+    return {name: prometheus.parse_metrics(text) for name, text in target.metrics(role).items()}
 
 
-def reviewed_shift(stable: bytes | None, canary: bytes | None) -> float:
-    """How far the two models' scores on the holdout already were from each other when the change was reviewed.
+def measure_reviewed_shift(stable: bytes | None, canary: bytes | None) -> float:
+    """Measure how far the two models' scores on the holdout were from each other when the change was reviewed.
 
-    The stability index of the histograms in their contracts; 0 where they cannot be compared.
+    That is the stability index of the histograms in their contracts; 0 where they cannot be compared.
     """
     if stable is None or canary is None:
         return 0.0

@@ -1,4 +1,4 @@
-"""What is inside the image as a CycloneDX bill of materials: the locked packages, and the model by its digest."""
+"""Makes the image's bill of materials (CycloneDX): the locked packages, and the model by its digest."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 SPECIFICATION = "1.6"
 
 
-def bill(lock: Path, title: str, lineage: Lineage) -> bytes:
-    """The bill as JSON, the same bytes for the same inputs. The base image's own packages are its maker's to list."""
+def make_bill(lock: Path, title: str, lineage: Lineage) -> bytes:
+    """Make the bill as JSON: the same bytes for the same inputs. It does not list the base image's own packages."""
     words = [sys.executable, "-m", "cyclonedx_py", "requirements", "--output-reproducible"]
     words += ["--spec-version", SPECIFICATION, "--output-format", "JSON", str(lock)]
     done = subprocess.run(words, text=True, capture_output=True, stdin=subprocess.DEVNULL, check=False)

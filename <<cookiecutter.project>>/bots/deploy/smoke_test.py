@@ -1,4 +1,4 @@
-"""Tries an image before it leaves: in the cage it will run in, with rows whose scores the review knows."""
+"""Tries an image before it is pushed: as restricted as it will run, with rows whose scores the review knows."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ if TYPE_CHECKING:
 
     from docker.models.containers import Container
 
+    from bots.layout import Layout
     from bots.settings import Smoke
 
 PORT = "8080/tcp"
 LOOK = 0.05
-CAGE: dict[str, Any] = {
+RESTRICTIONS: dict[str, Any] = {
     "read_only": True,
     "tmpfs": {"/tmp": "size=64m", "/var/log/predictions": "size=64m,uid=10001,gid=10001"},  # noqa: S108
     "cap_drop": ["ALL"],
@@ -46,14 +47,14 @@ class Sample:
     scores: list[float]
 
 
-def sample(root: Path, count: int) -> Sample:
-    """Rows evenly spread over the holdout in `root`. Raises `EngineError` when it is not there."""
+def load_sample(root: Path, files: Layout, count: int) -> Sample:
+    """Load rows evenly spread over the holdout in `root`. Raises `EngineError` when it is not there."""
     import pyarrow
     import pyarrow.parquet as parquet
 
     try:
-        inputs = parquet.read_table(root / "data/features/holdout.parquet")
-        known = parquet.read_table(root / "reports/predictions.parquet", columns=["row", "score"])
+        inputs = parquet.read_table(root / files.holdout_features)
+        known = parquet.read_table(root / files.predictions, columns=["row", "score"])
     except (OSError, pyarrow.ArrowException) as error:
         raise EngineError(
             f"the reviewed holdout cannot be read: {error}; `python -m bots storage fetch`"
@@ -65,30 +66,32 @@ def sample(root: Path, count: int) -> Sample:
     return Sample(chosen.drop_columns(["row", "target"]).to_pylist(), expected)
 
 
-def smoke(image: str, seen: Sample, policy: Smoke, *, tell: Callable[[str], None]) -> list[Check]:
-    """Every check in order; the rest is left out when it does not even become ready. Raises `EngineError`."""
+def run_smoke_test(image: str, sample: Sample, policy: Smoke, *, tell: Callable[[str], None]) -> list[Check]:
+    """Run every check in order; most are left out when the image does not become ready. Raises `EngineError`."""
     tell(f"trying {image}")
-    with _caged(image) as container:
+    with _start_container(image) as container:
         since = time.monotonic()
-        ready = _ready(container, since, policy)
-        checks = [_unprivileged(container), ready]
+        ready = _check_ready(container, since, policy)
+        checks = [_check_user(container), ready]
         if ready.passed:
             checks += [
-                _answers(container, seen, policy),
-                _refuses(container, seen),
-                _stops(container, policy),
+                _check_answers(container, sample, policy),
+                _check_refusals(container, sample),
+                _check_stop(container, policy),
             ]
-        checks.append(_log(container))
+        checks.append(_check_log(container))
     return checks
 
 
 @contextlib.contextmanager
-def _caged(image: str) -> Iterator[Container]:
+def _start_container(image: str) -> Iterator[Container]:
     from docker.errors import APIError
 
     with connected() as client:
         try:
-            container = client.containers.run(image, detach=True, ports={PORT: ("127.0.0.1", None)}, **CAGE)
+            container = client.containers.run(
+                image, detach=True, ports={PORT: ("127.0.0.1", None)}, **RESTRICTIONS
+            )
         except APIError as error:
             raise EngineError(f"{image} cannot be started: {error.explanation or error}") from error
         try:
@@ -97,13 +100,13 @@ def _caged(image: str) -> Iterator[Container]:
             container.remove(force=True, v=True)
 
 
-def _unprivileged(container: Container) -> Check:
+def _check_user(container: Container) -> Check:
     user = str(container.attrs["Config"]["User"])
     words = f"runs as user {user or 'root'} with a read-only root and no capability"
     return Check("unprivileged", passed=user.split(":")[0] not in ("", "0", "root"), words=words)
 
 
-def _ready(container: Container, since: float, policy: Smoke) -> Check:
+def _check_ready(container: Container, since: float, policy: Smoke) -> Check:
     while (seconds := time.monotonic() - since) < policy.ready:
         if words := _describe_end(container):
             return Check("ready", passed=False, words=words, figures={"seconds": seconds})
@@ -112,31 +115,31 @@ def _ready(container: Container, since: float, policy: Smoke) -> Check:
                 words = f"ready {seconds:.1f} s after its start"
                 return Check("ready", passed=True, words=words, figures={"seconds": seconds})
         time.sleep(LOOK)
-    words = f"not ready after {policy.ready:.0f} s; its last words:\n{_words(container)}"
+    words = f"not ready after {policy.ready:.0f} s; its last words:\n{_read_last_words(container)}"
     return Check("ready", passed=False, words=words, figures={"seconds": policy.ready})
 
 
-def _answers(container: Container, seen: Sample, policy: Smoke) -> Check:
+def _check_answers(container: Container, sample: Sample, policy: Smoke) -> Check:
     try:
-        status, answer = _ask_again(container, "/predict", seen.rows)
+        status, answer = _ask_again(container, "/predict", sample.rows)
     except EngineError as error:
         return Check("answers", passed=False, words=str(error))
     if status != 200:
-        words = f"{status} for {len(seen.rows)} rows of the holdout: {json.dumps(answer)[:300]}"
+        words = f"{status} for {len(sample.rows)} rows of the holdout: {json.dumps(answer)[:300]}"
         return Check("answers", passed=False, words=words)
     given = [float(one["score"]) for one in answer["predictions"]]
-    if len(given) != len(seen.scores):
-        return Check("answers", passed=False, words=f"{len(given)} answers for {len(seen.scores)} rows")
+    if len(given) != len(sample.scores):
+        return Check("answers", passed=False, words=f"{len(given)} answers for {len(sample.scores)} rows")
     largest = max(
-        abs(a - b) if math.isfinite(a) else math.inf for a, b in zip(given, seen.scores, strict=True)
+        abs(a - b) if math.isfinite(a) else math.inf for a, b in zip(given, sample.scores, strict=True)
     )
     words = f"{len(given)} rows of the holdout as reviewed, at most {largest:.1e} apart"
     figures = {"rows": float(len(given)), "largest_difference": largest}
     return Check("answers", passed=largest <= policy.tolerance, words=words, figures=figures)
 
 
-def _refuses(container: Container, seen: Sample) -> Check:
-    wrong = {name: {"not": "a value"} for name in seen.rows[0]}
+def _check_refusals(container: Container, sample: Sample) -> Check:
+    wrong = {name: {"not": "a value"} for name in sample.rows[0]}
     try:
         row, *shapes = (_ask_again(container, "/predict", body)[0] for body in ([wrong], "text", 1))
     except EngineError as error:
@@ -145,7 +148,7 @@ def _refuses(container: Container, seen: Sample) -> Check:
     return Check("refuses bad input", passed=row == 422 and {*shapes} <= {400, 422}, words=words)
 
 
-def _stops(container: Container, policy: Smoke) -> Check:
+def _check_stop(container: Container, policy: Smoke) -> Check:
     since = time.monotonic()
     container.stop(timeout=int(policy.stop))
     seconds = time.monotonic() - since
@@ -156,7 +159,7 @@ def _stops(container: Container, policy: Smoke) -> Check:
     return Check("stops", passed=code == 0 and seconds < policy.stop, words=words, figures=figures)
 
 
-def _log(container: Container) -> Check:
+def _check_log(container: Container) -> Check:
     said = _read_log(container)
     if "Traceback" in said:
         return Check("log", passed=False, words=f"it holds a traceback:\n{last(said)}")
@@ -169,10 +172,10 @@ def _describe_end(container: Container) -> str:
     if container.status != "exited":
         return ""
     code = container.attrs["State"]["ExitCode"]
-    return f"it ended by itself with {code}; its last words:\n{_words(container)}"
+    return f"it ended by itself with {code}; its last words:\n{_read_last_words(container)}"
 
 
-def _words(container: Container) -> str:
+def _read_last_words(container: Container) -> str:
     return last(_read_log(container, tail=15))
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from msgspec.structs import replace
 
-from bots.deploy.checks import Check, failed
+from bots.deploy.checks import Check, list_failed
 from bots.evidence import MetricsReport
 from bots.git.bare import run_git
 from bots.github.marker import ModelDigests
@@ -140,7 +140,7 @@ def _verify(context: BuildContext, number: str | None) -> list[Check]:
     context.tell("fetching the model by its digest")
     verify.fetch_model(context.checkout, context.open_storage())
     checks = verify.verify_model(context.checkout, context.settings, context.tell)
-    if wrong := failed(checks):
+    if wrong := list_failed(checks):
         raise _make_failure(context, "unverified", _join_words(wrong), checks=checks, version=number)
     return checks
 
@@ -200,7 +200,7 @@ def _build_image(context: BuildContext, release: Release) -> Release:
         context.engine.build(release.lineage, release.image)
         context.tell(f"trying {release.image}")
         tried = context.engine.smoke_test(release.image)
-        if wrong := failed(tried):
+        if wrong := list_failed(tried):
             raise _make_failure(context, "image", _join_words(wrong), checks=tried, version=release.version)
         context.tell(f"pushing {release.image}")
         image = context.engine.push(release.image)

@@ -10,9 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bots import settings
-from bots.deploy import image, platform, rollout, smoke_test
 from bots.deploy.docker import EngineError
-from bots.deploy.prometheus import ReadingError
+from bots.deploy.image import build_image, push_image
+from bots.deploy.platform import open_stage
+from bots.deploy.prometheus import MetricsError
+from bots.deploy.rollout import roll_out
+from bots.deploy.smoke_test import load_sample, run_smoke_test
+from bots.deploy.target import Version
 from bots.layout import PARAMS
 from bots.log import make_visible
 from bots.release.engine import EngineFailed, StageResult
@@ -32,41 +36,49 @@ class DeployEngine:
 
     def build(self, lineage: Lineage, reference: str) -> None:
         """See `Engine`."""
+        known = self._settings
         with _as_engine_failed():
-            image.build(self.root, lineage, reference, self._settings.project.title, tell=_print_step)
+            build_image(
+                self.root,
+                lineage,
+                reference,
+                title=known.project.title,
+                onnx=known.review.files.onnx,
+                tell=_print_step,
+            )
 
     def smoke_test(self, reference: str) -> list[Check]:
         """See `Engine`."""
-        policy = self._settings.release.smoke
+        known, policy = self._settings, self._settings.release.smoke
         with _as_engine_failed():
-            return smoke_test.smoke(
-                reference, smoke_test.sample(self.root, policy.rows), policy, tell=_print_step
-            )
+            sample = load_sample(self.root, known.review.files, policy.rows)
+            return run_smoke_test(reference, sample, policy, tell=_print_step)
 
     def push(self, reference: str) -> str:
         """See `Engine`."""
         with _as_engine_failed():
-            return image.push(reference, tell=_print_step)
+            return push_image(reference, tell=_print_step)
 
     def roll_out(self, stage: Stage, image: str, lineage: Lineage) -> StageResult:
-        """See `Engine`. Staging has no traffic of its own to judge a canary by."""
-        return self._roll_out(stage, image, lineage, watch=stage == "production")
+        """See `Engine`. Staging has no requests of its own to judge a canary by."""
+        return self._bring(stage, Version(image, lineage.version), watch=stage == "production")
 
     def restore(self, stage: Stage, image: str, lineage: Lineage) -> StageResult:
         """See `Engine`."""
-        return self._roll_out(stage, image, lineage, watch=False)
+        return self._bring(stage, Version(image, lineage.version), watch=False)
 
-    def _roll_out(self, stage: Stage, image: str, lineage: Lineage, *, watch: bool) -> StageResult:
+    def _bring(self, stage: Stage, version: Version, *, watch: bool) -> StageResult:
         known = self._settings
         with (
             _as_engine_failed(),
-            platform.open_stage(self.root, known.project.name, stage, tell=_print_step) as target,
+            open_stage(self.root, known.project.name, stage, tell=_print_step) as target,
         ):
-            found = rollout.roll_out(
-                target, image, lineage.version, known.release.canary, watch=watch, tell=_print_step
-            )
-        checks = found.judgement.checks if found.judgement else []
-        return StageResult(done="running" if found.well else "rolled back", words=found.words, checks=checks)
+            found = roll_out(target, version, known.release.canary, watch=watch, tell=_print_step)
+        return StageResult(
+            done="running" if found.succeeded else "rolled back",
+            words=found.words,
+            checks=found.decision.checks if found.decision else [],
+        )
 
     @property
     def _settings(self) -> Settings:
@@ -77,7 +89,7 @@ class DeployEngine:
 def _as_engine_failed() -> Iterator[None]:
     try:
         yield
-    except (EngineError, ReadingError) as error:
+    except (EngineError, MetricsError) as error:
         raise EngineFailed(str(error)) from error
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from bots.deploy.checks import Check, failed
+from bots.deploy.checks import Check, list_failed
 from bots.release import versions
 from bots.release.versions import STAGES, Assignment, Registry, Release, Stage
 from bots.render import markdown as md
@@ -79,7 +79,7 @@ def render_failure(registry: Registry, failure: Failure, platform: Platform, run
         f"{subject}{place}.** {escape_prose(failure.words, 600)}.",
         *_render_production(registry, platform),
     ]
-    wrong = failed(list(failure.checks))
+    wrong = list_failed(list(failure.checks))
     advice = ADVICE[failure.kind].format(version=failure.name)
     return _assemble(
         f"{failure.name}: {DONE[failure.kind]}",

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bots.deploy import prometheus
-from bots.deploy.canary import Judgement, Watch, judge
-from bots.deploy.prometheus import Reading, ReadingError
+from bots.deploy.canary import CanaryDecision, CanaryObservation, decide_canary
+from bots.deploy.prometheus import MetricsError, ServiceCounters
 from bots.settings import Canary
 from bots.stats import significance
 
@@ -35,10 +35,10 @@ def reading(
     seconds: np.ndarray | None = None,
     scores: np.ndarray | None = None,
     lost: int = 0,
-) -> Reading:
+) -> ServiceCounters:
     """So many requests, each answered in 2 ms with a score of one half, unless told otherwise."""
     answered = requests - errors - refused
-    return Reading(
+    return ServiceCounters(
         Counter({200: answered, 500: errors, 422: refused}),
         cumulated(np.full(requests, 0.002) if seconds is None else seconds, TIMES),
         cumulated(np.full(answered, 0.5) if scores is None else scores, GRID),
@@ -46,14 +46,18 @@ def reading(
     )
 
 
-def judged(canary: Reading, stable: Reading | None = None, policy: Canary = POLICY, **seen: Any) -> Judgement:
-    return judge(Watch(canary, stable or reading(4500), **{"seconds": 60.0, **seen}), policy)
+def judged(
+    canary: ServiceCounters, stable: ServiceCounters | None = None, policy: Canary = POLICY, **seen: Any
+) -> CanaryDecision:
+    return decide_canary(
+        CanaryObservation(canary, stable or reading(4500), **{"seconds": 60.0, **seen}), policy
+    )
 
 
 def test_a_version_like_the_running_one_is_promoted_once_enough_requests_came() -> None:
     early, late = judged(reading(499)), judged(reading(500))
-    assert (early.decision, early.words) == ("wait", "499 of 500 requests in 60 s")
-    assert late.decision == "promote"
+    assert (early.action, early.words) == ("wait", "499 of 500 requests in 60 s")
+    assert late.action == "promote"
     assert {check.name for check in late.checks} == {
         "alive",
         "prediction log",
@@ -69,35 +73,35 @@ def test_a_version_like_the_running_one_is_promoted_once_enough_requests_came() 
 def test_when_too_few_requests_came_in_time_the_policy_decides(quiet: Any, decision: str) -> None:
     policy = Canary(quiet=quiet, seconds=60)
     found = judged(reading(3), policy=policy, seconds=60.0)
-    assert found.decision == decision
+    assert found.action == decision
     assert "only 3 of 500 requests came in 60 s" in found.words
 
 
 def test_errors_end_the_watch_at_once_with_their_figures() -> None:
     found = judged(reading(40, errors=8))
-    assert found.decision == "roll back"
+    assert found.action == "roll back"
     assert found.words == "errors: 20.00% of 40 requests, 0.00% of 4500 at the running version"
 
 
 def test_errors_that_the_running_version_has_as_well_are_not_the_new_ones() -> None:
-    assert judged(reading(500, errors=100), reading(4500, errors=900)).decision == "promote"
+    assert judged(reading(500, errors=100), reading(4500, errors=900)).action == "promote"
 
 
 def test_a_rise_of_errors_that_is_too_small_to_matter_is_let_pass() -> None:
     policy = Canary(requests=100_000, errors=0.01)
     found = judged(reading(100_000, errors=500), reading(900_000, errors=900), policy)
-    assert found.decision == "promote"
+    assert found.action == "promote"
 
 
 def test_callers_that_are_refused_more_often_speak_against_a_version() -> None:
     found = judged(reading(500, refused=100), reading(4500, refused=20))
-    assert found.decision == "roll back"
+    assert found.action == "roll back"
     assert found.words.startswith("refusals: 20.00%")
 
 
 def test_a_slow_version_is_rolled_back_with_both_quantiles() -> None:
     found = judged(reading(500, seconds=np.full(500, 0.08)))
-    assert found.decision == "roll back"
+    assert found.action == "roll back"
     assert "p95 latency: 98 ms, 2 ms at the running version, 22 ms allowed" in found.words
 
 
@@ -109,7 +113,7 @@ def test_a_slow_tail_is_found_even_when_the_rest_is_quick() -> None:
 
 
 def test_slower_by_less_than_the_floor_is_let_pass() -> None:
-    assert judged(reading(500, seconds=np.full(500, 0.02))).decision == "promote"
+    assert judged(reading(500, seconds=np.full(500, 0.02))).action == "promote"
 
 
 def test_shifted_predictions_are_rolled_back_unless_the_review_saw_the_shift() -> None:
@@ -117,11 +121,11 @@ def test_shifted_predictions_are_rolled_back_unless_the_review_saw_the_shift() -
     before, after = rng.beta(2, 5, 4500), rng.beta(5, 2, 500)
     old = reading(4500, scores=before)
     new = reading(500, scores=after)
-    counts = [prometheus.counts(cumulated(rng.beta(a, 7 - a, 50_000), GRID)) for a in (5, 2)]
+    counts = [prometheus.count_bins(cumulated(rng.beta(a, 7 - a, 50_000), GRID)) for a in (5, 2)]
     found = judged(new, old)
-    assert found.decision == "roll back"
+    assert found.action == "roll back"
     assert found.words.startswith("predictions: stability index")
-    assert judged(new, old, allowed=significance.compute_stability_index(*counts)).decision == "promote"
+    assert judged(new, old, allowed=significance.compute_stability_index(*counts)).action == "promote"
 
 
 @pytest.mark.parametrize(
@@ -130,7 +134,7 @@ def test_shifted_predictions_are_rolled_back_unless_the_review_saw_the_shift() -
 )
 def test_a_version_that_does_not_live_is_rolled_back_whatever_its_answers(seen: Any, why: str) -> None:
     found = judged(reading(500), **seen)
-    assert found.decision == "roll back"
+    assert found.action == "roll back"
     assert found.words.startswith(why)
 
 
@@ -138,16 +142,18 @@ def test_lost_log_entries_count_unless_both_versions_lose_them() -> None:
     assert judged(reading(10, lost=1)).words.startswith(
         "prediction log: 1 log entries lost, 0 by the running"
     )
-    assert judged(reading(500, lost=1), reading(4500, lost=9)).decision == "promote"
+    assert judged(reading(500, lost=1), reading(4500, lost=9)).action == "promote"
 
 
 def test_without_a_running_version_to_compare_with_nothing_speaks_against_a_healthy_one() -> None:
-    found = judged(reading(500), Reading())
-    assert found.decision == "promote"
+    found = judged(reading(500), ServiceCounters())
+    assert found.action == "promote"
     assert {check.name for check in found.checks if check.passed is None} >= {"errors", "p95 latency"}
 
 
-def simulated(rng: np.random.Generator, requests: int, shift: float = 0.0, slower: float = 1.0) -> Reading:
+def simulated(
+    rng: np.random.Generator, requests: int, shift: float = 0.0, slower: float = 1.0
+) -> ServiceCounters:
     errors = int(rng.binomial(requests, 0.01))
     scores = np.clip(rng.beta(2, 4, requests - errors) + shift, 0, 1)
     return reading(
@@ -159,7 +165,7 @@ def rate(decision: str, requests: int, **change: float) -> float:
     """How often it comes to this decision."""
     rng = np.random.default_rng(7)
     found = [
-        judged(simulated(rng, requests, **change), simulated(rng, 9 * requests)).decision == decision
+        judged(simulated(rng, requests, **change), simulated(rng, 9 * requests)).action == decision
         for _ in range(SIMULATIONS)
     ]
     return float(np.mean(found))
@@ -174,7 +180,7 @@ def test_an_equal_version_is_rolled_back_no_more_often_than_the_policy_risks() -
 def test_small_samples_do_not_cry_wolf() -> None:
     policy = Canary(requests=30, shift=0.0)
     rng = np.random.default_rng(3)
-    found = [judged(simulated(rng, 30), simulated(rng, 300), policy).decision for _ in range(SIMULATIONS)]
+    found = [judged(simulated(rng, 30), simulated(rng, 300), policy).action for _ in range(SIMULATIONS)]
     assert found.count("roll back") <= 0.03 * SIMULATIONS
 
 
@@ -189,7 +195,7 @@ def test_a_regression_that_matters_is_found_in_95_of_100_roll_outs(change: dict[
     st.sampled_from([0.5, 0.95, 0.99]),
 )
 def test_a_quantile_lies_in_the_bin_that_holds_it(times: list[float], q: float) -> None:
-    found = prometheus.quantile(cumulated(np.array(times), TIMES), q)
+    found = prometheus.estimate_quantile(cumulated(np.array(times), TIMES), q)
     exact = float(np.quantile(times, q, method="inverted_cdf"))
     above = min(bound for bound in TIMES if bound >= exact)
     assert found <= above
@@ -213,23 +219,23 @@ model_info{onnx="sha256:aa",version="a \\"quoted\\" {one}"} 1.0
 
 
 def test_only_predictions_are_read_of_what_a_service_says() -> None:
-    found = prometheus.read(TEXT)
+    found = prometheus.parse_metrics(TEXT)
     assert (found.requests, found.answered, found.errors, found.lost) == (32, 30, 2, 1)
     assert found.seconds == {0.001: 10, math.inf: 32}
-    assert prometheus.counts(found.scores) == [12, 18]
+    assert prometheus.count_bins(found.scores) == [12, 18]
 
 
 def test_what_is_no_metrics_text_is_named() -> None:
-    with pytest.raises(ReadingError, match="at '<html>'"):
-        prometheus.read("<html>\n")
+    with pytest.raises(MetricsError, match="at '<html>'"):
+        prometheus.parse_metrics("<html>\n")
 
 
 def test_an_instance_that_started_anew_counts_from_its_start() -> None:
     before, now = {"a": reading(100), "b": reading(50)}, {"a": reading(130), "b": reading(7), "c": reading(5)}
-    assert prometheus.since(before, now).requests == 30 + 7 + 5
+    assert prometheus.count_since(before, now).requests == 30 + 7 + 5
 
 
 def test_an_empty_bin_stays_a_bin() -> None:
-    found = prometheus.since({"a": reading(0)}, {"a": reading(5)})
+    found = prometheus.count_since({"a": reading(0)}, {"a": reading(5)})
     assert tuple(found.seconds) == TIMES
     assert found.seconds[0.001] == 0

@@ -44,7 +44,7 @@ def test_the_service_reads_the_lineage_that_the_release_writes(root: Path) -> No
 def test_labels_leave_out_what_nobody_knows(root: Path) -> None:
     known = versions.lineage(root, "v1")
     unknown = msgspec.structs.replace(known, author=None, approvers=[], pull_request_url=None)
-    assert known.labels("x").keys() - unknown.labels("x").keys() == {
+    assert known.list_labels("x").keys() - unknown.list_labels("x").keys() == {
         "model.author",
         "model.approvers",
         "org.opencontainers.image.url",
@@ -53,7 +53,7 @@ def test_labels_leave_out_what_nobody_knows(root: Path) -> None:
 
 def test_the_bill_of_materials_is_the_same_for_the_same_inputs(root: Path) -> None:
     lineage, lock = versions.lineage(root, "v1"), root / "requirements/serving.txt"
-    assert sbom.bill(lock, "late-flights", lineage) == sbom.bill(lock, "late-flights", lineage)
+    assert sbom.make_bill(lock, "late-flights", lineage) == sbom.make_bill(lock, "late-flights", lineage)
 
 
 def client(folder: Path, said: str) -> Path:
@@ -96,7 +96,9 @@ def test_an_engine_that_does_not_answer_is_named(tmp_path: Path, monkeypatch: py
 
 def test_a_missing_model_is_named_before_anything_is_built(root: Path, tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="serving is missing"):
-        image.assemble(root, tmp_path / "context", versions.lineage(root, "v1"), "late-flights")
+        image.assemble_context(
+            root, tmp_path / "context", versions.lineage(root, "v1"), title="late-flights", onnx="models/onnx"
+        )
 
 
 @pytest.mark.parametrize("task", ["classification", "regression"])

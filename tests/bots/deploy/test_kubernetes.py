@@ -25,7 +25,7 @@ from doubles import kubectl
 from fixtures.support import TEMPLATE
 
 if TYPE_CHECKING:
-    from bots.deploy.rollout import Outcome
+    from bots.deploy.rollout import RolloutResult
 
 FOLDER = TEMPLATE / "deploy/kubernetes"
 REAL = shutil.which("kubectl")
@@ -106,11 +106,9 @@ class Cluster:
     def remember(self, **what: Any) -> None:
         self.path.write_text(json.dumps({**self.memory, **what}))
 
-    def roll_out(self, version: Version) -> Outcome:
+    def roll_out(self, version: Version) -> RolloutResult:
         clock = Clock(sleep=lambda _: None)
-        return roll_out(
-            self.target, version.reference, version.name, POLICY, watch=True, tell=print, clock=clock
-        )
+        return roll_out(self.target, version, POLICY, watch=True, tell=print, clock=clock)
 
 
 @pytest.fixture

@@ -461,7 +461,7 @@ def test_an_answer_that_was_cut_does_not_condemn_an_image() -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         seen = smoke_test.Sample([{"x": 1.0}], [0.5])
-        check = smoke_test._answers(cast("Any", Tried(server.server_port)), seen, Smoke())
+        check = smoke_test._check_answers(cast("Any", Tried(server.server_port)), seen, Smoke())
         server.shutdown()
     assert check.passed, check
     assert Answers.asked == 3
@@ -473,7 +473,7 @@ def test_an_image_that_ends_when_it_is_asked_fails_its_check() -> None:
         port = probe.getsockname()[1]
     seen = smoke_test.Sample([{"x": 1.0}], [0.5])
     ended = cast("Any", Tried(port, status="exited"))
-    for check in (smoke_test._answers(ended, seen, Smoke()), smoke_test._refuses(ended, seen)):
+    for check in (smoke_test._check_answers(ended, seen, Smoke()), smoke_test._check_refusals(ended, seen)):
         assert check.passed is False
         assert "ended by itself with 139" in check.words
         assert "Segmentation fault" in check.words
@@ -491,5 +491,5 @@ def test_an_image_whose_digest_got_lost_is_pushed_again(monkeypatch: pytest.Monk
         yield type("Client", (), {"images": Images()})
 
     monkeypatch.setattr(image, "connected", connected)
-    assert image.push("registry/model:v1", tell=print) == "registry/model@sha256:1"
+    assert image.push_image("registry/model:v1", tell=print) == "registry/model@sha256:1"
     assert events == []

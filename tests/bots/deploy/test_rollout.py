@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bots.deploy.rollout import Clock, Outcome, reviewed_shift, roll_out
+from bots.deploy.rollout import Clock, RolloutResult, measure_reviewed_shift, roll_out
 from bots.deploy.target import Health, NotReady, State, Version
 from bots.settings import Canary
 
@@ -105,10 +105,10 @@ class Memory:
 
 def run(
     stage: Memory, version: Version = V2, *, watch: bool = True, said: list[str] | None = None
-) -> Outcome:
+) -> RolloutResult:
     clock = Clock(lambda: stage.clock, stage.sleep)
     tell = said.append if said is not None else lambda _: None
-    return roll_out(stage, version.reference, version.name, POLICY, watch=watch, tell=tell, clock=clock)
+    return roll_out(stage, version, POLICY, watch=watch, tell=tell, clock=clock)
 
 
 def test_a_good_version_is_watched_with_its_share_and_promoted() -> None:
@@ -119,7 +119,7 @@ def test_a_good_version_is_watched_with_its_share_and_promoted() -> None:
     assert stage.state() == State(V2)
     assert stage.weight == 0
     assert said[0] == "watching it with 10% of the requests"
-    assert outcome.judgement is not None
+    assert outcome.decision is not None
     assert outcome.seconds == 4
 
 
@@ -134,7 +134,7 @@ def test_a_version_with_errors_is_taken_back() -> None:
 def test_a_version_that_does_not_become_ready_never_gets_a_request() -> None:
     stage = Memory(stable=V1, broken=frozenset({"v2"}))
     outcome = run(stage)
-    assert (outcome.done, outcome.runs, outcome.judgement) == ("rolled back", V1, None)
+    assert (outcome.done, outcome.runs, outcome.decision) == ("rolled back", V1, None)
     assert stage.requests == {}
 
 
@@ -162,7 +162,7 @@ def test_what_runs_already_is_left_as_it_is() -> None:
 def test_a_return_to_an_earlier_version_is_not_watched() -> None:
     stage = Memory(stable=V2)
     outcome = run(stage, V1, watch=False)
-    assert (outcome.done, outcome.judgement, stage.requests) == ("promoted", None, {})
+    assert (outcome.done, outcome.decision, stage.requests) == ("promoted", None, {})
 
 
 def test_somebody_elses_canary_gives_way() -> None:
@@ -209,10 +209,10 @@ def contract(holdout: list[int], grid: list[float]) -> bytes:
 
 def test_the_shift_that_the_review_saw_is_read_from_both_contracts() -> None:
     grid = [0.5, 1.0]
-    assert reviewed_shift(contract([90, 10, 0], grid), contract([90, 10, 0], grid)) == 0
-    assert reviewed_shift(contract([90, 10, 0], grid), contract([10, 90, 0], grid)) == pytest.approx(
+    assert measure_reviewed_shift(contract([90, 10, 0], grid), contract([90, 10, 0], grid)) == 0
+    assert measure_reviewed_shift(contract([90, 10, 0], grid), contract([10, 90, 0], grid)) == pytest.approx(
         3.4, abs=0.1
     )
-    assert reviewed_shift(contract([90, 10, 0], grid), contract([9, 1, 0], [0.4, 1.0])) == 0
-    assert reviewed_shift(None, contract([9, 1, 0], grid)) == 0
-    assert reviewed_shift(b"{}", contract([9, 1, 0], grid)) == 0
+    assert measure_reviewed_shift(contract([90, 10, 0], grid), contract([9, 1, 0], [0.4, 1.0])) == 0
+    assert measure_reviewed_shift(None, contract([9, 1, 0], grid)) == 0
+    assert measure_reviewed_shift(b"{}", contract([9, 1, 0], grid)) == 0

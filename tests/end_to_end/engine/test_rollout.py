@@ -20,6 +20,7 @@ from bots.deploy import image, rollout, smoke_test
 from bots.deploy.compose import Compose
 from bots.deploy.docker import EngineError, connected
 from bots.deploy.target import State, Version
+from bots.layout import Layout
 from bots.settings import Canary, Smoke
 from fixtures import docker_engine as engines
 from fixtures import versions
@@ -28,12 +29,13 @@ from fixtures.support import TEMPLATE
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from bots.deploy.rollout import Outcome
+    from bots.deploy.rollout import RolloutResult
     from fixtures.docker_engine import Engine
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
 POLICY = Canary(share=0.3, requests=120, seconds=40, every=1)
+FILES = Layout()
 LIMIT = 200_000_000
 STEPS = ("starting v2 as the canary", "watching it", "starting v2 as the stable version")
 
@@ -53,14 +55,15 @@ class Yard:
         """The image of the checkout, or of a variant of it."""
         root = versions.variant(self.root, self.root.parent / name, change) if change else self.root
         reference = f"{self.engine.registry}/octo-org/late-flights:{name}"
-        return image.build(
-            root, versions.lineage(root, name), reference, "late-flights", tell=print, fresh=fresh
-        )
+        return image.build_image(
+            root, versions.lineage(root, name), reference,
+            title="late-flights", onnx=FILES.onnx, tell=print, fresh=fresh,
+        )  # fmt: skip
 
     def shipped(self, name: str, change: Callable[[Path], None] | None = None) -> str:
         """What the variant's image is called in the registry."""
         if name not in self.references:
-            self.references[name] = image.push(self.build(name, change).reference, tell=print)
+            self.references[name] = image.push_image(self.build(name, change).reference, tell=print)
         return self.references[name]
 
 
@@ -76,7 +79,7 @@ def yard(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Y
 
 @pytest.fixture(scope="module")
 def seen(yard: Yard) -> smoke_test.Sample:
-    return smoke_test.sample(yard.root, 50)
+    return smoke_test.load_sample(yard.root, FILES, 50)
 
 
 @pytest.fixture(scope="module")
@@ -94,10 +97,10 @@ class Stage:
 
     def roll_out(
         self, name: str, change: Callable[[Path], None] | None = None, *, watch: bool = True
-    ) -> Outcome:
+    ) -> RolloutResult:
         """Bring a variant; what became of it, with the figures printed."""
         reference = self.yard.shipped(name, change)
-        outcome = rollout.roll_out(self.target, reference, name, POLICY, watch=watch, tell=print)
+        outcome = rollout.roll_out(self.target, Version(reference, name), POLICY, watch=watch, tell=print)
         print(outcome)
         return outcome
 
@@ -167,7 +170,7 @@ def test_the_image_carries_its_lineage_and_its_bill_of_materials(yard: Yard, fir
 
 
 def test_a_good_image_passes_every_check(first: image.Image, seen: smoke_test.Sample) -> None:
-    checks = smoke_test.smoke(first.reference, seen, Smoke(), tell=print)
+    checks = smoke_test.run_smoke_test(first.reference, seen, Smoke(), tell=print)
     print(*checks, sep="\n")
     assert [check.name for check in checks] == [
         "unprivileged",
@@ -193,16 +196,16 @@ def test_a_bad_image_does_not_leave(
     yard: Yard, seen: smoke_test.Sample, change: Callable[[Path], None], name: str, said: str
 ) -> None:
     built = yard.build(change.__name__, change)
-    checks = smoke_test.smoke(built.reference, seen, Smoke(ready=5), tell=print)
+    checks = smoke_test.run_smoke_test(built.reference, seen, Smoke(ready=5), tell=print)
     failed = [check for check in checks if check.passed is False]
     assert name in [check.name for check in failed]
     assert said in " ".join(check.words for check in failed)
 
 
 def test_pushing_twice_gives_the_same_digest(yard: Yard, first: image.Image) -> None:
-    reference = image.push(first.reference, tell=print)
+    reference = image.push_image(first.reference, tell=print)
     assert reference.startswith(f"{yard.engine.registry}/octo-org/late-flights@sha256:")
-    assert image.push(first.reference, tell=print) == reference
+    assert image.push_image(first.reference, tell=print) == reference
 
 
 def test_a_registry_that_wants_a_login_is_told_in_words(yard: Yard, first: image.Image) -> None:
@@ -214,7 +217,7 @@ def test_a_registry_that_wants_a_login_is_told_in_words(yard: Yard, first: image
         )
         yard.client.images.get(first.reference).tag(f"{closed}/late-flights", "v1")
         with pytest.raises(EngineError, match=r"refused the login.*docker login"):
-            image.push(f"{closed}/late-flights:v1", tell=print)
+            image.push_image(f"{closed}/late-flights:v1", tell=print)
 
 
 def test_a_build_that_fails_says_its_last_words(yard: Yard) -> None:
@@ -229,8 +232,8 @@ def test_a_build_that_fails_says_its_last_words(yard: Yard) -> None:
 def test_a_good_version_takes_over_without_a_failed_request(stage: Stage) -> None:
     outcome = stage.roll_out("v2", versions.good)
     assert outcome.done == "promoted", outcome
-    assert outcome.judgement is not None
-    assert outcome.judgement.decision == "promote"
+    assert outcome.decision is not None
+    assert outcome.decision.action == "promote"
     assert outcome.runs is not None
     assert outcome.runs.name == "v2"
     assert stage.containers() == ["proxy", "stable"]
@@ -304,11 +307,12 @@ from pathlib import Path
 import docker
 from bots.deploy import rollout
 from bots.deploy.compose import Compose
+from bots.deploy.target import Version
 from bots.settings import Canary
 folder, name, reference, version = sys.argv[1:]
 target = Compose(Path(folder), name, docker.from_env(timeout=120), print, ready=20)
 policy = Canary(share=0.3, requests=60, seconds=40, every=0.5)
-rollout.roll_out(target, reference, version, policy, watch=True, tell=lambda words: print(words, flush=True))
+rollout.roll_out(target, Version(reference, version), policy, watch=True, tell=lambda words: print(words, flush=True))
 """
 
 
