@@ -10,7 +10,6 @@ give the same bytes.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Final, Literal, TypeVar
@@ -18,6 +17,7 @@ from typing import Annotated, Final, Literal, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
+from bots.decoding import DECODE_ERRORS, describe_decode_error, lower_first
 from bots.errors import BotsError
 
 FORMAT: Final = 1
@@ -470,8 +470,6 @@ FILES: dict[str, type[Evidence]] = {
 
 E = TypeVar("E", bound=Evidence)
 
-_AT = re.compile(r"^(?P<what>.*?)(?: - at `\$(?P<path>.*)`)?$", re.DOTALL)
-
 
 def decode(content: bytes, kind: type[E], name: str) -> E:
     """Parse one evidence file.
@@ -481,13 +479,8 @@ def decode(content: bytes, kind: type[E], name: str) -> E:
     """
     try:
         return msgspec.json.decode(content, type=kind)
-    except msgspec.ValidationError as error:
-        match = _AT.match(str(error))
-        what, path = (match["what"], match["path"]) if match else (str(error), None)
-        field = (path or "").lstrip(".") or "the document"
-        raise EvidenceError(f"{name}: {field}: {_lower_first(what)}") from error
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise EvidenceError(f"{name}: the document: expected JSON, {_lower_first(str(error))}") from error
+    except DECODE_ERRORS as error:
+        raise EvidenceError(f"{name}: {describe_decode_error(error)}") from error
 
 
 def load(path: Path, kind: type[E]) -> E:
@@ -496,7 +489,7 @@ def load(path: Path, kind: type[E]) -> E:
         content = path.read_bytes()
     except OSError as error:
         raise EvidenceError(
-            f"{path}: the document: expected a file, {_lower_first(error.strerror or str(error))}"
+            f"{path}: the document: expected a file, {lower_first(error.strerror or str(error))}"
         ) from error
     return decode(content, kind, str(path))
 
@@ -519,7 +512,3 @@ def schemas() -> Iterator[tuple[str, bytes]]:
             name.replace(".json", ".schema.json"),
             msgspec.json.format(msgspec.json.encode(schema), indent=2) + b"\n",
         )
-
-
-def _lower_first(text: str) -> str:
-    return text[:1].lower() + text[1:]

@@ -12,6 +12,7 @@ import msgspec
 import yaml
 from msgspec import Meta, Struct, inspect
 
+from bots.decoding import DECODE_ERRORS, locate_decode_error
 from bots.errors import BotsError
 from bots.evidence import Costs, Task
 from bots.layout import PARAMS, Layout
@@ -226,22 +227,21 @@ def parse(text: str, name: str) -> Settings:
         raise SettingsError(f"{name}: the document: expected sections such as gate: and evaluate:")
     try:
         settings = msgspec.convert(document, Settings)
-    except (msgspec.ValidationError, RecursionError) as error:
-        raise SettingsError(f"{name}: {_where_and_what(str(error))}") from error
+    except DECODE_ERRORS as error:
+        raise SettingsError(f"{name}: {_describe(error)}") from error
     if problem := next(_find_problems(settings), None):
         raise SettingsError(f"{name}: {problem}")
     return settings
 
 
-def _where_and_what(message: str) -> str:
-    """msgspec's message as `key: expectation`, with the nearest known key for an unknown one."""
-    what, _, path = message.partition(" - at `$")
-    where = path.rstrip("`").lstrip(".") or "the document"
-    if what.startswith("Object contains unknown field"):
+def _describe(error: Exception) -> str:
+    """Describe a decode error as `key: expectation`, with the nearest known key for an unknown one."""
+    section, what = locate_decode_error(error)
+    if what.startswith("object contains unknown field"):
         name = what.split("`")[1]
-        known = [key.name for key in list_keys() if key.section == where]
-        return f"{where}.{name}: unknown key{_suggest(name, known)}"
-    return f"{where}: {what[:1].lower()}{what[1:]}"
+        known = [key.name for key in list_keys() if key.section == section]
+        return f"{section}.{name}: unknown key{_suggest(name, known)}"
+    return f"{section}: {what}"
 
 
 @dataclass(frozen=True)

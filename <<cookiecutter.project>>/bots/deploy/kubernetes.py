@@ -18,6 +18,7 @@ import msgspec
 import yaml
 from msgspec import Struct, field
 
+from bots.decoding import DECODE_ERRORS, describe_decode_error
 from bots.deploy.docker import EngineError, TimedOut, capture, last, run
 from bots.deploy.reading import Incomplete, Printed, Reader, unwrap, wrap_in_python
 from bots.deploy.target import Health, NotReady, State, Version
@@ -246,8 +247,9 @@ class Kubernetes:
         def list_once() -> T:
             try:
                 return msgspec.json.decode(self._look(f"asking for {what}", *words), type=kind)
-            except msgspec.DecodeError as error:
-                raise Incomplete(f"kubectl answered something else than expected: {error}") from error
+            except DECODE_ERRORS as error:
+                said = describe_decode_error(error)
+                raise Incomplete(f"kubectl answered something else than expected: {said}") from error
             except EngineError as error:
                 raise Incomplete(str(error)) from error
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
+import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path, PurePosixPath
 
 import msgspec
 import yaml
 
+from bots.decoding import DECODE_ERRORS, describe_decode_error
 from bots.dvc import lockfile
 from bots.errors import BotsError
+from bots.files import replace_file
 from bots.git.repository import Repository
 
 FOLDER = "files/md5"
@@ -73,8 +74,10 @@ def members(content: bytes, digest: str, most: int = 1_000_000) -> list[str]:
     """The digests of a folder's files, from the content of its `.dir` object. Raises `CacheError`."""
     try:
         entries = msgspec.json.decode(content, type=list[_Entry])
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise CacheError(f"{digest}: not a list of a folder's files ({error})") from error
+    except DECODE_ERRORS as error:
+        raise CacheError(
+            f"{digest}: not a list of a folder's files ({describe_decode_error(error)})"
+        ) from error
     if len(entries) > most:
         raise CacheError(f"{digest}: lists {len(entries)} files; at most {most} are taken")
     for entry in entries:
@@ -122,22 +125,12 @@ def put(source: Path, target: Path) -> None:
     """Place a file in a cache: whole or not at all, read-only, sharing its bytes with the source where possible."""
     if target.exists():
         return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=".put-", dir=target.parent)
-    os.close(handle)
-    part = Path(name)
-    try:
-        part.unlink()
+    with replace_file(target) as part:
         try:
             part.hardlink_to(source)
         except OSError:
-            import shutil
-
             shutil.copyfile(source, part)
         part.chmod(0o444)
-        os.replace(part, target)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def named(root: Path, revision: str | None = None, targets: Collection[str] = ()) -> set[str]:

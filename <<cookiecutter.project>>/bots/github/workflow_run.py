@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from bots.decoding import DECODE_ERRORS, describe_decode_error
 from bots.github.client import NotInWorkflow
 from bots.github.marker import Marker
 
@@ -61,8 +62,11 @@ def load_workflow_run(path: str | None) -> WorkflowRun:
         raise NotInWorkflow("GITHUB_EVENT_PATH must be set; GitHub Actions does")
     try:
         run = msgspec.json.decode(Path(path).read_bytes(), type=_Event).workflow_run
-    except (OSError, msgspec.DecodeError) as error:
+    except OSError as error:
         raise NotInWorkflow(f"{path} is not the payload of a workflow_run event: {error}") from error
+    except DECODE_ERRORS as error:
+        said = describe_decode_error(error)
+        raise NotInWorkflow(f"{path} is not the payload of a workflow_run event: {said}") from error
     if run.event != "pull_request":
         raise NotInWorkflow(
             f"the run was started by {run.event!r}; only a pull request's run has a review to publish"

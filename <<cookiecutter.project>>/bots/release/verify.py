@@ -16,6 +16,7 @@ import yaml
 from msgspec import Struct
 
 from bots import evidence
+from bots.decoding import DECODE_ERRORS, describe_decode_error
 from bots.deploy.checks import Check
 from bots.dvc import cache, lockfile
 from bots.errors import BotsError
@@ -107,9 +108,10 @@ class Checkout:
             return None
         try:
             return msgspec.json.decode(path.read_bytes(), type=Contract)
-        except msgspec.DecodeError as error:
+        except DECODE_ERRORS as error:
+            said = describe_decode_error(error)
             raise NoModel(
-                f"{self.files.onnx}/contract.json is not a contract ({error}); run `dvc repro`"
+                f"{self.files.onnx}/contract.json is not a contract ({said}); run `dvc repro`"
             ) from error
 
     @cached_property
