@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
     from bots.deploy.rollout import RolloutResult
 
 FOLDER = TEMPLATE / "deploy/kubernetes"
-REAL = shutil.which("kubectl")
+# Of the lock; a machine's own may be too old for the manifests.
+REAL = shutil.which("kubectl", path=os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]]))
 V1, V2 = (Version(f"ghcr.io/octo-org/late-flights@sha256:{digit * 64}", f"v{digit}") for digit in "12")
 POLICY = Canary(share=0.25, requests=100, seconds=60, every=1)
 
@@ -38,7 +40,7 @@ pytestmark = pytest.mark.skipif(REAL is None and os.environ.get("CI") != "true",
 def built(folder: str) -> list[dict[str, Any]]:
     """What kustomize makes of one of our folders."""
     done = subprocess.run(
-        ["kubectl", "kustomize", str(FOLDER / folder)], text=True, capture_output=True, check=False
+        [str(REAL), "kustomize", str(FOLDER / folder)], text=True, capture_output=True, check=False
     )
     assert done.returncode == 0, done.stderr
     return list(yaml.safe_load_all(done.stdout))
