@@ -110,6 +110,30 @@ def test_it_holds_the_template_s_files_and_no_other_answer_s(
     assert set(git(project, "ls-files").splitlines()) == expected
 
 
+def test_the_version_is_the_changelog_s_newest_and_the_readme_says_it(default: Path) -> None:
+    newest = re.search(r"(?m)^## (\d+\.\d+\.\d+)\b", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"))
+    assert newest
+    assert newest[1] == QUESTIONS["_version"]
+
+    assert f"cookiecutter-gitops-ml {newest[1]}:" in (default / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("path", "attribute"),
+    [
+        ("bots/__main__.py", "vendored"),
+        ("serving/app.py", "vendored"),
+        ("requirements/dev.txt", "generated"),
+        ("dvc.lock", "generated"),
+        ("docs/parameters.md", "generated"),
+        ("docs/evidence/data.schema.json", "generated"),
+    ],
+)
+def test_github_counts_and_folds_what_is_not_the_team_s(default: Path, path: str, attribute: str) -> None:
+    assert git(default, "check-attr", f"linguist-{attribute}", path).endswith(": set\n")
+    assert git(default, "check-attr", "--all", "pipeline/train.py").count("linguist") == 0
+
+
 def test_a_project_that_deploys_nowhere_has_no_folder_for_it(
     combination: tuple[Path, dict[str, str]],
 ) -> None:
