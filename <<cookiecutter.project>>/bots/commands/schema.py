@@ -28,12 +28,12 @@ def add_parser(verbs: Verbs) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write the files and print their paths; 0."""
     from bots import evidence
+    from bots.files import write_file
     from bots.render.parameters import render_parameters
 
     contents = {arguments.out / name: content for name, content in evidence.schemas()}
     contents[arguments.parameters] = render_parameters().encode()
     for path, content in contents.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        write_file(path, content)
         print(path)
     return 0

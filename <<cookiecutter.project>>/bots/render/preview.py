@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bots.evidence import Review
+from bots.files import write_file
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
@@ -49,9 +50,8 @@ _THEMES = {
 
 def write_preview(markdown: str, review: Review, folder: Path) -> Path:
     """Write `preview.html` into the folder and return its path."""
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / "preview.html"
-    path.write_text(render_preview(markdown, review), encoding="utf-8")
+    write_file(path, render_preview(markdown, review).encode())
     return path
 
 

@@ -6,16 +6,12 @@ from pathlib import Path
 
 from bots import evidence
 from bots.files import write_file
-from bots.render.comment import Links, render_comment
+from bots.render.comment import render_comment
 from bots.render.page import render_page
 
 
-def write_review(result: evidence.Review, folder: Path, links: Links | None = None) -> None:
+def write_review(result: evidence.Review, folder: Path) -> None:
     """Write all three into the folder, each whole or not at all."""
-    contents = {
-        "review.json": evidence.encode(result),
-        "review.md": render_comment(result, links=links).encode(),
-        "review.html": render_page(result).encode(),
-    }
-    for name, content in contents.items():
-        write_file(folder / name, content)
+    write_file(folder / "review.json", evidence.encode(result))
+    write_file(folder / "review.md", render_comment(result).encode())
+    write_file(folder / "review.html", render_page(result).encode())

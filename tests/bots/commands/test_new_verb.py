@@ -28,7 +28,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "tests/test_verdict.py").write_text(TEST, encoding="utf-8")
     verbs = folder / "bots/commands/__init__.py"
     text = verbs.read_text(encoding="utf-8")
-    text = text.replace("from bots.commands import ", "from bots.commands import verdict, ")
+    text = text.replace("\nCOMMANDS", "\nfrom bots.commands import verdict\n\nCOMMANDS")
     verbs.write_text(text.replace("for module in (", "for module in (verdict, "), encoding="utf-8")
     return folder
 
