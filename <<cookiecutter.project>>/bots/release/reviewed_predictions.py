@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from bots.stats import bootstrap, metrics
-from bots.stats.bootstrap import Predictions, PredictionsError
+from bots.stats import bootstrap, metrics, predictions
+from bots.stats.bootstrap import PredictionsError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pyarrow
     from numpy.typing import NDArray
 
     from bots.settings import Settings
@@ -24,13 +23,12 @@ def load_reviewed_scores(path: Path, row: NDArray[Any]) -> Floats | None:
     """Load the scores that were reviewed, in the order of these rows; None where they are about other rows."""
     import pyarrow
     import pyarrow.compute as arrow
-    import pyarrow.parquet as parquet
 
-    found = parquet.read_table(path, columns=["row", "score"])
+    found = predictions.read_table(path, path.name, ["row", "score"])
     at = arrow.index_in(pyarrow.array(row), value_set=found["row"].cast(pyarrow.string()).combine_chunks())
     if at.null_count or len(found) != len(row):
         return None
-    return _to_numbers(found["score"].take(at))
+    return predictions.get_numbers(found.take(at), "score", path.name)
 
 
 def estimate_half_widths(path: Path, settings: Settings, threshold: float | None) -> dict[str, float]:
@@ -38,8 +36,6 @@ def estimate_half_widths(path: Path, settings: Settings, threshold: float | None
 
     A metric without an interval is left out; all are where the predictions are not valid ones.
     """
-    import pyarrow.parquet as parquet
-
     gate = settings.gate
     chosen = [
         metrics.MEASURES[name]
@@ -47,13 +43,22 @@ def estimate_half_widths(path: Path, settings: Settings, threshold: float | None
         if settings.task in metrics.MEASURES[name].tasks
     ]
     try:
-        predictions = _read_predictions(parquet.read_table(path), settings, threshold)
+        reviewed = predictions.make_predictions(
+            predictions.read_table(path, path.name),
+            path.name,
+            task=settings.task,
+            slices=(),
+            resample=gate.resample,
+            threshold=threshold,
+            costs=settings.evaluate.costs,
+            bins=settings.evaluate.calibration_bins,
+        )
     except PredictionsError:
         return {}
-    units = bootstrap.number_units(predictions.clusters, len(predictions.target))
+    units = bootstrap.number_units(reviewed.clusters, len(reviewed.target))
     with threadpool_limits(1):
         found = bootstrap.estimate_intervals(
-            predictions,
+            reviewed,
             chosen,
             units=units,
             rows=np.arange(len(units)),
@@ -65,31 +70,3 @@ def estimate_half_widths(path: Path, settings: Settings, threshold: float | None
         for measure, interval in zip(chosen, found, strict=True)
         if interval.low is not None and interval.high is not None
     }
-
-
-def _read_predictions(table: pyarrow.Table, settings: Settings, threshold: float | None) -> Predictions:
-    import pyarrow
-
-    evaluate, column = settings.evaluate, f"slice:{settings.gate.resample}"
-    try:
-        target, score = _to_numbers(table["target"]), _to_numbers(table["score"])
-    except (pyarrow.ArrowException, KeyError) as error:
-        raise PredictionsError(f"expected numbers ({error})") from error
-    clusters = None
-    if settings.gate.resample != "rows" and column in table.column_names:
-        clusters = np.asarray(table[column].cast(pyarrow.string()).to_numpy(zero_copy_only=False))
-    return Predictions(
-        task=settings.task,
-        target=target,
-        candidate=score,
-        clusters=clusters,
-        candidate_threshold=threshold,
-        costs=evaluate.costs,
-        bins=evaluate.calibration_bins,
-    )
-
-
-def _to_numbers(column: pyarrow.ChunkedArray) -> Floats:
-    import pyarrow
-
-    return np.asarray(column.cast(pyarrow.float64()).to_numpy(zero_copy_only=False))

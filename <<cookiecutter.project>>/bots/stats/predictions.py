@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow
-import pyarrow.parquet as parquet
 
 from bots.stats.bootstrap import Predictions, PredictionsError
 
@@ -14,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    import pyarrow
     from numpy.typing import NDArray
 
     from bots.evidence import Costs, Task
@@ -23,14 +22,20 @@ SLICE = "slice:"
 
 def read_table(path: Path, name: str, columns: list[str] | None = None) -> pyarrow.Table:
     """Read a table, which messages call `name`. Raises `PredictionsError`."""
+    import pyarrow
+    import pyarrow.parquet as parquet
+
     try:
-        return parquet.read_table(path, columns=columns)
+        with parquet.ParquetFile(path) as file:  # `read_table` would load pandas first
+            return file.read(columns)
     except (OSError, pyarrow.ArrowException) as error:
         raise PredictionsError(f"{name}: not a readable Parquet table ({error})") from error
 
 
 def get_numbers(table: pyarrow.Table, column: str, name: str) -> NDArray[Any]:
     """A column as float64, shape (rows,). Raises `PredictionsError`."""
+    import pyarrow
+
     try:
         return np.asarray(table[column].cast(pyarrow.float64()).to_numpy(zero_copy_only=False))
     except (pyarrow.ArrowException, KeyError) as error:
@@ -41,6 +46,8 @@ def get_labels(table: pyarrow.Table, column: str) -> NDArray[Any] | None:
     """The labels of a column that results are cut by, as text; None where the table has none."""
     if SLICE + column not in table.column_names:
         return None
+    import pyarrow
+
     return np.asarray(table[SLICE + column].cast(pyarrow.string()).to_numpy(zero_copy_only=False))
 
 
