@@ -1,4 +1,4 @@
-"""The Docker engine that DOCKER_HOST names, its client and Compose; where one is missing, in words."""
+"""Finds the Docker engine that DOCKER_HOST names, its client and Compose; says what to install where one is missing."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ class TimedOut(EngineError):
 
 
 @contextlib.contextmanager
-def connected() -> Iterator[DockerClient]:
-    """A client of the engine, closed in the end. Raises `EngineError` when the engine does not answer."""
+def connect() -> Iterator[DockerClient]:
+    """Open a client of the engine, and close it in the end. Raises `EngineError` when the engine does not answer."""
     host = os.environ.get("DOCKER_HOST") or _USUAL
-    with _tunnelled(host) if host.startswith(_REMOTE) else contextlib.nullcontext(host) as here:
-        client = _client(here)
+    with _open_tunnel(host) if host.startswith(_REMOTE) else contextlib.nullcontext(host) as here:
+        client = _create_client(here)
         with contextlib.closing(client):
             yield client
 
 
-def _client(host: str) -> DockerClient:
+def _create_client(host: str) -> DockerClient:
     import docker
     from docker.errors import DockerException
 
@@ -69,7 +69,7 @@ def _client(host: str) -> DockerClient:
 
 
 @contextlib.contextmanager
-def _tunnelled(host: str) -> Iterator[str]:
+def _open_tunnel(host: str) -> Iterator[str]:
     """The engine of `ssh://user@host:port` as a socket here, by people's own ssh with their keys and known hosts."""
     if shutil.which("ssh") is None:
         raise EngineError(f"{host} is reached by ssh, and there is none on the PATH")
@@ -85,7 +85,7 @@ def _tunnelled(host: str) -> Iterator[str]:
             while not here.exists():
                 if tunnel.poll() is not None or time.monotonic() > deadline:
                     said.seek(0)
-                    words_of_ssh = last(said.read().decode(errors="replace"))
+                    words_of_ssh = indent_end(said.read().decode(errors="replace"))
                     raise EngineError(f"{host} cannot be reached; the last words of ssh:\n{words_of_ssh}")
                 time.sleep(0.05)
             yield f"{_LOCAL}{here}"
@@ -95,13 +95,13 @@ def _tunnelled(host: str) -> Iterator[str]:
 
 
 @lru_cache(maxsize=1)
-def builder() -> str:
-    """The Docker client on the PATH that can build with BuildKit. Raises `EngineError` when there is none."""
+def find_builder() -> str:
+    """Find the Docker client on the PATH that can build with BuildKit. Raises `EngineError` when there is none."""
     found = [path for folder in os.get_exec_path() if (path := shutil.which("docker", path=folder))]
     for path in found:
-        said = _output([path, "--version"])
+        said = _try_command([path, "--version"])
         version = re.search(r"version (\d+)\.", said or "")
-        if version and (int(version[1]) < _BUILDX or _output([path, "buildx", "version"]) is not None):
+        if version and (int(version[1]) < _BUILDX or _try_command([path, "buildx", "version"]) is not None):
             return path
     if found:
         raise EngineError(f"{found[0]} cannot build with BuildKit: install its plugin buildx")
@@ -109,10 +109,10 @@ def builder() -> str:
 
 
 @lru_cache(maxsize=1)
-def compose() -> tuple[str, ...]:
-    """The words that start Compose: Docker's plugin, or the program of its own. Raises `EngineError`."""
+def find_compose() -> tuple[str, ...]:
+    """Find the words that start Compose: Docker's plugin, or the program of its own. Raises `EngineError`."""
     docker = shutil.which("docker")
-    if docker and _output([docker, "compose", "version"]) is not None:
+    if docker and _try_command([docker, "compose", "version"]) is not None:
         return docker, "compose"
     beside = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     if alone := shutil.which("docker-compose", path=beside):
@@ -120,12 +120,14 @@ def compose() -> tuple[str, ...]:
     raise EngineError("there is no Docker Compose: install Docker's plugin compose, or docker-compose")
 
 
-def run(what: str, words: list[str], *, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> str:
-    """What a command prints. Raises `EngineError` with its last lines when it fails."""
-    return capture(what, words, env=env, cwd=cwd).decode(errors="replace")
+def run_command(
+    what: str, words: list[str], *, env: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> str:
+    """Run a command; return what it prints. Raises `EngineError` with its last lines when it fails."""
+    return capture_output(what, words, env=env, cwd=cwd).decode(errors="replace")
 
 
-def capture(
+def capture_output(
     what: str,
     words: list[str],
     *,
@@ -133,7 +135,10 @@ def capture(
     cwd: Path | None = None,
     seconds: float | None = None,
 ) -> bytes:
-    """The bytes that a command prints. Raises `EngineError` as `run` does, and `TimedOut` after `seconds`."""
+    """Run a command; return the bytes that it prints.
+
+    Raises `EngineError` as `run_command` does, and `TimedOut` after `seconds`.
+    """
     try:
         done = subprocess.run(
             words,
@@ -150,18 +155,18 @@ def capture(
         raise EngineError(f"{what} failed: {words[0]} cannot be started: {error}") from error
     if done.returncode:
         said = (done.stderr + done.stdout).decode(errors="replace")
-        raise EngineError(f"{what} failed; its last words:\n{last(said)}")
+        raise EngineError(f"{what} failed; its last words:\n{indent_end(said)}")
     return done.stdout
 
 
-def last(text: str, lines: int = _LAST_LINES) -> str:
-    """The end of a log, indented."""
+def indent_end(text: str, lines: int = _LAST_LINES) -> str:
+    """Indent the end of a log, for a message."""
     kept = [line.rstrip() for line in text.splitlines() if line.strip()][-lines:]
     return "\n".join(f"    {line}" for line in kept) or "    (nothing)"
 
 
-def _output(words: list[str]) -> str | None:
-    """What a quick command prints; None when it fails."""
+def _try_command(words: list[str]) -> str | None:
+    """Run a quick command; return what it prints, None when it fails."""
     try:
         done = subprocess.run(words, text=True, capture_output=True, stdin=subprocess.DEVNULL, check=False)
     except OSError:

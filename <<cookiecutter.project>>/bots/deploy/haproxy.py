@@ -1,4 +1,4 @@
-"""The proxy's admin socket: weights, and what the proxy knows of each server."""
+"""Speaks with HAProxy's admin socket: sets the weights, opens and closes servers, reads what it knows of each."""
 
 from __future__ import annotations
 
@@ -38,35 +38,35 @@ class Proxy:
     container: Container
     reader: Reader
 
-    def share(self, canary: float) -> None:
-        """Split the requests: `canary` of one to the canary, the rest to the stable version."""
+    def set_share(self, canary: float) -> None:
+        """Split the requests: the share `canary` (0 to 1) to the canary, the rest to the stable version."""
         weight = round(canary * _WHOLE)
         if canary not in (0, 1):
             weight = min(_WHOLE - 1, max(1, weight))
         # The one that gains first, so that there is never a moment without a server.
         weights = [("canary", weight), ("stable", _WHOLE - weight)]
         for name, value in sorted(weights, key=lambda one: -one[1]):
-            self._say(f"set server {BACKEND}/{name} weight {value}")
+            self._send(f"set server {BACKEND}/{name} weight {value}")
 
-    def close(self, name: str) -> None:
-        """Send the server nothing and ask it nothing, until `open_`: what comes next may have the same address."""
-        self._say(f"set server {BACKEND}/{name} state maint")
+    def close_server(self, name: str) -> None:
+        """Send the server no requests and no checks until `open_server`: the next one may have the same address."""
+        self._send(f"set server {BACKEND}/{name} state maint")
 
-    def open_(self, name: str) -> None:
-        """Take the server back; requests follow its weight."""
-        self._say(f"set server {BACKEND}/{name} state ready")
+    def open_server(self, name: str) -> None:
+        """Send the server requests again, by its weight."""
+        self._send(f"set server {BACKEND}/{name} state ready")
 
-    def answers(self) -> bool:
-        """Whether its admin socket is there by now."""
+    def is_listening(self) -> bool:
+        """Whether its admin socket answers by now."""
         try:
             return bool(_ask_once(self.container, "show info"))
         except (EngineError, Incomplete, OSError):
             return False
 
-    def server(self, name: str) -> Server:
-        """What the proxy knows of `stable` or `canary`. Formats: HAProxy's management guide, section 9.3."""
-        states = _table(self._say(f"show servers state {BACKEND}").splitlines()[1:], " ")
-        stats = _table(self._say(f"show stat {BACKEND} 4 -1").splitlines(), ",")
+    def load_server(self, name: str) -> Server:
+        """Load what the proxy knows of `stable` or `canary`. Formats: HAProxy's management guide, section 9.3."""
+        states = _parse_table(self._send(f"show servers state {BACKEND}").splitlines()[1:], " ")
+        stats = _parse_table(self._send(f"show stat {BACKEND} 4 -1").splitlines(), ",")
         try:
             state = next(row for row in states if row["srv_name"] == name)
             busy = next(int(row["scur"]) for row in stats if row["svname"] == name)
@@ -76,7 +76,7 @@ class Proxy:
             ) from error
         return Server(state["srv_addr"], state["srv_op_state"] == _UP, busy)
 
-    def _say(self, words: str) -> str:
+    def _send(self, words: str) -> str:
         try:
             said = self.reader.read(
                 f"the proxy's answer to {words!r}", lambda: _ask_once(self.container, words)
@@ -101,6 +101,6 @@ def _ask_once(container: Container, words: str) -> str:
     return done.text.strip()
 
 
-def _table(lines: list[str], delimiter: str) -> list[dict[str, str]]:
+def _parse_table(lines: list[str], delimiter: str) -> list[dict[str, str]]:
     kept = [line.removeprefix("# ") for line in lines if line.strip()]
     return list(csv.DictReader(kept, delimiter=delimiter))

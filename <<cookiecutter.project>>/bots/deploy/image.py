@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bots.deploy import sbom
-from bots.deploy.docker import EngineError, builder, connected, run
+from bots.deploy.docker import EngineError, connect, find_builder, run_command
 from bots.deploy.reading import Reader
 from bots.layout import PARAMS
 
@@ -61,7 +61,7 @@ def build_image(
     `fresh` takes nothing from an earlier build. `environ` may name another base image (SHIP_BASE) and, where the
     network inspects TLS, its authority's certificate (SHIP_CA: a file). Raises `EngineError`.
     """
-    docker = builder()
+    docker = find_builder()
     since = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         context = Path(folder)
@@ -69,8 +69,10 @@ def build_image(
         tell(f"building {reference}")
         words = [docker, "build", "--quiet", "--tag", reference, "--file", str(context / DOCKERFILE)]
         words += _list_options(lineage, title, environ)
-        run(f"the build of {reference}", [*words, *(["--no-cache"] if fresh else []), folder], env=_BUILDKIT)
-    with connected() as client:
+        run_command(
+            f"the build of {reference}", [*words, *(["--no-cache"] if fresh else []), folder], env=_BUILDKIT
+        )
+    with connect() as client:
         found = Reader().read(
             f"what the engine says of {reference}", lambda: client.images.get(reference).attrs
         )
@@ -125,12 +127,12 @@ def push_image(reference: str, *, tell: Callable[[str], None]) -> str:
 
 
 def _push_once(repository: str, tag: str) -> str | None:
-    """The digest, which comes last: None where the engine's answer was cut before it."""
+    """Push once; return the digest, which comes last: None where the engine's answer was cut before it."""
     from docker.errors import APIError
 
     digest: str | None = None
     try:
-        with connected() as client:
+        with connect() as client:
             for event in client.images.push(repository, tag, stream=True, decode=True):
                 if "error" in event:
                     raise EngineError(_explain_refusal(repository, str(event["error"])))

@@ -1,6 +1,6 @@
-"""Deploys to a Kubernetes cluster by kubectl: a Deployment for the stable version, and for a while one for a canary.
+"""Deploys to a Kubernetes cluster by kubectl: a Deployment for the stable version, for a while one for a canary.
 
-The Service asks all pods alike, so a canary's share of the requests is its share of the pods, and it has it from the
+The Service sends requests to all pods alike. So a canary's share of the requests is its share of the pods, from the
 moment that it is ready.
 """
 
@@ -19,7 +19,7 @@ import yaml
 from msgspec import Struct, field
 
 from bots.decoding import DECODE_ERRORS, describe_decode_error
-from bots.deploy.docker import EngineError, TimedOut, capture, last, run
+from bots.deploy.docker import EngineError, TimedOut, capture_output, indent_end, run_command
 from bots.deploy.reading import Incomplete, Printed, Reader, unwrap, wrap_in_python
 from bots.deploy.target import Health, NotReady, State, Version
 
@@ -95,72 +95,72 @@ class Kubernetes:
     sleep: Callable[[float], None] = time.sleep
 
     def prepare(self) -> None:
-        """See `Target`. What stands before the versions comes with the first one."""
+        """See `Target`. The Service comes with the first version, so here the cluster is only reached."""
         words = ("get", "deployments", "--output", "name")
         self._try(lambda: self._look("reaching the cluster", *words))
 
-    def state(self) -> State:
-        """From the annotations of the Deployments."""
-        found = {one.metadata.name: one.metadata.annotations for one in self._deployments()}
+    def get_state(self) -> State:
+        """See `Target`. It is read from the annotations of the Deployments."""
+        found = {one.metadata.name: one.metadata.annotations for one in self._list_deployments()}
         stable, canary = found.get(NAMES["stable"], {}), found.get(NAMES["canary"], {})
         return State(
-            _version(stable, IMAGE, NAME),
-            _version(canary, IMAGE, NAME),
-            _version(canary, PREVIOUS_IMAGE, PREVIOUS_NAME),
+            _read_version(stable, IMAGE, NAME),
+            _read_version(canary, IMAGE, NAME),
+            _read_version(canary, PREVIOUS_IMAGE, PREVIOUS_NAME),
         )
 
-    def offer(self, version: Version, previous: Version | None) -> None:
-        """See `Target`; here it has the traffic of one pod."""
-        if self.state().canary != version:
+    def start_canary(self, version: Version, previous: Version | None) -> None:
+        """See `Target`; here it gets the requests of one pod."""
+        if self.get_state().canary != version:
             self.tell(f"starting {version.name} as the canary")
             before = {PREVIOUS_IMAGE: previous.reference, PREVIOUS_NAME: previous.name} if previous else {}
             self._apply("canary", "canary", version, before)
-        self._wait("canary", version)
+        self._wait_until_ready("canary", version)
 
-    def share(self, canary: float) -> None:
-        """See `Target`: so many pods that their share of all pods is the nearest that is not less."""
-        pods = {one.metadata.name: one.spec.replicas for one in self._deployments()}
+    def set_share(self, canary: float) -> None:
+        """See `Target`: as many pods as needed for at least this share of all pods."""
+        pods = {one.metadata.name: one.spec.replicas for one in self._list_deployments()}
         if not canary or NAMES["canary"] not in pods:
             return
         wanted = max(1, math.ceil(canary / (1 - canary) * pods.get(NAMES["stable"], 0) - 1e-9))
         name = f"deployment/{NAMES['canary']}"
-        self._ask("scaling the canary", "scale", name, f"--replicas={wanted}")
-        self._follow("waiting for the canary", name)
+        self._run_kubectl("scaling the canary", "scale", name, f"--replicas={wanted}")
+        self._follow_rollout("waiting for the canary", name)
 
-    def metrics(self, role: Role) -> Mapping[str, str]:
+    def load_metrics(self, role: Role) -> Mapping[str, str]:
         """See `Target`."""
-        texts = {pod.metadata.name: self._get(pod, "/metrics") for pod in self._pods(role)}
+        texts = {pod.metadata.name: self._read_answer(pod, "/metrics") for pod in self._list_pods(role)}
         return {name: text for name, text in texts.items() if text is not None}
 
-    def health(self, role: Role) -> Health:
-        """See `Target`; by the cluster's own probes."""
-        pods = self._pods(role)
+    def check_health(self, role: Role) -> Health:
+        """See `Target`; read from the cluster's own probes."""
+        pods = self._list_pods(role)
         containers = [one for pod in pods for one in pod.status.containers]
         alive = bool(containers) and all(one.ready for one in containers)
         return Health(sum(one.restart_count for one in containers), alive)
 
-    def contract(self, role: Role) -> bytes | None:
+    def load_contract(self, role: Role) -> bytes | None:
         """See `Target`."""
-        for pod in self._pods(role):
-            if (text := self._execute(pod, "-c", READ, CONTRACT)) is not None:
+        for pod in self._list_pods(role):
+            if (text := self._run_python(pod, "-c", READ, CONTRACT)) is not None:
                 return text.encode()
         return None
 
     def promote(self, version: Version) -> None:
-        """The cluster exchanges the pods one by one, each new one ready before an old one goes."""
-        before = self.state()
+        """See `Target`. The cluster replaces the pods one by one, each new one ready before an old one goes."""
+        before = self.get_state()
         try:
             if before.stable != version:
                 self.tell(f"starting {version.name} as the stable version")
                 self._apply("stable", f"overlays/{self.stage}", version)
-            self._wait("stable", version)
+            self._wait_until_ready("stable", version)
         except NotReady:
             former = before.previous if before.stable == version else before.stable
             if former:
                 self._apply("stable", f"overlays/{self.stage}", former)
-                self._wait("stable", former)
+                self._wait_until_ready("stable", former)
             elif before.stable is None:
-                self._ask(
+                self._run_kubectl(
                     "removing it", "delete", "deployment", NAMES["stable"], "--ignore-not-found", "--wait"
                 )
             raise
@@ -169,24 +169,26 @@ class Kubernetes:
     def withdraw(self) -> None:
         """See `Target`."""
         words = ("delete", "deployment", NAMES["canary"], "--ignore-not-found", "--wait")
-        self._ask("removing the canary", *words)
+        self._run_kubectl("removing the canary", *words)
 
-    def _wait(self, role: Role, version: Version) -> None:
+    def _wait_until_ready(self, role: Role, version: Version) -> None:
         name = f"deployment/{NAMES[role]}"
         try:
-            self._follow("the roll-out", name)
+            self._follow_rollout("the roll-out", name)
         except EngineError as error:
             words = ("logs", name, "--tail=15", "--all-containers")
             try:
-                said = self._ask("reading the log", *words)
+                said = self._run_kubectl("reading the log", *words)
             except EngineError:
                 said = ""
-            raise NotReady(f"{version.name} is not ready: {error}; its last words:\n{last(said)}") from error
+            raise NotReady(
+                f"{version.name} is not ready: {error}; its last words:\n{indent_end(said)}"
+            ) from error
 
     def _apply(
         self, role: Role, resources: str, version: Version, more: Mapping[str, str] | None = None
     ) -> None:
-        """Apply a folder of ours with this image by its digest, and what a later bot must know of it."""
+        """Apply a folder of deploy/kubernetes/ with this image by its digest, and annotations for `get_state`."""
         repository, _, digest = version.reference.partition("@")
         marks = {IMAGE: version.reference, NAME: version.name, **(more or {})}
         patch = [
@@ -205,14 +207,14 @@ class Kubernetes:
                 ],
             }
             (Path(scratch) / "kustomization.yaml").write_text(yaml.safe_dump(wrapped), encoding="utf-8")
-            self._ask(f"applying {resources}", "apply", "--kustomize", scratch)
+            self._run_kubectl(f"applying {resources}", "apply", "--kustomize", scratch)
 
-    def _get(self, pod: _Pod, path: str) -> str | None:
-        """What the service in the pod answers; None when it does not, or not well."""
-        return self._execute(pod, "-m", "serving", "get", path)
+    def _read_answer(self, pod: _Pod, path: str) -> str | None:
+        """Read what the service in the pod answers; None when it does not answer, or not well."""
+        return self._run_python(pod, "-m", "serving", "get", path)
 
-    def _execute(self, pod: _Pod, *words: str) -> str | None:
-        """What Python prints in the pod; None when it fails, or the pod does not take it."""
+    def _run_python(self, pod: _Pod, *words: str) -> str | None:
+        """Run Python in the pod; return what it prints, None when it fails or the pod does not run it."""
         name = pod.metadata.name
         command = wrap_in_python(PYTHON, words)
 
@@ -232,17 +234,17 @@ class Kubernetes:
                 self.sleep(1)
         return None
 
-    def _pods(self, role: Role) -> list[_Pod]:
+    def _list_pods(self, role: Role) -> list[_Pod]:
         words = ("get", "pods", "--selector", f"app=model,track={role}", "--output", "json")
-        pods = self._list("the list of the pods", _Pods, *words).items
+        pods = self._load_list("the list of the pods", _Pods, *words).items
         return [pod for pod in pods if pod.status.phase in ("Running", "Pending")]
 
-    def _deployments(self) -> list[_Deployment]:
+    def _list_deployments(self) -> list[_Deployment]:
         words = ("get", "deployments", "--selector", "app=model", "--output", "json")
-        return self._list("the list of the Deployments", _Deployments, *words).items
+        return self._load_list("the list of the Deployments", _Deployments, *words).items
 
-    def _list(self, what: str, kind: type[T], *words: str) -> T:
-        """What `kubectl get` prints, asked again until it is whole."""
+    def _load_list(self, what: str, kind: type[T], *words: str) -> T:
+        """Load what `kubectl get` prints, asked again until it is whole."""
 
         def list_once() -> T:
             try:
@@ -255,18 +257,18 @@ class Kubernetes:
 
         return self._reader.read(what, list_once)
 
-    def _follow(self, what: str, name: str) -> None:
-        """Wait until a Deployment is rolled out; what ends before its time is asked again. Raises `EngineError`."""
+    def _follow_rollout(self, what: str, name: str) -> None:
+        """Wait until a Deployment is rolled out; kubectl is started again where it ends early. Raises `EngineError`."""
         end = self.clock() + self.ready
 
         def follow_once() -> str:
             left = max(1, math.ceil(end - self.clock()))
-            return self._ask(what, "rollout", "status", name, f"--timeout={left}s")
+            return self._run_kubectl(what, "rollout", "status", name, f"--timeout={left}s")
 
         self._try(follow_once, end)
 
     def _try(self, attempt: Callable[[], T], end: float = math.inf) -> T:
-        """What it gives; one failure may be bad luck. Raises its last `EngineError`, at `end` at the latest."""
+        """Try up to three times: one failure may be bad luck. Raises the last `EngineError`, at `end` at the latest."""
         for _ in range(TRIES - 1):
             try:
                 return attempt()
@@ -281,15 +283,15 @@ class Kubernetes:
         return Reader(clock=self.clock, sleep=self.sleep)
 
     def _look(self, what: str, *words: str) -> bytes:
-        return capture(what, self._command(*words), seconds=SLOWEST)
+        return capture_output(what, self._build_command(*words), seconds=SLOWEST)
 
-    def _ask(self, what: str, *words: str) -> str:
-        return run(what, self._command(*words))
+    def _run_kubectl(self, what: str, *words: str) -> str:
+        return run_command(what, self._build_command(*words))
 
-    def _command(self, *words: str) -> list[str]:
+    def _build_command(self, *words: str) -> list[str]:
         return [self.kubectl, "--namespace", self.namespace, *words]
 
 
-def _version(annotations: Mapping[str, str], image: str, name: str) -> Version | None:
+def _read_version(annotations: Mapping[str, str], image: str, name: str) -> Version | None:
     reference = annotations.get(image)
     return Version(reference, annotations.get(name, "")) if reference else None

@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING, Literal
 
 from bots.deploy.compose import Compose
-from bots.deploy.docker import EngineError, connected
+from bots.deploy.docker import EngineError, connect
 from bots.deploy.kubernetes import Kubernetes
 
 if TYPE_CHECKING:
@@ -44,11 +44,11 @@ def open_stage(
     """
     deploy, name, platform = root / "deploy", f"{project}-{stage}", find_platform(root)
     if platform == "compose":
-        with connected() as client:
+        with connect() as client:
             port = environ.get(f"{stage.upper()}_PORT") or PORTS[stage]
-            yield Compose(deploy, name, client, tell, environ={**environ, "PORT": port})
+            yield Compose(deploy, name, client, tell=tell, environ={**environ, "PORT": port})
     elif platform == "kubernetes":
-        yield Kubernetes(deploy / "kubernetes", stage, name, tell)
+        yield Kubernetes(deploy / "kubernetes", stage, name, tell=tell)
     else:
         raise EngineError(
             f"{root} has neither deploy/compose.yaml nor deploy/kubernetes/: it is deployed nowhere"

@@ -82,7 +82,7 @@ def roll_out(
     since = clock.now()
     target.prepare()
     _finish_promotion(target, tell)
-    before = target.state()
+    before = target.get_state()
     former = before.stable
 
     def conclude(done: Done, words: str, decision: CanaryDecision | None = None) -> RolloutResult:
@@ -90,7 +90,7 @@ def roll_out(
         return RolloutResult(
             done=done,
             words=words,
-            runs=target.state().stable,
+            runs=target.get_state().stable,
             previous=former,
             decision=decision,
             seconds=clock.now() - since,
@@ -104,7 +104,7 @@ def roll_out(
             return conclude("deployed", f"{wanted.name} is the first one here")
         if before.canary is not None and before.canary.reference != wanted.reference:
             target.withdraw()
-        target.offer(wanted, former)
+        target.start_canary(wanted, former)
         decision = _watch_canary(target, policy, clock=clock, tell=tell) if watch else None
         if decision is not None and decision.action == "roll back":
             target.withdraw()
@@ -112,7 +112,7 @@ def roll_out(
         target.promote(wanted)
     except NotReady as error:
         target.withdraw()
-        runs = target.state().stable
+        runs = target.get_state().stable
         old_runs = runs is not None and runs.reference != wanted.reference
         return conclude("rolled back" if old_runs else "failed", str(error))
     words = decision.words if decision else f"{wanted.name} is ready and has taken over"
@@ -121,7 +121,7 @@ def roll_out(
 
 def _finish_promotion(target: Target, tell: Callable[[str], None]) -> None:
     """Finish a promotion that a killed bot began: nothing else leaves a canary without a stable version."""
-    left = target.state()
+    left = target.get_state()
     if left.stable is None and left.canary is not None:
         tell(f"finishing the promotion of {left.canary.name}")
         try:
@@ -134,14 +134,14 @@ def _watch_canary(
     target: Target, policy: Canary, *, clock: Clock, tell: Callable[[str], None]
 ) -> CanaryDecision:
     """Give the canary its share of the requests, and watch it until the decision is final."""
-    allowed = measure_reviewed_shift(target.contract("stable"), target.contract("canary"))
-    target.share(policy.share)
+    allowed = measure_reviewed_shift(target.load_contract("stable"), target.load_contract("canary"))
+    target.set_share(policy.share)
     tell(f"watching it with {policy.share:.0%} of the requests")
     since = clock.now()
     begun = _load_counters(target, "canary"), _load_counters(target, "stable")
     while True:
         clock.sleep(policy.every)
-        health = target.health("canary")
+        health = target.check_health("canary")
         seen = CanaryObservation(
             canary=prometheus.count_since(begun[0], _load_counters(target, "canary")),
             stable=prometheus.count_since(begun[1], _load_counters(target, "stable")),
@@ -157,7 +157,7 @@ def _watch_canary(
 
 
 def _load_counters(target: Target, role: Literal["stable", "canary"]) -> Mapping[str, ServiceCounters]:
-    return {name: prometheus.parse_metrics(text) for name, text in target.metrics(role).items()}
+    return {name: prometheus.parse_metrics(text) for name, text in target.load_metrics(role).items()}
 
 
 def measure_reviewed_shift(stable: bytes | None, canary: bytes | None) -> float:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from bots.deploy.docker import EngineError, last
+from bots.deploy.docker import EngineError, indent_end
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +23,9 @@ def make_bill(lock: Path, title: str, lineage: Lineage) -> bytes:
     words += ["--spec-version", SPECIFICATION, "--output-format", "JSON", str(lock)]
     done = subprocess.run(words, text=True, capture_output=True, stdin=subprocess.DEVNULL, check=False)
     if done.returncode:
-        raise EngineError(f"{lock}: no bill of materials can be made; its last words:\n{last(done.stderr)}")
+        raise EngineError(
+            f"{lock}: no bill of materials can be made; its last words:\n{indent_end(done.stderr)}"
+        )
     document = json.loads(done.stdout)
     document.setdefault("metadata", {})["component"] = {
         "type": "container",

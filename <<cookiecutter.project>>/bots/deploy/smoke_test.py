@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bots.deploy.checks import Check
-from bots.deploy.docker import EngineError, connected, last
+from bots.deploy.docker import EngineError, connect, indent_end
 from bots.deploy.reading import Reader
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from bots.settings import Smoke
 
 PORT = "8080/tcp"
-LOOK = 0.05
+PAUSE = 0.05
 RESTRICTIONS: dict[str, Any] = {
     "read_only": True,
     "tmpfs": {"/tmp": "size=64m", "/var/log/predictions": "size=64m,uid=10001,gid=10001"},  # noqa: S108
@@ -87,7 +87,7 @@ def run_smoke_test(image: str, sample: Sample, policy: Smoke, *, tell: Callable[
 def _start_container(image: str) -> Iterator[Container]:
     from docker.errors import APIError
 
-    with connected() as client:
+    with connect() as client:
         try:
             container = client.containers.run(
                 image, detach=True, ports={PORT: ("127.0.0.1", None)}, **RESTRICTIONS
@@ -114,7 +114,7 @@ def _check_ready(container: Container, since: float, policy: Smoke) -> Check:
             if _ask(container, "/health/ready")[0] == 200:
                 words = f"ready {seconds:.1f} s after its start"
                 return Check("ready", passed=True, words=words, figures={"seconds": seconds})
-        time.sleep(LOOK)
+        time.sleep(PAUSE)
     words = f"not ready after {policy.ready:.0f} s; its last words:\n{_read_last_words(container)}"
     return Check("ready", passed=False, words=words, figures={"seconds": policy.ready})
 
@@ -162,12 +162,12 @@ def _check_stop(container: Container, policy: Smoke) -> Check:
 def _check_log(container: Container) -> Check:
     said = _read_log(container)
     if "Traceback" in said:
-        return Check("log", passed=False, words=f"it holds a traceback:\n{last(said)}")
+        return Check("log", passed=False, words=f"it holds a traceback:\n{indent_end(said)}")
     return Check("log", passed=True, words="it holds no traceback")
 
 
 def _describe_end(container: Container) -> str:
-    """How it ended by itself, in words; empty while it runs."""
+    """Describe how the container ended by itself; empty while it runs."""
     Reader().read("the state of the container", container.reload)
     if container.status != "exited":
         return ""
@@ -176,7 +176,7 @@ def _describe_end(container: Container) -> str:
 
 
 def _read_last_words(container: Container) -> str:
-    return last(_read_log(container, tail=15))
+    return indent_end(_read_log(container, tail=15))
 
 
 def _read_log(container: Container, **how: Any) -> str:
@@ -185,7 +185,7 @@ def _read_log(container: Container, **how: Any) -> str:
 
 
 def _ask_again(container: Container, path: str, body: object) -> tuple[int, Any]:
-    """Status and answer: asking changes nothing. Raises `EngineError` when it ended, or none arrives whole."""
+    """Ask until a whole answer arrives: status and answer. Raises `EngineError` when none does, or the container ended."""
 
     def ask_once() -> tuple[int, Any]:
         try:
@@ -199,7 +199,7 @@ def _ask_again(container: Container, path: str, body: object) -> tuple[int, Any]
 
 
 def _ask(container: Container, path: str, body: object = None) -> tuple[int, Any]:
-    """Status and answer. Raises `OSError` while nobody listens, `HTTPException` where the answer is cut."""
+    """Ask once: status and answer. Raises `OSError` while nobody listens, `HTTPException` where the answer is cut."""
     if not container.ports.get(PORT):
         Reader().read("the state of the container", container.reload)
     bound = container.ports.get(PORT)

@@ -1,9 +1,11 @@
-"""What a place to deploy to must be able to do; Compose on a machine and Kubernetes are the two there are."""
+"""Says what a stage must be able to do to be deployed to. Docker Compose and Kubernetes are the two there are."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
+
+from bots.errors import BotsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -11,8 +13,8 @@ if TYPE_CHECKING:
 Role = Literal["stable", "canary"]
 
 
-class NotReady(Exception):
-    """A version does not become ready; the message says what it did instead, with its last words."""
+class NotReady(BotsError):
+    """A version does not become ready; the message says what it did instead, with the end of its log."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Version:
 
 @dataclass(frozen=True)
 class State:
-    """What is there, as the place itself says. `previous` is what ran before the canary came."""
+    """What a stage runs now. `previous` is what ran before the canary came."""
 
     stable: Version | None = None
     canary: Version | None = None
@@ -34,35 +36,35 @@ class State:
 
 @dataclass(frozen=True)
 class Health:
-    """How a version's instances are: how often they were restarted, and whether all run and call themselves ready."""
+    """How often a version's instances were restarted, and whether all run and call themselves ready."""
 
     restarts: int
     alive: bool
 
 
 class Target(Protocol):
-    """A stage of a place to deploy to. Each step may be repeated; all raise `EngineError`."""
+    """A stage to deploy to. Each call may be repeated, and raises `EngineError`."""
 
     def prepare(self) -> None:
-        """Bring what stands before the versions."""
+        """Start what sends the requests to the versions."""
 
-    def state(self) -> State:
-        """What runs now, read from the place itself."""
+    def get_state(self) -> State:
+        """Get what runs now, read from the stage itself."""
 
-    def offer(self, version: Version, previous: Version | None) -> None:
-        """Start the version as the canary, without traffic, and wait for it. Raises `NotReady`."""
+    def start_canary(self, version: Version, previous: Version | None) -> None:
+        """Start the version as the canary, without requests, and wait until it is ready. Raises `NotReady`."""
 
-    def share(self, canary: float) -> None:
-        """Give the canary this share of the requests."""
+    def set_share(self, canary: float) -> None:
+        """Send this share of the requests (0 to 1) to the canary."""
 
-    def metrics(self, role: Role) -> Mapping[str, str]:
-        """Prometheus' text of each instance, by its name; an instance that does not answer is left out."""
+    def load_metrics(self, role: Role) -> Mapping[str, str]:
+        """Load Prometheus' text of each instance, by its name; an instance that does not answer is left out."""
 
-    def health(self, role: Role) -> Health:
-        """How the version's instances are."""
+    def check_health(self, role: Role) -> Health:
+        """Check whether the version's instances run and are ready."""
 
-    def contract(self, role: Role) -> bytes | None:
-        """The version's contract.json; None when it cannot be read."""
+    def load_contract(self, role: Role) -> bytes | None:
+        """Load the version's contract.json; None when it cannot be read."""
 
     def promote(self, version: Version) -> None:
         """Make it the stable version without losing a request, and the only one.
@@ -71,4 +73,4 @@ class Target(Protocol):
         """
 
     def withdraw(self) -> None:
-        """Take the canary away without losing a request; whatever there is goes to the stable version."""
+        """Remove the canary without losing a request; all requests go to the stable version."""

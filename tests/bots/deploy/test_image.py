@@ -67,8 +67,8 @@ def client(folder: Path, said: str) -> Path:
 
 @pytest.fixture
 def forgetful() -> None:
-    docker.builder.cache_clear()
-    docker.compose.cache_clear()
+    docker.find_builder.cache_clear()
+    docker.find_compose.cache_clear()
 
 
 @pytest.mark.usefixtures("forgetful")
@@ -76,12 +76,12 @@ def test_the_first_client_that_can_build_is_taken(tmp_path: Path, monkeypatch: p
     new = client(tmp_path / "new", "Docker version 28.2.2, build x")
     old = client(tmp_path / "old", "Docker version 20.10.24+dfsg1, build x")
     monkeypatch.setenv("PATH", f"{new.parent}:{old.parent}:/bin")
-    assert docker.builder() == str(old)
-    docker.builder.cache_clear()
+    assert docker.find_builder() == str(old)
+    docker.find_builder.cache_clear()
     monkeypatch.setenv("PATH", f"{new.parent}:/bin/nowhere")
     with pytest.raises(EngineError, match="install its plugin buildx"):
-        docker.builder()
-    docker.builder.cache_clear()
+        docker.find_builder()
+    docker.find_builder.cache_clear()
 
 
 @pytest.mark.usefixtures("forgetful")
@@ -89,7 +89,7 @@ def test_an_engine_that_does_not_answer_is_named(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nobody.sock")
     with (
         pytest.raises(EngineError, match=r"no Docker engine answers at unix://.*nobody\.sock.*Start it"),
-        docker.connected(),
+        docker.connect(),
     ):
         pytest.fail("it answered")
 

@@ -125,7 +125,12 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
     folder = tmp_path / "kubernetes"
     shutil.copytree(FOLDER, folder)
     target = Kubernetes(
-        folder, "production", "late-flights-production", print, kubectl=str(program), sleep=lambda _: None
+        folder,
+        "production",
+        "late-flights-production",
+        tell=print,
+        kubectl=str(program),
+        sleep=lambda _: None,
     )
     return Cluster(path, target)
 
@@ -143,7 +148,7 @@ def test_a_good_version_is_watched_and_takes_over(cluster: Cluster) -> None:
     cluster.roll_out(V1)
     outcome = cluster.roll_out(V2)
     assert (outcome.done, outcome.runs, outcome.previous) == ("promoted", V2, V1)
-    assert cluster.target.state() == State(V2)
+    assert cluster.target.get_state() == State(V2)
     assert list(kubectl.deployments(cluster.memory)) == ["model"]
     assert any("--replicas=1" in words for words in cluster.memory["words"])
 
@@ -154,7 +159,7 @@ def test_a_version_with_errors_is_rolled_back(cluster: Cluster) -> None:
     outcome = cluster.roll_out(V2)
     assert (outcome.done, outcome.runs) == ("rolled back", V1)
     assert outcome.words.startswith("errors: ")
-    assert cluster.target.state() == State(V1)
+    assert cluster.target.get_state() == State(V1)
 
 
 def test_a_version_that_does_not_become_ready_is_taken_away_with_its_last_words(cluster: Cluster) -> None:
@@ -171,21 +176,21 @@ def test_a_first_version_that_does_not_become_ready_leaves_nothing_that_looks_de
 ) -> None:
     cluster.remember(broken=[V1.reference])
     assert cluster.roll_out(V1).done == "failed"
-    assert cluster.target.state() == State()
+    assert cluster.target.get_state() == State()
 
 
 @pytest.mark.parametrize(("share", "pods"), [(0.1, 1), (0.25, 1), (0.4, 2), (0.5, 3)])
 def test_a_share_of_the_requests_is_a_share_of_the_pods(cluster: Cluster, share: float, pods: int) -> None:
     cluster.target.promote(V1)
-    cluster.target.offer(V2, V1)
-    cluster.target.share(share)
+    cluster.target.start_canary(V2, V1)
+    cluster.target.set_share(share)
     assert kubectl.deployments(cluster.memory)["model-canary"]["spec"]["replicas"] == pods
-    assert cluster.target.state() == State(V1, V2, V1)
+    assert cluster.target.get_state() == State(V1, V2, V1)
 
 
 def test_a_lost_bots_canary_is_found_again(cluster: Cluster) -> None:
     cluster.roll_out(V1)
-    cluster.target.offer(V2, V1)
+    cluster.target.start_canary(V2, V1)
     assert cluster.roll_out(V2).done == "promoted"
     applied = [words for words in cluster.memory["words"] if words[2] == "apply"]
     assert len(applied) == 3
@@ -203,10 +208,10 @@ def test_what_the_cluster_does_not_answer_at_once_is_asked_again(
 ) -> None:
     cluster.roll_out(V1)
     for look in (
-        cluster.target.state,
-        lambda: cluster.target.health("stable"),
-        lambda: cluster.target.contract("stable"),
-        lambda: cluster.target.metrics("stable").keys(),
+        cluster.target.get_state,
+        lambda: cluster.target.check_health("stable"),
+        lambda: cluster.target.load_contract("stable"),
+        lambda: cluster.target.load_metrics("stable").keys(),
     ):
         expected = look()
         cluster.remember(**trouble)
@@ -221,12 +226,12 @@ def test_metrics_that_never_arrive_whole_are_told_as_that(cluster: Cluster) -> N
     cluster.roll_out(V1)
     ticks = itertools.count(0, 25)
     cluster.target.clock = lambda: float(next(ticks))
-    pods = cluster.target._pods("stable")
+    pods = cluster.target._list_pods("stable")
     cluster.remember(cut=1000)
     with pytest.raises(EngineError, match=r"the answer of model-0 did not arrive whole.*cut to"):
-        cluster.target._get(pods[0], "/metrics")
+        cluster.target._read_answer(pods[0], "/metrics")
 
 
 def test_the_stand_in_refuses_what_it_does_not_know(cluster: Cluster) -> None:
     with pytest.raises(EngineError, match=r"does not know `kubectl .* cordon"):
-        cluster.target._ask("cordoning", "cordon", "node")
+        cluster.target._run_kubectl("cordoning", "cordon", "node")

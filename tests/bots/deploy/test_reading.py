@@ -135,7 +135,7 @@ def refusal(status: int, words: str) -> APIError:
 @pytest.mark.parametrize("times", [1, 5])
 def test_a_spoilt_answer_of_the_proxy_is_read_again(container: Container, fault: Mangle, times: int) -> None:
     container.faults = [fault] * times
-    assert proxy(container).server("stable") == Server("172.18.0.3", up=True, busy=3)
+    assert proxy(container).load_server("stable") == Server("172.18.0.3", up=True, busy=3)
     assert container.commands == times + 2
 
 
@@ -144,7 +144,7 @@ def test_what_the_proxy_is_told_is_told_again_when_its_answer_is_lost(
     container: Container, name: str
 ) -> None:
     container.faults = [FAULTS[name], FAULTS[name]]
-    proxy(container).share(0.25)
+    proxy(container).set_share(0.25)
     told = (container.folder / "told").read_text().splitlines()
     assert told == [*["set server service/stable weight 75"] * 3, "set server service/canary weight 25"]
 
@@ -153,7 +153,7 @@ def test_what_the_proxy_is_told_is_told_again_when_its_answer_is_lost(
 def test_a_proxy_whose_answers_never_arrive_is_told_as_that(container: Container, fault: Mangle) -> None:
     container.faults = [fault] * 1000
     with pytest.raises(EngineError, match=r"show servers state.* did not arrive whole in 6 s") as caught:
-        proxy(container, seconds=6).server("stable")
+        proxy(container, seconds=6).load_server("stable")
     assert "haproxy.cfg" not in str(caught.value)
     assert 20 < container.commands <= 31
 
@@ -161,10 +161,10 @@ def test_a_proxy_whose_answers_never_arrive_is_told_as_that(container: Container
 @pytest.mark.parametrize("trouble", ["silent", "refusing"])
 def test_an_admin_socket_that_is_busy_is_asked_again(container: Container, trouble: str) -> None:
     (container.folder / trouble).touch()
-    assert not proxy(container).answers()
+    assert not proxy(container).is_listening()
     (container.folder / trouble).touch()
-    assert proxy(container).server("canary") == Server("172.18.0.4", up=False, busy=0)
-    assert proxy(container).answers()
+    assert proxy(container).load_server("canary") == Server("172.18.0.4", up=False, busy=0)
+    assert proxy(container).is_listening()
 
 
 def test_a_table_that_the_proxy_did_not_finish_is_read_again(container: Container) -> None:
@@ -174,12 +174,12 @@ def test_a_table_that_the_proxy_did_not_finish_is_read_again(container: Containe
         (container.folder / "states").write_text(STATES)
 
     asked = Proxy(cast("Any", container), Reader(sleep=finish))
-    assert asked.server("stable").up
+    assert asked.load_server("stable").up
 
 
 def test_an_unknown_server_still_gets_its_advice_and_at_once(container: Container) -> None:
     with pytest.raises(EngineError, match=r"does not know the server 'other': is .*haproxy\.cfg edited"):
-        proxy(container).server("other")
+        proxy(container).load_server("other")
     assert container.commands == 2
 
 
@@ -187,14 +187,14 @@ def test_what_the_proxy_does_not_take_is_said_at_once(container: Container) -> N
     with pytest.raises(
         EngineError, match=r"did not take 'set server service/other state maint': No such server"
     ):
-        proxy(container).close("other")
+        proxy(container).close_server("other")
     assert container.commands == 1
 
 
 def test_a_proxy_that_does_not_run_is_said_at_once(container: Container) -> None:
     container.faults = [refusal(409, "Container c0ffee is not running")]
     with pytest.raises(EngineError, match="the proxy does not run: Container c0ffee is not running"):
-        proxy(container).server("stable")
+        proxy(container).load_server("stable")
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_a_proxy_that_does_not_run_is_said_at_once(container: Container) -> None
 )
 def test_an_engine_that_fails_once_is_asked_again(container: Container, fault: Exception) -> None:
     container.faults = [fault]
-    assert proxy(container).server("stable").up
+    assert proxy(container).load_server("stable").up
 
 
 def test_an_engine_that_never_ends_an_answer_is_told_as_that(container: Container) -> None:
@@ -220,7 +220,7 @@ def test_an_engine_that_never_ends_an_answer_is_told_as_that(container: Containe
 
     try:
         with pytest.raises(EngineError, match="there was no answer"):
-            Proxy(cast("Any", Stuck(container.folder)), Reader(seconds=0.1)).server("stable")
+            Proxy(cast("Any", Stuck(container.folder)), Reader(seconds=0.1)).load_server("stable")
     finally:
         never.set()
 
@@ -359,7 +359,12 @@ def target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Compose, Cl
     client = Client(Service(tmp_path))
     clock = reader()
     stage = Compose(
-        tmp_path, "late-flights-production", cast("Any", client), print, clock=clock.clock, sleep=clock.sleep
+        tmp_path,
+        "late-flights-production",
+        cast("Any", client),
+        tell=print,
+        clock=clock.clock,
+        sleep=clock.sleep,
     )
     return stage, client
 
@@ -368,7 +373,7 @@ def target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Compose, Cl
 def test_metrics_are_judged_only_when_they_are_whole(target: tuple[Compose, Client], fault: Mangle) -> None:
     stage, client = target
     client.container.faults = [fault, fault]
-    assert stage.metrics("stable") == {"c0ffee": METRICS}
+    assert stage.load_metrics("stable") == {"c0ffee": METRICS}
 
 
 def test_metrics_that_never_arrive_whole_are_not_judged(target: tuple[Compose, Client]) -> None:
@@ -376,7 +381,7 @@ def test_metrics_that_never_arrive_whole_are_not_judged(target: tuple[Compose, C
     client.container.faults = [FAULTS["without its last line"]] * 1000
     hasty = replace(stage, sleep=lambda wait: stage.sleep(20 * wait))
     with pytest.raises(EngineError, match=r"stable-1 to /metrics did not arrive whole"):
-        hasty.metrics("stable")
+        hasty.load_metrics("stable")
 
 
 def test_a_service_that_does_not_answer_well_is_not_an_engine_that_loses_answers(
@@ -384,11 +389,11 @@ def test_a_service_that_does_not_answer_well_is_not_an_engine_that_loses_answers
 ) -> None:
     stage, client = target
     (stage.folder / "ill").touch()
-    assert stage.metrics("stable") == {}
-    health = stage.health("stable")
+    assert stage.load_metrics("stable") == {}
+    health = stage.check_health("stable")
     assert (health.alive, health.restarts) == (False, 2)
     client.container.faults = [refusal(409, "is restarting")] * 3
-    assert not stage.health("stable").alive
+    assert not stage.check_health("stable").alive
 
 
 @pytest.mark.parametrize(
@@ -401,22 +406,22 @@ def test_a_contract_is_read_again_until_it_is_whole(
 ) -> None:
     stage, client = target
     client.container.archives = [fault, fault]
-    assert stage.contract("stable") == b'{"grid": []}'
+    assert stage.load_contract("stable") == b'{"grid": []}'
 
 
 def test_a_container_without_a_contract_has_none(target: tuple[Compose, Client]) -> None:
     stage, client = target
     client.container.archives = [refusal(404, "no such file")]
-    assert stage.contract("stable") is None
+    assert stage.load_contract("stable") is None
 
 
 def test_an_engine_that_cannot_list_its_containers_now_is_asked_again(target: tuple[Compose, Client]) -> None:
     stage, client = target
     client.failures = [refusal(500, "timeout"), ConnectionResetError("reset")]
-    assert stage.health("stable").alive
+    assert stage.check_health("stable").alive
     client.failures = [ConnectionRefusedError("nobody listens")] * 1000
     with pytest.raises(EngineError, match=r"list of late-flights-production's containers.*nobody listens"):
-        stage.health("stable")
+        stage.check_health("stable")
 
 
 class Answers(BaseHTTPRequestHandler):
@@ -487,9 +492,9 @@ def test_an_image_whose_digest_got_lost_is_pushed_again(monkeypatch: pytest.Monk
             return events.pop(0)
 
     @contextlib.contextmanager
-    def connected() -> Iterator[Any]:
+    def connect() -> Iterator[Any]:
         yield type("Client", (), {"images": Images()})
 
-    monkeypatch.setattr(image, "connected", connected)
+    monkeypatch.setattr(image, "connect", connect)
     assert image.push_image("registry/model:v1", tell=print) == "registry/model@sha256:1"
     assert events == []

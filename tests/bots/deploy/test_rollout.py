@@ -53,19 +53,19 @@ class Memory:
 
     def prepare(self) -> None: ...
 
-    def state(self) -> State:
+    def get_state(self) -> State:
         return State(self.stable, self.canary, self.previous if self.canary else None)
 
-    def offer(self, version: Version, previous: Version | None) -> None:
+    def start_canary(self, version: Version, previous: Version | None) -> None:
         if self.canary != version:
             self._change({"canary": version, "previous": previous})
         if version.name in self.broken:
             raise NotReady(f"{version.name} ended by itself")
 
-    def share(self, canary: float) -> None:
+    def set_share(self, canary: float) -> None:
         self._change({"weight": canary})
 
-    def metrics(self, role: Role) -> dict[str, str]:
+    def load_metrics(self, role: Role) -> dict[str, str]:
         if self.silent:
             return {}
         version = self.canary if role == "canary" else self.stable
@@ -77,16 +77,16 @@ class Memory:
             f'model_requests_total{{route="/predict",status="500"}} {bad}\n'
         }
 
-    def health(self, role: Role) -> Health:
+    def check_health(self, role: Role) -> Health:
         return Health(0, alive=True)
 
-    def contract(self, role: Role) -> bytes | None:
+    def load_contract(self, role: Role) -> bytes | None:
         return None
 
     def promote(self, version: Version) -> None:
         if self.stable != version:
             if self.canary == version:
-                self.share(1)
+                self.set_share(1)
             self._change({"stable": None})
             self._change({"stable": version})
             if "unlucky" in self.broken:
@@ -95,7 +95,7 @@ class Memory:
         self.withdraw()
 
     def withdraw(self) -> None:
-        self.share(0)
+        self.set_share(0)
         if self.canary:
             self._change({"canary": None})
 
@@ -116,7 +116,7 @@ def test_a_good_version_is_watched_with_its_share_and_promoted() -> None:
     said: list[str] = []
     outcome = run(stage, said=said)
     assert (outcome.done, outcome.runs, outcome.previous) == ("promoted", V2, V1)
-    assert stage.state() == State(V2)
+    assert stage.get_state() == State(V2)
     assert stage.weight == 0
     assert said[0] == "watching it with 10% of the requests"
     assert outcome.decision is not None
@@ -128,7 +128,7 @@ def test_a_version_with_errors_is_taken_back() -> None:
     outcome = run(stage)
     assert (outcome.done, outcome.runs) == ("rolled back", V1)
     assert outcome.words.startswith("errors: 33")
-    assert stage.state() == State(V1)
+    assert stage.get_state() == State(V1)
 
 
 def test_a_version_that_does_not_become_ready_never_gets_a_request() -> None:
@@ -143,7 +143,7 @@ def test_a_promotion_that_fails_half_way_brings_back_what_ran() -> None:
     outcome = run(stage)
     assert (outcome.done, outcome.runs) == ("rolled back", V1)
     assert outcome.words == "no memory left"
-    assert stage.state() == State(V1)
+    assert stage.get_state() == State(V1)
 
 
 def test_the_first_version_is_deployed_without_a_canary() -> None:
@@ -156,7 +156,7 @@ def test_the_first_version_is_deployed_without_a_canary() -> None:
 def test_what_runs_already_is_left_as_it_is() -> None:
     stage = Memory(stable=V2)
     assert run(stage).done == "runs already"
-    assert stage.state() == State(V2)
+    assert stage.get_state() == State(V2)
 
 
 def test_a_return_to_an_earlier_version_is_not_watched() -> None:
@@ -168,7 +168,7 @@ def test_a_return_to_an_earlier_version_is_not_watched() -> None:
 def test_somebody_elses_canary_gives_way() -> None:
     stage = Memory(stable=V1, canary=V3, previous=V1, weight=0.1)
     assert run(stage).runs == V2
-    assert stage.state() == State(V2)
+    assert stage.get_state() == State(V2)
 
 
 def test_a_promotion_that_a_lost_bot_began_is_finished_first() -> None:
@@ -199,7 +199,7 @@ def test_killed_at_any_change_and_run_again_it_ends_in_the_same_state(
     except Killed:
         stage.dies = None
         run(stage)
-    assert stage.state() == State(V1 if failing else V2)
+    assert stage.get_state() == State(V1 if failing else V2)
     assert stage.weight == 0
 
 

@@ -18,7 +18,7 @@ import pytest
 
 from bots.deploy import image, rollout, smoke_test
 from bots.deploy.compose import Compose
-from bots.deploy.docker import EngineError, connected
+from bots.deploy.docker import EngineError, connect
 from bots.deploy.target import State, Version
 from bots.layout import Layout
 from bots.settings import Canary, Smoke
@@ -122,7 +122,7 @@ def stage(yard: Yard, first: image.Image, seen: smoke_test.Sample) -> Iterator[S
     port = engines.free_port()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PORT", str(port))
-        target = Compose(TEMPLATE / "deploy", "late-flights-production", yard.client, print, ready=20)
+        target = Compose(TEMPLATE / "deploy", "late-flights-production", yard.client, tell=print, ready=20)
         load = versions.Load(port, seen.rows)
         staged = Stage(target, yard, load)
         try:
@@ -264,7 +264,7 @@ def test_a_version_that_runs_already_is_left_alone(stage: Stage) -> None:
 def test_a_bad_version_is_rolled_back_by_itself(
     stage: Stage, change: Callable[[Path], None], why: str
 ) -> None:
-    before = stage.target.state().stable
+    before = stage.target.get_state().stable
     outcome = stage.roll_out(change.__name__, change)
     assert outcome.done == "rolled back", outcome
     assert why in outcome.words
@@ -292,7 +292,7 @@ def test_a_version_comes_to_a_host_over_ssh_and_back_while_callers_notice_nothin
     with engines.over_ssh(stage.yard.engine, tmp_path) as environ:
         for name, value in environ.items():
             monkeypatch.setenv(name, value)
-        with connected() as client:
+        with connect() as client:
             far = replace(stage, target=replace(stage.target, client=client))
             assert far.roll_out("v2", versions.good).done == "promoted"
             assert far.roll_out(versions.failing.__name__, versions.failing).done == "rolled back"
@@ -310,7 +310,7 @@ from bots.deploy.compose import Compose
 from bots.deploy.target import Version
 from bots.settings import Canary
 folder, name, reference, version = sys.argv[1:]
-target = Compose(Path(folder), name, docker.from_env(timeout=120), print, ready=20)
+target = Compose(Path(folder), name, docker.from_env(timeout=120), tell=print, ready=20)
 policy = Canary(share=0.3, requests=60, seconds=40, every=0.5)
 rollout.roll_out(target, Version(reference, version), policy, watch=True, tell=lambda words: print(words, flush=True))
 """
@@ -332,6 +332,6 @@ def test_a_bot_killed_anywhere_and_run_again_ends_in_the_same_state(
 
     subprocess.run(words, check=True, env=environment)
 
-    assert stage.target.state() == State(Version(reference, "v2"))
+    assert stage.target.get_state() == State(Version(reference, "v2"))
     assert stage.containers() == ["proxy", "stable"]
     assert stage.load.failed == {}

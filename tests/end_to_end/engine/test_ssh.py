@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bots.deploy.docker import EngineError, builder, connected, run
+from bots.deploy.docker import EngineError, connect, find_builder, run_command
 from fixtures import docker_engine as engines
 from fixtures.docker_engine import Engine
 
@@ -25,11 +25,11 @@ def host(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 
 def test_images_and_containers_of_a_host_are_reached_over_ssh(host: str) -> None:
-    with connected() as client:
+    with connect() as client:
         assert client.images.list(engines.BASE)
         words = ["python3", "-c", "print(6 * 7)"]
         assert client.containers.run(engines.BASE, words, remove=True).strip() == b"42"
-    assert run("listing", [builder(), "images", "--quiet", engines.BASE]).strip()
+    assert run_command("listing", [find_builder(), "images", "--quiet", engines.BASE]).strip()
 
 
 def test_a_host_whose_key_is_another_is_not_spoken_to(host: str, tmp_path: Path) -> None:
@@ -38,7 +38,7 @@ def test_a_host_whose_key_is_another_is_not_spoken_to(host: str, tmp_path: Path)
     began = time.monotonic()
     with (
         pytest.raises(EngineError, match=r"(?s)ssh://root@127\.0\.0\.1.*verification failed"),
-        connected(),
+        connect(),
     ):
         pytest.fail("it was spoken to")
     assert time.monotonic() - began < 30
