@@ -65,7 +65,7 @@ class Compose:
                 self.sleep(PAUSE)
 
     def get_state(self) -> State:
-        """See `Target`. Read from labels; a container that ended by itself counts, one that never started does not."""
+        """See `Target`. Read from labels; a container that ended counts, one that never started does not."""
         stable, canary = self._find_container("stable"), self._find_container("canary")
         return State(
             _read_version(stable, "release.image", "release.version"),

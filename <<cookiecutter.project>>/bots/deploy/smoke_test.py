@@ -185,7 +185,7 @@ def _read_log(container: Container, **how: Any) -> str:
 
 
 def _ask_again(container: Container, path: str, body: object) -> tuple[int, Any]:
-    """Ask until a whole answer arrives: status and answer. Raises `EngineError` when none does, or the container ended."""
+    """Ask until a whole answer arrives: status and answer. Raises `EngineError` where the container has ended."""
 
     def ask_once() -> tuple[int, Any]:
         try:
