@@ -17,6 +17,9 @@ from fixtures.support import ROOT, TEMPLATE
 LOCKS = sorted([*(ROOT / "requirements").glob("*.txt"), *(TEMPLATE / "requirements").glob("*.txt")])
 WORKFLOWS = sorted([*(ROOT / ".github").rglob("*.y*ml"), *(TEMPLATE / ".github").rglob("*.y*ml")])
 ROOMS = ("pipeline", "bots", "serving")
+EXAMPLES = {"bots/commands/VERB.py", "bots/commands/verdict.py"}
+"""What a reader of docs/bots.md would write."""
+
 PAGES = sorted(
     [
         *ROOT.glob("*.md"),
@@ -202,6 +205,16 @@ def test_every_link_inside_the_repository_leads_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
         if "://" not in target:
             assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_every_module_that_a_document_names_exists(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    paths = re.findall(r"`((?:bots|pipeline|serving|tests|hooks)/[\w./]+)`", text)
+    dotted = re.findall(r"`(bots\.[a-z_.]+)`", text.replace("`bots.in`", ""))
+    for path in {*paths, *(name.replace(".", "/") for name in dotted)} - EXAMPLES:
+        found = [root / end for root in (TEMPLATE, ROOT) for end in (path, f"{path}.py")]
+        assert any(one.exists() for one in found), path
 
 
 def test_every_direct_dependency_is_explained() -> None:

@@ -1,4 +1,4 @@
-"""What a command says while it works: lines that hide nothing, and its steps with their seconds."""
+"""Prints what a command does: lines in which nothing is hidden, and steps with their seconds."""
 
 from __future__ import annotations
 
@@ -17,25 +17,27 @@ _JOINERS = "\u200c\u200d"
 
 
 def make_visible(value: object, limit: int | None = None) -> str:
-    """One line of text as a reader should see it: white space collapsed, control, bidirectional and other
-    unseen characters named as `‹U+202E›`, and at most `limit` characters (cut with an ellipsis)."""
+    """Return one line in which nothing is hidden, of at most `limit` characters (then it ends in an ellipsis).
+
+    White space is collapsed; control, bidirectional and other unseen characters are named as `‹U+202E›`.
+    """
     line = " ".join(str(value).split())
     if not line.isascii() or not line.isprintable():
-        line = "".join(_shown(line, index) for index in range(len(line)))
+        line = "".join(_show(line, index) for index in range(len(line)))
     return line if limit is None or len(line) <= limit else line[: limit - 1].rstrip() + ELLIPSIS
 
 
 def escape_line(words: str) -> str:
-    """A line of a log. A runner takes `##[…]` anywhere in a line, and `::` at its start, for a command."""
+    """Return a line of a job's log that starts no command: a runner takes `##[…]` anywhere for one."""
     return make_visible(words).replace("##[", "## [")
 
 
 def print_line(verb: str, words: str, stream: TextIO) -> None:
-    """Print one line of a job's log; the verb in front keeps a `::` of the words from the line's start."""
+    """Print one line of a job's log, behind the verb: a runner takes `::` at the start for a command."""
     print(f"{verb}:", escape_line(words), file=stream, flush=True)
 
 
-def _shown(line: str, index: int) -> str:
+def _show(line: str, index: int) -> str:
     character = line[index]
     if unicodedata.category(character) not in _UNSEEN:
         return character
@@ -46,7 +48,7 @@ def _shown(line: str, index: int) -> str:
 
 
 class Progress:
-    """Steps as they happen, on standard error, each with the seconds that the one before took."""
+    """Print steps on standard error as they happen, each with the seconds that it took."""
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(file=sys.stderr)
@@ -68,7 +70,7 @@ class Progress:
             self._status.stop()
 
     def tell(self, step: str) -> None:
-        """Begin a step; the one before is done."""
+        """Begin a step; this ends the one before."""
         self._finish("done")
         self._step, self._since = step, time.monotonic()
         if self._status:

@@ -1,4 +1,4 @@
-"""What the bots read of params.yaml, from text: a review is judged by main's gate, not by its own edit."""
+"""Parses what the bots read of params.yaml. It takes text: a review is judged by main's gate, not by its own edit."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class SettingsError(BotsError):
     """params.yaml does not say what the bots need; the message names file, key and expectation."""
 
 
-def _about(words: str) -> Meta:
-    """What a key means, for docs/parameters.md."""
+def _explain(words: str) -> Meta:
+    """Say what a key means, for docs/parameters.md."""
     return Meta(description=words)
 
 
@@ -41,18 +41,18 @@ class _Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Project(_Section, frozen=True):
     """What the project is called, and whose it is."""
 
-    name: Annotated[str, _about("the name of the repository, the image and the versions")]
-    title: Annotated[str, _about("the name as people say it: the heading of every review")]
-    description: Annotated[str, _about("what the model answers, in a sentence")]
-    owner: Annotated[str, _about("the GitHub user or organisation that owns the repository")]
+    name: Annotated[str, _explain("the name of the repository, the image and the versions")]
+    title: Annotated[str, _explain("the name as people say it: the heading of every review")]
+    description: Annotated[str, _explain("what the model answers, in a sentence")]
+    owner: Annotated[str, _explain("the GitHub user or organisation that owns the repository")]
 
 
 class Data(Struct, frozen=True, kw_only=True):
     """What is predicted, and from what. The other keys of this section belong to the pipeline."""
 
-    task: Annotated[Task, _about("what kind of answer the model gives")]
-    target: Annotated[str | None, _about("the column that is predicted")] = None
-    source: Annotated[str | None, _about("where the data comes from, as the model card tells it")] = None
+    task: Annotated[Task, _explain("what kind of answer the model gives")]
+    target: Annotated[str | None, _explain("the column that is predicted")] = None
+    source: Annotated[str | None, _explain("where the data comes from, as the model card tells it")] = None
 
 
 class Evaluate(_Section, frozen=True):
@@ -61,54 +61,56 @@ class Evaluate(_Section, frozen=True):
     metrics: Annotated[
         list[str],
         Meta(min_length=1, max_length=50),
-        _about("the metrics of every review, see docs/statistics.md"),
+        _explain("the metrics of every review, see docs/statistics.md"),
     ]
-    threshold: Annotated[Fraction | None, _about("from this score on a row is called positive")] = None
+    threshold: Annotated[Fraction | None, _explain("from this score on a row is called positive")] = None
     costs: Annotated[
-        Costs | None, _about("what a decision is worth, for each row; the metric `value` needs it")
+        Costs | None, _explain("what a decision is worth, for each row; the metric `value` needs it")
     ] = None
-    slices: Annotated[list[str], _about("the columns whose values name the slices")] = []
-    fairness: Annotated[list[str], _about("the columns between whose groups gaps are measured")] = []
+    slices: Annotated[list[str], _explain("the columns whose values name the slices")] = []
+    fairness: Annotated[list[str], _explain("the columns between whose groups gaps are measured")] = []
     calibration_bins: Annotated[
-        int, Meta(ge=2, le=100), _about("into how many bins the scores are sorted")
+        int, Meta(ge=2, le=100), _explain("into how many bins the scores are sorted")
     ] = 10
 
 
 class Limit(_Section, frozen=True):
     """Bounds on one metric of the candidate, whatever main does."""
 
-    at_least: Annotated[float | None, _about("block below this value of the metric")] = None
-    at_most: Annotated[float | None, _about("block above this value of the metric")] = None
+    at_least: Annotated[float | None, _explain("block below this value of the metric")] = None
+    at_most: Annotated[float | None, _explain("block above this value of the metric")] = None
 
 
 class GateSlices(_Section, frozen=True):
     """From how many rows on a slice is judged, and which loss of the primary metric blocks."""
 
-    rows: Annotated[int, Meta(ge=1), _about("a slice of fewer rows is shown, not judged")]
-    matters: Annotated[Smallest, _about("the smallest loss of the primary metric on a slice that blocks")]
+    rows: Annotated[int, Meta(ge=1), _explain("a slice of fewer rows is shown, not judged")]
+    matters: Annotated[Smallest, _explain("the smallest loss of the primary metric on a slice that blocks")]
 
 
 class Gate(_Section, frozen=True):
     """The policy that turns a comparison into pass or fail. A review is judged by main's gate, not by its own edit."""
 
-    primary: Annotated[str, _about("the metric that decides")]
+    primary: Annotated[str, _explain("the metric that decides")]
     matters: Annotated[
-        dict[str, Smallest], _about("the smallest difference of a metric that matters, in its own unit")
+        dict[str, Smallest], _explain("the smallest difference of a metric that matters, in its own unit")
     ]
     confidence: Annotated[
-        float, Meta(ge=0.5, lt=1), _about("how often an interval holds the true difference")
+        float, Meta(ge=0.5, lt=1), _explain("how often an interval holds the true difference")
     ] = 0.95
     replicates: Annotated[
-        int, Meta(ge=200, le=100_000), _about("how often the bootstrap draws the rows anew")
+        int, Meta(ge=200, le=100_000), _explain("how often the bootstrap draws the rows anew")
     ] = 2000
     resample: Annotated[
-        str, Meta(min_length=1), _about("the column whose rows are drawn together; `rows` draws single rows")
+        str,
+        Meta(min_length=1),
+        _explain("the column whose rows are drawn together; `rows` draws single rows"),
     ] = "rows"
-    guards: Annotated[list[str], _about("metrics that must not get worse")] = []
-    limits: Annotated[dict[str, Limit], _about("bounds on a metric, whatever main does")] = {}
-    slices: Annotated[GateSlices | None, _about("how slices are judged; null: they are only shown")] = None
-    equivalent_passes: Annotated[bool, _about("pass a change that chance could explain")] = True
-    incomparable_passes: Annotated[bool, _about("pass a change that cannot be compared with main")] = False
+    guards: Annotated[list[str], _explain("metrics that must not get worse")] = []
+    limits: Annotated[dict[str, Limit], _explain("bounds on a metric, whatever main does")] = {}
+    slices: Annotated[GateSlices | None, _explain("how slices are judged; null: they are only shown")] = None
+    equivalent_passes: Annotated[bool, _explain("pass a change that chance could explain")] = True
+    incomparable_passes: Annotated[bool, _explain("pass a change that cannot be compared with main")] = False
 
 
 class ReviewSettings(_Section, frozen=True):
@@ -117,18 +119,19 @@ class ReviewSettings(_Section, frozen=True):
     Placeholders in a command are replaced by paths.
     """
 
-    score: Annotated[str, _about("the command that scores the table {rows} and writes the scores to {out}")]
+    score: Annotated[str, _explain("the command that scores the table {rows} and writes the scores to {out}")]
     drift: Annotated[
-        str | None, _about("the command that compares the tables {reference} and {current}, and writes {out}")
+        str | None,
+        _explain("the command that compares the tables {reference} and {current}, and writes {out}"),
     ] = None
     fork_server: Annotated[
         str | None,
-        _about("the command of a process that stages are forked from; null: each stage starts anew"),
+        _explain("the command of a process that stages are forked from; null: each stage starts anew"),
     ] = None
     data_stages: Annotated[
-        tuple[str, ...], _about("the stages whose refusal is about the data, not the code")
+        tuple[str, ...], _explain("the stages whose refusal is about the data, not the code")
     ] = ("acquire", "validate", "split", "features")
-    files: Annotated[Layout, _about("where the pipeline leaves its files, from the project's root")] = (
+    files: Annotated[Layout, _explain("where the pipeline leaves its files, from the project's root")] = (
         Layout()
     )
 
@@ -136,50 +139,50 @@ class ReviewSettings(_Section, frozen=True):
 class Smoke(_Section, frozen=True):
     """How an image is tried before it leaves: rows of the holdout, and times in seconds."""
 
-    rows: Annotated[int, Meta(ge=1, le=10_000), _about("so many rows of the holdout are asked")] = 50
-    tolerance: Annotated[Positive, _about("the largest difference from the reviewed score")] = 0.0001
-    ready: Annotated[Positive, _about("seconds until the service is ready")] = 30.0
-    stop: Annotated[Positive, _about("seconds until it has stopped")] = 15.0
+    rows: Annotated[int, Meta(ge=1, le=10_000), _explain("so many rows of the holdout are asked")] = 50
+    tolerance: Annotated[Positive, _explain("the largest difference from the reviewed score")] = 0.0001
+    ready: Annotated[Positive, _explain("seconds until the service is ready")] = 30.0
+    stop: Annotated[Positive, _explain("seconds until it has stopped")] = 15.0
 
 
 class Latency(_Section, frozen=True):
     """A quantile may grow to `ratio` times the running version's, and by `seconds` in any case."""
 
-    ratio: Annotated[float, Meta(ge=1), _about("a quantile may grow by this factor")] = 1.5
-    seconds: Annotated[float, Meta(ge=0), _about("and by so many seconds in any case")] = 0.02
+    ratio: Annotated[float, Meta(ge=1), _explain("a quantile may grow by this factor")] = 1.5
+    seconds: Annotated[float, Meta(ge=0), _explain("and by so many seconds in any case")] = 0.02
 
 
 class Canary(_Section, frozen=True):
     """How a new version is held against the running one; times in seconds, shares of one."""
 
-    share: Annotated[Share, _about("the canary's share of the requests")] = 0.1
-    requests: Annotated[int, Meta(ge=1), _about("it is judged once it answered so many")] = 500
-    seconds: Annotated[Positive, _about("or after so many seconds")] = 900.0
-    every: Annotated[float, Meta(ge=0.1), _about("seconds between two looks at it")] = 5.0
+    share: Annotated[Share, _explain("the canary's share of the requests")] = 0.1
+    requests: Annotated[int, Meta(ge=1), _explain("it is judged once it answered so many")] = 500
+    seconds: Annotated[Positive, _explain("or after so many seconds")] = 900.0
+    every: Annotated[float, Meta(ge=0.1), _explain("seconds between two looks at it")] = 5.0
     quiet: Annotated[
         Literal["promote", "roll back"],
-        _about("what to do when too few requests came and nothing speaks against it"),
+        _explain("what to do when too few requests came and nothing speaks against it"),
     ] = "promote"
     risk: Annotated[
-        float, Meta(gt=0, lt=0.5), _about("how often an equal version may be rolled back by chance")
+        float, Meta(gt=0, lt=0.5), _explain("how often an equal version may be rolled back by chance")
     ] = 0.01
     errors: Annotated[
-        Rate, _about("the smallest rise of the share of failed requests (5xx) that matters")
+        Rate, _explain("the smallest rise of the share of failed requests (5xx) that matters")
     ] = 0.005
     refusals: Annotated[
-        Rate, _about("the smallest rise of the share of refused requests (4xx) that matters")
+        Rate, _explain("the smallest rise of the share of refused requests (4xx) that matters")
     ] = 0.02
-    latency: Annotated[Latency, _about("how far the 95th and 99th percentile may grow")] = Latency()
+    latency: Annotated[Latency, _explain("how far the 95th and 99th percentile may grow")] = Latency()
     shift: Annotated[
-        float, Meta(ge=0), _about("how far the scores may shift (population stability index)")
+        float, Meta(ge=0), _explain("how far the scores may shift (population stability index)")
     ] = 0.1
 
 
 class ReleaseSettings(_Section, frozen=True):
     """When an image may leave, and how a canary is judged; whatever is left out has its default."""
 
-    smoke: Annotated[Smoke, _about("how an image is tried before it is pushed")] = Smoke()
-    canary: Annotated[Canary, _about("how a new version is watched in production")] = Canary()
+    smoke: Annotated[Smoke, _explain("how an image is tried before it is pushed")] = Smoke()
+    canary: Annotated[Canary, _explain("how a new version is watched in production")] = Canary()
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -194,12 +197,12 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     @property
     def task(self) -> Task:
-        """What the model predicts."""
+        """Return what kind of answer the model gives."""
         return self.data.task
 
     @property
     def context(self) -> metrics.Context:
-        """What the metrics need to know beside the rows."""
+        """Return what the metrics need to know beside the rows."""
         chosen = self.evaluate
         return metrics.Context(threshold=chosen.threshold, costs=chosen.costs, bins=chosen.calibration_bins)
 
@@ -214,7 +217,7 @@ def load_settings(root: Path) -> Settings:
 
 
 def parse(text: str, name: str) -> Settings:
-    """The bots' part of params.yaml.
+    """Parse the bots' part of params.yaml.
 
     `name` is what a message calls the text: `params.yaml`, `main's params.yaml`. Raises `SettingsError` for
     text that is not YAML, an unknown key, a wrong type, or settings that contradict each other.
@@ -256,7 +259,7 @@ class Key:
 
 
 def list_keys(section: str = "", kind: inspect.Type | None = None) -> Iterator[Key]:
-    """Every key of params.yaml that the bots read, in the order of the file, a section before its own keys."""
+    """Yield every key of params.yaml that the bots read, in the order of the file, a section before its own keys."""
     kind = inspect.type_info(Settings) if kind is None else kind
     if isinstance(kind, inspect.Metadata):
         yield from list_keys(section, kind.type)
@@ -283,7 +286,7 @@ def _suggest(word: str, known: Iterable[str]) -> str:
 
 
 def _find_problems(settings: Settings) -> Iterator[str]:
-    """What no type can say: names that refer to each other, and what a metric needs."""
+    """Yield what no type can find: names that refer to nothing, and what a metric lacks."""
     yield from _find_unknown_metrics(settings)
     yield from _find_gate_problems(settings.gate, settings.evaluate.metrics)
     yield from _find_needs(settings)

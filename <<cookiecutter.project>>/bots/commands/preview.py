@@ -9,7 +9,7 @@ from bots.commands.options import Verbs
 
 
 def add_parser(verbs: Verbs) -> None:
-    """The verb's options."""
+    """Add the verb and its options."""
     parser = verbs.add_parser(
         "preview",
         help="show the review as GitHub would",

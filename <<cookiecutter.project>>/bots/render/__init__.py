@@ -1,1 +1,1 @@
-"""Draw a review as a comment, a page and terminal text. All wording is in `words` and `glance`."""
+"""Render a review as a comment, a page and terminal text. To change what it says, change `words` and `glance`."""

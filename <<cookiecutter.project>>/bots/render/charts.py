@@ -1,7 +1,7 @@
-"""The page's pictures: inline SVG in percent, so that they fit any width, coloured by class, readable without them.
+"""Draws the page's charts: inline SVG in percent, so that they fit any width; the stylesheet colours them by class.
 
-Every picture stands beside its numbers, so it is hidden from screen readers; the calibration chart, which
-stands alone, carries its own description.
+Every chart stands beside its numbers, so it is hidden from screen readers; only the calibration chart stands
+alone, and carries its own description.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Point = tuple[float, float]
 
 
 def draw_metric(metric: MetricComparison, reach: float) -> Markup:
-    """The interval of a difference, to the right where it is better, in units of what matters."""
+    """Draw the interval of a metric's difference in units of what matters; better is to the right."""
     if metric.difference is None:
         return _draw_interval(None, None, None, factor=1.0, reach=reach, band=1.0, kind=metric.outcome)
     factor = _turn(metric.direction) / (metric.matters or abs(metric.difference) or 1.0)
@@ -27,19 +27,19 @@ def draw_metric(metric: MetricComparison, reach: float) -> Markup:
 
 
 def draw_slice(piece: SliceComparison, reach: float, direction: str) -> Markup:
-    """The interval of a slice's difference; `reach` is the scale's end, in the metric's unit."""
+    """Draw the interval of a slice's difference; `reach` is the scale's end, in the metric's unit."""
     ends = piece.low, piece.difference, piece.high
     return _draw_interval(*ends, factor=_turn(direction), reach=reach, band=0.0, kind=piece.outcome)
 
 
 def find_slice_reach(pieces: Iterable[SliceComparison]) -> float:
-    """A scale's end that holds every judged interval."""
+    """Return the end of a scale that holds every judged interval."""
     ends = [abs(end) for piece in pieces for end in (piece.low, piece.high) if end is not None]
     return max(ends, default=0.0) or 1.0
 
 
 def _turn(direction: str) -> float:
-    """What turns a difference so that more is better."""
+    """Return the factor that turns a difference so that more is better."""
     return -1.0 if direction == "lower" else 1.0
 
 
@@ -69,16 +69,16 @@ def _draw_interval(
 
 
 def draw_bar(share: float, mark: float | None = None, kind: str = "") -> Markup:
-    """A share of the width as a bar, with an optional mark (main's share, or a threshold)."""
-    parts = [f'<rect class="fill" x="0" y="25%" width="{_percent(share):.2f}%" height="50%" rx="2"/>']
+    """Draw a share of the width as a bar, with an optional mark (main's share, or a threshold)."""
+    parts = [f'<rect class="fill" x="0" y="25%" width="{_clamp_percent(share):.2f}%" height="50%" rx="2"/>']
     if mark is not None:
-        at = _percent(mark)
+        at = _clamp_percent(mark)
         parts.append(f'<line class="mark" x1="{at:.2f}%" x2="{at:.2f}%" y1="5%" y2="95%"/>')
     return _wrap(parts, f"bar {kind}")
 
 
 def draw_effect(value: float, most: float) -> Markup:
-    """One reason's effect to the left or right of zero."""
+    """Draw one reason's effect to the left or right of zero."""
     end = 50 + 50 * max(-1.0, min(1.0, value / most)) if most else 50.0
     left, width = min(50.0, end), abs(end - 50)
     return _wrap(
@@ -91,7 +91,7 @@ def draw_effect(value: float, most: float) -> Markup:
 
 
 def draw_calibration(champion: Sequence[CalibrationBin], candidate: Sequence[CalibrationBin]) -> Markup:
-    """What happened against what was predicted, main and this change; the diagonal is perfect."""
+    """Draw what happened against what was predicted, for main and for this change; the diagonal is perfect."""
     both = [*champion, *candidate]
     values = [x for item in both for x in (item.predicted, item.observed)]
     if max(map(abs, values)) >= HUGE:
@@ -147,7 +147,7 @@ def _place(value: float, reach: float) -> float:
     return 50 + 47 * max(-1.0, min(1.0, value / reach))
 
 
-def _percent(share: float) -> float:
+def _clamp_percent(share: float) -> float:
     return 100 * max(0.0, min(1.0, share))
 
 

@@ -1,4 +1,4 @@
-"""The comment on the pull request: what a reviewer must decide first, everything else folded below it."""
+"""Renders the comment on the pull request: what a reviewer must decide stands first, the rest is folded below."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ STYLE = glance.Style(code=md.escape_name, text=md.escape_phrase)
 
 @dataclass(frozen=True)
 class Links:
-    """Where a reader finds the rest. The addresses are the bots' own, never a pull request's."""
+    """Where a reader finds the rest. The bots make these addresses, never a pull request."""
 
     page: str | None = None
     run: str | None = None
@@ -36,7 +36,7 @@ class Links:
 
 @dataclass(frozen=True)
 class Section:
-    """A piece of the comment that is kept or cut as a whole; the highest `rank` goes first, 0 always stays."""
+    """A piece of the comment that is kept or cut as a whole; the highest `rank` is cut first, 0 always stays."""
 
     rank: int
     title: str
@@ -44,7 +44,7 @@ class Section:
 
 
 def render_comment(review: Review, *, limit: int = LIMIT, links: Links | None = None) -> str:
-    """The review as GitHub Markdown, in at most `limit` bytes of UTF-8.
+    """Render the review as GitHub Markdown, in at most `limit` bytes of UTF-8.
 
     What does not fit is cut by whole sections, with a note that names them. Raises `ValueError` for a limit
     that has no room for the decision itself.
@@ -60,7 +60,7 @@ def render_comment(review: Review, *, limit: int = LIMIT, links: Links | None = 
 
 
 def list_sections(review: Review) -> Iterator[Section]:
-    """Every section of the comment, in the order of reading."""
+    """Yield every section of the comment, in the order of reading."""
     yield Section(0, "decision", _format_decision(review))
     bodies = [
         (1, "what changed", _format_causes(review)),
@@ -105,7 +105,7 @@ def _format_decision(review: Review) -> str:
 
 
 def _format_broken(rules: list[GateRule]) -> list[str]:
-    """The broken rules, one line each, or only their names where that would push the metrics off the screen."""
+    """Return the broken rules, one line each; only their names where that would push the metrics off the screen."""
     if len(rules) <= FAILED:
         return [md.format_rule(rule, 85) for rule in rules]
     more = f" and {len(rules) - 8} more" if len(rules) > 8 else ""
@@ -169,7 +169,7 @@ def _format_metrics(review: Review) -> str:
 
 
 def _format_candidate(review: Review) -> str:
-    """The candidate's own metrics, where there is nothing to compare them with."""
+    """Format the candidate's own metrics, where there is nothing to compare them with."""
     rows = [
         [
             md.format_label(metric.name, metric.direction) + md.format_role(metric.role, metric.unit),

@@ -1,4 +1,4 @@
-"""Text from data or a pull request, made harmless: it shows what it says and does nothing else.
+"""Escapes text from data or from a pull request, so that it shows what it says and does nothing else.
 
 GitHub turns `@name`, `#12`, commit ids, `:emoji:` and `$math$` into something else after the Markdown was
 parsed, so a backslash or a character reference does not stop it; a zero-width space inside the word does.
@@ -46,24 +46,24 @@ _CODE = re.compile(r"`(?P<quoted>[^`]+)`|\b(?P<digest>(?:md5|sha256):[0-9a-f]{8}
 
 
 def escape_text(value: object, limit: int | None = None) -> str:
-    """Markdown (and HTML) that shows `value` as plain text, wherever it stands."""
+    """Return Markdown (and HTML) that shows `value` as plain text, wherever it stands."""
     return _escape(make_visible(value, limit) or EMPTY)
 
 
 def escape_code(value: object, limit: int | None = None) -> str:
-    """Markdown that shows `value` in a fixed-width face, also in a table cell."""
+    """Return Markdown that shows `value` as code, also in a table cell."""
     line = make_visible(value, limit) or EMPTY
     return f"`{line}`" if _PLAIN_CODE.fullmatch(line) else f"<code>{_escape(line)}</code>"
 
 
 def escape_prose(value: object, limit: int | None = None) -> str:
-    """Markdown of a sentence that a tool wrote: what it put between backticks and its digests become code."""
+    """Return Markdown of a sentence that a tool wrote; what stands between backticks, and digests, become code."""
     pieces = split_code(make_visible(value, limit) or EMPTY)
     return "".join(escape_code(piece) if is_code else _escape(piece) for is_code, piece in pieces)
 
 
 def split_code(line: str) -> Iterator[tuple[bool, str]]:
-    """A sentence's pieces, each with whether it is code; a digest is cut to what tells it from another."""
+    """Yield a sentence's pieces, each with whether it is code. A digest is cut to its first eight digits."""
     at = 0
     for match in _CODE.finditer(line):
         yield False, line[at : match.start()]
@@ -73,7 +73,7 @@ def split_code(line: str) -> Iterator[tuple[bool, str]]:
 
 
 def escape_label(value: object, limit: int = 40) -> str:
-    """A label inside double quotes in Mermaid: anything but letters, digits and spaces as `#35;`."""
+    """Return a label for Mermaid's double quotes: anything but letters, digits and spaces becomes `#35;`."""
     return "".join(
         character if character.isalnum() or character == " " else f"#{ord(character)};"
         for character in make_visible(value, limit) or EMPTY
@@ -81,7 +81,7 @@ def escape_label(value: object, limit: int = 40) -> str:
 
 
 def check_address(url: str) -> str:
-    """A link's target: https (http on the own machine's tests) or a path inside the repository.
+    """Return a link's target as it is: https (in tests http, on this machine), or a path inside the repository.
 
     Raises `ValueError` for anything else, as it would not be a link that the bots made.
     """

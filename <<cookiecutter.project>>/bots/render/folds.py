@@ -1,4 +1,4 @@
-"""What the comment folds away: the details behind each line above the folds."""
+"""Formats what the comment folds away: the details behind each line above the folds."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ STYLES = {
 
 
 def format_rules(review: Review) -> str:
-    """Every rule of the gate."""
+    """List every rule of the gate."""
     return md.join_lines([md.format_rule(rule) for rule in review.rules])
 
 
 def format_metrics(review: Review) -> str:
-    """Every metric with its interval drawn, and what it tells."""
+    """Format every metric with its interval drawn, and what it tells."""
     if not selection.is_compared(review) or selection.is_unchanged(review):
         return ""
     shown, reach = selection.rank_metrics(review), selection.find_reach(review.metrics)
@@ -72,7 +72,7 @@ def _draw_picture(metric: MetricComparison, reach: float) -> str:
 
 
 def format_slices(review: Review) -> str:
-    """The primary metric on each slice, most worrying first."""
+    """Format the primary metric on each slice, most worrying first."""
     metric = selection.find_primary(review)
     if not review.slices or metric is None:
         return ""
@@ -103,7 +103,7 @@ def format_slices(review: Review) -> str:
 
 
 def format_calibration(review: Review) -> str:
-    """What happened against what was predicted."""
+    """Format what happened against what was predicted, as a chart and a table."""
     bins = review.evaluation.calibration if review.evaluation else []
     if not bins:
         return ""
@@ -140,7 +140,7 @@ def _draw_chart(line: list[float], bars: list[float]) -> str:
 
 
 def format_explanation(review: Review) -> str:
-    """The features by their share of the explanation."""
+    """Format the features by their share of the explanation."""
     report = review.explanation
     if report is None or not report.ranking:
         return ""
@@ -165,7 +165,7 @@ def format_explanation(review: Review) -> str:
 
 
 def format_worst(review: Review) -> str:
-    """The worst predictions, each with what moved it most."""
+    """Format the worst predictions, each with what moved it most."""
     worst = review.explanation.worst if review.explanation else []
     rows = [
         [
@@ -185,7 +185,7 @@ def _format_reason(reason: Reason) -> str:
 
 
 def format_data(review: Review) -> str:
-    """What the checks noticed in the data."""
+    """Format what the checks noticed in the data."""
     found = selection.rank_findings(review)
     if not found:
         return ""
@@ -193,7 +193,7 @@ def format_data(review: Review) -> str:
 
 
 def format_drift(review: Review) -> str:
-    """Each drift comparison, column by column."""
+    """Format each drift comparison, column by column."""
     reports = [report for report in (review.data_change, review.drift) if report]
     return "\n\n".join(
         _format_comparison(item) for report in reports for item in report.comparisons if item.columns
@@ -224,7 +224,7 @@ def _format_comparison(comparison: DriftComparison) -> str:
 
 
 def format_pipeline(review: Review) -> str:
-    """The stages as a diagram, those of one fate in one box."""
+    """Draw the stages as a diagram; neighbours in the same state share a box."""
     if not review.stages:
         return ""
     groups = [
@@ -241,7 +241,7 @@ def format_pipeline(review: Review) -> str:
 
 
 def format_lineage(review: Review) -> str:
-    """Commits, digests, libraries, and the commands that make the same review."""
+    """Format commits, digests, libraries, and the commands that make the same review."""
     champion = review.champion
     rows = [
         [what, *(escape_code(digest, 20) if digest else "–" for digest in (of_main, of_change))]

@@ -1,4 +1,4 @@
-"""One line for each thing that was looked at beside the metrics: slices, explanation, data, drift, export."""
+"""Describes in one line each what was looked at beside the metrics: slices, explanation, data, drift, export."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SHOWN = 3
 
 @dataclass(frozen=True)
 class Style:
-    """How a form writes what comes from data: `code` a name or value, `text` running words. Both escape."""
+    """How a form escapes what comes from data: `code` a name or value, `text` running words."""
 
     code: Callable[[object], str]
     text: Callable[[object], str]
@@ -39,7 +39,7 @@ class Line:
 
 
 def collect_lines(review: Review, style: Style) -> list[Line]:
-    """The lines of everything that this review has evidence for."""
+    """Return a line for everything that this review has evidence for."""
     makers = (
         _describe_slices,
         _describe_explanation,

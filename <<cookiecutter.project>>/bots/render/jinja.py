@@ -1,4 +1,4 @@
-"""The page templates, with everything that is printed into them made visible and escaped."""
+"""Renders the page templates; whatever is printed into them is made visible and escaped."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ LONGEST = 400
 
 
 def render(name: str, **values: Any) -> str:
-    """One of `templates/`, filled in."""
-    return _environment().get_template(name).render(**values)
+    """Fill in one of `templates/`."""
+    return _build_environment().get_template(name).render(**values)
 
 
 def load_source(name: str) -> str:
-    """The text of one of `templates/`, as it is."""
-    environment = _environment()
+    """Return the text of one of `templates/`, as it is."""
+    environment = _build_environment()
     assert environment.loader
     return environment.loader.get_source(environment, name)[0]
 
 
 @cache
-def _environment() -> jinja2.Environment:
+def _build_environment() -> jinja2.Environment:
     import jinja2
 
     return jinja2.Environment(

@@ -1,4 +1,4 @@
-"""The pieces of Markdown that the comment is made of."""
+"""Formats the pieces of Markdown that comments are made of."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ escape_phrase = partial(escape_prose, limit=240)
 
 
 def format_table(heads: list[str], rows: list[list[str]]) -> str:
-    """A table; a head that starts with a colon is aligned left, any other right."""
+    """Format a table; a head that starts with a colon is aligned left, any other right."""
     lines = [
         [head.removeprefix(":") for head in heads],
         [":--" if head.startswith(":") else "--:" for head in heads],
@@ -25,39 +25,39 @@ def format_table(heads: list[str], rows: list[list[str]]) -> str:
 
 
 def join_lines(each: list[str]) -> str:
-    """Lines of one paragraph; the backslash breaks them everywhere, also where GitHub would join them."""
+    """Join lines to one paragraph; the backslash breaks them everywhere, also where GitHub would join them."""
     return "\\\n".join(each)
 
 
 def fold(summary: str, body: str) -> str:
-    """A section that is closed until it is clicked; nothing where there is nothing to fold."""
+    """Format a section that is closed until it is clicked; nothing where there is nothing to fold."""
     return f"<details>\n<summary>{summary}</summary>\n\n{body}\n\n</details>" if body else ""
 
 
 def describe_rest(total: int, shown: int = ROWS) -> str:
-    """How many rows a table leaves to the page."""
+    """Say how many rows a table leaves to the page."""
     return f" {format_count(total - shown)} more in the full page." if total > shown else ""
 
 
 def format_rule(applied: GateRule, limit: int = 240) -> str:
-    """One rule of the gate with its sign."""
+    """Format one rule of the gate with its sign."""
     sign = words.STATES["ok" if applied.passed else "bad"]
     return f"{sign} **{escape_text(applied.rule, 60)}** {escape_prose(applied.message, limit)}"
 
 
 def format_label(metric: str, direction: str) -> str:
-    """A metric with the direction that is wanted of it."""
+    """Format a metric's name with the direction that is better."""
     return f"{escape_text(words.name_metric(metric), 60)} {words.WANTED[direction]}"
 
 
 def format_role(plays: str, unit: str | None) -> str:
-    """What a metric is for and its unit, in small letters."""
+    """Format a metric's role and its unit, in small letters."""
     told = ", ".join(part for part in (words.ROLES[plays], escape_text(unit, 40) if unit else "") if part)
     return f" <sub>{told}</sub>" if told else ""
 
 
 def format_findings(noticed: list[Finding]) -> str:
-    """A table of what the checks noticed."""
+    """Format a table of what the checks noticed."""
     rows = [
         [
             escape_name(finding.column) if finding.column else "",
@@ -72,8 +72,10 @@ def format_findings(noticed: list[Finding]) -> str:
 
 
 def draw_interval(low: float | None, high: float | None, matters: float, reach: float, half: int = 9) -> str:
-    """An interval around zero as one line of text that ends at `reach` times `matters` to either side; an
-    interval that goes on beyond it ends in an arrow."""
+    """Draw an interval around zero as one line of text that ends at `reach` times `matters` to either side.
+
+    An interval that goes on beyond it ends in an arrow.
+    """
     cells = ["·"] * (2 * half + 1)
     band = max(1, round(half / reach))
     cells[half], cells[half - band], cells[half + band] = "┼", "╎", "╎"
@@ -92,6 +94,6 @@ def draw_interval(low: float | None, high: float | None, matters: float, reach: 
 
 
 def draw_bar(share: float, cells: int = 10) -> str:
-    """A share between 0 and 1 as blocks; whatever is more than nothing shows."""
+    """Draw a share between 0 and 1 as blocks; whatever is more than nothing shows."""
     filled = max(round(min(share, 1.0) * cells), 1 if share > 0 else 0)
     return "█" * filled + "░" * (cells - filled)

@@ -1,4 +1,4 @@
-"""The one set of number formats: the review's sentences, the comment, the page and the terminal write numbers alike."""
+"""Formats numbers, in one way for the review's sentences, the comment, the page and the terminal."""
 
 from __future__ import annotations
 
@@ -10,70 +10,70 @@ HUGE = 1e9
 
 
 def format_count(number: int) -> str:
-    """`57,211`."""
+    """Format a count: `57,211`."""
     return f"{number:,}"
 
 
 def pluralize(number: int, noun: str) -> str:
-    """`1 row`, `2 rows`."""
+    """Format a count with its noun: `1 row`, `2 rows`."""
     return f"{format_count(number)} {noun}{'' if number == 1 else 's'}"
 
 
 def format_percent(share: float | None, decimals: int = 1) -> str:
-    """`17.2%`, and an en dash where there is none."""
+    """Format a share: `17.2%`, and an en dash where there is none."""
     return "–" if share is None else f"{100 * share:.{decimals}f}%"
 
 
 def format_number(x: float | None, digits: int = 3) -> str:
-    """A number of no known metric with so many significant digits, without an exponent where that stays short."""
+    """Format a number of no known metric with so many significant digits, without an exponent where that is short."""
     if x is None:
         return "–"
-    return _minus(f"{x:,.0f}" if 10**digits <= abs(x) < HUGE else f"{x:,.{digits}g}")
+    return _widen_minus(f"{x:,.0f}" if 10**digits <= abs(x) < HUGE else f"{x:,.{digits}g}")
 
 
 def format_score(x: float | None) -> str:
-    """A prediction or what happened, with as many decimals as its size deserves: `0.321`, `23.41`."""
+    """Format a prediction, or what happened, with as many decimals as its size needs: `0.321`, `23.41`."""
     return format_value("", x)
 
 
 def format_effect(x: float) -> str:
-    """What a feature adds to one prediction: `+0.91`."""
+    """Format what a feature adds to one prediction: `+0.91`."""
     return f"{'−' if x < 0 else '+'}{abs(x):,.2f}" if abs(x) < HUGE else format_number(x)
 
 
 def format_value(name: str, x: float | None) -> str:
-    """A metric's value without its unit: `0.712`, `1,234.5`; `n/a` where there is none."""
+    """Format a metric's value without its unit: `0.712`, `1,234.5`; `n/a` where there is none."""
     if x is None:
         return "n/a"
-    return format_number(x) if abs(x) >= HUGE else _minus(f"{x:,.{_decimals(name, x)}f}")
+    return format_number(x) if abs(x) >= HUGE else _widen_minus(f"{x:,.{_choose_decimals(name, x)}f}")
 
 
 def format_difference(name: str, x: float | None) -> str:
-    """A difference without its unit, always signed, with more digits where it would be shown as zero: `+0.019`."""
+    """Format a difference without its unit: `+0.019`. It has a sign, and more digits where it would look like zero."""
     if x is None:
         return "n/a"
     if abs(x) >= HUGE:
         return format_number(x)
-    decimals = _decimals(name, x)
+    decimals = _choose_decimals(name, x)
     while x and not round(x, decimals) and decimals < 6:
         decimals += 1
-    return _minus(f"{x:+,.{decimals}f}" if round(x, decimals) else f"{0:.{decimals}f}")
+    return _widen_minus(f"{x:+,.{decimals}f}" if round(x, decimals) else f"{0:.{decimals}f}")
 
 
 def format_interval(metric: MetricComparison | SliceComparison, name: str) -> str:
-    """`+0.013 to +0.021` of a difference, `0.731 to 0.748` of a value that stands alone, or nothing."""
+    """Format an interval: `+0.013 to +0.021` of a difference, `0.731 to 0.748` of a value alone, or nothing."""
     if metric.low is None or metric.high is None:
         return ""
     form = format_value if metric.difference is None else format_difference
     return f"{form(name, metric.low)} to {form(name, metric.high)}"
 
 
-def _minus(number: str) -> str:
-    """The number with the sign that is as wide as the plus."""
+def _widen_minus(number: str) -> str:
+    """Return the number with the minus sign that is as wide as the plus."""
     return number.replace("-", "−")
 
 
-def _decimals(name: str, x: float) -> int:
+def _choose_decimals(name: str, x: float) -> int:
     measure = metrics.MEASURES.get(name)
     if measure and measure.kind in ("share", "loss"):
         return measure.decimals

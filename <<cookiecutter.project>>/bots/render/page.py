@@ -1,4 +1,4 @@
-"""The full review as one HTML page that asks the network for nothing."""
+"""Renders the full review as one HTML page that loads nothing from the network."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROWS = 500
 
 
 def render_page(review: Review) -> str:
-    """The page's HTML. Its own style and script are allowed by their hashes; nothing else can run or load."""
+    """Render the page. Its own style and script are allowed by their hashes; nothing else can run or load."""
     style, script = jinja.load_source("review.css"), jinja.load_source("theme.js")
     return jinja.render(
         "review.html.j2",
@@ -36,7 +36,7 @@ def render_page(review: Review) -> str:
 
 
 def format_prose(value: object) -> Markup:
-    """A sentence that a tool wrote, with its code as code."""
+    """Format a sentence that a tool wrote, with its code as code."""
     pieces = split_code(make_visible(value, jinja.LONGEST))
     return Markup("").join(_format_code(piece) if is_code else piece for is_code, piece in pieces)
 

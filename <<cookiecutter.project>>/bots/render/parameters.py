@@ -1,4 +1,4 @@
-"""The page about params.yaml: every key that the bots read, from the types that read it."""
+"""Renders the page about params.yaml: every key that the bots read, from the types that read it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BOUNDS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
 
 
 def render_parameters() -> str:
-    """One table a section, in the order of the file."""
+    """Render one table for each section, in the order of the file."""
     sections: dict[str, list[Key]] = {}
     for key in list_keys():
         if key.section:
@@ -48,7 +48,7 @@ def _format_default(default: Any) -> str:
 
 
 def _describe_type(kind: inspect.Type) -> str:
-    """A type in words: `number (above 0, below 1) or null`."""
+    """Describe a type in words: `number (above 0, below 1) or null`."""
     match kind:
         case inspect.Metadata():
             return _describe_type(kind.type)

@@ -1,4 +1,4 @@
-"""The comment as GitHub would show it, on this machine: Markdown drawn, raw HTML filtered, Mermaid as SVG."""
+"""Renders a comment as GitHub would show it, on this machine: Markdown drawn, raw HTML filtered, Mermaid as SVG."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def write_preview(markdown: str, review: Review, folder: Path) -> Path:
 
 
 def render_preview(markdown: str, review: Review, draw: Draw | None = None) -> str:
-    """One page, self-contained, with the comment as it will look below a pull request."""
+    """Render one self-contained page with the comment as it will look below a pull request."""
     from markupsafe import Markup
 
     from bots.render import jinja
@@ -66,12 +66,12 @@ def render_preview(markdown: str, review: Review, draw: Draw | None = None) -> s
 
 
 def render_markdown(markdown: str, draw: Draw) -> str:
-    """GitHub's rendering of a comment: tables, alerts and task lists are drawn, tags are filtered, images are not."""
+    """Render Markdown as GitHub does: tables, alerts and task lists are drawn, tags are filtered, images left out."""
     return str(_build_parser(draw).render(markdown))
 
 
 def draw_diagram(source: str) -> str:
-    """A Mermaid diagram as inline SVG, once for the light and once for the dark theme.
+    """Draw a Mermaid diagram as inline SVG, once for the light and once for the dark theme.
 
     A diagram that Mermaid cannot read becomes a message, as on GitHub.
     """
@@ -90,7 +90,7 @@ def draw_diagram(source: str) -> str:
 
 
 def filter_tags(raw: str) -> str:
-    """Raw HTML with the few tags that a comment of ours uses; any other is shown as text, comments vanish."""
+    """Keep the few tags that the bots' comments use; show any other as text, and drop HTML comments."""
     kept, at = [], 0
     for match in _KEPT.finditer(raw):
         kept.append(_escape_tags(raw[at : match.start()]))

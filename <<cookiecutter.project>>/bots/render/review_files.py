@@ -1,4 +1,4 @@
-"""A review's three files: review.json for the bots, review.md for the comment, review.html for the reader."""
+"""Writes a review's three files: review.json for the bots, review.md for the comment, review.html for the reader."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which of a review's many numbers a reader should see first."""
+"""Selects and orders what a reader of a review should see first."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CONCERN = {"regressed": 0, "improved": 1, "equivalent": 1, "not judged": 2}
 
 
 def rank_metrics(review: Review, limit: int | None = None) -> list[MetricComparison]:
-    """The metric that decides, the guards, what got worse, then what moved most in terms of what matters."""
+    """Order the metrics: the one that decides, guards, those that got worse, then the largest beside what matters."""
     return sorted(
         review.metrics,
         key=lambda metric: (_ROLES[metric.role], metric.outcome != "regressed", -_scale_difference(metric)),
@@ -28,14 +28,14 @@ def rank_metrics(review: Review, limit: int | None = None) -> list[MetricCompari
 
 
 def _scale_difference(metric: MetricComparison) -> float:
-    """The difference as a multiple of what matters; what does not matter at all counts once."""
+    """Return the difference as a multiple of what matters; where nothing is said to matter, any counts once."""
     if metric.difference is None:
         return 0.0
     return abs(metric.difference) / metric.matters if metric.matters else float(metric.difference != 0)
 
 
 def find_reach(metrics: Iterable[MetricComparison]) -> float:
-    """A scale's end, as a multiple of what matters, that holds every interval or else the tenfold."""
+    """Return the end of a scale that holds every interval, as a multiple of what matters, at most ten."""
     ends = [
         abs(end) / (metric.matters or abs(metric.difference or 0.0) or 1.0)
         for metric in metrics
@@ -46,23 +46,23 @@ def find_reach(metrics: Iterable[MetricComparison]) -> float:
 
 
 def is_compared(review: Review) -> bool:
-    """Whether there are two models to compare."""
+    """Return whether there are two models to compare."""
     return any(metric.difference is not None for metric in review.metrics)
 
 
 def is_unchanged(review: Review) -> bool:
-    """Whether this change's model is main's, so that there is nothing to compare."""
+    """Return whether this change's model is main's, so that there is nothing to compare."""
     model = review.candidate.model
     return review.champion is not None and model is not None and model == review.champion.model
 
 
 def find_primary(review: Review) -> MetricComparison | None:
-    """The metric that decides."""
+    """Return the metric that decides."""
     return next((metric for metric in review.metrics if metric.role == "primary"), None)
 
 
 def rank_slices(review: Review, limit: int | None = None) -> list[SliceComparison]:
-    """The slices, most worrying first: regressed, then judged by how far they fell, then too small to judge."""
+    """Order the slices: regressed, then the others that were judged by how far they fell, then too small to judge."""
     metric = find_primary(review)
     sign = -1.0 if metric and metric.direction == "lower" else 1.0
     return sorted(
@@ -78,7 +78,7 @@ def rank_slices(review: Review, limit: int | None = None) -> list[SliceCompariso
 
 
 def rank_shifts(review: Review, limit: int | None = None) -> list[ImportanceShift]:
-    """The features whose share of the explanation changed by a point or more, largest change first."""
+    """List the features whose share of the explanation changed by a point or more, largest change first."""
     moved = [
         shift for shift in review.shifts if abs(_subtract_shares(shift)) >= 0.01 or shift.direction_flipped
     ]
@@ -90,13 +90,13 @@ def _subtract_shares(shift: ImportanceShift) -> float:
 
 
 def list_unquoted_rules(review: Review) -> list[GateRule]:
-    """The broken rules that the headline does not already quote."""
+    """List the broken rules that the headline does not quote already."""
     failed = [rule for rule in review.rules if not rule.passed]
     return [rule for rule in failed if rule.message.strip().rstrip(".") not in review.headline]
 
 
 def rank_findings(review: Review) -> list[Finding]:
-    """What the checks noticed, errors first, each once, whichever stage told it."""
+    """List what the checks noticed, errors first, each once, whichever stage told it."""
     told = [
         *(review.refusal.findings if review.refusal else []),
         *(review.data.findings if review.data else []),
@@ -106,7 +106,7 @@ def rank_findings(review: Review) -> list[Finding]:
 
 
 def rank_drifted(comparison: DriftComparison) -> list[ColumnDrift]:
-    """The columns beyond their threshold: predictions and target first, then by how far beyond."""
+    """List the columns beyond their threshold: predictions and target first, then by how far beyond."""
     order = {"prediction": 0, "target": 1, "input": 2}
     return sorted(
         (column for column in comparison.columns if column.drifted),
@@ -115,5 +115,5 @@ def rank_drifted(comparison: DriftComparison) -> list[ColumnDrift]:
 
 
 def rank_columns(comparison: DriftComparison) -> list[ColumnDrift]:
-    """All columns, those beyond their threshold first."""
+    """List all columns, those beyond their threshold first."""
     return [*rank_drifted(comparison), *(column for column in comparison.columns if not column.drifted)]

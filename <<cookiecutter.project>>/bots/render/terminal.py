@@ -1,4 +1,4 @@
-"""The review in a terminal: what was decided, the metrics, and what failed, in one screen of 80 columns."""
+"""Prints a review in a terminal: what was decided, the metrics, and what failed, on one screen of 80 columns."""
 
 from __future__ import annotations
 

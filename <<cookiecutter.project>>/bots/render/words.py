@@ -1,4 +1,4 @@
-"""The words and marks that every form of a review shares. To change what a review says, change them here."""
+"""Holds the words and marks that every form of a review shares. To change what a review says, change them here."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ MEANINGS = {
 
 
 def choose_alert(review: Review) -> str:
-    """GitHub's kind of alert for this conclusion; its colour is never the only sign."""
+    """Return GitHub's kind of alert for this conclusion; its colour is never the only sign."""
     if review.passed:
         return "TIP" if review.verdict == "improved" else "NOTE"
     return "CAUTION" if review.verdict in ("blocked", "regressed") else "WARNING"
 
 
 def describe_gate(review: Review) -> str:
-    """How the gate came out, in a sentence."""
+    """Describe in a sentence whether the gate passes."""
     failed = sum(not rule.passed for rule in review.rules)
     total = len(review.rules)
     if review.passed and failed:
@@ -71,18 +71,18 @@ def describe_gate(review: Review) -> str:
 
 
 def name_metric(name: str) -> str:
-    """A metric's name at the beginning of a line."""
+    """Return a metric's name as it begins a line."""
     label = metrics.label(name)
     return label[:1].upper() + label[1:]
 
 
 def explain_metric(name: str) -> str:
-    """What a metric tells, or nothing where only the team knows."""
+    """Return what a metric tells, or nothing where only the team knows."""
     return MEANINGS.get(name, "")
 
 
 def describe_statistics(made: Statistics) -> str:
-    """How the comparison was made, in a sentence."""
+    """Describe in a sentence how the comparison was made."""
     rows = f"Both models scored the same {format_count(made.rows)} holdout rows."
     if not made.replicates:
         return rows
@@ -94,7 +94,7 @@ def describe_statistics(made: Statistics) -> str:
 
 
 def describe_direction(correlation: float | None) -> str:
-    """What larger values of a feature do to the prediction."""
+    """Describe what larger values of a feature do to the prediction."""
     if correlation is None:
         return "have no order"
     if abs(correlation) < 0.3:
