@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     def find_stored(digests: Collection[str]) -> Collection[str]:
         try:
-            return open_storage(root, tell).holds(digests)
+            return open_storage(root, tell).find_kept(digests)
         except BotsError as error:
             tell(f"{error}. So what {arguments.base} names is taken to be stored")
             return model_bundle.guess_stored(root, arguments.base)

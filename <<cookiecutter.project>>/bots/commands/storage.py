@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     elif what is not None:
         from bots.dvc.storage import migrate
 
-        print("\n".join(migrate.move(root, what, arguments.option, tell)))
+        print("\n".join(migrate.move_storage(root, what, arguments.option, tell)))
     else:
         _print_status(storage.status(), as_json=arguments.json)
     return 0

@@ -1,4 +1,4 @@
-"""DVC's content-addressed files: where each lies, whether it is what its name says, and which ones a commit names."""
+"""DVC's content-addressed files: where each is, whether its content fits its digest, which digests a commit names."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _READ = 1 << 20
 
 
 class CacheError(BotsError):
-    """A file is not what its name says; the message names it and says what to do."""
+    """A file's content does not fit its digest; the message names the file and says what to do."""
 
 
 class _Entry(msgspec.Struct, frozen=True):
@@ -33,32 +33,32 @@ class _Entry(msgspec.Struct, frozen=True):
     relpath: str
 
 
-def path_of(digest: str) -> str:
-    """Where a digest's file lies below a DVC cache or remote: `files/md5/ab/cdef…`."""
+def build_path(digest: str) -> str:
+    """Build the path of a digest's file below a DVC cache or remote: `files/md5/ab/cdef…`."""
     return f"{FOLDER}/{digest[:2]}/{digest[2:]}"
 
 
-def digest_of(path: str) -> str | None:
-    """The digest of a file below a DVC cache or remote, or None for anything else that lies there."""
+def parse_digest(path: str) -> str | None:
+    """Read the digest from the path of a file below a DVC cache or remote; None for any other file."""
     found = _PATH.fullmatch(path)
     return found[1] + found[2] if found else None
 
 
-def below(folder: Path) -> set[str]:
-    """The digests of the content-addressed files below a DVC cache or remote."""
+def list_digests(folder: Path) -> set[str]:
+    """List the digests of the files in a DVC cache or remote."""
     return {
         digest
         for path in (folder / FOLDER).glob("??/*")
-        if (digest := digest_of(path.relative_to(folder).as_posix())) and path.is_file()
+        if (digest := parse_digest(path.relative_to(folder).as_posix())) and path.is_file()
     }
 
 
-def md5(content: bytes) -> str:
-    """The digest by which DVC names content."""
+def compute_md5(content: bytes) -> str:
+    """Compute the digest by which DVC names content."""
     return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
-def verify(path: Path, digest: str) -> None:
+def verify_file(path: Path, digest: str) -> None:
     """Raise `CacheError` unless the file's content has this digest."""
     found = hashlib.md5(usedforsecurity=False)
     with path.open("rb") as file:
@@ -70,8 +70,8 @@ def verify(path: Path, digest: str) -> None:
         )
 
 
-def members(content: bytes, digest: str, most: int = 1_000_000) -> list[str]:
-    """The digests of a folder's files, from the content of its `.dir` object. Raises `CacheError`."""
+def parse_members(content: bytes, digest: str, most: int = 1_000_000) -> list[str]:
+    """Read the digests of a folder's files from the content of its `.dir` object. Raises `CacheError`."""
     try:
         entries = msgspec.json.decode(content, type=list[_Entry])
     except DECODE_ERRORS as error:
@@ -87,7 +87,7 @@ def members(content: bytes, digest: str, most: int = 1_000_000) -> list[str]:
 
 
 def is_inside(path: str) -> bool:
-    """Whether a path is relative, plain and stays below where it starts."""
+    """Tell whether a path is relative, normal and leads to nothing outside of where it starts."""
     parts = PurePosixPath(path).parts
     return (
         bool(parts)
@@ -98,22 +98,22 @@ def is_inside(path: str) -> bool:
     )
 
 
-def complete(digests: Iterable[str], read: Callable[[str], bytes | None]) -> set[str]:
-    """The digests and, for each folder that `read` has, those of its files."""
+def expand_folders(digests: Iterable[str], read: Callable[[str], bytes | None]) -> set[str]:
+    """Add to digests, for each folder among them that `read` returns, the digests of its files."""
     found = set(digests)
     for digest in list(found):
         if digest.endswith(".dir") and (content := read(digest)) is not None:
-            found.update(members(content, digest))
+            found.update(parse_members(content, digest))
     return found
 
 
-def reader(folders: Collection[Path]) -> Callable[[str], bytes | None]:
-    """Reads an object from the first of several caches that has it."""
+def make_reader(folders: Collection[Path]) -> Callable[[str], bytes | None]:
+    """Make a function that reads a digest's file from the first of several caches that has it."""
 
     def read(digest: str) -> bytes | None:
         for folder in folders:
             try:
-                return (folder / path_of(digest)).read_bytes()
+                return (folder / build_path(digest)).read_bytes()
             except OSError:
                 continue
         return None
@@ -121,8 +121,8 @@ def reader(folders: Collection[Path]) -> Callable[[str], bytes | None]:
     return read
 
 
-def put(source: Path, target: Path) -> None:
-    """Place a file in a cache: whole or not at all, read-only, sharing its bytes with the source where possible."""
+def place_file(source: Path, target: Path) -> None:
+    """Put a file into a cache, whole or not at all: read-only, and as a hard link to the source where possible."""
     if target.exists():
         return
     with replace_file(target) as part:
@@ -133,23 +133,22 @@ def put(source: Path, target: Path) -> None:
         part.chmod(0o444)
 
 
-def named(root: Path, revision: str | None = None, targets: Collection[str] = ()) -> set[str]:
-    """The digests that the dvc.lock and .dvc files of the work tree, or of a commit, name, but for outputs that git
-    keeps itself.
+def list_named_digests(root: Path, revision: str | None = None, targets: Collection[str] = ()) -> set[str]:
+    """List the digests that dvc.lock and .dvc files name, in the work tree or at a commit, but for outputs in git.
 
-    `targets` limits them to these paths, what lies below, and the folders that hold them. Raises `LockfileError` for a
-    file that DVC did not write, `GitError` for an unknown commit.
+    `targets` limits them to these paths, to what is below them, and to the folders that contain them. Raises
+    `LockfileError` for a file that DVC did not write, `GitError` for an unknown commit.
     """
     repository = Repository(root)
     revision = revision and repository.resolve(revision)
-    tracked = _listed(root, revision)
+    tracked = _list_paths(root, revision)
     found = set()
     for file in sorted(tracked):
         if not file.endswith(".dvc") and PurePosixPath(file).name != "dvc.lock":
             continue
-        for path, digest in _outputs(_content(repository, revision, file), file).items():
+        for path, digest in _parse_outputs(_read_content(repository, revision, file), file).items():
             wanted = not targets or any(
-                _meet(PurePosixPath(path), PurePosixPath(target)) for target in targets
+                _overlap(PurePosixPath(path), PurePosixPath(target)) for target in targets
             )
             algorithm, _, value = digest.partition(":")
             if wanted and path not in tracked and algorithm == "md5" and DIGEST.fullmatch(value):
@@ -157,28 +156,28 @@ def named(root: Path, revision: str | None = None, targets: Collection[str] = ()
     return found
 
 
-def _meet(output: PurePosixPath, target: PurePosixPath) -> bool:
-    """Whether an output is what is asked for, or lies in it, or holds it: a folder's files come together."""
+def _overlap(output: PurePosixPath, target: PurePosixPath) -> bool:
+    """Tell whether an output is the target, is inside of it, or contains it: a folder's files come together."""
     return output.is_relative_to(target) or target.is_relative_to(output)
 
 
-def _listed(root: Path, revision: str | None) -> set[str]:
-    """Paths that git knows at a commit, or knows or would know in the work tree."""
+def _list_paths(root: Path, revision: str | None) -> set[str]:
+    """List the paths of a commit; without one those of the work tree, also what git would add."""
     work_tree = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     words = work_tree if revision is None else ["ls-tree", "-r", "-z", "--name-only", revision]
     listed = subprocess.run(["git", *words], cwd=root, capture_output=True, check=False).stdout
     return {path for path in listed.decode(errors="replace").split("\0") if path}
 
 
-def _content(repository: Repository, revision: str | None, path: str) -> str:
+def _read_content(repository: Repository, revision: str | None, path: str) -> str:
     if revision is not None:
         return repository.read_text(revision, path) or ""
     here = repository.root / path
     return here.read_text(encoding="utf-8", errors="replace") if here.is_file() else ""
 
 
-def _outputs(text: str, file: str) -> dict[str, str]:
-    """Each output's path, as seen from the project's root, with its digest."""
+def _parse_outputs(text: str, file: str) -> dict[str, str]:
+    """Read the outputs of a dvc.lock or .dvc file: their path from the project's root, and their digest."""
     folder = PurePosixPath(file).parent
     if not file.endswith(".dvc"):
         return {

@@ -106,7 +106,7 @@ def _is_as_locked(root: Path, name: str, stage: Mapping[str, Any], *, params: An
     computed = lock.outputs
     sources = {path: root / path for path in stage.get("deps") or [] if path not in computed}
     return all(
-        known.deps.get(path) == f"md5:{cache.md5(file.read_bytes())}"
+        known.deps.get(path) == f"md5:{cache.compute_md5(file.read_bytes())}"
         for path, file in sources.items()
         if not file.is_dir()
     )

@@ -112,7 +112,7 @@ def find_other_inputs(bundle: ModelBundle, read: Callable[[str], bytes | None]) 
         for path, digest in stage.deps.items():
             expected = outputs.get(path)
             if expected is None and (content := read(path)) is not None and not content.startswith(_POINTER):
-                expected = f"md5:{cache.md5(content)}"
+                expected = f"md5:{cache.compute_md5(content)}"
             if expected is not None and expected != digest:
                 found.append(path)
     return sorted(set(found))
@@ -233,7 +233,7 @@ def _store_files(bundle: ModelBundle, storage: Storage, judged: _JudgedCommit) -
     kept = storage.keep(bundle.files)
     needed = model_bundle.list_needed_digests(bundle)
     missing = {digest: path for digest, path in needed.items() if digest not in bundle.files}
-    for digest in storage.holds(missing):
+    for digest in storage.find_kept(missing):
         del missing[digest]
     lost = sorted({path for digest, path in missing.items() if not judged.has(path, digest)})
     if lost:
@@ -271,7 +271,7 @@ class _JudgedCommit:
     def has(self, path: str, digest: str) -> bool:
         """Tell whether git itself holds this output with this digest."""
         content = self.read(path)
-        return content is not None and cache.md5(content) == digest
+        return content is not None and cache.compute_md5(content) == digest
 
     def create_lock_commit(self, bundle: ModelBundle, message: str) -> str:
         """Create the commit with what was judged; the judged commit itself where that has it already."""

@@ -67,20 +67,22 @@ def write_bundle(root: Path, out: Path, find_stored: Callable[[Collection[str]],
     folder = root / ".dvc" / "cache"
     outputs = lockfile.parse_lock(text.decode("utf-8", errors="replace")).outputs
     cached = {digest.removeprefix("md5:") for path, digest in outputs.items() if path not in KEPT_BY_GIT}
-    here = cache.complete(cached, cache.reader([folder])) & cache.below(folder)
+    here = cache.expand_folders(cached, cache.make_reader([folder])) & cache.list_digests(folder)
     packed = here.difference(find_stored(here)) if here else here
     wanted = {DVC_LOCK: text, **{path: _read_text(root / path) for path in outputs if path in KEPT_BY_GIT}}
     for path, content in wanted.items():
         (out / path).parent.mkdir(parents=True, exist_ok=True)
         (out / path).write_bytes(content)
     for digest in packed:
-        cache.put(folder / cache.path_of(digest), out / cache.path_of(digest))
+        cache.place_file(folder / cache.build_path(digest), out / cache.build_path(digest))
     return len(packed)
 
 
 def guess_stored(root: Path, base: str) -> set[str]:
     """Guess what is in storage where that cannot be asked: what the base's lock names, which was stored to merge it."""
-    return cache.complete(cache.named(root, base), cache.reader([root / ".dvc" / "cache"]))
+    return cache.expand_folders(
+        cache.list_named_digests(root, base), cache.make_reader([root / ".dvc" / "cache"])
+    )
 
 
 def _read_text(path: Path) -> bytes:
@@ -104,7 +106,7 @@ def load_bundle(folder: Path) -> ModelBundle:
         total += size
         if len(texts) + len(files) >= MOST_FILES or total > LARGEST:
             raise InvalidBundle(f"it holds more than {MOST_FILES} files or {LARGEST // MIB} MiB")
-        digest = cache.digest_of(name)
+        digest = cache.parse_digest(name)
         if name in KEPT_BY_GIT and size <= (LARGEST_LOCK if name == DVC_LOCK else LARGEST_TEXT):
             texts[name] = path.read_bytes()
         elif digest and size <= LARGEST_FILE:
@@ -200,7 +202,7 @@ def _check_texts(texts: Mapping[str, bytes], locked: Lock) -> None:
         odd = sorted({DVC_LOCK, *named} ^ set(texts))
         raise InvalidBundle(f"{', '.join(odd)}: either {DVC_LOCK} or the pack does not have it")
     for path, digest in named.items():
-        if digest != f"md5:{cache.md5(texts[path])}":
+        if digest != f"md5:{cache.compute_md5(texts[path])}":
             raise InvalidBundle(f"{path}: is not what {DVC_LOCK} says it is")
         try:
             if path == CARD:
@@ -215,8 +217,8 @@ def _check_files(files: Mapping[str, Path], locked: Lock) -> None:
     outputs = {digest.removeprefix("md5:") for digest in locked.outputs.values()}
     try:
         for digest, path in files.items():
-            cache.verify(path, digest)
-        named = cache.complete(outputs, lambda digest: _read_folder(files, digest))
+            cache.verify_file(path, digest)
+        named = cache.expand_folders(outputs, lambda digest: _read_folder(files, digest))
     except CacheError as error:
         raise InvalidBundle(f"a file is not what its name says: {error}") from error
     if odd := sorted(set(files) - named):
@@ -237,7 +239,7 @@ def list_needed_digests(bundle: ModelBundle) -> dict[str, str]:
     found = {}
     for path, digest in bundle.lock.outputs.items():
         if path not in KEPT_BY_GIT:
-            named = cache.complete(
+            named = cache.expand_folders(
                 [digest.removeprefix("md5:")], lambda digest: _read_folder(bundle.files, digest)
             )
             found.update(dict.fromkeys(named, path))

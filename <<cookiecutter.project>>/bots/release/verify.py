@@ -325,12 +325,12 @@ def _hash_path(path: Path) -> str | None:
     """A file's or folder's digest as DVC names it; None where there is none."""
     if path.is_dir():
         entries = [
-            {"md5": cache.md5(file.read_bytes()), "relpath": file.relative_to(path).as_posix()}
+            {"md5": cache.compute_md5(file.read_bytes()), "relpath": file.relative_to(path).as_posix()}
             for file in path.rglob("*")
             if file.is_file()
         ]
-        return f"md5:{cache.md5(_encode_listing(entries))}.dir"
-    return f"md5:{cache.md5(path.read_bytes())}" if path.is_file() else None
+        return f"md5:{cache.compute_md5(_encode_listing(entries))}.dir"
+    return f"md5:{cache.compute_md5(path.read_bytes())}" if path.is_file() else None
 
 
 def _encode_listing(entries: list[dict[str, str]]) -> bytes:

@@ -57,7 +57,7 @@ def files(desk: Desk, *contents: bytes) -> dict[str, Path]:
     folder.mkdir(exist_ok=True)
     found = {}
     for content in contents:
-        path = folder / cache.md5(content)
+        path = folder / cache.compute_md5(content)
         path.write_bytes(content)
         found[path.name] = path
     return found
@@ -72,7 +72,7 @@ def hook(desk: Desk, script: str) -> None:
 
 def test_what_one_person_pushes_a_colleague_fetches_byte_for_byte(desk: Desk) -> None:
     assert json.loads(desk.bots("storage", "--json").stdout)["unpushed"] == sorted(
-        cache.below(desk.folder / ".dvc" / "cache")
+        cache.list_digests(desk.folder / ".dvc" / "cache")
     )
     assert desk.bots("storage", "push").stdout.startswith("5 new files")
     assert dvc_projects.is_sound(desk)
@@ -121,7 +121,7 @@ def test_only_what_is_named_comes_and_a_second_fetch_asks_nobody(desk: Desk) -> 
     colleague = dvc_projects.cloned(desk, "colleague")
     place = colleague.storage()
     assert place.prepare([]) == 5
-    assert cache.below(place.folder) == cache.below(place.cache)
+    assert cache.list_digests(place.folder) == cache.list_digests(place.cache)
     assert len(dvc_projects.kept(desk)) == 10
     origin(desk).rename(origin(desk).with_name("gone.git"))
     assert place.prepare(["HEAD"]) == 0, "the cache has everything: no network"
@@ -144,7 +144,7 @@ def test_some_paths_can_be_fetched_alone(desk: Desk) -> None:
     colleague = dvc_projects.cloned(desk, "colleague")
     colleague.bots("storage", "fetch", "model.bin")
     assert list(colleague.outputs()) == ["model.bin"]
-    assert len(cache.below(colleague.folder / ".storage")) == 1
+    assert len(cache.list_digests(colleague.folder / ".storage")) == 1
 
 
 def test_one_file_of_a_folder_can_be_fetched_alone(desk: Desk) -> None:
@@ -186,7 +186,7 @@ def test_a_large_output_is_named_by_its_path(desk: Desk, monkeypatch: pytest.Mon
     place = desk.storage()
     shutil.copytree(place.cache / "files", place.folder / "files")
     with pytest.raises(StorageError, match=r"model\.bin"):
-        place.keep(place.here())
+        place.keep(place.list_local_files())
 
 
 WRITER = """
@@ -199,7 +199,7 @@ time.sleep(max(0, start - time.time()))
 for round in range(3):
     held = {}
     for content in (b"everybody's %d" % round, b"%d of %d" % (round, number)):
-        path = root / "files-to-keep" / cache.md5(content)
+        path = root / "files-to-keep" / cache.compute_md5(content)
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(content)
         held[path.name] = path
@@ -222,8 +222,8 @@ def test_sixteen_writers_at_once_lose_nothing_and_break_nothing(desk: Desk) -> N
     for writer in writers:
         _, said = writer.communicate(timeout=300)
         assert writer.returncode == 0, said
-    expected = {cache.md5(b"everybody's %d" % number) for number in range(3)} | {
-        cache.md5(b"%d of %d" % (number, writer)) for number in range(3) for writer in range(16)
+    expected = {cache.compute_md5(b"everybody's %d" % number) for number in range(3)} | {
+        cache.compute_md5(b"%d of %d" % (number, writer)) for number in range(3) for writer in range(16)
     }
     assert set(dvc_projects.kept(desk)) == expected
     assert dvc_projects.is_sound(desk)
@@ -260,7 +260,7 @@ def a_folder(desk: Desk) -> dict[str, Path]:
     """A folder's files and its `.dir`, as DVC would keep them."""
     members = files(desk, b"one", b"two", b"three")
     listed = json.dumps([{"md5": digest, "relpath": digest} for digest in members]).encode()
-    path = desk.folder / "files-to-keep" / f"{cache.md5(listed)}.dir"
+    path = desk.folder / "files-to-keep" / f"{cache.compute_md5(listed)}.dir"
     path.write_bytes(listed)
     return {**members, path.name: path}
 
@@ -333,20 +333,20 @@ def test_a_half_written_file_is_never_pushed(desk: Desk) -> None:
 
 def test_a_file_that_was_tampered_with_on_the_branch_is_never_fetched(desk: Desk) -> None:
     place = desk.storage()
-    digest = cache.md5(b"model one")
+    digest = cache.compute_md5(b"model one")
     path = desk.folder / "forged"
     path.write_bytes(b"a model that nobody judged")
     with open_bare(desk.folder) as bare:
         [blob] = bare.add_files([path])
         bare.push(
-            bare.create_commit(None, {cache.path_of(digest): blob}, "Forged", Author("x", "x", 0)),
+            bare.create_commit(None, {cache.build_path(digest): blob}, "Forged", Author("x", "x", 0)),
             BRANCH,
             None,
         )
     shutil.rmtree(place.cache)
     with pytest.raises(StorageError, match="not what its name says"):
         place.prepare([])
-    assert cache.below(place.cache) == set()
+    assert cache.list_digests(place.cache) == set()
 
 
 def test_without_a_storage_branch_a_fetch_says_what_is_missing(desk: Desk) -> None:
@@ -376,7 +376,7 @@ def test_inside_of_a_hook_the_projects_repository_is_left_alone(desk: Desk) -> N
 def test_batches_hold_everything_once_in_bounds_and_folders_after_files(
     sizes: dict[str, int], most: int
 ) -> None:
-    cut = branch.batches(sizes, most)
+    cut = branch.split_batches(sizes, most)
     flat = [digest for batch in cut for digest in batch]
     assert sorted(flat) == sorted(sizes)
     assert [digest.endswith(".dir") for digest in flat] == sorted(digest.endswith(".dir") for digest in flat)
@@ -447,13 +447,13 @@ def test_settings_that_the_environment_brings_stay_in_force(monkeypatch: pytest.
 )
 def test_a_folder_that_would_write_elsewhere_is_refused(relpath: str) -> None:
     with pytest.raises(cache.CacheError):
-        cache.members(json.dumps([{"md5": "0" * 32, "relpath": relpath}]).encode(), "d")
+        cache.parse_members(json.dumps([{"md5": "0" * 32, "relpath": relpath}]).encode(), "d")
 
 
 @given(st.binary(max_size=200))
 def test_no_bytes_make_the_reader_of_folders_fail_in_another_way(content: bytes) -> None:
     with contextlib.suppress(cache.CacheError):
-        cache.members(content, "d")
+        cache.parse_members(content, "d")
 
 
 @pytest.mark.parametrize(
@@ -469,7 +469,7 @@ def test_no_bytes_make_the_reader_of_folders_fail_in_another_way(content: bytes)
     ],
 )  # fmt: skip
 def test_addresses_that_people_type(text: str, url: str, module: str | None) -> None:
-    assert (migrate.address(text).url, migrate.address(text).module) == (url, module)
+    assert (migrate.parse_address(text).url, migrate.parse_address(text).module) == (url, module)
 
 
 HOPELESS = ("s3://", "s3://B", "http://x/y", "ssh://me:word@host/x", "ssh://-oProxyCommand=id/x", "s3://bucket/#x",
@@ -479,7 +479,7 @@ HOPELESS = ("s3://", "s3://B", "http://x/y", "ssh://me:word@host/x", "ssh://-oPr
 @pytest.mark.parametrize("text", HOPELESS)
 def test_addresses_that_cannot_work_are_refused_with_an_example(text: str) -> None:
     with pytest.raises(StorageError, match=r"expected|does not look like|is not a folder"):
-        migrate.address(text)
+        migrate.parse_address(text)
 
 
 @pytest.mark.parametrize(
@@ -497,7 +497,7 @@ def test_addresses_that_cannot_work_are_refused_with_an_example(text: str) -> No
 )
 def test_a_secret_or_a_malformed_option_never_reaches_the_config(word: str) -> None:
     with pytest.raises(StorageError):
-        migrate.options([word])
+        migrate.parse_options([word])
 
 
 def config(desk: Desk) -> str:
@@ -511,13 +511,13 @@ def test_a_move_takes_everything_that_anybody_ever_pushed(desk: Desk) -> None:
     desk.bots("storage", "push")
     desk.train("three")
     shutil.rmtree(desk.folder / ".storage")
-    expected = set(dvc_projects.kept(desk)) | cache.below(desk.folder / ".dvc" / "cache")
+    expected = set(dvc_projects.kept(desk)) | cache.list_digests(desk.folder / ".dvc" / "cache")
     before = config(desk)
     said = desk.bots("storage", "../moved")
     moved = desk.folder.parent / "moved"
-    assert cache.below(moved) == expected
+    assert cache.list_digests(moved) == expected
     for digest in expected:
-        cache.verify(moved / cache.path_of(digest), digest)
+        cache.verify_file(moved / cache.build_path(digest), digest)
     assert "url = ../../moved" in config(desk)
     assert config(desk).replace("../../moved", "../.storage").split() == before.split()
     assert "git push origin --delete dvc-storage" in said.stdout
@@ -535,7 +535,7 @@ def test_a_move_that_stopped_in_between_goes_on_and_the_config_names_the_old_sto
     desk.bots("storage", "push")
     before = config(desk)
     moved = desk.folder.parent / "moved"
-    blocked = moved / cache.path_of(cache.md5(b"part 1 one"))
+    blocked = moved / cache.build_path(cache.compute_md5(b"part 1 one"))
     blocked.mkdir(parents=True)
     (blocked / "in the way").touch()
     said = desk.bots("storage", str(moved), expect=1).stderr
@@ -543,7 +543,7 @@ def test_a_move_that_stopped_in_between_goes_on_and_the_config_names_the_old_sto
     assert config(desk) == before
     shutil.rmtree(blocked)
     desk.bots("storage", str(moved))
-    assert cache.below(moved) == set(dvc_projects.kept(desk))
+    assert cache.list_digests(moved) == set(dvc_projects.kept(desk))
     assert f"url = {moved}" in config(desk)
 
 
@@ -567,7 +567,7 @@ def test_a_move_to_where_it_is_already_is_refused(desk: Desk) -> None:
 def test_a_move_to_the_branch_refuses_large_files_before_anything_is_copied(desk: Desk) -> None:
     elsewhere = desk.folder.parent / "elsewhere"
     (desk.folder / ".dvc" / "config").write_text(dvc_projects.CONFIG.replace("../.storage", str(elsewhere)))
-    large = elsewhere / cache.path_of("f" * 32)
+    large = elsewhere / cache.build_path("f" * 32)
     large.parent.mkdir(parents=True)
     with large.open("wb") as file:
         file.truncate(branch.LARGEST + 1)
@@ -633,9 +633,9 @@ def test_a_dvc_remote_keeps_files_under_their_digests_and_says_which_it_has(
     )
     place = open_storage(desk.folder, print)
     wanted = a_folder(desk)
-    assert place.holds(wanted) == set()
+    assert place.find_kept(wanted) == set()
     assert place.keep(wanted) == 4
     assert place.keep(wanted) == 0
-    assert place.holds([*wanted, "0" * 32]) == set(wanted)
-    assert cache.below(tmp_path / "remote") == set(wanted)
+    assert place.find_kept([*wanted, "0" * 32]) == set(wanted)
+    assert cache.list_digests(tmp_path / "remote") == set(wanted)
     assert not isinstance(place, BranchStorage)

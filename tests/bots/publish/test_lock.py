@@ -46,7 +46,7 @@ MODEL, RAW = b"a model", b"a table"
 
 
 def digest(content: bytes) -> str:
-    return cache.md5(content)
+    return cache.compute_md5(content)
 
 
 @dataclass
@@ -192,7 +192,7 @@ def reviewed(desk: Desk, head: str) -> Review:
 
 
 def keep(desk: Desk, content: bytes, name: str) -> None:
-    path = desk.folder / ".dvc" / "cache" / cache.path_of(name)
+    path = desk.folder / ".dvc" / "cache" / cache.build_path(name)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
 
@@ -390,24 +390,24 @@ def test_a_lock_whose_stages_contradict_each_other_is_refused(bench: Bench) -> N
 
 
 def test_a_model_that_nobody_has_is_refused_with_advice(bench: Bench) -> None:
-    (bench.pack / cache.path_of(digest(MODEL))).unlink()
+    (bench.pack / cache.build_path(digest(MODEL))).unlink()
     with pytest.raises(LockRefused, match=r"storage does not have models/model\.skops .*bots storage push"):
         bench.lock()
     assert bench.branch() == bench.head
 
 
 def test_a_model_that_its_author_stored_need_not_be_handed_over(bench: Bench) -> None:
-    path = bench.pack / cache.path_of(digest(MODEL))
+    path = bench.pack / cache.build_path(digest(MODEL))
     bench.place().keep({digest(MODEL): path})
     path.unlink()
     assert bench.lock().done == "locked"
 
 
 def test_an_output_that_git_keeps_needs_no_storage(bench: Bench) -> None:
-    def add(document: dict[str, Any]) -> None:
+    def add_file(document: dict[str, Any]) -> None:
         document["stages"]["train"]["outs"].append(out("train.py", b"train(better=True)\n"))
 
-    bench.relock(add)
+    bench.relock(add_file)
     assert bench.lock().done == "locked"
 
 
@@ -486,12 +486,12 @@ def put_refusal(folder: Path) -> None:
 
 
 def put_wrong_content(folder: Path) -> None:
-    (folder / cache.path_of(digest(MODEL))).chmod(0o644)
-    (folder / cache.path_of(digest(MODEL))).write_bytes(b"another model")
+    (folder / cache.build_path(digest(MODEL))).chmod(0o644)
+    (folder / cache.build_path(digest(MODEL))).write_bytes(b"another model")
 
 
 def put_unnamed_object(folder: Path) -> None:
-    path = folder / cache.path_of(digest(b"free storage"))
+    path = folder / cache.build_path(digest(b"free storage"))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"free storage")
 
@@ -507,7 +507,7 @@ def put_giant_report(folder: Path) -> None:
 
 
 def put_giant_object(folder: Path) -> None:
-    path = folder / cache.path_of(digest(MODEL))
+    path = folder / cache.build_path(digest(MODEL))
     path.chmod(0o644)
     with path.open("ab") as file:
         file.truncate(model_bundle.LARGEST_FILE + 1)
@@ -556,8 +556,8 @@ def put_traversing_folder(folder: Path) -> None:
     [path] = (folder / "files").rglob("*.dir")
     listed = path.read_text().replace("part-0", "../../../.bashrc")
     name = f"{digest(listed.encode())}.dir"
-    (folder / cache.path_of(name)).parent.mkdir(parents=True, exist_ok=True)
-    (folder / cache.path_of(name)).write_text(listed)
+    (folder / cache.build_path(name)).parent.mkdir(parents=True, exist_ok=True)
+    (folder / cache.build_path(name)).write_text(listed)
     text = (folder / "dvc.lock").read_text().replace("".join(path.parts[-2:]), name)
     (folder / "dvc.lock").write_text(text)
     path.unlink()
@@ -642,11 +642,11 @@ def test_what_storage_has_already_is_not_packed(bench: Bench, tmp_path: Path) ->
     desk = bench.desk
     desk.git("checkout", "--quiet", "change")
     reviewed(desk, bench.head)
-    bench.place().keep({digest(RAW): bench.pack / cache.path_of(digest(RAW))})
+    bench.place().keep({digest(RAW): bench.pack / cache.build_path(digest(RAW))})
     shutil.rmtree(bench.pack)
     done = desk.bots("pack", "--base", "main", "--out", str(bench.pack))
     assert done.stdout.endswith("5 files\n")
-    assert digest(RAW) not in cache.below(bench.pack)
+    assert digest(RAW) not in cache.list_digests(bench.pack)
     assert "is not empty" in desk.bots("pack", "--out", str(bench.pack), expect=1).stderr
     (desk.folder / "dvc.lock").unlink()
     assert "run `dvc repro` first" in desk.bots("pack", "--out", str(tmp_path / "other"), expect=1).stderr
@@ -667,7 +667,7 @@ def test_where_storage_cannot_be_asked_what_main_names_is_taken_to_be_there(
     desk.git("remote", "remove", "origin")
     said = desk.bots("pack", "--base", "merged", "--out", str(tmp_path / "small")).stderr
     assert "what merged names is taken to be stored" in said
-    assert cache.below(tmp_path / "small") == {digest(b"another model")}
+    assert cache.list_digests(tmp_path / "small") == {digest(b"another model")}
 
 
 @pytest.fixture

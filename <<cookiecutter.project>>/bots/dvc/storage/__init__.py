@@ -1,4 +1,4 @@
-"""Where the project keeps its data and models: a branch of its repository, or a DVC remote."""
+"""Where the project stores its data and models: a branch of its repository, or a DVC remote."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Status", "Storage", "StorageError", "open_storage", "prepare_storage
 
 
 def open_storage(root: Path, tell: Tell) -> Storage:
-    """The storage that .dvc/config names. Raises `StorageError` where it names none."""
+    """Open the storage that .dvc/config names. Raises `StorageError` where it names none."""
     from dvc.config import Config, ConfigError
 
     try:
@@ -30,8 +30,10 @@ def open_storage(root: Path, tell: Tell) -> Storage:
 
 
 def prepare_storage(root: Path, revisions: Collection[str], tell: Tell) -> None:
-    """Before DVC is asked to pull: bring what the work tree and these commits name. Does nothing for a storage that
-    DVC reaches by itself. Raises `StorageError`, `GitError`, `LockfileError`."""
+    """Fetch what the work tree and these commits name to where `dvc pull` finds it.
+
+    Does nothing for a storage that DVC reaches by itself. Raises `StorageError`, `GitError`, `LockfileError`.
+    """
     came = open_storage(root, tell).prepare(revisions)
     if came:
         tell(f"{came} files came from {BRANCH}")

@@ -1,6 +1,6 @@
-"""What the bots need of a storage, and what every kind of storage shares.
+"""What every kind of storage can do, and what all of them share.
 
-Files are found by their content, so two writers never want different things in one place.
+Files are named by their content, so two writers never need different files under one name.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ Tell = Callable[[str], None]
 
 
 class StorageError(BotsError):
-    """The storage cannot do what was asked; the message says why and what to do."""
+    """The storage cannot be used, or refuses something; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
 class Status:
-    """Where things are kept, how many, how large together (None: not known), and which digests here are not there."""
+    """Where files are stored, how many and how many bytes (None: not known), and which digests are only here."""
 
     where: str
     files: int
@@ -33,31 +33,31 @@ class Status:
 
 
 class Storage(Protocol):
-    """What the bots need of a place that keeps data and models."""
+    """A place that stores data and models."""
 
     where: str
 
     def prepare(self, revisions: Collection[str]) -> int:
-        """Bring what the work tree and these commits name within DVC's reach; how many files came."""
+        """Fetch what the work tree and these commits name to where DVC finds it; return how many files came."""
 
     def fetch(self, targets: Collection[str] = ()) -> None:
-        """Bring what dvc.lock names into the work tree: everything, or these paths."""
+        """Fetch what dvc.lock names into the work tree: everything, or these paths."""
 
     def push(self) -> int:
-        """Keep what dvc.lock names and this machine has; how many files were new."""
+        """Store what dvc.lock names and this machine has; return how many files were new."""
 
     def keep(self, files: Mapping[str, Path]) -> int:
-        """Keep these files (digest to path), verified by the caller; how many were new."""
+        """Store these files (digest to path), which the caller has verified; return how many were new."""
 
-    def holds(self, digests: Collection[str]) -> set[str]:
-        """Which of these digests are kept."""
+    def find_kept(self, digests: Collection[str]) -> set[str]:
+        """Find which of these digests are stored."""
 
     def status(self) -> Status:
-        """What there is, and what is missing there."""
+        """Ask what is stored, and what is not stored yet."""
 
 
-def folders_last(digest: str) -> tuple[bool, str]:
-    """Sorts digests so that a folder never comes before its files."""
+def order_folders_last(digest: str) -> tuple[bool, str]:
+    """Sort key for digests: folders come after all files."""
     return digest.endswith(".dir"), digest
 
 

@@ -1,4 +1,4 @@
-"""A storage that needs no account: an orphan branch of this repository holds the DVC remote's files."""
+"""A storage that needs no account: an orphan branch of this repository with the files of a DVC remote."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bots.dvc import cache
-from bots.dvc.storage.base import Status, StorageError, Tell, folders_last, run_dvc
+from bots.dvc.storage.base import Status, StorageError, Tell, order_folders_last, run_dvc
 from bots.git.bare import Author, BareRepository, open_bare
 from bots.retry import RetriesExhausted, Retry, TemporaryFailure
 
@@ -28,9 +28,9 @@ BUDGET = 600.0
 
 
 def refuse_large(sizes: Mapping[str, int], tell: Tell) -> None:
-    """Raise `StorageError` where GitHub would refuse a file; warn where it would.
+    """Raise `StorageError` for a file that GitHub would refuse; warn of one that it would warn of.
 
-    `sizes` maps what a person knows a file by to its bytes.
+    `sizes` maps a name that a person knows the file by to its bytes.
     """
     too_large = {name: size for name, size in sizes.items() if size > LARGEST}
     if too_large:
@@ -47,12 +47,14 @@ def refuse_large(sizes: Mapping[str, int], tell: Tell) -> None:
             )
 
 
-def batches(sizes: Mapping[str, int], most: int = BATCH) -> list[list[str]]:
-    """Digests in the order in which they are pushed, cut into pushes of at most `most` bytes (a larger file goes
-    alone). A folder comes after all files, so that one that is there is there with everything in it."""
+def split_batches(sizes: Mapping[str, int], most: int = BATCH) -> list[list[str]]:
+    """Order digests and split them into pushes of at most `most` bytes; a larger file is a push of its own.
+
+    Folders come after all files, so that a folder on the branch always has all of its files there.
+    """
     cut: list[list[str]] = [[]]
     held = 0
-    for digest in sorted(sizes, key=folders_last):
+    for digest in sorted(sizes, key=order_folders_last):
         if cut[-1] and held + sizes[digest] > most:
             cut.append([])
             held = 0
@@ -63,19 +65,19 @@ def batches(sizes: Mapping[str, int], most: int = BATCH) -> list[list[str]]:
 
 @dataclass(frozen=True)
 class Tally:
-    """How much the branch holds, as its newest commit's message says; None where it does not."""
+    """How much the branch holds. `bytes` is None where its newest commit's message does not say it."""
 
     files: int
     bytes: int | None
 
-    def message(self, files: int, size: int) -> str:
-        """The message of a commit that adds to it."""
+    def format_message(self, files: int, size: int) -> str:
+        """Write the message of a commit that adds this many files and bytes."""
         total = f"\nBytes: {self.bytes + size}" if self.bytes is not None else ""
         return f"Keep {files} more files of data and models\n\nFiles: {self.files + files}{total}\n"
 
 
-def tally(message: str, files: int) -> Tally:
-    """Read what `Tally.message` wrote; sizes cannot be asked of a branch whose files were not fetched."""
+def parse_tally(message: str, files: int) -> Tally:
+    """Read what `Tally.format_message` wrote: git cannot tell the sizes of files that were not fetched."""
     for line in message.splitlines():
         if line.startswith("Bytes: ") and line[7:].isdecimal():
             return Tally(files, int(line[7:]))
@@ -84,7 +86,7 @@ def tally(message: str, files: int) -> Tally:
 
 @dataclass
 class BranchStorage:
-    """An orphan branch of this repository that holds a DVC remote's files; `.storage/` has those needed here."""
+    """Stores files on an orphan branch of this repository; the folder `.storage/` has those needed here."""
 
     root: Path
     cache: Path
@@ -100,136 +102,140 @@ class BranchStorage:
         return self.root / FOLDER
 
     def prepare(self, revisions: Collection[str]) -> int:
-        """Bring what is named and neither in the cache nor here already; asks the network only for that."""
-        digests = cache.named(self.root)
+        """Fetch what is named and not here yet; without such a file it uses no network."""
+        digests = cache.list_named_digests(self.root)
         for revision in revisions:
-            digests |= cache.named(self.root, revision)
-        return self._bring(digests)
+            digests |= cache.list_named_digests(self.root, revision)
+        return self._fetch_missing(digests)
 
     def fetch(self, targets: Collection[str] = ()) -> None:
-        """`prepare` for these paths, then `dvc pull`."""
-        self._bring(cache.named(self.root, targets=targets))
+        """Fetch these paths into the folder, then run `dvc pull`."""
+        self._fetch_missing(cache.list_named_digests(self.root, targets=targets))
         run_dvc(self.root, "pull", *targets)
 
     def fetch_all(self) -> None:
-        """Bring everything that the branch holds into the folder."""
-        with self._opened() as bare:
-            tip = self._tip(bare)
-            kept = _kept(bare, tip)
-            self._save(bare, tip, kept, set(kept) - cache.below(self.folder))
+        """Fetch everything that the branch has into the folder."""
+        with self._open_bare() as bare:
+            tip = self._fetch_tip(bare)
+            kept = _list_kept(bare, tip)
+            self._save_files(bare, tip, kept, set(kept) - cache.list_digests(self.folder))
 
     def push(self) -> int:
-        """`dvc push` into the folder, then everything new there onto the branch."""
+        """Run `dvc push` into the folder, then store everything new there on the branch."""
         run_dvc(self.root, "push")
-        return self.keep(self.here())
+        return self.keep(self.list_local_files())
 
-    def here(self) -> dict[str, Path]:
-        """The folder's files: digest to path."""
-        return {digest: self.folder / cache.path_of(digest) for digest in cache.below(self.folder)}
+    def list_local_files(self) -> dict[str, Path]:
+        """List the folder's files: digest to path."""
+        return {digest: self.folder / cache.build_path(digest) for digest in cache.list_digests(self.folder)}
 
     def keep(self, files: Mapping[str, Path]) -> int:
-        """Add files to the branch, again and again while others do so too.
+        """Add files to the branch, and try again while others push to it too.
 
-        What was pushed stays pushed: whatever stops this in between, running it again does the rest.
+        What was pushed stays pushed: if this stops half-way, running it again does the rest.
         """
         if not files:
             return 0
-        with self._opened() as bare:
-            kept = _kept(bare, self._tip(bare))
+        with self._open_bare() as bare:
+            kept = _list_kept(bare, self._fetch_tip(bare))
             new = {digest: path for digest, path in files.items() if digest not in kept}
             sizes = {digest: path.stat().st_size for digest, path in new.items()}
             refuse_large(
-                {f"{digest} ({self._known_as(digest)})": size for digest, size in sizes.items()}, self.tell
+                {f"{digest} ({self._find_output(digest)})": size for digest, size in sizes.items()}, self.tell
             )
             for digest, path in new.items():
-                cache.verify(path, digest)
-            for part in batches(sizes, self.batch):
+                cache.verify_file(path, digest)
+            for part in split_batches(sizes, self.batch):
                 self._push(bare, {digest: new[digest] for digest in part}, sizes)
         return len(new)
 
-    def holds(self, digests: Collection[str]) -> set[str]:
-        """Which of these are on the branch now."""
-        with self._opened() as bare:
-            return set(digests) & set(_kept(bare, self._tip(bare)))
+    def find_kept(self, digests: Collection[str]) -> set[str]:
+        """Find which of these digests are on the branch now."""
+        with self._open_bare() as bare:
+            return set(digests) & set(_list_kept(bare, self._fetch_tip(bare)))
 
     def status(self) -> Status:
-        """Files and bytes of the branch; what dvc.lock names, is here, and is not there."""
-        with self._opened() as bare:
-            tip = self._tip(bare)
-            kept = _kept(bare, tip)
-            size = tally(bare.read_message(tip), len(kept)).bytes if tip else 0
+        """Count files and bytes of the branch; list what dvc.lock names and only this machine has."""
+        with self._open_bare() as bare:
+            tip = self._fetch_tip(bare)
+            kept = _list_kept(bare, tip)
+            size = parse_tally(bare.read_message(tip), len(kept)).bytes if tip else 0
             where = f"branch {BRANCH} of {bare.remote.hide_password()}"
-        here = cache.below(self.folder) | cache.below(self.cache)
-        wanted = cache.complete(cache.named(self.root), cache.reader([self.cache, self.folder]))
+        here = cache.list_digests(self.folder) | cache.list_digests(self.cache)
+        wanted = cache.expand_folders(
+            cache.list_named_digests(self.root), cache.make_reader([self.cache, self.folder])
+        )
         return Status(where, len(kept), size, sorted((wanted & here) - set(kept)))
 
-    def _bring(self, digests: set[str]) -> int:
-        read = cache.reader([self.cache, self.folder])
-        here = cache.below(self.folder) | cache.below(self.cache)
-        wanted = cache.complete(digests, read)
+    def _fetch_missing(self, digests: set[str]) -> int:
+        read = cache.make_reader([self.cache, self.folder])
+        here = cache.list_digests(self.folder) | cache.list_digests(self.cache)
+        wanted = cache.expand_folders(digests, read)
         if wanted <= here:
             return 0
-        with self._opened() as bare:
-            tip = self._tip(bare)
-            kept = _kept(bare, tip)
+        with self._open_bare() as bare:
+            tip = self._fetch_tip(bare)
+            kept = _list_kept(bare, tip)
             folders = {digest for digest in wanted - here if digest.endswith(".dir") and digest in kept}
-            self._transfer(bare, tip, [kept[digest] for digest in folders])
-            wanted |= cache.complete(folders, lambda digest: bare.read_blob(kept[digest]))
+            self._fetch_blobs(bare, tip, [kept[digest] for digest in folders])
+            wanted |= cache.expand_folders(folders, lambda digest: bare.read_blob(kept[digest]))
             missing = (wanted - here) & set(kept)
-            self._save(bare, tip, kept, missing)
+            self._save_files(bare, tip, kept, missing)
         return len(missing)
 
-    def _transfer(self, bare: BareRepository, tip: str | None, blobs: Collection[str]) -> None:
+    def _fetch_blobs(self, bare: BareRepository, tip: str | None, blobs: Collection[str]) -> None:
         if tip is not None and blobs:
-            self._retry("fetch").call("fetch", lambda: bare.fetch_blobs(tip, blobs))
+            self._make_retry("fetch").call("fetch", lambda: bare.fetch_blobs(tip, blobs))
 
-    def _save(
+    def _save_files(
         self, bare: BareRepository, tip: str | None, kept: Mapping[str, str], digests: Collection[str]
     ) -> None:
-        """Put files of the branch into the folder and, sharing their bytes, into DVC's cache; folders last."""
+        """Put files of the branch into the folder and, as hard links, into DVC's cache; folders last."""
         if not digests:
             return
-        self._transfer(bare, tip, [kept[digest] for digest in digests])
+        self._fetch_blobs(bare, tip, [kept[digest] for digest in digests])
         with tempfile.TemporaryDirectory(dir=bare.folder) as scratch:
-            files = {Path(scratch) / digest: kept[digest] for digest in sorted(digests, key=folders_last)}
+            files = {
+                Path(scratch) / digest: kept[digest] for digest in sorted(digests, key=order_folders_last)
+            }
             bare.save_blobs(files)
             for path in files:
-                cache.verify(path, path.name)
+                cache.verify_file(path, path.name)
             for path in files:
                 for place in (self.folder, self.cache):
-                    cache.put(path, place / cache.path_of(path.name))
+                    cache.place_file(path, place / cache.build_path(path.name))
 
     def _push(self, bare: BareRepository, files: Mapping[str, Path], sizes: Mapping[str, int]) -> None:
-        """One batch: a commit on top of the newest one, made anew each time that somebody else was faster."""
+        """Push one batch as a commit on top of the newest one; make it again whenever somebody else was faster."""
         blobs = dict(zip(files, bare.add_files(files.values()), strict=True))
         tries = itertools.count(1)
 
         def step() -> None:
             try:
                 tip = bare.fetch_tip(BRANCH)
-                kept = _kept(bare, tip)
+                kept = _list_kept(bare, tip)
                 if new := [digest for digest in files if digest not in kept]:
-                    told = tally(bare.read_message(tip), len(kept)) if tip else Tally(0, 0)
-                    message = told.message(len(new), sum(sizes[digest] for digest in new))
-                    added = {cache.path_of(digest): blobs[digest] for digest in new}
+                    told = parse_tally(bare.read_message(tip), len(kept)) if tip else Tally(0, 0)
+                    message = told.format_message(len(new), sum(sizes[digest] for digest in new))
+                    added = {cache.build_path(digest): blobs[digest] for digest in new}
                     commit = bare.create_commit(tip, added, message, Author(*KEEPER, int(self.clock())))
                     bare.push(commit, BRANCH, tip)
             except TemporaryFailure as busy:
-                # Writers that were turned away together must not come back together.
+                # Writers that were refused at the same time must not all try again at the same time.
                 wait = random.uniform(0, min(8.0, 0.25 * 2 ** next(tries)))  # noqa: S311
                 raise TemporaryFailure(str(busy), wait) from busy
 
-        self._retry("push").call("push", step)
+        self._make_retry("push").call("push", step)
 
-    def _tip(self, bare: BareRepository) -> str | None:
-        return self._retry("fetch").call("fetch", lambda: bare.fetch_tip(BRANCH))
+    def _fetch_tip(self, bare: BareRepository) -> str | None:
+        return self._make_retry("fetch").call("fetch", lambda: bare.fetch_tip(BRANCH))
 
-    def _retry(self, what: str) -> Retry:
+    def _make_retry(self, what: str) -> Retry:
         max_tries = 100 if what == "push" else 5
         return Retry(self.clock, self.sleep, self.tell, deadline=self.clock() + BUDGET, max_tries=max_tries)
 
     @contextmanager
-    def _opened(self) -> Iterator[BareRepository]:
+    def _open_bare(self) -> Iterator[BareRepository]:
         try:
             with open_bare(self.root) as bare:
                 yield bare
@@ -240,8 +246,8 @@ class BranchStorage:
         except cache.CacheError as error:
             raise StorageError(str(error)) from error
 
-    def _known_as(self, digest: str) -> str:
-        """The output that a person knows by its path; `folder` members keep their digest."""
+    def _find_output(self, digest: str) -> str:
+        """Find the output of dvc.lock with this digest, for a message; files inside of folders have none."""
         from bots.dvc import lockfile
 
         path = self.root / "dvc.lock"
@@ -249,7 +255,7 @@ class BranchStorage:
         return next((out for out, named in outputs.items() if named == f"md5:{digest}"), "part of a folder")
 
 
-def _kept(bare: BareRepository, tip: str | None) -> dict[str, str]:
-    """The branch's content-addressed files: digest to blob."""
+def _list_kept(bare: BareRepository, tip: str | None) -> dict[str, str]:
+    """List the branch's files: digest to blob."""
     tree = bare.list_files(tip) if tip else {}
-    return {digest: blob for path, blob in tree.items() if (digest := cache.digest_of(path))}
+    return {digest: blob for path, blob in tree.items() if (digest := cache.parse_digest(path))}

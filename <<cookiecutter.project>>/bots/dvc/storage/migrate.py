@@ -1,4 +1,4 @@
-"""Moves a project to another storage with everything in it: copy, check, and only then point .dvc/config there."""
+"""Moves a project to another storage with all files: copies, checks, and only then changes .dvc/config."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dvc_data.hashfile.db import HashFileDB
 
 NEXT = "next-storage"
-# DVC's names for what must not be in a file that git keeps.
+# Settings of DVC that are secrets, so they must not be in a file that git has.
 _SECRET = re.compile(r".*(secret|token|password|passphrase|key|connection_string|sas).*")
 _KEPT = {"keyfile", "key_path", "sse_kms_key_id"}
 _PATH = r"(/[A-Za-z0-9._~=@+-]+)*/?"
@@ -38,15 +38,15 @@ _FOLDER = re.compile(r"[\w.~/]([\w.~@+ /-]*[\w.~@+/-])?")
 
 @dataclass(frozen=True)
 class Address:
-    """Where to move. `module` is what DVC needs to speak with it, `requirements` the name of the lock that has it."""
+    """Where to move. `module` is the package by which DVC reaches it, `requirements` the lock file that has it."""
 
     url: str
     module: str | None = None
     requirements: str | None = None
 
 
-def address(text: str) -> Address:
-    """Read what a person typed: `branch`, a bucket's, container's or server's address, or a folder.
+def parse_address(text: str) -> Address:
+    """Parse what a person typed: `branch`, a folder, or the address of a bucket, container or server.
 
     Raises `StorageError` for anything else.
     """
@@ -67,8 +67,8 @@ def address(text: str) -> Address:
     return Address(text, f"dvc_{scheme}", f"storage-{name}")
 
 
-def options(words: list[str]) -> dict[str, str]:
-    """`NAME=VALUE` words as DVC's settings of a remote. Raises `StorageError` for a secret: .dvc/config is in git."""
+def parse_options(words: list[str]) -> dict[str, str]:
+    """Parse `NAME=VALUE` as DVC's settings of a remote. Raises `StorageError` for a secret: .dvc/config is in git."""
     found = {}
     for word in words:
         name, equals, value = word.partition("=")
@@ -83,35 +83,34 @@ def options(words: list[str]) -> dict[str, str]:
     return found
 
 
-def move(root: Path, text: str, words: list[str], tell: Tell) -> list[str]:
-    """Move the storage there; what the person does next, line by line.
+def move_storage(root: Path, text: str, words: list[str], tell: Tell) -> list[str]:
+    """Move the storage to an address, and return what the person does next, line by line.
 
-    Every file of the old storage goes, whoever put it there and whichever branch names it, and so does what only this
-    machine's cache has. Running it again goes on where it stopped. Raises `StorageError` before anything is changed
-    where the new storage cannot be used.
+    Every file of the old storage is copied, and so is what only this machine's cache has. Running it again continues
+    where it stopped. Raises `StorageError` before anything is changed where the new storage cannot be used.
     """
-    to, settings = address(text), options(words)
+    to, settings = parse_address(text), parse_options(words)
     _refuse_missing(root, to)
     old = open_storage(root, tell)
     if isinstance(old, BranchStorage):
         if text == "branch":
             raise StorageError(f"the storage is {old.where} already")
         old.fetch_all()
-    config = {"remote": {NEXT: {"url": _absolute(root, to.url), **settings}}}
-    with remote.opened(root, config) as repo:
+    config = {"remote": {NEXT: {"url": _make_absolute(root, to.url), **settings}}}
+    with remote.open_repo(root, config) as repo:
         source, target = repo.cloud.get_remote_odb(), repo.cloud.get_remote_odb(NEXT)
         if source == target:
             raise StorageError(f"the storage is {text} already")
-        _copy(repo, source, target, tell, to_branch=text == "branch")
+        _copy_files(repo, source, target, tell, to_branch=text == "branch")
     if text == "branch":
         branch = BranchStorage(root, root / ".dvc" / "cache", tell)
-        branch.keep(branch.here())
-    _point(root, to.url, settings)
-    return _next(old, to)
+        branch.keep(branch.list_local_files())
+    _write_config(root, to.url, settings)
+    return _describe_next_steps(old, to)
 
 
 def _refuse_missing(root: Path, to: Address) -> None:
-    """DVC speaks with a bucket through a package of its own; say how it is installed."""
+    """Raise `StorageError`, and say how to install it, where the package is missing that DVC needs for the address."""
     if to.module is None or importlib.util.find_spec(to.module):
         return
     locked = root / "requirements" / f"{to.requirements}.txt"
@@ -123,56 +122,56 @@ def _refuse_missing(root: Path, to: Address) -> None:
     raise StorageError(f"DVC cannot reach {to.url} yet, so nothing was changed: {how}; then run this again")
 
 
-def _absolute(root: Path, url: str) -> str:
-    """An address as seen from anywhere: a folder is typed as seen from the project's root."""
+def _make_absolute(root: Path, url: str) -> str:
+    """Make the path of a folder absolute; it was typed relative to the project's root."""
     return url if "://" in url else str((root / Path(url).expanduser()).resolve())
 
 
-def _copy(repo: Repo, source: HashFileDB, target: HashFileDB, tell: Tell, *, to_branch: bool) -> None:
-    """Everything from the old storage and what only the cache has; then look whether it is all there."""
-    kept, cached, there = remote.sizes(source), _cached(repo), remote.sizes(target)
+def _copy_files(repo: Repo, source: HashFileDB, target: HashFileDB, tell: Tell, *, to_branch: bool) -> None:
+    """Copy everything from the old storage, and what only the cache has; then check that all of it arrived."""
+    kept, cached, there = remote.list_sizes(source), _list_cached(repo), remote.list_sizes(target)
     if to_branch:
         refuse_large({**kept, **cached}, tell)
-    remote.copy(source, target, set(kept) - set(there), tell)
-    remote.copy(repo.cache.local, target, set(cached) - set(kept) - set(there), tell)
-    arrived = remote.sizes(target)
+    remote.copy_files(source, target, set(kept) - set(there), tell)
+    remote.copy_files(repo.cache.local, target, set(cached) - set(kept) - set(there), tell)
+    arrived = remote.list_sizes(target)
     lost = [digest for digest, size in {**cached, **kept}.items() if arrived.get(digest) != size]
     if lost:
         raise StorageError(
             f"{len(lost)} files did not arrive whole, {lost[0]} among them; run it again to go on"
         )
     if not to_branch:
-        # DVC keeps the run cache beside the files, under the root of the remote.
-        repo.stage_cache.transfer(_root_of(repo, None), _root_of(repo, NEXT))
+        # DVC stores the run cache beside the files, below the root of the remote.
+        repo.stage_cache.transfer(_get_root(repo, None), _get_root(repo, NEXT))
     tell(f"{len(arrived)} files are there, {sum(arrived.values())} bytes")
 
 
-def _root_of(repo: Repo, name: str | None) -> HashFileDB:
+def _get_root(repo: Repo, name: str | None) -> HashFileDB:
     return repo.cloud.get_remote_odb(name, hash_name="md5-dos2unix")
 
 
-def _cached(repo: Repo) -> dict[str, int]:
-    """What any commit, branch or tag names and this machine's cache has: digest to bytes."""
+def _list_cached(repo: Repo) -> dict[str, int]:
+    """List what this machine's cache has of all that commits, branches and tags name: digest to bytes."""
     used = repo.used_objs(all_commits=True, all_branches=True, all_tags=True, skip_failed=True)
-    digests = cache.complete(
+    digests = cache.expand_folders(
         {one.value for ones in used.values() for one in ones if one.name == "md5"},
-        cache.reader([Path(repo.cache.local.path).parents[1]]),
+        cache.make_reader([Path(repo.cache.local.path).parents[1]]),
     )
-    here = remote.sizes(repo.cache.local)
+    here = remote.list_sizes(repo.cache.local)
     return {digest: here[digest] for digest in digests if digest in here}
 
 
-def _point(root: Path, url: str, settings: Mapping[str, str]) -> None:
-    """Let .dvc/config name the new storage; everything else in it stays."""
-    with remote.opened(root) as repo, repo.config.edit("repo") as config:
-        # DVC takes a relative path as seen from here, and writes it as seen from .dvc/config.
+def _write_config(root: Path, url: str, settings: Mapping[str, str]) -> None:
+    """Write the new storage into .dvc/config; everything else in it stays."""
+    with remote.open_repo(root) as repo, repo.config.edit("repo") as config:
+        # DVC reads a relative path from the working directory, and writes it relative to .dvc/config.
         anywhere = "://" in url or url[0] in "/~"
         entry: dict[str, Any] = {"url": url if anywhere else os.path.relpath(root / url), **settings}
         config["core"]["remote"] = NAME
         config["remote"][NAME] = entry
 
 
-def _next(old: Storage, to: Address) -> list[str]:
+def _describe_next_steps(old: Storage, to: Address) -> list[str]:
     files = ".dvc/config" + (f" and requirements/{to.requirements}.*" if to.requirements else "")
     lines = [f"Commit {files}. From that commit on, the project's data and models are at {to.url}."]
     if to.requirements:

@@ -1,4 +1,4 @@
-"""A DVC remote as a set of digests, whatever it is made of: asked through DVC, which knows how to log in there."""
+"""A DVC remote of any kind, used through DVC's own library, which knows how to log in there."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from bots.dvc import cache
-from bots.dvc.storage.base import NAME, Status, StorageError, Tell, folders_last, run_dvc
+from bots.dvc.storage.base import NAME, Status, StorageError, Tell, order_folders_last, run_dvc
 from bots.git.repository import GitError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class DvcStorage:
-    """A DVC remote that DVC reaches by itself: a bucket, a server, a folder."""
+    """Stores files in a remote that DVC reaches by itself: a bucket, a server, a folder."""
 
     root: Path
     cache: Path
@@ -27,49 +27,51 @@ class DvcStorage:
     tell: Tell
 
     def prepare(self, revisions: Collection[str]) -> int:
-        """Nothing: DVC fetches what it needs when it needs it."""
+        """Do nothing: DVC fetches files when it needs them."""
         return 0
 
     def fetch(self, targets: Collection[str] = ()) -> None:
-        """`dvc pull`."""
+        """Run `dvc pull`."""
         run_dvc(self.root, "pull", *targets)
 
     def push(self) -> int:
-        """`dvc push`."""
+        """Run `dvc push`."""
         unpushed = len(self.status().unpushed)
         run_dvc(self.root, "push")
         return unpushed
 
     def keep(self, files: Mapping[str, Path]) -> int:
-        """Add files under their digests: folders last."""
-        with reached(self.root) as there:
-            new = set(files) - holding(there, files)
-            for digest in sorted(new, key=folders_last):
-                add(there, digest, files[digest])
+        """Add files under their digests, folders last."""
+        with open_remote(self.root) as there:
+            new = set(files) - select_kept(there, files)
+            for digest in sorted(new, key=order_folders_last):
+                add_file(there, digest, files[digest])
         return len(new)
 
-    def holds(self, digests: Collection[str]) -> set[str]:
-        """Which of these are there now."""
-        with reached(self.root) as there:
-            return holding(there, digests)
+    def find_kept(self, digests: Collection[str]) -> set[str]:
+        """Find which of these digests are in the remote now."""
+        with open_remote(self.root) as there:
+            return select_kept(there, digests)
 
     def status(self) -> Status:
-        """Files and bytes there; what dvc.lock names, is in the cache, and is not there."""
-        wanted = cache.complete(cache.named(self.root), cache.reader([self.cache]))
-        with reached(self.root) as there:
-            stored = sizes(there)
+        """Count files and bytes of the remote; list what dvc.lock names and only the cache has."""
+        wanted = cache.expand_folders(cache.list_named_digests(self.root), cache.make_reader([self.cache]))
+        with open_remote(self.root) as there:
+            stored = list_sizes(there)
         return Status(
             self.where,
             len(stored),
             sum(stored.values()),
-            sorted((wanted & cache.below(self.cache)) - set(stored)),
+            sorted((wanted & cache.list_digests(self.cache)) - set(stored)),
         )
 
 
 @contextmanager
-def opened(root: Path, config: Mapping[str, Any] | None = None) -> Iterator[Repo]:
-    """The project as DVC sees it, with more configuration than .dvc/config has. What DVC and the remote's library
-    raise becomes a `StorageError`."""
+def open_repo(root: Path, config: Mapping[str, Any] | None = None) -> Iterator[Repo]:
+    """Open the project with DVC's library, with `config` added to .dvc/config.
+
+    Whatever DVC and the remote's library raise becomes a `StorageError`.
+    """
     from dvc.repo import Repo
 
     try:
@@ -78,19 +80,19 @@ def opened(root: Path, config: Mapping[str, Any] | None = None) -> Iterator[Repo
     except (StorageError, GitError):
         raise
     except Exception as error:
-        # Every remote's library has errors of its own, with no common kind.
+        # Every remote's library has its own errors, without a common base class.
         raise StorageError(f"the storage cannot be reached: {type(error).__name__}: {error}") from error
 
 
 @contextmanager
-def reached(root: Path, name: str | None = None) -> Iterator[HashFileDB]:
-    """The default remote, or the one of that name."""
-    with opened(root) as repo:
+def open_remote(root: Path, name: str | None = None) -> Iterator[HashFileDB]:
+    """Open the default remote, or the one of that name."""
+    with open_repo(root) as repo:
         yield repo.cloud.get_remote_odb(name)
 
 
-def sizes(there: HashFileDB) -> dict[str, int]:
-    """Everything that is kept: digest to bytes."""
+def list_sizes(there: HashFileDB) -> dict[str, int]:
+    """List everything in a remote: digest to bytes."""
     if not there.fs.exists(there.path):
         return {}
     listed = there.fs.fs.find(there.path, detail=True)
@@ -99,20 +101,20 @@ def sizes(there: HashFileDB) -> dict[str, int]:
     return {digest: size for digest, size in found.items() if cache.DIGEST.fullmatch(digest)}
 
 
-def holding(there: HashFileDB, digests: Collection[str]) -> set[str]:
-    """Which of these digests are kept."""
+def select_kept(there: HashFileDB, digests: Collection[str]) -> set[str]:
+    """Select those of the digests that a remote has."""
     ask: Callable[[list[str]], Collection[str]] = there.oids_exist
     return set(ask(list(digests)))
 
 
-def add(there: HashFileDB, digest: str, path: Path) -> None:
-    """Keep one file under its digest."""
+def add_file(there: HashFileDB, digest: str, path: Path) -> None:
+    """Add a file to a remote under its digest."""
     from dvc.fs import localfs
 
     there.add(str(path), localfs, digest, check_exists=False)
 
 
-def copy(
+def copy_files(
     source: HashFileDB, target: HashFileDB, digests: Collection[str], tell: Callable[[str], None]
 ) -> None:
     """Copy files from one remote to another, folders last. Raises `StorageError` for what could not be copied."""
