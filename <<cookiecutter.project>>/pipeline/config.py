@@ -1,4 +1,4 @@
-"""Read params.yaml and schema.yaml: YAML as typed values, and every mistake named by file and key."""
+"""Read params.yaml and schema.yaml into typed values, and name every mistake by file and key."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ConfigError(StageError):
 
 
 def read_yaml(path: Path, expected: str) -> dict[Any, Any]:
-    """The mapping that a YAML file holds; `expected` says which one, for the message.
+    """Read the mapping that a YAML file holds; `expected` says in the message which one that should be.
 
     Raises `ConfigError` for a missing file, for what is not YAML, and for what is not a mapping.
     """
@@ -37,7 +37,7 @@ def read_yaml(path: Path, expected: str) -> dict[Any, Any]:
 
 
 def convert_document(document: dict[Any, Any], kind: type[T], path: Path) -> T:
-    """A mapping as a value of this type. Raises `ConfigError` that names the key and what was expected."""
+    """Convert a mapping to this type. Raises `ConfigError` that names the key and what was expected."""
     try:
         return msgspec.convert(document, kind)
     except (msgspec.ValidationError, RecursionError) as error:
@@ -47,7 +47,7 @@ def convert_document(document: dict[Any, Any], kind: type[T], path: Path) -> T:
 
 
 def _name_key(where: str, message: str, document: dict[Any, Any], kind: type[Any]) -> str:
-    """The place of an error with the key that msgspec writes as `[...]`: the one that alone gives the same error."""
+    """Put the key into the place of an error, where msgspec writes `[...]`: the key that alone gives the same error."""
     fields, unnamed, rest = where.partition("[...]")
     if not unnamed:
         return where

@@ -1,4 +1,4 @@
-"""Writes the service's contract beside the ONNX model: all that serving must know of its inputs and its answers."""
+"""Write the service's contract beside the ONNX model: what serving must know of its inputs and answers."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ CALIBRATION_BINS = 20
 INTERVAL_BINS = 10
 FEWEST = 50  # rows that a bin must have to say something
 
-# Where the service counts its scores. The grid of a quantity knows nothing of the model, so that two versions of a
-# service can always be held against each other.
+# The bounds between which the service counts its scores. They do not depend on the model, so that two versions of a
+# service can always be compared.
 SHARES = [round(step * 0.05, 2) for step in range(1, 21)]
 QUANTITIES = [digit * 10.0**power for power in range(-3, 7) for digit in (1, 2, 5)]
 GRIDS: dict[Task, list[float]] = {
@@ -36,7 +36,7 @@ GRIDS: dict[Task, list[float]] = {
 
 
 def write(content: dict[str, Any]) -> None:
-    """Write `models/onnx/contract.json`, whole or not at all; the same bytes for the same content."""
+    """Write `models/onnx/contract.json`; the same content gives the same bytes."""
     files.write_json(content, PATH, indent=1)
 
 
@@ -50,10 +50,10 @@ def describe(
     score: Callable[[pd.DataFrame], np.ndarray],
     opset: int,
 ) -> dict[str, Any]:
-    """The contract of the ONNX model that was just written.
+    """Describe the ONNX model that was just written, for the service.
 
-    `train` and `holdout` hold the model's inputs; `target` and `scores` are float64, one a holdout row; `score`
-    asks the ONNX model. A personal column is described, but none of its values is shown.
+    `train` and `holdout` hold the model's inputs; `target` and `scores` are float64, shape (holdout rows,);
+    `score` runs the ONNX model. Of a personal column no value is shown.
     """
     inputs = [
         _describe_input(name, "number", schema.columns[name], train[name])
@@ -100,10 +100,10 @@ def describe(
 
 
 def summarize_experience(target: np.ndarray, scores: np.ndarray, task: Task) -> list[dict[str, Any]]:
-    """What the holdout knows of scores from `above` on: how often the answer was yes, or how far off they were.
+    """Say of scores from `above` on how often the holdout's answer was yes, or how far off the scores were.
 
-    The bins hold equally many rows, ties together. A quantity's `low` and `high` are what to add to a score for an
-    interval: split conformal prediction within each bin (Lei et al. 2018, "Distribution-free predictive inference
+    The bins hold equally many rows; equal scores share a bin. A quantity's `low` and `high` are added to a score for
+    an interval: split conformal prediction within each bin (Lei et al. 2018, "Distribution-free predictive inference
     for regression"; by groups after Vovk 2012), which covers `CONFIDENCE` of rows like the holdout's.
     """
     most = CALIBRATION_BINS if task == "classification" else INTERVAL_BINS
@@ -127,12 +127,12 @@ def summarize_experience(target: np.ndarray, scores: np.ndarray, task: Task) -> 
 
 
 def count_scores(scores: np.ndarray, grid: list[float]) -> list[int]:
-    """How many scores are at most each bound and above the one before; the last is above all bounds."""
+    """Count the scores between two bounds, upper bound included; the last count is of those above all bounds."""
     return np.bincount(np.searchsorted(grid, scores, side="left"), minlength=len(grid) + 1).tolist()
 
 
 def _find_interval(residuals: np.ndarray) -> tuple[float, float]:
-    """The ordered residuals between which the next one lies with `CONFIDENCE`; the outermost where rows are few."""
+    """Find the two residuals (given in order) between which the next one lies with `CONFIDENCE`."""
     rows = len(residuals)
     tail = (1 - CONFIDENCE) / 2
     high = min(math.ceil((rows + 1) * (1 - tail)), rows) - 1
@@ -147,7 +147,7 @@ def _choose_threshold(settings: Params) -> float | None:
 
 
 def _describe_input(name: str, kind: str, column: Column, values: pd.Series) -> dict[str, Any]:
-    """One input: what schema.yaml says of it, and what training showed."""
+    """Describe one input: what schema.yaml says of it, and which values training had."""
     missing = float((values.isna() if kind == "number" else values == "").mean())
     seen = _describe_numbers(values) if kind == "number" else _describe_categories(values)
     if column.personal:
@@ -171,7 +171,7 @@ def _describe_numbers(values: pd.Series) -> dict[str, Any]:
     known = values.dropna()
     if known.empty:
         return {"low": None, "high": None, "seen": None, "example": None}
-    # Not the mean of the two in the middle: an example is a value that occurs.
+    # Not the mean of the two middle values: an example is a value that occurs.
     middle = known.quantile(0.5, interpolation="lower")
     return {
         "low": float(known.min()),
@@ -188,21 +188,21 @@ def _describe_categories(values: pd.Series) -> dict[str, Any]:
     return {
         "low": None,
         "high": None,
-        # More than these are no list of what is known: any category may come.
+        # With more categories than this the service does not warn of new ones.
         "seen": names if len(names) <= MOST_CATEGORIES else None,
         "example": min(often, default=None),
     }
 
 
 def _shorten(number: float) -> float:
-    """The shortest decimal that is the same float32."""
+    """Return the shortest decimal number that is the same float32."""
     return float(str(np.float32(number)))
 
 
 def _choose_probes(
     inputs: list[dict[str, Any]], holdout: pd.DataFrame, score: Callable[[pd.DataFrame], np.ndarray]
 ) -> list[dict[str, Any]]:
-    """A few holdout rows, personal values left out, and what the model says of them: a service asks itself these."""
+    """Choose a few holdout rows and add the model's scores, with which a service tests itself; no personal values."""
     rows = holdout.iloc[np.unique(np.linspace(0, len(holdout) - 1, PROBES).astype(int))].copy()
     for entry in inputs:
         if entry["personal"]:

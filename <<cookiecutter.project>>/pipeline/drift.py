@@ -1,4 +1,4 @@
-"""Holds current rows against reference rows, column by column, by thresholds that the reference sets."""
+"""Compare current rows with reference rows, column by column; the reference itself sets the thresholds."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 PAGE = files.REPORTS / "drift.html"
 SEED = 7
-# Of fewer values than this, a distance says more about chance than about the column.
+# With fewer values a distance is mostly chance.
 FEWEST = 100
-# Periods are merged into at most so many blocks, because each costs a score for every column.
+# Periods are merged into at most so many blocks, because every block needs a distance for every column.
 MOST_BLOCKS = 12
-# Without periods the reference is cut into so many blocks at random: what is left then is chance.
+# Without periods the reference is cut into so many blocks at random: they differ by chance only.
 RANDOM_BLOCKS = 5
 # Numbers with so few different values are compared like categories, as Evidently does by default.
 FEW_VALUES = 5
@@ -49,7 +49,7 @@ class Side:
 
 @dataclass(frozen=True)
 class JudgedColumn:
-    """A column's verdict as the evidence has it, and the values behind it where they were compared."""
+    """A column's verdict as the evidence has it, and the values that were compared, if they were."""
 
     verdict: dict[str, Any]
     method: str
@@ -58,7 +58,7 @@ class JudgedColumn:
 
 
 def run(settings: Params) -> None:
-    """Production against the training rows, or the holdout where there is no production yet.
+    """Compare production, or the holdout where there is no production yet, with the training rows.
 
     Writes `reports/drift.json` and `reports/drift.html`. Raises `files.StageError`.
     """
@@ -81,7 +81,7 @@ def run(settings: Params) -> None:
 
 
 def compare(settings: Params, reference: str, current: str, out: str) -> None:
-    """Main's training rows against the candidate's; writes a drift report to `out`."""
+    """Compare the candidate's training rows with main's; writes a drift report to `out`."""
     schema = table.load()
     main = observe("main's training rows", files.read_table(Path(reference)), settings, schema)
     candidate = observe("the candidate's training rows", files.read_table(Path(current)), settings, schema)
@@ -93,7 +93,7 @@ def compare(settings: Params, reference: str, current: str, out: str) -> None:
 def observe(
     name: str, rows: pd.DataFrame, settings: Params, schema: table.Schema, fitted: Pipeline | None = None
 ) -> Side:
-    """Draw a sample and bring it to the model's inputs, the target, and the prediction if there is a model.
+    """Draw a sample and compute the model's inputs, the target, and the prediction if there is a model.
 
     An input that the rows lack is left out; a missing value is NaN whatever the type.
     """
@@ -117,7 +117,7 @@ def observe(
 
 
 def find_target(rows: pd.DataFrame, settings: Params, schema: table.Schema) -> pd.Series | None:
-    """The target as numbers, derived where the rows have only what it is made of; None without either."""
+    """Get the target as numbers, derived from other columns if need be; None where that is not possible."""
     name = settings.data.target
     if name in rows:
         return table.get_target(table.coerce(rows, schema, [name])[0], settings)
@@ -127,14 +127,14 @@ def find_target(rows: pd.DataFrame, settings: Params, schema: table.Schema) -> p
 
 
 def name_prediction(settings: Params) -> str:
-    """What the prediction is called among the columns."""
+    """Return the name of the prediction among the columns."""
     return f"predicted {settings.data.target}"
 
 
 def describe_comparison(
     name: str, reference: Side, current: Side, columns: list[JudgedColumn]
 ) -> dict[str, Any]:
-    """The evidence of one comparison."""
+    """Describe one comparison as the evidence has it."""
 
     def words(side: Side) -> str:
         drawn = len(side.values)
@@ -151,7 +151,7 @@ def describe_comparison(
 
 
 def judge_columns(reference: Side, current: Side, settings: Params) -> Iterator[JudgedColumn]:
-    """Every input, the target, and the prediction where there is one, each with its verdict."""
+    """Judge every input, the target, and the prediction where there is one."""
     both = (reference, current)
     blocks = cut_blocks(len(reference.values), reference.periods)
     roles: dict[str, Role] = dict.fromkeys(settings.features.raw, "input")
@@ -168,7 +168,7 @@ def judge_columns(reference: Side, current: Side, settings: Params) -> Iterator[
 
 
 def cut_blocks(rows: int, periods: pd.Series | None) -> list[np.ndarray]:
-    """The reference's rows as blocks to hold against the rest: positions, by period where there are periods.
+    """Cut the reference into blocks, each to be compared with the rest: row positions, by period if there are periods.
 
     Neighbouring periods are merged into at most `MOST_BLOCKS`; a row without a period is in no block.
     """
@@ -186,7 +186,7 @@ def cut_blocks(rows: int, periods: pd.Series | None) -> list[np.ndarray]:
 def judge_column(
     name: str, role: Role, before: pd.Series, after: pd.Series, blocks: list[np.ndarray], settings: Drift
 ) -> JudgedColumn:
-    """One column's score against the threshold that the reference's own blocks set; its missing values."""
+    """Judge one column: its distance against a threshold from the reference's own blocks, and its missing values."""
     lost, known = judge_missing(before, after, blocks, settings), (before.dropna(), after.dropna())
     method, (reference, current) = choose_method(*known)
     verdict: dict[str, Any] = {
@@ -220,7 +220,7 @@ def judge_column(
 def judge_missing(
     before: pd.Series, after: pd.Series, blocks: list[np.ndarray], settings: Drift
 ) -> str | None:
-    """What to say where values went missing beyond what the reference's own blocks and `floor` allow."""
+    """Say it where more values are missing than the reference's own blocks and `floor` allow; else None."""
     gone = before.isna().to_numpy()
     rises = [
         gone[block].mean() - np.delete(gone, block).mean()
@@ -234,10 +234,10 @@ def judge_missing(
 
 
 def choose_method(before: pd.Series, after: pd.Series) -> tuple[str, tuple[pd.Series, pd.Series]]:
-    """The method for two columns of values, and the values as it wants them.
+    """Choose the method for two columns of values, and convert the values for it.
 
     Categories and numbers with few values: Jensen-Shannon, 0 to 0.83 (Lin 1991, natural logarithm). Numbers:
-    Wasserstein in standard deviations of the reference, which has to have one.
+    Wasserstein in standard deviations of the reference, where that is not 0.
     """
     numbers = [pd.api.types.is_numeric_dtype(side) for side in (before, after)]
     if all(numbers) and before.nunique() > 1 and pd.concat([before, after]).nunique() > FEW_VALUES:
@@ -249,7 +249,7 @@ def choose_method(before: pd.Series, after: pd.Series) -> tuple[str, tuple[pd.Se
 
 
 def measure_distance(reference: pd.Series, current: pd.Series, method: str) -> float:
-    """Evidently's score, higher for more drift, to six decimals: the rest depends on the order of a hash."""
+    """Compute Evidently's distance, higher for more drift; six decimals, because others depend on hash order."""
     from evidently import ColumnType
     from evidently.legacy.calculations.stattests import get_stattest
 
@@ -263,7 +263,7 @@ def measure_distance(reference: pd.Series, current: pd.Series, method: str) -> f
 def measure_own_distances(
     values: pd.Series, size: int, method: str, blocks: list[np.ndarray]
 ) -> Iterator[float]:
-    """How far each block of the reference is from its rest; of a large block, as many values as `size`."""
+    """Measure how far each block of the reference is from the rest, with at most `size` values of a block."""
     like = values.astype("float64") if method == "wasserstein" else values
     for block in blocks:
         own, rest = like.iloc[block].dropna(), like.drop(like.index[block]).dropna()
@@ -277,9 +277,9 @@ def measure_own_distances(
 
 
 def describe_unshared(main: Side, candidate: Side, settings: Params) -> Iterator[JudgedColumn]:
-    """The columns that only one table has and that are no input: worth a word, not a verdict.
+    """Describe the columns that only one table has and that are no input; they are not judged.
 
-    Such a name was chosen elsewhere, so it is cut to what the evidence takes.
+    The contract does not limit such a name, so it is cut to the length that the evidence takes.
     """
     judged_names = {*settings.features.raw, settings.data.target, files.ROW}
     for side, other in ((main, candidate), (candidate, main)):
@@ -299,7 +299,7 @@ def describe_unshared(main: Side, candidate: Side, settings: Params) -> Iterator
 
 
 def write_page(columns: list[JudgedColumn]) -> None:
-    """Evidently's own page of the columns that were compared, as `reports/drift.html`."""
+    """Write Evidently's page of the columns that were compared, as `reports/drift.html`."""
     shown = [column for column in columns if column.reference is not None]
     page = (
         make_repeatable(render_page(shown))
@@ -310,7 +310,7 @@ def write_page(columns: list[JudgedColumn]) -> None:
 
 
 def render_page(columns: list[JudgedColumn]) -> str:
-    """The HTML of an Evidently report with these methods and thresholds."""
+    """Render an Evidently report with these methods and thresholds as HTML."""
     from evidently import DataDefinition, Dataset, Report
     from evidently.metrics import ValueDrift
 
@@ -333,7 +333,7 @@ def render_page(columns: list[JudgedColumn]) -> str:
 
 
 def make_repeatable(page: str) -> str:
-    """The page with its random ids numbered, and nothing in its data that could end the script it is in."""
+    """Replace random ids by numbers, and escape `<` in the data, which could end the script that holds it."""
     ids = re.findall(r'"id": "([0-9a-f-]{36})"', page) + re.findall(r"var (metric_[0-9a-f]{32}) =", page)
     numbered = {name: f"id_{number}" for number, name in enumerate(dict.fromkeys(ids))}
     page = re.sub("|".join(numbered), lambda found: numbered[found[0]], page)

@@ -1,4 +1,4 @@
-"""Judge the model on the holdout: metrics, slices, calibration, fairness and worth."""
+"""Evaluate the model on the holdout: metrics, slices, calibration, fairness and business value."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 HOLDOUT = files.FEATURES / "holdout.parquet"
 PLOTS = files.REPORTS / "plots"
 SLICE = "slice:"
-# Fewer rows than this say more about chance than about a slice, or about fairness.
+# With fewer rows a slice's metric, or a group's rate, is mostly chance.
 FEWEST_OF_A_SLICE = 50
 FEWEST_OF_A_GROUP = 500
 CURVE_POINTS = 200
@@ -40,7 +40,7 @@ def run(settings: Params) -> None:
 
 
 def predict(settings: Params) -> pd.DataFrame:
-    """`row`, `target`, `score` and the labels `slice:<column>` of every holdout row."""
+    """Predict every holdout row: `row`, `target`, `score` and the labels `slice:<column>`."""
     frame = files.read_table(HOLDOUT)
     target = frame[model.TARGET].to_numpy(dtype=np.float64)
     if settings.task == "classification" and len(found := np.unique(target)) < 2:
@@ -56,7 +56,7 @@ def predict(settings: Params) -> pd.DataFrame:
 
 
 def label_slices(rows: pd.Series, settings: Params) -> dict[str, NDArray[Any]]:
-    """The labels of the columns that results are cut by, as read from the split, in the order of `rows`."""
+    """Read the labels of the columns that results are cut by from the split, in the order of `rows`."""
     evaluate, resample = settings.evaluate, settings.gate.resample
     wanted = list(
         dict.fromkeys([*evaluate.slices, *evaluate.fairness, *([] if resample == "rows" else [resample])])
@@ -77,7 +77,7 @@ def label_slices(rows: pd.Series, settings: Params) -> dict[str, NDArray[Any]]:
 
 
 def make_rows(predictions: pd.DataFrame, settings: Params) -> Rows:
-    """The predictions as the metrics want them."""
+    """Convert the predictions for the metrics."""
     return Rows(
         target=predictions["target"].to_numpy(),
         score=predictions["score"].to_numpy(),
@@ -88,7 +88,7 @@ def make_rows(predictions: pd.DataFrame, settings: Params) -> Rows:
 
 
 def build_report(predictions: pd.DataFrame, settings: Params) -> dict[str, Any]:
-    """`reports/metrics.json`, as `MetricsReport` in the evidence contract."""
+    """Build `reports/metrics.json`, `MetricsReport` in the evidence contract."""
     rows, evaluate, primary = make_rows(predictions, settings), settings.evaluate, settings.gate.primary
     names = list(dict.fromkeys([*evaluate.metrics, primary]))
     column = table.load().columns.get(settings.data.target)
@@ -119,7 +119,7 @@ def build_report(predictions: pd.DataFrame, settings: Params) -> dict[str, Any]:
 
 
 def compute_curve(rows: Rows, task: Task) -> pd.DataFrame:
-    """At most 200 points: precision (y) over recall (x), or the target's quantiles (y) over the score's (x)."""
+    """Compute up to 200 points: precision (y) by recall (x), or quantiles of target (y) by those of score (x)."""
     if task == "regression":
         levels = np.linspace(0.01, 0.99, 99)
         return pd.DataFrame({"x": np.quantile(rows.score, levels), "y": np.quantile(rows.target, levels)})
@@ -131,7 +131,7 @@ def compute_curve(rows: Rows, task: Task) -> pd.DataFrame:
 
 
 def write_csv(frame: pd.DataFrame, path: Path) -> None:
-    """A plot's table, with as many digits as an eye can see."""
+    """Write a plot's table with six significant digits."""
     with files.write_whole(path) as part:
         frame.to_csv(part, index=False, float_format="%.6g", lineterminator="\n")
 
@@ -149,7 +149,7 @@ def _judge_metric(name: str, rows: Rows, settings: Params, target_unit: str | No
 
 
 def _judge_slice(column: str, value: str, rows: Rows, settings: Params) -> dict[str, Any]:
-    """The primary metric of some rows, and null where they are too few or of one class."""
+    """Compute the primary metric of a slice; null where its rows are too few or of one class."""
     enough = len(rows) >= FEWEST_OF_A_SLICE
     return {
         "column": column,
@@ -162,7 +162,7 @@ def _judge_slice(column: str, value: str, rows: Rows, settings: Params) -> dict[
 
 
 def _group_rows(labels: pd.Series) -> dict[str, NDArray[np.bool_]]:
-    """Which rows carry each label; numbers in numeric order."""
+    """Find the rows of each label; labels that are numbers in numeric order."""
     codes, values = pd.factorize(labels)
     names = [str(value) for value in values]
     return {
@@ -180,7 +180,7 @@ def _make_sort_key(label: str) -> tuple[bool, float, str]:
 def _measure_gaps(
     column: str, groups: dict[str, NDArray[np.bool_]], rows: Rows, task: Task
 ) -> list[dict[str, Any]]:
-    """The widest differences between the groups of a column that are large enough to tell.
+    """Measure the widest differences between those groups of a column that have enough rows.
 
     For a classification the share of positives that is found (equal opportunity: Hardt, Price and Srebro,
     NeurIPS 2016) and the share of rows that is called positive; for a regression the mean error.
@@ -209,7 +209,7 @@ def _describe_gap(column: str, measure: str, found: dict[str, float]) -> dict[st
 
 
 def _read_holdout_digest() -> str:
-    """The digest of the holdout as the split wrote it: what it was frozen by."""
+    """Read the digest that the holdout is frozen by, from the split's report."""
     parts = {part["name"]: part["digest"] for part in files.read_evidence("split")["parts"]}
     return str(parts["holdout"])
 

@@ -1,4 +1,4 @@
-"""Says why the model predicts what it predicts: its features ranked, and its worst predictions explained."""
+"""Explain the model: rank its features, and say what led to its worst predictions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 TABLE = files.REPORTS / "explanation.csv"
 HOLDOUT = files.FEATURES / "holdout.parquet"
-# One sample for main and for every change, as long as the holdout is the same: a fixed seed, not the model's.
+# A fixed seed, not the model's: main and every change explain the same rows while the holdout stays the same.
 SEED = 7
 REASONS = 6
 REPEATS = 5
@@ -33,7 +33,7 @@ FEWEST_ROWS = 100
 
 @dataclass(frozen=True)
 class Explanation:
-    """How each feature (a column) moves each prediction (a row), of the sample and of the worst."""
+    """How much each feature (a column) changes each prediction (a row), of the sample and of the worst."""
 
     method: str
     output: str
@@ -61,7 +61,7 @@ def run(settings: Params) -> None:
 def build_report(
     fitted: Pipeline, holdout: pd.DataFrame, predictions: pd.DataFrame, settings: Params
 ) -> dict[str, Any]:
-    """The evidence of this stage. `holdout` has the inputs, `predictions` target and score, by row name."""
+    """Build this stage's evidence. `holdout` has the inputs, `predictions` target and score, by row name."""
     worst = find_worst(predictions, settings.task, settings.explain.worst)
     sample = holdout.loc[sample_rows(holdout.index, settings.explain.rows)]
     found = explain(fitted, sample, holdout.loc[worst.index], predictions["target"], settings)
@@ -84,7 +84,7 @@ def build_report(
 
 
 def sample_rows(rows: pd.Index, count: int) -> pd.Index:
-    """At most `count` of the rows, in their order; always the same ones."""
+    """Choose at most `count` rows, in their order; always the same ones."""
     if len(rows) <= count:
         return rows
     chosen = np.random.default_rng(SEED).choice(len(rows), size=count, replace=False)
@@ -92,7 +92,7 @@ def sample_rows(rows: pd.Index, count: int) -> pd.Index:
 
 
 def compute_losses(target: np.ndarray, score: np.ndarray, task: Task) -> np.ndarray:
-    """Each prediction's loss: log-loss in nats for a classification, absolute error for a regression."""
+    """Compute each prediction's loss: log loss in nats for a classification, absolute error for a regression."""
     if task == "regression":
         return np.asarray(np.abs(target - score))
     likelihood = np.where(target == 1, score, 1 - score)
@@ -100,7 +100,7 @@ def compute_losses(target: np.ndarray, score: np.ndarray, task: Task) -> np.ndar
 
 
 def find_worst(predictions: pd.DataFrame, task: Task, count: int) -> pd.DataFrame:
-    """The rows with the largest loss, worst first: `target`, `score`, `loss` by row name."""
+    """Find the rows with the largest loss, worst first: `target`, `score`, `loss` by row name."""
     loss = compute_losses(predictions["target"].to_numpy(), predictions["score"].to_numpy(), task)
     table = predictions.assign(loss=loss).sort_index()
     return table.sort_values("loss", ascending=False, kind="stable").head(count)
@@ -109,7 +109,7 @@ def find_worst(predictions: pd.DataFrame, task: Task, count: int) -> pd.DataFram
 def explain(
     fitted: Pipeline, sample: pd.DataFrame, worst: pd.DataFrame, target: pd.Series, settings: Params
 ) -> Explanation:
-    """By SHAP where the estimator is linear or made of trees that it can bear, by permutation otherwise."""
+    """Explain by SHAP where the estimator is linear or made of trees (not too many), else by permutation."""
     explainer, rows, words = choose_explainer(fitted, sample)
     rows = min(rows - len(worst), len(sample))
     if explainer is None or rows < min(FEWEST_ROWS, len(sample)):
@@ -134,7 +134,7 @@ def explain(
 
 
 def choose_explainer(fitted: Pipeline, sample: pd.DataFrame) -> tuple[Any, int, str]:
-    """SHAP's explainer, how many rows it can bear, and why no more; None where there is none.
+    """Choose SHAP's explainer (None where there is none), for how many rows, and say why for no more.
 
     Trees: path-dependent TreeSHAP (Lundberg et al., Nature Machine Intelligence 2, 2020). Linear models:
     exact, against the sample's mean (Strumbelj and Kononenko, Knowledge and Information Systems 41, 2014).
@@ -151,16 +151,17 @@ def choose_explainer(fitted: Pipeline, sample: pd.DataFrame) -> tuple[Any, int, 
         return shap.LinearExplainer(estimator, background), sys.maxsize, ""
     try:
         explainer = shap.TreeExplainer(estimator)
-    except (ValueError, NotImplementedError):  # how shap refuses a model that it does not know
+    except (ValueError, NotImplementedError):  # what shap raises for a model that it does not know
         return None, 0, f"{type(estimator).__name__} is neither linear nor made of trees"
     return explainer, *limit_rows(explainer.model)
 
 
 def limit_rows(ensemble: Any) -> tuple[int, str]:
-    """How many rows SHAP can explain within `WORK`, and why no more; `ensemble` is SHAP's own."""
+    """Compute how many rows SHAP can explain within `WORK`, and say why no more; `ensemble` is SHAP's own."""
     trees = [ensemble.children_left[tree, :nodes] for tree, nodes in enumerate(ensemble.num_nodes)]
     leaves = sum(int((children < 0).sum()) for children in trees)
-    features = max(1, int(ensemble.features.max()) + 1)  # a path holds a feature once, however deep it is
+    # TreeSHAP counts a feature once in a path, however deep the tree is.
+    features = max(1, int(ensemble.features.max()) + 1)
     depth = max(1, min(int(ensemble.max_depth), features))
     return int(WORK / (leaves * depth**2)), f"SHAP is slow on {len(trees):,} trees with {leaves:,} leaves"
 
@@ -168,10 +169,10 @@ def limit_rows(ensemble: Any) -> tuple[int, str]:
 def compute_effects(
     fitted: Pipeline, explainer: Any, rows: pd.DataFrame, settings: Params
 ) -> tuple[pd.DataFrame, float]:
-    """SHAP values, summed up to the features that a person knows, and the base that they add to."""
+    """Compute SHAP values, summed over the columns that come from one feature, and the base that they add to."""
     prepare = fitted[:-1]
     matrix = np.asarray(prepare.transform(rows), dtype=np.float64)
-    # The caller checks that they add up: SHAP's own check is off for some models and lax for others.
+    # The caller checks that they add up: SHAP's own check is missing for some models and lax for others.
     options = {"check_additivity": False} if hasattr(explainer, "model_output") else {}
     result = explainer(matrix, **options)
     values, base = np.asarray(result.values), np.asarray(result.base_values, dtype=np.float64)
@@ -183,7 +184,7 @@ def compute_effects(
 
 
 def compute_output(fitted: Pipeline, rows: pd.DataFrame, settings: Params) -> tuple[np.ndarray, str]:
-    """What SHAP explains, as the model itself says it, and in which unit."""
+    """Compute the model's output that SHAP explains, and name its unit."""
     predicted = model.predict(fitted, rows, settings.task)
     estimator = fitted[-1]
     if settings.task == "regression":
@@ -199,7 +200,7 @@ def compute_output(fitted: Pipeline, rows: pd.DataFrame, settings: Params) -> tu
 
 
 def find_source(name: str, features: Features) -> str:
-    """The feature that a transformed column comes from: `onehotencoder__carrier_AA` is part of `carrier`."""
+    """Find the feature that a transformed column comes from: `onehotencoder__carrier_AA` comes from `carrier`."""
     plain = name.rpartition("__")[2]
     known = [*features.raw, *features.derived]
     for candidate in (name, plain):
@@ -217,8 +218,10 @@ def explain_by_permutation(
     settings: Params,
     why: str,
 ) -> Explanation:
-    """Importance: the loss that shuffling a raw column adds (Breiman, Machine Learning 45, 2001). Effects:
-    the prediction less the one with that column at its usual value. `target` is the sample's."""
+    """Explain by permutation. `target` is the sample's.
+
+    Importance: the loss that shuffling a raw column adds (Breiman, Machine Learning 45, 2001). Effect: the
+    prediction minus the one with that column at its usual value."""
     from sklearn.inspection import permutation_importance
 
     task = settings.task
@@ -247,14 +250,14 @@ def explain_by_permutation(
 
 
 def find_usual(values: pd.Series) -> Any:
-    """A column's median, or its most frequent category (the first in order where several are)."""
+    """Find a column's median, or its most frequent category (the first in order where several are)."""
     if pd.api.types.is_numeric_dtype(values):
         return values.dtype.type(values.median())
     return values.mode().iloc[0]
 
 
 def compute_features(inputs: pd.DataFrame, features: Features) -> pd.DataFrame:
-    """The raw columns with the derived ones, as the model sees them."""
+    """Add the derived columns to the raw ones."""
     columns: dict[str, Any] = {name: inputs[name].to_numpy() for name in features.numeric}
     derived = {name: expressions.evaluate(text, columns) for name, text in features.derived.items()}
     return inputs.assign(**derived)
@@ -263,7 +266,7 @@ def compute_features(inputs: pd.DataFrame, features: Features) -> pd.DataFrame:
 def rank_features(
     importance: pd.Series, effects: pd.DataFrame, values: pd.DataFrame, features: Features
 ) -> list[dict[str, Any]]:
-    """Features by importance, largest first; a categorical one has no direction."""
+    """Rank the features by importance, largest first; a categorical one has no direction."""
     total = float(importance.sum()) or 1.0
     order = sorted(importance.index, key=lambda name: (-importance[name], name))
     ordered = {*features.numeric, *features.derived}
@@ -279,7 +282,7 @@ def rank_features(
 
 
 def measure_direction(values: pd.Series, effects: pd.Series) -> float | None:
-    """Spearman's rank correlation of value and effect over rows with a value; None where one is constant."""
+    """Compute Spearman's rank correlation of value and effect over rows with a value; None where one is constant."""
     pairs = pd.DataFrame({"value": values, "effect": effects}).dropna().rank()
     if (pairs.nunique() < 2).any():
         return None
@@ -287,7 +290,7 @@ def measure_direction(values: pd.Series, effects: pd.Series) -> float | None:
 
 
 def describe_worst(worst: pd.DataFrame, effects: pd.DataFrame, values: pd.DataFrame) -> list[dict[str, Any]]:
-    """The worst predictions as evidence."""
+    """Describe the worst predictions as the evidence has them."""
     return [
         {
             "row": str(row),
@@ -301,7 +304,7 @@ def describe_worst(worst: pd.DataFrame, effects: pd.DataFrame, values: pd.DataFr
 
 
 def find_reasons(effects: pd.Series, values: pd.Series) -> list[dict[str, Any]]:
-    """The features that moved one prediction most, either way; those without any effect are no reason."""
+    """Find the features that changed one prediction most, up or down; those without any effect are left out."""
     moved = effects[effects != 0]
     strongest = sorted(moved.index, key=lambda name: (-abs(moved[name]), name))
     return [
@@ -311,7 +314,7 @@ def find_reasons(effects: pd.Series, values: pd.Series) -> list[dict[str, Any]]:
 
 
 def format_value(value: Any) -> str:
-    """A value for people: `missing`, whole numbers in full, others to four digits."""
+    """Format a value for people: `missing`, whole numbers in full, others to four digits."""
     if isinstance(value, str):
         return value[:200] or "missing"
     number = float(value)
@@ -321,11 +324,11 @@ def format_value(value: Any) -> str:
 
 
 def write_ranking(ranked: list[dict[str, Any]]) -> None:
-    """The ranking as `reports/explanation.csv`, for `dvc plots`."""
+    """Write the ranking as `reports/explanation.csv`, for `dvc plots`."""
     with files.write_whole(TABLE) as part:
         pd.DataFrame(ranked, columns=["feature", "importance", "direction"]).to_csv(part, index=False)
 
 
 def _round(value: Any) -> float | None:
-    """Six significant digits: what differs beyond is rounding, not evidence."""
+    """Round to six significant digits: later ones differ between machines."""
     return None if value is None else float(f"{value:.6g}")

@@ -1,4 +1,4 @@
-"""Writes the model as ONNX, from raw columns to score, and proves on the holdout that it answers alike."""
+"""Write the model as ONNX, from raw columns to score, and check on the holdout that both give the same scores."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OPSET = 21
 SCORE = "score"
 TARGET = "target"
 CHUNK = 20_000
-# The operations of `expressions` that are ONNX operators as they stand.
+# The operations of `expressions` that are ONNX operators of the same name.
 PLAIN = (
     *(
         "Add",
@@ -81,7 +81,7 @@ def run(settings: Params) -> None:
 
 
 def load_scores(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """The truth of these rows and what scikit-learn said of them, from the predictions that were judged."""
+    """Load the target and scikit-learn's score of these rows, from the predictions that were evaluated."""
     predictions = files.read_table(files.PREDICTIONS, columns=[ROW, TARGET, SCORE])
     if not predictions[ROW].equals(frame[ROW].astype(predictions[ROW].dtype)):
         raise StageError(f"{files.PREDICTIONS} does not list the rows of {HOLDOUT}; run `dvc repro`")
@@ -89,8 +89,10 @@ def load_scores(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 
 
 def convert_model(pipeline: Pipeline, settings: Params) -> bytes:
-    """The ONNX model: an input (rows, 1) for each raw column, an output `score` (rows,); the same bytes for the
-    same pipeline. Raises `NotExportable` with the part of the pipeline that cannot be converted."""
+    """Convert the pipeline to ONNX; the same pipeline gives the same bytes.
+
+    The model has an input (rows, 1) for each raw column and an output `score` (rows,). Raises `NotExportable` that
+    names the part of the pipeline that cannot be converted."""
     register_converter()
     inputs = list_inputs(settings.features)
     try:
@@ -107,7 +109,7 @@ def convert_model(pipeline: Pipeline, settings: Params) -> bytes:
 
 
 def run_model(onnx: bytes, frame: pd.DataFrame, features: Features) -> np.ndarray:
-    """What onnxruntime says of these rows: float64, shape (rows,). Raises `NotExportable` where it cannot."""
+    """Score these rows by onnxruntime: float64, shape (rows,). Raises `NotExportable` where that is not possible."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -124,13 +126,13 @@ def run_model(onnx: bytes, frame: pd.DataFrame, features: Features) -> np.ndarra
 
 
 def make_inputs(frame: pd.DataFrame, features: Features) -> dict[str, np.ndarray]:
-    """Rows as the ONNX model takes them: one array (rows, 1) a column, float32 or text."""
+    """Convert rows for the ONNX model: one array (rows, 1) for each column, float32 or text."""
     numbers = {name: frame[name].to_numpy(dtype=np.float32)[:, None] for name in features.numeric}
     return numbers | {name: frame[name].to_numpy(dtype=object)[:, None] for name in features.categorical}
 
 
 def build_report(onnx: bytes, expected: np.ndarray, found: np.ndarray, settings: Params) -> dict[str, Any]:
-    """`reports/export.json` for a model that was written.
+    """Build `reports/export.json` for a model that was written.
 
     Parity means that no difference is above `export.tolerance`; differences are relative where the score is above
     one. Flips are decisions that differ at the threshold: within the tolerance they are ties.
@@ -161,7 +163,7 @@ def build_report(onnx: bytes, expected: np.ndarray, found: np.ndarray, settings:
 
 
 def list_inputs(features: Features) -> list[tuple[str, Any]]:
-    """The graph's inputs in skl2onnx's words: one (rows, 1) tensor for each raw column."""
+    """List the graph's inputs as skl2onnx wants them: one (rows, 1) tensor for each raw column."""
     from skl2onnx.common.data_types import FloatTensorType, StringTensorType
 
     numbers = [(name, FloatTensorType([None, 1])) for name in features.numeric]
@@ -169,7 +171,7 @@ def list_inputs(features: Features) -> list[tuple[str, Any]]:
 
 
 def find_culprit(pipeline: Pipeline, inputs: list[tuple[str, Any]]) -> tuple[str, Exception] | None:
-    """The first part of the pipeline that cannot be converted alone, and why; None where every part can."""
+    """Find the first part of the pipeline that cannot be converted alone, and why; None where every part can."""
     from skl2onnx.common.data_types import FloatTensorType
 
     kinds = {name: type(kind) for name, kind in inputs}
@@ -206,7 +208,7 @@ def _set_derive_shape(operator: Any) -> None:
 
 
 def _convert_derive(scope: Any, operator: Any, container: Any) -> None:
-    """The same operations on the same float64 columns as `Derive.transform`, in ONNX nodes."""
+    """Write what `Derive.transform` computes as ONNX nodes, on float64 columns too."""
     from onnx import TensorProto
 
     derive = operator.raw_operator
@@ -282,7 +284,7 @@ def _keep_score(onnx: ModelProto, task: Task) -> None:
 
 
 def _add_properties(onnx: ModelProto, settings: Params) -> None:
-    """What a service needs to know, inside the file."""
+    """Add task, target, inputs and threshold to the file."""
     from onnx import helper
 
     features, threshold = settings.features, settings.evaluate.threshold
@@ -293,5 +295,5 @@ def _add_properties(onnx: ModelProto, settings: Params) -> None:
 
 
 def _shorten_error(error: Exception) -> str:
-    """An error's first paragraph in one line: what follows in skl2onnx's is advice for its developers."""
+    """Shorten an error to its first paragraph, in one line: skl2onnx adds advice for its own developers."""
     return f"{type(error).__name__}: {' '.join(str(error).split(chr(10) * 2)[0].split())}"[:500]

@@ -1,4 +1,4 @@
-"""Build the model's inputs from raw columns, and look each one in the eye."""
+"""Build the model's inputs from raw columns, and describe each one as the training rows have it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the pipeline reads and writes: paths, tables and evidence, with the same bytes for the same content."""
+"""Read and write the pipeline's files: tables and evidence; the same content gives the same bytes."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ REPORTS = Path("reports")
 PREDICTIONS = REPORTS / "predictions.parquet"
 REFUSAL = REPORTS / "refusal.json"
 ROW = "row"
-# What a row belongs to, where the split is by group; no column of schema.yaml is called so.
+# A row's group, where the split is by group; no column of schema.yaml has this name.
 GROUP = "split:group"
 
 
 class StageError(Exception):
-    """A stage cannot go on. The message says what, where and what to do; `findings` carry the details."""
+    """A stage cannot go on. The message says what, where and what to do; `findings` have the details."""
 
     def __init__(self, message: str, findings: list[dict[str, Any]] | None = None) -> None:
         super().__init__(message)
@@ -83,7 +83,7 @@ def read_evidence(name: str) -> dict[str, Any]:
 
 
 def read_table(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
-    """Read a Parquet table; a missing or broken one is a `StageError` that says which stage makes it."""
+    """Read a Parquet table. Raises `StageError` where it is missing or broken."""
     import pandas as pd
 
     try:

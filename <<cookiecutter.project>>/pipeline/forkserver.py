@@ -1,8 +1,8 @@
-"""A process that has loaded scikit-learn and becomes stages by forking: most of them need it, and it takes seconds.
+"""Start stages by forking a process that has loaded scikit-learn: most stages need it, and loading takes seconds.
 
-A review starts one where there is something to run; `python -m pipeline STAGE` then hands itself over to it. Nothing
-depends on it: where it is missing, or does not answer, a stage runs by itself and gives the same. Linux only: other
-systems' numeric libraries do not survive a fork.
+A review starts this server when there is something to run; `python -m pipeline STAGE` then asks it to run the stage.
+Nothing depends on it: without a server, or without its answer, a stage runs in its own process and gives the same.
+Linux only: the numeric libraries of other systems do not survive a fork.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ BEGUN = b"+"
 
 
 def hand_over(words: list[str]) -> int | None:
-    """Have these words of the command line run by the fork server; their exit code, or None where there is none."""
+    """Let the fork server run these words. Returns the exit code, or None where no server ran them."""
     address = os.environ.pop(ADDRESS, None)
     if address is None:
         return None
@@ -53,7 +53,7 @@ def hand_over(words: list[str]) -> int | None:
 
 
 def serve(address: str, main: Main) -> int:
-    """Become whatever is asked for, until nobody holds the other end of standard input. Returns the exit code.
+    """Run what is asked for, each in a fork, until standard input is closed. Returns the exit code.
 
     `main` runs the words of a command line and gives its exit code.
     """
@@ -77,14 +77,14 @@ def _load_libraries() -> None:
 
     # A stage sets it too, but the libraries read it when they are loaded.
     os.environ["OMP_NUM_THREADS"] = str(params.load().model.threads)
-    params.load.cache_clear()  # what a stage obeys is what it reads itself
+    params.load.cache_clear()  # each stage reads its own
     gc.disable()
     for name in LOADED:
         importlib.import_module(name)
 
 
 def _receive_request(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
-    """What is asked for, and the asker's standard files."""
+    """Receive a request: what to run, and the client's standard input, output and error."""
     _, files, _, _ = socket.recv_fds(connection, 1, 3)
     return json.loads(_read_all(connection)), files
 
@@ -95,11 +95,11 @@ def _fork_stage(request: dict[str, Any], files: list[int], connection: socket.so
         # Python warns of threads: those of OpenBLAS, which is made for being forked.
         warnings.simplefilter("ignore", DeprecationWarning)
         fork.Process(target=_run_stage, args=(request, files, connection, main)).start()
-    fork.active_children()  # lets go of those that have ended
+    fork.active_children()  # reaps those that have ended
 
 
 def _run_stage(request: dict[str, Any], files: list[int], connection: socket.socket, main: Main) -> None:
-    """Be the stage that the other end asks for, with its files, folder and environment."""
+    """Run a stage in this fork, with the client's standard files, folder and environment."""
     for number, file in enumerate(files):
         os.dup2(file, number)
         os.close(file)

@@ -1,4 +1,4 @@
-"""What a feature may know: nothing from after the moment of prediction, and never the answer by itself."""
+"""Refuse features that know the future, and features that predict the target almost alone."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 SAMPLE = 20_000
 FOLDS = 5
-PRIOR = 20  # rows of the overall mean that a category's own mean is mixed with
+PRIOR = 20  # a category's mean is mixed with the overall mean as if of so many rows
 
 Finding = dict[str, Any]
 
 
 def check_features(settings: Params, schema: table.Schema) -> list[Finding]:
-    """A finding for each feature that cannot be one: unknown, mistyped, personal, or from the future."""
+    """Find the features that cannot be used: unknown, of a wrong type, personal, or known only later."""
     features = settings.features
     problems = [
         _make_error("feature", f"{name}: named more than once in params.yaml's features", name)
@@ -44,7 +44,7 @@ def check_features(settings: Params, schema: table.Schema) -> list[Finding]:
 
 
 def find_leaks(powers: Mapping[str, float | None], settings: Params) -> Iterator[Finding]:
-    """A finding for each feature whose `association` with the target is more than `data.leakage` allows."""
+    """Find the features whose association with the target is stronger than `data.leakage` allows."""
     for name, power in powers.items():
         if power is not None and power > settings.data.leakage:
             measure = "|2 AUC - 1|" if settings.task == "classification" else "squared rank correlation"
@@ -59,17 +59,17 @@ def find_leaks(powers: Mapping[str, float | None], settings: Params) -> Iterator
 
 
 def sample_rows(frame: pd.DataFrame, target: pd.Series) -> pd.DataFrame:
-    """At most 20,000 rows that have a target, always the same ones for the same table."""
+    """Choose at most 20,000 rows that have a target; always the same ones of the same table."""
     rows = frame[target.notna()]
     return rows if len(rows) <= SAMPLE else rows.sample(SAMPLE, random_state=0)
 
 
 def measure_association(feature: pd.Series, target: pd.Series, task: Task, *, numeric: bool) -> float | None:
-    """How well one feature predicts the target by itself, 0 to 1; None where either has a single value.
+    """Measure how well one feature predicts the target alone, 0 to 1; None where either has a single value.
 
     For a classification |2 AUC - 1|, for a regression the squared rank correlation. A missing number counts
-    as the smallest or the largest, whichever tells more, so that missingness itself cannot leak unseen. A
-    category stands for the mean target of its rows in the other folds (target encoding; Micci-Barreca 2001).
+    as the smallest or the largest, whichever predicts more: whether a value is missing can leak too. A
+    category becomes the mean target of its rows in the other folds (target encoding; Micci-Barreca 2001).
     """
     import numpy as np
 
@@ -144,7 +144,7 @@ def _make_error(check: str, message: str, column: str | None = None, **details: 
 
 
 def _encode_categories(labels: pd.Series, truth: np.ndarray) -> np.ndarray:
-    """Each row's category as its mean target over the other folds, mixed with the overall mean."""
+    """Replace each row's category by its mean target over the other folds, mixed with the overall mean."""
     import numpy as np
     import pandas as pd
 
@@ -161,7 +161,7 @@ def _encode_categories(labels: pd.Series, truth: np.ndarray) -> np.ndarray:
 
 
 def _measure_power(values: np.ndarray, truth: np.ndarray, task: Task, *, oriented: bool = False) -> float:
-    """|2 AUC - 1| (Mann-Whitney) or the squared rank correlation (Spearman); signed where `oriented`."""
+    """Compute |2 AUC - 1| (Mann-Whitney) or the squared rank correlation (Spearman); signed where `oriented`."""
     import numpy as np
     import pandas as pd
 

@@ -1,6 +1,6 @@
-"""The metrics that a model is judged by: scikit-learn's value, which direction is better, and the unit.
+"""Compute the metrics of a model by scikit-learn, and say of each which direction is better and its unit.
 
-Intervals are no matter of the pipeline: the review takes them from the predictions, for main and change alike.
+There are no intervals here: a review computes them from the predictions, in the same way for main and a change.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Metric:
 
 
 def find_metric(name: str, task: Task) -> Metric:
-    """The metric of that name. Raises `StageError` for an unknown one, or one of the other task."""
+    """Find the metric of that name. Raises `StageError` for an unknown one, or one of the other task."""
     if name in METRICS and task in METRICS[name].tasks:
         return METRICS[name]
     fitting = ", ".join(other for other, metric in METRICS.items() if task in metric.tasks)
@@ -75,7 +75,7 @@ def find_metric(name: str, task: Task) -> Metric:
 
 
 def compute(name: str, rows: Rows, task: Task) -> float | None:
-    """The metric of these rows; None where it has no value (no rows, one class only, a constant target)."""
+    """Compute a metric of these rows; None where it has no value (no rows, one class only, a constant target)."""
     metric = find_metric(name, task)
     if not len(rows) or (metric.both_classes and not 0 < rows.target.sum() < len(rows)):
         return None
@@ -84,7 +84,7 @@ def compute(name: str, rows: Rows, task: Task) -> float | None:
 
 
 def find_unit(name: str, costs: Costs | None, target_unit: str | None) -> str | None:
-    """The unit in which a metric is told: the target's, money per row, or none."""
+    """Find the unit of a metric: the target's, money per row, or none."""
     kind = METRICS[name].unit
     if kind == "money" and costs is not None:
         return f"{costs.currency} per row"
@@ -92,7 +92,7 @@ def find_unit(name: str, costs: Costs | None, target_unit: str | None) -> str | 
 
 
 def compute_calibration(rows: Rows) -> list[dict[str, Any]]:
-    """Rows of similar score, in bins of equal count; rows of one score share a bin."""
+    """Compare mean score and mean target of rows of similar score, in bins of equal count; equal scores share a bin."""
     inside = _assign_bins(rows)
     counts = np.bincount(inside)
     used = counts > 0
@@ -103,7 +103,7 @@ def compute_calibration(rows: Rows) -> list[dict[str, Any]]:
 
 
 def compute_worth(rows: Rows) -> Floats:
-    """What each row's decision is worth: a cell of the cost matrix, or the price of the error in units."""
+    """Compute what each row's decision is worth: a cell of the cost matrix, or the price of the error."""
     costs = rows.costs
     if costs is None:
         raise StageError(
@@ -118,13 +118,13 @@ def compute_worth(rows: Rows) -> Floats:
 
 
 def _assign_bins(rows: Rows) -> NDArray[np.int64]:
-    """The number of each row's calibration bin, by its score."""
+    """Number each row's calibration bin, by its score."""
     edges = np.unique(np.quantile(rows.score, np.linspace(0, 1, rows.bins + 1)[1:-1]))
     return np.searchsorted(edges, rows.score, "left").astype(np.int64)
 
 
 def _compute_calibration_error(rows: Rows) -> float:
-    """The mean over bins of |mean score - mean target|, weighted by rows (Naeini et al., AAAI 2015)."""
+    """Average |mean score - mean target| over the bins, weighted by rows (Naeini et al., AAAI 2015)."""
     return float(np.abs(np.bincount(_assign_bins(rows), rows.score - rows.target)).sum() / len(rows))
 
 
@@ -133,7 +133,7 @@ def _compute_r2(rows: Rows) -> float:
 
 
 def _compute_bias(rows: Rows) -> float:
-    """The size of the mean error, so that lower is better; calibration shows its direction."""
+    """Compute the size of the mean error, so that lower is better; calibration shows its direction."""
     return abs(float(np.mean(rows.score - rows.target)))
 
 

@@ -1,4 +1,4 @@
-"""The model: built from params.yaml, kept as a skops file with reproducible bytes, asked for predictions."""
+"""Build the model from params.yaml, keep it as a skops file of reproducible bytes, and let it predict."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ TRUSTED = (
 
 
 class Derive(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Appends the columns that `expressions` compute from the numeric `inputs`.
+    """Append the columns that `expressions` compute from the numeric `inputs`.
 
     `expressions` maps a new column's name to its arithmetic; `outputs` names the columns to give, in order
     (by default the inputs, then the new ones). Takes a table or an array with the columns of `inputs`, shape
@@ -63,21 +63,21 @@ class Derive(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.outputs = outputs
 
     def fit(self, X: Any, y: Any = None) -> Derive:  # noqa: N803
-        """Nothing is learnt; a misspelt expression is refused here, before anything is trained."""
+        """Learn nothing, but refuse a wrong expression before anything is trained."""
         for expression in self.expressions.values():
             expressions.parse(expression)
         self.n_features_in_ = len(self.inputs)
         return self
 
     def transform(self, X: Any) -> np.ndarray:  # noqa: N803
-        """The output columns of these rows."""
+        """Compute the output columns of these rows."""
         matrix = np.asarray(X, dtype=np.float32)
         columns = dict(zip(self.inputs, matrix.T, strict=True))
         columns |= {name: expressions.evaluate(text, columns) for name, text in self.expressions.items()}
         return np.column_stack([columns[name] for name in self.get_feature_names_out()])
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """The names of the output columns."""
+        """List the names of the output columns."""
         return np.asarray(self.outputs or [*self.inputs, *self.expressions], dtype=object)
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -85,7 +85,7 @@ class Derive(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
 
 def build_pipeline(settings: Params) -> Pipeline:
-    """The unfitted pipeline that params.yaml describes: `prepare`, then `estimator`. Raises `StageError`."""
+    """Build the unfitted pipeline that params.yaml describes: `prepare`, then `estimator`. Raises `StageError`."""
     from sklearn.compose import ColumnTransformer
     from sklearn.pipeline import Pipeline
 
@@ -107,12 +107,12 @@ def build_pipeline(settings: Params) -> Pipeline:
 
 
 def dump(model: Pipeline, trusted: Iterable[str] = ()) -> bytes:
-    """The model as a skops file; the same fit gives the same bytes in any process. Raises `StageError`."""
+    """Convert the model to a skops file; the same fit gives the same bytes in any process. Raises `StageError`."""
     from skops import io as skops
 
     try:
         data = skops.dumps(model)
-    except Exception as error:  # skops raises many kinds for what it cannot keep
+    except Exception as error:  # skops raises errors of many types
         raise StageError(f"the model cannot be saved by skops: {_shorten_error(error)}") from error
     _refuse_untrusted(skops.get_untrusted_types(data=data), trusted, "the model")
     return make_canonical(data)
@@ -146,9 +146,9 @@ def load(path: Path = files.MODEL, trusted: Iterable[str] = ()) -> Pipeline:
 
 
 def predict(model: Pipeline, frame: pd.DataFrame, task: Task) -> np.ndarray:
-    """The probability of the positive class, or the predicted value: float64, shape (rows,).
+    """Predict the probability of the positive class, or the value: float64, shape (rows,).
 
-    `frame` has the raw columns as `features.build` makes them. Raises `StageError` where one is missing.
+    `frame` has the raw columns as `features.build_inputs` makes them. Raises `StageError` where one is missing.
     """
     wanted = list(model.feature_names_in_)
     if missing := [name for name in wanted if name not in frame]:
@@ -163,7 +163,7 @@ def predict(model: Pipeline, frame: pd.DataFrame, task: Task) -> np.ndarray:
 
 
 def make_canonical(data: bytes) -> bytes:
-    """A skops file without what differs from one process to the next.
+    """Remove from a skops file what differs from one process to the next.
 
     skops writes `id()`s, random member names, sets in hash order and time stamps. Here ids and members are
     numbered in order of appearance, sets sorted, dates fixed, and the unused bytes of numpy records zeroed.
@@ -225,7 +225,7 @@ def _refuse_untrusted(found: list[str], trusted: Iterable[str], what: str) -> No
 
 
 def list_columns(step: Step, features: Features) -> list[str]:
-    """The features that a step transforms, derived ones among the numeric. Raises `StageError`."""
+    """List the features that a step transforms; derived ones are numeric. Raises `StageError`."""
     numeric = [*features.numeric, *features.derived]
     known = {"numeric": numeric, "categorical": features.categorical}
     if isinstance(step.columns, str):
@@ -246,7 +246,7 @@ def list_columns(step: Step, features: Features) -> list[str]:
 
 
 def _make_transformer(step: Step, columns: list[str], settings: Params) -> tuple[Any, list[str]]:
-    """A step's transformer and the raw columns that it reads, derived columns being computed inside."""
+    """Make a step's transformer, which also computes derived columns, and list the raw columns that it reads."""
     from sklearn.pipeline import Pipeline
 
     passthrough = step.use == "passthrough"
@@ -291,7 +291,7 @@ def _make_estimator(settings: Params) -> Any:
 
 
 def _make_by_path(use: str, params: dict[str, Any], where: str, seed: int) -> Any:
-    """An estimator by its import path. A parameter `{use: …, params: …}` is an estimator itself."""
+    """Make an estimator by its import path. A parameter `{use: …, params: …}` becomes an estimator itself."""
     kind = _import_class(use, where)
     known = list(inspect.signature(kind).parameters)
     for name in params:
@@ -340,7 +340,7 @@ def _import_class(use: str, where: str) -> Any:
 
 
 def _suggest_public_path(name: str) -> str:
-    """A hint at scikit-learn's estimators whose name is like this one, by their public import path."""
+    """Suggest the scikit-learn estimator whose name is most like this one, by its public import path."""
     from sklearn.utils import all_estimators
 
     paths = {
@@ -352,7 +352,7 @@ def _suggest_public_path(name: str) -> str:
 
 
 def suggest_name(name: str, known: Iterable[str]) -> str:
-    """`; did you mean temp?`, or nothing where no known name is near."""
+    """Suggest the nearest name as `; did you mean temp?`, or nothing where none is near."""
     near = difflib.get_close_matches(name, list(known), n=1)
     return f"; did you mean {near[0]}?" if near else ""
 
@@ -367,5 +367,5 @@ def _make_unique(name: str, taken: list[str]) -> str:
 
 
 def _shorten_error(error: Exception) -> str:
-    """An error in one line of at most 300 characters."""
+    """Shorten an error to one line of at most 300 characters."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]

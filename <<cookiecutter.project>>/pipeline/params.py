@@ -1,4 +1,4 @@
-"""params.yaml as typed values: every key known by name, every mistake named by file, key and expectation."""
+"""Read params.yaml into typed values: unknown keys are refused, and every mistake is named by its key."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ class Params(_Section, frozen=True):
 
     @property
     def task(self) -> Task:
-        """What is predicted: a yes or no, or a quantity."""
+        """Whether a yes or no is predicted, or a quantity."""
         return self.data.task
 
 

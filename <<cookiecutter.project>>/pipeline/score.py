@@ -1,4 +1,4 @@
-"""Predicts raw rows with this commit's model: how a review asks main's own code for its opinion."""
+"""Score raw rows with this commit's model: a review scores its rows with main's own code by this."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Set apart the rows that train, the frozen holdout that judges, and production."""
+"""Split the rows into training, a frozen holdout to evaluate on, and production."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def run(settings: Params) -> None:
 def divide(
     frame: pd.DataFrame, settings: Params, schema: table.Schema
 ) -> tuple[dict[str, pd.DataFrame], int]:
-    """A typed table's parts, sorted by time and row, and how many rows lack the target to train or judge by.
+    """Divide a typed table into its parts, sorted by time and row; also count the rows left out for want of a target.
 
     Every row gets its name in the column `row`. Raises `StageError` for bounds that overlap, a part that is
     empty or has a single class, and rows that cannot be told apart.
@@ -62,8 +62,8 @@ def divide(
 
 
 def name_rows(frame: pd.DataFrame, schema: table.Schema) -> pd.Series:
-    """Each row's own name: its identity, `2013-07-01T10:00:00Z|UA|1545`, or a hash of its content where none
-    is declared. Raises `StageError` unless each is unique."""
+    """Name each row by its identity, `2013-07-01T10:00:00Z|UA|1545`, or by a hash of its content where none
+    is declared. Raises `StageError` unless each name is unique."""
     key = schema.identity or list(frame.columns)
     names = functools.reduce(
         lambda left, right: left + "|" + right, [table.make_labels(frame[name]) for name in key]
@@ -81,7 +81,7 @@ def name_rows(frame: pd.DataFrame, schema: table.Schema) -> pd.Series:
 
 
 def hash_to_shares(keys: Iterable[str]) -> np.ndarray:
-    """Each key as a number in [0, 1) that depends on the key alone: the first 8 bytes of its SHA-256."""
+    """Turn each key into a number in [0, 1) that depends on the key alone: the first 8 bytes of its SHA-256."""
     import numpy as np
 
     digests = b"".join(hashlib.sha256(key.encode()).digest()[:8] for key in keys)
@@ -89,7 +89,7 @@ def hash_to_shares(keys: Iterable[str]) -> np.ndarray:
 
 
 def _assign_by_time(frame: pd.DataFrame, settings: Params, schema: table.Schema) -> np.ndarray:
-    """Each row's part by the bounds [from, until) of its time; empty for a row outside of all."""
+    """Assign each row to a part by the bounds [from, until) of its time; empty for a row outside of all."""
     import numpy as np
 
     name = settings.split.column or schema.time
@@ -112,7 +112,7 @@ def _assign_by_time(frame: pd.DataFrame, settings: Params, schema: table.Schema)
 def _assign_by_hash(
     frame: pd.DataFrame, rows: pd.Series, settings: Params, schema: table.Schema
 ) -> np.ndarray:
-    """Each row's part by the hash of its group or of its own name, so that new rows never move an old one."""
+    """Assign each row to a part by the hash of its group or its own name, so that new rows never move an old one."""
     import numpy as np
     import pandas as pd
 
@@ -131,7 +131,7 @@ def _assign_by_hash(
 
 
 def _parse_bounds(part: str, bounds: Bounds) -> tuple[pd.Timestamp, pd.Timestamp] | None:
-    """A part's bounds as times in UTC; open where null, None where both are."""
+    """Parse a part's bounds as times in UTC; open where null, None where both are."""
     import pandas as pd
 
     if bounds == (None, None):
@@ -179,7 +179,7 @@ def _check_parts(parts: dict[str, pd.DataFrame], settings: Params, rows: int, un
 
 
 def _describe_part(name: str, part: pd.DataFrame, settings: Params, schema: table.Schema) -> dict[str, Any]:
-    """A part as the evidence has it; its target is the mean over the rows that have one."""
+    """Describe a part as the evidence has it; its target is the mean over the rows that have one."""
     import pandas as pd
 
     column = (settings.split.column if settings.split.by == "time" else None) or schema.time
@@ -187,7 +187,7 @@ def _describe_part(name: str, part: pd.DataFrame, settings: Params, schema: tabl
     if column is not None and column in part and part[column].notna().any():
         first, last = table.make_labels(part[column].agg(["min", "max"]))
     target = table.get_target(part, settings)
-    # The holdout is the same as long as the same rows have the same truth, whatever else is known of them.
+    # The holdout is the same while the same rows have the same target, whatever other columns say.
     content = part
     if name == "holdout":
         content = pd.DataFrame({ROW: part[ROW], "target": target}).sort_values(ROW)
@@ -202,6 +202,6 @@ def _describe_part(name: str, part: pd.DataFrame, settings: Params, schema: tabl
 
 
 def _format_bounds(bounds: Bounds) -> str:
-    """`[2013-01-01, 2013-07-01)`"""
+    """Format bounds as `[2013-01-01, 2013-07-01)`."""
     low, high = ("any" if bound is None else bound for bound in bounds)
     return f"[{low}, {high})"

@@ -1,4 +1,4 @@
-"""The data contract: schema.yaml as typed values, and raw tables brought to the types that it declares."""
+"""Read the data contract, schema.yaml, and convert raw tables to the types that it declares."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def check_params(settings: Params, schema: Schema) -> None:
 def coerce(
     frame: pd.DataFrame, schema: Schema, columns: Iterable[str] | None = None
 ) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
-    """The declared columns of a table in the types of the contract, and a finding for each that does not fit.
+    """Convert the declared columns of a table to the contract's types, with a finding for each that does not fit.
 
     Numbers become int64 (whole and never missing) or float64, categories and text `str`, times UTC
     `datetime64[us]`, booleans nullable `boolean`. What does not fit becomes missing.
@@ -143,13 +143,13 @@ def coerce(
 
 
 def convert_column(series: pd.Series, kind: Kind) -> pd.Series:
-    """One column in a type of the contract; what does not fit becomes missing."""
+    """Convert one column to a type of the contract; what does not fit becomes missing."""
     converters = {"number": _convert_numbers, "datetime": _convert_times, "boolean": _convert_booleans}
     return converters.get(kind, _convert_strings)(_unpack_objects(series))
 
 
 def derive(frame: pd.DataFrame, settings: Params, schema: Schema) -> pd.DataFrame:
-    """The table with the columns of `data.derive`; a value is missing where any column it is made of is.
+    """Add the columns of `data.derive`; a value is missing where any column it is made of is missing.
 
     Without that rule a comparison with a missing value would be false: a cancelled flight would be on time.
     Raises `ConfigError` for an expression that cannot be computed from the table's columns.
@@ -175,13 +175,13 @@ def derive(frame: pd.DataFrame, settings: Params, schema: Schema) -> pd.DataFram
 
 
 def _list_kinds(schema: Schema) -> expressions.Kinds:
-    """What the columns are in an expression: a time is a number."""
+    """List what the columns are in an expression; a time is a number."""
     kinds: dict[str, expressions.Kind] = {"boolean": "truth", "category": "text", "text": "text"}
     return {name: kinds.get(column.type, "number") for name, column in schema.columns.items()}
 
 
 def _make_operand(series: pd.Series, where: str) -> np.ndarray:
-    """A typed column as an expression takes it: a time in seconds since 1970 (UTC), a missing text as an empty one.
+    """Convert a typed column for an expression: a time to seconds since 1970 (UTC), a missing text to an empty one.
 
     Raises `ConfigError` for whole numbers that float64 does not hold exactly.
     """
@@ -201,7 +201,7 @@ def _make_operand(series: pd.Series, where: str) -> np.ndarray:
 
 
 def read_raw(settings: Params, schema: Schema) -> pd.DataFrame:
-    """The raw table in the types of the contract, with its derived columns; undeclared columns are left out.
+    """Read the raw table in the contract's types, with its derived columns; undeclared columns are left out.
 
     Raises `StageError` for a table that is missing, broken or lacks a column.
     """
@@ -214,17 +214,17 @@ def read_raw(settings: Params, schema: Schema) -> pd.DataFrame:
 
 
 def find_missing_columns(columns: Iterable[str], settings: Params, schema: Schema) -> list[str]:
-    """The declared columns that a raw table lacks."""
+    """Find the declared columns that a raw table lacks."""
     return [name for name in schema.columns if name not in set(columns) | set(settings.data.derive)]
 
 
 def get_target(frame: pd.DataFrame, settings: Params) -> pd.Series:
-    """The target as float64, NaN where it is not known (yet); a classification's is 1.0 or 0.0."""
+    """Get the target as float64, NaN where it is not known (yet); a classification's is 1.0 or 0.0."""
     return frame[settings.data.target].astype("Float64").astype("float64")
 
 
 def make_labels(series: pd.Series, missing: str = "") -> pd.Series:
-    """Any column as text for people and for grouping: whole numbers without a fraction, times in ISO 8601."""
+    """Convert any column to text for people and for grouping: whole numbers without a fraction, times in ISO 8601."""
     import numpy as np
     import pandas as pd
 
@@ -237,13 +237,13 @@ def make_labels(series: pd.Series, missing: str = "") -> pd.Series:
 
 
 def suggest_name(name: str, known: Iterable[str]) -> str:
-    """` (did you mean 'temp'?)`, or nothing where no known name is near."""
+    """Suggest the nearest name as ` (did you mean 'temp'?)`, or nothing where none is near."""
     close = difflib.get_close_matches(name, list(known), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def build_pandera_schema(schema: Schema, columns: Iterable[str] | None = None) -> DataFrameSchema:
-    """The contract as a Pandera schema: types, shares of missing values, ranges and categories.
+    """Build the contract as a Pandera schema: types, shares of missing values, ranges and categories.
 
     For a table that `coerce` has typed; `columns` limits it to some.
     """
@@ -279,7 +279,7 @@ def _build_checks(column: Column) -> list[Check]:
 
 
 def _find_problems(schema: Schema) -> Iterable[str]:
-    """What is wrong with a schema whose keys are all of the right type."""
+    """Find mistakes in a schema whose keys are all of the right type."""
     for name in schema.identity:
         if name not in schema.columns:
             yield f"identity: no column {name!r} is declared{suggest_name(name, schema.columns)}"
@@ -321,7 +321,7 @@ def _describe_misfit(name: str, kind: Kind, misfits: pd.Series) -> dict[str, Any
 
 
 def _unpack_objects(series: pd.Series) -> pd.Series:
-    """A column of objects (bytes, decimals, dates, lists) as truths or as text, which may or may not fit a type."""
+    """Convert a column of objects (bytes, decimals, dates, lists) to booleans or to text."""
     import pandas as pd
 
     if not (pd.api.types.is_object_dtype(series) or isinstance(series.dtype, pd.CategoricalDtype)):
@@ -332,7 +332,7 @@ def _unpack_objects(series: pd.Series) -> pd.Series:
 
 
 def _find_missing(series: pd.Series) -> pd.Series:
-    """Where a raw column has no value; an empty string is none."""
+    """Find where a raw column has no value; an empty string counts as none."""
     import pandas as pd
 
     missing = series.isna()

@@ -1,4 +1,4 @@
-"""Fits the scikit-learn pipeline that params.yaml describes, and says what was trained."""
+"""Fit the scikit-learn pipeline that params.yaml describes, and report what was trained."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def run(settings: Params) -> None:
 
 
 def read_target(frame: pd.DataFrame, settings: Params) -> np.ndarray:
-    """The target as float64; 0 or 1 for a classification. Raises `StageError` where it cannot be learnt from."""
+    """Read the target as float64; 0 or 1 for a classification. Raises `StageError` where it cannot be learned."""
     name = settings.data.target
     try:
         target = frame[model.TARGET].to_numpy(dtype=np.float64)
@@ -71,11 +71,11 @@ def fit(
     settings: Params,
     groups: pd.Series | None = None,
 ) -> tuple[Pipeline, dict[str, str] | None]:
-    """The fitted pipeline, and what the search found if there was one. Raises `StageError`."""
+    """Fit the pipeline; also returns what the search found if there was one. Raises `StageError`."""
     search = settings.model.search
     try:
-        # Threads are a matter of this machine's speed, never of the model: estimators that take `n_jobs`
-        # get them here, and predict without.
+        # Threads change the speed, never the model: estimators that take `n_jobs` get them for fitting, and
+        # lose them again for predicting.
         with joblib.parallel_config(backend="threading", n_jobs=settings.model.threads):
             fitted, found = (
                 _search_parameters(pipeline, inputs, target, groups, settings, search)
@@ -83,7 +83,10 @@ def fit(
                 else (pipeline, None)
             )
             fitted.fit(inputs, target)
-    except (TypeError, ValueError) as error:  # scikit-learn's words for wrong parameters and unfit data
+    except (
+        TypeError,
+        ValueError,
+    ) as error:  # what scikit-learn raises for wrong parameters and unusable data
         raise StageError(
             f"params.yaml: model: cannot be fitted: {' '.join(str(error).split())[:600]}"
         ) from error
@@ -99,7 +102,7 @@ def _search_parameters(
     settings: Params,
     search: Search,
 ) -> tuple[Pipeline, dict[str, str]]:
-    """The pipeline with the best of some random parameters, judged on folds that part the rows as the split does."""
+    """Find the best of some random parameters, on folds that divide the rows as the split does."""
     from sklearn.model_selection import ParameterGrid, RandomizedSearchCV
 
     known = pipeline.get_params()
@@ -123,7 +126,7 @@ def _search_parameters(
 
 
 def _choose_folds(settings: Params, count: int) -> tuple[str, BaseCrossValidator]:
-    """Folds that part the rows as the split does: later ones judge, or no group is on both sides."""
+    """Choose folds that divide the rows as the split does: later rows test, or no group is on both sides."""
     from sklearn.model_selection import (
         GroupKFold,
         KFold,
@@ -166,7 +169,7 @@ def _connect_cluster() -> Iterator[None]:
 def build_report(
     settings: Params, pipeline: Pipeline, rows: int, found: dict[str, str] | None
 ) -> dict[str, Any]:
-    """`reports/training.json`, as `TrainingReport` in the evidence contract."""
+    """Build `reports/training.json`, `TrainingReport` in the evidence contract."""
     parameters = pipeline[-1].get_params(deep=False)
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     libraries = {name: version(name) for name in ("scikit-learn", "numpy", "pandas", "skops")}

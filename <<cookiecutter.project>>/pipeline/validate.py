@@ -1,4 +1,4 @@
-"""Check the raw table against schema.yaml, and leave evidence whether it passes or not."""
+"""Check the raw table against schema.yaml, and write evidence whether it passes or not."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def run(settings: Params) -> None:
 
 
 def check_file(settings: Params, now: datetime) -> dict[str, Any]:
-    """The report on data/raw.parquet; a table or contract that cannot be read is a finding like any other."""
+    """Check data/raw.parquet; a table or contract that cannot be read is a finding like any other."""
     try:
         schema = table.load()
         table.check_params(settings, schema)
@@ -47,7 +47,7 @@ def check_file(settings: Params, now: datetime) -> dict[str, Any]:
 
 
 def check_table(raw: pd.DataFrame, settings: Params, schema: table.Schema, now: datetime) -> dict[str, Any]:
-    """Every check of a raw table, as `reports/data.json` wants it; freshness is measured against `now`."""
+    """Run every check of a raw table and build `reports/data.json`; `now` decides whether it is too old."""
     findings = [*_check_columns(raw, settings, schema)]
     typed, misfits = table.coerce(raw, schema)
     findings += misfits
@@ -86,7 +86,7 @@ def check_table(raw: pd.DataFrame, settings: Params, schema: table.Schema, now: 
 
 
 def profile_column(name: str, series: pd.Series, column: table.Column) -> dict[str, Any]:
-    """What a column looks like (missing, distinct, lowest, highest) and what the contract says of it."""
+    """Describe a column: its missing, distinct, lowest and highest values, and what the contract says of it."""
     numeric = column.type == "number" and bool(series.notna().any())
     return {
         "name": name,
@@ -103,7 +103,7 @@ def profile_column(name: str, series: pd.Series, column: table.Column) -> dict[s
 
 
 def _check_columns(raw: pd.DataFrame, settings: Params, schema: table.Schema) -> list[Finding]:
-    """Columns that the contract has and the table lacks (errors), or the other way round (warnings)."""
+    """Find columns that the contract has and the table lacks (errors), or the other way round (warnings)."""
     names = [str(name) for name in raw.columns]
     absent = table.find_missing_columns(names, settings, schema)
     unknown = [name for name in names if name not in schema.columns]
@@ -140,7 +140,7 @@ def _check_columns(raw: pd.DataFrame, settings: Params, schema: table.Schema) ->
 
 
 def _check_contract(typed: pd.DataFrame, schema: table.Schema) -> list[Finding]:
-    """What Pandera says of types, missing shares, ranges and categories: all failures, not the first."""
+    """Check types, missing shares, ranges and categories by Pandera; report all failures, not the first alone."""
     from pandera.errors import SchemaErrors
 
     columns = [name for name in schema.columns if name in typed]
@@ -157,7 +157,7 @@ def _check_contract(typed: pd.DataFrame, schema: table.Schema) -> list[Finding]:
 def _describe_failure(
     name: str, check: str, cases: pd.DataFrame, typed: pd.DataFrame, schema: table.Schema
 ) -> Finding:
-    """One failed check of one column in words."""
+    """Describe one failed check of one column."""
     column, series = schema.columns[name], typed[name]
     if check == "missing":
         share, allowed = float(series.isna().mean()), column.allowed_missing
@@ -193,7 +193,7 @@ def _describe_failure(
 
 
 def _find_duplicates(typed: pd.DataFrame, schema: table.Schema) -> list[Finding]:
-    """Rows that have another's identity (or all of its values, where no identity is declared)."""
+    """Find rows that have another's identity (or all of its values, where no identity is declared)."""
     if not set(schema.identity) <= set(typed.columns):
         return []  # a missing column is reported as one
     key = schema.identity or list(typed.columns)
@@ -219,7 +219,7 @@ def _find_duplicates(typed: pd.DataFrame, schema: table.Schema) -> list[Finding]
 
 
 def _find_constants(typed: pd.DataFrame, schema: table.Schema) -> list[Finding]:
-    """Columns that could be features and have one value in every row: no model learns from them."""
+    """Find columns that could be features and have one value in every row: no model learns from them."""
     return [
         make_finding("constant", "warning", f"{name}: has the same value in every row", column=name)
         for name, column in schema.columns.items()
@@ -228,7 +228,7 @@ def _find_constants(typed: pd.DataFrame, schema: table.Schema) -> list[Finding]:
 
 
 def _check_target(typed: pd.DataFrame, settings: Params) -> list[Finding]:
-    """A target that cannot be learned: not there, a single value, or a class that is neither 0 nor 1."""
+    """Check that the target can be learned: it is there, has two values, and a class is 0 or 1."""
     name = settings.data.target
     if name not in typed:
         return []
@@ -254,7 +254,7 @@ def _check_target(typed: pd.DataFrame, settings: Params) -> list[Finding]:
 def _check_freshness(
     typed: pd.DataFrame, settings: Params, schema: table.Schema, now: datetime
 ) -> list[Finding]:
-    """Data whose newest row is older than `data.max_age_days`."""
+    """Find data whose newest row is older than `data.max_age_days`."""
     limit = settings.data.max_age_days
     if limit is None:
         return []
@@ -284,7 +284,7 @@ def _check_freshness(
 
 
 def _find_span(typed: pd.DataFrame, schema: table.Schema) -> tuple[str | None, str | None]:
-    """The first and the last moment in the table."""
+    """Find the first and the last moment in the table."""
     if schema.time is None or schema.time not in typed or not typed[schema.time].notna().any():
         return None, None
     times = typed[schema.time].agg(["min", "max"])
@@ -293,7 +293,7 @@ def _find_span(typed: pd.DataFrame, schema: table.Schema) -> tuple[str | None, s
 
 
 def _count_checks(typed: pd.DataFrame, schema: table.Schema) -> int:
-    """How many checks were made of the columns and of the table."""
+    """Count the checks that were made of the columns and of the table."""
     of_columns = sum(
         2 + (column.range is not None) + (column.categories is not None)
         for name, column in schema.columns.items()
