@@ -110,7 +110,7 @@ class SplitReport(Evidence, frozen=True, kw_only=True):
     parts: Annotated[list[Part], Meta(max_length=3)]
     unlabelled: Count
 
-    def part(self, name: str) -> Part:
+    def find_part(self, name: str) -> Part:
         """The part of that name; raises `EvidenceError` where the split has none."""
         for part in self.parts:
             if part.name == name:
@@ -483,20 +483,19 @@ def decode(content: bytes, kind: type[E], name: str) -> E:
         raise EvidenceError(f"{name}: {describe_decode_error(error)}") from error
 
 
-def load(path: Path, kind: type[E]) -> E:
-    """Read one evidence file; a missing one is an `EvidenceError` that says which stage writes it."""
+def load(path: Path, kind: type[E], name: str | None = None) -> E:
+    """Read one evidence file, which messages call `name` (its path, by default). Raises `EvidenceError`."""
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise EvidenceError(
-            f"{path}: the document: expected a file, {lower_first(error.strerror or str(error))}"
-        ) from error
-    return decode(content, kind, str(path))
+        said = lower_first(error.strerror or str(error))
+        raise EvidenceError(f"{name or path}: the document: expected a file, {said}") from error
+    return decode(content, kind, name or str(path))
 
 
-def load_if_there(path: Path, kind: type[E]) -> E | None:
+def load_if_there(path: Path, kind: type[E], name: str | None = None) -> E | None:
     """Read one evidence file, or None where there is none."""
-    return load(path, kind) if path.exists() else None
+    return load(path, kind, name) if path.exists() else None
 
 
 def encode(evidence: Evidence) -> bytes:

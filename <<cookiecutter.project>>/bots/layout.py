@@ -15,6 +15,11 @@ PARAMS = "params.yaml"
 REQUIREMENTS = "requirements/"
 
 
+def name_report(name: str) -> str:
+    """The path of a piece of evidence: `reports/metrics.json` for metrics."""
+    return f"{REPORTS}/{name}.json"
+
+
 class Layout(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`review.files` of params.yaml: paths from the project's root."""
 

@@ -80,6 +80,11 @@ class Limit(_Section, frozen=True):
     at_least: Annotated[float | None, _explain("block below this value of the metric")] = None
     at_most: Annotated[float | None, _explain("block above this value of the metric")] = None
 
+    def holds(self, value: float) -> bool:
+        """Whether a value lies within the bounds."""
+        high_enough = self.at_least is None or value >= self.at_least
+        return high_enough and (self.at_most is None or value <= self.at_most)
+
 
 class GateSlices(_Section, frozen=True):
     """From how many rows on a slice is judged, and which loss of the primary metric blocks."""

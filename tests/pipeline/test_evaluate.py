@@ -161,7 +161,7 @@ def test_the_report_says_what_the_predictions_say(bench: flights.Bench) -> None:
     assert report.values["roc_auc"] == pytest.approx(sk.roc_auc_score(rows.target, rows.score))
     assert [metric.name for metric in report.metrics] == bench.settings.evaluate.metrics
     assert report.rows == len(rows) == sum(part.rows for part in report.slices if part.column == "month")
-    assert report.holdout == bench.evidence(evidence.SplitReport).part("holdout").digest
+    assert report.holdout == bench.evidence(evidence.SplitReport).find_part("holdout").digest
     assert report.threshold == 0.3
     assert report.costs[0].true_positive == 12
     assert report.metrics[-1].unit == "USD per row"

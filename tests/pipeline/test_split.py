@@ -98,7 +98,7 @@ def test_the_evidence_tells_each_parts_share_of_late_flights(bench: Bench) -> No
 def test_the_holdout_is_the_same_while_its_rows_and_their_truth_are(bench: Bench) -> None:
     def digest(frame: pd.DataFrame) -> str:
         run(bench, frame)
-        return bench.evidence(SplitReport).part("holdout").digest
+        return bench.evidence(SplitReport).find_part("holdout").digest
 
     frame = sample()
     held = frame["time_hour"].astype(str).between("2013-07-01", "2013-09-01") & frame["arr_delay"].notna()
@@ -122,9 +122,9 @@ def test_new_production_rows_leave_the_holdout_as_it_is(bench: Bench) -> None:
     before = bench.evidence(SplitReport)
     run(bench, raw)
     after = bench.evidence(SplitReport)
-    assert after.part("holdout").digest == before.part("holdout").digest
-    assert after.part("train").digest == before.part("train").digest
-    assert after.part("production").digest != before.part("production").digest
+    assert after.find_part("holdout").digest == before.find_part("holdout").digest
+    assert after.find_part("train").digest == before.find_part("train").digest
+    assert after.find_part("production").digest != before.find_part("production").digest
 
 
 def test_without_production_bounds_its_part_is_empty_but_there(bench: Bench) -> None:
@@ -132,7 +132,7 @@ def test_without_production_bounds_its_part_is_empty_but_there(bench: Bench) -> 
     parts = run(bench, sample())
     assert len(parts["production"]) == 0
     assert list(parts["production"].columns) == list(parts["train"].columns)
-    assert bench.evidence(SplitReport).part("production").target is None
+    assert bench.evidence(SplitReport).find_part("production").target is None
 
 
 def test_open_bounds_reach_to_the_ends(bench: Bench) -> None:

@@ -264,7 +264,7 @@ def _check_data(checkout: Checkout, evaluation: MetricsReport) -> Check:
     split = checkout.load_report("split", SplitReport)
     errors = sum(finding.severity == "error" for finding in data.findings)
     figures = {"rows": float(data.rows), "checks": float(data.checks), "errors": float(errors)}
-    same = split.part("holdout").digest == evaluation.holdout
+    same = split.find_part("holdout").digest == evaluation.holdout
     if not same:
         words = "the holdout is not the one that the model was judged on"
     elif not data.passed:

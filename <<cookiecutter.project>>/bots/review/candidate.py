@@ -2,113 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from bots import evidence
+from bots import evidence, layout
 from bots.dvc import lockfile, repro, stage_graph
+from bots.dvc.repro import Reproduction
+from bots.evidence import EvidenceError, MetricsReport, Refusal
 from bots.git.repository import Repository
+from bots.review.facts import Candidate, Reports
+from bots.settings import Settings
 
 E = TypeVar("E", bound=evidence.Evidence)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Candidate:
-    """The checkout's commit, its lock as committed and as reproduced, and its evidence.
-
-    A report is None where no stage wrote it in this run; `broken` says where one does not fit the contract.
-    `claimed` is metrics.json as the author committed it.
-    """
-
-    commit: str
-    dirty: list[str]
-    committed: lockfile.Lock
-    lock: lockfile.Lock
-    reproduction: repro.Reproduction
-    data: evidence.DataReport | None
-    split: evidence.SplitReport | None
-    training: evidence.TrainingReport | None
-    evaluation: evidence.MetricsReport | None
-    explanation: evidence.ExplanationReport | None
-    drift: evidence.DriftReport | None
-    export: evidence.ExportReport | None
-    refusal: evidence.Refusal | None
-    claimed: evidence.MetricsReport | None
-    broken: str | None
-    writers: dict[str, str]
-
-    def made_here(self, path: str) -> bool:
-        """Whether a stage wrote this output in this run; otherwise it is as dvc.lock says."""
-        return self.reproduction.states.get(self.writers.get(path, "")) == "ran"
-
-
-def reproduced(
+def reproduce_candidate(
     repository: Repository,
     base: str,
-    tell: Callable[[str], None],
+    settings: Settings,
     *,
     pull: bool,
     retrain: bool,
     jobs: int,
-    fork_server: str | None,
+    tell: Callable[[str], None],
 ) -> Candidate:
     """Bring the checkout up to date with its code, data and parameters, and read its evidence.
 
-    `retrain` makes again what dvc.lock claims and the base commit's does not; `jobs` stages run at once.
+    `settings` are the checkout's own. `retrain` makes again what dvc.lock says beyond the base commit's; `jobs` stages
+    run at once.
     """
     root = repository.root
     commit = repository.resolve("HEAD")
-    committed = lockfile.parse_lock(repository.read_text(commit, "dvc.lock"))
+    committed = lockfile.parse_lock(repository.read_text(commit, layout.DVC_LOCK))
     dirty = repository.list_dirty_paths()
     if retrain:
-        _doubt(repository, base)
-    done = _reproduce(root, tell, pull=pull, jobs=jobs, fork_server=fork_server)
-    _arrange(repository, commit)
-    now = _lock_here(root)
-    reports = _Reports(root, done)
+        _drop_unconfirmed_records(repository, base)
+    reproduction = _reproduce(root, settings, pull=pull, jobs=jobs, tell=tell)
+    _arrange_lock(repository, commit)
+    writers = stage_graph.find_writers(stage_graph.load_stages(root))
+    reports, refusal = _load_evidence(root, reproduction, writers)
     return Candidate(
         commit=commit,
+        settings=settings,
+        lock=_load_lock(root),
+        reports=reports,
         dirty=dirty,
         committed=committed,
-        lock=now,
-        reproduction=done,
-        data=reports.read("data", evidence.DataReport),
-        split=reports.read("split", evidence.SplitReport),
-        training=reports.read("training", evidence.TrainingReport),
-        evaluation=reports.read("metrics", evidence.MetricsReport),
-        explanation=reports.read("explanation", evidence.ExplanationReport),
-        drift=reports.read("drift", evidence.DriftReport),
-        export=reports.read("export", evidence.ExportReport),
-        refusal=_refusal(reports, done),
-        claimed=_claimed(repository, commit),
-        broken=reports.broken,
-        writers=stage_graph.find_writers(stage_graph.load_stages(root)),
+        claimed=_read_claimed_metrics(repository, commit),
+        reproduction=reproduction,
+        refusal=refusal,
+        writers=writers,
     )
 
 
-def _refusal(reports: _Reports, done: repro.Reproduction) -> evidence.Refusal | None:
-    """What the failed stage said; a refusal of another stage is left over from another run."""
-    if done.failed is None:
-        return None
-    said = reports.read("refusal", evidence.Refusal)
-    if said is not None and said.stage == done.failed:
-        return said
-    return evidence.Refusal(stage=done.failed, message=done.error or "it left no message")
-
-
-def _claimed(repository: Repository, commit: str) -> evidence.MetricsReport | None:
-    content = repository.read_file(commit, "reports/metrics.json")
-    try:
-        return evidence.decode(content, evidence.MetricsReport, "reports/metrics.json") if content else None
-    except evidence.EvidenceError:
-        return None
-
-
 def _reproduce(
-    root: Path, tell: Callable[[str], None], *, pull: bool, jobs: int, fork_server: str | None
-) -> repro.Reproduction:
+    root: Path, settings: Settings, *, pull: bool, jobs: int, tell: Callable[[str], None]
+) -> Reproduction:
     tell("asking DVC what changed")
     order = list(stage_graph.load_stages(root))
 
@@ -116,52 +67,80 @@ def _reproduce(
         numbers = ", ".join(str(order.index(stage) + 1) if stage in order else "?" for stage in running)
         tell(f"reproducing {' and '.join(running)} ({numbers} of {len(order)})")
 
-    return repro.reproduce(root, _lock_here(root), on_run, pull=pull, jobs=jobs, fork_server=fork_server)
+    server = settings.review.fork_server
+    return repro.reproduce(root, _load_lock(root), on_run, pull=pull, jobs=jobs, fork_server=server)
 
 
-def _doubt(repository: Repository, base: str) -> None:
-    path = repository.root / "dvc.lock"
+def _drop_unconfirmed_records(repository: Repository, base: str) -> None:
+    path = repository.root / layout.DVC_LOCK
     if path.exists():
-        said = path.read_text(encoding="utf-8", errors="replace")
-        kept = stage_graph.drop_unconfirmed_records(
-            said, repository.read_text(base, "dvc.lock"), stage_graph.load_stages(repository.root)
-        )
+        text = path.read_text(encoding="utf-8", errors="replace")
+        stages = stage_graph.load_stages(repository.root)
+        kept = stage_graph.drop_unconfirmed_records(text, repository.read_text(base, layout.DVC_LOCK), stages)
         path.write_text(kept, encoding="utf-8")
 
 
-def _arrange(repository: Repository, commit: str) -> None:
+def _arrange_lock(repository: Repository, commit: str) -> None:
     """Put the lock's stages in the order of the commit's, and of dvc.yaml: the same lock is then the same text."""
-    path = repository.root / "dvc.lock"
+    path = repository.root / layout.DVC_LOCK
     if path.exists():
         written = path.read_text(encoding="utf-8")
-        _, committed = lockfile.split_records(repository.read_text(commit, "dvc.lock") or "")
-        path.write_text(
-            lockfile.arrange_stages(written, [*committed, *stage_graph.load_stages(repository.root)]),
-            encoding="utf-8",
-        )
+        _, committed = lockfile.split_records(repository.read_text(commit, layout.DVC_LOCK) or "")
+        order = [*committed, *stage_graph.load_stages(repository.root)]
+        path.write_text(lockfile.arrange_stages(written, order), encoding="utf-8")
 
 
-def _lock_here(root: Path) -> lockfile.Lock:
-    path = root / "dvc.lock"
+def _load_lock(root: Path) -> lockfile.Lock:
+    path = root / layout.DVC_LOCK
     return lockfile.parse_lock(path.read_text(encoding="utf-8", errors="replace") if path.exists() else None)
 
 
-class _Reports:
-    """Reads evidence of this run. A report whose stage did not get its turn is left over from another run and
-    is not read; the report of the stage that failed is, because it says what is wrong."""
+def _read_claimed_metrics(repository: Repository, commit: str) -> MetricsReport | None:
+    name = layout.name_report("metrics")
+    content = repository.read_file(commit, name)
+    try:
+        return evidence.decode(content, MetricsReport, name) if content else None
+    except EvidenceError:
+        return None
 
-    def __init__(self, root: Path, done: repro.Reproduction) -> None:
-        self._folder = root / "reports"
-        self._states = done.states
-        self._writers = stage_graph.find_writers(stage_graph.load_stages(root))
-        self.broken: str | None = None
 
-    def read(self, name: str, kind: type[E]) -> E | None:
-        stage = self._writers.get(f"reports/{name}.json")
-        if stage is not None and self._states.get(stage) == "not reached":
+def _load_evidence(
+    root: Path, reproduction: Reproduction, writers: Mapping[str, str]
+) -> tuple[Reports, Refusal | None]:
+    """What the stages of this run wrote, and why the pipeline stopped, where it did.
+
+    The report of a stage that did not get its turn is left over from another run, so it is not read. The report of the
+    stage that failed is: it says what is wrong.
+    """
+    broken: list[str] = []
+
+    def load(name: str, kind: type[E]) -> E | None:
+        path = layout.name_report(name)
+        if reproduction.states.get(writers.get(path, "")) == "not reached":
             return None
         try:
-            return evidence.load_if_there(self._folder / f"{name}.json", kind)
-        except evidence.EvidenceError as error:
-            self.broken = self.broken or str(error).replace(f"{self._folder.parent}/", "")
+            return evidence.load_if_there(root / path, kind, path)
+        except EvidenceError as error:
+            broken.append(str(error))
             return None
+
+    reports = Reports(
+        data=load("data", evidence.DataReport),
+        split=load("split", evidence.SplitReport),
+        training=load("training", evidence.TrainingReport),
+        metrics=load("metrics", evidence.MetricsReport),
+        explanation=load("explanation", evidence.ExplanationReport),
+        drift=load("drift", evidence.DriftReport),
+        export=load("export", evidence.ExportReport),
+    )
+    refusal = None
+    if reproduction.failed is not None:
+        refusal = _find_refusal(reproduction.failed, load("refusal", Refusal), reproduction.error)
+    return replace(reports, broken=next(iter(broken), None)), refusal
+
+
+def _find_refusal(failed: str, said: Refusal | None, error: str | None) -> Refusal:
+    """What the failed stage said; a refusal of another stage is left over from another run."""
+    if said is not None and said.stage == failed:
+        return said
+    return Refusal(stage=failed, message=error or "it left no message")

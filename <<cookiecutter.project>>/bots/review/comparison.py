@@ -28,8 +28,8 @@ __all__ = [
     "PredictionsError",
     "candidate_only",
     "compare",
-    "disagreements",
-    "role",
+    "find_disagreements",
+    "find_role",
 ]
 
 
@@ -72,7 +72,7 @@ def candidate_only(predictions: Predictions, settings: Settings) -> Comparison:
     return compare(replace(predictions, champion=None), settings)
 
 
-def disagreements(
+def find_disagreements(
     values: Mapping[str, float], predictions: Predictions, tolerance: float = 1e-6
 ) -> list[str]:
     """Where metrics that were written down differ from what the predictions say, one sentence each.
@@ -110,7 +110,7 @@ def _compare_metrics(
         MetricComparison(
             name=measure.name,
             direction=measure.direction,
-            role=role(measure.name, gate),
+            role=find_role(measure.name, gate),
             champion=interval.champion,
             candidate=interval.candidate,
             difference=interval.difference,
@@ -124,7 +124,7 @@ def _compare_metrics(
     ]
 
 
-def role(name: str, gate: Gate) -> Role:
+def find_role(name: str, gate: Gate) -> Role:
     """The part that the gate gives to a metric."""
     return "primary" if name == gate.primary else "guard" if name in gate.guards else "shown"
 

@@ -1,4 +1,4 @@
-"""From prediction tables to the comparison: read, line up by row, hand to the statistics."""
+"""Holds tables of predictions against each other: line up their rows, and hand the columns to the statistics."""
 
 from __future__ import annotations
 
@@ -11,132 +11,153 @@ import pyarrow
 import pyarrow.compute as arrow
 from numpy.typing import NDArray
 
+from bots.errors import BotsError
 from bots.evidence import MetricsReport
 from bots.review import comparison
-from bots.review.champion import HOLDOUT, PREDICTIONS, ChampionUnavailable
-from bots.review.comparison import Comparison, PredictionsError
+from bots.review.champion import ChampionUnavailable
+from bots.review.comparison import Comparison
 from bots.settings import Settings
-from bots.stats import predictions
+from bots.stats.bootstrap import Predictions, PredictionsError
+from bots.stats.predictions import get_numbers, make_predictions, read_table
 
-__all__ = ["HoldoutPredictions", "PredictionsError", "of"]
+__all__ = ["HoldoutPredictions", "PredictionsError", "load_predictions"]
+
+
+class _NotScored(BotsError):
+    """A table does not have the scores of the rows that are asked for; the message says what is missing."""
 
 
 @dataclass(frozen=True)
 class HoldoutPredictions:
-    """The candidate's predictions on its holdout: columns `row`, `target`, `score`, and labels `slice:<column>`."""
+    """The candidate's predictions on its holdout: columns `row`, `target`, `score`, and labels `slice:<column>`.
+
+    `settings` are the candidate's own, `units` the unit of a metric by its name.
+    """
 
     table: pyarrow.Table
     settings: Settings
     units: dict[str, str | None]
 
-    def disagreements(self, written: MetricsReport) -> tuple[str, ...]:
+    @property
+    def path(self) -> str:
+        """Where the table is, for messages."""
+        return self.settings.review.files.predictions
+
+    def find_disagreements(self, written: MetricsReport) -> tuple[str, ...]:
         """Where metrics.json says something else than the predictions beside it."""
-        own = comparison.Predictions(
+        own = Predictions(
             task=self.settings.task,
-            target=_numbers(self.table, "target"),
-            candidate=_numbers(self.table, "score"),
+            target=self._get_numbers(self.table, "target"),
+            candidate=self._get_numbers(self.table, "score"),
             candidate_threshold=written.threshold,
             costs=written.costs[0] if written.costs else None,
             bins=self.settings.evaluate.calibration_bins,
         )
-        return tuple(comparison.disagreements(written.values, own))
+        return tuple(comparison.find_disagreements(written.values, own))
 
-    def alone(self, policy: Settings, threshold: float | None) -> Comparison:
-        """The candidate's own figures, where there is no champion to hold it against."""
-        return comparison.compare(self._with(policy, self.table, None, None, threshold), policy)
-
-    def against(
-        self,
-        champion: pyarrow.Table,
-        truth: pyarrow.Table | None,
-        theirs: float | None,
-        policy: Settings,
-        threshold: float | None,
-    ) -> Comparison:
-        """The candidate against main's scores for the same rows, each at its own decision threshold.
-
-        `truth` is main's own record of the same holdout: targets, slices and what is resampled are taken from it,
-        so that a change cannot rewrite what it is judged by. Raises `PredictionsError` where the change says
-        otherwise.
-        """
-        known = self.table if truth is None else self._checked(truth)
-        scores = _numbers(_lined_up(champion, self.table), "score")
-        return comparison.compare(self._with(policy, known, scores, theirs, threshold), policy)
-
-    def contradictions(self, scored: pyarrow.Table, tolerance: float = 1e-6) -> tuple[str, ...]:
+    def find_contradictions(self, scored: pyarrow.Table, tolerance: float = 1e-6) -> tuple[str, ...]:
         """Whether the model, asked again, gives other scores than the table says."""
-        again, said = _numbers(_lined_up(scored, self.table), "score"), _numbers(self.table, "score")
+        try:
+            again = self._get_numbers(_align(scored, self.table, whose="this change's"), "score")
+        except _NotScored as error:
+            return (f"{self.path} cannot be checked against the model: {error}",)
+        said = self._get_numbers(self.table, "score")
         off = int((np.abs(again - said) > tolerance * np.maximum(1, np.abs(said))).sum())
         if not off:
             return ()
-        return (f"{PREDICTIONS} is not what the model gives: {off:,} of {len(said):,} scores differ",)
+        return (f"{self.path} is not what the model gives: {off:,} of {len(said):,} scores differ",)
 
-    def _checked(self, truth: pyarrow.Table) -> pyarrow.Table:
+    def summarize(self) -> Comparison:
+        """The candidate's own figures, where there is no champion to hold it against."""
+        return comparison.compare(self._make_predictions(self.table, self.settings), self.settings)
+
+    def compare_with(
+        self, scored: pyarrow.Table, *, truth: pyarrow.Table | None, threshold: float | None, policy: Settings
+    ) -> Comparison:
+        """The candidate against main's scores for the same rows, each at its own decision threshold.
+
+        `threshold` is main's, `policy` main's settings. `truth` is main's own record of the same holdout: targets,
+        slices and what is resampled are taken from it, so that a change cannot rewrite what it is judged by. Raises
+        `PredictionsError` where the change says otherwise, `ChampionUnavailable` where main did not score a row.
+        """
+        known = self.table if truth is None else self._check_against(truth)
+        scores = self._get_numbers(_align_champion(scored, self.table), "score")
+        own = self._make_predictions(known, policy)
+        return comparison.compare(replace(own, champion=scores, champion_threshold=threshold), policy)
+
+    def _check_against(self, truth: pyarrow.Table) -> pyarrow.Table:
         if len(truth) != len(self.table):
             raise PredictionsError(
-                f"{PREDICTIONS}: expected main's {len(truth):,} rows of the same holdout, got {len(self.table):,}"
+                f"{self.path}: expected main's {len(truth):,} rows of the same holdout, got {len(self.table):,}"
             )
-        known = _lined_up(truth, self.table)
-        if off := int((_numbers(known, "target") != _numbers(self.table, "target")).sum()):
+        known = _align_champion(truth, self.table)
+        if off := int((self._get_numbers(known, "target") != self._get_numbers(self.table, "target")).sum()):
             raise PredictionsError(
-                f"{PREDICTIONS}: target: expected what main's record of the same holdout says; {off:,} rows differ"
+                f"{self.path}: target: expected what main's record of the same holdout says; {off:,} rows differ"
             )
         return known
 
-    def _with(
-        self,
-        policy: Settings,
-        known: pyarrow.Table,
-        champion: NDArray[Any] | None,
-        theirs: float | None,
-        threshold: float | None,
-    ) -> comparison.Predictions:
-        made = predictions.make_predictions(
+    def _make_predictions(self, known: pyarrow.Table, policy: Settings) -> Predictions:
+        """The candidate's scores beside what is known of the same rows."""
+        own = make_predictions(
             known,
-            PREDICTIONS,
-            scores=_numbers(self.table, "score"),
+            self.path,
+            scores=self._get_numbers(self.table, "score"),
             task=policy.task,
             slices=policy.evaluate.slices,
             resample=policy.gate.resample,
-            threshold=threshold,
+            threshold=self.settings.evaluate.threshold,
             costs=policy.evaluate.costs,
             bins=policy.evaluate.calibration_bins,
         )
-        return replace(made, champion=champion, champion_threshold=theirs, units=self.units)
+        return replace(own, units=self.units)
+
+    def _get_numbers(self, table: pyarrow.Table, column: str) -> NDArray[Any]:
+        return get_numbers(table, column, self.path)
 
 
-def of(root: Path, settings: Settings, evaluation: MetricsReport) -> HoldoutPredictions:
-    """Read the candidate's predictions. Raises `PredictionsError` for a file that is missing, broken, or not about
-    exactly the rows of the holdout."""
-    table = predictions.read_table(root / PREDICTIONS, PREDICTIONS)
+def load_predictions(root: Path, settings: Settings, written: MetricsReport) -> HoldoutPredictions:
+    """Load the candidate's predictions.
+
+    Raises `PredictionsError` for a file that is missing, broken, or not about exactly the rows of the holdout.
+    """
+    files = settings.review.files
+    table = read_table(root / files.predictions, files.predictions)
     if missing := {"row", "target", "score"} - set(table.column_names):
         raise PredictionsError(
-            f"{PREDICTIONS}: expected the columns row, target, score; no {', '.join(sorted(missing))}"
+            f"{files.predictions}: expected the columns row, target, score; no {', '.join(sorted(missing))}"
         )
     if arrow.count_distinct(table["row"]).as_py() != len(table):
-        raise PredictionsError(f"{PREDICTIONS}: expected each row once; some stand twice")
-    holdout = predictions.read_table(root / HOLDOUT, str(HOLDOUT), ["row"])["row"]
-    if (
-        len(holdout) != len(table)
-        or arrow.index_in(holdout, value_set=table["row"].combine_chunks()).null_count
-    ):
+        raise PredictionsError(f"{files.predictions}: expected each row once; some stand twice")
+    holdout = read_table(root / files.holdout_rows, files.holdout_rows, ["row"])["row"]
+    if len(holdout) != len(table) or _find_rows(holdout, table).null_count:
         raise PredictionsError(
-            f"{PREDICTIONS}: expected exactly the {len(holdout):,} rows of {HOLDOUT}, got {len(table):,} rows"
+            f"{files.predictions}: expected exactly the {len(holdout):,} rows of {files.holdout_rows}, "
+            f"got {len(table):,} rows"
         )
-    return HoldoutPredictions(table, settings, {metric.name: metric.unit for metric in evaluation.metrics})
+    return HoldoutPredictions(table, settings, {metric.name: metric.unit for metric in written.metrics})
 
 
-def _lined_up(table: pyarrow.Table, like: pyarrow.Table) -> pyarrow.Table:
-    """A table of main's in the row order of the candidate's; refuses rows that main did not score."""
+def _align_champion(table: pyarrow.Table, like: pyarrow.Table) -> pyarrow.Table:
+    """A table of main's in the row order of the candidate's."""
+    try:
+        return _align(table, like, whose="main's")
+    except _NotScored as error:
+        raise ChampionUnavailable(str(error)) from error
+
+
+def _align(table: pyarrow.Table, like: pyarrow.Table, *, whose: str) -> pyarrow.Table:
+    """A table of scores in the row order of another; messages say whose it is. Raises `_NotScored`."""
     if missing := {"row", "score"} - set(table.column_names):
-        raise ChampionUnavailable(f"main's predictions have no column {', '.join(sorted(missing))}")
+        raise _NotScored(f"{whose} predictions have no column {', '.join(sorted(missing))}")
     if like["row"].equals(table["row"]):
         return table
-    at = arrow.index_in(like["row"], value_set=table["row"].combine_chunks())
+    at = _find_rows(like["row"], table)
     if at.null_count:
-        raise ChampionUnavailable(f"main's model did not score {at.null_count:,} of {len(at):,} holdout rows")
+        raise _NotScored(f"{whose} model did not score {at.null_count:,} of {len(at):,} holdout rows")
     return table.take(at)
 
 
-def _numbers(table: pyarrow.Table, column: str) -> NDArray[Any]:
-    return predictions.get_numbers(table, column, PREDICTIONS)
+def _find_rows(rows: pyarrow.ChunkedArray, table: pyarrow.Table) -> pyarrow.ChunkedArray:
+    """At which place of a table each row is; null where it has no such row."""
+    return arrow.index_in(rows, value_set=table["row"].combine_chunks())

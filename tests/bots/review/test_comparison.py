@@ -449,8 +449,8 @@ def test_metrics_that_differ_from_their_predictions_are_named() -> None:
         for metric in comparison.candidate_only(predictions, quick_policy()).metrics
         if metric.candidate is not None
     }
-    assert comparison.disagreements(values, predictions) == []
-    (found,) = comparison.disagreements({**values, "roc_auc": 0.99}, predictions)
+    assert comparison.find_disagreements(values, predictions) == []
+    (found,) = comparison.find_disagreements({**values, "roc_auc": 0.99}, predictions)
     assert found.startswith("ROC AUC: written 0.99, the predictions give 0.67")
-    assert len(comparison.disagreements({**values, "roc_auc": float("nan")}, predictions)) == 1
-    assert comparison.disagreements({"our_own": 3.0}, predictions) == []
+    assert len(comparison.find_disagreements({**values, "roc_auc": float("nan")}, predictions)) == 1
+    assert comparison.find_disagreements({"our_own": 3.0}, predictions) == []

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from bots import evidence
+from bots.dvc.lockfile import Lock, LockedStage
+from bots.dvc.repro import Reproduction
 from bots.evidence import (
     DataReport,
     ExplanationReport,
@@ -19,17 +21,30 @@ from bots.evidence import (
     MetricComparison,
     MetricsReport,
     Outcome,
+    Part,
     Refusal,
     SliceComparison,
+    SplitReport,
     Statistics,
 )
-from bots.review import gate
 from bots.review.comparison import Comparison, compare
-from bots.review.gate import Facts
+from bots.review.facts import (
+    Candidate,
+    Compared,
+    Facts,
+    NoBaseline,
+    NotCompared,
+    Reports,
+    Side,
+    Unavailable,
+)
+from bots.review.gate import EXIT_CODES, GateResult, apply_gate
 from fixtures import simulated
 from fixtures.simulated import better_but_worse_for_one_carrier, quick_policy
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from bots.settings import Gate
 
 GATE = simulated.policy().gate
@@ -103,19 +118,100 @@ def data(*, passed: bool, message: str = "late: 30% of the rows have no value") 
     return DataReport(passed=passed, rows=1000, checks=57, findings=findings, columns=[])
 
 
-def facts(**more: Any) -> Facts:
+STAGES = ("train", "evaluate")
+
+
+def lock(digests: Mapping[str, str]) -> Lock:
+    """A lock in which every stage was given the same, and wrote what `digests` says."""
+    return Lock(
+        {
+            stage: LockedStage(command=stage, deps={}, params={}, outs={stage: digests.get(stage, "md5:1")})
+            for stage in STAGES
+        }
+    )
+
+
+def split(rows: str) -> SplitReport:
+    return SplitReport(
+        by="time", parts=[Part(name="holdout", rows=56_123, digest=f"sha256:{rows * 64}")], unlabelled=0
+    )
+
+
+def result(
+    figures: Comparison | None, disagreements: tuple[str, ...], *, champion: bool, unavailable: str | None
+) -> NotCompared | NoBaseline | Unavailable | Compared:
+    if figures is None:
+        return NotCompared()
+    if not champion:
+        return NoBaseline(comparison=figures, disagreements=disagreements)
+    if unavailable is not None:
+        return Unavailable(comparison=figures, disagreements=disagreements, reason=unavailable)
+    return Compared(comparison=figures, disagreements=disagreements)
+
+
+IMPROVED = comparison(metric())
+EVALUATION = evaluation()
+
+
+def facts(
+    *,
+    champion: bool = True,
+    champion_unavailable: str | None = None,
+    comparison: Comparison | None = IMPROVED,
+    disagreements: tuple[str, ...] = (),
+    refusal: Refusal | None = None,
+    failed_stage: str | None = None,
+    broken: str | None = None,
+    holdout_same: bool = True,
+    not_reproduced: tuple[str, ...] = (),
+    nothing_changed: bool = False,
+    evaluation: MetricsReport | None = EVALUATION,
+    **reports: Any,
+) -> Facts:
     """A change that improves the model, and what else the test says."""
-    return Facts(**{"comparison": comparison(metric()), "evaluation": evaluation(), **more})
+    if failed_stage is not None and refusal is None:
+        refusal = Refusal(stage=failed_stage, message="it left no message")
+    settings_ = structs.replace(simulated.policy(), gate=GATE)
+    return Facts(
+        candidate=Candidate(
+            commit="c" * 40,
+            settings=settings_,
+            lock=lock({}),
+            reports=Reports(split=split("0"), metrics=evaluation, broken=broken, **reports),
+            dirty=[],
+            committed=lock(dict.fromkeys(not_reproduced, "md5:2")),
+            claimed=None,
+            reproduction=Reproduction({}, failed=failed_stage),
+            refusal=refusal,
+            writers={"reports/metrics.json": "evaluate"},
+        ),
+        champion=Side(
+            commit="a" * 40,
+            settings=settings_,
+            lock=lock({} if nothing_changed else {"train": "md5:3"}),
+            reports=Reports(split=split("0" if holdout_same else "1")),
+        )
+        if champion
+        else None,
+        result=result(comparison, disagreements, champion=champion, unavailable=champion_unavailable),
+    )
 
 
-def judged(found: Facts, policy: Gate = GATE) -> gate.Judgement:
-    """The judgement, after checking what holds for every one of them."""
-    judgement = gate.judge(found, policy)
+def with_gate(found: Facts, policy: Gate) -> Facts:
+    """The same facts where both sides have this gate."""
+    settings_ = structs.replace(simulated.policy(), gate=policy)
+    champion = found.champion and replace(found.champion, settings=settings_)
+    return replace(found, candidate=replace(found.candidate, settings=settings_), champion=champion)
+
+
+def judged(found: Facts, policy: Gate = GATE) -> GateResult:
+    """The gate's result, after checking what holds for every one of them."""
+    judgement = apply_gate(with_gate(found, policy))
     broken = [rule.rule for rule in judgement.rules if not rule.passed]
     assert (judgement.verdict in ("improved", "equivalent")) == (not broken)
     assert judgement.headline.endswith(".")
     assert "\n" not in judgement.headline
-    assert judgement.verdict in gate.EXIT_CODES
+    assert judgement.verdict in EXIT_CODES
     return judgement
 
 
@@ -124,7 +220,7 @@ def verdict(found: Facts, policy: Gate = GATE) -> tuple[str, str, bool]:
     return judgement.verdict, judgement.reason, judgement.passed
 
 
-def rule(judgement: gate.Judgement, name: str) -> evidence.GateRule:
+def rule(judgement: GateResult, name: str) -> evidence.GateRule:
     (found,) = (each for each in judgement.rules if each.rule == name)
     return found
 
@@ -236,6 +332,9 @@ def test_broken_or_missing_evidence_blocks() -> None:
     assert verdict(found) == ("blocked", "evidence-broken", False)
     assert "metrics[0].value" in judged(found).headline
     assert verdict(facts(evaluation=None)) == ("blocked", "evidence-broken", False)
+    assert "the stage `evaluate` writes it" in judged(facts(evaluation=None)).headline
+    predictions = replace(facts(), result=NotCompared(broken="reports/predictions.parquet: no such file"))
+    assert verdict(predictions) == ("blocked", "evidence-broken", False)
 
 
 def test_evidence_that_disagrees_with_the_predictions_blocks() -> None:
@@ -345,11 +444,8 @@ def test_of_many_ills_the_worst_gives_the_verdict(names: set[str]) -> None:
         not {"no-baseline", "champion-unavailable"} <= names
         and not {"no-baseline", "different-holdout"} <= names
     )
-    together = facts()
-    worst = []
-    for name in names:
-        together = replace(together, **ILLS[name])
-        worst.append(judged(facts(**ILLS[name])).verdict)
+    together = facts(**{key: value for name in names for key, value in ILLS[name].items()})
+    worst = [judged(facts(**ILLS[name])).verdict for name in names]
     assert judged(together).verdict == min(worst, key=RANK.index)
     assert not judged(together).passed
 
@@ -357,7 +453,7 @@ def test_of_many_ills_the_worst_gives_the_verdict(names: set[str]) -> None:
 def test_long_or_strange_text_from_outside_is_cut_and_does_not_break_the_contract() -> None:
     message = "x" * 10_000
     for found in (facts(broken=message), facts(refusal=Refusal(stage="a", message=message[:4000]))):
-        judgement = gate.judge(found, GATE)
+        judgement = apply_gate(found)
         content = evidence.encode(evidence.GateRule(rule="r", passed=False, message=judgement.headline))
         evidence.decode(content, evidence.GateRule, "rule")
     long = part(value="v" * 4000)
@@ -366,6 +462,6 @@ def test_long_or_strange_text_from_outside_is_cut_and_does_not_break_the_contrac
 
 
 def test_each_verdict_has_its_exit_code() -> None:
-    assert gate.EXIT_CODES == {
+    assert EXIT_CODES == {
         "improved": 0, "equivalent": 0, "regressed": 20, "blocked": 21, "not comparable": 22, "no baseline": 23,
     }  # fmt: skip

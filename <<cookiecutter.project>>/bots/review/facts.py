@@ -1,0 +1,217 @@
+"""What a review found out, before anything is decided: plain values, so that each rule can be tested alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bots.dvc import lockfile
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bots.dvc.lockfile import Lock
+    from bots.dvc.repro import Reproduction
+    from bots.evidence import (
+        DataReport,
+        DriftReport,
+        ExplanationReport,
+        ExportReport,
+        MetricsReport,
+        Refusal,
+        SplitReport,
+        TrainingReport,
+    )
+    from bots.layout import Layout
+    from bots.review.comparison import Comparison
+    from bots.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reports:
+    """The evidence of one side; None where its pipeline left no such report.
+
+    `broken` says what the first report that does not fit the contract is wrong with.
+    """
+
+    data: DataReport | None = None
+    split: SplitReport | None = None
+    training: TrainingReport | None = None
+    metrics: MetricsReport | None = None
+    explanation: ExplanationReport | None = None
+    drift: DriftReport | None = None
+    export: ExportReport | None = None
+    broken: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Side:
+    """One side of the comparison: a commit with its settings, its dvc.lock, and its evidence."""
+
+    commit: str
+    settings: Settings
+    lock: Lock
+    reports: Reports
+
+    @property
+    def files(self) -> Layout:
+        """Where this side's pipeline keeps its files."""
+        return self.settings.review.files
+
+    @property
+    def model(self) -> str | None:
+        """The digest of its model, by its lock."""
+        return self.lock.find_digest(self.files.model)
+
+    @property
+    def splits(self) -> str | None:
+        """The digest of the folder of its splits, by its lock."""
+        return self.lock.find_digest(self.files.splits)
+
+    def find_rows_digest(self, part: str) -> str | None:
+        """The digest of the rows of a part of its split; None where there is no split."""
+        split = self.reports.split
+        return split.find_part(part).digest if split else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate(Side):
+    """This change, as reproduced here.
+
+    `lock` and `reports` are what reproduction left, `committed` and `claimed` the dvc.lock and metrics.json of the
+    commit. `dirty`: paths in which the work tree differs from the commit. `refusal`: why the pipeline stopped, where
+    it did. `writers`: output -> the stage that writes it, by dvc.yaml.
+    """
+
+    dirty: list[str]
+    committed: Lock
+    claimed: MetricsReport | None
+    reproduction: Reproduction
+    refusal: Refusal | None
+    writers: Mapping[str, str]
+
+    def has_made(self, path: str) -> bool:
+        """Whether a stage wrote this output in this run; otherwise it is as dvc.lock says."""
+        return self.reproduction.states.get(self.writers.get(path, "")) == "ran"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotCompared:
+    """The change left nothing to compare: the pipeline stopped, or its evidence is missing or broken.
+
+    `broken` says what is wrong with its predictions, where that is the reason.
+    """
+
+    broken: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Measured:
+    """`disagreements`: where metrics.json or the model say something else than the predictions, a sentence each."""
+
+    comparison: Comparison
+    disagreements: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoBaseline(_Measured):
+    """Main has no model: the candidate's own figures."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unavailable(_Measured):
+    """Main's model cannot be had or scored, and `reason` says why: the candidate's own figures."""
+
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared(_Measured):
+    """Both models on the same rows.
+
+    `data_change`: main's training rows against this change's, where they differ; `data_change_failure` says why they
+    could not be compared.
+    """
+
+    data_change: DriftReport | None = None
+    data_change_failure: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """Everything that a review found out. `champion` is main's side, None where main has no model."""
+
+    candidate: Candidate
+    champion: Side | None
+    result: NotCompared | NoBaseline | Unavailable | Compared
+
+    @property
+    def policy(self) -> Settings:
+        """By what the change is judged: main's settings; its own where main has no model that its gate was made for."""
+        return (self.champion or self.candidate).settings
+
+    @property
+    def comparison(self) -> Comparison | None:
+        """The figures, where there are some."""
+        return None if isinstance(self.result, NotCompared) else self.result.comparison
+
+    @property
+    def disagreements(self) -> tuple[str, ...]:
+        """Where the evidence contradicts itself."""
+        return () if isinstance(self.result, NotCompared) else self.result.disagreements
+
+    @property
+    def broken(self) -> str | None:
+        """What evidence of the change does not fit the contract."""
+        predictions = self.result.broken if isinstance(self.result, NotCompared) else None
+        return self.candidate.reports.broken or predictions
+
+    @property
+    def nothing_changed(self) -> bool:
+        """Whether no output of the pipeline differs from main's."""
+        if self.champion is None:
+            return False
+        return not lockfile.find_changed_outputs(self.champion.lock, self.candidate.lock)
+
+    @property
+    def same_holdout(self) -> bool:
+        """Whether both sides are judged on the same rows."""
+        return self.champion is not None and have_same_holdout(self.candidate, self.champion)
+
+    @property
+    def gate_changed(self) -> bool:
+        """Whether the change edits what it would be judged by."""
+        own, policy = self.candidate.settings, self.policy
+        return (own.gate, own.evaluate.costs) != (policy.gate, policy.evaluate.costs)
+
+    @property
+    def not_reproduced(self) -> list[str]:
+        """Stages that contradict the committed lock.
+
+        Other bytes with the same metrics, as another processor's rounding makes them, are no contradiction: what
+        counts is what the commit claims of the model.
+        """
+        stages = self.differently_reproduced
+        claimed, found = self.candidate.claimed, self.candidate.reports.metrics
+        if not stages or claimed is None or found is None or claimed.holdout != found.holdout:
+            return stages
+        return [] if have_same_metrics(claimed, found, self.policy.gate.matters) else stages
+
+    @property
+    def differently_reproduced(self) -> list[str]:
+        """Stages that were given the committed inputs and wrote other bytes."""
+        return lockfile.find_not_reproduced(self.candidate.committed, self.candidate.lock)
+
+
+def have_same_holdout(candidate: Side, champion: Side) -> bool:
+    """Whether two sides are judged on the same rows, by the digests in their splits."""
+    rows = candidate.find_rows_digest("holdout")
+    return rows is not None and rows == champion.find_rows_digest("holdout")
+
+
+def have_same_metrics(claimed: MetricsReport, found: MetricsReport, matters: Mapping[str, float]) -> bool:
+    """Whether two sets of metrics agree to a tenth of what matters (to 1e-6 where nothing is said to matter)."""
+    one, other = claimed.values, found.values
+    return set(one) == set(other) and all(
+        abs(one[name] - other[name]) <= max(matters.get(name, 0) / 10, 1e-6) for name in one
+    )

@@ -1,0 +1,77 @@
+"""Writes the sentences of a review: what a comparison says, in words that do not ask for statistics."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bots.render.numbers import format_difference, format_interval, format_value
+from bots.stats import metrics
+
+if TYPE_CHECKING:
+    from bots.evidence import MetricComparison, SliceComparison, Statistics
+    from bots.settings import Limit
+
+
+def describe_metric(metric: MetricComparison, statistics: Statistics) -> str:
+    """A metric's comparison, or the candidate's own value, with its interval and rows; no full stop."""
+    name, unit = metric.name, f" {metric.unit}" if metric.unit else ""
+    values = f"{format_value(name, metric.candidate)}{unit}"
+    changes = []
+    if metric.champion is not None:
+        values = f"{format_value(name, metric.champion)} → {values}"
+        changes.append(format_difference(name, metric.difference))
+    if interval := format_interval(metric, name):
+        changes.append(f"{100 * statistics.confidence:.4g}% interval {interval}")
+    between = f" ({', '.join(changes)})" if changes else ""
+    return f"{name_metric(name)} {values}{between} on {statistics.rows:,} holdout rows"
+
+
+def explain_outcome(metric: MetricComparison) -> str:
+    """What a metric's outcome means."""
+    low, high, matters = metric.low, metric.high, metric.matters
+    if metric.outcome == "improved":
+        return "Better, beyond chance and by enough to matter."
+    if metric.outcome == "regressed":
+        return "Worse, beyond chance and by enough to matter."
+    if low is None or high is None:
+        return "Not judged: too few rows."
+    if low == high == 0:
+        return "Exactly the same."
+    if low <= 0 <= high:
+        return "Not distinguishable from main: the interval contains zero."
+    return f"Less than the {matters:g} that matters."
+
+
+def describe_slice(part: SliceComparison, metric: str) -> str:
+    """A slice's comparison by a metric; no full stop."""
+    before, after = (format_value(metric, x) for x in (part.champion, part.candidate))
+    change, interval = format_difference(metric, part.difference), format_interval(part, metric)
+    where = f"{cut(part.column, 60)} = {cut(part.value, 60)}"
+    return f"{where} {before} → {after} ({change}, corrected interval {interval}) on {part.rows:,} rows"
+
+
+def describe_limit(name: str, limit: Limit, value: float) -> str:
+    """Where a metric's value lies beside its limit."""
+    bounds = (("at least", limit.at_least), ("at most", limit.at_most))
+    wanted = " and ".join(f"{word} {bound:,g}" for word, bound in bounds if bound is not None)
+    found = format_value(name, value)
+    if limit.holds(value):
+        return f"{name_metric(name)} is {found}, {wanted}."
+    return f"{name_metric(name)} must be {wanted}, and is {found}."
+
+
+def name_metric(name: str) -> str:
+    """A metric's name as a sentence begins with it."""
+    label = metrics.label(name)
+    return label[:1].upper() + label[1:]
+
+
+def end_sentence(text: str) -> str:
+    """The text as the end of a sentence."""
+    text = text.strip()
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def cut(text: str, length: int) -> str:
+    """The text, at most so long."""
+    return text if len(text) <= length else text[: length - 1] + "…"
