@@ -114,7 +114,7 @@ def list_limits(card: Card) -> Iterator[str]:
         yield escape_text(finding.message)
     if unlabelled := card.split.unlabelled:
         yield f"{format_count(unlabelled)} rows have no known {escape_code(card.target)} and were left out"
-    if last := card.split.part("train").last:
+    if last := card.split.find_part("train").last:
         yield f"It has learned nothing after {escape_text(last[:10])}"
 
 
@@ -125,7 +125,7 @@ def _render_summary(card: Card) -> str:
         f"{escape_code(item.feature)} ({format_percent(item.share, 0)})"
         for item in card.explanation.ranking[:3]
     ]
-    train = card.split.part("train")
+    train = card.split.find_part("train")
     moment = _escape(card.data.moment) or "at any moment"
     rows = [
         ("Predicts", _describe_target(card)),
@@ -158,7 +158,7 @@ def _describe_quality(card: Card) -> str:
     """The primary metric with its interval and meaning, and the rows that it was judged on."""
     name = card.primary.name
     meaning = f" ({words.explain_metric(name)})" if words.explain_metric(name) else ""
-    rows = f"{format_count(card.metrics.rows)} rows{_describe_period(card.split.part('holdout'))}"
+    rows = f"{format_count(card.metrics.rows)} rows{_describe_period(card.split.find_part('holdout'))}"
     return f"{escape_code(name)} {_format_metric(card, card.primary)} on {rows} that it never saw{meaning}"
 
 
@@ -324,7 +324,7 @@ def _describe_worth(card: Card) -> str | None:
     found = next((metric for metric in card.metrics.metrics if metric.name == "value"), None)
     if found is None or not card.metrics.costs:
         return None
-    costs, share = card.metrics.costs[0], card.split.part("holdout").target
+    costs, share = card.metrics.costs[0], card.split.find_part("holdout").target
     currency = _escape(costs.currency)
     low, high = card.intervals.get("value", (None, None))
     if card.metrics.task == "regression" or share is None:
