@@ -17,7 +17,7 @@ from cookiecutter.main import cookiecutter
 
 from doubles.github import GitHubDouble
 from fixtures import github_actions, shipments, support
-from fixtures.dvc_projects import Desk, git
+from fixtures.dvc_projects import DvcProject, run_git
 from fixtures.github_actions import Hub, Ran
 from fixtures.shipments import Yard, write_model
 
@@ -71,14 +71,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         extra_context={"project": "visits"},
         default_config=True,
     )
-    desk = Desk(folder / "visits")
+    desk = DvcProject(folder / "visits")
     shipments.write_pipeline(desk.folder)
     (desk.folder / "deploy").mkdir(exist_ok=True)
     (desk.folder / "deploy/compose.yaml").touch()
     origin = folder / "origin.git"
-    git(folder, "init", "--quiet", "--bare", "--initial-branch=main", str(origin))
+    run_git(folder, "init", "--quiet", "--bare", "--initial-branch=main", str(origin))
     for setting in ("uploadpack.allowAnySHA1InWant", "uploadpack.allowFilter"):
-        git(origin, "config", setting, "true")
+        run_git(origin, "config", setting, "true")
     desk.git("remote", "add", "origin", str(origin))
     with GitHubDouble(github_actions.REPOSITORY, git=origin) as double:
         double.state.permissions["grace"] = "write"

@@ -34,26 +34,26 @@ from bots.git.bare import (
 from bots.git.repository import GitError
 from bots.retry import TemporaryFailure
 from fixtures import dvc_projects, support
-from fixtures.dvc_projects import Desk
+from fixtures.dvc_projects import DvcProject
 
 
 @pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory) -> Desk:
-    return dvc_projects.project(tmp_path_factory.mktemp("original"))
+def original(tmp_path_factory: pytest.TempPathFactory) -> DvcProject:
+    return dvc_projects.create_project(tmp_path_factory.mktemp("original"))
 
 
 @pytest.fixture
-def desk(original: Desk, tmp_path: Path) -> Desk:
-    return dvc_projects.copied(original, tmp_path)
+def project(original: DvcProject, tmp_path: Path) -> DvcProject:
+    return dvc_projects.copy_project(original, tmp_path)
 
 
-def origin(desk: Desk) -> Path:
-    return desk.folder.parent / "origin.git"
+def origin(project: DvcProject) -> Path:
+    return project.folder.parent / "origin.git"
 
 
-def files(desk: Desk, *contents: bytes) -> dict[str, Path]:
+def files(project: DvcProject, *contents: bytes) -> dict[str, Path]:
     """Files with these contents, under their digests."""
-    folder = desk.folder / "files-to-keep"
+    folder = project.folder / "files-to-keep"
     folder.mkdir(exist_ok=True)
     found = {}
     for content in contents:
@@ -63,112 +63,116 @@ def files(desk: Desk, *contents: bytes) -> dict[str, Path]:
     return found
 
 
-def hook(desk: Desk, script: str) -> None:
-    path = origin(desk) / "hooks" / "pre-receive"
+def hook(project: DvcProject, script: str) -> None:
+    path = origin(project) / "hooks" / "pre-receive"
     path.parent.mkdir(exist_ok=True)
     path.write_text(f"#!/bin/sh\n{script}\n")
     path.chmod(0o755)
 
 
-def test_what_one_person_pushes_a_colleague_fetches_byte_for_byte(desk: Desk) -> None:
-    assert json.loads(desk.bots("storage", "--json").stdout)["unpushed"] == sorted(
-        cache.list_digests(desk.folder / ".dvc" / "cache")
+def test_what_one_person_pushes_a_colleague_fetches_byte_for_byte(project: DvcProject) -> None:
+    assert json.loads(project.bots("storage", "--json").stdout)["unpushed"] == sorted(
+        cache.list_digests(project.folder / ".dvc" / "cache")
     )
-    assert desk.bots("storage", "push").stdout.startswith("5 new files")
-    assert dvc_projects.is_sound(desk)
-    status = json.loads(desk.bots("storage", "--json").stdout)
+    assert project.bots("storage", "push").stdout.startswith("5 new files")
+    assert dvc_projects.is_sound(project)
+    status = json.loads(project.bots("storage", "--json").stdout)
     assert (status["files"], status["unpushed"]) == (5, [])
-    assert status["bytes"] == sum(len(content) for content in dvc_projects.kept(desk).values())
+    assert status["bytes"] == sum(len(content) for content in dvc_projects.read_kept_files(project).values())
 
-    colleague = dvc_projects.cloned(desk, "colleague")
-    assert colleague.outputs() == {}
+    colleague = dvc_projects.clone_project(project, "colleague")
+    assert colleague.read_outputs() == {}
     colleague.bots("storage", "fetch")
-    assert colleague.outputs() == desk.outputs()
+    assert colleague.read_outputs() == project.read_outputs()
     assert colleague.git("status", "--porcelain") == ""
 
 
-def test_the_projects_own_repository_never_becomes_shallow_or_partial_or_larger(desk: Desk) -> None:
+def test_the_projects_own_repository_never_becomes_shallow_or_partial_or_larger(project: DvcProject) -> None:
     before = (
-        desk.git("config", "--local", "--list"),
-        desk.git("for-each-ref"),
-        desk.git("count-objects", "-v"),
+        project.git("config", "--local", "--list"),
+        project.git("for-each-ref"),
+        project.git("count-objects", "-v"),
     )
-    desk.bots("storage", "push")
-    shutil.rmtree(desk.folder / ".storage")
-    shutil.rmtree(desk.folder / ".dvc" / "cache")
-    desk.storage().prepare([])
+    project.bots("storage", "push")
+    shutil.rmtree(project.folder / ".storage")
+    shutil.rmtree(project.folder / ".dvc" / "cache")
+    project.open_storage().prepare([])
     assert before == (
-        desk.git("config", "--local", "--list"),
-        desk.git("for-each-ref"),
-        desk.git("count-objects", "-v"),
+        project.git("config", "--local", "--list"),
+        project.git("for-each-ref"),
+        project.git("count-objects", "-v"),
     )
-    assert not (desk.folder / ".git" / "shallow").exists()
-    assert [path.name for path in (desk.folder / ".storage").iterdir()] == ["files"], "nothing is left over"
+    assert not (project.folder / ".git" / "shallow").exists()
+    assert [path.name for path in (project.folder / ".storage").iterdir()] == ["files"], (
+        "nothing is left over"
+    )
 
 
-def test_pushing_the_same_again_makes_no_commit(desk: Desk) -> None:
-    desk.storage().keep(files(desk, b"a"))
-    before = dvc_projects.git(origin(desk), "rev-parse", BRANCH)
-    assert desk.storage().keep(files(desk, b"a")) == 0
-    assert dvc_projects.git(origin(desk), "rev-parse", BRANCH) == before
+def test_pushing_the_same_again_makes_no_commit(project: DvcProject) -> None:
+    project.open_storage().keep(files(project, b"a"))
+    before = dvc_projects.run_git(origin(project), "rev-parse", BRANCH)
+    assert project.open_storage().keep(files(project, b"a")) == 0
+    assert dvc_projects.run_git(origin(project), "rev-parse", BRANCH) == before
 
 
-def test_only_what_is_named_comes_and_a_second_fetch_asks_nobody(desk: Desk) -> None:
-    desk.bots("storage", "push")
-    desk.train("two")
-    desk.bots("storage", "push")
-    desk.git("push", "--quiet", "origin", "main")
-    colleague = dvc_projects.cloned(desk, "colleague")
-    place = colleague.storage()
+def test_only_what_is_named_comes_and_a_second_fetch_asks_nobody(project: DvcProject) -> None:
+    project.bots("storage", "push")
+    project.train("two")
+    project.bots("storage", "push")
+    project.git("push", "--quiet", "origin", "main")
+    colleague = dvc_projects.clone_project(project, "colleague")
+    place = colleague.open_storage()
     assert place.prepare([]) == 5
     assert cache.list_digests(place.folder) == cache.list_digests(place.cache)
-    assert len(dvc_projects.kept(desk)) == 10
-    origin(desk).rename(origin(desk).with_name("gone.git"))
+    assert len(dvc_projects.read_kept_files(project)) == 10
+    origin(project).rename(origin(project).with_name("gone.git"))
     assert place.prepare(["HEAD"]) == 0, "the cache has everything: no network"
     with pytest.raises((GitError, StorageError)):
-        colleague.storage(sleep=lambda seconds: None).prepare(["HEAD~1"])
+        colleague.open_storage(sleep=lambda seconds: None).prepare(["HEAD~1"])
 
 
-def test_another_commits_files_come_too_when_it_is_named(desk: Desk) -> None:
-    desk.bots("storage", "push")
-    desk.train("two")
-    desk.bots("storage", "push")
-    desk.git("push", "--quiet", "origin", "main")
-    colleague = dvc_projects.cloned(desk, "colleague")
+def test_another_commits_files_come_too_when_it_is_named(project: DvcProject) -> None:
+    project.bots("storage", "push")
+    project.train("two")
+    project.bots("storage", "push")
+    project.git("push", "--quiet", "origin", "main")
+    colleague = dvc_projects.clone_project(project, "colleague")
     assert colleague.bots("storage", "fetch", "--for", "HEAD~1").stdout == "10 files came\n"
-    assert colleague.outputs() == {}, "nothing is checked out"
+    assert colleague.read_outputs() == {}, "nothing is checked out"
 
 
-def test_some_paths_can_be_fetched_alone(desk: Desk) -> None:
-    desk.bots("storage", "push")
-    colleague = dvc_projects.cloned(desk, "colleague")
+def test_some_paths_can_be_fetched_alone(project: DvcProject) -> None:
+    project.bots("storage", "push")
+    colleague = dvc_projects.clone_project(project, "colleague")
     colleague.bots("storage", "fetch", "model.bin")
-    assert list(colleague.outputs()) == ["model.bin"]
+    assert list(colleague.read_outputs()) == ["model.bin"]
     assert len(cache.list_digests(colleague.folder / ".storage")) == 1
 
 
-def test_one_file_of_a_folder_can_be_fetched_alone(desk: Desk) -> None:
-    desk.bots("storage", "push")
-    colleague = dvc_projects.cloned(desk, "colleague")
+def test_one_file_of_a_folder_can_be_fetched_alone(project: DvcProject) -> None:
+    project.bots("storage", "push")
+    colleague = dvc_projects.clone_project(project, "colleague")
     colleague.bots("storage", "fetch", "parts/1.txt")
-    assert set(colleague.outputs()) == {"1.txt"}
+    assert set(colleague.read_outputs()) == {"1.txt"}
 
 
-def test_a_server_that_cannot_leave_files_out_sends_all_and_the_fetch_works(desk: Desk) -> None:
-    desk.storage().keep(files(desk, b"not needed"))
-    desk.bots("storage", "push")
-    dvc_projects.git(origin(desk), "config", "uploadpack.allowFilter", "false")
-    assert dvc_projects.cloned(desk, "colleague").storage().prepare([]) == 5
+def test_a_server_that_cannot_leave_files_out_sends_all_and_the_fetch_works(project: DvcProject) -> None:
+    project.open_storage().keep(files(project, b"not needed"))
+    project.bots("storage", "push")
+    dvc_projects.run_git(origin(project), "config", "uploadpack.allowFilter", "false")
+    assert dvc_projects.clone_project(project, "colleague").open_storage().prepare([]) == 5
 
 
-def test_a_file_that_github_would_refuse_stops_everything_before_anything_is_pushed(desk: Desk) -> None:
-    small = files(desk, b"small")
-    large = desk.folder / ("f" * 32)
+def test_a_file_that_github_would_refuse_stops_everything_before_anything_is_pushed(
+    project: DvcProject,
+) -> None:
+    small = files(project, b"small")
+    large = project.folder / ("f" * 32)
     with large.open("wb") as file:
         file.truncate(branch.LARGEST + 1)
     with pytest.raises(StorageError, match=r"nothing was pushed: f{32} .*100 MiB.*bots storage s3://"):
-        desk.storage().keep({**small, large.name: large})
-    assert dvc_projects.kept(desk) == {}
+        project.open_storage().keep({**small, large.name: large})
+    assert dvc_projects.read_kept_files(project) == {}
 
 
 def test_a_large_file_that_github_takes_is_warned_of() -> None:
@@ -181,9 +185,9 @@ def test_a_large_file_that_github_takes_is_warned_of() -> None:
         branch.refuse_large({"more": branch.LARGEST + 1}, said.append)
 
 
-def test_a_large_output_is_named_by_its_path(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_output_is_named_by_its_path(project: DvcProject, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(branch, "LARGEST", 5)
-    place = desk.storage()
+    place = project.open_storage()
     shutil.copytree(place.cache / "files", place.folder / "files")
     with pytest.raises(StorageError, match=r"model\.bin"):
         place.keep(place.list_local_files())
@@ -208,13 +212,13 @@ for round in range(3):
 
 
 @pytest.mark.slow
-def test_sixteen_writers_at_once_lose_nothing_and_break_nothing(desk: Desk) -> None:
+def test_sixteen_writers_at_once_lose_nothing_and_break_nothing(project: DvcProject) -> None:
     writers = []
     start = time.time() + 4
     for number in range(16):
-        root = desk.folder.parent / f"writer-{number}"
-        dvc_projects.git(
-            desk.folder.parent, "clone", "--quiet", "--no-checkout", str(origin(desk)), str(root)
+        root = project.folder.parent / f"writer-{number}"
+        dvc_projects.run_git(
+            project.folder.parent, "clone", "--quiet", "--no-checkout", str(origin(project)), str(root)
         )
         words = [sys.executable, "-c", WRITER, str(root), str(number), str(start)]
         environment = {**os.environ, "PYTHONPATH": str(support.TEMPLATE)}
@@ -225,15 +229,17 @@ def test_sixteen_writers_at_once_lose_nothing_and_break_nothing(desk: Desk) -> N
     expected = {cache.compute_md5(b"everybody's %d" % number) for number in range(3)} | {
         cache.compute_md5(b"%d of %d" % (number, writer)) for number in range(3) for writer in range(16)
     }
-    assert set(dvc_projects.kept(desk)) == expected
-    assert dvc_projects.is_sound(desk)
-    assert dvc_projects.git(origin(desk), "rev-list", "--merges", BRANCH) == ""
-    message = dvc_projects.git(origin(desk), "log", "-1", "--format=%B", BRANCH)
+    assert set(dvc_projects.read_kept_files(project)) == expected
+    assert dvc_projects.is_sound(project)
+    assert dvc_projects.run_git(origin(project), "rev-list", "--merges", BRANCH) == ""
+    message = dvc_projects.run_git(origin(project), "log", "-1", "--format=%B", BRANCH)
     assert f"Files: {len(expected)}" in message
-    assert f"Bytes: {sum(len(content) for content in dvc_projects.kept(desk).values())}" in message
+    assert (
+        f"Bytes: {sum(len(content) for content in dvc_projects.read_kept_files(project).values())}" in message
+    )
 
 
-def pusher(desk: Desk, batch: int = branch.BATCH) -> subprocess.Popen[str]:
+def pusher(project: DvcProject, batch: int = branch.BATCH) -> subprocess.Popen[str]:
     """A process of its own group that pushes `files-to-keep`."""
     script = """
 import sys
@@ -244,7 +250,7 @@ held = {path.name: path for path in (root / "files-to-keep").iterdir()}
 BranchStorage(root, root / ".dvc" / "cache", print, batch=int(sys.argv[2])).keep(held)
 """
     environment = {**os.environ, "PYTHONPATH": str(support.TEMPLATE)}
-    words = [sys.executable, "-c", script, str(desk.folder), str(batch)]
+    words = [sys.executable, "-c", script, str(project.folder), str(batch)]
     return subprocess.Popen(words, env=environment, start_new_session=True, text=True, stderr=subprocess.PIPE)
 
 
@@ -256,50 +262,52 @@ def until(path: Path) -> None:
     raise AssertionError(f"{path} did not appear")
 
 
-def a_folder(desk: Desk) -> dict[str, Path]:
+def a_folder(project: DvcProject) -> dict[str, Path]:
     """A folder's files and its `.dir`, as DVC would keep them."""
-    members = files(desk, b"one", b"two", b"three")
+    members = files(project, b"one", b"two", b"three")
     listed = json.dumps([{"md5": digest, "relpath": digest} for digest in members]).encode()
-    path = desk.folder / "files-to-keep" / f"{cache.compute_md5(listed)}.dir"
+    path = project.folder / "files-to-keep" / f"{cache.compute_md5(listed)}.dir"
     path.write_bytes(listed)
     return {**members, path.name: path}
 
 
 @pytest.mark.parametrize("pushes", [0, 1, 3])
-def test_a_push_that_is_killed_breaks_nothing_and_the_next_one_does_the_rest(desk: Desk, pushes: int) -> None:
-    wanted = a_folder(desk)
-    counter, reached = desk.folder.parent / "count", desk.folder.parent / "reached"
+def test_a_push_that_is_killed_breaks_nothing_and_the_next_one_does_the_rest(
+    project: DvcProject, pushes: int
+) -> None:
+    wanted = a_folder(project)
+    counter, reached = project.folder.parent / "count", project.folder.parent / "reached"
     hook(
-        desk,
+        project,
         f'echo x >> "{counter}"; [ $(wc -l < "{counter}") -gt {pushes} ] && {{ touch "{reached}"; sleep 60; }}; exit 0',
     )
-    process = pusher(desk, batch=1)
+    process = pusher(project, batch=1)
     until(reached)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
-    assert dvc_projects.is_sound(desk)
-    assert len(dvc_projects.kept(desk)) == pushes
-    assert not any(digest.endswith(".dir") for digest in dvc_projects.kept(desk)), (
+    assert dvc_projects.is_sound(project)
+    assert len(dvc_projects.read_kept_files(project)) == pushes
+    assert not any(digest.endswith(".dir") for digest in dvc_projects.read_kept_files(project)), (
         "a folder comes after its files"
     )
 
-    (origin(desk) / "hooks" / "pre-receive").unlink()
-    assert desk.storage().keep(wanted) == len(wanted) - pushes
-    assert set(dvc_projects.kept(desk)) == set(wanted)
-    assert dvc_projects.is_sound(desk)
+    (origin(project) / "hooks" / "pre-receive").unlink()
+    assert project.open_storage().keep(wanted) == len(wanted) - pushes
+    assert set(dvc_projects.read_kept_files(project)) == set(wanted)
+    assert dvc_projects.is_sound(project)
 
 
-def test_what_a_killed_process_left_is_removed_a_day_later(desk: Desk) -> None:
-    left, fresh = desk.folder / ".storage" / "git-left", desk.folder / ".storage" / "git-fresh"
+def test_what_a_killed_process_left_is_removed_a_day_later(project: DvcProject) -> None:
+    left, fresh = project.folder / ".storage" / "git-left", project.folder / ".storage" / "git-fresh"
     for folder in (left, fresh):
         folder.mkdir(parents=True)
     os.utime(left, (0, 0))
-    desk.storage().keep(files(desk, b"a"))
+    project.open_storage().keep(files(project, b"a"))
     assert (left.exists(), fresh.exists()) == (False, True), "another one may be at work right now"
 
 
 def test_a_push_that_arrived_without_an_answer_is_not_repeated(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    project: DvcProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     push = BareRepository.push
     broken = iter([True])
@@ -310,33 +318,33 @@ def test_a_push_that_arrived_without_an_answer_is_not_repeated(
             raise TemporaryFailure("the connection broke")
 
     monkeypatch.setattr(BareRepository, "push", lossy)
-    desk.storage(sleep=lambda seconds: None).keep(files(desk, b"a", b"b"))
-    assert len(dvc_projects.kept(desk)) == 2
-    assert dvc_projects.git(origin(desk), "rev-list", "--count", BRANCH).strip() == "1"
+    project.open_storage(sleep=lambda seconds: None).keep(files(project, b"a", b"b"))
+    assert len(dvc_projects.read_kept_files(project)) == 2
+    assert dvc_projects.run_git(origin(project), "rev-list", "--count", BRANCH).strip() == "1"
 
 
-def test_a_push_that_the_server_forbids_is_told_at_once_in_its_words(desk: Desk) -> None:
-    counter = desk.folder.parent / "count"
-    hook(desk, f'echo x >> "{counter}"; echo "only bots may push here" >&2; exit 1')
+def test_a_push_that_the_server_forbids_is_told_at_once_in_its_words(project: DvcProject) -> None:
+    counter = project.folder.parent / "count"
+    hook(project, f'echo x >> "{counter}"; echo "only bots may push here" >&2; exit 1')
     with pytest.raises(PushRejected, match="only bots may push here"):
-        desk.storage().keep(files(desk, b"a"))
+        project.open_storage().keep(files(project, b"a"))
     assert counter.read_text() == "x\n", "asked once"
 
 
-def test_a_half_written_file_is_never_pushed(desk: Desk) -> None:
-    held = files(desk, b"whole")
+def test_a_half_written_file_is_never_pushed(project: DvcProject) -> None:
+    held = files(project, b"whole")
     next(iter(held.values())).write_bytes(b"who")
     with pytest.raises(StorageError, match="not what its name says"):
-        desk.storage().keep(held)
-    assert dvc_projects.kept(desk) == {}
+        project.open_storage().keep(held)
+    assert dvc_projects.read_kept_files(project) == {}
 
 
-def test_a_file_that_was_tampered_with_on_the_branch_is_never_fetched(desk: Desk) -> None:
-    place = desk.storage()
+def test_a_file_that_was_tampered_with_on_the_branch_is_never_fetched(project: DvcProject) -> None:
+    place = project.open_storage()
     digest = cache.compute_md5(b"model one")
-    path = desk.folder / "forged"
+    path = project.folder / "forged"
     path.write_bytes(b"a model that nobody judged")
-    with open_bare(desk.folder) as bare:
+    with open_bare(project.folder) as bare:
         [blob] = bare.add_files([path])
         bare.push(
             bare.create_commit(None, {cache.build_path(digest): blob}, "Forged", Author("x", "x", 0)),
@@ -349,24 +357,27 @@ def test_a_file_that_was_tampered_with_on_the_branch_is_never_fetched(desk: Desk
     assert cache.list_digests(place.cache) == set()
 
 
-def test_without_a_storage_branch_a_fetch_says_what_is_missing(desk: Desk) -> None:
-    colleague = dvc_projects.cloned(desk, "colleague")
+def test_without_a_storage_branch_a_fetch_says_what_is_missing(project: DvcProject) -> None:
+    colleague = dvc_projects.clone_project(project, "colleague")
     said = colleague.bots("storage", "fetch", expect=1).stderr
     assert "ERROR: storage: `dvc pull` failed" in said
     assert "Traceback" not in said
 
 
-def test_a_project_without_a_remote_is_told_how_to_add_one(desk: Desk) -> None:
-    desk.git("remote", "remove", "origin")
-    assert "git remote add origin" in desk.bots("storage", "push", expect=1).stderr
+def test_a_project_without_a_remote_is_told_how_to_add_one(project: DvcProject) -> None:
+    project.git("remote", "remove", "origin")
+    assert "git remote add origin" in project.bots("storage", "push", expect=1).stderr
 
 
-def test_inside_of_a_hook_the_projects_repository_is_left_alone(desk: Desk) -> None:
-    before = desk.git("config", "--local", "--list"), desk.git("for-each-ref")
-    hooked = {"GIT_DIR": str(desk.folder / ".git"), "GIT_INDEX_FILE": str(desk.folder / ".git" / "index")}
-    desk.bots("storage", "push", environ=hooked)
-    assert (desk.git("config", "--local", "--list"), desk.git("for-each-ref")) == before
-    assert len(dvc_projects.kept(desk)) == 5
+def test_inside_of_a_hook_the_projects_repository_is_left_alone(project: DvcProject) -> None:
+    before = project.git("config", "--local", "--list"), project.git("for-each-ref")
+    hooked = {
+        "GIT_DIR": str(project.folder / ".git"),
+        "GIT_INDEX_FILE": str(project.folder / ".git" / "index"),
+    }
+    project.bots("storage", "push", environ=hooked)
+    assert (project.git("config", "--local", "--list"), project.git("for-each-ref")) == before
+    assert len(dvc_projects.read_kept_files(project)) == 5
 
 
 @given(
@@ -407,15 +418,15 @@ def test_what_git_says_is_told_from_what_it_means(said: str, kind: type[Exceptio
     assert type(classify_error(said, "push")) is kind
 
 
-def test_the_token_is_used_inside_of_actions_only_and_never_shown(desk: Desk) -> None:
-    desk.git("remote", "set-url", "origin", "https://ghe.example.com/a/b.git")
-    desk.git("config", "http.https://ghe.example.com/.extraheader", "AUTHORIZATION: basic old")
+def test_the_token_is_used_inside_of_actions_only_and_never_shown(project: DvcProject) -> None:
+    project.git("remote", "set-url", "origin", "https://ghe.example.com/a/b.git")
+    project.git("config", "http.https://ghe.example.com/.extraheader", "AUTHORIZATION: basic old")
     inside = {
         "GITHUB_ACTIONS": "true",
         "GITHUB_TOKEN": "ghs_secret",
         "GITHUB_SERVER_URL": "https://ghe.example.com",
     }
-    remote = Remote.from_checkout(desk.folder, inside)
+    remote = Remote.from_checkout(project.folder, inside)
     key = "http.https://ghe.example.com/.extraheader"
     assert [name for name, _ in remote.settings] == [key, key, key]
     assert [value for _, value in remote.settings][1] == "", "the one that the checkout left is taken away"
@@ -426,7 +437,7 @@ def test_the_token_is_used_inside_of_actions_only_and_never_shown(desk: Desk) ->
         {**inside, "GITHUB_SERVER_URL": "https://ghe.example.co"},
         {**inside, "GITHUB_TOKEN": ""},
     ):
-        assert len(Remote.from_checkout(desk.folder, outside).settings) == 1
+        assert len(Remote.from_checkout(project.folder, outside).settings) == 1
     assert Remote("https://me:secret@host/a").hide_password() == "https://host/a"
 
 
@@ -500,80 +511,86 @@ def test_a_secret_or_a_malformed_option_never_reaches_the_config(word: str) -> N
         migrate.parse_options([word])
 
 
-def config(desk: Desk) -> str:
-    return (desk.folder / ".dvc" / "config").read_text()
+def config(project: DvcProject) -> str:
+    return (project.folder / ".dvc" / "config").read_text()
 
 
-def test_a_move_takes_everything_that_anybody_ever_pushed(desk: Desk) -> None:
-    desk.bots("storage", "push")
-    desk.storage().keep(files(desk, b"a colleague's, of a branch that is not here"))
-    desk.train("two")
-    desk.bots("storage", "push")
-    desk.train("three")
-    shutil.rmtree(desk.folder / ".storage")
-    expected = set(dvc_projects.kept(desk)) | cache.list_digests(desk.folder / ".dvc" / "cache")
-    before = config(desk)
-    said = desk.bots("storage", "../moved")
-    moved = desk.folder.parent / "moved"
+def test_a_move_takes_everything_that_anybody_ever_pushed(project: DvcProject) -> None:
+    project.bots("storage", "push")
+    project.open_storage().keep(files(project, b"a colleague's, of a branch that is not here"))
+    project.train("two")
+    project.bots("storage", "push")
+    project.train("three")
+    shutil.rmtree(project.folder / ".storage")
+    expected = set(dvc_projects.read_kept_files(project)) | cache.list_digests(
+        project.folder / ".dvc" / "cache"
+    )
+    before = config(project)
+    said = project.bots("storage", "../moved")
+    moved = project.folder.parent / "moved"
     assert cache.list_digests(moved) == expected
     for digest in expected:
         cache.verify_file(moved / cache.build_path(digest), digest)
-    assert "url = ../../moved" in config(desk)
-    assert config(desk).replace("../../moved", "../.storage").split() == before.split()
+    assert "url = ../../moved" in config(project)
+    assert config(project).replace("../../moved", "../.storage").split() == before.split()
     assert "git push origin --delete dvc-storage" in said.stdout
-    assert json.loads(desk.bots("storage", "--json").stdout)["files"] == len(expected)
+    assert json.loads(project.bots("storage", "--json").stdout)["files"] == len(expected)
 
-    shutil.rmtree(desk.folder / ".dvc" / "cache")
-    (desk.folder / "model.bin").unlink()
-    desk.bots("storage", "fetch")
-    assert desk.outputs()["model.bin"] == b"model three"
+    shutil.rmtree(project.folder / ".dvc" / "cache")
+    (project.folder / "model.bin").unlink()
+    project.bots("storage", "fetch")
+    assert project.read_outputs()["model.bin"] == b"model three"
 
 
 def test_a_move_that_stopped_in_between_goes_on_and_the_config_names_the_old_storage_until_then(
-    desk: Desk,
+    project: DvcProject,
 ) -> None:
-    desk.bots("storage", "push")
-    before = config(desk)
-    moved = desk.folder.parent / "moved"
+    project.bots("storage", "push")
+    before = config(project)
+    moved = project.folder.parent / "moved"
     blocked = moved / cache.build_path(cache.compute_md5(b"part 1 one"))
     blocked.mkdir(parents=True)
     (blocked / "in the way").touch()
-    said = desk.bots("storage", str(moved), expect=1).stderr
+    said = project.bots("storage", str(moved), expect=1).stderr
     assert "ERROR: storage" in said
-    assert config(desk) == before
+    assert config(project) == before
     shutil.rmtree(blocked)
-    desk.bots("storage", str(moved))
-    assert cache.list_digests(moved) == set(dvc_projects.kept(desk))
-    assert f"url = {moved}" in config(desk)
+    project.bots("storage", str(moved))
+    assert cache.list_digests(moved) == set(dvc_projects.read_kept_files(project))
+    assert f"url = {moved}" in config(project)
 
 
-def test_a_storage_that_dvc_cannot_speak_with_changes_nothing_and_says_what_to_install(desk: Desk) -> None:
-    before = config(desk)
-    said = desk.bots("storage", "gs://acme-models/x", expect=1).stderr
+def test_a_storage_that_dvc_cannot_speak_with_changes_nothing_and_says_what_to_install(
+    project: DvcProject,
+) -> None:
+    before = config(project)
+    said = project.bots("storage", "gs://acme-models/x", expect=1).stderr
     assert "write `dvc-gs` into requirements/storage-gcs.in, then `make lock` and `make setup`" in said
-    (desk.folder / "requirements").mkdir()
-    (desk.folder / "requirements" / "storage-gcs.txt").touch()
+    (project.folder / "requirements").mkdir()
+    (project.folder / "requirements" / "storage-gcs.txt").touch()
     assert (
         "`make setup` installs requirements/storage-gcs.txt"
-        in desk.bots("storage", "gs://acme-models/x", expect=1).stderr
+        in project.bots("storage", "gs://acme-models/x", expect=1).stderr
     )
-    assert config(desk) == before
+    assert config(project) == before
 
 
-def test_a_move_to_where_it_is_already_is_refused(desk: Desk) -> None:
-    assert "already" in desk.bots("storage", "branch", expect=1).stderr
+def test_a_move_to_where_it_is_already_is_refused(project: DvcProject) -> None:
+    assert "already" in project.bots("storage", "branch", expect=1).stderr
 
 
-def test_a_move_to_the_branch_refuses_large_files_before_anything_is_copied(desk: Desk) -> None:
-    elsewhere = desk.folder.parent / "elsewhere"
-    (desk.folder / ".dvc" / "config").write_text(dvc_projects.CONFIG.replace("../.storage", str(elsewhere)))
+def test_a_move_to_the_branch_refuses_large_files_before_anything_is_copied(project: DvcProject) -> None:
+    elsewhere = project.folder.parent / "elsewhere"
+    (project.folder / ".dvc" / "config").write_text(
+        dvc_projects.CONFIG.replace("../.storage", str(elsewhere))
+    )
     large = elsewhere / cache.build_path("f" * 32)
     large.parent.mkdir(parents=True)
     with large.open("wb") as file:
         file.truncate(branch.LARGEST + 1)
-    before = config(desk)
-    assert "GitHub takes no file larger" in desk.bots("storage", "branch", expect=1).stderr
-    assert (config(desk), dvc_projects.kept(desk)) == (before, {})
+    before = config(project)
+    assert "GitHub takes no file larger" in project.bots("storage", "branch", expect=1).stderr
+    assert (config(project), dvc_projects.read_kept_files(project)) == (before, {})
 
 
 @pytest.fixture(scope="module")
@@ -595,44 +612,44 @@ LOGIN = {
 
 
 @pytest.mark.slow
-def test_to_s3_and_back_to_the_branch_with_everything_in_it(desk: Desk, s3: str) -> None:
+def test_to_s3_and_back_to_the_branch_with_everything_in_it(project: DvcProject, s3: str) -> None:
     pytest.importorskip("dvc_s3")
-    desk.bots("storage", "push")
-    before, expected = config(desk), dvc_projects.kept(desk)
+    project.bots("storage", "push")
+    before, expected = config(project), dvc_projects.read_kept_files(project)
     option = ("--option", f"endpointurl={s3}")
-    missing = desk.bots("storage", "s3://acme-models/visits", *option, expect=1, environ=LOGIN)
+    missing = project.bots("storage", "s3://acme-models/visits", *option, expect=1, environ=LOGIN)
     assert "ERROR: storage" in missing.stderr, "there is no such bucket"
     assert "Traceback" not in missing.stderr
-    assert config(desk) == before
+    assert config(project) == before
 
     import urllib.request
 
     urllib.request.urlopen(urllib.request.Request(f"{s3}/acme-models", method="PUT"))
-    desk.bots("storage", "s3://acme-models/visits", *option, environ=LOGIN)
-    assert "url = s3://acme-models/visits" in config(desk)
-    assert f"endpointurl = {s3}" in config(desk)
-    status = json.loads(desk.bots("storage", "--json", environ=LOGIN).stdout)
+    project.bots("storage", "s3://acme-models/visits", *option, environ=LOGIN)
+    assert "url = s3://acme-models/visits" in config(project)
+    assert f"endpointurl = {s3}" in config(project)
+    status = json.loads(project.bots("storage", "--json", environ=LOGIN).stdout)
     assert (status["files"], status["bytes"]) == (5, sum(map(len, expected.values())))
 
-    desk.train("two")
-    assert desk.bots("storage", "push", environ=LOGIN).stdout.startswith("5 new files are kept in s3://")
-    dvc_projects.git(origin(desk), "update-ref", "-d", f"refs/heads/{BRANCH}")
-    shutil.rmtree(desk.folder / ".storage")
-    desk.bots("storage", "branch", environ=LOGIN)
-    assert config(desk).split() == before.split()
-    assert len(dvc_projects.kept(desk)) == 10
-    assert expected.items() <= dvc_projects.kept(desk).items()
-    assert dvc_projects.is_sound(desk)
+    project.train("two")
+    assert project.bots("storage", "push", environ=LOGIN).stdout.startswith("5 new files are kept in s3://")
+    dvc_projects.run_git(origin(project), "update-ref", "-d", f"refs/heads/{BRANCH}")
+    shutil.rmtree(project.folder / ".storage")
+    project.bots("storage", "branch", environ=LOGIN)
+    assert config(project).split() == before.split()
+    assert len(dvc_projects.read_kept_files(project)) == 10
+    assert expected.items() <= dvc_projects.read_kept_files(project).items()
+    assert dvc_projects.is_sound(project)
 
 
 def test_a_dvc_remote_keeps_files_under_their_digests_and_says_which_it_has(
-    desk: Desk, tmp_path: Path
+    project: DvcProject, tmp_path: Path
 ) -> None:
-    (desk.folder / ".dvc" / "config").write_text(
+    (project.folder / ".dvc" / "config").write_text(
         dvc_projects.CONFIG.replace("../.storage", str(tmp_path / "remote"))
     )
-    place = open_storage(desk.folder, print)
-    wanted = a_folder(desk)
+    place = open_storage(project.folder, print)
+    wanted = a_folder(project)
     assert place.find_kept(wanted) == set()
     assert place.keep(wanted) == 4
     assert place.keep(wanted) == 0

@@ -39,7 +39,7 @@ from bots.publish.review_artifact import InvalidArtifact, NoArtifact
 from bots.retry import Retry, TemporaryFailure
 from doubles.github import TOKEN, GitHubDouble
 from fixtures import dvc_projects, reviews, small, support
-from fixtures.dvc_projects import Desk
+from fixtures.dvc_projects import DvcProject
 
 REPOSITORY = "octo-org/late-flights"
 MODEL, RAW = b"a model", b"a table"
@@ -53,7 +53,7 @@ def digest(content: bytes) -> str:
 class Bench:
     """A pull request whose review has run: its branch is pushed, its pack and its review lie there."""
 
-    desk: Desk
+    project: DvcProject
     pack: Path
     review: Review
     head: str
@@ -62,7 +62,7 @@ class Bench:
 
     @property
     def origin(self) -> Path:
-        return self.desk.folder.parent / "origin.git"
+        return self.project.folder.parent / "origin.git"
 
     def of(self, **how: Any) -> WorkflowRun:
         owner = how.pop("owner", "octo-org")
@@ -75,12 +75,12 @@ class Bench:
         return msgspec.convert({**about, **how}, WorkflowRun)
 
     def place(self) -> BranchStorage:
-        return self.desk.storage(sleep=lambda seconds: None)
+        return self.project.open_storage(sleep=lambda seconds: None)
 
     def lock(self, found: publish.ArtifactContent | None = None, of: WorkflowRun | None = None) -> LockResult:
         retry = Retry(lambda: self.time, lambda seconds: None, self.log.append, deadline=self.time + 60)
         return lock.lock(
-            self.desk.folder,
+            self.project.folder,
             of or self.of(),
             found or self.review,
             repository=REPOSITORY,
@@ -91,7 +91,7 @@ class Bench:
         )
 
     def branch(self, name: str = "change") -> str:
-        return dvc_projects.git(self.origin, "rev-parse", name).strip()
+        return dvc_projects.run_git(self.origin, "rev-parse", name).strip()
 
     def file(self, path: str, commit: str = "change") -> bytes:
         shown = subprocess.run(
@@ -118,53 +118,53 @@ def out(path: str, content: bytes, *, folder: bool = False) -> dict[str, Any]:
 
 def judged(folder: Path) -> Bench:
     """Main without a model; a branch with one, made by a review job and not committed."""
-    desk = Desk(folder / "desk")
+    project = DvcProject(folder / "desk")
     origin = folder / "origin.git"
-    dvc_projects.git(folder, "init", "--quiet", "--bare", "--initial-branch=main", str(origin))
-    dvc_projects.git(origin, "config", "uploadpack.allowFilter", "true")
-    (desk.folder / ".dvc").mkdir(parents=True)
-    desk.git("init", "--quiet", "--initial-branch=main")
-    desk.git("remote", "add", "origin", origin.as_uri())
-    (desk.folder / ".dvc" / "config").write_text(dvc_projects.CONFIG)
-    (desk.folder / ".gitignore").write_text("/.storage/\n/.dvc/cache/\n/pack/\n/review/\n")
-    (desk.folder / "params.yaml").write_text(support.rendered("params.yaml"))
-    (desk.folder / "train.py").write_text("train()\n")
-    desk.git("add", "--all")
-    desk.git("commit", "--quiet", "--message", "Start")
-    desk.git("checkout", "--quiet", "-b", "change")
-    (desk.folder / "train.py").write_text("train(better=True)\n")
-    desk.git("commit", "--quiet", "--all", "--message", "A better model")
-    desk.git("push", "--quiet", "origin", "main", "change")
-    head = desk.git("rev-parse", "HEAD").strip()
-    review = reviewed(desk, head)
-    model_bundle.write_bundle(desk.folder, folder / "pack", lambda digests: [])
-    desk.git("checkout", "--quiet", "--force", "main")
+    dvc_projects.run_git(folder, "init", "--quiet", "--bare", "--initial-branch=main", str(origin))
+    dvc_projects.run_git(origin, "config", "uploadpack.allowFilter", "true")
+    (project.folder / ".dvc").mkdir(parents=True)
+    project.git("init", "--quiet", "--initial-branch=main")
+    project.git("remote", "add", "origin", origin.as_uri())
+    (project.folder / ".dvc" / "config").write_text(dvc_projects.CONFIG)
+    (project.folder / ".gitignore").write_text("/.storage/\n/.dvc/cache/\n/pack/\n/review/\n")
+    (project.folder / "params.yaml").write_text(support.rendered("params.yaml"))
+    (project.folder / "train.py").write_text("train()\n")
+    project.git("add", "--all")
+    project.git("commit", "--quiet", "--message", "Start")
+    project.git("checkout", "--quiet", "-b", "change")
+    (project.folder / "train.py").write_text("train(better=True)\n")
+    project.git("commit", "--quiet", "--all", "--message", "A better model")
+    project.git("push", "--quiet", "origin", "main", "change")
+    head = project.git("rev-parse", "HEAD").strip()
+    review = reviewed(project, head)
+    model_bundle.write_bundle(project.folder, folder / "pack", lambda digests: [])
+    project.git("checkout", "--quiet", "--force", "main")
     for path in ("dvc.lock", "MODEL_CARD.md", "reports"):
-        desk.run("rm", "-r", path)
-    shutil.rmtree(desk.folder / ".dvc" / "cache")
-    return Bench(desk, folder / "pack", review, head)
+        project.run("rm", "-r", path)
+    shutil.rmtree(project.folder / ".dvc" / "cache")
+    return Bench(project, folder / "pack", review, head)
 
 
-def reviewed(desk: Desk, head: str) -> Review:
+def reviewed(project: DvcProject, head: str) -> Review:
     """What a review job leaves: outputs in DVC's cache, dvc.lock, the reports, and the review of them."""
     members = {f"part-{number}": b"part %d" % number for number in range(3)}
     listed = json.dumps(
         [{"md5": digest(content), "relpath": name} for name, content in members.items()]
     ).encode()
     for content in (MODEL, RAW, *members.values()):
-        keep(desk, content, digest(content))
-    keep(desk, listed, f"{digest(listed)}.dir")
+        keep(project, content, digest(content))
+    keep(project, listed, f"{digest(listed)}.dir")
     review = reviews.improved()
     texts = {path: evidence.encode(getattr(review, name)) for path, name in lock.REVIEWED.items()} | {
         "MODEL_CARD.md": b"# Late flights\n"
     }
     for path, content in texts.items():
-        (desk.folder / path).parent.mkdir(exist_ok=True)
-        (desk.folder / path).write_bytes(content)
+        (project.folder / path).parent.mkdir(exist_ok=True)
+        (project.folder / path).write_bytes(content)
     train = {
         "path": "train.py",
         "hash": "md5",
-        "md5": digest((desk.folder / "train.py").read_bytes()),
+        "md5": digest((project.folder / "train.py").read_bytes()),
         "size": 1,
     }
     document = {
@@ -184,15 +184,15 @@ def reviewed(desk: Desk, head: str) -> Review:
             },
         },
     }
-    (desk.folder / "dvc.lock").write_text(yaml.safe_dump(document, sort_keys=False))
+    (project.folder / "dvc.lock").write_text(yaml.safe_dump(document, sort_keys=False))
     candidate = replace(
         review.candidate, commit=head, model=f"md5:{digest(MODEL)}", data=f"md5:{digest(RAW)}"
     )
     return replace(review, candidate=candidate)
 
 
-def keep(desk: Desk, content: bytes, name: str) -> None:
-    path = desk.folder / ".dvc" / "cache" / cache.build_path(name)
+def keep(project: DvcProject, content: bytes, name: str) -> None:
+    path = project.folder / ".dvc" / "cache" / cache.build_path(name)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
 
@@ -204,8 +204,8 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Bench:
 
 @pytest.fixture
 def bench(original: Bench, tmp_path: Path) -> Bench:
-    desk = dvc_projects.copied(original.desk, tmp_path)
-    return Bench(desk, tmp_path / "pack", original.review, original.head)
+    project = dvc_projects.copy_project(original.project, tmp_path)
+    return Bench(project, tmp_path / "pack", original.review, original.head)
 
 
 def test_what_was_judged_is_stored_and_committed_byte_for_byte_on_top_of_the_judged_commit(
@@ -216,17 +216,19 @@ def test_what_was_judged_is_stored_and_committed_byte_for_byte_on_top_of_the_jud
     assert outcome.commit == bench.branch()
     for path in ("dvc.lock", "MODEL_CARD.md", *lock.REVIEWED):
         assert bench.file(path) == (bench.pack / path).read_bytes()
-    changed = dvc_projects.git(bench.origin, "diff", "--name-only", bench.head, "change").split()
+    changed = dvc_projects.run_git(bench.origin, "diff", "--name-only", bench.head, "change").split()
     assert sorted(changed) == sorted(["dvc.lock", "MODEL_CARD.md", *lock.REVIEWED])
-    assert dvc_projects.git(bench.origin, "rev-list", "--parents", "-1", "change").split()[1:] == [bench.head]
-    assert dvc_projects.git(bench.origin, "log", "-1", "--format=%an <%ae>", "change").strip() == (
+    assert dvc_projects.run_git(bench.origin, "rev-list", "--parents", "-1", "change").split()[1:] == [
+        bench.head
+    ]
+    assert dvc_projects.run_git(bench.origin, "log", "-1", "--format=%an <%ae>", "change").strip() == (
         "github-actions[bot] <41898282+github-actions[bot]@users.noreply.github.com>"
     )
-    trailers = dvc_projects.git(bench.origin, "log", "-1", "--format=%(trailers)", "change")
+    trailers = dvc_projects.run_git(bench.origin, "log", "-1", "--format=%(trailers)", "change")
     assert f"Judged-Commit: {bench.head}\nVerdict: improved\nModel: md5:{digest(MODEL)}\n" in trailers
-    assert {digest(MODEL), digest(RAW)} <= set(dvc_projects.kept(bench.desk))
-    assert len(dvc_projects.kept(bench.desk)) == 6
-    assert dvc_projects.is_sound(bench.desk)
+    assert {digest(MODEL), digest(RAW)} <= set(dvc_projects.read_kept_files(bench.project))
+    assert len(dvc_projects.read_kept_files(bench.project)) == 6
+    assert dvc_projects.is_sound(bench.project)
 
 
 def test_locking_again_makes_no_second_commit(bench: Bench) -> None:
@@ -246,25 +248,28 @@ def test_an_author_who_committed_the_right_lock_gets_no_extra_commit(bench: Benc
 
 
 def test_a_newer_push_is_never_overwritten(bench: Bench) -> None:
-    bench.desk.git("checkout", "--quiet", "change")
-    bench.desk.git("commit", "--quiet", "--allow-empty", "--message", "Even better")
-    bench.desk.git("push", "--quiet", "origin", "change")
+    bench.project.git("checkout", "--quiet", "change")
+    bench.project.git("commit", "--quiet", "--allow-empty", "--message", "Even better")
+    bench.project.git("push", "--quiet", "origin", "change")
     before = bench.branch()
     outcome = bench.lock()
     assert outcome.done == "not locked"
     assert "newest" in outcome.words
     assert bench.branch() == before
-    assert dvc_projects.kept(bench.desk) == {}, "nothing of a superseded change is stored"
+    assert dvc_projects.read_kept_files(bench.project) == {}, "nothing of a superseded change is stored"
 
 
 def test_a_push_between_the_look_and_the_commit_wins(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    newer = dvc_projects.git(bench.origin, "-c", "user.name=a", "-c", "user.email=a@b", "commit-tree", "-p", bench.head,
-                      "-m", "Quick", f"{bench.head}^{{tree}}").strip()  # fmt: skip
+    identity = ("-c", "user.name=a", "-c", "user.email=a@b")
+    tree = f"{bench.head}^{{tree}}"
+    newer = dvc_projects.run_git(
+        bench.origin, *identity, "commit-tree", "-p", bench.head, "-m", "Quick", tree
+    ).strip()
     push = BareRepository.push
 
     def late(self: BareRepository, commit: str, branch: str, expected: str | None) -> None:
         if branch == "change":
-            dvc_projects.git(bench.origin, "update-ref", "refs/heads/change", newer)
+            dvc_projects.run_git(bench.origin, "update-ref", "refs/heads/change", newer)
         push(self, commit, branch, expected)
 
     monkeypatch.setattr(BareRepository, "push", late)
@@ -279,12 +284,12 @@ def test_a_branch_that_was_deleted_meanwhile_is_not_made_again(
 
     def late(self: BareRepository, commit: str, branch: str, expected: str | None) -> None:
         if branch == "change":
-            dvc_projects.git(bench.origin, "update-ref", "-d", "refs/heads/change")
+            dvc_projects.run_git(bench.origin, "update-ref", "-d", "refs/heads/change")
         push(self, commit, branch, expected)
 
     monkeypatch.setattr(BareRepository, "push", late)
     assert bench.lock().done == "not locked"
-    assert "change" not in dvc_projects.git(bench.origin, "for-each-ref")
+    assert "change" not in dvc_projects.run_git(bench.origin, "for-each-ref")
 
 
 def test_a_commit_that_arrived_without_an_answer_is_recognised(
@@ -301,7 +306,7 @@ def test_a_commit_that_arrived_without_an_answer_is_recognised(
     monkeypatch.setattr(BareRepository, "push", lossy)
     outcome = bench.lock()
     assert (outcome.done, outcome.commit) == ("locked", bench.branch())
-    assert dvc_projects.git(bench.origin, "rev-list", "--count", f"{bench.head}..change").strip() == "1"
+    assert dvc_projects.run_git(bench.origin, "rev-list", "--count", f"{bench.head}..change").strip() == "1"
 
 
 def test_two_jobs_for_the_same_run_make_one_commit(bench: Bench) -> None:
@@ -313,14 +318,14 @@ def test_two_jobs_for_the_same_run_make_one_commit(bench: Bench) -> None:
         thread.join()
     assert {outcome.commit for outcome in outcomes} == {bench.branch()}
     assert len(outcomes) == 4
-    assert dvc_projects.git(bench.origin, "rev-list", "--count", f"{bench.head}..change").strip() == "1"
+    assert dvc_projects.run_git(bench.origin, "rev-list", "--count", f"{bench.head}..change").strip() == "1"
 
 
 def test_a_fork_is_never_written_to_and_the_words_say_what_a_maintainer_can_do(bench: Bench) -> None:
     outcome = bench.lock(of=bench.of(owner="mallory"))
     assert outcome.done == "not locked"
     assert "gh pr checkout" in outcome.words
-    assert (bench.branch(), dvc_projects.kept(bench.desk)) == (bench.head, {})
+    assert (bench.branch(), dvc_projects.read_kept_files(bench.project)) == (bench.head, {})
     gone = replace(bench.of(), head_repository=None)
     assert bench.lock(of=gone).done == "not locked"
 
@@ -417,7 +422,7 @@ def test_a_file_too_large_for_github_locks_nothing_and_says_how_to_switch(
     monkeypatch.setattr(branch, "LARGEST", 6)
     with pytest.raises(StorageError, match="bots storage s3://"):
         bench.lock()
-    assert (bench.branch(), dvc_projects.kept(bench.desk)) == (bench.head, {})
+    assert (bench.branch(), dvc_projects.read_kept_files(bench.project)) == (bench.head, {})
 
 
 def test_a_branch_that_takes_no_push_is_told_with_what_to_grant(bench: Bench) -> None:
@@ -433,18 +438,18 @@ def test_a_branch_that_takes_no_push_is_told_with_what_to_grant(bench: Bench) ->
 
 def test_a_project_in_a_folder_of_its_repository_is_locked_there(bench: Bench) -> None:
     """A monorepo: the project's files have the folder's name before theirs."""
-    desk = bench.desk
-    desk.git("checkout", "--quiet", "change")
-    (desk.folder / "team").mkdir()
-    desk.git("mv", "train.py", ".dvc/config", "team/")
-    desk.git("commit", "--quiet", "--message", "Into a folder")
-    desk.git("push", "--quiet", "origin", "change")
-    head = desk.git("rev-parse", "HEAD").strip()
+    project = bench.project
+    project.git("checkout", "--quiet", "change")
+    (project.folder / "team").mkdir()
+    project.git("mv", "train.py", ".dvc/config", "team/")
+    project.git("commit", "--quiet", "--message", "Into a folder")
+    project.git("push", "--quiet", "origin", "change")
+    head = project.git("rev-parse", "HEAD").strip()
     review = replace(bench.review, candidate=replace(bench.review.candidate, commit=head))
     retry = Retry(lambda: 0.0, lambda seconds: None, bench.log.append, deadline=60)
-    place = BranchStorage(desk.folder, desk.folder / ".dvc" / "cache", bench.log.append)
+    place = BranchStorage(project.folder, project.folder / ".dvc" / "cache", bench.log.append)
     done = lock.lock(
-        desk.folder / "team",
+        project.folder / "team",
         bench.of(head_sha=head),
         review,
         repository=REPOSITORY,
@@ -604,7 +609,7 @@ def test_a_hostile_pack_is_refused_and_nothing_is_stored_or_committed(
     with pytest.raises(LockRefused, match=f"not what it judged: .*{re.escape(why)}") as refused:
         bench.lock()
     assert isinstance(refused.value.__cause__, InvalidBundle)
-    assert (bench.branch(), dvc_projects.kept(bench.desk)) == (bench.head, {})
+    assert (bench.branch(), dvc_projects.read_kept_files(bench.project)) == (bench.head, {})
 
 
 def test_a_pack_that_is_a_link_or_not_there_is_refused(bench: Bench, tmp_path: Path) -> None:
@@ -639,33 +644,33 @@ def test_aliases_that_a_lock_has_from_params_yaml_are_no_bomb(bench: Bench) -> N
 
 
 def test_what_storage_has_already_is_not_packed(bench: Bench, tmp_path: Path) -> None:
-    desk = bench.desk
-    desk.git("checkout", "--quiet", "change")
-    reviewed(desk, bench.head)
+    project = bench.project
+    project.git("checkout", "--quiet", "change")
+    reviewed(project, bench.head)
     bench.place().keep({digest(RAW): bench.pack / cache.build_path(digest(RAW))})
     shutil.rmtree(bench.pack)
-    done = desk.bots("pack", "--base", "main", "--out", str(bench.pack))
+    done = project.bots("pack", "--base", "main", "--out", str(bench.pack))
     assert done.stdout.endswith("5 files\n")
     assert digest(RAW) not in cache.list_digests(bench.pack)
-    assert "is not empty" in desk.bots("pack", "--out", str(bench.pack), expect=1).stderr
-    (desk.folder / "dvc.lock").unlink()
-    assert "run `dvc repro` first" in desk.bots("pack", "--out", str(tmp_path / "other"), expect=1).stderr
+    assert "is not empty" in project.bots("pack", "--out", str(bench.pack), expect=1).stderr
+    (project.folder / "dvc.lock").unlink()
+    assert "run `dvc repro` first" in project.bots("pack", "--out", str(tmp_path / "other"), expect=1).stderr
 
 
 def test_where_storage_cannot_be_asked_what_main_names_is_taken_to_be_there(
     bench: Bench, tmp_path: Path
 ) -> None:
-    desk = bench.desk
-    desk.git("checkout", "--quiet", "change")
-    reviewed(desk, bench.head)
-    desk.git("checkout", "--quiet", "-b", "merged")
-    desk.git("add", "--all")
-    desk.git("commit", "--quiet", "--message", "Train")
-    keep(desk, b"another model", digest(b"another model"))
-    text = (desk.folder / "dvc.lock").read_text()
-    (desk.folder / "dvc.lock").write_text(text.replace(digest(MODEL), digest(b"another model")))
-    desk.git("remote", "remove", "origin")
-    said = desk.bots("pack", "--base", "merged", "--out", str(tmp_path / "small")).stderr
+    project = bench.project
+    project.git("checkout", "--quiet", "change")
+    reviewed(project, bench.head)
+    project.git("checkout", "--quiet", "-b", "merged")
+    project.git("add", "--all")
+    project.git("commit", "--quiet", "--message", "Train")
+    keep(project, b"another model", digest(b"another model"))
+    text = (project.folder / "dvc.lock").read_text()
+    (project.folder / "dvc.lock").write_text(text.replace(digest(MODEL), digest(b"another model")))
+    project.git("remote", "remove", "origin")
+    said = project.bots("pack", "--base", "merged", "--out", str(tmp_path / "small")).stderr
     assert "what merged names is taken to be stored" in said
     assert cache.list_digests(tmp_path / "small") == {digest(b"another model")}
 
@@ -687,7 +692,7 @@ def job(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
             "GITHUB_TOKEN": TOKEN,
         }.items():
             monkeypatch.setenv(name, value)
-        monkeypatch.chdir(bench.desk.folder)
+        monkeypatch.chdir(bench.project.folder)
         yield double
 
 
@@ -755,8 +760,8 @@ def test_a_real_change_is_reviewed_packed_locked_and_reproduced_from_a_fresh_clo
     """The real pipeline: a clone of the locked branch has the judged model without training anything."""
     project = small.trained(tmp_path)
     origin = tmp_path / "origin.git"
-    dvc_projects.git(tmp_path, "init", "--quiet", "--bare", "--initial-branch=main", str(origin))
-    dvc_projects.git(origin, "config", "uploadpack.allowFilter", "true")
+    dvc_projects.run_git(tmp_path, "init", "--quiet", "--bare", "--initial-branch=main", str(origin))
+    dvc_projects.run_git(origin, "config", "uploadpack.allowFilter", "true")
     project.git("remote", "add", "origin", origin.as_uri())
     project.run(sys.executable, "-m", "bots", "storage", "push")
     project.git("checkout", "--quiet", "-b", "change")
@@ -766,7 +771,7 @@ def test_a_real_change_is_reviewed_packed_locked_and_reproduced_from_a_fresh_clo
     head = project.git("rev-parse", "HEAD").strip()
 
     runner = small.Small(tmp_path / "runner")
-    dvc_projects.git(
+    dvc_projects.run_git(
         tmp_path,
         "clone",
         "--quiet",
@@ -783,8 +788,8 @@ def test_a_real_change_is_reviewed_packed_locked_and_reproduced_from_a_fresh_clo
     shutil.move(runner.folder / "review", tmp_path / "review")
     model = (runner.folder / "models" / "model.skops").read_bytes()
 
-    bot = Desk(tmp_path / "bot")
-    dvc_projects.git(
+    bot = DvcProject(tmp_path / "bot")
+    dvc_projects.run_git(
         tmp_path, "clone", "--quiet", "--single-branch", "--branch", "main", origin.as_uri(), str(bot.folder)
     )
     with GitHubDouble(git=origin) as double:
@@ -802,7 +807,7 @@ def test_a_real_change_is_reviewed_packed_locked_and_reproduced_from_a_fresh_clo
         assert [check.conclusion for check in double.checks(outcome["commit"])] == ["success"]
 
     fresh = small.Small(tmp_path / "fresh")
-    dvc_projects.git(
+    dvc_projects.run_git(
         tmp_path,
         "clone",
         "--quiet",

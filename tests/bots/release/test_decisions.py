@@ -368,7 +368,7 @@ def test_one_byte_that_differs_stops_everything(changed: Path, path: str) -> Non
 def test_a_folders_digest_is_dvcs_own(tmp_path: Path) -> None:
     from fixtures import dvc_projects
 
-    desk = dvc_projects.project(tmp_path)
+    desk = dvc_projects.create_project(tmp_path)
     from bots.dvc import lockfile
 
     locked = lockfile.parse_lock((desk.folder / "dvc.lock").read_text())

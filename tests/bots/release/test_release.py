@@ -10,19 +10,19 @@ import pytest
 
 from doubles.github import GitHubDouble
 from fixtures import shipments
-from fixtures.dvc_projects import Desk
+from fixtures.dvc_projects import DvcProject
 from fixtures.shipments import INPUTS, Yard, write_model
 
 BETTER = (2.1, -1.5, 1.0, 0.6, 0.3, 0.0)
 
 
 @pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory) -> Desk:
+def original(tmp_path_factory: pytest.TempPathFactory) -> DvcProject:
     return shipments.project(tmp_path_factory.mktemp("original"))
 
 
 @pytest.fixture
-def yard(original: Desk, tmp_path: Path) -> Iterator[Yard]:
+def yard(original: DvcProject, tmp_path: Path) -> Iterator[Yard]:
     desk = shipments.copied(original, tmp_path / "yard")
     with GitHubDouble(shipments.REPOSITORY, git=tmp_path / "yard/origin.git") as double:
         double.state.permissions["grace"] = "write"
