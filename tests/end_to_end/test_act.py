@@ -19,7 +19,7 @@ import pytest
 from bots.github import marker
 from doubles.github import GitHubDouble
 from fixtures import github_actions, small
-from fixtures.github_actions import Hub, Review
+from fixtures.github_actions import ReviewRun, SimulatedGitHub
 from fixtures.small import Small
 
 ASKED = (3, 11)
@@ -40,7 +40,7 @@ def use_both_readings(params: dict[str, Any]) -> None:
 
 
 @pytest.fixture(scope="session")
-def github(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+def github(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimulatedGitHub]:
     """A repository with a trained main whose data and models are on the storage branch."""
     folder = tmp_path_factory.mktemp("github")
     main = small.trained(tmp_path_factory.mktemp("main"))
@@ -54,7 +54,7 @@ def github(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     main.git("remote", "add", "origin", str(origin))
     main.run(sys.executable, "-m", "bots", "storage", "push")
     with GitHubDouble(github_actions.REPOSITORY, git=origin) as double:
-        made = Hub(folder, origin, double)
+        made = SimulatedGitHub(folder, origin, double)
         github_actions.prepare_tools(made, main.folder)
         yield made
     assert double.violations == []
@@ -66,29 +66,29 @@ class Change:
     the first and two for the second."""
 
     number: int
-    review: Review
+    review: ReviewRun
     locked: str
     requests: int
 
 
 @pytest.fixture(scope="session")
-def change(github: Hub, tmp_path_factory: pytest.TempPathFactory) -> Change:
+def change(github: SimulatedGitHub, tmp_path_factory: pytest.TempPathFactory) -> Change:
     """A change of params.yaml alone: its review trains, and its dvc.lock is the bot's."""
     work = checkout(github, tmp_path_factory.mktemp("change"), "main")
     work.edit(use_both_readings)
     work.commit("Use both readings")
-    github.open(7, work.folder, "both-readings")
+    github.open_pull_request(7, work.folder, "both-readings")
     github.announce(7)
-    (check,) = github.double.checks(github.head("both-readings"))
+    (check,) = github.double.checks(github.find_head("both-readings"))
     assert (check.name, check.status) == ("model review", "in_progress")
-    review = github.review(7, run=github.runs)
+    review = github.run_review(7, run=github.runs)
     github.double.requests.clear()
-    published = github.publish(review)
+    published = github.run_publish(review)
     assert published.jobs == {"publish": "success", "lock": "success"}, published.log
-    return Change(7, review, github.head("both-readings"), len(github.double.requests))
+    return Change(7, review, github.find_head("both-readings"), len(github.double.requests))
 
 
-def checkout(github: Hub, folder: Path, at: str) -> Small:
+def checkout(github: SimulatedGitHub, folder: Path, at: str) -> Small:
     """A person's clone at a branch or commit."""
     work = Small(folder / "visits")
     subprocess.run(["git", "clone", "--quiet", str(github.origin), str(work.folder)], check=True)
@@ -96,7 +96,7 @@ def checkout(github: Hub, folder: Path, at: str) -> Small:
     return work
 
 
-def edited(github: Hub, folder: Path, at: str, words: str = "A word more.\n") -> Small:
+def edited(github: SimulatedGitHub, folder: Path, at: str, words: str = "A word more.\n") -> Small:
     """A clone with a commit on top that changes nothing of the model."""
     work = checkout(github, folder, at)
     with (work.folder / "README.md").open("a", encoding="utf-8") as file:
@@ -105,22 +105,22 @@ def edited(github: Hub, folder: Path, at: str, words: str = "A word more.\n") ->
     return work
 
 
-def ours(github: Hub, number: int) -> list[str]:
+def ours(github: SimulatedGitHub, number: int) -> list[str]:
     """The bot's comments on a pull request."""
     return [one.body for one in github.double.comments(number) if marker.is_marked(one.body)]
 
 
-def verdicts(github: Hub, sha: str) -> list[tuple[str, str | None]]:
+def verdicts(github: SimulatedGitHub, sha: str) -> list[tuple[str, str | None]]:
     """Name and conclusion of a commit's check runs."""
     return [(check.name, check.conclusion) for check in github.double.checks(sha)]
 
 
-def storage(github: Hub) -> str:
+def storage(github: SimulatedGitHub) -> str:
     """The newest commit of the branch that keeps data and models."""
-    return github.head("dvc-storage")
+    return github.find_head("dvc-storage")
 
 
-def test_a_change_gets_one_comment_one_check_and_a_lock(github: Hub, change: Change) -> None:
+def test_a_change_gets_one_comment_one_check_and_a_lock(github: SimulatedGitHub, change: Change) -> None:
     judged = change.review.sha
     (comment,) = ours(github, change.number)
     assert "Visits: improved" in comment
@@ -128,15 +128,15 @@ def test_a_change_gets_one_comment_one_check_and_a_lock(github: Hub, change: Cha
     assert verdicts(github, judged) == [("model review", "success")]
     assert verdicts(github, change.locked) == [("model review", "success")]
     assert github.git("rev-parse", f"{change.locked}^") == judged
-    assert "x1" in github.file(change.locked, "dvc.lock")
-    assert "Visits: improved" in change.review.ran.summary
+    assert "x1" in github.read_file(change.locked, "dvc.lock")
+    assert "Visits: improved" in change.review.result.summary
     written = {"MODEL_CARD.md", "dvc.lock"}
     changed = github.git("diff", "--name-only", judged, change.locked).splitlines()
     assert {path for path in changed if not path.startswith("reports/")} == written
 
 
 def test_whoever_clones_the_locked_branch_gets_the_judged_model_without_training(
-    github: Hub, change: Change, tmp_path: Path
+    github: SimulatedGitHub, change: Change, tmp_path: Path
 ) -> None:
     work = checkout(github, tmp_path, change.locked)
     work.run(sys.executable, "-m", "bots", "storage", "fetch")
@@ -146,15 +146,15 @@ def test_whoever_clones_the_locked_branch_gets_the_judged_model_without_training
 
 
 def test_a_fork_gets_its_review_and_a_word_on_what_it_may_not_have_and_a_re_run_doubles_nothing(
-    github: Hub, change: Change, tmp_path: Path
+    github: SimulatedGitHub, change: Change, tmp_path: Path
 ) -> None:
     work = edited(github, tmp_path, change.locked)
-    head = github.open(8, work.folder, "patch-1", fork="somebody/visits")
+    head = github.open_pull_request(8, work.folder, "patch-1", fork="somebody/visits")
     kept = storage(github)
     for attempt in (1, 2):
-        review = github.review(8, attempt=attempt, run=800)
-        assert review.ran.conclusion == "success", review.ran.log
-        assert github.publish(review).jobs == {"publish": "success"}
+        review = github.run_review(8, attempt=attempt, run=800)
+        assert review.result.conclusion == "success", review.result.log
+        assert github.run_publish(review).jobs == {"publish": "success"}
         (comment,) = ours(github, 8)
         assert "improved" in comment
         assert "comes from a fork" in comment
@@ -165,28 +165,28 @@ def test_a_fork_gets_its_review_and_a_word_on_what_it_may_not_have_and_a_re_run_
 
 
 def test_a_push_during_the_review_leaves_the_old_head_superseded_however_late_its_run_ends(
-    github: Hub, change: Change, tmp_path: Path
+    github: SimulatedGitHub, change: Change, tmp_path: Path
 ) -> None:
     work = edited(github, tmp_path, change.locked)
-    old = github.open(9, work.folder, "more-words")
+    old = github.open_pull_request(9, work.folder, "more-words")
     github.announce(9)
-    first = github.review(9, run=github.runs)
+    first = github.run_review(9, run=github.runs)
     edit(work, "And another.\n")
     new = github.push(work.folder, "more-words")
 
-    assert github.publish(first).jobs == {"publish": "success"}
+    assert github.run_publish(first).jobs == {"publish": "success"}
     assert ours(github, 9) == []
     assert verdicts(github, old) == [("model review", "cancelled")]
 
-    second = github.review(9)
-    assert github.publish(second).jobs == {"publish": "success", "lock": "success"}
+    second = github.run_review(9)
+    assert github.run_publish(second).jobs == {"publish": "success", "lock": "success"}
     before = ours(github, 9)
-    github.publish(first)
+    github.run_publish(first)
     assert ours(github, 9) == before
     assert len(before) == 1
     assert verdicts(github, old) == [("model review", "cancelled")]
     assert verdicts(github, new) == [("model review", "success")]
-    assert github.head("more-words") == new
+    assert github.find_head("more-words") == new
 
 
 def edit(work: Small, words: str) -> None:
@@ -195,57 +195,59 @@ def edit(work: Small, words: str) -> None:
     work.commit("Say more")
 
 
-def test_two_pull_requests_at_once_do_not_meet(github: Hub, change: Change, tmp_path: Path) -> None:
+def test_two_pull_requests_at_once_do_not_meet(
+    github: SimulatedGitHub, change: Change, tmp_path: Path
+) -> None:
     heads = {}
     for number in (10, 11):
         work = edited(github, tmp_path / str(number), change.locked, f"Number {number}.\n")
-        heads[number] = github.open(number, work.folder, f"branch-{number}")
+        heads[number] = github.open_pull_request(number, work.folder, f"branch-{number}")
     with ThreadPoolExecutor(2) as pool:
-        reviews = list(pool.map(lambda number: github.review(number, run=number * 100), heads))
-        published = list(pool.map(github.publish, reviews))
+        reviews = list(pool.map(lambda number: github.run_review(number, run=number * 100), heads))
+        published = list(pool.map(github.run_publish, reviews))
     assert all(ran.jobs == {"publish": "success", "lock": "success"} for ran in published)
     for number, head in heads.items():
         (comment,) = ours(github, number)
         assert f"commit={head}" in comment.splitlines()[0]
         assert verdicts(github, head) == [("model review", "success")]
         # Its author committed a right lock, so there is no commit of the bot's.
-        assert github.head(f"branch-{number}") == head
+        assert github.find_head(f"branch-{number}") == head
 
 
 def test_a_change_whose_tests_fail_does_not_pass_and_is_not_locked(
-    github: Hub, change: Change, tmp_path: Path
+    github: SimulatedGitHub, change: Change, tmp_path: Path
 ) -> None:
     work = checkout(github, tmp_path, change.locked)
     (work.folder / "tests/test_contract.py").write_text("def test_no() -> None:\n    assert False\n")
     work.commit("Break a test")
-    head = github.open(12, work.folder, "broken-test")
-    review = github.review(12)
-    assert review.ran.steps["Review the change"] == "success"
-    assert review.ran.steps["Run the team's tests"] == "failure"
-    assert github.publish(review).jobs == {"publish": "success"}
+    head = github.open_pull_request(12, work.folder, "broken-test")
+    review = github.run_review(12)
+    assert review.result.steps["Review the change"] == "success"
+    assert review.result.steps["Run the team's tests"] == "failure"
+    assert github.run_publish(review).jobs == {"publish": "success"}
     assert verdicts(github, head) == [("model review", "failure")]
     assert "another step of the run failed" in ours(github, 12)[0]
 
 
-def test_a_change_that_cannot_be_reviewed_is_told_so(github: Hub, tmp_path: Path) -> None:
-    head = github.open(13, unreadable(github, tmp_path).folder, "broken-yaml")
-    review = github.review(13)
-    assert review.ran.conclusion == "failure"
-    assert "its log says why" in review.ran.summary
-    assert github.publish(review).jobs == {"publish": "success"}
+def test_a_change_that_cannot_be_reviewed_is_told_so(github: SimulatedGitHub, tmp_path: Path) -> None:
+    head = github.open_pull_request(13, unreadable(github, tmp_path).folder, "broken-yaml")
+    review = github.run_review(13)
+    assert review.result.conclusion == "failure"
+    assert "its log says why" in review.result.summary
+    assert github.run_publish(review).jobs == {"publish": "success"}
     assert verdicts(github, head) == [("model review", "action_required")]
     assert "stopped before it had a result" in ours(github, 13)[0]
 
 
 @pytest.mark.parametrize(("number", "fork"), [(14, None), (15, "somebody/visits")])
 def test_a_cloud_is_logged_in_to_for_a_branch_and_never_for_a_fork(
-    github: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, fork: str | None
+    github: SimulatedGitHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, fork: str | None
 ) -> None:
     monkeypatch.setattr(
         github, "variables", {"AWS_READ_ROLE": "arn:aws:iam::1:role/read", "AWS_REGION": "eu-central-1"}
     )
-    github.open(number, unreadable(github, tmp_path).folder, f"cloud-{number}", fork=fork)
-    ran = github.review(number).ran
+    github.open_pull_request(number, unreadable(github, tmp_path).folder, f"cloud-{number}", fork=fork)
+    ran = github.run_review(number).result
     # There is no cloud here, so logging in fails, and nothing after it is tried.
     assert ran.steps.get("Log in to AWS") == (None if fork else "failure")
     assert "Fetch data and models" not in ran.steps
@@ -253,7 +255,7 @@ def test_a_cloud_is_logged_in_to_for_a_branch_and_never_for_a_fork(
     assert "Log in to Azure" not in ran.steps
 
 
-def unreadable(github: Hub, folder: Path) -> Small:
+def unreadable(github: SimulatedGitHub, folder: Path) -> Small:
     """A change that the review cannot even begin with, and so takes no time."""
     work = checkout(github, folder, "main")
     (work.folder / "params.yaml").write_text("gate: [\n")

@@ -18,7 +18,7 @@ from cookiecutter.main import cookiecutter
 from doubles.github import GitHubDouble
 from fixtures import github_actions, shipments, support
 from fixtures.dvc_projects import DvcProject, run_git
-from fixtures.github_actions import Hub, Ran
+from fixtures.github_actions import SimulatedGitHub, WorkflowResult
 from fixtures.shipments import Yard, write_model
 
 pytestmark = [
@@ -36,7 +36,7 @@ BETTER = (2.1, -1.5, 1.0, 0.6, 0.3, 0.0)
 class Site:
     """The repository on GitHub, and a maintainer's clone of it."""
 
-    hub: Hub
+    github: SimulatedGitHub
     yard: Yard
 
     def train(self, weights: tuple[float, ...]) -> None:
@@ -45,18 +45,20 @@ class Site:
         self.yard.desk.dvc("commit", "--force", "--quiet")
         self.yard.desk.bots("storage", "push")
 
-    def pushed(self) -> Ran:
-        return self.run("push", {"ref": "refs/heads/main", "after": self.hub.head("main")})
+    def pushed(self) -> WorkflowResult:
+        return self.run("push", {"ref": "refs/heads/main", "after": self.github.find_head("main")})
 
-    def by_hand(self, **inputs: str) -> Ran:
+    def by_hand(self, **inputs: str) -> WorkflowResult:
         return self.run("workflow_dispatch", {"inputs": {"stage": "production", "rollback": "", **inputs}})
 
-    def run(self, name: str, event: dict[str, Any]) -> Ran:
+    def run(self, name: str, event: dict[str, Any]) -> WorkflowResult:
         repository = self.yard.double._payloads().repository(github_actions.REPOSITORY)
-        return self.hub.act(name, "deploy.yaml", {**event, "repository": repository | {"private": False}})
+        return self.github.run_act(
+            name, "deploy.yaml", {**event, "repository": repository | {"private": False}}
+        )
 
     def noted(self, kind: str) -> list[str]:
-        path = self.hub.folder / "keeps" / "registry" / kind
+        path = self.github.folder / "keeps" / "registry" / kind
         return path.read_text().splitlines() if path.exists() else []
 
 
@@ -82,7 +84,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     desk.git("remote", "add", "origin", str(origin))
     with GitHubDouble(github_actions.REPOSITORY, git=origin) as double:
         double.state.permissions["grace"] = "write"
-        made = Hub(folder, origin, double)
+        made = SimulatedGitHub(folder, origin, double)
         made.extra = {
             "GITHUB_TRIGGERING_ACTOR": "grace",
             "PYTHONPATH": os.pathsep.join([str(shipments.RECORDING_SITE), str(support.ROOT / "tests")]),

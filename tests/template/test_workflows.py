@@ -154,7 +154,7 @@ def test_no_fork_logs_in_to_a_cloud_and_nobody_with_a_stored_key() -> None:
                 assert name != "pull-request" or "env.FORK == 'false'" in step["if"]
 
 
-@pytest.mark.parametrize("file", github_actions.files(TEMPLATE), ids=lambda path: path.name)
+@pytest.mark.parametrize("file", github_actions.list_workflow_files(TEMPLATE), ids=lambda path: path.name)
 def test_every_action_is_the_one_that_was_read(file: Path) -> None:
     for line in file.read_text(encoding="utf-8").splitlines():
         if not (found := re.search(r"uses: (\S+)(?: # (\S+))?$", line)) or found[1].startswith("./"):
@@ -163,7 +163,7 @@ def test_every_action_is_the_one_that_was_read(file: Path) -> None:
         assert (found[2], commit) == PINS["/".join(name.split("/")[:2])], line
 
 
-@pytest.mark.parametrize("file", github_actions.files(TEMPLATE), ids=lambda path: path.name)
+@pytest.mark.parametrize("file", github_actions.list_workflow_files(TEMPLATE), ids=lambda path: path.name)
 def test_values_reach_a_shell_by_its_environment_and_more_than_three_lines_are_python(file: Path) -> None:
     def runs(value: Any) -> list[str]:
         if isinstance(value, dict):
@@ -176,9 +176,9 @@ def test_values_reach_a_shell_by_its_environment_and_more_than_three_lines_are_p
         assert len(run.strip().splitlines()) <= 3
 
 
-@pytest.mark.parametrize("file", github_actions.files(TEMPLATE), ids=lambda path: path.name)
+@pytest.mark.parametrize("file", github_actions.list_workflow_files(TEMPLATE), ids=lambda path: path.name)
 def test_a_stand_in_knows_every_input_that_the_real_action_is_given(file: Path) -> None:
-    for used, step in github_actions.uses(yaml.safe_load(file.read_text(encoding="utf-8"))):
+    for used, step in github_actions.find_uses(yaml.safe_load(file.read_text(encoding="utf-8"))):
         if used.startswith("./"):
             place = TEMPLATE / used / "action.yaml"
         else:
