@@ -19,6 +19,7 @@ sys.path[:0] = [str(ROOT / "<<cookiecutter.project>>"), str(ROOT / "tests")]
 import numpy as np  # noqa: E402
 
 from bots.review import comparison  # noqa: E402
+from bots.stats.predictions import Predictions  # noqa: E402
 from fixtures import simulated  # noqa: E402
 
 SIZES = (100_000, 200_000, 400_000)
@@ -63,7 +64,7 @@ def print_coverage(draws: int) -> None:
             print(f"| {name} | {' | '.join(f'{100 * each[name]:.1f}' for each in found)} |", flush=True)
 
 
-def _make_predictions(rows: int, clusters: int) -> comparison.Predictions:
+def _make_predictions(rows: int, clusters: int) -> Predictions:
     random = np.random.default_rng(rows)
     columns = {"carrier": 16, "origin": 3, "month": 3}
     slices = {name: random.integers(0, kinds, rows).astype(str) for name, kinds in columns.items()}

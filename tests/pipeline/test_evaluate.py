@@ -102,7 +102,7 @@ def test_the_bots_compute_the_same_classification_metrics_from_the_predictions(
     )
     for name in CLASSIFICATION:
         found = metrics.compute(name, rows, "classification")
-        theirs = bots_metrics.value(name, rows.target, rows.score, context)
+        theirs = bots_metrics.compute_value(name, rows.target, rows.score, context)
         assert found == (None if theirs is None else pytest.approx(theirs)), name
         assert metrics.METRICS[name].direction == bots_metrics.MEASURES[name].direction
 
@@ -118,7 +118,7 @@ def test_the_bots_compute_the_same_regression_metrics_from_the_predictions(
     context = bots_metrics.Context(costs=BotsCosts(currency="USD", under=-1.0, over=-0.4))
     for name in REGRESSION:
         found = metrics.compute(name, rows, "regression")
-        theirs = bots_metrics.value(name, target, score, context)
+        theirs = bots_metrics.compute_value(name, target, score, context)
         assert found is not None
         assert found == pytest.approx(theirs, rel=1e-6, abs=1e-9), name
         assert metrics.METRICS[name].direction == bots_metrics.MEASURES[name].direction

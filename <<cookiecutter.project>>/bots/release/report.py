@@ -135,7 +135,7 @@ def _list_cells(registry: Registry, release: Release) -> list[str]:
         for one in registry.list_stages(release.version)
     )
     metric = release.metrics.get(release.primary)
-    shown = f"{metrics.label(release.primary)} {format_value(release.primary, metric)}"
+    shown = f"{metrics.find_label(release.primary)} {format_value(release.primary, metric)}"
     by = ", ".join(release.approvers) or (
         f"accepted by {release.accepted.by}" if release.accepted else "nobody"
     )

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from threadpoolctl import threadpool_limits
-
 from bots.stats import bootstrap, metrics, predictions
-from bots.stats.bootstrap import PredictionsError
+from bots.stats.predictions import PredictionsError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,37 +33,26 @@ def estimate_half_widths(path: Path, settings: Settings, threshold: float | None
 
     A metric without an interval is left out; all are where the predictions are not valid ones.
     """
-    gate = settings.gate
-    chosen = [
-        metrics.MEASURES[name]
-        for name in settings.evaluate.metrics
-        if settings.task in metrics.MEASURES[name].tasks
-    ]
+    evaluate, gate = settings.evaluate, settings.gate
     try:
-        reviewed = predictions.make_predictions(
+        judged = predictions.make_predictions(
             predictions.read_table(path, path.name),
             path.name,
             task=settings.task,
             slices=(),
             resample=gate.resample,
             threshold=threshold,
-            costs=settings.evaluate.costs,
-            bins=settings.evaluate.calibration_bins,
+            costs=evaluate.costs,
+            bins=evaluate.calibration_bins,
         )
     except PredictionsError:
         return {}
-    units = bootstrap.number_units(reviewed.clusters, len(reviewed.target))
-    with threadpool_limits(1):
-        found = bootstrap.estimate_intervals(
-            reviewed,
-            chosen,
-            units=units,
-            rows=np.arange(len(units)),
-            replicates=gate.replicates,
-            confidence=gate.confidence,
-        )
+    chosen = metrics.choose_measures(evaluate.metrics, settings.task)
+    intervals = bootstrap.estimate_intervals(
+        judged, chosen, replicates=gate.replicates, confidence=gate.confidence
+    )
     return {
         measure.name: (interval.high - interval.low) / 2
-        for measure, interval in zip(chosen, found, strict=True)
+        for measure, interval in zip(chosen, intervals, strict=True)
         if interval.low is not None and interval.high is not None
     }

@@ -208,7 +208,7 @@ def check_metrics(
     worst, figures, said = 0.0, {}, ""
     known = [one for one in evaluation.metrics if one.name in metrics.MEASURES]
     for one in known:
-        actual = metrics.value(one.name, target, scores, context)
+        actual = metrics.compute_value(one.name, target, scores, context)
         half = half_widths.get(one.name, abs(one.value))
         off = float("inf") if actual is None else abs(actual - one.value) / (UNSEEN * half or 1e-9)
         if actual is not None:
@@ -216,13 +216,17 @@ def check_metrics(
         if off > worst:
             worst = off
             shown = "no value" if actual is None else format_value(one.name, actual)
-            said = f"{metrics.label(one.name)} {shown}, {format_value(one.name, one.value)} at the review"
+            said = (
+                f"{metrics.find_label(one.name)} {shown}, {format_value(one.name, one.value)} at the review"
+            )
     primary = evaluation.primary
     if worst > 1:
         words = f"{said}: further apart than a hundredth of its confidence interval"
     elif primary in figures:
         shown = format_value(primary, figures[primary])
-        words = f"{len(known)} of {len(evaluation.metrics)} as reviewed; {metrics.label(primary)} {shown}"
+        words = (
+            f"{len(known)} of {len(evaluation.metrics)} as reviewed; {metrics.find_label(primary)} {shown}"
+        )
     else:
         words = f"{len(known)} of {len(evaluation.metrics)} as reviewed"
     return Check("metrics", passed=bool(known) and worst <= 1, words=words, figures=figures)

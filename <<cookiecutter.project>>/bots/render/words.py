@@ -72,7 +72,7 @@ def describe_gate(review: Review) -> str:
 
 def name_metric(name: str) -> str:
     """Return a metric's name as it begins a line."""
-    label = metrics.label(name)
+    label = metrics.find_label(name)
     return label[:1].upper() + label[1:]
 
 

@@ -1,4 +1,4 @@
-"""Main's model against this change on the same rows: every metric and slice with its paired bootstrap interval."""
+"""Compares main's model with this change's on the same rows: every metric and slice with its bootstrap interval."""
 
 from __future__ import annotations
 
@@ -6,12 +6,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from bots.evidence import MetricComparison, Outcome, SliceComparison, Statistics
 from bots.stats import bootstrap, metrics
-from bots.stats.bootstrap import Interval, Predictions, PredictionsError
-from bots.stats.metrics import Measure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -19,18 +16,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bots.settings import Gate, Settings
+    from bots.stats.bootstrap import Interval
+    from bots.stats.metrics import Measure
+    from bots.stats.predictions import Predictions
 
 Role = Literal["primary", "guard", "shown"]
-
-__all__ = [
-    "Comparison",
-    "Predictions",
-    "PredictionsError",
-    "candidate_only",
-    "compare",
-    "find_disagreements",
-    "find_role",
-]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,26 +38,22 @@ def compare(predictions: Predictions, settings: Settings) -> Comparison:
     Without a champion the result holds the candidate's values with their own intervals, and judges nothing.
     """
     gate = settings.gate
-    units = bootstrap.number_units(predictions.clusters, len(predictions.target))
-    # One thread: the products are small, and their bits then do not depend on the number of processors.
-    with threadpool_limits(1):
-        metrics = _compare_metrics(predictions, settings, units)
-        slices, judged = _compare_slices(predictions, gate, units)
+    slices = _compare_slices(predictions, gate)
     return Comparison(
-        metrics=metrics,
+        metrics=_compare_metrics(predictions, settings),
         slices=slices,
         statistics=Statistics(
             rows=len(predictions.target),
             replicates=gate.replicates,
             confidence=gate.confidence,
             resampled="rows" if predictions.clusters is None else gate.resample,
-            units=int(units.max(initial=-1)) + 1,
-            slices_judged=judged,
+            units=int(predictions.unit_numbers.max(initial=-1)) + 1,
+            slices_judged=sum(part.note is None for part in slices),
         ),
     )
 
 
-def candidate_only(predictions: Predictions, settings: Settings) -> Comparison:
+def summarize(predictions: Predictions, settings: Settings) -> Comparison:
     """The candidate alone: its values with their own intervals, every outcome `not judged`."""
     return compare(replace(predictions, champion=None), settings)
 
@@ -80,31 +66,28 @@ def find_disagreements(
     The tolerance is relative to the value, and absolute below one.
     """
     found = []
-    context = predictions.contexts()[1]
+    context = predictions.contexts[1]
     for name, written in values.items():
         measure = metrics.MEASURES.get(name)
         if measure is None or predictions.task not in measure.tasks:
             continue
-        actual = metrics.value(name, predictions.target, predictions.candidate, context)
+        actual = metrics.compute_value(name, predictions.target, predictions.candidate, context)
         if actual is None or not abs(actual - written) <= tolerance * max(1, abs(actual)):
             said = "undefined" if actual is None else f"{actual:.8g}"
             found.append(f"{measure.label}: written {written:.8g}, the predictions give {said}")
     return found
 
 
-def _compare_metrics(
-    predictions: Predictions, settings: Settings, units: NDArray[np.intp]
-) -> list[MetricComparison]:
+def find_role(name: str, gate: Gate) -> Role:
+    """The part that the gate gives to a metric."""
+    return "primary" if name == gate.primary else "guard" if name in gate.guards else "shown"
+
+
+def _compare_metrics(predictions: Predictions, settings: Settings) -> list[MetricComparison]:
     gate = settings.gate
-    names = [name for name in settings.evaluate.metrics if predictions.task in metrics.MEASURES[name].tasks]
-    chosen = [metrics.MEASURES[name] for name in names]
-    found = bootstrap.estimate_intervals(
-        predictions,
-        chosen,
-        units=units,
-        rows=np.arange(len(units)),
-        replicates=gate.replicates,
-        confidence=gate.confidence,
+    chosen = metrics.choose_measures(settings.evaluate.metrics, predictions.task)
+    intervals = bootstrap.estimate_intervals(
+        predictions, chosen, replicates=gate.replicates, confidence=gate.confidence
     )
     return [
         MetricComparison(
@@ -117,95 +100,90 @@ def _compare_metrics(
             low=interval.low,
             high=interval.high,
             matters=gate.matters.get(measure.name, 0.0),
-            outcome=_outcome(interval, measure, gate.matters.get(measure.name, 0.0)),
-            unit=predictions.units.get(measure.name) or metrics.unit(measure.name, predictions.costs),
+            outcome=_judge(interval, measure, gate.matters.get(measure.name, 0.0)),
+            unit=predictions.metric_units.get(measure.name)
+            or metrics.find_unit(measure.name, predictions.costs),
         )
-        for measure, interval in zip(chosen, found, strict=True)
+        for measure, interval in zip(chosen, intervals, strict=True)
     ]
 
 
-def find_role(name: str, gate: Gate) -> Role:
-    """The part that the gate gives to a metric."""
-    return "primary" if name == gate.primary else "guard" if name in gate.guards else "shown"
+@dataclass(frozen=True)
+class _Slice:
+    """The numbers of the rows that have one label of a column; `note` says why they are not judged."""
+
+    column: str
+    label: str
+    rows: NDArray[np.intp]
+    note: str | None
 
 
-def _compare_slices(
-    predictions: Predictions, gate: Gate, units: NDArray[np.intp]
-) -> tuple[list[SliceComparison], int]:
-    """Every slice, and how many were judged. The level is shared out among those (Bonferroni)."""
-    measure = metrics.MEASURES[gate.primary]
-    parts = list(_parts(predictions.slices))
-    notes = [_too_small(predictions, gate, units, rows) for _, _, rows in parts]
-    judged = notes.count(None)
+def _compare_slices(predictions: Predictions, gate: Gate) -> list[SliceComparison]:
+    """Every slice by the primary metric. The level is shared out among those that are judged (Bonferroni)."""
+    parts = list(_cut(predictions, gate))
+    judged = sum(part.note is None for part in parts)
     confidence = 1 - (1 - gate.confidence) / max(judged, 1)
-    slices = []
-    for (column, label, rows), note in zip(parts, notes, strict=True):
-        if note is None:
-            (interval,) = bootstrap.estimate_intervals(
-                predictions,
-                [measure],
-                units=units,
-                rows=rows,
-                replicates=gate.replicates,
-                confidence=confidence,
-            )
-        else:
-            interval = bootstrap.compute_points(predictions, measure, rows)
-        least = gate.slices.matters if gate.slices else 0.0
-        outcome = _outcome(interval, measure, least) if note is None else "not judged"
-        slices.append(
-            SliceComparison(
-                column=column,
-                value=label,
-                rows=len(rows),
-                champion=interval.champion,
-                candidate=interval.candidate,
-                difference=interval.difference,
-                low=interval.low,
-                high=interval.high,
-                outcome=outcome,
-                note=note,
-            )
+    return [_compare_slice(predictions, part, gate, confidence=confidence) for part in parts]
+
+
+def _compare_slice(
+    predictions: Predictions, part: _Slice, gate: Gate, *, confidence: float
+) -> SliceComparison:
+    measure = metrics.MEASURES[gate.primary]
+    if part.note is None:
+        (interval,) = bootstrap.estimate_intervals(
+            predictions, [measure], replicates=gate.replicates, confidence=confidence, rows=part.rows
         )
-    return slices, judged
+    else:
+        interval = bootstrap.compute_points(predictions, measure, part.rows)
+    return SliceComparison(
+        column=part.column,
+        value=part.label,
+        rows=len(part.rows),
+        champion=interval.champion,
+        candidate=interval.candidate,
+        difference=interval.difference,
+        low=interval.low,
+        high=interval.high,
+        outcome=_judge(interval, measure, gate.slices.matters if gate.slices else 0.0),
+        note=part.note,
+    )
 
 
-def _parts(slices: Mapping[str, NDArray[Any]]) -> Iterator[tuple[str, str, NDArray[np.intp]]]:
-    """Column, label and row numbers of each slice; labels that are numbers stand first and by their value."""
-    for column, labels in slices.items():
+def _cut(predictions: Predictions, gate: Gate) -> Iterator[_Slice]:
+    """The slices of each column; labels that are numbers stand first and by their value."""
+    for column, labels in predictions.slices.items():
         found, inverse = np.unique(np.asarray(labels).astype(str), return_inverse=True)
         order = np.argsort(inverse, kind="stable")
         bounds = np.searchsorted(inverse[order], np.arange(len(found) + 1))
-        for index, label in sorted(enumerate(found), key=lambda each: _by_number(str(each[1]))):
-            yield column, str(label), order[bounds[index] : bounds[index + 1]]
+        for index, label in sorted(enumerate(found), key=lambda each: _sort_numbers_first(str(each[1]))):
+            rows = order[bounds[index] : bounds[index + 1]]
+            yield _Slice(column, str(label), rows, _explain_too_small(predictions, gate, rows))
 
 
-def _by_number(label: str) -> tuple[bool, float, str]:
+def _sort_numbers_first(label: str) -> tuple[bool, float, str]:
     try:
         return False, float(label), label
     except ValueError:
         return True, 0.0, label
 
 
-def _too_small(
-    predictions: Predictions, gate: Gate, units: NDArray[np.intp], rows: NDArray[np.intp]
-) -> str | None:
+def _explain_too_small(predictions: Predictions, gate: Gate, rows: NDArray[Any]) -> str | None:
     """Why a slice is not judged, or None where it is."""
     if gate.slices is None:
         return "gate.slices is not set"
     if len(rows) < gate.slices.rows:
         return f"fewer than {gate.slices.rows:,} rows"
-    if predictions.task == "classification" and not bootstrap.has_enough_of_each_class(
-        predictions.target[rows]
-    ):
+    target = predictions.target[rows]
+    if predictions.task == "classification" and not bootstrap.has_enough_of_each_class(target):
         return f"fewer than {bootstrap.FEWEST_OF_A_CLASS} rows of one class"
-    if len(np.unique(units[rows])) < bootstrap.FEWEST_UNITS:
+    if len(np.unique(predictions.unit_numbers[rows])) < bootstrap.FEWEST_UNITS:
         what = "rows" if predictions.clusters is None else f"values of {gate.resample}"
         return f"fewer than {bootstrap.FEWEST_UNITS} {what}"
     return None
 
 
-def _outcome(interval: Interval, measure: Measure, matters: float) -> Outcome:
+def _judge(interval: Interval, measure: Measure, matters: float) -> Outcome:
     """One side of zero, and far enough to matter; anything else is not distinguishable."""
     difference, low, high = interval.difference, interval.low, interval.high
     if difference is None or low is None or high is None:

@@ -181,7 +181,7 @@ def _check_lock(not_reproduced: list[str]) -> _Finding:
 def _check_limits(facts: Facts, gate: Gate) -> Iterator[_Finding]:
     for name, limit in gate.limits.items():
         value = _find_candidate_value(facts, name)
-        rule = f"limit: {metrics.label(name)}"
+        rule = f"limit: {metrics.find_label(name)}"
         if value is None:
             message = f"{name_metric(name)} has no value, so its limit cannot be checked."
             yield _Finding(rule=rule, passed=False, message=message, reason="limit-broken")
@@ -286,7 +286,7 @@ def _check_guard(
 ) -> _Finding:
     said = describe_metric(metric, statistics)
     return _Finding(
-        rule=f"guard: {metrics.label(metric.name)}",
+        rule=f"guard: {metrics.find_label(metric.name)}",
         passed=metric.outcome != "regressed",
         message=f"{said}. {explain_outcome(metric)}",
         verdict=verdict,
@@ -304,7 +304,7 @@ def _check_slices(
     lost.sort(key=lambda part: -abs(part.difference or 0))
     if not lost:
         message = (
-            f"None of {pluralize(judged, 'slice')} lost {least:g} {metrics.label(gate.primary)} "
+            f"None of {pluralize(judged, 'slice')} lost {least:g} {metrics.find_label(gate.primary)} "
             "or more beyond chance."
         )
         return _Finding(rule="slices", passed=True, message=message)

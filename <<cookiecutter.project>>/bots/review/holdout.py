@@ -17,8 +17,7 @@ from bots.review import comparison
 from bots.review.champion import ChampionUnavailable
 from bots.review.comparison import Comparison
 from bots.settings import Settings
-from bots.stats.bootstrap import Predictions, PredictionsError
-from bots.stats.predictions import get_numbers, make_predictions, read_table
+from bots.stats.predictions import Predictions, PredictionsError, get_numbers, make_predictions, read_table
 
 __all__ = ["HoldoutPredictions", "PredictionsError", "load_predictions"]
 
@@ -31,12 +30,12 @@ class _NotScored(BotsError):
 class HoldoutPredictions:
     """The candidate's predictions on its holdout: columns `row`, `target`, `score`, and labels `slice:<column>`.
 
-    `settings` are the candidate's own, `units` the unit of a metric by its name.
+    `settings` are the candidate's own, `metric_units` the unit of a metric by its name.
     """
 
     table: pyarrow.Table
     settings: Settings
-    units: dict[str, str | None]
+    metric_units: dict[str, str | None]
 
     @property
     def path(self) -> str:
@@ -110,7 +109,7 @@ class HoldoutPredictions:
             costs=policy.evaluate.costs,
             bins=policy.evaluate.calibration_bins,
         )
-        return replace(own, units=self.units)
+        return replace(own, metric_units=self.metric_units)
 
     def _get_numbers(self, table: pyarrow.Table, column: str) -> NDArray[Any]:
         return get_numbers(table, column, self.path)

@@ -62,7 +62,7 @@ def describe_limit(name: str, limit: Limit, value: float) -> str:
 
 def name_metric(name: str) -> str:
     """A metric's name as a sentence begins with it."""
-    label = metrics.label(name)
+    label = metrics.find_label(name)
     return label[:1].upper() + label[1:]
 
 

@@ -1,4 +1,4 @@
-"""Reads the table of predictions on the holdout as the metrics take it: `row`, `target`, `score`, `slice:<column>`.
+"""Predictions on the holdout as the metrics take them, and their table: `row`, `target`, `score`, `slice:<column>`.
 
 Without pandas, which pyarrow's shorter ways (`read_table`, `to_numpy`, any null) load: that takes longer than to read.
 """
@@ -6,14 +6,17 @@ Without pandas, which pyarrow's shorter ways (`read_table`, `to_numpy`, any null
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bots.stats.bootstrap import Predictions, PredictionsError
+from bots.errors import BotsError
+from bots.stats.metrics import Context, Floats
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     import pyarrow
@@ -22,6 +25,66 @@ if TYPE_CHECKING:
     from bots.evidence import Costs, Task
 
 SLICE = "slice:"
+
+
+class PredictionsError(BotsError):
+    """The predictions cannot be compared; the message names column, first wrong row and what was expected."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Predictions:
+    """Both models' scores for the same n holdout rows, in the same order.
+
+    `target`, `champion`, `candidate`: (n,) finite numbers; for a classification targets are 0 or 1 and scores
+    are probabilities. `champion` is None where main has no model. `slices`: column -> (n,) labels.
+    `clusters`: (n,) labels of what is resampled as a whole, None for single rows. `bins` is the number of
+    calibration bins, `metric_units` the unit of a metric by its name. Raises `PredictionsError`.
+    """
+
+    task: Task
+    target: Floats
+    candidate: Floats
+    champion: Floats | None = None
+    slices: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    clusters: NDArray[Any] | None = None
+    champion_threshold: float | None = None
+    candidate_threshold: float | None = None
+    costs: Costs | None = None
+    bins: int = 10
+    metric_units: Mapping[str, str | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("target", "candidate", "champion"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, _convert(name, getattr(self, name)))
+        labels = {**self.slices, **({} if self.clusters is None else {"clusters": self.clusters})}
+        lengths = {name: len(column) for name, column in labels.items()}
+        lengths |= {"candidate": len(self.candidate)}
+        lengths |= {} if self.champion is None else {"champion": len(self.champion)}
+        for name, length in lengths.items():
+            if length != len(self.target):
+                raise PredictionsError(
+                    f"{name}: expected {len(self.target)} rows as in the target, got {length}"
+                )
+        if self.task == "classification":
+            _require(self.target, "target", (self.target != 0) & (self.target != 1), "0 or 1")
+            for name, score in (("candidate", self.candidate), ("champion", self.champion)):
+                if score is not None:
+                    _require(score, name, (score < 0) | (score > 1), "a probability from 0 to 1")
+
+    @cached_property
+    def unit_numbers(self) -> NDArray[np.intp]:
+        """The number of what each row is resampled with, its cluster or itself: shape (n,)."""
+        if self.clusters is None:
+            return np.arange(len(self.target))
+        return np.unique(np.asarray(self.clusters).astype(str), return_inverse=True)[1]
+
+    @property
+    def contexts(self) -> tuple[Context, Context]:
+        """What the metrics of the champion and of the candidate need beside the rows."""
+        shared = Context(costs=self.costs, bins=self.bins)
+        champion = replace(shared, threshold=self.champion_threshold)
+        return champion, replace(shared, threshold=self.candidate_threshold)
 
 
 def read_table(path: Path, name: str, columns: list[str] | None = None) -> pyarrow.Table:
@@ -86,3 +149,23 @@ def make_predictions(
         costs=costs,
         bins=bins,
     )
+
+
+def _convert(name: str, column: Any) -> Floats:
+    try:
+        numbers = np.asarray(column, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise PredictionsError(f"{name}: expected numbers: {error}") from error
+    if numbers.ndim != 1 or not len(numbers):
+        raise PredictionsError(f"{name}: expected a column of at least one row, got shape {numbers.shape}")
+    _require(numbers, name, ~np.isfinite(numbers), "a finite number")
+    return numbers
+
+
+def _require(column: Floats, name: str, wrong: NDArray[np.bool_], expected: str) -> None:
+    if wrong.any():
+        first = int(np.argmax(wrong))
+        raise PredictionsError(
+            f"{name}: expected {expected} in every row; {int(wrong.sum()):,} of {len(column):,} are not, "
+            f"the first is row {first} ({column[first]})"
+        )

@@ -13,9 +13,9 @@ from msgspec import structs
 from scipy import stats
 
 from bots.review import comparison
-from bots.review.comparison import Predictions, PredictionsError
 from bots.settings import GateSlices
 from bots.stats import bootstrap, metrics
+from bots.stats.predictions import Predictions, PredictionsError
 from fixtures import simulated
 from fixtures.simulated import better_but_worse_for_one_carrier, quick_policy
 
@@ -161,13 +161,13 @@ def exact(predictions: Predictions, name: str, times: int) -> Floats:
     """The difference recomputed from scratch, ranks and all, on every resample of rows."""
     random = np.random.default_rng(5)
     rows = len(predictions.target)
-    before, after = predictions.contexts()
+    before, after = predictions.contexts
     found = []
     for _ in range(times):
         at = random.integers(0, rows, rows)
         target = predictions.target[at]
-        new = metrics.value(name, target, predictions.candidate[at], after)
-        old = metrics.value(name, target, scores(predictions)[at], before)
+        new = metrics.compute_value(name, target, predictions.candidate[at], after)
+        old = metrics.compute_value(name, target, scores(predictions)[at], before)
         found.append(known(new) - known(old))
     return np.array(found)
 
@@ -366,7 +366,7 @@ def test_slices_stand_in_the_order_of_their_numbers() -> None:
 
 
 def test_the_candidate_alone_has_its_values_with_intervals_inside_their_range() -> None:
-    found = comparison.candidate_only(drawn(400, slices={"half": np.resize(["a", "b"], 400)}), quick_policy())
+    found = comparison.summarize(drawn(400, slices={"half": np.resize(["a", "b"], 400)}), quick_policy())
     for metric in found.metrics:
         assert (metric.champion, metric.difference, metric.outcome) == (None, None, "not judged")
         low, high = interval(metric)
@@ -446,7 +446,7 @@ def test_metrics_that_differ_from_their_predictions_are_named() -> None:
     predictions = drawn(400)
     values = {
         metric.name: metric.candidate
-        for metric in comparison.candidate_only(predictions, quick_policy()).metrics
+        for metric in comparison.summarize(predictions, quick_policy()).metrics
         if metric.candidate is not None
     }
     assert comparison.find_disagreements(values, predictions) == []

@@ -48,7 +48,9 @@ def test_classification_metrics_are_those_of_scikit_learn(seed: int, rows: int, 
         "f1": sk.f1_score(y, called),
     }
     for name, value in expected.items():
-        assert metrics.value(name, y, s, Context(threshold=0.5)) == pytest.approx(value, abs=1e-9), name
+        assert metrics.compute_value(name, y, s, Context(threshold=0.5)) == pytest.approx(value, abs=1e-9), (
+            name
+        )
 
 
 @given(SEEDS, st.integers(3, 300))
@@ -65,7 +67,7 @@ def test_regression_metrics_are_those_of_scikit_learn(seed: int, rows: int) -> N
         "bias": abs(np.mean(s - y)),
     }
     for name, value in expected.items():
-        assert metrics.value(name, y, s, Context()) == pytest.approx(value, rel=1e-9, abs=1e-9), name
+        assert metrics.compute_value(name, y, s, Context()) == pytest.approx(value, rel=1e-9, abs=1e-9), name
 
 
 @pytest.mark.parametrize("task", ["classification", "regression"])
@@ -76,11 +78,11 @@ def test_the_pipeline_reports_the_values_that_the_bots_recompute(task: Task) -> 
     drawn = simulated.predictions(task, 4_000, np.random.default_rng(3))
     costs = msgspec.convert(msgspec.to_builtins(drawn.costs), Costs)
     rows = pipeline.Rows(drawn.target, drawn.candidate, 0.3, costs)
-    context = drawn.contexts()[1]
+    context = drawn.contexts[1]
     for name in simulated.METRICS[task]:
         theirs = pipeline.compute(name, rows, task)
         assert theirs is not None
-        ours = metrics.value(name, drawn.target, drawn.candidate, context)
+        ours = metrics.compute_value(name, drawn.target, drawn.candidate, context)
         assert ours == pytest.approx(theirs, abs=1e-9), name
         assert pipeline.METRICS[name].direction == metrics.MEASURES[name].direction
     assert set(pipeline.METRICS) == set(metrics.MEASURES)
@@ -89,21 +91,21 @@ def test_the_pipeline_reports_the_values_that_the_bots_recompute(task: Task) -> 
 def test_a_perfectly_calibrated_bin_adds_nothing_and_a_wrong_one_its_share() -> None:
     score = np.repeat([0.2, 0.8], 100)
     target = np.concatenate([np.repeat([1.0, 0.0], [20, 80]), np.repeat([1.0, 0.0], [60, 40])])
-    found = metrics.value("expected_calibration_error", target, score, Context(bins=2))
+    found = metrics.compute_value("expected_calibration_error", target, score, Context(bins=2))
     assert found == pytest.approx(0.5 * abs(0.8 - 0.6))
 
 
 def test_value_reads_the_four_cells_of_the_cost_matrix() -> None:
     target, score = np.array([1.0, 1.0, 0.0, 0.0]), np.array([0.9, 0.1, 0.9, 0.1])
-    found = metrics.value("value", target, score, Context(threshold=0.5, costs=COSTS))
+    found = metrics.compute_value("value", target, score, Context(threshold=0.5, costs=COSTS))
     assert found == pytest.approx((12.0 - 1.0 - 4.0 + 0.5) / 4)
 
 
 def test_value_of_a_regression_prices_each_unit_too_little_or_too_much() -> None:
     context = Context(costs=Costs(currency="USD", under=-1.0, over=-0.4))
-    assert metrics.value("value", np.array([10.0, 10.0]), np.array([7.0, 15.0]), context) == pytest.approx(
-        -2.5
-    )
+    assert metrics.compute_value(
+        "value", np.array([10.0, 10.0]), np.array([7.0, 15.0]), context
+    ) == pytest.approx(-2.5)
 
 
 @given(SEEDS)
@@ -144,22 +146,24 @@ def _share(means: np.ndarray) -> float:
 @pytest.mark.parametrize("name", ["roc_auc", "average_precision", "recall", "f1"])
 @pytest.mark.parametrize("only", [0.0, 1.0])
 def test_a_metric_that_needs_both_classes_has_no_value_without_them(name: str, only: float) -> None:
-    assert metrics.value(name, np.full(30, only), np.linspace(0, 1, 30), Context(threshold=0.5)) is None
+    assert (
+        metrics.compute_value(name, np.full(30, only), np.linspace(0, 1, 30), Context(threshold=0.5)) is None
+    )
 
 
 def test_r2_of_a_constant_target_has_no_value() -> None:
-    assert metrics.value("r2", np.ones(10), np.linspace(0, 1, 10), Context()) is None
+    assert metrics.compute_value("r2", np.ones(10), np.linspace(0, 1, 10), Context()) is None
 
 
 def test_no_rows_have_no_metric() -> None:
-    assert metrics.value("mae", np.array([]), np.array([]), Context()) is None
+    assert metrics.compute_value("mae", np.array([]), np.array([]), Context()) is None
 
 
 def test_a_metric_has_a_name_for_people() -> None:
-    assert metrics.label("roc_auc") == "ROC AUC"
-    assert metrics.label("our_own_metric") == "our own metric"
+    assert metrics.find_label("roc_auc") == "ROC AUC"
+    assert metrics.find_label("our_own_metric") == "our own metric"
 
 
 def test_the_unit_of_value_names_the_currency_and_no_other_metric_has_one() -> None:
-    assert metrics.unit("value", COSTS) == "USD per row"
-    assert metrics.unit("roc_auc", COSTS) is None
+    assert metrics.find_unit("value", COSTS) == "USD per row"
+    assert metrics.find_unit("roc_auc", COSTS) is None
