@@ -15,6 +15,7 @@ help: ## List these words
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
 
 setup: ## Install the tools into .venv, each checked by hash; nothing to do when the lock is the same
+	@$(BIN)/python -c '' 2>/dev/null || rm -rf .venv
 	@cmp -s $(LOCK) .venv/lock || { \
 		$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo 'ERROR: Python 3.11 or newer is needed; name one: make setup PYTHON=python3.12' >&2; exit 1; }; \

@@ -19,7 +19,7 @@ from fixtures.baking import baked
 from fixtures.support import TEMPLATE
 
 SCRIPTS = Path(sysconfig.get_path("scripts"))
-NAMES = ("pull-request", "publish", "deploy")
+NAMES = ("pull-request", "publish", "deploy", "caches")
 
 # Read from the actions' own repositories: a tag, and the commit that it named on that day.
 PINS = {
@@ -38,6 +38,7 @@ PINS = {
 # What each job may do beyond nothing.
 GRANTS = {
     "pull-request": {"review": {"contents": "read", "id-token": "write"}},
+    "caches": {"save": {"contents": "read", "id-token": "write"}},
     "publish": {
         "announce": {"checks": "write", "contents": "read"},
         "publish": {"actions": "read", "checks": "write", "contents": "read", "pull-requests": "write"},
@@ -189,6 +190,54 @@ def test_a_stand_in_knows_every_input_that_the_real_action_is_given(file: Path) 
             )
         known = yaml.safe_load(place.read_text(encoding="utf-8"))["inputs"]
         assert set(step.get("with", {})) <= set(known)
+
+
+def test_only_runs_of_the_default_branch_save_a_cache() -> None:
+    default = "github.ref == format('refs/heads/{0}', github.event.repository.default_branch)"
+    saving = [
+        step for step in yaml.safe_load(ACTION.read_text(encoding="utf-8"))["runs"]["steps"] if saves(step)
+    ]
+    assert len(saving) == 1
+    assert default in saving[0]["if"]
+    assert "!startsWith(github.event_name, 'pull_request')" in saving[0]["if"]
+    assert [name for name in NAMES for step in steps(name) if saves(step)] == ["caches"]
+    assert workflow("caches")["on"] == {"push": {"branches": ["main"]}}
+
+
+def saves(step: dict[str, Any]) -> bool:
+    return bool(re.match(r"actions/cache(/save)?@", step.get("uses", "")))
+
+
+def test_what_a_stage_once_gave_is_in_no_cache() -> None:
+    restored = [
+        step["with"]["path"] for name in NAMES for step in steps(name) if "/restore@" in step.get("uses", "")
+    ]
+    assert set(restored) == {".dvc/cache/files"}
+
+
+def test_an_environment_is_cached_for_the_interpreter_that_it_names_by_path() -> None:
+    found = yaml.safe_load(ACTION.read_text(encoding="utf-8"))["runs"]["steps"]
+    restore, *_ = [step for step in found if "key" in step.get("with", {})]
+    assert "steps.python.outputs.python-path" in restore["with"]["key"]
+
+
+def test_a_copied_environment_whose_interpreter_is_not_here_is_not_taken_for_complete(tmp_path: Path) -> None:
+    project = baked(tmp_path)
+    (project / ".venv/bin").mkdir(parents=True)
+    (project / ".venv/bin/python").symlink_to("/not/here/python")
+    (project / ".venv/lock").write_bytes((project / "requirements/dev.txt").read_bytes())
+    words = ["make", "setup", "PYTHON=/bin/false"]
+    done = subprocess.run(words, cwd=project, text=True, capture_output=True, check=False)
+    assert done.returncode == 2
+    assert "ERROR: Python 3.11 or newer is needed" in done.stderr
+
+
+def test_run_workflow_does_nothing_from_a_side_branch() -> None:
+    assert "workflow_dispatch" in workflow("deploy")["on"]
+    for name, job in jobs("deploy"):
+        assert (
+            "github.ref == format('refs/heads/{0}', github.event.repository.default_branch)" in job["if"]
+        ), name
 
 
 def test_no_job_could_be_taken_for_the_check() -> None:

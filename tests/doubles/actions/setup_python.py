@@ -21,6 +21,7 @@ def setup() -> None:
     with Path(os.environ["GITHUB_PATH"]).open("a", encoding="utf-8") as file:
         file.write(f"{Path(sys.executable).parent}\n")
     output("python-version", platform.python_version())
+    output("python-path", sys.executable)
 
 
 main(setup)
