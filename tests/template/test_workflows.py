@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -188,7 +189,7 @@ def test_a_stand_in_knows_every_input_that_the_real_action_is_given(file: Path) 
             place = github_actions.ACTIONS.joinpath(
                 github_actions.STAND_INS[repository], *below, "action.yml"
             )
-        known = yaml.safe_load(place.read_text(encoding="utf-8"))["inputs"]
+        known = yaml.safe_load(place.read_text(encoding="utf-8")).get("inputs", {})
         assert set(step.get("with", {})) <= set(known)
 
 
@@ -230,6 +231,56 @@ def test_a_copied_environment_whose_interpreter_is_not_here_is_not_taken_for_com
     done = subprocess.run(words, cwd=project, text=True, capture_output=True, check=False)
     assert done.returncode == 2
     assert "ERROR: Python 3.11 or newer is needed" in done.stderr
+
+
+def script(action: str, step: str) -> str:
+    """What a step of one of the project's own actions runs."""
+    text = (TEMPLATE / f".github/actions/{action}/action.yaml").read_text(encoding="utf-8")
+    return next(one["run"] for one in yaml.safe_load(text)["runs"]["steps"] if one["name"] == step)
+
+
+@pytest.mark.skipif(shutil.which("ssh-agent") is None, reason="ssh is not installed")
+def test_a_deploy_key_is_in_an_agent_alone_and_nothing_is_left_of_it(tmp_path: Path) -> None:
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "key")], check=True)
+    key = (tmp_path / "key").read_text(encoding="utf-8")
+    (tmp_path / "key").unlink()
+    home, temp = tmp_path / "home", tmp_path / "temp"
+    home.mkdir()
+    temp.mkdir()
+    job = {
+        "HOME": str(home),
+        "RUNNER_TEMP": str(temp),
+        "GITHUB_ENV": str(temp / "env"),
+        "PATH": os.environ["PATH"],
+    }
+
+    def run(words: str, **more: str) -> str:
+        done = subprocess.run(
+            ["bash", "-e", "-c", words], env=job | more, text=True, capture_output=True, check=True
+        )
+        return done.stdout
+
+    run(script("reach", "Hand the key to an agent"), KEY=key)
+    run(script("reach", "Lay the service's secrets down"), CONTENT="SERVING_API_KEYS=secret")
+    agent = dict([(temp / "env").read_text(encoding="utf-8").strip().split("=", 1)])
+    assert "ED25519" in run("ssh-add -l", **agent)
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert not any("PRIVATE KEY" in path.read_text(encoding="utf-8", errors="replace") for path in written)
+
+    for step in ("Stop the agent", "Remove the files"):
+        run(script("leave", step))
+    with pytest.raises(subprocess.CalledProcessError):
+        run("ssh-add -l", **agent)
+    assert not (temp / "service.env").exists()
+    for step in ("Stop the agent", "Remove the files"):
+        run(script("leave", step))  # a job that was given no key leaves like any other
+
+
+def test_a_job_that_is_given_keys_leaves_none_behind_however_it_ends() -> None:
+    for name, job in jobs("deploy"):
+        used = [(step.get("uses"), step.get("if")) for step in job["steps"]]
+        if ("./.github/actions/reach", None) in used:
+            assert used[-1] == ("./.github/actions/leave", "${{ always() }}"), name
 
 
 def test_run_workflow_does_nothing_from_a_side_branch() -> None:
