@@ -1,4 +1,4 @@
-"""A stand-in for the engine: it writes down what it is asked to do, and does what the test has laid down for it.
+"""A stand-in for a release's engine: it logs what it is asked to do, and does what the test has written for it.
 
 Beside its log, `engine-does.json` may say `{"smoke": "fail"}`, `{"roll_out": "roll back"}`, `{"build": "error"}`,
 `{"STEP": "kill"}`, which ends the process as kill -9 does. A process of its own finds it in the place of the real
@@ -27,20 +27,20 @@ class Recording:
         self._does = log.with_name("engine-does.json")
 
     def build(self, lineage: Lineage, reference: str) -> None:
-        self._ask("build", reference)
+        self._log_call("build", reference)
 
     def smoke_test(self, reference: str) -> list[Check]:
-        works = self._ask("smoke", reference) != "fail"
+        works = self._log_call("smoke", reference) != "fail"
         words = "ready after 0.9 s" if works else "not ready within 30 s: SyntaxError in app.py"
         return [Check("ready", passed=works, words=words, figures={"seconds": 0.9})]
 
     def push(self, reference: str) -> str:
-        self._ask("push", reference)
+        self._log_call("push", reference)
         name = reference.rpartition(":")[0]
         return f"{name}@sha256:{hashlib.sha256(reference.encode()).hexdigest()}"
 
     def roll_out(self, stage: Stage, image: str, lineage: Lineage) -> StageResult:
-        if self._ask("roll_out", stage, lineage.version) == f"roll back {stage}":
+        if self._log_call("roll_out", stage, lineage.version) == f"roll back {stage}":
             words = "errors: 4.20% of 1200 requests, 0.10% of 10800 at the running version"
             return StageResult(
                 done="rolled back", words=words, checks=[Check("errors", passed=False, words=words[8:])]
@@ -51,10 +51,10 @@ class Recording:
         return StageResult(done="running", words="nothing speaks against it in 512 requests", checks=[seen])
 
     def restore(self, stage: Stage, image: str, lineage: Lineage) -> StageResult:
-        self._ask("restore", stage, lineage.version)
+        self._log_call("restore", stage, lineage.version)
         return StageResult(done="running", words="running")
 
-    def _ask(self, *words: str) -> str:
+    def _log_call(self, *words: str) -> str:
         with self._log.open("a", encoding="utf-8") as file:
             file.write(json.dumps(words) + "\n")
         does = json.loads(self._does.read_text()) if self._does.exists() else {}

@@ -46,12 +46,12 @@ def main(words: list[str]) -> int:
     }
     if words[0] != "--namespace" or words[2] not in verbs:
         raise SystemExit(f"the stand-in does not know `kubectl {' '.join(words)}`")
-    code = look(cluster, words[2:], verbs[words[2]])
+    code = carry_out(cluster, words[2:], verbs[words[2]])
     path.write_text(json.dumps(cluster))
     return code
 
 
-def look(cluster: Cluster, words: list[str], verb: Any) -> int:
+def carry_out(cluster: Cluster, words: list[str], verb: Any) -> int:
     """Carry the words out; what only looks is spoilt where the cluster says so."""
     looks = words[0] in ("get", "exec") or words[:2] == ["rollout", "status"]
     if looks and cluster["flaky"]:
@@ -68,7 +68,7 @@ def look(cluster: Cluster, words: list[str], verb: Any) -> int:
     return code
 
 
-def parsed(words: list[str], *options: str, positional: int = 0, flags: tuple[str, ...] = ()) -> Any:
+def parse_words(words: list[str], *options: str, positional: int = 0, flags: tuple[str, ...] = ()) -> Any:
     """The words; an unknown one ends the stand-in."""
     parser = argparse.ArgumentParser(prog="kubectl", allow_abbrev=False)
     for option in options:
@@ -83,7 +83,7 @@ def parsed(words: list[str], *options: str, positional: int = 0, flags: tuple[st
 
 
 def apply(cluster: Cluster, words: list[str]) -> int:
-    folder = parsed(words, "kustomize").kustomize
+    folder = parse_words(words, "kustomize").kustomize
     built = subprocess.run(
         [os.environ["REAL_KUBECTL"], "kustomize", folder], text=True, capture_output=True, check=False
     )
@@ -104,12 +104,12 @@ def apply(cluster: Cluster, words: list[str]) -> int:
 def get(cluster: Cluster, words: list[str]) -> int:
     if words == ["deployments", "--output", "name"]:
         return 0
-    given = parsed(words[1:], "selector", "output")
+    given = parse_words(words[1:], "selector", "output")
     assert given.output == "json"
     wanted = dict(pair.split("=") for pair in given.selector.split(","))
     if words[0] == "deployments":
         kept = [one for key, one in cluster["objects"].items() if key.startswith("Deployment/")]
-        print(json.dumps({"items": [one for one in kept if labelled(one["metadata"], wanted)]}))
+        print(json.dumps({"items": [one for one in kept if has_labels(one["metadata"], wanted)]}))
         return 0
     assert words[0] == "pods"
     pods = [
@@ -117,8 +117,8 @@ def get(cluster: Cluster, words: list[str]) -> int:
             "metadata": {"name": f"{name}-{number}"},
             "status": {"phase": "Running", "containerStatuses": [{"ready": True, "restartCount": 0}]},
         }
-        for name, one in deployments(cluster).items()
-        if labelled(one["spec"]["template"]["metadata"], wanted)
+        for name, one in list_deployments(cluster).items()
+        if has_labels(one["spec"]["template"]["metadata"], wanted)
         for number in range(one["spec"]["replicas"])
     ]
     print(json.dumps({"items": pods}))
@@ -126,9 +126,9 @@ def get(cluster: Cluster, words: list[str]) -> int:
 
 
 def rollout(cluster: Cluster, words: list[str]) -> int:
-    given = parsed(words, "timeout", positional=2)
+    given = parse_words(words, "timeout", positional=2)
     assert given.words[0] == "status"
-    image = image_of(cluster, given.words[1].removeprefix("deployment/"))
+    image = get_image(cluster, given.words[1].removeprefix("deployment/"))
     if image in cluster["broken"]:
         sys.stderr.write("error: timed out waiting for the condition\n")
         return 1
@@ -136,13 +136,15 @@ def rollout(cluster: Cluster, words: list[str]) -> int:
 
 
 def scale(cluster: Cluster, words: list[str]) -> int:
-    given = parsed(words, "replicas", positional=1)
-    deployments(cluster)[given.words[0].removeprefix("deployment/")]["spec"]["replicas"] = int(given.replicas)
+    given = parse_words(words, "replicas", positional=1)
+    list_deployments(cluster)[given.words[0].removeprefix("deployment/")]["spec"]["replicas"] = int(
+        given.replicas
+    )
     return 0
 
 
 def delete(cluster: Cluster, words: list[str]) -> int:
-    given = parsed(words, positional=2, flags=("ignore-not-found", "wait"))
+    given = parse_words(words, positional=2, flags=("ignore-not-found", "wait"))
     assert given.words[0] == "deployment"
     cluster["objects"].pop(f"Deployment/{given.words[1]}", None)
     return 0
@@ -152,7 +154,7 @@ def execute(cluster: Cluster, words: list[str]) -> int:
     pod, dashes, python, option, script, again, *command = words
     assert (dashes, python, option, again) == ("--", PYTHON, "-c", PYTHON)
     # The wrapping is carried out as it is, around a command that only prints.
-    text = printed(cluster, pod, command)
+    text = answer_command(cluster, pod, command)
     wrapped = [
         sys.executable,
         "-c",
@@ -166,10 +168,10 @@ def execute(cluster: Cluster, words: list[str]) -> int:
     return 0
 
 
-def printed(cluster: Cluster, pod: str, command: list[str]) -> str:
+def answer_command(cluster: Cluster, pod: str, command: list[str]) -> str:
     if command == ["-m", "serving", "get", "/metrics"]:
         cluster["asked"][pod] = asked = cluster["asked"].get(pod, 0) + 40
-        bad = asked // 2 if image_of(cluster, pod.rpartition("-")[0]) in cluster["failing"] else 0
+        bad = asked // 2 if get_image(cluster, pod.rpartition("-")[0]) in cluster["failing"] else 0
         return (
             f'model_requests_total{{route="/predict",status="200"}} {asked - bad}\n'
             f'model_requests_total{{route="/predict",status="500"}} {bad}\n'
@@ -180,12 +182,12 @@ def printed(cluster: Cluster, pod: str, command: list[str]) -> str:
 
 
 def logs(cluster: Cluster, words: list[str]) -> int:
-    given = parsed(words, "tail", positional=1, flags=("all-containers",))
+    given = parse_words(words, "tail", positional=1, flags=("all-containers",))
     print(f"ERROR: {given.words[0]} cannot read its model")
     return 0
 
 
-def deployments(cluster: Cluster) -> dict[str, Any]:
+def list_deployments(cluster: Cluster) -> dict[str, Any]:
     return {
         key.removeprefix("Deployment/"): one
         for key, one in cluster["objects"].items()
@@ -193,12 +195,12 @@ def deployments(cluster: Cluster) -> dict[str, Any]:
     }
 
 
-def image_of(cluster: Cluster, name: str) -> str:
-    image: str = deployments(cluster)[name]["spec"]["template"]["spec"]["containers"][0]["image"]
+def get_image(cluster: Cluster, name: str) -> str:
+    image: str = list_deployments(cluster)[name]["spec"]["template"]["spec"]["containers"][0]["image"]
     return image
 
 
-def labelled(metadata: dict[str, Any], wanted: dict[str, str]) -> bool:
+def has_labels(metadata: dict[str, Any], wanted: dict[str, str]) -> bool:
     labels = metadata.get("labels", {})
     return all(labels.get(name) == value for name, value in wanted.items())
 

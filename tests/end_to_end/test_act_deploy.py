@@ -16,10 +16,10 @@ import pytest
 from cookiecutter.main import cookiecutter
 
 from doubles.github import GitHubDouble
-from fixtures import github_actions, shipments, support
+from fixtures import github_actions, release_projects, support
 from fixtures.dvc_projects import DvcProject, run_git
 from fixtures.github_actions import SimulatedGitHub, WorkflowResult
-from fixtures.shipments import Yard, write_model
+from fixtures.release_projects import ReleaseProject, write_model
 
 pytestmark = [
     pytest.mark.act,
@@ -37,13 +37,13 @@ class Site:
     """The repository on GitHub, and a maintainer's clone of it."""
 
     github: SimulatedGitHub
-    yard: Yard
+    project: ReleaseProject
 
     def train(self, weights: tuple[float, ...]) -> None:
         """Another model, in storage."""
-        write_model(self.yard.folder, weights)
-        self.yard.desk.dvc("commit", "--force", "--quiet")
-        self.yard.desk.bots("storage", "push")
+        write_model(self.project.folder, weights)
+        self.project.desk.dvc("commit", "--force", "--quiet")
+        self.project.desk.bots("storage", "push")
 
     def pushed(self) -> WorkflowResult:
         return self.run("push", {"ref": "refs/heads/main", "after": self.github.find_head("main")})
@@ -52,7 +52,7 @@ class Site:
         return self.run("workflow_dispatch", {"inputs": {"stage": "production", "rollback": "", **inputs}})
 
     def run(self, name: str, event: dict[str, Any]) -> WorkflowResult:
-        repository = self.yard.double._payloads().repository(github_actions.REPOSITORY)
+        repository = self.project.double._payloads().repository(github_actions.REPOSITORY)
         return self.github.run_act(
             name, "deploy.yaml", {**event, "repository": repository | {"private": False}}
         )
@@ -74,7 +74,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         default_config=True,
     )
     desk = DvcProject(folder / "visits")
-    shipments.write_pipeline(desk.folder)
+    release_projects.write_pipeline(desk.folder)
     (desk.folder / "deploy").mkdir(exist_ok=True)
     (desk.folder / "deploy/compose.yaml").touch()
     origin = folder / "origin.git"
@@ -87,13 +87,15 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         made = SimulatedGitHub(folder, origin, double)
         made.extra = {
             "GITHUB_TRIGGERING_ACTOR": "grace",
-            "PYTHONPATH": os.pathsep.join([str(shipments.RECORDING_SITE), str(support.ROOT / "tests")]),
+            "PYTHONPATH": os.pathsep.join(
+                [str(release_projects.RECORDING_SITE), str(support.ROOT / "tests")]
+            ),
             "RECORDING": str(folder / "engine.json"),
         }
         github_actions.prepare_tools(made, desk.folder)
-        site = Site(made, Yard(desk, double))
-        site.train(shipments.WEIGHTS)
-        site.yard.commit("Train the first model")
+        site = Site(made, ReleaseProject(desk, double))
+        site.train(release_projects.WEIGHTS)
+        site.project.commit("Train the first model")
         yield site
     assert double.violations == []
 
@@ -102,7 +104,7 @@ def test_from_the_first_model_to_a_better_one_and_back(site: Site) -> None:
     first = site.pushed()
     assert first.jobs == {"release": "failure"}
     assert "came to main without a pull request" in first.log
-    assert site.yard.tags() == []
+    assert site.project.list_tags() == []
 
     accepted = site.by_hand(reason="the first model; $(touch /tmp/never)")
     assert accepted.jobs == {"release": "success", "staging": "success", "production": "success"}, (
@@ -112,13 +114,13 @@ def test_from_the_first_model_to_a_better_one_and_back(site: Site) -> None:
     assert all(line.startswith("ghcr.io as ") for line in site.noted("login"))
 
     site.train(BETTER)
-    number = site.yard.merge()
+    number = site.project.merge()
     better = site.pushed()
     assert better.jobs == {"release": "success", "staging": "success", "production": "success"}, better.log
-    (comment,) = site.yard.comments(number)
+    (comment,) = site.project.list_comments(number)
     assert "**v1.1.0 runs in production**" in comment
     assert "actions/runs/" in comment
-    rolled = [call for call in site.yard.calls() if call[0] == "roll_out"]
+    rolled = [call for call in site.project.list_calls() if call[0] == "roll_out"]
     stages = [
         ["roll_out", stage, version]
         for version in ("v1.0.0", "v1.1.0")
@@ -126,8 +128,8 @@ def test_from_the_first_model_to_a_better_one_and_back(site: Site) -> None:
     ]
     assert rolled == stages
 
-    (site.yard.folder / "README.md").write_text("words\n")
-    site.yard.merge("Say more", title="Equivalent")
+    (site.project.folder / "README.md").write_text("words\n")
+    site.project.merge("Say more", title="Equivalent")
     words = site.pushed()
     assert words.jobs == {"release": "success"}
     assert "Nothing to release: v1.1.0 is." in words.log
@@ -135,8 +137,8 @@ def test_from_the_first_model_to_a_better_one_and_back(site: Site) -> None:
 
     back = site.by_hand(reason="complaints", rollback="previous")
     assert back.jobs == {"rollback": "success"}, back.log
-    assert site.yard.calls()[-1] == ["restore", "production", "v1.0.0"]
-    assert "v1.1.0 is not in production any more" in site.yard.comments(number)[0]
-    stages_now = json.loads(site.yard.spawn("models", "--json").stdout)
+    assert site.project.list_calls()[-1] == ["restore", "production", "v1.0.0"]
+    assert "v1.1.0 is not in production any more" in site.project.list_comments(number)[0]
+    stages_now = json.loads(site.project.spawn_bots("models", "--json").stdout)
     assert [one["release"]["version"] for one in stages_now if one["stages"]] == ["v1.1.0", "v1.0.0"]
     assert not Path("/tmp/never").exists()

@@ -34,7 +34,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_the_service_reads_the_lineage_that_the_release_writes(root: Path) -> None:
-    written = versions.lineage(root, "v1.4.0")
+    written = versions.make_lineage(root, "v1.4.0")
     (root / "lineage.json").write_bytes(msgspec.json.encode(written))
     found = served.load_lineage(root / "lineage.json")
     assert (found.version, found.onnx, found.approvers) == ("v1.4.0", written.onnx, ["grace"])
@@ -42,7 +42,7 @@ def test_the_service_reads_the_lineage_that_the_release_writes(root: Path) -> No
 
 
 def test_labels_leave_out_what_nobody_knows(root: Path) -> None:
-    known = versions.lineage(root, "v1")
+    known = versions.make_lineage(root, "v1")
     unknown = msgspec.structs.replace(known, author=None, approvers=[], pull_request_url=None)
     assert known.list_labels("x").keys() - unknown.list_labels("x").keys() == {
         "model.author",
@@ -52,7 +52,7 @@ def test_labels_leave_out_what_nobody_knows(root: Path) -> None:
 
 
 def test_the_bill_of_materials_is_the_same_for_the_same_inputs(root: Path) -> None:
-    lineage, lock = versions.lineage(root, "v1"), root / "requirements/serving.txt"
+    lineage, lock = versions.make_lineage(root, "v1"), root / "requirements/serving.txt"
     assert sbom.make_bill(lock, "late-flights", lineage) == sbom.make_bill(lock, "late-flights", lineage)
 
 
@@ -97,7 +97,11 @@ def test_an_engine_that_does_not_answer_is_named(tmp_path: Path, monkeypatch: py
 def test_a_missing_model_is_named_before_anything_is_built(root: Path, tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="serving is missing"):
         image.assemble_context(
-            root, tmp_path / "context", versions.lineage(root, "v1"), title="late-flights", onnx="models/onnx"
+            root,
+            tmp_path / "context",
+            versions.make_lineage(root, "v1"),
+            title="late-flights",
+            onnx="models/onnx",
         )
 
 

@@ -140,7 +140,7 @@ def test_the_first_version_brings_the_whole_stage_with_its_image_by_digest(clust
     assert (outcome.done, outcome.runs) == ("deployed", V1)
     objects = cluster.memory["objects"]
     assert "NetworkPolicy/model" in objects
-    assert kubectl.image_of(cluster.memory, "model") == V1.reference
+    assert kubectl.get_image(cluster.memory, "model") == V1.reference
     assert all(words[:2] == ["--namespace", "late-flights-production"] for words in cluster.memory["words"])
 
 
@@ -149,7 +149,7 @@ def test_a_good_version_is_watched_and_takes_over(cluster: Cluster) -> None:
     outcome = cluster.roll_out(V2)
     assert (outcome.done, outcome.runs, outcome.previous) == ("promoted", V2, V1)
     assert cluster.target.get_state() == State(V2)
-    assert list(kubectl.deployments(cluster.memory)) == ["model"]
+    assert list(kubectl.list_deployments(cluster.memory)) == ["model"]
     assert any("--replicas=1" in words for words in cluster.memory["words"])
 
 
@@ -184,7 +184,7 @@ def test_a_share_of_the_requests_is_a_share_of_the_pods(cluster: Cluster, share:
     cluster.target.promote(V1)
     cluster.target.start_canary(V2, V1)
     cluster.target.set_share(share)
-    assert kubectl.deployments(cluster.memory)["model-canary"]["spec"]["replicas"] == pods
+    assert kubectl.list_deployments(cluster.memory)["model-canary"]["spec"]["replicas"] == pods
     assert cluster.target.get_state() == State(V1, V2, V1)
 
 

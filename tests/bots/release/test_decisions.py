@@ -25,9 +25,9 @@ from bots.release import approval, onnx_model, permutation_importance, report, v
 from bots.release.approval import Approval
 from bots.release.failure import Failure
 from bots.release.versions import Acceptance, Assignment, Content, Registry, Stage
-from fixtures import shipments
+from fixtures import release_projects
+from fixtures.release_projects import INPUTS, write_model
 from fixtures.releases import CONTENT, MODEL, a_release
-from fixtures.shipments import INPUTS, write_model
 
 HEAD, COMMIT = "a" * 40, "b" * 40
 
@@ -326,7 +326,7 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def checks_of(folder: Path) -> dict[str, Seen]:
-    known = settings.parse(json.dumps(shipments.SETTINGS), "params.yaml")
+    known = settings.parse(json.dumps(release_projects.SETTINGS), "params.yaml")
     checkout = verify.Checkout(folder, known.review.files)
     return {check.name: check for check in verify.verify_model(checkout, known, lambda words: None)}
 
@@ -342,7 +342,7 @@ def test_the_model_that_was_judged_passes_every_check(shipped: Path) -> None:
     checks = checks_of(shipped)
     assert list(checks) == ["bytes", "parity", "metrics", "explanation", "data"]
     assert all(check.passed for check in checks.values())
-    assert checks["parity"].figures["rows"] == shipments.ROWS
+    assert checks["parity"].figures["rows"] == release_projects.ROWS
     assert checks["explanation"].figures["inputs"] == len(INPUTS)
 
 
@@ -380,7 +380,7 @@ def edited(folder: Path, name: str, change: dict[str, Any]) -> dict[str, Seen]:
     document = json.loads(path.read_text())
     document.update(change)
     path.write_text(json.dumps(document))
-    shipments.write_lock(folder)
+    release_projects.write_lock(folder)
     return checks_of(folder)
 
 
@@ -432,7 +432,7 @@ def test_a_model_that_nothing_can_serve_does_not_ship(changed: Path) -> None:
 
 def test_a_file_that_is_no_model_is_told_in_words(changed: Path) -> None:
     (changed / "models/onnx/model.onnx").write_bytes(b"not a model")
-    digest = shipments.sha256(b"not a model")
+    digest = release_projects.hash_content(b"not a model")
     (changed / "models/onnx/contract.json").write_text(json.dumps({"onnx": digest, "inputs": []}))
     checks = edited(changed, "export", {"digest": digest})
     assert "cannot be loaded" in checks["model"].words

@@ -19,7 +19,7 @@ from bots.release import registry
 from bots.release.registry import RegistryError, RegistryMoved, RegistryRepository
 from bots.release.versions import Release, parse_version
 from bots.retry import Retry
-from fixtures import dvc_projects, shipments
+from fixtures import dvc_projects, release_projects
 from fixtures.dvc_projects import DvcProject
 from fixtures.releases import CONTENT, a_release
 from fixtures.support import ROOT
@@ -27,12 +27,12 @@ from fixtures.support import ROOT
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> DvcProject:
-    return shipments.project(tmp_path_factory.mktemp("original"))
+    return release_projects.make_project(tmp_path_factory.mktemp("original"))
 
 
 @pytest.fixture
 def project(original: DvcProject, tmp_path: Path) -> DvcProject:
-    return shipments.copied(original, tmp_path / "yard")
+    return release_projects.copy_project(original, tmp_path / "release")
 
 
 def origin(project: DvcProject) -> Path:
@@ -115,10 +115,10 @@ def test_a_commit_beside_main_is_not_on_main(project: DvcProject) -> None:
 def test_the_models_origin_is_where_it_came_to_main(project: DvcProject) -> None:
     first = project.git("rev-parse", "HEAD").strip()
     later = commit(project)
-    shipments.write_model(project.folder, (3.0, 1.0, 1.0, 1.0, 1.0, 1.0))
+    release_projects.write_model(project.folder, (3.0, 1.0, 1.0, 1.0, 1.0, 1.0))
     second = commit(project, "another model")
     last = commit(project, "words")
-    shipments.write_model(project.folder)
+    release_projects.write_model(project.folder)
     back = commit(project, "the first model again")
     with book(project) as one:
         assert one.find_origin(first, Layout()) == first
@@ -129,7 +129,7 @@ def test_the_models_origin_is_where_it_came_to_main(project: DvcProject) -> None
 
 def test_a_merge_commit_is_the_origin_of_what_it_merged(project: DvcProject) -> None:
     project.git("checkout", "--quiet", "-b", "change")
-    shipments.write_model(project.folder, (3.0, 1.0, 1.0, 1.0, 1.0, 1.0))
+    release_projects.write_model(project.folder, (3.0, 1.0, 1.0, 1.0, 1.0, 1.0))
     project.git("commit", "--quiet", "--all", "--message", "another model")
     project.git("checkout", "--quiet", "main")
     project.git("merge", "--quiet", "--no-ff", "change", "--message", "Merge")

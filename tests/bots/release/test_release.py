@@ -9,42 +9,42 @@ from pathlib import Path
 import pytest
 
 from doubles.github import GitHubDouble
-from fixtures import shipments
+from fixtures import release_projects
 from fixtures.dvc_projects import DvcProject
-from fixtures.shipments import INPUTS, Yard, write_model
+from fixtures.release_projects import INPUTS, ReleaseProject, write_model
 
 BETTER = (2.1, -1.5, 1.0, 0.6, 0.3, 0.0)
 
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> DvcProject:
-    return shipments.project(tmp_path_factory.mktemp("original"))
+    return release_projects.make_project(tmp_path_factory.mktemp("original"))
 
 
 @pytest.fixture
-def yard(original: DvcProject, tmp_path: Path) -> Iterator[Yard]:
-    desk = shipments.copied(original, tmp_path / "yard")
-    with GitHubDouble(shipments.REPOSITORY, git=tmp_path / "yard/origin.git") as double:
+def project(original: DvcProject, tmp_path: Path) -> Iterator[ReleaseProject]:
+    desk = release_projects.copy_project(original, tmp_path / "project")
+    with GitHubDouble(release_projects.REPOSITORY, git=tmp_path / "project/origin.git") as double:
         double.state.permissions["grace"] = "write"
-        yield Yard(desk, double)
+        yield ReleaseProject(desk, double)
     assert double.violations == []
 
 
-def does(yard: Yard, **what: str) -> None:
-    (yard.folder.parent / "engine-does.json").write_text(json.dumps(what))
+def does(project: ReleaseProject, **what: str) -> None:
+    (project.folder.parent / "engine-does.json").write_text(json.dumps(what))
 
 
 @pytest.fixture
-def first(yard: Yard) -> Yard:
+def first(project: ReleaseProject) -> ReleaseProject:
     """v1.0.0 runs in production: the first model, which a person accepted."""
-    yard.bots("release", "--accept", "the first model")
-    return yard
+    project.run_bots("release", "--accept", "the first model")
+    return project
 
 
-def test_a_reviewed_model_goes_from_its_merge_to_production(first: Yard) -> None:
+def test_a_reviewed_model_goes_from_its_merge_to_production(first: ReleaseProject) -> None:
     write_model(first.folder, BETTER)
     number = first.merge()
-    done = first.bots("release", "--json")
+    done = first.run_bots("release", "--json")
     told = json.loads(done.stdout)
     release = told["release"]
     assert release["version"] == "v1.1.0"
@@ -64,19 +64,19 @@ def test_a_reviewed_model_goes_from_its_merge_to_production(first: Yard) -> None
         "model#staging#3",
         "model#production#4",
     }
-    assert set(first.tags()) == tags
-    (comment,) = first.comments(number)
+    assert set(first.list_tags()) == tags
+    (comment,) = first.list_comments(number)
     assert "**v1.1.0 runs in production**" in comment
     assert "python -m bots rollback --to v1.0.0" in comment
-    assert first.issues() == []
+    assert first.list_issues() == []
 
 
-def test_gto_reads_the_registry_as_we_do(first: Yard) -> None:
+def test_gto_reads_the_registry_as_we_do(first: ReleaseProject) -> None:
     import gto.api
 
     write_model(first.folder, BETTER)
     first.merge()
-    first.bots("release", "--until", "staging")
+    first.run_bots("release", "--until", "staging")
     first.desk.git("fetch", "--quiet", "--tags", "origin")
     shown = gto.api.show(str(first.folder), "model", table=False)
     assert [one["version"] for one in shown] == ["v1.1.0", "v1.0.0"]
@@ -84,78 +84,82 @@ def test_gto_reads_the_registry_as_we_do(first: Yard) -> None:
     assert gto.api.find_versions_in_stage(str(first.folder), "model", "production")[0].version == "v1.0.0"
 
 
-def test_run_again_a_release_does_nothing_twice(first: Yard) -> None:
+def test_run_again_a_release_does_nothing_twice(first: ReleaseProject) -> None:
     write_model(first.folder, BETTER)
     number = first.merge()
-    first.bots("release")
-    tags, calls, comments = first.tags(), first.calls(), first.comments(number)
-    again = first.bots("release")
+    first.run_bots("release")
+    tags, calls, comments = first.list_tags(), first.list_calls(), first.list_comments(number)
+    again = first.run_bots("release")
     assert "Nothing to release" in again.stderr
-    assert (first.tags(), first.calls(), first.comments(number)) == (tags, calls, comments)
+    assert (first.list_tags(), first.list_calls(), first.list_comments(number)) == (tags, calls, comments)
 
 
 @pytest.mark.parametrize("step", ["build", "smoke", "push", "roll_out"])
-def test_killed_anywhere_and_run_again_it_ends_in_the_same_state(first: Yard, step: str) -> None:
+def test_killed_anywhere_and_run_again_it_ends_in_the_same_state(first: ReleaseProject, step: str) -> None:
     write_model(first.folder, BETTER)
     number = first.merge()
     does(first, **{step: "kill"})
-    first.spawn("release", expect=-9)
+    first.spawn_bots("release", expect=-9)
     does(first)
-    first.bots("release")
-    assert [tag for tag in first.tags() if "@" in tag] == ["model@v1.0.0", "model@v1.1.0"]
-    assert len([tag for tag in first.tags() if "#" in tag]) == 4
-    assert len(first.comments(number)) == 1
+    first.run_bots("release")
+    assert [tag for tag in first.list_tags() if "@" in tag] == ["model@v1.0.0", "model@v1.1.0"]
+    assert len([tag for tag in first.list_tags() if "#" in tag]) == 4
+    assert len(first.list_comments(number)) == 1
 
 
-def test_a_push_that_changes_neither_model_nor_service_releases_nothing(first: Yard) -> None:
+def test_a_push_that_changes_neither_model_nor_service_releases_nothing(first: ReleaseProject) -> None:
     (first.folder / "README.md").write_text("words\n")
     first.merge("Say more", title="Equivalent")
-    done = first.bots("release")
+    done = first.run_bots("release")
     assert "Nothing to release: v1.0.0 is." in done.stderr
-    assert [tag for tag in first.tags() if "@" in tag] == ["model@v1.0.0"]
+    assert [tag for tag in first.list_tags() if "@" in tag] == ["model@v1.0.0"]
 
 
-def test_another_service_around_the_same_model_is_a_patch_and_its_model_keeps_its_judges(first: Yard) -> None:
+def test_another_service_around_the_same_model_is_a_patch_and_its_model_keeps_its_judges(
+    first: ReleaseProject,
+) -> None:
     write_model(first.folder, BETTER)
     model = first.merge()
-    first.bots("release")
+    first.run_bots("release")
     (first.folder / "serving/app.py").write_text("serve(faster=True)\n")
     # Reviewed before the other was merged: its check is about the older model, which says nothing against it.
     first.merge("Serve faster", title="Equivalent", judged=None, reviews=())
-    release = json.loads(first.bots("release", "--json").stdout)["release"]
+    release = json.loads(first.run_bots("release", "--json").stdout)["release"]
     assert release["version"] == "v1.1.1"
     assert release["pull_request"] == model
     assert release["approvers"] == ["linus"]
 
 
-def test_another_request_is_a_major_version(yard: Yard) -> None:
-    write_model(yard.folder, inputs=dict.fromkeys(INPUTS, "number?"))
-    yard.merge("A contract")
+def test_another_request_is_a_major_version(project: ReleaseProject) -> None:
+    write_model(project.folder, inputs=dict.fromkeys(INPUTS, "number?"))
+    project.merge("A contract")
     assert (
-        json.loads(yard.bots("release", "--until", "version", "--json").stdout)["release"]["version"]
+        json.loads(project.run_bots("release", "--until", "version", "--json").stdout)["release"]["version"]
         == "v1.0.0"
     )
-    write_model(yard.folder, BETTER, inputs=dict.fromkeys(INPUTS, "number"))
-    yard.merge("Nothing may be missing")
+    write_model(project.folder, BETTER, inputs=dict.fromkeys(INPUTS, "number"))
+    project.merge("Nothing may be missing")
     assert (
-        json.loads(yard.bots("release", "--until", "version", "--json").stdout)["release"]["version"]
+        json.loads(project.run_bots("release", "--until", "version", "--json").stdout)["release"]["version"]
         == "v2.0.0"
     )
 
 
-def test_the_first_model_is_released_by_a_persons_word_and_by_nothing_else(yard: Yard) -> None:
-    refused = yard.bots("release", expect=30)
+def test_the_first_model_is_released_by_a_persons_word_and_by_nothing_else(project: ReleaseProject) -> None:
+    refused = project.run_bots("release", expect=30)
     assert "came to main without a pull request" in refused.stderr
     assert "--accept REASON" in refused.stderr
-    assert yard.tags() == []
-    assert yard.calls() == []
-    yard.double.state.permissions["grace"] = "read"
-    assert "grace may only read here" in yard.bots("release", "--accept", "fine", expect=30).stderr
-    yard.double.state.permissions["grace"] = "write"
-    release = json.loads(yard.bots("release", "--accept", "the first model", "--json").stdout)["release"]
+    assert project.list_tags() == []
+    assert project.list_calls() == []
+    project.double.state.permissions["grace"] = "read"
+    assert "grace may only read here" in project.run_bots("release", "--accept", "fine", expect=30).stderr
+    project.double.state.permissions["grace"] = "write"
+    release = json.loads(project.run_bots("release", "--accept", "the first model", "--json").stdout)[
+        "release"
+    ]
     assert release["accepted"]["by"] == "grace"
     assert release["accepted"]["reason"] == "the first model"
-    assert "accepted by grace" in yard.bots("models").stdout
+    assert "accepted by grace" in project.run_bots("models").stdout
 
 
 @pytest.mark.parametrize(
@@ -170,166 +174,171 @@ def test_the_first_model_is_released_by_a_persons_word_and_by_nothing_else(yard:
         ({"app": "somebody[bot]"}, "without the check"),
         ({"judged": None}, "does not name the model that it judged"),
         (
-            {"judged": shipments.ModelDigests("md5:" + "a" * 32, "md5:" + "b" * 32 + ".dir")},
+            {"judged": release_projects.ModelDigests("md5:" + "a" * 32, "md5:" + "b" * 32 + ".dir")},
             "is about the model aaaaaaaa",
         ),
     ],
 )
-def test_what_no_check_let_pass_is_not_released(first: Yard, how: dict[str, object], words: str) -> None:
+def test_what_no_check_let_pass_is_not_released(
+    first: ReleaseProject, how: dict[str, object], words: str
+) -> None:
     write_model(first.folder, BETTER)
     number = first.merge(**how)  # type: ignore[arg-type]
-    done = first.bots("release", expect=30)
+    done = first.run_bots("release", expect=30)
     assert words in done.stderr
-    assert [tag for tag in first.tags() if "@" in tag] == ["model@v1.0.0"]
-    (comment,) = first.comments(number)
+    assert [tag for tag in first.list_tags() if "@" in tag] == ["model@v1.0.0"]
+    (comment,) = first.list_comments(number)
     assert "is not released" in comment
     assert "Production runs **v1.0.0**" in comment
-    assert first.issues() == []
+    assert first.list_issues() == []
 
 
-def test_a_model_that_is_not_what_was_judged_is_not_built(first: Yard) -> None:
+def test_a_model_that_is_not_what_was_judged_is_not_built(first: ReleaseProject) -> None:
     write_model(first.folder, BETTER)
     number = first.merge()
-    (first.folder / "models/onnx/model.onnx").write_bytes(shipments.model((9.0, 0, 0, 0, 0, 0)))
+    (first.folder / "models/onnx/model.onnx").write_bytes(release_projects.make_model((9.0, 0, 0, 0, 0, 0)))
     first.extra["GITHUB_ACTIONS"] = "false"
     # Storage does not have it either, so there is no way to the right bytes.
-    done = first.bots("release", expect=1)
+    done = first.run_bots("release", expect=1)
     assert "Traceback" not in done.stderr
-    assert len([one for one in first.calls() if one[0] == "build"]) == 1
-    assert first.comments(number) == []
+    assert len([one for one in first.list_calls() if one[0] == "build"]) == 1
+    assert first.list_comments(number) == []
 
 
-def test_metrics_that_the_model_does_not_have_stop_the_release(first: Yard) -> None:
+def test_metrics_that_the_model_does_not_have_stop_the_release(first: ReleaseProject) -> None:
     write_model(first.folder, BETTER)
     path = first.folder / "reports/metrics.json"
     report = json.loads(path.read_text())
     report["metrics"][0]["value"] += 0.01
     path.write_text(json.dumps(report))
-    shipments.write_lock(first.folder)
+    release_projects.write_lock(first.folder)
     number = first.merge()
-    done = first.bots("release", expect=31)
+    done = first.run_bots("release", expect=31)
     assert "log loss" in done.stderr
     assert "at the review" in done.stderr
-    assert first.issues() == ["Release of v1.1.0 failed"]
-    assert "✗ **metrics**" in first.comments(number)[0]
+    assert first.list_issues() == ["Release of v1.1.0 failed"]
+    assert "✗ **metrics**" in first.list_comments(number)[0]
 
 
-def test_an_image_that_does_not_work_is_neither_pushed_nor_registered(first: Yard) -> None:
+def test_an_image_that_does_not_work_is_neither_pushed_nor_registered(first: ReleaseProject) -> None:
     write_model(first.folder, BETTER)
     number = first.merge()
     does(first, smoke="fail")
     for _ in range(2):
-        assert "not ready within 30 s" in first.bots("release", expect=32).stderr
-    assert [tag for tag in first.tags() if "@" in tag] == ["model@v1.0.0"]
-    assert first.issues() == ["Release of v1.1.0 failed"]
-    (comment,) = first.comments(number)
+        assert "not ready within 30 s" in first.run_bots("release", expect=32).stderr
+    assert [tag for tag in first.list_tags() if "@" in tag] == ["model@v1.0.0"]
+    assert first.list_issues() == ["Release of v1.1.0 failed"]
+    (comment,) = first.list_comments(number)
     assert "Production runs **v1.0.0**" in comment
     does(first)
-    first.bots("release")
-    assert first.issues() == []
-    assert first.issues("closed") == ["Release of v1.1.0 failed"]
-    assert "runs in production" in first.comments(number)[0]
+    first.run_bots("release")
+    assert first.list_issues() == []
+    assert first.list_issues("closed") == ["Release of v1.1.0 failed"]
+    assert "runs in production" in first.list_comments(number)[0]
 
 
-def test_a_canary_that_is_taken_back_stays_back_and_says_so(first: Yard) -> None:
+def test_a_canary_that_is_taken_back_stays_back_and_says_so(first: ReleaseProject) -> None:
     write_model(first.folder, BETTER)
     number = first.merge()
     does(first, roll_out="roll back production")
-    done = first.bots("release", expect=33)
+    done = first.run_bots("release", expect=33)
     assert "errors: 4.20%" in done.stderr
     does(first)
-    rolled = [one for one in first.calls() if one[0] == "roll_out"]
-    again = first.bots("release", expect=33)
+    rolled = [one for one in first.list_calls() if one[0] == "roll_out"]
+    again = first.run_bots("release", expect=33)
     assert "taken back" in again.stderr
-    assert [one for one in first.calls() if one[0] == "roll_out"] == rolled
-    assert first.issues() == ["Release of v1.1.0 failed"]
-    (comment,) = first.comments(number)
+    assert [one for one in first.list_calls() if one[0] == "roll_out"] == rolled
+    assert first.list_issues() == ["Release of v1.1.0 failed"]
+    (comment,) = first.list_comments(number)
     assert "was rolled back in production" in comment
     assert "Production runs **v1.0.0**" in comment
     # The next push does not try it again by itself; a person may put it in place.
     (first.folder / "README.md").write_text("words\n")
     first.merge("Say more", title="Equivalent")
-    first.bots("release", expect=33)
-    first.bots("rollback", "--to", "v1.1.0", "--reason", "the disk was full")
-    assert json.loads(first.bots("models", "--json").stdout)[0]["stages"][-1]["reason"] == "the disk was full"
+    first.run_bots("release", expect=33)
+    first.run_bots("rollback", "--to", "v1.1.0", "--reason", "the disk was full")
+    assert (
+        json.loads(first.run_bots("models", "--json").stdout)[0]["stages"][-1]["reason"]
+        == "the disk was full"
+    )
 
 
-def test_one_command_goes_back_and_says_so_where_the_change_was_discussed(first: Yard) -> None:
+def test_one_command_goes_back_and_says_so_where_the_change_was_discussed(first: ReleaseProject) -> None:
     write_model(first.folder, BETTER)
     number = first.merge()
-    first.bots("release")
-    done = first.bots("rollback", "--reason", "complaints @everyone")
+    first.run_bots("release")
+    done = first.run_bots("rollback", "--reason", "complaints @everyone")
     assert "production has v1.0.0 again" in done.stderr
-    assert first.calls()[-1] == ["restore", "production", "v1.0.0"]
-    assert not [one for one in first.calls()[-1:] if one[0] == "build"]
-    (comment,) = first.comments(number)
+    assert first.list_calls()[-1] == ["restore", "production", "v1.0.0"]
+    assert not [one for one in first.list_calls()[-1:] if one[0] == "build"]
+    (comment,) = first.list_comments(number)
     assert "v1.1.0 is not in production any more" in comment
     assert "@everyone" not in comment
-    assert "already" in first.bots("rollback", "--to", "v1.0.0").stderr
+    assert "already" in first.run_bots("rollback", "--to", "v1.0.0").stderr
     # A release that is run again does not undo what a person did.
-    assert "puts it back" in first.bots("release").stderr
-    assert first.calls()[-1] == ["restore", "production", "v1.0.0"]
-    assert "there is no version v9.0.0" in first.bots("rollback", "--to", "v9.0.0", expect=1).stderr
+    assert "puts it back" in first.run_bots("release").stderr
+    assert first.list_calls()[-1] == ["restore", "production", "v1.0.0"]
+    assert "there is no version v9.0.0" in first.run_bots("rollback", "--to", "v9.0.0", expect=1).stderr
 
 
-def test_an_older_release_that_comes_late_does_not_replace_a_newer_one(first: Yard) -> None:
+def test_an_older_release_that_comes_late_does_not_replace_a_newer_one(first: ReleaseProject) -> None:
     write_model(first.folder, BETTER)
     first.merge()
-    older = first.head()
-    first.bots("release", "--until", "staging")
+    older = first.get_head()
+    first.run_bots("release", "--until", "staging")
     write_model(first.folder, (2.2, -1.5, 1.0, 0.6, 0.3, 0.0))
     first.merge("Better still")
-    first.bots("release")
+    first.run_bots("release")
     first.desk.git("checkout", "--quiet", older)
-    done = first.bots("release")
+    done = first.run_bots("release")
     assert "v1.2.0" in done.stderr
     assert "newer than v1.1.0" in done.stderr
-    assert first.calls()[-1] == ["roll_out", "production", "v1.2.0"]
+    assert first.list_calls()[-1] == ["roll_out", "production", "v1.2.0"]
 
 
-def test_a_project_that_deploys_nothing_is_versioned_and_built(yard: Yard) -> None:
-    (yard.folder / "deploy/compose.yaml").unlink()
-    write_model(yard.folder, BETTER)
-    number = yard.merge("Deploy nothing")
-    yard.bots("release")
-    assert yard.tags() == ["model@v1.0.0"]
-    assert "This project deploys nothing itself" in yard.comments(number)[0]
-    assert "nothing itself" in yard.bots("rollback", expect=1).stderr
+def test_a_project_that_deploys_nothing_is_versioned_and_built(project: ReleaseProject) -> None:
+    (project.folder / "deploy/compose.yaml").unlink()
+    write_model(project.folder, BETTER)
+    number = project.merge("Deploy nothing")
+    project.run_bots("release")
+    assert project.list_tags() == ["model@v1.0.0"]
+    assert "This project deploys nothing itself" in project.list_comments(number)[0]
+    assert "nothing itself" in project.run_bots("rollback", expect=1).stderr
 
 
-def test_only_what_is_on_main_and_unchanged_is_released(first: Yard) -> None:
+def test_only_what_is_on_main_and_unchanged_is_released(first: ReleaseProject) -> None:
     (first.folder / "serving/app.py").write_text("serve(wrong=True)\n")
-    assert "commit or stash them" in first.bots("release", expect=1).stderr
+    assert "commit or stash them" in first.run_bots("release", expect=1).stderr
     first.desk.git("commit", "--quiet", "--all", "--message", "Not merged")
-    assert "is not on main" in first.bots("release", expect=1).stderr
+    assert "is not on main" in first.run_bots("release", expect=1).stderr
 
 
-def test_a_project_without_a_model_has_nothing_to_release(yard: Yard) -> None:
-    (yard.folder / "dvc.lock").unlink()
-    yard.commit("Forget the model")
-    assert "no model yet" in yard.bots("release").stderr
-    assert "No version yet" in yard.bots("models").stdout
+def test_a_project_without_a_model_has_nothing_to_release(project: ReleaseProject) -> None:
+    (project.folder / "dvc.lock").unlink()
+    project.commit("Forget the model")
+    assert "no model yet" in project.run_bots("release").stderr
+    assert "No version yet" in project.run_bots("models").stdout
 
 
-def test_two_runs_at_once_make_one_version(first: Yard) -> None:
+def test_two_runs_at_once_make_one_version(first: ReleaseProject) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     write_model(first.folder, BETTER)
     number = first.merge()
     with ThreadPoolExecutor(2) as pool:
-        done = list(pool.map(lambda _: first.spawn("release", "--json"), range(2)))
+        done = list(pool.map(lambda _: first.spawn_bots("release", "--json"), range(2)))
     images = {json.loads(one.stdout)["release"]["image"] for one in done}
     assert len(images) == 1
-    assert [tag for tag in first.tags() if "@" in tag] == ["model@v1.0.0", "model@v1.1.0"]
-    assert len(first.comments(number)) == 1
-    assert len([tag for tag in first.tags() if tag.startswith("model#")]) == 4
+    assert [tag for tag in first.list_tags() if "@" in tag] == ["model@v1.0.0", "model@v1.1.0"]
+    assert len(first.list_comments(number)) == 1
+    assert len([tag for tag in first.list_tags() if tag.startswith("model#")]) == 4
 
 
-def test_outputs_for_the_next_jobs_and_the_summary(first: Yard, tmp_path: Path) -> None:
+def test_outputs_for_the_next_jobs_and_the_summary(first: ReleaseProject, tmp_path: Path) -> None:
     first.extra |= {"GITHUB_OUTPUT": str(tmp_path / "out"), "GITHUB_STEP_SUMMARY": str(tmp_path / "summary")}
     write_model(first.folder, BETTER)
     first.merge()
-    first.bots("release", "--until", "version")
+    first.run_bots("release", "--until", "version")
     outputs = dict(line.split("=", 1) for line in (tmp_path / "out").read_text().splitlines())
     assert outputs["version"] == "v1.1.0"
     assert outputs["name"] == "ghcr.io/octo-org/late-flights"

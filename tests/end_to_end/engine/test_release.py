@@ -40,7 +40,7 @@ def use_both_readings(params: dict[str, Any]) -> None:
 
 
 @dataclass
-class World:
+class DeployedProject:
     """A repository on GitHub whose main is deployed from here; seconds that each verb took."""
 
     project: Small
@@ -100,8 +100,8 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    folder = tmp_path_factory.mktemp("world")
+def deployed(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DeployedProject]:
+    folder = tmp_path_factory.mktemp("deployed")
     project = small.trained(folder, train=False)
     project.edit(quick)
     project.dvc("repro", "--quiet")
@@ -112,10 +112,10 @@ def world(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         project.git("-C", str(origin), "config", setting, "true")
     project.git("remote", "add", "origin", origin.as_uri())
     project.run(sys.executable, "-m", "bots", "storage", "push")
-    ports = {stage: engines.free_port() for stage in ("staging", "production")}
+    ports = {stage: engines.find_free_port() for stage in ("staging", "production")}
     with GitHubDouble(REPOSITORY, git=origin) as double:
         double.state.permissions["grace"] = "write"
-        yield World(project, double, engine, ports)
+        yield DeployedProject(project, double, engine, ports)
         assert double.violations == []
     client = docker.DockerClient(base_url=engine.environ["DOCKER_HOST"])
     for container in client.containers.list(all=True, filters={"name": "visits-"}):
@@ -123,35 +123,37 @@ def world(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     client.close()
 
 
-def test_a_merge_goes_to_production_and_back_while_callers_notice_nothing(world: World) -> None:
-    world.bots("release", "--accept", "the first model")
+def test_a_merge_goes_to_production_and_back_while_callers_notice_nothing(deployed: DeployedProject) -> None:
+    deployed.bots("release", "--accept", "the first model")
     for stage in ("staging", "production"):
-        assert world.model(stage)["version"] == "v1.0.0"
+        assert deployed.model(stage)["version"] == "v1.0.0"
 
-    with versions.Load(world.ports["production"], ROWS) as load:
-        world.project.edit(use_both_readings)
-        world.project.dvc("repro", "--quiet")
-        world.project.run(sys.executable, "-m", "bots", "storage", "push")
-        commit = world.merge()
-        world.bots("release")
-        new = world.model("production")
+    with versions.Load(deployed.ports["production"], ROWS) as load:
+        deployed.project.edit(use_both_readings)
+        deployed.project.dvc("repro", "--quiet")
+        deployed.project.run(sys.executable, "-m", "bots", "storage", "push")
+        commit = deployed.merge()
+        deployed.bots("release")
+        new = deployed.model("production")
         assert new["version"] == "v1.1.0"
         assert new["lineage"]["commit"] == commit
         assert (new["lineage"]["pull_request"], new["lineage"]["approvers"]) == (NUMBER, ["linus"])
         assert new["lineage"]["verdict"] == "improved"
-        assert world.model("staging")["version"] == "v1.1.0"
-        (said,) = [one.body for one in world.double.comments(NUMBER) if "model-release" in one.body]
+        assert deployed.model("staging")["version"] == "v1.1.0"
+        (said,) = [one.body for one in deployed.double.comments(NUMBER) if "model-release" in one.body]
         assert "**v1.1.0 runs in production**" in said
 
-        world.bots("rollback", "--reason", "a complaint")
-        assert world.model("production")["version"] == "v1.0.0"
-        assert world.model("production")["onnx"] != new["onnx"]
-        assert world.model("staging")["version"] == "v1.1.0"
-        print(f"{load.answers.total()} requests, {world.took}")
+        deployed.bots("rollback", "--reason", "a complaint")
+        assert deployed.model("production")["version"] == "v1.0.0"
+        assert deployed.model("production")["onnx"] != new["onnx"]
+        assert deployed.model("staging")["version"] == "v1.1.0"
+        print(f"{load.answers.total()} requests, {deployed.took}")
         assert load.answers["200"] > 200
         assert load.failed == {}
 
-    listed = {one["release"]["version"]: one["stages"] for one in json.loads(world.bots("models", "--json"))}
+    listed = {
+        one["release"]["version"]: one["stages"] for one in json.loads(deployed.bots("models", "--json"))
+    }
     assert [stage["stage"] for stage in listed["v1.0.0"]] == ["production"]
     assert [stage["stage"] for stage in listed["v1.1.0"]] == ["staging"]
-    assert world.took["rollback"] < 60, "nothing is trained or built"
+    assert deployed.took["rollback"] < 60, "nothing is trained or built"

@@ -41,7 +41,7 @@ STEPS = ("starting v2 as the canary", "watching it", "starting v2 as the stable 
 
 
 @dataclass
-class Yard:
+class ImageBuilder:
     """An engine, a registry, a checkout with a model, and the images made of its variants so far."""
 
     engine: Engine
@@ -53,10 +53,10 @@ class Yard:
         self, name: str, change: Callable[[Path], None] | None = None, *, fresh: bool = False
     ) -> image.Image:
         """The image of the checkout, or of a variant of it."""
-        root = versions.variant(self.root, self.root.parent / name, change) if change else self.root
+        root = versions.make_variant(self.root, self.root.parent / name, change) if change else self.root
         reference = f"{self.engine.registry}/octo-org/late-flights:{name}"
         return image.build_image(
-            root, versions.lineage(root, name), reference,
+            root, versions.make_lineage(root, name), reference,
             title="late-flights", onnx=FILES.onnx, tell=print, fresh=fresh,
         )  # fmt: skip
 
@@ -68,23 +68,23 @@ class Yard:
 
 
 @pytest.fixture(scope="module")
-def yard(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
+def builder(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ImageBuilder]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in engine.environ.items():
             patch.setenv(name, value)
-        root = versions.checkout(tmp_path_factory.mktemp("yard") / "checkout")
+        root = versions.make_checkout(tmp_path_factory.mktemp("builder") / "checkout")
         with contextlib.closing(docker.from_env(timeout=120)) as client:
-            yield Yard(engine, root, client, {})
+            yield ImageBuilder(engine, root, client, {})
 
 
 @pytest.fixture(scope="module")
-def seen(yard: Yard) -> smoke_test.Sample:
-    return smoke_test.load_sample(yard.root, FILES, 50)
+def seen(builder: ImageBuilder) -> smoke_test.Sample:
+    return smoke_test.load_sample(builder.root, FILES, 50)
 
 
 @pytest.fixture(scope="module")
-def first(yard: Yard) -> image.Image:
-    return yard.build("v1", fresh=True)
+def first(builder: ImageBuilder) -> image.Image:
+    return builder.build("v1", fresh=True)
 
 
 @dataclass
@@ -92,14 +92,14 @@ class Stage:
     """A stage on the engine, with callers."""
 
     target: Compose
-    yard: Yard
+    builder: ImageBuilder
     load: versions.Load
 
     def roll_out(
         self, name: str, change: Callable[[Path], None] | None = None, *, watch: bool = True
     ) -> RolloutResult:
         """Bring a variant; what became of it, with the figures printed."""
-        reference = self.yard.shipped(name, change)
+        reference = self.builder.shipped(name, change)
         outcome = rollout.roll_out(self.target, Version(reference, name), POLICY, watch=watch, tell=print)
         print(outcome)
         return outcome
@@ -114,17 +114,17 @@ class Stage:
 
     def all(self) -> list[docker.models.containers.Container]:
         label = f"com.docker.compose.project={self.target.name}"
-        return list(self.yard.client.containers.list(all=True, filters={"label": label}))
+        return list(self.builder.client.containers.list(all=True, filters={"label": label}))
 
 
 @pytest.fixture(scope="module")
-def stage(yard: Yard, first: image.Image, seen: smoke_test.Sample) -> Iterator[Stage]:
-    port = engines.free_port()
+def stage(builder: ImageBuilder, first: image.Image, seen: smoke_test.Sample) -> Iterator[Stage]:
+    port = engines.find_free_port()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PORT", str(port))
-        target = Compose(TEMPLATE / "deploy", "late-flights-production", yard.client, tell=print, ready=20)
+        target = Compose(TEMPLATE / "deploy", "late-flights-production", builder.client, tell=print, ready=20)
         load = versions.Load(port, seen.rows)
-        staged = Stage(target, yard, load)
+        staged = Stage(target, builder, load)
         try:
             assert staged.roll_out("v1").done == "deployed"
             with load:
@@ -134,28 +134,32 @@ def stage(yard: Yard, first: image.Image, seen: smoke_test.Sample) -> Iterator[S
                 container.remove(force=True, v=True)
 
 
-def test_the_image_is_at_most_200_mb_above_its_base(yard: Yard, first: image.Image) -> None:
-    base = yard.client.images.get(engines.BASE).attrs["Size"]
+def test_the_image_is_at_most_200_mb_above_its_base(builder: ImageBuilder, first: image.Image) -> None:
+    base = builder.client.images.get(engines.BASE).attrs["Size"]
     print(
         f"{(first.size - base) / 1e6:.0f} MB above a base of {base / 1e6:.0f} MB, built in {first.seconds:.0f} s"
     )
     assert first.size - base <= LIMIT
 
 
-def test_the_same_inputs_give_the_same_image_without_any_cache(yard: Yard, first: image.Image) -> None:
-    again = yard.build("v1", fresh=True)
+def test_the_same_inputs_give_the_same_image_without_any_cache(
+    builder: ImageBuilder, first: image.Image
+) -> None:
+    again = builder.build("v1", fresh=True)
     print(f"cold: {first.seconds:.0f} s at first, {again.seconds:.0f} s without a cache")
     assert again.layers == first.layers
-    if int(yard.client.version()["Version"].split(".")[0]) >= 23:
+    if int(builder.client.version()["Version"].split(".")[0]) >= 23:
         # An older engine dates the image's description by its own clock, whatever it is told.
         assert again.id == first.id
 
 
-def test_the_image_carries_its_lineage_and_its_bill_of_materials(yard: Yard, first: image.Image) -> None:
+def test_the_image_carries_its_lineage_and_its_bill_of_materials(
+    builder: ImageBuilder, first: image.Image
+) -> None:
     from cyclonedx.schema import SchemaVersion
     from cyclonedx.validation.json import JsonStrictValidator
 
-    found = yard.client.images.get(first.reference)
+    found = builder.client.images.get(first.reference)
     labels = found.labels
     assert labels["org.opencontainers.image.version"] == "v1"
     assert labels["org.opencontainers.image.revision"] == first.lineage.commit
@@ -193,40 +197,40 @@ def test_a_good_image_passes_every_check(first: image.Image, seen: smoke_test.Sa
     ids=["never ready", "ends at once", "another model"],
 )
 def test_a_bad_image_does_not_leave(
-    yard: Yard, seen: smoke_test.Sample, change: Callable[[Path], None], name: str, said: str
+    builder: ImageBuilder, seen: smoke_test.Sample, change: Callable[[Path], None], name: str, said: str
 ) -> None:
-    built = yard.build(change.__name__, change)
+    built = builder.build(change.__name__, change)
     checks = smoke_test.run_smoke_test(built.reference, seen, Smoke(ready=5), tell=print)
     failed = [check for check in checks if check.passed is False]
     assert name in [check.name for check in failed]
     assert said in " ".join(check.words for check in failed)
 
 
-def test_pushing_twice_gives_the_same_digest(yard: Yard, first: image.Image) -> None:
+def test_pushing_twice_gives_the_same_digest(builder: ImageBuilder, first: image.Image) -> None:
     reference = image.push_image(first.reference, tell=print)
-    assert reference.startswith(f"{yard.engine.registry}/octo-org/late-flights@sha256:")
+    assert reference.startswith(f"{builder.engine.registry}/octo-org/late-flights@sha256:")
     assert image.push_image(first.reference, tell=print) == reference
 
 
-def test_a_registry_that_wants_a_login_is_told_in_words(yard: Yard, first: image.Image) -> None:
+def test_a_registry_that_wants_a_login_is_told_in_words(builder: ImageBuilder, first: image.Image) -> None:
     with contextlib.ExitStack() as ends:
-        secrets = yard.engine.folder / "htpasswd"
+        secrets = builder.engine.folder / "htpasswd"
         secrets.write_text("nobody:$2y$05$" + "a" * 53 + "\n")
-        closed = engines.registry(
-            yard.engine.folder, ends, auth={"htpasswd": {"realm": "test", "path": str(secrets)}}
+        closed = engines.start_registry(
+            builder.engine.folder, ends, auth={"htpasswd": {"realm": "test", "path": str(secrets)}}
         )
-        yard.client.images.get(first.reference).tag(f"{closed}/late-flights", "v1")
+        builder.client.images.get(first.reference).tag(f"{closed}/late-flights", "v1")
         with pytest.raises(EngineError, match=r"refused the login.*docker login"):
             image.push_image(f"{closed}/late-flights:v1", tell=print)
 
 
-def test_a_build_that_fails_says_its_last_words(yard: Yard) -> None:
+def test_a_build_that_fails_says_its_last_words(builder: ImageBuilder) -> None:
     def broken(root: Path) -> None:
         with (root / "serving/Dockerfile").open("a") as file:
             file.write("RUN echo the disk is on fire && false\n")
 
     with pytest.raises(EngineError, match="the disk is on fire"):
-        yard.build("broken", broken)
+        builder.build("broken", broken)
 
 
 def test_a_good_version_takes_over_without_a_failed_request(stage: Stage) -> None:
@@ -288,8 +292,8 @@ def test_a_version_comes_to_a_host_over_ssh_and_back_while_callers_notice_nothin
     stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage.roll_out("v1", watch=False)
-    stage.yard.shipped("v2", versions.good)
-    with engines.over_ssh(stage.yard.engine, tmp_path) as environ:
+    stage.builder.shipped("v2", versions.good)
+    with engines.open_over_ssh(stage.builder.engine, tmp_path) as environ:
         for name, value in environ.items():
             monkeypatch.setenv(name, value)
         with connect() as client:
@@ -321,7 +325,7 @@ def test_a_bot_killed_anywhere_and_run_again_ends_in_the_same_state(
     stage: Stage, step: str, later: float
 ) -> None:
     stage.roll_out("v1", watch=False)
-    reference = stage.yard.shipped("v2", versions.good)
+    reference = stage.builder.shipped("v2", versions.good)
     words = [sys.executable, "-uc", BOT, str(stage.target.folder), stage.target.name, reference, "v2"]
     environment = {**os.environ, "PYTHONPATH": str(TEMPLATE)}
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment) as bot:

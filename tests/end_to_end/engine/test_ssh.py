@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.docker, pytest.mark.slow]
 @pytest.fixture
 def host(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The address of the engine by SSH, and a person whose `ssh` knows key and host."""
-    with engines.over_ssh(engine, tmp_path) as environ:
+    with engines.open_over_ssh(engine, tmp_path) as environ:
         for name, value in environ.items():
             monkeypatch.setenv(name, value)
         yield environ["DOCKER_HOST"]
