@@ -93,7 +93,7 @@ def _check_alive(seen: CanaryObservation) -> Check:
 
 
 def _check_log(seen: CanaryObservation) -> Check:
-    """A full disk loses the running version's log entries as well; that is not the new version's fault."""
+    """Check for lost log entries. A full disk loses the running version's too; then it is not the canary's fault."""
     lost, before = seen.canary.lost, seen.stable.lost
     figures = {"lost": float(lost), "lost_by_running": float(before)}
     words = f"{lost} log entries lost, {before} by the running version"
@@ -101,30 +101,35 @@ def _check_log(seen: CanaryObservation) -> Check:
 
 
 def _check_errors(seen: CanaryObservation, policy: Canary, part: float) -> Check:
-    return _compare_shares("errors", seen, seen.canary.errors, seen.stable.errors, policy.errors, part)
+    bad = seen.canary.errors, seen.stable.errors
+    return _compare_shares("errors", seen, bad, matters=policy.errors, part=part)
 
 
 def _check_refusals(seen: CanaryObservation, policy: Canary) -> Check:
-    part = policy.risk / TESTS
-    return _compare_shares("refusals", seen, seen.canary.refused, seen.stable.refused, policy.refusals, part)
+    bad = seen.canary.refused, seen.stable.refused
+    return _compare_shares("refusals", seen, bad, matters=policy.refusals, part=policy.risk / TESTS)
 
 
 def _compare_shares(
-    name: str, seen: CanaryObservation, bad: int, before: int, matters: float, part: float
+    name: str, seen: CanaryObservation, counts: tuple[int, int], *, matters: float, part: float
 ) -> Check:
-    """Worse when a rise of the share is beyond chance and large enough to matter."""
+    """Compare the share of bad requests; `counts` of the canary and of the running version.
+
+    It is worse when the share rose beyond chance (p below `part`) and by at least `matters`.
+    """
+    bad, before = counts
     total, total_before = seen.canary.requests, seen.stable.requests
     if not total or not total_before:
         return Check(name, passed=None, words=f"no requests to compare ({total} and {total_before})")
     rate, rate_before = bad / total, before / total_before
-    p = significance.compute_rise_p(bad, total, before, total_before)
+    p = significance.compute_rise_p(bad, total, bad_before=before, total_before=total_before)
     words = f"{rate:.2%} of {total} requests, {rate_before:.2%} of {total_before} at the running version"
     figures = {"share": rate, "share_of_running": rate_before, "p": p}
     return Check(name, passed=not (p < part and rate - rate_before >= matters), words=words, figures=figures)
 
 
 def _check_latency(seen: CanaryObservation, policy: Canary, q: float) -> Check:
-    """Slower when more answers than the quantile's rest are beyond what the running version's quantile allows."""
+    """Compare a quantile: slower when more answers than its rest take longer than the running version's allows."""
     name = f"p{q * 100:.0f} latency"
     times = seen.canary.seconds
     total, before = (side.get(math.inf, 0) for side in (times, seen.stable.seconds))
@@ -142,7 +147,7 @@ def _check_latency(seen: CanaryObservation, policy: Canary, q: float) -> Check:
 
 
 def _check_scores(seen: CanaryObservation, policy: Canary) -> Check:
-    """Shifted when the scores differ by more than the policy allows and more than the review already saw."""
+    """Compare the scores: shifted when they differ by more than the policy allows and than the review already saw."""
     name = "predictions"
     own, running = seen.canary, seen.stable
     if own.scores.keys() != running.scores.keys():

@@ -33,7 +33,7 @@ class Server:
 
 @dataclass(frozen=True)
 class Proxy:
-    """The proxy in a container. Whatever it is told may be told again, so a lost answer is asked for anew."""
+    """The proxy in a container. Each command may be sent again, so one whose answer is lost is."""
 
     container: Container
     reader: Reader
@@ -89,7 +89,7 @@ class Proxy:
 
 
 def _ask_once(container: Container, words: str) -> str:
-    """What the admin socket says. Raises `Incomplete` and `NotRunning`."""
+    """Ask the admin socket once. Raises `Incomplete` and `NotRunning`."""
     done = run_once(container, wrap_in_shell(["sh", "-c", _SCRIPT, words]))
     if done.code != 0:
         raise Incomplete(f"{done.errors.strip() or done.text.strip() or f'exit code {done.code}'}")

@@ -77,7 +77,15 @@ def build_image(
             f"what the engine says of {reference}", lambda: client.images.get(reference).attrs
         )
     layers, seconds = tuple(found["RootFS"]["Layers"]), time.monotonic() - since
-    return Image(reference, found["Id"], found["Size"], layers, lineage, bill, seconds)
+    return Image(
+        reference,
+        id=found["Id"],
+        size=found["Size"],
+        layers=layers,
+        lineage=lineage,
+        bill=bill,
+        seconds=seconds,
+    )
 
 
 _BUILDKIT = {"DOCKER_BUILDKIT": "1"}

@@ -114,7 +114,7 @@ class Kubernetes:
         if self.get_state().canary != version:
             self.tell(f"starting {version.name} as the canary")
             before = {PREVIOUS_IMAGE: previous.reference, PREVIOUS_NAME: previous.name} if previous else {}
-            self._apply("canary", "canary", version, before)
+            self._apply("canary", "canary", version, more=before)
         self._wait_until_ready("canary", version)
 
     def set_share(self, canary: float) -> None:
@@ -186,7 +186,7 @@ class Kubernetes:
             ) from error
 
     def _apply(
-        self, role: Role, resources: str, version: Version, more: Mapping[str, str] | None = None
+        self, role: Role, resources: str, version: Version, *, more: Mapping[str, str] | None = None
     ) -> None:
         """Apply a folder of deploy/kubernetes/ with this image by its digest, and annotations for `get_state`."""
         repository, _, digest = version.reference.partition("@")

@@ -74,7 +74,7 @@ def parse_metrics(text: str) -> ServiceCounters:
                 lost += int(sample.value)
         except (ValueError, KeyError, OverflowError) as error:
             raise MetricsError(_describe_problem(f"{sample.name}{labels} {sample.value}", error)) from error
-    return ServiceCounters(statuses, seconds, scores, lost)
+    return ServiceCounters(statuses, seconds=seconds, scores=scores, lost=lost)
 
 
 def _parse_samples(text: str) -> Iterator[Sample]:
@@ -151,18 +151,18 @@ def estimate_quantile(histogram: Mapping[float, int], q: float) -> float:
 def _add(a: ServiceCounters, b: ServiceCounters) -> ServiceCounters:
     return ServiceCounters(
         a.statuses + b.statuses,
-        _add_bins(a.seconds, b.seconds),
-        _add_bins(a.scores, b.scores),
-        a.lost + b.lost,
+        seconds=_add_bins(a.seconds, b.seconds),
+        scores=_add_bins(a.scores, b.scores),
+        lost=a.lost + b.lost,
     )
 
 
 def _subtract(a: ServiceCounters, b: ServiceCounters) -> ServiceCounters:
     return ServiceCounters(
         a.statuses - b.statuses,
-        _add_bins(a.seconds, b.seconds, sign=-1),
-        _add_bins(a.scores, b.scores, sign=-1),
-        max(0, a.lost - b.lost),
+        seconds=_add_bins(a.seconds, b.seconds, sign=-1),
+        scores=_add_bins(a.scores, b.scores, sign=-1),
+        lost=max(0, a.lost - b.lost),
     )
 
 

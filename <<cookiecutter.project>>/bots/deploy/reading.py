@@ -1,4 +1,4 @@
-"""Reads again what arrives empty or cut: an engine or a cluster that is busy loses parts of an answer on the way.
+"""Reads an answer again where it arrives empty or cut: a busy engine or cluster loses parts of it on the way.
 
 Docker's library (7.2) drops what the engine sends together with the head of its answer, and says nothing of it: the
 answer of a quick command comes back empty or without its beginning, with exit code 0. `kubectl exec` loses the end.
@@ -62,7 +62,7 @@ class Reader:
     sleep: Callable[[float], None] = time.sleep
 
     def read(self, what: str, attempt: Callable[[], T]) -> T:
-        """What `attempt` gives once it raises neither `Incomplete` nor a fault of the connection.
+        """Call `attempt` until it raises neither `Incomplete` nor an error of the connection; return its result.
 
         Raises `EngineError` when the time is over or the engine says no; any other error of `attempt` goes through.
         """
@@ -81,12 +81,12 @@ class Reader:
             self.sleep(self.pause)
 
     def run(self, what: str, container: Container, wrapped: list[str]) -> Printed:
-        """What a wrapped command prints in the container. Raises `NotRunning`, and `EngineError` as `read` does."""
+        """Run a wrapped command in the container until all its output arrives. Raises `NotRunning`, `EngineError`."""
         return self.read(what, lambda: run_once(container, wrapped))
 
 
 def run_once(container: Container, wrapped: list[str]) -> Printed:
-    """What a wrapped command prints in the container. Raises `Incomplete` and `NotRunning`."""
+    """Run a wrapped command in the container once. Raises `Incomplete` and `NotRunning`."""
     from docker.errors import APIError
 
     try:
@@ -102,17 +102,17 @@ def run_once(container: Container, wrapped: list[str]) -> Printed:
 
 
 def wrap_in_shell(words: Sequence[str]) -> list[str]:
-    """The command as one whose output shows whether it arrived whole."""
+    """Wrap a command in a shell so that its output shows whether it arrived whole."""
     return ["sh", "-c", _SHELL, "sh", *words]
 
 
 def wrap_in_python(python: str, words: Sequence[str]) -> list[str]:
-    """The same by this interpreter, for a container that may have no shell."""
+    """Wrap a command in this Python, for a container that may have no shell."""
     return [python, "-c", _PYTHON, python, *words]
 
 
 def unwrap(output: bytes, errors: str = "") -> Printed:
-    """What a wrapped command printed. Raises `Incomplete`."""
+    """Read what a wrapped command printed. Raises `Incomplete`."""
     head, newline, text = output.partition(b"\n")
     code, _, size = head.partition(b" ")
     if newline and code.isdigit() and size.isdigit() and len(text) == int(size):
@@ -122,7 +122,7 @@ def unwrap(output: bytes, errors: str = "") -> Printed:
 
 
 def _find_refusal(error: Exception) -> str | None:
-    """What the engine says where it would say the same again; None where it may answer the next time."""
+    """Find the engine's refusal, which it would repeat; None where it may answer the next time."""
     from docker.errors import APIError
 
     return (
@@ -131,7 +131,7 @@ def _find_refusal(error: Exception) -> str | None:
 
 
 def _call_within(call: Callable[[], T], seconds: float) -> T:
-    """What the call gives within the time; Docker's library waits for ever. Raises `Incomplete`."""
+    """Call with a time limit, because Docker's library waits for ever. Raises `Incomplete`."""
     done: queue.SimpleQueue[tuple[T | None, BaseException | None]] = queue.SimpleQueue()
 
     def carry_out() -> None:

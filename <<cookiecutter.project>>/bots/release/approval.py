@@ -70,8 +70,10 @@ class Approval:
 
 
 def list_approvers(reviews: Iterable[PullRequestReview], author: str) -> tuple[str, ...]:
-    """List who approves, by each person's newest review. A comment takes no approval back; nobody approves their own
-    change."""
+    """List who approves, by each person's newest review; nobody approves their own change.
+
+    A comment takes no approval back.
+    """
     newest: dict[str, str] = {}
     for one in reviews:
         if one.state in ("APPROVED", "CHANGES_REQUESTED", "DISMISSED") and one.author:
@@ -134,7 +136,7 @@ def find_approval(api: ApprovalApi, commit: str, *, base: str, author: str, retr
         pull = into[0]
         approvers = list_approvers(api.list_reviews(pull.number), pull.author)
         check = find_own_check(api.list_check_runs(pull.head_sha, CHECK_NAME), pull.head_sha, author)
-        return Approval(commit, pull, approvers, check)
+        return Approval(commit, pull, approvers=approvers, check=check)
 
     return retry.call("pull request", step)
 

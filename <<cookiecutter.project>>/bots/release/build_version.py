@@ -96,7 +96,7 @@ def build_version(context: BuildContext, content: Content) -> Release:
     contract = context.checkout.contract
     whole = replace(content, inputs=contract.types if contract else None)
     for _ in range(TRIES):
-        release = _describe_release(context, whole, approvals, checks)
+        release = _describe_release(context, whole, approvals, checks=checks)
         if release is None:
             raise RegistryError("another run has released the same content meanwhile; run this again")
         try:
@@ -146,7 +146,7 @@ def _verify(context: BuildContext, number: str | None) -> list[Check]:
 
 
 def _describe_release(
-    context: BuildContext, content: Content, approvals: Approvals, checks: Sequence[Check]
+    context: BuildContext, content: Content, approvals: Approvals, *, checks: Sequence[Check]
 ) -> Release | None:
     """The version as it will stand in the registry, but for its image's digest; None where nothing is new."""
     checkout, repository = context.checkout, context.repository

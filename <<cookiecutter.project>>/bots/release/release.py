@@ -183,7 +183,7 @@ def _conclude_release(
     result = ReleaseResult(" ".join(said), release=version, body=body)
     if session.platform != "none":
         result.pending = promote.list_pending(known, version)
-    _comment(session, version.commit, body, result)
+    _comment(session, version.commit, body, result=result)
     place = _name_place(session, version)
     if new and place not in (None, "in staging"):
         note = notify.close_issue(
@@ -211,7 +211,7 @@ def _conclude_failure(session: _Session, failure: Failure) -> ReleaseResult:
     words = f"{failure.name} {report.DONE[failure.kind]}: {failure.words}."
     version = known.find_version(failure.version) if failure.version else None
     result = ReleaseResult(words, EXIT_CODES[failure.kind], release=version, body=body)
-    _comment(session, failure.commit, body, result)
+    _comment(session, failure.commit, body, result=result)
     if failure.kind not in QUIET:
         note = notify.write_issue(
             context.github, failure.title, body, author=context.author, retry=context.start_retry()
@@ -220,7 +220,7 @@ def _conclude_failure(session: _Session, failure: Failure) -> ReleaseResult:
     return result
 
 
-def _comment(session: _Session, commit: str, body: str, result: ReleaseResult) -> None:
+def _comment(session: _Session, commit: str, body: str, *, result: ReleaseResult) -> None:
     """Comment on the merged pull request of a commit, where it has one; what goes wrong becomes a note."""
     context = session.context
     known = session.repository.registry.find_commit(commit)
@@ -259,7 +259,7 @@ def roll_back(context: ReleaseContext, stage: Stage, *, to: str | None, reason: 
         words = f"{stage} has {version.version} again, and {replaced.version} no more."
         result = ReleaseResult(words, release=version, body=body)
         told = report.render_replaced(repository.registry, replaced, stage, run=context.run)
-        _comment(session, replaced.commit, told, result)
+        _comment(session, replaced.commit, told, result=result)
         return result
 
 

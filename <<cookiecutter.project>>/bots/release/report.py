@@ -216,7 +216,7 @@ def _list_checks(registry: Registry, release: Release) -> list[Check]:
 
 
 def _name_stage(stage: str, check: Check) -> Check:
-    return Check(f"{stage}: {check.name}", check.passed, check.words, check.figures)
+    return Check(f"{stage}: {check.name}", check.passed, words=check.words, figures=check.figures)
 
 
 def _count_passed(checks: Sequence[Check]) -> str:

@@ -157,7 +157,7 @@ def verify_model(checkout: Checkout, settings: Settings, tell: Callable[[str], N
     parity = (
         _report_other_rows(checkout.files)
         if reviewed is None
-        else check_parity(scores, reviewed, export, evaluation.threshold)
+        else check_parity(scores, reviewed, export, threshold=evaluation.threshold)
     )
     tell("asking what moves its answers")
     explanation = checkout.load_report("explanation", ExplanationReport)
@@ -182,7 +182,7 @@ def _report_other_rows(files: Layout) -> Check:
     return Check("parity", passed=False, words=words)
 
 
-def check_parity(scores: Floats, reviewed: Floats, export: ExportReport, threshold: float | None) -> Check:
+def check_parity(scores: Floats, reviewed: Floats, export: ExportReport, *, threshold: float | None) -> Check:
     """Whether the model's scores are the reviewed ones; differences are relative where scores are large."""
     import numpy as np
 
@@ -208,7 +208,7 @@ def check_metrics(
     worst, figures, said = 0.0, {}, ""
     known = [one for one in evaluation.metrics if one.name in metrics.MEASURES]
     for one in known:
-        actual = metrics.compute_value(one.name, target, scores, context)
+        actual = metrics.compute_value(one.name, target, scores, context=context)
         half = half_widths.get(one.name, abs(one.value))
         off = float("inf") if actual is None else abs(actual - one.value) / (UNSEEN * half or 1e-9)
         if actual is not None:
