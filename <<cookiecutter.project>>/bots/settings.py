@@ -218,10 +218,10 @@ def load_settings(root: Path) -> Settings:
         text = (root / PARAMS).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{PARAMS}: cannot be read: {error}") from error
-    return parse(text, PARAMS)
+    return parse_settings(text, PARAMS)
 
 
-def parse(text: str, name: str) -> Settings:
+def parse_settings(text: str, name: str) -> Settings:
     """Parse the bots' part of params.yaml.
 
     `name` is what a message calls the text: `params.yaml`, `main's params.yaml`. Raises `SettingsError` for

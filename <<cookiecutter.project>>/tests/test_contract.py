@@ -22,7 +22,7 @@ def test_the_parameters_name_columns_that_the_contract_knows(settings: Params, s
 def test_the_bots_understand_the_gate() -> None:
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")
 
-    assert bots_settings.parse(text, "params.yaml").gate.primary
+    assert bots_settings.parse_settings(text, "params.yaml").gate.primary
 
 
 def test_no_feature_is_known_only_after_the_moment_of_prediction(

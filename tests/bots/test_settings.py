@@ -49,7 +49,7 @@ def refusal(*edits: tuple[str, str], text: str = TEXT) -> str:
         assert old in text
         text = text.replace(old, new, 1)
     with pytest.raises(SettingsError) as caught:
-        settings.parse(text, "main's params.yaml")
+        settings.parse_settings(text, "main's params.yaml")
     message = str(caught.value)
     assert message.startswith("main's params.yaml: ")
     assert "\n" not in message
@@ -58,11 +58,11 @@ def refusal(*edits: tuple[str, str], text: str = TEXT) -> str:
 
 @pytest.mark.parametrize("task", ["classification", "regression"])
 def test_a_freshly_baked_project_has_settings_that_fit(task: str) -> None:
-    assert settings.parse(support.rendered("params.yaml", task=task), "params.yaml").task == task
+    assert settings.parse_settings(support.rendered("params.yaml", task=task), "params.yaml").task == task
 
 
 def test_settings_are_typed() -> None:
-    found = settings.parse(TEXT, "params.yaml")
+    found = settings.parse_settings(TEXT, "params.yaml")
     assert (found.task, found.gate.primary, found.gate.resample) == ("classification", "roc_auc", "date")
     assert found.gate.limits["roc_auc"].at_least == 0.6
     assert found.gate.slices is not None
@@ -71,14 +71,14 @@ def test_settings_are_typed() -> None:
 
 
 def test_what_is_left_out_has_a_sensible_default() -> None:
-    gate = settings.parse(REGRESSION, "params.yaml").gate
+    gate = settings.parse_settings(REGRESSION, "params.yaml").gate
     assert (gate.confidence, gate.replicates, gate.resample, gate.slices) == (0.95, 2000, "rows", None)
     assert (gate.equivalent_passes, gate.incomparable_passes) == (True, False)
 
 
 def test_sections_of_the_pipeline_are_its_own_business() -> None:
     text = TEXT + "\nour_own_section: {anything: [1, 2]}\n"
-    assert settings.parse(text, "params.yaml") == settings.parse(TEXT, "params.yaml")
+    assert settings.parse_settings(text, "params.yaml") == settings.parse_settings(TEXT, "params.yaml")
 
 
 def test_a_misspelt_key_is_named_with_the_nearest_known_one() -> None:
@@ -159,11 +159,14 @@ def test_text_that_is_no_settings_is_refused_in_one_line(text: str) -> None:
 @examples(deadline=None)
 def test_any_text_is_read_or_refused_and_nothing_else(text: str) -> None:
     with pytest.raises(SettingsError):
-        settings.parse(text, "params.yaml")
+        settings.parse_settings(text, "params.yaml")
 
 
 @given(st.integers(0, len(TEXT) - 1), st.characters(codec="utf-8"))
 @examples(deadline=None, max_examples=80)
 def test_a_flipped_character_is_read_or_refused_and_nothing_else(at: int, character: str) -> None:
     with suppress(SettingsError):
-        assert settings.parse(TEXT[:at] + character + TEXT[at + 1 :], "params.yaml").gate.replicates >= 200
+        assert (
+            settings.parse_settings(TEXT[:at] + character + TEXT[at + 1 :], "params.yaml").gate.replicates
+            >= 200
+        )

@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
     from bots import files, layout, settings
     from bots.render.card import render_card
 
-    known = settings.parse(Path(layout.PARAMS).read_text(encoding="utf-8"), layout.PARAMS)
+    known = settings.load_settings(Path())
     files.write_file(Path(layout.CARD), render_card(load_card(Path(), known)).encode())
     return 0
 

@@ -17,7 +17,6 @@ from bots.deploy.prometheus import MetricsError
 from bots.deploy.rollout import roll_out
 from bots.deploy.smoke_test import load_sample, run_smoke_test
 from bots.deploy.target import Version
-from bots.layout import PARAMS
 from bots.log import make_visible
 from bots.release.engine import EngineFailed, StageResult
 
@@ -82,7 +81,7 @@ class DeployEngine:
 
     @property
     def _settings(self) -> Settings:
-        return settings.parse((self.root / PARAMS).read_text(encoding="utf-8"), PARAMS)
+        return settings.load_settings(self.root)
 
 
 @contextmanager

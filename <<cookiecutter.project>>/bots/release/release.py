@@ -14,7 +14,7 @@ from bots import settings
 from bots.deploy.platform import Platform, find_platform
 from bots.dvc.storage import open_storage
 from bots.git.repository import Repository
-from bots.layout import DVC_LOCK, PARAMS
+from bots.layout import DVC_LOCK
 from bots.release import build_version, notify, promote, registry, report, versions
 from bots.release.engine import Engine, EngineFailed
 from bots.release.failure import EXIT_CODES, Failure, Kind, ReleaseFailed
@@ -144,7 +144,7 @@ def _find_or_build(session: _Session, commit: str, accept: str | None) -> tuple[
         return False, known
     if not (context.root / DVC_LOCK).exists():
         return None
-    chosen = settings.parse((context.root / PARAMS).read_text(encoding="utf-8"), PARAMS)
+    chosen = settings.load_settings(context.root)
     checkout = Checkout(context.root, chosen.review.files)
     content = build_version.read_content(checkout)
     if content is None:

@@ -110,7 +110,7 @@ def open_champion(repository: Repository, commit: str, otherwise: Settings) -> I
 
 def _read_settings(repository: Repository, commit: str) -> Settings | None:
     text = repository.read_text(commit, layout.PARAMS)
-    return settings.parse(text, f"main's {layout.PARAMS}") if text else None
+    return settings.parse_settings(text, f"main's {layout.PARAMS}") if text else None
 
 
 def _read_reports(repository: Repository, commit: str) -> Reports:

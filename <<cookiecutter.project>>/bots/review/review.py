@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bots import evidence, layout, settings
+from bots import evidence, settings
 from bots.dvc import lockfile, repro
 from bots.dvc.command_line import DvcError
 from bots.git.repository import Repository
@@ -47,7 +47,7 @@ def review(
     else that goes wrong is the review's verdict. `jobs` stages are reproduced at once, by default one on a core.
     """
     base_commit = repository.resolve(base)
-    own = _load_settings(repository)
+    own = settings.load_settings(repository.root)
     candidate = reproduce_candidate(
         repository,
         base_commit,
@@ -61,14 +61,6 @@ def review(
         result = _compare(repository.root, candidate, champion, tell)
     facts = Facts(candidate=candidate, champion=champion.side if champion else None, result=result)
     return build_review(facts, apply_gate(facts))
-
-
-def _load_settings(repository: Repository) -> Settings:
-    try:
-        text = (repository.root / layout.PARAMS).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise settings.SettingsError(f"{layout.PARAMS}: cannot be read: {error}") from error
-    return settings.parse(text, layout.PARAMS)
 
 
 def _compare(

@@ -107,7 +107,10 @@ def test_a_missing_model_is_named_before_anything_is_built(root: Path, tmp_path:
 
 @pytest.mark.parametrize("task", ["classification", "regression"])
 def test_the_policy_of_a_baked_project_is_the_default_one(task: str) -> None:
-    assert settings.parse(rendered("params.yaml", task=task), "params.yaml").release == ReleaseSettings()
+    assert (
+        settings.parse_settings(rendered("params.yaml", task=task), "params.yaml").release
+        == ReleaseSettings()
+    )
 
 
 def test_a_misspelt_key_of_the_policy_is_named() -> None:
@@ -116,7 +119,7 @@ def test_a_misspelt_key_of_the_policy_is_named() -> None:
     with pytest.raises(
         settings.SettingsError, match=r"release\.canary\.sahre: unknown key; did you mean `share`"
     ):
-        settings.parse(yaml.safe_dump(document), "params.yaml")
+        settings.parse_settings(yaml.safe_dump(document), "params.yaml")
 
 
 @pytest.mark.parametrize("name", ["serving/Dockerfile", "deploy/proxy/Dockerfile"])

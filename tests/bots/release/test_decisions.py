@@ -326,7 +326,7 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def checks_of(folder: Path) -> dict[str, Seen]:
-    known = settings.parse(json.dumps(release_projects.SETTINGS), "params.yaml")
+    known = settings.parse_settings(json.dumps(release_projects.SETTINGS), "params.yaml")
     checkout = verify.Checkout(folder, known.review.files)
     return {check.name: check for check in verify.verify_model(checkout, known, lambda words: None)}
 

@@ -251,7 +251,7 @@ def make_card(bench: Bench, evidence: dict[str, Any]) -> card.Card:
     }
     metrics, slices = reports["metrics"].metrics, reports["metrics"].slices
     return card.Card(
-        settings=settings.parse((bench.folder / "params.yaml").read_text(), "params.yaml"),
+        settings=settings.parse_settings((bench.folder / "params.yaml").read_text(), "params.yaml"),
         **reports,
         intervals={one.name: (one.low, one.high) for one in metrics if one.low is not None},
         slice_intervals={
@@ -420,7 +420,7 @@ def test_the_same_evidence_gives_the_same_card(written: pd.DataFrame) -> None:
 
 
 def test_intervals_are_those_of_the_review_s_bootstrap(bench: Bench, written: pd.DataFrame) -> None:
-    known = settings.parse((bench.folder / "params.yaml").read_text(), "params.yaml")
+    known = settings.parse_settings((bench.folder / "params.yaml").read_text(), "params.yaml")
     found = command.load_card(bench.folder, known)
     low, high = found.intervals["roc_auc"]
     auc = roc_auc_score(written["target"], written["score"])
