@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
         assert isinstance(artifact, Review)
         api = GitHubClient(connection)
         try:
-            log(f"check: {carry_over_check(api, workflow_run, artifact, result.commit, retry)}")
+            log(f"check: {carry_over_check(api, workflow_run, artifact, commit=result.commit, retry=retry)}")
         except (RequestDenied, RetriesExhausted) as error:
             why = explain_failure("check", error)
             return _conclude(f"Locked, but {result.commit} has no check: {why}", 1)

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from bots.commands.options import Verbs
-from bots.commands.storage import tell
+from bots.commands.storage import print_progress
 
 
 def add_parser(verbs: Verbs) -> None:
@@ -33,9 +33,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     def find_stored(digests: Collection[str]) -> Collection[str]:
         try:
-            return open_storage(root, tell).find_kept(digests)
+            return open_storage(root, print_progress).find_kept(digests)
         except BotsError as error:
-            tell(f"{error}. So what {arguments.base} names is taken to be stored")
+            print_progress(f"{error}. So what {arguments.base} names is taken to be stored")
             return model_bundle.guess_stored(root, arguments.base)
 
     count = model_bundle.write_bundle(root, arguments.out, find_stored)

@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     from bots.dvc.storage import open_storage
 
     root, what = Path.cwd(), arguments.what
-    storage = open_storage(root, tell)
+    storage = open_storage(root, print_progress)
     if what == "fetch" and arguments.revisions:
         print(f"{storage.prepare(arguments.revisions)} files came")
     elif what == "fetch":
@@ -58,13 +58,13 @@ def run(arguments: argparse.Namespace) -> int:
     elif what is not None:
         from bots.dvc.storage import migrate
 
-        print("\n".join(migrate.move_storage(root, what, arguments.option, tell)))
+        print("\n".join(migrate.move_storage(root, what, options=arguments.option, tell=print_progress)))
     else:
-        _print_status(storage.status(), as_json=arguments.json)
+        _print_status(storage.read_status(), as_json=arguments.json)
     return 0
 
 
-def tell(words: str) -> None:
+def print_progress(words: str) -> None:
     """Print progress on standard error."""
     print(words, file=sys.stderr)
 

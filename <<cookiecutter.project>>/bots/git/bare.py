@@ -200,7 +200,7 @@ class BareRepository:
     remote: Remote
     _commits: int = 0
 
-    def _git(
+    def _run_git(
         self, *words: str, stdin: bytes = b"", expect: int | None = 0
     ) -> subprocess.CompletedProcess[bytes]:
         settings = (*_QUIET, *self.remote.settings)
@@ -213,9 +213,9 @@ class BareRepository:
         """
         ref = f"refs/heads/{branch}"
         words = ["fetch", "--quiet", "--no-tags", "--depth=1", "--filter=blob:none", REMOTE, f"+{ref}:{ref}"]
-        done = self._git(*words, expect=None)
+        done = self._run_git(*words, expect=None)
         if done.returncode == 0:
-            return self._git("rev-parse", ref).stdout.decode().strip()
+            return self._run_git("rev-parse", ref).stdout.decode().strip()
         said = done.stderr.decode(errors="replace")
         if "couldn't find remote ref" in said:
             return None
@@ -228,7 +228,7 @@ class BareRepository:
         """
         refs = [f"refs/heads/{branch}", *others]
         words = ["fetch", "--quiet", "--no-tags", "--prune", "--filter=blob:none", REMOTE]
-        done = self._git(*words, *(f"+{ref}:{ref}" for ref in refs), expect=None)
+        done = self._run_git(*words, *(f"+{ref}:{ref}" for ref in refs), expect=None)
         if done.returncode == 0:
             return self.resolve(refs[0])
         said = done.stderr.decode(errors="replace")
@@ -238,27 +238,27 @@ class BareRepository:
 
     def resolve(self, ref: str) -> str | None:
         """Return the object that a fetched ref points at; None where there is no such ref."""
-        done = self._git("rev-parse", "--verify", "--quiet", ref, expect=None)
+        done = self._run_git("rev-parse", "--verify", "--quiet", ref, expect=None)
         return done.stdout.decode().strip() or None
 
     def contains(self, tip: str, commit: str) -> bool:
         """Tell whether a commit is `tip` or one of its ancestors."""
-        return self._git("merge-base", "--is-ancestor", commit, tip, expect=None).returncode == 0
+        return self._run_git("merge-base", "--is-ancestor", commit, tip, expect=None).returncode == 0
 
     def list_commits(self, commit: str, path: str) -> list[str]:
         """List the commits up to this one that changed a file, newest first; a merge stands for its whole branch."""
         words = ["log", "--first-parent", "--format=%H", commit, "--", path]
-        return self._git(*words).stdout.decode().split()
+        return self._run_git(*words).stdout.decode().split()
 
     def list_tags(self, pattern: str) -> list[Tag]:
         """List the fetched annotated tags that match a pattern, sorted by name."""
         fields = ("%(objecttype)", "%(refname:strip=2)", "%(object)", "%(taggerdate:unix)", "%(contents)")
-        listed = self._git(
+        listed = self._run_git(
             "for-each-ref", f"--format={'%00'.join(fields)}%00%01", f"refs/tags/{pattern}"
         ).stdout
         entries = (entry.lstrip("\n").split("\0") for entry in listed.decode(errors="replace").split("\0\1"))
         return [
-            Tag(entry[1], entry[2], int(entry[3] or 0), entry[4])
+            Tag(name=entry[1], commit=entry[2], when=int(entry[3] or 0), message=entry[4])
             for entry in entries
             if len(entry) == 5 and entry[0] == "tag"
         ]
@@ -266,7 +266,7 @@ class BareRepository:
     def fetch_commit(self, sha: str) -> bool:
         """Fetch one commit by its hash; False where the remote does not have it any more."""
         words = ["fetch", "--quiet", "--no-tags", "--depth=1", "--filter=blob:none", REMOTE, sha]
-        done = self._git(*words, expect=None)
+        done = self._run_git(*words, expect=None)
         said = done.stderr.decode(errors="replace")
         if done.returncode and "not our ref" not in said and "unadvertised object" not in said:
             raise classify_error(said, "fetch")
@@ -274,7 +274,7 @@ class BareRepository:
 
     def list_files(self, commit: str) -> dict[str, str]:
         """List every file of a commit: path to blob."""
-        listed = self._git("ls-tree", "-r", "-z", "--full-tree", commit).stdout.decode(
+        listed = self._run_git("ls-tree", "-r", "-z", "--full-tree", commit).stdout.decode(
             errors="surrogateescape"
         )
         entries = (entry.partition("\t")[::2] for entry in listed.split("\0") if entry)
@@ -282,15 +282,17 @@ class BareRepository:
 
     def read_message(self, commit: str) -> str:
         """Read a commit's message."""
-        return self._git("log", "-1", "--format=%B", commit).stdout.decode(errors="replace")
+        return self._run_git("log", "-1", "--format=%B", commit).stdout.decode(errors="replace")
 
     def read_time(self, commit: str) -> int:
         """Read when a commit was made, in seconds since 1970."""
-        return int(self._git("log", "-1", "--format=%ct", commit).stdout)
+        return int(self._run_git("log", "-1", "--format=%ct", commit).stdout)
 
     def fetch_blobs(self, commit: str, blobs: Iterable[str]) -> None:
         """Fetch those of a commit's blobs that are missing, in one request. Raises `TemporaryFailure`, `GitError`."""
-        listed = self._git("rev-list", "--objects", "--missing=print", commit).stdout.decode(errors="replace")
+        listed = self._run_git("rev-list", "--objects", "--missing=print", commit).stdout.decode(
+            errors="replace"
+        )
         absent = {line[1:] for line in listed.splitlines() if line.startswith("?")}
         if wanted := sorted(set(blobs) & absent):
             words = [
@@ -303,13 +305,13 @@ class BareRepository:
                 REMOTE,
             ]
             stdin = "".join(f"{blob}\n" for blob in wanted).encode()
-            done = self._git("-c", "fetch.negotiationAlgorithm=noop", *words, stdin=stdin, expect=None)
+            done = self._run_git("-c", "fetch.negotiationAlgorithm=noop", *words, stdin=stdin, expect=None)
             if done.returncode:
                 raise classify_error(done.stderr.decode(errors="replace"), "fetch")
 
     def read_blob(self, blob: str) -> bytes:
         """Read a blob's content."""
-        return self._git("cat-file", "blob", blob).stdout
+        return self._run_git("cat-file", "blob", blob).stdout
 
     def save_blobs(self, files: Mapping[Path, str]) -> None:
         """Write blobs to files, with one process for all of them."""
@@ -339,13 +341,13 @@ class BareRepository:
         """Add files without any conversion, and return their blobs in the same order."""
         stdin = "".join(f"{path.resolve()}\n" for path in files).encode()
         return (
-            self._git("hash-object", "-w", "--no-filters", "--stdin-paths", stdin=stdin)
+            self._run_git("hash-object", "-w", "--no-filters", "--stdin-paths", stdin=stdin)
             .stdout.decode()
             .split()
         )
 
     def create_commit(
-        self, parent: str | None, files: Mapping[str, str], message: str, author: Author
+        self, parent: str | None, files: Mapping[str, str], *, message: str, author: Author
     ) -> str:
         """Create a commit that only adds files (path to blob) to its parent's. Equal arguments make equal commits."""
         self._commits += 1
@@ -364,10 +366,10 @@ class BareRepository:
         script = b"\n".join(
             [*(line.encode() for line in lines), words, *(line.encode() for line in after), b""]
         )
-        self._git("fast-import", "--quiet", "--force", "--depth=0", stdin=script)
-        return self._git("rev-parse", ref).stdout.decode().strip()
+        self._run_git("fast-import", "--quiet", "--force", "--depth=0", stdin=script)
+        return self._run_git("rev-parse", ref).stdout.decode().strip()
 
-    def create_tag(self, name: str, commit: str, message: str, author: Author) -> str:
+    def create_tag(self, name: str, commit: str, *, message: str, author: Author) -> str:
         """Create an annotated tag object and return it; `push_refs` gives it its name."""
         lines = [
             f"object {commit}",
@@ -377,7 +379,7 @@ class BareRepository:
             "",
             message,
         ]
-        return self._git("mktag", stdin="\n".join(lines).encode()).stdout.decode().strip()
+        return self._run_git("mktag", stdin="\n".join(lines).encode()).stdout.decode().strip()
 
     def push_refs(self, refs: Mapping[str, tuple[str, str | None]]) -> None:
         """Set all refs or none. `refs` maps each to its new object and the expected old one (None: no such ref yet).
@@ -386,7 +388,7 @@ class BareRepository:
         """
         leases = [f"--force-with-lease={ref}:{expected or ''}" for ref, (_, expected) in refs.items()]
         wanted = [f"{made}:{ref}" for ref, (made, _) in refs.items()]
-        done = self._git(
+        done = self._run_git(
             "push", "--porcelain", "--no-verify", "--atomic", *leases, REMOTE, *wanted, expect=None
         )
         if done.returncode:
@@ -399,7 +401,9 @@ class BareRepository:
         """
         ref = f"refs/heads/{branch}"
         lease = f"--force-with-lease={ref}:{expected or ''}"
-        done = self._git("push", "--porcelain", "--no-verify", lease, REMOTE, f"{commit}:{ref}", expect=None)
+        done = self._run_git(
+            "push", "--porcelain", "--no-verify", lease, REMOTE, f"{commit}:{ref}", expect=None
+        )
         if done.returncode:
             raise classify_error((done.stdout + done.stderr).decode(errors="replace"), "push")
 

@@ -24,7 +24,7 @@ class Repository:
 
     root: Path
 
-    def _git(self, *words: str) -> subprocess.CompletedProcess[str]:
+    def _run_git(self, *words: str) -> subprocess.CompletedProcess[str]:
         try:
             return subprocess.run(
                 ["git", *words], cwd=self.root, text=True, encoding="utf-8", capture_output=True, check=False
@@ -32,8 +32,8 @@ class Repository:
         except FileNotFoundError as error:
             raise GitError("git is not installed, or not on the PATH") from error
 
-    def _output(self, *words: str) -> str:
-        done = self._git(*words)
+    def _read_output(self, *words: str) -> str:
+        done = self._run_git(*words)
         if done.returncode:
             raise GitError(f"`git {' '.join(words)}` failed: {done.stderr.strip() or done.stdout.strip()}")
         return done.stdout
@@ -43,12 +43,12 @@ class Repository:
         if name.startswith("-"):
             raise GitError(f"{name!r} is not the name of a commit")
         for candidate in (name, f"origin/{name}"):
-            done = self._git(
+            done = self._run_git(
                 "rev-parse", "--verify", "--quiet", "--end-of-options", f"{candidate}^{{commit}}"
             )
             if done.returncode == 0:
                 return done.stdout.strip()
-        if self._git("rev-parse", "--git-dir").returncode:
+        if self._run_git("rev-parse", "--git-dir").returncode:
             raise GitError(f"{self.root} is not inside a git repository; run this where params.yaml lies")
         raise GitError(
             f"no commit is named {name!r}; fetch it "
@@ -69,17 +69,17 @@ class Repository:
 
     def list_dirty_paths(self) -> list[str]:
         """List tracked paths that differ from HEAD and untracked files, without ignored ones."""
-        lines = self._output("status", "--porcelain=v1", "--no-renames", "-z", "--", ".").split("\0")
+        lines = self._read_output("status", "--porcelain=v1", "--no-renames", "-z", "--", ".").split("\0")
         return sorted(line[3:] for line in lines if len(line) > 3)
 
     @contextmanager
     def open_worktree(self, commit: str) -> Iterator[Path]:
         """Check a commit out into a temporary folder; yields the folder that corresponds to `root`."""
-        inside = self._output("rev-parse", "--show-prefix").strip()
+        inside = self._read_output("rev-parse", "--show-prefix").strip()
         folder = Path(tempfile.mkdtemp(prefix="champion-"))
         try:
             # A hook, such as DVC's own, would run in the temporary checkout before it is complete.
-            self._output(
+            self._read_output(
                 "-c",
                 f"core.hooksPath={os.devnull}",
                 "worktree",
@@ -93,4 +93,4 @@ class Repository:
             yield folder / "tree" / inside
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-            self._git("worktree", "prune")
+            self._run_git("worktree", "prune")

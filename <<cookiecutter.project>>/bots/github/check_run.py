@@ -43,7 +43,13 @@ def write_check_run(api: GitHubApi, marker: Marker, content: CheckRunContent, *,
             api.create_check_run(marker.commit, content)
         return "written" if final else "none to conclude"
     written, _, newest = max(ours)
-    step = choose_step(written, newest.conclusion, marker, content.conclusion, final=final)
+    step = choose_step(
+        written,
+        newest.conclusion,
+        mine=marker,
+        conclusion=content.conclusion,
+        final=final,
+    )
     if step == "create":
         api.create_check_run(marker.commit, content)
     elif step == "edit":
@@ -54,9 +60,9 @@ def write_check_run(api: GitHubApi, marker: Marker, content: CheckRunContent, *,
 def choose_step(
     there: Marker,
     conclusion_there: str | None,
+    *,
     mine: Marker,
     conclusion: Conclusion | None,
-    *,
     final: bool,
 ) -> Literal["create", "edit", "leave"]:
     """Decide what to do where the bots have written a check run already.

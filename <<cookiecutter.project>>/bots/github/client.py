@@ -220,7 +220,11 @@ class GitHubClient:
             found = self._repository.get_commit(sha).get_check_runs(check_name=name, filter="all")
             return [
                 CheckRun(
-                    run.id, run.external_id or "", run.conclusion, run.output.title, f"{run.app.slug}[bot]"
+                    id=run.id,
+                    external_id=run.external_id or "",
+                    conclusion=run.conclusion,
+                    title=run.output.title,
+                    app=f"{run.app.slug}[bot]",
                 )
                 for run in found
             ]
@@ -287,7 +291,12 @@ class GitHubClient:
         with self._translate_errors():
             found = self._repository.get_issues(state="open", labels=[label])
             return [
-                Issue(one.number, getattr(one.user, "login", ""), one.title, one.body or "")
+                Issue(
+                    number=one.number,
+                    author=getattr(one.user, "login", ""),
+                    title=one.title,
+                    body=one.body or "",
+                )
                 for one in found
                 if one.raw_data.get("pull_request") is None
             ]

@@ -45,7 +45,12 @@ class WorkflowRun(Struct, frozen=True, kw_only=True):
     @property
     def marker(self) -> Marker:
         """The marker of what this run writes."""
-        return Marker(self.run_started_at, self.run_number, self.run_attempt, self.head_sha)
+        return Marker(
+            started=self.run_started_at,
+            run=self.run_number,
+            attempt=self.run_attempt,
+            commit=self.head_sha,
+        )
 
     def is_of_fork(self, repository: str) -> bool:
         """Tell whether the change comes from another repository."""

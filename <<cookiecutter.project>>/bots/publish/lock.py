@@ -154,7 +154,7 @@ def lock(
                 bare,
                 run,
                 artifact,
-                bundle,
+                bundle=bundle,
                 prefix=_find_prefix(root),
                 branch=run.head_branch,
                 storage=storage,
@@ -173,8 +173,8 @@ def _lock(
     bare: BareRepository,
     run: WorkflowRun,
     review: Review,
-    bundle: ModelBundle,
     *,
+    bundle: ModelBundle,
     prefix: str,
     branch: str,
     storage: Storage,
@@ -182,7 +182,7 @@ def _lock(
 ) -> LockResult:
     if not retry.call("fetch", lambda: bare.fetch_commit(run.head_sha)):
         return _build_superseded(run)
-    judged = _JudgedCommit.fetch(bare, run.head_sha, prefix, bundle, retry)
+    judged = _JudgedCommit.fetch(bare, run.head_sha, bundle, prefix=prefix, retry=retry)
     if found := find_other_inputs(bundle, judged.read):
         raise LockRefused(
             f"dvc.lock was made from other files than {run.head_sha[:7]} holds: {', '.join(found[:5])}; review it again"
@@ -194,11 +194,11 @@ def _lock(
     kept = _store_files(bundle, storage, judged)
     if head == commit:
         words = f"dvc.lock and the evidence of {run.head_sha[:7]} are committed as they were judged."
-        return LockResult("locked already", words, commit, kept)
+        return LockResult("locked already", words, commit=commit, kept=kept)
     if not _push(bare, commit, branch, expected=run.head_sha, retry=retry):
         return _build_superseded(run)
     words = f"What was judged at {run.head_sha[:7]} is locked by {commit[:7]}: merging that is merging what was judged."
-    return LockResult("locked", words, commit, kept)
+    return LockResult("locked", words, commit=commit, kept=kept)
 
 
 def _build_superseded(run: WorkflowRun) -> LockResult:
@@ -254,14 +254,16 @@ class _JudgedCommit:
     blobs: dict[str, str]
 
     @classmethod
-    def fetch(cls, bare: BareRepository, commit: str, prefix: str, bundle: ModelBundle, retry: Retry) -> Self:
+    def fetch(
+        cls, bare: BareRepository, commit: str, bundle: ModelBundle, *, prefix: str, retry: Retry
+    ) -> Self:
         """Fetch the files of the commit that the bundle is compared with."""
         paths = bare.list_files(commit)
         blobs = {path[len(prefix) :]: blob for path, blob in paths.items() if path.startswith(prefix)}
         named = {path for stage in bundle.lock.stages.values() for path in (*stage.deps, *stage.outs)}
         wanted = [blobs[path] for path in {*named, *model_bundle.KEPT_BY_GIT} if path in blobs]
         retry.call("fetch", lambda: bare.fetch_blobs(commit, wanted))
-        return cls(bare, commit, prefix, blobs)
+        return cls(bare=bare, commit=commit, prefix=prefix, blobs=blobs)
 
     def read(self, path: str) -> bytes | None:
         """Read a file that the lock names; None where the commit has none."""
@@ -288,7 +290,7 @@ class _JudgedCommit:
         blobs = {f"{self.prefix}{path}": blob for path, blob in zip(changed, added, strict=True)}
         # The judged commit's own time, so that the same review makes the same commit.
         author = Author(*BOT, self.bare.read_time(self.commit))
-        return self.bare.create_commit(self.commit, blobs, message, author)
+        return self.bare.create_commit(self.commit, blobs, message=message, author=author)
 
 
 def build_message(review: Review, run: WorkflowRun) -> str:
@@ -316,7 +318,7 @@ def build_check_run(run: WorkflowRun, review: Review, commit: str) -> tuple[Mark
     return marker, content
 
 
-def carry_over_check(api: GitHubApi, run: WorkflowRun, review: Review, commit: str, retry: Retry) -> str:
+def carry_over_check(api: GitHubApi, run: WorkflowRun, review: Review, *, commit: str, retry: Retry) -> str:
     """Write the judged commit's check run on the lock's commit too, however often asked; returns what was done.
 
     GitHub starts no workflow for a commit that a workflow pushed. Raises `RequestDenied` and `RetriesExhausted`.

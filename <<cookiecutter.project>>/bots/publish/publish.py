@@ -160,8 +160,8 @@ def publish(
         _write_channel(
             result,
             "comment",
-            retry,
             lambda: _upsert_comment(api, number, body, marker=comment_marker, author=connection.author),
+            retry=retry,
         )
     marker = replace(run.marker, digests=find_digests(artifact), verdict=decision.verdict)
     content = check_run.build_content(
@@ -173,7 +173,7 @@ def publish(
     )
     final = decision.comments or problem is not None
     _write_channel(
-        result, "check", retry, lambda: check_run.write_check_run(api, marker, content, final=final)
+        result, "check", lambda: check_run.write_check_run(api, marker, content, final=final), retry=retry
     )
     if summary is not None:
         summary(_prepend_notes(body, result.notes))
@@ -248,7 +248,7 @@ def _find_pull_request(
     ), None
 
 
-def _write_channel(result: PublishResult, channel: str, retry: Retry, step: Callable[[], str]) -> None:
+def _write_channel(result: PublishResult, channel: str, step: Callable[[], str], *, retry: Retry) -> None:
     """Write one channel; a failure becomes a note, which the channels after it show."""
     try:
         done = retry.call(channel, step)

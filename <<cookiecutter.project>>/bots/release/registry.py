@@ -143,7 +143,7 @@ class RegistryRepository:
 
     def _push_tag(self, name: str, commit: str, words: str) -> bool:
         """Add a tag if the registry is what was read last; whether it was. The registry is read anew afterwards."""
-        made = self.bare.create_tag(name, commit, words, author=Author(*TAGGER, int(self.clock())))
+        made = self.bare.create_tag(name, commit, message=words, author=Author(*TAGGER, int(self.clock())))
         refs = {f"refs/tags/{name}": (made, None), REF: (made, self.bare.resolve(REF))}
 
         def step() -> bool:
@@ -175,7 +175,7 @@ def open_registry(root: Path, retry: Retry, clock: Callable[[], float]) -> Itera
     """Open the registry of the project's remote, and read it. Raises `RegistryError` and `GitError`."""
     prefix = run_git(root, "rev-parse", "--show-prefix").stdout.decode().strip()
     with open_bare(root) as bare:
-        repository = RegistryRepository(bare, prefix, retry=retry, clock=clock)
+        repository = RegistryRepository(bare, prefix, retry, clock)
         try:
             repository.refresh()
             yield repository

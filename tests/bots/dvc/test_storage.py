@@ -347,7 +347,9 @@ def test_a_file_that_was_tampered_with_on_the_branch_is_never_fetched(project: D
     with open_bare(project.folder) as bare:
         [blob] = bare.add_files([path])
         bare.push(
-            bare.create_commit(None, {cache.build_path(digest): blob}, "Forged", Author("x", "x", 0)),
+            bare.create_commit(
+                None, {cache.build_path(digest): blob}, message="Forged", author=Author("x", "x", 0)
+            ),
             BRANCH,
             None,
         )

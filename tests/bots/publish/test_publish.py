@@ -681,8 +681,8 @@ def test_any_text_can_be_looked_at_for_a_marker(text: str) -> None:
 @given(MARKERS, MARKERS, st.sampled_from([None, "success", "cancelled"]), st.booleans())
 def test_a_newer_runs_check_is_never_touched(written: Marker, mine: Marker, stands: Any, final: bool) -> None:
     if written > mine:
-        assert check_run.choose_step(written, stands, mine, "success", final=final) == "leave"
-        assert check_run.choose_step(written, stands, mine, None, final=final) == "leave"
+        assert check_run.choose_step(written, stands, mine=mine, conclusion="success", final=final) == "leave"
+        assert check_run.choose_step(written, stands, mine=mine, conclusion=None, final=final) == "leave"
 
 
 def test_a_retry_ends_after_its_tries() -> None:

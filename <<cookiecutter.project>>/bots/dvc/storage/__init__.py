@@ -26,7 +26,7 @@ def open_storage(root: Path, tell: Tell) -> Storage:
     cache = Path(config["cache"].get("dir") or root / ".dvc" / "cache")
     if url == str(root / FOLDER):
         return BranchStorage(root, cache, tell)
-    return DvcStorage(root, cache, url, tell)
+    return DvcStorage(root=root, cache=cache, where=url, tell=tell)
 
 
 def prepare_storage(root: Path, revisions: Collection[str], tell: Tell) -> None:

@@ -52,7 +52,7 @@ class Storage(Protocol):
     def find_kept(self, digests: Collection[str]) -> set[str]:
         """Find which of these digests are stored."""
 
-    def status(self) -> Status:
+    def read_status(self) -> Status:
         """Ask what is stored, and what is not stored yet."""
 
 

@@ -118,7 +118,7 @@ class BranchStorage:
         with self._open_bare() as bare:
             tip = self._fetch_tip(bare)
             kept = _list_kept(bare, tip)
-            self._save_files(bare, tip, kept, set(kept) - cache.list_digests(self.folder))
+            self._save_files(bare, tip, kept, digests=set(kept) - cache.list_digests(self.folder))
 
     def push(self) -> int:
         """Run `dvc push` into the folder, then store everything new there on the branch."""
@@ -154,7 +154,7 @@ class BranchStorage:
         with self._open_bare() as bare:
             return set(digests) & set(_list_kept(bare, self._fetch_tip(bare)))
 
-    def status(self) -> Status:
+    def read_status(self) -> Status:
         """Count files and bytes of the branch; list what dvc.lock names and only this machine has."""
         with self._open_bare() as bare:
             tip = self._fetch_tip(bare)
@@ -165,7 +165,7 @@ class BranchStorage:
         wanted = cache.expand_folders(
             cache.list_named_digests(self.root), cache.make_reader([self.cache, self.folder])
         )
-        return Status(where, len(kept), size, sorted((wanted & here) - set(kept)))
+        return Status(where=where, files=len(kept), bytes=size, unpushed=sorted((wanted & here) - set(kept)))
 
     def _fetch_missing(self, digests: set[str]) -> int:
         read = cache.make_reader([self.cache, self.folder])
@@ -180,7 +180,7 @@ class BranchStorage:
             self._fetch_blobs(bare, tip, [kept[digest] for digest in folders])
             wanted |= cache.expand_folders(folders, lambda digest: bare.read_blob(kept[digest]))
             missing = (wanted - here) & set(kept)
-            self._save_files(bare, tip, kept, missing)
+            self._save_files(bare, tip, kept, digests=missing)
         return len(missing)
 
     def _fetch_blobs(self, bare: BareRepository, tip: str | None, blobs: Collection[str]) -> None:
@@ -188,7 +188,7 @@ class BranchStorage:
             self._make_retry("fetch").call("fetch", lambda: bare.fetch_blobs(tip, blobs))
 
     def _save_files(
-        self, bare: BareRepository, tip: str | None, kept: Mapping[str, str], digests: Collection[str]
+        self, bare: BareRepository, tip: str | None, kept: Mapping[str, str], *, digests: Collection[str]
     ) -> None:
         """Put files of the branch into the folder and, as hard links, into DVC's cache; folders last."""
         if not digests:
@@ -218,7 +218,8 @@ class BranchStorage:
                     told = parse_tally(bare.read_message(tip), len(kept)) if tip else Tally(0, 0)
                     message = told.format_message(len(new), sum(sizes[digest] for digest in new))
                     added = {cache.build_path(digest): blobs[digest] for digest in new}
-                    commit = bare.create_commit(tip, added, message, Author(*KEEPER, int(self.clock())))
+                    author = Author(*KEEPER, int(self.clock()))
+                    commit = bare.create_commit(tip, added, message=message, author=author)
                     bare.push(commit, BRANCH, tip)
             except TemporaryFailure as busy:
                 # Writers that were refused at the same time must not all try again at the same time.

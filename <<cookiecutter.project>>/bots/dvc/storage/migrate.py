@@ -83,13 +83,13 @@ def parse_options(words: list[str]) -> dict[str, str]:
     return found
 
 
-def move_storage(root: Path, text: str, words: list[str], tell: Tell) -> list[str]:
+def move_storage(root: Path, text: str, *, options: list[str], tell: Tell) -> list[str]:
     """Move the storage to an address, and return what the person does next, line by line.
 
     Every file of the old storage is copied, and so is what only this machine's cache has. Running it again continues
     where it stopped. Raises `StorageError` before anything is changed where the new storage cannot be used.
     """
-    to, settings = parse_address(text), parse_options(words)
+    to, settings = parse_address(text), parse_options(options)
     _refuse_missing(root, to)
     old = open_storage(root, tell)
     if isinstance(old, BranchStorage):
@@ -101,7 +101,7 @@ def move_storage(root: Path, text: str, words: list[str], tell: Tell) -> list[st
         source, target = repo.cloud.get_remote_odb(), repo.cloud.get_remote_odb(NEXT)
         if source == target:
             raise StorageError(f"the storage is {text} already")
-        _copy_files(repo, source, target, tell, to_branch=text == "branch")
+        _copy_files(repo, source, target, to_branch=text == "branch", tell=tell)
     if text == "branch":
         branch = BranchStorage(root, root / ".dvc" / "cache", tell)
         branch.keep(branch.list_local_files())
@@ -127,13 +127,14 @@ def _make_absolute(root: Path, url: str) -> str:
     return url if "://" in url else str((root / Path(url).expanduser()).resolve())
 
 
-def _copy_files(repo: Repo, source: HashFileDB, target: HashFileDB, tell: Tell, *, to_branch: bool) -> None:
+def _copy_files(repo: Repo, source: HashFileDB, target: HashFileDB, *, to_branch: bool, tell: Tell) -> None:
     """Copy everything from the old storage, and what only the cache has; then check that all of it arrived."""
     kept, cached, there = remote.list_sizes(source), _list_cached(repo), remote.list_sizes(target)
     if to_branch:
         refuse_large({**kept, **cached}, tell)
-    remote.copy_files(source, target, set(kept) - set(there), tell)
-    remote.copy_files(repo.cache.local, target, set(cached) - set(kept) - set(there), tell)
+    remote.copy_files(source, target, digests=set(kept) - set(there), tell=tell)
+    only_cached = set(cached) - set(kept) - set(there)
+    remote.copy_files(repo.cache.local, target, digests=only_cached, tell=tell)
     arrived = remote.list_sizes(target)
     lost = [digest for digest, size in {**cached, **kept}.items() if arrived.get(digest) != size]
     if lost:

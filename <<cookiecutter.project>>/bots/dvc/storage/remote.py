@@ -36,7 +36,7 @@ class DvcStorage:
 
     def push(self) -> int:
         """Run `dvc push`."""
-        unpushed = len(self.status().unpushed)
+        unpushed = len(self.read_status().unpushed)
         run_dvc(self.root, "push")
         return unpushed
 
@@ -53,16 +53,16 @@ class DvcStorage:
         with open_remote(self.root) as there:
             return select_kept(there, digests)
 
-    def status(self) -> Status:
+    def read_status(self) -> Status:
         """Count files and bytes of the remote; list what dvc.lock names and only the cache has."""
         wanted = cache.expand_folders(cache.list_named_digests(self.root), cache.make_reader([self.cache]))
         with open_remote(self.root) as there:
             stored = list_sizes(there)
         return Status(
-            self.where,
-            len(stored),
-            sum(stored.values()),
-            sorted((wanted & cache.list_digests(self.cache)) - set(stored)),
+            where=self.where,
+            files=len(stored),
+            bytes=sum(stored.values()),
+            unpushed=sorted((wanted & cache.list_digests(self.cache)) - set(stored)),
         )
 
 
@@ -115,7 +115,7 @@ def add_file(there: HashFileDB, digest: str, path: Path) -> None:
 
 
 def copy_files(
-    source: HashFileDB, target: HashFileDB, digests: Collection[str], tell: Callable[[str], None]
+    source: HashFileDB, target: HashFileDB, *, digests: Collection[str], tell: Callable[[str], None]
 ) -> None:
     """Copy files from one remote to another, folders last. Raises `StorageError` for what could not be copied."""
     from dvc_data.hashfile.hash_info import HashInfo
