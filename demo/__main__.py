@@ -139,11 +139,11 @@ def review(project: Path) -> None:
 def publish(project: Path, page: Path) -> None:
     """Publish the review on the pull request as publish.yaml does, and save the page of the pull request."""
     sys.path.insert(0, str(ROOT / "tests"))
-    from doubles.github import TOKEN, GitHubDouble, like_github
+    from doubles.github import TOKEN, GitHubDouble, make_github_style
 
     reviewed = json.loads((project / "review" / "review.json").read_text(encoding="utf-8"))
     event = page.with_suffix(".event.json")
-    with GitHubDouble("octo-org/late-flights", looks=like_github()) as double:
+    with GitHubDouble("octo-org/late-flights", style=make_github_style()) as double:
         double.add_pull(
             1, reviewed["candidate"]["commit"], branch=BRANCH, title="Let the model see the air pressure"
         )

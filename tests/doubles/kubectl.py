@@ -53,15 +53,15 @@ def main(words: list[str]) -> int:
 
 def carry_out(cluster: Cluster, words: list[str], verb: Any) -> int:
     """Carry the words out; what only looks is spoilt where the cluster says so."""
-    looks = words[0] in ("get", "exec") or words[:2] == ["rollout", "status"]
-    if looks and cluster["flaky"]:
+    style = words[0] in ("get", "exec") or words[:2] == ["rollout", "status"]
+    if style and cluster["flaky"]:
         cluster["flaky"] -= 1
         sys.stderr.write("Unable to connect to the server: net/http: TLS handshake timeout\n")
         return 1
     with contextlib.redirect_stdout(io.StringIO()) as said:
         code: int = verb(cluster, words[1:])
     text = said.getvalue()
-    if looks and text and cluster["cut"]:
+    if style and text and cluster["cut"]:
         cluster["cut"] -= 1
         text = text[: len(text) // 2]
     sys.stdout.write(text)

@@ -13,10 +13,10 @@ from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Request, Response
 
 from doubles.github import ACTIONS, TOKEN, GitHubDouble
-from doubles.github.contract import SUBSET, Contract, Violation
+from doubles.github.contract import SUBSET, Contract, ContractViolation
 from doubles.github.operations import OPERATIONS
-from doubles.github.page import like_github
-from doubles.github.subset import LICENCE, subset
+from doubles.github.page import make_github_style
+from doubles.github.subset import LICENCE, cut_subset
 from fixtures import browsers
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def test_every_described_operation_is_answered_and_no_other() -> None:
 
 def test_the_subset_of_the_subset_is_itself() -> None:
     document = json.loads(SUBSET.read_text(encoding="utf-8"))
-    assert subset(document) == document
+    assert cut_subset(document) == document
 
 
 def request(**how: Any) -> Request:
@@ -78,7 +78,7 @@ def test_a_request_that_github_does_not_describe_is_a_violation() -> None:
     match = contract.match("POST", "/repos/o/r/issues/7/comments")
     assert match
     contract.check_request(match, request(method="POST", json={"body": "hello"}))
-    with pytest.raises(Violation, match="'body' is a required property"):
+    with pytest.raises(ContractViolation, match="'body' is a required property"):
         contract.check_request(match, request(method="POST", json={"text": "hello"}))
 
 
@@ -89,7 +89,7 @@ def test_an_answer_that_github_does_not_describe_is_a_violation() -> None:
     whole = contract.complete("issue-comment", {"id": 1})
     contract.check_response(match, request(), Response(json.dumps(whole), content_type="application/json"))
     del whole["user"]
-    with pytest.raises(Violation, match="'user' is a required property"):
+    with pytest.raises(ContractViolation, match="'user' is a required property"):
         contract.check_response(
             match, request(), Response(json.dumps(whole), content_type="application/json")
         )
@@ -370,7 +370,7 @@ def test_what_git_does_not_have_is_404(bare: Path) -> None:
 
 @pytest.mark.browser
 def test_the_conversation_is_drawn_in_one_font_and_its_signs_in_colour() -> None:
-    with browsers.chromium() as browser, GitHubDouble(looks=like_github()) as double:
+    with browsers.chromium() as browser, GitHubDouble(style=make_github_style()) as double:
         double.add_pull(7, HEAD, title="Try 300 trees, not 150")
         client(double).create_check_run(
             "model review", HEAD, conclusion="success", output={"title": "ROC AUC +0.017", "summary": ""}

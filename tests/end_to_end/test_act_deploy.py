@@ -52,7 +52,7 @@ class Site:
         return self.run("workflow_dispatch", {"inputs": {"stage": "production", "rollback": "", **inputs}})
 
     def run(self, name: str, event: dict[str, Any]) -> WorkflowResult:
-        repository = self.project.double._payloads().repository(github_actions.REPOSITORY)
+        repository = self.project.double._payloads().build_repository(github_actions.REPOSITORY)
         return self.github.run_act(
             name, "deploy.yaml", {**event, "repository": repository | {"private": False}}
         )

@@ -24,8 +24,8 @@ from bots.publish import publish
 from bots.publish.review_artifact import InvalidArtifact, NoArtifact
 from bots.render import preview
 from bots.retry import RequestDenied, RetriesExhausted, Retry, TemporaryFailure, classify_answer
-from doubles.github import ACTIONS, TOKEN, GitHubDouble, Looks
-from doubles.github.state import moment
+from doubles.github import ACTIONS, TOKEN, GitHubDouble, PageStyle
+from doubles.github.state import format_time
 from fixtures import reviews
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class Bench:
 def bench() -> Iterator[Bench]:
     time = Time()
     with GitHubDouble(
-        clock=time.clock, looks=Looks(lambda text: preview.render_markdown(text, str))
+        clock=time.clock, style=PageStyle(lambda text: preview.render_markdown(text, str))
     ) as double:
         double.add_pull(7, HEAD)
         yield Bench(double, time)
@@ -613,7 +613,7 @@ def test_without_anything_the_review_still_stands_in_the_log(bench: Bench) -> No
 
 MARKERS = st.builds(
     Marker,
-    started=st.integers(0, 4_000_000_000).map(moment),
+    started=st.integers(0, 4_000_000_000).map(format_time),
     run=st.integers(0, 10**9),
     attempt=st.integers(1, 1000),
     commit=st.text("0123456789abcdef", min_size=40, max_size=40),

@@ -1,8 +1,8 @@
 """A stand-in for GitHub that real clients talk to over real HTTP."""
 
 from .faults import Fault
-from .page import Looks, like_github
-from .server import TOKEN, GitHubDouble, Logged
+from .page import PageStyle, make_github_style
+from .server import TOKEN, GitHubDouble, LoggedRequest
 from .state import ACTIONS, Check, Comment, Pull
 
 __all__ = [
@@ -12,8 +12,8 @@ __all__ = [
     "Comment",
     "Fault",
     "GitHubDouble",
-    "Logged",
-    "Looks",
+    "LoggedRequest",
+    "PageStyle",
     "Pull",
-    "like_github",
+    "make_github_style",
 ]

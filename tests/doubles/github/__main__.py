@@ -11,7 +11,7 @@ import argparse
 import time
 from pathlib import Path
 
-from .page import like_github
+from .page import make_github_style
 from .server import TOKEN, GitHubDouble
 
 
@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--pull", action="append", default=[], metavar="NUMBER:SHA:BRANCH[:TITLE]")
     parser.add_argument("--environ", type=Path, metavar="FILE")
     given = parser.parse_args()
-    with GitHubDouble(given.repository, port=given.port, git=given.git, looks=like_github()) as double:
+    with GitHubDouble(given.repository, port=given.port, git=given.git, style=make_github_style()) as double:
         for pull in given.pull:
             number, sha, branch, *title = pull.split(":", 3)
             double.add_pull(int(number), sha, branch=branch, title=title[0] if title else branch)

@@ -1,4 +1,4 @@
-"""GitHub's own description of its API, as the judge of every request and every answer."""
+"""Checks every request and every answer against GitHub's own description of its API."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EPOCH = "2013-01-01T00:00:00Z"
 _STRINGS = {"uri": HOST, "date-time": EPOCH, "email": "nobody@example.com"}
 
 
-class Violation(Exception):
+class ContractViolation(Exception):
     """A request or an answer that GitHub's description does not allow."""
 
 
@@ -68,22 +68,22 @@ class Contract:
         self._inline()
         self._openapi = OpenAPI.from_dict(self._document, config=Config(spec_validator_cls=None))
         self._routes = [
-            (method.upper(), re.compile(_pattern(template)), template)
+            (method.upper(), re.compile(_compile_route(template)), template)
             for template, item in self._document["paths"].items()
             for method in item
             if method != "parameters"
         ]
 
     def _inline(self) -> None:
-        """Put each operation's parameters and answers in place: to look them up is most of a check's time."""
+        """Replace references by what they refer to: looking them up takes most of a check's time."""
         for item in self._document["paths"].values():
             for part in item.values():
                 if isinstance(part, dict):
-                    part["parameters"] = [self._resolved(one) for one in part.get("parameters", [])]
-                    part["responses"] = {name: self._resolved(one) for name, one in part["responses"].items()}
+                    part["parameters"] = [self._resolve(one) for one in part.get("parameters", [])]
+                    part["responses"] = {name: self._resolve(one) for name, one in part["responses"].items()}
 
     def match(self, method: str, path: str) -> Match | None:
-        """The operation for a raw (percent-encoded) path; the template with the most fixed text wins."""
+        """Find the operation of a raw (percent-encoded) path; the template with the most fixed text wins."""
         found = [
             Match(verb, template, {name: unquote(value) for name, value in hit.groupdict().items()})
             for verb, pattern, template in self._routes
@@ -92,46 +92,46 @@ class Contract:
         return max(found, key=lambda match: len(re.sub(r"\{\w+\}", "", match.template)), default=None)
 
     def check_request(self, match: Match, request: Request) -> None:
-        """Raises `Violation` when the description does not allow the request."""
+        """Raise `ContractViolation` where the description does not allow the request."""
         try:
-            self._openapi.validate_request(_as_request(match, request))
+            self._openapi.validate_request(_wrap_request(match, request))
         except OpenAPIError as error:
-            raise Violation(f"{match.method} {match.path}: request: {_reason(error)}") from error
+            raise ContractViolation(f"{match.method} {match.path}: request: {_find_reason(error)}") from error
 
     def check_response(self, match: Match, request: Request, response: Response) -> None:
-        """Raises `Violation` when the description does not allow the answer."""
+        """Raise `ContractViolation` where the description does not allow the answer."""
         answer = _Response(
             response.status_code, Headers(response.headers), response.mimetype or "", response.get_data()
         )
         try:
-            self._openapi.validate_response(_as_request(match, request), answer)
+            self._openapi.validate_response(_wrap_request(match, request), answer)
         except OpenAPIError as error:
-            raise Violation(
-                f"{match.method} {match.path}: {response.status_code} answer: {_reason(error)}"
+            raise ContractViolation(
+                f"{match.method} {match.path}: {response.status_code} answer: {_find_reason(error)}"
             ) from error
 
     def describes(self, match: Match, status: int) -> bool:
-        """Whether the description has that status at all: it leaves most errors out."""
+        """Tell whether the description has that status: it leaves most errors out."""
         operation = self._document["paths"][match.template][match.method.lower()]
         return str(status) in operation["responses"]
 
     def complete(self, schema: str, known: dict[str, Any]) -> dict[str, Any]:
-        """An object of a named schema: what is known, and a neutral value for each other required field."""
+        """Complete an object of a named schema with a neutral value for each required field that is missing."""
         filled: dict[str, Any] = self._fill({"$ref": f"#/components/schemas/{schema}"}, known)
         return filled
 
     def _fill(self, schema: dict[str, Any], known: Any) -> Any:
-        schema = self._resolved(schema)
+        schema = self._resolve(schema)
         if isinstance(known, list):
             return [self._fill(schema.get("items", {}), item) for item in known]
         if not isinstance(known, dict):
             return known
         fields = schema.get("properties", {})
-        required = {name: self._neutral(fields.get(name, {})) for name in schema.get("required", [])}
+        required = {name: self._find_neutral(fields.get(name, {})) for name in schema.get("required", [])}
         return required | {name: self._fill(fields.get(name, {}), value) for name, value in known.items()}
 
-    def _neutral(self, schema: dict[str, Any]) -> Any:
-        schema = self._resolved(schema)
+    def _find_neutral(self, schema: dict[str, Any]) -> Any:
+        schema = self._resolve(schema)
         if schema.get("nullable"):
             return None
         if "enum" in schema:
@@ -143,7 +143,7 @@ class Contract:
             return _STRINGS.get(str(schema.get("format")), "")
         return {"array": [], "boolean": False, "integer": 0, "number": 0}[kind]
 
-    def _resolved(self, schema: dict[str, Any]) -> dict[str, Any]:
+    def _resolve(self, schema: dict[str, Any]) -> dict[str, Any]:
         while "$ref" in schema or any(choice in schema for choice in ("anyOf", "oneOf")):
             if "$ref" in schema:
                 kind, name = schema["$ref"].removeprefix("#/components/").split("/", 1)
@@ -153,8 +153,8 @@ class Contract:
         return schema
 
 
-def _pattern(template: str) -> str:
-    """A named value is one segment; only a path or a ref may hold slashes."""
+def _compile_route(template: str) -> str:
+    """Turn a template into a pattern: a named value is one segment, only a path or a ref may have slashes."""
     return re.sub(
         r"\{(\w+)\}",
         lambda hit: f"(?P<{hit[1]}>.+)" if hit[1] in ("path", "ref") else f"(?P<{hit[1]}>[^/]+)",
@@ -162,7 +162,7 @@ def _pattern(template: str) -> str:
     )
 
 
-def _as_request(match: Match, request: Request) -> _Request:
+def _wrap_request(match: Match, request: Request) -> _Request:
     return _Request(
         host_url=HOST,
         path=match.path,
@@ -173,8 +173,8 @@ def _as_request(match: Match, request: Request) -> _Request:
     )
 
 
-def _reason(error: BaseException) -> str:
-    """The deepest words: the schema's complaint stands below one or two wrappers."""
+def _find_reason(error: BaseException) -> str:
+    """Return the innermost message: the schema's error is wrapped once or twice."""
     schema_errors = getattr(error.__cause__, "schema_errors", None) or getattr(error, "schema_errors", None)
     if schema_errors:
         return "; ".join(

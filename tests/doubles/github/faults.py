@@ -1,4 +1,4 @@
-"""What can go wrong between a bot and GitHub, on demand."""
+"""Failures between a bot and GitHub, on demand."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PRIMARY = "API rate limit exceeded for installation ID 1."
 
 @dataclass
 class Fault:
-    """Meets the next `times` requests of that method whose path matches.
+    """Spoils the next `times` requests of that method whose path matches.
 
     `after_commit`: the request is carried out and only then goes wrong. `delay`: seconds before the answer.
     `reset`: the connection is torn down in place of an answer. Without a status the real answer comes, late.
@@ -32,11 +32,11 @@ class Fault:
     message: str | None = None
 
     def meets(self, method: str, path: str) -> bool:
-        """Whether this request is the one."""
+        """Tell whether this request is to be spoilt."""
         return self.times > 0 and self.method in (method, "*") and re.search(self.path, path) is not None
 
-    def body(self) -> tuple[str, str]:
-        """The answer and its media type: a gateway's 5xx is a page, everything else is JSON."""
+    def build_body(self) -> tuple[str, str]:
+        """Build the answer's body and media type: a gateway's 5xx is a page, everything else is JSON."""
         if self.message is None and self.status in (502, 503, 504):
             return f"<html><body><h1>{self.status} unicorn</h1></body></html>", "text/html"
         message = self.message or {403: "Resource not accessible by integration"}.get(

@@ -1,4 +1,4 @@
-"""The records in GitHub's words. Fields that the double has no opinion about the contract fills in."""
+"""Builds GitHub's JSON from the double's records; the contract adds the required fields that no record has."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Payloads:
         """The repository's address in the API."""
         return f"{self.api}/repos/{self.state.repository}"
 
-    def user(self, login: str) -> dict[str, Any]:
-        """A person or a bot; the id follows from the name."""
+    def build_user(self, login: str) -> dict[str, Any]:
+        """Build a person or a bot; the id follows from the name."""
         kind = "Bot" if login.endswith("[bot]") else "User"
         known = {
             "login": login,
@@ -37,14 +37,14 @@ class Payloads:
         }
         return self.contract.complete("simple-user", known)
 
-    def repository(self, full_name: str, schema: str = "full-repository") -> dict[str, Any]:
-        """This repository or a fork of it."""
+    def build_repository(self, full_name: str, schema: str = "full-repository") -> dict[str, Any]:
+        """Build this repository or a fork of it."""
         owner, name = full_name.split("/")
         known = {
             "id": zlib.crc32(full_name.encode()),
             "name": name,
             "full_name": full_name,
-            "owner": self.user(owner),
+            "owner": self.build_user(owner),
             "fork": full_name != self.state.repository,
             "default_branch": "main",
             "url": f"{self.api}/repos/{full_name}",
@@ -52,37 +52,37 @@ class Payloads:
         }
         return self.contract.complete(schema, known)
 
-    def issue(self, issue: Issue) -> dict[str, Any]:
-        """An issue; for a pull request, the half of it that is one."""
+    def build_issue(self, issue: Issue) -> dict[str, Any]:
+        """Build an issue; for a pull request, the half of it that is one."""
         known: dict[str, Any] = {
             "id": 10_000 + issue.number,
             "number": issue.number,
             "title": issue.title,
             "body": issue.body,
-            "user": self.user(issue.author),
+            "user": self.build_user(issue.author),
             "state": issue.state,
             "labels": [{"name": name} for name in issue.labels],
-            "comments": len(self.state.comments_of(issue.number)),
+            "comments": len(self.state.list_comments(issue.number)),
             "created_at": issue.created,
             "updated_at": issue.created,
             "url": f"{self.here}/issues/{issue.number}",
-            "html_url": self.page(issue),
+            "html_url": self.build_address(issue),
         }
         if isinstance(issue, Pull):
             url = f"{self.here}/pulls/{issue.number}"
             known["pull_request"] = {
                 "url": url,
-                "html_url": self.page(issue),
+                "html_url": self.build_address(issue),
                 "diff_url": url,
                 "patch_url": url,
             }
         return self.contract.complete("issue", known)
 
-    def pull(self, pull: Pull, schema: str = "pull-request") -> dict[str, Any]:
-        """A pull request; `schema` is `pull-request-simple` in a list."""
+    def build_pull(self, pull: Pull, schema: str = "pull-request") -> dict[str, Any]:
+        """Build a pull request; `schema` is `pull-request-simple` in a list."""
 
         def end(full_name: str, ref: str, sha: str) -> dict[str, Any]:
-            repository = self.repository(full_name, "repository")
+            repository = self.build_repository(full_name, "repository")
             return {
                 "label": f"{full_name.split('/', maxsplit=1)[0]}:{ref}",
                 "ref": ref,
@@ -96,11 +96,11 @@ class Payloads:
             "number": pull.number,
             "title": pull.title,
             "body": pull.body,
-            "user": self.user(pull.author),
+            "user": self.build_user(pull.author),
             "state": pull.state,
             "merged_at": pull.created if pull.merged else None,
             "merge_commit_sha": pull.merge_commit,
-            "labels": [self.label(name) for name in pull.labels],
+            "labels": [self.build_label(name) for name in pull.labels],
             "created_at": pull.created,
             "updated_at": pull.created,
             "head": end(pull.head_repository, pull.head_ref, pull.head_sha),
@@ -108,22 +108,22 @@ class Payloads:
             "url": f"{self.here}/pulls/{pull.number}",
             "issue_url": f"{self.here}/issues/{pull.number}",
             "comments_url": f"{self.here}/issues/{pull.number}/comments",
-            "html_url": self.page(pull),
+            "html_url": self.build_address(pull),
         }
         if schema == "pull-request":
-            by = self.user(pull.merged_by) if pull.merged_by else None
+            by = self.build_user(pull.merged_by) if pull.merged_by else None
             known |= {
                 "merged": pull.merged,
                 "merged_by": by,
-                "comments": len(self.state.comments_of(pull.number)),
+                "comments": len(self.state.list_comments(pull.number)),
             }
         return self.contract.complete(schema, known)
 
-    def review(self, review: Review) -> dict[str, Any]:
-        """What a person said of a pull request."""
+    def build_review(self, review: Review) -> dict[str, Any]:
+        """Build a person's review of a pull request."""
         known = {
             "id": review.id,
-            "user": self.user(review.author) if review.author else None,
+            "user": self.build_user(review.author) if review.author else None,
             "state": review.state,
             "commit_id": review.commit,
             "submitted_at": review.submitted,
@@ -131,26 +131,26 @@ class Payloads:
         }
         return self.contract.complete("pull-request-review", known)
 
-    def label(self, name: str) -> dict[str, Any]:
-        """A label of the repository."""
+    def build_label(self, name: str) -> dict[str, Any]:
+        """Build a label of the repository."""
         return self.contract.complete("label", {"name": name, "url": f"{self.here}/labels/{name}"})
 
-    def comment(self, comment: Comment) -> dict[str, Any]:
-        """A comment of an issue or pull request."""
+    def build_comment(self, comment: Comment) -> dict[str, Any]:
+        """Build a comment of an issue or pull request."""
         known = {
             "id": comment.id,
             "body": comment.body,
-            "user": self.user(comment.author) if comment.author else None,
+            "user": self.build_user(comment.author) if comment.author else None,
             "created_at": comment.created,
             "updated_at": comment.updated,
             "url": f"{self.here}/issues/comments/{comment.id}",
-            "html_url": f"{self.page(self.state.issues[comment.number])}#issuecomment-{comment.id}",
+            "html_url": f"{self.build_address(self.state.issues[comment.number])}#issuecomment-{comment.id}",
             "issue_url": f"{self.here}/issues/{comment.number}",
         }
         return self.contract.complete("issue-comment", known)
 
-    def check(self, check: Check) -> dict[str, Any]:
-        """A check run."""
+    def build_check(self, check: Check) -> dict[str, Any]:
+        """Build a check run."""
         app = {
             "id": zlib.crc32(check.app.encode()),
             "slug": check.app.removesuffix("[bot]"),
@@ -168,28 +168,28 @@ class Payloads:
             "started_at": check.started,
             "completed_at": check.completed,
             "output": output | {"annotations_count": len(check.output.get("annotations", []))},
-            "app": app | {"owner": self.user("github")},
+            "app": app | {"owner": self.build_user("github")},
             "check_suite": {"id": zlib.crc32(check.head_sha.encode())},
             "url": f"{self.here}/check-runs/{check.id}",
             "html_url": f"{self.web}/{self.state.repository}/runs/{check.id}",
         }
         return self.contract.complete("check-run", known)
 
-    def commit(self, commit: Commit) -> dict[str, Any]:
-        """A commit as `commits/{ref}` gives it."""
+    def build_commit(self, commit: Commit) -> dict[str, Any]:
+        """Build a commit as `commits/{ref}` gives it."""
         person = {"name": commit.author, "email": "nobody@example.com", "date": commit.date}
         known = {
             "sha": commit.sha,
             "commit": {"message": commit.message, "author": person, "committer": person},
-            "author": self.user(commit.author),
-            "committer": self.user(commit.author),
+            "author": self.build_user(commit.author),
+            "committer": self.build_user(commit.author),
             "url": f"{self.here}/commits/{commit.sha}",
             "html_url": f"{self.web}/{self.state.repository}/commit/{commit.sha}",
         }
         return self.contract.complete("commit", known)
 
-    def run(self, run: Run) -> dict[str, Any]:
-        """A run of a workflow; the same object is `workflow_run` in the event's payload."""
+    def build_run(self, run: Run) -> dict[str, Any]:
+        """Build a run of a workflow; the same object is `workflow_run` in the event's payload."""
         known = {
             "id": run.id,
             "name": run.name,
@@ -201,9 +201,9 @@ class Payloads:
             "head_sha": run.head_sha,
             "head_branch": run.head_branch,
             "head_commit": {"id": run.head_sha, "timestamp": run.started},
-            "head_repository": self.repository(run.head_repository, "minimal-repository"),
-            "repository": self.repository(self.state.repository, "minimal-repository"),
-            "pull_requests": [self._named(number) for number in run.pulls],
+            "head_repository": self.build_repository(run.head_repository, "minimal-repository"),
+            "repository": self.build_repository(self.state.repository, "minimal-repository"),
+            "pull_requests": [self._build_named(number) for number in run.pulls],
             "created_at": run.started,
             "run_started_at": run.started,
             "updated_at": run.started,
@@ -212,12 +212,12 @@ class Payloads:
         }
         return self.contract.complete("workflow-run", known)
 
-    def page(self, issue: Issue) -> str:
-        """The address of the page that people look at."""
+    def build_address(self, issue: Issue) -> str:
+        """Build the address of the page that people look at."""
         kind = "pull" if isinstance(issue, Pull) else "issues"
         return f"{self.web}/{self.state.repository}/{kind}/{issue.number}"
 
-    def _named(self, number: int) -> dict[str, Any]:
+    def _build_named(self, number: int) -> dict[str, Any]:
         pull = self.state.issues[number]
         assert isinstance(pull, Pull)
 

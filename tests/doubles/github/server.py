@@ -1,4 +1,4 @@
-"""The double itself: a real HTTP server with memory, seeded in plain Python, failing on demand."""
+"""The double itself: a real HTTP server with a memory, filled by plain Python, failing on demand."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 from werkzeug.wrappers import Request, Response
 
 from . import gitdata  # noqa: F401 - registers its operations
-from .contract import Contract, Match, Violation
+from .contract import Contract, ContractViolation, Match
 from .faults import PRIMARY, SECONDARY, Fault
-from .operations import OPERATIONS, Answer, Call, Refused
-from .page import PLAIN, Looks, conversation
+from .operations import OPERATIONS, Answer, Call, RequestRefused
+from .page import PLAIN, PageStyle, render_conversation
 from .payloads import Payloads
-from .state import ACTIONS, Check, Comment, Commit, Issue, Pull, Review, Run, State, Token, moment
+from .state import ACTIONS, Check, Comment, Commit, Issue, Pull, Review, Run, State, Token, format_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,8 +32,8 @@ TOKEN = "token-of-the-workflow"
 
 
 @dataclass(frozen=True)
-class Logged:
-    """One request that arrived, and the status that left (0: the connection was reset)."""
+class LoggedRequest:
+    """A request that arrived, and the status of its answer (0: the connection was reset)."""
 
     method: str
     path: str
@@ -41,8 +41,8 @@ class Logged:
 
 
 @cache
-def contract() -> Contract:
-    """The vendored subset, read once for all doubles."""
+def load_contract() -> Contract:
+    """Load the vendored subset, once for all doubles."""
     return Contract()
 
 
@@ -50,7 +50,7 @@ def contract() -> Contract:
 class GitHubDouble:
     """GitHub with one repository. Use it as a context manager; `api_url` is what `GITHUB_API_URL` wants.
 
-    Every request and answer is held against GitHub's description; what does not fit is in `violations` and is
+    Every request and answer is checked against GitHub's description; what does not fit is in `violations` and is
     answered 422 or 500. `git` is a bare repository with the content: pull requests follow its branches.
     `enterprise` serves the API below `/api/v3`, as GitHub Enterprise Server does.
     """
@@ -59,9 +59,9 @@ class GitHubDouble:
     git: Path | None = None
     enterprise: bool = False
     clock: Callable[[], float] = time.time
-    looks: Looks = PLAIN
+    style: PageStyle = PLAIN
     port: int = 0
-    requests: list[Logged] = field(default_factory=list)
+    requests: list[LoggedRequest] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
 
@@ -72,7 +72,9 @@ class GitHubDouble:
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Self:
-        self._server = make_server("127.0.0.1", self.port, self._wsgi, threaded=True, request_handler=_Quiet)
+        self._server = make_server(
+            "127.0.0.1", self.port, self._serve_wsgi, threaded=True, request_handler=_Quiet
+        )
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()
         return self
@@ -102,13 +104,13 @@ class GitHubDouble:
         return "/api/v3" if self.enterprise else ""
 
     def add_token(self, secret: str, login: str = ACTIONS, **permissions: str) -> str:
-        """A token with exactly these permissions, for example `pull_requests="write"`."""
+        """Add a token with exactly these permissions, for example `pull_requests="write"`."""
         self.state.tokens[secret] = Token(login, permissions)
         return secret
 
     def add_commit(self, sha: str, message: str = "Change the model", author: str = "ada") -> Commit:
-        """A commit that check runs can name."""
-        self.state.commits[sha] = Commit(sha, message, author, self.state.now())
+        """Add a commit that check runs can name."""
+        self.state.commits[sha] = Commit(sha, message, author, self.state.format_now())
         return self.state.commits[sha]
 
     def add_pull(
@@ -124,13 +126,13 @@ class GitHubDouble:
         state: str = "open",
         files: list[str] | None = None,
     ) -> Pull:
-        """A pull request; `fork` is the full name of the repository that it comes from."""
+        """Add a pull request; `fork` is the full name of the repository that it comes from."""
         self.add_commit(head_sha, title, author)
         pull = Pull(
             number,
             title,
             author,
-            self.state.now(),
+            self.state.format_now(),
             body,
             state=state,
             head_repository=fork or self.repository,
@@ -142,35 +144,37 @@ class GitHubDouble:
         return pull
 
     def add_review(self, number: int, author: str, state: str = "APPROVED") -> None:
-        """What a person says of a pull request's head."""
+        """Add a person's review of a pull request's head."""
         pull = self.pull(number)
-        pull.reviews.append(Review(next(self.state.ids), author, state, pull.head_sha, self.state.now()))
+        pull.reviews.append(
+            Review(next(self.state.ids), author, state, pull.head_sha, self.state.format_now())
+        )
 
     def merge(self, number: int, commit: str, *, by: str = "grace", brought: list[str] | None = None) -> Pull:
-        """A person merges a pull request: `commit` is what that made, on the default branch."""
+        """Merge a pull request as a person; `commit` is the commit that this made on the default branch."""
         pull = self.pull(number)
         pull.state, pull.merged = "closed", True
         pull.merge_commit, pull.merged_by, pull.brought = commit, by, brought or []
-        if self.state.commit(commit) is None:
+        if self.state.find_commit(commit) is None:
             self.add_commit(commit, f"{pull.title} (#{number})", pull.author)
         return pull
 
     def add_issue(
         self, number: int, title: str, *, author: str = "ada", labels: list[str] | None = None
     ) -> Issue:
-        """An issue."""
-        self.state.issues[number] = Issue(number, title, author, self.state.now(), labels=labels or [])
+        """Add an issue."""
+        self.state.issues[number] = Issue(number, title, author, self.state.format_now(), labels=labels or [])
         return self.state.issues[number]
 
     def add_comment(self, number: int, body: str, author: str = "ada") -> Comment:
-        """A comment by anyone."""
-        now = self.state.now()
+        """Add a comment by anyone."""
+        now = self.state.format_now()
         comment = Comment(next(self.state.ids), number, author, body, now, now)
         self.state.comments[comment.id] = comment
         return comment
 
     def push(self, number: int, sha: str) -> None:
-        """A new head for a pull request."""
+        """Give a pull request a new head."""
         self.add_commit(sha)
         self.pull(number).head_sha = sha
 
@@ -185,7 +189,7 @@ class GitHubDouble:
         started: float | None = None,
         event: str = "pull_request",
     ) -> dict[str, Any]:
-        """A finished run of the review for a pull request; gives the payload of its `workflow_run` event.
+        """Add a run of the review of a pull request; returns the payload of its `workflow_run` event.
 
         As on GitHub, `pull_requests` is empty when the head is in a fork.
         """
@@ -199,15 +203,15 @@ class GitHubDouble:
             head_repository=pull.head_repository,
             event=event,
             conclusion=conclusion,
-            started=moment(self.clock() if started is None else started),
+            started=format_time(self.clock() if started is None else started),
             pulls=[number] if pull.head_repository == self.repository else [],
         )
         self.state.runs[record.id] = record
         payload = self._payloads()
         return {
             "action": "completed" if conclusion else "requested",
-            "workflow_run": payload.run(record),
-            "repository": payload.repository(self.repository),
+            "workflow_run": payload.build_run(record),
+            "repository": payload.build_repository(self.repository),
         }
 
     def fail_next(self, method: str, path: str, status: int | None = None, **how: Any) -> None:
@@ -240,45 +244,45 @@ class GitHubDouble:
 
     def comments(self, number: int) -> list[Comment]:
         """The comments of an issue or pull request, oldest first."""
-        return self.state.comments_of(number)
+        return self.state.list_comments(number)
 
     def checks(self, sha: str) -> list[Check]:
         """The check runs of a commit, newest first."""
-        return self.state.checks_of(sha)
+        return self.state.list_checks(sha)
 
     def page(self, number: int) -> str:
         """The pull request's page, as HTML."""
-        return conversation(self.state, self.pull(number), self.looks)
+        return render_conversation(self.state, self.pull(number), self.style)
 
-    def seen(self, method: str = "", path: str = "") -> list[Logged]:
+    def seen(self, method: str = "", path: str = "") -> list[LoggedRequest]:
         """The requests whose method and path hold these words."""
         return [one for one in self.requests if method in one.method and path in one.path]
 
     def _payloads(self) -> Payloads:
-        return Payloads(contract(), self.state, self.api_url, self.url)
+        return Payloads(load_contract(), self.state, self.api_url, self.url)
 
-    def _wsgi(self, environ: dict[str, Any], start: Any) -> Any:
+    def _serve_wsgi(self, environ: dict[str, Any], start: Any) -> Any:
         request = Request(environ)
         path = environ["REQUEST_URI"].split("?")[0]
-        fault = self._fault(request.method, path)
+        fault = self._take_fault(request.method, path)
         if fault and fault.delay:
             time.sleep(fault.delay)
         response = (
             None
             if fault and not fault.after_commit and (fault.status or fault.reset)
-            else self._serve(request, path)
+            else self._handle(request, path)
         )
         if fault and fault.status:
-            text, kind = fault.body()
+            text, kind = fault.build_body()
             response = Response(text, fault.status, headers=fault.headers, content_type=kind)
         status = 0 if fault and fault.reset else response.status_code if response else 500
-        self.requests.append(Logged(request.method, path.removeprefix(self._prefix), status))
+        self.requests.append(LoggedRequest(request.method, path.removeprefix(self._prefix), status))
         if fault and fault.reset:
             raise ConnectionResetError("on demand")
         assert response
         return response(environ, start)
 
-    def _fault(self, method: str, path: str) -> Fault | None:
+    def _take_fault(self, method: str, path: str) -> Fault | None:
         with self._lock:
             for fault in self.faults:
                 if fault.meets(method, path):
@@ -286,49 +290,49 @@ class GitHubDouble:
                     return fault
         return None
 
-    def _serve(self, request: Request, path: str) -> Response:
-        if request.method == "GET" and (page := self._page(path)) is not None:
+    def _handle(self, request: Request, path: str) -> Response:
+        if request.method == "GET" and (page := self._render_page(path)) is not None:
             return Response(page, content_type="text/html; charset=utf-8")
         if not path.startswith(self._prefix):
-            return _error(404, "Not Found")
-        match = contract().match(request.method, path.removeprefix(self._prefix))
+            return _build_error(404, "Not Found")
+        match = load_contract().match(request.method, path.removeprefix(self._prefix))
         if match is None:
             self.violations.append(f"{request.method} {path}: not an operation of the vendored subset")
-            return _error(404, "Not Found")
+            return _build_error(404, "Not Found")
         try:
-            contract().check_request(match, request)
-            response = self._answer(match, request)
-            if response.status_code < 400 or contract().describes(match, response.status_code):
-                contract().check_response(match, request, response)
-        except Violation as violation:
+            load_contract().check_request(match, request)
+            response = self._call_operation(match, request)
+            if response.status_code < 400 or load_contract().describes(match, response.status_code):
+                load_contract().check_response(match, request, response)
+        except ContractViolation as violation:
             self.violations.append(str(violation))
-            return _error(422 if ": request: " in str(violation) else 500, str(violation))
+            return _build_error(422 if ": request: " in str(violation) else 500, str(violation))
         return response
 
-    def _answer(self, match: Match, request: Request) -> Response:
+    def _call_operation(self, match: Match, request: Request) -> Response:
         secret = request.headers.get("Authorization", "").rpartition(" ")[2]
         token = self.state.tokens.get(secret)
         if token is None:
-            return _error(401, "Bad credentials" if secret else "Requires authentication")
+            return _build_error(401, "Bad credentials" if secret else "Requires authentication")
         operation = OPERATIONS[match.method, match.template]
         if f"{match.values.get('owner')}/{match.values.get('repo')}" not in (self.repository, "None/None"):
-            return _error(404, "Not Found")
+            return _build_error(404, "Not Found")
         if not token.may(operation.needs):
             accepted = operation.needs.replace("|", "; ")
-            return _error(
+            return _build_error(
                 403, "Resource not accessible by integration", {"X-Accepted-GitHub-Permissions": accepted}
             )
         body = json.loads(request.get_data() or b"{}")
         call = Call(match, request.args.to_dict(), body, token)
         with self._lock:
-            self.state.follow()
+            self.state.follow_branches()
             try:
                 answer = operation.handler(self.state, self._payloads(), call)
-            except Refused as refused:
-                return _error(refused.status, refused.message)
-        return _response(answer)
+            except RequestRefused as refused:
+                return _build_error(refused.status, refused.message)
+        return _build_response(answer)
 
-    def _page(self, path: str) -> str | None:
+    def _render_page(self, path: str) -> str | None:
         start = f"/{self.repository}/pull/"
         number = unquote(path).removeprefix(start)
         if path.startswith(start) and number.isdigit() and int(number) in self.state.issues:
@@ -353,12 +357,12 @@ class _Quiet(WSGIRequestHandler):
         self.connection.close()
 
 
-def _response(answer: Answer) -> Response:
+def _build_response(answer: Answer) -> Response:
     text = "" if answer.payload is None else json.dumps(answer.payload)
     kind = None if answer.payload is None else "application/json"
     return Response(text, answer.status, headers=answer.headers, content_type=kind)
 
 
-def _error(status: int, message: str, headers: dict[str, str] | None = None) -> Response:
+def _build_error(status: int, message: str, headers: dict[str, str] | None = None) -> Response:
     payload = {"message": message, "documentation_url": "https://docs.github.com/rest", "status": str(status)}
-    return _response(Answer(status, payload, headers or {}))
+    return _build_response(Answer(status, payload, headers or {}))

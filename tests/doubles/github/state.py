@@ -1,4 +1,4 @@
-"""What the double remembers: the things of one repository, as plain records."""
+"""The double's memory: one repository as plain records."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ ACTIONS = "github-actions[bot]"
 EVERYTHING = dict.fromkeys(("actions", "checks", "contents", "issues", "pull_requests"), "write")
 
 
-def moment(seconds: float) -> str:
-    """A time as GitHub writes it."""
+def format_time(seconds: float) -> str:
+    """Format a time as GitHub does."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -34,7 +34,7 @@ class Token:
         return self.login.endswith("[bot]")
 
     def may(self, needs: str) -> bool:
-        """`needs` is one or more of `permission=level`, joined by `|`: any one is enough."""
+        """Tell whether the token has one of `needs`: one or more of `permission=level`, joined by `|`."""
         levels = {"read": ("read", "write"), "write": ("write",)}
         wanted = (one.split("=") for one in needs.split("|") if one)
         return not needs or any(self.permissions.get(name) in levels[level] for name, level in wanted)
@@ -146,12 +146,12 @@ class State:
     runs: dict[int, Run] = field(default_factory=dict)
     ids: Iterator[int] = field(default_factory=lambda: itertools.count(1001))
 
-    def now(self) -> str:
-        """The time, as GitHub writes it."""
-        return moment(self.clock())
+    def format_now(self) -> str:
+        """Format the current time as GitHub does."""
+        return format_time(self.clock())
 
-    def commit(self, sha: str) -> Commit | None:
-        """A commit that was seeded or that git holds."""
+    def find_commit(self, sha: str) -> Commit | None:
+        """Find a commit among those that a test added and those in git."""
         if sha not in self.commits and self.git is not None:
             shown = self._git("show", "-s", "--format=%H%n%an%n%cI%n%B", f"{sha}^{{commit}}")
             if shown:
@@ -160,11 +160,11 @@ class State:
                 return self.commits[full]
         return self.commits.get(sha)
 
-    def follow(self) -> None:
-        """The head of a pull request is where its branch is, whoever pushed there."""
+    def follow_branches(self) -> None:
+        """Move the head of each open pull request to where its branch is, whoever pushed there."""
         if self.git is None:
             return
-        for pull in self.pulls():
+        for pull in self.list_pulls():
             if pull.state == "open" and pull.head_repository == self.repository:
                 tip = self._git("rev-parse", "--verify", "--quiet", f"refs/heads/{pull.head_ref}")
                 pull.head_sha = tip.strip() or pull.head_sha
@@ -175,15 +175,15 @@ class State:
         )
         return done.stdout if done.returncode == 0 else ""
 
-    def pulls(self) -> list[Pull]:
-        """The pull requests, newest first as GitHub lists them."""
+    def list_pulls(self) -> list[Pull]:
+        """List the pull requests, newest first as GitHub does."""
         found = [issue for issue in self.issues.values() if isinstance(issue, Pull)]
         return sorted(found, key=lambda pull: -pull.number)
 
-    def comments_of(self, number: int) -> list[Comment]:
-        """The comments of an issue or pull request, oldest first as GitHub lists them."""
+    def list_comments(self, number: int) -> list[Comment]:
+        """List the comments of an issue or pull request, oldest first as GitHub does."""
         return [comment for comment in self.comments.values() if comment.number == number]
 
-    def checks_of(self, sha: str) -> list[Check]:
-        """The check runs of a commit, newest first as GitHub lists them."""
+    def list_checks(self, sha: str) -> list[Check]:
+        """List the check runs of a commit, newest first as GitHub does."""
         return [check for check in reversed(self.checks.values()) if check.head_sha == sha]

@@ -55,34 +55,34 @@ _NOISE = {"description", "example", "examples", "externalDocs", "summary", "tags
 _NAMED = {"properties", "responses", "schemas", "parameters", "headers", "patternProperties"}
 
 
-def subset(document: dict[str, Any]) -> dict[str, Any]:
+def cut_subset(document: dict[str, Any]) -> dict[str, Any]:
     """The operations in `OPERATIONS` with everything they refer to."""
     paths = {}
     for path, methods in OPERATIONS.items():
         shared = {"parameters": document["paths"][path].get("parameters", [])}
-        paths[path] = _lean(shared | {method: document["paths"][path][method] for method in methods})
+        paths[path] = _strip(shared | {method: document["paths"][path][method] for method in methods})
     components: dict[str, dict[str, Any]] = {}
-    waiting = list(_references(paths))
+    waiting = list(_find_references(paths))
     while waiting:
         kind, name = waiting.pop().removeprefix("#/components/").split("/", 1)
         if name not in components.setdefault(kind, {}):
-            components[kind][name] = _lean(document["components"][kind][name])
-            waiting.extend(_references(components[kind][name]))
+            components[kind][name] = _strip(document["components"][kind][name])
+            waiting.extend(_find_references(components[kind][name]))
     info = {key: document["info"][key] for key in ("title", "version", "license")}
     return {"openapi": document["openapi"], "info": info, "paths": paths, "components": components}
 
 
-def _lean(node: Any, named: bool = False) -> Any:
+def _strip(node: Any, named: bool = False) -> Any:
     """Without what validates nothing. `named`: the keys are names (of properties), not OpenAPI's words."""
     if isinstance(node, list):
-        return [_lean(item) for item in node]
+        return [_strip(item) for item in node]
     if not isinstance(node, dict):
         return node
     kept = {}
     for key, value in node.items():
         if not named and (key in _NOISE or key.startswith("x-")):
             continue
-        kept[key] = _lean(value, named=not named and key in _NAMED)
+        kept[key] = _strip(value, named=not named and key in _NAMED)
     if "content" in kept and not named:
         kept["content"] = {kind: body for kind, body in kept["content"].items() if kind == "application/json"}
     if not named and kept.get("nullable") and "enum" in kept and None not in kept["enum"]:
@@ -94,15 +94,15 @@ def _lean(node: Any, named: bool = False) -> Any:
     return kept
 
 
-def _references(node: Any) -> Iterator[str]:
+def _find_references(node: Any) -> Iterator[str]:
     if isinstance(node, dict):
         if isinstance(node.get("$ref"), str):
             yield node["$ref"]
         for value in node.values():
-            yield from _references(value)
+            yield from _find_references(value)
     elif isinstance(node, list):
         for value in node:
-            yield from _references(value)
+            yield from _find_references(value)
 
 
 def main() -> None:
@@ -119,7 +119,7 @@ def main() -> None:
         )
     document = json.loads((package / "generated" / "api.github.com.json").read_text(encoding="utf-8"))
     FOLDER.mkdir(exist_ok=True)
-    text = json.dumps(subset(document), indent=1, sort_keys=True, ensure_ascii=False)
+    text = json.dumps(cut_subset(document), indent=1, sort_keys=True, ensure_ascii=False)
     SUBSET.write_text(text + "\n", encoding="utf-8")
     shutil.copyfile(package / "LICENSE", LICENCE)
     print(f"{SUBSET}: {SUBSET.stat().st_size:,} bytes")

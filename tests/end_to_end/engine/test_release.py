@@ -85,7 +85,7 @@ class DeployedProject:
         line = Marker("2026-02-02T02:02:02Z", 1, 1, head, about, "improved").format_line()
         state = self.double.state
         check = Check(
-            next(state.ids), head, "model review", "github-actions[bot]", "completed", state.now(), line,
+            next(state.ids), head, "model review", "github-actions[bot]", "completed", state.format_now(), line,
             conclusion="success", output={"title": "Improved"},
         )  # fmt: skip
         state.checks[check.id] = check
