@@ -155,7 +155,7 @@ def publish(project: Path, page: Path) -> None:
             "GITHUB_EVENT_PATH": str(event),
         }
         run(project, sys.executable, "-m", "bots", "publish", variables=variables, echo=r"comment|check")
-        page.write_text(double.page(1), encoding="utf-8")
+        page.write_text(double.render_page(1), encoding="utf-8")
     if double.violations:
         raise DemoError("GitHub would not have understood the bot: " + "; ".join(double.violations))
 

@@ -119,7 +119,7 @@ def test_a_client_can_live_a_whole_day(double: GitHubDouble) -> None:
     repository = client(double)
     (pull,) = repository.get_pulls(state="all", head="octo-org:change")
     assert (pull.number, pull.head.sha, pull.base.repo.full_name) == (7, HEAD, double.repository)
-    assert [file.filename for file in repository.get_pull(7).get_files()] == double.pull(7).files
+    assert [file.filename for file in repository.get_pull(7).get_files()] == double.get_pull(7).files
 
     issue = repository.get_issue(7)
     comment = issue.create_comment("hello")
@@ -137,9 +137,9 @@ def test_a_client_can_live_a_whole_day(double: GitHubDouble) -> None:
     report.edit(state="closed", labels=["drift", "done"])
     assert [one.number for one in repository.get_issues(state="closed", labels=["drift"])] == [report.number]
     made = repository.create_pull(base="main", head="retrain", title="Retrain")
-    assert double.pull(made.number).head_ref == "retrain"
+    assert double.get_pull(made.number).head_ref == "retrain"
     made.edit(state="closed")
-    assert double.pull(made.number).state == "closed"
+    assert double.get_pull(made.number).state == "closed"
 
     event = double.add_run(7)["workflow_run"]
     assert repository.get_workflow_run(event["id"]).head_sha == event["head_sha"] == HEAD
@@ -201,7 +201,7 @@ def test_github_says_no_where_github_says_no(
 def test_a_completed_check_needs_a_conclusion(double: GitHubDouble) -> None:
     answer = raw(double, "POST", "/check-runs", json={"name": "c", "head_sha": HEAD, "status": "completed"})
     assert answer.status_code == 422
-    assert double.checks(HEAD) == []
+    assert double.list_checks(HEAD) == []
 
 
 def test_a_summary_has_an_end(double: GitHubDouble) -> None:
@@ -253,7 +253,7 @@ def test_a_fault_is_met_as_often_as_asked_and_then_over(double: GitHubDouble) ->
 def test_a_commit_then_502_is_carried_out(double: GitHubDouble) -> None:
     double.fail_next("POST", "/comments", 502, after_commit=True)
     assert raw(double, "POST", "/issues/7/comments", json={"body": "x"}).status_code == 502
-    assert len(double.comments(7)) == 1
+    assert len(double.list_comments(7)) == 1
 
 
 def test_a_reset_is_a_reset(double: GitHubDouble) -> None:
@@ -343,7 +343,7 @@ def test_a_bot_can_commit_on_a_pull_requests_branch_through_the_api(bare: Path) 
         assert not isinstance(nested, list)
         assert nested.decoded_content == b"md5: 1\n"
         check = repository.create_check_run("model review", commit.sha, status="in_progress")
-        assert double.checks(commit.sha)[0].id == check.id
+        assert double.list_checks(commit.sha)[0].id == check.id
         assert double.violations == []
 
 

@@ -79,7 +79,7 @@ def change(github: SimulatedGitHub, tmp_path_factory: pytest.TempPathFactory) ->
     work.commit("Use both readings")
     github.open_pull_request(7, work.folder, "both-readings")
     github.announce(7)
-    (check,) = github.double.checks(github.find_head("both-readings"))
+    (check,) = github.double.list_checks(github.find_head("both-readings"))
     assert (check.name, check.status) == ("model review", "in_progress")
     review = github.run_review(7, run=github.runs)
     github.double.requests.clear()
@@ -107,12 +107,12 @@ def edited(github: SimulatedGitHub, folder: Path, at: str, words: str = "A word 
 
 def ours(github: SimulatedGitHub, number: int) -> list[str]:
     """The bot's comments on a pull request."""
-    return [one.body for one in github.double.comments(number) if marker.is_marked(one.body)]
+    return [one.body for one in github.double.list_comments(number) if marker.is_marked(one.body)]
 
 
 def verdicts(github: SimulatedGitHub, sha: str) -> list[tuple[str, str | None]]:
     """Name and conclusion of a commit's check runs."""
-    return [(check.name, check.conclusion) for check in github.double.checks(sha)]
+    return [(check.name, check.conclusion) for check in github.double.list_checks(sha)]
 
 
 def storage(github: SimulatedGitHub) -> str:

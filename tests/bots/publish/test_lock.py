@@ -706,14 +706,14 @@ def test_the_job_carries_the_check_over_to_its_own_commit_once(
     assert main(words(tmp_path)) == 0
     commit = bench.branch()
     assert commit != bench.head
-    [check] = job.checks(commit)
+    [check] = job.list_checks(commit)
     assert (check.name, check.conclusion) == (check_run.CHECK_NAME, "success")
     assert check.output["title"] == "Improved"
     assert check.external_id.endswith(" verdict=improved")
     assert f"commit={commit}\n" in (tmp_path / "output").read_text()
     assert "is locked by" in (tmp_path / "summary.md").read_text()
     assert main(words(tmp_path)) == 0
-    assert len(job.checks(commit)) == 1
+    assert len(job.list_checks(commit)) == 1
     assert job.violations == []
 
 
@@ -731,7 +731,7 @@ def test_a_check_that_cannot_be_carried_over_is_said_with_what_to_grant(
     assert "checks: write" in said
     monkeypatch.setenv("GITHUB_TOKEN", TOKEN)
     assert main(words(tmp_path)) == 0
-    assert len(job.checks(bench.branch())) == 1
+    assert len(job.list_checks(bench.branch())) == 1
 
 
 def test_hostile_words_stay_one_harmless_line_in_the_log_and_the_summary(
@@ -804,7 +804,7 @@ def test_a_real_change_is_reviewed_packed_locked_and_reproduced_from_a_fresh_clo
         done = bot.run(sys.executable, "-m", "bots", *words(tmp_path), "--json", environ=environ)
         outcome = json.loads(done.stdout)
         assert outcome["done"] == "locked"
-        assert [check.conclusion for check in double.checks(outcome["commit"])] == ["success"]
+        assert [check.conclusion for check in double.list_checks(outcome["commit"])] == ["success"]
 
     fresh = small.Small(tmp_path / "fresh")
     dvc_projects.run_git(

@@ -90,7 +90,7 @@ class Bench:
         return publish.publish(self.host(), of, found, **known | how)
 
     def ours(self, number: int = 7) -> list[str]:
-        return [one.body for one in self.double.comments(number) if marker.is_marked(one.body)]
+        return [one.body for one in self.double.list_comments(number) if marker.is_marked(one.body)]
 
     def requests(self) -> int:
         count = len(self.double.requests)
@@ -120,8 +120,8 @@ def test_a_first_review_is_one_comment_one_check_and_a_summary_in_six_requests(b
     assert done.channels == ["comment", "check", "summary"]
     assert done.notes == []
     assert len(bench.ours()) == 1
-    assert bench.double.comments(7)[0].author == ACTIONS
-    (check,) = bench.double.checks(HEAD)
+    assert bench.double.list_comments(7)[0].author == ACTIONS
+    (check,) = bench.double.list_checks(HEAD)
     assert (check.name, check.status, check.conclusion) == ("model review", "completed", "success")
     assert len(bench.summaries) == 1
     assert bench.requests() <= 6
@@ -130,7 +130,7 @@ def test_a_first_review_is_one_comment_one_check_and_a_summary_in_six_requests(b
 
 def test_a_later_review_edits_the_same_comment_in_five_requests(bench: Bench) -> None:
     bench.publish(bench.run(run=1), on(reviews.improved()))
-    first = bench.double.comments(7)[0].id
+    first = bench.double.list_comments(7)[0].id
     bench.double.push(7, NEXT)
     later = bench.run(run=2)
     publish.announce(bench.host(), later, bench.retry())
@@ -138,10 +138,10 @@ def test_a_later_review_edits_the_same_comment_in_five_requests(bench: Bench) ->
 
     bench.publish(later, on(reviews.regressed(), NEXT))
 
-    (comment,) = bench.double.comments(7)
+    (comment,) = bench.double.list_comments(7)
     assert comment.id == first
     assert "regressed" in comment.body.lower()
-    assert [(check.status, check.conclusion) for check in bench.double.checks(NEXT)] == [
+    assert [(check.status, check.conclusion) for check in bench.double.list_checks(NEXT)] == [
         ("completed", "failure")
     ]
     assert bench.requests() <= 5
@@ -150,13 +150,13 @@ def test_a_later_review_edits_the_same_comment_in_five_requests(bench: Bench) ->
 def test_the_check_is_in_progress_while_the_review_runs_and_there_is_only_one(bench: Bench) -> None:
     of = bench.run(conclusion=None)
     publish.announce(bench.host(), of, bench.retry())
-    assert [(check.status, check.conclusion) for check in bench.double.checks(HEAD)] == [
+    assert [(check.status, check.conclusion) for check in bench.double.list_checks(HEAD)] == [
         ("in_progress", None)
     ]
 
     bench.publish(bench.run(), on(reviews.improved()))
 
-    assert [(check.status, check.conclusion) for check in bench.double.checks(HEAD)] == [
+    assert [(check.status, check.conclusion) for check in bench.double.list_checks(HEAD)] == [
         ("completed", "success")
     ]
 
@@ -165,17 +165,17 @@ def test_an_announcement_that_comes_late_does_not_reopen_the_check(bench: Bench)
     of = bench.run()
     bench.publish(of, on(reviews.improved()))
     publish.announce(bench.host(), of, bench.retry())
-    assert [check.status for check in bench.double.checks(HEAD)] == ["completed"]
+    assert [check.status for check in bench.double.list_checks(HEAD)] == ["completed"]
 
 
 def test_a_second_attempt_shows_a_check_in_progress_again(bench: Bench) -> None:
     bench.publish(bench.run(), on(reviews.improved()))
     bench.time.now += 60
     publish.announce(bench.host(), bench.run(attempt=2), bench.retry())
-    assert bench.double.checks(HEAD)[0].status == "in_progress"
+    assert bench.double.list_checks(HEAD)[0].status == "in_progress"
 
     bench.publish(bench.run(attempt=2), on(reviews.regressed()))
-    assert bench.double.checks(HEAD)[0].conclusion == "failure"
+    assert bench.double.list_checks(HEAD)[0].conclusion == "failure"
     assert len(bench.ours()) == 1
 
 
@@ -185,7 +185,7 @@ def test_every_kind_of_review_is_published_whole(bench: Bench, name: str) -> Non
     done = bench.publish(bench.run(), review)
     assert done.channels == ["comment", "check", "summary"]
     expected = "success" if review.passed else "failure"
-    assert bench.double.checks(HEAD)[0].conclusion == expected
+    assert bench.double.list_checks(HEAD)[0].conclusion == expected
 
 
 def test_a_fork_takes_the_same_path_and_is_told_what_it_may_not_have(bench: Bench) -> None:
@@ -221,7 +221,7 @@ def test_a_marker_forged_by_someone_else_is_not_ours(bench: Bench) -> None:
     stranger = bench.double.add_comment(7, forged, author="eve")
     bench.publish(bench.run(), on(reviews.improved()))
     assert stranger.body == forged
-    assert [one.author for one in bench.double.comments(7)] == ["eve", ACTIONS]
+    assert [one.author for one in bench.double.list_comments(7)] == ["eve", ACTIONS]
 
 
 def test_a_marker_quoted_inside_another_comment_of_the_same_author_is_not_ours(bench: Bench) -> None:
@@ -235,26 +235,26 @@ def test_a_marker_quoted_inside_another_comment_of_the_same_author_is_not_ours(b
 def test_comments_of_an_account_that_is_gone_are_in_nobodys_way(bench: Bench) -> None:
     bench.double.add_comment(7, marker.add_marker("x", Marker("2020-01-01T00:00:00Z", 1, 1, HEAD)), author="")
     bench.publish(bench.run(), on(reviews.improved()))
-    assert [one.author for one in bench.double.comments(7)] == ["", ACTIONS]
+    assert [one.author for one in bench.double.list_comments(7)] == ["", ACTIONS]
 
 
 def test_a_comment_of_ours_with_a_broken_marker_is_taken_over(bench: Bench) -> None:
     bench.double.add_comment(7, "<!-- model-review v0 -->\nold", author=ACTIONS)
     bench.publish(bench.run(), on(reviews.improved()))
-    assert len(bench.double.comments(7)) == 1
-    assert "old" not in bench.double.comments(7)[0].body.splitlines()
+    assert len(bench.double.list_comments(7)) == 1
+    assert "old" not in bench.double.list_comments(7)[0].body.splitlines()
 
 
 def test_an_older_run_that_finishes_late_changes_nothing(bench: Bench) -> None:
     older = bench.run(run=1)
     bench.time.now += 60
     bench.publish(bench.run(run=2), on(reviews.regressed()))
-    comment, check = bench.ours()[0], bench.double.checks(HEAD)[0].output["title"]
+    comment, check = bench.ours()[0], bench.double.list_checks(HEAD)[0].output["title"]
 
     bench.publish(older, on(reviews.improved()))
 
     assert bench.ours() == [comment]
-    assert [one.output["title"] for one in bench.double.checks(HEAD)] == [check]
+    assert [one.output["title"] for one in bench.double.list_checks(HEAD)] == [check]
     assert any("newer run" in line for line in bench.log)
 
 
@@ -266,25 +266,25 @@ def test_a_superseded_head_is_said_and_nothing_is_published(bench: Bench) -> Non
     done = bench.publish(of, on(reviews.improved()))
 
     assert bench.ours() == []
-    assert [check.conclusion for check in bench.double.checks(HEAD)] == ["cancelled"]
-    assert bench.double.checks(NEXT) == []
+    assert [check.conclusion for check in bench.double.list_checks(HEAD)] == ["cancelled"]
+    assert bench.double.list_checks(NEXT) == []
     assert "superseded by ccccccc" in bench.summaries[0]
     assert done.decision.conclusion == "cancelled"
 
 
 def test_a_closed_pull_request_gets_no_comment(bench: Bench) -> None:
-    bench.double.pull(7).state = "closed"
+    bench.double.get_pull(7).state = "closed"
     bench.publish(bench.run(), on(reviews.improved()))
-    assert bench.double.comments(7) == []
-    assert bench.double.checks(HEAD) == []
+    assert bench.double.list_comments(7) == []
+    assert bench.double.list_checks(HEAD) == []
     assert "closed" in bench.summaries[0]
 
 
 def test_a_branch_that_was_reopened_in_a_second_pull_request_is_found(bench: Bench) -> None:
-    bench.double.pull(7).state = "closed"
+    bench.double.get_pull(7).state = "closed"
     bench.double.add_pull(9, HEAD)
     bench.publish(bench.run(9), on(reviews.improved()))
-    assert bench.double.comments(7) == []
+    assert bench.double.list_comments(7) == []
     assert len(bench.ours(9)) == 1
 
 
@@ -300,7 +300,7 @@ def test_a_cancelled_run_leaves_the_last_comment_alone(bench: Bench) -> None:
 def test_a_run_that_broke_before_its_review_says_so(bench: Bench) -> None:
     done = bench.publish(bench.run(conclusion="failure"), NoArtifact("no artifact was downloaded to review"))
     assert "no artifact was downloaded" in bench.ours()[0]
-    assert bench.double.checks(HEAD)[0].conclusion == "action_required"
+    assert bench.double.list_checks(HEAD)[0].conclusion == "action_required"
     assert done.channels == ["comment", "check", "summary"]
 
 
@@ -334,7 +334,7 @@ def test_two_first_runs_that_race_leave_one_comment_with_the_newer_review(bench:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(bench.double.seen("POST", "comments")) == 2
+    assert len(bench.double.find_requests("POST", "comments")) == 2
     (body,) = bench.ours()
     assert marker.parse_marker(body) == newer.marker
 
@@ -343,21 +343,21 @@ def test_a_review_of_another_commit_is_not_shown(bench: Bench) -> None:
     bench.double.add_pull(8, NEXT, branch="victim")
     done = bench.publish(bench.run(), on(reviews.improved(), NEXT))
     assert done.decision.conclusion == "action_required"
-    assert bench.double.checks(NEXT) == []
-    assert bench.double.comments(8) == []
+    assert bench.double.list_checks(NEXT) == []
+    assert bench.double.list_comments(8) == []
     assert "the review is of another commit" in bench.ours()[0]
-    assert bench.double.checks(HEAD)[0].conclusion == "action_required"
+    assert bench.double.list_checks(HEAD)[0].conclusion == "action_required"
 
 
 @pytest.mark.parametrize("verdict", ["regressed", "blocked"])
 def test_a_review_that_contradicts_itself_does_not_pass(bench: Bench, verdict: Any) -> None:
     bench.publish(bench.run(), but(on(reviews.improved()), verdict=verdict, passed=True))
-    assert bench.double.checks(HEAD)[0].conclusion == "failure"
+    assert bench.double.list_checks(HEAD)[0].conclusion == "failure"
 
 
 def test_a_run_whose_other_steps_failed_does_not_pass_whatever_the_model_is_worth(bench: Bench) -> None:
     done = bench.publish(bench.run(conclusion="failure"), on(reviews.improved()))
-    (check,) = bench.double.checks(HEAD)
+    (check,) = bench.double.list_checks(HEAD)
     assert check.conclusion == "failure"
     assert check.output["title"] == "Improved, but another step of the run failed"
     body = bench.ours()[0].partition(" -->\n")[2]
@@ -402,7 +402,7 @@ def test_no_conclusion_that_branch_protection_takes_for_a_pass_is_ever_given_to_
 
 def test_nothing_hostile_survives_on_the_page(bench: Bench) -> None:
     bench.publish(bench.run(), on(reviews.hostile()))
-    page = bench.double.page(7)
+    page = bench.double.render_page(7)
     assert "<script" not in page
     assert "<img" not in page
     assert "onerror=" not in page.replace("onerror=alert(1)&gt;", "")
@@ -421,14 +421,14 @@ def test_a_megabyte_of_markdown_stays_below_githubs_limit(bench: Bench) -> None:
     assert len(evidence.encode(review)) > 1_000_000
     done = bench.publish(bench.run(), review)
     assert done.channels == ["comment", "check", "summary"]
-    assert len(bench.double.comments(7)[0].body.encode()) <= 65_000
+    assert len(bench.double.list_comments(7)[0].body.encode()) <= 65_000
 
 
 def test_the_words_of_a_hostile_artifact_are_harmless_too(bench: Bench) -> None:
     bench.publish(
         bench.run(), InvalidArtifact("review.json: @octo-org/admins <img src=x> [y](javascript:alert(1))")
     )
-    page = bench.double.page(7)
+    page = bench.double.render_page(7)
     assert "<img" not in page
     assert "@octo-org" not in bench.ours()[0]
     assert not any("javascript" in link for link in _links(page))
@@ -493,7 +493,7 @@ def test_a_gateway_error_is_tried_again_and_never_doubles(
     bench.double.fail_next(method, COMMENTS, status, after_commit=after_commit, times=2)
     done = bench.publish(bench.run(), on(reviews.improved()))
     assert done.channels == ["comment", "check", "summary"]
-    assert len(bench.double.comments(7)) == 1
+    assert len(bench.double.list_comments(7)) == 1
     assert bench.time.waits == ([1] if after_commit and method == "POST" else [1, 2])
     assert any("waiting 1 s" in line for line in bench.log)
 
@@ -504,8 +504,8 @@ def test_a_torn_connection_is_tried_again_and_never_doubles(bench: Bench, after_
     bench.double.fail_next("POST", "/check-runs", reset=True, after_commit=after_commit)
     done = bench.publish(bench.run(), on(reviews.improved()))
     assert done.channels == ["comment", "check", "summary"]
-    assert len(bench.double.comments(7)) == 1
-    assert len(bench.double.checks(HEAD)) == 1
+    assert len(bench.double.list_comments(7)) == 1
+    assert len(bench.double.list_checks(HEAD)) == 1
     assert any("connection to GitHub broke" in line for line in bench.log)
 
 
@@ -513,7 +513,7 @@ def test_a_slow_answer_is_tried_again_and_never_doubles(bench: Bench) -> None:
     bench.timeout = 1
     bench.double.fail_next("POST", COMMENTS, after_commit=True, delay=1.3)
     bench.publish(bench.run(), on(reviews.improved()))
-    assert len(bench.double.comments(7)) == 1
+    assert len(bench.double.list_comments(7)) == 1
     assert any("did not answer in time" in line for line in bench.log)
 
 
@@ -539,7 +539,7 @@ def test_a_wait_beyond_the_budget_falls_to_the_next_channel_at_once(bench: Bench
     done = bench.publish(bench.run(), on(reviews.improved()))
     assert done.channels == ["check", "summary"]
     assert bench.time.waits == []
-    assert "longer than the 300 s left" in bench.double.checks(HEAD)[0].output["summary"]
+    assert "longer than the 300 s left" in bench.double.list_checks(HEAD)[0].output["summary"]
 
 
 def test_an_outage_that_lasts_ends_within_the_budget(bench: Bench) -> None:
@@ -555,7 +555,7 @@ def test_an_error_that_cannot_succeed_is_not_tried_again(bench: Bench, status: i
     bench.double.fail_next("POST", COMMENTS, status, times=10)
     done = bench.publish(bench.run(), on(reviews.improved()))
     assert done.channels == ["check", "summary"]
-    assert len(bench.double.seen("POST", COMMENTS)) == 1
+    assert len(bench.double.find_requests("POST", COMMENTS)) == 1
     assert bench.time.waits == []
 
 
@@ -592,7 +592,7 @@ def test_each_missing_permission_falls_one_channel_and_names_its_grant(
 def test_the_check_says_why_there_is_no_comment(bench: Bench) -> None:
     bench.token = bench.double.add_token("weak", checks="write", pull_requests="read")
     bench.publish(bench.run(), on(reviews.regressed()))
-    summary = bench.double.checks(HEAD)[0].output["summary"]
+    summary = bench.double.list_checks(HEAD)[0].output["summary"]
     assert "The comment could not be written" in summary
     assert "regressed" in summary.lower()
 
@@ -658,7 +658,7 @@ def test_comment_and_check_carry_the_verdict_of_what_is_shown(
 ) -> None:
     bench.double.push(7, how.get("sha", HEAD))
     bench.publish(bench.run(**how), on(found) if isinstance(found, Review) else found)
-    (check,) = bench.double.checks(how.get("sha", HEAD))
+    (check,) = bench.double.list_checks(how.get("sha", HEAD))
     for text in (*bench.ours(), check.external_id):
         written = marker.parse_marker(text)
         assert written is not None
@@ -670,7 +670,7 @@ def test_a_review_that_cannot_be_drawn_leaves_no_verdict(bench: Bench) -> None:
         raise ZeroDivisionError
 
     bench.publish(bench.run(), on(reviews.improved()), render=broken)
-    assert "verdict=" not in bench.double.checks(HEAD)[0].external_id + bench.ours()[0]
+    assert "verdict=" not in bench.double.list_checks(HEAD)[0].external_id + bench.ours()[0]
 
 
 @given(st.text())
@@ -725,7 +725,7 @@ def test_the_command_publishes(bench: Bench, workflow: Callable[..., Path], tmp_
     assert main(["publish", "--started"]) == 0
     assert main(["publish", "--artifact", str(artifact)]) == 0
     assert len(bench.ours()) == 1
-    assert bench.double.checks(HEAD)[0].conclusion == "success"
+    assert bench.double.list_checks(HEAD)[0].conclusion == "success"
     assert "improved" in (tmp_path / "summary.md").read_text(encoding="utf-8").lower()
     assert (tmp_path / "output").read_text(encoding="utf-8") == "locks=true\n"
 

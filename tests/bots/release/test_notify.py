@@ -69,15 +69,15 @@ def test_a_comment_is_written_once_and_edited_after(bench: Bench) -> None:
     bench.double.add_comment(7, BODY, author="somebody")
     assert bench.write_comment() is None
     assert bench.write_comment(BODY + "more\n") is None
-    mine = [one for one in bench.double.comments(7) if one.author == ACTIONS]
+    mine = [one for one in bench.double.list_comments(7) if one.author == ACTIONS]
     assert [one.body for one in mine] == [BODY + "more\n"]
-    assert len(bench.double.comments(7)) == 2
+    assert len(bench.double.list_comments(7)) == 2
 
 
 def test_the_reviews_comment_and_the_releases_leave_each_other_alone(bench: Bench) -> None:
     bench.double.add_comment(7, "<!-- model-review run=1 -->\nthe review", author=ACTIONS)
     bench.write_comment()
-    assert len(bench.double.comments(7)) == 2
+    assert len(bench.double.list_comments(7)) == 2
 
 
 @pytest.mark.parametrize("status", [500, 502, 504])
@@ -86,7 +86,7 @@ def test_an_answer_that_is_lost_after_the_deed_doubles_nothing(bench: Bench, sta
     bench.double.fail_next("POST", "/issues$", status, after_commit=True)
     assert bench.write_comment() is None
     assert bench.write_issue() is None
-    assert len(bench.double.comments(7)) == 1
+    assert len(bench.double.list_comments(7)) == 1
     assert bench.issues() == [(TITLE, "open")]
 
 
@@ -117,8 +117,8 @@ def test_an_issue_of_a_persons_is_left_alone(bench: Bench) -> None:
 
 
 def test_a_pull_request_with_the_label_is_no_issue(bench: Bench) -> None:
-    bench.double.pull(7).labels = [report.LABEL]
-    bench.double.pull(7).state = "open"
+    bench.double.get_pull(7).labels = [report.LABEL]
+    bench.double.get_pull(7).state = "open"
     assert bench.host.list_issues(report.LABEL) == []
 
 
@@ -172,12 +172,12 @@ def test_however_it_was_merged_the_commit_finds_its_pull_request(bench: Bench, w
 
 
 def test_a_pull_request_that_was_closed_or_went_elsewhere_lets_nothing_pass(bench: Bench) -> None:
-    bench.double.pull(7).merged = False
+    bench.double.get_pull(7).merged = False
     assert (
         approval.find_approval(bench.host, MERGE, base="main", author=ACTIONS, retry=bench.retry).pull is None
     )
-    bench.double.pull(7).merged = True
-    bench.double.pull(7).base_ref = "develop"
+    bench.double.get_pull(7).merged = True
+    bench.double.get_pull(7).base_ref = "develop"
     assert (
         approval.find_approval(bench.host, MERGE, base="main", author=ACTIONS, retry=bench.retry).pull is None
     )

@@ -145,14 +145,14 @@ class GitHubDouble:
 
     def add_review(self, number: int, author: str, state: str = "APPROVED") -> None:
         """Add a person's review of a pull request's head."""
-        pull = self.pull(number)
+        pull = self.get_pull(number)
         pull.reviews.append(
             Review(next(self.state.ids), author, state, pull.head_sha, self.state.format_now())
         )
 
     def merge(self, number: int, commit: str, *, by: str = "grace", brought: list[str] | None = None) -> Pull:
         """Merge a pull request as a person; `commit` is the commit that this made on the default branch."""
-        pull = self.pull(number)
+        pull = self.get_pull(number)
         pull.state, pull.merged = "closed", True
         pull.merge_commit, pull.merged_by, pull.brought = commit, by, brought or []
         if self.state.find_commit(commit) is None:
@@ -176,7 +176,7 @@ class GitHubDouble:
     def push(self, number: int, sha: str) -> None:
         """Give a pull request a new head."""
         self.add_commit(sha)
-        self.pull(number).head_sha = sha
+        self.get_pull(number).head_sha = sha
 
     def add_run(
         self,
@@ -193,7 +193,7 @@ class GitHubDouble:
 
         As on GitHub, `pull_requests` is empty when the head is in a fork.
         """
-        pull = self.pull(number)
+        pull = self.get_pull(number)
         record = Run(
             id=7_000_000 + run,
             number=run,
@@ -228,7 +228,7 @@ class GitHubDouble:
         reset_in: int | None = None,
         times: int = 1,
     ) -> None:
-        """The next matching request meets a rate limit: primary with `reset_in` seconds, else secondary."""
+        """Answer the next matching request with a rate limit: primary with `reset_in` seconds, else secondary."""
         headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
         if reset_in is not None:
             reset = str(int(self.clock()) + reset_in)
@@ -236,26 +236,26 @@ class GitHubDouble:
         message = SECONDARY if reset_in is None else PRIMARY
         self.faults.append(Fault(method, path, status, headers=headers, message=message, times=times))
 
-    def pull(self, number: int) -> Pull:
-        """A pull request as it stands."""
+    def get_pull(self, number: int) -> Pull:
+        """Get a pull request."""
         pull = self.state.issues[number]
         assert isinstance(pull, Pull)
         return pull
 
-    def comments(self, number: int) -> list[Comment]:
-        """The comments of an issue or pull request, oldest first."""
+    def list_comments(self, number: int) -> list[Comment]:
+        """List the comments of an issue or pull request, oldest first."""
         return self.state.list_comments(number)
 
-    def checks(self, sha: str) -> list[Check]:
-        """The check runs of a commit, newest first."""
+    def list_checks(self, sha: str) -> list[Check]:
+        """List the check runs of a commit, newest first."""
         return self.state.list_checks(sha)
 
-    def page(self, number: int) -> str:
-        """The pull request's page, as HTML."""
-        return render_conversation(self.state, self.pull(number), self.style)
+    def render_page(self, number: int) -> str:
+        """Render the page of a pull request as HTML."""
+        return render_conversation(self.state, self.get_pull(number), self.style)
 
-    def seen(self, method: str = "", path: str = "") -> list[LoggedRequest]:
-        """The requests whose method and path hold these words."""
+    def find_requests(self, method: str = "", path: str = "") -> list[LoggedRequest]:
+        """Find the requests whose method and path contain these words."""
         return [one for one in self.requests if method in one.method and path in one.path]
 
     def _payloads(self) -> Payloads:
@@ -336,7 +336,7 @@ class GitHubDouble:
         start = f"/{self.repository}/pull/"
         number = unquote(path).removeprefix(start)
         if path.startswith(start) and number.isdigit() and int(number) in self.state.issues:
-            return self.page(int(number))
+            return self.render_page(int(number))
         return None
 
 

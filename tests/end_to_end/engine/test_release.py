@@ -140,7 +140,7 @@ def test_a_merge_goes_to_production_and_back_while_callers_notice_nothing(deploy
         assert (new["lineage"]["pull_request"], new["lineage"]["approvers"]) == (NUMBER, ["linus"])
         assert new["lineage"]["verdict"] == "improved"
         assert deployed.model("staging")["version"] == "v1.1.0"
-        (said,) = [one.body for one in deployed.double.comments(NUMBER) if "model-release" in one.body]
+        (said,) = [one.body for one in deployed.double.list_comments(NUMBER) if "model-release" in one.body]
         assert "**v1.1.0 runs in production**" in said
 
         deployed.bots("rollback", "--reason", "a complaint")
