@@ -58,7 +58,7 @@ def refusal(*edits: tuple[str, str], text: str = TEXT) -> str:
 
 @pytest.mark.parametrize("task", ["classification", "regression"])
 def test_a_freshly_baked_project_has_settings_that_fit(task: str) -> None:
-    assert settings.parse_settings(support.rendered("params.yaml", task=task), "params.yaml").task == task
+    assert settings.parse_settings(support.render_file("params.yaml", task=task), "params.yaml").task == task
 
 
 def test_settings_are_typed() -> None:

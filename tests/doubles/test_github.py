@@ -370,7 +370,7 @@ def test_what_git_does_not_have_is_404(bare: Path) -> None:
 
 @pytest.mark.browser
 def test_the_conversation_is_drawn_in_one_font_and_its_signs_in_colour() -> None:
-    with browsers.chromium() as browser, GitHubDouble(style=make_github_style()) as double:
+    with browsers.open_chromium() as browser, GitHubDouble(style=make_github_style()) as double:
         double.add_pull(7, HEAD, title="Try 300 trees, not 150")
         client(double).create_check_run(
             "model review", HEAD, conclusion="success", output={"title": "ROC AUC +0.017", "summary": ""}

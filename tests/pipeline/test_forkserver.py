@@ -18,7 +18,7 @@ from fixtures import support
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the fork server is for Linux only")
 
-FORK_SERVER = settings.parse_settings(support.rendered("params.yaml"), "params.yaml").review.fork_server
+FORK_SERVER = settings.parse_settings(support.render_file("params.yaml"), "params.yaml").review.fork_server
 
 # What a stage does instead of its work, by its name.
 ACTS = """
@@ -41,7 +41,7 @@ sys.exit(forkserver.serve(sys.argv[1], act))
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    return support.project(tmp_path)
+    return support.make_project(tmp_path)
 
 
 @contextmanager

@@ -23,7 +23,7 @@ def read(folder: Path, text: str | bytes) -> params.Params:
 
 @pytest.mark.parametrize("task", ["classification", "regression"])
 def test_the_templates_own_parameters_are_understood(tmp_path: Path, task: str):
-    assert read(tmp_path, support.rendered("params.yaml", task=task)).task == task
+    assert read(tmp_path, support.render_file("params.yaml", task=task)).task == task
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_the_templates_own_parameters_are_understood(tmp_path: Path, task: str):
     ],
 )
 def test_a_wrong_key_is_named_with_what_was_expected(tmp_path: Path, where, value, said: str):
-    document = yaml.safe_load(support.rendered("params.yaml"))
+    document = yaml.safe_load(support.render_file("params.yaml"))
     document[where[0]][where[1]] = value
     with pytest.raises(ConfigError, match=said):
         read(tmp_path, yaml.safe_dump(document))

@@ -188,7 +188,7 @@ def test_check_says_in_one_line_what_may_be_served(folder, capsys):
 
 def test_the_template_writes_down_the_defaults_of_the_service(tmp_path):
     for task in ("classification", "regression"):
-        (tmp_path / "params.yaml").write_text(support.rendered("params.yaml", task=task))
+        (tmp_path / "params.yaml").write_text(support.render_file("params.yaml", task=task))
         assert settings.load_settings(tmp_path / "params.yaml") == settings.Settings()
 
 

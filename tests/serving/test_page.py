@@ -21,7 +21,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def browser():
-    with browsers.chromium() as started:
+    with browsers.open_chromium() as started:
         yield started
 
 

@@ -14,7 +14,7 @@ import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from fixtures.baking import bake, baked, git
+from fixtures.baking import bake, bake_project, run_git
 from fixtures.support import ROOT, TEMPLATE
 
 QUESTIONS = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
@@ -55,12 +55,12 @@ def combination(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, dict[str, str]]:
     answers: dict[str, str] = request.param
-    return baked(tmp_path_factory.mktemp("bake") / "out", **answers), answers
+    return bake_project(tmp_path_factory.mktemp("bake") / "out", **answers), answers
 
 
 @pytest.fixture(scope="session")
 def default(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return baked(tmp_path_factory.mktemp("bake") / "out")
+    return bake_project(tmp_path_factory.mktemp("bake") / "out")
 
 
 def test_every_choice_is_baked_at_least_once() -> None:
@@ -72,7 +72,7 @@ def test_every_choice_is_baked_at_least_once() -> None:
 
 def test_nothing_is_left_unrendered(combination: tuple[Path, dict[str, str]]) -> None:
     project, answers = combination
-    for path in git(project, "ls-files").splitlines():
+    for path in run_git(project, "ls-files").splitlines():
         text = (project / path).read_text(encoding="utf-8")
         if "description" in answers:
             text = text.replace(answers["description"], "").replace(json.dumps(answers["description"]), "")
@@ -82,10 +82,10 @@ def test_nothing_is_left_unrendered(combination: tuple[Path, dict[str, str]]) ->
 
 def test_it_is_a_clean_repository_with_one_commit_on_main(combination: tuple[Path, dict[str, str]]) -> None:
     project, _ = combination
-    assert git(project, "branch", "--show-current").strip() == "main"
-    assert git(project, "rev-list", "--count", "HEAD").strip() == "1"
-    assert git(project, "status", "--porcelain").strip() == ""
-    assert git(project, "log", "-1", "--format=%an").strip() == "cookiecutter-gitops-ml"
+    assert run_git(project, "branch", "--show-current").strip() == "main"
+    assert run_git(project, "rev-list", "--count", "HEAD").strip() == "1"
+    assert run_git(project, "status", "--porcelain").strip() == ""
+    assert run_git(project, "log", "-1", "--format=%an").strip() == "cookiecutter-gitops-ml"
 
 
 def test_it_holds_the_template_s_files_and_no_other_answer_s(
@@ -93,7 +93,7 @@ def test_it_holds_the_template_s_files_and_no_other_answer_s(
 ) -> None:
     project, answers = combination
     chosen = {**ALWAYS, **answers}
-    known = git(ROOT, "ls-files", "--cached", "--others", "--exclude-standard", "--", str(TEMPLATE))
+    known = run_git(ROOT, "ls-files", "--cached", "--others", "--exclude-standard", "--", str(TEMPLATE))
     expected = {line.partition("/")[2].rstrip('"') for line in known.splitlines()}
     expected = {path for path in expected if (TEMPLATE / path).is_file()}
     expected = {path for path in expected if not path.startswith(("LICENSE-", "requirements/storage-"))} | {
@@ -107,7 +107,7 @@ def test_it_holds_the_template_s_files_and_no_other_answer_s(
     expected = {path for path in expected if not path.startswith(elsewhere)}
     if chosen["storage"] not in {"branch", "local"}:
         expected |= {f"requirements/storage-{chosen['storage']}.{kind}" for kind in ("in", "txt")}
-    assert set(git(project, "ls-files").splitlines()) == expected
+    assert set(run_git(project, "ls-files").splitlines()) == expected
 
 
 def test_the_version_is_the_changelog_s_newest_and_the_readme_says_it(default: Path) -> None:
@@ -130,8 +130,8 @@ def test_the_version_is_the_changelog_s_newest_and_the_readme_says_it(default: P
     ],
 )
 def test_github_counts_and_folds_what_is_not_the_team_s(default: Path, path: str, attribute: str) -> None:
-    assert git(default, "check-attr", f"linguist-{attribute}", path).endswith(": set\n")
-    assert git(default, "check-attr", "--all", "pipeline/train.py").count("linguist") == 0
+    assert run_git(default, "check-attr", f"linguist-{attribute}", path).endswith(": set\n")
+    assert run_git(default, "check-attr", "--all", "pipeline/train.py").count("linguist") == 0
 
 
 def test_a_project_that_deploys_nowhere_has_no_folder_for_it(
@@ -233,7 +233,7 @@ def test_the_project_s_types_hold(default: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("task", ["classification", "regression"])
 def test_the_project_s_own_tests_pass(tmp_path: Path, task: str) -> None:
-    project = baked(tmp_path / "out", task=task)
+    project = bake_project(tmp_path / "out", task=task)
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"],
         cwd=project,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.baking import bake, git, manifest
+from fixtures.baking import bake, read_manifest, run_git
 from fixtures.support import ROOT, TEMPLATE
 
 
@@ -34,7 +34,7 @@ def test_the_first_commit_is_made_under_the_person_s_own_name(tmp_path: Path) ->
     assert bake(tmp_path / "out", environment=settings).returncode == 0
 
     assert (
-        git(tmp_path / "out/late-flights", "log", "-1", "--format=%an <%ae>").strip()
+        run_git(tmp_path / "out/late-flights", "log", "-1", "--format=%an <%ae>").strip()
         == "Ada Lovelace <ada@example.com>"
     )
 
@@ -61,9 +61,9 @@ def test_a_person_s_git_settings_do_not_change_the_first_commit(tmp_path: Path, 
 
     assert done.returncode == 0, done.stderr
     project = tmp_path / "out/late-flights"
-    assert git(project, "branch", "--show-current").strip() == "main"
-    assert {"params.yaml", "reports/.gitkeep"} <= set(git(project, "ls-files").splitlines())
-    assert git(project, "status", "--porcelain").strip() == ""
+    assert run_git(project, "branch", "--show-current").strip() == "main"
+    assert {"params.yaml", "reports/.gitkeep"} <= set(run_git(project, "ls-files").splitlines())
+    assert run_git(project, "status", "--porcelain").strip() == ""
 
 
 def test_baking_inside_another_repository_s_hook_leaves_that_repository_alone(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_an_old_cookiecutter_is_told_to_upgrade_in_one_line(version: str, accept
 
 def test_the_manifest_covers_every_choice_and_names_only_files_that_exist() -> None:
     questions = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
-    for question, choices in manifest().items():
+    for question, choices in read_manifest().items():
         assert list(choices) == questions[question]
         for path in (path for paths in choices.values() for path in paths):
             assert (TEMPLATE / path).exists(), path

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from fixtures.baking import git
+from fixtures.baking import run_git
 from fixtures.support import ROOT, TEMPLATE
 
 RESERVED = re.compile(r"(con|prn|aux|nul|(com|lpt)[0-9¹²³])(\..*)?", re.IGNORECASE)
@@ -28,7 +28,7 @@ def problem(path: str) -> str | None:
 
 def project_paths() -> list[str]:
     """The project's files, committed or about to be."""
-    listed = git(
+    listed = run_git(
         TEMPLATE, "-c", "core.quotePath=false", "ls-files", "--cached", "--others", "--exclude-standard"
     )
     return listed.splitlines()
@@ -53,7 +53,7 @@ def test_a_path_that_windows_refuses_is_found(path: str) -> None:
 
 
 def test_the_template_s_own_folder_is_the_only_exception() -> None:
-    paths = git(ROOT, "-c", "core.quotePath=false", "ls-files").splitlines()
+    paths = run_git(ROOT, "-c", "core.quotePath=false", "ls-files").splitlines()
 
     assert [
         path for path in paths if problem(path) and not path.startswith("<<cookiecutter.project>>/")

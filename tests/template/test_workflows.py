@@ -16,7 +16,7 @@ import yaml
 
 from bots.github import check_run
 from fixtures import github_actions
-from fixtures.baking import baked
+from fixtures.baking import bake_project
 from fixtures.support import TEMPLATE
 
 SCRIPTS = Path(sysconfig.get_path("scripts"))
@@ -223,7 +223,7 @@ def test_an_environment_is_cached_for_the_interpreter_that_it_names_by_path() ->
 
 
 def test_a_copied_environment_whose_interpreter_is_not_here_is_not_taken_for_complete(tmp_path: Path) -> None:
-    project = baked(tmp_path)
+    project = bake_project(tmp_path)
     (project / ".venv/bin").mkdir(parents=True)
     (project / ".venv/bin/python").symlink_to("/not/here/python")
     (project / ".venv/lock").write_bytes((project / "requirements/dev.txt").read_bytes())
@@ -344,7 +344,7 @@ def lint(project: Path, *words: str) -> None:
 @pytest.fixture(scope="module", params=["branch", "s3", "gcs", "azure", "ssh", "local"])
 def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A baked project for each kind of storage."""
-    return baked(tmp_path_factory.mktemp("baked"), storage=request.param)
+    return bake_project(tmp_path_factory.mktemp("baked"), storage=request.param)
 
 
 LINTERS = (

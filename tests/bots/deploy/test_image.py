@@ -17,7 +17,7 @@ from bots.deploy.docker import EngineError
 from bots.deploy.kubernetes import Kubernetes
 from bots.settings import ReleaseSettings
 from fixtures import versions
-from fixtures.support import TEMPLATE, rendered
+from fixtures.support import TEMPLATE, render_file
 from serving import lineage as served
 
 
@@ -108,13 +108,13 @@ def test_a_missing_model_is_named_before_anything_is_built(root: Path, tmp_path:
 @pytest.mark.parametrize("task", ["classification", "regression"])
 def test_the_policy_of_a_baked_project_is_the_default_one(task: str) -> None:
     assert (
-        settings.parse_settings(rendered("params.yaml", task=task), "params.yaml").release
+        settings.parse_settings(render_file("params.yaml", task=task), "params.yaml").release
         == ReleaseSettings()
     )
 
 
 def test_a_misspelt_key_of_the_policy_is_named() -> None:
-    document = yaml.safe_load(rendered("params.yaml"))
+    document = yaml.safe_load(render_file("params.yaml"))
     document["release"]["canary"]["sahre"] = 0.1
     with pytest.raises(
         settings.SettingsError, match=r"release\.canary\.sahre: unknown key; did you mean `share`"

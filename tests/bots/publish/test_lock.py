@@ -127,7 +127,7 @@ def judged(folder: Path) -> Bench:
     project.git("remote", "add", "origin", origin.as_uri())
     (project.folder / ".dvc" / "config").write_text(dvc_projects.CONFIG)
     (project.folder / ".gitignore").write_text("/.storage/\n/.dvc/cache/\n/pack/\n/review/\n")
-    (project.folder / "params.yaml").write_text(support.rendered("params.yaml"))
+    (project.folder / "params.yaml").write_text(support.render_file("params.yaml"))
     (project.folder / "train.py").write_text("train()\n")
     project.git("add", "--all")
     project.git("commit", "--quiet", "--message", "Start")

@@ -75,7 +75,7 @@ def test_the_page_is_written_and_says_how_long_the_comment_is(tmp_path: Path):
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with browsers.chromium() as started:
+    with browsers.open_chromium() as started:
         yield started
 
 
