@@ -39,7 +39,7 @@ def main() -> None:
 
 def print_times() -> None:
     """Print a line for each size, resampled by rows and by clusters."""
-    policy = simulated.policy()
+    policy = simulated.make_policy()
     print("| rows | resampled | seconds | of processor | per 100k | memory, MB |")
     print("| ---: | --- | ---: | ---: | ---: | ---: |")
     for rows in SIZES:
@@ -59,7 +59,10 @@ def print_coverage(draws: int) -> None:
     heads = [f"{rows:,}" + (f" in {clusters}" if clusters else "") for rows, clusters in DESIGNS]
     print(f"| rows (in clusters) | {' | '.join(heads)} |\n| --- {'| ---: ' * len(heads)}|")
     for task, names in simulated.METRICS.items():
-        found = [simulated.coverage(task, rows, clusters, draws) for rows, clusters in DESIGNS]
+        found = [
+            simulated.measure_coverage(task, rows=rows, clusters=clusters, draws=draws)
+            for rows, clusters in DESIGNS
+        ]
         for name in names:
             print(f"| {name} | {' | '.join(f'{100 * each[name]:.1f}' for each in found)} |", flush=True)
 
@@ -68,7 +71,7 @@ def _make_predictions(rows: int, clusters: int) -> Predictions:
     random = np.random.default_rng(rows)
     columns = {"carrier": 16, "origin": 3, "month": 3}
     slices = {name: random.integers(0, kinds, rows).astype(str) for name, kinds in columns.items()}
-    return simulated.predictions("classification", rows, random, clusters, slices=slices)
+    return simulated.draw_predictions("classification", rows, random, clusters=clusters, slices=slices)
 
 
 if __name__ == "__main__":

@@ -503,7 +503,7 @@ def encode(evidence: Evidence) -> bytes:
     return msgspec.json.format(msgspec.json.encode(evidence), indent=2) + b"\n"
 
 
-def schemas() -> Iterator[tuple[str, bytes]]:
+def build_schemas() -> Iterator[tuple[str, bytes]]:
     """Each file's name with its JSON Schema (draft 2020-12)."""
     for name, kind in FILES.items():
         schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(kind)}

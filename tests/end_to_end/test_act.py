@@ -43,7 +43,7 @@ def use_both_readings(params: dict[str, Any]) -> None:
 def github(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimulatedGitHub]:
     """A repository with a trained main whose data and models are on the storage branch."""
     folder = tmp_path_factory.mktemp("github")
-    main = small.trained(tmp_path_factory.mktemp("main"))
+    main = small.make_trained_project(tmp_path_factory.mktemp("main"))
     for name in EXAMPLES:
         (main.folder / "tests" / name).unlink()
     main.commit("Test the contract only")

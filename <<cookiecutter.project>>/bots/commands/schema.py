@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     from bots.files import write_file
     from bots.render.parameters import render_parameters
 
-    contents = {arguments.out / name: content for name, content in evidence.schemas()}
+    contents = {arguments.out / name: content for name, content in evidence.build_schemas()}
     contents[arguments.parameters] = render_parameters().encode()
     for path, content in contents.items():
         write_file(path, content)

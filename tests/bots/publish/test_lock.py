@@ -758,7 +758,7 @@ def test_outside_of_a_workflow_the_job_says_what_is_missing(
 @pytest.mark.slow
 def test_a_real_change_is_reviewed_packed_locked_and_reproduced_from_a_fresh_clone(tmp_path: Path) -> None:
     """The real pipeline: a clone of the locked branch has the judged model without training anything."""
-    project = small.trained(tmp_path)
+    project = small.make_trained_project(tmp_path)
     origin = tmp_path / "origin.git"
     dvc_projects.run_git(tmp_path, "init", "--quiet", "--bare", "--initial-branch=main", str(origin))
     dvc_projects.run_git(origin, "config", "uploadpack.allowFilter", "true")

@@ -17,7 +17,7 @@ from bots.settings import GateSlices
 from bots.stats import bootstrap, metrics
 from bots.stats.predictions import Predictions, PredictionsError
 from fixtures import simulated
-from fixtures.simulated import better_but_worse_for_one_carrier, quick_policy
+from fixtures.simulated import draw_better_but_worse_for_one_carrier, make_quick_policy
 
 if TYPE_CHECKING:
     from bots.evidence import MetricComparison, SliceComparison, Task
@@ -32,7 +32,7 @@ def by_name(comparison: comparison.Comparison) -> dict[str, MetricComparison]:
 
 
 def drawn(rows: int = 800, seed: int = 0, task: Task = "classification", **more: Any) -> Predictions:
-    return simulated.predictions(task, rows, np.random.default_rng(seed), **more)
+    return simulated.draw_predictions(task, rows, np.random.default_rng(seed), **more)
 
 
 def scores(predictions: Predictions) -> Floats:
@@ -71,7 +71,7 @@ def half(metric: MetricComparison | SliceComparison) -> float:
 def test_the_interval_holds_the_true_difference_about_as_often_as_it_says(
     task: Task, rows: int, clusters: int
 ) -> None:
-    found = simulated.coverage(task, rows, clusters, 150, replicates=200)
+    found = simulated.measure_coverage(task, rows=rows, clusters=clusters, draws=150, replicates=200)
     # That many draws tell the coverage to within 5.3 points (three standard errors).
     assert all(share >= 0.95 - 0.053 for share in found.values()), found
     assert np.mean([share for name, share in found.items() if name != "expected_calibration_error"]) < 0.98
@@ -83,7 +83,7 @@ def test_the_interval_holds_the_true_difference_about_as_often_as_it_says(
 def test_the_interval_covers_between_92_and_99_percent_in_many_draws(
     task: Task, rows: int, clusters: int
 ) -> None:
-    found = simulated.coverage(task, rows, clusters, 600)
+    found = simulated.measure_coverage(task, rows=rows, clusters=clusters, draws=600)
     assert all(share >= 0.92 for share in found.values()), found
     assert all(share <= 0.99 for name, share in found.items() if name != "expected_calibration_error"), found
 
@@ -92,7 +92,7 @@ def test_the_interval_covers_between_92_and_99_percent_in_many_draws(
 @pytest.mark.parametrize("task", ["classification", "regression"])
 @pytest.mark.parametrize(("rows", "clusters"), [(1500, 0), (1500, 30)])
 def test_the_interval_of_a_model_alone_covers_its_true_value(task: Task, rows: int, clusters: int) -> None:
-    found = simulated.coverage(task, rows, clusters, 400, alone=True)
+    found = simulated.measure_coverage(task, rows=rows, clusters=clusters, draws=400, alone=True)
     assert found.keys() == set(simulated.METRICS[task])
     # Chance makes a bin's mean and its truth differ even where the model is right: the calibration error of so few
     # rows is too large on average (0.83 was measured here), whatever interval stands around it.
@@ -106,10 +106,10 @@ def test_exchanging_the_models_negates_every_difference_and_exchanges_every_outc
     seed: int, task: Task, clusters: int
 ) -> None:
     predictions = replace(
-        simulated.predictions(task, 700, np.random.default_rng(seed), clusters),
+        simulated.draw_predictions(task, 700, np.random.default_rng(seed), clusters=clusters),
         slices={"half": np.repeat(["a", "b"], 350)},
     )
-    settings_ = quick_policy(task, slices=GateSlices(rows=50, matters=0.02))
+    settings_ = make_quick_policy(task, slices=GateSlices(rows=50, matters=0.02))
     one, other = (
         comparison.compare(predictions, settings_),
         comparison.compare(swapped(predictions), settings_),
@@ -127,20 +127,22 @@ def test_exchanging_the_models_negates_every_difference_and_exchanges_every_outc
 def test_identical_predictions_are_equivalent_with_a_difference_of_exactly_zero(
     seed: int, task: Task, clusters: int
 ) -> None:
-    predictions = simulated.predictions(task, 700, np.random.default_rng(seed), clusters)
+    predictions = simulated.draw_predictions(task, 700, np.random.default_rng(seed), clusters=clusters)
     same = replace(predictions, champion=predictions.candidate, slices={"all": np.full(700, "everything")})
-    found = comparison.compare(same, quick_policy(task))
+    found = comparison.compare(same, make_quick_policy(task))
     for metric in everything(found):
         assert (metric.difference, metric.low, metric.high, metric.outcome) == (0, 0, 0, "equivalent")
 
 
 def test_the_same_predictions_give_the_same_bits() -> None:
     predictions = drawn(slices={"letter": np.resize(["a", "b", "c"], 800)})
-    assert comparison.compare(predictions, quick_policy()) == comparison.compare(predictions, quick_policy())
+    assert comparison.compare(predictions, make_quick_policy()) == comparison.compare(
+        predictions, make_quick_policy()
+    )
 
 
 def test_the_order_of_clusters_and_slices_does_not_depend_on_the_order_of_rows() -> None:
-    predictions = simulated.predictions("regression", 900, np.random.default_rng(1), 20)
+    predictions = simulated.draw_predictions("regression", 900, np.random.default_rng(1), clusters=20)
     order = np.random.default_rng(2).permutation(900)
     assert predictions.clusters is not None
     mixed = replace(
@@ -151,7 +153,7 @@ def test_the_order_of_clusters_and_slices_does_not_depend_on_the_order_of_rows()
         clusters=predictions.clusters[order],
     )
     one, other = (
-        by_name(comparison.compare(each, quick_policy("regression"))) for each in (predictions, mixed)
+        by_name(comparison.compare(each, make_quick_policy("regression"))) for each in (predictions, mixed)
     )
     for name, metric in one.items():
         assert metric.low == pytest.approx(other[name].low, rel=1e-4), name
@@ -175,7 +177,7 @@ def exact(predictions: Predictions, name: str, times: int) -> Floats:
 @pytest.mark.parametrize("name", ["roc_auc", "average_precision", "f1", "precision"])
 def test_a_metric_varies_as_much_as_when_it_is_recomputed_on_each_resample(name: str) -> None:
     predictions = drawn(400)
-    found = by_name(comparison.compare(predictions, quick_policy(replicates=4000)))[name]
+    found = by_name(comparison.compare(predictions, make_quick_policy(replicates=4000)))[name]
     recomputed = exact(predictions, name, 2000)
     quantile = stats.t.ppf(0.975, 399)
     assert half(found) == pytest.approx(quantile * np.std(recomputed), rel=0.1)
@@ -194,14 +196,14 @@ def test_averages_vary_as_much_as_in_scipys_bootstrap(name: str) -> None:
     scipys = stats.bootstrap(
         columns, difference, paired=True, n_resamples=4000, method="basic", random_state=3
     )
-    found = by_name(comparison.compare(predictions, quick_policy("regression", replicates=4000)))[name]
+    found = by_name(comparison.compare(predictions, make_quick_policy("regression", replicates=4000)))[name]
     quantile = stats.t.ppf(0.975, 399)
     assert half(found) == pytest.approx(quantile * scipys.standard_error, rel=0.05)
 
 
 def test_the_median_varies_as_much_as_when_it_is_recomputed_on_each_resample() -> None:
     predictions = drawn(1500, task="regression")
-    found = by_name(comparison.compare(predictions, quick_policy("regression", replicates=4000)))[
+    found = by_name(comparison.compare(predictions, make_quick_policy("regression", replicates=4000)))[
         "median_absolute_error"
     ]
     recomputed = exact(predictions, "median_absolute_error", 2000)
@@ -231,7 +233,7 @@ def test_a_known_regression_is_found_at_the_stated_power() -> None:
         )
         predictions = Predictions(task="regression", target=target, champion=target + np.abs(champion - target) + 10,
                                   candidate=target + error)  # fmt: skip
-        settings_ = quick_policy("regression", matters={"mae": 0.0, "rmse": 0.0, "value": 0.0})
+        settings_ = make_quick_policy("regression", matters={"mae": 0.0, "rmse": 0.0, "value": 0.0})
         settings_ = structs.replace(settings_, evaluate=structs.replace(settings_.evaluate, metrics=["mae"]))
         found += comparison.compare(predictions, settings_).metrics[0].outcome == "regressed"
     assert found / times == pytest.approx(0.9, abs=3 * np.sqrt(0.9 * 0.1 / times))
@@ -243,7 +245,7 @@ def test_a_difference_too_small_to_matter_is_equivalent_however_certain_it_is() 
     predictions = Predictions(
         task="regression", target=target, champion=target + 1, candidate=target + 1.02 + wiggle, clusters=None
     )
-    metric = by_name(comparison.compare(predictions, quick_policy("regression")))["mae"]
+    metric = by_name(comparison.compare(predictions, make_quick_policy("regression")))["mae"]
     assert known(metric.low) > 0
     assert known(metric.difference) < metric.matters == 0.1
     assert metric.outcome == "equivalent"
@@ -259,7 +261,8 @@ def test_adding_a_constant_to_target_and_scores_changes_nothing(name: str) -> No
         candidate=predictions.candidate + 1e4,
     )
     one, other = (
-        by_name(comparison.compare(each, quick_policy("regression")))[name] for each in (predictions, moved)
+        by_name(comparison.compare(each, make_quick_policy("regression")))[name]
+        for each in (predictions, moved)
     )
     assert known(one.difference) == pytest.approx(known(other.difference), rel=1e-6)
     assert known(one.low) == pytest.approx(known(other.low), rel=1e-3)
@@ -270,7 +273,7 @@ def test_adding_a_constant_to_target_and_scores_changes_nothing(name: str) -> No
 def test_ranking_metrics_ignore_how_scores_are_scaled(seed: int, power: float) -> None:
     predictions = drawn(300, seed)
     bent = replace(predictions, champion=scores(predictions) ** power, candidate=predictions.candidate**power)
-    one, other = (by_name(comparison.compare(each, quick_policy())) for each in (predictions, bent))
+    one, other = (by_name(comparison.compare(each, make_quick_policy())) for each in (predictions, bent))
     for name in ("roc_auc", "average_precision"):
         assert (one[name].low, one[name].high) == (other[name].low, other[name].high)
 
@@ -288,17 +291,17 @@ def test_whole_clusters_are_resampled_where_the_gate_says_so() -> None:
 
     def width(predictions: Predictions) -> float:
         return half(
-            by_name(comparison.compare(predictions, quick_policy("regression", replicates=2000)))["mae"]
+            by_name(comparison.compare(predictions, make_quick_policy("regression", replicates=2000)))["mae"]
         )
 
     assert width(clustered) == pytest.approx(width(once), rel=0.1)
     assert width(copies) == pytest.approx(width(once) / np.sqrt(10), rel=0.1)
-    statistics = comparison.compare(clustered, quick_policy("regression")).statistics
+    statistics = comparison.compare(clustered, make_quick_policy("regression")).statistics
     assert (statistics.units, statistics.resampled, statistics.rows) == (300, "date", 3000)
 
 
 def test_a_slice_that_got_worse_is_found_although_the_mean_improves() -> None:
-    found = comparison.compare(better_but_worse_for_one_carrier(), quick_policy(replicates=1000))
+    found = comparison.compare(draw_better_but_worse_for_one_carrier(), make_quick_policy(replicates=1000))
     assert by_name(found)["roc_auc"].outcome == "improved"
     assert {part.value: part.outcome for part in found.slices}["HA"] == "regressed"
 
@@ -306,11 +309,11 @@ def test_a_slice_that_got_worse_is_found_although_the_mean_improves() -> None:
 def test_slices_share_the_error_rate_among_those_that_are_judged() -> None:
     random = np.random.default_rng(3)
     many = np.resize([f"s{i:02}" for i in range(20)], 20_000)
-    predictions = simulated.predictions("regression", 20_000, random)
+    predictions = simulated.draw_predictions("regression", 20_000, random)
     alone = replace(predictions, slices={"one": np.where(many == "s00", "s00", "rest")})
     together = replace(predictions, slices={"many": many})
-    first = comparison.compare(alone, quick_policy("regression"))
-    second = comparison.compare(together, quick_policy("regression"))
+    first = comparison.compare(alone, make_quick_policy("regression"))
+    second = comparison.compare(together, make_quick_policy("regression"))
     assert (first.statistics.slices_judged, second.statistics.slices_judged) == (2, 20)
     width = {part.value: half(part) for part in first.slices}
     wider = {part.value: half(part) for part in second.slices}
@@ -321,7 +324,7 @@ def test_slices_share_the_error_rate_among_those_that_are_judged() -> None:
 def test_without_any_change_in_a_slice_false_alarms_stay_below_their_level() -> None:
     random = np.random.default_rng(12)
     labels = np.resize([f"s{i}" for i in range(10)], 2000)
-    settings_ = quick_policy("regression", slices=GateSlices(rows=100, matters=0.0))
+    settings_ = make_quick_policy("regression", slices=GateSlices(rows=100, matters=0.0))
     settings_ = structs.replace(settings_, evaluate=structs.replace(settings_.evaluate, metrics=["mae"]))
     alarms = 0
     for _ in range(80):
@@ -338,7 +341,7 @@ def test_a_small_or_one_sided_slice_is_shown_but_not_judged() -> None:
     labels = np.resize(["wide", "other"], 3000).astype(object)
     labels[:40] = "small"
     labels[np.flatnonzero(predictions.target == 0)[-900:]] = "never late"
-    found = comparison.compare(replace(predictions, slices={"kind": labels}), quick_policy())
+    found = comparison.compare(replace(predictions, slices={"kind": labels}), make_quick_policy())
     parts = {part.value: part for part in found.slices}
     assert (parts["small"].outcome, parts["small"].note) == ("not judged", "fewer than 500 rows")
     assert parts["never late"].note == "fewer than 20 rows of one class"
@@ -351,9 +354,9 @@ def test_a_small_or_one_sided_slice_is_shown_but_not_judged() -> None:
 
 
 def test_a_slice_of_a_few_days_is_not_judged() -> None:
-    predictions = simulated.predictions("regression", 3000, np.random.default_rng(0), 40)
+    predictions = simulated.draw_predictions("regression", 3000, np.random.default_rng(0), clusters=40)
     labels = np.where(np.asarray(predictions.clusters) < 5, "week", "rest")
-    found = comparison.compare(replace(predictions, slices={"when": labels}), quick_policy("regression"))
+    found = comparison.compare(replace(predictions, slices={"when": labels}), make_quick_policy("regression"))
     parts = {part.value: part for part in found.slices}
     assert parts["week"].note in ("fewer than 10 values of date", "fewer than 500 rows")
     assert parts["rest"].note is None
@@ -361,12 +364,12 @@ def test_a_slice_of_a_few_days_is_not_judged() -> None:
 
 def test_slices_stand_in_the_order_of_their_numbers() -> None:
     labels = np.resize(["10", "9", "2", "none"], 400)
-    found = comparison.compare(drawn(400, slices={"month": labels}), quick_policy())
+    found = comparison.compare(drawn(400, slices={"month": labels}), make_quick_policy())
     assert [part.value for part in found.slices] == ["2", "9", "10", "none"]
 
 
 def test_the_candidate_alone_has_its_values_with_intervals_inside_their_range() -> None:
-    found = comparison.summarize(drawn(400, slices={"half": np.resize(["a", "b"], 400)}), quick_policy())
+    found = comparison.summarize(drawn(400, slices={"half": np.resize(["a", "b"], 400)}), make_quick_policy())
     for metric in found.metrics:
         assert (metric.champion, metric.difference, metric.outcome) == (None, None, "not judged")
         low, high = interval(metric)
@@ -377,7 +380,7 @@ def test_the_candidate_alone_has_its_values_with_intervals_inside_their_range() 
 
 def test_a_single_class_leaves_the_ranking_metrics_unjudged_and_the_others_judged() -> None:
     predictions = drawn(300)
-    found = by_name(comparison.compare(replace(predictions, target=np.zeros(300)), quick_policy()))
+    found = by_name(comparison.compare(replace(predictions, target=np.zeros(300)), make_quick_policy()))
     assert found["roc_auc"].outcome == found["f1"].outcome == "not judged"
     assert found["roc_auc"].candidate is None
     assert found["log_loss"].low is not None
@@ -386,7 +389,9 @@ def test_a_single_class_leaves_the_ranking_metrics_unjudged_and_the_others_judge
 @pytest.mark.parametrize("rows", [1, 2, 5, 9])
 @pytest.mark.parametrize("task", ["classification", "regression"])
 def test_a_handful_of_rows_is_shown_but_not_judged(rows: int, task: Task) -> None:
-    found = comparison.compare(drawn(rows, task=task, slices={"x": np.full(rows, "y")}), quick_policy(task))
+    found = comparison.compare(
+        drawn(rows, task=task, slices={"x": np.full(rows, "y")}), make_quick_policy(task)
+    )
     assert {metric.outcome for metric in everything(found)} == {"not judged"}
 
 
@@ -404,10 +409,10 @@ def test_no_table_of_finite_numbers_crashes_it(seed: int, task: Task, rows: int,
         candidate=candidate,
         slices={"x": random.integers(0, kinds, rows).astype(str)},
         clusters=random.integers(0, kinds, rows).astype(str),
-        costs=simulated.policy(task).evaluate.costs,
+        costs=simulated.make_policy(task).evaluate.costs,
     )
     slices = GateSlices(rows=1, matters=0.02)
-    found = comparison.compare(predictions, quick_policy(task, slices=slices))
+    found = comparison.compare(predictions, make_quick_policy(task, slices=slices))
     for metric in everything(found):
         numbers = [metric.champion, metric.candidate, metric.difference, metric.low, metric.high]
         assert all(number is None or np.isfinite(number) for number in numbers)
@@ -446,7 +451,7 @@ def test_metrics_that_differ_from_their_predictions_are_named() -> None:
     predictions = drawn(400)
     values = {
         metric.name: metric.candidate
-        for metric in comparison.summarize(predictions, quick_policy()).metrics
+        for metric in comparison.summarize(predictions, make_quick_policy()).metrics
         if metric.candidate is not None
     }
     assert comparison.find_disagreements(values, predictions) == []

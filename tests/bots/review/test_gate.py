@@ -40,14 +40,14 @@ from bots.review.facts import (
 )
 from bots.review.gate import EXIT_CODES, GateResult, apply_gate
 from fixtures import simulated
-from fixtures.simulated import better_but_worse_for_one_carrier, quick_policy
+from fixtures.simulated import draw_better_but_worse_for_one_carrier, make_quick_policy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bots.settings import Gate
 
-GATE = simulated.policy().gate
+GATE = simulated.make_policy().gate
 LOGS: dict[Outcome, tuple[float, float]] = {
     "improved": (0.01, 0.02),
     "equivalent": (-0.01, 0.01),
@@ -171,7 +171,7 @@ def facts(
     """A change that improves the model, and what else the test says."""
     if failed_stage is not None and refusal is None:
         refusal = Refusal(stage=failed_stage, message="it left no message")
-    settings_ = structs.replace(simulated.policy(), gate=GATE)
+    settings_ = structs.replace(simulated.make_policy(), gate=GATE)
     return Facts(
         candidate=Candidate(
             commit="c" * 40,
@@ -199,7 +199,7 @@ def facts(
 
 def with_gate(found: Facts, policy: Gate) -> Facts:
     """The same facts where both sides have this gate."""
-    settings_ = structs.replace(simulated.policy(), gate=policy)
+    settings_ = structs.replace(simulated.make_policy(), gate=policy)
     champion = found.champion and replace(found.champion, settings=settings_)
     return replace(found, candidate=replace(found.candidate, settings=settings_), champion=champion)
 
@@ -256,8 +256,8 @@ def test_a_worse_primary_metric_is_a_regression() -> None:
 
 def test_a_regressed_slice_blocks_even_when_the_mean_improves() -> None:
     """From predictions to verdict: better for three carriers, much worse for the fourth."""
-    settings_ = quick_policy(replicates=1000)
-    found = compare(better_but_worse_for_one_carrier(), settings_)
+    settings_ = make_quick_policy(replicates=1000)
+    found = compare(draw_better_but_worse_for_one_carrier(), settings_)
     judgement = judged(facts(comparison=found), settings_.gate)
     assert (judgement.verdict, judgement.reason, judgement.passed) == ("blocked", "slice-regressed", False)
     assert judgement.headline.startswith("1 slice of 4 got worse: carrier = HA 0.")

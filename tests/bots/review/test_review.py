@@ -19,12 +19,12 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="session")
 def main(tmp_path_factory: pytest.TempPathFactory) -> Small:
-    return small.trained(tmp_path_factory.mktemp("main"))
+    return small.make_trained_project(tmp_path_factory.mktemp("main"))
 
 
 @pytest.fixture
 def change(main: Small, tmp_path: Path) -> Small:
-    return small.clone(main, tmp_path)
+    return small.copy_project(main, tmp_path)
 
 
 def test_a_better_feature_improves_and_says_which_parameter_made_it(change: Small):
@@ -83,7 +83,7 @@ def test_a_model_that_is_better_on_average_and_worse_on_one_slice_is_blocked(cha
 
 
 def test_labels_shuffled_in_training_regress(change: Small):
-    frame = small.rows()
+    frame = small.make_rows()
     past = frame["at"] < "2025-06-01"
     frame.loc[past, "bought"] = np.random.default_rng(1).permutation(frame.loc[past, "bought"])
     change.deliver(frame)
@@ -268,7 +268,7 @@ def test_a_fresh_clone_brings_main_from_a_storage_with_a_relative_address_past_d
 
 
 def test_a_first_model_on_data_of_its_own_has_no_baseline(tmp_path: Path):
-    own = small.trained(tmp_path, train=False)
+    own = small.make_trained_project(tmp_path, train=False)
     own.git("checkout", "--quiet", "-B", "change")
     own.git("branch", "--quiet", "--force", "main", "HEAD~1")
     review = own.review(expect=23)
@@ -290,53 +290,53 @@ def test_conflict_markers_in_the_lock_are_told_in_a_line(change: Small):
     assert "Traceback" not in done.stderr
 
 
-def leaked(change: Small) -> None:
+def leak(change: Small) -> None:
     change.edit(lambda params: params["features"].update(numeric=["x2", "spent"]))
 
 
-def leaked_under_another_name(change: Small) -> None:
-    frame = small.rows()
+def leak_under_another_name(change: Small) -> None:
+    frame = small.make_rows()
     change.deliver(frame.assign(noise=frame["bought"] + frame["noise"] / 100))
     change.edit(lambda params: params["features"].update(numeric=["x2", "noise"]))
 
 
-def dropped_column(change: Small) -> None:
-    change.deliver(small.rows().drop(columns="x2"))
+def drop_column(change: Small) -> None:
+    change.deliver(small.make_rows().drop(columns="x2"))
 
 
-def new_category(change: Small) -> None:
-    frame = small.rows()
+def add_category(change: Small) -> None:
+    frame = small.make_rows()
     frame.loc[frame.index[:40], "group"] = "zz"
     change.deliver(frame)
 
 
-def nulls(change: Small) -> None:
-    frame = small.rows()
+def put_nulls(change: Small) -> None:
+    frame = small.make_rows()
     frame.loc[frame.sample(frac=0.3, random_state=1).index, "x2"] = None
     change.deliver(frame)
 
 
-def duplicates(change: Small) -> None:
-    frame = small.rows()
+def duplicate_rows(change: Small) -> None:
+    frame = small.make_rows()
     change.deliver(pd.concat([frame, frame.head(200)]))
 
 
-def single_class(change: Small) -> None:
-    change.deliver(small.rows().assign(bought=True))
+def keep_one_class(change: Small) -> None:
+    change.deliver(small.make_rows().assign(bought=True))
 
 
-def empty_file(change: Small) -> None:
+def deliver_empty_file(change: Small) -> None:
     (change.folder / "inbox" / "empty.csv").write_text("")
     change.point_at("inbox/empty.csv")
 
 
-def no_rows(change: Small) -> None:
-    change.deliver(small.rows().head(0))
+def deliver_no_rows(change: Small) -> None:
+    change.deliver(small.make_rows().head(0))
 
 
-def corrupted_parquet(change: Small) -> None:
+def corrupt_parquet(change: Small) -> None:
     path = change.folder / "inbox" / "broken.parquet"
-    small.rows().to_parquet(path)
+    small.make_rows().to_parquet(path)
     path.write_bytes(path.read_bytes()[:-400])
     change.point_at("inbox/broken.parquet")
 
@@ -344,16 +344,16 @@ def corrupted_parquet(change: Small) -> None:
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
-        (leaked, "spent"),
-        (leaked_under_another_name, "noise"),
-        (dropped_column, "x2"),
-        (new_category, "zz"),
-        (nulls, "x2"),
-        (duplicates, "200"),
-        (single_class, "bought"),
-        (empty_file, "empty.csv"),
-        (no_rows, "delivery.csv"),
-        (corrupted_parquet, "broken.parquet"),
+        (leak, "spent"),
+        (leak_under_another_name, "noise"),
+        (drop_column, "x2"),
+        (add_category, "zz"),
+        (put_nulls, "x2"),
+        (duplicate_rows, "200"),
+        (keep_one_class, "bought"),
+        (deliver_empty_file, "empty.csv"),
+        (deliver_no_rows, "delivery.csv"),
+        (corrupt_parquet, "broken.parquet"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )

@@ -75,7 +75,7 @@ def test_the_pipeline_reports_the_values_that_the_bots_recompute(task: Task) -> 
     from pipeline import metrics as pipeline
     from pipeline.params import Costs
 
-    drawn = simulated.predictions(task, 4_000, np.random.default_rng(3))
+    drawn = simulated.draw_predictions(task, 4_000, np.random.default_rng(3))
     costs = msgspec.convert(msgspec.to_builtins(drawn.costs), Costs)
     rows = pipeline.Rows(drawn.target, drawn.candidate, 0.3, costs)
     context = drawn.contexts[1]

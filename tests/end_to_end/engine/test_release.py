@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.docker, pytest.mark.slow]
 REPOSITORY = "octo-org/visits"
 NUMBER = 7
 # Callers send x1 before and after the version that knows it, and ask about visits like those of the holdout.
-ROWS = small.rows(300, seed=11)[["x1", "x2", "group"]].to_dict("records")
+ROWS = small.make_rows(300, seed=11)[["x1", "x2", "group"]].to_dict("records")
 
 
 def quick(params: dict[str, Any]) -> None:
@@ -102,7 +102,7 @@ class DeployedProject:
 @pytest.fixture(scope="module")
 def deployed(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DeployedProject]:
     folder = tmp_path_factory.mktemp("deployed")
-    project = small.trained(folder, train=False)
+    project = small.make_trained_project(folder, train=False)
     project.edit(quick)
     project.dvc("repro", "--quiet")
     project.commit("Train the first model")
