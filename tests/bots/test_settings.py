@@ -10,6 +10,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from bots import settings
+from bots.layout import Layout
 from bots.settings import SettingsError
 from fixtures import support
 
@@ -74,6 +75,12 @@ def test_what_is_left_out_has_a_sensible_default() -> None:
     gate = settings.parse_settings(REGRESSION, "params.yaml").gate
     assert (gate.confidence, gate.replicates, gate.resample, gate.slices) == (0.95, 2000, "rows", None)
     assert (gate.equivalent_passes, gate.incomparable_passes) == (True, False)
+
+
+def test_a_params_yaml_from_before_the_paths_were_settings_means_the_paths_of_then() -> None:
+    review = settings.parse_settings(TEXT, "params.yaml").review
+    assert (review.files, review.fork_server) == (Layout(), None)
+    assert review.data_stages == ("acquire", "validate", "split", "features")
 
 
 def test_sections_of_the_pipeline_are_its_own_business() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -51,11 +51,6 @@ def compare(predictions: Predictions, settings: Settings) -> Comparison:
             slices_judged=sum(part.note is None for part in slices),
         ),
     )
-
-
-def summarize(predictions: Predictions, settings: Settings) -> Comparison:
-    """The candidate alone: its values with their own intervals, every outcome `not judged`."""
-    return compare(replace(predictions, champion=None), settings)
 
 
 def find_disagreements(

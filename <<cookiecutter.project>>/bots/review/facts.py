@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 class Reports:
     """The evidence of one side; None where its pipeline left no such report.
 
-    `broken` says what the first report that does not fit the contract is wrong with.
+    `broken` says what is wrong with the first report that does not fit the contract.
     """
 
     data: DataReport | None = None

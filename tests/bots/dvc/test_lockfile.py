@@ -71,6 +71,21 @@ def test_an_edited_module_is_a_change_of_code_and_a_lock_file_one_of_the_environ
     assert changes(after) == {"code": ["pipeline/model.py"], "environment": ["requirements/pipeline.txt"]}
 
 
+def test_what_lies_beside_the_raw_table_or_the_splits_is_data_wherever_params_yaml_puts_them():
+    source = "path: pipeline/model.py"
+    before, after = (
+        edited((source, "path: inbox/rows.csv"), *more) for more in ([], [("md5: cccc", "md5: c0c0")])
+    )
+    for files, kind in (
+        (Layout(), "code"),
+        (Layout(raw="inbox/raw.parquet"), "data"),
+        (Layout(splits="inbox/parts"), "data"),
+        (Layout(raw="raw.parquet", splits="parts"), "code"),
+    ):
+        causes = lockfile.find_causes(before, after, files)
+        assert [(cause.kind, cause.changes) for cause in causes] == [(kind, ["inbox/rows.csv"])]
+
+
 def test_new_content_from_the_same_source_is_a_change_of_data_and_not_of_what_was_computed_from_it():
     after = edited(("bbbb", "b0b0"), ("eeee", "ffff"))
     assert changes(after) == {"data": ["data/raw.parquet has other content from the same source"]}
