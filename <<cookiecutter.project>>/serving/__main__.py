@@ -69,9 +69,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def serve(environment: Environment) -> int:
     """Serve until a signal stops it."""
-    import uvicorn
-
-    from serving import app
+    from serving import app, server
 
     limits = load_settings(environment.params).limits
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
@@ -79,20 +77,13 @@ def serve(environment: Environment) -> int:
     os.environ[app.COUNTERS_VARIABLE] = counters
     try:
         app.start_conversion(environment.log)
-        uvicorn.run(
+        server.run(
             "serving.app:create",
+            limits,
             factory=True,
             host=environment.host,
             port=environment.port,
             workers=environment.workers,
-            loop="uvloop",
-            http="httptools",
-            ws="none",
-            lifespan="on",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=limits.stop_seconds,
         )
     finally:
         shutil.rmtree(counters, ignore_errors=True)

@@ -25,6 +25,7 @@ from serving.metrics import ROUTES, Metrics
 from serving.model import load_model
 from serving.predictor import Predictor
 from serving.rows import COUNTED_KINDS
+from serving.server import Connections
 from serving.settings import Environment, Settings, load_settings
 
 Scope = dict[str, Any]
@@ -49,6 +50,15 @@ class ClientDisconnected(Exception):
     """The caller closed the connection before its request was complete."""
 
 
+class _Hold:
+    """The bytes that one request holds of the worker's `limits.bytes_in_work`."""
+
+    __slots__ = ("size",)
+
+    def __init__(self) -> None:
+        self.size = 0
+
+
 class App:
     """The application of one worker. It also starts without a usable model, and then says why it is not ready."""
 
@@ -60,6 +70,7 @@ class App:
         self._limits = settings.limits
         self._keys = [key.encode() for key in environment.keys]
         self._active = 0
+        self._bytes_in_work = 0
         self._not_ready = ""
         self._lineage: Lineage | None = None
         self._predictor: Predictor | None = None
@@ -116,7 +127,7 @@ class App:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request, or the start and the end of the worker."""
         if scope["type"] == "lifespan":
-            await self._run_lifespan(receive, send)
+            await self._run_lifespan(scope, receive, send)
             return
         began = time.perf_counter()
         status, headers = 200, [NO_SNIFF]
@@ -159,21 +170,24 @@ class App:
 
     async def _predict(self, scope: Scope, receive: Receive) -> Content:
         predictor = self._admit(scope)
+        hold = _Hold()
         self._active += 1
         try:
-            body = await self._read_body(scope, receive)
             assert self._log is not None
-            return JSON, await predictor.predict(body, self._log)
+            return JSON, await predictor.predict(await self._read_body(scope, receive, hold), self._log)
         finally:
             self._active -= 1
+            self._bytes_in_work -= hold.size
 
     async def _explain(self, scope: Scope, receive: Receive) -> Content:
         predictor = self._admit(scope)
+        hold = _Hold()
         self._active += 1
         try:
-            return JSON, predictor.explain(await self._read_body(scope, receive))
+            return JSON, predictor.explain(await self._read_body(scope, receive, hold))
         finally:
             self._active -= 1
+            self._bytes_in_work -= hold.size
 
     def _admit(self, scope: Scope) -> Predictor:
         """Return the predictor if this caller may use it now. Raises `RequestError`."""
@@ -199,8 +213,8 @@ class App:
         if scheme.lower() != b"bearer" or not any(found):
             raise RequestError(401, "a valid key is needed: Authorization: Bearer KEY")
 
-    async def _read_body(self, scope: Scope, receive: Receive) -> bytes:
-        """Read the body of a request, within the limits. Raises `RequestError`."""
+    async def _read_body(self, scope: Scope, receive: Receive, hold: _Hold) -> bytes:
+        """Read the body of a request, within the limits. `hold` gets its bytes. Raises `RequestError`."""
         most = self._limits.bytes
         kind = _find_header(scope, b"content-type").partition(b";")[0].strip().lower()
         if kind not in (b"", JSON):
@@ -214,9 +228,14 @@ class App:
                 message = await receive()
                 if message["type"] == "http.disconnect":
                     raise ClientDisconnected
-                body += message.get("body", b"")
-                if len(body) > most:
+                part = message.get("body", b"")
+                hold.size += len(part)
+                self._bytes_in_work += len(part)
+                if hold.size > most:
                     raise RequestError(413, f"the body has more than {most:,} bytes")
+                if self._bytes_in_work > self._limits.bytes_in_work:
+                    raise RequestError(503, "the requests in work have too many bytes already", retry_after=1)
+                body = body + part if body else part
                 if not message.get("more_body"):
                     return body
         except asyncio.CancelledError as error:
@@ -272,9 +291,12 @@ class App:
     async def _show_form(self, scope: Scope, receive: Receive) -> Content:
         return HTML, pages.render_form()
 
-    async def _run_lifespan(self, receive: Receive, send: Send) -> None:
+    async def _run_lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Open the log when the worker starts, and close it after the last request."""
         await receive()
+        scope["state"]["connections"] = Connections(
+            self._limits, lambda: self._metrics.count_request(ROUTES[-1], 503, 0.0)
+        )
         if self._predictor is not None:
             folder = self._environment.log
             self._log = LogWriter(

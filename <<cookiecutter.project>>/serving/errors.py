@@ -30,6 +30,10 @@ class MalformedBodyError(ServingError):
     """The body of a request is not JSON, or holds no rows."""
 
 
+class TooLargeError(ServingError):
+    """The body of a request has more rows, or a row more fields, than the limits allow."""
+
+
 class RequestError(ServingError):
     """A request cannot be answered. The response is a problem document (RFC 9457)."""
 
@@ -40,6 +44,11 @@ class RequestError(ServingError):
         self.detail = detail
         self.retry_after = retry_after
         self.members = members
+
+    @property
+    def title(self) -> str:
+        """The name of the status."""
+        return HTTPStatus(self.status).phrase
 
     @property
     def headers(self) -> list[tuple[bytes, bytes]]:
@@ -53,6 +62,5 @@ class RequestError(ServingError):
 
     def render(self) -> bytes:
         """Write the problem document as JSON. Its type is `about:blank`: the status says it all."""
-        title = HTTPStatus(self.status).phrase
-        document = {"type": "about:blank", "title": title, "status": self.status, "detail": self.detail}
+        document = {"type": "about:blank", "title": self.title, "status": self.status, "detail": self.detail}
         return msgspec.json.encode(document | self.members)

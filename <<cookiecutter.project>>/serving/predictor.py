@@ -14,11 +14,11 @@ import numpy as np
 from msgspec import UNSET
 
 from serving.batching import Batcher
-from serving.errors import LogError, MalformedBodyError, RequestError
+from serving.errors import LogError, MalformedBodyError, RequestError, TooLargeError
 from serving.log_format import FORMAT, ColumnType, Entry, Header
 from serving.redaction import build_redactor
 from serving.responses import Explanation, Interval, Observed, Prediction, Predictions, Reason, RowError
-from serving.rows import POLICY_KEYS, Finding, ParsedRow, decode_cell
+from serving.rows import POLICY_KEYS, Finding, Hints, ParsedRow, decode_cell
 
 if TYPE_CHECKING:
     from serving.batching import ScoredRows
@@ -32,6 +32,17 @@ if TYPE_CHECKING:
 # Smaller ones are scored together with others.
 THREAD_ROWS = 64
 MAX_ERRORS = 100
+# Decoded, a body takes many times its bytes, so few that are large are decoded at one time.
+LARGE_BYTES = 65_536
+LARGE_AT_ONCE = 4
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """The response to a request, the entries of its rows for the log, and their scores: float32, shape (rows,)."""
+
+    response: bytes
+    entries: bytes
+    scores: np.ndarray
 
 
 class Predictor:
@@ -56,6 +67,7 @@ class Predictor:
         self._is_classification = contract.task == "classification"
         self._encoder = msgspec.json.Encoder()
         self._id_prefix, self._id_count = secrets.token_hex(8), 0
+        self._large = asyncio.Semaphore(LARGE_AT_ONCE)
         self._batcher = Batcher(self._score_batch, THREAD_ROWS)
         self._thread = ThreadPoolExecutor(1, "model")
         self._redact = build_redactor(model.reader.fields, settings.log.personal, hash_key)
@@ -72,6 +84,18 @@ class Predictor:
 
     async def predict(self, body: bytes, log: LogWriter) -> bytes:
         """Build the response to `POST /predict`. Raises `RequestError`."""
+        if len(body) < LARGE_BYTES:
+            answer = await self._answer(body)
+        else:
+            async with self._large:
+                answer = await self._answer(body)
+        del body
+        await self._log_entries(answer.entries, len(answer.scores), log)
+        self.metrics.count_scores(answer.scores)
+        return answer.response
+
+    async def _answer(self, body: bytes) -> Answer:
+        """Build the response and the entries of its rows. Raises `RequestError`."""
         parsed = self._decode(body)
         findings, scores = await self._check_and_score(parsed)
         errors = [
@@ -80,22 +104,25 @@ class Predictor:
             for finding in several
             if self._choose_action(finding) == "refuse"
         ]
-        refused = {at for at, _ in errors} if errors else ()
+        refused: dict[int, list[Finding]] = {}
+        for at, finding in errors:
+            refused.setdefault(at, []).append(finding)
         if errors and (self.settings.rows.whole_batch or len(refused) == len(parsed)):
             raise _build_refusal(errors)
         predictions, entries = [], []
         now = datetime.now(UTC)
         for at, row in enumerate(parsed):
             if at in refused:
-                own = [finding for number, finding in errors if number == at]
-                predictions.append(Prediction(errors=own))
+                predictions.append(Prediction(errors=refused[at]))
                 continue
             prediction, entry = self._build_prediction(row.row, scores[at], findings[at], now=now)
             predictions.append(prediction)
             entries.append(entry)
-        await self._log_entries(entries, log)
-        self.metrics.count_scores(np.array([entry.score for entry in entries], dtype=np.float32))
-        return self._encoder.encode(Predictions(self.version, predictions))
+        return Answer(
+            response=self._encoder.encode(Predictions(self.version, predictions)),
+            entries=self._encoder.encode_lines(entries),
+            scores=np.array([entry.score for entry in entries], dtype=np.float32),
+        )
 
     def explain(self, body: bytes) -> bytes:
         """Build the response to `POST /explain`: replace one value after the other by a typical one, in one batch.
@@ -114,7 +141,9 @@ class Predictor:
         rows = [row, reader.Row(**typical)]
         rows += [msgspec.structs.replace(row, **{name: value}) for name, value in typical.items()]
         batch = reader.build_batch(rows)
-        findings += reader.check(batch).get(0, [])
+        found = reader.check(batch).get(0, [])
+        reader.add_hints(row, found, Hints())
+        findings += found
         if errors := [(0, finding) for finding in findings if self._choose_action(finding) == "refuse"]:
             raise _build_refusal(errors)
         score, typical_score, *replaced = self.model.score(batch).tolist()
@@ -148,16 +177,13 @@ class Predictor:
     def _decode(self, body: bytes) -> list[ParsedRow]:
         """Decode the rows of a request. Raises `RequestError`."""
         try:
-            rows = self.model.reader.decode(body)
+            rows = self.model.reader.decode(body, self.settings.limits)
+        except TooLargeError as error:
+            raise RequestError(413, str(error)) from error
         except MalformedBodyError as error:
             raise RequestError(400, f"the body is not a row or a list of rows in JSON: {error}") from error
         if not rows:
             raise RequestError(422, "the list of rows is empty")
-        most = self.settings.limits.rows
-        if len(rows) > most:
-            raise RequestError(
-                413, f"{len(rows):,} rows, but a request may have {most:,}; send the rest in another"
-            )
         return rows
 
     async def _check_and_score(self, parsed: list[ParsedRow]) -> tuple[list[list[Finding]], dict[int, float]]:
@@ -167,8 +193,11 @@ class Predictor:
         if not readable:
             return findings, {}
         scores, found = await self._score([parsed[at].row for at in readable])
-        for at, more in found.items():
-            findings[readable[at]] += more
+        if found:
+            hints = Hints()
+            for at, more in found.items():
+                self.model.reader.add_hints(parsed[readable[at]].row, more, hints)
+                findings[readable[at]] += more
         return findings, dict(zip(readable, scores, strict=True))
 
     async def _score(self, rows: list[Any]) -> ScoredRows:
@@ -234,16 +263,16 @@ class Predictor:
         )
         return UNSET, UNSET, interval
 
-    async def _log_entries(self, entries: list[Entry], log: LogWriter) -> None:
+    async def _log_entries(self, entries: bytes, rows: int, log: LogWriter) -> None:
         """Log predictions. If this fails, count them as lost or raise `RequestError`, as the policy says."""
         try:
-            await log.append(self._encoder.encode_lines(entries))
+            await log.append(entries)
         except LogError as error:
             if self.settings.log.failure == "refuse":
                 raise RequestError(
                     503, f"the prediction log does not take entries: {error}", retry_after=5
                 ) from error
-            self.metrics.count_lost(len(entries))
+            self.metrics.count_lost(rows)
 
 
 def _summarize_bin(score_bin: ScoreBin, contract: Contract) -> Observed | Interval:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
@@ -10,10 +11,11 @@ import numpy as np
 from msgspec import Meta, Struct
 
 from serving.decoding import DECODE_ERRORS, describe_decode_error
-from serving.errors import MalformedBodyError
+from serving.errors import MalformedBodyError, TooLargeError
 
 if TYPE_CHECKING:
     from serving.contract import Bound, Cell, Contract, Identity, Input
+    from serving.settings import Limits
 
 FindingKind = Literal["type", "unknown", "missing", "range", "category", "beyond", "unseen"]
 # The kinds that are counted by column. Rows with `type` are refused, and an `unknown` field has no column.
@@ -29,10 +31,20 @@ POLICY_KEYS: dict[FindingKind, str] = {
 }
 MAX_TEXT = 1000
 MAX_NUMBER = float(np.finfo(np.float32).max)
+# Findings of one row, and of all rows of a request together: a row beyond has one, so that it is not taken for good.
 MAX_FINDINGS = 100
+MAX_ALL_FINDINGS = 10_000
+# How much work the suggestions for one request may be, in pairs of letters compared: less than 0.1 s.
+MAX_COMPARED = 500_000
 # Characters of a caller's value that a message repeats.
 MAX_SHOWN = 80
 MAX_REASON = 300
+
+# Whatever opens or closes an object or a list, outside of texts.
+# Possessive, and with an end that may be missing, so that no body takes more than one pass.
+BRACKETS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[][{}]', re.DOTALL)
+# Rows are counted exactly up to so many times the limit.
+COUNTED_TIMES = 20
 
 Number = Annotated[float, Meta(ge=-MAX_NUMBER, le=MAX_NUMBER)]
 Text = Annotated[str, Meta(max_length=MAX_TEXT)]
@@ -91,49 +103,81 @@ class RowReader:
         self._low = np.array([[low] for low, _ in limits], dtype=np.float32).reshape(-1, 1)
         self._high = np.array([[high] for _, high in limits], dtype=np.float32).reshape(-1, 1)
         self._usual = [_collect_usual(field) for field in self.inputs[self.width :]]
+        # The column and the categories of each input that has a list of them.
+        self._suggesting = {
+            field.name: (at, field.categories) for at, field in enumerate(self.inputs) if field.categories
+        }
         self._is_plain = [field.type in ("category", "text") for field in self.inputs[self.width :]]
 
-    def decode(self, body: bytes) -> list[ParsedRow]:
+    def decode(self, body: bytes, limits: Limits | None = None) -> list[ParsedRow]:
         """Decode a body: one JSON object (a row), or a list of them.
 
-        If a field occurs twice, the last one counts. Raises `MalformedBodyError` for anything else.
+        If a field occurs twice, the last one counts. Raises `TooLargeError` beyond the limits, and `MalformedBodyError`
+        for anything else.
         """
+        if limits and body.count(b"{") > limits.rows:  # before they are built
+            _count_rows(body, limits.rows)
         try:
             found = self._decoder.decode(body)
         except msgspec.ValidationError:
-            return self._decode_by_field(body)
+            return self._decode_by_field(body, limits)
         except DECODE_ERRORS as error:
             raise MalformedBodyError(_describe_error(error)) from error
         return [ParsedRow(row) for row in found] if isinstance(found, list) else [ParsedRow(found)]
 
-    def _decode_by_field(self, body: bytes) -> list[ParsedRow]:
+    def _decode_by_field(self, body: bytes, limits: Limits | None) -> list[ParsedRow]:
         """Decode a body with a wrong field again, slowly, to say all that is wrong at once."""
         try:
             found = msgspec.json.decode(body)
         except DECODE_ERRORS as error:
             raise MalformedBodyError(_describe_error(error)) from error
-        if isinstance(found, dict):
-            return [self._parse_row(found)]
-        if isinstance(found, list):
-            return [self._parse_row(row) for row in found]
-        raise MalformedBodyError("expected a row (an object) or a list of rows")
+        if not isinstance(found, dict | list):
+            raise MalformedBodyError("expected a row (an object) or a list of rows")
+        rows = found if isinstance(found, list) else [found]
+        if limits:
+            self._check_size(rows, limits)
+        parsed = []
+        left, hints = MAX_ALL_FINDINGS, Hints()
+        for row in rows:
+            parsed.append(self._parse_row(row, min(MAX_FINDINGS, max(1, left)), hints))
+            left -= len(parsed[-1].findings)
+        return parsed
 
-    def _parse_row(self, fields: Any) -> ParsedRow:
+    def _check_size(self, rows: list[Any], limits: Limits) -> None:
+        """Raise `TooLargeError` if there are more rows, or more unknown fields in a row, than allowed."""
+        if len(rows) > limits.rows:
+            raise TooLargeError(_describe_rows(f"{len(rows):,}", limits.rows))
+        for row in rows:
+            if isinstance(row, dict) and len(row) > limits.fields + len(self._names):
+                raise TooLargeError(
+                    f"a row has {len(row):,} fields; {limits.fields:,} that the model does not know are allowed"
+                )
+
+    def _parse_row(self, fields: Any, most: int, hints: Hints) -> ParsedRow:
+        """Check each field, and describe the first `most` findings."""
         if not isinstance(fields, dict):
             return ParsedRow(None, (Finding("", "type", "expected an object with the row's fields"),))
-        findings = []
+        findings: list[Finding] = []
         values: dict[str, Any] = {}
+        wrong: Finding | None = None
         for name, value in fields.items():
             if name not in self._types:
-                hint = _suggest(name, self._names)
-                findings.append(Finding(name[:MAX_SHOWN], "unknown", f"the model knows no such field{hint}"))
+                if len(findings) < most:
+                    hint = hints.suggest(name, self._names)
+                    words = f"the model knows no such field{hint}"
+                    findings.append(Finding(name[:MAX_SHOWN], "unknown", words))
                 continue
             try:
                 values[name] = msgspec.convert(value, self._types[name])
             except (msgspec.ValidationError, RecursionError) as error:
-                findings.append(Finding(name, "type", _describe_error(error)))
-        row = None if any(found.kind == "type" for found in findings) else msgspec.convert(values, self.Row)
-        return ParsedRow(row, tuple(findings[:MAX_FINDINGS]))
+                if wrong is None or len(findings) < most:
+                    wrong = Finding(name, "type", _describe_error(error))
+                    findings.append(wrong)
+        if wrong is None:
+            return ParsedRow(msgspec.convert(values, self.Row), tuple(findings))
+        # A wrong type must be among them: it refuses the row, which an unknown field may not do.
+        listed = findings[:most] if wrong in findings[:most] else [*findings[: most - 1], wrong]
+        return ParsedRow(None, tuple(listed))
 
     def build_batch(self, rows: list[Any]) -> Batch:
         """Build the arrays of these rows."""
@@ -155,6 +199,15 @@ class RowReader:
             value if plain and value is not None else format_category(value)
             for value, plain in zip(given, self._is_plain, strict=True)
         ]
+
+    def add_hints(self, row: Any, findings: list[Finding], hints: Hints) -> None:
+        """Add to the findings of a row which category may have been meant."""
+        for at, finding in enumerate(findings):
+            field = self._suggesting.get(finding.field) if finding.kind == "category" else None
+            if field is not None:
+                column, known = field
+                hint = hints.suggest(format_category(getattr(row, f"c{column}")), known)
+                findings[at] = Finding(finding.field, finding.kind, finding.message + hint)
 
     def check(self, batch: Batch) -> dict[int, list[Finding]]:
         """Find what is missing, not allowed or unlike training, by the row's number. Usual rows are not in it."""
@@ -252,8 +305,7 @@ def _check_category(field: Input, value: str) -> Finding | None:
         return _check_missing(field)
     shown = value if len(value) <= MAX_SHOWN else value[:MAX_SHOWN] + "…"
     if field.categories is not None and value not in field.categories:
-        hint = _suggest(value, field.categories)
-        return Finding(field.name, "category", f"{shown!r} is none of the allowed values{hint}")
+        return Finding(field.name, "category", f"{shown!r} is none of the allowed values")
     return Finding(field.name, "unseen", f"{shown!r} did not occur in training")
 
 
@@ -266,10 +318,49 @@ def _check_missing(field: Input) -> Finding | None:
     return None
 
 
-def _suggest(word: str, known: list[str]) -> str:
-    """Suggest the known word that is most similar; empty if none is."""
-    near = difflib.get_close_matches(word[:MAX_SHOWN], known, n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+class Hints:
+    """Suggests known words for unknown ones, with a limit for all words of a request: comparing them is slow."""
+
+    def __init__(self) -> None:
+        self._left = MAX_COMPARED
+        self._given: dict[tuple[str, int], str] = {}
+
+    def suggest(self, word: str, known: list[str]) -> str:
+        """Suggest the known word that is most similar; empty if none is, or if there was too much to compare."""
+        word = word[:MAX_SHOWN]
+        key = (word, id(known))
+        if key in self._given:
+            return self._given[key]
+        if self._left > 0:
+            self._left -= sum(40 + len(word) * len(one) for one in known)
+        if self._left <= 0:
+            return ""
+        near = difflib.get_close_matches(word, known, n=1)
+        self._given[key] = f"; did you mean {near[0]!r}?" if near else ""
+        return self._given[key]
+
+
+def _count_rows(body: bytes, most: int) -> None:
+    """Count the objects and lists in the outer list, and raise `TooLargeError` if they are too many.
+
+    Texts may hold brackets too, and objects may be values, so counting brackets alone is not enough.
+    """
+    depth = rows = 0
+    for found in BRACKETS.finditer(body):
+        bracket = found[0]
+        if bracket in (b"{", b"["):
+            depth += 1
+            rows += depth == 2
+            if rows > COUNTED_TIMES * most:
+                raise TooLargeError(_describe_rows(f"more than {COUNTED_TIMES * most:,}", most))
+        elif bracket in (b"}", b"]"):
+            depth -= 1
+    if rows > most and body.lstrip()[:1] == b"[":
+        raise TooLargeError(_describe_rows(f"{rows:,}", most))
+
+
+def _describe_rows(rows: str, most: int) -> str:
+    return f"{rows} rows, but a request may have {most:,}; send the rest in another"
 
 
 def _format_number(value: float) -> str:

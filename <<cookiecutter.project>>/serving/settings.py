@@ -51,14 +51,20 @@ class RowPolicy(_Section, frozen=True):
 
 
 class Limits(_Section, frozen=True):
-    """The limits of one request: rows, bytes and seconds.
+    """The limits of one request: rows, fields that the model does not know in a row, bytes, and seconds.
 
-    `requests` is how many one worker handles at a time; `stop_seconds` how long it may finish them after a signal.
+    Of one worker: how many `requests` it handles at a time, the bytes of all their bodies together (`bytes_in_work`),
+    and its `connections`. A connection ends that sends no request and reads no answer for `idle_seconds`. After a
+    signal, requests in work may take `stop_seconds`.
     """
 
     rows: Annotated[int, Meta(ge=1)] = 1000
+    fields: Annotated[int, Meta(ge=1)] = 1000
     bytes: Annotated[int, Meta(ge=1000)] = 2_000_000
     requests: Annotated[int, Meta(ge=1)] = 256
+    bytes_in_work: Annotated[int, Meta(ge=1000)] = 48_000_000
+    connections: Annotated[int, Meta(ge=1)] = 1000
+    idle_seconds: Annotated[float, Meta(gt=0)] = 10.0
     seconds: Annotated[float, Meta(gt=0)] = 5.0
     stop_seconds: Annotated[int, Meta(ge=1)] = 20
 
@@ -149,4 +155,6 @@ def _find_conflict(settings: Settings) -> str | None:
         return "rows.fallback: a row is to fall back, so say on which score"
     if settings.log.failure == "refuse" and settings.log.patience > settings.limits.seconds:
         return "log.patience: longer than limits.seconds, so it would never be reached"
+    if settings.limits.bytes_in_work < settings.limits.bytes:
+        return "limits.bytes_in_work: smaller than limits.bytes, so no request of that size could be answered"
     return None
