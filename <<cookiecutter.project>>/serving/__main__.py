@@ -75,6 +75,7 @@ def serve(environment: Environment) -> int:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
     counters = tempfile.mkdtemp(prefix="serving-")
     os.environ[app.COUNTERS_VARIABLE] = counters
+    os.environ[app.FILES_VARIABLE] = app.hash_files(environment)
     try:
         app.start_conversion(environment.log)
         server.run(

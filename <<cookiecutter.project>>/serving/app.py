@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from serving import openapi, pages
+from serving.decoding import hash_bytes
 from serving.errors import ModelError, RequestError, ServingError, SettingsError
 from serving.lineage import Lineage, load_lineage
 from serving.log_writer import LogWriter
@@ -42,6 +43,8 @@ NO_SNIFF = (b"x-content-type-options", b"nosniff")
 UNRELEASED = "unreleased"
 # The variable by which the workers find the folder of their counters.
 COUNTERS_VARIABLE = "SERVING_METRICS"
+# The variable that tells the workers which files the service started with.
+FILES_VARIABLE = "SERVING_FILES"
 
 logger = logging.getLogger("serving")
 
@@ -78,7 +81,7 @@ class App:
         try:
             self._predictor = self._build_predictor()
         except ServingError as error:
-            self._not_ready = str(error)
+            self._not_ready = hide_folders(str(error), environment)
             logger.error("not ready: %s", error)
         self._metrics = (
             self._predictor.metrics
@@ -104,6 +107,10 @@ class App:
     def _build_predictor(self) -> Predictor:
         """Open the model that the environment names. Raises `SettingsError` or `ModelError`."""
         environment = self._environment
+        if environment.keys_fault:
+            raise SettingsError(environment.keys_fault)
+        if self._settings.keys == "required" and not environment.keys:
+            raise SettingsError("SERVING_API_KEYS: not set, but serving.keys is required")
         if self._settings.log.personal == "hash" and not environment.hash_key:
             raise SettingsError(
                 "SERVING_HASH_KEY: not set, but serving.log.personal is hash, which needs a secret key"
@@ -115,6 +122,18 @@ class App:
         if self._lineage is not None and self._lineage.onnx != contract.onnx:
             raise ModelError(
                 f"{environment.lineage}: is the lineage of {self._lineage.onnx}, not of {contract.onnx}"
+            )
+        if self._lineage is not None and self._lineage.contract != model.contract_digest:
+            raise ModelError(
+                f"{environment.model / 'contract.json'}: is {model.contract_digest}, but version "
+                f"{self._lineage.version} was released with {self._lineage.contract}: threshold, columns or limits may "
+                "be others"
+            )
+        started_with = os.environ.get(FILES_VARIABLE)
+        if started_with and started_with != hash_files(environment):
+            raise ModelError(
+                "the model, its contract, its lineage or params.yaml was replaced since the service was started; "
+                "start it anew"
             )
         metrics = Metrics(
             _find_counters(),
@@ -318,6 +337,29 @@ def create() -> App:
     """Create the application of a worker from the environment. Raises `SettingsError`."""
     environment = Environment.from_variables(os.environ)
     return App(environment, load_settings(environment.params))
+
+
+def hash_files(environment: Environment) -> str:
+    """Compute one digest of the files that decide what is answered, so that all workers serve the same."""
+    digests = []
+    folder = environment.model
+    for path in (folder / "model.onnx", folder / "contract.json", environment.lineage, environment.params):
+        try:
+            digests.append("" if path is None else hash_bytes(path.read_bytes()))
+        except OSError:
+            digests.append("")
+    return hash_bytes(" ".join(digests).encode())
+
+
+def hide_folders(text: str, environment: Environment) -> str:
+    """Leave of each path only the file's name: where files lie is nothing for callers."""
+    for path in (environment.model, environment.lineage, environment.params, environment.log):
+        if path is not None:
+            for shown in {path, path.absolute()}:
+                text = text.replace(f"{shown}/", "")
+                if path.name:
+                    text = text.replace(str(shown), path.name)
+    return text
 
 
 def start_conversion(folder: Path) -> None:

@@ -124,10 +124,19 @@ class _Format(Struct):
 
 def load_contract(path: Path) -> Contract:
     """Read and check a contract. Raises `ModelError`."""
-    data = read_bytes(path, HINT)
+    return decode_contract(read_bytes(path, HINT), path)
+
+
+def decode_contract(data: bytes, path: Path) -> Contract:
+    """Decode and check the content of a contract. Raises `ModelError`."""
     found = decode_json(data, _Format, path, name="a contract", hint=HINT).format
     if found != FORMAT:
         raise ModelError(
             f"{path}: format {found}, but this service reads format {FORMAT}; serve it by its own"
         )
-    return decode_json(data, Contract, path, name="a contract", hint=HINT)
+    contract = decode_json(data, Contract, path, name="a contract", hint=HINT)
+    if contract.task == "classification" and not 0 <= (contract.threshold or 0) <= 1:
+        raise ModelError(
+            f"{path}: threshold {contract.threshold}: no probability, so no label could be right"
+        )
+    return contract

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
@@ -23,6 +24,11 @@ def read_bytes(path: Path, hint: str = "") -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror}){hint}") from error
+
+
+def hash_bytes(data: bytes) -> str:
+    """Compute the digest of a file's content, as contracts and lineages write it."""
+    return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
 def decode_json(data: bytes, kind: type[T], path: Path, *, name: str, hint: str = "") -> T:

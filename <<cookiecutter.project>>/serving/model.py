@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 
-from serving.contract import load_contract
-from serving.decoding import read_bytes
+from serving.contract import HINT, decode_contract
+from serving.decoding import hash_bytes, read_bytes
 from serving.errors import ModelError
 from serving.rows import Batch, RowReader, decode_cell
 
@@ -26,10 +25,12 @@ MAX_REASON = 300
 
 
 class Model:
-    """A model that passed all checks, with its contract."""
+    """A model that passed all checks, with its contract and the digest of the contract's file."""
 
-    def __init__(self, contract: Contract, session: onnxruntime.InferenceSession) -> None:
-        self.contract = contract
+    def __init__(
+        self, contract: Contract, session: onnxruntime.InferenceSession, *, contract_digest: str
+    ) -> None:
+        self.contract, self.contract_digest = contract, contract_digest
         self.reader = RowReader(contract)
         self._session = session
         self._outputs = [output.name for output in session.get_outputs()]
@@ -65,10 +66,12 @@ class Model:
 
 def load_model(folder: Path) -> Model:
     """Open the model of a folder. Raises `ModelError` if it is not what its contract says."""
-    contract = load_contract(folder / "contract.json")
+    contract_path = folder / "contract.json"
+    contract_data = read_bytes(contract_path, HINT)
+    contract = decode_contract(contract_data, contract_path)
     path = folder / "model.onnx"
     data = read_bytes(path)
-    digest = "sha256:" + hashlib.sha256(data).hexdigest()
+    digest = hash_bytes(data)
     if digest != contract.onnx:
         raise ModelError(
             f"{path}: is {digest}, but its contract speaks of {contract.onnx}: "
@@ -76,7 +79,7 @@ def load_model(folder: Path) -> Model:
         )
     session = _open_session(path, data)
     _check_inputs(path, session, contract)
-    model = Model(contract, session)
+    model = Model(contract, session, contract_digest=hash_bytes(contract_data))
     _check_probes(path, model)
     return model
 

@@ -81,8 +81,9 @@ class LogPolicy(_Section, frozen=True):
 
 
 class Settings(_Section, frozen=True):
-    """The section `serving` of params.yaml."""
+    """The section `serving` of params.yaml. With `keys: required` nothing is answered without `SERVING_API_KEYS`."""
 
+    keys: Literal["optional", "required"] = "optional"
     rows: RowPolicy = RowPolicy()
     limits: Limits = Limits()
     log: LogPolicy = LogPolicy()
@@ -90,7 +91,10 @@ class Settings(_Section, frozen=True):
 
 @dataclass(frozen=True, kw_only=True)
 class Environment:
-    """The values of the `SERVING_…` variables. Its repr does not show the secrets."""
+    """The values of the `SERVING_…` variables. Its repr does not show the secrets.
+
+    `keys_fault` says what is wrong with `SERVING_API_KEYS`, where it is set but no use.
+    """
 
     host: str = "0.0.0.0"  # noqa: S104  in a container, every interface is the container's own
     port: int = 8080
@@ -101,11 +105,12 @@ class Environment:
     log: Path = Path("predictions")
     deployed: str | None = None
     keys: tuple[str, ...] = field(default=(), repr=False)
+    keys_fault: str = ""
     hash_key: str = field(default="", repr=False)
 
     @classmethod
     def from_variables(cls, variables: Mapping[str, str]) -> Environment:
-        """Read the variables; an empty one counts as not set. Raises `SettingsError`."""
+        """Read the variables; an empty one counts as not set, but for the keys. Raises `SettingsError`."""
         given = {name: value for name in VARIABLES if (value := variables.get(f"SERVING_{name}", "").strip())}
         values: dict[str, Any] = {
             name.lower(): given[name] for name in ("HOST", "DEPLOYED", "HASH_KEY") if name in given
@@ -120,8 +125,24 @@ class Environment:
                         f"SERVING_{name}: {given[name]!r}: expected a whole number from 1 to {most}"
                     )
                 values[name.lower()] = int(given[name])
-        values["keys"] = tuple(key for part in given.get("API_KEYS", "").split(",") if (key := part.strip()))
+        values["keys"], values["keys_fault"] = _read_keys(variables.get("SERVING_API_KEYS"))
         return cls(**values)
+
+
+def _read_keys(text: str | None) -> tuple[tuple[str, ...], str]:
+    """Read the keys, and say what is wrong with them. None of them is part of what is said."""
+    if text is None:
+        return (), ""
+    keys = tuple(key for part in text.split(",") if (key := part.strip()))
+    if not keys:
+        return (), "SERVING_API_KEYS: set, but holds no key; to let everybody ask, do not set it"
+    for number, key in enumerate(keys, start=1):
+        if not key.isascii() or not key.isprintable() or any(letter in " \"'" for letter in key):
+            return (), (
+                f"SERVING_API_KEYS: key {number} of {len(keys)} holds a space, a quote, or a letter that no header can "
+                "carry; keys are separated by commas, without quotes"
+            )
+    return keys, ""
 
 
 def load_settings(path: Path) -> Settings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import hashlib
 import json
 import re
 import shutil
@@ -41,8 +42,12 @@ def folder(made: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def service(made: Path):
-    digest = json.loads((made / "models/onnx/contract.json").read_text())["onnx"]
-    (made / "lineage.json").write_text(json.dumps(LINEAGE | {"onnx": digest}))
+    contract = made / "models/onnx/contract.json"
+    digests = {
+        "onnx": json.loads(contract.read_text())["onnx"],
+        "contract": "sha256:" + hashlib.sha256(contract.read_bytes()).hexdigest(),
+    }
+    (made / "lineage.json").write_text(json.dumps(LINEAGE | digests))
     environment = {"SERVING_LINEAGE": "lineage.json", "SERVING_DEPLOYED": "2026-02-01T00:00:00Z"}
     with run_service(made, environment=environment) as running:
         yield running

@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import math
+import secrets
 import time
 import urllib.error
 import urllib.request
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 PORT = "8080/tcp"
 PAUSE = 0.05
+# A key of this run, for a service that requires one.
+KEY = secrets.token_hex(16)
 RESTRICTIONS: dict[str, Any] = {
     "read_only": True,
     "tmpfs": {"/tmp": "size=64m", "/var/log/predictions": "size=64m,uid=10001,gid=10001"},  # noqa: S108
@@ -90,7 +93,11 @@ def _start_container(image: str) -> Iterator[Container]:
     with connect() as client:
         try:
             container = client.containers.run(
-                image, detach=True, ports={PORT: ("127.0.0.1", None)}, **RESTRICTIONS
+                image,
+                detach=True,
+                ports={PORT: ("127.0.0.1", None)},
+                environment={"SERVING_API_KEYS": KEY},
+                **RESTRICTIONS,
             )
         except APIError as error:
             raise EngineError(f"{image} cannot be started: {error.explanation or error}") from error
@@ -208,7 +215,7 @@ def _ask(container: Container, path: str, body: object = None) -> tuple[int, Any
     request = urllib.request.Request(
         f"http://127.0.0.1:{bound[0]['HostPort']}{path}",
         data=None if body is None else json.dumps(body).encode(),
-        headers={"Content-Type": "application/json"},
+        headers={"Content-Type": "application/json", "Authorization": f"Bearer {KEY}"},
     )
     try:
         with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
