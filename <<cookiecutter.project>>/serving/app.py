@@ -364,9 +364,22 @@ def hide_folders(text: str, environment: Environment) -> str:
 
 def start_conversion(folder: Path) -> None:
     """Convert the log's complete files to Parquet in another process, so that this one can answer requests."""
+    try:
+        threading.Thread(target=_run_conversion, args=(folder,), daemon=True).start()
+    except RuntimeError as error:  # no thread can start; the files stay as they are until the next time
+        logger.error("the log's complete files are not converted: %s", error)
+
+
+def _run_conversion(folder: Path) -> None:
+    """Convert in a process of its own, and say in the service's own log if that fails."""
     command = [sys.executable, "-m", "serving", "archive", str(folder)]
-    options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "check": False}
-    threading.Thread(target=subprocess.run, args=(command,), kwargs=options, daemon=True).start()
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    except OSError as error:
+        logger.error("the log's complete files are not converted: %s", error.strerror)
+        return
+    if done.returncode:
+        logger.error("the log's complete files are not converted: %s", done.stderr.strip()[-500:])
 
 
 def _find_counters() -> Path:

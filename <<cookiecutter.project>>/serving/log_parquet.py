@@ -23,10 +23,22 @@ CHUNK_ROWS = 20_000
 def convert_log(folder: Path) -> list[Path]:
     """Convert every complete file of a folder to Parquet, and return the new tables. Raises OSError.
 
-    Files that a service still writes are left alone. A file whose header cannot be read is renamed to `.unreadable`.
+    Files that a service still writes are left alone. What cannot be opened, or has no header that can be read, is
+    renamed to `.unreadable`. A file that fails in another way is left, and does not keep the others from it.
     If the process is killed, the next call ends in the same state: a table appears whole, then its source is deleted.
     """
-    return [table for path in sorted(folder.glob(f"*{SUFFIX}")) if (table := _convert_file(path))]
+    tables: list[Path] = []
+    faults: list[OSError] = []
+    for path in sorted(folder.glob(f"*{SUFFIX}")):
+        try:
+            table = _convert_file(path)
+        except OSError as error:
+            faults.append(error)
+        else:
+            tables += [table] if table else []
+    if faults:
+        raise faults[0]
+    return tables
 
 
 def _convert_file(path: Path) -> Path | None:
@@ -36,6 +48,9 @@ def _convert_file(path: Path) -> Path | None:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (FileNotFoundError, BlockingIOError):
             return None  # a service writes it, or another process has just converted it
+        except (PermissionError, IsADirectoryError):
+            path.replace(path.with_suffix(".unreadable"))
+            return None
         if not path.exists():
             return None
         header = _read_header(file)

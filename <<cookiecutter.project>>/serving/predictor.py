@@ -203,7 +203,10 @@ class Predictor:
     async def _score(self, rows: list[Any]) -> ScoredRows:
         if len(rows) < THREAD_ROWS:
             return await self._batcher.score(rows)
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._score_batch, rows)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, self._score_batch, rows)
+        except RuntimeError:  # no thread can start
+            return self._score_batch(rows)
 
     def _score_batch(self, rows: list[Any]) -> ScoredRows:
         batch = self.model.build_batch(rows)

@@ -70,13 +70,18 @@ class Limits(_Section, frozen=True):
 
 
 class LogPolicy(_Section, frozen=True):
-    """How the prediction log is kept. `patience` is the timeout of one entry, in seconds."""
+    """How the prediction log is kept. `patience` is the timeout of one entry, in seconds.
+
+    Beyond `days` and `total_megabytes` the oldest complete files are deleted.
+    """
 
     failure: Literal["refuse", "serve"] = "refuse"
     patience: Annotated[float, Meta(gt=0)] = 1.0
     sync: bool = False
     minutes: Annotated[float, Meta(gt=0)] = 60.0
     megabytes: Annotated[float, Meta(gt=0)] = 64.0
+    days: Annotated[float, Meta(gt=0)] = 90.0
+    total_megabytes: Annotated[float, Meta(gt=0)] = 900.0
     personal: Literal["drop", "hash", "keep"] = "drop"
 
 

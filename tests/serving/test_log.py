@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from fixtures import served
 from fixtures.served import HANGING, ROW, Service, run_service
-from serving import log_parquet
+from serving import log_parquet, log_retention, log_writer
 from serving.errors import LogError
 from serving.log_writer import LogWriter
 from serving.settings import LogPolicy
@@ -344,3 +344,152 @@ def test_labels_join_by_the_identity_columns(folder):
     entries = pd.DataFrame(served.read_log(service.log))
     labels = pd.DataFrame({"visit": [f"v{number}" for number in range(0, 20, 2)], "outcome": 1.0})
     assert len(entries.merge(labels, on="visit")) == 10
+
+
+@pytest.mark.parametrize(("failure", "status"), [("refuse", 503), ("serve", 200)])
+def test_a_deleted_folder_is_noticed_before_the_answer_leaves(folder, failure, status):
+    with run_service(folder, policy={"log": {"failure": failure}}) as service:
+        assert service.predict(ROW).status_code == 200
+        shutil.rmtree(service.log)
+        assert service.predict(ROW).status_code == status
+        assert service.read_metric("model_log_lost_total") == (1 if failure == "serve" else 0)
+        told = service.predict(ROW).json()["predictions"][0]["id"]
+        assert "was deleted or replaced" in service.output
+    assert [entry["prediction:id"] for entry in served.read_log(service.log)] == [told]
+
+
+def test_a_replaced_folder_is_noticed_within_a_second(folder):
+    with run_service(folder) as service:
+        assert service.predict(ROW).status_code == 200
+        service.log.rename(folder / "moved")
+        service.log.mkdir()
+        until = time.monotonic() + 20
+        while "was deleted or replaced" not in service.output and time.monotonic() < until:
+            time.sleep(0.1)
+        told = service.predict(ROW).json()["predictions"][0]["id"]
+    assert [entry["prediction:id"] for entry in served.read_log(service.log)] == [told]
+    assert log_writer.POLL_SECONDS < 1
+
+
+def test_a_store_without_working_locks_takes_no_entry(tmp_path, monkeypatch):
+    monkeypatch.setattr("serving.log_writer.fcntl.flock", lambda file, how: None)
+    assert asyncio.run(write_entries(tmp_path, LogPolicy(), 2)) == [False, False]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_clock_that_is_set_back_is_noticed_and_the_file_still_ends_in_time(tmp_path, caplog):
+    times = {"clock": 1_000_000.0, "monotonic": 0.0}
+
+    async def write() -> list[bool]:
+        log = LogWriter(
+            tmp_path, HEAD, LogPolicy(), clock=lambda: times["clock"], monotonic=lambda: times["monotonic"]
+        )
+        found = []
+        for number, (clock, monotonic) in enumerate([(0, 0), (-86_400, 1), (-86_399, 2), (-82_700, 3700)]):
+            times.update(clock=1_000_000.0 + clock, monotonic=float(monotonic))
+            try:
+                await log.append(make_line(number))
+                found.append(True)
+            except LogError:
+                found.append(False)
+        await log.close()
+        return found
+
+    assert asyncio.run(write()) == [True, False, True, True]
+    assert "the clock was set back by 86400 s" in caplog.text
+    assert len(list(tmp_path.glob("*.jsonl"))) == 2
+    assert read_ids(tmp_path) == [2, 3, 0]  # the names of the files tell their times
+
+
+def test_a_thread_that_cannot_start_takes_no_entry_until_it_can(tmp_path, monkeypatch):
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def write() -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refuse)
+            log = LogWriter(tmp_path, HEAD, LogPolicy())
+            assert log.failure == "its thread cannot start (can't start new thread)"
+            with pytest.raises(LogError, match="cannot start"):
+                await log.append(make_line(0))
+            assert not await log.accepts_entries()
+        assert await log.accepts_entries()
+        await log.append(make_line(1))
+        await log.close()
+
+    asyncio.run(write())
+    assert read_ids(tmp_path) == [1]
+
+
+def test_whatever_breaks_in_the_thread_it_goes_on_and_says_so(tmp_path):
+    faults = [MemoryError("none left")]
+
+    def write(file: int, data: bytes) -> int:
+        if faults:
+            raise faults.pop()
+        return os.write(file, data)
+
+    assert asyncio.run(write_entries(tmp_path, LogPolicy(), 2, write=write)) == [False, True]
+    assert read_ids(tmp_path) == [1]
+
+
+def test_an_old_file_that_cannot_be_read_is_set_aside_and_keeps_no_other_from_its_table(folder):
+    log = folder / "predictions"
+    (log / "b.jsonl").mkdir(parents=True)
+    (log / "a.jsonl").write_bytes(HEAD + b"\n" + make_line(7))
+    (log / "c.jsonl").symlink_to("nowhere")
+    with run_service(folder, path="/health/ready") as service:
+        until = time.monotonic() + 30
+        while time.monotonic() < until and not (
+            (log / "a.parquet").exists()
+            and not (log / "b.jsonl").exists()
+            and not os.path.lexists(log / "c.jsonl")
+        ):
+            time.sleep(0.1)
+        assert "set aside" in service.output
+    assert (log / "b.unreadable").is_dir()
+    assert len(pd.read_parquet(log / "a.parquet")) == 1
+
+
+def test_only_the_days_and_megabytes_of_the_policy_are_kept(tmp_path):
+    for age, name in enumerate(["new", "young", "old", "older"]):
+        path = tmp_path / f"{name}.parquet"
+        path.write_bytes(b"0" * 100_000)
+        os.utime(path, (1_000_000 - age * 86_400,) * 2)
+    (tmp_path / "written.jsonl").write_bytes(b"0" * 100_000)
+    policy = LogPolicy(days=2.5, total_megabytes=0.25)
+    survey = log_retention.tidy_folder(tmp_path, policy, now=1_000_000)
+    assert {path.name for path in tmp_path.iterdir()} == {"new.parquet", "written.jsonl"}
+    assert survey.total == 200_000
+
+
+def test_one_caller_cannot_fill_the_disk(folder):
+    with run_service(folder, policy={"log": {"total_megabytes": 0.3, "megabytes": 0.1}}) as service:
+        until = time.monotonic() + 60
+        while "deleted " not in service.output and time.monotonic() < until:
+            answer = service.predict([ROW] * 200)
+            assert answer.status_code in (200, 503)
+            size = sum(path.stat().st_size for path in service.log.iterdir() if path.exists())
+            assert size < 10_000_000
+        assert "the log has more than 0.3 MB" in service.output
+
+
+def test_what_does_not_fit_and_cannot_be_deleted_is_refused(tmp_path):
+    (tmp_path / "other.new").write_bytes(b"0" * 2_000_000)
+
+    async def write() -> list[str]:
+        said = []
+        log = LogWriter(tmp_path, HEAD, LogPolicy(total_megabytes=1))
+        for number in range(2):
+            await asyncio.sleep(2 * log_writer.POLL_SECONDS)
+            try:
+                await log.append(make_line(number))
+            except LogError as error:
+                said.append(str(error))
+            (tmp_path / "other.new").unlink(missing_ok=True)
+        await log.close()
+        return said
+
+    (told,) = asyncio.run(write())
+    assert "no complete file is left to delete" in told
+    assert read_ids(tmp_path) == [1]
