@@ -385,7 +385,7 @@ def test_a_clock_that_is_set_back_is_noticed_and_the_file_still_ends_in_time(tmp
             tmp_path, HEAD, LogPolicy(), clock=lambda: times["clock"], monotonic=lambda: times["monotonic"]
         )
         found = []
-        for number, (clock, monotonic) in enumerate([(0, 0), (-86_400, 1), (-86_399, 2), (-82_700, 3700)]):
+        for number, (clock, monotonic) in enumerate([(0, 0), (-86_399, 1), (-86_398, 2), (-82_700, 3700)]):
             times.update(clock=1_000_000.0 + clock, monotonic=float(monotonic))
             try:
                 await log.append(make_line(number))
