@@ -47,11 +47,11 @@ def project(original: DvcProject, tmp_path: Path) -> DvcProject:
     return dvc_projects.copy_project(original, tmp_path)
 
 
-def origin(project: DvcProject) -> Path:
+def find_origin(project: DvcProject) -> Path:
     return project.folder.parent / "origin.git"
 
 
-def files(project: DvcProject, *contents: bytes) -> dict[str, Path]:
+def write_files(project: DvcProject, *contents: bytes) -> dict[str, Path]:
     """Files with these contents, under their digests."""
     folder = project.folder / "files-to-keep"
     folder.mkdir(exist_ok=True)
@@ -63,8 +63,8 @@ def files(project: DvcProject, *contents: bytes) -> dict[str, Path]:
     return found
 
 
-def hook(project: DvcProject, script: str) -> None:
-    path = origin(project) / "hooks" / "pre-receive"
+def write_hook(project: DvcProject, script: str) -> None:
+    path = find_origin(project) / "hooks" / "pre-receive"
     path.parent.mkdir(exist_ok=True)
     path.write_text(f"#!/bin/sh\n{script}\n")
     path.chmod(0o755)
@@ -109,10 +109,10 @@ def test_the_projects_own_repository_never_becomes_shallow_or_partial_or_larger(
 
 
 def test_pushing_the_same_again_makes_no_commit(project: DvcProject) -> None:
-    project.open_storage().keep(files(project, b"a"))
-    before = dvc_projects.run_git(origin(project), "rev-parse", BRANCH)
-    assert project.open_storage().keep(files(project, b"a")) == 0
-    assert dvc_projects.run_git(origin(project), "rev-parse", BRANCH) == before
+    project.open_storage().keep(write_files(project, b"a"))
+    before = dvc_projects.run_git(find_origin(project), "rev-parse", BRANCH)
+    assert project.open_storage().keep(write_files(project, b"a")) == 0
+    assert dvc_projects.run_git(find_origin(project), "rev-parse", BRANCH) == before
 
 
 def test_only_what_is_named_comes_and_a_second_fetch_asks_nobody(project: DvcProject) -> None:
@@ -125,7 +125,7 @@ def test_only_what_is_named_comes_and_a_second_fetch_asks_nobody(project: DvcPro
     assert place.prepare([]) == 5
     assert cache.list_digests(place.folder) == cache.list_digests(place.cache)
     assert len(dvc_projects.read_kept_files(project)) == 10
-    origin(project).rename(origin(project).with_name("gone.git"))
+    find_origin(project).rename(find_origin(project).with_name("gone.git"))
     assert place.prepare(["HEAD"]) == 0, "the cache has everything: no network"
     with pytest.raises((GitError, StorageError)):
         colleague.open_storage(sleep=lambda seconds: None).prepare(["HEAD~1"])
@@ -157,16 +157,16 @@ def test_one_file_of_a_folder_can_be_fetched_alone(project: DvcProject) -> None:
 
 
 def test_a_server_that_cannot_leave_files_out_sends_all_and_the_fetch_works(project: DvcProject) -> None:
-    project.open_storage().keep(files(project, b"not needed"))
+    project.open_storage().keep(write_files(project, b"not needed"))
     project.bots("storage", "push")
-    dvc_projects.run_git(origin(project), "config", "uploadpack.allowFilter", "false")
+    dvc_projects.run_git(find_origin(project), "config", "uploadpack.allowFilter", "false")
     assert dvc_projects.clone_project(project, "colleague").open_storage().prepare([]) == 5
 
 
 def test_a_file_that_github_would_refuse_stops_everything_before_anything_is_pushed(
     project: DvcProject,
 ) -> None:
-    small = files(project, b"small")
+    small = write_files(project, b"small")
     large = project.folder / ("f" * 32)
     with large.open("wb") as file:
         file.truncate(branch.LARGEST + 1)
@@ -218,7 +218,7 @@ def test_sixteen_writers_at_once_lose_nothing_and_break_nothing(project: DvcProj
     for number in range(16):
         root = project.folder.parent / f"writer-{number}"
         dvc_projects.run_git(
-            project.folder.parent, "clone", "--quiet", "--no-checkout", str(origin(project)), str(root)
+            project.folder.parent, "clone", "--quiet", "--no-checkout", str(find_origin(project)), str(root)
         )
         words = [sys.executable, "-c", WRITER, str(root), str(number), str(start)]
         environment = {**os.environ, "PYTHONPATH": str(support.TEMPLATE)}
@@ -231,15 +231,15 @@ def test_sixteen_writers_at_once_lose_nothing_and_break_nothing(project: DvcProj
     }
     assert set(dvc_projects.read_kept_files(project)) == expected
     assert dvc_projects.is_sound(project)
-    assert dvc_projects.run_git(origin(project), "rev-list", "--merges", BRANCH) == ""
-    message = dvc_projects.run_git(origin(project), "log", "-1", "--format=%B", BRANCH)
+    assert dvc_projects.run_git(find_origin(project), "rev-list", "--merges", BRANCH) == ""
+    message = dvc_projects.run_git(find_origin(project), "log", "-1", "--format=%B", BRANCH)
     assert f"Files: {len(expected)}" in message
     assert (
         f"Bytes: {sum(len(content) for content in dvc_projects.read_kept_files(project).values())}" in message
     )
 
 
-def pusher(project: DvcProject, batch: int = branch.BATCH) -> subprocess.Popen[str]:
+def start_pusher(project: DvcProject, batch: int = branch.BATCH) -> subprocess.Popen[str]:
     """A process of its own group that pushes `files-to-keep`."""
     script = """
 import sys
@@ -254,7 +254,7 @@ BranchStorage(root, root / ".dvc" / "cache", print, batch=int(sys.argv[2])).keep
     return subprocess.Popen(words, env=environment, start_new_session=True, text=True, stderr=subprocess.PIPE)
 
 
-def until(path: Path) -> None:
+def wait_for(path: Path) -> None:
     for _ in range(600):
         if path.exists():
             return
@@ -262,9 +262,9 @@ def until(path: Path) -> None:
     raise AssertionError(f"{path} did not appear")
 
 
-def a_folder(project: DvcProject) -> dict[str, Path]:
+def make_folder(project: DvcProject) -> dict[str, Path]:
     """A folder's files and its `.dir`, as DVC would keep them."""
-    members = files(project, b"one", b"two", b"three")
+    members = write_files(project, b"one", b"two", b"three")
     listed = json.dumps([{"md5": digest, "relpath": digest} for digest in members]).encode()
     path = project.folder / "files-to-keep" / f"{cache.compute_md5(listed)}.dir"
     path.write_bytes(listed)
@@ -275,14 +275,14 @@ def a_folder(project: DvcProject) -> dict[str, Path]:
 def test_a_push_that_is_killed_breaks_nothing_and_the_next_one_does_the_rest(
     project: DvcProject, pushes: int
 ) -> None:
-    wanted = a_folder(project)
+    wanted = make_folder(project)
     counter, reached = project.folder.parent / "count", project.folder.parent / "reached"
-    hook(
+    write_hook(
         project,
         f'echo x >> "{counter}"; [ $(wc -l < "{counter}") -gt {pushes} ] && {{ touch "{reached}"; sleep 60; }}; exit 0',
     )
-    process = pusher(project, batch=1)
-    until(reached)
+    process = start_pusher(project, batch=1)
+    wait_for(reached)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     assert dvc_projects.is_sound(project)
@@ -291,7 +291,7 @@ def test_a_push_that_is_killed_breaks_nothing_and_the_next_one_does_the_rest(
         "a folder comes after its files"
     )
 
-    (origin(project) / "hooks" / "pre-receive").unlink()
+    (find_origin(project) / "hooks" / "pre-receive").unlink()
     assert project.open_storage().keep(wanted) == len(wanted) - pushes
     assert set(dvc_projects.read_kept_files(project)) == set(wanted)
     assert dvc_projects.is_sound(project)
@@ -302,7 +302,7 @@ def test_what_a_killed_process_left_is_removed_a_day_later(project: DvcProject) 
     for folder in (left, fresh):
         folder.mkdir(parents=True)
     os.utime(left, (0, 0))
-    project.open_storage().keep(files(project, b"a"))
+    project.open_storage().keep(write_files(project, b"a"))
     assert (left.exists(), fresh.exists()) == (False, True), "another one may be at work right now"
 
 
@@ -318,21 +318,21 @@ def test_a_push_that_arrived_without_an_answer_is_not_repeated(
             raise TemporaryFailure("the connection broke")
 
     monkeypatch.setattr(BareRepository, "push", lossy)
-    project.open_storage(sleep=lambda seconds: None).keep(files(project, b"a", b"b"))
+    project.open_storage(sleep=lambda seconds: None).keep(write_files(project, b"a", b"b"))
     assert len(dvc_projects.read_kept_files(project)) == 2
-    assert dvc_projects.run_git(origin(project), "rev-list", "--count", BRANCH).strip() == "1"
+    assert dvc_projects.run_git(find_origin(project), "rev-list", "--count", BRANCH).strip() == "1"
 
 
 def test_a_push_that_the_server_forbids_is_told_at_once_in_its_words(project: DvcProject) -> None:
     counter = project.folder.parent / "count"
-    hook(project, f'echo x >> "{counter}"; echo "only bots may push here" >&2; exit 1')
+    write_hook(project, f'echo x >> "{counter}"; echo "only bots may push here" >&2; exit 1')
     with pytest.raises(PushRejected, match="only bots may push here"):
-        project.open_storage().keep(files(project, b"a"))
+        project.open_storage().keep(write_files(project, b"a"))
     assert counter.read_text() == "x\n", "asked once"
 
 
 def test_a_half_written_file_is_never_pushed(project: DvcProject) -> None:
-    held = files(project, b"whole")
+    held = write_files(project, b"whole")
     next(iter(held.values())).write_bytes(b"who")
     with pytest.raises(StorageError, match="not what its name says"):
         project.open_storage().keep(held)
@@ -513,13 +513,13 @@ def test_a_secret_or_a_malformed_option_never_reaches_the_config(word: str) -> N
         migrate.parse_options([word])
 
 
-def config(project: DvcProject) -> str:
+def read_config(project: DvcProject) -> str:
     return (project.folder / ".dvc" / "config").read_text()
 
 
 def test_a_move_takes_everything_that_anybody_ever_pushed(project: DvcProject) -> None:
     project.bots("storage", "push")
-    project.open_storage().keep(files(project, b"a colleague's, of a branch that is not here"))
+    project.open_storage().keep(write_files(project, b"a colleague's, of a branch that is not here"))
     project.train("two")
     project.bots("storage", "push")
     project.train("three")
@@ -527,14 +527,14 @@ def test_a_move_takes_everything_that_anybody_ever_pushed(project: DvcProject) -
     expected = set(dvc_projects.read_kept_files(project)) | cache.list_digests(
         project.folder / ".dvc" / "cache"
     )
-    before = config(project)
+    before = read_config(project)
     said = project.bots("storage", "../moved")
     moved = project.folder.parent / "moved"
     assert cache.list_digests(moved) == expected
     for digest in expected:
         cache.verify_file(moved / cache.build_path(digest), digest)
-    assert "url = ../../moved" in config(project)
-    assert config(project).replace("../../moved", "../.storage").split() == before.split()
+    assert "url = ../../moved" in read_config(project)
+    assert read_config(project).replace("../../moved", "../.storage").split() == before.split()
     assert "git push origin --delete dvc-storage" in said.stdout
     assert json.loads(project.bots("storage", "--json").stdout)["files"] == len(expected)
 
@@ -548,24 +548,24 @@ def test_a_move_that_stopped_in_between_goes_on_and_the_config_names_the_old_sto
     project: DvcProject,
 ) -> None:
     project.bots("storage", "push")
-    before = config(project)
+    before = read_config(project)
     moved = project.folder.parent / "moved"
     blocked = moved / cache.build_path(cache.compute_md5(b"part 1 one"))
     blocked.mkdir(parents=True)
     (blocked / "in the way").touch()
     said = project.bots("storage", str(moved), expect=1).stderr
     assert "ERROR: storage" in said
-    assert config(project) == before
+    assert read_config(project) == before
     shutil.rmtree(blocked)
     project.bots("storage", str(moved))
     assert cache.list_digests(moved) == set(dvc_projects.read_kept_files(project))
-    assert f"url = {moved}" in config(project)
+    assert f"url = {moved}" in read_config(project)
 
 
 def test_a_storage_that_dvc_cannot_speak_with_changes_nothing_and_says_what_to_install(
     project: DvcProject,
 ) -> None:
-    before = config(project)
+    before = read_config(project)
     said = project.bots("storage", "gs://acme-models/x", expect=1).stderr
     assert "write `dvc-gs` into requirements/storage-gcs.in, then `make lock` and `make setup`" in said
     (project.folder / "requirements").mkdir()
@@ -574,7 +574,7 @@ def test_a_storage_that_dvc_cannot_speak_with_changes_nothing_and_says_what_to_i
         "`make setup` installs requirements/storage-gcs.txt"
         in project.bots("storage", "gs://acme-models/x", expect=1).stderr
     )
-    assert config(project) == before
+    assert read_config(project) == before
 
 
 def test_a_move_to_where_it_is_already_is_refused(project: DvcProject) -> None:
@@ -590,9 +590,9 @@ def test_a_move_to_the_branch_refuses_large_files_before_anything_is_copied(proj
     large.parent.mkdir(parents=True)
     with large.open("wb") as file:
         file.truncate(branch.LARGEST + 1)
-    before = config(project)
+    before = read_config(project)
     assert "GitHub takes no file larger" in project.bots("storage", "branch", expect=1).stderr
-    assert (config(project), dvc_projects.read_kept_files(project)) == (before, {})
+    assert (read_config(project), dvc_projects.read_kept_files(project)) == (before, {})
 
 
 @pytest.fixture(scope="module")
@@ -617,28 +617,28 @@ LOGIN = {
 def test_to_s3_and_back_to_the_branch_with_everything_in_it(project: DvcProject, s3: str) -> None:
     pytest.importorskip("dvc_s3")
     project.bots("storage", "push")
-    before, expected = config(project), dvc_projects.read_kept_files(project)
+    before, expected = read_config(project), dvc_projects.read_kept_files(project)
     option = ("--option", f"endpointurl={s3}")
     missing = project.bots("storage", "s3://acme-models/visits", *option, expect=1, environ=LOGIN)
     assert "ERROR: storage" in missing.stderr, "there is no such bucket"
     assert "Traceback" not in missing.stderr
-    assert config(project) == before
+    assert read_config(project) == before
 
     import urllib.request
 
     urllib.request.urlopen(urllib.request.Request(f"{s3}/acme-models", method="PUT"))
     project.bots("storage", "s3://acme-models/visits", *option, environ=LOGIN)
-    assert "url = s3://acme-models/visits" in config(project)
-    assert f"endpointurl = {s3}" in config(project)
+    assert "url = s3://acme-models/visits" in read_config(project)
+    assert f"endpointurl = {s3}" in read_config(project)
     status = json.loads(project.bots("storage", "--json", environ=LOGIN).stdout)
     assert (status["files"], status["bytes"]) == (5, sum(map(len, expected.values())))
 
     project.train("two")
     assert project.bots("storage", "push", environ=LOGIN).stdout.startswith("5 new files are kept in s3://")
-    dvc_projects.run_git(origin(project), "update-ref", "-d", f"refs/heads/{BRANCH}")
+    dvc_projects.run_git(find_origin(project), "update-ref", "-d", f"refs/heads/{BRANCH}")
     shutil.rmtree(project.folder / ".storage")
     project.bots("storage", "branch", environ=LOGIN)
-    assert config(project).split() == before.split()
+    assert read_config(project).split() == before.split()
     assert len(dvc_projects.read_kept_files(project)) == 10
     assert expected.items() <= dvc_projects.read_kept_files(project).items()
     assert dvc_projects.is_sound(project)
@@ -651,7 +651,7 @@ def test_a_dvc_remote_keeps_files_under_their_digests_and_says_which_it_has(
         dvc_projects.CONFIG.replace("../.storage", str(tmp_path / "remote"))
     )
     place = open_storage(project.folder, print)
-    wanted = a_folder(project)
+    wanted = make_folder(project)
     assert place.find_kept(wanted) == set()
     assert place.keep(wanted) == 4
     assert place.keep(wanted) == 0

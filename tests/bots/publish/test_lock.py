@@ -45,7 +45,7 @@ REPOSITORY = "octo-org/late-flights"
 MODEL, RAW = b"a model", b"a table"
 
 
-def digest(content: bytes) -> str:
+def compute_digest(content: bytes) -> str:
     return cache.compute_md5(content)
 
 
@@ -107,16 +107,16 @@ class Bench:
         path.write_text(yaml.safe_dump(document, sort_keys=False))
 
 
-def out(path: str, content: bytes, *, folder: bool = False) -> dict[str, Any]:
+def make_out(path: str, content: bytes, *, folder: bool = False) -> dict[str, Any]:
     return {
         "path": path,
         "hash": "md5",
-        "md5": digest(content) + (".dir" if folder else ""),
+        "md5": compute_digest(content) + (".dir" if folder else ""),
         "size": len(content),
     }
 
 
-def judged(folder: Path) -> Bench:
+def make_judged(folder: Path) -> Bench:
     """Main without a model; a branch with one, made by a review job and not committed."""
     project = DvcProject(folder / "desk")
     origin = folder / "origin.git"
@@ -136,7 +136,7 @@ def judged(folder: Path) -> Bench:
     project.git("commit", "--quiet", "--all", "--message", "A better model")
     project.git("push", "--quiet", "origin", "main", "change")
     head = project.git("rev-parse", "HEAD").strip()
-    review = reviewed(project, head)
+    review = make_review(project, head)
     model_bundle.write_bundle(project.folder, folder / "pack", lambda digests: [])
     project.git("checkout", "--quiet", "--force", "main")
     for path in ("dvc.lock", "MODEL_CARD.md", "reports"):
@@ -145,15 +145,15 @@ def judged(folder: Path) -> Bench:
     return Bench(project, folder / "pack", review, head)
 
 
-def reviewed(project: DvcProject, head: str) -> Review:
+def make_review(project: DvcProject, head: str) -> Review:
     """What a review job leaves: outputs in DVC's cache, dvc.lock, the reports, and the review of them."""
     members = {f"part-{number}": b"part %d" % number for number in range(3)}
     listed = json.dumps(
-        [{"md5": digest(content), "relpath": name} for name, content in members.items()]
+        [{"md5": compute_digest(content), "relpath": name} for name, content in members.items()]
     ).encode()
     for content in (MODEL, RAW, *members.values()):
-        keep(project, content, digest(content))
-    keep(project, listed, f"{digest(listed)}.dir")
+        add_to_cache(project, content, compute_digest(content))
+    add_to_cache(project, listed, f"{compute_digest(listed)}.dir")
     review = reviews.improved()
     texts = {path: evidence.encode(getattr(review, name)) for path, name in lock.REVIEWED.items()} | {
         "MODEL_CARD.md": b"# Late flights\n"
@@ -164,7 +164,7 @@ def reviewed(project: DvcProject, head: str) -> Review:
     train = {
         "path": "train.py",
         "hash": "md5",
-        "md5": digest((project.folder / "train.py").read_bytes()),
+        "md5": compute_digest((project.folder / "train.py").read_bytes()),
         "size": 1,
     }
     document = {
@@ -172,26 +172,26 @@ def reviewed(project: DvcProject, head: str) -> Review:
         "stages": {
             "acquire": {
                 "cmd": "python -m pipeline acquire",
-                "outs": [out("data/raw.parquet", RAW), out("data/splits", listed, folder=True)],
+                "outs": [make_out("data/raw.parquet", RAW), make_out("data/splits", listed, folder=True)],
             },
             "train": {
                 "cmd": "python -m pipeline train",
-                "deps": [out("data/raw.parquet", RAW), train],
+                "deps": [make_out("data/raw.parquet", RAW), train],
                 "outs": [
-                    out("models/model.skops", MODEL),
-                    *(out(path, content) for path, content in texts.items()),
+                    make_out("models/model.skops", MODEL),
+                    *(make_out(path, content) for path, content in texts.items()),
                 ],
             },
         },
     }
     (project.folder / "dvc.lock").write_text(yaml.safe_dump(document, sort_keys=False))
     candidate = replace(
-        review.candidate, commit=head, model=f"md5:{digest(MODEL)}", data=f"md5:{digest(RAW)}"
+        review.candidate, commit=head, model=f"md5:{compute_digest(MODEL)}", data=f"md5:{compute_digest(RAW)}"
     )
     return replace(review, candidate=candidate)
 
 
-def keep(project: DvcProject, content: bytes, name: str) -> None:
+def add_to_cache(project: DvcProject, content: bytes, name: str) -> None:
     path = project.folder / ".dvc" / "cache" / cache.build_path(name)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
@@ -199,7 +199,7 @@ def keep(project: DvcProject, content: bytes, name: str) -> None:
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    return judged(tmp_path_factory.mktemp("judged"))
+    return make_judged(tmp_path_factory.mktemp("judged"))
 
 
 @pytest.fixture
@@ -225,8 +225,8 @@ def test_what_was_judged_is_stored_and_committed_byte_for_byte_on_top_of_the_jud
         "github-actions[bot] <41898282+github-actions[bot]@users.noreply.github.com>"
     )
     trailers = dvc_projects.run_git(bench.origin, "log", "-1", "--format=%(trailers)", "change")
-    assert f"Judged-Commit: {bench.head}\nVerdict: improved\nModel: md5:{digest(MODEL)}\n" in trailers
-    assert {digest(MODEL), digest(RAW)} <= set(dvc_projects.read_kept_files(bench.project))
+    assert f"Judged-Commit: {bench.head}\nVerdict: improved\nModel: md5:{compute_digest(MODEL)}\n" in trailers
+    assert {compute_digest(MODEL), compute_digest(RAW)} <= set(dvc_projects.read_kept_files(bench.project))
     assert len(dvc_projects.read_kept_files(bench.project)) == 6
     assert dvc_projects.is_sound(bench.project)
 
@@ -395,22 +395,22 @@ def test_a_lock_whose_stages_contradict_each_other_is_refused(bench: Bench) -> N
 
 
 def test_a_model_that_nobody_has_is_refused_with_advice(bench: Bench) -> None:
-    (bench.pack / cache.build_path(digest(MODEL))).unlink()
+    (bench.pack / cache.build_path(compute_digest(MODEL))).unlink()
     with pytest.raises(LockRefused, match=r"storage does not have models/model\.skops .*bots storage push"):
         bench.lock()
     assert bench.branch() == bench.head
 
 
 def test_a_model_that_its_author_stored_need_not_be_handed_over(bench: Bench) -> None:
-    path = bench.pack / cache.build_path(digest(MODEL))
-    bench.place().keep({digest(MODEL): path})
+    path = bench.pack / cache.build_path(compute_digest(MODEL))
+    bench.place().keep({compute_digest(MODEL): path})
     path.unlink()
     assert bench.lock().done == "locked"
 
 
 def test_an_output_that_git_keeps_needs_no_storage(bench: Bench) -> None:
     def add_file(document: dict[str, Any]) -> None:
-        document["stages"]["train"]["outs"].append(out("train.py", b"train(better=True)\n"))
+        document["stages"]["train"]["outs"].append(make_out("train.py", b"train(better=True)\n"))
 
     bench.relock(add_file)
     assert bench.lock().done == "locked"
@@ -491,12 +491,12 @@ def put_refusal(folder: Path) -> None:
 
 
 def put_wrong_content(folder: Path) -> None:
-    (folder / cache.build_path(digest(MODEL))).chmod(0o644)
-    (folder / cache.build_path(digest(MODEL))).write_bytes(b"another model")
+    (folder / cache.build_path(compute_digest(MODEL))).chmod(0o644)
+    (folder / cache.build_path(compute_digest(MODEL))).write_bytes(b"another model")
 
 
 def put_unnamed_object(folder: Path) -> None:
-    path = folder / cache.build_path(digest(b"free storage"))
+    path = folder / cache.build_path(compute_digest(b"free storage"))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"free storage")
 
@@ -512,7 +512,7 @@ def put_giant_report(folder: Path) -> None:
 
 
 def put_giant_object(folder: Path) -> None:
-    path = folder / cache.build_path(digest(MODEL))
+    path = folder / cache.build_path(compute_digest(MODEL))
     path.chmod(0o644)
     with path.open("ab") as file:
         file.truncate(model_bundle.LARGEST_FILE + 1)
@@ -554,13 +554,13 @@ def put_traversal(folder: Path) -> None:
 
 def put_no_digest(folder: Path) -> None:
     text = (folder / "dvc.lock").read_text()
-    (folder / "dvc.lock").write_text(text.replace(digest(MODEL), "--upload-pack=x"))
+    (folder / "dvc.lock").write_text(text.replace(compute_digest(MODEL), "--upload-pack=x"))
 
 
 def put_traversing_folder(folder: Path) -> None:
     [path] = (folder / "files").rglob("*.dir")
     listed = path.read_text().replace("part-0", "../../../.bashrc")
-    name = f"{digest(listed.encode())}.dir"
+    name = f"{compute_digest(listed.encode())}.dir"
     (folder / cache.build_path(name)).parent.mkdir(parents=True, exist_ok=True)
     (folder / cache.build_path(name)).write_text(listed)
     text = (folder / "dvc.lock").read_text().replace("".join(path.parts[-2:]), name)
@@ -570,9 +570,9 @@ def put_traversing_folder(folder: Path) -> None:
 
 def put_broken_report(folder: Path) -> None:
     content = b'{"format": 1, "passed": "yes"}'
-    old = digest((folder / "reports" / "data.json").read_bytes())
+    old = compute_digest((folder / "reports" / "data.json").read_bytes())
     (folder / "reports" / "data.json").write_bytes(content)
-    (folder / "dvc.lock").write_text((folder / "dvc.lock").read_text().replace(old, digest(content)))
+    (folder / "dvc.lock").write_text((folder / "dvc.lock").read_text().replace(old, compute_digest(content)))
 
 
 HOSTILE: list[tuple[Callable[[Path], None], str]] = [
@@ -646,12 +646,12 @@ def test_aliases_that_a_lock_has_from_params_yaml_are_no_bomb(bench: Bench) -> N
 def test_what_storage_has_already_is_not_packed(bench: Bench, tmp_path: Path) -> None:
     project = bench.project
     project.git("checkout", "--quiet", "change")
-    reviewed(project, bench.head)
-    bench.place().keep({digest(RAW): bench.pack / cache.build_path(digest(RAW))})
+    make_review(project, bench.head)
+    bench.place().keep({compute_digest(RAW): bench.pack / cache.build_path(compute_digest(RAW))})
     shutil.rmtree(bench.pack)
     done = project.bots("pack", "--base", "main", "--out", str(bench.pack))
     assert done.stdout.endswith("5 files\n")
-    assert digest(RAW) not in cache.list_digests(bench.pack)
+    assert compute_digest(RAW) not in cache.list_digests(bench.pack)
     assert "is not empty" in project.bots("pack", "--out", str(bench.pack), expect=1).stderr
     (project.folder / "dvc.lock").unlink()
     assert "run `dvc repro` first" in project.bots("pack", "--out", str(tmp_path / "other"), expect=1).stderr
@@ -662,17 +662,19 @@ def test_where_storage_cannot_be_asked_what_main_names_is_taken_to_be_there(
 ) -> None:
     project = bench.project
     project.git("checkout", "--quiet", "change")
-    reviewed(project, bench.head)
+    make_review(project, bench.head)
     project.git("checkout", "--quiet", "-b", "merged")
     project.git("add", "--all")
     project.git("commit", "--quiet", "--message", "Train")
-    keep(project, b"another model", digest(b"another model"))
+    add_to_cache(project, b"another model", compute_digest(b"another model"))
     text = (project.folder / "dvc.lock").read_text()
-    (project.folder / "dvc.lock").write_text(text.replace(digest(MODEL), digest(b"another model")))
+    (project.folder / "dvc.lock").write_text(
+        text.replace(compute_digest(MODEL), compute_digest(b"another model"))
+    )
     project.git("remote", "remove", "origin")
     said = project.bots("pack", "--base", "merged", "--out", str(tmp_path / "small")).stderr
     assert "what merged names is taken to be stored" in said
-    assert cache.list_digests(tmp_path / "small") == {digest(b"another model")}
+    assert cache.list_digests(tmp_path / "small") == {compute_digest(b"another model")}
 
 
 @pytest.fixture
@@ -696,14 +698,14 @@ def job(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
         yield double
 
 
-def words(tmp_path: Path) -> list[str]:
+def build_words(tmp_path: Path) -> list[str]:
     return ["lock", "--artifact", str(tmp_path / "review"), "--pack", str(tmp_path / "pack")]
 
 
 def test_the_job_carries_the_check_over_to_its_own_commit_once(
     bench: Bench, job: GitHubDouble, tmp_path: Path
 ) -> None:
-    assert main(words(tmp_path)) == 0
+    assert main(build_words(tmp_path)) == 0
     commit = bench.branch()
     assert commit != bench.head
     [check] = job.list_checks(commit)
@@ -712,7 +714,7 @@ def test_the_job_carries_the_check_over_to_its_own_commit_once(
     assert check.external_id.endswith(" verdict=improved")
     assert f"commit={commit}\n" in (tmp_path / "output").read_text()
     assert "is locked by" in (tmp_path / "summary.md").read_text()
-    assert main(words(tmp_path)) == 0
+    assert main(build_words(tmp_path)) == 0
     assert len(job.list_checks(commit)) == 1
     assert job.violations == []
 
@@ -725,12 +727,12 @@ def test_a_check_that_cannot_be_carried_over_is_said_with_what_to_grant(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("GITHUB_TOKEN", job.add_token("weak", contents="write", checks="read"))
-    assert main(words(tmp_path)) == 1
+    assert main(build_words(tmp_path)) == 1
     said = capsys.readouterr().err
     assert f"Locked, but {bench.branch()} has no check" in said
     assert "checks: write" in said
     monkeypatch.setenv("GITHUB_TOKEN", TOKEN)
-    assert main(words(tmp_path)) == 0
+    assert main(build_words(tmp_path)) == 0
     assert len(job.list_checks(bench.branch())) == 1
 
 
@@ -738,7 +740,7 @@ def test_hostile_words_stay_one_harmless_line_in_the_log_and_the_summary(
     bench: Bench, job: GitHubDouble, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (bench.pack / "@octo-org ##[error]<b>\n::stop-commands::x").touch()
-    assert main(words(tmp_path)) == 1
+    assert main(build_words(tmp_path)) == 1
     said = capsys.readouterr().err
     assert [line for line in said.splitlines() if not line.startswith("lock: ")] == []
     assert "##[" not in said
@@ -801,7 +803,7 @@ def test_a_real_change_is_reviewed_packed_locked_and_reproduced_from_a_fresh_clo
             "GITHUB_API_URL": double.api_url,
             "GITHUB_TOKEN": TOKEN,
         }
-        done = bot.run(sys.executable, "-m", "bots", *words(tmp_path), "--json", environ=environ)
+        done = bot.run(sys.executable, "-m", "bots", *build_words(tmp_path), "--json", environ=environ)
         outcome = json.loads(done.stdout)
         assert outcome["done"] == "locked"
         assert [check.conclusion for check in double.list_checks(outcome["commit"])] == ["success"]

@@ -109,13 +109,13 @@ def bench() -> Iterator[Bench]:
     assert double.violations == []
 
 
-def on(review: Review, commit: str = HEAD) -> Review:
+def bind_to(review: Review, commit: str = HEAD) -> Review:
     """The review as a review of that commit."""
     return but(review, candidate=but(review.candidate, commit=commit))
 
 
 def test_a_first_review_is_one_comment_one_check_and_a_summary_in_six_requests(bench: Bench) -> None:
-    done = bench.publish(bench.run(), on(reviews.improved()))
+    done = bench.publish(bench.run(), bind_to(reviews.improved()))
 
     assert done.channels == ["comment", "check", "summary"]
     assert done.notes == []
@@ -129,14 +129,14 @@ def test_a_first_review_is_one_comment_one_check_and_a_summary_in_six_requests(b
 
 
 def test_a_later_review_edits_the_same_comment_in_five_requests(bench: Bench) -> None:
-    bench.publish(bench.run(run=1), on(reviews.improved()))
+    bench.publish(bench.run(run=1), bind_to(reviews.improved()))
     first = bench.double.list_comments(7)[0].id
     bench.double.push(7, NEXT)
     later = bench.run(run=2)
     publish.announce(bench.host(), later, bench.retry())
     bench.requests()
 
-    bench.publish(later, on(reviews.regressed(), NEXT))
+    bench.publish(later, bind_to(reviews.regressed(), NEXT))
 
     (comment,) = bench.double.list_comments(7)
     assert comment.id == first
@@ -154,7 +154,7 @@ def test_the_check_is_in_progress_while_the_review_runs_and_there_is_only_one(be
         ("in_progress", None)
     ]
 
-    bench.publish(bench.run(), on(reviews.improved()))
+    bench.publish(bench.run(), bind_to(reviews.improved()))
 
     assert [(check.status, check.conclusion) for check in bench.double.list_checks(HEAD)] == [
         ("completed", "success")
@@ -163,25 +163,25 @@ def test_the_check_is_in_progress_while_the_review_runs_and_there_is_only_one(be
 
 def test_an_announcement_that_comes_late_does_not_reopen_the_check(bench: Bench) -> None:
     of = bench.run()
-    bench.publish(of, on(reviews.improved()))
+    bench.publish(of, bind_to(reviews.improved()))
     publish.announce(bench.host(), of, bench.retry())
     assert [check.status for check in bench.double.list_checks(HEAD)] == ["completed"]
 
 
 def test_a_second_attempt_shows_a_check_in_progress_again(bench: Bench) -> None:
-    bench.publish(bench.run(), on(reviews.improved()))
+    bench.publish(bench.run(), bind_to(reviews.improved()))
     bench.time.now += 60
     publish.announce(bench.host(), bench.run(attempt=2), bench.retry())
     assert bench.double.list_checks(HEAD)[0].status == "in_progress"
 
-    bench.publish(bench.run(attempt=2), on(reviews.regressed()))
+    bench.publish(bench.run(attempt=2), bind_to(reviews.regressed()))
     assert bench.double.list_checks(HEAD)[0].conclusion == "failure"
     assert len(bench.ours()) == 1
 
 
 @pytest.mark.parametrize("name", sorted(set(reviews.ALL) - {"hostile"}))
 def test_every_kind_of_review_is_published_whole(bench: Bench, name: str) -> None:
-    review = on(reviews.ALL[name]())
+    review = bind_to(reviews.ALL[name]())
     done = bench.publish(bench.run(), review)
     assert done.channels == ["comment", "check", "summary"]
     expected = "success" if review.passed else "failure"
@@ -190,7 +190,7 @@ def test_every_kind_of_review_is_published_whole(bench: Bench, name: str) -> Non
 
 def test_a_fork_takes_the_same_path_and_is_told_what_it_may_not_have(bench: Bench) -> None:
     bench.double.add_pull(8, NEXT, fork="eve/late-flights", branch="change")
-    bench.publish(bench.run(8), on(reviews.improved(), NEXT))
+    bench.publish(bench.run(8), bind_to(reviews.improved(), NEXT))
     assert "comes from a fork" in bench.ours(8)[0]
     assert bench.ours(7) == []
 
@@ -199,7 +199,11 @@ def test_it_speaks_to_an_enterprise_server(bench: Bench) -> None:
     with GitHubDouble(enterprise=True, clock=bench.time.clock) as double:
         double.add_pull(7, HEAD)
         other = Bench(double, bench.time)
-        assert other.publish(other.run(), on(reviews.improved())).channels == ["comment", "check", "summary"]
+        assert other.publish(other.run(), bind_to(reviews.improved())).channels == [
+            "comment",
+            "check",
+            "summary",
+        ]
         assert double.api_url.endswith("/api/v3")
     assert double.violations == []
 
@@ -207,11 +211,11 @@ def test_it_speaks_to_an_enterprise_server(bench: Bench) -> None:
 def test_the_comment_is_found_behind_hundreds_of_others(bench: Bench) -> None:
     for number in range(150):
         bench.double.add_comment(7, f"comment {number}")
-    bench.publish(bench.run(run=1), on(reviews.improved()))
+    bench.publish(bench.run(run=1), bind_to(reviews.improved()))
     for number in range(150):
         bench.double.add_comment(7, f"comment {number}")
     bench.time.now += 60
-    bench.publish(bench.run(run=2), on(reviews.regressed()))
+    bench.publish(bench.run(run=2), bind_to(reviews.regressed()))
     assert len(bench.ours()) == 1
     assert "regressed" in bench.ours()[0].lower()
 
@@ -219,7 +223,7 @@ def test_the_comment_is_found_behind_hundreds_of_others(bench: Bench) -> None:
 def test_a_marker_forged_by_someone_else_is_not_ours(bench: Bench) -> None:
     forged = marker.add_marker("I am the bot", Marker("2099-01-01T00:00:00Z", 10**9, 1, HEAD))
     stranger = bench.double.add_comment(7, forged, author="eve")
-    bench.publish(bench.run(), on(reviews.improved()))
+    bench.publish(bench.run(), bind_to(reviews.improved()))
     assert stranger.body == forged
     assert [one.author for one in bench.double.list_comments(7)] == ["eve", ACTIONS]
 
@@ -227,20 +231,20 @@ def test_a_marker_forged_by_someone_else_is_not_ours(bench: Bench) -> None:
 def test_a_marker_quoted_inside_another_comment_of_the_same_author_is_not_ours(bench: Bench) -> None:
     quoted = "Someone wrote:\n" + marker.add_marker("x", Marker("2020-01-01T00:00:00Z", 1, 1, HEAD))
     other = bench.double.add_comment(7, quoted, author=ACTIONS)
-    bench.publish(bench.run(), on(reviews.improved()))
+    bench.publish(bench.run(), bind_to(reviews.improved()))
     assert other.body == quoted
     assert len(bench.ours()) == 1
 
 
 def test_comments_of_an_account_that_is_gone_are_in_nobodys_way(bench: Bench) -> None:
     bench.double.add_comment(7, marker.add_marker("x", Marker("2020-01-01T00:00:00Z", 1, 1, HEAD)), author="")
-    bench.publish(bench.run(), on(reviews.improved()))
+    bench.publish(bench.run(), bind_to(reviews.improved()))
     assert [one.author for one in bench.double.list_comments(7)] == ["", ACTIONS]
 
 
 def test_a_comment_of_ours_with_a_broken_marker_is_taken_over(bench: Bench) -> None:
     bench.double.add_comment(7, "<!-- model-review v0 -->\nold", author=ACTIONS)
-    bench.publish(bench.run(), on(reviews.improved()))
+    bench.publish(bench.run(), bind_to(reviews.improved()))
     assert len(bench.double.list_comments(7)) == 1
     assert "old" not in bench.double.list_comments(7)[0].body.splitlines()
 
@@ -248,10 +252,10 @@ def test_a_comment_of_ours_with_a_broken_marker_is_taken_over(bench: Bench) -> N
 def test_an_older_run_that_finishes_late_changes_nothing(bench: Bench) -> None:
     older = bench.run(run=1)
     bench.time.now += 60
-    bench.publish(bench.run(run=2), on(reviews.regressed()))
+    bench.publish(bench.run(run=2), bind_to(reviews.regressed()))
     comment, check = bench.ours()[0], bench.double.list_checks(HEAD)[0].output["title"]
 
-    bench.publish(older, on(reviews.improved()))
+    bench.publish(older, bind_to(reviews.improved()))
 
     assert bench.ours() == [comment]
     assert [one.output["title"] for one in bench.double.list_checks(HEAD)] == [check]
@@ -263,7 +267,7 @@ def test_a_superseded_head_is_said_and_nothing_is_published(bench: Bench) -> Non
     publish.announce(bench.host(), of, bench.retry())
     bench.double.push(7, NEXT)
 
-    done = bench.publish(of, on(reviews.improved()))
+    done = bench.publish(of, bind_to(reviews.improved()))
 
     assert bench.ours() == []
     assert [check.conclusion for check in bench.double.list_checks(HEAD)] == ["cancelled"]
@@ -274,7 +278,7 @@ def test_a_superseded_head_is_said_and_nothing_is_published(bench: Bench) -> Non
 
 def test_a_closed_pull_request_gets_no_comment(bench: Bench) -> None:
     bench.double.get_pull(7).state = "closed"
-    bench.publish(bench.run(), on(reviews.improved()))
+    bench.publish(bench.run(), bind_to(reviews.improved()))
     assert bench.double.list_comments(7) == []
     assert bench.double.list_checks(HEAD) == []
     assert "closed" in bench.summaries[0]
@@ -283,13 +287,13 @@ def test_a_closed_pull_request_gets_no_comment(bench: Bench) -> None:
 def test_a_branch_that_was_reopened_in_a_second_pull_request_is_found(bench: Bench) -> None:
     bench.double.get_pull(7).state = "closed"
     bench.double.add_pull(9, HEAD)
-    bench.publish(bench.run(9), on(reviews.improved()))
+    bench.publish(bench.run(9), bind_to(reviews.improved()))
     assert bench.double.list_comments(7) == []
     assert len(bench.ours(9)) == 1
 
 
 def test_a_cancelled_run_leaves_the_last_comment_alone(bench: Bench) -> None:
-    bench.publish(bench.run(run=1), on(reviews.improved()))
+    bench.publish(bench.run(run=1), bind_to(reviews.improved()))
     before = bench.ours()
     bench.time.now += 60
     done = bench.publish(bench.run(run=2, conclusion="cancelled"), NoArtifact("none"))
@@ -327,8 +331,8 @@ def test_two_first_runs_that_race_leave_one_comment_with_the_newer_review(bench:
         publish.publish(host, of, review, connection=bench.connection, retry=bench.retry())
 
     threads = [
-        threading.Thread(target=one, args=(older, on(reviews.improved()))),
-        threading.Thread(target=one, args=(newer, on(reviews.regressed()))),
+        threading.Thread(target=one, args=(older, bind_to(reviews.improved()))),
+        threading.Thread(target=one, args=(newer, bind_to(reviews.regressed()))),
     ]
     for thread in threads:
         thread.start()
@@ -341,7 +345,7 @@ def test_two_first_runs_that_race_leave_one_comment_with_the_newer_review(bench:
 
 def test_a_review_of_another_commit_is_not_shown(bench: Bench) -> None:
     bench.double.add_pull(8, NEXT, branch="victim")
-    done = bench.publish(bench.run(), on(reviews.improved(), NEXT))
+    done = bench.publish(bench.run(), bind_to(reviews.improved(), NEXT))
     assert done.decision.conclusion == "action_required"
     assert bench.double.list_checks(NEXT) == []
     assert bench.double.list_comments(8) == []
@@ -351,12 +355,12 @@ def test_a_review_of_another_commit_is_not_shown(bench: Bench) -> None:
 
 @pytest.mark.parametrize("verdict", ["regressed", "blocked"])
 def test_a_review_that_contradicts_itself_does_not_pass(bench: Bench, verdict: Any) -> None:
-    bench.publish(bench.run(), but(on(reviews.improved()), verdict=verdict, passed=True))
+    bench.publish(bench.run(), but(bind_to(reviews.improved()), verdict=verdict, passed=True))
     assert bench.double.list_checks(HEAD)[0].conclusion == "failure"
 
 
 def test_a_run_whose_other_steps_failed_does_not_pass_whatever_the_model_is_worth(bench: Bench) -> None:
-    done = bench.publish(bench.run(conclusion="failure"), on(reviews.improved()))
+    done = bench.publish(bench.run(conclusion="failure"), bind_to(reviews.improved()))
     (check,) = bench.double.list_checks(HEAD)
     assert check.conclusion == "failure"
     assert check.output["title"] == "Improved, but another step of the run failed"
@@ -378,7 +382,7 @@ def test_a_run_whose_other_steps_failed_does_not_pass_whatever_the_model_is_wort
 def test_what_may_be_merged_by_the_gate_or_by_a_persons_word_is_locked(
     bench: Bench, verdict: Any, passed: bool, locks: bool
 ) -> None:
-    found = but(on(reviews.improved()), verdict=verdict, passed=passed)
+    found = but(bind_to(reviews.improved()), verdict=verdict, passed=passed)
     assert publish.decide_by_artifact(bench.run(), found).locks is locks
 
 
@@ -390,24 +394,24 @@ def test_no_conclusion_that_branch_protection_takes_for_a_pass_is_ever_given_to_
     unread: list[publish.ArtifactContent] = [
         NoArtifact("x"),
         InvalidArtifact("x"),
-        on(reviews.improved(), NEXT),
+        bind_to(reviews.improved(), NEXT),
     ]
     gone = [None, replace(pull, open=False), replace(pull, head_sha=NEXT)]
     found = {publish.decide(of, pull, one).conclusion for one in unread}
-    found |= {publish.decide(of, one, on(reviews.improved())).conclusion for one in gone}
+    found |= {publish.decide(of, one, bind_to(reviews.improved())).conclusion for one in gone}
     assert found <= {"cancelled", "action_required"}
     assert not any(publish.decide(of, pull, one).locks for one in unread)
-    assert not any(publish.decide(of, one, on(reviews.improved())).locks for one in gone)
+    assert not any(publish.decide(of, one, bind_to(reviews.improved())).locks for one in gone)
 
 
 def test_nothing_hostile_survives_on_the_page(bench: Bench) -> None:
-    bench.publish(bench.run(), on(reviews.hostile()))
+    bench.publish(bench.run(), bind_to(reviews.hostile()))
     page = bench.double.render_page(7)
     assert "<script" not in page
     assert "<img" not in page
     assert "onerror=" not in page.replace("onerror=alert(1)&gt;", "")
-    assert "javascript:" not in "".join(_links(page))
-    assert all("evil" not in link for link in _links(page))
+    assert "javascript:" not in "".join(_find_links(page))
+    assert all("evil" not in link for link in _find_links(page))
     assert "@octo-org/admins" not in bench.ours()[0]
     assert "\u202e" not in page
     assert bench.ours()[0].count("<!--") == 1
@@ -417,7 +421,7 @@ def test_a_megabyte_of_markdown_stays_below_githubs_limit(bench: Bench) -> None:
     long = "@all **x** <b> " * 266
     notes = [long[:4000]] * 50
     changes = [evidence.Cause(kind="code", changes=[long[:4000]] * 200)]
-    review = but(on(reviews.hostile()), notes=notes, causes=changes, headline=long[:4000])
+    review = but(bind_to(reviews.hostile()), notes=notes, causes=changes, headline=long[:4000])
     assert len(evidence.encode(review)) > 1_000_000
     done = bench.publish(bench.run(), review)
     assert done.channels == ["comment", "check", "summary"]
@@ -431,19 +435,19 @@ def test_the_words_of_a_hostile_artifact_are_harmless_too(bench: Bench) -> None:
     page = bench.double.render_page(7)
     assert "<img" not in page
     assert "@octo-org" not in bench.ours()[0]
-    assert not any("javascript" in link for link in _links(page))
+    assert not any("javascript" in link for link in _find_links(page))
 
 
 def test_a_review_that_cannot_be_drawn_is_said_and_blocks(bench: Bench) -> None:
     def broken(review: Review, /, **_: Any) -> str:
         raise ZeroDivisionError
 
-    done = bench.publish(bench.run(), on(reviews.improved()), render=broken)
+    done = bench.publish(bench.run(), bind_to(reviews.improved()), render=broken)
     assert done.decision.conclusion == "action_required"
     assert "cannot be drawn" in bench.ours()[0]
 
 
-def _links(page: str) -> list[str]:
+def _find_links(page: str) -> list[str]:
     return [part.split('"')[0] for part in page.split('href="')[1:]]
 
 
@@ -491,7 +495,7 @@ def test_a_gateway_error_is_tried_again_and_never_doubles(
     bench: Bench, method: str, status: int, after_commit: bool
 ) -> None:
     bench.double.fail_next(method, COMMENTS, status, after_commit=after_commit, times=2)
-    done = bench.publish(bench.run(), on(reviews.improved()))
+    done = bench.publish(bench.run(), bind_to(reviews.improved()))
     assert done.channels == ["comment", "check", "summary"]
     assert len(bench.double.list_comments(7)) == 1
     assert bench.time.waits == ([1] if after_commit and method == "POST" else [1, 2])
@@ -502,7 +506,7 @@ def test_a_gateway_error_is_tried_again_and_never_doubles(
 def test_a_torn_connection_is_tried_again_and_never_doubles(bench: Bench, after_commit: bool) -> None:
     bench.double.fail_next("POST", COMMENTS, reset=True, after_commit=after_commit)
     bench.double.fail_next("POST", "/check-runs", reset=True, after_commit=after_commit)
-    done = bench.publish(bench.run(), on(reviews.improved()))
+    done = bench.publish(bench.run(), bind_to(reviews.improved()))
     assert done.channels == ["comment", "check", "summary"]
     assert len(bench.double.list_comments(7)) == 1
     assert len(bench.double.list_checks(HEAD)) == 1
@@ -512,7 +516,7 @@ def test_a_torn_connection_is_tried_again_and_never_doubles(bench: Bench, after_
 def test_a_slow_answer_is_tried_again_and_never_doubles(bench: Bench) -> None:
     bench.timeout = 1
     bench.double.fail_next("POST", COMMENTS, after_commit=True, delay=1.3)
-    bench.publish(bench.run(), on(reviews.improved()))
+    bench.publish(bench.run(), bind_to(reviews.improved()))
     assert len(bench.double.list_comments(7)) == 1
     assert any("did not answer in time" in line for line in bench.log)
 
@@ -521,7 +525,7 @@ def test_a_slow_answer_is_tried_again_and_never_doubles(bench: Bench) -> None:
 @pytest.mark.parametrize("path", ["/pulls$", COMMENTS, "/check-runs"])
 def test_a_secondary_limit_waits_as_long_as_it_is_asked_to(bench: Bench, status: int, path: str) -> None:
     bench.double.limit_next("*", path, status=status, retry_after=17)
-    done = bench.publish(bench.run(), on(reviews.improved()))
+    done = bench.publish(bench.run(), bind_to(reviews.improved()))
     assert done.channels == ["comment", "check", "summary"]
     assert bench.time.waits == [17]
 
@@ -529,14 +533,14 @@ def test_a_secondary_limit_waits_as_long_as_it_is_asked_to(bench: Bench, status:
 @pytest.mark.parametrize("status", [403, 429])
 def test_a_primary_limit_waits_until_it_is_reset(bench: Bench, status: int) -> None:
     bench.double.limit_next("*", COMMENTS, status=status, reset_in=120)
-    bench.publish(bench.run(), on(reviews.improved()))
+    bench.publish(bench.run(), bind_to(reviews.improved()))
     assert bench.time.waits == [121]
     assert len(bench.ours()) == 1
 
 
 def test_a_wait_beyond_the_budget_falls_to_the_next_channel_at_once(bench: Bench) -> None:
     bench.double.limit_next("*", COMMENTS, reset_in=3000)
-    done = bench.publish(bench.run(), on(reviews.improved()))
+    done = bench.publish(bench.run(), bind_to(reviews.improved()))
     assert done.channels == ["check", "summary"]
     assert bench.time.waits == []
     assert "longer than the 300 s left" in bench.double.list_checks(HEAD)[0].output["summary"]
@@ -544,7 +548,7 @@ def test_a_wait_beyond_the_budget_falls_to_the_next_channel_at_once(bench: Bench
 
 def test_an_outage_that_lasts_ends_within_the_budget(bench: Bench) -> None:
     bench.double.fail_next("*", "/repos/", 503, times=1000)
-    done = bench.publish(bench.run(), on(reviews.improved()))
+    done = bench.publish(bench.run(), bind_to(reviews.improved()))
     assert done.channels == ["summary"]
     assert sum(bench.time.waits) <= BUDGET
     assert "improved" in bench.summaries[0].lower()
@@ -553,17 +557,17 @@ def test_an_outage_that_lasts_ends_within_the_budget(bench: Bench) -> None:
 @pytest.mark.parametrize("status", [400, 401, 404, 409, 410, 422])
 def test_an_error_that_cannot_succeed_is_not_tried_again(bench: Bench, status: int) -> None:
     bench.double.fail_next("POST", COMMENTS, status, times=10)
-    done = bench.publish(bench.run(), on(reviews.improved()))
+    done = bench.publish(bench.run(), bind_to(reviews.improved()))
     assert done.channels == ["check", "summary"]
     assert len(bench.double.find_requests("POST", COMMENTS)) == 1
     assert bench.time.waits == []
 
 
 def test_a_comment_that_meets_a_lock_on_editing_falls_to_the_check(bench: Bench) -> None:
-    bench.publish(bench.run(run=1), on(reviews.improved()))
+    bench.publish(bench.run(run=1), bind_to(reviews.improved()))
     bench.time.now += 60
     bench.double.fail_next("PATCH", "/issues/comments/", 403)
-    done = bench.publish(bench.run(run=2), on(reviews.regressed()))
+    done = bench.publish(bench.run(run=2), bind_to(reviews.regressed()))
     assert done.channels == ["check", "summary"]
 
 
@@ -581,7 +585,7 @@ def test_each_missing_permission_falls_one_channel_and_names_its_grant(
     bench: Bench, permissions: dict[str, str], channels: list[str], grant: str
 ) -> None:
     bench.token = bench.double.add_token("weak", **permissions)
-    done = bench.publish(bench.run(), on(reviews.improved()))
+    done = bench.publish(bench.run(), bind_to(reviews.improved()))
     assert done.channels == channels
     assert grant in bench.summaries[0].replace("&#8203;", "").replace("&#45;", "-").replace("&#96;", "`")
     assert "Settings" in bench.summaries[0]
@@ -591,7 +595,7 @@ def test_each_missing_permission_falls_one_channel_and_names_its_grant(
 
 def test_the_check_says_why_there_is_no_comment(bench: Bench) -> None:
     bench.token = bench.double.add_token("weak", checks="write", pull_requests="read")
-    bench.publish(bench.run(), on(reviews.regressed()))
+    bench.publish(bench.run(), bind_to(reviews.regressed()))
     summary = bench.double.list_checks(HEAD)[0].output["summary"]
     assert "The comment could not be written" in summary
     assert "regressed" in summary.lower()
@@ -599,14 +603,14 @@ def test_the_check_says_why_there_is_no_comment(bench: Bench) -> None:
 
 def test_a_personal_token_cannot_write_checks_and_is_told(bench: Bench) -> None:
     bench.token = bench.double.add_token("personal", "ada", pull_requests="write", checks="write")
-    done = bench.publish(bench.run(), on(reviews.improved()))
+    done = bench.publish(bench.run(), bind_to(reviews.improved()))
     assert done.channels == ["comment", "summary"]
     assert "GitHub App" in done.notes[0]
 
 
 def test_without_anything_the_review_still_stands_in_the_log(bench: Bench) -> None:
     bench.token = "expired"
-    done = bench.publish(bench.run(), on(reviews.improved()), summary=None)
+    done = bench.publish(bench.run(), bind_to(reviews.improved()), summary=None)
     assert done.channels == []
     assert any("token is not valid" in line for line in bench.log)
 
@@ -657,7 +661,7 @@ def test_comment_and_check_carry_the_verdict_of_what_is_shown(
     bench: Bench, found: publish.ArtifactContent, how: dict[str, Any], verdict: str | None
 ) -> None:
     bench.double.push(7, how.get("sha", HEAD))
-    bench.publish(bench.run(**how), on(found) if isinstance(found, Review) else found)
+    bench.publish(bench.run(**how), bind_to(found) if isinstance(found, Review) else found)
     (check,) = bench.double.list_checks(how.get("sha", HEAD))
     for text in (*bench.ours(), check.external_id):
         written = marker.parse_marker(text)
@@ -669,7 +673,7 @@ def test_a_review_that_cannot_be_drawn_leaves_no_verdict(bench: Bench) -> None:
     def broken(review: Review, /, **_: Any) -> str:
         raise ZeroDivisionError
 
-    bench.publish(bench.run(), on(reviews.improved()), render=broken)
+    bench.publish(bench.run(), bind_to(reviews.improved()), render=broken)
     assert "verdict=" not in bench.double.list_checks(HEAD)[0].external_id + bench.ours()[0]
 
 
@@ -721,7 +725,7 @@ def workflow(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> C
 
 
 def test_the_command_publishes(bench: Bench, workflow: Callable[..., Path], tmp_path: Path) -> None:
-    artifact = workflow(bench.double.add_run(7), evidence.encode(on(reviews.improved())))
+    artifact = workflow(bench.double.add_run(7), evidence.encode(bind_to(reviews.improved())))
     assert main(["publish", "--started"]) == 0
     assert main(["publish", "--artifact", str(artifact)]) == 0
     assert len(bench.ours()) == 1
@@ -736,7 +740,7 @@ def test_the_command_without_any_channel_prints_the_review_and_fails(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    artifact = workflow(bench.double.add_run(7), evidence.encode(on(reviews.improved())))
+    artifact = workflow(bench.double.add_run(7), evidence.encode(bind_to(reviews.improved())))
     monkeypatch.setenv("GITHUB_TOKEN", "expired")
     monkeypatch.delenv("GITHUB_STEP_SUMMARY")
     assert main(["publish", "--artifact", str(artifact)]) == 1
@@ -810,7 +814,7 @@ class Memory:
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_review_changed_at_random_never_crashes_the_publisher(bench: Bench, data: st.DataObject) -> None:
-    document = json.loads(evidence.encode(on(reviews.improved())))
+    document = json.loads(evidence.encode(bind_to(reviews.improved())))
     for _ in range(data.draw(st.integers(1, 4))):
         _change_somewhere(document, data)
     try:

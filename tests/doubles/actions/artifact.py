@@ -8,30 +8,33 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from stand_in import fail, inputs, kept, main, workspace
+from stand_in import fail, find_in_workspace, main, make_kept_folder, read_inputs
 
 
 def upload() -> None:
-    given = inputs("name", "path")
-    check(given["name"])
+    given = read_inputs("name", "path")
+    check_name(given["name"])
     if given["if-no-files-found"] not in ("error", "warn", "ignore"):
         fail(f"Unrecognized if-no-files-found input: {given['if-no-files-found']}")
     if not 0 <= int(given["retention-days"]) <= 90:
         fail("Retention days cannot be larger than 90")
-    source = workspace(given["path"])
-    if not source.is_dir() or not any(seen(source)):
+    source = find_in_workspace(given["path"])
+    if not source.is_dir() or not any(list_visible(source)):
         words = f"No files were found with the provided path: {given['path']}. No artifacts will be uploaded."
         fail(words) if given["if-no-files-found"] == "error" else print(words)
         return
     target = (
-        kept("artifacts") / os.environ["GITHUB_RUN_ID"] / os.environ["GITHUB_RUN_ATTEMPT"] / given["name"]
+        make_kept_folder("artifacts")
+        / os.environ["GITHUB_RUN_ID"]
+        / os.environ["GITHUB_RUN_ATTEMPT"]
+        / given["name"]
     )
     if target.exists():
         fail(
             "Failed to CreateArtifact: Received non-retryable error: Failed request: (409) Conflict: an artifact with "
             "this name already exists on the workflow run"
         )
-    for path in seen(source):
+    for path in list_visible(source):
         place = target / path.relative_to(source)
         place.parent.mkdir(parents=True, exist_ok=True)
         # What a link points at is uploaded, and nobody's rights are.
@@ -40,23 +43,23 @@ def upload() -> None:
 
 
 def download() -> None:
-    given = inputs("name")
+    given = read_inputs("name")
     if given["run-id"] != os.environ["GITHUB_RUN_ID"] and not given["github-token"]:
         fail("Unable to download artifact(s): another run's need github-token")
-    attempts = kept("artifacts") / given["run-id"]
+    attempts = make_kept_folder("artifacts") / given["run-id"]
     found = sorted(attempts.glob(f"*/{given['name']}"), key=lambda path: int(path.parent.name))
     if not found:
         fail(f"Unable to download artifact(s): Artifact not found for name: {given['name']}")
-    shutil.copytree(found[-1], workspace(given["path"]), dirs_exist_ok=True)
-    print(f"Artifact download completed: {workspace(given['path'])}")
+    shutil.copytree(found[-1], find_in_workspace(given["path"]), dirs_exist_ok=True)
+    print(f"Artifact download completed: {find_in_workspace(given['path'])}")
 
 
-def check(name: str) -> None:
+def check_name(name: str) -> None:
     if not name or set(name) & set('":<>|*?\r\n\\/'):
         fail(f"The artifact name is not valid: {name}")
 
 
-def seen(folder: Path) -> Iterator[Path]:
+def list_visible(folder: Path) -> Iterator[Path]:
     """The files that are uploaded: everything but what is hidden."""
     for path in sorted(folder.rglob("*")):
         if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts):

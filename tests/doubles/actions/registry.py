@@ -5,17 +5,17 @@ from __future__ import annotations
 import re
 import sys
 
-from stand_in import fail, inputs, kept, main, only
+from stand_in import fail, main, make_kept_folder, read_inputs, require_supported
 
 
 def login() -> None:
-    given = inputs("registry", "username", "password")
+    given = read_inputs("registry", "username", "password")
     _note("login", f"{given['registry']} as {given['username']}")
 
 
 def attest() -> None:
-    given = inputs("subject-name", "subject-digest")
-    only(given, "push-to-registry", "true")
+    given = read_inputs("subject-name", "subject-digest")
+    require_supported(given, "push-to-registry", "true")
     if not re.fullmatch(r"sha256:[0-9a-f]{64}", given["subject-digest"]):
         fail(f"subject-digest must be in the format sha256:<hex>, not {given['subject-digest']!r}")
     if re.search(r"[@A-Z]", given["subject-name"]):
@@ -24,7 +24,7 @@ def attest() -> None:
 
 
 def _note(kind: str, line: str) -> None:
-    with (kept("registry") / kind).open("a", encoding="utf-8") as file:
+    with (make_kept_folder("registry") / kind).open("a", encoding="utf-8") as file:
         file.write(line + "\n")
 
 

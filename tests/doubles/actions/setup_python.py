@@ -8,11 +8,11 @@ import re
 import sys
 from pathlib import Path
 
-from stand_in import fail, inputs, main, output
+from stand_in import fail, main, read_inputs, write_output
 
 
-def setup() -> None:
-    asked = inputs("python-version")["python-version"]
+def set_up_python() -> None:
+    asked = read_inputs("python-version")["python-version"]
     if not re.fullmatch(r"3\.\d+", asked):
         fail(f"the stand-in supports versions as 3.11, not {asked!r}")
     here = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -20,8 +20,8 @@ def setup() -> None:
         fail(f"The version '{asked}' was not found; the tests run on {here}")
     with Path(os.environ["GITHUB_PATH"]).open("a", encoding="utf-8") as file:
         file.write(f"{Path(sys.executable).parent}\n")
-    output("python-version", platform.python_version())
-    output("python-path", sys.executable)
+    write_output("python-version", platform.python_version())
+    write_output("python-path", sys.executable)
 
 
-main(setup)
+main(set_up_python)

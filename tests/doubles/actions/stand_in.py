@@ -16,7 +16,7 @@ def fail(words: str) -> NoReturn:
     sys.exit(1)
 
 
-def inputs(*required: str) -> dict[str, str]:
+def read_inputs(*required: str) -> dict[str, str]:
     """The step's `with`, defaults included, as text. Fails where one of these is empty."""
     given: dict[str, str] = {name: str(value) for name, value in json.loads(os.environ["INPUTS"]).items()}
     for name in required:
@@ -25,31 +25,31 @@ def inputs(*required: str) -> dict[str, str]:
     return given
 
 
-def only(given: dict[str, str], name: str, *supported: str) -> None:
+def require_supported(given: dict[str, str], name: str, *supported: str) -> None:
     """Fail on a value that this stand-in cannot stand in for."""
     if given[name] not in supported:
         fail(f"the stand-in supports {name}: {' or '.join(supported)}, not {given[name]!r}")
 
 
-def output(name: str, value: str) -> None:
+def write_output(name: str, value: str) -> None:
     """An output of the step."""
     with Path(os.environ["GITHUB_OUTPUT"]).open("a", encoding="utf-8") as file:
         file.write(f"{name}={value}\n")
 
 
-def workspace(path: str) -> Path:
+def find_in_workspace(path: str) -> Path:
     """A path of the job's folder."""
     return Path(os.environ["GITHUB_WORKSPACE"]) / path
 
 
-def kept(kind: str) -> Path:
+def make_kept_folder(kind: str) -> Path:
     """Where this kind of thing outlives a job."""
     folder = Path(os.environ["STAND_IN_KEEPS"]) / kind
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
-def lines(text: str) -> list[str]:
+def split_lines(text: str) -> list[str]:
     """An input of several lines."""
     return [line.strip() for line in text.splitlines() if line.strip()]
 
