@@ -24,12 +24,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the registry; 0."""
     from bots.commands.release import open_progress
     from bots.release import registry, report
-    from bots.release.release import BUDGET
-    from bots.retry import Retry
 
-    with open_progress() as tell:
-        retry = Retry(time.time, time.sleep, tell, deadline=time.time() + BUDGET)
-        with registry.open_registry(Path.cwd(), retry, time.time) as repository:
-            known = repository.registry
+    with (
+        open_progress() as tell,
+        registry.open_registry(Path.cwd(), registry.start_retry(tell), time.time) as repository,
+    ):
+        known = repository.registry
     print(report.encode_registry(known) if arguments.json else report.render_table(known))
     return 0

@@ -6,9 +6,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, Literal
 
-from bots.deploy.compose import Compose
 from bots.deploy.docker import EngineError, connect
-from bots.deploy.kubernetes import Kubernetes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -44,10 +42,14 @@ def open_stage(
     """
     deploy, name, platform = root / "deploy", f"{project}-{stage}", find_platform(root)
     if platform == "compose":
+        from bots.deploy.compose import Compose
+
         with connect() as client:
             port = environ.get(f"{stage.upper()}_PORT") or PORTS[stage]
             yield Compose(deploy, name, client, tell=tell, environ={**environ, "PORT": port})
     elif platform == "kubernetes":
+        from bots.deploy.kubernetes import Kubernetes
+
         yield Kubernetes(deploy / "kubernetes", stage, name, tell=tell)
     else:
         raise EngineError(

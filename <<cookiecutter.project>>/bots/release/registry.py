@@ -6,6 +6,7 @@ registry cannot add to it. The checkout is never touched, however shallow it is.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from bots.layout import Layout
 
 MAIN: Final = "main"
+BUDGET: Final = 600.0  # seconds
 REF: Final = f"refs/registry/{versions.MODEL}"
 TAGGER: Final = ("github-actions[bot]", "41898282+github-actions[bot]@users.noreply.github.com")
 
@@ -163,6 +165,15 @@ class RegistryRepository:
             ) from error
         self.refresh()
         return added
+
+
+def start_retry(
+    tell: Callable[[str], None],
+    clock: Callable[[], float] = time.time,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Retry:
+    """Start a retry of requests to GitHub and git: the time that it has begins now."""
+    return Retry(clock, sleep, tell, deadline=clock() + BUDGET)
 
 
 def format_time(seconds: float) -> str:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from bots.github.client import Connection, GitHubClient
     from bots.release.promote import Promoted, Until
 
-BUDGET: Final = 600.0
 # Failures that open no issue: the pull request's comment says them, and the run is red.
 QUIET: tuple[Kind, ...] = ("refused", "broken")
 
@@ -82,7 +81,7 @@ class ReleaseContext:
 
     def start_retry(self) -> Retry:
         """A retry whose time begins now."""
-        return Retry(self.clock, self.sleep, self.tell, deadline=self.clock() + BUDGET)
+        return registry.start_retry(self.tell, self.clock, self.sleep)
 
 
 @dataclass(frozen=True)
