@@ -87,7 +87,9 @@ def read_files(source: str) -> pd.DataFrame:
     tables: list[pd.DataFrame] = []
     for path in paths:
         table = _read_file(filesystem, path)
-        tables.append(table if not tables else _align_columns(table, tables[0], path, paths[0]))
+        tables.append(
+            table if not tables else _align_columns(table, tables[0], path=path, first_path=paths[0])
+        )
     frame = tables[0] if len(tables) == 1 else pd.concat(tables, ignore_index=True)
     for name in frame.columns:
         if pd.api.types.infer_dtype(frame[name], skipna=True).startswith("mixed"):

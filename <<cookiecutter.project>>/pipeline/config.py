@@ -42,7 +42,10 @@ def convert_document(document: dict[Any, Any], kind: type[T], path: Path) -> T:
         return msgspec.convert(document, kind)
     except (msgspec.ValidationError, RecursionError) as error:
         what, _, where = str(error).partition(" - at `$")
-        key = _name_key(where.rstrip("`").lstrip("."), str(error), document, kind) or "the document"
+        key = (
+            _name_key(where.rstrip("`").lstrip("."), str(error), document=document, kind=kind)
+            or "the document"
+        )
         raise ConfigError(f"{path}: {key}: {what[:1].lower()}{what[1:]}") from error
 
 

@@ -56,11 +56,11 @@ def describe(
     `score` runs the ONNX model. Of a personal column no value is shown.
     """
     inputs = [
-        _describe_input(name, "number", schema.columns[name], train[name])
+        _describe_input(name, "number", column=schema.columns[name], values=train[name])
         for name in settings.features.numeric
     ]
     inputs += [
-        _describe_input(name, "category", schema.columns[name], train[name])
+        _describe_input(name, "category", column=schema.columns[name], values=train[name])
         for name in settings.features.categorical
     ]
     declared = schema.columns[settings.data.target]

@@ -72,10 +72,10 @@ def run(settings: Params) -> None:
     rows, name = files.read_table(files.SPLITS / "production.parquet"), "production"
     if rows.empty:
         rows, name = files.read_table(files.SPLITS / "holdout.parquet"), "holdout"
-    reference = observe("the training rows", train, settings, schema, fitted)
-    current = observe(f"the {name} rows", rows, settings, schema, fitted)
+    reference = observe("the training rows", train, settings=settings, schema=schema, fitted=fitted)
+    current = observe(f"the {name} rows", rows, settings=settings, schema=schema, fitted=fitted)
     columns = list(judge_columns(reference, current, settings))
-    content = describe_comparison(f"{name} vs training", reference, current, columns)
+    content = describe_comparison(f"{name} vs training", reference, current=current, columns=columns)
     files.write_evidence("drift", {"comparisons": [content]})
     write_page(columns)
 
@@ -83,10 +83,16 @@ def run(settings: Params) -> None:
 def compare(settings: Params, reference: str, current: str, out: str) -> None:
     """Compare the candidate's training rows with main's; writes a drift report to `out`."""
     schema = table.load()
-    main = observe("main's training rows", files.read_table(Path(reference)), settings, schema)
-    candidate = observe("the candidate's training rows", files.read_table(Path(current)), settings, schema)
+    main = observe(
+        "main's training rows", files.read_table(Path(reference)), settings=settings, schema=schema
+    )
+    candidate = observe(
+        "the candidate's training rows", files.read_table(Path(current)), settings=settings, schema=schema
+    )
     columns = [*judge_columns(main, candidate, settings), *describe_unshared(main, candidate, settings)]
-    content = describe_comparison("candidate's training data vs main's", main, candidate, columns)
+    content = describe_comparison(
+        "candidate's training data vs main's", main, current=candidate, columns=columns
+    )
     files.write_evidence("drift", {"comparisons": [content]}, Path(out))
 
 
@@ -113,7 +119,7 @@ def observe(
         values[name_prediction(settings)] = model.predict(fitted, inputs, settings.task)
     period = settings.drift.period
     periods = drawn[period] if period is not None and period in drawn else None
-    return Side(name, len(rows), list(rows.columns), values, periods)
+    return Side(name, len(rows), columns=list(rows.columns), values=values, periods=periods)
 
 
 def find_target(rows: pd.DataFrame, settings: Params, schema: table.Schema) -> pd.Series | None:
@@ -161,7 +167,7 @@ def judge_columns(reference: Side, current: Side, settings: Params) -> Iterator[
         if len(absent) == len(both):
             continue
         before, after = (side.values.get(name, pd.Series(np.nan, side.values.index)) for side in both)
-        column = judge_column(name, role, before, after, blocks, settings.drift)
+        column = judge_column(name, role, before=before, after=after, blocks=blocks, settings=settings.drift)
         if absent:
             column.verdict["note"] = f"{absent[0]} have no such column"
         yield column
@@ -187,7 +193,10 @@ def judge_column(
     name: str, role: Role, before: pd.Series, after: pd.Series, blocks: list[np.ndarray], settings: Drift
 ) -> JudgedColumn:
     """Judge one column: its distance against a threshold from the reference's own blocks, and its missing values."""
-    lost, known = judge_missing(before, after, blocks, settings), (before.dropna(), after.dropna())
+    lost, known = (
+        judge_missing(before, after, blocks=blocks, settings=settings),
+        (before.dropna(), after.dropna()),
+    )
     method, (reference, current) = choose_method(*known)
     verdict: dict[str, Any] = {
         "column": name,
@@ -209,11 +218,14 @@ def judge_column(
         few = f"fewer than {FEWEST} {what} on a side: not judged"
         return JudgedColumn({**verdict, "note": verdict["note"] or few}, method)
     score = measure_distance(reference, current, method)
-    worst = max(measure_own_distances(before, len(current), method, blocks), default=0.0)
+    worst = max(measure_own_distances(before, len(current), method=method, blocks=blocks), default=0.0)
     threshold = round(max(settings.floor, settings.margin * worst), 6)
     drifted = verdict["drifted"] or score > threshold
     return JudgedColumn(
-        {**verdict, "score": score, "threshold": threshold, "drifted": drifted}, method, reference, current
+        {**verdict, "score": score, "threshold": threshold, "drifted": drifted},
+        method,
+        reference=reference,
+        current=current,
     )
 
 

@@ -93,7 +93,9 @@ def build_report(predictions: pd.DataFrame, settings: Params) -> dict[str, Any]:
     names = list(dict.fromkeys([*evaluate.metrics, primary]))
     column = table.load().columns.get(settings.data.target)
     unit = column.unit if column else None
-    judged = [found for name in names if (found := _judge_metric(name, rows, settings, unit))]
+    judged = [
+        found for name in names if (found := _judge_metric(name, rows, settings=settings, target_unit=unit))
+    ]
     groups = {name: _group_rows(predictions[SLICE + name]) for name in (*evaluate.slices, *evaluate.fairness)}
     return {
         "task": settings.task,
@@ -101,7 +103,7 @@ def build_report(predictions: pd.DataFrame, settings: Params) -> dict[str, Any]:
         "values": {found["name"]: found["value"] for found in judged},
         "metrics": judged,
         "slices": [
-            _judge_slice(column, value, rows.select(chosen), settings)
+            _judge_slice(column, value, rows=rows.select(chosen), settings=settings)
             for column in evaluate.slices
             for value, chosen in groups[column].items()
         ],
@@ -109,7 +111,7 @@ def build_report(predictions: pd.DataFrame, settings: Params) -> dict[str, Any]:
         "fairness": [
             gap
             for name in evaluate.fairness
-            for gap in _measure_gaps(name, groups[name], rows, settings.task)
+            for gap in _measure_gaps(name, groups[name], rows=rows, task=settings.task)
         ],
         "rows": len(rows),
         "holdout": _read_holdout_digest(),

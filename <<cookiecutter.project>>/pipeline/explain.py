@@ -53,7 +53,7 @@ def run(settings: Params) -> None:
     if strange := predictions.index.symmetric_difference(holdout.index).tolist():
         both = f"{HOLDOUT} and {files.PREDICTIONS}"
         raise StageError(f"{both} do not hold the same rows, for instance {strange[0]!r}; run `dvc repro`")
-    report = build_report(fitted, holdout, predictions.astype("float64"), settings)
+    report = build_report(fitted, holdout, predictions=predictions.astype("float64"), settings=settings)
     files.write_evidence("explanation", report)
     write_ranking(report["ranking"])
 
@@ -64,7 +64,9 @@ def build_report(
     """Build this stage's evidence. `holdout` has the inputs, `predictions` target and score, by row name."""
     worst = find_worst(predictions, settings.task, settings.explain.worst)
     sample = holdout.loc[sample_rows(holdout.index, settings.explain.rows)]
-    found = explain(fitted, sample, holdout.loc[worst.index], predictions["target"], settings)
+    found = explain(
+        fitted, sample, worst=holdout.loc[worst.index], target=predictions["target"], settings=settings
+    )
     passed = found.additivity is None or found.additivity <= TOLERANCE
     failure = None if passed else "SHAP's values do not add up to the model's output: do not trust them"
     values = compute_features(holdout, settings.features)
@@ -77,7 +79,7 @@ def build_report(
         "passed": passed,
         "note": "; ".join(filter(None, [failure, found.note])) or None,
         "ranking": rank_features(
-            found.importance, found.sample, values.loc[found.sample.index], settings.features
+            found.importance, found.sample, values=values.loc[found.sample.index], features=settings.features
         ),
         "worst": describe_worst(worst, found.worst, values),
     }
@@ -114,11 +116,16 @@ def explain(
     rows = min(rows - len(worst), len(sample))
     if explainer is None or rows < min(FEWEST_ROWS, len(sample)):
         return explain_by_permutation(
-            fitted, sample, worst, target.loc[sample.index].to_numpy(), settings, words
+            fitted,
+            sample,
+            worst=worst,
+            target=target.loc[sample.index].to_numpy(),
+            settings=settings,
+            why=words,
         )
     note = f"{words}: {rows:,} rows explained instead of {len(sample):,}" if rows < len(sample) else None
     sample = sample.loc[sample_rows(sample.index, rows)]
-    effects, base = compute_effects(fitted, explainer, pd.concat([sample, worst]), settings)
+    effects, base = compute_effects(fitted, explainer, rows=pd.concat([sample, worst]), settings=settings)
     actual, output = compute_output(fitted, pd.concat([sample, worst]), settings)
     error = np.abs(effects.sum(axis=1) + base - actual).max() / max(1.0, np.abs(actual).max())
     return Explanation(

@@ -75,9 +75,18 @@ def run(settings: Params) -> None:
         part.write_bytes(onnx)
     train = files.read_table(TRAIN, columns=settings.features.raw)
     score = functools.partial(run_model, onnx, features=settings.features)
-    described = contract.describe(settings, table.load(), train, frame, target, expected, score, OPSET)
+    described = contract.describe(
+        settings,
+        table.load(),
+        train=train,
+        holdout=frame,
+        target=target,
+        scores=expected,
+        score=score,
+        opset=OPSET,
+    )
     contract.write(described)
-    files.write_evidence("export", build_report(onnx, expected, found, settings))
+    files.write_evidence("export", build_report(onnx, expected, found=found, settings=settings))
 
 
 def load_scores(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:

@@ -64,7 +64,7 @@ def serve(address: str, main: Main) -> int:
         while listener in select.select([listener, sys.stdin], [], [])[0]:
             with listener.accept()[0] as connection:
                 request, files = _receive_request(connection)
-                _fork_stage(request, files, connection, main)
+                _fork_stage(request, files, connection=connection, main=main)
             for file in files:
                 os.close(file)
             for name in MEANWHILE.get(request["words"][0], ()):

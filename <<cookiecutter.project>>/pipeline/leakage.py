@@ -33,9 +33,9 @@ def check_features(settings: Params, schema: table.Schema) -> list[Finding]:
     ]
     for section, names in (("numeric", features.numeric), ("categorical", features.categorical)):
         for name in dict.fromkeys(names):
-            problems += _check_raw(name, section, settings, schema)
+            problems += _check_raw(name, section, settings=settings, schema=schema)
     for name, expression in features.derived.items():
-        problems += _check_derived(name, expression, settings, schema)
+        problems += _check_derived(name, expression, settings=settings, schema=schema)
     if not features.raw:
         problems.append(
             _make_error("feature", "params.yaml's features name no column: a model needs one at least")

@@ -251,7 +251,9 @@ def _make_transformer(step: Step, columns: list[str], settings: Params) -> tuple
 
     passthrough = step.use == "passthrough"
     transformer = (
-        step.use if passthrough else _make_by_path(step.use, step.params, "model.steps", settings.model.seed)
+        step.use
+        if passthrough
+        else _make_by_path(step.use, step.params, where="model.steps", seed=settings.model.seed)
     )
     if not passthrough and not hasattr(transformer, "transform"):
         raise StageError(f"params.yaml: model.steps: {step.use} is no transformer: it has no `transform`")
@@ -278,7 +280,7 @@ def _make_estimator(settings: Params) -> Any:
     from sklearn.base import is_classifier, is_regressor
 
     spec, task = settings.model.estimator, settings.task
-    estimator = _make_by_path(spec.use, spec.params, "model.estimator", settings.model.seed)
+    estimator = _make_by_path(spec.use, spec.params, where="model.estimator", seed=settings.model.seed)
     if not (is_classifier(estimator) if task == "classification" else is_regressor(estimator)):
         wanted = "classifier" if task == "classification" else "regressor"
         raise StageError(f"params.yaml: model.estimator: {spec.use} is no {wanted}, but data.task is {task}")
@@ -315,7 +317,7 @@ def _make_by_path(use: str, params: dict[str, Any], where: str, seed: int) -> An
 
 def _make_value(value: Any, where: str, seed: int) -> Any:
     if isinstance(value, dict) and "use" in value and set(value) <= {"use", "params"}:
-        return _make_by_path(value["use"], value.get("params", {}), where, seed)
+        return _make_by_path(value["use"], value.get("params", {}), where=where, seed=seed)
     if isinstance(value, list):
         return [_make_value(item, where, seed) for item in value]
     return value

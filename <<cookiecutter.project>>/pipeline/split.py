@@ -28,7 +28,7 @@ def run(settings: Params) -> None:
     parts, unlabelled = divide(frame, settings, schema)
     for name, part in parts.items():
         files.write_table(part, files.SPLITS / f"{name}.parquet")
-    described = [_describe_part(name, part, settings, schema) for name, part in parts.items()]
+    described = [_describe_part(name, part, settings=settings, schema=schema) for name, part in parts.items()]
     files.write_evidence("split", {"by": settings.split.by, "parts": described, "unlabelled": unlabelled})
 
 
@@ -46,7 +46,7 @@ def divide(
     part = (
         _assign_by_time(frame, settings, schema)
         if settings.split.by == "time"
-        else _assign_by_hash(frame, rows, settings, schema)
+        else _assign_by_hash(frame, rows, settings=settings, schema=schema)
     )
     labelled = table.get_target(frame, settings).notna().to_numpy()
     unlabelled = ~labelled & np.isin(part, ["train", "holdout"])
@@ -57,7 +57,7 @@ def divide(
         time = settings.split.column if settings.split.by == "time" else schema.time
         keys = [time, ROW] if time in frame.columns else [ROW]
         parts[name] = chosen.sort_values(keys, ignore_index=True)
-    _check_parts(parts, settings, len(frame), int(unlabelled.sum()))
+    _check_parts(parts, settings, rows=len(frame), unlabelled=int(unlabelled.sum()))
     return parts, int(unlabelled.sum())
 
 

@@ -32,9 +32,9 @@ def run(settings: Params) -> None:
     frame = files.read_table(TRAIN)
     target = read_target(frame, settings)
     inputs = frame[settings.features.raw]
-    pipeline, found = fit(pipeline, inputs, target, settings, frame.get(GROUP))
+    pipeline, found = fit(pipeline, inputs, target=target, settings=settings, groups=frame.get(GROUP))
     model.save(pipeline, trusted=settings.model.trusted)
-    files.write_evidence("training", build_report(settings, pipeline, len(frame), found))
+    files.write_evidence("training", build_report(settings, pipeline, rows=len(frame), found=found))
 
 
 def read_target(frame: pd.DataFrame, settings: Params) -> np.ndarray:
@@ -78,7 +78,9 @@ def fit(
         # lose them again for predicting.
         with joblib.parallel_config(backend="threading", n_jobs=settings.model.threads):
             fitted, found = (
-                _search_parameters(pipeline, inputs, target, groups, settings, search)
+                _search_parameters(
+                    pipeline, inputs, target=target, groups=groups, settings=settings, search=search
+                )
                 if search
                 else (pipeline, None)
             )

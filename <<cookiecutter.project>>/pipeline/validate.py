@@ -43,7 +43,7 @@ def check_file(settings: Params, now: datetime) -> dict[str, Any]:
         raw = files.read_table(files.RAW)
     except StageError as error:
         return {"passed": False, **NOTHING, "findings": [make_finding("readable", "error", str(error))]}
-    return check_table(raw, settings, schema, now)
+    return check_table(raw, settings, schema=schema, now=now)
 
 
 def check_table(raw: pd.DataFrame, settings: Params, schema: table.Schema, now: datetime) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def check_table(raw: pd.DataFrame, settings: Params, schema: table.Schema, now: 
         findings += _find_duplicates(typed, schema)
         findings += _find_constants(typed, schema)
         findings += _check_target(typed, settings)
-        findings += _check_freshness(typed, settings, schema, now)
+        findings += _check_freshness(typed, settings, schema=schema, now=now)
     first, last = _find_span(typed, schema)
     findings.sort(key=lambda found: found["severity"] != "error")
     return {
@@ -148,7 +148,9 @@ def _check_contract(typed: pd.DataFrame, schema: table.Schema) -> list[Finding]:
         table.build_pandera_schema(schema, columns).validate(typed, lazy=True)
     except SchemaErrors as errors:
         return [
-            _describe_failure(error.schema.name, error.check.name, error.failure_cases, typed, schema)
+            _describe_failure(
+                error.schema.name, error.check.name, cases=error.failure_cases, typed=typed, schema=schema
+            )
             for error in errors.schema_errors
         ]
     return []

@@ -80,16 +80,22 @@ def reported(bench: Bench) -> DriftComparison:
 def verdicts(bench: Bench, current: pd.DataFrame) -> dict[str, ColumnDrift]:
     """These rows against the training rows, without the stage's page."""
     settings, schema, fitted = bench.settings, bench.schema, model.load()
-    reference = drift.observe("the training rows", rows("train"), settings, schema, fitted)
+    reference = drift.observe(
+        "the training rows", rows("train"), settings=settings, schema=schema, fitted=fitted
+    )
     judged = drift.judge_columns(
-        reference, drift.observe("the rows", current, settings, schema, fitted), settings
+        reference,
+        drift.observe("the rows", current, settings=settings, schema=schema, fitted=fitted),
+        settings,
     )
     return {column.verdict["column"]: msgspec.convert(column.verdict, ColumnDrift) for column in judged}
 
 
 def judge(before: pd.Series, after: pd.Series, **options: Any) -> dict[str, Any]:
     blocks = drift.cut_blocks(len(before), None)
-    return drift.judge_column("x", options.get("role", "input"), before, after, blocks, SETTINGS).verdict
+    return drift.judge_column(
+        "x", options.get("role", "input"), before=before, after=after, blocks=blocks, settings=SETTINGS
+    ).verdict
 
 
 def normal(seed: int, shift: float = 0.0, count: int = ROWS) -> pd.Series:
@@ -161,7 +167,9 @@ def test_our_scores_are_those_of_evidentlys_report(bench: Bench) -> None:
     from evidently.metrics import ValueDrift
 
     settings, schema = bench.settings, bench.schema
-    sides = [drift.observe(name, rows(name), settings, schema) for name in ("train", "production")]
+    sides = [
+        drift.observe(name, rows(name), settings=settings, schema=schema) for name in ("train", "production")
+    ]
     columns = {
         column.verdict["column"]: column for column in drift.judge_columns(sides[0], sides[1], settings)
     }
@@ -221,7 +229,12 @@ def test_missing_values_that_come_and_go_in_the_reference_are_no_drift() -> None
     before[:1000] = np.nan
     after[::2] = np.nan
     blocks = drift.cut_blocks(ROWS, pd.Series(np.repeat([1, 2, 3], 1000)))
-    assert drift.judge_column("x", "input", before, after, blocks, SETTINGS).verdict["drifted"] is False
+    assert (
+        drift.judge_column(
+            "x", "input", before=before, after=after, blocks=blocks, settings=SETTINGS
+        ).verdict["drifted"]
+        is False
+    )
 
 
 def test_fewer_missing_values_than_before_are_no_drift() -> None:
@@ -285,7 +298,7 @@ def test_periods_become_few_blocks_that_hold_every_row_once(periods: list[int]) 
 def compared(bench: Bench, reference: pd.DataFrame, current: pd.DataFrame) -> dict[str, ColumnDrift]:
     files.write_table(reference, Path("main.parquet"))
     files.write_table(current, Path("candidate.parquet"))
-    drift.compare(bench.settings, "main.parquet", "candidate.parquet", "out/change.json")
+    drift.compare(bench.settings, "main.parquet", current="candidate.parquet", out="out/change.json")
     report = evidence.load(Path("out/change.json"), DriftReport)
     assert report.comparisons[0].name == "candidate's training data vs main's"
     return {column.column: column for column in report.comparisons[0].columns}

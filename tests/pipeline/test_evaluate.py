@@ -64,7 +64,7 @@ QUANTITIES = st.lists(st.tuples(st.floats(-50, 50), st.floats(-50, 50)), min_siz
 
 def binary(pairs: list[tuple[float, float]], threshold: float = 0.3) -> Rows:
     target, score = np.array(pairs).T
-    return Rows(target, score, threshold, CALLS, bins=5)
+    return Rows(target, score, threshold=threshold, costs=CALLS, bins=5)
 
 
 @settings(max_examples=60, deadline=None)
@@ -125,7 +125,7 @@ def test_the_bots_compute_the_same_regression_metrics_from_the_predictions(
 
 
 def test_worth_is_the_cost_matrix_or_the_price_of_the_error() -> None:
-    decisions = Rows(np.array([1.0, 0, 0, 1]), np.array([0.9, 0.9, 0.1, 0.1]), 0.5, CALLS)
+    decisions = Rows(np.array([1.0, 0, 0, 1]), np.array([0.9, 0.9, 0.1, 0.1]), threshold=0.5, costs=CALLS)
     assert metrics.compute_worth(decisions).tolist() == [12, -4, 0.5, -1]
     errors = Rows(np.array([10.0, 10, 10]), np.array([7.0, 10, 15]), costs=MINUTES)
     np.testing.assert_allclose(metrics.compute_worth(errors), [-3, 0, -2])

@@ -67,7 +67,9 @@ def explained(settings: Params, fitted: Pipeline | None = None) -> dict[str, Any
     target = truth if settings.task == "regression" else (truth > 0).astype("float64")
     fitted = fitted or model.build_pipeline(settings).fit(frame, target)
     score = model.predict(fitted, frame, settings.task)
-    return explain.build_report(fitted, frame, pd.DataFrame({"target": target, "score": score}), settings)
+    return explain.build_report(
+        fitted, frame, predictions=pd.DataFrame({"target": target, "score": score}), settings=settings
+    )
 
 
 @pytest.mark.parametrize(
@@ -102,7 +104,7 @@ def test_a_count_model_is_explained_on_its_logarithmic_scale(bench: Bench) -> No
     target = np.exp(outcome(frame) / 3)
     fitted = model.build_pipeline(settings).fit(frame, target)
     predictions = pd.DataFrame({"target": target, "score": model.predict(fitted, frame, "regression")})
-    report = explain.build_report(fitted, frame, predictions, settings)
+    report = explain.build_report(fitted, frame, predictions=predictions, settings=settings)
     assert report["output"] == "logarithm of outcome"
     assert report["passed"]
 
@@ -159,7 +161,7 @@ def test_the_worst_predictions_come_first_with_the_reasons_that_moved_them_most(
     fitted = model.build_pipeline(settings).fit(frame, target)
     target[["r0003", "r0004"]] = 0.0
     predictions = pd.DataFrame({"target": target, "score": model.predict(fitted, frame, "classification")})
-    worst = explain.build_report(fitted, frame, predictions, settings)["worst"]
+    worst = explain.build_report(fitted, frame, predictions=predictions, settings=settings)["worst"]
     assert {"r0003", "r0004"} == {item["row"] for item in worst[:2]}
     assert [item["loss"] for item in worst] == sorted((item["loss"] for item in worst), reverse=True)
     assert worst[0]["loss"] == pytest.approx(-np.log(1 - worst[0]["score"]), rel=1e-3)

@@ -332,7 +332,10 @@ def test_a_loaded_model_predicts_what_the_fitted_one_did(bench: flights.Bench) -
     settings = bench.settings
     frame = files.read_table(train.TRAIN).dropna().head(1000)
     fitted, _ = train.fit(
-        model.build_pipeline(settings), frame[settings.features.raw], frame["target"].to_numpy(), settings
+        model.build_pipeline(settings),
+        frame[settings.features.raw],
+        target=frame["target"].to_numpy(),
+        settings=settings,
     )
     model.save(fitted)
     again = model.predict(model.load(), frame, "classification")

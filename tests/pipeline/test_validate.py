@@ -42,7 +42,9 @@ def only_error(bench: Bench, raw: pd.DataFrame) -> Finding:
 
 
 def findings(bench: Bench, raw: pd.DataFrame, now: datetime | None = None) -> list[dict[str, Any]]:
-    report = validate.check_table(raw, bench.settings, bench.schema, now or datetime(2014, 1, 2, tzinfo=UTC))
+    report = validate.check_table(
+        raw, bench.settings, schema=bench.schema, now=now or datetime(2014, 1, 2, tzinfo=UTC)
+    )
     found: list[dict[str, Any]] = report["findings"]
     return found
 
