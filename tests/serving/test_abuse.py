@@ -84,13 +84,11 @@ def read_highest_memory(service: Service) -> int:
 
 def make_unknown_fields() -> bytes:
     """Make rows of 200 unknown fields each, all names different: 2 MB."""
-    names = ("".join(letters) for letters in itertools.permutations("hourtempsadw", 5))
+    names = ("".join(letters) for letters in itertools.permutations("groupmebnavt", 6))
     rows, size = [], 0
     while size < 1_900_000:
         rows.append("{" + ",".join(f'"{name}":1' for name in itertools.islice(names, 200)) + "}")
         size += len(rows[-1]) + 1
-        if len(rows) == 450:
-            break
     return f"[{','.join(rows)}]".encode()
 
 
