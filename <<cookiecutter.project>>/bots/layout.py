@@ -13,6 +13,17 @@ DVC_LOCK = "dvc.lock"
 DVC_YAML = "dvc.yaml"
 PARAMS = "params.yaml"
 REQUIREMENTS = "requirements/"
+WATCHED = (
+    "bots/",
+    "pipeline/",
+    "dvc.yaml",
+    "schema.yaml",
+    ".dvc/",
+    ".dvcignore",
+    ".github/",
+    "Makefile",
+    "requirements/",
+)
 
 
 def name_report(name: str) -> str:

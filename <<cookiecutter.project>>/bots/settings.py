@@ -15,7 +15,7 @@ from msgspec import Meta, Struct, inspect
 from bots.decoding import DECODE_ERRORS, locate_decode_error
 from bots.errors import BotsError
 from bots.evidence import Costs, Task
-from bots.layout import PARAMS, Layout
+from bots.layout import PARAMS, WATCHED, Layout
 from bots.stats import metrics
 
 Fraction = Annotated[float, Meta(gt=0, lt=1)]
@@ -133,6 +133,12 @@ class ReviewSettings(_Section, frozen=True):
         str | None,
         _explain("the command of a process that stages are forked from; null: each stage starts anew"),
     ] = None
+    watched: Annotated[
+        tuple[str, ...],
+        _explain(
+            "the files and folders that judge or feed the model: a change of them is told above all else"
+        ),
+    ] = WATCHED
     data_stages: Annotated[
         tuple[str, ...], _explain("the stages whose refusal is about the data, not the code")
     ] = ("acquire", "validate", "split", "features")

@@ -53,11 +53,6 @@ def run(arguments: argparse.Namespace) -> int:
 
     repository = Repository(Path.cwd())
     with Progress() as progress:
-        if arguments.pull:
-            from bots.dvc.storage import prepare_storage
-
-            progress.tell("fetching from storage")
-            prepare_storage(repository.root, [repository.resolve(arguments.base)], progress.tell)
         result = review(
             repository,
             arguments.base,

@@ -136,13 +136,24 @@ def place_file(source: Path, target: Path) -> None:
 def list_named_digests(root: Path, revision: str | None = None, targets: Collection[str] = ()) -> set[str]:
     """List the digests that dvc.lock and .dvc files name, in the work tree or at a commit, but for outputs in git.
 
-    `targets` limits them to these paths, to what is below them, and to the folders that contain them. Raises
-    `LockfileError` for a file that DVC did not write, `GitError` for an unknown commit.
+    Parameters and errors are those of `map_named_digests`.
+    """
+    return set(map_named_digests(root, revision, targets))
+
+
+def map_named_digests(
+    root: Path, revision: str | None = None, targets: Collection[str] = ()
+) -> dict[str, str]:
+    """Map the digests that dvc.lock and .dvc files name to their paths, but for outputs in git.
+
+    They are read in the work tree, or at a commit. `targets` limits them to these paths, to what is below them, and to
+    the folders that contain them. Raises `LockfileError` for a file that DVC did not write, `GitError` for an unknown
+    commit.
     """
     repository = Repository(root)
     revision = revision and repository.resolve(revision)
     tracked = _list_paths(root, revision)
-    found = set()
+    found = {}
     for file in sorted(tracked):
         if not file.endswith(".dvc") and PurePosixPath(file).name != "dvc.lock":
             continue
@@ -152,7 +163,7 @@ def list_named_digests(root: Path, revision: str | None = None, targets: Collect
             )
             algorithm, _, value = digest.partition(":")
             if wanted and path not in tracked and algorithm == "md5" and DIGEST.fullmatch(value):
-                found.add(value)
+                found[value] = path
     return found
 
 

@@ -19,7 +19,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Literal
 
-from bots.dvc import stage_graph
+from bots.dvc import cache, stage_graph, wrong_files
 from bots.dvc.command_line import DvcError, build_environment, find_last_words, run_dvc
 from bots.dvc.lockfile import Lock
 from bots.dvc.stage_graph import Stages
@@ -67,6 +67,9 @@ def reproduce(
     process that spares the stages their imports, and those that do not wait for each other run side by side, `jobs` at
     most, each by a `dvc repro` of its own, which is how DVC wants that done. At the end one `dvc repro` of everything
     has the last word. `pull` lets DVC fetch what the remote already has.
+
+    DVC's run cache is never asked, neither this machine's nor the remote's: it says what a stage once gave, and whoever
+    can write to it could say anything. A stage's result comes from running it, or from dvc.lock.
     """
     stages = stage_graph.load_stages(root)
     if stage_graph.is_up_to_date(root, stages, known):
@@ -140,7 +143,7 @@ class _Runs:
         """`environ` is added to the stages' environment."""
         self._root = root
         self._on_run = on_run
-        self._options = ["--pull"] if pull else []
+        self._options = ["--no-run-cache", *(["--pull"] if pull else [])]
         self._environ = environ
         self._lock = threading.Lock()
         self._states: dict[str, State] = {}
@@ -214,15 +217,20 @@ class _Runs:
         return Reproduction(told, failed, error=find_last_words(log) if code else None, log=log)
 
 
-def fetch_outputs(worktree: Path, project: Path, targets: list[str]) -> None:
+def fetch_outputs(worktree: Path, project: Path, targets: list[str], removed: list[str]) -> None:
     """Check outputs out in another worktree, from the project's cache or else from its remote.
 
-    Raises `DvcError` with advice where neither has them.
+    Their content is hashed before DVC links it: what is not what the worktree's lock names is removed and fetched anew.
+    `removed` gets the paths of what was. Raises `DvcError` with advice where neither has them.
     """
     (worktree / ".dvc" / "config.local").write_text(_share_config(project), encoding="utf-8")
+    named = cache.map_named_digests(worktree, targets=targets)
+    folders = wrong_files.find_folders(project)
+    removed += wrong_files.remove_wrong_files(folders, named)
+    if not wrong_files.has_all(project, named):
+        run_dvc(worktree, "fetch", "--quiet", *targets)
+        removed += wrong_files.remove_wrong_files(folders, named)
     done = run_dvc(worktree, "checkout", "--quiet", "--force", *targets)
-    if done.returncode:
-        done = run_dvc(worktree, "pull", "--quiet", "--force", *targets)
     if done.returncode:
         raise DvcError(
             f"neither the cache nor the remote has main's {', '.join(targets)}: "

@@ -72,6 +72,21 @@ class Repository:
         lines = self._read_output("status", "--porcelain=v1", "--no-renames", "-z", "--", ".").split("\0")
         return sorted(line[3:] for line in lines if len(line) > 3)
 
+    def list_changed_paths(self, base: str, commit: str) -> list[str]:
+        """List the paths in which a commit differs from what it branched off from the base.
+
+        Where that is not known, as in a checkout of single commits, from the base itself.
+        """
+        common = self._run_git("merge-base", base, commit)
+        start = common.stdout.strip() if common.returncode == 0 else base
+        words = ["git", "diff", "--name-only", "--no-renames", "--relative", "-z", start, commit, "--", "."]
+        done = subprocess.run(words, cwd=self.root, capture_output=True, check=False)
+        if done.returncode:
+            said = done.stderr.decode("utf-8", errors="replace").strip()
+            raise GitError(f"`git diff {start} {commit}` failed: {said}")
+        # A name need not be UTF-8.
+        return sorted(path for path in done.stdout.decode("utf-8", errors="replace").split("\0") if path)
+
     @contextmanager
     def open_worktree(self, commit: str) -> Iterator[Path]:
         """Check a commit out into a temporary folder; yields the folder that corresponds to `root`."""

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from bots import evidence, layout
-from bots.dvc import lockfile, repro, stage_graph
+from bots.dvc import cache, lockfile, repro, stage_graph, wrong_files
+from bots.dvc.command_line import run_dvc
 from bots.dvc.repro import Reproduction
 from bots.evidence import EvidenceError, MetricsReport, Refusal
 from bots.git.repository import Repository
@@ -39,6 +40,9 @@ def reproduce_candidate(
     dirty = repository.list_dirty_paths()
     if retrain:
         _drop_unconfirmed_records(repository, base)
+    removed = _fetch_files(root, tell) if pull else []
+    # What came wrong from the remote is made again: DVC would fetch the same once more, and not look at it.
+    pull = pull and not removed
     reproduction = _reproduce(root, settings, pull=pull, jobs=jobs, tell=tell)
     _arrange_lock(repository, commit)
     writers = stage_graph.find_writers(stage_graph.load_stages(root))
@@ -54,7 +58,18 @@ def reproduce_candidate(
         reproduction=reproduction,
         refusal=refusal,
         writers=writers,
+        removed=tuple(removed),
     )
+
+
+def _fetch_files(root: Path, tell: Callable[[str], None]) -> list[str]:
+    """Fetch what dvc.lock names and the cache lacks; returns the paths of what came wrong, and was removed."""
+    named = cache.map_named_digests(root)
+    if wrong_files.has_all(root, named):
+        return []
+    tell("fetching what dvc.lock names")
+    run_dvc(root, "fetch", "--quiet")
+    return wrong_files.remove_wrong_files(wrong_files.find_folders(root), named)
 
 
 def _reproduce(

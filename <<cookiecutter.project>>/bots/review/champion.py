@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,16 +29,22 @@ class ChampionUnavailable(BotsError):
     """Main has a model, but it cannot be had or does not run; the message says why."""
 
 
+class ChampionTampered(ChampionUnavailable):
+    """What the storage gave as main's contradicts main's commit; the message says what, and what to do."""
+
+
 @dataclass(frozen=True)
 class Champion:
     """Main's side, and a checkout of its commit in which its own code runs.
 
-    The checkout is made when it is first needed, and shares the project's DVC cache.
+    The checkout is made when it is first needed, and shares the project's DVC cache. `removed` collects what was
+    stored with a wrong content.
     """
 
     side: Side
     _repository: Repository
     _stack: ExitStack
+    removed: list[str] = field(default_factory=list)
 
     def load_predictions(self) -> pyarrow.Table:
         """Main's recorded predictions on main's holdout: made by its own code, its own libraries."""
@@ -80,16 +86,24 @@ class Champion:
 
     def _fetch(self, path: str) -> None:
         try:
-            repro.fetch_outputs(self._worktree, self._repository.root, [path])
+            repro.fetch_outputs(self._worktree, self._repository.root, [path], self.removed)
         except DvcError as error:
+            if path in self.removed:
+                raise ChampionTampered(
+                    f"the stored {path} of main is not the file that main's {layout.DVC_LOCK} names (replaced, or cut "
+                    "short), and no other copy was found."
+                ) from error
             raise ChampionUnavailable(str(error)) from error
 
 
 @contextmanager
-def open_champion(repository: Repository, commit: str, otherwise: Settings) -> Iterator[Champion | None]:
+def open_champion(
+    repository: Repository, commit: str, otherwise: Settings, removed: Iterable[str] = ()
+) -> Iterator[Champion | None]:
     """Main's champion at a commit, or None where that commit has no trained model.
 
-    `otherwise` are its settings where the commit has no params.yaml. Raises `SettingsError`, `LockfileError`.
+    `otherwise` are its settings where the commit has no params.yaml. `removed`: outputs that were stored with a wrong
+    content so far. Raises `SettingsError`, `LockfileError`.
     """
     lock = lockfile.parse_lock(repository.read_text(commit, layout.DVC_LOCK), f"main's {layout.DVC_LOCK}")
     if not lock.stages:
@@ -105,7 +119,7 @@ def open_champion(repository: Repository, commit: str, otherwise: Settings) -> I
         yield None
         return
     with ExitStack() as stack:
-        yield Champion(side, repository, stack)
+        yield Champion(side, repository, stack, list(removed))
 
 
 def _read_settings(repository: Repository, commit: str) -> Settings | None:

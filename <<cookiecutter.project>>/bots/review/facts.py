@@ -80,7 +80,8 @@ class Candidate(Side):
 
     `lock` and `reports` are what reproduction left, `committed` and `claimed` the dvc.lock and metrics.json of the
     commit. `dirty`: paths in which the work tree differs from the commit. `refusal`: why the pipeline stopped, where
-    it did. `writers`: output -> the stage that writes it, by dvc.yaml.
+    it did. `writers`: output -> the stage that writes it, by dvc.yaml. `removed`: paths that the remote had with a
+    wrong content.
     """
 
     dirty: list[str]
@@ -89,6 +90,7 @@ class Candidate(Side):
     reproduction: Reproduction
     refusal: Refusal | None
     writers: Mapping[str, str]
+    removed: tuple[str, ...] = ()
 
     def has_made(self, path: str) -> bool:
         """Whether a stage wrote this output in this run; otherwise it is as dvc.lock says."""
@@ -126,24 +128,37 @@ class Unavailable(_Measured):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Tampered(Unavailable):
+    """What the storage gave as main's is not what main's commit says: nothing is judged on it."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Compared(_Measured):
     """Both models on the same rows.
 
     `data_change`: main's training rows against this change's, where they differ; `data_change_failure` says why they
-    could not be compared.
+    could not be compared. `champion_unconfirmed` says why main's stored predictions could not be held against main's
+    metrics.json.
     """
 
     data_change: DriftReport | None = None
     data_change_failure: str | None = None
+    champion_unconfirmed: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """Everything that a review found out. `champion` is main's side, None where main has no model."""
+    """Everything that a review found out. `champion` is main's side, None where main has no model.
+
+    `changed`: paths in which this change's commit differs from main's. `removed`: outputs that were stored with another
+    content than a dvc.lock names, and so were removed.
+    """
 
     candidate: Candidate
     champion: Side | None
     result: NotCompared | NoBaseline | Unavailable | Compared
+    removed: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
 
     @property
     def policy(self) -> Settings:
@@ -185,6 +200,16 @@ class Facts:
         return (own.gate, own.evaluate.costs) != (policy.gate, policy.evaluate.costs)
 
     @property
+    def watched(self) -> dict[str, list[str]]:
+        """Which of main's watched files and folders the change edits: each with the paths in it."""
+        found = {}
+        for place in self.policy.review.watched:
+            inside = [path for path in self.changed if path == place or _is_below(path, place)]
+            if inside:
+                found[place] = inside
+        return found
+
+    @property
     def not_reproduced(self) -> list[str]:
         """Stages that contradict the committed lock.
 
@@ -201,6 +226,10 @@ class Facts:
     def differently_reproduced(self) -> list[str]:
         """Stages that were given the committed inputs and wrote other bytes."""
         return lockfile.find_not_reproduced(self.candidate.committed, self.candidate.lock)
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return folder.endswith("/") and path.startswith(folder)
 
 
 def have_same_holdout(candidate: Side, champion: Side) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from bots import layout
 from bots.evidence import GateRule, Verdict
 from bots.render.numbers import pluralize
-from bots.review.facts import Unavailable
+from bots.review.facts import Tampered, Unavailable
 from bots.review.sentences import (
     cut,
     describe_limit,
@@ -39,6 +39,7 @@ EXIT_CODES: dict[Verdict, int] = {
 
 _WORST_FIRST: tuple[Verdict, ...] = ("blocked", "not comparable", "no baseline", "regressed")
 _SHOWN = 5
+TAMPERED = "storage-tampered"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +81,7 @@ def apply_gate(facts: Facts) -> GateResult:
             verdict=worst.verdict,
             reason=worst.reason,
             headline=cut(worst.headline or worst.message, 2000),
-            passed=worst.verdict in ("not comparable", "no baseline") and gate.incomparable_passes,
+            passed=_passes_uncompared(worst, gate),
             rules=rules,
         )
     primary = _find_primary(facts.comparison, gate)
@@ -90,6 +91,12 @@ def apply_gate(facts: Facts) -> GateResult:
             verdict="equivalent", reason="nothing-changed", headline=headline, passed=True, rules=rules
         )
     return _conclude_not_worse(primary, facts.comparison.statistics, gate, rules=rules)
+
+
+def _passes_uncompared(worst: _Finding, gate: Gate) -> bool:
+    """Whether a change that could not be compared passes without a person's word; never where storage was changed."""
+    uncompared = worst.verdict in ("not comparable", "no baseline")
+    return uncompared and gate.incomparable_passes and worst.reason != TAMPERED
 
 
 def _conclude_not_worse(
@@ -227,6 +234,13 @@ def _check_baseline(facts: Facts, gate: Gate) -> _Finding:
     if facts.champion is None:
         message, reason = "Main has no model yet, so there is nothing to compare with.", "no-baseline"
         verdict = "no baseline"
+    elif isinstance(facts.result, Tampered):
+        message = (
+            f"Storage was tampered with, or damaged: {end_sentence(facts.result.reason)} Nothing was judged on it. "
+            "Find out who wrote there, put main's file back (from a clone that has it: `python -m bots storage push`; "
+            "else make main's model again and merge that), and review again."
+        )
+        reason = TAMPERED
     elif isinstance(facts.result, Unavailable):
         message = f"Main's model cannot be compared: {end_sentence(facts.result.reason)}"
         reason = "champion-unavailable"

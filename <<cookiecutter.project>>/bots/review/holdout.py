@@ -44,15 +44,7 @@ class HoldoutPredictions:
 
     def find_disagreements(self, written: MetricsReport) -> tuple[str, ...]:
         """Where metrics.json says something else than the predictions beside it."""
-        own = Predictions(
-            task=self.settings.task,
-            target=self._get_numbers(self.table, "target"),
-            candidate=self._get_numbers(self.table, "score"),
-            candidate_threshold=written.threshold,
-            costs=written.costs[0] if written.costs else None,
-            bins=self.settings.evaluate.calibration_bins,
-        )
-        return tuple(comparison.find_disagreements(written.values, own))
+        return find_disagreements(self.table, written, self.settings)
 
     def find_contradictions(self, scored: pyarrow.Table, tolerance: float = 1e-6) -> tuple[str, ...]:
         """Whether the model, asked again, gives other scores than the table says."""
@@ -113,6 +105,23 @@ class HoldoutPredictions:
 
     def _get_numbers(self, table: pyarrow.Table, column: str) -> NDArray[Any]:
         return get_numbers(table, column, self.path)
+
+
+def find_disagreements(table: pyarrow.Table, written: MetricsReport, settings: Settings) -> tuple[str, ...]:
+    """Where a metrics.json says something else than a table of predictions, a sentence each.
+
+    `settings` are those of the commit that wrote both. Raises `PredictionsError` for a table without numbers.
+    """
+    path = settings.review.files.predictions
+    own = Predictions(
+        task=settings.task,
+        target=get_numbers(table, "target", path),
+        candidate=get_numbers(table, "score", path),
+        candidate_threshold=written.threshold,
+        costs=written.costs[0] if written.costs else None,
+        bins=settings.evaluate.calibration_bins,
+    )
+    return tuple(comparison.find_disagreements(written.values, own))
 
 
 def load_predictions(root: Path, settings: Settings, written: MetricsReport) -> HoldoutPredictions:

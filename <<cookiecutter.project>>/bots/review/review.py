@@ -6,18 +6,28 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bots import evidence, settings
-from bots.dvc import lockfile, repro
+from bots import evidence, layout, settings
+from bots.dvc import cache, lockfile, repro
 from bots.dvc.command_line import DvcError
+from bots.dvc.storage import prepare_storage
+from bots.dvc.wrong_files import find_folders, forget_state, remove_wrong_files
 from bots.git.repository import Repository
 from bots.review.candidate import reproduce_candidate
-from bots.review.champion import Champion, ChampionUnavailable, open_champion, score_rows
+from bots.review.champion import (
+    Champion,
+    ChampionTampered,
+    ChampionUnavailable,
+    open_champion,
+    score_rows,
+)
 from bots.review.facts import (
     Candidate,
     Compared,
     Facts,
     NoBaseline,
     NotCompared,
+    Side,
+    Tampered,
     Unavailable,
     have_same_holdout,
 )
@@ -26,6 +36,8 @@ from bots.review.review_json import build_review
 from bots.settings import Settings
 
 if TYPE_CHECKING:
+    import pyarrow
+
     from bots.review.comparison import Comparison
     from bots.review.holdout import HoldoutPredictions
 
@@ -43,24 +55,50 @@ def review(
 ) -> evidence.Review:
     """Review the checkout against a base commit.
 
-    Raises `GitError`, `DvcError`, `SettingsError` or `LockfileError` where no review can be made at all; everything
-    else that goes wrong is the review's verdict. `jobs` stages are reproduced at once, by default one on a core.
+    Raises `GitError`, `DvcError`, `SettingsError`, `LockfileError`, `CacheError` or `StorageError` where no review can
+    be made at all; everything else that goes wrong is the review's verdict. `jobs` stages are reproduced at once, by
+    default one on a core.
     """
     base_commit = repository.resolve(base)
     own = settings.load_settings(repository.root)
-    candidate = reproduce_candidate(
-        repository,
-        base_commit,
-        own,
-        pull=pull,
-        retrain=retrain,
-        jobs=jobs or repro.count_cores(),
-        tell=tell,
+    with forget_state():
+        removed = _prepare_files(repository, base_commit, pull=pull, tell=tell)
+        candidate = reproduce_candidate(
+            repository,
+            base_commit,
+            own,
+            pull=pull,
+            retrain=retrain,
+            jobs=jobs or repro.count_cores(),
+            tell=tell,
+        )
+        removed += candidate.removed
+        with open_champion(repository, base_commit, own, removed) as champion:
+            result = _compare(repository.root, candidate, champion, tell)
+    removed += champion.removed if champion else []
+    facts = Facts(
+        candidate=candidate,
+        champion=champion.side if champion else None,
+        result=result,
+        removed=tuple(dict.fromkeys(removed)),
+        changed=tuple(repository.list_changed_paths(base_commit, candidate.commit)),
     )
-    with open_champion(repository, base_commit, own) as champion:
-        result = _compare(repository.root, candidate, champion, tell)
-    facts = Facts(candidate=candidate, champion=champion.side if champion else None, result=result)
     return build_review(facts, apply_gate(facts))
+
+
+def _prepare_files(repository: Repository, base: str, *, pull: bool, tell: Tell) -> list[str]:
+    """Remove what is stored under a wrong name, then bring what is missing within DVC's reach.
+
+    Returns the paths of what was removed. Raises what `prepare_storage` raises.
+    """
+    root = repository.root
+    tell("hashing again what DVC's cache holds")
+    named = {**cache.map_named_digests(root), **cache.map_named_digests(root, base)}
+    removed = remove_wrong_files(find_folders(root), named)
+    if pull:
+        tell("fetching from storage")
+        prepare_storage(root, [base], tell)
+    return removed
 
 
 def _compare(
@@ -83,14 +121,15 @@ def _compare(
         try:
             comparison = _compare_with_champion(root, candidate, champion, predictions=predictions, tell=tell)
         except ChampionUnavailable as error:
-            alone = predictions.summarize()
-            return Unavailable(comparison=alone, disagreements=disagreements, reason=str(error))
+            kind = Tampered if isinstance(error, ChampionTampered) else Unavailable
+            return kind(comparison=predictions.summarize(), disagreements=disagreements, reason=str(error))
         change, failure = _compare_data(root, candidate, champion, tell)
         return Compared(
             comparison=comparison,
             disagreements=disagreements,
             data_change=change,
             data_change_failure=failure,
+            champion_unconfirmed=_explain_unconfirmed(champion.side),
         )
     except holdout.PredictionsError as error:
         return NotCompared(broken=str(error))
@@ -124,6 +163,8 @@ def _compare_with_champion(
     if main.settings.task != candidate.settings.task:
         raise ChampionUnavailable(f"main's model solves another task, a {main.settings.task}")
     truth = champion.load_predictions() if have_same_holdout(candidate, main) else None
+    if truth is not None:
+        _confirm_champion(main, truth)
     scores = truth
     if truth is None or main.splits != candidate.splits:
         tell("scoring this change's holdout with main's model and code")
@@ -133,6 +174,36 @@ def _compare_with_champion(
         truth=truth,
         threshold=main.reports.metrics.threshold if main.reports.metrics else None,
         policy=main.settings,
+    )
+
+
+def _confirm_champion(main: Side, truth: pyarrow.Table) -> None:
+    """Raise `ChampionTampered` where main's stored predictions do not give the figures of main's metrics.json."""
+    from bots.review import holdout
+
+    written, path = main.reports.metrics, main.files.predictions
+    if written is None:
+        return
+    try:
+        found = [*holdout.find_disagreements(truth, written, main.settings)]
+    except holdout.PredictionsError as error:
+        found = [str(error)]
+    if len(truth) != written.rows:
+        found.insert(0, f"{written.rows:,} rows were judged, the file has {len(truth):,}")
+    if found:
+        raise ChampionTampered(
+            f"the stored {path} of main does not give the figures of main's {layout.name_report('metrics')} in git "
+            f"({'; '.join(found[:3])})"
+        )
+
+
+def _explain_unconfirmed(main: Side) -> str | None:
+    """Why main's stored predictions could not be held against main's own figures; None where they were."""
+    if main.reports.metrics is not None:
+        return None
+    return (
+        f"Main's commit has no {layout.name_report('metrics')} that can be read, so nobody can tell whether the stored "
+        "predictions of main are those that it was merged with."
     )
 
 

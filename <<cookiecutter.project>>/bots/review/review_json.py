@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING
 from bots import evidence
 from bots.dvc import lockfile
 from bots.review.facts import Compared
+from bots.review.sentences import cut
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from bots.evidence import ExplanationReport, Importance
     from bots.review.facts import Candidate, Facts, Side
     from bots.review.gate import GateResult
 
 SHOWN_PATHS = 5
+SHOWN_PLACES = 20
 
 
 def build_review(facts: Facts, result: GateResult) -> evidence.Review:
@@ -143,16 +145,39 @@ def _tell_of_merge(candidate: Candidate, champion: Side | None) -> list[str]:
     return [replaced, "dvc.lock of this branch already names it: what merges is what was judged."]
 
 
+def _list_paths(paths: Sequence[str]) -> str:
+    """The first paths of a list."""
+    return ", ".join(paths[:SHOWN_PATHS]) + (", …" if len(paths) > SHOWN_PATHS else "")
+
+
+def _list_watched(watched: Mapping[str, Sequence[str]]) -> str:
+    """Each watched place that a change edits; the file itself where it is a single one."""
+    return ", ".join(
+        cut(paths[0], 100) if len(paths) == 1 else f"{len(paths)} files in {cut(place, 100)}"
+        for place, paths in list(watched.items())[:SHOWN_PLACES]
+    )
+
+
 def _note(facts: Facts) -> Iterator[str]:
     """What a reader should know beside the verdict."""
     candidate = facts.candidate
+    if facts.watched:
+        yield (
+            f"This change edits what judges or feeds the model: {_list_watched(facts.watched)}. Read those lines: this "
+            "review ran them, so it cannot vouch for them."
+        )
+    if facts.removed:
+        shown = _list_paths(facts.removed)
+        yield (
+            f"Hashed again, stored files were not what dvc.lock names ({shown}): somebody replaced them, or they were "
+            "cut short. They were removed before anything used them, and fetched or made again where they were needed."
+        )
     if isinstance(facts.result, Compared) and facts.result.data_change_failure:
         yield facts.result.data_change_failure
+    if isinstance(facts.result, Compared) and facts.result.champion_unconfirmed:
+        yield facts.result.champion_unconfirmed
     if candidate.dirty:
-        shown = ", ".join(candidate.dirty[:SHOWN_PATHS]) + (
-            ", …" if len(candidate.dirty) > SHOWN_PATHS else ""
-        )
-        yield f"The work tree differs from its commit: {shown}."
+        yield f"The work tree differs from its commit: {_list_paths(candidate.dirty)}."
     trained = candidate.has_made(candidate.files.model)
     if not facts.nothing_changed and not trained and not candidate.reproduction.failed:
         yield "No training ran here: the model is the one that the author's dvc.lock names, scored again."

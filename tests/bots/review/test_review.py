@@ -117,7 +117,8 @@ def test_a_truncated_model_of_main_is_not_comparable(change: Small):
     change.edit(lambda params: params["features"].update(numeric=["x1", "x2"]))
     change.edit(lambda params: params["split"].update(holdout=["2025-06-01", "2025-10-01"]))
     review = change.review(expect=22)
-    assert (review["verdict"], review["reason"]) == ("not comparable", "champion-unavailable")
+    assert (review["verdict"], review["reason"]) == ("not comparable", "storage-tampered")
+    assert any("models/model.skops" in note for note in review["notes"]), "the note names what was removed"
 
 
 def test_a_first_model_has_no_baseline(change: Small):
@@ -239,6 +240,108 @@ def test_a_right_lock_is_made_again_byte_for_byte(change: Small):
     unchanged = {stage["name"] for stage in review["stages"] if stage["state"] == "unchanged"}
     assert unchanged == {"acquire", "validate", "split"}
     assert change.git("status", "--porcelain") == "", "the lock came out as it was committed"
+
+
+def read_lock(project: Small, path: str) -> dict[str, object]:
+    """What dvc.lock records of an output."""
+    recorded = yaml.safe_load((project.folder / "dvc.lock").read_text())
+    return next(out for stage in recorded["stages"].values() for out in stage["outs"] if out["path"] == path)
+
+
+def locate(project: Small, digest: object) -> Path:
+    """Where DVC's cache keeps a digest's file."""
+    return project.folder / ".dvc" / "cache" / "files" / "md5" / str(digest)[:2] / str(digest)[2:]
+
+
+def replace_object(path: Path, content: bytes) -> None:
+    """Put other content under a digest, read-only as DVC leaves what it need not look at again."""
+    path.chmod(0o644)
+    path.unlink()
+    path.write_bytes(content)
+    path.chmod(0o444)
+
+
+def shuffle_scores(path: Path) -> bytes:
+    """Predictions as good as a coin's, in the form of these."""
+    table = pd.read_parquet(path)
+    table["score"] = np.random.default_rng(0).permutation(table["score"])
+    content: bytes = table.to_parquet(index=False)
+    return content
+
+
+def test_a_forged_run_cache_is_not_asked(change: Small):
+    change.edit(lambda params: params["features"].update(numeric=["x1", "x2"]))
+    change.dvc("repro", "--quiet")
+    other = read_lock(change, "models/model.skops")
+    change.git("checkout", "--quiet", "--", ".")
+    change.edit(lambda params: params["model"].update(seed=8))
+    change.dvc("repro", "--quiet")
+    honest = read_lock(change, "models/model.skops")
+    change.git("checkout", "--quiet", "--", "dvc.lock", "reports")
+    forged = 0
+    for entry in (change.folder / ".dvc" / "cache" / "runs").rglob("*"):
+        if entry.is_file() and str(honest["md5"]) in (text := entry.read_text()):
+            text = text.replace(f"md5: {honest['md5']}", f"md5: {other['md5']}")
+            entry.write_text(text.replace(f"size: {honest['size']}", f"size: {other['size']}"))
+            forged += 1
+    assert forged, "the run cache knows the honest training"
+    change.commit("Another seed")
+    review = change.review(0, "--retrain")
+    states = {stage["name"]: stage["state"] for stage in review["stages"]}
+    assert states["train"] == "ran"
+    assert "restored" not in states.values()
+    assert review["candidate"]["model"] == f"md5:{honest['md5']}"
+
+
+def test_a_replaced_object_of_mains_predictions_is_never_judged_on(change: Small):
+    predictions = read_lock(change, "reports/predictions.parquet")
+    path = locate(change, predictions["md5"])
+    replace_object(path, shuffle_scores(path))
+    change.edit(lambda params: params["features"].update(numeric=["noise"]))
+    change.edit(lambda params: params["gate"].update(incomparable_passes=True))
+    change.commit("Worse, and somebody was at the storage")
+    review = change.review(expect=22)
+    assert (review["verdict"], review["reason"], review["passed"]) == (
+        "not comparable",
+        "storage-tampered",
+        False,
+    )
+    assert "reports/predictions.parquet" in review["headline"]
+    assert "tampered" in (change.folder / "review" / "review.md").read_text()
+
+
+def test_mains_predictions_that_contradict_mains_own_figures_are_not_judged_on(change: Small):
+    change.git("checkout", "--quiet", "main")
+    path = change.folder / "reports" / "predictions.parquet"
+    content = shuffle_scores(path)
+    path.unlink()
+    path.write_bytes(content)
+    change.dvc("commit", "--quiet", "--force")
+    change.edit(lambda params: params["gate"].update(incomparable_passes=True))
+    change.git("commit", "--quiet", "--all", "--amend", "--no-edit")
+    change.git("checkout", "--quiet", "-B", "change")
+    change.edit(lambda params: params["features"].update(numeric=["noise"]))
+    change.commit("Worse than main")
+    review = change.review(expect=22)
+    assert (review["verdict"], review["reason"], review["passed"]) == (
+        "not comparable",
+        "storage-tampered",
+        False,
+    )
+    assert "reports/metrics.json in git" in review["headline"]
+    assert "written" in review["headline"], "the figures of both are named"
+
+
+def test_an_edit_of_what_judges_or_feeds_the_model_is_told_first(change: Small):
+    train = change.folder / "pipeline" / "train.py"
+    train.write_text(train.read_text() + "\n# Nothing to see here\n")
+    change.commit("Better words")
+    review = change.review(expect=0)
+    assert review["notes"][0].startswith(
+        "This change edits what judges or feeds the model: pipeline/train.py."
+    )
+    comment = (change.folder / "review" / "review.md").read_text()
+    assert "edits what judges or feeds the model" in comment.partition("<details>")[0], "above the folds"
 
 
 def test_a_column_that_moves_in_the_contract_leaves_the_holdout_the_same(change: Small):
