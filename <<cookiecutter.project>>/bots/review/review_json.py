@@ -147,7 +147,9 @@ def _tell_of_merge(candidate: Candidate, champion: Side | None) -> list[str]:
 
 def _list_paths(paths: Sequence[str]) -> str:
     """The first paths of a list."""
-    return ", ".join(paths[:SHOWN_PATHS]) + (", …" if len(paths) > SHOWN_PATHS else "")
+    return ", ".join(cut(path, 200) for path in paths[:SHOWN_PATHS]) + (
+        ", …" if len(paths) > SHOWN_PATHS else ""
+    )
 
 
 def _list_watched(watched: Mapping[str, Sequence[str]]) -> str:
