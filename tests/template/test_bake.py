@@ -186,6 +186,16 @@ def test_dvc_keeps_data_at_the_address_that_was_asked_for(combination: tuple[Pat
         assert os.path.normpath(url) == os.path.normpath(project / wanted)
 
 
+def test_the_owner_is_asked_about_everything_that_judges_or_feeds_the_model(
+    combination: tuple[Path, dict[str, str]],
+) -> None:
+    project, answers = combination
+    text = (project / ".github" / "CODEOWNERS").read_text()
+    lines = [line.split() for line in text.splitlines() if line and not line.startswith("#")]
+    watched = yaml.safe_load((project / "params.yaml").read_text())["review"]["watched"]
+    assert lines == [[f"/{place}", f"@{answers.get('owner', 'octo-org')}"] for place in watched]
+
+
 def test_the_licence_names_the_owner(combination: tuple[Path, dict[str, str]]) -> None:
     project, answers = combination
     text = (project / "LICENSE").read_text(encoding="utf-8")
