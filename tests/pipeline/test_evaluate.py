@@ -15,43 +15,18 @@ from sklearn import metrics as sk
 from bots import evidence
 from bots.evidence import Costs as BotsCosts
 from bots.stats import metrics as bots_metrics
-from fixtures import trained
 from pipeline import evaluate, files, metrics
 from pipeline.files import StageError
 from pipeline.metrics import Rows
 from pipeline.params import Costs
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from fixtures import flights
 
 CALLS = Costs(currency="USD", true_positive=12.0, false_positive=-4.0, true_negative=0.5, false_negative=-1.0)
 MINUTES = Costs(currency="USD", under=-1.0, over=-0.4)
 CLASSIFICATION = [name for name, metric in metrics.METRICS.items() if "classification" in metric.tasks]
 REGRESSION = [name for name, metric in metrics.METRICS.items() if "regression" in metric.tasks]
-
-
-@pytest.fixture(scope="module")
-def classification(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return trained.prepare(tmp_path_factory.mktemp("classification"), "classification", train=True)
-
-
-@pytest.fixture(scope="module")
-def regression(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return trained.prepare(tmp_path_factory.mktemp("regression"), "regression", train=True)
-
-
-@pytest.fixture
-def bench(classification: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> flights.Bench:
-    monkeypatch.chdir(tmp_path)
-    return trained.copy(classification, tmp_path)
-
-
-@pytest.fixture
-def minutes(regression: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> flights.Bench:
-    monkeypatch.chdir(tmp_path)
-    return trained.copy(regression, tmp_path, "regression")
 
 
 # Values

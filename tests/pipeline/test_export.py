@@ -15,12 +15,10 @@ import pandas as pd
 import pytest
 
 from bots import evidence
-from fixtures import support, trained
+from fixtures import support
 from pipeline import export, files
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from fixtures import flights
 
 ONEHOT = {
@@ -35,28 +33,6 @@ ORDINAL = {
 }
 IMPUTED = {"columns": "numeric", "use": "sklearn.impute.SimpleImputer"}
 PLAIN = {"columns": "numeric", "use": "passthrough"}
-
-
-@pytest.fixture(scope="module")
-def classification(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return trained.prepare(tmp_path_factory.mktemp("classification"), "classification", train=True)
-
-
-@pytest.fixture(scope="module")
-def regression(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return trained.prepare(tmp_path_factory.mktemp("regression"), "regression", train=True)
-
-
-@pytest.fixture
-def bench(classification: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> flights.Bench:
-    monkeypatch.chdir(tmp_path)
-    return trained.copy(classification, tmp_path)
-
-
-@pytest.fixture
-def minutes(regression: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> flights.Bench:
-    monkeypatch.chdir(tmp_path)
-    return trained.copy(regression, tmp_path, "regression")
 
 
 def exported(
