@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import time
 from pathlib import Path
@@ -12,7 +11,6 @@ from pathlib import Path
 import httpx
 import pytest
 
-from fixtures import served
 from fixtures.served import ROW, Service, run_service
 from serving import contract, decoding
 from serving.errors import ModelError
@@ -21,17 +19,6 @@ LINEAGE = {
     "format": 1, "version": "v1.4.0", "commit": "c0ffee", "model": "md5:3", "data": "md5:4",
     "trained": "2026-01-01T00:00:00Z", "built": "2026-01-02T00:00:00Z",
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return served.make_project(tmp_path_factory.mktemp("made"))
-
-
-@pytest.fixture
-def folder(made: Path, tmp_path: Path) -> Path:
-    shutil.copytree(made, tmp_path / "own", ignore=shutil.ignore_patterns("predictions", "*.log"))
-    return tmp_path / "own"
 
 
 def write_lineage(folder: Path) -> None:

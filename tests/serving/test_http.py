@@ -6,7 +6,6 @@ import concurrent.futures
 import hashlib
 import json
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -26,18 +25,6 @@ LINEAGE = {
     "metrics": {"roc_auc": 0.7}, "contract": "sha256:2", "model": "md5:3", "data": "md5:4",
     "trained": "2026-01-01T00:00:00Z", "built": "2026-01-02T00:00:00Z",
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return served.make_project(tmp_path_factory.mktemp("made"))
-
-
-@pytest.fixture
-def folder(made: Path, tmp_path: Path) -> Path:
-    """A model's folder of one's own."""
-    shutil.copytree(made, tmp_path / "own", ignore=shutil.ignore_patterns("predictions", "*.log"))
-    return tmp_path / "own"
 
 
 @pytest.fixture(scope="module")
