@@ -18,8 +18,8 @@ sys.path[:0] = [str(ROOT / "<<cookiecutter.project>>"), str(ROOT / "tests")]
 
 import numpy as np  # noqa: E402
 
-from bots.review import comparison  # noqa: E402
 from bots.stats.predictions import Predictions  # noqa: E402
+from bots.verdict import comparison  # noqa: E402
 from fixtures import simulated  # noqa: E402
 
 SIZES = (100_000, 200_000, 400_000)

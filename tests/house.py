@@ -13,14 +13,14 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "log", "files", "decoding", "retry", "evidence", "layout"),
     ("stats", "git", "github"),
     ("settings",),
-    ("dvc", "render"),
+    ("dvc", "render", "verdict"),
     ("review", "publish", "deploy"),
     ("release",),
     ("commands", "__main__"),
 )
 """The rooms of `bots/`, the lowest floor first. A room imports from lower floors and from its own."""
 
-TRUSTED = ("github", "render", "publish", "deploy", "release")
+TRUSTED = ("github", "render", "verdict", "publish", "deploy", "release")
 UNTRUSTED = ("bots.review", "bots.dvc.repro")
 """What runs a pull request's code, and the rooms that hold a token and must never come near it."""
 

@@ -38,8 +38,8 @@ def load_card(root: Path, settings: Settings) -> Card:
     """Read what the card is made of. Raises `EvidenceError`, `PredictionsError`."""
     from bots import evidence, layout
     from bots.render.card import Card
-    from bots.review import comparison
     from bots.stats import predictions
+    from bots.verdict import comparison
 
     reports = root / layout.REPORTS
     metrics = evidence.load(reports / "metrics.json", evidence.MetricsReport)

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
         TrainingReport,
     )
     from bots.layout import Layout
-    from bots.review.comparison import Comparison
     from bots.settings import Settings
+    from bots.verdict.comparison import Comparison
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from bots.errors import BotsError
 from bots.evidence import MetricsReport
-from bots.review import comparison
 from bots.review.champion import ChampionUnavailable
-from bots.review.comparison import Comparison
 from bots.settings import Settings
 from bots.stats.predictions import Predictions, PredictionsError, get_numbers, make_predictions, read_table
+from bots.verdict import comparison
+from bots.verdict.comparison import Comparison
 
 __all__ = ["HoldoutPredictions", "PredictionsError", "load_predictions"]
 

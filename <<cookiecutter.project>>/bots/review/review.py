@@ -38,8 +38,8 @@ from bots.settings import Settings
 if TYPE_CHECKING:
     import pyarrow
 
-    from bots.review.comparison import Comparison
     from bots.review.holdout import HoldoutPredictions
+    from bots.verdict.comparison import Comparison
 
 Tell = Callable[[str], None]
 
@@ -209,7 +209,7 @@ def _explain_unconfirmed(main: Side) -> str | None:
 
 def compare_with_itself(written: evidence.MetricsReport, policy: Settings) -> Comparison:
     """The comparison of a model with itself: every difference is exactly zero, nothing needs computing."""
-    from bots.review.comparison import Comparison, find_role
+    from bots.verdict.comparison import Comparison, find_role
 
     metrics = [
         evidence.MetricComparison(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from bots import evidence
 from bots.dvc import lockfile
 from bots.review.facts import Compared
-from bots.review.sentences import cut
+from bots.verdict.sentences import cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -27,7 +27,6 @@ from bots.evidence import (
     SplitReport,
     Statistics,
 )
-from bots.review.comparison import Comparison, compare
 from bots.review.facts import (
     Candidate,
     Compared,
@@ -39,6 +38,7 @@ from bots.review.facts import (
     Unavailable,
 )
 from bots.review.gate import EXIT_CODES, GateResult, apply_gate
+from bots.verdict.comparison import Comparison, compare
 from fixtures import simulated
 from fixtures.simulated import draw_better_but_worse_for_one_carrier, make_quick_policy
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from msgspec import structs
 from scipy import stats
 
-from bots.review import comparison
 from bots.settings import GateSlices
 from bots.stats import bootstrap, metrics
 from bots.stats.predictions import Predictions, PredictionsError
+from bots.verdict import comparison
 from fixtures import simulated
 from fixtures.simulated import draw_better_but_worse_for_one_carrier, make_quick_policy
 

@@ -1,0 +1,153 @@
+"""The rules of the gate that need the numbers alone: limits, parity, explanation, and how two models compare.
+
+The review applies them beside the change's code, and a job that never runs that code applies them again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bots.render.numbers import pluralize
+from bots.stats import metrics
+from bots.verdict.sentences import (
+    describe_limit,
+    describe_metric,
+    describe_slice,
+    end_sentence,
+    explain_outcome,
+    name_metric,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from bots.evidence import ExplanationReport, ExportReport, MetricComparison, Statistics, Verdict
+    from bots.settings import Gate
+    from bots.verdict.comparison import Comparison
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """A rule that was applied; `verdict` and `reason` are what its failure means, `headline` says it."""
+
+    rule: str
+    passed: bool
+    message: str
+    verdict: Verdict = "blocked"
+    reason: str = ""
+    headline: str = ""
+
+
+def check_limits(values: Mapping[str, float | None], gate: Gate) -> Iterator[Finding]:
+    """Every limit of the gate, held against the candidate's value of that metric."""
+    for name, limit in gate.limits.items():
+        value = values.get(name)
+        rule = f"limit: {metrics.find_label(name)}"
+        if value is None:
+            message = f"{name_metric(name)} has no value, so its limit cannot be checked."
+            yield Finding(rule=rule, passed=False, message=message, reason="limit-broken")
+        else:
+            message = describe_limit(name, limit, value)
+            yield Finding(rule=rule, passed=limit.holds(value), message=message, reason="limit-broken")
+
+
+def check_parity(export: ExportReport) -> Finding:
+    """Parity blocks once a model was exported."""
+    if not export.exported:
+        where = f" at `{export.step}`" if export.step else ""
+        why = end_sentence(export.reason or "no reason was given")
+        message = f"A warning only: the model cannot be exported to ONNX{where}: {why}"
+        return Finding(rule="parity", passed=True, message=message)
+    flips = "" if export.flips is None else f", {pluralize(export.flips, 'decision')} differ"
+    largest = "unknown" if export.largest_difference is None else f"{export.largest_difference:.2g}"
+    allowed = "" if export.tolerance is None else f" (at most {export.tolerance:.2g} is allowed)"
+    figures = f"largest difference {largest}{allowed}{flips} on {export.rows:,} rows."
+    verdict = "The ONNX model answers alike" if export.passed else "The ONNX model does not answer alike"
+    return Finding(
+        rule="parity", passed=export.passed, message=f"{verdict}: {figures}", reason="parity-failed"
+    )
+
+
+def warn_of_explanation(explanation: ExplanationReport) -> Finding:
+    """An explanation that does not add up blocks nothing: then the explanation is wrong and not the model."""
+    why = end_sentence(explanation.note or "its parts do not add up to the prediction")
+    message = f"A warning only: the explanation cannot be trusted: {why}"
+    return Finding(rule="explanation", passed=True, message=message)
+
+
+def find_primary(comparison: Comparison | None, gate: Gate) -> MetricComparison | None:
+    """The comparison of the metric that decides; None where there is none."""
+    found = comparison.metrics if comparison else []
+    return next((metric for metric in found if metric.name == gate.primary), None)
+
+
+def check_comparison(comparison: Comparison | None, gate: Gate) -> Iterator[Finding]:
+    """The rules about both models: the primary metric, the guards, the slices."""
+    primary = find_primary(comparison, gate)
+    if comparison is None or primary is None or primary.outcome == "not judged":
+        yield Finding(
+            rule="primary metric",
+            passed=False,
+            message=f"{name_metric(gate.primary)} cannot be compared: the holdout has too few rows for it.",
+            verdict="not comparable",
+            reason="primary-not-judged",
+        )
+        return
+    said = describe_metric(primary, comparison.statistics)
+    regressed = primary.outcome == "regressed"
+    yield Finding(
+        rule="primary metric",
+        passed=not regressed,
+        message=f"{said}. {explain_outcome(primary)}",
+        verdict="regressed",
+        reason="primary-regressed",
+    )
+    verdict: Verdict = "regressed" if regressed else "blocked"
+    for metric in comparison.metrics:
+        if metric.name in gate.guards:
+            yield _check_guard(metric, comparison.statistics, primary=said, verdict=verdict)
+    if gate.slices is not None and comparison.statistics.slices_judged:
+        yield _check_slices(comparison, gate, least=gate.slices.matters, primary=said, verdict=verdict)
+
+
+def _check_guard(
+    metric: MetricComparison, statistics: Statistics, *, primary: str, verdict: Verdict
+) -> Finding:
+    said = describe_metric(metric, statistics)
+    return Finding(
+        rule=f"guard: {metrics.find_label(metric.name)}",
+        passed=metric.outcome != "regressed",
+        message=f"{said}. {explain_outcome(metric)}",
+        verdict=verdict,
+        reason="guard-regressed",
+        headline=f"A guarded metric got worse: {said}. {primary}.",
+    )
+
+
+def _check_slices(
+    comparison: Comparison, gate: Gate, *, least: float, primary: str, verdict: Verdict
+) -> Finding:
+    """`least` is the loss of the primary metric that matters in a slice."""
+    judged = comparison.statistics.slices_judged
+    lost = [part for part in comparison.slices if part.outcome == "regressed"]
+    lost.sort(key=lambda part: -abs(part.difference or 0))
+    if not lost:
+        message = (
+            f"None of {pluralize(judged, 'slice')} lost {least:g} {metrics.find_label(gate.primary)} "
+            "or more beyond chance."
+        )
+        return Finding(rule="slices", passed=True, message=message)
+    told = "; ".join(describe_slice(part, gate.primary) for part in lost[:_SHOWN])
+    more = f"; and {len(lost) - _SHOWN} more" if len(lost) > _SHOWN else ""
+    message = f"{pluralize(len(lost), 'slice')} of {judged} got worse: {told}{more}."
+    return Finding(
+        rule="slices",
+        passed=False,
+        message=message,
+        verdict=verdict,
+        reason="slice-regressed",
+        headline=f"{message} {primary}.",
+    )
