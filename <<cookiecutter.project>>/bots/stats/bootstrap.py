@@ -35,13 +35,20 @@ _WEIGHTS_AT_A_TIME = 2**18
 
 @dataclass(frozen=True)
 class Interval:
-    """Point estimates and an interval: of the difference, or of the candidate where there is no champion."""
+    """Point estimates and an interval: of the difference, or of the candidate where there is no champion.
+
+    `error` is the standard error of what the interval is about, `freedom` the degrees of freedom of Student's t
+    that belong to it, so that an interval at another confidence can be had without the rows. All four are None
+    where nothing can be said.
+    """
 
     champion: float | None
     candidate: float | None
     difference: float | None
     low: float | None
     high: float | None
+    error: float | None = None
+    freedom: float | None = None
 
 
 def has_enough_of_each_class(target: Floats) -> bool:
@@ -89,12 +96,14 @@ def estimate_intervals(
         drawn = _draw_replicates(able, _stack_components(predictions, able, units, rows=rows), replicates)
     errors = {name: _measure_spread(values) for name, values in drawn.items()}
     return [
-        _build_interval(point, measure, errors.get(measure.name, math.nan) * quantile)
+        _build_interval(
+            point, measure, errors.get(measure.name, math.nan), quantile=quantile, freedom=count - 1
+        )
         for measure, point in zip(chosen, points, strict=True)
     ]
 
 
-def find_t_quantile(probability: float, freedom: int) -> float:
+def find_t_quantile(probability: float, freedom: float) -> float:
     """Student's t quantile. SciPy is imported late: it takes twice as long as everything else here."""
     from scipy import special
 
@@ -116,10 +125,14 @@ class _Block:
     ends: list[int]
 
 
-def _build_interval(point: Interval, measure: Measure, half: float) -> Interval:
+def _build_interval(
+    point: Interval, measure: Measure, error: float, *, quantile: float, freedom: float
+) -> Interval:
     """The interval around the difference; of a single model, kept inside the metric's range."""
-    if math.isnan(half) or point.candidate is None:
+    if math.isnan(error) or point.candidate is None:
         return point
+    half = error * quantile
+    point = replace(point, error=error, freedom=freedom)
     if point.difference is not None:
         return replace(point, low=point.difference - half, high=point.difference + half)
     lowest, highest = measure.bounds

@@ -224,6 +224,17 @@ def test_few_units_are_judged_by_student_s_t() -> None:
     assert bootstrap.find_t_quantile(0.975, 10_000_000) == pytest.approx(1.9599639845, rel=1e-6)
 
 
+def test_an_interval_tells_its_standard_error_and_its_degrees_of_freedom() -> None:
+    predictions = drawn(400, task="regression")
+    (found,) = bootstrap.estimate_intervals(
+        predictions, [metrics.MEASURES["mae"]], replicates=400, confidence=0.9
+    )
+    quantile = bootstrap.find_t_quantile(0.95, known(found.freedom))
+    assert (known(found.high) - known(found.low)) / 2 == pytest.approx(known(found.error) * quantile)
+    few = bootstrap.compute_points(predictions, metrics.MEASURES["mae"], np.arange(5))
+    assert (few.error, few.freedom) == (None, None)
+
+
 def test_a_known_regression_is_found_at_the_stated_power() -> None:
     """A log loss that is worse by 3.24 standard errors is to be found in 90% of all draws: P(Z > 1.96 - 3.24)."""
     random = np.random.default_rng(8)
