@@ -363,7 +363,9 @@ class StageRun(Evidence, frozen=True, kw_only=True):
 
 class MetricComparison(Evidence, frozen=True, kw_only=True):
     """Main against this change on the same rows. `difference` is candidate minus champion in the metric's
-    own unit; the interval is its paired bootstrap interval; `matters` is the smallest effect that counts."""
+    own unit; the interval is its paired bootstrap interval; `matters` is the smallest effect that counts. `error` is
+    the standard error of the difference and `freedom` the degrees of freedom of Student's t, from which an interval
+    at any confidence can be made; null where there is no interval."""
 
     name: Name
     direction: Direction
@@ -376,6 +378,8 @@ class MetricComparison(Evidence, frozen=True, kw_only=True):
     matters: Positive
     outcome: Outcome
     unit: Text | None = None
+    error: Positive | None = None
+    freedom: Positive | None = None
 
 
 class SliceComparison(Evidence, frozen=True, kw_only=True):

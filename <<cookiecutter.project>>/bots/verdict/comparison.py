@@ -98,6 +98,8 @@ def _compare_metrics(predictions: Predictions, settings: Settings) -> list[Metri
             outcome=_judge(interval, measure, gate.matters.get(measure.name, 0.0)),
             unit=predictions.metric_units.get(measure.name)
             or metrics.find_unit(measure.name, predictions.costs),
+            error=interval.error,
+            freedom=interval.freedom,
         )
         for measure, interval in zip(chosen, intervals, strict=True)
     ]

@@ -235,6 +235,14 @@ def test_an_interval_tells_its_standard_error_and_its_degrees_of_freedom() -> No
     assert (few.error, few.freedom) == (None, None)
 
 
+def test_a_metric_tells_what_an_interval_at_another_confidence_is_made_of() -> None:
+    predictions = drawn(400, task="regression")
+    policy = make_quick_policy("regression")
+    for metric in comparison.compare(predictions, policy).metrics:
+        quantile = bootstrap.find_t_quantile(0.5 + policy.gate.confidence / 2, known(metric.freedom))
+        assert known(metric.high) == pytest.approx(known(metric.difference) + known(metric.error) * quantile)
+
+
 def test_a_known_regression_is_found_at_the_stated_power() -> None:
     """A log loss that is worse by 3.24 standard errors is to be found in 90% of all draws: P(Z > 1.96 - 3.24)."""
     random = np.random.default_rng(8)
