@@ -15,12 +15,13 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("settings",),
     ("dvc", "render", "verdict"),
     ("review", "publish", "deploy"),
+    ("verification",),
     ("release",),
     ("commands", "__main__"),
 )
 """The rooms of `bots/`, the lowest floor first. A room imports from lower floors and from its own."""
 
-TRUSTED = ("github", "render", "verdict", "publish", "deploy", "release")
+TRUSTED = ("github", "render", "verdict", "publish", "deploy", "verification", "release")
 UNTRUSTED = ("bots.review", "bots.dvc.repro")
 """What runs a pull request's code, and the rooms that hold a token and must never come near it."""
 

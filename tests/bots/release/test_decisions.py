@@ -21,10 +21,11 @@ from bots.github import marker
 from bots.github.client import ACTIONS, CheckRun, MergedPullRequest, PullRequestReview
 from bots.github.marker import Marker, ModelDigests
 from bots.publish import publish
-from bots.release import approval, onnx_model, permutation_importance, report, verify, versions
+from bots.release import approval, report, verify, versions
 from bots.release.approval import Approval
 from bots.release.failure import Failure
 from bots.release.versions import Acceptance, Assignment, Content, Registry, Stage
+from bots.verification import onnx_model, permutation_importance
 from fixtures import release_projects
 from fixtures.release_projects import INPUTS, write_model
 from fixtures.releases import CONTENT, MODEL, a_release

@@ -14,8 +14,8 @@ import numpy as np
 
 if TYPE_CHECKING:
     from bots.evidence import ExplanationReport
-    from bots.release.onnx_model import Inputs, OnnxModel
     from bots.stats.metrics import Floats
+    from bots.verification.onnx_model import Inputs, OnnxModel
 
 REPEATS: Final = 3
 SEED: Final = 20130701
