@@ -68,12 +68,12 @@ def choose_step(
     """Decide what to do where the bots have written a check run already.
 
     `there` and `conclusion_there` are of the newest one, `mine` and `conclusion` of this run (None: in progress).
-    Content that is not `final` only ends a check run that would stay in progress for ever.
+    Content that is not `final` only ends this run's own check run, which would stay in progress for ever.
     """
     if there > mine:
         return "leave"
     if conclusion_there is None:
-        return "edit"
+        return "edit" if final or there == mine else "leave"
     if conclusion is None:
         return "leave" if there == mine else "create"
     return "edit" if final else "leave"

@@ -31,10 +31,21 @@ FORK = (
     "not stored. A maintainer who wants to merge it pushes the branch to this repository, where the review runs "
     "again and its model is kept.</sub>\n"
 )
-FAILED = (
-    "> [!WARNING]\n> The model passes, but another step of the run failed, the team's tests for example: "
-    "[its log]({run}) says which.\n\n"
-)
+NO_SUCCESS = "> [!WARNING]\n> The model passes, but {why}: [its log]({run}) says more.\n\n"
+# Every other end of a run than `success`, in the words of the check's title.
+ENDS: dict[str | None, str] = {
+    "failure": "another step of the run failed",
+    "cancelled": "the run was cancelled",
+    "timed_out": "the run took too long and was stopped",
+    "skipped": "the run was skipped",
+    "neutral": "the run ended neither well nor badly",
+    "action_required": "the run waits for a maintainer's approval",
+    "startup_failure": "the run could not start",
+    "stale": "GitHub gave the run up before it ended",
+    None: "the run has not ended",
+}
+UNKNOWN_END = "the run ended in a way that the bots do not know"
+CONCLUSIONS: dict[str | None, Conclusion] = {"failure": "failure", "cancelled": "cancelled"}
 NEVER_PASS = ("regressed", "blocked")
 GRANTS = {"pull request": "pull-requests: read", "comment": "pull-requests: write", "check": "checks: write"}
 
@@ -95,11 +106,13 @@ def decide(run: WorkflowRun, pull: PullRequest | None, artifact: ArtifactContent
 def decide_by_artifact(run: WorkflowRun, artifact: ArtifactContent) -> Decision:
     """Decide what to publish of an artifact, whatever pull request it belongs to."""
     if isinstance(artifact, NoArtifact):
-        if run.conclusion == "cancelled":
-            return Decision("cancelled", "The review was cancelled", "The run was cancelled.", comments=False)
+        if run.conclusion in ("cancelled", "skipped"):
+            words = f"{describe_end(run).capitalize()}, so nothing was reviewed."
+            return Decision("cancelled", f"The review was {run.conclusion}", words, comments=False)
+        ended = run.conclusion in ("success", "failure")
         return Decision(
             "action_required",
-            "The review stopped before it had a result",
+            "The review stopped before it had a result" if ended else f"No review: {describe_end(run)}",
             f"There is no review of {run.head_sha[:7]}: {escape_text(artifact)}. The run's log says why.",
         )
     if isinstance(artifact, InvalidArtifact):
@@ -119,19 +132,30 @@ def decide_by_artifact(run: WorkflowRun, artifact: ArtifactContent) -> Decision:
     return _decide_by_verdict(run, artifact)
 
 
+def describe_end(run: WorkflowRun) -> str:
+    """Say how a run ended that is no success."""
+    return ENDS.get(run.conclusion, UNKNOWN_END)
+
+
 def _decide_by_verdict(run: WorkflowRun, review: Review) -> Decision:
     verdict = review.verdict
     words = verdict.capitalize()
     if not review.passed or verdict in NEVER_PASS:
         title = f"{words}: the gate does not let this change pass"
-        return Decision("failure", title, locks=verdict not in NEVER_PASS, verdict=verdict)
-    if run.conclusion == "failure":
-        # The step of a review that passes succeeds, so another step failed.
-        title = f"{words}, but another step of the run failed"
-        return Decision(
-            "failure", title, warning=FAILED.format(run=check_address(run.html_url)), verdict=verdict
-        )
-    return Decision("success", words, locks=True, verdict=verdict)
+        # The step of a review that does not pass fails, and so its run does.
+        locks = verdict not in NEVER_PASS and run.conclusion in ("success", "failure")
+        return Decision("failure", title, locks=locks, verdict=verdict)
+    if run.conclusion == "success":
+        return Decision("success", words, locks=True, verdict=verdict)
+    end = describe_end(run)
+    # The step of a review that passes succeeds, so after a failure another step failed.
+    why = f"{end}, the team's tests for example" if run.conclusion == "failure" else end
+    return Decision(
+        CONCLUSIONS.get(run.conclusion, "action_required"),
+        f"{words}, but {end}",
+        warning=NO_SUCCESS.format(why=why, run=check_address(run.html_url)),
+        verdict=verdict,
+    )
 
 
 def publish(

@@ -369,6 +369,66 @@ def test_a_run_whose_other_steps_failed_does_not_pass_whatever_the_model_is_wort
     assert not done.decision.locks
 
 
+ENDS = [
+    ("failure", "failure", "another step of the run failed"),
+    ("cancelled", "cancelled", "the run was cancelled"),
+    ("timed_out", "action_required", "took too long"),
+    ("skipped", "action_required", "was skipped"),
+    ("neutral", "action_required", "neither well nor badly"),
+    ("action_required", "action_required", "waits for a maintainer's approval"),
+    ("startup_failure", "action_required", "could not start"),
+    ("stale", "action_required", "gave the run up"),
+    (None, "action_required", "has not ended"),
+    ("splendid", "action_required", "do not know"),
+]
+
+
+@pytest.mark.parametrize(("end", "conclusion", "words"), ENDS)
+def test_only_a_run_that_succeeded_as_a_whole_passes_and_the_title_says_how_it_ended(
+    bench: Bench, end: str | None, conclusion: str, words: str
+) -> None:
+    of = msgspec.structs.replace(bench.run(), conclusion=end)
+    done = bench.publish(of, bind_to(reviews.improved()))
+    (check,) = bench.double.list_checks(HEAD)
+    assert check.conclusion == conclusion
+    assert check.output["title"].startswith("Improved, but ")
+    assert words in check.output["title"]
+    assert words in bench.ours()[0].partition(" -->\n")[2].split("improved", maxsplit=1)[0]
+    assert not done.decision.locks
+
+
+@pytest.mark.parametrize(("end", "conclusion", "words"), ENDS)
+def test_a_run_without_a_review_never_passes_and_says_how_it_ended(
+    bench: Bench, end: str | None, conclusion: str, words: str
+) -> None:
+    of = msgspec.structs.replace(bench.run(), conclusion=end)
+    decision = bench.publish(of, NoArtifact("no artifact was downloaded")).decision
+    assert decision.conclusion in ("cancelled", "action_required")
+    assert not decision.locks
+    said = f"{decision.title} {decision.words}".lower()
+    assert words in said or end == "failure"
+
+
+@pytest.mark.parametrize("end", [end for end, _, _ in ENDS if end != "failure"])
+def test_what_a_person_may_decide_is_locked_only_after_a_run_that_ended(
+    bench: Bench, end: str | None
+) -> None:
+    of = msgspec.structs.replace(bench.run(), conclusion=end)
+    found = but(bind_to(reviews.improved()), verdict="equivalent", passed=False)
+    decision = publish.decide_by_artifact(of, found)
+    assert (decision.conclusion, decision.locks) == ("failure", False)
+
+
+def test_a_skipped_run_leaves_the_check_of_another_run_alone(bench: Bench) -> None:
+    publish.announce(bench.host(), bench.run(run=1, conclusion=None), bench.retry())
+    bench.time.now += 60
+    bench.publish(bench.run(run=2, conclusion="skipped"), NoArtifact("no artifact was downloaded"))
+    assert [check.status for check in bench.double.list_checks(HEAD)] == ["in_progress"]
+    bench.publish(bench.run(run=1, started=bench.time.now - 60), bind_to(reviews.improved()))
+    assert [check.conclusion for check in bench.double.list_checks(HEAD)] == ["success"]
+    assert len(bench.ours()) == 1
+
+
 @pytest.mark.parametrize(
     ("verdict", "passed", "locks"),
     [
