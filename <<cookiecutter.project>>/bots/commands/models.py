@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from pathlib import Path
 
@@ -14,7 +15,8 @@ def add_parser(verbs: Verbs) -> None:
     parser = verbs.add_parser(
         "models",
         help="list the versions: where each runs, its metrics, who approved it",
-        description="Every version, the newest first, as the tags of the remote say.",
+        description="Every version, the newest first, as the tags of the remote say. Tags that are not believed "
+        "are named on standard error.",
         epilog="exit codes: 0 listed, 1 the registry cannot be read, 2 wrong usage",
     )
     parser.add_argument("--json", action="store_true", help="print the registry as JSON")
@@ -23,6 +25,7 @@ def add_parser(verbs: Verbs) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the registry; 0."""
     from bots.commands.release import open_progress
+    from bots.log import print_line
     from bots.release import registry, report
 
     with (
@@ -30,5 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
         registry.open_registry(Path.cwd(), registry.start_retry(tell), time.time) as repository,
     ):
         known = repository.registry
+    for words in report.describe_skipped(known):
+        print_line("models", f"WARNING: {words}", sys.stderr)
     print(report.encode_registry(known) if arguments.json else report.render_table(known))
     return 0

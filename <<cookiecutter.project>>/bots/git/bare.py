@@ -184,12 +184,41 @@ def classify_error(output: str, doing: str) -> GitError | TemporaryFailure:
 
 @dataclass(frozen=True)
 class Tag:
-    """An annotated tag: its name, its commit, and when it was made (seconds since 1970)."""
+    """An annotated tag: its name, its commit, and when it was made (seconds since 1970).
+
+    `raw` is the tag object as git holds it. `fault` says what a tag is not that an annotated tag of a commit should be;
+    then the other fields are empty.
+    """
 
     name: str
     commit: str
     when: int
     message: str
+    raw: bytes = b""
+    fault: str | None = None
+
+
+_TAG_OBJECT = re.compile(
+    rb"object (?P<object>[0-9a-f]{40,64})\ntype (?P<type>[a-z]+)\ntag (?P<name>[^\n]*)\n"
+    rb"tagger [^\n]*> (?P<when>[0-9]{1,12}) [+-][0-9]{4}\n(?:[^\n]+\n)*\n(?P<message>.*)",
+    re.DOTALL,
+)
+
+
+def parse_tag(name: str, kind: str, raw: bytes) -> Tag:
+    """Parse a tag object that stands under a name; `kind` is the object's type."""
+    if kind != "tag":
+        return Tag(name, "", 0, "", raw, fault=f"is no annotated tag but a {kind}")
+    found = _TAG_OBJECT.fullmatch(raw)
+    if found is None:
+        return Tag(name, "", 0, "", raw, fault="cannot be read as a tag")
+    if found["name"] != name.encode(errors="surrogateescape"):
+        own = found["name"].decode(errors="replace")[:100]
+        return Tag(name, "", 0, "", raw, fault=f"is a copy of the tag {own}")
+    if found["type"] != b"commit":
+        return Tag(name, "", 0, "", raw, fault=f"names a {found['type'].decode()} and no commit")
+    words = found["message"].decode(errors="replace")
+    return Tag(name, found["object"].decode(), int(found["when"]), words, raw)
 
 
 @dataclass
@@ -251,17 +280,42 @@ class BareRepository:
         return self._run_git(*words).stdout.decode().split()
 
     def list_tags(self, pattern: str) -> list[Tag]:
-        """List the fetched annotated tags that match a pattern, sorted by name."""
-        fields = ("%(objecttype)", "%(refname:strip=2)", "%(object)", "%(taggerdate:unix)", "%(contents)")
-        listed = self._run_git(
-            "for-each-ref", f"--format={'%00'.join(fields)}%00%01", f"refs/tags/{pattern}"
-        ).stdout
-        entries = (entry.lstrip("\n").split("\0") for entry in listed.decode(errors="replace").split("\0\1"))
-        return [
-            Tag(name=entry[1], commit=entry[2], when=int(entry[3] or 0), message=entry[4])
-            for entry in entries
-            if len(entry) == 5 and entry[0] == "tag"
-        ]
+        """List the fetched tags that match a pattern, sorted by name; what is no annotated tag has a `fault`."""
+        fields = "%(objecttype) %(objectname) %(refname:strip=2)"
+        listed = self._run_git("for-each-ref", f"--format={fields}", f"refs/tags/{pattern}").stdout
+        entries = [line.split(" ", 2) for line in listed.decode(errors="surrogateescape").splitlines()]
+        objects = self.read_objects([made for kind, made, _ in entries if kind == "tag"])
+        return [parse_tag(name, kind, objects.get(made, b"")) for kind, made, name in entries]
+
+    def list_ancestors(self, commit: str) -> frozenset[str]:
+        """List a commit and all that came before it."""
+        return frozenset(self._run_git("rev-list", commit).stdout.decode().split())
+
+    def get_kind(self, ref: str) -> str | None:
+        """Get the type of the object that a fetched ref points at; None where there is no such ref."""
+        done = self._run_git("cat-file", "-t", ref, expect=None)
+        return done.stdout.decode().strip() or None
+
+    def read_objects(self, names: Iterable[str]) -> dict[str, bytes]:
+        """Read those of the objects that are here: name to content."""
+        stdin = "".join(f"{name}\n" for name in names).encode()
+        text = self._run_git("cat-file", "--batch", stdin=stdin).stdout if stdin else b""
+        found: dict[str, bytes] = {}
+        at = 0
+        while at < len(text):
+            head = text[at : text.index(b"\n", at)]
+            name, _, size = head.decode().partition(" ")
+            at += len(head) + 1
+            if size == "missing":
+                continue
+            length = int(size.split(" ")[1])
+            found[name] = text[at : at + length]
+            at += length + 1
+        return found
+
+    def add_blob(self, content: bytes) -> str:
+        """Add a blob and return it."""
+        return self._run_git("hash-object", "-w", "--stdin", stdin=content).stdout.decode().strip()
 
     def fetch_commit(self, sha: str) -> bool:
         """Fetch one commit by its hash; False where the remote does not have it any more."""

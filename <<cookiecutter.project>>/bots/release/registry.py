@@ -1,7 +1,9 @@
 """Reads the registry from a remote's tags, and adds to it by one atomic push, so that two runs cannot both win.
 
 Beside the tags there is one ref, refs/registry/model, that moves with each of them: a run that has seen an older
-registry cannot add to it. The checkout is never touched, however shallow it is.
+registry cannot add to it. It is the registry's ledger: a commit for each tag, whose tree holds every tag object that
+was pushed, so that a deleted tag is noticed and its number not used again. The checkout is never touched, however
+shallow it is.
 """
 
 from __future__ import annotations
@@ -17,9 +19,9 @@ from typing import TYPE_CHECKING, Final
 from bots.deploy.checks import Check
 from bots.dvc import lockfile
 from bots.errors import BotsError
-from bots.git.bare import Author, BareRepository, PushRejected, RefMoved, open_bare, run_git
+from bots.git.bare import Author, BareRepository, PushRejected, RefMoved, Tag, open_bare, parse_tag, run_git
 from bots.layout import DVC_LOCK
-from bots.release import versions
+from bots.release import tags, versions
 from bots.release.versions import Assignment, Registry, Release, Stage
 from bots.retry import RetriesExhausted, Retry
 
@@ -50,6 +52,7 @@ class RegistryRepository:
     clock: Callable[[], float]
     tip: str = ""
     registry: Registry = field(default_factory=Registry)
+    ledger: dict[str, Tag] = field(default_factory=dict)
 
     def refresh(self) -> Registry:
         """Read main and the registry anew."""
@@ -57,8 +60,22 @@ class RegistryRepository:
         tip = self.retry.call("registry", lambda: self.bare.fetch_history(MAIN, *patterns))
         if tip is None:
             raise RegistryError(f"the remote has no branch {MAIN}; push it first")
-        self.tip, self.registry = tip, versions.parse_tags(self.bare.list_tags(f"{versions.MODEL}*"))
+        self.tip, self.ledger = tip, self._load_ledger()
+        self.registry = tags.parse_tags(
+            self.bare.list_tags(f"{versions.MODEL}*"),
+            self.ledger.values(),
+            is_on_main=self.bare.list_ancestors(tip).__contains__,
+        )
         return self.registry
+
+    def _load_ledger(self) -> dict[str, Tag]:
+        """Load every tag that the ledger remembers, by name; none from a ref as older bots wrote it."""
+        if self.bare.get_kind(REF) != "commit":
+            return {}
+        blobs = {name: blob for name, blob in self.bare.list_files(REF).items() if name.startswith(tags.OURS)}
+        self.retry.call("registry", lambda: self.bare.fetch_blobs(REF, blobs.values()))
+        contents = self.bare.read_objects(blobs.values())
+        return {name: parse_tag(name, "tag", contents.get(blob, b"")) for name, blob in blobs.items()}
 
     def contains(self, commit: str) -> bool:
         """Whether a commit is on main."""
@@ -96,7 +113,7 @@ class RegistryRepository:
         Raises `RegistryMoved` where something else was registered meanwhile, so that the number may be wrong now.
         """
         tag = versions.format_version_tag(release.version)
-        words = versions.format_message(f"Release model {release.version}", release)
+        words = tags.format_message(f"Release model {release.version}", release)
         added = self._push_tag(tag, release.commit, words)
         found = self.registry.find_commit(release.commit)
         if found is not None:
@@ -134,8 +151,8 @@ class RegistryRepository:
                 rejected=rejected,
                 checks=list(checks),
             )
-            tag = versions.format_stage_tag(stage, self.registry.counter + 1)
-            words = versions.format_message(f"{stage.capitalize()} has model {release.version}", made)
+            tag = versions.format_stage_tag(stage, versions.choose_counter(self.registry, stage))
+            words = tags.format_message(f"{stage.capitalize()} has model {release.version}", made)
             if not self._push_tag(tag, release.commit, words):
                 raise RefMoved("the registry has grown")
             return made
@@ -145,8 +162,12 @@ class RegistryRepository:
 
     def _push_tag(self, name: str, commit: str, words: str) -> bool:
         """Add a tag if the registry is what was read last; whether it was. The registry is read anew afterwards."""
-        made = self.bare.create_tag(name, commit, message=words, author=Author(*TAGGER, int(self.clock())))
-        refs = {f"refs/tags/{name}": (made, None), REF: (made, self.bare.resolve(REF))}
+        author = Author(*TAGGER, int(self.clock()))
+        made = self.bare.create_tag(name, commit, message=words, author=author)
+        refs = {
+            f"refs/tags/{name}": (made, None),
+            REF: (self._extend_ledger(name, made, author), self.bare.resolve(REF)),
+        }
 
         def step() -> bool:
             try:
@@ -165,6 +186,22 @@ class RegistryRepository:
             ) from error
         self.refresh()
         return added
+
+    def _extend_ledger(self, name: str, made: str, author: Author) -> str:
+        """Create the ledger's next commit: what it remembers, every tag that is believed, and the new one."""
+        believed = [tag for tag in self._list_believed() if tag.name not in self.ledger]
+        contents = {**{tag.name: tag.raw for tag in believed}, name: self.bare.read_objects([made])[made]}
+        parent = self.bare.resolve(REF) if self.bare.get_kind(REF) == "commit" else None
+        blobs = {path: self.bare.add_blob(content) for path, content in contents.items()}
+        return self.bare.create_commit(parent, blobs, message=f"Add {name}\n", author=author)
+
+    def _list_believed(self) -> list[Tag]:
+        skipped = {one.name for one in self.registry.skipped}
+        return [
+            tag
+            for tag in self.bare.list_tags(f"{versions.MODEL}*")
+            if tag.name.startswith(tags.OURS) and tag.name not in skipped
+        ]
 
 
 def start_retry(

@@ -179,7 +179,7 @@ def _conclude_release(
     head = f"{version.version} is released." if new else f"Nothing to release: {version.version} is."
     said = [head, *(f"{word}." for word in promoted.words)]
     body = report.render_released(known, version, session.platform, run=context.run)
-    result = ReleaseResult(" ".join(said), release=version, body=body)
+    result = ReleaseResult(" ".join(said), release=version, body=body, notes=report.describe_skipped(known))
     if session.platform != "none":
         result.pending = promote.list_pending(known, version)
     _comment(session, version.commit, body, result=result)
@@ -209,7 +209,8 @@ def _conclude_failure(session: _Session, failure: Failure) -> ReleaseResult:
     body = report.render_failure(known, failure, session.platform, run=context.run)
     words = f"{failure.name} {report.DONE[failure.kind]}: {failure.words}."
     version = known.find_version(failure.version) if failure.version else None
-    result = ReleaseResult(words, EXIT_CODES[failure.kind], release=version, body=body)
+    code, notes = EXIT_CODES[failure.kind], report.describe_skipped(known)
+    result = ReleaseResult(words, code, release=version, body=body, notes=notes)
     _comment(session, failure.commit, body, result=result)
     if failure.kind not in QUIET:
         note = notify.write_issue(
@@ -252,11 +253,12 @@ def roll_back(context: ReleaseContext, stage: Stage, *, to: str | None, reason: 
         except EngineFailed as error:
             raise RegistryError(f"{stage} was not rolled back: {error}") from error
         body = report.render_released(repository.registry, version, platform, run=context.run)
+        notes = report.describe_skipped(repository.registry)
         if replaced is None:
             words = f"{stage} has {version.version} already: nothing to do."
-            return ReleaseResult(words, release=version, body=body)
+            return ReleaseResult(words, release=version, body=body, notes=notes)
         words = f"{stage} has {version.version} again, and {replaced.version} no more."
-        result = ReleaseResult(words, release=version, body=body)
+        result = ReleaseResult(words, release=version, body=body, notes=notes)
         told = report.render_replaced(repository.registry, replaced, stage, run=context.run)
         _comment(session, replaced.commit, told, result=result)
         return result

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 MARK: Final = "<!-- model-release -->"
 LABEL: Final = "release"
+MOST_SKIPPED: Final = 20
 WHERE: Final = "Actions > Deploy > Run workflow"
 
 _IMAGE = re.compile(r"[a-z0-9][a-z0-9./:_-]{0,200}@sha256:[0-9a-f]{64}")
@@ -56,6 +57,13 @@ def is_own(body: str) -> bool:
     return body.startswith(MARK)
 
 
+def describe_skipped(registry: Registry) -> list[str]:
+    """Say which tags of the registry are not believed, and why: a line each, the first few of many."""
+    said = [f"the tag {one.name[:100]} {one.reason}; it was skipped" for one in registry.skipped]
+    more = len(said) - MOST_SKIPPED
+    return said if more <= 0 else [*said[:MOST_SKIPPED], f"{more} more tags were skipped"]
+
+
 def render_released(registry: Registry, release: Release, platform: Platform, run: str | None = None) -> str:
     """Render the comment of a version that was released, as far as it came."""
     return _assemble(
@@ -67,6 +75,7 @@ def render_released(registry: Registry, release: Release, platform: Platform, ru
             _count_passed(_list_checks(registry, release)), _render_checks(_list_checks(registry, release))
         ),
         md.fold("What it is made of, and who answers for it", _render_origin(release)),
+        _render_skipped(registry),
         _render_footer(run),
     )
 
@@ -232,6 +241,15 @@ def _render_checks(checks: Sequence[Check]) -> str:
             f"{SIGNS[one.passed]} **{escape_text(one.name, 60)}** {escape_prose(one.words, 240)}"
             for one in checks
         ]
+    )
+
+
+def _render_skipped(registry: Registry) -> str:
+    """The tags that are not believed, folded; nothing where there are none."""
+    said = describe_skipped(registry)
+    count = pluralize(len(registry.skipped), "tag")
+    return md.fold(
+        f"{count} of the registry not believed", md.join_lines([escape_prose(one, 300) for one in said])
     )
 
 

@@ -1,38 +1,31 @@
-"""Holds a project's versions and stages as plain values, and chooses the next number: the registry without its git.
-
-Tags are named as GTO names them: `model@v1.4.0` is a version, `model#production#7` puts the version of its commit into
-a stage. The message of each of these annotated tags ends in one line of JSON.
-"""
+"""Holds a project's versions and stages as plain values, and chooses the next number: the registry without its git."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import takewhile
-from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeVar
+from typing import Annotated, Final, Literal
 
-import msgspec
 from msgspec import Meta, Struct
 from semver import Version
 
 from bots.deploy.checks import Check
 from bots.deploy.lineage import Lineage
+from bots.errors import BotsError
 from bots.evidence import Commit, Digest
-
-if TYPE_CHECKING:
-    from bots.git.bare import Tag
 
 MODEL: Final = "model"
 Stage = Literal["staging", "production"]
 STAGES: tuple[Stage, ...] = ("staging", "production")
 Bump = Literal["major", "minor", "patch"]
-Number = Annotated[str, Meta(pattern=r"^v(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})$")]
+PART: Final = "(?:0|[1-9][0-9]{0,8})"
+LARGEST: Final = 999_999_999
+Number = Annotated[str, Meta(pattern=rf"^v{PART}\.{PART}\.{PART}\Z")]
 Line = Annotated[str, Meta(max_length=1_000)]
 
 
-class _Record(Struct, frozen=True, kw_only=True):
+class Record(Struct, frozen=True, kw_only=True):
     """Base of what a tag's message carries. Fields that a later version of the bots wrote are ignored."""
 
     format: Literal[1] = 1
@@ -58,7 +51,7 @@ class Content(Struct, frozen=True, kw_only=True):
     inputs: dict[str, str] | None = None
 
 
-class Release(_Record, frozen=True, kw_only=True):
+class Release(Record, frozen=True, kw_only=True):
     """A version: what was released, who approved it, and the image by digest."""
 
     version: Number
@@ -103,7 +96,7 @@ class Release(_Record, frozen=True, kw_only=True):
         )
 
 
-class Assignment(_Record, frozen=True, kw_only=True):
+class Assignment(Record, frozen=True, kw_only=True):
     """A version put into a stage. `at` is an ISO time, `by` who or what did it, `checks` what was seen on the way.
 
     `rejected` is the version that was tried in its place and rolled back.
@@ -118,23 +111,32 @@ class Assignment(_Record, frozen=True, kw_only=True):
     checks: list[Check] = []
 
 
-R = TypeVar("R", bound=_Record)
+class NumbersExhausted(BotsError):
+    """No number is left for a next version."""
 
-# The part of gto.constants.tag_re that these tags need: GTO takes most of a second to import.
-_TAG = re.compile(
-    rf"{MODEL}(?:@(?P<version>v(?:0|[1-9]\d{{0,8}})(?:\.(?:0|[1-9]\d{{0,8}})){{2}})"
-    r"|#(?P<stage>[a-z]+)#(?P<counter>[0-9]{1,9}))"
-)
+
+@dataclass(frozen=True)
+class SkippedTag:
+    """A tag with a name of the registry's that is not believed, or is gone, and why."""
+
+    name: str
+    reason: str
 
 
 @dataclass(frozen=True)
 class Registry:
-    """Every version, the lowest first, and every assignment, the oldest first; `taken` are all numbers in use."""
+    """Every version, the lowest first, and every assignment, the oldest first.
+
+    `taken` are the numbers that a version has or had, also those whose tag was deleted. `occupied` are the names of all
+    tags, whoever made them: a new tag cannot have one of these. `skipped` are the tags that are not believed.
+    """
 
     releases: tuple[Release, ...] = ()
     assignments: tuple[Assignment, ...] = ()
     taken: tuple[str, ...] = ()
     counter: int = field(default=0, compare=False)
+    occupied: frozenset[str] = field(default=frozenset(), compare=False)
+    skipped: tuple[SkippedTag, ...] = ()
 
     @property
     def newest(self) -> Release | None:
@@ -207,7 +209,21 @@ def choose_next_version(registry: Registry, now: Content) -> str | None:
     if bump is None:
         return None
     highest = max((parse_version(version) for version in registry.taken), default=Version(0))
-    return f"v{highest.next_version(bump)}"
+    following = raise_version(highest, bump)
+    while format_version_tag(f"v{following}") in registry.occupied:
+        following = raise_version(following, bump)
+    return f"v{following}"
+
+
+def raise_version(version: Version, bump: Bump) -> Version:
+    """Raise a part of a number; where that part has no room, the next larger one. Raises `NumbersExhausted`."""
+    if bump == "patch" and version.patch < LARGEST:
+        return version.bump_patch()
+    if bump != "major" and version.minor < LARGEST:
+        return version.bump_minor()
+    if version.major < LARGEST:
+        return version.bump_major()
+    raise NumbersExhausted(f"no number comes after v{version}; move the registry's tags aside and begin anew")
 
 
 def find_previous(registry: Registry, stage: str) -> Release | None:
@@ -257,31 +273,12 @@ def plan_steps(registry: Registry, version: str, until: str) -> list[Step]:
     return steps
 
 
-def format_message(headline: str, record: _Record) -> str:
-    """A tag's message: a headline for people, a line of JSON for programs."""
-    return f"{headline}\n\n{msgspec.json.encode(record).decode()}\n"
-
-
-def parse_tags(tags: Iterable[Tag]) -> Registry:
-    """Read the registry from its tags. A tag without a valid record is ignored, but its number stays taken."""
-    named = list(_match_tags(tags))
-    releases = [
-        release
-        for tag, version, _, _ in named
-        if version and (release := _decode_record(tag, Release)) is not None
-        if (release.version, release.commit) == (version, tag.commit)
-    ]
-    assigned = [
-        (counter, assignment)
-        for tag, _, stage, counter in named
-        if stage and (assignment := _decode_record(tag, Assignment)) is not None and assignment.stage == stage
-    ]
-    return Registry(
-        releases=tuple(sorted(releases, key=lambda one: parse_version(one.version))),
-        assignments=tuple(assignment for _, assignment in sorted(assigned, key=lambda pair: pair[0])),
-        taken=tuple(version for _, version, _, _ in named if version),
-        counter=max((counter for *_, counter in named), default=0),
-    )
+def choose_counter(registry: Registry, stage: Stage) -> int:
+    """Choose the counter of a stage's next tag: one that orders it last, and whose name is free."""
+    counter = registry.counter + 1
+    while format_stage_tag(stage, counter) in registry.occupied:
+        counter += 1
+    return counter
 
 
 def format_version_tag(version: str) -> str:
@@ -292,17 +289,3 @@ def format_version_tag(version: str) -> str:
 def format_stage_tag(stage: str, counter: int) -> str:
     """`model#production#7`; the counter gives the order over all stages."""
     return f"{MODEL}#{stage}#{counter}"
-
-
-def _match_tags(tags: Iterable[Tag]) -> Iterator[tuple[Tag, str | None, str | None, int]]:
-    """The model's tags by GTO's grammar, each with its version or its stage and counter."""
-    for tag in tags:
-        if found := _TAG.fullmatch(tag.name):
-            yield tag, found["version"], found["stage"], int(found["counter"] or 0)
-
-
-def _decode_record(tag: Tag, kind: type[R]) -> R | None:
-    try:
-        return msgspec.json.decode(tag.message.rstrip().rpartition("\n")[2], type=kind)
-    except msgspec.DecodeError:
-        return None
