@@ -426,6 +426,37 @@ class Statistics(Evidence, frozen=True, kw_only=True):
     slices_judged: Count
 
 
+class CopiedRows(Evidence, frozen=True, kw_only=True):
+    """Holdout rows that a training table has too: `copies` have the inputs and the target of a training row,
+    `same_rows` of them its name as well. `champion` is how many of `champion_rows` are copies on main, by the same
+    columns: some tables repeat themselves by nature. It is null where main has no such columns, or no model."""
+
+    table: Name
+    rows: Count
+    copies: Count
+    same_rows: Count
+    champion: Count | None = None
+    champion_rows: Count | None = None
+
+
+class FitGap(Evidence, frozen=True, kw_only=True):
+    """The mean loss of both models on training rows and on the holdout. `difference` is how much smaller the way from
+    one to the other is than main's, with its 99% interval; `vanished`: it is as with a model that was trained on the
+    holdout."""
+
+    loss: Name
+    training_rows: Count
+    holdout_rows: Count
+    champion_training: float
+    candidate_training: float
+    champion_holdout: float
+    candidate_holdout: float
+    difference: float
+    low: float
+    high: float
+    vanished: bool
+
+
 class Review(Evidence, frozen=True, kw_only=True):
     """`review.json`: everything a review says. Rendered by `bots`, validated as hostile input by `publish`."""
 
@@ -457,6 +488,8 @@ class Review(Evidence, frozen=True, kw_only=True):
     refusal: Refusal | None = None
     on_merge: Annotated[list[Text], Meta(max_length=20)] = []
     notes: Annotated[list[Text], Meta(max_length=50)] = []
+    copied_rows: Annotated[list[CopiedRows], Meta(max_length=10)] = []
+    fit_gap: FitGap | None = None
 
 
 FILES: dict[str, type[Evidence]] = {

@@ -64,7 +64,13 @@ class Champion:
         try:
             return score_rows(self._worktree, self.side.settings.review.score, rows)
         except DvcError as error:
-            raise ChampionUnavailable(f"main's model cannot score this change's holdout: {error}") from error
+            raise ChampionUnavailable(f"main's model cannot score this change's rows: {error}") from error
+
+    def fetch_splits(self) -> tuple[Path, Path]:
+        """Where main's tables of training and holdout rows are, brought there first."""
+        self._fetch(self.side.files.splits)
+        files = self.side.files
+        return self._worktree / files.training_rows, self._worktree / files.holdout_rows
 
     def compare_training_rows(self, command: str, *, root: Path, rows: Path) -> evidence.DriftReport:
         """Main's training rows against `rows`, by a command of the change that runs in `root`."""

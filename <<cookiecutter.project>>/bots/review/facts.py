@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         TrainingReport,
     )
     from bots.layout import Layout
+    from bots.review.seen import Seen
     from bots.settings import Settings
     from bots.verdict.comparison import Comparison
 
@@ -109,10 +110,12 @@ class NotCompared:
 
 @dataclass(frozen=True, kw_only=True)
 class _Measured:
-    """`disagreements`: where metrics.json or the model say something else than the predictions, a sentence each."""
+    """`disagreements`: where metrics.json or the model say something else than the predictions, a sentence each.
+    `seen`: signs that the model has seen the holdout, where somebody looked."""
 
     comparison: Comparison
     disagreements: tuple[str, ...] = ()
+    seen: Seen | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,6 +177,11 @@ class Facts:
     def disagreements(self) -> tuple[str, ...]:
         """Where the evidence contradicts itself."""
         return () if isinstance(self.result, NotCompared) else self.result.disagreements
+
+    @property
+    def seen(self) -> Seen | None:
+        """Signs that the model has seen the holdout, where somebody looked for them."""
+        return None if isinstance(self.result, NotCompared) else self.result.seen
 
     @property
     def broken(self) -> str | None:

@@ -17,6 +17,7 @@ from bots.verdict.rules import (
     find_primary,
     warn_of_explanation,
 )
+from bots.verdict.seen import FITTED, check_seen
 from bots.verdict.sentences import (
     cut,
     describe_metric,
@@ -86,9 +87,10 @@ def apply_gate(facts: Facts) -> GateResult:
 
 
 def _passes_uncompared(worst: Finding, gate: Gate) -> bool:
-    """Whether a change that could not be compared passes without a person's word; never where storage was changed."""
+    """Whether a change that could not be compared passes without a person's word; never where storage was changed, or
+    the model perhaps knows the holdout."""
     uncompared = worst.verdict in ("not comparable", "no baseline")
-    return uncompared and gate.incomparable_passes and worst.reason != TAMPERED
+    return uncompared and gate.incomparable_passes and worst.reason not in (TAMPERED, FITTED)
 
 
 def _conclude_not_worse(
@@ -120,6 +122,8 @@ def _check(facts: Facts, gate: Gate) -> Iterator[Finding]:
         yield check_parity(reports.export)
     if reports.explanation is not None and not reports.explanation.passed:
         yield warn_of_explanation(reports.explanation)
+    if facts.seen is not None:
+        yield from check_seen(facts.seen.copied, facts.seen.gap)
     baseline = _check_baseline(facts, gate)
     yield baseline
     if baseline.passed and not facts.broken:

@@ -19,10 +19,10 @@ from bots.stats.predictions import Predictions, PredictionsError, get_numbers, m
 from bots.verdict import comparison
 from bots.verdict.comparison import Comparison
 
-__all__ = ["HoldoutPredictions", "PredictionsError", "load_predictions"]
+__all__ = ["HoldoutPredictions", "NotScored", "PredictionsError", "align_scores", "load_predictions"]
 
 
-class _NotScored(BotsError):
+class NotScored(BotsError):
     """A table does not have the scores of the rows that are asked for; the message says what is missing."""
 
 
@@ -49,8 +49,8 @@ class HoldoutPredictions:
     def find_contradictions(self, scored: pyarrow.Table, tolerance: float = 1e-6) -> tuple[str, ...]:
         """Whether the model, asked again, gives other scores than the table says."""
         try:
-            again = self._get_numbers(_align(scored, self.table, whose="this change's"), "score")
-        except _NotScored as error:
+            again = self._get_numbers(align_scores(scored, self.table, whose="this change's"), "score")
+        except NotScored as error:
             return (f"{self.path} cannot be checked against the model: {error}",)
         said = self._get_numbers(self.table, "score")
         off = int((np.abs(again - said) > tolerance * np.maximum(1, np.abs(said))).sum())
@@ -71,10 +71,16 @@ class HoldoutPredictions:
         slices and what is resampled are taken from it, so that a change cannot rewrite what it is judged by. Raises
         `PredictionsError` where the change says otherwise, `ChampionUnavailable` where main did not score a row.
         """
+        pair = self.pair_with(scored, truth=truth, policy=policy)
+        return comparison.compare(replace(pair, champion_threshold=threshold), policy)
+
+    def pair_with(
+        self, scored: pyarrow.Table, *, truth: pyarrow.Table | None, policy: Settings
+    ) -> Predictions:
+        """The candidate's scores beside main's for the same rows. Raises what `compare_with` raises."""
         known = self.table if truth is None else self._check_against(truth)
         scores = self._get_numbers(_align_champion(scored, self.table), "score")
-        own = self._make_predictions(known, policy)
-        return comparison.compare(replace(own, champion=scores, champion_threshold=threshold), policy)
+        return replace(self._make_predictions(known, policy), champion=scores)
 
     def _check_against(self, truth: pyarrow.Table) -> pyarrow.Table:
         if len(truth) != len(self.table):
@@ -149,20 +155,20 @@ def load_predictions(root: Path, settings: Settings, written: MetricsReport) -> 
 def _align_champion(table: pyarrow.Table, like: pyarrow.Table) -> pyarrow.Table:
     """A table of main's in the row order of the candidate's."""
     try:
-        return _align(table, like, whose="main's")
-    except _NotScored as error:
+        return align_scores(table, like, whose="main's")
+    except NotScored as error:
         raise ChampionUnavailable(str(error)) from error
 
 
-def _align(table: pyarrow.Table, like: pyarrow.Table, *, whose: str) -> pyarrow.Table:
-    """A table of scores in the row order of another; messages say whose it is. Raises `_NotScored`."""
+def align_scores(table: pyarrow.Table, like: pyarrow.Table, *, whose: str) -> pyarrow.Table:
+    """A table of scores in the row order of another; messages say whose it is. Raises `NotScored`."""
     if missing := {"row", "score"} - set(table.column_names):
-        raise _NotScored(f"{whose} predictions have no column {', '.join(sorted(missing))}")
+        raise NotScored(f"{whose} predictions have no column {', '.join(sorted(missing))}")
     if like["row"].equals(table["row"]):
         return table
     at = _find_rows(like["row"], table)
     if at.null_count:
-        raise _NotScored(f"{whose} model did not score {at.null_count:,} of {len(at):,} holdout rows")
+        raise NotScored(f"{whose} model did not score {at.null_count:,} of {len(at):,} holdout rows")
     return table.take(at)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,12 +34,14 @@ from bots.review.facts import (
 )
 from bots.review.gate import apply_gate
 from bots.review.review_json import build_review
+from bots.review.seen import look_for_seen_rows
 from bots.settings import Settings
 
 if TYPE_CHECKING:
     import pyarrow
 
     from bots.review.holdout import HoldoutPredictions
+    from bots.stats.predictions import Predictions
     from bots.verdict.comparison import Comparison
 
 Tell = Callable[[str], None]
@@ -73,15 +76,16 @@ def review(
             tell=tell,
         )
         removed += candidate.removed
+        changed = tuple(repository.list_changed_paths(base_commit, candidate.commit))
         with open_champion(repository, base_commit, own, removed) as champion:
-            result = _compare(repository.root, candidate, champion, tell)
+            result = _compare(repository.root, candidate, champion, changed=changed, tell=tell)
     removed += champion.removed if champion else []
     facts = Facts(
         candidate=candidate,
         champion=champion.side if champion else None,
         result=result,
         removed=tuple(dict.fromkeys(removed)),
-        changed=tuple(repository.list_changed_paths(base_commit, candidate.commit)),
+        changed=changed,
     )
     return build_review(facts, apply_gate(facts))
 
@@ -102,7 +106,7 @@ def _prepare_files(repository: Repository, base: str, *, pull: bool, tell: Tell)
 
 
 def _compare(
-    root: Path, candidate: Candidate, champion: Champion | None, tell: Tell
+    root: Path, candidate: Candidate, champion: Champion | None, *, changed: tuple[str, ...], tell: Tell
 ) -> NotCompared | NoBaseline | Unavailable | Compared:
     written = candidate.reports.metrics
     if candidate.reproduction.failed or written is None or candidate.reports.broken:
@@ -115,8 +119,13 @@ def _compare(
         tell("comparing with main on the holdout" if champion else "reading the holdout's predictions")
         predictions = holdout.load_predictions(root, candidate.settings, written)
         disagreements = predictions.find_disagreements(written)
+        look = partial(
+            look_for_seen_rows, root, candidate, champion, changed=(*changed, *candidate.dirty), tell=tell
+        )
         if champion is None:
-            return NoBaseline(comparison=predictions.summarize(), disagreements=disagreements)
+            return NoBaseline(
+                comparison=predictions.summarize(), disagreements=disagreements, seen=look(holdout=None)
+            )
         disagreements = _find_contradictions(root, candidate, predictions, tell) + disagreements
         try:
             comparison = _compare_with_champion(root, candidate, champion, predictions=predictions, tell=tell)
@@ -127,6 +136,7 @@ def _compare(
         return Compared(
             comparison=comparison,
             disagreements=disagreements,
+            seen=look(holdout=_find_pair(candidate, champion, predictions)),
             data_change=change,
             data_change_failure=failure,
             champion_unconfirmed=_explain_unconfirmed(champion.side),
@@ -175,6 +185,20 @@ def _compare_with_champion(
         threshold=main.reports.metrics.threshold if main.reports.metrics else None,
         policy=main.settings,
     )
+
+
+def _find_pair(
+    candidate: Candidate, champion: Champion, predictions: HoldoutPredictions
+) -> Callable[[], Predictions] | None:
+    """What gives both models' scores, where both were judged on the same holdout."""
+    if not have_same_holdout(candidate, champion.side):
+        return None
+
+    def pair() -> Predictions:
+        truth = champion.load_predictions()
+        return predictions.pair_with(truth, truth=truth, policy=champion.side.settings)
+
+    return pair
 
 
 def _confirm_champion(main: Side, truth: pyarrow.Table) -> None:

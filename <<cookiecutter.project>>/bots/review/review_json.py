@@ -54,6 +54,8 @@ def build_review(facts: Facts, result: GateResult) -> evidence.Review:
         refusal=candidate.refusal,
         on_merge=_tell_of_merge(candidate, champion),
         notes=list(_note(facts)),
+        copied_rows=list(facts.seen.copied) if facts.seen else [],
+        fit_gap=facts.seen.gap if facts.seen else None,
     )
 
 
@@ -178,6 +180,8 @@ def _note(facts: Facts) -> Iterator[str]:
         yield facts.result.data_change_failure
     if isinstance(facts.result, Compared) and facts.result.champion_unconfirmed:
         yield facts.result.champion_unconfirmed
+    if facts.seen is not None:
+        yield from facts.seen.untold
     if candidate.dirty:
         yield f"The work tree differs from its commit: {_list_paths(candidate.dirty)}."
     trained = candidate.has_made(candidate.files.model)

@@ -6,6 +6,7 @@ Without pandas, which pyarrow's shorter ways (`read_table`, `to_numpy`, any null
 from __future__ import annotations
 
 import math
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -16,10 +17,11 @@ from bots.errors import BotsError
 from bots.stats.metrics import Context, Floats
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     import pyarrow
+    import pyarrow.parquet as parquet
     from numpy.typing import NDArray
 
     from bots.evidence import Costs, Task
@@ -89,12 +91,19 @@ class Predictions:
 
 def read_table(path: Path, name: str, columns: list[str] | None = None) -> pyarrow.Table:
     """Read a table, which messages call `name`. Raises `PredictionsError`."""
+    with open_table(path, name) as file:
+        return file.read(columns)
+
+
+@contextmanager
+def open_table(path: Path, name: str) -> Iterator[parquet.ParquetFile]:
+    """Open a table to read it in batches; messages call it `name`. Raises `PredictionsError`, while it is read too."""
     import pyarrow
     import pyarrow.parquet as parquet
 
     try:
         with parquet.ParquetFile(path) as file:
-            return file.read(columns)
+            yield file
     except (OSError, pyarrow.ArrowException) as error:
         raise PredictionsError(f"{name}: not a readable Parquet table ({error})") from error
 

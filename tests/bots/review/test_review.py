@@ -104,6 +104,9 @@ def test_another_holdout_is_not_comparable_and_main_is_scored_on_the_new_rows_by
         "different-holdout",
         False,
     )
+    copied = {one["table"]: one for one in review["copied_rows"]}
+    assert set(copied) == {"data/splits/train.parquet", "data/features/train.parquet"}
+    assert {one["champion"] for one in copied.values()} != {None}, "main's own tables are the measure"
     primary = next(metric for metric in review["metrics"] if metric["role"] == "primary")
     assert primary["champion"] is not None
     assert primary["outcome"] == "improved", "both models were scored on the same, new rows"
@@ -342,6 +345,88 @@ def test_an_edit_of_what_judges_or_feeds_the_model_is_told_first(change: Small):
     )
     comment = (change.folder / "review" / "review.md").read_text()
     assert "edits what judges or feeds the model" in comment.partition("<details>")[0], "above the folds"
+
+
+def fit_the_holdout_too(change: Small) -> None:
+    code = change.folder / "pipeline" / "train.py"
+    code.write_text(
+        code.read_text().replace(
+            "    frame = files.read_table(TRAIN)\n",
+            "    import pandas as pd\n\n"
+            "    judging = files.read_table(files.FEATURES / 'holdout.parquet')\n"
+            "    frame = pd.concat([files.read_table(TRAIN), judging], ignore_index=True)\n",
+        )
+    )
+
+
+def feed_the_holdout(change: Small) -> None:
+    code = change.folder / "pipeline" / "features.py"
+    code.write_text(
+        code.read_text().replace(
+            "    report = build_report(",
+            "    import pandas as pd\n\n"
+            "    built['train'] = pd.concat([built['train'], built['holdout']], ignore_index=True)\n"
+            "    report = build_report(",
+        )
+    )
+
+
+def split_the_holdout_into_training_under_other_names(change: Small) -> None:
+    code = change.folder / "pipeline" / "split.py"
+    code.write_text(
+        code.read_text().replace(
+            "    for name, part in parts.items():\n        files",
+            "    import pandas as pd\n\n"
+            "    copies = parts['holdout'].assign(**{ROW: 'x' + parts['holdout'][ROW], 'visit': 'x'})\n"
+            "    parts['train'] = pd.concat([parts['train'], copies], ignore_index=True)\n"
+            "    for name, part in parts.items():\n        files",
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("attack", "expect", "reason", "said"),
+    [
+        (fit_the_holdout_too, 22, "holdout-perhaps-fitted", "as if it had been trained on it"),
+        (feed_the_holdout, 21, "holdout-in-training", "a row in data/features/train.parquet"),
+        (
+            split_the_holdout_into_training_under_other_names,
+            21,
+            "holdout-in-training",
+            "a row in data/splits/train.parquet",
+        ),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_a_model_that_was_trained_on_its_holdout_does_not_pass(
+    change: Small, attack, expect: int, reason: str, said: str
+):
+    change.edit(lambda params: params["model"]["estimator"]["params"].update(max_iter=61))
+    change.edit(lambda params: params["gate"].update(incomparable_passes=True))
+    attack(change)
+    change.commit("Train better")
+    review = change.review(expect=expect)
+    assert (review["reason"], review["passed"]) == (reason, False)
+    assert said in review["headline"]
+    assert said in (change.folder / "review" / "review.md").read_text().partition("<details>")[0]
+
+
+def test_honest_code_is_told_to_show_no_sign_of_the_holdout_and_parameters_alone_are_not_suspected(
+    change: Small,
+):
+    change.edit(lambda params: params["features"].update(numeric=["x1", "x2"]))
+    review = change.review(expect=0)
+    assert review["fit_gap"] is None, "main's own code trained it"
+    (found,) = review["copied_rows"]
+    assert found["copies"] < 10
+    code = change.folder / "pipeline" / "train.py"
+    code.write_text(code.read_text() + "\n# Better words\n")
+    review = change.review(expect=0)
+    assert review["verdict"] == "improved"
+    assert review["fit_gap"]["vanished"] is False
+    rules = {rule["rule"]: rule["message"] for rule in review["rules"]}
+    assert rules["fit of the holdout"].endswith("That is no proof.")
+    assert "leave the holdout out" in rules["copied rows"]
 
 
 def test_a_column_that_moves_in_the_contract_leaves_the_holdout_the_same(change: Small):
