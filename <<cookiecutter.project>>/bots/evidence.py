@@ -32,8 +32,10 @@ Positive = Annotated[float, Meta(ge=0)]
 
 Task = Literal["classification", "regression"]
 Direction = Literal["higher", "lower"]
-Verdict = Literal["improved", "equivalent", "regressed", "blocked", "not comparable", "no baseline"]
-Outcome = Literal["improved", "equivalent", "regressed", "not judged"]
+Verdict = Literal[
+    "improved", "equivalent", "undecided", "regressed", "blocked", "not comparable", "no baseline"
+]
+Outcome = Literal["improved", "equivalent", "undecided", "regressed", "not judged"]
 CauseKind = Literal["code", "params", "data", "environment"]
 
 
@@ -365,7 +367,8 @@ class MetricComparison(Evidence, frozen=True, kw_only=True):
     """Main against this change on the same rows. `difference` is candidate minus champion in the metric's
     own unit; the interval is its paired bootstrap interval; `matters` is the smallest effect that counts. `error` is
     the standard error of the difference and `freedom` the degrees of freedom of Student's t, from which an interval
-    at any confidence can be made; null where there is no interval."""
+    at any confidence can be made; null where there is no interval. `inner_low` and `inner_high` are the ends of the
+    narrower interval that must lie within `matters` for `equivalent`."""
 
     name: Name
     direction: Direction
@@ -380,6 +383,8 @@ class MetricComparison(Evidence, frozen=True, kw_only=True):
     unit: Text | None = None
     error: Positive | None = None
     freedom: Positive | None = None
+    inner_low: float | None = None
+    inner_high: float | None = None
 
 
 class SliceComparison(Evidence, frozen=True, kw_only=True):
@@ -415,8 +420,22 @@ class GateRule(Evidence, frozen=True, kw_only=True):
     message: Text
 
 
+class Sensitivity(Evidence, frozen=True, kw_only=True):
+    """What a holdout can show of the primary metric. `error` is the standard error of the difference between two
+    models, `shows` the smallest true difference that four of five reviews call improved or regressed. So many rows let
+    four of five reviews of an equally good model say `equivalent` (`rows_to_decide`), or pass it without a person's
+    word (`rows_to_pass`); null where nothing is said to matter. `basis` says where `error` is from."""
+
+    error: Positive
+    shows: Positive
+    rows_to_decide: Count | None = None
+    rows_to_pass: Count | None = None
+    basis: Text
+
+
 class Statistics(Evidence, frozen=True, kw_only=True):
-    """How the comparison was made, for the reader who wants to check it."""
+    """How the comparison was made, for the reader who wants to check it. `sensitivity` is what this comparison could
+    show, `expected` what was said of the holdout before anything was trained."""
 
     rows: Count
     replicates: Count
@@ -424,6 +443,8 @@ class Statistics(Evidence, frozen=True, kw_only=True):
     resampled: Text
     units: Count
     slices_judged: Count
+    sensitivity: Sensitivity | None = None
+    expected: Sensitivity | None = None
 
 
 class CopiedRows(Evidence, frozen=True, kw_only=True):

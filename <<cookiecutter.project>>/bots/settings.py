@@ -114,7 +114,17 @@ class Gate(_Section, frozen=True):
     guards: Annotated[list[str], _explain("metrics that must not get worse")] = []
     limits: Annotated[dict[str, Limit], _explain("bounds on a metric, whatever main does")] = {}
     slices: Annotated[GateSlices | None, _explain("how slices are judged; null: they are only shown")] = None
-    equivalent_passes: Annotated[bool, _explain("pass a change that chance could explain")] = True
+    tolerates: Annotated[
+        float,
+        Meta(ge=1),
+        _explain(
+            "an undecided change passes by itself if it could be worse by at most so many times what matters"
+        ),
+    ] = 3.0
+    equivalent_passes: Annotated[
+        bool,
+        _explain("pass a change that is equivalent, or undecided and tolerated; false: only an improvement"),
+    ] = True
     incomparable_passes: Annotated[bool, _explain("pass a change that cannot be compared with main")] = False
 
 

@@ -10,7 +10,7 @@ from bots.commands.options import Verbs, parse_count
 
 EXITS = """\
 exit codes: 0 improved, equivalent, or let pass by the gate, 20 regressed, 21 blocked, 22 not comparable with
-main, 23 no baseline on main, 1 the review could not be made, 2 wrong usage"""
+main, 23 no baseline on main, 24 undecided, 1 the review could not be made, 2 wrong usage"""
 
 
 def add_parser(verbs: Verbs) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bots.evidence import GateRule, Review
 from bots.log import make_visible
-from bots.render import folds, glance, selection, words
+from bots.render import certainty, folds, glance, selection, words
 from bots.render import markdown as md
 from bots.render.escape import check_address, escape_code, escape_prose, escape_text
 from bots.render.numbers import (
@@ -68,6 +68,7 @@ def list_sections(review: Review) -> Iterator[Section]:
         (1, "metrics", _format_metrics(review)),
         (2, "at a glance", _format_glance(review)),
         (1, "on merge", _format_on_merge(review)),
+        (4, "certainty", md.fold("How sure is this", folds.format_certainty(review))),
         (3, "gate", md.fold("Gate rules", folds.format_rules(review))),
         (4, "all metrics", md.fold("All metrics, and what they mean", folds.format_metrics(review))),
         (5, "slices", md.fold("Slices", folds.format_slices(review))),
@@ -99,6 +100,7 @@ def _format_decision(review: Review) -> str:
     if review.refusal:
         lines[1] += f" Nothing after {md.escape_name(review.refusal.stage)} ran."
     else:
+        lines += [escape_prose(sentence, 400) for sentence in certainty.explain_choice(review)]
         lines += _format_broken(selection.list_unquoted_rules(review))
     alert = f"[!{words.choose_alert(review)}]\n{md.join_lines(lines)}".replace("\n", "\n> ")
     return f"### {escape_text(review.title, 80)}: {words.VERDICTS[review.verdict].lower()}\n\n> {alert}"
@@ -163,7 +165,9 @@ def _format_metrics(review: Review) -> str:
     notes = (
         [f"Same {format_count(review.statistics.rows)} holdout rows for both."] if review.statistics else []
     )
-    notes += ["↑ higher is better, ↓ lower is better, ≈ not more than what matters or than chance."]
+    notes += [
+        "↑ higher is better, ↓ lower is better, ≈ shown to differ by less than what matters, ? not shown."
+    ]
     notes += [f"{pluralize(rest, 'more metric')} below."] if rest else []
     return f"{table}\n\n<sub>{' '.join(notes)}</sub>"
 

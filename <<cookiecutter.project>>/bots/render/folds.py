@@ -6,9 +6,9 @@ from itertools import groupby
 
 from bots.evidence import DriftComparison, MetricComparison, Reason, Review
 from bots.log import make_visible
+from bots.render import certainty, selection, words
 from bots.render import markdown as md
-from bots.render import selection, words
-from bots.render.escape import escape_code, escape_label, escape_text
+from bots.render.escape import escape_code, escape_label, escape_prose, escape_text
 from bots.render.numbers import (
     HUGE,
     format_count,
@@ -33,6 +33,13 @@ STYLES = {
 def format_rules(review: Review) -> str:
     """List every rule of the gate."""
     return md.join_lines([md.format_rule(rule) for rule in review.rules])
+
+
+def format_certainty(review: Review) -> str:
+    """List how the comparison was made, and what it could have shown."""
+    if selection.is_unchanged(review):
+        return ""
+    return "\n".join(f"- {escape_prose(sentence, 500)}" for sentence in certainty.describe_certainty(review))
 
 
 def format_metrics(review: Review) -> str:
@@ -84,7 +91,7 @@ def format_slices(review: Review) -> str:
             format_value(metric.name, piece.candidate),
             format_difference(metric.name, piece.difference),
             format_interval(piece, metric.name),
-            f"· {escape_text(piece.note, 40)}" if piece.note else words.OUTCOMES[piece.outcome],
+            f"· {escape_text(piece.note, 40)}" if piece.note else words.SLICE_OUTCOMES[piece.outcome],
         ]
         for piece in selection.rank_slices(review, md.ROWS)
     ]

@@ -60,6 +60,11 @@ def format_difference(name: str, x: float | None) -> str:
     return _widen_minus(f"{x:+,.{decimals}f}" if round(x, decimals) else f"{0:.{decimals}f}")
 
 
+def format_amount(name: str, x: float | None) -> str:
+    """Format a size that is never negative, as exactly as a difference: `0.0105`, `0.00004`."""
+    return format_difference(name, x).removeprefix("+")
+
+
 def format_interval(metric: MetricComparison | SliceComparison, name: str) -> str:
     """Format an interval: `+0.013 to +0.021` of a difference, `0.731 to 0.748` of a value alone, or nothing."""
     if metric.low is None or metric.high is None:

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from bots.evidence import Review
 from bots.log import make_visible
-from bots.render import charts, glance, jinja, numbers, selection, words
+from bots.render import certainty, charts, glance, jinja, numbers, selection, words
 from bots.render.escape import split_code
 
 ROWS = 500
@@ -27,6 +27,7 @@ def render_page(review: Review) -> str:
         lines=glance.collect_lines(review, glance.Style(code=_format_code, text=format_prose)),
         before={shift.feature: shift.champion for shift in review.shifts},
         format_prose=format_prose,
+        certainty=certainty,
         charts=charts,
         selection=selection,
         numbers=numbers,

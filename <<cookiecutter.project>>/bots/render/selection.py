@@ -16,7 +16,7 @@ from bots.evidence import (
 )
 
 _ROLES = {"primary": 0, "guard": 1, "shown": 2}
-_CONCERN = {"regressed": 0, "improved": 1, "equivalent": 1, "not judged": 2}
+_CONCERN = {"regressed": 0, "improved": 1, "equivalent": 1, "undecided": 1, "not judged": 2}
 
 
 def rank_metrics(review: Review, limit: int | None = None) -> list[MetricComparison]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from bots.evidence import Review
 from bots.log import make_visible
-from bots.render import glance, selection, words
+from bots.render import certainty, glance, selection, words
 from bots.render.numbers import format_difference, format_interval, format_value
 
 if TYPE_CHECKING:
@@ -55,6 +55,8 @@ def print_summary(review: Review, console: Console) -> None:
     line(f"{make_visible(review.title, 60)}: {words.VERDICTS[review.verdict].lower()}", f"bold {colour}")
     line(make_visible(review.headline, 300), "bold")
     line(words.describe_gate(review))
+    for sentence in certainty.explain_choice(review):
+        line(make_visible(sentence, 400))
     for rule in selection.list_unquoted_rules(review)[:6]:
         line(
             f"  {words.STATES['bad']} {make_visible(rule.rule, 60)}: {make_visible(rule.message, 240)}", "red"

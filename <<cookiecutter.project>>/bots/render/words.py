@@ -9,6 +9,7 @@ from bots.stats import metrics
 VERDICTS = {
     "improved": "Improved",
     "equivalent": "Equivalent",
+    "undecided": "Undecided",
     "regressed": "Regressed",
     "blocked": "Blocked",
     "not comparable": "Not comparable",
@@ -17,9 +18,11 @@ VERDICTS = {
 OUTCOMES = {
     "improved": "▲ better",
     "equivalent": "≈ same",
+    "undecided": "? undecided",
     "regressed": "▼ worse",
     "not judged": "· not judged",
 }
+SLICE_OUTCOMES = {**OUTCOMES, "undecided": "· no clear difference"}
 ROLES = {"primary": "decides", "guard": "guard", "shown": ""}
 CAUSES = {"code": "code", "params": "parameters", "data": "data", "environment": "environment"}
 UNCOMMITTED = (
@@ -67,6 +70,10 @@ def describe_gate(review: Review) -> str:
             if total
             else "The gate passes: it has nothing to judge."
         )
+    if not failed:
+        return "The gate passes an improvement only (gate.equivalent_passes is false), and this is none."
+    if review.verdict == "undecided":
+        return f"The gate asks for a person's word: {failed} of {total} rules cannot tell."
     return f"The gate fails: {failed} of {total} rules {'does' if failed == 1 else 'do'} not hold."
 
 

@@ -40,9 +40,10 @@ EXIT_CODES: dict[Verdict, int] = {
     "blocked": 21,
     "not comparable": 22,
     "no baseline": 23,
+    "undecided": 24,
 }
 
-_WORST_FIRST: tuple[Verdict, ...] = ("blocked", "not comparable", "no baseline", "regressed")
+_WORST_FIRST: tuple[Verdict, ...] = ("blocked", "not comparable", "no baseline", "regressed", "undecided")
 _SHOWN = 5
 TAMPERED = "storage-tampered"
 
@@ -61,8 +62,9 @@ class GateResult:
 def apply_gate(facts: Facts) -> GateResult:
     """Apply the gate of `facts.policy`. The first broken rule of the worst kind gives the verdict.
 
-    From worst to best: blocked, not comparable, no baseline, regressed, then equivalent or improved. A guard
-    or a slice blocks where the primary metric has not regressed itself; where it has, that is the verdict.
+    From worst to best: blocked, not comparable, no baseline, regressed, undecided, then equivalent or improved. A
+    guard or a slice blocks where the primary metric has not regressed itself; where it has, that is the verdict.
+    Undecided is a broken rule only where the change could be worse by more than the gate tolerates.
     """
     gate = facts.policy.gate
     findings = list(_check(facts, gate))
@@ -97,12 +99,16 @@ def _conclude_not_worse(
     primary: MetricComparison, statistics: Statistics, gate: Gate, *, rules: list[GateRule]
 ) -> GateResult:
     headline = f"{describe_metric(primary, statistics)}."
-    improved = primary.outcome == "improved"
+    if primary.outcome == "improved":
+        return GateResult(
+            verdict="improved", reason="primary-improved", headline=headline, passed=True, rules=rules
+        )
+    equivalent = primary.outcome == "equivalent"
     return GateResult(
-        verdict="improved" if improved else "equivalent",
-        reason="primary-improved" if improved else "not-distinguishable",
-        headline=headline if improved else f"{headline} {explain_outcome(primary)}",
-        passed=improved or gate.equivalent_passes,
+        verdict="equivalent" if equivalent else "undecided",
+        reason="equivalence-shown" if equivalent else "within-tolerance",
+        headline=f"{headline} {explain_outcome(primary)}",
+        passed=gate.equivalent_passes,
         rules=rules,
     )
 

@@ -248,6 +248,8 @@ def compare_with_itself(written: evidence.MetricsReport, policy: Settings) -> Co
             matters=policy.gate.matters.get(metric.name, 0.0),
             outcome="equivalent",
             unit=metric.unit,
+            inner_low=0.0,
+            inner_high=0.0,
         )
         for metric in written.metrics
     ]

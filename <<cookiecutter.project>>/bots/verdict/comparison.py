@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from bots.evidence import MetricComparison, Outcome, SliceComparison, Statistics
+from bots.evidence import MetricComparison, Sensitivity, SliceComparison, Statistics
 from bots.stats import bootstrap, metrics
+from bots.verdict import decision
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
     from bots.settings import Gate, Settings
     from bots.stats.bootstrap import Interval
-    from bots.stats.metrics import Measure
     from bots.stats.predictions import Predictions
 
 Role = Literal["primary", "guard", "shown"]
@@ -39,8 +39,13 @@ def compare(predictions: Predictions, settings: Settings) -> Comparison:
     """
     gate = settings.gate
     slices = _compare_slices(predictions, gate)
+    chosen = metrics.choose_measures(settings.evaluate.metrics, predictions.task)
+    intervals = bootstrap.estimate_intervals(
+        predictions, chosen, replicates=gate.replicates, confidence=gate.confidence
+    )
+    found = {measure.name: interval for measure, interval in zip(chosen, intervals, strict=True)}
     return Comparison(
-        metrics=_compare_metrics(predictions, settings),
+        metrics=[_compare_metric(name, interval, predictions, gate) for name, interval in found.items()],
         slices=slices,
         statistics=Statistics(
             rows=len(predictions.target),
@@ -49,7 +54,33 @@ def compare(predictions: Predictions, settings: Settings) -> Comparison:
             resampled="rows" if predictions.clusters is None else gate.resample,
             units=int(predictions.unit_numbers.max(initial=-1)) + 1,
             slices_judged=sum(part.note is None for part in slices),
+            sensitivity=describe_sensitivity(
+                found.get(gate.primary), gate, rows=len(predictions.target), basis="this comparison"
+            ),
         ),
+    )
+
+
+def describe_sensitivity(
+    interval: Interval | None, gate: Gate, *, rows: int, basis: str
+) -> Sensitivity | None:
+    """What so many rows can show of the primary metric, by an interval of a difference; None without any width.
+
+    `basis` says what the interval's error is taken from.
+    """
+    if interval is None or interval.difference is None or not interval.error or interval.freedom is None:
+        return None
+    matters, error, freedom = gate.matters.get(gate.primary, 0.0), interval.error, interval.freedom
+    return Sensitivity(
+        error=error,
+        shows=decision.find_smallest_shown(error, freedom, matters=matters, confidence=gate.confidence),
+        rows_to_decide=decision.count_rows_to_decide(
+            rows, error, freedom, matters=matters, confidence=gate.confidence
+        ),
+        rows_to_pass=decision.count_rows_to_pass(
+            rows, error, freedom, tolerated=gate.tolerates * matters, confidence=gate.confidence
+        ),
+        basis=basis,
     )
 
 
@@ -78,31 +109,28 @@ def find_role(name: str, gate: Gate) -> Role:
     return "primary" if name == gate.primary else "guard" if name in gate.guards else "shown"
 
 
-def _compare_metrics(predictions: Predictions, settings: Settings) -> list[MetricComparison]:
-    gate = settings.gate
-    chosen = metrics.choose_measures(settings.evaluate.metrics, predictions.task)
-    intervals = bootstrap.estimate_intervals(
-        predictions, chosen, replicates=gate.replicates, confidence=gate.confidence
+def _compare_metric(name: str, interval: Interval, predictions: Predictions, gate: Gate) -> MetricComparison:
+    measure, matters = metrics.MEASURES[name], gate.matters.get(name, 0.0)
+    inner = decision.narrow_interval(interval, gate.confidence)
+    return MetricComparison(
+        name=name,
+        direction=measure.direction,
+        role=find_role(name, gate),
+        champion=interval.champion,
+        candidate=interval.candidate,
+        difference=interval.difference,
+        low=interval.low,
+        high=interval.high,
+        matters=matters,
+        outcome=decision.judge(
+            interval, direction=measure.direction, matters=matters, confidence=gate.confidence
+        ),
+        unit=predictions.metric_units.get(name) or metrics.find_unit(name, predictions.costs),
+        error=interval.error,
+        freedom=interval.freedom,
+        inner_low=inner[0] if inner else None,
+        inner_high=inner[1] if inner else None,
     )
-    return [
-        MetricComparison(
-            name=measure.name,
-            direction=measure.direction,
-            role=find_role(measure.name, gate),
-            champion=interval.champion,
-            candidate=interval.candidate,
-            difference=interval.difference,
-            low=interval.low,
-            high=interval.high,
-            matters=gate.matters.get(measure.name, 0.0),
-            outcome=_judge(interval, measure, gate.matters.get(measure.name, 0.0)),
-            unit=predictions.metric_units.get(measure.name)
-            or metrics.find_unit(measure.name, predictions.costs),
-            error=interval.error,
-            freedom=interval.freedom,
-        )
-        for measure, interval in zip(chosen, intervals, strict=True)
-    ]
 
 
 @dataclass(frozen=True)
@@ -142,7 +170,12 @@ def _compare_slice(
         difference=interval.difference,
         low=interval.low,
         high=interval.high,
-        outcome=_judge(interval, measure, gate.slices.matters if gate.slices else 0.0),
+        outcome=decision.judge(
+            interval,
+            direction=measure.direction,
+            matters=gate.slices.matters if gate.slices else 0.0,
+            confidence=confidence,
+        ),
         note=part.note,
     )
 
@@ -178,13 +211,3 @@ def _explain_too_small(predictions: Predictions, gate: Gate, rows: NDArray[Any])
         what = "rows" if predictions.clusters is None else f"values of {gate.resample}"
         return f"fewer than {bootstrap.FEWEST_UNITS} {what}"
     return None
-
-
-def _judge(interval: Interval, measure: Measure, matters: float) -> Outcome:
-    """One side of zero, and far enough to matter; anything else is not distinguishable."""
-    difference, low, high = interval.difference, interval.low, interval.high
-    if difference is None or low is None or high is None:
-        return "not judged"
-    if abs(difference) < matters or low <= 0 <= high:
-        return "equivalent"
-    return "improved" if (difference > 0) == (measure.direction == "higher") else "regressed"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from bots.render.numbers import pluralize
 from bots.stats import metrics
+from bots.verdict.decision import is_tolerated
 from bots.verdict.sentences import (
     describe_limit,
     describe_metric,
@@ -97,33 +98,54 @@ def check_comparison(comparison: Comparison | None, gate: Gate) -> Iterator[Find
         )
         return
     said = describe_metric(primary, comparison.statistics)
-    regressed = primary.outcome == "regressed"
-    yield Finding(
-        rule="primary metric",
-        passed=not regressed,
-        message=f"{said}. {explain_outcome(primary)}",
-        verdict="regressed",
-        reason="primary-regressed",
-    )
-    verdict: Verdict = "regressed" if regressed else "blocked"
+    yield _check_primary(primary, comparison.statistics, gate)
+    verdict: Verdict = "regressed" if primary.outcome == "regressed" else "blocked"
     for metric in comparison.metrics:
         if metric.name in gate.guards:
-            yield _check_guard(metric, comparison.statistics, primary=said, verdict=verdict)
+            yield _check_guard(metric, comparison.statistics, gate, primary=said, verdict=verdict)
     if gate.slices is not None and comparison.statistics.slices_judged:
         yield _check_slices(comparison, gate, least=gate.slices.matters, primary=said, verdict=verdict)
 
 
+def _check_primary(primary: MetricComparison, statistics: Statistics, gate: Gate) -> Finding:
+    """A regression fails; what could be worse by more than the gate tolerates asks for a person's word."""
+    message = f"{describe_metric(primary, statistics)}. {explain_outcome(primary)}"
+    if primary.outcome == "undecided" and not is_tolerated(primary, gate.tolerates):
+        return Finding(
+            rule="primary metric",
+            passed=False,
+            message=message,
+            verdict="undecided",
+            reason="primary-undecided",
+        )
+    return Finding(
+        rule="primary metric",
+        passed=primary.outcome != "regressed",
+        message=message,
+        verdict="regressed",
+        reason="primary-regressed",
+    )
+
+
 def _check_guard(
-    metric: MetricComparison, statistics: Statistics, *, primary: str, verdict: Verdict
+    metric: MetricComparison, statistics: Statistics, gate: Gate, *, primary: str, verdict: Verdict
 ) -> Finding:
-    said = describe_metric(metric, statistics)
+    """A guard that got worse blocks; one that could be worse by more than is tolerated asks for a person's word."""
+    said, explained = describe_metric(metric, statistics), explain_outcome(metric)
+    unknown = metric.outcome == "not judged"
+    undecided = metric.outcome == "undecided" and not is_tolerated(metric, gate.tolerates)
+    if unknown or undecided:
+        verdict = "undecided"
+        headline = f"Nobody can tell whether a guarded metric got worse: {said}. {explained} {primary}."
+    else:
+        headline = f"A guarded metric got worse: {said}. {primary}."
     return Finding(
         rule=f"guard: {metrics.find_label(metric.name)}",
-        passed=metric.outcome != "regressed",
-        message=f"{said}. {explain_outcome(metric)}",
+        passed=metric.outcome != "regressed" and not unknown and not undecided,
+        message=f"{said}. {explained}",
         verdict=verdict,
-        reason="guard-regressed",
-        headline=f"A guarded metric got worse: {said}. {primary}.",
+        reason="guard-not-judged" if unknown else "guard-undecided" if undecided else "guard-regressed",
+        headline=headline,
     )
 
 

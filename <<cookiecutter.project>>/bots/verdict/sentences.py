@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bots.render.numbers import format_difference, format_interval, format_value
+from bots.render.numbers import (
+    format_amount,
+    format_difference,
+    format_interval,
+    format_value,
+)
 from bots.stats import metrics
+from bots.verdict import decision
 
 if TYPE_CHECKING:
     from bots.evidence import MetricComparison, SliceComparison, Statistics
@@ -37,9 +43,29 @@ def explain_outcome(metric: MetricComparison) -> str:
         return "Not judged: too few rows."
     if low == high == 0:
         return "Exactly the same."
-    if low <= 0 <= high:
-        return "Not distinguishable from main: the interval contains zero."
-    return f"Less than the {matters:g} that matters."
+    if metric.outcome == "equivalent":
+        return f"Shown to be the same: any difference is less than the {matters:g} that matters."
+    return _explain_undecided(metric)
+
+
+def _explain_undecided(metric: MetricComparison) -> str:
+    worst = decision.find_worst(metric) or 0.0
+    if not metric.matters:
+        return f"Undecided: {_say_worst(metric)}, and no `gate.matters` says how much of that counts."
+    if worst > metric.matters:
+        return f"Undecided: {_say_worst(metric)}."
+    if not worst:
+        return f"Better, but perhaps by less than the {metric.matters:g} that matters."
+    at_worst = f"{_say_worst(metric)}, and {metric.matters:g} matters"
+    return f"Not worse by what matters, and not shown to be better: {at_worst}."
+
+
+def _say_worst(metric: MetricComparison) -> str:
+    """How much worse the change could be, by the bad end of its interval."""
+    unit = f" {metric.unit}" if metric.unit else ""
+    amount = f"it could be worse by up to {format_amount(metric.name, decision.find_worst(metric))}{unit}"
+    times = decision.count_multiples(metric)
+    return amount if times is None or times <= 1 else f"{amount}, {times:,g} times what matters"
 
 
 def describe_slice(part: SliceComparison, metric: str) -> str:

@@ -96,7 +96,21 @@ def test_a_broken_diagram_is_told_from_a_good_one():
             "TIP",
             ["improved", "ROC AUC 0.731 → 0.748", "max_iter: 150 → 300", "+0.013 to +0.021", "▲ better"],
         ),
-        ("equivalent", "NOTE", ["equivalent", "the interval contains zero", "≈ same"]),
+        ("equivalent", "NOTE", ["equivalent", "Shown to be the same", "≈ same"]),
+        (
+            "undecided",
+            "WARNING",
+            [
+                "could be worse by up to 0.011, 3.6 times what matters",
+                "A person decides",
+                "release --accept REASON",
+                "More holdout rows would help (it has 5,211)",
+                "about 15,000 rows",
+                "The gate asks for a person's word",
+                "? undecided",
+            ],
+        ),
+        ("tolerated", "NOTE", ["undecided", "1.3 times what matters", "The gate passes: all 10 rules hold."]),
         ("nothing_changed", "NOTE", ["byte for byte", "Main keeps the model it has"]),
         (
             "regressed",

@@ -50,7 +50,8 @@ if TYPE_CHECKING:
 GATE = simulated.make_policy().gate
 LOGS: dict[Outcome, tuple[float, float]] = {
     "improved": (0.01, 0.02),
-    "equivalent": (-0.01, 0.01),
+    "equivalent": (-0.002, 0.002),
+    "undecided": (-0.008, 0.01),
     "regressed": (-0.02, -0.01),
 }
 
@@ -69,6 +70,8 @@ def metric(name: str = "roc_auc", outcome: Outcome = "improved", **more: Any) ->
         "high": high,
         "matters": 0.003,
         "outcome": outcome,
+        "inner_low": low,
+        "inner_high": high,
     }
     return MetricComparison(name=name, **{**values, **more})
 
@@ -208,7 +211,10 @@ def judged(found: Facts, policy: Gate = GATE) -> GateResult:
     """The gate's result, after checking what holds for every one of them."""
     judgement = apply_gate(with_gate(found, policy))
     broken = [rule.rule for rule in judgement.rules if not rule.passed]
-    assert (judgement.verdict in ("improved", "equivalent")) == (not broken)
+    if judgement.verdict == "undecided":
+        assert bool(broken) == (judgement.reason != "within-tolerance")
+    else:
+        assert (judgement.verdict in ("improved", "equivalent")) == (not broken)
     assert judgement.headline.endswith(".")
     assert "\n" not in judgement.headline
     assert judgement.verdict in EXIT_CODES
@@ -235,18 +241,64 @@ def test_a_better_primary_metric_is_an_improvement_and_the_headline_has_the_figu
     )
 
 
-def test_a_difference_within_chance_is_equivalent_and_passes_if_the_gate_says_so() -> None:
+def test_a_difference_shown_to_be_too_small_to_matter_is_equivalent_and_passes_if_the_gate_says_so() -> None:
     found = facts(comparison=comparison(metric(outcome="equivalent")))
-    assert verdict(found) == ("equivalent", "not-distinguishable", True)
+    assert verdict(found) == ("equivalent", "equivalence-shown", True)
     assert verdict(found, structs.replace(GATE, equivalent_passes=False)) == (
-        "equivalent", "not-distinguishable", False,
+        "equivalent", "equivalence-shown", False,
     )  # fmt: skip
-    assert "interval contains zero" in judged(found).headline
+    assert "any difference is less than the 0.003 that matters" in judged(found).headline
 
 
-def test_a_certain_difference_too_small_to_matter_says_so() -> None:
-    small = metric(outcome="equivalent", difference=0.001, low=0.0005, high=0.0015)
-    assert "Less than the 0.003 that matters" in judged(facts(comparison=comparison(small))).headline
+def test_an_undecided_change_passes_where_what_could_be_lost_is_tolerated_and_says_how_much_that_is() -> None:
+    found = facts(comparison=comparison(metric(outcome="undecided")))
+    assert verdict(found) == ("undecided", "within-tolerance", True)
+    assert verdict(found, structs.replace(GATE, equivalent_passes=False)) == (
+        "undecided", "within-tolerance", False,
+    )  # fmt: skip
+    assert judged(found).headline.endswith("it could be worse by up to 0.008, 2.7 times what matters.")
+
+
+def test_an_undecided_change_that_could_lose_more_than_is_tolerated_asks_for_a_person() -> None:
+    found = facts(comparison=comparison(metric(outcome="undecided", low=-0.0105)))
+    assert verdict(found) == ("undecided", "primary-undecided", False)
+    assert judged(found).headline.endswith("it could be worse by up to 0.011, 3.5 times what matters.")
+    assert not rule(judged(found), "primary metric").passed
+    assert verdict(found, structs.replace(GATE, tolerates=3.5))[2]
+
+
+@pytest.mark.parametrize(("low", "high", "says"), [
+    (-0.002, 0.01, "Not worse by what matters, and not shown to be better: it could be worse by up to 0.002"),
+    (0.0005, 0.004, "Better, but perhaps by less than the 0.003 that matters."),
+    (-0.005, -0.0001, "Undecided: it could be worse by up to 0.005, 1.7 times what matters."),
+])  # fmt: skip
+def test_what_is_not_shown_is_said_in_words(low: float, high: float, says: str) -> None:
+    found = facts(comparison=comparison(metric(outcome="undecided", low=low, high=high)))
+    assert verdict(found) == ("undecided", "within-tolerance", True)
+    assert says in judged(found).headline
+
+
+def test_where_nothing_is_said_to_matter_any_possible_loss_asks_for_a_person() -> None:
+    found = facts(comparison=comparison(metric(outcome="undecided", matters=0.0, low=-0.0001)))
+    assert verdict(found) == ("undecided", "primary-undecided", False)
+    assert "no `gate.matters` says how much of that counts" in judged(found).headline
+
+
+def test_a_guard_that_could_be_worse_by_more_than_is_tolerated_asks_for_a_person() -> None:
+    guard = metric("value", "undecided", low=-0.0105)
+    assert verdict(facts(comparison=comparison(metric(), guard))) == ("undecided", "guard-undecided", False)
+    headline = judged(facts(comparison=comparison(metric(), guard))).headline
+    assert headline.startswith("Nobody can tell whether a guarded metric got worse: Value 0.7")
+    assert "3.5 times what matters" in headline
+    tolerated = metric("value", "undecided", low=-0.008)
+    assert verdict(facts(comparison=comparison(metric(), tolerated)))[0] == "improved"
+
+
+def test_a_guard_that_cannot_be_judged_asks_for_a_person_and_does_not_pass_in_silence() -> None:
+    guard = metric("value", "not judged", candidate=0.7)
+    found = facts(comparison=comparison(metric(), guard))
+    assert verdict(found) == ("undecided", "guard-not-judged", False)
+    assert "Not judged: too few rows." in rule(judged(found), "guard: value").message
 
 
 def test_a_worse_primary_metric_is_a_regression() -> None:
@@ -433,8 +485,9 @@ ILLS: dict[str, dict[str, Any]] = {
     "champion-unavailable": {"champion_unavailable": "gone"},
     "no-baseline": {"champion": False},
     "primary-regressed": {"comparison": comparison(metric(outcome="regressed"))},
+    "primary-undecided": {"comparison": comparison(metric(outcome="undecided", low=-1.0))},
 }
-RANK = ["blocked", "not comparable", "no baseline", "regressed"]
+RANK = ["blocked", "not comparable", "no baseline", "regressed", "undecided"]
 
 
 @given(st.sets(st.sampled_from(sorted(ILLS)), min_size=1))
@@ -443,6 +496,7 @@ def test_of_many_ills_the_worst_gives_the_verdict(names: set[str]) -> None:
     assume(
         not {"no-baseline", "champion-unavailable"} <= names
         and not {"no-baseline", "different-holdout"} <= names
+        and not {"primary-regressed", "primary-undecided"} <= names
     )
     together = facts(**{key: value for name in names for key, value in ILLS[name].items()})
     worst = [judged(facts(**ILLS[name])).verdict for name in names]
@@ -464,4 +518,5 @@ def test_long_or_strange_text_from_outside_is_cut_and_does_not_break_the_contrac
 def test_each_verdict_has_its_exit_code() -> None:
     assert EXIT_CODES == {
         "improved": 0, "equivalent": 0, "regressed": 20, "blocked": 21, "not comparable": 22, "no baseline": 23,
+        "undecided": 24,
     }  # fmt: skip
