@@ -223,7 +223,7 @@ FIXED = {
     "commit", "model", "data", "holdout", "digest", "verdict", "task", "kind", "outcome", "role",
     "direction", "severity", "state", "type",
     "by", "method", "share", "champion_share", "missing", "missing_reference", "missing_current",
-    "confidence", "association", "tolerance",
+    "confidence", "association", "tolerance", "error", "freedom", "shows",
     "largest_difference", "additivity", "importance", "threshold", "matters", "split", "drift", "shifts",
 }  # fmt: skip
 
