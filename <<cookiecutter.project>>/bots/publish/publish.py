@@ -141,7 +141,8 @@ def _decide_by_verdict(run: WorkflowRun, review: Review) -> Decision:
     verdict = review.verdict
     words = verdict.capitalize()
     if not review.passed or verdict in NEVER_PASS:
-        title = f"{words}: the gate does not let this change pass"
+        asks = verdict == "undecided"
+        title = f"{words}: {'a person has to decide' if asks else 'the gate does not let this change pass'}"
         # The step of a review that does not pass fails, and so its run does.
         locks = verdict not in NEVER_PASS and run.conclusion in ("success", "failure")
         return Decision("failure", title, locks=locks, verdict=verdict)

@@ -336,6 +336,8 @@ def test_a_fork_is_never_written_to_and_the_words_say_what_a_maintainer_can_do(b
         ("improved", True, "success", True),
         ("equivalent", True, "success", True),
         ("no baseline", False, "failure", True),
+        ("undecided", False, "failure", True),
+        ("undecided", True, "success", True),
         ("not comparable", False, "failure", True),
         ("regressed", False, "failure", False),
         ("blocked", True, "success", False),

@@ -435,6 +435,8 @@ def test_a_skipped_run_leaves_the_check_of_another_run_alone(bench: Bench) -> No
         ("improved", True, True),
         ("equivalent", False, True),
         ("no baseline", False, True),
+        ("undecided", True, True),
+        ("undecided", False, True),
         ("regressed", False, False),
         ("blocked", False, False),
     ],
@@ -706,11 +708,27 @@ def test_a_verdict_that_is_none_is_not_read(written: Marker, end: str) -> None:
     assert astuple(found) == astuple(replace(written, verdict=None))
 
 
+def test_an_undecided_change_asks_for_a_person_in_comment_and_check_and_one_that_is_tolerated_passes(
+    bench: Bench,
+) -> None:
+    bench.publish(bench.run(conclusion="failure"), bind_to(reviews.undecided()))
+    (check,) = bench.double.list_checks(HEAD)
+    assert (check.conclusion, check.output["title"]) == ("failure", "Undecided: a person has to decide")
+    (comment,) = bench.ours()
+    assert "it could be worse by up to 0.011, 3.6 times what matters" in comment
+    assert "A person decides whether the change is worth that risk" in comment
+    bench.publish(bench.run(run=2), bind_to(reviews.tolerated()))
+    assert bench.double.list_checks(HEAD)[-1].conclusion == "success"
+    assert "The gate passes" in bench.ours()[0]
+
+
 @pytest.mark.parametrize(
     ("found", "how", "verdict"),
     [
         (reviews.improved(), {}, "improved"),
         (reviews.no_baseline(), {}, "no baseline"),
+        (reviews.undecided(), {"conclusion": "failure"}, "undecided"),
+        (reviews.tolerated(), {}, "undecided"),
         (reviews.improved(), {"conclusion": "failure"}, "improved"),
         (reviews.improved(), {"sha": NEXT}, None),
         (NoArtifact("none"), {"conclusion": "failure"}, None),
