@@ -36,6 +36,7 @@ Verdict = Literal[
     "improved", "equivalent", "undecided", "regressed", "blocked", "not comparable", "no baseline"
 ]
 Outcome = Literal["improved", "equivalent", "undecided", "regressed", "not judged"]
+VerificationOutcome = Literal["passed", "refuted", "could not"]
 CauseKind = Literal["code", "params", "data", "environment"]
 
 
@@ -513,6 +514,37 @@ class Review(Evidence, frozen=True, kw_only=True):
     fit_gap: FitGap | None = None
 
 
+class VerifiedFigure(Evidence, frozen=True, kw_only=True):
+    """A figure of the review: what was said, and what came out when main's code made it again."""
+
+    name: Name
+    said: float | None = None
+    found: float | None = None
+
+
+class VerificationCheck(Evidence, frozen=True, kw_only=True):
+    """One thing of a review that was made again. `passed` is null where it could not be."""
+
+    name: Name
+    passed: bool | None
+    words: Text
+    figures: Annotated[list[VerifiedFigure], Meta(max_length=100)] = []
+
+
+class Verification(Evidence, frozen=True, kw_only=True):
+    """`verification.json`: a review held against what main's code makes of the packed model. Written by a job that ran
+    nothing of the change but that model. `review` is the digest of the review, `main` the commit it was held against,
+    `unverified` what remains the change's own word."""
+
+    format: Literal[1] = FORMAT
+    review: Digest
+    main: Commit
+    outcome: VerificationOutcome
+    words: Text
+    checks: Annotated[list[VerificationCheck], Meta(max_length=50)]
+    unverified: Annotated[list[Text], Meta(max_length=50)] = []
+
+
 FILES: dict[str, type[Evidence]] = {
     "data.json": DataReport,
     "split.json": SplitReport,
@@ -524,6 +556,7 @@ FILES: dict[str, type[Evidence]] = {
     "export.json": ExportReport,
     "refusal.json": Refusal,
     "review.json": Review,
+    "verification.json": Verification,
 }
 
 E = TypeVar("E", bound=Evidence)

@@ -6,6 +6,7 @@ from types import ModuleType
 
 from bots.commands import (
     card,
+    collect,
     lock,
     models,
     pack,
@@ -16,10 +17,25 @@ from bots.commands import (
     rollback,
     schema,
     storage,
+    verify,
 )
 
 COMMANDS: dict[str, ModuleType] = {
     module.__name__.rpartition(".")[2]: module
-    for module in (review, preview, card, storage, publish, pack, lock, release, rollback, models, schema)
+    for module in (
+        review,
+        preview,
+        card,
+        storage,
+        pack,
+        collect,
+        verify,
+        publish,
+        lock,
+        release,
+        rollback,
+        models,
+        schema,
+    )
 }
 """In the order in which `--help` lists them. Each has `add_parser(verbs)` and `run(arguments) -> exit code`."""

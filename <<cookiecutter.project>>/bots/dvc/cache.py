@@ -72,6 +72,15 @@ def verify_file(path: Path, digest: str) -> None:
 
 def parse_members(content: bytes, digest: str, most: int = 1_000_000) -> list[str]:
     """Read the digests of a folder's files from the content of its `.dir` object. Raises `CacheError`."""
+    return [entry.md5 for entry in _parse_entries(content, digest, most)]
+
+
+def map_members(content: bytes, digest: str, most: int = 1_000_000) -> dict[str, str]:
+    """Map the paths of a folder's files to their digests, as `parse_members` reads them. Raises `CacheError`."""
+    return {entry.relpath: entry.md5 for entry in _parse_entries(content, digest, most)}
+
+
+def _parse_entries(content: bytes, digest: str, most: int) -> list[_Entry]:
     try:
         entries = msgspec.json.decode(content, type=list[_Entry])
     except DECODE_ERRORS as error:
@@ -83,7 +92,7 @@ def parse_members(content: bytes, digest: str, most: int = 1_000_000) -> list[st
     for entry in entries:
         if not DIGEST.fullmatch(entry.md5) or not is_inside(entry.relpath):
             raise CacheError(f"{digest}: lists a file that cannot be: {entry.relpath[:200]!r}")
-    return [entry.md5 for entry in entries]
+    return entries
 
 
 def is_inside(path: str) -> bool:
@@ -131,6 +140,16 @@ def place_file(source: Path, target: Path) -> None:
         except OSError:
             shutil.copyfile(source, part)
         part.chmod(0o444)
+
+
+def place_fitting_file(source: Path, digest: str, folder: Path) -> bool:
+    """Put a file into a cache if its content has this digest; return whether it has."""
+    try:
+        verify_file(source, digest)
+    except CacheError:
+        return False
+    place_file(source, folder / build_path(digest))
+    return True
 
 
 def list_named_digests(root: Path, revision: str | None = None, targets: Collection[str] = ()) -> set[str]:

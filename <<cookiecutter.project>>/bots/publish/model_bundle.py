@@ -24,7 +24,7 @@ from bots.layout import CARD, DVC_LOCK, REPORTS
 EVIDENCE = {
     f"{REPORTS}/{name}": kind
     for name, kind in evidence.FILES.items()
-    if name not in ("review.json", "refusal.json")
+    if name not in ("review.json", "refusal.json", "verification.json")
 }
 KEPT_BY_GIT = frozenset({DVC_LOCK, CARD, *EVIDENCE})
 
@@ -117,6 +117,14 @@ def load_bundle(folder: Path) -> ModelBundle:
     _check_texts(texts, locked)
     _check_files(files, locked)
     return ModelBundle(locked, texts, files)
+
+
+def load_texts(folder: Path) -> ModelBundle:
+    """Load the texts of a bundle alone, as `load_bundle` does. Raises `InvalidBundle`."""
+    bundle = load_bundle(folder)
+    if bundle.files:
+        raise InvalidBundle("it holds files where only texts are expected")
+    return bundle
 
 
 def _list_plain_files(folder: Path) -> list[tuple[str, Path, int]]:

@@ -143,7 +143,7 @@ def verify_model(checkout: Checkout, settings: Settings, tell: Callable[[str], N
         return [same_bytes, Check("model", passed=False, words=problem)]
     tell("asking the model for every row of the holdout")
     try:
-        model = onnx_model.load_model(checkout.onnx)
+        model = onnx_model.load_model(checkout.onnx.read_bytes())
         rows = onnx_model.load_rows(checkout.root / checkout.files.holdout_features, model)
         scores = model.score(rows.inputs)
     except ModelError as error:

@@ -658,3 +658,25 @@ def test_a_dvc_remote_keeps_files_under_their_digests_and_says_which_it_has(
     assert place.find_kept([*wanted, "0" * 32]) == set(wanted)
     assert cache.list_digests(tmp_path / "remote") == set(wanted)
     assert not isinstance(place, BranchStorage)
+
+
+@pytest.mark.parametrize("remote", [False, True])
+def test_files_are_fetched_by_digest_and_what_is_wrong_or_not_there_is_left_out(
+    project: DvcProject, tmp_path: Path, remote: bool
+) -> None:
+    if remote:
+        config = dvc_projects.CONFIG.replace("../.storage", str(tmp_path / "remote"))
+        (project.folder / ".dvc" / "config").write_text(config)
+    place = open_storage(project.folder, print)
+    wanted = make_folder(project)
+    place.keep(wanted)
+    broken = next(digest for digest in wanted if not digest.endswith(".dir"))
+    if remote:
+        stored = tmp_path / "remote" / cache.build_path(broken)
+        stored.chmod(0o644)
+        stored.write_bytes(b"somebody else's")
+
+    place.fetch_files([*wanted, "0" * 32], tmp_path / "here")
+
+    assert cache.list_digests(tmp_path / "here") == set(wanted) - ({broken} if remote else set())
+    assert isinstance(place, BranchStorage) is not remote

@@ -467,7 +467,7 @@ def test_what_is_explained_is_traced_to_what_the_model_takes() -> None:
 
 
 def test_influence_follows_the_weights(shipped: Path) -> None:
-    model = onnx_model.load_model(shipped / "models/onnx/model.onnx")
+    model = onnx_model.load_model((shipped / "models/onnx/model.onnx").read_bytes())
     rows = onnx_model.load_rows(shipped / "data/features/holdout.parquet", model)
     moves = permutation_importance.measure_importance(model, rows.inputs)
     assert list(moves) == list(INPUTS)

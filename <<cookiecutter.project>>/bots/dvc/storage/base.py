@@ -43,6 +43,9 @@ class Storage(Protocol):
     def fetch(self, targets: Collection[str] = ()) -> None:
         """Fetch what dvc.lock names into the work tree: everything, or these paths."""
 
+    def fetch_files(self, digests: Collection[str], folder: Path) -> None:
+        """Fetch these files into a folder that is laid out like DVC's cache; what is not stored is left out."""
+
     def push(self) -> int:
         """Store what dvc.lock names and this machine has; return how many files were new."""
 

@@ -113,6 +113,18 @@ class BranchStorage:
         self._fetch_missing(cache.list_named_digests(self.root, targets=targets))
         run_dvc(self.root, "pull", *targets)
 
+    def fetch_files(self, digests: Collection[str], folder: Path) -> None:
+        """Fetch the files from the branch; one that is not what its name says is left out."""
+        with self._open_bare() as bare:
+            tip = self._fetch_tip(bare)
+            kept = {digest: blob for digest, blob in _list_kept(bare, tip).items() if digest in set(digests)}
+            self._fetch_blobs(bare, tip, list(kept.values()))
+            with tempfile.TemporaryDirectory(dir=bare.folder) as scratch:
+                files = {Path(scratch) / digest: blob for digest, blob in kept.items()}
+                bare.save_blobs(files)
+                for path in files:
+                    cache.place_fitting_file(path, path.name, folder)
+
     def fetch_all(self) -> None:
         """Fetch everything that the branch has into the folder."""
         with self._open_bare() as bare:

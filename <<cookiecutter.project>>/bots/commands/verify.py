@@ -1,0 +1,101 @@
+"""`verify`: make a review's figures again from the packed model, by main's code."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bots.commands.options import Verbs
+
+if TYPE_CHECKING:
+    from bots.evidence import Verification, VerificationOutcome
+
+GIB = 1 << 30
+EXIT_CODES: dict[VerificationOutcome, int] = {"passed": 0, "refuted": 34, "could not": 35}
+
+
+def add_parser(verbs: Verbs) -> None:
+    """Add the verb and its options."""
+    parser = verbs.add_parser(
+        "verify",
+        help="make a review's figures again from the packed model",
+        description="In a checkout of main, from what `collect` brought together: let the packed ONNX model score "
+        "every row of the holdout in a process of its own with limits, hold scores, metrics and explanation against "
+        "the review, and make its comparison, rules and verdict again by main's params.yaml. Writes "
+        "verification.json. Needs no token and no network.",
+        epilog="exit codes: 0 the review's figures came out again, 34 they did not, 35 they could not be verified, "
+        "1 something else and what, 2 wrong usage",
+    )
+    parser.add_argument(
+        "--evidence",
+        type=Path,
+        default=Path("evidence"),
+        metavar="FOLDER",
+        help="what `collect` left (default: evidence/)",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("verification"),
+        metavar="FOLDER",
+        help="where verification.json is written (default: verification/)",
+    )
+    parser.add_argument(
+        "--memory",
+        type=float,
+        metavar="GIB",
+        help="address space of the process that runs the model (default: three quarters of this machine's memory)",
+    )
+    parser.add_argument(
+        "--seconds",
+        type=int,
+        default=600,
+        metavar="N",
+        help="how long the model may use the processor; by the clock half as long again (default: 600)",
+    )
+    parser.add_argument("--json", action="store_true", help="print verification.json instead of words")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Verify what was collected; the exit code says how it came out. Raises `BotsError`."""
+    from bots import evidence
+    from bots.files import write_file
+    from bots.log import Progress, escape_line
+    from bots.verification.collection import load_collection
+    from bots.verification.main_side import load_main
+    from bots.verification.scorer import Limits, ask_model, choose_memory
+    from bots.verification.verify_review import verify_review
+
+    memory = choose_memory() if arguments.memory is None else int(arguments.memory * GIB)
+    limits = Limits(memory=memory, processor=arguments.seconds, wall=1.5 * arguments.seconds)
+    with Progress() as progress:
+        found = verify_review(
+            load_collection(arguments.evidence),
+            load_main(Path.cwd()),
+            ask=lambda model, rows: ask_model(model, rows, limits),
+            tell=lambda words: progress.tell(escape_line(words)),
+        )
+    write_file(arguments.out / "verification.json", evidence.encode(found))
+    if arguments.json:
+        print(evidence.encode(found).decode(), end="")
+    _tell(found)
+    return EXIT_CODES[found.outcome]
+
+
+def _tell(found: Verification) -> None:
+    """Write each check to the log, and the outcome to the job's summary too."""
+    from bots.github import actions
+    from bots.log import print_line
+    from bots.render.escape import escape_text
+
+    marks = {True: "✓", False: "✗", None: "?"}
+    for check in found.checks:
+        print_line("verify", f"{marks[check.passed]} {check.name}: {check.words}", sys.stderr)
+    for words in found.unverified:
+        print_line("verify", f"- not verified: {words}", sys.stderr)
+    print_line("verify", f"{found.outcome}: {found.words}", sys.stderr)
+    if write := actions.find_summary(os.environ):
+        write(f"Verification {found.outcome}: {escape_text(found.words)}\n")

@@ -1,0 +1,83 @@
+"""Checks what needs no model: whether the pack is the review's, against which main, and that nothing changed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bots.dvc import lockfile
+from bots.evidence import VerificationCheck, VerifiedFigure
+from bots.layout import DVC_LOCK
+from bots.publish.lock import find_contradictions
+from bots.verification import figures
+
+if TYPE_CHECKING:
+    from bots.evidence import Review
+    from bots.publish.model_bundle import ModelBundle
+    from bots.verification.main_side import Main
+
+
+UNCHANGED = "nothing-changed"
+"""The reason of a review that found every output to be main's."""
+
+
+def is_compared(review: Review) -> bool:
+    """Whether a review holds two models against each other."""
+    return any(metric.champion is not None for metric in review.metrics)
+
+
+def check_pack(review: Review, bundle: ModelBundle, main: Main) -> VerificationCheck:
+    """Whether what the run handed over is what the review shows."""
+    found = find_contradictions(review, bundle, main.settings.review.files)
+    words = f"{len(bundle.texts)} files and the model of {DVC_LOCK} are those that the review shows"
+    if found:
+        words = f"the review and what its run handed over contradict each other: {'; '.join(found[:3])}"
+    return VerificationCheck(name="pack", passed=not found, words=words)
+
+
+def check_base(review: Review, main: Main) -> VerificationCheck:
+    """Whether the review was made against main as it is in this checkout."""
+    name, champion = "main", review.champion
+    if champion is None:
+        if main.model is None:
+            return VerificationCheck(name=name, passed=True, words="main has no model yet")
+        words = "the review says that main has no model, and it has one: review the change again"
+        return VerificationCheck(name=name, passed=None, words=words)
+    files = main.settings.review.files
+    named = {
+        "model": (champion.model, main.model),
+        "ONNX model": (champion.onnx, main.lock.find_digest(files.onnx)),
+        "data": (champion.data, main.lock.find_digest(files.raw)),
+        "holdout": (champion.holdout, main.holdout),
+    }
+    wrong = [what for what, (said, known) in named.items() if said != known]
+    words = f"the review was made against main's model, data and holdout of {main.commit[:7]}"
+    if wrong:
+        words = (
+            f"the review was made against another {' and '.join(wrong)} than main has at {main.commit[:7]}"
+        )
+    return VerificationCheck(name=name, passed=not wrong, words=words)
+
+
+def check_unchanged(review: Review, bundle: ModelBundle, main: Main) -> VerificationCheck:
+    """Whether the change really makes nothing that main has not, and is shown with main's figures."""
+    name = "nothing changed"
+    changed = sorted(lockfile.find_changed_outputs(main.lock, bundle.lock))
+    if changed:
+        words = f"the review says that nothing changed, and {', '.join(changed[:3])} differ from main's"
+        return VerificationCheck(name=name, passed=False, words=words)
+    known = main.metrics.values if main.metrics else {}
+    wrong = [
+        VerifiedFigure(name=metric.name, said=metric.candidate, found=known.get(metric.name))
+        for metric in review.metrics
+        if not metric.champion == metric.candidate == known.get(metric.name)
+    ]
+    broken = [rule.rule for rule in review.rules if not rule.passed]
+    words = f"all {len(main.lock.outputs)} outputs are main's, byte for byte, and so are the figures"
+    if wrong:
+        words = f"nothing changed, but the review shows other figures: {figures.describe_figures(wrong)}"
+    elif review.passed and (broken or review.verdict != "equivalent"):
+        words = (
+            f"nothing changed, and the review passes as {review.verdict} with the broken rules {broken[:3]}"
+        )
+        return VerificationCheck(name=name, passed=False, words=words)
+    return VerificationCheck(name=name, passed=not wrong, words=words, figures=wrong)

@@ -1,0 +1,177 @@
+"""Checks that a review's figures, rules and verdict come out again, by main's code and main's gate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from bots.evidence import MetricsReport, VerificationCheck, VerifiedFigure
+from bots.layout import name_report
+from bots.stats import metrics, predictions
+from bots.stats.predictions import Predictions, PredictionsError
+from bots.verdict import comparison, rules
+from bots.verdict.comparison import Comparison
+from bots.verdict.sentences import cut, describe_metric
+from bots.verification import figures
+from bots.verification.claim_checks import is_compared
+from bots.verification.row_checks import make_own
+from bots.verification.stop import Stop
+
+if TYPE_CHECKING:
+    from bots.evidence import Review
+    from bots.verification.main_side import Main
+    from bots.verification.row_checks import Tables
+
+
+def check_figures(review: Review, tables: Tables, main: Main) -> Iterator[VerificationCheck]:
+    """Whether the review's figures, rules and verdict come out of the predictions by main's settings."""
+    evaluation = review.evaluation
+    assert evaluation is not None
+    try:
+        own = make_own(tables.predicted, main.settings.review.files.predictions, evaluation, main.settings)
+        yield _check_evaluation(evaluation, own)
+        if is_compared(review):
+            again = compare_again(review, evaluation, tables, main)
+            yield _check_comparison(review, again, same_splits=tables.same_splits)
+        else:
+            yield _check_own_figures(review, own)
+    except PredictionsError as error:
+        raise Stop(VerificationCheck(name="comparison", passed=False, words=str(error))) from error
+    yield _check_rules(review, main)
+
+
+def _check_evaluation(evaluation: MetricsReport, own: Predictions) -> VerificationCheck:
+    """Whether metrics.json says what the predictions give, in both places where it says it."""
+    written = {metric.name: metric.value for metric in evaluation.metrics}
+    found = [
+        words
+        for values in (evaluation.values, written)
+        for words in comparison.find_disagreements(values, own, tolerance=figures.EXACT)
+    ]
+    words = f"{len(written)} figures of {name_report('metrics')} come out of the predictions"
+    if found:
+        words = f"{name_report('metrics')} is not what the predictions give: {'; '.join(dict.fromkeys(found[:3]))}"
+    return VerificationCheck(name="evaluation", passed=not found, words=words)
+
+
+def compare_again(review: Review, evaluation: MetricsReport, tables: Tables, main: Main) -> Comparison:
+    """The comparison by main's settings, main's record of the rows and main's scores. Raises `PredictionsError`."""
+    policy, path = main.settings, main.settings.review.files.predictions
+    truth = tables.truth
+    assert truth is not None
+    own = predictions.make_predictions(
+        truth,
+        path,
+        scores=predictions.get_numbers(tables.predicted, "score", path),
+        task=policy.task,
+        slices=policy.evaluate.slices,
+        resample=policy.gate.resample,
+        threshold=evaluation.threshold,
+        costs=policy.evaluate.costs,
+        bins=policy.evaluate.calibration_bins,
+    )
+    both = replace(
+        own,
+        champion=predictions.get_numbers(truth, "score", path),
+        champion_threshold=main.metrics.threshold if main.metrics else None,
+        metric_units={metric.name: metric.unit for metric in evaluation.metrics},
+    )
+    return comparison.compare(both, policy)
+
+
+def get_comparison(review: Review) -> Comparison | None:
+    """The figures of a review as the rules take them; None where it has none."""
+    if review.statistics is None:
+        return None
+    return Comparison(metrics=review.metrics, slices=review.slices, statistics=review.statistics)
+
+
+def _check_comparison(review: Review, again: Comparison, *, same_splits: bool) -> VerificationCheck:
+    name, said = "comparison", get_comparison(review)
+    if said is None:
+        return VerificationCheck(
+            name=name, passed=False, words="the review compares, and says on how many rows nowhere"
+        )
+    wrong = list(figures.find_different_figures(said, again))
+    if not wrong:
+        words = (
+            f"{len(again.metrics)} metrics and {len(again.slices)} slices with their intervals came out again"
+        )
+        return VerificationCheck(name=name, passed=True, words=words)
+    words = f"the comparison did not come out again: {figures.describe_figures(wrong)}"
+    if not same_splits:
+        words += ". The change's rows have other columns than main's, so main's model may rightly score them otherwise"
+    return VerificationCheck(
+        name=name, passed=False if same_splits else None, words=words, figures=wrong[:100]
+    )
+
+
+def _check_own_figures(review: Review, own: Predictions) -> VerificationCheck:
+    """Whether the figures of a change that is not compared are those of its predictions."""
+    said = {metric.name: metric.candidate for metric in review.metrics}
+    wrong = []
+    for name, value in said.items():
+        found = metrics.compute_value(name, own.target, own.candidate, own.contexts[1])
+        if (value is None) != (found is None) or (
+            value is not None
+            and found is not None
+            and abs(value - found) > figures.EXACT * max(abs(value), abs(found))
+        ):
+            wrong.append(VerifiedFigure(name=name, said=value, found=found))
+    words = f"{len(said)} figures of the change alone came out again"
+    if wrong:
+        words = f"figures did not come out again: {figures.describe_figures(wrong)}"
+    return VerificationCheck(name="comparison", passed=not wrong, words=words, figures=wrong[:100])
+
+
+def list_expected_rules(review: Review, main: Main) -> list[rules.Finding]:
+    """What main's gate says of the review's own figures, which other checks have held against main's."""
+    gate, known = main.settings.gate, get_comparison(review)
+    values = review.evaluation.values if review.evaluation else {}
+    own = {metric.name: metric.candidate for metric in review.metrics}
+    found = list(rules.check_limits({name: own.get(name, values.get(name)) for name in gate.limits}, gate))
+    if review.export is not None:
+        found.append(rules.check_parity(review.export))
+    if review.explanation is not None and not review.explanation.passed:
+        found.append(rules.warn_of_explanation(review.explanation))
+    if is_compared(review):
+        found += rules.check_comparison(known, gate)
+    return found
+
+
+def _check_rules(review: Review, main: Main) -> VerificationCheck:
+    """Whether each rule that needs the figures alone, and the verdict that follows, is what the review says."""
+    expected, name = list_expected_rules(review, main), "rules"
+    said = {rule.rule: (rule.passed, rule.message) for rule in review.rules}
+    wrong = [
+        f"{rule.rule}: {rule.message}"
+        for rule in expected
+        if said.get(cut(rule.rule, 200)) != (rule.passed, cut(rule.message, 2000))
+    ]
+    if wrong:
+        words = f"main's gate says otherwise than the review: {'; '.join(wrong[:3])}"
+        return VerificationCheck(name=name, passed=False, words=words)
+    if problem := find_verdict_problem(review, main, expected):
+        return VerificationCheck(name=name, passed=False, words=problem)
+    words = f"{len(expected)} rules and the verdict, {review.verdict}, come out of main's gate"
+    return VerificationCheck(name=name, passed=True, words=words)
+
+
+def find_verdict_problem(review: Review, main: Main, expected: list[rules.Finding]) -> str | None:
+    """Why the verdict does not follow from the rules; None where it does."""
+    gate = main.settings.gate
+    broken = [rule.rule for rule in review.rules if not rule.passed]
+    uncompared = review.verdict in ("not comparable", "no baseline")
+    if broken and review.passed and not (uncompared and gate.incomparable_passes and broken == ["baseline"]):
+        return f"the review passes, although its rule {broken[0]} does not"
+    if not broken and is_compared(review):
+        primary = rules.find_primary(get_comparison(review), gate)
+        outcome = primary.outcome if primary else "not judged"
+        if review.verdict != outcome:
+            return f"the verdict is {review.verdict}, and by main's gate it is {outcome}"
+        if primary and review.statistics:
+            said = describe_metric(primary, review.statistics)
+            if not review.headline.startswith(said):
+                return f"the headline says otherwise than the figures: {said}"
+    return None

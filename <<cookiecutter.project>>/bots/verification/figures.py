@@ -1,0 +1,99 @@
+"""Holds the figures of a review against the same figures computed again: which differ by more than rounding."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from bots.evidence import VerifiedFigure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from bots.evidence import MetricComparison, SliceComparison
+    from bots.verdict.comparison import Comparison
+
+EXACT: Final = 1e-6
+"""How far a metric's value may be off, as a part of itself: another processor adds in another order."""
+SPREAD: Final = 1e-3
+"""How far the end of an interval may be off, as a part of half of its width; and a standard error, of itself."""
+
+_POINTS = ("champion", "candidate")
+_SPREADS = ("error", "freedom", "matters")
+
+
+def find_different_figures(said: Comparison, found: Comparison) -> Iterator[VerifiedFigure]:
+    """Yield each figure of the review that did not come out again, the metrics before the slices.
+
+    A figure that is text or a count is named alone. What one side does not have is a difference, too.
+    """
+    yield from _match(
+        {metric.name: metric for metric in said.metrics}, {metric.name: metric for metric in found.metrics}
+    )
+    yield from _match(
+        {f"{part.column} = {part.value}": part for part in said.slices},
+        {f"{part.column} = {part.value}": part for part in found.slices},
+    )
+    for name in ("rows", "replicates", "confidence", "resampled", "units", "slices_judged"):
+        before, after = getattr(said.statistics, name, None), getattr(found.statistics, name, None)
+        if before != after:
+            yield _name_figure(f"statistics: {name}", before, after)
+
+
+def _match(
+    said: Mapping[str, MetricComparison | SliceComparison],
+    found: Mapping[str, MetricComparison | SliceComparison],
+) -> Iterator[VerifiedFigure]:
+    for name in dict.fromkeys([*found, *said]):
+        if name not in said or name not in found:
+            yield VerifiedFigure(name=f"{name[:150]}: {'not said' if name in found else 'nowhere else'}")
+        else:
+            yield from _compare(name, said[name], found[name])
+
+
+def _compare(
+    name: str, said: MetricComparison | SliceComparison, found: MetricComparison | SliceComparison
+) -> Iterator[VerifiedFigure]:
+    for field in found.__struct_fields__:
+        before, after = getattr(said, field), getattr(found, field)
+        if isinstance(before, float) and isinstance(after, float):
+            if not abs(before - after) <= _allow(field, before, after, found):
+                yield _name_figure(f"{name}: {field}", before, after)
+        elif before != after:
+            yield _name_figure(f"{name}: {field}", before, after)
+
+
+def _allow(field: str, said: float, found: float, beside: MetricComparison | SliceComparison) -> float:
+    """How far a figure may be off, in its own unit."""
+    size = max(abs(said), abs(found))
+    if field in _POINTS:
+        return EXACT * size
+    if field in _SPREADS:
+        return SPREAD * size
+    level = max(
+        (abs(value) for value in (beside.champion, beside.candidate) if value is not None), default=0.0
+    )
+    half = 0.0 if beside.low is None or beside.high is None else (beside.high - beside.low) / 2
+    return EXACT * level + SPREAD * half
+
+
+def _name_figure(name: str, said: object, found: object) -> VerifiedFigure:
+    def convert(value: object) -> float | None:
+        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+    return VerifiedFigure(name=name[:200], said=convert(said), found=convert(found))
+
+
+def describe_figures(figures: Iterable[VerifiedFigure], most: int = 3) -> str:
+    """The first figures in words: what was said, and what came out."""
+    listed = list(figures)
+    told = [
+        f"{figure.name}, said {_format(figure.said)}, came out {_format(figure.found)}"
+        if (figure.said, figure.found) != (None, None)
+        else figure.name
+        for figure in listed[:most]
+    ]
+    return "; ".join(told) + (f"; and {len(listed) - most} more" if len(listed) > most else "")
+
+
+def _format(value: float | None) -> str:
+    return "nothing" if value is None else f"{value:.6g}"

@@ -1,0 +1,60 @@
+"""Reads main's side of a review from a checkout of the default branch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from bots import evidence, settings
+from bots.evidence import EvidenceError, ExportReport, MetricsReport, SplitReport
+from bots.git.repository import Repository
+from bots.layout import name_report
+from bots.verification.collection import load_lock
+
+if TYPE_CHECKING:
+    from bots.dvc.lockfile import Lock
+    from bots.settings import Settings
+
+E = TypeVar("E", bound=evidence.Evidence)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Main:
+    """Main's side, from a checkout of the default branch; None where its pipeline left no such report."""
+
+    commit: str
+    settings: Settings
+    lock: Lock
+    metrics: MetricsReport | None
+    split: SplitReport | None
+    export: ExportReport | None
+
+    @property
+    def model(self) -> str | None:
+        """The digest of its model, by its lock."""
+        return self.lock.find_digest(self.settings.review.files.model)
+
+    @property
+    def holdout(self) -> str | None:
+        """The digest of its holdout, by its split."""
+        try:
+            return self.split.find_part("holdout").digest if self.split else None
+        except EvidenceError:
+            return None
+
+
+def load_main(root: Path) -> Main:
+    """Load main's side from its checkout. Raises `SettingsError`, `LockfileError`, `EvidenceError` and `GitError`."""
+
+    def load(name: str, kind: type[E]) -> E | None:
+        return evidence.load_if_there(root / name_report(name), kind, f"main's {name_report(name)}")
+
+    return Main(
+        commit=Repository(root).resolve("HEAD"),
+        settings=settings.load_settings(root),
+        lock=load_lock(root),
+        metrics=load("metrics", MetricsReport),
+        split=load("split", SplitReport),
+        export=load("export", ExportReport),
+    )

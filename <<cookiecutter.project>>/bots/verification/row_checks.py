@@ -1,0 +1,175 @@
+"""Loads the tables of both sides, and checks that a change was judged on main's rows, targets and inputs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bots.evidence import VerificationCheck
+from bots.layout import name_report
+from bots.stats import predictions
+from bots.stats.predictions import Predictions, PredictionsError
+from bots.verdict import comparison
+from bots.verification.claim_checks import is_compared
+from bots.verification.collection import CollectionError
+from bots.verification.rows import align_rows, compare_inputs
+from bots.verification.stop import Stop
+
+if TYPE_CHECKING:
+    import pyarrow
+
+    from bots.evidence import MetricsReport, Review
+    from bots.publish.model_bundle import ModelBundle
+    from bots.settings import Settings
+    from bots.verification.collection import Collected
+    from bots.verification.main_side import Main
+    from bots.verification.scorer import Answers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tables:
+    """The tables of both sides. `truth`, main's predictions, is in the order of `predicted`, the change's own.
+
+    `truth` is None where main has no model or another holdout; then `of_main` holds main's predictions as they are.
+    `known` are main's tables of the holdout's rows, its inputs first, in the order of `inputs`, the change's.
+    """
+
+    predictions: Path
+    features: Path
+    predicted: pyarrow.Table
+    inputs: pyarrow.Table
+    of_main: pyarrow.Table | None
+    truth: pyarrow.Table | None
+    known: list[pyarrow.Table]
+    same_splits: bool
+
+
+def load_tables(collected: Collected, bundle: ModelBundle, main: Main) -> Tables:
+    """Load the tables of both sides, and line up their rows. Raises `Stop` where one is missing or broken."""
+    files, stored = main.settings.review.files, collected.files
+    try:
+        paths = [
+            stored.find_output(bundle.lock, path) for path in (files.predictions, files.holdout_features)
+        ]
+        predicted = _read(paths[0], f"the change's {files.predictions}")
+        inputs = _read(paths[1], f"the change's {files.holdout_features}")
+        of_main, known = None, list[Any]()
+        if main.model is not None:
+            of_main = _read(stored.find_output(main.lock, files.predictions), f"main's {files.predictions}")
+            known = [
+                table
+                for path in (files.holdout_features, files.holdout_rows)
+                if (table := _align_known(collected, main, path, inputs)) is not None
+            ]
+    except CollectionError as error:
+        raise Stop(VerificationCheck(name="files", passed=None, words=str(error))) from error
+    except PredictionsError as error:
+        raise Stop(VerificationCheck(name="files", passed=False, words=str(error))) from error
+    return Tables(
+        predictions=paths[0],
+        features=paths[1],
+        predicted=predicted,
+        inputs=inputs,
+        of_main=of_main,
+        truth=None if of_main is None else align_rows(of_main, predicted["row"]),
+        known=known,
+        same_splits=bundle.lock.find_digest(files.splits) == main.lock.find_digest(files.splits),
+    )
+
+
+def _read(path: Path, name: str) -> pyarrow.Table:
+    """Read a table with the identity of its rows. Raises `PredictionsError`."""
+    table = predictions.read_table(path, name)
+    if "row" not in table.column_names or not len(table):
+        raise PredictionsError(f"{name}: expected a column `row`, and at least one row")
+    return table
+
+
+def _align_known(collected: Collected, main: Main, path: str, inputs: pyarrow.Table) -> pyarrow.Table | None:
+    """A table of main's in the order of the change's inputs; None where main has no such table of these rows."""
+    try:
+        return align_rows(
+            _read(collected.files.find_output(main.lock, path), f"main's {path}"), inputs["row"]
+        )
+    except CollectionError:
+        return None
+
+
+def check_main_predictions(tables: Tables, main: Main) -> VerificationCheck:
+    """Whether main's stored predictions are those of main's own figures in git."""
+    name, path = "main's predictions", main.settings.review.files.predictions
+    if main.metrics is None:
+        words = (
+            f"main has no {name_report('metrics')}, so nobody can tell whether the stored {path} are main's"
+        )
+        return VerificationCheck(name=name, passed=None, words=words)
+    assert tables.of_main is not None
+    try:
+        own = make_own(tables.of_main, path, main.metrics, main.settings)
+    except PredictionsError as error:
+        return VerificationCheck(name=name, passed=None, words=f"main's {error}")
+    found = comparison.find_disagreements(main.metrics.values, own)
+    words = (
+        f"{len(main.metrics.values)} figures of main's {name_report('metrics')} come out of what is stored"
+    )
+    if found or len(own.target) != main.metrics.rows:
+        words = (
+            f"the stored {path} of main are not those of its {name_report('metrics')}: {'; '.join(found[:2])}"
+        )
+        return VerificationCheck(name=name, passed=None, words=words)
+    return VerificationCheck(name=name, passed=True, words=words)
+
+
+def check_holdout(review: Review, tables: Tables, unverified: list[str]) -> VerificationCheck:
+    """Whether the change is judged on main's rows, with main's targets."""
+    name, count = "holdout", len(tables.predicted)
+    if not is_compared(review):
+        unverified.append("the holdout: it is not held against main's")
+        return VerificationCheck(
+            name=name, passed=True, words=f"{count:,} rows, which are not held against main's"
+        )
+    if tables.truth is None:
+        of_main = 0 if tables.of_main is None else len(tables.of_main)
+        words = f"the change was judged on {count:,} rows that are not the {of_main:,} of main's holdout"
+        return VerificationCheck(name=name, passed=False, words=words)
+    try:
+        targets = [
+            predictions.get_numbers(table, "target", "target") for table in (tables.predicted, tables.truth)
+        ]
+    except PredictionsError as error:
+        return VerificationCheck(name=name, passed=False, words=str(error))
+    if off := int((targets[0] != targets[1]).sum()):
+        words = f"{off:,} of {count:,} rows have another target than main's holdout says"
+        return VerificationCheck(name=name, passed=False, words=words)
+    words = f"the {count:,} rows and their targets are those of main's holdout"
+    return VerificationCheck(name=name, passed=True, words=words)
+
+
+def make_own(table: pyarrow.Table, path: str, written: MetricsReport, policy: Settings) -> Predictions:
+    """One model's predictions, as the metrics that were written with them take them. Raises `PredictionsError`."""
+    return Predictions(
+        task=policy.task,
+        target=predictions.get_numbers(table, "target", path),
+        candidate=predictions.get_numbers(table, "score", path),
+        candidate_threshold=written.threshold,
+        costs=written.costs[0] if written.costs else None,
+        bins=policy.evaluate.calibration_bins,
+    )
+
+
+def check_inputs(answers: Answers, tables: Tables, unverified: list[str]) -> VerificationCheck:
+    """Whether the model was asked about main's own values of its inputs."""
+    name = "inputs"
+    found = compare_inputs(list(answers.importance), tables.inputs, tables.known)
+    if found.unknown:
+        listed = ", ".join(found.unknown[:5]) + (" and more" if len(found.unknown) > 5 else "")
+        unverified.append(f"the values of {listed}: main's rows of the holdout have no such columns")
+    if found.other:
+        told = "; ".join(f"{column} in {off:,} rows" for column, off in list(found.other.items())[:5])
+        words = f"inputs have other values than main's rows of the same holdout: {told}"
+        return VerificationCheck(name=name, passed=None, words=words)
+    words = (
+        f"{len(found.same)} of {len(found.same) + len(found.unknown)} inputs have main's values in every row"
+    )
+    return VerificationCheck(name=name, passed=True, words=words)

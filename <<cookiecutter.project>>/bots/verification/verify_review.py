@@ -1,0 +1,125 @@
+"""Verifies a review before the merge: main's code makes its figures again, from the packed model and main's own files.
+
+A check that fails refutes the review; one that could not look says so, and then nobody may call the review verified.
+What no check can see remains the change's own word, and is listed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from bots import evidence
+from bots.evidence import Verification, VerificationCheck, VerificationOutcome
+from bots.verdict.sentences import cut
+from bots.verification.answer_checks import ask_packed_model, check_answers, find_derived
+from bots.verification.claim_checks import UNCHANGED, check_base, check_pack, check_unchanged
+from bots.verification.figure_checks import check_figures
+from bots.verification.row_checks import check_holdout, check_inputs, check_main_predictions, load_tables
+from bots.verification.stop import Stop
+
+if TYPE_CHECKING:
+    from bots.evidence import Review
+    from bots.verification.answer_checks import AskModel
+    from bots.verification.collection import Collected
+    from bots.verification.main_side import Main
+
+Tell = Callable[[str], None]
+
+ALWAYS = (
+    "that this code and this data trained the model",
+    "how the rows were split, and that no row of the holdout was trained on",
+    "the checks of the data, drift, and the tables of calibration and fairness",
+)
+"""What no verification of a model can see."""
+
+
+@dataclass
+class _Found:
+    """What was found out so far."""
+
+    checks: list[VerificationCheck] = field(default_factory=list)
+    unverified: list[str] = field(default_factory=list)
+
+
+def compute_digest(review: Review) -> str:
+    """The digest by which a verification names the review that it is about."""
+    return "sha256:" + hashlib.sha256(evidence.encode(review)).hexdigest()
+
+
+def verify_review(collected: Collected, main: Main, *, ask: AskModel, tell: Tell) -> Verification:
+    """Make a review's figures again. Everything that can be wrong with its files is an outcome, not an error."""
+    found = _Found(unverified=list(ALWAYS))
+    try:
+        for check in _check_review(collected, main, found.unverified, ask=ask, tell=tell):
+            found.checks.append(check)
+    except Stop as stop:
+        found.checks.append(stop.check)
+    outcome, words = _conclude(collected.review, main, found.checks)
+    return Verification(
+        review=compute_digest(collected.review),
+        main=main.commit,
+        outcome=outcome,
+        words=cut(words, 2000),
+        checks=[_shorten(check) for check in found.checks],
+        unverified=[cut(words, 400) for words in found.unverified[:20]],
+    )
+
+
+def _conclude(review: Review, main: Main, checks: list[VerificationCheck]) -> tuple[VerificationOutcome, str]:
+    """The outcome of some checks, and the first reason for it.
+
+    A review that was made against an older main may rightly have other figures: then nothing is refuted.
+    """
+    failed = next((check for check in checks if check.passed is False), None)
+    if failed is not None and review.champion is not None and review.champion.commit != main.commit:
+        moved = f"main has moved from {review.champion.commit[:7]} to {main.commit[:7]} since; review the change again"
+        return "could not", f"{failed.words} ({moved})"
+    if failed is not None:
+        return "refuted", failed.words
+    unknown = next((check for check in checks if check.passed is None), None)
+    if unknown is not None:
+        return "could not", unknown.words
+    return "passed", f"All {len(checks)} checks came out as the review says."
+
+
+def _shorten(check: VerificationCheck) -> VerificationCheck:
+    return VerificationCheck(
+        name=check.name, passed=check.passed, words=cut(check.words, 2000), figures=check.figures[:100]
+    )
+
+
+def _check_review(
+    collected: Collected, main: Main, unverified: list[str], *, ask: AskModel, tell: Tell
+) -> Iterator[VerificationCheck]:
+    """Every check in order. A check whose failure leaves nothing for the others to look at is the last."""
+    review, bundle = collected.review, collected.bundle
+    if bundle is None:
+        raise Stop(VerificationCheck(name="pack", passed=None, words=collected.problem or "there is no pack"))
+    tell("holding the pack against the review")
+    yield _require(check_pack(review, bundle, main))
+    yield _require(check_base(review, main))
+    if review.reason == UNCHANGED:
+        yield check_unchanged(review, bundle, main)
+        return
+    tables = load_tables(collected, bundle, main)
+    if tables.truth is not None:
+        yield _require(check_main_predictions(tables, main))
+    yield _require(check_holdout(review, tables, unverified))
+    tell("asking the model for every row of the holdout")
+    answers = ask_packed_model(collected, bundle, main, ask)
+    yield check_inputs(answers, tables, unverified)
+    yield from check_answers(
+        review, answers, tables, main=main, derived=find_derived(bundle.lock), told=unverified
+    )
+    tell("making the review's figures again")
+    yield from check_figures(review, tables, main)
+
+
+def _require(check: VerificationCheck) -> VerificationCheck:
+    """The check, if it passed; else it is the last."""
+    if check.passed is not True:
+        raise Stop(check)
+    return check

@@ -1,0 +1,404 @@
+"""Verifying a review before the merge: an honest one passes, and whatever a change's own code can write is found."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from msgspec import structs
+
+from bots import evidence
+from bots.evidence import ExplanationReport, Importance, Review, Verification
+from bots.verification.answer_checks import AskModel
+from bots.verification.scorer import Answers, ask_model
+from fixtures import verified_reviews
+from fixtures.release_projects import INPUTS, WEIGHTS, write_model
+from fixtures.verified_reviews import FEATURES, LIMITS, PREDICTIONS, WORSE, Bench, edit_report, edit_table
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    return verified_reviews.make_bench(tmp_path_factory.mktemp("bench"))
+
+
+@pytest.fixture
+def bench(original: Bench, tmp_path: Path) -> Bench:
+    return verified_reviews.copy_bench(original, tmp_path / "bench")
+
+
+@pytest.fixture(scope="module")
+def ask(original: Bench) -> AskModel:
+    """What the change's model answers, asked once for all reviews of it."""
+    answers = ask_model(original.change / "models/onnx/model.onnx", original.change / FEATURES, LIMITS)
+    return lambda model, rows: answers
+
+
+def list_checks(found: Verification) -> dict[str, bool | None]:
+    return {check.name: check.passed for check in found.checks}
+
+
+def find_words(found: Verification, name: str) -> str:
+    """What the check of that name says, which must be the one that failed or could not look."""
+    (check,) = (check for check in found.checks if check.name == name)
+    assert check.passed is not True, list_checks(found)
+    return check.words
+
+
+def take_mains_model(bench: Bench) -> None:
+    """Leave what main's model leaves, byte for byte."""
+    write_model(bench.change, WORSE, truth=WEIGHTS)
+    bench.repack()
+
+
+def lean_towards_the_target(columns: dict[str, Any]) -> None:
+    columns["score"] = 0.8 * columns["score"] + 0.2 * columns["target"]
+
+
+# --- what is as it was said
+
+
+def test_an_honest_review_comes_out_again_and_what_nobody_can_see_is_listed(
+    bench: Bench, tmp_path: Path
+) -> None:
+    found = bench.verify(tmp_path)
+
+    assert bench.review.verdict == "improved"
+    assert found.outcome == "passed", found.words
+    assert set(list_checks(found)) == {
+        "pack", "main", "main's predictions", "holdout", "inputs", "parity", "metrics", "explanation",
+        "evaluation", "comparison", "rules",
+    }  # fmt: skip
+    assert found.unverified[0] == "that this code and this data trained the model"
+
+
+def test_a_change_that_changes_nothing_is_held_against_mains_lock_and_asks_no_model(
+    bench: Bench, tmp_path: Path
+) -> None:
+    take_mains_model(bench)
+    bench.judge()
+
+    assert bench.review.reason == "nothing-changed"
+    found = bench.verify(tmp_path)
+    assert found.outcome == "passed", found.words
+    assert set(list_checks(found)) == {"pack", "main", "nothing changed"}
+
+
+def test_labels_of_slices_that_a_change_hides_are_mains(bench: Bench, tmp_path: Path) -> None:
+    edit_table(bench.change / PREDICTIONS, lambda columns: columns.update({"slice:origin": ["all"] * 400}))
+    bench.repack()
+    bench.judge()
+
+    assert [part.value for part in bench.review.slices] == ["EWR", "JFK"]
+    assert bench.verify(tmp_path).outcome == "passed"
+
+
+# --- what the change's own code can fake
+
+
+def test_mains_own_model_with_predictions_that_lean_towards_the_target_is_refuted(
+    bench: Bench, tmp_path: Path
+) -> None:
+    """The pipeline fakes predictions, metrics and parity; the model is main's, byte for byte."""
+    take_mains_model(bench)
+    edit_table(bench.change / PREDICTIONS, lean_towards_the_target)
+    verified_reviews.recompute_metrics(bench.change)
+    edit_report(bench.change, "export", tolerance=1.0, largest_difference=0.0)
+    bench.repack()
+    bench.judge()
+
+    assert (bench.review.verdict, bench.review.passed) == ("improved", True)
+    found = bench.verify(tmp_path)
+    assert found.outcome == "refuted"
+    assert "allowed" in find_words(found, "parity")
+    assert "at the review" in find_words(found, "metrics")
+
+
+def test_metrics_that_the_predictions_do_not_give_are_refuted(
+    bench: Bench, ask: AskModel, tmp_path: Path
+) -> None:
+    edit_report(bench.change, "metrics", values={"log_loss": 0.001, "roc_auc": 0.999})
+    bench.repack()
+    bench.judge()
+
+    found = bench.verify(tmp_path, ask)
+    assert found.outcome == "refuted"
+    assert "written 0.001" in find_words(found, "evaluation")
+
+
+def test_an_explanation_by_an_input_that_the_model_ignores_is_refuted(
+    bench: Bench, ask: AskModel, tmp_path: Path
+) -> None:
+    ignored = INPUTS[WEIGHTS.index(0.0)]
+    report = evidence.load(bench.change / "reports/explanation.json", ExplanationReport)
+    ranking = [Importance(feature=ignored, importance=1.0, share=1.0)]
+    edit_report(bench.change, "explanation", ranking=[*ranking, *report.ranking])
+    bench.repack()
+    bench.judge()
+
+    found = bench.verify(tmp_path, ask)
+    assert found.outcome == "refuted"
+    assert f"{ignored} has" in find_words(found, "explanation")
+
+
+def test_a_holdout_of_easier_rows_under_mains_digest_is_refuted(bench: Bench, tmp_path: Path) -> None:
+    review = bench.review
+
+    def keep_easy(columns: dict[str, Any]) -> None:
+        kept = np.arange(400) < 200
+        columns.update({name: column[kept] for name, column in columns.items()})
+
+    for path in (PREDICTIONS, FEATURES):
+        edit_table(bench.change / path, keep_easy)
+    verified_reviews.recompute_metrics(bench.change)
+    bench.repack()
+    report = evidence.load(bench.change / "reports/metrics.json", evidence.MetricsReport)
+    bench.review = describe_lock(structs.replace(review, evaluation=report), bench)
+
+    found = bench.verify(tmp_path)
+    assert found.outcome == "refuted"
+    assert "200 rows that are not the 400 of main's holdout" in find_words(found, "holdout")
+
+
+def describe_lock(review: Review, bench: Bench) -> Review:
+    """The review with the digests of the model that lies in the change's folder."""
+    lock = verified_reviews.load_lock(bench.change)
+    candidate = structs.replace(
+        review.candidate,
+        model=lock.find_digest("models/model.skops"),
+        onnx=lock.find_digest("models/onnx"),
+        data=lock.find_digest("data/raw.parquet"),
+    )
+    return structs.replace(review, candidate=candidate)
+
+
+def test_targets_that_are_not_mains_are_refuted(bench: Bench, ask: AskModel, tmp_path: Path) -> None:
+    review = bench.review
+
+    def turn_wrong_ones(columns: dict[str, Any]) -> None:
+        columns["target"][:7] = 1 - columns["target"][:7]
+
+    edit_table(bench.change / PREDICTIONS, turn_wrong_ones)
+    bench.repack()
+    bench.review = describe_lock(review, bench)
+
+    assert "7 of 400 rows have another target" in find_words(bench.verify(tmp_path, ask), "holdout")
+
+
+def test_an_input_that_was_given_the_target_asks_for_a_person(bench: Bench, tmp_path: Path) -> None:
+    """The model is main's; what it is asked about is not."""
+    take_mains_model(bench)
+
+    def leak(columns: dict[str, Any]) -> None:
+        columns["hour"] = (columns["target"] * 4 - 2).astype(np.float32)
+
+    edit_table(bench.change / FEATURES, leak)
+    answers = ask_model(bench.change / "models/onnx/model.onnx", bench.change / FEATURES, LIMITS)
+    edit_table(bench.change / PREDICTIONS, lambda columns: columns.update(score=answers.scores))
+    verified_reviews.recompute_metrics(bench.change)
+    bench.repack()
+    bench.judge()
+
+    assert bench.review.verdict == "improved"
+    found = bench.verify(tmp_path)
+    assert found.outcome == "could not"
+    assert "hour in 400 rows" in find_words(found, "inputs")
+
+
+def test_another_model_in_the_pack_than_the_review_names_is_refuted(
+    bench: Bench, ask: AskModel, tmp_path: Path
+) -> None:
+    write_model(bench.change, (3.0, *WEIGHTS[1:]), truth=WEIGHTS)
+    bench.repack()
+
+    assert "contradict each other" in find_words(bench.verify(tmp_path, ask), "pack")
+
+
+def test_a_model_under_the_digest_of_another_is_refuted(bench: Bench, ask: AskModel, tmp_path: Path) -> None:
+    """export.json names the digest of a model that is not the one in the pack."""
+    edit_report(bench.change, "export", digest="sha256:" + "7" * 64)
+    bench.repack()
+    bench.judge()
+
+    assert "the review judged sha256:77777777" in find_words(bench.verify(tmp_path, ask), "model")
+
+
+# --- a review that was edited after it was made
+
+
+def set_metric(**fields: Any) -> Callable[[Review], Review]:
+    """Edit the primary metric's figures."""
+
+    def edit(review: Review) -> Review:
+        first, *rest = review.metrics
+        return structs.replace(review, metrics=[structs.replace(first, **fields), *rest])
+
+    return edit
+
+
+def flip_rule(review: Review) -> Review:
+    rules = [structs.replace(rule, passed=not rule.passed) for rule in review.rules[-1:]]
+    return structs.replace(review, rules=[*review.rules[:-1], *rules])
+
+
+def hide_rule(review: Review) -> Review:
+    return structs.replace(review, rules=[rule for rule in review.rules if rule.rule != "slices"])
+
+
+def hide_slices(review: Review) -> Review:
+    assert review.statistics is not None
+    statistics = structs.replace(review.statistics, slices_judged=1)
+    return structs.replace(review, slices=review.slices[:1], statistics=statistics)
+
+
+def set_fields(**fields: Any) -> Callable[[Review], Review]:
+    return lambda review: structs.replace(review, **fields)
+
+
+EDITS: dict[str, tuple[str, Callable[[Review], Review]]] = {
+    "a better figure of this change": ("comparison", set_metric(candidate=0.3)),
+    "a worse figure of main": ("comparison", set_metric(champion=0.9)),
+    "a narrower interval": ("comparison", set_metric(high=-0.2)),
+    "another outcome": ("comparison", set_metric(outcome="equivalent")),
+    "what matters made smaller": ("comparison", set_metric(matters=0.0)),
+    "a metric left out": ("comparison", lambda review: structs.replace(review, metrics=review.metrics[:1])),
+    "a slice left out": ("comparison", hide_slices),
+    "a rule turned": ("rules", flip_rule),
+    "a rule left out": ("rules", hide_rule),
+    "another verdict": ("rules", set_fields(verdict="equivalent")),
+    "another headline": ("rules", set_fields(headline="Log loss 0.9 → 0.1 on 57,211 holdout rows.")),
+    "other rows": ("comparison", set_fields(statistics=None)),
+}
+
+
+@pytest.mark.parametrize("what", EDITS)
+def test_a_review_edited_after_it_was_made_is_refuted(
+    bench: Bench, ask: AskModel, tmp_path: Path, what: str
+) -> None:
+    name, edit = EDITS[what]
+    bench.review = edit(bench.review)
+
+    found = bench.verify(tmp_path, ask)
+    assert found.outcome == "refuted", list_checks(found)
+    assert find_words(found, name)
+
+
+def test_a_review_that_passes_with_a_broken_rule_is_refuted(
+    bench: Bench, ask: AskModel, tmp_path: Path
+) -> None:
+    rules = [
+        structs.replace(rule, passed=False) if rule.rule == "data" else rule for rule in bench.review.rules
+    ]
+    bench.review = structs.replace(bench.review, rules=rules)
+
+    assert "although its rule data does not" in find_words(bench.verify(tmp_path, ask), "rules")
+
+
+def test_a_lie_that_nothing_changed_is_refuted(bench: Bench, tmp_path: Path) -> None:
+    bench.review = structs.replace(bench.review, reason="nothing-changed", verdict="equivalent")
+
+    assert "differ from main's" in find_words(bench.verify(tmp_path), "nothing changed")
+
+
+def test_nothing_changed_with_other_figures_is_refuted(bench: Bench, tmp_path: Path) -> None:
+    take_mains_model(bench)
+    bench.judge()
+    bench.review = set_metric(candidate=0.1)(bench.review)
+
+    assert "other figures: log_loss" in find_words(bench.verify(tmp_path), "nothing changed")
+
+
+# --- where nobody can look
+
+
+def test_a_model_without_an_onnx_form_asks_for_a_person(bench: Bench, tmp_path: Path) -> None:
+    edit_report(
+        bench.change, "export", exported=False, passed=False, digest=None, reason="no converter for it"
+    )
+    bench.repack()
+    bench.judge()
+
+    assert bench.review.passed
+    found = bench.verify(tmp_path)
+    assert found.outcome == "could not"
+    assert find_words(found, "model") == "the model has no ONNX form to ask: no converter for it"
+
+
+def test_a_run_that_packed_nothing_could_not_be_verified(bench: Bench, tmp_path: Path) -> None:
+    collected = bench.collect(tmp_path)
+    shutil.rmtree(tmp_path / "pack")
+    shutil.rmtree(collected)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(verified_reviews.model_bundle, "write_bundle", lambda *_: 0)
+        found = bench.verify(tmp_path)
+    assert found.outcome == "could not"
+    assert "pack" in found.words
+
+
+def test_a_review_against_an_older_main_is_not_refuted_but_to_be_made_again(
+    bench: Bench, ask: AskModel, tmp_path: Path
+) -> None:
+    write_model(bench.main.folder, (0.7, *WORSE[1:]), truth=WEIGHTS)
+    verified_reviews.finish_folder(bench.main.folder)
+    bench.main.git("add", "--all")
+    bench.main.git("commit", "--quiet", "--message", "Another model")
+
+    found = bench.verify(tmp_path, ask)
+    assert found.outcome == "could not"
+    assert "review the change again" in found.words
+
+
+def test_a_main_that_moved_without_another_model_still_verifies(
+    bench: Bench, ask: AskModel, tmp_path: Path
+) -> None:
+    bench.main.git("commit", "--quiet", "--allow-empty", "--message", "Say more")
+
+    assert bench.verify(tmp_path, ask).outcome == "passed"
+
+
+def test_stored_predictions_that_are_not_mains_are_not_judged_on(
+    bench: Bench, ask: AskModel, tmp_path: Path
+) -> None:
+    """Main's lock and storage agree on other predictions than main's metrics.json was made of."""
+    edit_table(bench.main.folder / PREDICTIONS, lean_towards_the_target)
+    verified_reviews.finish_folder(bench.main.folder)
+    bench.main.git("add", "--all")
+    bench.main.git("commit", "--quiet", "--message", "Tamper")
+
+    found = bench.verify(tmp_path, ask)
+    assert found.outcome == "could not"
+    assert "are not those of its reports/metrics.json" in find_words(found, "main's predictions")
+
+
+def test_what_storage_gives_under_a_wrong_name_is_as_good_as_missing(
+    bench: Bench, ask: AskModel, tmp_path: Path
+) -> None:
+    digest = verified_reviews.load_lock(bench.main.folder).find_digest(PREDICTIONS) or ""
+    stored = bench.main.folder / ".dvc/cache" / verified_reviews.cache.build_path(digest.removeprefix("md5:"))
+    stored.write_bytes(b"somebody else's")
+
+    found = bench.verify(tmp_path, ask)
+    assert found.outcome == "could not"
+    assert f"neither the pack nor storage has {PREDICTIONS}" in find_words(found, "files")
+
+
+def test_a_model_that_does_not_answer_could_not_be_verified(bench: Bench, tmp_path: Path) -> None:
+    (bench.change / "models/onnx/model.onnx").write_bytes(b"not a model")
+    edit_report(bench.change, "export", digest=verified_reviews.hash_content(b"not a model"))
+    bench.repack()
+    bench.judge()
+
+    found = bench.verify(tmp_path)
+    assert found.outcome == "could not"
+    assert "the ONNX model cannot be loaded" in find_words(found, "model")
+
+
+def test_a_model_that_answers_other_rows_than_it_was_asked_is_refuted(bench: Bench, tmp_path: Path) -> None:
+    found = bench.verify(tmp_path, lambda model, rows: Answers(np.zeros(3), dict.fromkeys(INPUTS, 0.1)))
+
+    assert found.outcome == "refuted"
+    assert find_words(found, "parity")
