@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bots import layout
-from bots.evidence import GateRule, Verdict
+from bots.evidence import Verdict
 from bots.render.numbers import pluralize
 from bots.review.facts import Tampered, Unavailable
+from bots.verdict.conclusion import TAMPERED, GateResult, conclude
 from bots.verdict.rules import (
     Finding,
     check_comparison,
@@ -17,18 +17,16 @@ from bots.verdict.rules import (
     find_primary,
     warn_of_explanation,
 )
-from bots.verdict.seen import FITTED, check_seen
+from bots.verdict.seen import check_seen
 from bots.verdict.sentences import (
-    cut,
     describe_metric,
     end_sentence,
-    explain_outcome,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from bots.evidence import DataReport, MetricComparison, Statistics
+    from bots.evidence import DataReport
     from bots.review.facts import Facts
     from bots.settings import Gate
     from bots.verdict.comparison import Comparison
@@ -43,74 +41,13 @@ EXIT_CODES: dict[Verdict, int] = {
     "undecided": 24,
 }
 
-_WORST_FIRST: tuple[Verdict, ...] = ("blocked", "not comparable", "no baseline", "regressed", "undecided")
 _SHOWN = 5
-TAMPERED = "storage-tampered"
-
-
-@dataclass(frozen=True, kw_only=True)
-class GateResult:
-    """The verdict, a stable kebab-case reason, a sentence for people, pass or fail, and each applied rule."""
-
-    verdict: Verdict
-    reason: str
-    headline: str
-    passed: bool
-    rules: list[GateRule]
 
 
 def apply_gate(facts: Facts) -> GateResult:
-    """Apply the gate of `facts.policy`. The first broken rule of the worst kind gives the verdict.
-
-    From worst to best: blocked, not comparable, no baseline, regressed, undecided, then equivalent or improved. A
-    guard or a slice blocks where the primary metric has not regressed itself; where it has, that is the verdict.
-    Undecided is a broken rule only where the change could be worse by more than the gate tolerates.
-    """
-    gate = facts.policy.gate
-    findings = list(_check(facts, gate))
-    rules = [GateRule(rule=cut(f.rule, 200), passed=f.passed, message=cut(f.message, 2000)) for f in findings]
-    broken = sorted((f for f in findings if not f.passed), key=lambda f: _WORST_FIRST.index(f.verdict))
-    if broken:
-        worst = broken[0]
-        return GateResult(
-            verdict=worst.verdict,
-            reason=worst.reason,
-            headline=cut(worst.headline or worst.message, 2000),
-            passed=_passes_uncompared(worst, gate),
-            rules=rules,
-        )
-    primary = find_primary(facts.comparison, gate)
-    if facts.comparison is None or primary is None or facts.nothing_changed:
-        headline = "Nothing that the pipeline produces has changed: the model stays main's, byte for byte."
-        return GateResult(
-            verdict="equivalent", reason="nothing-changed", headline=headline, passed=True, rules=rules
-        )
-    return _conclude_not_worse(primary, facts.comparison.statistics, gate, rules=rules)
-
-
-def _passes_uncompared(worst: Finding, gate: Gate) -> bool:
-    """Whether a change that could not be compared passes without a person's word; never where storage was changed, or
-    the model perhaps knows the holdout."""
-    uncompared = worst.verdict in ("not comparable", "no baseline")
-    return uncompared and gate.incomparable_passes and worst.reason not in (TAMPERED, FITTED)
-
-
-def _conclude_not_worse(
-    primary: MetricComparison, statistics: Statistics, gate: Gate, *, rules: list[GateRule]
-) -> GateResult:
-    headline = f"{describe_metric(primary, statistics)}."
-    if primary.outcome == "improved":
-        return GateResult(
-            verdict="improved", reason="primary-improved", headline=headline, passed=True, rules=rules
-        )
-    equivalent = primary.outcome == "equivalent"
-    return GateResult(
-        verdict="equivalent" if equivalent else "undecided",
-        reason="equivalence-shown" if equivalent else "within-tolerance",
-        headline=f"{headline} {explain_outcome(primary)}",
-        passed=gate.equivalent_passes,
-        rules=rules,
-    )
+    """Apply the gate of `facts.policy`; `conclude` says how its rules become a verdict."""
+    findings = list(_check(facts, facts.policy.gate))
+    return conclude(findings, facts.comparison, facts.policy.gate, unchanged=facts.nothing_changed)
 
 
 def _check(facts: Facts, gate: Gate) -> Iterator[Finding]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from bots.evidence import ExplanationReport, Importance
     from bots.review.facts import Candidate, Facts, Side
-    from bots.review.gate import GateResult
+    from bots.verdict.conclusion import GateResult
 
 SHOWN_PATHS = 5
 SHOWN_PLACES = 20

@@ -37,8 +37,9 @@ from bots.review.facts import (
     Side,
     Unavailable,
 )
-from bots.review.gate import EXIT_CODES, GateResult, apply_gate
+from bots.review.gate import EXIT_CODES, apply_gate
 from bots.verdict.comparison import Comparison, compare
+from bots.verdict.conclusion import GateResult
 from fixtures import simulated
 from fixtures.simulated import draw_better_but_worse_for_one_carrier, make_quick_policy
 

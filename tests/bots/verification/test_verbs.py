@@ -6,6 +6,7 @@ import contextlib
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from bots import evidence
 from bots.__main__ import main
