@@ -1,14 +1,15 @@
 """Measure what a review costs on the default data, beside bare training, and beside `dvc status` if nothing changed.
 
-`python benchmarks/review.py` bakes the default project in a scratch folder, trains main, then measures pairs side by
-side in one run: a full retrain and review beside the same training and evaluation in one process, and a review of a
-change that the pipeline does not depend on beside `dvc status`. It prints a table. The peak memory is that of the
-largest single process.
+`python benchmarks/review.py` bakes the default project in a scratch folder, trains main, then measures side by side in
+one run: a full retrain and review beside the same training and evaluation in one process; the same review where both
+sides are trained with three seeds, and where main keeps its scores by seed; and a review of a change that the pipeline
+does not depend on beside `dvc status`. It prints a table. The peak memory is that of the largest single process.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import resource
@@ -72,29 +73,64 @@ def train_project(folder: Path) -> Path:
     seconds, _ = run_timed(project, sys.executable, "-m", "dvc", "repro", "--quiet")
     print(f"first training of main, all ten stages: {seconds:.1f} s", flush=True)
     commit(project, "Train the first model")
+    for branch, seeds in (("main", 1), ("three-seeds", 3)):
+        run_timed(project, "git", "checkout", "--quiet", "-B", branch)
+        edit_params(project, r"^  seeds: \d+$", f"  seeds: {seeds}")
+        run_timed(project, sys.executable, "-m", "dvc", "repro", "--quiet")
+        commit(project, f"{seeds} seeds a side")
     return project
 
 
+def edit_params(project: Path, pattern: str, new: str) -> None:
+    """Replace what a pattern finds in params.yaml, once. The benchmark ends where it finds nothing."""
+    path = project / "params.yaml"
+    text, count = re.subn(pattern, new, path.read_text(encoding="utf-8"), count=1, flags=re.MULTILINE)
+    if not count:
+        sys.exit(f"{path} has nothing like {pattern}")
+    path.write_text(text, encoding="utf-8")
+
+
 def measure_full_review(project: Path, runs: int) -> None:
-    """Measure in turn a review of a changed model, each from scratch, and the same training without anything else."""
+    """Measure in turn reviews of a changed model, each from scratch, and the same training without anything else."""
     bare: list[float] = []
     review: list[float] = []
+    further: list[float] = []
+    kept: list[float] = []
     steps: dict[str, list[float]] = {}
     for number in range(runs):
-        run_timed(project, "git", "checkout", "--quiet", "-b", f"change-{number}", "main")
-        params = project / "params.yaml"
-        text = params.read_text(encoding="utf-8").replace("precip, visib,", "precip, pressure, visib,")
-        params.write_text(text.replace("seed: 7", f"seed: {8 + number}"), encoding="utf-8")
+        begin_change(project, "main", number)
         bare.append(run_timed(project, sys.executable, "-c", BARE)[0])
         seconds, said = run_timed(project, sys.executable, "-m", "bots", "review")
         review.append(seconds)
         for step, took in re.findall(r"^  (.+) … done \(([\d.]+) s\)$", said, re.MULTILINE):
             steps.setdefault(step, []).append(float(took))
         commit(project, "Reproduce")
+        for base, times, trainings in (("three-seeds", further, 4), ("kept-seeds", kept, 2)):
+            begin_change(project, base, number)
+            times.append(run_timed(project, sys.executable, "-m", "bots", "review", "--base", base)[0])
+            found = json.loads((project / "review" / "review.json").read_text(encoding="utf-8"))
+            if found["seeds"] is None or found["seeds"]["trainings"] != trainings:
+                sys.exit(f"expected {trainings} further trainings, got {found['seeds']}")
+            commit(project, "Reproduce")
+            if base == "three-seeds" and not number:
+                run_timed(project, "git", "checkout", "--quiet", "-b", "kept-seeds", base)
+                scores = json.dumps(found["seeds"]["champion"])
+                (project / "reports" / "seeds.json").write_text(scores, encoding="utf-8")
+                commit(project, "Keep main's scores by seed")
     print(f"\nfull retrain and review: {statistics.median(review):.1f} s; bare training and evaluation: "
           f"{statistics.median(bare):.1f} s; ratio {format_ratio(review, bare)} (at most 4)")  # fmt: skip
     for step, took in steps.items():
         print(f"  {statistics.median(took):6.1f} s  {step}")
+    for what, times in (("4 further trainings", further), ("main's kept, 2 further trainings", kept)):
+        print(f"the same with three seeds a side ({what}): {statistics.median(times):.1f} s; "
+              f"ratio to one seed {format_ratio(times, review)}")  # fmt: skip
+
+
+def begin_change(project: Path, base: str, number: int) -> None:
+    """Begin a branch with a better model, of a seed that no other run has."""
+    run_timed(project, "git", "checkout", "--quiet", "-b", f"change-{base}-{number}", base)
+    edit_params(project, r"precip, visib,", "precip, pressure, visib,")
+    edit_params(project, r"seed: 7$", f"seed: {8 + number}")
 
 
 def measure_unchanged_review(project: Path, runs: int) -> None:

@@ -21,6 +21,7 @@ from bots.decoding import DECODE_ERRORS, describe_decode_error, lower_first
 from bots.errors import BotsError
 
 FORMAT: Final = 1
+MOST_SEEDS: Final = 20
 
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 Text = Annotated[str, Meta(max_length=4_000)]
@@ -366,10 +367,11 @@ class StageRun(Evidence, frozen=True, kw_only=True):
 
 class MetricComparison(Evidence, frozen=True, kw_only=True):
     """Main against this change on the same rows. `difference` is candidate minus champion in the metric's
-    own unit; the interval is its paired bootstrap interval; `matters` is the smallest effect that counts. `error` is
-    the standard error of the difference and `freedom` the degrees of freedom of Student's t, from which an interval
-    at any confidence can be made; null where there is no interval. `inner_low` and `inner_high` are the ends of the
-    narrower interval that must lie within `matters` for `equivalent`."""
+    own unit, or the difference of their means where both were trained with further seeds; the interval is its paired
+    bootstrap interval; `matters` is the smallest effect that counts. `error` is the standard error of the difference
+    and `freedom` the degrees of freedom of Student's t, from which an interval at any confidence can be made; null
+    where there is no interval. `inner_low` and `inner_high` are the ends of the narrower interval that must lie within
+    `matters` for `equivalent`."""
 
     name: Name
     direction: Direction
@@ -436,7 +438,8 @@ class Sensitivity(Evidence, frozen=True, kw_only=True):
 
 class Statistics(Evidence, frozen=True, kw_only=True):
     """How the comparison was made, for the reader who wants to check it. `sensitivity` is what this comparison could
-    show, `expected` what was said of the holdout before anything was trained."""
+    show, `expected` what was said of the holdout before anything was trained. `seeds`: how many models of each side
+    the differences of metrics are the means of."""
 
     rows: Count
     replicates: Count
@@ -446,6 +449,7 @@ class Statistics(Evidence, frozen=True, kw_only=True):
     slices_judged: Count
     sensitivity: Sensitivity | None = None
     expected: Sensitivity | None = None
+    seeds: Annotated[int, Meta(ge=1, le=MOST_SEEDS)] = 1
 
 
 class CopiedRows(Evidence, frozen=True, kw_only=True):
@@ -479,6 +483,56 @@ class FitGap(Evidence, frozen=True, kw_only=True):
     vanished: bool
 
 
+class SeedScores(Evidence, frozen=True, kw_only=True):
+    """`reports/seeds.json`: what one commit's code, data and parameters give on the holdout with several seeds.
+
+    `seeds` and `scores` stand in the same order. The first are those of `model`, which is the one that is used; the
+    other models were measured and thrown away. `same`: another seed gave exactly the same predictions, so no more were
+    tried.
+    """
+
+    format: Literal[1] = FORMAT
+    model: Digest | None
+    holdout: Digest | None
+    parameter: Name
+    seeds: Annotated[list[int], Meta(min_length=2, max_length=MOST_SEEDS)]
+    scores: Annotated[list[dict[Name, float]], Meta(min_length=2, max_length=MOST_SEEDS)]
+    same: bool = False
+
+
+class Seeds(Evidence, frozen=True, kw_only=True):
+    """What further seeds say of a change that one seed called improved or regressed.
+
+    `asked` is how many seeds a side the gate wants, `one_seed` what the committed seeds alone say of the primary
+    metric. `failure` says why there are no scores of further seeds. `kept`: main's scores are those that main keeps in
+    `reports/seeds.json`. `trainings` counts those that were made for this, on both sides.
+    """
+
+    asked: Annotated[int, Meta(ge=1, le=MOST_SEEDS)]
+    one_seed: Outcome
+    champion: SeedScores | None = None
+    candidate: SeedScores | None = None
+    kept: bool = False
+    trainings: Count = 0
+    failure: Text | None = None
+
+    @property
+    def each_side(self) -> int:
+        """With how many seeds a side the difference was measured; 1 where another seed changes nothing."""
+        sides = [side for side in (self.champion, self.candidate) if side is not None and not side.same]
+        return max((len(side.seeds) for side in sides), default=1)
+
+    def list_differences(self, name: str) -> list[float]:
+        """The differences of a metric by seed: the n-th seed of the change less the n-th of main."""
+        values = []
+        for side in (self.champion, self.candidate):
+            if side is None or any(name not in scores for scores in side.scores):
+                return []
+            known = [scores[name] for scores in side.scores]
+            values.append(known[:1] * self.asked if side.same else known)
+        return [after - before for before, after in zip(*values, strict=False)]
+
+
 class Review(Evidence, frozen=True, kw_only=True):
     """`review.json`: everything a review says. Rendered by `bots`, validated as hostile input by `publish`."""
 
@@ -498,6 +552,7 @@ class Review(Evidence, frozen=True, kw_only=True):
     slices: Annotated[list[SliceComparison], Meta(max_length=5_000)] = []
     shifts: Annotated[list[ImportanceShift], Meta(max_length=5_000)] = []
     statistics: Statistics | None = None
+    seeds: Seeds | None = None
     evaluation: MetricsReport | None = None
     champion_calibration: Annotated[list[CalibrationBin], Meta(max_length=100)] = []
     training: TrainingReport | None = None
@@ -555,6 +610,7 @@ FILES: dict[str, type[Evidence]] = {
     "drift.json": DriftReport,
     "export.json": ExportReport,
     "refusal.json": Refusal,
+    "seeds.json": SeedScores,
     "review.json": Review,
     "verification.json": Verification,
 }

@@ -14,7 +14,7 @@ from msgspec import Meta, Struct, inspect
 
 from bots.decoding import DECODE_ERRORS, locate_decode_error
 from bots.errors import BotsError
-from bots.evidence import Costs, Task
+from bots.evidence import MOST_SEEDS, Costs, Task
 from bots.layout import PARAMS, WATCHED, Layout
 from bots.stats import metrics
 
@@ -125,6 +125,13 @@ class Gate(_Section, frozen=True):
         bool,
         _explain("pass a change that is equivalent, or undecided and tolerated; false: only an improvement"),
     ] = True
+    seeds: Annotated[
+        int,
+        Meta(ge=1, le=MOST_SEEDS),
+        _explain(
+            "with so many seeds a side a change is trained where one seed says improved or regressed; 1: one is enough"
+        ),
+    ] = 3
     incomparable_passes: Annotated[bool, _explain("pass a change that cannot be compared with main")] = False
 
 
@@ -139,6 +146,12 @@ class ReviewSettings(_Section, frozen=True):
         str | None,
         _explain("the command that compares the tables {reference} and {current}, and writes {out}"),
     ] = None
+    seed: Annotated[
+        str | None,
+        _explain(
+            "the parameter of params.yaml that is the seed of training; null: training has none that can be set"
+        ),
+    ] = "model.seed"
     fork_server: Annotated[
         str | None,
         _explain("the command of a process that stages are forked from; null: each stage starts anew"),

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -100,6 +100,17 @@ def _run_in_waves(runs: _Runs, stages: Stages, jobs: int) -> bool:
     return True
 
 
+def repeat_stages(copy: Path, names: Sequence[str], environ: Mapping[str, str]) -> Reproduction:
+    """Run stages of a copy of a project, in this order; what they write stays in the copy.
+
+    Neither DVC's cache nor its run cache gets their outputs, or is asked for them. `environ` is added to the stages'
+    environment.
+    """
+    runs = _Runs(copy, lambda running: None, pull=False, environ=environ, commit=False)
+    runs.run_repro(["--single-item", *names])
+    return runs.summarize(list(names))
+
+
 @contextmanager
 def start_fork_server(root: Path, command: str | None) -> Iterator[dict[str, str]]:
     """Start the process that stages are forked from, if there is such a command; yields what to add to the stages'
@@ -138,12 +149,22 @@ class _Runs:
     """`dvc repro` as often as it takes: the state that each stage ended in, and what DVC said."""
 
     def __init__(
-        self, root: Path, on_run: Callable[[list[str]], None], *, pull: bool, environ: Mapping[str, str]
+        self,
+        root: Path,
+        on_run: Callable[[list[str]], None],
+        *,
+        pull: bool,
+        environ: Mapping[str, str],
+        commit: bool = True,
     ) -> None:
-        """`environ` is added to the stages' environment."""
+        """`environ` is added to the stages' environment; without `commit` no output gets into DVC's cache."""
         self._root = root
         self._on_run = on_run
-        self._options = ["--no-run-cache", *(["--pull"] if pull else [])]
+        self._options = [
+            "--no-run-cache",
+            *(["--pull"] if pull else []),
+            *([] if commit else ["--no-commit"]),
+        ]
         self._environ = environ
         self._lock = threading.Lock()
         self._states: dict[str, State] = {}
@@ -217,11 +238,14 @@ class _Runs:
         return Reproduction(told, failed, error=find_last_words(log) if code else None, log=log)
 
 
-def fetch_outputs(worktree: Path, project: Path, targets: list[str], removed: list[str]) -> None:
+def fetch_outputs(
+    worktree: Path, project: Path, targets: list[str], removed: list[str], *, whose: str = "main's"
+) -> None:
     """Check outputs out in another worktree, from the project's cache or else from its remote.
 
     Their content is hashed before DVC links it: what is not what the worktree's lock names is removed and fetched anew.
-    `removed` gets the paths of what was. Raises `DvcError` with advice where neither has them.
+    `removed` gets the paths of what was; messages say whose they are. Raises `DvcError` with advice where neither has
+    them.
     """
     (worktree / ".dvc" / "config.local").write_text(_share_config(project), encoding="utf-8")
     named = cache.map_named_digests(worktree, targets=targets)
@@ -233,7 +257,7 @@ def fetch_outputs(worktree: Path, project: Path, targets: list[str], removed: li
     done = run_dvc(worktree, "checkout", "--quiet", "--force", *targets)
     if done.returncode:
         raise DvcError(
-            f"neither the cache nor the remote has main's {', '.join(targets)}: "
+            f"neither the cache nor the remote has {whose} {', '.join(targets)}: "
             f"{find_last_words(done.stdout + done.stderr)}; "
             "run `python -m bots storage push` on a machine that has them"
         )

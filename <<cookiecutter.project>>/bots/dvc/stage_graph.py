@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -49,9 +49,58 @@ def _find_inputs(stage: Mapping[str, Any], writers: Mapping[str, str]) -> Iterat
     """Who writes what a stage reads: the path itself, a folder that holds it, or something inside of it."""
     for dep in map(PurePosixPath, stage.get("deps") or []):
         for path, name in writers.items():
-            out = PurePosixPath(path)
-            if dep == out or out in dep.parents or dep in out.parents:
+            if _overlap(dep, PurePosixPath(path)):
                 yield name
+
+
+def find_affected(stages: Stages, parameter: str, output: str) -> list[str]:
+    """The stages that lead to an output and that another value of a parameter changes, in an order to run them.
+
+    A stage is changed where it reads the parameter, or what a changed stage writes. None where nobody writes the
+    output. Raises `DvcError` where stages need each other in a circle.
+    """
+    upstream = find_upstream(stages)
+    try:
+        order = list(TopologicalSorter(upstream).static_order())
+    except CycleError as error:
+        raise DvcError(f"{layout.DVC_YAML}: stages need each other in a circle: {error}") from error
+    wanted = {find_writers(stages).get(output)}
+    for name in reversed(order):
+        if name in wanted:
+            wanted |= upstream[name]
+    affected: list[str] = []
+    for name in order:
+        if name in wanted and (_reads(stages[name], parameter) or upstream[name].intersection(affected)):
+            affected.append(name)
+    return affected
+
+
+def _reads(stage: Mapping[str, Any], parameter: str) -> bool:
+    """Whether a stage depends on a parameter of params.yaml: it, a section around it, or its value in the command."""
+    keys: list[str] = []
+    for entry in stage.get("params") or []:
+        if isinstance(entry, Mapping):
+            keys += (entry[layout.PARAMS] or [""]) if layout.PARAMS in entry else []
+        else:
+            keys.append(str(entry))
+    inside = any(key in ("", parameter) or parameter.startswith(f"{key}.") for key in keys)
+    return inside or f"${{{parameter}}}" in str(stage.get("cmd"))
+
+
+def find_needed(stages: Stages, names: Collection[str]) -> list[str]:
+    """What some stages read and none of them writes: the other stages' outputs as dvc.yaml names them, and files."""
+    writers = find_writers(stages)
+    found: dict[str, None] = {}
+    for dep in (str(dep) for name in names for dep in stages[name].get("deps") or []):
+        inside = [out for out in writers if _overlap(PurePosixPath(dep), PurePosixPath(out))]
+        for path in inside or [dep]:
+            if writers.get(path) not in names:
+                found[path] = None
+    return list(found)
+
+
+def _overlap(one: PurePosixPath, other: PurePosixPath) -> bool:
+    return one == other or one in other.parents or other in one.parents
 
 
 def group_into_waves(stages: Stages) -> list[list[str]]:

@@ -7,11 +7,20 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from bots.errors import BotsError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+# A temporary checkout's folder, and the file in it that is locked as long as the checkout is in use.
+_TEMPORARY = "bots-worktree-"
+_HELD = "in-use"
 
 
 class GitError(BotsError):
@@ -87,12 +96,47 @@ class Repository:
         # A name need not be UTF-8.
         return sorted(path for path in done.stdout.decode("utf-8", errors="replace").split("\0") if path)
 
+    def copy_uncommitted(self, worktree: Path) -> None:
+        """Bring what differs here from the commit into a worktree of that commit: edits, new files, deletions.
+
+        `worktree` is the folder that corresponds to `root`.
+        """
+        inside = self._read_output("rev-parse", "--show-prefix").strip()
+        paths = [listed.removeprefix(inside) for listed in self.list_dirty_paths()]
+        for target in (worktree / path for path in paths):
+            if target.is_dir() and not target.is_symlink():
+                shutil.rmtree(target)
+            else:
+                target.unlink(missing_ok=True)
+        for path in paths:
+            source, target = self.root / path, worktree / path
+            if not os.path.lexists(source):
+                continue
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if source.is_dir() and not source.is_symlink():
+                shutil.copytree(source, target, symlinks=True)
+            else:
+                shutil.copy2(source, target, follow_symlinks=False)
+
+    def remove_abandoned_worktrees(self) -> None:
+        """Remove the temporary checkouts that a killed process left, by that nobody holds their lock any more."""
+        for line in self._read_output("worktree", "list", "--porcelain").splitlines():
+            folder = Path(line.removeprefix("worktree ")).parent
+            if not folder.name.startswith(_TEMPORARY) or not (folder / _HELD).is_file():
+                continue
+            with _hold(folder / _HELD) as held:
+                if held:
+                    shutil.rmtree(folder, ignore_errors=True)
+        self._run_git("worktree", "prune")
+
     @contextmanager
     def open_worktree(self, commit: str) -> Iterator[Path]:
         """Check a commit out into a temporary folder; yields the folder that corresponds to `root`."""
         inside = self._read_output("rev-parse", "--show-prefix").strip()
-        folder = Path(tempfile.mkdtemp(prefix="champion-"))
+        folder = Path(tempfile.mkdtemp(prefix=_TEMPORARY))
+        stack = ExitStack()
         try:
+            stack.enter_context(_hold(folder / _HELD))
             # A hook, such as DVC's own, would run in the temporary checkout before it is complete.
             self._read_output(
                 "-c",
@@ -107,5 +151,29 @@ class Repository:
             )
             yield folder / "tree" / inside
         finally:
+            stack.close()
             shutil.rmtree(folder, ignore_errors=True)
             self._run_git("worktree", "prune")
+
+
+@contextmanager
+def _hold(path: Path) -> Iterator[bool]:
+    """Lock a file until this process ends or is killed; yields whether nobody else has it.
+
+    Not where that cannot be known.
+    """
+    if fcntl is None:
+        yield False
+        return
+    try:
+        file = path.open("w")
+    except OSError:
+        yield False
+        return
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+            return
+        yield True

@@ -6,7 +6,7 @@ published review, and against the commit that GitHub names. The lock is committe
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
@@ -41,6 +41,7 @@ REVIEWED = {
     f"{REPORTS}/drift.json": "drift",
     f"{REPORTS}/export.json": "export",
 }
+SEEDS = f"{REPORTS}/seeds.json"
 # With Git LFS git holds such a pointer instead of the content that DVC hashed.
 _POINTER = b"version https://git-lfs"
 
@@ -93,12 +94,27 @@ def find_contradictions(review: Review, bundle: ModelBundle, files: Layout) -> l
         locked = bundle.lock.find_digest(path)
         if locked != digest:
             found.append(f"the review judged the {name} {digest}, dvc.lock names {locked}")
+    if review.seeds is not None and (seeds := review.seeds.candidate) is not None:
+        rows = (seeds.model, seeds.holdout)
+        if rows != (candidate.model, candidate.holdout):
+            found.append("the review's scores by seed are of another model or holdout")
     for path, field in REVIEWED.items():
         content, report = bundle.texts.get(path), getattr(review, field)
         bundled = evidence.decode(content, model_bundle.EVIDENCE[path], path) if content is not None else None
         if bundled != report:
             found.append(f"{path} is not the report that the review shows")
     return found
+
+
+def list_texts(review: Review, bundle: ModelBundle) -> dict[str, bytes]:
+    """List what the lock's commit says: the bundle's texts, and the scores by seed that main will keep of this model.
+
+    They come from the published review. Where it has none, an older file may stay: it names the model that it is of.
+    """
+    seeds = review.seeds
+    if seeds is None or seeds.failure is not None or seeds.candidate is None:
+        return dict(bundle.texts)
+    return {**bundle.texts, SEEDS: evidence.encode(seeds.candidate)}
 
 
 def find_other_inputs(bundle: ModelBundle, read: Callable[[str], bytes | None]) -> list[str]:
@@ -187,7 +203,7 @@ def _lock(
         raise LockRefused(
             f"dvc.lock was made from other files than {run.head_sha[:7]} holds: {', '.join(found[:5])}; review it again"
         )
-    commit = judged.create_lock_commit(bundle, build_message(review, run))
+    commit = judged.create_lock_commit(list_texts(review, bundle), build_message(review, run))
     head = retry.call("fetch", lambda: bare.fetch_tip(branch))
     if head not in (run.head_sha, commit):
         return _build_superseded(run)
@@ -261,7 +277,7 @@ class _JudgedCommit:
         paths = bare.list_files(commit)
         blobs = {path[len(prefix) :]: blob for path, blob in paths.items() if path.startswith(prefix)}
         named = {path for stage in bundle.lock.stages.values() for path in (*stage.deps, *stage.outs)}
-        wanted = [blobs[path] for path in {*named, *model_bundle.KEPT_BY_GIT} if path in blobs]
+        wanted = [blobs[path] for path in {*named, *model_bundle.KEPT_BY_GIT, SEEDS} if path in blobs]
         retry.call("fetch", lambda: bare.fetch_blobs(commit, wanted))
         return cls(bare=bare, commit=commit, prefix=prefix, blobs=blobs)
 
@@ -275,9 +291,9 @@ class _JudgedCommit:
         content = self.read(path)
         return content is not None and cache.compute_md5(content) == digest
 
-    def create_lock_commit(self, bundle: ModelBundle, message: str) -> str:
+    def create_lock_commit(self, texts: Mapping[str, bytes], message: str) -> str:
         """Create the commit with what was judged; the judged commit itself where that has it already."""
-        changed = {path: content for path, content in bundle.texts.items() if self.read(path) != content}
+        changed = {path: content for path, content in texts.items() if self.read(path) != content}
         if not changed:
             return self.commit
         scratch = self.bare.folder / "texts"

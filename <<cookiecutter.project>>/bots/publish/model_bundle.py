@@ -24,7 +24,7 @@ from bots.layout import CARD, DVC_LOCK, REPORTS
 EVIDENCE = {
     f"{REPORTS}/{name}": kind
     for name, kind in evidence.FILES.items()
-    if name not in ("review.json", "refusal.json", "verification.json")
+    if name not in ("review.json", "refusal.json", "seeds.json", "verification.json")
 }
 KEPT_BY_GIT = frozenset({DVC_LOCK, CARD, *EVIDENCE})
 

@@ -26,7 +26,9 @@ def explain_choice(review: Review) -> list[str]:
         "releases it with `python -m bots release --accept REASON`, which is recorded under their name."
     )
     made = review.statistics
-    advice = advise_on_undecided(made.sensitivity, made.rows) if made else ""
+    # More rows do not make up for seeds that are missing.
+    helps = review.reason != "one-seed-only"
+    advice = advise_on_undecided(made.sensitivity, made.rows) if made and helps else ""
     return [choice, advice] if advice else [choice]
 
 

@@ -168,6 +168,8 @@ def _format_metrics(review: Review) -> str:
     notes += [
         "↑ higher is better, ↓ lower is better, ≈ shown to differ by less than what matters, ? not shown."
     ]
+    if review.statistics and review.statistics.seeds > 1:
+        notes += [f"Differences are between means over {review.statistics.seeds} seeds a side."]
     notes += [f"{pluralize(rest, 'more metric')} below."] if rest else []
     return f"{table}\n\n<sub>{' '.join(notes)}</sub>"
 

@@ -16,6 +16,7 @@ from bots.render.numbers import (
     format_value,
     pluralize,
 )
+from bots.stats import metrics
 
 State = Literal["ok", "note", "bad"]
 SHOWN = 3
@@ -41,6 +42,7 @@ class Line:
 def collect_lines(review: Review, style: Style) -> list[Line]:
     """Return a line for everything that this review has evidence for."""
     makers = (
+        _describe_seeds,
         _describe_slices,
         _describe_explanation,
         _describe_data,
@@ -49,6 +51,29 @@ def collect_lines(review: Review, style: Style) -> list[Line]:
         _describe_export,
     )
     return [line for maker in makers for line in maker(review, style)]
+
+
+def _describe_seeds(review: Review, style: Style) -> Iterator[Line]:
+    """Say what another seed changes. A reader should look closer where further seeds do not agree with the first."""
+    seeds, metric = review.seeds, selection.find_primary(review)
+    if seeds is None or metric is None:
+        return
+    if seeds.failure is not None or seeds.champion is None or seeds.candidate is None:
+        why = style.text(seeds.failure or "the scores of further seeds are not complete")
+        yield Line("Seeds", "bad", f"one seed only: {why}")
+        return
+    if seeds.champion.same and seeds.candidate.same:
+        yield Line("Seeds", "ok", "another seed gives exactly the same predictions, on both sides")
+        return
+    told = ", ".join(format_difference(metric.name, by) for by in seeds.list_differences(metric.name)[:SHOWN])
+    agree = metric.outcome == seeds.one_seed
+    alone = "" if agree else f"; one seed alone said {seeds.one_seed}"
+    yield Line(
+        "Seeds",
+        "ok" if agree else "note",
+        f"differences are of means over {seeds.each_side} seeds a side; "
+        f"{style.text(metrics.find_label(metric.name))} by seed {told}{alone}",
+    )
 
 
 def _describe_slices(review: Review, style: Style) -> Iterator[Line]:

@@ -97,6 +97,16 @@ def describe_statistics(made: Statistics) -> str:
     return (
         f"{rows} Intervals hold {format_percent(made.confidence, 0)} of a paired bootstrap with "
         f"{format_count(made.replicates)} replicates over {format_count(made.units)} units ({unit})."
+        f"{_describe_seeds(made.seeds)}"
+    )
+
+
+def _describe_seeds(seeds: int) -> str:
+    if seeds == 1:
+        return ""
+    return (
+        f" Differences of metrics are between the means over {seeds} seeds a side, and what seeds differ by is in "
+        "their intervals."
     )
 
 

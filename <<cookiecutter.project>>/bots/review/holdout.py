@@ -62,22 +62,22 @@ class HoldoutPredictions:
         """The candidate's own figures, where there is no champion to hold it against."""
         return comparison.compare(self._make_predictions(self.table, self.settings), self.settings)
 
-    def compare_with(
-        self, scored: pyarrow.Table, *, truth: pyarrow.Table | None, threshold: float | None, policy: Settings
-    ) -> Comparison:
-        """The candidate against main's scores for the same rows, each at its own decision threshold.
+    def get_scores(self, scored: pyarrow.Table, *, whose: str) -> NDArray[Any]:
+        """The scores of another model for the same rows, in their order; messages say whose model it is.
 
-        `threshold` is main's, `policy` main's settings. `truth` is main's own record of the same holdout: targets,
-        slices and what is resampled are taken from it, so that a change cannot rewrite what it is judged by. Raises
-        `PredictionsError` where the change says otherwise, `ChampionUnavailable` where main did not score a row.
+        Raises `BotsError` where it did not score a row.
         """
-        pair = self.pair_with(scored, truth=truth, policy=policy)
-        return comparison.compare(replace(pair, champion_threshold=threshold), policy)
+        return self._get_numbers(align_scores(scored, self.table, whose=whose), "score")
 
     def pair_with(
         self, scored: pyarrow.Table, *, truth: pyarrow.Table | None, policy: Settings
     ) -> Predictions:
-        """The candidate's scores beside main's for the same rows. Raises what `compare_with` raises."""
+        """The candidate's scores beside main's for the same rows; `policy` are main's settings.
+
+        `truth` is main's own record of the same holdout: targets, slices and what is resampled are taken from it, so
+        that a change cannot rewrite what it is judged by. Raises `PredictionsError` where the change says otherwise,
+        `ChampionUnavailable` where main did not score a row.
+        """
         known = self.table if truth is None else self._check_against(truth)
         scores = self._get_numbers(_align_champion(scored, self.table), "score")
         return replace(self._make_predictions(known, policy), champion=scores)

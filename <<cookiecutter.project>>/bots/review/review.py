@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -63,6 +64,8 @@ def review(
     default one on a core.
     """
     base_commit = repository.resolve(base)
+    repository.remove_abandoned_worktrees()
+    jobs = jobs or repro.count_cores()
     own = settings.load_settings(repository.root)
     with forget_state():
         removed = _prepare_files(repository, base_commit, pull=pull, tell=tell)
@@ -72,13 +75,13 @@ def review(
             own,
             pull=pull,
             retrain=retrain,
-            jobs=jobs or repro.count_cores(),
+            jobs=jobs,
             tell=tell,
         )
         removed += candidate.removed
         changed = tuple(repository.list_changed_paths(base_commit, candidate.commit))
         with open_champion(repository, base_commit, own, removed) as champion:
-            result = _compare(repository.root, candidate, champion, changed=changed, tell=tell)
+            result = _compare(repository, candidate, champion, changed=changed, jobs=jobs, tell=tell)
     removed += champion.removed if champion else []
     facts = Facts(
         candidate=candidate,
@@ -106,9 +109,15 @@ def _prepare_files(repository: Repository, base: str, *, pull: bool, tell: Tell)
 
 
 def _compare(
-    root: Path, candidate: Candidate, champion: Champion | None, *, changed: tuple[str, ...], tell: Tell
+    repository: Repository,
+    candidate: Candidate,
+    champion: Champion | None,
+    *,
+    changed: tuple[str, ...],
+    jobs: int,
+    tell: Tell,
 ) -> NotCompared | NoBaseline | Unavailable | Compared:
-    written = candidate.reports.metrics
+    root, written = repository.root, candidate.reports.metrics
     if candidate.reproduction.failed or written is None or candidate.reports.broken:
         return NotCompared()
     if champion is not None and not lockfile.find_changed_outputs(champion.side.lock, candidate.lock):
@@ -128,7 +137,9 @@ def _compare(
             )
         disagreements = _find_contradictions(root, candidate, predictions, tell) + disagreements
         try:
-            comparison = _compare_with_champion(root, candidate, champion, predictions=predictions, tell=tell)
+            comparison = _compare_with_champion(
+                repository, candidate, champion, predictions=predictions, jobs=jobs, tell=tell
+            )
         except ChampionUnavailable as error:
             kind = Tampered if isinstance(error, ChampionTampered) else Unavailable
             return kind(comparison=predictions.summarize(), disagreements=disagreements, reason=str(error))
@@ -161,9 +172,15 @@ def _find_contradictions(
 
 
 def _compare_with_champion(
-    root: Path, candidate: Candidate, champion: Champion, *, predictions: HoldoutPredictions, tell: Tell
+    repository: Repository,
+    candidate: Candidate,
+    champion: Champion,
+    *,
+    predictions: HoldoutPredictions,
+    jobs: int,
+    tell: Tell,
 ) -> Comparison:
-    """The comparison with main's model, each at its own decision threshold.
+    """The comparison with main's model, each at its own decision threshold; with further seeds where one says much.
 
     Where the holdout is main's, main's record of it is the truth, and main's recorded scores, made by its own
     code with its own libraries, are used as long as no column of the rows changed. Else main's code scores the
@@ -178,13 +195,29 @@ def _compare_with_champion(
     scores = truth
     if truth is None or main.splits != candidate.splits:
         tell("scoring this change's holdout with main's model and code")
-        scores = champion.score(root / candidate.files.holdout_rows)
-    return predictions.compare_with(
-        scores,
-        truth=truth,
-        threshold=main.reports.metrics.threshold if main.reports.metrics else None,
-        policy=main.settings,
+        scores = champion.score(repository.root / candidate.files.holdout_rows)
+    pair = replace(
+        predictions.pair_with(scores, truth=truth, policy=main.settings),
+        champion_threshold=main.reports.metrics.threshold if main.reports.metrics else None,
     )
+    from bots.verdict import comparison, seeds
+
+    found = comparison.compare(pair, main.settings)
+    if truth is None or found.seedless or not seeds.wants_more_seeds(found.metrics, main.settings.gate):
+        return found
+    from bots.review.seeds import study_seeds
+
+    studied = study_seeds(
+        repository,
+        candidate,
+        main,
+        pair=pair,
+        predictions=predictions,
+        one_seed=seeds.find_primary_outcome(found.metrics),
+        jobs=jobs,
+        tell=tell,
+    )
+    return comparison.compare(pair, main.settings, studied)
 
 
 def _find_pair(

@@ -40,6 +40,7 @@ def build_review(facts: Facts, result: GateResult) -> evidence.Review:
         slices=comparison.slices if comparison else [],
         shifts=compare_importances(champion.reports.explanation if champion else None, reports.explanation),
         statistics=comparison.statistics if comparison else None,
+        seeds=comparison.seeds if comparison else None,
         evaluation=reports.metrics,
         champion_calibration=champion.reports.metrics.calibration
         if champion and champion.reports.metrics

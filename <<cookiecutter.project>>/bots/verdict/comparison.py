@@ -10,12 +10,14 @@ import numpy as np
 from bots.evidence import MetricComparison, Sensitivity, SliceComparison, Statistics
 from bots.stats import bootstrap, metrics
 from bots.verdict import decision
+from bots.verdict import seeds as luck
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
+    from bots.evidence import Seeds
     from bots.settings import Gate, Settings
     from bots.stats.bootstrap import Interval
     from bots.stats.predictions import Predictions
@@ -25,27 +27,37 @@ Role = Literal["primary", "guard", "shown"]
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What `review.json` says of the numbers."""
+    """What `review.json` says of the numbers. `seedless`: main's settings say that training has no seed to set."""
 
     metrics: list[MetricComparison]
     slices: list[SliceComparison]
     statistics: Statistics
+    seeds: Seeds | None = None
+    seedless: bool = False
 
 
-def compare(predictions: Predictions, settings: Settings) -> Comparison:
+def compare(predictions: Predictions, settings: Settings, seeds: Seeds | None = None) -> Comparison:
     """Compare candidate and champion on every metric of evaluate.metrics, and on the primary one by slices.
 
-    Without a champion the result holds the candidate's values with their own intervals, and judges nothing.
+    With `seeds`, the scores of both recipes with further seeds, the difference of a metric is that of the means over
+    seeds, and what seeds differ by is in its interval; slices speak of the two models alone. Too few seeds change
+    nothing. Without a champion the result holds the candidate's values with their own intervals, and judges nothing.
     """
     gate = settings.gate
     slices = _compare_slices(predictions, gate)
+    enough = seeds if seeds is not None and luck.has_enough_seeds(seeds, gate) else None
     chosen = metrics.choose_measures(settings.evaluate.metrics, predictions.task)
     intervals = bootstrap.estimate_intervals(
         predictions, chosen, replicates=gate.replicates, confidence=gate.confidence
     )
     found = {measure.name: interval for measure, interval in zip(chosen, intervals, strict=True)}
     return Comparison(
-        metrics=[_compare_metric(name, interval, predictions, gate) for name, interval in found.items()],
+        metrics=[
+            _compare_metric(
+                name, luck.widen_interval(interval, name, enough, gate.confidence), predictions, gate
+            )
+            for name, interval in found.items()
+        ],
         slices=slices,
         statistics=Statistics(
             rows=len(predictions.target),
@@ -57,7 +69,10 @@ def compare(predictions: Predictions, settings: Settings) -> Comparison:
             sensitivity=describe_sensitivity(
                 found.get(gate.primary), gate, rows=len(predictions.target), basis="this comparison"
             ),
+            seeds=enough.each_side if enough else 1,
         ),
+        seeds=seeds,
+        seedless=settings.review.seed is None,
     )
 
 

@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING
 from bots.render.numbers import pluralize
 from bots.stats import metrics
 from bots.verdict.decision import is_tolerated
+from bots.verdict.seeds import has_enough_seeds, wants_more_seeds
 from bots.verdict.sentences import (
     describe_limit,
     describe_metric,
+    describe_seeds,
     describe_slice,
     end_sentence,
+    explain_one_seed,
     explain_outcome,
     name_metric,
 )
@@ -99,6 +102,7 @@ def check_comparison(comparison: Comparison | None, gate: Gate) -> Iterator[Find
         return
     said = describe_metric(primary, comparison.statistics)
     yield _check_primary(primary, comparison.statistics, gate)
+    yield from _check_seeds(comparison, primary, gate, said=said)
     verdict: Verdict = "regressed" if primary.outcome == "regressed" else "blocked"
     for metric in comparison.metrics:
         if metric.name in gate.guards:
@@ -124,6 +128,31 @@ def _check_primary(primary: MetricComparison, statistics: Statistics, gate: Gate
         message=message,
         verdict="regressed",
         reason="primary-regressed",
+    )
+
+
+def _check_seeds(
+    comparison: Comparison, primary: MetricComparison, gate: Gate, *, said: str
+) -> Iterator[Finding]:
+    """Where one seed says improved or regressed, whether further seeds had their say.
+
+    Without them nobody can tell an improvement from luck, so a person decides; a regression blocks as it is.
+    """
+    seeds = comparison.seeds
+    if seeds is None and not wants_more_seeds(comparison.metrics, gate):
+        return
+    if seeds is not None and has_enough_seeds(seeds, gate):
+        yield Finding(rule="seeds", passed=True, message=describe_seeds(seeds, gate.primary))
+        return
+    why = explain_one_seed(seeds, seedless=comparison.seedless)
+    message = f"One seed only, so nobody can tell how much of this is the luck of training: {why}"
+    yield Finding(
+        rule="seeds",
+        passed=comparison.seedless or primary.outcome != "improved",
+        message=message,
+        verdict="undecided",
+        reason="one-seed-only",
+        headline=f"Better by one seed only, and that can be luck: {why} {said}.",
     )
 
 

@@ -14,7 +14,7 @@ from bots.stats import metrics
 from bots.verdict import decision
 
 if TYPE_CHECKING:
-    from bots.evidence import MetricComparison, SliceComparison, Statistics
+    from bots.evidence import MetricComparison, Seeds, SliceComparison, Statistics
     from bots.settings import Limit
 
 
@@ -28,6 +28,8 @@ def describe_metric(metric: MetricComparison, statistics: Statistics) -> str:
         changes.append(format_difference(name, metric.difference))
     if interval := format_interval(metric, name):
         changes.append(f"{100 * statistics.confidence:.4g}% interval {interval}")
+    if metric.champion is not None and statistics.seeds > 1:
+        changes[:1] = [f"mean of {statistics.seeds} seeds a side {changes[0]}"]
     between = f" ({', '.join(changes)})" if changes else ""
     return f"{name_metric(name)} {values}{between} on {statistics.rows:,} holdout rows"
 
@@ -66,6 +68,43 @@ def _say_worst(metric: MetricComparison) -> str:
     amount = f"it could be worse by up to {format_amount(metric.name, decision.find_worst(metric))}{unit}"
     times = decision.count_multiples(metric)
     return amount if times is None or times <= 1 else f"{amount}, {times:,g} times what matters"
+
+
+def describe_seeds(seeds: Seeds, name: str) -> str:
+    """What further seeds say of a metric: which were trained, and the differences by seed."""
+    champion, candidate = seeds.champion, seeds.candidate
+    if champion is None or candidate is None:
+        return ""
+    if champion.same and candidate.same:
+        return (
+            f"Another seed ({cut(candidate.parameter, 60)} = {candidate.seeds[1]}) gives exactly the same predictions, "
+            "on both sides: luck has no part in this."
+        )
+    told = ", ".join(format_difference(name, value) for value in seeds.list_differences(name))
+    return (
+        f"{seeds.each_side} seeds a side ({_list_seeds(seeds)}). {name_metric(name)} by seed: {told}; the first is "
+        f"that of the two models, which alone said {seeds.one_seed}."
+    )
+
+
+def _list_seeds(seeds: Seeds) -> str:
+    """The seeds of both sides."""
+    sides = []
+    for whose, side in (("main", seeds.champion), ("this change", seeds.candidate)):
+        if side is not None:
+            numbers = f"{side.seeds[0]} as every other" if side.same else ", ".join(map(str, side.seeds))
+            kept = ", kept by main" if seeds.kept and side is seeds.champion else ""
+            sides.append(f"{whose}: {cut(side.parameter, 60)} {numbers}{kept}")
+    return "; ".join(sides)
+
+
+def explain_one_seed(seeds: Seeds | None, *, seedless: bool) -> str:
+    """Why there are no scores of further seeds, as a sentence."""
+    if seedless:
+        return "by main's settings training has no seed to set (review.seed is null)."
+    if seeds is None:
+        return "no further seed was trained."
+    return end_sentence(cut(seeds.failure or "the scores of further seeds are not complete", 600))
 
 
 def describe_slice(part: SliceComparison, metric: str) -> str:

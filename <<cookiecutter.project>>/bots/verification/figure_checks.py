@@ -13,6 +13,7 @@ from bots.stats.predictions import Predictions, PredictionsError
 from bots.verdict import comparison, rules
 from bots.verdict.comparison import Comparison
 from bots.verdict.conclusion import conclude
+from bots.verdict.seeds import take_first
 from bots.verdict.sentences import cut
 from bots.verification import figures
 from bots.verification.claim_checks import is_compared
@@ -34,7 +35,8 @@ def check_figures(review: Review, tables: Tables, main: Main) -> Iterator[Verifi
         yield _check_evaluation(evaluation, own)
         if is_compared(review):
             again = compare_again(review, evaluation, tables, main)
-            yield _check_comparison(review, again, same_splits=tables.same_splits)
+            yield _check_comparison(get_comparison(review, main), again, same_splits=tables.same_splits)
+            yield from check_seeds(review, main)
         else:
             yield _check_own_figures(review, own)
     except PredictionsError as error:
@@ -57,7 +59,10 @@ def _check_evaluation(evaluation: MetricsReport, own: Predictions) -> Verificati
 
 
 def compare_again(review: Review, evaluation: MetricsReport, tables: Tables, main: Main) -> Comparison:
-    """The comparison by main's settings, main's record of the rows and main's scores. Raises `PredictionsError`."""
+    """The comparison by main's settings, main's record of the rows, main's scores, and the review's scores by seed.
+
+    Raises `PredictionsError`.
+    """
     policy, path = main.settings, main.settings.review.files.predictions
     truth = tables.truth
     assert truth is not None
@@ -78,18 +83,24 @@ def compare_again(review: Review, evaluation: MetricsReport, tables: Tables, mai
         champion_threshold=main.metrics.threshold if main.metrics else None,
         metric_units={metric.name: metric.unit for metric in evaluation.metrics},
     )
-    return comparison.compare(both, policy)
+    return comparison.compare(both, policy, review.seeds)
 
 
-def get_comparison(review: Review) -> Comparison | None:
+def get_comparison(review: Review, main: Main) -> Comparison | None:
     """The figures of a review as the rules take them; None where it has none."""
     if review.statistics is None:
         return None
-    return Comparison(metrics=review.metrics, slices=review.slices, statistics=review.statistics)
+    return Comparison(
+        metrics=review.metrics,
+        slices=review.slices,
+        statistics=review.statistics,
+        seeds=review.seeds,
+        seedless=main.settings.review.seed is None,
+    )
 
 
-def _check_comparison(review: Review, again: Comparison, *, same_splits: bool) -> VerificationCheck:
-    name, said = "comparison", get_comparison(review)
+def _check_comparison(said: Comparison | None, again: Comparison, *, same_splits: bool) -> VerificationCheck:
+    name = "comparison"
     if said is None:
         return VerificationCheck(
             name=name, passed=False, words="the review compares, and says on how many rows nowhere"
@@ -106,6 +117,17 @@ def _check_comparison(review: Review, again: Comparison, *, same_splits: bool) -
     return VerificationCheck(
         name=name, passed=False if same_splits else None, words=words, figures=wrong[:100]
     )
+
+
+def check_seeds(review: Review, main: Main) -> Iterator[VerificationCheck]:
+    """Whether the scores by seed that the review takes for those that main keeps are main's."""
+    seeds = review.seeds
+    if seeds is None or not seeds.kept:
+        return
+    path = name_report("seeds")
+    passed = main.seeds is not None and seeds.champion == take_first(main.seeds, seeds.asked)
+    words = f"main's scores by seed are {'those' if passed else 'not those'} of its {path}"
+    yield VerificationCheck(name="seeds", passed=passed, words=words)
 
 
 def _check_own_figures(review: Review, own: Predictions) -> VerificationCheck:
@@ -128,7 +150,7 @@ def _check_own_figures(review: Review, own: Predictions) -> VerificationCheck:
 
 def list_expected_rules(review: Review, main: Main) -> list[rules.Finding]:
     """What main's gate says of the review's own figures, which other checks have held against main's."""
-    gate, known = main.settings.gate, get_comparison(review)
+    gate, known = main.settings.gate, get_comparison(review, main)
     values = review.evaluation.values if review.evaluation else {}
     own = {metric.name: metric.candidate for metric in review.metrics}
     found = list(rules.check_limits({name: own.get(name, values.get(name)) for name in gate.limits}, gate))
@@ -169,7 +191,7 @@ def find_verdict_problem(review: Review, main: Main, expected: list[rules.Findin
         return f"the review passes, although its rule {broken[0]} does not" if passes else None
     if not is_compared(review):
         return "the review is not held against main's model, and no rule says why" if review.passed else None
-    found = conclude(expected, get_comparison(review), gate)
+    found = conclude(expected, get_comparison(review, main), gate)
     said = {name: getattr(review, name) for name in ("verdict", "reason", "headline", "passed")}
     wrong = [name for name, value in said.items() if value != getattr(found, name)]
     if not wrong:

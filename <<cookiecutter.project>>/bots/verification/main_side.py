@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from bots import evidence, settings
-from bots.evidence import EvidenceError, ExportReport, MetricsReport, SplitReport
+from bots.evidence import EvidenceError, ExportReport, MetricsReport, SeedScores, SplitReport
 from bots.git.repository import Repository
 from bots.layout import name_report
 from bots.verification.collection import load_lock
@@ -29,6 +29,7 @@ class Main:
     metrics: MetricsReport | None
     split: SplitReport | None
     export: ExportReport | None
+    seeds: SeedScores | None = None
 
     @property
     def model(self) -> str | None:
@@ -57,4 +58,14 @@ def load_main(root: Path) -> Main:
         metrics=load("metrics", MetricsReport),
         split=load("split", SplitReport),
         export=load("export", ExportReport),
+        seeds=_load_seeds(root),
     )
+
+
+def _load_seeds(root: Path) -> SeedScores | None:
+    """The scores by seed that main keeps; None where it has none that can be read: no review uses such ones."""
+    path = name_report("seeds")
+    try:
+        return evidence.load_if_there(root / path, SeedScores, f"main's {path}")
+    except EvidenceError:
+        return None

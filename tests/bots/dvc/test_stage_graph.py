@@ -180,3 +180,54 @@ def test_new_data_stays_because_a_moving_source_cannot_be_asked_twice():
 def test_a_lock_that_cannot_be_read_is_said_so():
     with pytest.raises(lockfile.LockfileError):
         stage_graph.drop_unconfirmed_records("stages: [", None, CHAIN)
+
+
+@pytest.mark.parametrize(
+    ("params", "cmd", "affected"),
+    [
+        (["model.seed"], "train", True),
+        (["model"], "train", True),
+        (["model.seeds", "mode", "model.seed.x"], "train", False),
+        ([{"params.yaml": ["model"]}], "train", True),
+        ([{"params.yaml": None}], "train", True),
+        ([{"other.yaml": ["model"]}], "train", False),
+        ([], "train --seed ${model.seed}", True),
+        (None, "train", False),
+    ],
+)
+def test_a_stage_reads_a_parameter_by_its_key_a_section_around_it_or_its_command(
+    params: list[Any] | None, cmd: str, affected: bool
+) -> None:
+    known = stages(split=[], train=["split"], evaluate=["train"], after=["evaluate"], beside=["split"])
+    known["train"] |= {"cmd": cmd, "params": params}
+    found = stage_graph.find_affected(known, "model.seed", "evaluate.out")
+    assert found == (["train", "evaluate"] if affected else [])
+
+
+def test_needed_is_what_others_write_as_a_whole_and_what_nobody_writes() -> None:
+    known: Stages = {
+        "split": {"cmd": "split", "deps": ["raw.csv"], "outs": ["data/splits", "report.json"]},
+        "train": {"cmd": "train", "deps": ["data/splits/train.parquet", "code.py"], "outs": ["model"]},
+        "evaluate": {"cmd": "evaluate", "deps": ["model", "data", "report.json"], "outs": ["scores"]},
+    }
+    assert stage_graph.find_needed(known, ["train", "evaluate"]) == ["data/splits", "code.py", "report.json"]
+
+
+def test_the_default_pipeline_trains_and_evaluates_again_for_another_seed() -> None:
+    known = stage_graph.load_stages(TEMPLATE)
+    affected = stage_graph.find_affected(known, "model.seed", "reports/predictions.parquet")
+    assert affected == ["train", "evaluate"]
+
+
+@given(graphs(), st.data())
+def test_what_is_affected_can_run_in_this_order_and_nothing_else_changes(
+    known: Stages, data: st.DataObject
+) -> None:
+    reader, last = (data.draw(st.sampled_from(sorted(known))) for _ in range(2))
+    known[reader]["params"] = ["seed"]
+    found = stage_graph.find_affected(known, "seed", f"{last}.out")
+    upstream = stage_graph.find_upstream(known)
+    assert (not found) or (found[-1] == last and reader in found)
+    for at, name in enumerate(found):
+        assert name == reader or upstream[name] & set(found[:at])
+        assert not upstream[name] & set(found[at:])

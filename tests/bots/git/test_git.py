@@ -93,3 +93,34 @@ def test_dirty_names_changed_and_new_files(checkout: Path):
     (checkout / "params.yaml").write_text("a: 2\n")
     (checkout / "ünew file.txt").write_text("")
     assert repository.list_dirty_paths() == ["params.yaml", "ünew file.txt"]
+
+
+def test_what_is_not_committed_comes_along_edits_new_files_and_deletions(checkout: Path):
+    for name in ("gone.txt", "folder/old.txt"):
+        (checkout / name).parent.mkdir(exist_ok=True)
+        (checkout / name).write_text("committed")
+    git(checkout, "add", ".")
+    git(checkout, "commit", "--quiet", "-m", "second")
+    (checkout / "params.yaml").write_text("a: 2\n")
+    (checkout / "gone.txt").unlink()
+    (checkout / "new").mkdir()
+    (checkout / "new" / "ü file.py").write_text("1")
+    (checkout / "link").symlink_to("params.yaml")
+    (checkout / "folder" / "old.txt").unlink()
+    (checkout / "folder").rmdir()
+    (checkout / "folder").write_text("a file now")
+    repository = Repository(checkout)
+    with repository.open_worktree("HEAD") as tree:
+        repository.copy_uncommitted(tree)
+        assert (tree / "params.yaml").read_text() == "a: 2\n"
+        assert (tree / "new" / "ü file.py").read_text() == "1"
+        assert not (tree / "gone.txt").exists()
+        assert (tree / "link").is_symlink()
+        assert (tree / "folder").read_text() == "a file now"
+
+
+def test_a_folder_of_the_team_with_a_name_like_a_temporary_checkout_stays(checkout: Path, tmp_path: Path):
+    theirs = tmp_path / "bots-worktree-mine" / "tree"
+    git(checkout, "worktree", "add", "--quiet", "--detach", str(theirs))
+    Repository(checkout).remove_abandoned_worktrees()
+    assert (theirs / "params.yaml").exists()

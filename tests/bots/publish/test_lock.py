@@ -27,7 +27,7 @@ from bots.__main__ import main
 from bots.dvc import cache
 from bots.dvc.storage import StorageError, branch
 from bots.dvc.storage.branch import BranchStorage
-from bots.evidence import Review
+from bots.evidence import Review, Revision, Seeds, SeedScores
 from bots.git.bare import BareRepository
 from bots.github import check_run
 from bots.github.workflow_run import WorkflowRun
@@ -245,6 +245,44 @@ def test_an_author_who_committed_the_right_lock_gets_no_extra_commit(bench: Benc
     outcome = bench.lock(review, bench.of(head_sha=head))
     assert (outcome.done, outcome.commit) == ("locked already", head)
     assert bench.branch() == head
+
+
+def make_seeds(candidate: Revision, **more: Any) -> Seeds:
+    """What a review says of further seeds of its candidate."""
+    side = SeedScores(
+        model=candidate.model,
+        holdout=candidate.holdout,
+        parameter="model.seed",
+        seeds=[7, 8, 9],
+        scores=[{"roc_auc": 0.748}, {"roc_auc": 0.747}, {"roc_auc": 0.749}],
+    )
+    return Seeds(**{"asked": 3, "one_seed": "improved", "champion": side, "candidate": side, **more})
+
+
+def test_what_further_seeds_gave_is_committed_with_the_model_once(bench: Bench) -> None:
+    seeds = make_seeds(bench.review.candidate)
+    review = replace(bench.review, seeds=seeds)
+    first = bench.lock(review)
+    assert first.done == "locked"
+    assert bench.file("reports/seeds.json") == evidence.encode(seeds.candidate)
+    assert bench.lock(review).commit == first.commit
+    head = bench.branch()
+    of_the_lock = replace(review, candidate=replace(review.candidate, commit=head))
+    assert bench.lock(of_the_lock, bench.of(head_sha=head)).done == "locked already"
+
+
+def test_without_scores_of_further_seeds_none_are_committed(bench: Bench) -> None:
+    failed = replace(bench.review, seeds=Seeds(asked=3, one_seed="improved", failure="no memory"))
+    bench.lock(failed)
+    changed = dvc_projects.run_git(bench.origin, "diff", "--name-only", bench.head, "change").split()
+    assert "reports/seeds.json" not in changed
+
+
+def test_scores_by_seed_of_another_model_or_holdout_are_refused(bench: Bench) -> None:
+    for other in ({"model": f"md5:{'0' * 32}"}, {"holdout": f"sha256:{'0' * 64}"}):
+        seeds = make_seeds(replace(bench.review.candidate, **other))
+        with pytest.raises(LockRefused, match="scores by seed are of another model or holdout"):
+            bench.lock(replace(bench.review, seeds=seeds))
 
 
 def test_a_newer_push_is_never_overwritten(bench: Bench) -> None:

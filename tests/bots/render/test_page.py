@@ -10,6 +10,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
+from msgspec.structs import replace
 from rich.console import Console
 
 from bots import evidence
@@ -151,6 +152,23 @@ def test_the_summary_says_the_verdict_the_metrics_and_what_failed():
     assert "guard: log loss" in told
     assert "▼ worse" in told
     assert "−0.0291" not in told
+
+
+def test_the_page_and_the_summary_say_what_further_seeds_gave():
+    said = "differences are of means over 3 seeds a side; ROC AUC by seed +0.006, −0.007, +0.004; one seed alone said"
+    review = reviews.lucky_seed()
+    assert said in " ".join(_printed(review).split())
+    html = " ".join(Tags(render_page(review)).text.split())
+    assert said in html
+    assert "between the means over 3 seeds a side" in html
+
+
+def test_one_seed_only_is_said_with_its_reason():
+    failed = evidence.Seeds(
+        asked=3, one_seed="improved", failure="main's code with model.seed = 8: no memory"
+    )
+    review = replace(reviews.improved(), seeds=failed)
+    assert "one seed only: main's code with model.seed = 8: no memory" in " ".join(_printed(review).split())
 
 
 def test_escape_sequences_from_data_do_not_reach_the_terminal():

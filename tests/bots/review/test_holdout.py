@@ -38,6 +38,4 @@ def test_rows_that_a_model_does_not_score_speak_against_its_own_side(predictions
         "this change's model did not score 1 of 3 holdout rows"
     )
     with pytest.raises(ChampionUnavailable, match="main's model did not score 1 of 3 holdout rows"):
-        predictions.compare_with(
-            table(["a", "c"], [0.1, 0.3]), truth=None, threshold=0.3, policy=simulated.make_policy()
-        )
+        predictions.pair_with(table(["a", "c"], [0.1, 0.3]), truth=None, policy=simulated.make_policy())

@@ -73,6 +73,7 @@ def test_an_honest_review_comes_out_again_and_what_nobody_can_see_is_listed(
         "evaluation", "comparison", "rules",
     }  # fmt: skip
     assert found.unverified[0] == "that this code and this data trained the model"
+    assert any("what further seeds gave" in words for words in found.unverified)
 
 
 def test_a_change_that_changes_nothing_is_held_against_mains_lock_and_asks_no_model(
@@ -115,6 +116,34 @@ def test_mains_own_model_with_predictions_that_lean_towards_the_target_is_refute
     assert found.outcome == "refuted"
     assert "allowed" in find_words(found, "parity")
     assert "at the review" in find_words(found, "metrics")
+
+
+def test_an_improvement_that_leaves_its_further_seeds_out_is_refuted(bench: Bench, tmp_path: Path) -> None:
+    assert bench.review.statistics is not None
+    assert bench.review.seeds is not None
+    bench.review = structs.replace(bench.review, seeds=None)
+    assert bench.verify(tmp_path / "one").outcome == "refuted", "its figures are those of means over seeds"
+
+    alone = structs.replace(bench.review.statistics, seeds=1)
+    bench.review = structs.replace(
+        bench.review,
+        statistics=alone,
+        seeds=evidence.Seeds(asked=1, one_seed="improved", failure="not needed here"),
+    )
+    found = bench.verify(tmp_path / "other")
+    assert found.outcome == "refuted"
+    assert "One seed only" in find_words(found, "rules")
+
+
+def test_scores_by_seed_that_are_said_to_be_kept_must_be_mains(bench: Bench, tmp_path: Path) -> None:
+    assert bench.review.seeds is not None
+    bench.review = structs.replace(bench.review, seeds=structs.replace(bench.review.seeds, kept=True))
+    assert "not those of its reports/seeds.json" in find_words(bench.verify(tmp_path / "one"), "seeds")
+
+    kept = bench.review.seeds.champion
+    assert kept is not None
+    (bench.main.folder / "reports/seeds.json").write_bytes(evidence.encode(kept))
+    assert "seeds" in list_checks(bench.verify(tmp_path / "other"))
 
 
 def test_metrics_that_the_predictions_do_not_give_are_refuted(
