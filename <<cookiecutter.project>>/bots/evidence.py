@@ -534,7 +534,10 @@ class Seeds(Evidence, frozen=True, kw_only=True):
 
 
 class Review(Evidence, frozen=True, kw_only=True):
-    """`review.json`: everything a review says. Rendered by `bots`, validated as hostile input by `publish`."""
+    """`review.json`: everything a review says. Rendered by `bots`, validated as hostile input by `publish`.
+
+    `base` is the commit that the change was held against, whether it has a model or not.
+    """
 
     format: Literal[1] = FORMAT
     title: Name
@@ -543,6 +546,7 @@ class Review(Evidence, frozen=True, kw_only=True):
     reason: Name
     headline: Text
     passed: bool
+    base: Commit | None = None
     candidate: Revision
     champion: Revision | None
     rules: Annotated[list[GateRule], Meta(max_length=100)]

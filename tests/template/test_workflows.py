@@ -41,9 +41,15 @@ GRANTS = {
     "pull-request": {"review": {"contents": "read", "id-token": "write"}},
     "caches": {"save": {"contents": "read", "id-token": "write"}},
     "publish": {
-        "announce": {"checks": "write", "contents": "read"},
+        "announce": {"checks": "write", "contents": "read", "pull-requests": "read"},
         "publish": {"actions": "read", "checks": "write", "contents": "read", "pull-requests": "write"},
-        "lock": {"actions": "read", "checks": "write", "contents": "write", "id-token": "write"},
+        "lock": {
+            "actions": "read",
+            "checks": "write",
+            "contents": "write",
+            "id-token": "write",
+            "pull-requests": "read",
+        },
     },
     "deploy": {
         "release": {

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from bots.github.workflow_run import WorkflowRun
     from bots.publish.lock import LockResult
     from bots.publish.publish import ArtifactContent
+    from bots.publish.target import Target
     from bots.retry import Retry
 
 BUDGET = 600.0
@@ -50,12 +51,14 @@ def run(arguments: argparse.Namespace) -> int:
 
     from bots.errors import BotsError
     from bots.evidence import Review
+    from bots.git.bare import find_folder
     from bots.github import actions
     from bots.github.client import Connection, GitHubClient, NotInWorkflow
     from bots.github.workflow_run import load_workflow_run
     from bots.publish.lock import carry_over_check
     from bots.publish.publish import explain_failure
     from bots.publish.review_artifact import find_review
+    from bots.publish.target import find_target
     from bots.retry import RequestDenied, RetriesExhausted, Retry
 
     try:
@@ -66,16 +69,27 @@ def run(arguments: argparse.Namespace) -> int:
         return 2
     retry = Retry(time.time, time.sleep, log, deadline=time.time() + BUDGET)
     artifact = find_review(arguments.artifact)
+    api, folder = GitHubClient(connection), find_folder(Path.cwd())
+    target = find_target(api, workflow_run, artifact, folder=folder, retry=retry, explain=explain_failure)
     try:
-        result = _lock(arguments.pack, workflow_run, artifact, repository=connection.repository, retry=retry)
+        result = _lock(
+            arguments.pack,
+            workflow_run,
+            artifact,
+            repository=connection.repository,
+            target=target,
+            retry=retry,
+        )
     except BotsError as error:
         return _conclude(f"Not locked: {error}.", 1)
     if result.commit not in (None, workflow_run.head_sha):
         assert result.commit is not None
         assert isinstance(artifact, Review)
-        api = GitHubClient(connection)
         try:
-            log(f"check: {carry_over_check(api, workflow_run, artifact, commit=result.commit, retry=retry)}")
+            done = carry_over_check(
+                api, workflow_run, artifact, target=target, commit=result.commit, folder=folder, retry=retry
+            )
+            log(f"check: {done}")
         except (RequestDenied, RetriesExhausted) as error:
             why = explain_failure("check", error)
             return _conclude(f"Locked, but {result.commit} has no check: {why}", 1)
@@ -86,7 +100,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _lock(
-    folder: Path, workflow_run: WorkflowRun, artifact: ArtifactContent, *, repository: str, retry: Retry
+    folder: Path,
+    workflow_run: WorkflowRun,
+    artifact: ArtifactContent,
+    *,
+    repository: str,
+    target: Target,
+    retry: Retry,
 ) -> LockResult:
     """Lock with the storage of this checkout and the paths that its params.yaml names."""
     from bots.dvc.storage import open_storage
@@ -99,6 +119,7 @@ def _lock(
         workflow_run,
         artifact,
         repository=repository,
+        target=target,
         folder=folder,
         files=load_settings(root).review.files,
         storage=open_storage(root, log),

@@ -34,6 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     Exit codes: 0 published, 1 not published anywhere, 2 not in a workflow_run job.
     """
+    from bots.git.bare import find_folder
     from bots.github import actions
     from bots.github.client import Connection, GitHubClient, NotInWorkflow
     from bots.github.workflow_run import load_workflow_run
@@ -58,6 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
         find_review(arguments.artifact),
         connection=connection,
         retry=retry,
+        folder=find_folder(Path.cwd()),
         summary=actions.find_summary(os.environ),
     )
     if not result.channels:

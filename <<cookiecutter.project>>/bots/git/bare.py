@@ -144,6 +144,12 @@ def run_git(
     return done
 
 
+def find_folder(root: Path) -> str:
+    """Find a project's place in its repository: empty (also outside of one), or with a slash at the end."""
+    done = run_git(root, "rev-parse", "--show-prefix", expect=None)
+    return done.stdout.decode().strip() if done.returncode == 0 else ""
+
+
 def summarize_output(output: bytes) -> str:
     """Return the last lines of a failed git's output as one line, without its hints."""
     lines = [line.strip() for line in output.decode(errors="replace").splitlines()]

@@ -42,7 +42,10 @@ def write_check_run(api: GitHubApi, marker: Marker, content: CheckRunContent, *,
         if final:
             api.create_check_run(marker.commit, content)
         return "written" if final else "none to conclude"
-    written, _, newest = max(ours)
+    # GitHub counts the newest check run of a name, so that one is edited, whichever base it is about.
+    written, _, newest = max(ours, key=lambda one: one[1])
+    if any(other > marker and other.may_concern_base_of(marker) for other, _, _ in ours):
+        return "left as it is"
     step = choose_step(
         written,
         newest.conclusion,
@@ -67,10 +70,11 @@ def choose_step(
 ) -> Literal["create", "edit", "leave"]:
     """Decide what to do where the bots have written a check run already.
 
-    `there` and `conclusion_there` are of the newest one, `mine` and `conclusion` of this run (None: in progress).
+    `there` and `conclusion_there` are of the newest one, `mine` and `conclusion` of this run (None: in progress). A
+    newer run about another base does not count.
     Content that is not `final` only ends this run's own check run, which would stay in progress for ever.
     """
-    if there > mine:
+    if there > mine and there.may_concern_base_of(mine):
         return "leave"
     if conclusion_there is None:
         return "edit" if final or there == mine else "leave"

@@ -9,17 +9,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, Self
 
 from bots.errors import BotsError
-from bots.retry import TemporaryFailure, classify_answer
+from bots.retry import RequestDenied, TemporaryFailure, classify_answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from github.PullRequest import PullRequest as GitHubPullRequest
     from github.Repository import Repository
 
 Conclusion = Literal["success", "failure", "action_required", "cancelled"]
 
 ACTIONS = "github-actions[bot]"
 TIMEOUT = 20
+# A comparison lists so many files and no more.
+LISTED_FILES = 300
 
 
 class NotInWorkflow(BotsError):
@@ -55,13 +58,26 @@ class Connection:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PullRequest:
-    """A pull request as GitHub reports it."""
+    """A pull request as GitHub reports it: from a branch of `repository` (empty: a fork that is gone) into `base`."""
 
     number: int
     open: bool
     head_sha: str
+    repository: str
+    base: str
+
+
+@dataclass(frozen=True)
+class CommitComparison:
+    """How a commit stands to an earlier one: `ahead`, `behind`, `identical` or `diverged`.
+
+    `paths` are the files that differ; None where GitHub lists only some of them.
+    """
+
+    status: str
+    paths: frozenset[str] | None
 
 
 @dataclass(frozen=True)
@@ -133,6 +149,18 @@ class GitHubApi(Protocol):
     def list_pull_requests(self, head: str) -> list[PullRequest]:
         """List the pull requests, open and closed, from a branch named `owner:branch`, newest first."""
 
+    def list_pull_requests_of(self, sha: str) -> list[PullRequest]:
+        """List the pull requests, open and closed, that a commit belongs to."""
+
+    def find_branch(self, name: str) -> str:
+        """Find the newest commit of a branch."""
+
+    def compare_commits(self, base: str, head: str) -> CommitComparison:
+        """Compare a commit with one that may come after it."""
+
+    def read_file(self, commit: str, path: str) -> bytes | None:
+        """Read a file at a commit; None where the commit does not have it."""
+
     def list_comments(self, number: int) -> list[Comment]:
         """List every comment of a pull request, oldest first."""
 
@@ -181,11 +209,38 @@ class GitHubClient:
         with self._translate_errors():
             found = self._repository.get_pulls(state="all", head=head)
             # GitHub lists everything when it cannot read `head`.
-            return [
-                PullRequest(pull.number, pull.state == "open", pull.head.sha)
-                for pull in found
-                if pull.head.label == head
-            ]
+            return [_convert_pull(pull) for pull in found if pull.head.label == head]
+
+    def list_pull_requests_of(self, sha: str) -> list[PullRequest]:
+        """`GET commits/{sha}/pulls`."""
+        with self._translate_errors():
+            return [_convert_pull(pull) for pull in self._repository.get_commit(sha).get_pulls()]
+
+    def find_branch(self, name: str) -> str:
+        """`GET git/ref/heads/{name}`."""
+        with self._translate_errors():
+            return self._repository.get_git_ref(f"heads/{name}").object.sha
+
+    def compare_commits(self, base: str, head: str) -> CommitComparison:
+        """`GET compare/{base}...{head}`."""
+        with self._translate_errors():
+            found = self._repository.compare(base, head)
+            files = found.files
+            paths = {path for file in files for path in (file.filename, file.previous_filename) if path}
+            return CommitComparison(found.status, frozenset(paths) if len(files) < LISTED_FILES else None)
+
+    def read_file(self, commit: str, path: str) -> bytes | None:
+        """`GET contents/{path}`."""
+        import github
+
+        with self._translate_errors():
+            try:
+                found = self._repository.get_contents(path, ref=commit)
+            except github.UnknownObjectException:
+                return None
+        if isinstance(found, list) or found.encoding != "base64":
+            raise RequestDenied(200, f"{path} of {commit[:7]} is no file of less than a megabyte")
+        return found.decoded_content
 
     def list_comments(self, number: int) -> list[Comment]:
         """`GET issues/{number}/comments`, one request for a hundred."""
@@ -336,3 +391,15 @@ class GitHubClient:
             raise TemporaryFailure("the connection to GitHub broke") from error
         except json.JSONDecodeError as error:
             raise TemporaryFailure("GitHub's answer was cut short") from error
+
+
+def _convert_pull(pull: GitHubPullRequest) -> PullRequest:
+    # The repository of a fork that was deleted is null.
+    repository = pull.head.repo
+    return PullRequest(
+        number=pull.number,
+        open=pull.state == "open",
+        head_sha=pull.head.sha,
+        repository=repository.full_name if repository else "",
+        base=pull.base.ref,
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from typing import get_args
+from urllib.parse import quote, unquote
 
 from bots.evidence import Verdict
 
@@ -14,6 +15,8 @@ _LINE = re.compile(
     r"(?: model=(?P<model>md5:[0-9a-f]{32}) onnx=(?P<onnx>md5:[0-9a-f]{32}\.dir))?"
     # Markers of an older version of the bots end before the verdict.
     r"(?: verdict=(?P<verdict>[a-z-]{1,40}))?"
+    # Or before the base.
+    r"(?: base=(?P<base>[A-Za-z0-9_.~%/-]{1,900})(?:@(?P<base_commit>[0-9a-f]{40,64}))?(?![^ ]))?"
 )
 _DIGESTS = re.compile(r"(?P<model>md5:[0-9a-f]{32}) (?P<onnx>md5:[0-9a-f]{32}\.dir)")
 _VERDICTS: dict[str, Verdict] = {verdict.replace(" ", "-"): verdict for verdict in get_args(Verdict)}
@@ -34,7 +37,8 @@ class Marker:
 
     `started` is when GitHub started this attempt. It is compared first, because the number of a run starts again at
     1 when a workflow's file is renamed, and because authors choose the time of a commit. `digests` and `verdict` say
-    what the run judged, so they are not compared.
+    what the run judged, `base` and `base_commit` the branch and the commit that it was held against (None: unknown), so
+    they are not compared.
     """
 
     started: str
@@ -43,6 +47,12 @@ class Marker:
     commit: str
     digests: ModelDigests | None = field(default=None, compare=False)
     verdict: Verdict | None = field(default=None, compare=False)
+    base: str | None = field(default=None, compare=False)
+    base_commit: str | None = field(default=None, compare=False)
+
+    def may_concern_base_of(self, other: Marker) -> bool:
+        """Tell whether both may be about the same base: reviews for different ones never stand for each other."""
+        return self.base is None or other.base is None or self.base == other.base
 
     def format_line(self) -> str:
         """Write the marker as text, as a check run keeps it in `external_id`; spaces of the verdict become hyphens."""
@@ -53,6 +63,10 @@ class Marker:
             line += f" model={self.digests.model} onnx={self.digests.onnx}"
         if self.verdict:
             line += f" verdict={self.verdict.replace(' ', '-')}"
+        if self.base:
+            # The name of a branch may hold what ends a comment.
+            line += f" base={quote(self.base, safe='/')}"
+            line += f"@{self.base_commit}" if self.base_commit else ""
         return line
 
 
@@ -78,6 +92,8 @@ def parse_marker(text: str) -> Marker | None:
         commit=found["commit"],
         digests=ModelDigests(found["model"], found["onnx"]) if found["model"] else None,
         verdict=_VERDICTS.get(found["verdict"] or ""),
+        base=unquote(found["base"]) if found["base"] else None,
+        base_commit=found["base_commit"],
     )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from bots.decoding import DECODE_ERRORS, describe_decode_error
 from bots.github.client import NotInWorkflow
@@ -22,7 +23,10 @@ class _Repository(Struct, frozen=True):
 
 
 class WorkflowRun(Struct, frozen=True, kw_only=True):
-    """The `workflow_run` of the event of that name. `head_repository` is None when the fork was deleted."""
+    """The `workflow_run` of the event of that name. `head_repository` is None when the fork was deleted.
+
+    `default_branch` is the repository's, which the event names beside the run.
+    """
 
     id: int
     run_number: int
@@ -34,6 +38,7 @@ class WorkflowRun(Struct, frozen=True, kw_only=True):
     head_repository: _Repository | None
     run_started_at: str
     html_url: str
+    default_branch: str = "main"
 
     @property
     def head(self) -> str | None:
@@ -57,8 +62,13 @@ class WorkflowRun(Struct, frozen=True, kw_only=True):
         return self.head_repository is None or self.head_repository.full_name != repository
 
 
+class _Home(Struct, frozen=True):
+    default_branch: str
+
+
 class _Event(Struct, frozen=True):
     workflow_run: WorkflowRun
+    repository: _Home
 
 
 def load_workflow_run(path: str | None) -> WorkflowRun:
@@ -66,12 +76,13 @@ def load_workflow_run(path: str | None) -> WorkflowRun:
     if not path:
         raise NotInWorkflow("GITHUB_EVENT_PATH must be set; GitHub Actions does")
     try:
-        run = msgspec.json.decode(Path(path).read_bytes(), type=_Event).workflow_run
+        event = msgspec.json.decode(Path(path).read_bytes(), type=_Event)
     except OSError as error:
         raise NotInWorkflow(f"{path} is not the payload of a workflow_run event: {error}") from error
     except DECODE_ERRORS as error:
         said = describe_decode_error(error)
         raise NotInWorkflow(f"{path} is not the payload of a workflow_run event: {said}") from error
+    run = replace(event.workflow_run, default_branch=event.repository.default_branch)
     if run.event != "pull_request":
         raise NotInWorkflow(
             f"the run was started by {run.event!r}; only a pull request's run has a review to publish"

@@ -15,11 +15,12 @@ from bots import evidence
 from bots.dvc import cache
 from bots.errors import BotsError
 from bots.evidence import Review
-from bots.git.bare import Author, BareRepository, PushRejected, RefMoved, open_bare, run_git
+from bots.git.bare import Author, BareRepository, PushRejected, RefMoved, find_folder, open_bare
 from bots.github import check_run
 from bots.layout import REPORTS, Layout
 from bots.publish import model_bundle, publish
 from bots.publish.model_bundle import InvalidBundle, ModelBundle
+from bots.publish.target import ask_base_again
 from bots.retry import RetriesExhausted, Retry
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from bots.github.marker import Marker
     from bots.github.workflow_run import WorkflowRun
     from bots.publish.publish import ArtifactContent
+    from bots.publish.target import Target
 
 BOT = ("github-actions[bot]", "41898282+github-actions[bot]@users.noreply.github.com")
 
@@ -60,10 +62,10 @@ class LockResult:
     kept: int = 0
 
 
-def explain_skip(run: WorkflowRun, repository: str, artifact: ArtifactContent) -> str | None:
+def explain_skip(run: WorkflowRun, repository: str, artifact: ArtifactContent, target: Target) -> str | None:
     """Explain on the pull request why nothing is to be locked; None where the model is to be locked.
 
-    Raises `LockRefused` where a person should look.
+    `target` is where the review belongs, as GitHub says. Raises `LockRefused` where a person should look.
     """
     if run.is_of_fork(repository) or run.head_branch is None:
         return (
@@ -79,7 +81,10 @@ def explain_skip(run: WorkflowRun, repository: str, artifact: ArtifactContent) -
         )
     if artifact.candidate.dirty:
         return "The review's work tree differed from its commit, so what it judged is no commit's."
-    decision = publish.decide_by_artifact(run, artifact)
+    if target.problem is not None or (target.base and target.base.standing in ("elsewhere", "unknown")):
+        main, why = run.default_branch, target.problem or (target.base and target.base.why)
+        raise LockRefused(f"only what was judged for {main} is locked, and {why}; review it against {main}")
+    decision = publish.decide(run, target.set_head(run.head_sha), artifact)
     return None if decision.locks else f"There is nothing to merge: {decision.title}."
 
 
@@ -140,6 +145,7 @@ def lock(
     artifact: ArtifactContent,
     *,
     repository: str,
+    target: Target,
     folder: Path,
     files: Layout,
     storage: Storage,
@@ -148,9 +154,10 @@ def lock(
     """Lock what a run judged: check the bundle in `folder`, store its files, commit its texts.
 
     Safe to repeat at any time: the same review makes the same commit, and only on top of the judged one. `files` are
-    the paths that the default branch names. Raises `LockRefused`, `StorageError` and `GitError`.
+    the paths that the default branch names, `target` is where the review belongs. Raises `LockRefused`, `StorageError`
+    and `GitError`.
     """
-    if reason := explain_skip(run, repository, artifact):
+    if reason := explain_skip(run, repository, artifact, target):
         return LockResult("not locked", reason)
     assert isinstance(artifact, Review)
     assert run.head_branch is not None
@@ -171,18 +178,13 @@ def lock(
                 run,
                 artifact,
                 bundle=bundle,
-                prefix=_find_prefix(root),
+                prefix=find_folder(root),
                 branch=run.head_branch,
                 storage=storage,
                 retry=retry,
             )
     except RetriesExhausted as error:
         raise LockRefused(f"{error}; run the job again") from error
-
-
-def _find_prefix(root: Path) -> str:
-    """Find the project's folder inside the repository: empty, or with a slash at the end."""
-    return run_git(root, "rev-parse", "--show-prefix").stdout.decode().strip()
 
 
 def _lock(
@@ -318,26 +320,45 @@ def build_message(review: Review, run: WorkflowRun) -> str:
     )
 
 
-def build_check_run(run: WorkflowRun, review: Review, commit: str) -> tuple[Marker, CheckRunContent]:
+def build_check_run(
+    run: WorkflowRun, review: Review, target: Target, commit: str
+) -> tuple[Marker, CheckRunContent]:
     """Build the check run of the lock's commit: what the judged commit's says."""
-    decision = publish.decide_by_artifact(run, review)
+    decision = publish.decide(run, target.set_head(run.head_sha), review)
     digests = publish.find_digests(review)
-    marker = replace(run.marker, commit=commit, digests=digests, verdict=decision.verdict)
+    marker = replace(publish.build_marker(run, target, decision), commit=commit, digests=digests)
     content = check_run.build_content(
         marker,
         conclusion=decision.conclusion,
         title=decision.title,
-        summary=f"This commit adds dvc.lock and the evidence of {run.head_sha}, as they were judged there; the "
-        "comment on the pull request has the review.",
+        summary=f"{decision.warning}This commit adds dvc.lock and the evidence of {run.head_sha}, as they were judged "
+        "there; the comment on the pull request has the review.",
         details_url=run.html_url,
     )
     return marker, content
 
 
-def carry_over_check(api: GitHubApi, run: WorkflowRun, review: Review, *, commit: str, retry: Retry) -> str:
+def carry_over_check(
+    api: GitHubApi,
+    run: WorkflowRun,
+    review: Review,
+    *,
+    target: Target,
+    commit: str,
+    folder: str,
+    retry: Retry,
+) -> str:
     """Write the judged commit's check run on the lock's commit too, however often asked; returns what was done.
 
-    GitHub starts no workflow for a commit that a workflow pushed. Raises `RequestDenied` and `RetriesExhausted`.
+    GitHub starts no workflow for a commit that a workflow pushed. The default branch may have moved while the model was
+    stored, so it is asked again, before and after. Raises `RequestDenied` and `RetriesExhausted`.
     """
-    marker, content = build_check_run(run, review, commit)
-    return retry.call("check", lambda: check_run.write_check_run(api, marker, content, final=True))
+
+    def write(found: Target) -> str:
+        marker, content = build_check_run(run, review, found, commit)
+        return retry.call("check", lambda: check_run.write_check_run(api, marker, content, final=True))
+
+    now = ask_base_again(api, target, run, folder=folder, retry=retry)
+    done = write(now)
+    later = ask_base_again(api, now, run, folder=folder, retry=retry)
+    return write(later) if later != now else done

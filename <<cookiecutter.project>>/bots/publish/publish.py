@@ -1,7 +1,7 @@
 """Publishes a review on its pull request: comment, check run, the job's summary. Only default-branch code runs here.
 
-What is published belongs to the commit that GitHub names for the run. Code of the pull request wrote the artifact:
-it is validated, rendered anew, and never asked which commit it is about.
+What is published belongs to the commit that GitHub names for the run, and to the default branch as GitHub has it. Code
+of the pull request wrote the artifact: it is validated, rendered anew, and never asked which commit it is about.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Protocol
 
 from bots.evidence import Review, Verdict
 from bots.github import check_run
-from bots.github.client import Conclusion, Connection, GitHubApi, PullRequest
+from bots.github.client import Conclusion, Connection, GitHubApi
 from bots.github.marker import add_marker, is_marked, parse_digests, parse_marker
 from bots.github.sticky_comment import upsert_comment
+from bots.publish.base import UPDATE
 from bots.publish.review_artifact import InvalidArtifact, NoArtifact
+from bots.publish.target import Target, find_target, list_pulls_of_run
 from bots.render.comment import LIMIT, Links, render_comment
-from bots.render.escape import check_address, escape_text
+from bots.render.escape import check_address, escape_prose, escape_text
 from bots.retry import RequestDenied, RetriesExhausted, Retry
 
 if TYPE_CHECKING:
@@ -89,8 +91,12 @@ class PublishResult:
     notes: list[str] = field(default_factory=list)
 
 
-def decide(run: WorkflowRun, pull: PullRequest | None, artifact: ArtifactContent) -> Decision:
-    """Decide what to publish, from what GitHub says of the run and its pull request, and from the artifact."""
+def decide(run: WorkflowRun, target: Target, artifact: ArtifactContent) -> Decision:
+    """Decide what to publish, from what GitHub says of the run, its pull request and base, and from the artifact."""
+    pull = target.pull
+    if target.problem is not None:
+        found = decide_by_artifact(run, artifact)
+        return _decide_by_base(found, "its pull request is not known", target.problem, comments=False)
     if pull is None or not pull.open:
         title = (
             f"Pull request {pull.number} is closed" if pull else "No pull request has this branch any more"
@@ -100,7 +106,39 @@ def decide(run: WorkflowRun, pull: PullRequest | None, artifact: ArtifactContent
         title = f"Superseded by {pull.head_sha[:7]}"
         words = f"This run reviewed {run.head_sha[:7]}; the newest commit, {pull.head_sha[:7]}, has its own review."
         return Decision("cancelled", title, words, comments=False)
-    return decide_by_artifact(run, artifact)
+    decision = decide_by_artifact(run, artifact)
+    base = target.base
+    if target.unclear:
+        return replace(decision, comments=False)
+    if decision.verdict is None or base is None or base.standing == "current":
+        return decision
+    main, why = run.default_branch, base.why or "no reason is known"
+    if base.standing == "stale":
+        advice = f"{why[0].upper()}{why[1:]} since this review. {UPDATE.format(branch=main)}"
+        return _decide_by_base(decision, f"stale: {why}", advice, comments=True)
+    if base.standing == "elsewhere":
+        advice = (
+            f"Not judged for {main}: {why}. Nothing that this review says lets a change into {main}: a pull request to "
+            f"{main} gets a review of its own, and so does one whose base is changed to it."
+        )
+        return _decide_by_base(decision, f"not judged for {main}", advice, comments=True)
+    advice = f"Nobody can tell whether this review was held against {main}: {why}. Run the review again."
+    return _decide_by_base(decision, "nobody can tell what it was held against", advice, comments=True)
+
+
+def _decide_by_base(decision: Decision, title: str, advice: str, *, comments: bool) -> Decision:
+    """Show the review, but let nothing pass on it: it is not, or not known to be, about the default branch as it is."""
+    if decision.verdict is None:
+        return replace(decision, comments=comments and decision.comments, locks=False)
+    said = title if title.startswith("stale") else f"{decision.verdict}, but {title}"
+    return replace(
+        decision,
+        conclusion="action_required",
+        title=f"{said[0].upper()}{said[1:]}",
+        warning=f"> [!WARNING]\n> {escape_prose(advice, 900)}\n\n{decision.warning}",
+        comments=comments,
+        locks=False,
+    )
 
 
 def decide_by_artifact(run: WorkflowRun, artifact: ArtifactContent) -> Decision:
@@ -166,57 +204,143 @@ def publish(
     *,
     connection: Connection,
     retry: Retry,
+    folder: str = "",
     summary: Callable[[str], None] | None = None,
     render: Render = render_comment,
 ) -> PublishResult:
-    """Write the comment, the check run and the job's summary; each has the whole review and what failed before it."""
-    pull, problem = _find_pull_request(api, run, retry)
-    decision = decide(run, pull, artifact)
-    if problem:
-        decision = replace(decide_by_artifact(run, artifact), comments=False)
-    note = FORK if run.is_of_fork(connection.repository) else ""
-    decision, body = _render_body(decision, run, artifact, render=render, note=note)
-    retry.log(f"{decision.conclusion}: {decision.title}")
-    result = PublishResult(decision, body, notes=[problem] if problem else [])
+    """Write the comment, the check run and the job's summary; each has the whole review and what failed before it.
 
-    if pull and decision.comments:
-        number = pull.number
-        comment_marker = replace(run.marker, verdict=decision.verdict)
-        _write_channel(
-            result,
-            "comment",
-            lambda: _upsert_comment(api, number, body, marker=comment_marker, author=connection.author),
-            retry=retry,
-        )
-    marker = replace(run.marker, digests=find_digests(artifact), verdict=decision.verdict)
-    content = check_run.build_content(
-        marker,
-        conclusion=decision.conclusion,
-        title=decision.title,
-        summary=_prepend_notes(body, result.notes),
-        details_url=run.html_url,
-    )
-    final = decision.comments or problem is not None
-    _write_channel(
-        result, "check", lambda: check_run.write_check_run(api, marker, content, final=final), retry=retry
-    )
+    `folder` is the project's place in the repository: empty, or with a slash at the end.
+    """
+
+    def ask() -> Target:
+        return find_target(api, run, artifact, folder=folder, retry=retry, explain=explain_failure)
+
+    note = FORK if run.is_of_fork(connection.repository) else ""
+    target = ask()
+    result = _build_result(run, target, artifact, render=render, note=note, log=retry.log)
+    _write(api, run, artifact, target=target, result=result, author=connection.author, retry=retry)
+    if result.decision.conclusion == "success" and _has_main_moved(api, target, retry):
+        # Whoever looked at all open checks when main moved may have come before this one was written.
+        target, before = ask(), result
+        result = _build_result(run, target, artifact, render=render, note=note, log=retry.log)
+        if result.decision != before.decision:
+            _write(api, run, artifact, target=target, result=result, author=connection.author, retry=retry)
+        else:
+            result = before
     if summary is not None:
-        summary(_prepend_notes(body, result.notes))
+        summary(_prepend_notes(result.body, result.notes))
         result.channels.append("summary")
     return result
 
 
-def announce(api: GitHubApi, run: WorkflowRun, retry: Retry) -> None:
-    """Show the check run as in progress while the review runs. A failure is only logged: nothing depends on it."""
+def _build_result(
+    run: WorkflowRun,
+    target: Target,
+    artifact: ArtifactContent,
+    *,
+    render: Render,
+    note: str,
+    log: Callable[[str], None],
+) -> PublishResult:
+    """Decide, and render what was decided; a review that cannot be rendered is decided like one that cannot be read."""
+    decision = decide(run, target, artifact)
+    links = Links(page=f"{run.html_url}#artifacts", run=run.html_url)
+    body = None
+    if decision.words is None and isinstance(artifact, Review):
+        try:
+            body = decision.warning + render(artifact, limit=LIMIT - RESERVED, links=links) + note
+        except Exception as error:  # noqa: BLE001 - the review is hostile input, and something has to be published
+            decision = decide(run, target, InvalidArtifact(f"it cannot be drawn ({type(error).__name__})"))
+    if body is None:
+        words = f"{decision.words}\n\n<sub>[run]({check_address(run.html_url)})</sub>\n"
+        body = f"### Model review: {decision.title.lower()}\n\n{words}"
+    log(f"{decision.conclusion}: {decision.title}")
+    return PublishResult(decision, body, notes=[target.problem] if target.problem else [])
+
+
+def _write(
+    api: GitHubApi,
+    run: WorkflowRun,
+    artifact: ArtifactContent,
+    *,
+    target: Target,
+    result: PublishResult,
+    author: str,
+    retry: Retry,
+) -> None:
+    """Write the comment and the check run; what fails becomes a note."""
+    decision = result.decision
+    marker = build_marker(run, target, decision)
+    if target.pull and decision.comments:
+        number, body = target.pull.number, result.body
+        _write_channel(
+            result,
+            "comment",
+            lambda: _upsert_comment(api, number, body, marker=marker, author=author),
+            retry=retry,
+        )
+    if target.owner is not None:
+        retry.log(f"check: left as it is, {run.head_sha[:7]} is also the commit of #{target.owner}")
+        return
+    marker = replace(marker, digests=find_digests(artifact))
     content = check_run.build_content(
-        run.marker,
-        conclusion=None,
-        title="The review is running",
-        summary=f"{run.head_sha[:7]} is being reproduced and compared with main.",
+        marker,
+        conclusion=decision.conclusion,
+        title=decision.title,
+        summary=_prepend_notes(result.body, result.notes),
         details_url=run.html_url,
     )
+    final = decision.comments or target.problem is not None
+    _write_channel(
+        result, "check", lambda: check_run.write_check_run(api, marker, content, final=final), retry=retry
+    )
+
+
+def build_marker(run: WorkflowRun, target: Target, decision: Decision) -> Marker:
+    """Build the marker of what a run judged and what that was held against."""
+    base = target.base
+    return replace(
+        run.marker,
+        verdict=decision.verdict,
+        base=base.branch if base else target.pull.base if target.pull else None,
+        base_commit=base.commit if base else None,
+    )
+
+
+def _has_main_moved(api: GitHubApi, target: Target, retry: Retry) -> bool:
+    """Tell whether the default branch is another commit than when the target was found."""
+    if target.base is None or target.base.tip is None:
+        return False
+    branch, tip = target.base.branch, target.base.tip
     try:
-        done = retry.call("check", lambda: check_run.write_check_run(api, run.marker, content, final=True))
+        return retry.call("base", lambda: api.find_branch(branch)) != tip
+    except (RequestDenied, RetriesExhausted) as error:
+        retry.log(f"whether {branch} moved meanwhile could not be asked: {error}")
+        return False
+
+
+def announce(api: GitHubApi, run: WorkflowRun, retry: Retry) -> None:
+    """Show the check run as in progress while the review runs. A failure is only logged: nothing depends on it.
+
+    Only where one pull request has the commit, and it goes to the default branch: else the check may be another's.
+    """
+    try:
+        pulls = [pull for pull in list_pulls_of_run(api, run, retry) if pull.open]
+        if [(pull.head_sha, pull.base) for pull in pulls] != [(run.head_sha, run.default_branch)]:
+            retry.log(
+                "check: not announced, the commit is not that of one pull request to the default branch"
+            )
+            return
+        marker = replace(run.marker, base=run.default_branch)
+        content = check_run.build_content(
+            marker,
+            conclusion=None,
+            title="The review is running",
+            summary=f"{run.head_sha[:7]} is being reproduced and compared with {run.default_branch}.",
+            details_url=run.html_url,
+        )
+        done = retry.call("check", lambda: check_run.write_check_run(api, marker, content, final=True))
         retry.log(f"check: {done}")
     except (RequestDenied, RetriesExhausted) as error:
         retry.log(explain_failure("check", error))
@@ -254,25 +378,6 @@ def find_digests(artifact: ArtifactContent) -> ModelDigests | None:
     return parse_digests(artifact.candidate.model, artifact.candidate.onnx)
 
 
-def _find_pull_request(
-    api: GitHubApi, run: WorkflowRun, retry: Retry
-) -> tuple[PullRequest | None, str | None]:
-    """Find the pull request of the run's branch, or say why it cannot be known."""
-    head = run.head
-    if head is None:
-        return None, None
-    try:
-        pulls = retry.call("pull request", lambda: api.list_pull_requests(head))
-    except (RequestDenied, RetriesExhausted) as error:
-        note = explain_failure("pull request", error)
-        retry.log(note)
-        return None, note
-    # The newest of several: open and at this commit before merely open before closed.
-    return max(
-        pulls, key=lambda pull: (pull.open, pull.head_sha == run.head_sha, pull.number), default=None
-    ), None
-
-
 def _write_channel(result: PublishResult, channel: str, step: Callable[[], str], *, retry: Retry) -> None:
     """Write one channel; a failure becomes a note, which the channels after it show."""
     try:
@@ -283,21 +388,6 @@ def _write_channel(result: PublishResult, channel: str, step: Callable[[], str],
     else:
         result.channels.append(channel)
         retry.log(f"{channel}: {done}")
-
-
-def _render_body(
-    decision: Decision, run: WorkflowRun, artifact: ArtifactContent, *, render: Render, note: str
-) -> tuple[Decision, str]:
-    """Render the decision as Markdown. A review that cannot be rendered is decided like one that cannot be read."""
-    links = Links(page=f"{run.html_url}#artifacts", run=run.html_url)
-    if decision.words is None and isinstance(artifact, Review):
-        try:
-            return decision, decision.warning + render(artifact, limit=LIMIT - RESERVED, links=links) + note
-        except Exception as error:  # noqa: BLE001 - the review is hostile input, and something has to be published
-            invalid = InvalidArtifact(f"it cannot be drawn ({type(error).__name__})")
-            decision = decide_by_artifact(run, invalid)
-    words = f"{decision.words}\n\n<sub>[run]({check_address(run.html_url)})</sub>\n"
-    return decision, f"### Model review: {decision.title.lower()}\n\n{words}"
 
 
 def _prepend_notes(body: str, notes: list[str]) -> str:

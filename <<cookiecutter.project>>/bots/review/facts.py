@@ -151,7 +151,7 @@ class Compared(_Measured):
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """Everything that a review found out. `champion` is main's side, None where main has no model.
+    """Everything that a review found out. `champion` is main's side, None where main has no model; `base` its commit.
 
     `changed`: paths in which this change's commit differs from main's. `removed`: outputs that were stored with another
     content than a dvc.lock names, and so were removed.
@@ -162,6 +162,7 @@ class Facts:
     result: NotCompared | NoBaseline | Unavailable | Compared
     removed: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
+    base: str | None = None
 
     @property
     def policy(self) -> Settings:

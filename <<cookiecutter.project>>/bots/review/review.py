@@ -89,6 +89,7 @@ def review(
         result=result,
         removed=tuple(dict.fromkeys(removed)),
         changed=changed,
+        base=base_commit,
     )
     return build_review(facts, apply_gate(facts))
 

@@ -31,6 +31,7 @@ def build_review(facts: Facts, result: GateResult) -> evidence.Review:
         reason=result.reason,
         headline=result.headline,
         passed=result.passed,
+        base=facts.base,
         candidate=_describe_side(candidate, dirty=bool(candidate.dirty)),
         champion=_describe_side(champion) if champion else None,
         rules=result.rules,

@@ -30,12 +30,15 @@ from bots.dvc.storage.branch import BranchStorage
 from bots.evidence import Review, Revision, Seeds, SeedScores
 from bots.git.bare import BareRepository
 from bots.github import check_run
+from bots.github.client import PullRequest
 from bots.github.workflow_run import WorkflowRun
 from bots.layout import Layout
 from bots.publish import lock, model_bundle, publish
+from bots.publish.base import Base
 from bots.publish.lock import LockRefused, LockResult
 from bots.publish.model_bundle import InvalidBundle
 from bots.publish.review_artifact import InvalidArtifact, NoArtifact
+from bots.publish.target import Target
 from bots.retry import Retry, TemporaryFailure
 from doubles.github import TOKEN, GitHubDouble
 from fixtures import dvc_projects, reviews, small, support
@@ -77,13 +80,19 @@ class Bench:
     def place(self) -> BranchStorage:
         return self.project.open_storage(sleep=lambda seconds: None)
 
-    def lock(self, found: publish.ArtifactContent | None = None, of: WorkflowRun | None = None) -> LockResult:
+    def lock(
+        self,
+        found: publish.ArtifactContent | None = None,
+        of: WorkflowRun | None = None,
+        target: Target | None = None,
+    ) -> LockResult:
         retry = Retry(lambda: self.time, lambda seconds: None, self.log.append, deadline=self.time + 60)
         return lock.lock(
             self.project.folder,
             of or self.of(),
             found or self.review,
             repository=REPOSITORY,
+            target=target or make_target(self.head),
             folder=self.pack,
             files=Layout(),
             storage=self.place(),
@@ -105,6 +114,13 @@ class Bench:
         document = yaml.safe_load(path.read_text())
         change(document)
         path.write_text(yaml.safe_dump(document, sort_keys=False))
+
+
+def make_target(head: str, **base: Any) -> Target:
+    """Where the review belongs: a pull request to main, which judges as it did."""
+    known = {"branch": "main", "commit": reviews.MAIN, "standing": "current", **base}
+    pull = PullRequest(number=7, open=True, head_sha=head, repository=REPOSITORY, base=known["branch"])
+    return Target(pull=pull, base=Base(**known))
 
 
 def make_out(path: str, content: bytes, *, folder: bool = False) -> dict[str, Any]:
@@ -188,7 +204,9 @@ def make_review(project: DvcProject, head: str) -> Review:
     candidate = replace(
         review.candidate, commit=head, model=f"md5:{compute_digest(MODEL)}", data=f"md5:{compute_digest(RAW)}"
     )
-    return replace(review, candidate=candidate)
+    base = project.git("rev-parse", "main").strip()
+    assert review.champion is not None
+    return replace(review, candidate=candidate, base=base, champion=replace(review.champion, commit=base))
 
 
 def add_to_cache(project: DvcProject, content: bytes, name: str) -> None:
@@ -493,6 +511,7 @@ def test_a_project_in_a_folder_of_its_repository_is_locked_there(bench: Bench) -
         bench.of(head_sha=head),
         review,
         repository=REPOSITORY,
+        target=make_target(head),
         folder=bench.pack,
         files=Layout(),
         storage=place,
@@ -751,7 +770,7 @@ def test_the_job_carries_the_check_over_to_its_own_commit_once(
     [check] = job.list_checks(commit)
     assert (check.name, check.conclusion) == (check_run.CHECK_NAME, "success")
     assert check.output["title"] == "Improved"
-    assert check.external_id.endswith(" verdict=improved")
+    assert check.external_id.endswith(f" verdict=improved base=main@{bench.review.base}")
     assert f"commit={commit}\n" in (tmp_path / "output").read_text()
     assert "is locked by" in (tmp_path / "summary.md").read_text()
     assert main(build_words(tmp_path)) == 0
@@ -766,7 +785,9 @@ def test_a_check_that_cannot_be_carried_over_is_said_with_what_to_grant(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("GITHUB_TOKEN", job.add_token("weak", contents="write", checks="read"))
+    monkeypatch.setenv(
+        "GITHUB_TOKEN", job.add_token("weak", contents="write", checks="read", pull_requests="read")
+    )
     assert main(build_words(tmp_path)) == 1
     said = capsys.readouterr().err
     assert f"Locked, but {bench.branch()} has no check" in said
@@ -774,6 +795,52 @@ def test_a_check_that_cannot_be_carried_over_is_said_with_what_to_grant(
     monkeypatch.setenv("GITHUB_TOKEN", TOKEN)
     assert main(build_words(tmp_path)) == 0
     assert len(job.list_checks(bench.branch())) == 1
+
+
+@pytest.mark.parametrize("standing", ["elsewhere", "unknown"])
+def test_what_was_not_judged_for_main_is_refused(bench: Bench, standing: Any) -> None:
+    with pytest.raises(LockRefused, match="only what was judged for main is locked, and it goes to weak"):
+        bench.lock(target=make_target(bench.head, standing=standing, why="it goes to weak"))
+    assert bench.branch() == bench.head
+
+
+def test_what_was_judged_against_an_older_main_is_not_locked(bench: Bench) -> None:
+    done = bench.lock(target=make_target(bench.head, standing="stale", why="main's model moved"))
+    assert done.done == "not locked"
+    assert "Stale: main's model moved" in done.words
+    assert bench.branch() == bench.head
+
+
+def test_the_job_refuses_a_pull_request_to_another_base(
+    bench: Bench, job: GitHubDouble, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job.get_pull(7).base_ref = "weak"
+    assert main(build_words(tmp_path)) == 1
+    assert "the pull request goes to weak, not to main" in capsys.readouterr().err
+    assert bench.branch() == bench.head
+    assert job.list_checks(bench.head) == []
+
+
+def test_main_that_moves_while_the_model_is_stored_makes_the_lock_commits_check_stale(
+    bench: Bench, job: GitHubDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project, push = bench.project, lock._push
+
+    def push_after_main(*words: Any, **how: Any) -> bool:
+        done = push(*words, **how)
+        text = (project.folder / "params.yaml").read_text()
+        (project.folder / "params.yaml").write_text(text.replace("confidence: 0.95", "confidence: 0.9"))
+        project.git("commit", "--quiet", "--all", "--message", "Another gate")
+        project.git("push", "--quiet", "origin", "main")
+        return done
+
+    monkeypatch.setattr(lock, "_push", push_after_main)
+    assert main(build_words(tmp_path)) == 0
+    (check,) = job.list_checks(bench.branch())
+    assert (check.conclusion, check.output["title"]) == (
+        "action_required",
+        "Stale: main's gate moved (params.yaml)",
+    )
 
 
 def test_hostile_words_stay_one_harmless_line_in_the_log_and_the_summary(

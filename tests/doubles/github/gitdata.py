@@ -38,11 +38,7 @@ def _run(state: State, *words: str, stdin: bytes = b"", environ: dict[str, str] 
 @register_operation("GET", f"{R}/contents/{{path}}", "contents=read")
 def get_contents(state: State, payloads: Payloads, call: Call) -> Answer:
     path, ref = call.match.values["path"], call.query.get("ref", "main")
-    try:
-        sha = git(state, "rev-parse", "--verify", f"{ref}:{path}")
-        content = _run(state, "cat-file", "blob", sha)
-    except RequestRefused as refused:
-        raise RequestRefused(404, "Not Found") from refused
+    sha, content = _read_file(state, ref, path)
     known = {
         "type": "file",
         "name": Path(path).name,
@@ -56,9 +52,72 @@ def get_contents(state: State, payloads: Payloads, call: Call) -> Answer:
     return Answer(200, payloads.contract.complete("content-file", known))
 
 
+def _read_file(state: State, ref: str, path: str) -> tuple[str, bytes]:
+    """A file's blob and content; refuses with GitHub's 404 where the commit has none."""
+    if state.git is None:
+        content = state.files.get((ref, path))
+        if content is None:
+            raise RequestRefused(404, "Not Found")
+        return "0" * 40, content
+    try:
+        sha = git(state, "rev-parse", "--verify", f"{ref}:{path}")
+        return sha, _run(state, "cat-file", "blob", sha)
+    except RequestRefused as refused:
+        raise RequestRefused(404, "Not Found") from refused
+
+
+@register_operation("GET", f"{R}/compare/{{basehead}}", "contents=read")
+def compare_commits(state: State, payloads: Payloads, call: Call) -> Answer:
+    """Like GitHub: how the head stands to the base, and the files that differ from their common commit, at most 300."""
+    base, _, head = call.match.values["basehead"].partition("...")
+    common = _find_common(state, base, head)
+    if common is None:
+        raise RequestRefused(404, "Not Found")
+    status = {(True, True): "identical", (True, False): "ahead", (False, True): "behind"}.get(
+        (common == base, common == head), "diverged"
+    )
+    paths = _list_differing(state, common, head)[:300]
+    files = [{"filename": path, "sha": "0" * 40, "status": "modified"} for path in paths]
+    known = {
+        "url": f"{payloads.here}/compare/{base}...{head}",
+        "status": status,
+        "base_commit": {"sha": base},
+        "merge_base_commit": {"sha": common},
+        "files": [payloads.contract.complete("diff-entry", one) for one in files],
+    }
+    return Answer(200, payloads.contract.complete("commit-comparison", known))
+
+
+def _find_common(state: State, base: str, head: str) -> str | None:
+    if state.git is not None:
+        try:
+            return git(state, "merge-base", base, head)
+        except RequestRefused:
+            return None
+    for history in state.branches.values():
+        if base in history and head in history:
+            return max(base, head, key=history.index)
+    known = {commit for history in state.branches.values() for commit in history}
+    return "f" * 40 if {base, head} <= known else None
+
+
+def _list_differing(state: State, base: str, head: str) -> list[str]:
+    if state.git is not None:
+        return git(state, "diff", "--name-only", base, head).splitlines()
+    return sorted(
+        {
+            path
+            for commit, path in state.files
+            if commit in (base, head) and state.files.get((base, path)) != state.files.get((head, path))
+        }
+    )
+
+
 @register_operation("GET", f"{R}/git/ref/{{ref}}", "contents=read")
 def get_ref(state: State, payloads: Payloads, call: Call) -> Answer:
     ref = call.match.values["ref"]
+    if state.git is None and (history := state.branches.get(ref.removeprefix("heads/"))):
+        return Answer(200, _build_ref(payloads, ref, history[0]))
     try:
         sha = git(state, "rev-parse", "--verify", "--quiet", f"refs/{ref}")
     except RequestRefused as refused:

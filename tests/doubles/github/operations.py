@@ -140,11 +140,11 @@ def get_commit(state: State, payloads: Payloads, call: Call) -> Answer:
 @register_operation("GET", f"{R}/pulls", "pull_requests=read")
 def list_pulls(state: State, payloads: Payloads, call: Call) -> Answer:
     wanted = call.query.get("state", "open")
-    head = call.query.get("head")
+    head, base = call.query.get("head"), call.query.get("base")
 
     def fits(pull: Pull) -> bool:
         label = f"{pull.head_repository.split('/')[0]}:{pull.head_ref}"
-        return wanted in ("all", pull.state) and head in (None, label)
+        return wanted in ("all", pull.state) and head in (None, label) and base in (None, pull.base_ref)
 
     shown, links = split_pages(payloads, call, [pull for pull in state.list_pulls() if fits(pull)])
     return Answer(200, [payloads.build_pull(pull, "pull-request-simple") for pull in shown], links)
@@ -198,7 +198,11 @@ def list_reviews(state: State, payloads: Payloads, call: Call) -> Answer:
 @register_operation("GET", f"{R}/commits/{{commit_sha}}/pulls", "pull_requests=read")
 def list_pulls_of_commit(state: State, payloads: Payloads, call: Call) -> Answer:
     sha = _find_commit(state, call.match.values["commit_sha"]).sha
-    fitting = [pull for pull in state.list_pulls() if sha in (pull.merge_commit, *pull.brought)]
+    fitting = [
+        pull
+        for pull in state.list_pulls()
+        if sha in (pull.merge_commit, *pull.brought) or (pull.state == "open" and pull.head_sha == sha)
+    ]
     shown, links = split_pages(payloads, call, fitting)
     return Answer(200, [payloads.build_pull(pull, "pull-request-simple") for pull in shown], links)
 

@@ -113,6 +113,15 @@ class GitHubDouble:
         self.state.commits[sha] = Commit(sha, message, author, self.state.format_now())
         return self.state.commits[sha]
 
+    def add_main(self, sha: str, files: dict[str, str] | None = None, branch: str = "main") -> None:
+        """Move a branch (without git behind the double) to a new commit that has these files beside the older ones."""
+        history = self.state.branches.setdefault(branch, [])
+        before = {path: text for (at, path), text in self.state.files.items() if history and at == history[0]}
+        changed = {path: text.encode() for path, text in (files or {}).items()}
+        for path, content in {**before, **changed}.items():
+            self.state.files[sha, path] = content
+        history.insert(0, sha)
+
     def add_pull(
         self,
         number: int,
@@ -125,6 +134,7 @@ class GitHubDouble:
         body: str | None = None,
         state: str = "open",
         files: list[str] | None = None,
+        base: str = "main",
     ) -> Pull:
         """Add a pull request; `fork` is the full name of the repository that it comes from."""
         self.add_commit(head_sha, title, author)
@@ -139,6 +149,7 @@ class GitHubDouble:
             head_ref=branch,
             head_sha=head_sha,
             files=files or [],
+            base_ref=base,
         )
         self.state.issues[number] = pull
         return pull

@@ -132,7 +132,10 @@ class Run:
 
 @dataclass
 class State:
-    """One repository. `clock` gives seconds since 1970; `git` is a bare repository with its content."""
+    """One repository. `clock` gives seconds since 1970; `git` is a bare repository with its content.
+
+    Without one, `branches` lists each branch's commits, newest first, and `files` holds content by commit and path.
+    """
 
     repository: str
     clock: Callable[[], float]
@@ -144,6 +147,8 @@ class State:
     checks: dict[int, Check] = field(default_factory=dict)
     commits: dict[str, Commit] = field(default_factory=dict)
     runs: dict[int, Run] = field(default_factory=dict)
+    branches: dict[str, list[str]] = field(default_factory=dict)
+    files: dict[tuple[str, str], bytes] = field(default_factory=dict)
     ids: Iterator[int] = field(default_factory=lambda: itertools.count(1001))
 
     def format_now(self) -> str:
