@@ -394,12 +394,11 @@ class GitHubClient:
 
 
 def _convert_pull(pull: GitHubPullRequest) -> PullRequest:
-    # The repository of a fork that was deleted is null.
-    repository = pull.head.repo
     return PullRequest(
         number=pull.number,
         open=pull.state == "open",
         head_sha=pull.head.sha,
-        repository=repository.full_name if repository else "",
+        # A fork that was deleted is null.
+        repository=getattr(pull.head.repo, "full_name", ""),
         base=pull.base.ref,
     )

@@ -72,8 +72,8 @@ def find_target(
             base = ask_base(default)
             if base is None or base.standing != "elsewhere":
                 return Target(pull=pull, base=base, unclear=base is None)
-            pull, owner = next(one for one in rivals if one.base != default), pull.number
-            return Target(pull=pull, base=ask_base(pull.base), owner=owner)
+            other = next(one for one in rivals if one.base != default)
+            return Target(pull=other, base=ask_base(other.base), owner=pull.number)
         owner = None if pull.base == default else _find_owner(api, run, retry)
         return Target(pull=pull, base=ask_base(pull.base), owner=owner)
     except (RequestDenied, RetriesExhausted) as error:
