@@ -47,12 +47,16 @@ class ApprovalApi(Protocol):
 
 @dataclass(frozen=True)
 class Approval:
-    """What GitHub knows of a commit: its pull request, who approved that, and the check on what was merged."""
+    """What GitHub knows of a commit: its pull request, who approved that, and the check on what was merged.
+
+    `in_queue`: that check is on the commit itself, which a merge queue had reviewed.
+    """
 
     commit: str
     pull: MergedPullRequest | None
     approvers: tuple[str, ...] = ()
     check: CheckRun | None = None
+    in_queue: bool = False
 
     @property
     def model(self) -> ModelDigests | None:
@@ -63,6 +67,11 @@ class Approval:
     def verdict(self) -> Verdict | None:
         """The review's verdict; None where an older version of the bots wrote the check."""
         return self._marker.verdict if self._marker else None
+
+    @property
+    def base(self) -> str | None:
+        """The branch that the check is about; None where an older version of the bots wrote the check."""
+        return self._marker.base if self._marker else None
 
     @property
     def _marker(self) -> Marker | None:
@@ -83,10 +92,11 @@ def list_approvers(reviews: Iterable[PullRequestReview], author: str) -> tuple[s
     )
 
 
-def find_own_check(checks: Iterable[CheckRun], head: str, author: str) -> CheckRun | None:
+def find_own_check(checks: Iterable[CheckRun], head: str, author: str, *, base: str) -> CheckRun | None:
     """Find the newest check run that the bots wrote about this very commit; others' of the same name do not count.
 
-    GitHub Actions counts beside `author`: a person may release with a token of their own, which can write no check.
+    Nor does one about another base than `base`, unless it names none, as older ones do. GitHub Actions counts beside
+    `author`: a person may release with a token of their own, which can write no check.
     """
     known = [
         (written, check.id, check)
@@ -94,6 +104,7 @@ def find_own_check(checks: Iterable[CheckRun], head: str, author: str) -> CheckR
         if check.app in (author, ACTIONS)
         and (written := parse_marker(check.external_id)) is not None
         and written.commit == head
+        and written.base in (base, None)
     ]
     return max(known)[-1] if known else None
 
@@ -110,6 +121,11 @@ def find_objection(approval: Approval, model: ModelDigests | None) -> str | None
     if approval.check.conclusion != "success":
         said = approval.check.title or approval.check.conclusion
         return f"{name} was merged although its check says: {said}"
+    if approval.base != approval.pull.base:
+        return (
+            f"the check of {name} does not say that it was judged for {approval.pull.base}, as checks of an older "
+            "version of the bots do not; change anything in a new pull request, which is reviewed by this one"
+        )
     if model is None:
         return None
     if approval.model is None:
@@ -135,8 +151,12 @@ def find_approval(api: ApprovalApi, commit: str, *, base: str, author: str, retr
             return Approval(commit, None)
         pull = into[0]
         approvers = list_approvers(api.list_reviews(pull.number), pull.author)
-        check = find_own_check(api.list_check_runs(pull.head_sha, CHECK_NAME), pull.head_sha, author)
-        return Approval(commit, pull, approvers=approvers, check=check)
+        # A merge queue has its own commit reviewed, which is what main then is: the newer word, and about more.
+        for head in (commit, pull.head_sha):
+            check = find_own_check(api.list_check_runs(head, CHECK_NAME), head, author, base=base)
+            if check is not None:
+                return Approval(commit, pull, approvers=approvers, check=check, in_queue=head == commit)
+        return Approval(commit, pull, approvers=approvers)
 
     return retry.call("pull request", step)
 

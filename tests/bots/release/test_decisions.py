@@ -25,6 +25,7 @@ from bots.release import approval, report, tags, verify, versions
 from bots.release.approval import Approval
 from bots.release.failure import Failure
 from bots.release.versions import Acceptance, Assignment, Content, Registry, Stage
+from bots.retry import Retry
 from bots.verification import onnx_model, permutation_importance
 from fixtures import release_projects
 from fixtures.release_projects import INPUTS, write_model
@@ -223,11 +224,12 @@ def test_a_release_never_moves_a_stage_down(went: list[tuple[Stage, str]]) -> No
 # --- who let it pass
 
 
+BASE = "b" * 40
 PULL = MergedPullRequest(7, "A change", "https://github.com/o/n/pull/7", "ada", "grace", HEAD, "main")
 
 
 def a_check(conclusion: str | None = "success", about: ModelDigests | None = MODEL, **what: Any) -> CheckRun:
-    line = Marker("2026-02-02T02:02:02Z", 1, 1, HEAD, about).format_line()
+    line = Marker("2026-02-02T02:02:02Z", 1, 1, HEAD, about, base="main", base_commit=BASE).format_line()
     return CheckRun(
         **{
             "id": 1,
@@ -280,9 +282,64 @@ def test_the_newest_check_of_ours_counts_and_nobody_elses() -> None:
         a_check("failure", id=4, external_id="not a marker"),
         a_check("failure", id=5, external_id=Marker("2027-01-01T00:00:00Z", 1, 1, COMMIT).format_line()),
     ]
-    found = approval.find_own_check(checks, HEAD, ACTIONS)
+    found = approval.find_own_check(checks, HEAD, ACTIONS, base="main")
     assert found is not None
     assert found.id == 2
+
+
+@pytest.mark.parametrize("base", [None, "weak"])
+@pytest.mark.parametrize("model", [None, MODEL])
+def test_a_check_that_is_not_about_main_lets_nothing_pass(
+    base: str | None, model: ModelDigests | None
+) -> None:
+    line = Marker("2026-02-02T02:02:02Z", 1, 1, HEAD, MODEL, base=base).format_line()
+    about_another = Approval(COMMIT, PULL, (), a_check(external_id=line))
+    assert "does not say that it was judged for main" in str(approval.find_objection(about_another, model))
+
+
+def test_a_newer_check_about_another_base_does_not_take_the_place_of_mains() -> None:
+    newer = Marker("2027-01-01T00:00:00Z", 9, 1, HEAD, MODEL, base="weak").format_line()
+    checks = [a_check(id=1), a_check(id=2, external_id=newer)]
+    found = approval.find_own_check(checks, HEAD, ACTIONS, base="main")
+    assert found is not None
+    assert found.id == 1
+
+
+class Queue:
+    """GitHub with a merged pull request whose merge group was reviewed, or not."""
+
+    def __init__(self, **checks: CheckRun) -> None:
+        self.checks = {COMMIT: checks.get("group"), HEAD: checks.get("pull")}
+
+    def list_merged_pull_requests(self, sha: str) -> list[MergedPullRequest]:
+        return [PULL]
+
+    def list_reviews(self, number: int) -> list[PullRequestReview]:
+        return []
+
+    def list_check_runs(self, sha: str, name: str) -> list[CheckRun]:
+        found = self.checks[sha]
+        return [found] if found else []
+
+    def get_permission(self, login: str) -> str:
+        return "none"
+
+
+@pytest.mark.parametrize("group", ["success", "failure", "action_required", None])
+def test_what_a_queue_merged_counts_by_the_check_of_its_own_commit(group: str | None) -> None:
+    line = Marker("2026-02-03T02:02:02Z", 2, 1, COMMIT, MODEL, base="main", base_commit=BASE).format_line()
+    api = Queue(pull=a_check("failure"), group=a_check(group, external_id=line))
+    retry = Retry(lambda: 0.0, lambda seconds: None, lambda words: None, deadline=1.0)
+    found = approval.find_approval(api, COMMIT, base="main", author=ACTIONS, retry=retry)
+    assert found.in_queue
+    assert (approval.find_objection(found, MODEL) is None) == (group == "success")
+
+
+def test_without_a_queue_the_check_of_the_pull_requests_head_counts() -> None:
+    retry = Retry(lambda: 0.0, lambda seconds: None, lambda words: None, deadline=1.0)
+    found = approval.find_approval(Queue(pull=a_check()), COMMIT, base="main", author=ACTIONS, retry=retry)
+    assert not found.in_queue
+    assert approval.find_objection(found, MODEL) is None
 
 
 def test_a_marker_names_the_model_and_the_verdict_and_an_old_one_still_reads() -> None:

@@ -82,7 +82,10 @@ class DeployedProject:
         stages = yaml.safe_load((self.project.folder / "dvc.lock").read_text())["stages"].values()
         outs = {out["path"]: f"md5:{out['md5']}" for stage in stages for out in stage["outs"]}
         about = ModelDigests(outs["models/model.skops"], outs["models/onnx"])
-        line = Marker("2026-02-02T02:02:02Z", 1, 1, head, about, "improved").format_line()
+        told = Marker(
+            "2026-02-02T02:02:02Z", 1, 1, head, about, "improved", base="main", base_commit="b" * 40
+        )
+        line = told.format_line()
         state = self.double.state
         check = Check(
             next(state.ids), head, "model review", "github-actions[bot]", "completed", state.format_now(), line,
