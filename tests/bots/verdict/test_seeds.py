@@ -18,7 +18,7 @@ from bots.stats.bootstrap import Interval
 from bots.stats.predictions import Predictions
 from bots.verdict import comparison
 from bots.verdict.rules import check_comparison
-from bots.verdict.seeds import combine_errors, widen_interval
+from bots.verdict.seeds import agree, combine_errors, is_complete, take_first, widen_interval
 from fixtures import simulated
 
 VALUES = st.lists(st.floats(-1, 1), min_size=2, max_size=6)
@@ -82,6 +82,54 @@ def test_the_scale_of_a_metric_changes_nothing(
         error * scale, 30, [value * scale for value in one], [value * scale for value in other]
     )
     assert (scaled, again) == (pytest.approx(found * scale, rel=1e-9), pytest.approx(degrees, rel=1e-9))
+
+
+@given(VALUES, VALUES, st.floats(1e-6, 1), st.floats(1, 1000))
+def test_exchanging_the_sides_negates_the_difference_and_its_interval(
+    one: list[float], other: list[float], error: float, freedom: float
+) -> None:
+    there = widen_interval(
+        interval(one[0], other[0], error, freedom), "log_loss", study(side(*one), side(*other)), 0.95
+    )
+    back = widen_interval(
+        interval(other[0], one[0], error, freedom), "log_loss", study(side(*other), side(*one)), 0.95
+    )
+    assert there.difference is not None
+    assert back.difference == pytest.approx(-there.difference)
+    assert (back.low, back.high) == (pytest.approx(-(there.high or 0)), pytest.approx(-(there.low or 0)))
+
+
+def test_of_more_seeds_than_are_asked_for_the_first_count() -> None:
+    kept = side(0.5, 0.51, 0.49, 0.52, 0.48)
+    assert is_complete(kept, 3)
+    assert not is_complete(kept, 6)
+    assert take_first(kept, 3) == side(0.5, 0.51, 0.49)
+    same = side(0.5, 0.5, same=True)
+    assert is_complete(same, 6)
+    assert take_first(same, 6) == same
+    assert not is_complete(None, 2)
+
+
+@pytest.mark.parametrize(
+    ("other", "agrees"),
+    [
+        ({"log_loss": 0.5 + 1e-9, "mae": 1e-24}, True),
+        ({"log_loss": 0.5001, "mae": 1e-24}, False),
+        ({"log_loss": 0.5, "mae": 2e-24}, False),
+        ({"log_loss": 0.5}, False),
+    ],
+)
+def test_kept_scores_agree_with_what_is_measured_now_or_do_not_count(
+    other: dict[str, float], agrees: bool
+) -> None:
+    assert agree({"log_loss": 0.5, "mae": 1e-24}, other) is agrees
+
+
+def test_differences_are_listed_seed_by_seed_also_where_one_side_has_no_luck() -> None:
+    found = study(side(0.5, 0.5, same=True), side(0.4, 0.45, 0.52))
+    assert found.list_differences("log_loss") == pytest.approx([-0.1, -0.05, 0.02])
+    assert found.list_differences("roc_auc") == []
+    assert found.each_side == 3
 
 
 def test_equal_seeds_leave_the_interval_as_it_is() -> None:
