@@ -323,6 +323,14 @@ class BareRepository:
         """Add a blob and return it."""
         return self._run_git("hash-object", "-w", "--stdin", stdin=content).stdout.decode().strip()
 
+    def find_default_branch(self) -> str | None:
+        """Ask the remote which branch is its default one; None where it names none."""
+        done = self._run_git("ls-remote", "--symref", REMOTE, "HEAD", expect=None)
+        if done.returncode:
+            raise classify_error(done.stderr.decode(errors="replace"), "fetch")
+        found = re.search(rb"^ref: refs/heads/(.+)\tHEAD$", done.stdout, re.MULTILINE)
+        return found[1].decode(errors="surrogateescape") if found else None
+
     def fetch_commit(self, sha: str) -> bool:
         """Fetch one commit by its hash; False where the remote does not have it any more."""
         words = ["fetch", "--quiet", "--no-tags", "--depth=1", "--filter=blob:none", REMOTE, sha]
@@ -466,6 +474,19 @@ class BareRepository:
         )
         if done.returncode:
             raise classify_error((done.stdout + done.stderr).decode(errors="replace"), "push")
+
+
+def is_branch_name(name: str) -> bool:
+    """Tell whether git takes a name for a branch."""
+    if not name or "\0" in name or name.startswith("-"):
+        return False
+    done = subprocess.run(
+        ["git", "check-ref-format", f"refs/heads/{name}"],
+        capture_output=True,
+        check=False,
+        env=build_environment(),
+    )
+    return done.returncode == 0
 
 
 def _split_size(size: int, most: int = 1 << 20) -> Iterator[int]:

@@ -1,7 +1,8 @@
 """Locks what was judged: stores the model, and commits dvc.lock and the evidence to the pull request's branch.
 
 Only default-branch code runs here. A review job's files are claims: they are checked against each other, against the
-published review, and against the commit that GitHub names. The lock is committed only on top of that very commit.
+published review, and against the commit that GitHub names. The lock is committed only on top of that very commit, and
+only to a branch that is neither the default one nor one of the bots'.
 """
 
 from __future__ import annotations
@@ -12,12 +13,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
 from bots import evidence
-from bots.dvc import cache
+from bots.dvc import cache, records
+from bots.dvc.lockfile import LockfileError
+from bots.dvc.storage.branch import BRANCH as STORAGE_BRANCH
 from bots.errors import BotsError
 from bots.evidence import Review
-from bots.git.bare import Author, BareRepository, PushRejected, RefMoved, find_folder, open_bare
+from bots.git.bare import (
+    Author,
+    BareRepository,
+    PushRejected,
+    RefMoved,
+    find_folder,
+    is_branch_name,
+    open_bare,
+)
 from bots.github import check_run
-from bots.layout import REPORTS, Layout
+from bots.layout import DVC_LOCK, DVC_YAML, PARAMS, REPORTS, Layout
 from bots.publish import model_bundle, publish
 from bots.publish.model_bundle import InvalidBundle, ModelBundle
 from bots.publish.target import ask_base_again
@@ -125,18 +136,44 @@ def list_texts(review: Review, bundle: ModelBundle) -> dict[str, bytes]:
 def find_other_inputs(bundle: ModelBundle, read: Callable[[str], bytes | None]) -> list[str]:
     """List the files that a stage read, by dvc.lock, with other content than the judged commit has.
 
-    `read` returns the commit's content of a path. An input that another stage wrote must be what that stage wrote.
+    `read` returns the commit's content of a path. An input that another stage wrote, or that lies in a folder which one
+    wrote, must be what that stage wrote; one that `dvc add` tracks is what its .dvc file in the commit says.
     """
-    outputs = bundle.lock.outputs
+    members = model_bundle.list_members(bundle)
+    written = {**members, **bundle.lock.outputs}
     found = []
     for stage in bundle.lock.stages.values():
         for path, digest in stage.deps.items():
-            expected = outputs.get(path)
-            if expected is None and (content := read(path)) is not None and not content.startswith(_POINTER):
-                expected = f"md5:{cache.compute_md5(content)}"
+            expected = written.get(path) or _find_committed_digest(path, read)
             if expected is not None and expected != digest:
                 found.append(path)
     return sorted(set(found))
+
+
+def _find_committed_digest(path: str, read: Callable[[str], bytes | None]) -> str | None:
+    """Find the digest of a path at a commit: of the file, or as its .dvc file says; None where it has neither."""
+    content = read(path)
+    if content is not None:
+        return None if content.startswith(_POINTER) else f"md5:{cache.compute_md5(content)}"
+    tracked = read(f"{path}.dvc")
+    digest = records.find_tracked_digest(tracked) if tracked is not None else None
+    return f"md5:{digest}" if digest else None
+
+
+def explain_branch(branch: str, default: str | None) -> str | None:
+    """Explain why nothing is ever pushed to a branch; None where it may be a pull request's.
+
+    `default` is the branch that the remote itself calls its default one; None where it names none.
+    """
+    if default is None:
+        return "the remote does not say which branch is its default one"
+    if branch == default:
+        return f"{branch} is the default branch: only a merge moves it"
+    if branch == STORAGE_BRANCH:
+        return f"{branch} is where files are stored"
+    if branch.startswith("refs/") or not is_branch_name(branch):
+        return f"{branch[:100]!r} cannot be a branch of a pull request"
+    return None
 
 
 def lock(
@@ -198,9 +235,16 @@ def _lock(
     storage: Storage,
     retry: Retry,
 ) -> LockResult:
+    if words := explain_branch(branch, retry.call("fetch", bare.find_default_branch)):
+        raise LockRefused(f"nothing is committed there: {words}")
     if not retry.call("fetch", lambda: bare.fetch_commit(run.head_sha)):
         return _build_superseded(run)
     judged = _JudgedCommit.fetch(bare, run.head_sha, bundle, prefix=prefix, retry=retry)
+    if odd := _find_odd_records(bundle, judged):
+        raise LockRefused(
+            f"dvc.lock is not what DVC writes for {run.head_sha[:7]}: {'; '.join(odd[:5])}; run `dvc repro`, commit "
+            "what it writes, and have it reviewed"
+        )
     if found := find_other_inputs(bundle, judged.read):
         raise LockRefused(
             f"dvc.lock was made from other files than {run.head_sha[:7]} holds: {', '.join(found[:5])}; review it again"
@@ -217,6 +261,14 @@ def _lock(
         return _build_superseded(run)
     words = f"What was judged at {run.head_sha[:7]} is locked by {commit[:7]}: merging that is merging what was judged."
     return LockResult("locked", words, commit=commit, kept=kept)
+
+
+def _find_odd_records(bundle: ModelBundle, judged: _JudgedCommit) -> list[str]:
+    text = bundle.texts[DVC_LOCK].decode("utf-8")
+    try:
+        return records.find_odd_records(text, judged.read)
+    except LockfileError as error:
+        return [str(error)]
 
 
 def _build_superseded(run: WorkflowRun) -> LockResult:
@@ -279,9 +331,19 @@ class _JudgedCommit:
         paths = bare.list_files(commit)
         blobs = {path[len(prefix) :]: blob for path, blob in paths.items() if path.startswith(prefix)}
         named = {path for stage in bundle.lock.stages.values() for path in (*stage.deps, *stage.outs)}
-        wanted = [blobs[path] for path in {*named, *model_bundle.KEPT_BY_GIT, SEEDS} if path in blobs]
+        tracked = {f"{path}.dvc" for path in named}
+        wanted = [
+            blobs[path]
+            for path in {*named, *tracked, *model_bundle.KEPT_BY_GIT, SEEDS, DVC_YAML, PARAMS}
+            if path in blobs
+        ]
         retry.call("fetch", lambda: bare.fetch_blobs(commit, wanted))
-        return cls(bare=bare, commit=commit, prefix=prefix, blobs=blobs)
+        judged = cls(bare=bare, commit=commit, prefix=prefix, blobs=blobs)
+        values = records.list_parameter_files(judged.read(DVC_YAML) or b"")
+        retry.call(
+            "fetch", lambda: bare.fetch_blobs(commit, [blobs[path] for path in values if path in blobs])
+        )
+        return judged
 
     def read(self, path: str) -> bytes | None:
         """Read a file that the lock names; None where the commit has none."""

@@ -252,3 +252,14 @@ def list_needed_digests(bundle: ModelBundle) -> dict[str, str]:
             )
             found.update(dict.fromkeys(named, path))
     return found
+
+
+def list_members(bundle: ModelBundle) -> dict[str, str]:
+    """List the files in the folders whose lists the bundle has: path from the project's root to `md5:…`."""
+    found = {}
+    for path, digest in bundle.lock.outputs.items():
+        name = digest.removeprefix("md5:")
+        if name.endswith(".dir") and (content := _read_folder(bundle.files, name)) is not None:
+            members = cache.map_members(content, name)
+            found.update({f"{path}/{member}": f"md5:{one}" for member, one in members.items()})
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import re
@@ -46,6 +47,23 @@ from fixtures.dvc_projects import DvcProject
 
 REPOSITORY = "octo-org/late-flights"
 MODEL, RAW = b"a model", b"a table"
+NOTES = b"kept in git\n"
+HOLDOUT = ["2013-07-01", "2013-09-01"]
+TEXTS = [*lock.REVIEWED, "MODEL_CARD.md"]
+PIPELINE: dict[str, Any] = {
+    "stages": {
+        "acquire": {
+            "cmd": "python -m pipeline acquire",
+            "params": ["split.holdout"],
+            "outs": ["data/raw.parquet", "data/splits"],
+        },
+        "train": {
+            "cmd": "python -m pipeline train",
+            "deps": ["data/raw.parquet", "train.py"],
+            "outs": ["models/model.skops", *({path: {"cache": False}} for path in ("notes.txt", *TEXTS))],
+        },
+    }
+}
 
 
 def compute_digest(content: bytes) -> str:
@@ -129,6 +147,7 @@ def make_out(path: str, content: bytes, *, folder: bool = False) -> dict[str, An
         "hash": "md5",
         "md5": compute_digest(content) + (".dir" if folder else ""),
         "size": len(content),
+        **({"nfiles": 3} if folder else {}),
     }
 
 
@@ -145,6 +164,8 @@ def make_judged(folder: Path) -> Bench:
     (project.folder / ".gitignore").write_text("/.storage/\n/.dvc/cache/\n/pack/\n/review/\n")
     (project.folder / "params.yaml").write_text(support.render_file("params.yaml"))
     (project.folder / "train.py").write_text("train()\n")
+    (project.folder / "notes.txt").write_bytes(NOTES)
+    (project.folder / "dvc.yaml").write_text(yaml.safe_dump(PIPELINE, sort_keys=False))
     project.git("add", "--all")
     project.git("commit", "--quiet", "--message", "Start")
     project.git("checkout", "--quiet", "-b", "change")
@@ -188,14 +209,17 @@ def make_review(project: DvcProject, head: str) -> Review:
         "stages": {
             "acquire": {
                 "cmd": "python -m pipeline acquire",
+                "params": {"params.yaml": {"split.holdout": HOLDOUT}},
                 "outs": [make_out("data/raw.parquet", RAW), make_out("data/splits", listed, folder=True)],
             },
             "train": {
                 "cmd": "python -m pipeline train",
                 "deps": [make_out("data/raw.parquet", RAW), train],
                 "outs": [
-                    make_out("models/model.skops", MODEL),
-                    *(make_out(path, content) for path, content in texts.items()),
+                    make_out(path, content)
+                    for path, content in sorted(
+                        {"models/model.skops": MODEL, "notes.txt": NOTES, **texts}.items()
+                    )
                 ],
             },
         },
@@ -445,7 +469,7 @@ def test_a_lock_that_was_made_from_other_code_is_refused(bench: Bench) -> None:
 
 def test_a_lock_whose_stages_contradict_each_other_is_refused(bench: Bench) -> None:
     def forge(document: dict[str, Any]) -> None:
-        document["stages"]["train"]["deps"][0] = {"path": "data/raw.parquet", "md5": "0" * 32}
+        document["stages"]["train"]["deps"][0]["md5"] = "0" * 32
 
     bench.relock(forge)
     with pytest.raises(LockRefused, match=r"data/raw\.parquet"):
@@ -467,11 +491,166 @@ def test_a_model_that_its_author_stored_need_not_be_handed_over(bench: Bench) ->
 
 
 def test_an_output_that_git_keeps_needs_no_storage(bench: Bench) -> None:
-    def add_file(document: dict[str, Any]) -> None:
-        document["stages"]["train"]["outs"].append(make_out("train.py", b"train(better=True)\n"))
-
-    bench.relock(add_file)
     assert bench.lock().done == "locked"
+    assert compute_digest(NOTES) not in dvc_projects.read_kept_files(bench.project)
+
+
+def forge_command(document: dict[str, Any]) -> None:
+    document["stages"]["train"]["cmd"] = "python -m pipeline train --fast"
+
+
+def forge_stage(document: dict[str, Any]) -> None:
+    document["stages"]["bonus"] = {"cmd": "true", "outs": [make_out("train.py", b"train(better=True)\n")]}
+
+
+def forge_missing_input(document: dict[str, Any]) -> None:
+    document["stages"]["train"]["deps"].pop()
+
+
+def forge_missing_inputs(document: dict[str, Any]) -> None:
+    del document["stages"]["train"]["deps"]
+
+
+def forge_twice(document: dict[str, Any]) -> None:
+    document["stages"]["train"]["deps"].append(document["stages"]["train"]["deps"][-1])
+
+
+def forge_output(document: dict[str, Any]) -> None:
+    document["stages"]["train"]["outs"].append(make_out("train.py", b"train(better=True)\n"))
+
+
+def forge_order(document: dict[str, Any]) -> None:
+    document["stages"]["train"]["deps"].reverse()
+
+
+def forge_parameter(document: dict[str, Any]) -> None:
+    document["stages"]["acquire"]["params"]["params.yaml"]["split.holdout"] = ["2013-07-01", "2013-08-01"]
+
+
+def forge_further_parameter(document: dict[str, Any]) -> None:
+    document["stages"]["acquire"]["params"]["params.yaml"]["split.by"] = "time"
+
+
+def forge_parameter_file(document: dict[str, Any]) -> None:
+    document["stages"]["acquire"]["params"]["other.yaml"] = {"x": 1}
+
+
+def forge_no_parameters(document: dict[str, Any]) -> None:
+    del document["stages"]["acquire"]["params"]
+
+
+def forge_entry_key(document: dict[str, Any]) -> None:
+    document["stages"]["train"]["outs"][0]["version_id"] = "x"
+
+
+def forge_stage_key(document: dict[str, Any]) -> None:
+    document["stages"]["train"]["note"] = "x"
+
+
+def forge_key(document: dict[str, Any]) -> None:
+    document["note"] = "x"
+
+
+def forge_datasets(document: dict[str, Any]) -> None:
+    document["datasets"] = []
+
+
+def forge_schema(document: dict[str, Any]) -> None:
+    document["schema"] = "1.0"
+
+
+def forge_size(document: dict[str, Any]) -> None:
+    document["stages"]["train"]["deps"][1]["size"] = -1
+
+
+def forge_legacy_hash(document: dict[str, Any]) -> None:
+    del document["stages"]["train"]["deps"][1]["hash"]
+
+
+@pytest.mark.parametrize(
+    ("forge", "words"),
+    [
+        (forge_command, "train: another command"),
+        (forge_stage, "bonus: is no stage of dvc.yaml"),
+        (forge_missing_input, "train: deps: train.py"),
+        (forge_missing_inputs, "train: deps: data/raw.parquet, train.py"),
+        (forge_twice, "train: deps: not in DVC's order, or twice"),
+        (forge_order, "train: deps: not in DVC's order, or twice"),
+        (forge_output, "train: outs: train.py"),
+        (forge_parameter, "acquire: params: split.holdout"),
+        (forge_further_parameter, "acquire: params: split.by"),
+        (forge_parameter_file, "acquire: params: other.yaml"),
+        (forge_no_parameters, "acquire: params: params.yaml"),
+        (forge_entry_key, "the keys version_id"),
+        (forge_stage_key, "extra keys not allowed"),
+        (forge_key, "extra keys not allowed"),
+        (forge_datasets, "is not as DVC writes it: datasets"),
+        (forge_schema, "invalid schema version"),
+        (forge_size, "train.py: a size that is none"),
+        (forge_legacy_hash, "train.py: the keys hash"),
+    ],
+)
+def test_a_record_that_dvc_would_not_write_is_refused(
+    bench: Bench, forge: Callable[[dict[str, Any]], None], words: str
+) -> None:
+    bench.relock(forge)
+    with pytest.raises(LockRefused, match=re.escape(words)):
+        bench.lock()
+    assert (bench.branch(), dvc_projects.read_kept_files(bench.project)) == (bench.head, {})
+
+
+def test_an_input_inside_of_an_output_folder_must_be_what_that_holds(bench: Bench) -> None:
+    listed = json.loads((bench.pack / cache.build_path(find_splits(bench))).read_bytes())
+    members = {f"data/splits/{one['relpath']}": f"md5:{one['md5']}" for one in listed}
+    bundle = model_bundle.load_bundle(bench.pack)
+    assert model_bundle.list_members(bundle) == members
+    stage = replace_stage(
+        bundle, {"data/splits/part-0": "md5:" + "0" * 32, "data/splits/part-1": members["data/splits/part-1"]}
+    )
+    assert lock.find_other_inputs(stage, lambda path: None) == ["data/splits/part-0"]
+
+
+def test_an_input_that_dvc_add_tracks_must_be_what_its_file_says(bench: Bench) -> None:
+    bundle = replace_stage(model_bundle.load_bundle(bench.pack), {"raw.csv": "md5:" + "a" * 32})
+    for digest, found in (("a" * 32, []), ("b" * 32, ["raw.csv"])):
+        tracked = f"outs:\n- md5: {digest}\n  size: 3\n  path: raw.csv\n".encode()
+        assert lock.find_other_inputs(bundle, {"raw.csv.dvc": tracked}.get) == found
+
+
+def find_splits(bench: Bench) -> str:
+    outs = yaml.safe_load((bench.pack / "dvc.lock").read_text())["stages"]["acquire"]["outs"]
+    return str(next(out["md5"] for out in outs if out["path"] == "data/splits"))
+
+
+def replace_stage(bundle: model_bundle.ModelBundle, deps: dict[str, str]) -> model_bundle.ModelBundle:
+    stages = dict(bundle.lock.stages)
+    stages["train"] = dataclasses.replace(stages["train"], deps=deps)
+    return dataclasses.replace(bundle, lock=dataclasses.replace(bundle.lock, stages=stages))
+
+
+@pytest.mark.parametrize(
+    "branch", ["main", "dvc-storage", "refs/heads/main", "a..b", "-f", "change\0", "", "x.lock"]
+)
+def test_nothing_is_ever_pushed_to_a_branch_that_is_no_pull_requests_whatever_github_says(
+    bench: Bench, branch: str
+) -> None:
+    before = dvc_projects.run_git(bench.origin, "for-each-ref")
+    with pytest.raises(LockRefused, match="nothing is committed there"):
+        bench.lock(of=bench.of(head_branch=branch))
+    assert dvc_projects.run_git(bench.origin, "for-each-ref") == before
+
+
+def test_a_default_branch_of_another_name_is_not_pushed_to_either(bench: Bench) -> None:
+    dvc_projects.run_git(bench.origin, "symbolic-ref", "HEAD", "refs/heads/change")
+    with pytest.raises(LockRefused, match="change is the default branch: only a merge moves it"):
+        bench.lock()
+    assert bench.branch() == bench.head
+
+
+def test_where_the_remote_names_no_default_branch_nothing_is_pushed(bench: Bench) -> None:
+    dvc_projects.run_git(bench.origin, "symbolic-ref", "HEAD", "refs/heads/gone")
+    with pytest.raises(LockRefused, match="does not say which branch is its default one"):
+        bench.lock()
 
 
 def test_a_file_too_large_for_github_locks_nothing_and_says_how_to_switch(
@@ -499,7 +678,7 @@ def test_a_project_in_a_folder_of_its_repository_is_locked_there(bench: Bench) -
     project = bench.project
     project.git("checkout", "--quiet", "change")
     (project.folder / "team").mkdir()
-    project.git("mv", "train.py", ".dvc/config", "team/")
+    project.git("mv", "train.py", "dvc.yaml", "params.yaml", "notes.txt", ".dvc/config", "team/")
     project.git("commit", "--quiet", "--message", "Into a folder")
     project.git("push", "--quiet", "origin", "change")
     head = project.git("rev-parse", "HEAD").strip()
@@ -699,7 +878,7 @@ def test_aliases_that_a_lock_has_from_params_yaml_are_no_bomb(bench: Bench) -> N
 
     bench.relock(alias)
     assert "*id001" in (bench.pack / "dvc.lock").read_text()
-    assert bench.lock().done == "locked"
+    assert model_bundle.load_bundle(bench.pack).lock.stages.keys() == {"acquire", "train"}
 
 
 def test_what_storage_has_already_is_not_packed(bench: Bench, tmp_path: Path) -> None:
