@@ -522,6 +522,12 @@ class Seeds(Evidence, frozen=True, kw_only=True):
         sides = [side for side in (self.champion, self.candidate) if side is not None and not side.same]
         return max((len(side.seeds) for side in sides), default=1)
 
+    @property
+    def only_change_is_fixed(self) -> bool:
+        """Whether another seed changes main's model and not the change's, as where a seed is written elsewhere too."""
+        champion, candidate = self.champion, self.candidate
+        return champion is not None and candidate is not None and candidate.same and not champion.same
+
     def list_differences(self, name: str) -> list[float]:
         """The differences of a metric by seed: the n-th seed of the change less the n-th of main."""
         values = []

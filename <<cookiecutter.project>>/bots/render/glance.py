@@ -66,11 +66,14 @@ def _describe_seeds(review: Review, style: Style) -> Iterator[Line]:
         yield Line("Seeds", "ok", "another seed gives exactly the same predictions, on both sides")
         return
     told = ", ".join(format_difference(metric.name, by) for by in seeds.list_differences(metric.name)[:SHOWN])
-    agree = metric.outcome == seeds.one_seed
+    agree, fixed = metric.outcome == seeds.one_seed, seeds.only_change_is_fixed
     alone = "" if agree else f"; one seed alone said {seeds.one_seed}"
+    alone += (
+        "; another seed changes main's model and not this one: is a seed written elsewhere?" if fixed else ""
+    )
     yield Line(
         "Seeds",
-        "ok" if agree else "note",
+        "ok" if agree and not fixed else "note",
         f"differences are of means over {seeds.each_side} seeds a side; "
         f"{style.text(metrics.find_label(metric.name))} by seed {told}{alone}",
     )

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from bots.settings import Limit
 
 
+FIXED_ELSEWHERE = "look whether the change writes its seed into a place that this parameter does not move."
+
+
 def describe_metric(metric: MetricComparison, statistics: Statistics) -> str:
     """A metric's comparison, or the candidate's own value, with its interval and rows; no full stop."""
     name, unit = metric.name, f" {metric.unit}" if metric.unit else ""
@@ -84,6 +87,7 @@ def describe_seeds(seeds: Seeds, name: str) -> str:
     return (
         f"{seeds.each_side} seeds a side ({_list_seeds(seeds)}). {name_metric(name)} by seed: {told}; the first is "
         f"that of the two models, which alone said {seeds.one_seed}."
+        f"{' Another seed does not change this model: ' + FIXED_ELSEWHERE if seeds.only_change_is_fixed else ''}"
     )
 
 

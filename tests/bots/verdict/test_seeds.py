@@ -14,12 +14,14 @@ from msgspec import structs
 from scipy import stats
 
 from bots.evidence import Seeds, SeedScores
+from bots.render import glance
 from bots.stats.bootstrap import Interval
 from bots.stats.predictions import Predictions
 from bots.verdict import comparison
 from bots.verdict.rules import check_comparison
 from bots.verdict.seeds import agree, combine_errors, is_complete, take_first, widen_interval
-from fixtures import simulated
+from bots.verdict.sentences import describe_seeds
+from fixtures import reviews, simulated
 
 VALUES = st.lists(st.floats(-1, 1), min_size=2, max_size=6)
 
@@ -211,3 +213,21 @@ def test_whoever_leaves_further_seeds_out_does_not_improve_by_itself(
 def test_a_regression_by_one_seed_blocks_without_further_ones(better: Predictions) -> None:
     worse = replace(better, champion=better.candidate, candidate=better.champion)
     assert judge(worse, None) == ("regressed", {"primary metric": False, "seeds": True})
+
+
+def test_a_change_that_no_seed_moves_while_main_moves_is_to_be_looked_at() -> None:
+    fixed = study(side(0.5, 0.51, 0.49), side(0.4, 0.4, same=True))
+    assert "look whether the change writes its seed into a place" in describe_seeds(fixed, "log_loss")
+    review = structs.replace(
+        reviews.lucky_seed(),
+        seeds=study(side(0.5, 0.51, 0.49, name="roc_auc"), side(0.4, 0.4, same=True, name="roc_auc")),
+    )
+    (line,) = (
+        line
+        for line in glance.collect_lines(review, glance.Style(code=str, text=str))
+        if line.topic == "Seeds"
+    )
+    assert line.state == "note"
+    assert "is a seed written elsewhere?" in line.sentence
+    for other in (study(side(0.5, 0.51), side(0.4, 0.41)), study(side(0.5, 0.5, same=True), side(0.4, 0.41))):
+        assert "look whether" not in describe_seeds(other, "log_loss")
