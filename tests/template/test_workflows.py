@@ -20,7 +20,7 @@ from fixtures.baking import bake_project
 from fixtures.support import TEMPLATE
 
 SCRIPTS = Path(sysconfig.get_path("scripts"))
-NAMES = ("pull-request", "publish", "deploy", "caches")
+NAMES = ("pull-request", "publish", "deploy", "caches", "stale")
 
 # Read from the actions' own repositories: a tag, and the commit that it named on that day.
 PINS = {
@@ -39,6 +39,7 @@ PINS = {
 # What each job may do beyond nothing.
 GRANTS = {
     "pull-request": {"review": {"contents": "read", "id-token": "write"}},
+    "stale": {"stale": {"checks": "write", "contents": "read", "pull-requests": "read"}},
     "caches": {"save": {"contents": "read", "id-token": "write"}},
     "publish": {
         "announce": {"checks": "write", "contents": "read", "pull-requests": "read"},

@@ -16,6 +16,7 @@ from bots.commands import (
     review,
     rollback,
     schema,
+    stale,
     storage,
     verify,
 )
@@ -32,6 +33,7 @@ COMMANDS: dict[str, ModuleType] = {
         verify,
         publish,
         lock,
+        stale,
         release,
         rollback,
         models,

@@ -129,6 +129,7 @@ class CheckRun:
     conclusion: str | None
     title: str | None
     app: str = ACTIONS
+    details_url: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,6 +149,9 @@ class GitHubApi(Protocol):
 
     def list_pull_requests(self, head: str) -> list[PullRequest]:
         """List the pull requests, open and closed, from a branch named `owner:branch`, newest first."""
+
+    def list_open_pull_requests(self, base: str) -> list[PullRequest]:
+        """List the open pull requests to a branch."""
 
     def list_pull_requests_of(self, sha: str) -> list[PullRequest]:
         """List the pull requests, open and closed, that a commit belongs to."""
@@ -210,6 +214,11 @@ class GitHubClient:
             found = self._repository.get_pulls(state="all", head=head)
             # GitHub lists everything when it cannot read `head`.
             return [_convert_pull(pull) for pull in found if pull.head.label == head]
+
+    def list_open_pull_requests(self, base: str) -> list[PullRequest]:
+        """`GET pulls`."""
+        with self._translate_errors():
+            return [_convert_pull(pull) for pull in self._repository.get_pulls(state="open", base=base)]
 
     def list_pull_requests_of(self, sha: str) -> list[PullRequest]:
         """`GET commits/{sha}/pulls`."""
@@ -280,6 +289,7 @@ class GitHubClient:
                     conclusion=run.conclusion,
                     title=run.output.title,
                     app=f"{run.app.slug}[bot]",
+                    details_url=run.details_url or "",
                 )
                 for run in found
             ]
@@ -305,7 +315,7 @@ class GitHubClient:
 
         with self._translate_errors():
             self._repository.get_check_run(check_run).edit(
-                details_url=content.details_url,
+                details_url=content.details_url or NotSet,
                 external_id=content.external_id,
                 status="completed" if content.conclusion else "in_progress",
                 conclusion=content.conclusion or NotSet,

@@ -917,6 +917,9 @@ class Memory:
     def list_pull_requests(self, head: str) -> list[PullRequest]:
         return [PullRequest(number=7, open=True, head_sha=HEAD, repository=REPOSITORY, base="main")]
 
+    def list_open_pull_requests(self, base: str) -> list[PullRequest]:
+        return []
+
     def list_pull_requests_of(self, sha: str) -> list[PullRequest]:
         return []
 

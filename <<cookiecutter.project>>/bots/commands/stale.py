@@ -1,0 +1,73 @@
+"""`stale`: turn the checks of open pull requests stale after main got another model, other rows or another gate."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+from bots.commands.options import Verbs
+
+BUDGET = 900.0
+
+
+def add_parser(verbs: Verbs) -> None:
+    """Add the verb and its options."""
+    parser = verbs.add_parser(
+        "stale",
+        help="turn the checks of open pull requests stale when main has moved",
+        description="In a workflow of the default branch, after a push to it: hold what judges there now (model, rows, "
+        "gate) against what judged each open pull request, and turn the check of those that differ to action required. "
+        "Run it again whenever you like.",
+        epilog="exit codes: 0 each is right, 1 some could not be looked at and which, 2 wrong usage, or not in a "
+        "workflow",
+    )
+    parser.add_argument("--branch", default="main", metavar="NAME", help="the default branch (default: main)")
+    parser.add_argument("--json", action="store_true", help="print what was done about each as JSON")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Look at every open pull request; the exit code says whether each could be looked at."""
+    import msgspec
+
+    from bots.git.bare import find_folder
+    from bots.github.client import Connection, GitHubClient, NotInWorkflow
+    from bots.publish.stale import settle_all
+    from bots.retry import RequestDenied, RetriesExhausted, Retry
+
+    try:
+        connection = Connection.from_environ(os.environ)
+    except NotInWorkflow as error:
+        log(f"ERROR: {error}")
+        return 2
+    retry = Retry(time.time, time.sleep, log, deadline=time.time() + BUDGET)
+    try:
+        outcomes = settle_all(
+            GitHubClient(connection),
+            branch=arguments.branch,
+            folder=find_folder(Path.cwd()),
+            author=connection.author,
+            retry=retry,
+        )
+    except (RequestDenied, RetriesExhausted) as error:
+        log(
+            f"ERROR: the open pull requests are not known: {error}. The job may read contents and pull requests"
+        )
+        return 1
+    if arguments.json:
+        print(msgspec.json.encode(outcomes).decode())
+    for outcome in outcomes:
+        log(f"#{outcome.number}: {outcome.done}: {outcome.words}")
+    lost = [outcome for outcome in outcomes if outcome.done == "not known"]
+    words = f"{len(outcomes)} open pull requests to {arguments.branch} were looked at"
+    log(f"ERROR: {words}, {len(lost)} in vain; run the job again" if lost else f"{words}.")
+    return 1 if lost else 0
+
+
+def log(words: str) -> None:
+    """Print one line on standard error."""
+    from bots.log import print_line
+
+    print_line("stale", words, sys.stderr)
