@@ -303,6 +303,7 @@ def make_seeds(candidate: Revision, **more: Any) -> Seeds:
 
 def test_what_further_seeds_gave_is_committed_with_the_model_once(bench: Bench) -> None:
     seeds = make_seeds(bench.review.candidate)
+    assert seeds.candidate is not None
     review = replace(bench.review, seeds=seeds)
     first = bench.lock(review)
     assert first.done == "locked"

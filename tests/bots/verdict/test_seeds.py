@@ -51,7 +51,7 @@ def test_without_an_error_of_the_rows_it_is_the_interval_of_welch() -> None:
         interval(one[0], other[0], error=0.0), "log_loss", study(side(*one), side(*other)), 0.95
     )
     wanted = stats.ttest_ind(other, one, equal_var=False).confidence_interval(0.95)
-    assert (found.low, found.high) == (pytest.approx(wanted.low), pytest.approx(wanted.high))
+    assert [found.low, found.high] == pytest.approx([wanted.low, wanted.high])
     assert (found.champion, found.candidate) == (0.51, 0.44), "the models' own values stay"
 
 
@@ -83,7 +83,7 @@ def test_the_scale_of_a_metric_changes_nothing(
     scaled, again = combine_errors(
         error * scale, 30, [value * scale for value in one], [value * scale for value in other]
     )
-    assert (scaled, again) == (pytest.approx(found * scale, rel=1e-9), pytest.approx(degrees, rel=1e-9))
+    assert [scaled, again] == pytest.approx([found * scale, degrees], rel=1e-9, abs=0)
 
 
 @given(VALUES, VALUES, st.floats(1e-6, 1), st.floats(1, 1000))
@@ -98,7 +98,7 @@ def test_exchanging_the_sides_negates_the_difference_and_its_interval(
     )
     assert there.difference is not None
     assert back.difference == pytest.approx(-there.difference)
-    assert (back.low, back.high) == (pytest.approx(-(there.high or 0)), pytest.approx(-(there.low or 0)))
+    assert [back.low, back.high] == pytest.approx([-(there.high or 0), -(there.low or 0)])
 
 
 def test_of_more_seeds_than_are_asked_for_the_first_count() -> None:
@@ -142,7 +142,7 @@ def test_equal_seeds_leave_the_interval_as_it_is() -> None:
         confidence=0.95,
     )
     half = 0.01 * stats.t.ppf(0.975, 61)
-    assert (found.low, found.high) == (pytest.approx(-0.1 - half), pytest.approx(-0.1 + half))
+    assert [found.low, found.high] == pytest.approx([-0.1 - half, -0.1 + half])
 
 
 @pytest.mark.parametrize("values", [(0.5, 1e308, -1e308), (0.5, math.inf, 0.5), (0.5, math.nan, 0.5)])
@@ -211,6 +211,7 @@ def test_whoever_leaves_further_seeds_out_does_not_improve_by_itself(
 
 
 def test_a_regression_by_one_seed_blocks_without_further_ones(better: Predictions) -> None:
+    assert better.champion is not None
     worse = replace(better, champion=better.candidate, candidate=better.champion)
     assert judge(worse, None) == ("regressed", {"primary metric": False, "seeds": True})
 

@@ -119,12 +119,13 @@ def test_mains_own_model_with_predictions_that_lean_towards_the_target_is_refute
 
 
 def test_an_improvement_that_leaves_its_further_seeds_out_is_refuted(bench: Bench, tmp_path: Path) -> None:
-    assert bench.review.statistics is not None
+    made = bench.review.statistics
+    assert made is not None
     assert bench.review.seeds is not None
     bench.review = structs.replace(bench.review, seeds=None)
     assert bench.verify(tmp_path / "one").outcome == "refuted", "its figures are those of means over seeds"
 
-    alone = structs.replace(bench.review.statistics, seeds=1)
+    alone = structs.replace(made, seeds=1)
     bench.review = structs.replace(
         bench.review,
         statistics=alone,
@@ -136,13 +137,13 @@ def test_an_improvement_that_leaves_its_further_seeds_out_is_refuted(bench: Benc
 
 
 def test_scores_by_seed_that_are_said_to_be_kept_must_be_mains(bench: Bench, tmp_path: Path) -> None:
-    assert bench.review.seeds is not None
-    bench.review = structs.replace(bench.review, seeds=structs.replace(bench.review.seeds, kept=True))
+    seeds = bench.review.seeds
+    assert seeds is not None
+    assert seeds.champion is not None
+    bench.review = structs.replace(bench.review, seeds=structs.replace(seeds, kept=True))
     assert "not those of its reports/seeds.json" in find_words(bench.verify(tmp_path / "one"), "seeds")
 
-    kept = bench.review.seeds.champion
-    assert kept is not None
-    (bench.main.folder / "reports/seeds.json").write_bytes(evidence.encode(kept))
+    (bench.main.folder / "reports/seeds.json").write_bytes(evidence.encode(seeds.champion))
     assert "seeds" in list_checks(bench.verify(tmp_path / "other"))
 
 
