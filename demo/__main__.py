@@ -133,7 +133,7 @@ def change_model(project: Path) -> None:
 def review(project: Path) -> None:
     """Review the branch against main."""
     command = (sys.executable, "-m", "bots", "review", "--base", "main")
-    run(project, *command, expect=(0, 20, 21, 22, 23), echo=r"…")
+    run(project, *command, expect=(0, 20, 21, 22, 23, 24), echo=r"…")
 
 
 def publish(project: Path, page: Path) -> None:
@@ -168,7 +168,7 @@ def show_pages(project: Path, page: Path) -> None:
 
 
 def main() -> int:
-    """Run the demo. A second run does only what has changed."""
+    """Run the demo. A second run does only what has changed, and trains the review's further seeds again."""
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
     parser.add_argument(
         "--folder", type=Path, default=ROOT / ".demo", help="where it is built (default: .demo)"
