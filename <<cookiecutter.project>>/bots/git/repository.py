@@ -76,6 +76,11 @@ class Repository:
         content = self.read_file(commit, path)
         return None if content is None else content.decode("utf-8", errors="replace")
 
+    def list_commits_of(self, commit: str, path: str, most: int) -> list[str]:
+        """List at most `most` commits that changed a file, newest first, from a commit back along first parents."""
+        words = ["log", "--first-parent", f"--max-count={most}", "--format=%H", commit, "--", path]
+        return self._read_output(*words).split()
+
     def list_dirty_paths(self) -> list[str]:
         """List tracked paths that differ from HEAD and untracked files, without ignored ones."""
         lines = self._read_output("status", "--porcelain=v1", "--no-renames", "-z", "--", ".").split("\0")

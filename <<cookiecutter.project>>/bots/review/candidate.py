@@ -27,12 +27,13 @@ def reproduce_candidate(
     pull: bool,
     retrain: bool,
     jobs: int,
+    before: Callable[[], None],
     tell: Callable[[str], None],
 ) -> Candidate:
     """Bring the checkout up to date with its code, data and parameters, and read its evidence.
 
     `settings` are the checkout's own. `retrain` makes again what dvc.lock says beyond the base commit's; `jobs` stages
-    run at once.
+    run at once. `before` is called before the first one runs, if any is likely to.
     """
     root = repository.root
     commit = repository.resolve("HEAD")
@@ -43,6 +44,8 @@ def reproduce_candidate(
     removed = _fetch_files(root, tell) if pull else []
     # What came wrong from the remote is made again: DVC would fetch the same once more, and not look at it.
     pull = pull and not removed
+    if not stage_graph.is_up_to_date(root, stage_graph.load_stages(root), _load_lock(root)):
+        before()
     reproduction = _reproduce(root, settings, pull=pull, jobs=jobs, tell=tell)
     _arrange_lock(repository, commit)
     writers = stage_graph.find_writers(stage_graph.load_stages(root))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         ExportReport,
         MetricsReport,
         Refusal,
+        Sensitivity,
         SplitReport,
         TrainingReport,
     )
@@ -163,6 +164,7 @@ class Facts:
     removed: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
     base: str | None = None
+    expected: Sensitivity | None = None
 
     @property
     def policy(self) -> Settings:

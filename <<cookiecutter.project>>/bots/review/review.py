@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -69,6 +69,7 @@ def review(
     own = settings.load_settings(repository.root)
     with forget_state():
         removed = _prepare_files(repository, base_commit, pull=pull, tell=tell)
+        expected: list[evidence.Sensitivity] = []
         candidate = reproduce_candidate(
             repository,
             base_commit,
@@ -76,6 +77,7 @@ def review(
             pull=pull,
             retrain=retrain,
             jobs=jobs,
+            before=lambda: expected.extend(_expect(repository, base_commit, tell)),
             tell=tell,
         )
         removed += candidate.removed
@@ -90,8 +92,20 @@ def review(
         removed=tuple(dict.fromkeys(removed)),
         changed=changed,
         base=base_commit,
+        expected=next(iter(expected), None),
     )
     return build_review(facts, apply_gate(facts))
+
+
+def _expect(repository: Repository, base: str, tell: Tell) -> Iterator[evidence.Sensitivity]:
+    """Say what main's holdout can show, before anything is trained; nothing where main has no model at hand."""
+    from bots.review.expectation import expect_sensitivity
+
+    tell("asking what main's holdout can show")
+    expected = expect_sensitivity(repository, base)
+    if expected is not None:
+        tell(expected.words)
+        yield expected.sensitivity
 
 
 def _prepare_files(repository: Repository, base: str, *, pull: bool, tell: Tell) -> list[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from bots import evidence
 from bots.dvc import lockfile
 from bots.review.facts import Compared
@@ -40,7 +42,7 @@ def build_review(facts: Facts, result: GateResult) -> evidence.Review:
         metrics=comparison.metrics if comparison else [],
         slices=comparison.slices if comparison else [],
         shifts=compare_importances(champion.reports.explanation if champion else None, reports.explanation),
-        statistics=comparison.statistics if comparison else None,
+        statistics=structs.replace(comparison.statistics, expected=facts.expected) if comparison else None,
         seeds=comparison.seeds if comparison else None,
         evaluation=reports.metrics,
         champion_calibration=champion.reports.metrics.calibration

@@ -33,6 +33,10 @@ def test_a_better_feature_improves_and_says_which_parameter_made_it(change: Smal
     review = change.review(expect=0)
     assert (review["verdict"], review["reason"], review["passed"]) == ("improved", "primary-improved", True)
     assert review["causes"] == [{"kind": "params", "changes": ["features.numeric: + x1"]}]
+    expected, made = review["statistics"]["expected"], review["statistics"]["sensitivity"]
+    assert expected["basis"].startswith("an assumption: ")
+    assert made["basis"] == "this comparison"
+    assert made["shows"] < abs(review["metrics"][0]["difference"]) * 2
     primary = next(metric for metric in review["metrics"] if metric["role"] == "primary")
     assert primary["candidate"] - primary["champion"] == pytest.approx(primary["difference"])
     assert primary["low"] < primary["difference"] < primary["high"] < 0, "a lower log loss is better"

@@ -1,0 +1,141 @@
+"""Says, before anything is trained, what main's holdout can show of the metric that decides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from bots import layout, settings
+from bots.dvc import cache, lockfile, wrong_files
+from bots.dvc.cache import CacheError
+from bots.dvc.lockfile import Lock, LockfileError
+from bots.render.certainty import describe_sensitivity
+from bots.settings import Settings, SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from bots.evidence import Sensitivity
+    from bots.git.repository import Repository
+    from bots.stats.bootstrap import Interval
+    from bots.stats.predictions import Predictions
+
+MOST_COMMITS = 30
+"""So many commits of main's dvc.lock are looked at for an earlier model."""
+ASSUMED_SHARE = 0.2
+"""The standard error of a difference as a share of main's own, where no earlier model tells it: 0.2 is that of two
+models whose results go together at a correlation of 0.98, for √(2 (1 - 0.98)) = 0.2."""
+EARLIER = "how main's last two models differ on this holdout"
+ASSUMED = "an assumption: the difference of two models varies a fifth as much as main's own figure"
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What a holdout can show, and the words that say so before the training."""
+
+    sensitivity: Sensitivity
+    words: str
+
+
+def expect_sensitivity(repository: Repository, base: str) -> Expectation | None:
+    """What the holdout of main at a commit can show; None where main has no predictions at hand that tell it.
+
+    The standard error of a difference is that between main's model and the one before it on the same rows, where its
+    predictions are still in DVC's cache, or else an assumed share of that of main's own figure. Only the cache is
+    read, nothing is fetched; a file there counts only if its content fits its digest.
+    """
+    from bots.stats.predictions import PredictionsError
+    from bots.verdict import comparison
+
+    try:
+        policy = settings.parse_settings(
+            repository.read_text(base, layout.PARAMS) or "", "main's params.yaml"
+        )
+        lock = lockfile.parse_lock(repository.read_text(base, layout.DVC_LOCK))
+        main = _load_predictions(repository.root, lock, policy)
+        if main is None:
+            return None
+        earlier = next(_load_earlier(repository, base, lock, policy), None)
+        interval = _estimate(_put_beside(main, earlier), policy) if earlier is not None else None
+        basis = EARLIER
+        if interval is None or not interval.error:
+            interval, basis = _assume(_estimate(main, policy)), ASSUMED
+    except (SettingsError, LockfileError, PredictionsError):
+        return None  # the review itself says what is wrong with main's files
+    found = comparison.describe_sensitivity(interval, policy.gate, rows=len(main.target), basis=basis)
+    if found is None:
+        return None
+    primary = policy.gate.primary
+    said = describe_sensitivity(found, primary, policy.gate.matters[primary])
+    return Expectation(found, f"{said} It has {len(main.target):,}. This is expected by {basis}")
+
+
+def _load_earlier(repository: Repository, base: str, main: Lock, policy: Settings) -> Iterator[Predictions]:
+    """The predictions of main's earlier models on the same splits, the newest first."""
+    files = policy.review.files
+    for commit in repository.list_commits_of(base, layout.DVC_LOCK, MOST_COMMITS):
+        try:
+            lock = lockfile.parse_lock(repository.read_text(commit, layout.DVC_LOCK))
+        except LockfileError:
+            continue
+        same = lock.find_digest(files.splits) == main.find_digest(files.splits)
+        if same and lock.find_digest(files.predictions) != main.find_digest(files.predictions):
+            found = _load_predictions(repository.root, lock, policy)
+            if found is not None:
+                yield found
+
+
+def _load_predictions(root: Path, lock: Lock, policy: Settings) -> Predictions | None:
+    """The predictions that a lock names; None where the cache does not have them as they were."""
+    from bots.stats.predictions import make_predictions, read_table
+
+    path = policy.review.files.predictions
+    digest = lock.find_digest(path)
+    if digest is None or not digest.startswith("md5:"):
+        return None
+    name = digest.removeprefix("md5:")
+    file = wrong_files.find_folders(root)[0] / cache.build_path(name)
+    try:
+        cache.verify_file(file, name)
+    except (OSError, CacheError):
+        return None
+    gate, evaluate = policy.gate, policy.evaluate
+    return make_predictions(
+        read_table(file, path),
+        path,
+        task=policy.task,
+        slices=[],
+        resample=gate.resample,
+        threshold=evaluate.threshold,
+        costs=evaluate.costs,
+        bins=evaluate.calibration_bins,
+    )
+
+
+def _put_beside(main: Predictions, earlier: Predictions) -> Predictions:
+    """Main's predictions with those of an earlier model as what they are compared with."""
+    if len(main.target) != len(earlier.target) or (main.target != earlier.target).any():
+        return main
+    return replace(main, champion=earlier.candidate, champion_threshold=earlier.candidate_threshold)
+
+
+def _estimate(predictions: Predictions, policy: Settings) -> Interval | None:
+    """The interval of the primary metric; None where its figures make none, or of one model alone no difference."""
+    from bots.stats import bootstrap, metrics
+
+    gate = policy.gate
+    (found,) = bootstrap.estimate_intervals(
+        predictions,
+        [metrics.MEASURES[gate.primary]],
+        replicates=gate.replicates,
+        confidence=gate.confidence,
+    )
+    return found
+
+
+def _assume(own: Interval | None) -> Interval | None:
+    """The interval of a difference of nothing, from that of main's own figure."""
+    if own is None or own.error is None:
+        return None
+    return replace(own, difference=0.0, error=ASSUMED_SHARE * own.error)
