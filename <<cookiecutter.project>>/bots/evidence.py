@@ -367,8 +367,8 @@ class StageRun(Evidence, frozen=True, kw_only=True):
 
 class MetricComparison(Evidence, frozen=True, kw_only=True):
     """Main against this change on the same rows. `difference` is candidate minus champion in the metric's
-    own unit, or the difference of their means where both were trained with further seeds; the interval is its paired
-    bootstrap interval; `matters` is the smallest effect that counts. `error` is the standard error of the difference
+    own unit, or the difference of their means where both were trained with further seeds; the interval is for the same
+    rows in pairs; `matters` is the smallest effect that counts. `error` is the standard error of the difference
     and `freedom` the degrees of freedom of Student's t, from which an interval at any confidence can be made; null
     where there is no interval. `inner_low` and `inner_high` are the ends of the narrower interval that must lie within
     `matters` for `equivalent`."""
@@ -442,7 +442,6 @@ class Statistics(Evidence, frozen=True, kw_only=True):
     the differences of metrics are the means of."""
 
     rows: Count
-    replicates: Count
     confidence: Share
     resampled: Text
     units: Count

@@ -104,12 +104,12 @@ class Gate(_Section, frozen=True):
         float, Meta(ge=0.5, lt=1), _explain("how often an interval holds the true difference")
     ] = 0.95
     replicates: Annotated[
-        int, Meta(ge=200, le=100_000), _explain("how often the bootstrap draws the rows anew")
-    ] = 2000
+        int | None, _explain("not used any more: intervals are computed without drawing lots; take it out")
+    ] = None
     resample: Annotated[
         str,
         Meta(min_length=1),
-        _explain("the column whose rows are drawn together; `rows` draws single rows"),
+        _explain("the column whose values are the units that differ by chance; `rows`: each row is one"),
     ] = "rows"
     guards: Annotated[list[str], _explain("metrics that must not get worse")] = []
     limits: Annotated[dict[str, Limit], _explain("bounds on a metric, whatever main does")] = {}

@@ -133,8 +133,8 @@ def _compute_r2(rows: Rows) -> float:
 
 
 def _compute_bias(rows: Rows) -> float:
-    """Compute the size of the mean error, so that lower is better; calibration shows its direction."""
-    return abs(float(np.mean(rows.score - rows.target)))
+    """Compute the mean error: above zero the predictions are too high. Zero is best."""
+    return float(np.mean(rows.score - rows.target))
 
 
 def _define(

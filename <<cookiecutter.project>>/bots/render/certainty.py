@@ -39,7 +39,7 @@ def describe_certainty(review: Review) -> list[str]:
         return []
     told = [describe_statistics(made)]
     inner = (primary.inner_low, primary.inner_high)
-    if None not in inner and primary.matters and made.replicates:
+    if None not in inner and primary.matters and made.units:
         told.append(
             f"Equivalent is said where the {format_percent(2 * made.confidence - 1, 0)} interval, here "
             f"{' to '.join(format_difference(primary.name, end) for end in inner)}, lies within "

@@ -91,12 +91,12 @@ def explain_metric(name: str) -> str:
 def describe_statistics(made: Statistics) -> str:
     """Describe in a sentence how the comparison was made."""
     rows = f"Both models scored the same {format_count(made.rows)} holdout rows."
-    if not made.replicates:
+    if not made.units:
         return rows
     unit = "single rows" if made.resampled == "rows" else f"whole groups by {made.resampled}"
     return (
-        f"{rows} Intervals hold {format_percent(made.confidence, 0)} of a paired bootstrap with "
-        f"{format_count(made.replicates)} replicates over {format_count(made.units)} units ({unit})."
+        f"{rows} Intervals hold the true difference in {format_percent(made.confidence, 0)} of cases, by leaving out "
+        f"each of {format_count(made.units)} units in turn ({unit})."
         f"{_describe_seeds(made.seeds)}"
     )
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from bots.evidence import Sensitivity
     from bots.git.repository import Repository
-    from bots.stats.bootstrap import Interval
+    from bots.stats.intervals import Interval
     from bots.stats.predictions import Predictions
 
 MOST_COMMITS = 30
@@ -122,16 +122,11 @@ def _put_beside(main: Predictions, earlier: Predictions) -> Predictions:
 
 def _estimate(predictions: Predictions, policy: Settings) -> Interval | None:
     """The interval of the primary metric; None where its figures make none, or of one model alone no difference."""
-    from bots.stats import bootstrap, metrics
+    from bots.stats import intervals, metrics
 
     gate = policy.gate
-    (found,) = bootstrap.estimate_intervals(
-        predictions,
-        [metrics.MEASURES[gate.primary]],
-        replicates=gate.replicates,
-        confidence=gate.confidence,
-    )
-    return found
+    rows = intervals.choose_rows(predictions)
+    return intervals.estimate_interval(rows, metrics.MEASURES[gate.primary], confidence=gate.confidence)
 
 
 def _assume(own: Interval | None) -> Interval | None:

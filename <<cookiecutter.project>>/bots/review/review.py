@@ -303,7 +303,6 @@ def compare_with_itself(written: evidence.MetricsReport, policy: Settings) -> Co
     ]
     statistics = evidence.Statistics(
         rows=written.rows,
-        replicates=0,
         confidence=policy.gate.confidence,
         resampled=policy.gate.resample,
         units=0,

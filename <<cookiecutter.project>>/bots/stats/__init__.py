@@ -1,1 +1,1 @@
-"""Statistics: metrics, the bootstrap, and significance tests. Arithmetic only."""
+"""Statistics: metrics, intervals, and significance tests. Arithmetic only."""

@@ -1,4 +1,4 @@
-"""What each metric is: a function of weighted averages over rows, so that one product resamples them all.
+"""What each metric is: a function of weighted averages over rows, so that leaving out some rows is a subtraction.
 
 A metric is `combine(average of components(row))`. Metrics that count or average are so exactly. Metrics that
 rank rows are linearised around the rows at hand, which leaves their value exact and their sampling variation
@@ -9,11 +9,14 @@ Plans, 1982):
   summed over whole clusters as in Obuchowski, Biometrics 53 (1997) 567-578.
 - average precision by its influence function, derived in docs/statistics.md.
 - the median by its influence function with the sparsity of Hall & Sheather, JRSS B 50 (1988) 381-391.
+
+Components are made for a block of rows at a time: ten million rows with ten bins each would need a gigabyte.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,12 +24,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from bots.evidence import Costs, Direction, Task
 
 Floats = NDArray[np.float64]
 Kind = Literal["share", "loss", "money", "quantity"]
+_BLOCK = 2**18
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,13 +43,50 @@ class Context:
     bins: int = 10
 
 
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Rows with one model's scores: `target` and `score` are float64 of shape (n,)."""
+
+    target: Floats
+    score: Floats
+    context: Context
+
+    @cached_property
+    def ranking(self) -> Ranking:
+        """The rows by score; sorted once for all metrics that need it."""
+        return _rank_rows(self.target, self.score)
+
+    @property
+    def called(self) -> NDArray[np.bool_]:
+        """The rows that are called positive."""
+        return _call_positive(self.score, self.context)
+
+    @property
+    def errors(self) -> Floats:
+        """How far each score is from its target."""
+        return np.abs(self.target - self.score)
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """Rows in groups of equal score, in ascending order: `order` and `group` are (n,) the row numbers and the group of
+    each, `positives` and `rows` the counts of each group."""
+
+    order: NDArray[np.intp]
+    group: NDArray[np.int32]
+    positives: Floats
+    rows: Floats
+
+
 @dataclass(frozen=True, kw_only=True)
 class Measure:
     """One metric.
 
-    `components(target, score, context)` takes two arrays (n,) and gives (n, k); `combine` takes averages
+    `prepare(sample)` gives a function from a range of rows to their components (rows, k); `combine` takes averages
     (..., k) and gives (...). `bounds` is the range of possible values, `both_classes` says that the metric
     has no value where one class is missing, `needs` what params.yaml has to say before it can be computed.
+    `counted(averages)` is the share of rows that the metric is a share of, where it counts rows; `signed` says that
+    zero is best and that models are compared by the size of the value.
     """
 
     name: str
@@ -53,22 +94,51 @@ class Measure:
     direction: Direction
     tasks: tuple[Task, ...]
     kind: Kind
-    components: Callable[[Floats, Floats, Context], Floats]
+    prepare: Callable[[Sample], Callable[[slice], Floats]]
     combine: Callable[[Floats], Floats]
     decimals: int = 3
     bounds: tuple[float | None, float | None] = (None, None)
     both_classes: bool = False
     needs: tuple[Literal["threshold", "costs"], ...] = ()
+    counted: Callable[[Floats], float] | None = None
+    signed: bool = False
+
+    def components(self, target: Floats, score: Floats, context: Context) -> Floats:
+        """The components of all rows, (n, k)."""
+        return self.prepare(Sample(target, score, context))(slice(0, len(target)))
+
+
+def split_rows(rows: int) -> Iterator[slice]:
+    """Ranges of rows, each as many as a processor's cache holds with their components."""
+    for start in range(0, rows, _BLOCK):
+        yield slice(start, min(start + _BLOCK, rows))
 
 
 def compute_value(name: str, target: Floats, score: Floats, context: Context) -> float | None:
     """The metric of these rows, or None where it has none (no rows, one class missing, a constant target)."""
-    measure = MEASURES[name]
-    if not len(target) or (measure.both_classes and not 0 < target.sum() < len(target)):
+    return compute_sample_value(MEASURES[name], Sample(target, score, context))
+
+
+def compute_sample_value(measure: Measure, sample: Sample) -> float | None:
+    """As `compute_value`, for a sample whose ranking other metrics share."""
+    rows = len(sample.target)
+    if not rows or (measure.both_classes and not 0 < sample.target.sum() < rows):
         return None
-    with np.errstate(divide="ignore", invalid="ignore"):
-        found = float(measure.combine(measure.components(target, score, context).mean(axis=0)))
+    make = measure.prepare(sample)
+    totals = [make(part).sum(axis=0) for part in split_rows(rows)]
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        found = float(measure.combine(np.sum(totals, axis=0) / rows))
     return found if np.isfinite(found) else None
+
+
+def find_scale(measure: Measure, sample: Sample) -> float:
+    """How large a metric's rounding errors may be beside: one for shares, else what the metric is the average of."""
+    value = abs(compute_sample_value(measure, sample) or 0.0)
+    if measure.kind == "share":
+        return max(1.0, value)
+    make, rows = measure.prepare(sample), len(sample.target)
+    sizes = np.sum([np.abs(make(part)).sum(axis=0) for part in split_rows(rows)], axis=0) / rows
+    return max(value, float(measure.combine(sizes)))
 
 
 def choose_measures(names: Iterable[str], task: Task) -> list[Measure]:
@@ -87,7 +157,8 @@ def find_label(name: str) -> str:
 
 
 def _stack(*columns: NDArray[Any]) -> Floats:
-    return np.column_stack([np.asarray(column, dtype=np.float64) for column in columns])
+    """Columns (n,) side by side as (n, k), each in one piece of memory: their sums are then pairwise and fast."""
+    return np.stack([np.asarray(column, dtype=np.float64) for column in columns]).T
 
 
 def _divide(above: Floats, below: Floats) -> Floats:
@@ -95,20 +166,40 @@ def _divide(above: Floats, below: Floats) -> Floats:
     return np.divide(above, below, out=np.zeros(np.broadcast(above, below).shape), where=below != 0)
 
 
-def _find_placements(own: Floats, others: Floats) -> Floats:
-    """For each of `own`, the share of `others` below it, ties counted half."""
-    ordered = np.sort(others)
-    below = np.searchsorted(ordered, own, side="left") + np.searchsorted(ordered, own, side="right")
-    return below / (2 * max(len(others), 1))
+def _rank_rows(target: Floats, score: Floats) -> Ranking:
+    order = np.argsort(score)
+    ordered = score[order]
+    first = np.empty(len(ordered), dtype=np.bool_)
+    first[:1] = True
+    np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
+    del ordered
+    starts = np.flatnonzero(first)
+    return Ranking(
+        order=order,
+        group=np.cumsum(first, dtype=np.int32) - np.int32(1),
+        positives=np.add.reduceat(target[order], starts),
+        rows=np.diff(starts, append=len(order)).astype(np.float64),
+    )
 
 
-def _decompose_roc_auc(target: Floats, score: Floats, _: Context) -> Floats:
-    positive = target == 1
-    wins = np.empty(len(target))
-    wins[positive] = _find_placements(score[positive], score[~positive])
-    wins[~positive] = 1 - _find_placements(score[~positive], score[positive])
-    centred = wins - np.mean(wins[positive]) / 2 if positive.any() else wins
-    return _stack(positive, np.where(positive, centred, 0), np.where(positive, 0, centred))
+def _prepare_roc_auc(sample: Sample) -> Callable[[slice], Floats]:
+    """For each row the share of the other class that it is on the right side of, ties counted half."""
+    ranking, positive = sample.ranking, sample.target == 1
+    negatives = ranking.rows - ranking.positives
+    found, others = ranking.positives.sum(), negatives.sum()
+    above = (np.cumsum(negatives) - negatives / 2) / max(others, 1)
+    below = 1 - (np.cumsum(ranking.positives) - ranking.positives / 2) / max(found, 1)
+    auc = (above * ranking.positives).sum() / max(found, 1)
+    wins = np.empty(len(positive))
+    wins[ranking.order] = np.where(positive[ranking.order], above[ranking.group], below[ranking.group])
+    np.subtract(wins, auc / 2, out=wins)
+
+    def make(part: slice) -> Floats:
+        return _stack(
+            positive[part], np.where(positive[part], wins[part], 0), np.where(positive[part], 0, wins[part])
+        )
+
+    return make
 
 
 def _combine_roc_auc(means: Floats) -> Floats:
@@ -117,18 +208,17 @@ def _combine_roc_auc(means: Floats) -> Floats:
     return auc
 
 
-def _decompose_average_precision(target: Floats, score: Floats, _: Context) -> Floats:
-    """Rows in descending score; `hits` and `rows` count what is at or above a row's score, ties included."""
-    order = np.argsort(-score, kind="stable")
-    y, s = target[order], score[order]
-    last = np.searchsorted(-s, -s, side="right") - 1
-    first = np.searchsorted(-s, -s, side="left")
-    hits, rows = np.cumsum(y)[last], last + 1.0
-    gained, lost = y / rows, y * hits / rows**2
-    from_here = np.cumsum(gained[::-1])[::-1][first], np.cumsum(lost[::-1])[::-1][first]
+def _prepare_average_precision(sample: Sample) -> Callable[[slice], Floats]:
+    """Groups of equal score from the highest on; `hits` and `seen` count the rows at or above a group's score."""
+    target, ranking = sample.target, sample.ranking
+    positives, rows = ranking.positives[::-1], ranking.rows[::-1]
+    hits, seen = np.cumsum(positives), np.cumsum(rows)
+    gained, lost = positives / seen, positives * hits / seen**2
+    above = hits / seen + np.cumsum(gained[::-1])[::-1]
+    below = np.cumsum(lost[::-1])[::-1]
     influence = np.empty(len(target))
-    influence[order] = y * hits / rows + y * from_here[0] - from_here[1]
-    return _stack(influence, target)
+    influence[ranking.order] = target[ranking.order] * above[::-1][ranking.group] - below[::-1][ranking.group]
+    return lambda part: _stack(influence[part], target[part])
 
 
 def _decompose_log_loss(target: Floats, score: Floats, _: Context) -> Floats:
@@ -166,13 +256,18 @@ def _decompose_f1(target: Floats, score: Floats, context: Context) -> Floats:
     return _stack(2 * called * target, called + target)
 
 
-def _decompose_calibration(target: Floats, score: Floats, context: Context) -> Floats:
+def _prepare_calibration(sample: Sample) -> Callable[[slice], Floats]:
     """One column a bin of equally many rows; rows of the same score share a bin."""
-    edges = np.unique(np.quantile(score, np.linspace(0, 1, context.bins + 1)[1:-1]))
-    inside = np.searchsorted(edges, score, side="left")
-    gaps = np.zeros((len(target), context.bins))
-    gaps[np.arange(len(target)), inside] = score - target
-    return gaps
+    target, score, bins = sample.target, sample.score, sample.context.bins
+    edges = np.unique(np.quantile(score, np.linspace(0, 1, bins + 1)[1:-1]))
+
+    def make(part: slice) -> Floats:
+        gaps = np.zeros((bins, len(score[part]))).T
+        inside = np.searchsorted(edges, score[part], side="left")
+        gaps[np.arange(len(gaps)), inside] = score[part] - target[part]
+        return gaps
+
+    return make
 
 
 def _decompose_value(target: Floats, score: Floats, context: Context) -> Floats:
@@ -188,33 +283,74 @@ def _decompose_value(target: Floats, score: Floats, context: Context) -> Floats:
     return _stack(np.where(target == 1, right, wrong))
 
 
-def _decompose_r2(target: Floats, score: Floats, _: Context) -> Floats:
-    centred = target - target.mean()
-    return _stack((target - score) ** 2, centred, centred**2)
+def _prepare_r2(sample: Sample) -> Callable[[slice], Floats]:
+    target, score = sample.target, sample.score
+    mean = target.mean() if np.ptp(target) else target[0]
+
+    def make(part: slice) -> Floats:
+        centred = target[part] - mean
+        return _stack((target[part] - score[part]) ** 2, centred, centred**2)
+
+    return make
 
 
 def _combine_r2(means: Floats) -> Floats:
+    """No number where what is left of the variance is what rounding leaves."""
     squared, centred, spread = np.moveaxis(means, -1, 0)
-    share: Floats = 1 - squared / (spread - centred**2)
+    variance = spread - centred**2
+    share: Floats = 1 - squared / np.where(variance > 1e-10 * spread, variance, np.nan)
     return share
 
 
-def _decompose_median(target: Floats, score: Floats, _: Context) -> Floats:
+def _prepare_median(sample: Sample) -> Callable[[slice], Floats]:
     """The median m of |error| as m + (share below m - [error <= m]) x sparsity at m."""
-    errors = np.abs(target - score)
-    middle = np.median(errors)
-    density = 1.5 * NormalDist().pdf(0) ** 2
-    width = min(0.5, NormalDist().inv_cdf(0.975) ** (2 / 3) * (density / len(errors)) ** (1 / 3))
-    low, high = np.quantile(errors, [0.5 - width, 0.5 + width])
+    errors = sample.errors
+    middle, window = np.median(errors), find_median_window(len(errors))
+    low, high = np.quantile(errors, [0.5 - window, 0.5 + window])
     below = errors <= middle
-    return _stack(middle + (below.mean() - below) * (high - low) / (2 * width))
+    share, sparsity = below.mean(), (high - low) / (2 * window)
+    return lambda part: _stack(middle + (share - below[part]) * sparsity)
 
 
-def _decompose_bias(target: Floats, score: Floats, _: Context) -> Floats:
-    """The size of the mean error. The sign stays that of all rows: |mean| itself has a kink at zero, where
-    its replicates vary less than its estimates do."""
-    errors = score - target
-    return _stack(errors if errors.mean() >= 0 else -errors)
+def find_median_window(rows: int) -> float:
+    """How far the quantiles lie from 0.5 that tell how dense the errors are at their median (Hall & Sheather 1988)."""
+    density = 1.5 * NormalDist().pdf(0) ** 2
+    width: float = NormalDist().inv_cdf(0.975) ** (2 / 3) * (density / rows) ** (1 / 3)
+    return min(0.5, width)
+
+
+def is_lumpy_at_median(errors: Floats) -> bool:
+    """Whether more errors are equal to the median than chance moves it by, sqrt(n) of n rows.
+
+    It then stays where it is, or jumps, and how dense the errors are around it says nothing.
+    """
+    middle = np.partition(errors, (len(errors) - 1) // 2)[(len(errors) - 1) // 2]
+    equal = np.count_nonzero(np.abs(errors - middle) <= 1e-9 * middle)
+    return bool(equal > max(2.0, np.sqrt(len(errors))))
+
+
+def _decompose_error(target: Floats, score: Floats, _: Context) -> Floats:
+    return _stack(score - target)
+
+
+def _by_row(
+    decompose: Callable[[Floats, Floats, Context], Floats],
+) -> Callable[[Sample], Callable[[slice], Floats]]:
+    """The components of a metric whose rows know nothing of each other."""
+    return lambda sample: lambda part: decompose(sample.target[part], sample.score[part], sample.context)
+
+
+def _count_rows(_: Floats) -> float:
+    return 1.0
+
+
+def _count_below(means: Floats) -> float:
+    """What stands below the line of a share."""
+    return float(means[1])
+
+
+def _count_rarer_class(means: Floats) -> float:
+    return float(min(means[0], 1 - means[0]))
 
 
 def _combine_mean(means: Floats) -> Floats:
@@ -238,27 +374,25 @@ def _define_classification(
     label: str,
     direction: Direction,
     *,
-    components: Callable[[Floats, Floats, Context], Floats],
+    prepare: Callable[[Sample], Callable[[slice], Floats]],
     combine: Callable[[Floats], Floats],
     **more: Any,
 ) -> Measure:
     settings: dict[str, Any] = {"tasks": ("classification",), "kind": "share", "bounds": (0.0, 1.0), **more}
-    return Measure(
-        name=name, label=label, direction=direction, components=components, combine=combine, **settings
-    )
+    return Measure(name=name, label=label, direction=direction, prepare=prepare, combine=combine, **settings)
 
 
 def _define_regression(
     name: str,
     label: str,
     *,
-    components: Callable[[Floats, Floats, Context], Floats],
+    prepare: Callable[[Sample], Callable[[slice], Floats]],
     combine: Callable[[Floats], Floats],
     **more: Any,
 ) -> Measure:
     settings: dict[str, Any] = {"direction": "lower", "kind": "quantity", "bounds": (0.0, None), **more}
     return Measure(
-        name=name, label=label, tasks=("regression",), components=components, combine=combine, **settings
+        name=name, label=label, tasks=("regression",), prepare=prepare, combine=combine, **settings
     )
 
 
@@ -267,23 +401,25 @@ _MEASURES = (
         "roc_auc",
         "ROC AUC",
         "higher",
-        components=_decompose_roc_auc,
+        prepare=_prepare_roc_auc,
         combine=_combine_roc_auc,
         both_classes=True,
+        counted=_count_rarer_class,
     ),
     _define_classification(
         "average_precision",
         "average precision",
         "higher",
-        components=_decompose_average_precision,
+        prepare=_prepare_average_precision,
         combine=_combine_share,
         both_classes=True,
+        counted=_count_below,
     ),
     _define_classification(
         "log_loss",
         "log loss",
         "lower",
-        components=_decompose_log_loss,
+        prepare=_by_row(_decompose_log_loss),
         combine=_combine_mean,
         kind="loss",
         bounds=(0.0, None),
@@ -293,7 +429,7 @@ _MEASURES = (
         "brier",
         "Brier score",
         "lower",
-        components=_decompose_squared_error,
+        prepare=_by_row(_decompose_squared_error),
         combine=_combine_mean,
         decimals=4,
     ),
@@ -301,54 +437,58 @@ _MEASURES = (
         "accuracy",
         "accuracy",
         "higher",
-        components=_decompose_accuracy,
+        prepare=_by_row(_decompose_accuracy),
         combine=_combine_mean,
         needs=("threshold",),
+        counted=_count_rows,
     ),
     _define_classification(
         "precision",
         "precision",
         "higher",
-        components=_decompose_precision,
+        prepare=_by_row(_decompose_precision),
         combine=_combine_share,
         needs=("threshold",),
+        counted=_count_below,
     ),
     _define_classification(
         "recall",
         "recall",
         "higher",
-        components=_decompose_recall,
+        prepare=_by_row(_decompose_recall),
         combine=_combine_share,
         both_classes=True,
         needs=("threshold",),
+        counted=_count_below,
     ),
     _define_classification(
         "f1",
         "F1 score",
         "higher",
-        components=_decompose_f1,
+        prepare=_by_row(_decompose_f1),
         combine=_combine_share,
         both_classes=True,
         needs=("threshold",),
+        counted=_count_below,
     ),
     _define_classification(
         "expected_calibration_error",
         "calibration error",
         "lower",
-        components=_decompose_calibration,
+        prepare=_prepare_calibration,
         combine=_combine_total,
         decimals=4,
     ),
     _define_regression(
-        "mae", "mean absolute error", components=_decompose_absolute_error, combine=_combine_mean
+        "mae", "mean absolute error", prepare=_by_row(_decompose_absolute_error), combine=_combine_mean
     ),
     _define_regression(
-        "rmse", "root mean squared error", components=_decompose_squared_error, combine=_combine_root
+        "rmse", "root mean squared error", prepare=_by_row(_decompose_squared_error), combine=_combine_root
     ),
     _define_regression(
         "r2",
         "R²",
-        components=_decompose_r2,
+        prepare=_prepare_r2,
         combine=_combine_r2,
         direction="higher",
         kind="share",
@@ -357,17 +497,24 @@ _MEASURES = (
     _define_regression(
         "median_absolute_error",
         "median absolute error",
-        components=_decompose_median,
+        prepare=_prepare_median,
         combine=_combine_mean,
     ),
-    _define_regression("bias", "bias", components=_decompose_bias, combine=_combine_mean),
+    _define_regression(
+        "bias",
+        "bias",
+        prepare=_by_row(_decompose_error),
+        combine=_combine_mean,
+        bounds=(None, None),
+        signed=True,
+    ),
     Measure(
         name="value",
         label="value",
         direction="higher",
         tasks=("classification", "regression"),
         kind="money",
-        components=_decompose_value,
+        prepare=_by_row(_decompose_value),
         combine=_combine_mean,
         needs=("costs",),
     ),

@@ -33,13 +33,32 @@ class PredictionsError(BotsError):
     """The predictions cannot be compared; the message names column, first wrong row and what was expected."""
 
 
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """A label for each of n rows: `codes` (n,) are places in `names`, which are in alphabetical order."""
+
+    codes: NDArray[np.int32]
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    @classmethod
+    def encode(cls, labels: NDArray[Any] | Labels) -> Labels:
+        """The same labels as codes."""
+        if isinstance(labels, Labels):
+            return labels
+        names, codes = np.unique(np.asarray(labels).astype(str), return_inverse=True)
+        return cls(codes.astype(np.int32), tuple(map(str, names)))
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Predictions:
     """Both models' scores for the same n holdout rows, in the same order.
 
     `target`, `champion`, `candidate`: (n,) finite numbers; for a classification targets are 0 or 1 and scores
     are probabilities. `champion` is None where main has no model. `slices`: column -> (n,) labels.
-    `clusters`: (n,) labels of what is resampled as a whole, None for single rows. `bins` is the number of
+    `clusters`: (n,) labels of what is left out as a whole, None for single rows. `bins` is the number of
     calibration bins, `metric_units` the unit of a metric by its name. Raises `PredictionsError`.
     """
 
@@ -47,8 +66,8 @@ class Predictions:
     target: Floats
     candidate: Floats
     champion: Floats | None = None
-    slices: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-    clusters: NDArray[Any] | None = None
+    slices: Mapping[str, NDArray[Any] | Labels] = field(default_factory=dict)
+    clusters: NDArray[Any] | Labels | None = None
     champion_threshold: float | None = None
     candidate_threshold: float | None = None
     costs: Costs | None = None
@@ -75,11 +94,9 @@ class Predictions:
                     _require(score, name, (score < 0) | (score > 1), "a probability from 0 to 1")
 
     @cached_property
-    def unit_numbers(self) -> NDArray[np.intp]:
-        """The number of what each row is resampled with, its cluster or itself: shape (n,)."""
-        if self.clusters is None:
-            return np.arange(len(self.target))
-        return np.unique(np.asarray(self.clusters).astype(str), return_inverse=True)[1]
+    def units(self) -> Labels | None:
+        """The unit of each row, what is left out as a whole; None where each row is one."""
+        return None if self.clusters is None else Labels.encode(self.clusters)
 
     @property
     def contexts(self) -> tuple[Context, Context]:
@@ -109,7 +126,7 @@ def open_table(path: Path, name: str) -> Iterator[parquet.ParquetFile]:
 
 
 def get_numbers(table: pyarrow.Table, column: str, name: str) -> NDArray[Any]:
-    """A column as float64, shape (rows,). Raises `PredictionsError`."""
+    """A column as float64, shape (rows,): the table's own memory where it can be. Raises `PredictionsError`."""
     import pyarrow
 
     try:
@@ -118,17 +135,20 @@ def get_numbers(table: pyarrow.Table, column: str, name: str) -> NDArray[Any]:
         raise PredictionsError(f"{name}: {column}: expected numbers ({error})") from error
     if known.null_count:
         known = known.fill_null(math.nan)
-    return np.array(np.from_dlpack(known.combine_chunks()))
+    return np.from_dlpack(known.combine_chunks())
 
 
-def get_labels(table: pyarrow.Table, column: str) -> NDArray[Any] | None:
-    """The labels of a column that results are cut by, as text; None where the table has none."""
+def get_labels(table: pyarrow.Table, column: str) -> Labels | None:
+    """The labels of a column that results are cut by; None where the table has none."""
     if SLICE + column not in table.column_names:
         return None
     import pyarrow
 
     coded = table[SLICE + column].cast(pyarrow.string()).combine_chunks().dictionary_encode("encode")
-    return np.array(coded.dictionary.to_pylist(), dtype=object)[np.from_dlpack(coded.indices)]
+    found = [str(label) for label in coded.dictionary.to_pylist()]
+    names = sorted(found)
+    place = np.array([names.index(label) for label in found] or [0], dtype=np.int32)
+    return Labels(place[np.from_dlpack(coded.indices)], tuple(names))
 
 
 def make_predictions(
@@ -145,7 +165,7 @@ def make_predictions(
 ) -> Predictions:
     """One model's predictions: its scores are the table's, or `scores` in the order of the table's rows.
 
-    `resample` is `rows`, or the column whose rows are resampled together. Raises `PredictionsError`.
+    `resample` is `rows`, or the column whose rows are one unit. Raises `PredictionsError`.
     """
     labels = {column: get_labels(table, column) for column in slices}
     return Predictions(

@@ -1,14 +1,15 @@
-"""Compares main's model with this change's on the same rows: every metric and slice with its bootstrap interval."""
+"""Compares main's model with this change's on the same rows: every metric and slice with its interval."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from bots.evidence import MetricComparison, Sensitivity, SliceComparison, Statistics
-from bots.stats import bootstrap, metrics
+from bots.stats import intervals, metrics
+from bots.stats.predictions import Labels
 from bots.verdict import decision
 from bots.verdict import seeds as luck
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from bots.evidence import Seeds
     from bots.settings import Gate, Settings
-    from bots.stats.bootstrap import Interval
+    from bots.stats.intervals import Interval
     from bots.stats.predictions import Predictions
 
 Role = Literal["primary", "guard", "shown"]
@@ -47,10 +48,11 @@ def compare(predictions: Predictions, settings: Settings, seeds: Seeds | None = 
     slices = _compare_slices(predictions, gate)
     enough = seeds if seeds is not None and luck.has_enough_seeds(seeds, gate) else None
     chosen = metrics.choose_measures(settings.evaluate.metrics, predictions.task)
-    intervals = bootstrap.estimate_intervals(
-        predictions, chosen, replicates=gate.replicates, confidence=gate.confidence
-    )
-    found = {measure.name: interval for measure, interval in zip(chosen, intervals, strict=True)}
+    rows = intervals.choose_rows(predictions, name=_name_units(gate))
+    found = {
+        measure.name: intervals.estimate_interval(rows, measure, confidence=gate.confidence)
+        for measure in chosen
+    }
     return Comparison(
         metrics=[
             _compare_metric(
@@ -61,10 +63,9 @@ def compare(predictions: Predictions, settings: Settings, seeds: Seeds | None = 
         slices=slices,
         statistics=Statistics(
             rows=len(predictions.target),
-            replicates=gate.replicates,
             confidence=gate.confidence,
             resampled="rows" if predictions.clusters is None else gate.resample,
-            units=int(predictions.unit_numbers.max(initial=-1)) + 1,
+            units=len(predictions.target) if predictions.units is None else len(predictions.units.names),
             slices_judged=sum(part.note is None for part in slices),
             sensitivity=describe_sensitivity(
                 found.get(gate.primary), gate, rows=len(predictions.target), basis="this comparison"
@@ -104,16 +105,18 @@ def find_disagreements(
 ) -> list[str]:
     """Where metrics that were written down differ from what the predictions say, one sentence each.
 
-    The tolerance is relative to the value, and absolute below one.
+    The tolerance is relative: to one for shares, to the value, and to what it is the average of.
     """
     found = []
-    context = predictions.contexts[1]
+    sample = intervals.choose_rows(predictions).samples[1]
     for name, written in values.items():
         measure = metrics.MEASURES.get(name)
         if measure is None or predictions.task not in measure.tasks:
             continue
-        actual = metrics.compute_value(name, predictions.target, predictions.candidate, context)
-        if actual is None or not abs(actual - written) <= tolerance * max(1, abs(actual)):
+        actual = metrics.compute_sample_value(measure, sample)
+        if actual is not None and abs(actual - written) <= tolerance * abs(actual):
+            continue
+        if actual is None or not abs(actual - written) <= tolerance * metrics.find_scale(measure, sample):
             said = "undefined" if actual is None else f"{actual:.8g}"
             found.append(f"{measure.label}: written {written:.8g}, the predictions give {said}")
     return found
@@ -170,12 +173,11 @@ def _compare_slice(
     predictions: Predictions, part: _Slice, gate: Gate, *, confidence: float
 ) -> SliceComparison:
     measure = metrics.MEASURES[gate.primary]
+    rows = intervals.choose_rows(predictions, part.rows, _name_units(gate))
     if part.note is None:
-        (interval,) = bootstrap.estimate_intervals(
-            predictions, [measure], replicates=gate.replicates, confidence=confidence, rows=part.rows
-        )
+        interval = intervals.estimate_interval(rows, measure, confidence=confidence)
     else:
-        interval = bootstrap.compute_points(predictions, measure, part.rows)
+        interval = intervals.compute_points(rows, measure, part.note)
     return SliceComparison(
         column=part.column,
         value=part.label,
@@ -191,19 +193,22 @@ def _compare_slice(
             matters=gate.slices.matters if gate.slices else 0.0,
             confidence=confidence,
         ),
-        note=part.note,
+        note=interval.note,
     )
 
 
 def _cut(predictions: Predictions, gate: Gate) -> Iterator[_Slice]:
     """The slices of each column; labels that are numbers stand first and by their value."""
     for column, labels in predictions.slices.items():
-        found, inverse = np.unique(np.asarray(labels).astype(str), return_inverse=True)
-        order = np.argsort(inverse, kind="stable")
-        bounds = np.searchsorted(inverse[order], np.arange(len(found) + 1))
-        for index, label in sorted(enumerate(found), key=lambda each: _sort_numbers_first(str(each[1]))):
+        coded = Labels.encode(labels)
+        # As short numbers as hold them: numpy then sorts in linear time.
+        codes = coded.codes.astype(np.min_scalar_type(len(coded.names)))
+        order = np.argsort(codes, kind="stable")
+        bounds = np.cumsum([0, *np.bincount(codes, minlength=len(coded.names))])
+        for index, label in sorted(enumerate(coded.names), key=lambda each: _sort_numbers_first(each[1])):
             rows = order[bounds[index] : bounds[index + 1]]
-            yield _Slice(column, str(label), rows, _explain_too_small(predictions, gate, rows))
+            if len(rows):
+                yield _Slice(column, label, rows, _explain_too_small(predictions, gate, rows))
 
 
 def _sort_numbers_first(label: str) -> tuple[bool, float, str]:
@@ -213,16 +218,16 @@ def _sort_numbers_first(label: str) -> tuple[bool, float, str]:
         return True, 0.0, label
 
 
-def _explain_too_small(predictions: Predictions, gate: Gate, rows: NDArray[Any]) -> str | None:
+def _explain_too_small(predictions: Predictions, gate: Gate, rows: NDArray[np.intp]) -> str | None:
     """Why a slice is not judged, or None where it is."""
     if gate.slices is None:
         return "gate.slices is not set"
     if len(rows) < gate.slices.rows:
         return f"fewer than {gate.slices.rows:,} rows"
-    target = predictions.target[rows]
-    if predictions.task == "classification" and not bootstrap.has_enough_of_each_class(target):
-        return f"fewer than {bootstrap.FEWEST_OF_A_CLASS} rows of one class"
-    if len(np.unique(predictions.unit_numbers[rows])) < bootstrap.FEWEST_UNITS:
-        what = "rows" if predictions.clusters is None else f"values of {gate.resample}"
-        return f"fewer than {bootstrap.FEWEST_UNITS} {what}"
-    return None
+    chosen = intervals.choose_rows(predictions, rows, _name_units(gate))
+    return intervals.find_obstacle(chosen, metrics.MEASURES[gate.primary])
+
+
+def _name_units(gate: Gate) -> str:
+    """What messages call the units."""
+    return f"values of {gate.resample}"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from bots.stats.bootstrap import find_t_quantile
+from bots.stats.intervals import find_t_quantile
 
 if TYPE_CHECKING:
     from bots.evidence import Direction, MetricComparison, Outcome
-    from bots.stats.bootstrap import Interval
+    from bots.stats.intervals import Interval
 
 MOST_ROWS = 10**12
 """Nobody has more rows: a number of rows is not counted beyond."""

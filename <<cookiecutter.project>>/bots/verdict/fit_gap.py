@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bots.evidence import FitGap
-from bots.stats.bootstrap import FEWEST_UNITS
+from bots.stats.intervals import FEWEST_UNITS
 from bots.stats.predictions import PredictionsError
 
 if TYPE_CHECKING:
@@ -75,14 +75,15 @@ def _compare_losses(side: Predictions) -> tuple[tuple[float, float], float]:
     if side.champion is None:
         raise PredictionsError("the fit of two models needs the scores of both")
     before, after = (_compute_losses(side, score) for score in (side.champion, side.candidate))
-    units = side.unit_numbers
-    count = int(units.max(initial=-1)) + 1
+    count = len(side.target) if side.units is None else len(side.units.names)
     if count < FEWEST_UNITS:
         raise PredictionsError(
             f"only {count} units are resampled together, at least {FEWEST_UNITS} are needed"
         )
     change = after - before
-    parts = np.bincount(units, weights=change - change.mean(), minlength=count)
+    parts = change - change.mean()
+    if side.units is not None:
+        parts = np.bincount(side.units.codes, weights=parts, minlength=count)
     error = float(np.sqrt((parts**2).sum() * count / (count - 1))) / len(change)
     return (float(before.mean()), float(after.mean())), error
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from msgspec import structs
 
-from bots.stats import bootstrap
+from bots.stats import intervals, metrics
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from bots.evidence import MetricComparison, Outcome, Seeds, SeedScores
     from bots.settings import Gate
-    from bots.stats.bootstrap import Interval
+    from bots.stats.intervals import Interval
 
 
 def wants_more_seeds(metrics: Sequence[MetricComparison], gate: Gate) -> bool:
@@ -56,11 +56,12 @@ def widen_interval(interval: Interval, name: str, seeds: Seeds | None, confidenc
     if champion is None or candidate is None:
         return unknown
     with np.errstate(over="ignore", invalid="ignore"):
-        difference = float(np.mean(candidate) - np.mean(champion))
+        means = float(np.mean(champion)), float(np.mean(candidate))
+        difference = intervals.subtract(metrics.MEASURES[name], *means)
         error, freedom = combine_errors(interval.error, interval.freedom or 1.0, champion, candidate)
-    if not (math.isfinite(difference) and math.isfinite(error)):
+    if difference is None or not (math.isfinite(difference) and math.isfinite(error)):
         return unknown
-    half = error * bootstrap.find_t_quantile(0.5 + confidence / 2, freedom)
+    half = error * intervals.find_t_quantile(0.5 + confidence / 2, freedom)
     return replace(
         interval,
         difference=difference,

@@ -33,7 +33,7 @@ def find_different_figures(said: Comparison, found: Comparison) -> Iterator[Veri
         {f"{part.column} = {part.value}": part for part in said.slices},
         {f"{part.column} = {part.value}": part for part in found.slices},
     )
-    for name in ("rows", "replicates", "confidence", "resampled", "units", "slices_judged", "seeds"):
+    for name in ("rows", "confidence", "resampled", "units", "slices_judged", "seeds"):
         before, after = getattr(said.statistics, name, None), getattr(found.statistics, name, None)
         if before != after:
             yield _name_figure(f"statistics: {name}", before, after)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bots.stats import bootstrap, metrics, predictions
+from bots.stats import intervals, metrics, predictions
 from bots.stats.predictions import PredictionsError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def load_reviewed_scores(path: Path, row: NDArray[Any]) -> Floats | None:
 
 
 def estimate_half_widths(path: Path, settings: Settings, threshold: float | None) -> dict[str, float]:
-    """Estimate half the width of each metric's confidence interval, by the review's own bootstrap.
+    """Estimate half the width of each metric's confidence interval, as the review does.
 
     A metric without an interval is left out; all are where the predictions are not valid ones.
     """
@@ -48,11 +48,10 @@ def estimate_half_widths(path: Path, settings: Settings, threshold: float | None
     except PredictionsError:
         return {}
     chosen = metrics.choose_measures(evaluate.metrics, settings.task)
-    intervals = bootstrap.estimate_intervals(
-        judged, chosen, replicates=gate.replicates, confidence=gate.confidence
-    )
+    rows = intervals.choose_rows(judged)
+    found = [intervals.estimate_interval(rows, measure, confidence=gate.confidence) for measure in chosen]
     return {
         measure.name: (interval.high - interval.low) / 2
-        for measure, interval in zip(chosen, intervals, strict=True)
+        for measure, interval in zip(chosen, found, strict=True)
         if interval.low is not None and interval.high is not None
     }

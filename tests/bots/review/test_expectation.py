@@ -13,7 +13,7 @@ import yaml
 
 from bots.git.repository import Repository
 from bots.review.expectation import ASSUMED, EARLIER, Expectation, expect_sensitivity
-from bots.stats import bootstrap, metrics
+from bots.stats import intervals, metrics
 from fixtures import simulated, support
 from fixtures.dvc_projects import run_git
 
@@ -95,9 +95,8 @@ def test_two_models_of_main_on_one_holdout_tell_how_much_a_difference_varies(mai
     days = np.resize(np.arange(31), len(TARGET))
     predictions = simulated.draw_predictions("classification", 3100, np.random.default_rng(4), clusters=0)
     object.__setattr__(predictions, "clusters", days)
-    (interval,) = bootstrap.estimate_intervals(
-        predictions, [metrics.MEASURES["log_loss"]], replicates=2000, confidence=0.95
-    )
+    rows = intervals.choose_rows(predictions)
+    interval = intervals.estimate_interval(rows, metrics.MEASURES["log_loss"], confidence=0.95)
     assert found.sensitivity.error == pytest.approx(interval.error, rel=0.05)
 
 

@@ -91,7 +91,6 @@ def comparison(*metrics: MetricComparison, slices: tuple[SliceComparison, ...] =
         slices=list(slices),
         statistics=Statistics(
             rows=56_123,
-            replicates=2000,
             confidence=0.95,
             resampled="date",
             units=62,
@@ -309,7 +308,7 @@ def test_a_worse_primary_metric_is_a_regression() -> None:
 
 def test_a_regressed_slice_blocks_even_when_the_mean_improves() -> None:
     """From predictions to verdict: better for three carriers, much worse for the fourth."""
-    settings_ = make_quick_policy(replicates=1000)
+    settings_ = make_quick_policy()
     found = compare(draw_better_but_worse_for_one_carrier(), settings_)
     judgement = judged(facts(comparison=found), settings_.gate)
     assert (judgement.verdict, judgement.reason, judgement.passed) == ("blocked", "slice-regressed", False)

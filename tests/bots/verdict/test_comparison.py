@@ -13,7 +13,7 @@ from msgspec import structs
 from scipy import stats
 
 from bots.settings import GateSlices
-from bots.stats import bootstrap, metrics
+from bots.stats import intervals, metrics
 from bots.stats.predictions import Predictions, PredictionsError
 from bots.verdict import comparison
 from fixtures import simulated
@@ -77,7 +77,7 @@ def half(metric: MetricComparison | SliceComparison) -> float:
 def test_the_interval_holds_the_true_difference_about_as_often_as_it_says(
     task: Task, rows: int, clusters: int
 ) -> None:
-    found = simulated.measure_coverage(task, rows=rows, clusters=clusters, draws=150, replicates=200)
+    found = simulated.measure_coverage(task, rows=rows, clusters=clusters, draws=150)
     # That many draws tell the coverage to within 5.3 points (three standard errors).
     assert all(share >= 0.95 - 0.053 for share in found.values()), found
     assert np.mean([share for name, share in found.items() if name != "expected_calibration_error"]) < 0.98
@@ -189,7 +189,7 @@ def exact(predictions: Predictions, name: str, times: int) -> Floats:
 @pytest.mark.parametrize("name", ["roc_auc", "average_precision", "f1", "precision"])
 def test_a_metric_varies_as_much_as_when_it_is_recomputed_on_each_resample(name: str) -> None:
     predictions = drawn(400)
-    found = by_name(comparison.compare(predictions, make_quick_policy(replicates=4000)))[name]
+    found = by_name(comparison.compare(predictions, make_quick_policy()))[name]
     recomputed = exact(predictions, name, 2000)
     quantile = stats.t.ppf(0.975, 399)
     assert half(found) == pytest.approx(quantile * np.std(recomputed), rel=0.1)
@@ -208,44 +208,43 @@ def test_averages_vary_as_much_as_in_scipys_bootstrap(name: str) -> None:
     scipys = stats.bootstrap(
         columns, difference, paired=True, n_resamples=4000, method="basic", random_state=3
     )
-    found = by_name(comparison.compare(predictions, make_quick_policy("regression", replicates=4000)))[name]
+    found = by_name(comparison.compare(predictions, make_quick_policy("regression")))[name]
     quantile = stats.t.ppf(0.975, 399)
     assert half(found) == pytest.approx(quantile * scipys.standard_error, rel=0.05)
 
 
 def test_the_median_varies_as_much_as_when_it_is_recomputed_on_each_resample() -> None:
     predictions = drawn(1500, task="regression")
-    found = by_name(comparison.compare(predictions, make_quick_policy("regression", replicates=4000)))[
-        "median_absolute_error"
-    ]
+    found = by_name(comparison.compare(predictions, make_quick_policy("regression")))["median_absolute_error"]
     recomputed = exact(predictions, "median_absolute_error", 2000)
     assert half(found) == pytest.approx(1.96 * np.std(recomputed), rel=0.2)
 
 
 def test_few_units_are_judged_by_student_s_t() -> None:
     """Two degrees of freedom have a closed form: t = (2p - 1) / sqrt(2 p (1 - p)). The others are from tables."""
-    assert bootstrap.find_t_quantile(0.975, 2) == pytest.approx(0.95 / np.sqrt(2 * 0.975 * 0.025), rel=1e-12)
+    assert intervals.find_t_quantile(0.975, 2) == pytest.approx(0.95 / np.sqrt(2 * 0.975 * 0.025), rel=1e-12)
     for freedom, expected in ((1, 12.7062047362), (9, 2.2621571628), (60, 2.0002978220)):
-        assert bootstrap.find_t_quantile(0.975, freedom) == pytest.approx(expected, rel=1e-10)
-    assert bootstrap.find_t_quantile(0.975, 10_000_000) == pytest.approx(1.9599639845, rel=1e-6)
+        assert intervals.find_t_quantile(0.975, freedom) == pytest.approx(expected, rel=1e-10)
+    assert intervals.find_t_quantile(0.975, 10_000_000) == pytest.approx(1.9599639845, rel=1e-6)
 
 
 def test_an_interval_tells_its_standard_error_and_its_degrees_of_freedom() -> None:
     predictions = drawn(400, task="regression")
-    (found,) = bootstrap.estimate_intervals(
-        predictions, [metrics.MEASURES["mae"]], replicates=400, confidence=0.9
-    )
-    quantile = bootstrap.find_t_quantile(0.95, known(found.freedom))
+    rows, measure = intervals.choose_rows(predictions), metrics.MEASURES["mae"]
+    found = intervals.estimate_interval(rows, measure, confidence=0.9)
+    quantile = intervals.find_t_quantile(0.95, known(found.freedom))
     assert (known(found.high) - known(found.low)) / 2 == pytest.approx(known(found.error) * quantile)
-    few = bootstrap.compute_points(predictions, metrics.MEASURES["mae"], np.arange(5))
-    assert (few.error, few.freedom) == (None, None)
+    few = intervals.estimate_interval(
+        intervals.choose_rows(predictions, np.arange(5)), measure, confidence=0.9
+    )
+    assert (few.error, few.freedom, few.note) == (None, None, "fewer than 10 rows")
 
 
 def test_a_metric_tells_what_an_interval_at_another_confidence_is_made_of() -> None:
     predictions = drawn(400, task="regression")
     policy = make_quick_policy("regression")
     for metric in comparison.compare(predictions, policy).metrics:
-        quantile = bootstrap.find_t_quantile(0.5 + policy.gate.confidence / 2, known(metric.freedom))
+        quantile = intervals.find_t_quantile(0.5 + policy.gate.confidence / 2, known(metric.freedom))
         assert known(metric.high) == pytest.approx(known(metric.difference) + known(metric.error) * quantile)
 
 
@@ -321,9 +320,7 @@ def test_whole_clusters_are_resampled_where_the_gate_says_so() -> None:
     clustered = replace(copies, clusters=np.repeat(np.arange(300), 10))
 
     def width(predictions: Predictions) -> float:
-        return half(
-            by_name(comparison.compare(predictions, make_quick_policy("regression", replicates=2000)))["mae"]
-        )
+        return half(by_name(comparison.compare(predictions, make_quick_policy("regression")))["mae"])
 
     assert width(clustered) == pytest.approx(width(once), rel=0.1)
     assert width(copies) == pytest.approx(width(once) / np.sqrt(10), rel=0.1)
@@ -332,7 +329,7 @@ def test_whole_clusters_are_resampled_where_the_gate_says_so() -> None:
 
 
 def test_a_slice_that_got_worse_is_found_although_the_mean_improves() -> None:
-    found = comparison.compare(draw_better_but_worse_for_one_carrier(), make_quick_policy(replicates=1000))
+    found = comparison.compare(draw_better_but_worse_for_one_carrier(), make_quick_policy())
     assert by_name(found)["roc_auc"].outcome == "improved"
     assert {part.value: part.outcome for part in found.slices}["HA"] == "regressed"
 

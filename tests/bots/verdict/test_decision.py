@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from bots.evidence import Direction, MetricComparison, Outcome
-from bots.stats.bootstrap import Interval, find_t_quantile
+from bots.stats.intervals import Interval, find_t_quantile
 from bots.stats.predictions import Predictions
 from bots.verdict import comparison, decision
 from fixtures.simulated import make_quick_policy

@@ -15,7 +15,7 @@ from scipy import stats
 
 from bots.evidence import Seeds, SeedScores
 from bots.render import glance
-from bots.stats.bootstrap import Interval
+from bots.stats.intervals import Interval
 from bots.stats.predictions import Predictions
 from bots.verdict import comparison
 from bots.verdict.rules import check_comparison
