@@ -371,7 +371,7 @@ class MetricComparison(Evidence, frozen=True, kw_only=True):
     rows in pairs; `matters` is the smallest effect that counts. `error` is the standard error of the difference
     and `freedom` the degrees of freedom of Student's t, from which an interval at any confidence can be made; null
     where there is no interval. `inner_low` and `inner_high` are the ends of the narrower interval that must lie within
-    `matters` for `equivalent`."""
+    `matters` for `equivalent`. `note` says why there is no interval."""
 
     name: Name
     direction: Direction
@@ -388,6 +388,7 @@ class MetricComparison(Evidence, frozen=True, kw_only=True):
     freedom: Positive | None = None
     inner_low: float | None = None
     inner_high: float | None = None
+    note: Text | None = None
 
 
 class SliceComparison(Evidence, frozen=True, kw_only=True):
@@ -437,7 +438,11 @@ class Sensitivity(Evidence, frozen=True, kw_only=True):
 
 
 class Statistics(Evidence, frozen=True, kw_only=True):
-    """How the comparison was made, for the reader who wants to check it. `sensitivity` is what this comparison could
+    """How the comparison was made, for the reader who wants to check it. `units` differ by chance, each a value of
+    `resampled` (or `days_together` of its days). `in_time`: they have an order in time; then `correlation` is that of
+    the primary metric's effects of neighbours, `independent` how many independent units they are worth, and `follow`
+    says that they follow each other beyond chance, so that intervals are too narrow; null where there are too few units
+    to tell. `sensitivity` is what this comparison could
     show, `expected` what was said of the holdout before anything was trained. `seeds`: how many models of each side
     the differences of metrics are the means of."""
 
@@ -446,6 +451,11 @@ class Statistics(Evidence, frozen=True, kw_only=True):
     resampled: Text
     units: Count
     slices_judged: Count
+    days_together: Annotated[int, Meta(ge=1)] = 1
+    in_time: bool = False
+    correlation: Annotated[float, Meta(ge=-1, le=1)] | None = None
+    independent: Positive | None = None
+    follow: bool = False
     sensitivity: Sensitivity | None = None
     expected: Sensitivity | None = None
     seeds: Annotated[int, Meta(ge=1, le=MOST_SEEDS)] = 1

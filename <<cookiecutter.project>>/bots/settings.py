@@ -111,6 +111,11 @@ class Gate(_Section, frozen=True):
         Meta(min_length=1),
         _explain("the column whose values are the units that differ by chance; `rows`: each row is one"),
     ] = "rows"
+    days_together: Annotated[
+        int,
+        Meta(ge=1, le=366),
+        _explain("so many days in a row of `resample` are one unit, where days follow each other"),
+    ] = 1
     guards: Annotated[list[str], _explain("metrics that must not get worse")] = []
     limits: Annotated[dict[str, Limit], _explain("bounds on a metric, whatever main does")] = {}
     slices: Annotated[GateSlices | None, _explain("how slices are judged; null: they are only shown")] = None
@@ -334,6 +339,8 @@ def _find_gate_problems(gate: Gate, metrics: list[str]) -> Iterator[str]:
                 yield f"gate.{key}: `{name}` is not in evaluate.metrics; add it there"
             if key != "limits" and name not in gate.matters:
                 yield f"gate.matters: expected the smallest difference of `{name}` that matters, it is judged"
+    if gate.days_together > 1 and gate.resample == "rows":
+        yield "gate.days_together: expected a column of dates in gate.resample, whose days are taken together"
     if gate.primary in gate.guards:
         yield f"gate.guards: `{gate.primary}` is the primary metric already; take it out"
     for name, limit in gate.limits.items():

@@ -51,6 +51,7 @@ def load_card(root: Path, settings: Settings) -> Card:
         task=settings.task,
         slices=settings.evaluate.slices,
         resample=settings.gate.resample,
+        days_together=settings.gate.days_together,
         threshold=metrics.threshold,
         costs=metrics.costs[0] if metrics.costs else None,
         bins=settings.evaluate.calibration_bins,

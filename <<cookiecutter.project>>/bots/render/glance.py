@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bots.evidence import DriftComparison, ImportanceShift, Review, SliceComparison
-from bots.render import selection
+from bots.render import selection, words
 from bots.render.numbers import (
     format_count,
     format_difference,
@@ -43,6 +43,7 @@ def collect_lines(review: Review, style: Style) -> list[Line]:
     """Return a line for everything that this review has evidence for."""
     makers = (
         _describe_seeds,
+        _describe_units,
         _describe_slices,
         _describe_explanation,
         _describe_data,
@@ -51,6 +52,12 @@ def collect_lines(review: Review, style: Style) -> list[Line]:
         _describe_export,
     )
     return [line for maker in makers for line in maker(review, style)]
+
+
+def _describe_units(review: Review, style: Style) -> Iterator[Line]:
+    """Warn where units follow each other, so that intervals hold the truth less often than they say."""
+    if review.statistics and (told := words.describe_dependence(review.statistics)):
+        yield Line("Intervals", "note", told)
 
 
 def _describe_seeds(review: Review, style: Style) -> Iterator[Line]:

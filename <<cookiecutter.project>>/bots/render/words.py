@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bots.evidence import Review, Statistics
-from bots.render.numbers import format_count, format_percent
-from bots.stats import metrics
+from bots.render.numbers import format_count, format_number, format_percent
+from bots.stats import dependence, intervals, metrics
 
 VERDICTS = {
     "improved": "Improved",
@@ -88,15 +88,45 @@ def explain_metric(name: str) -> str:
     return MEANINGS.get(name, "")
 
 
+def describe_dependence(made: Statistics) -> str:
+    """Describe how far units follow each other, where they do beyond chance; nothing where they do not."""
+    if not made.follow or made.correlation is None or made.independent is None:
+        return ""
+    days = dependence.choose_days_together(made.correlation, made.units, intervals.FEWEST_UNITS)
+    helps = (
+        f"`gate.days_together: {made.days_together * days}` takes more of them as one unit"
+        if days
+        else "only a holdout of more days helps"
+    )
+    return (
+        f"the units follow each other (correlation {format_number(made.correlation, 2)} from one to the next): "
+        f"{format_count(made.units)} are worth about {format_number(max(1.0, made.independent), 2)} independent ones, "
+        f"so intervals are too narrow; {helps}"
+    )
+
+
+def _describe_order(made: Statistics) -> str:
+    if not made.in_time:
+        return " Whether one follows from another cannot be told: they have no order in time."
+    if told := describe_dependence(made):
+        return f" {told[:1].upper()}{told[1:]}."
+    if made.correlation is None:
+        return " They are too few to tell whether one follows from another."
+    return (
+        f" From one to the next they are not correlated beyond chance ({format_number(made.correlation, 2)})."
+    )
+
+
 def describe_statistics(made: Statistics) -> str:
     """Describe in a sentence how the comparison was made."""
     rows = f"Both models scored the same {format_count(made.rows)} holdout rows."
     if not made.units:
         return rows
-    unit = "single rows" if made.resampled == "rows" else f"whole groups by {made.resampled}"
+    together = f", {made.days_together} days in a row together" if made.days_together > 1 else ""
+    unit = "single rows" if made.resampled == "rows" else f"whole groups by {made.resampled}{together}"
     return (
         f"{rows} Intervals hold the true difference in {format_percent(made.confidence, 0)} of cases, by leaving out "
-        f"each of {format_count(made.units)} units in turn ({unit})."
+        f"each of {format_count(made.units)} units in turn ({unit}).{_describe_order(made)}"
         f"{_describe_seeds(made.seeds)}"
     )
 

@@ -107,6 +107,7 @@ def _load_predictions(root: Path, lock: Lock, policy: Settings) -> Predictions |
         task=policy.task,
         slices=[],
         resample=gate.resample,
+        days_together=gate.days_together,
         threshold=evaluate.threshold,
         costs=evaluate.costs,
         bins=evaluate.calibration_bins,

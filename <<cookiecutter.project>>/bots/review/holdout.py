@@ -103,6 +103,7 @@ class HoldoutPredictions:
             task=policy.task,
             slices=policy.evaluate.slices,
             resample=policy.gate.resample,
+            days_together=policy.gate.days_together,
             threshold=self.settings.evaluate.threshold,
             costs=policy.evaluate.costs,
             bins=policy.evaluate.calibration_bins,

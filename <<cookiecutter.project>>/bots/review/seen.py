@@ -217,6 +217,7 @@ def _make_pair(
         task=policy.task,
         slices=[],
         resample=together,
+        days_together=policy.gate.days_together,
         threshold=None,
         costs=None,
         bins=policy.evaluate.calibration_bins,

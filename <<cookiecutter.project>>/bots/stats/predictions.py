@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import date
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -151,6 +152,31 @@ def get_labels(table: pyarrow.Table, column: str) -> Labels | None:
     return Labels(place[np.from_dlpack(coded.indices)], tuple(names))
 
 
+def join_days(labels: Labels, days: int, column: str) -> Labels:
+    """The labels of so many days in a row as one, named by the first day; those of one day stay together anyway.
+
+    Raises `PredictionsError` where a label does not begin with a date. `column` is what the message calls them.
+    """
+    if days == 1:
+        return labels
+    try:
+        numbers = np.array([date.fromisoformat(name[:10]).toordinal() for name in labels.names])
+    except ValueError as error:
+        raise PredictionsError(
+            f"gate.days_together: expected dates such as 2013-07-01 in `{column}`, to take {days} of them as one "
+            f"({error}); take it out, or name a column of dates in gate.resample"
+        ) from error
+    starts = numbers.min(initial=10**7) + (numbers - numbers.min(initial=10**7)) // days * days
+    found, codes = np.unique(starts, return_inverse=True)
+    names = tuple(date.fromordinal(int(start)).isoformat() for start in found)
+    return Labels(codes.astype(np.int32)[labels.codes], names)
+
+
+def _choose_units(table: pyarrow.Table, resample: str, days: int) -> Labels | None:
+    labels = None if resample == "rows" else get_labels(table, resample)
+    return None if labels is None else join_days(labels, days, resample)
+
+
 def make_predictions(
     table: pyarrow.Table,
     name: str,
@@ -159,13 +185,15 @@ def make_predictions(
     task: Task,
     slices: Iterable[str],
     resample: str,
+    days_together: int,
     threshold: float | None,
     costs: Costs | None,
     bins: int,
 ) -> Predictions:
     """One model's predictions: its scores are the table's, or `scores` in the order of the table's rows.
 
-    `resample` is `rows`, or the column whose rows are one unit. Raises `PredictionsError`.
+    `resample` is `rows`, or the column whose rows are one unit; `days_together` of its dates in a row are one.
+    Raises `PredictionsError`.
     """
     labels = {column: get_labels(table, column) for column in slices}
     return Predictions(
@@ -173,7 +201,7 @@ def make_predictions(
         target=get_numbers(table, "target", name),
         candidate=get_numbers(table, "score", name) if scores is None else scores,
         slices={column: known for column, known in labels.items() if known is not None},
-        clusters=None if resample == "rows" else get_labels(table, resample),
+        clusters=_choose_units(table, resample, days_together),
         candidate_threshold=threshold,
         costs=costs,
         bins=bins,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from bots.evidence import MetricComparison, Sensitivity, SliceComparison, Statistics
-from bots.stats import intervals, metrics
+from bots.stats import dependence, intervals, metrics
 from bots.stats.predictions import Labels
 from bots.verdict import decision
 from bots.verdict import seeds as luck
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from bots.evidence import Seeds
     from bots.settings import Gate, Settings
-    from bots.stats.intervals import Interval
+    from bots.stats.dependence import Dependence
+    from bots.stats.intervals import Interval, Rows
     from bots.stats.predictions import Predictions
 
 Role = Literal["primary", "guard", "shown"]
@@ -53,6 +54,7 @@ def compare(predictions: Predictions, settings: Settings, seeds: Seeds | None = 
         measure.name: intervals.estimate_interval(rows, measure, confidence=gate.confidence)
         for measure in chosen
     }
+    in_time, followed = _measure_dependence(rows, predictions, gate)
     return Comparison(
         metrics=[
             _compare_metric(
@@ -65,7 +67,12 @@ def compare(predictions: Predictions, settings: Settings, seeds: Seeds | None = 
             rows=len(predictions.target),
             confidence=gate.confidence,
             resampled="rows" if predictions.clusters is None else gate.resample,
-            units=len(predictions.target) if predictions.units is None else len(predictions.units.names),
+            units=rows.count,
+            days_together=gate.days_together,
+            in_time=in_time,
+            correlation=followed.correlation if followed else None,
+            independent=followed.independent if followed else None,
+            follow=bool(followed and followed.beyond_chance),
             slices_judged=sum(part.note is None for part in slices),
             sensitivity=describe_sensitivity(
                 found.get(gate.primary), gate, rows=len(predictions.target), basis="this comparison"
@@ -75,6 +82,14 @@ def compare(predictions: Predictions, settings: Settings, seeds: Seeds | None = 
         seeds=seeds,
         seedless=settings.review.seed is None,
     )
+
+
+def _measure_dependence(rows: Rows, predictions: Predictions, gate: Gate) -> tuple[bool, Dependence | None]:
+    """Whether the units have an order in time, and how they depend on each other in it."""
+    if predictions.units is None or not dependence.are_times(predictions.units.names):
+        return False, None
+    effects = intervals.measure_unit_effects(rows, metrics.MEASURES[gate.primary])
+    return True, None if effects is None else dependence.measure_dependence(effects)
 
 
 def describe_sensitivity(
@@ -146,6 +161,7 @@ def _compare_metric(name: str, interval: Interval, predictions: Predictions, gat
         unit=predictions.metric_units.get(name) or metrics.find_unit(name, predictions.costs),
         error=interval.error,
         freedom=interval.freedom,
+        note=interval.note,
         inner_low=inner[0] if inner else None,
         inner_high=inner[1] if inner else None,
     )
@@ -230,4 +246,6 @@ def _explain_too_small(predictions: Predictions, gate: Gate, rows: NDArray[np.in
 
 def _name_units(gate: Gate) -> str:
     """What messages call the units."""
+    if gate.days_together > 1:
+        return f"units of {gate.days_together} days of {gate.resample}"
     return f"values of {gate.resample}"

@@ -95,7 +95,8 @@ def check_comparison(comparison: Comparison | None, gate: Gate) -> Iterator[Find
         yield Finding(
             rule="primary metric",
             passed=False,
-            message=f"{name_metric(gate.primary)} cannot be compared: the holdout has too few rows for it.",
+            message=f"{name_metric(gate.primary)} cannot be compared: "
+            f"{(primary and primary.note) or 'the holdout has too few rows for it'}.",
             verdict="not comparable",
             reason="primary-not-judged",
         )

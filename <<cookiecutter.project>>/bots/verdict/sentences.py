@@ -45,7 +45,7 @@ def explain_outcome(metric: MetricComparison) -> str:
     if metric.outcome == "regressed":
         return "Worse, beyond chance and by enough to matter."
     if low is None or high is None:
-        return "Not judged: too few rows."
+        return f"Not judged: {metric.note or 'too few rows'}."
     if low == high == 0:
         return "Exactly the same."
     if metric.outcome == "equivalent":

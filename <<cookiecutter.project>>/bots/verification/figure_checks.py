@@ -73,6 +73,7 @@ def compare_again(review: Review, evaluation: MetricsReport, tables: Tables, mai
         task=policy.task,
         slices=policy.evaluate.slices,
         resample=policy.gate.resample,
+        days_together=policy.gate.days_together,
         threshold=evaluation.threshold,
         costs=policy.evaluate.costs,
         bins=policy.evaluate.calibration_bins,

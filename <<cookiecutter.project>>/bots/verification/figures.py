@@ -18,6 +18,17 @@ SPREAD: Final = 1e-3
 """How far the end of an interval may be off, as a part of half of its width; and a standard error, of itself."""
 
 _POINTS = ("champion", "candidate")
+_COUNTED = (
+    "rows",
+    "confidence",
+    "resampled",
+    "units",
+    "days_together",
+    "in_time",
+    "follow",
+    "slices_judged",
+    "seeds",
+)
 _SPREADS = ("error", "freedom", "matters")
 
 
@@ -33,7 +44,7 @@ def find_different_figures(said: Comparison, found: Comparison) -> Iterator[Veri
         {f"{part.column} = {part.value}": part for part in said.slices},
         {f"{part.column} = {part.value}": part for part in found.slices},
     )
-    for name in ("rows", "confidence", "resampled", "units", "slices_judged", "seeds"):
+    for name in _COUNTED:
         before, after = getattr(said.statistics, name, None), getattr(found.statistics, name, None)
         if before != after:
             yield _name_figure(f"statistics: {name}", before, after)

@@ -41,6 +41,7 @@ def estimate_half_widths(path: Path, settings: Settings, threshold: float | None
             task=settings.task,
             slices=(),
             resample=gate.resample,
+            days_together=gate.days_together,
             threshold=threshold,
             costs=evaluate.costs,
             bins=evaluate.calibration_bins,
