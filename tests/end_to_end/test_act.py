@@ -239,6 +239,46 @@ def test_a_change_that_cannot_be_reviewed_is_told_so(github: SimulatedGitHub, tm
     assert "stopped before it had a result" in ours(github, 13)[0]
 
 
+def test_other_words_start_no_review_and_another_base_does(
+    github: SimulatedGitHub, change: Change, tmp_path: Path
+) -> None:
+    github.git("branch", "--force", "weak", "main")
+    work = edited(github, tmp_path, change.locked, "To another branch.\n")
+    head = github.open_pull_request(16, work.folder, "to-weak")
+    github.double.get_pull(16).base_ref = "weak"
+    review = github.run_review(16)
+    assert github.run_publish(review).jobs == {"publish": "success"}
+    (check,) = github.double.list_checks(head)
+    assert (check.conclusion, check.output["title"]) == (
+        "action_required",
+        "Improved, but not judged for main",
+    )
+    assert github.find_head("to-weak") == head
+
+    words = github.run_review(16, action="edited", changes={"title": {"from": "A change"}})
+    assert words.result.conclusion == "skipped"
+    github.double.get_pull(16).base_ref = "main"
+    retargeted = github.run_review(16, action="edited", changes={"base": {"ref": {"from": "weak"}}})
+    assert github.run_publish(retargeted).jobs["publish"] == "success"
+    assert verdicts(github, head) == [("model review", "success")]
+    assert len(ours(github, 16)) == 1
+
+
+def test_a_merge_group_is_reviewed_and_gets_the_check_that_the_queue_waits_for(
+    github: SimulatedGitHub, change: Change
+) -> None:
+    tree = github.git("rev-parse", f"{change.locked}^{{tree}}")
+    parents = ("-p", github.find_head("main"), "-p", change.locked)
+    name = ("-c", "user.name=GitHub", "-c", "user.email=noreply@github.com")
+    group = github.git(*name, "commit-tree", tree, *parents, "-m", "Merge pull request #7")
+    before = ours(github, change.number)
+    review = github.run_group_review(change.number, group)
+    assert review.result.conclusion == "success", review.result.log
+    assert github.run_publish(review).jobs == {"publish": "success"}
+    assert verdicts(github, group) == [("model review", "success")]
+    assert ours(github, change.number) == before
+
+
 @pytest.mark.parametrize(("number", "fork"), [(14, None), (15, "somebody/visits")])
 def test_a_cloud_is_logged_in_to_for_a_branch_and_never_for_a_fork(
     github: SimulatedGitHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, fork: str | None

@@ -126,10 +126,32 @@ def test_a_newer_push_cancels_a_review_and_nothing_that_writes() -> None:
 
 
 def test_publish_follows_the_review_from_its_start_to_its_end() -> None:
-    assert workflow("pull-request")["on"] == {"pull_request": None}
+    assert set(workflow("pull-request")["on"]) == {"pull_request", "merge_group"}
     assert workflow("publish")["on"] == {
         "workflow_run": {"workflows": [workflow("pull-request")["name"]], "types": ["requested", "completed"]}
     }
+
+
+def test_another_base_is_reviewed_and_other_words_are_not() -> None:
+    review, said = workflow("pull-request"), workflow("publish")
+    assert "edited" in review["on"]["pull_request"]["types"]
+    assert review["jobs"]["review"]["if"] == (
+        "${{ github.event.action != 'edited' || github.event.changes.base }}"
+    )
+    # Such a run cancels no review, announces nothing, and takes nobody's turn.
+    words = "github.event.action == 'edited' && !github.event.changes.base"
+    assert f"{words} && format('-words-{{0}}', github.run_id)" in review["concurrency"]["group"]
+    assert f"{words} && 'Nothing to review'" in review["run-name"]
+    assert "display_title != 'Nothing to review'" in said["jobs"]["announce"]["if"]
+    assert "display_title == 'Nothing to review'" in said["jobs"]["publish"]["if"]
+    assert (
+        "display_title == 'Nothing to review' && format('-{0}', github.run_id)"
+        in said["concurrency"]["group"]
+    )
+
+
+def test_no_title_of_a_pull_request_is_taken_for_nothing_to_review() -> None:
+    assert "format('Review: {0}', github.event.pull_request.title" in workflow("pull-request")["run-name"]
 
 
 def test_nothing_of_a_pull_request_is_checked_out_where_something_can_be_written() -> None:
@@ -144,7 +166,9 @@ def test_the_review_knows_no_secret_and_leaves_no_login_behind() -> None:
     assert "secrets." not in text("pull-request")
     checkouts = [step for step in steps("pull-request") if "actions/checkout@" in step.get("uses", "")]
     assert all(step["with"]["persist-credentials"] is False for step in checkouts)
-    assert checkouts[-1]["with"]["ref"] == "${{ github.event.pull_request.head.sha }}"
+    assert checkouts[-1]["with"]["ref"] == (
+        "${{ github.event.pull_request.head.sha || github.event.merge_group.head_sha }}"
+    )
 
 
 def test_only_a_branch_of_this_repository_is_locked_and_only_after_its_review_was_said() -> None:

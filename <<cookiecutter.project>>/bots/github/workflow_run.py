@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import msgspec
@@ -11,6 +12,10 @@ from msgspec.structs import replace
 from bots.decoding import DECODE_ERRORS, describe_decode_error
 from bots.github.client import NotInWorkflow
 from bots.github.marker import Marker
+
+# As GitHub names the branch of a group; nobody else may push to branches of this name.
+_GROUP = re.compile(r"gh-readonly-queue/(?P<base>.+)/pr-\d+-[0-9a-f]{40,64}")
+REVIEWED = ("pull_request", "merge_group")
 
 
 class _Owner(Struct, frozen=True):
@@ -48,6 +53,17 @@ class WorkflowRun(Struct, frozen=True, kw_only=True):
         return f"{self.head_repository.owner.login}:{self.head_branch}"
 
     @property
+    def is_of_group(self) -> bool:
+        """Tell whether a merge queue started it, for a group of pull requests at once."""
+        return self.event == "merge_group"
+
+    @property
+    def queue(self) -> str | None:
+        """The branch that a merge group is to become; None where GitHub's name of the group does not say."""
+        found = _GROUP.fullmatch(self.head_branch or "")
+        return found["base"] if found else None
+
+    @property
     def marker(self) -> Marker:
         """The marker of what this run writes."""
         return Marker(
@@ -83,8 +99,9 @@ def load_workflow_run(path: str | None) -> WorkflowRun:
         said = describe_decode_error(error)
         raise NotInWorkflow(f"{path} is not the payload of a workflow_run event: {said}") from error
     run = replace(event.workflow_run, default_branch=event.repository.default_branch)
-    if run.event != "pull_request":
+    if run.event not in REVIEWED:
         raise NotInWorkflow(
-            f"the run was started by {run.event!r}; only a pull request's run has a review to publish"
+            f"the run was started by {run.event!r}; only a pull request's or a merge group's run has a review to "
+            "publish"
         )
     return run

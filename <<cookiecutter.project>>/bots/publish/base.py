@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from bots.evidence import Review
     from bots.github.client import CommitComparison, GitHubApi
 
+FAILURES = (RequestDenied, RetriesExhausted, LockfileError, SettingsError)
+"""What keeps from knowing what judges at a commit."""
+
 Standing = Literal["current", "stale", "elsewhere", "unknown"]
 
 UPDATE = (

@@ -78,6 +78,8 @@ def explain_skip(run: WorkflowRun, repository: str, artifact: ArtifactContent, t
 
     `target` is where the review belongs, as GitHub says. Raises `LockRefused` where a person should look.
     """
+    if run.is_of_group:
+        return "A merge group becomes main as it is: its pull requests were locked before."
     if run.is_of_fork(repository) or run.head_branch is None:
         return (
             "The change comes from a fork, and nothing of a fork is written to this repository or its storage. A "

@@ -96,7 +96,10 @@ def decide(run: WorkflowRun, target: Target, artifact: ArtifactContent) -> Decis
     pull = target.pull
     if target.problem is not None:
         found = decide_by_artifact(run, artifact)
-        return _decide_by_base(found, "its pull request is not known", target.problem, comments=False)
+        unknown = f"its {'base' if target.group else 'pull request'} is not known"
+        return _decide_by_base(found, unknown, target.problem, comments=False)
+    if target.group:
+        return _decide_of_group(run, target, artifact)
     if pull is None or not pull.open:
         title = (
             f"Pull request {pull.number} is closed" if pull else "No pull request has this branch any more"
@@ -107,9 +110,24 @@ def decide(run: WorkflowRun, target: Target, artifact: ArtifactContent) -> Decis
         words = f"This run reviewed {run.head_sha[:7]}; the newest commit, {pull.head_sha[:7]}, has its own review."
         return Decision("cancelled", title, words, comments=False)
     decision = decide_by_artifact(run, artifact)
+    return replace(decision, comments=False) if target.unclear else _decide_on_main(run, target, decision)
+
+
+def _decide_of_group(run: WorkflowRun, target: Target, artifact: ArtifactContent) -> Decision:
+    """Decide about a merge group, which becomes main as it is: nothing is locked any more."""
+    decision = _decide_on_main(run, target, replace(decide_by_artifact(run, artifact), locks=False))
+    if target.unlocked is None or decision.conclusion != "success":
+        return decision
+    advice = (
+        f"This group would merge another model than was judged: {target.unlocked}. Update the pull request's branch, "
+        "so that its model is made and locked anew, and queue it again."
+    )
+    return _decide_by_base(decision, "its dvc.lock does not name what was judged", advice, comments=True)
+
+
+def _decide_on_main(run: WorkflowRun, target: Target, decision: Decision) -> Decision:
+    """Let a decision stand only where main judges as it did for the review."""
     base = target.base
-    if target.unclear:
-        return replace(decision, comments=False)
     if decision.verdict is None or base is None or base.standing == "current":
         return decision
     main, why = run.default_branch, base.why or "no reason is known"
@@ -326,8 +344,7 @@ def announce(api: GitHubApi, run: WorkflowRun, retry: Retry) -> None:
     Only where one pull request has the commit, and it goes to the default branch: else the check may be another's.
     """
     try:
-        pulls = [pull for pull in list_pulls_of_run(api, run, retry) if pull.open]
-        if [(pull.head_sha, pull.base) for pull in pulls] != [(run.head_sha, run.default_branch)]:
+        if not _is_for_main(api, run, retry):
             retry.log(
                 "check: not announced, the commit is not that of one pull request to the default branch"
             )
@@ -344,6 +361,14 @@ def announce(api: GitHubApi, run: WorkflowRun, retry: Retry) -> None:
         retry.log(f"check: {done}")
     except (RequestDenied, RetriesExhausted) as error:
         retry.log(explain_failure("check", error))
+
+
+def _is_for_main(api: GitHubApi, run: WorkflowRun, retry: Retry) -> bool:
+    """Tell whether the run's commit is that of one pull request to the default branch, or of a merge group for it."""
+    if run.is_of_group:
+        return run.queue == run.default_branch
+    pulls = [pull for pull in list_pulls_of_run(api, run, retry) if pull.open]
+    return [(pull.head_sha, pull.base) for pull in pulls] == [(run.head_sha, run.default_branch)]
 
 
 def _upsert_comment(api: GitHubApi, number: int, body: str, *, marker: Marker, author: str) -> str:

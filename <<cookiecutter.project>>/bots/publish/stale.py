@@ -10,20 +10,16 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 
-from bots.dvc.lockfile import LockfileError
 from bots.github.check_run import CHECK_NAME, build_content
 from bots.github.marker import parse_marker
-from bots.publish.base import UPDATE, compare_judges
+from bots.publish.base import FAILURES, UPDATE, compare_judges
 from bots.render.escape import escape_prose, escape_text
-from bots.retry import RequestDenied, RetriesExhausted, Retry
-from bots.settings import SettingsError
 
 if TYPE_CHECKING:
     from bots.github.client import CheckRun, GitHubApi, PullRequest
     from bots.github.marker import Marker
     from bots.publish.base import Standing
-
-FAILURES = (RequestDenied, RetriesExhausted, LockfileError, SettingsError)
+    from bots.retry import Retry
 
 Done = Literal["made stale", "stale already", "current", "no review", "not known"]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bots.evidence import Review
-from bots.publish.base import find_base, name_base_commit
+from bots.publish.base import FAILURES, find_base, load_judge, name_base_commit, shorten_digest
 from bots.retry import RequestDenied, RetriesExhausted, Retry
 
 if TYPE_CHECKING:
@@ -29,13 +29,16 @@ class Target:
     `pull` is the pull request, None where the branch has none. `problem` says why that cannot be known. `base` is what
     the review was held against, None where there is no review. `owner` is the number of another pull request, to the
     default branch, whose check this commit's is: then this review has no say in it. `unclear`: the run left no review
-    and may be of `pull` or of another pull request with the same commit.
+    and may be of `pull` or of another pull request with the same commit. `group`: a merge queue had it reviewed, so
+    there is no pull request to speak to; `unlocked` says why what it judged is not what the group's commit holds.
     """
 
     pull: PullRequest | None = None
     base: Base | None = None
     owner: int | None = None
     unclear: bool = False
+    group: bool = False
+    unlocked: str | None = None
     problem: str | None = None
 
     def set_head(self, commit: str) -> Target:
@@ -61,6 +64,8 @@ def find_target(
             return None
         return find_base(api, commit, branch=branch, default=default, folder=folder, retry=retry)
 
+    if run.is_of_group:
+        return _find_group(api, run, artifact, ask_base=ask_base, folder=folder, retry=retry)
     try:
         pulls = list_pulls_of_run(api, run, retry)
         pull = choose_pull(pulls, run)
@@ -80,6 +85,38 @@ def find_target(
         problem = explain("pull request", error)
         retry.log(problem)
         return Target(problem=problem)
+
+
+def _find_group(
+    api: GitHubApi,
+    run: WorkflowRun,
+    artifact: Review | NoArtifact | InvalidArtifact,
+    *,
+    ask_base: Callable[[str], Base | None],
+    folder: str,
+    retry: Retry,
+) -> Target:
+    """Find what a merge group's review was held against, and whether the group's commit holds what it judged."""
+    queue = run.queue
+    if queue is None:
+        return Target(group=True, problem="GitHub does not say which branch this merge group is to become.")
+    base = ask_base(queue)
+    if not isinstance(artifact, Review) or artifact.candidate.model is None:
+        return Target(group=True, base=base)
+    judged = artifact.candidate
+    try:
+        held = load_judge(api, run.head_sha, folder=folder, retry=retry)
+    except FAILURES as error:
+        return Target(
+            group=True, base=base, unlocked=f"what the group's dvc.lock names is not known: {error}"
+        )
+    if (held.model, held.onnx) == (judged.model, judged.onnx):
+        return Target(group=True, base=base)
+    words = (
+        f"the group's dvc.lock names the model {shorten_digest(held.model)}, the review judged "
+        f"{shorten_digest(judged.model)} (or another ONNX form of it)"
+    )
+    return Target(group=True, base=base, unlocked=words)
 
 
 def ask_base_again(api: GitHubApi, target: Target, run: WorkflowRun, *, folder: str, retry: Retry) -> Target:

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace as but
 
 from bots.github import marker
-from bots.github.client import Connection, GitHubClient
+from bots.github.client import Connection, GitHubClient, NotInWorkflow
 from bots.github.marker import Marker
-from bots.github.workflow_run import WorkflowRun
+from bots.github.workflow_run import WorkflowRun, load_workflow_run
 from bots.publish import publish
 from bots.publish.base import find_base
 from bots.publish.review_artifact import NoArtifact
@@ -348,3 +348,103 @@ def test_a_base_is_looked_up_in_the_projects_own_folder(bench: Bench) -> None:
     assert (found.standing, found.why) == ("stale", "main's model moved to 88888888 (was 7d793037)")
     found = find_base(bench.host(), "1" * 40, branch="main", default="main", folder="", retry=bench.retry())
     assert found.standing == "current"
+
+
+# --- merge groups
+
+
+GROUP = "9" * 40
+
+
+@pytest.fixture
+def queue(bench: Bench) -> Bench:
+    """A queue's group of pull request 7 that is to become main, with the judged model in its dvc.lock."""
+    bench.double.add_commit(GROUP)
+    bench.double.state.branches["group"] = [GROUP, MAIN]
+    bench.double.state.files |= {
+        (GROUP, "params.yaml"): PARAMS.encode(),
+        (GROUP, "dvc.lock"): make_lock(reviews.MODEL_CHANGE).encode(),
+    }
+    return bench
+
+
+def run_group(bench: Bench, **how: Any) -> WorkflowRun:
+    bench.now += 60
+    event = bench.double.add_group_run(GROUP, **{"number": 7, "started": bench.now, **how})
+    return msgspec.convert(event["workflow_run"], WorkflowRun)
+
+
+def of_group(review: Review, model: str | None = reviews.MODEL_CHANGE) -> Review:
+    found = against(MAIN, review)
+    return but(found, candidate=but(found.candidate, commit=GROUP, model=model))
+
+
+def test_a_merge_group_gets_its_check_on_its_own_commit_and_no_comment(queue: Bench) -> None:
+    publish.announce(queue.host(), run_group(queue, conclusion=None), queue.retry())
+    assert [check.status for check in queue.double.list_checks(GROUP)] == ["in_progress"]
+    done = queue.publish(run_group(queue), of_group(reviews.improved()))
+    assert queue.check(GROUP) == ("success", "Improved")
+    assert [check.status for check in queue.double.list_checks(GROUP)] == ["completed"]
+    assert queue.double.list_comments(7) == []
+    assert queue.check(HEAD) is None
+    assert not done.decision.locks
+    written = marker.parse_marker(queue.double.list_checks(GROUP)[0].external_id)
+    assert written is not None
+    assert (written.commit, written.base, written.base_commit) == (GROUP, "main", MAIN)
+
+
+def test_a_merge_group_that_does_not_pass_is_told_on_its_check(queue: Bench) -> None:
+    queue.publish(run_group(queue, conclusion="failure"), of_group(reviews.regressed()))
+    assert queue.check(GROUP) == ("failure", "Regressed: the gate does not let this change pass")
+
+
+def test_a_merge_group_with_another_model_than_was_judged_does_not_pass(queue: Bench) -> None:
+    queue.double.state.files[GROUP, "dvc.lock"] = make_lock(OTHER_MODEL).encode()
+    queue.publish(run_group(queue), of_group(reviews.improved()))
+    assert queue.check(GROUP) == (
+        "action_required",
+        "Improved, but its dvc.lock does not name what was judged",
+    )
+
+
+def test_a_merge_group_whose_lock_cannot_be_read_does_not_pass(queue: Bench) -> None:
+    queue.double.state.files[GROUP, "dvc.lock"] = b"stages: ["
+    queue.publish(run_group(queue), of_group(reviews.improved()))
+    assert queue.check(GROUP) == (
+        "action_required",
+        "Improved, but its dvc.lock does not name what was judged",
+    )
+
+
+def test_a_merge_group_of_another_branch_is_not_judged_for_main(queue: Bench) -> None:
+    queue.publish(run_group(queue, base="weak"), of_group(reviews.improved()))
+    assert queue.check(GROUP) == ("action_required", "Improved, but not judged for main")
+
+
+@pytest.mark.parametrize("name", ["main", "gh-readonly-queue/main", "gh-readonly-queue/main/pr-7", None])
+def test_a_merge_group_whose_name_says_no_branch_does_not_pass(queue: Bench, name: str | None) -> None:
+    of = msgspec.structs.replace(run_group(queue), head_branch=name)
+    queue.publish(of, of_group(reviews.improved()))
+    assert queue.check(GROUP) == ("action_required", "Improved, but its base is not known")
+
+
+def test_main_that_moves_under_a_merge_group_makes_its_review_stale(queue: Bench) -> None:
+    queue.double.add_main(MOVED, {"dvc.lock": make_lock(OTHER_MODEL)})
+    queue.publish(run_group(queue), of_group(reviews.improved()))
+    assert queue.check(GROUP) == ("action_required", "Stale: main's model moved to 88888888 (was 7d793037)")
+
+
+@pytest.mark.parametrize("end", ["cancelled", "timed_out", "skipped", "failure", None])
+def test_a_merge_group_passes_only_by_a_run_that_succeeded(queue: Bench, end: str | None) -> None:
+    of = msgspec.structs.replace(run_group(queue), conclusion=end)
+    queue.publish(of, of_group(reviews.improved()))
+    found = queue.check(GROUP)
+    assert found is not None
+    assert found[0] != "success"
+
+
+def test_a_run_that_nobody_asked_for_is_no_merge_group(bench: Bench, tmp_path: Any) -> None:
+    event = bench.double.add_run(7, event="push")
+    (tmp_path / "event.json").write_bytes(msgspec.json.encode(event))
+    with pytest.raises(NotInWorkflow, match="only a pull request's or a merge group's run"):
+        load_workflow_run(str(tmp_path / "event.json"))

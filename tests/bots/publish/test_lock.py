@@ -984,6 +984,12 @@ def test_what_was_not_judged_for_main_is_refused(bench: Bench, standing: Any) ->
     assert bench.branch() == bench.head
 
 
+def test_a_merge_group_is_not_locked(bench: Bench) -> None:
+    done = bench.lock(of=bench.of(event="merge_group", head_branch="gh-readonly-queue/main/pr-7-" + "0" * 40))
+    assert (done.done, bench.branch()) == ("not locked", bench.head)
+    assert "locked before" in done.words
+
+
 def test_what_was_judged_against_an_older_main_is_not_locked(bench: Bench) -> None:
     done = bench.lock(target=make_target(bench.head, standing="stale", why="main's model moved"))
     assert done.done == "not locked"

@@ -900,7 +900,7 @@ def test_a_run_of_a_push_has_nothing_to_publish(
 ) -> None:
     workflow(bench.double.add_run(7, event="push"), None)
     assert main(["publish"]) == 2
-    assert "only a pull request's run" in capsys.readouterr().err
+    assert "only a pull request's or a merge group's run" in capsys.readouterr().err
 
 
 def test_the_token_is_in_no_representation() -> None:

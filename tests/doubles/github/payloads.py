@@ -193,6 +193,7 @@ class Payloads:
         known = {
             "id": run.id,
             "name": run.name,
+            "display_title": run.title,
             "run_number": run.number,
             "run_attempt": run.attempt,
             "event": run.event,

@@ -199,6 +199,7 @@ class GitHubDouble:
         conclusion: str | None = "success",
         started: float | None = None,
         event: str = "pull_request",
+        title: str = "Review: A change",
     ) -> dict[str, Any]:
         """Add a run of the review of a pull request; returns the payload of its `workflow_run` event.
 
@@ -216,11 +217,40 @@ class GitHubDouble:
             conclusion=conclusion,
             started=format_time(self.clock() if started is None else started),
             pulls=[number] if pull.head_repository == self.repository else [],
+            title=title,
         )
+        return self._add_run(record)
+
+    def add_group_run(
+        self,
+        sha: str,
+        *,
+        number: int,
+        run: int = 1,
+        base: str = "main",
+        conclusion: str | None = "success",
+        started: float | None = None,
+    ) -> dict[str, Any]:
+        """Add a run of the review of a merge group with pull request `number`; returns its event's payload."""
+        record = Run(
+            id=7_000_000 + run,
+            number=run,
+            attempt=1,
+            head_sha=sha,
+            head_branch=f"gh-readonly-queue/{base}/pr-{number}-{'0' * 40}",
+            head_repository=self.repository,
+            event="merge_group",
+            conclusion=conclusion,
+            started=format_time(self.clock() if started is None else started),
+            pulls=[],
+        )
+        return self._add_run(record)
+
+    def _add_run(self, record: Run) -> dict[str, Any]:
         self.state.runs[record.id] = record
         payload = self._payloads()
         return {
-            "action": "completed" if conclusion else "requested",
+            "action": "completed" if record.conclusion else "requested",
             "workflow_run": payload.build_run(record),
             "repository": payload.build_repository(self.repository),
         }

@@ -128,6 +128,7 @@ class Run:
     started: str
     pulls: list[int]
     name: str = "Pull request"
+    title: str = "Review: A change"
 
 
 @dataclass
