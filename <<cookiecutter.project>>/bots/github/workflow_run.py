@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from bots.decoding import DECODE_ERRORS, describe_decode_error
@@ -34,15 +35,15 @@ class WorkflowRun(Struct, frozen=True, kw_only=True):
     """
 
     id: int
-    run_number: int
-    run_attempt: int
+    run_number: Annotated[int, Meta(ge=0, lt=10**12)]
+    run_attempt: Annotated[int, Meta(ge=1, lt=10**6)]
     event: str
     conclusion: str | None
-    head_sha: str
+    head_sha: Annotated[str, Meta(pattern=r"^[0-9a-f]{40}([0-9a-f]{24})?$")]
     head_branch: str | None
     head_repository: _Repository | None
-    run_started_at: str
-    html_url: str
+    run_started_at: Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
+    html_url: Annotated[str, Meta(pattern=r"^https?://[\w.-]+(:\d+)?/[\w./-]*$")]
     default_branch: str = "main"
 
     @property

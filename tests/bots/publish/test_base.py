@@ -448,3 +448,49 @@ def test_a_run_that_nobody_asked_for_is_no_merge_group(bench: Bench, tmp_path: A
     (tmp_path / "event.json").write_bytes(msgspec.json.encode(event))
     with pytest.raises(NotInWorkflow, match="only a pull request's or a merge group's run"):
         load_workflow_run(str(tmp_path / "event.json"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("head_sha", "abc"),
+        ("head_sha", "g" * 40),
+        ("html_url", "javascript:alert(1)"),
+        ("html_url", "https://example.com/](x) @octo-org"),
+        ("run_started_at", "2026-02-02T02:02:02Z --> @octo-org"),
+        ("run_started_at", ""),
+        ("run_number", 10**12),
+        ("run_attempt", 0),
+        ("id", "1"),
+        ("event", "pull_request_target"),
+        ("event", "push"),
+    ],
+)
+def test_an_event_that_is_not_as_github_makes_it_is_refused_in_words(
+    bench: Bench, tmp_path: Any, name: str, value: Any
+) -> None:
+    event = bench.double.add_run(7)
+    event["workflow_run"][name] = value
+    (tmp_path / "event.json").write_bytes(msgspec.json.encode(event))
+    with pytest.raises(NotInWorkflow):
+        load_workflow_run(str(tmp_path / "event.json"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"head_repository": None},
+        {"head_branch": None},
+        {"head_branch": "a\nb"},
+        {"head_branch": "$(id)::error::x"},
+    ],
+)
+def test_a_run_whose_branch_is_gone_or_odd_writes_nothing_on_a_pull_request(
+    bench: Bench, tmp_path: Any, change: dict[str, Any]
+) -> None:
+    event = bench.double.add_run(7)
+    event["workflow_run"] |= change
+    (tmp_path / "event.json").write_bytes(msgspec.json.encode(event))
+    bench.publish(load_workflow_run(str(tmp_path / "event.json")))
+    assert bench.double.list_comments(7) == []
+    assert bench.check() is None
