@@ -271,7 +271,7 @@ def format_lineage(review: Review) -> str:
         )
     if review.candidate.dirty:
         return "\n\n".join([*parts, f"{words.UNCOMMITTED}."])
-    base = champion.commit if champion else "main"
+    base = review.base or (champion.commit if champion else "main")
     commands = (
         f"git checkout {review.candidate.commit}\nmake setup\n.venv/bin/python -m bots review --base {base}"
     )

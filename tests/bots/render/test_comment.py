@@ -220,7 +220,7 @@ def _spoiled(value: Any, text: str, number: float) -> Any:
 
 
 FIXED = {
-    "commit", "model", "data", "holdout", "digest", "verdict", "task", "kind", "outcome", "role",
+    "base", "commit", "model", "data", "holdout", "digest", "verdict", "task", "kind", "outcome", "role",
     "direction", "severity", "state", "type", "one_seed",
     "by", "method", "share", "champion_share", "missing", "missing_reference", "missing_current",
     "confidence", "association", "tolerance", "error", "freedom", "shows",
