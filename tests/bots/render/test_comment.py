@@ -223,7 +223,7 @@ FIXED = {
     "base", "commit", "model", "data", "holdout", "digest", "verdict", "task", "kind", "outcome", "role",
     "direction", "severity", "state", "type", "one_seed",
     "by", "method", "share", "champion_share", "missing", "missing_reference", "missing_current",
-    "confidence", "association", "tolerance", "error", "freedom", "shows", "correlation",
+    "confidence", "association", "tolerance", "error", "freedom", "shows", "correlation", "independent",
     "largest_difference", "additivity", "importance", "threshold", "matters", "split", "drift", "shifts",
 }  # fmt: skip
 
