@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 MOST_COMMITS = 30
 """So many commits of main's dvc.lock are looked at for an earlier model."""
-ASSUMED_SHARE = 0.2
-"""The standard error of a difference as a share of main's own, where no earlier model tells it: 0.2 is that of two
-models whose results go together at a correlation of 0.98, for √(2 (1 - 0.98)) = 0.2."""
+ASSUMED_SHARE = 0.15
+"""The standard error of a difference as a share of main's own, where no earlier model tells it: 0.15 is that of two
+models whose results go together at a correlation of 0.989. docs/statistics.md says what was measured."""
 EARLIER = "how main's last two models differ on this holdout"
-ASSUMED = "an assumption: the difference of two models varies a fifth as much as main's own figure"
+ASSUMED = "an assumption: the difference of two models varies 0.15 times as much as main's own figure"
 
 
 @dataclass(frozen=True)
