@@ -7,6 +7,7 @@ from types import ModuleType
 from bots.commands import (
     card,
     collect,
+    download,
     lock,
     models,
     pack,
@@ -29,6 +30,7 @@ COMMANDS: dict[str, ModuleType] = {
         card,
         storage,
         pack,
+        download,
         collect,
         verify,
         publish,

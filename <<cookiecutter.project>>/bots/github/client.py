@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, Self
 
 from bots.errors import BotsError
+from bots.github.artifact import Artifact
 from bots.retry import RequestDenied, TemporaryFailure, classify_answer
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ ACTIONS = "github-actions[bot]"
 TIMEOUT = 20
 # A comparison lists so many files and no more.
 LISTED_FILES = 300
+_PIECE = 1 << 20
 
 
 class NotInWorkflow(BotsError):
@@ -196,6 +198,7 @@ class GitHubClient:
         import github
 
         self._clock = clock
+        self._timeout = timeout
         client = github.Github(
             auth=github.Auth.Token(connection.token),
             base_url=connection.api_url.rstrip("/"),
@@ -380,6 +383,37 @@ class GitHubClient:
         """`PATCH issues/{number}`."""
         with self._translate_errors():
             self._repository.get_issue(number).edit(body=body, state="closed", state_reason="completed")
+
+    def find_artifact(self, run: int, name: str) -> Artifact | None:
+        """`GET actions/runs/{run}/artifacts`."""
+        with self._translate_errors():
+            _, found = self._repository.requester.requestJsonAndCheck(
+                "GET",
+                f"{self._repository.url}/actions/runs/{run}/artifacts",
+                parameters={"name": name, "per_page": 100},
+            )
+        known = [
+            Artifact(one["id"], one["name"], one["size_in_bytes"], one["expired"], one.get("digest"))
+            for one in found["artifacts"]
+            if one["name"] == name
+        ]
+        return max(known, key=lambda one: one.id, default=None)
+
+    def read_artifact(self, artifact: int) -> Iterator[bytes]:
+        """`GET actions/artifacts/{artifact}/zip` says where the file is kept; there it is read without the token."""
+        import requests
+
+        with self._translate_errors():
+            headers, _ = self._repository.requester.requestJsonAndCheck(
+                "GET", f"{self._repository.url}/actions/artifacts/{artifact}/zip"
+            )
+            with requests.get(headers["location"], stream=True, timeout=self._timeout) as answer:
+                if answer.status_code >= 400:
+                    told = {name.lower(): value for name, value in answer.headers.items()}
+                    raise classify_answer(
+                        answer.status_code, told, "the artifact's file is not given", self._clock()
+                    )
+                yield from answer.iter_content(_PIECE)
 
     @contextmanager
     def _translate_errors(self) -> Iterator[None]:

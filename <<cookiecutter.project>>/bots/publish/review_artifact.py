@@ -28,9 +28,11 @@ def load_review(folder: Path) -> Review:
     """Load the review from a downloaded artifact.
 
     Only `review.json` is opened, whatever else lies beside it, and only if it is a plain file of at most
-    16 MiB in the folder itself: links are not followed, pipes and devices not read. Raises `NoArtifact` and
-    `InvalidArtifact`.
+    16 MiB in the folder itself: links are not followed, pipes and devices not read. Where `download` refused the
+    artifact, a file is in the folder's place and says why. Raises `NoArtifact` and `InvalidArtifact`.
     """
+    if folder.is_file():
+        raise InvalidArtifact(folder.read_text(encoding="utf-8", errors="replace").strip()[:1000])
     try:
         within = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except FileNotFoundError as error:

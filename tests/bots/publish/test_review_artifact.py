@@ -64,9 +64,9 @@ def test_a_folder_that_is_a_link_is_refused(tmp_path: Path) -> None:
         review_artifact.load_review(tmp_path / "review")
 
 
-def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "review").write_text("x", encoding="utf-8")
-    with pytest.raises(InvalidArtifact, match="not a folder"):
+def test_a_file_in_place_of_the_folder_says_why_the_download_was_refused(tmp_path: Path) -> None:
+    (tmp_path / "review").write_text("it is too large\n", encoding="utf-8")
+    with pytest.raises(InvalidArtifact, match=r"^it is too large$"):
         review_artifact.load_review(tmp_path / "review")
 
 

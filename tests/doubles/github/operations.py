@@ -120,6 +120,29 @@ def get_run(state: State, payloads: Payloads, call: Call) -> Answer:
     return Answer(200, payloads.build_run(find_or_refuse(state.runs, call.number("run_id"))))
 
 
+@register_operation("GET", f"{R}/actions/runs/{{run_id}}/artifacts", "actions=read")
+def list_artifacts(state: State, payloads: Payloads, call: Call) -> Answer:
+    found = [
+        payloads.build_artifact(number, path)
+        for number, path in state.list_artifacts(call.number("run_id")).items()
+        if call.query.get("name") in (None, path.name.removesuffix(".zip"))
+    ]
+    shown, links = split_pages(payloads, call, found)
+    return Answer(200, {"total_count": len(found), "artifacts": shown}, links)
+
+
+@register_operation("GET", f"{R}/actions/artifacts/{{artifact_id}}/{{archive_format}}", "actions=read")
+def download_artifact(state: State, payloads: Payloads, call: Call) -> Answer:
+    number = call.number("artifact_id")
+    find_or_refuse(state.uploads, number)
+    return Answer(302, None, {"Location": f"{payloads.web}/stored/{number}"})
+
+
+@register_operation("GET", f"{R}/hash-algorithm", "contents=read")
+def get_hash_algorithm(state: State, payloads: Payloads, call: Call) -> Answer:
+    return Answer(200, {"hash_algorithm": "sha1"})
+
+
 @register_operation("GET", f"{R}/collaborators/{{username}}/permission", "contents=read")
 def get_permission(state: State, payloads: Payloads, call: Call) -> Answer:
     login = call.match.values["username"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from .state import Check, Comment, Commit, Issue, Pull, Review, Run, State
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from .contract import Contract
 
 
@@ -212,6 +215,22 @@ class Payloads:
             "html_url": f"{self.web}/{self.state.repository}/actions/runs/{run.id}",
         }
         return self.contract.complete("workflow-run", known)
+
+    def build_artifact(self, number: int, path: Path) -> dict[str, Any]:
+        """Build an artifact."""
+        content, now = self.state.zip_artifact(number), self.state.format_now()
+        known = {
+            "id": number,
+            "name": path.name.removesuffix(".zip"),
+            "size_in_bytes": len(content),
+            "expired": False,
+            "created_at": now,
+            "expires_at": now,
+            "updated_at": now,
+            "digest": f"sha256:{hashlib.sha256(content).hexdigest()}",
+            "archive_download_url": f"{self.here}/actions/artifacts/{number}/zip",
+        }
+        return self.contract.complete("artifact", known)
 
     def build_address(self, issue: Issue) -> str:
         """Build the address of the page that people look at."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import subprocess
+import zipfile
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -136,11 +138,13 @@ class State:
     """One repository. `clock` gives seconds since 1970; `git` is a bare repository with its content.
 
     Without one, `branches` lists each branch's commits, newest first, and `files` holds content by commit and path.
+    `artifacts` is a folder with what runs uploaded: a folder or a zip file RUN/ATTEMPT/NAME each.
     """
 
     repository: str
     clock: Callable[[], float]
     git: Path | None = None
+    artifacts: Path | None = None
     tokens: dict[str, Token] = field(default_factory=dict)
     permissions: dict[str, str] = field(default_factory=dict)
     issues: dict[int, Issue] = field(default_factory=dict)
@@ -150,6 +154,7 @@ class State:
     runs: dict[int, Run] = field(default_factory=dict)
     branches: dict[str, list[str]] = field(default_factory=dict)
     files: dict[tuple[str, str], bytes] = field(default_factory=dict)
+    uploads: dict[int, Path] = field(default_factory=dict)
     ids: Iterator[int] = field(default_factory=lambda: itertools.count(1001))
 
     def format_now(self) -> str:
@@ -165,6 +170,27 @@ class State:
                 self.commits[full] = Commit(full, message.strip(), author, date)
                 return self.commits[full]
         return self.commits.get(sha)
+
+    def list_artifacts(self, run: int) -> dict[int, Path]:
+        """List what a run uploaded, each under its number."""
+        if self.artifacts is None:
+            return {}
+        for path in sorted((self.artifacts / str(run)).glob("*/*")):
+            if path not in self.uploads.values():
+                self.uploads[next(self.ids)] = path
+        return {number: path for number, path in self.uploads.items() if path.parent.parent.name == str(run)}
+
+    def zip_artifact(self, number: int) -> bytes:
+        """What was uploaded, as GitHub keeps it: a zip file."""
+        path = self.uploads[number]
+        if path.is_file():
+            return path.read_bytes()
+        archive = io.BytesIO()
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+            for member in sorted(path.rglob("*")):
+                if member.is_file():
+                    file.write(member, member.relative_to(path).as_posix())
+        return archive.getvalue()
 
     def follow_branches(self) -> None:
         """Move the head of each open pull request to where its branch is, whoever pushed there."""

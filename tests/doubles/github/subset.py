@@ -26,7 +26,9 @@ REPOSITORY = "/repos/{owner}/{repo}"
 OPERATIONS: dict[str, tuple[str, ...]] = {
     "/rate_limit": ("get",),
     REPOSITORY: ("get",),
+    f"{REPOSITORY}/actions/artifacts/{{artifact_id}}/{{archive_format}}": ("get",),
     f"{REPOSITORY}/actions/runs/{{run_id}}": ("get",),
+    f"{REPOSITORY}/actions/runs/{{run_id}}/artifacts": ("get",),
     f"{REPOSITORY}/check-runs": ("post",),
     f"{REPOSITORY}/check-runs/{{check_run_id}}": ("get", "patch"),
     f"{REPOSITORY}/collaborators/{{username}}/permission": ("get",),
@@ -42,6 +44,7 @@ OPERATIONS: dict[str, tuple[str, ...]] = {
     f"{REPOSITORY}/git/refs": ("post",),
     f"{REPOSITORY}/git/refs/{{ref}}": ("patch",),
     f"{REPOSITORY}/git/trees": ("post",),
+    f"{REPOSITORY}/hash-algorithm": ("get",),
     f"{REPOSITORY}/issues": ("get", "post"),
     f"{REPOSITORY}/issues/comments/{{comment_id}}": ("get", "patch", "delete"),
     f"{REPOSITORY}/issues/{{issue_number}}": ("get", "patch"),
