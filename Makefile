@@ -4,12 +4,13 @@ PROJECT := <<cookiecutter.project>>
 BIN := $(CURDIR)/.venv/bin
 LOCK := requirements/dev.txt
 # Several tests fit at once when idle threads sleep.
+FUZZ_MINUTES ?= 10
 PYTEST := OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses auto --no-loadscope-reorder
 
 export PATH := $(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test lint bench picture lock
+.PHONY: help setup demo check test fuzz lint bench picture lock
 
 help: ## List these words
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
@@ -34,6 +35,9 @@ check: lint ## After every edit: lint and the fast tests, in less than five minu
 
 test: setup ## Run the whole test suite
 	@$(PYTEST)
+
+fuzz: setup ## Try what strangers may write for FUZZ_MINUTES=10: cases, minutes and crashes as a table
+	@FUZZ_MINUTES='$(FUZZ_MINUTES)' $(BIN)/python -m tests.fuzz
 
 lint: setup ## Check style, formatting, types, workflows, shell and paths
 	@$(BIN)/ruff check .

@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ import pytest
 from bots.github import marker
 from doubles.github import GitHubDouble
 from fixtures import github_actions, small
-from fixtures.github_actions import ReviewRun, SimulatedGitHub
+from fixtures.github_actions import ReviewRun, SimulatedGitHub, WorkflowResult
 from fixtures.small import Small
 
 ASKED = (3, 11)
@@ -85,7 +85,8 @@ def change(github: SimulatedGitHub, tmp_path_factory: pytest.TempPathFactory) ->
     github.double.requests.clear()
     published = github.run_publish(review)
     assert published.jobs == {"publish": "success", "lock": "success"}, published.log
-    return Change(7, review, github.find_head("both-readings"), len(github.double.requests))
+    asked = [one for one in github.double.requests if not one.path.endswith("/hash-algorithm")]
+    return Change(7, review, github.find_head("both-readings"), len(asked))
 
 
 def checkout(github: SimulatedGitHub, folder: Path, at: str) -> Small:
@@ -277,6 +278,53 @@ def test_a_merge_group_is_reviewed_and_gets_the_check_that_the_queue_waits_for(
     assert github.run_publish(review).jobs == {"publish": "success"}
     assert verdicts(github, group) == [("model review", "success")]
     assert ours(github, change.number) == before
+
+
+def test_what_a_pull_requests_own_run_saved_is_not_what_its_next_run_works_with(
+    github: SimulatedGitHub, tmp_path: Path
+) -> None:
+    poisoned = tmp_path / "poisoned"
+    shutil.copytree(github.folder / "tools", poisoned, symlinks=True)
+    site = next((poisoned / ".venv/lib").glob("*/site-packages"))
+    (site / "sitecustomize.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    project = unreadable(github, tmp_path).folder
+    (poisoned / ".venv/lock").write_bytes((project / "requirements/dev.txt").read_bytes())
+    (poisoned / ".packages").mkdir()
+    (poisoned / ".packages/setuptools-999-py3-none-any.whl").write_bytes(b"evil")
+    key = github_actions.build_tools_key(project, "dev")
+    github_actions.add_to_cache(github, key, poisoned, ".venv", pull=22)
+    packages = f"packages-dev-3.11-{'-'.join(key.split('-')[1:3])}-{key.rpartition('-')[2]}"
+    github_actions.add_to_cache(github, packages, poisoned, ".packages", pull=22)
+    github.open_pull_request(22, project, "poisoned")
+    ran = github.run_review(22).result
+    assert ran.steps["Set up"] == "success", ran.log
+    assert "removed 'setuptools-999-py3-none-any.whl': no lock file names it" in ran.log
+    assert not (tmp_path / "ran").exists()
+
+
+def hand_over(
+    github: SimulatedGitHub, number: int, head: str, fill: Callable[[Path], None], run: int
+) -> ReviewRun:
+    """A run of the review that succeeded and handed over what a stranger made up, in a folder `review-1`."""
+    folder = github.folder / "keeps/artifacts" / str(7_000_000 + run) / "1"
+    (folder / "review-1").mkdir(parents=True)
+    fill(folder / "review-1")
+    passed = WorkflowResult({"review": "success"}, {}, "", "")
+    return ReviewRun(number, run, 1, head, github.double.clock(), passed)
+
+
+def test_a_review_of_another_commit_is_not_said_of_this_one(
+    github: SimulatedGitHub, change: Change, tmp_path: Path
+) -> None:
+    work = edited(github, tmp_path, change.locked, "Not reviewed.\n")
+    head = github.open_pull_request(20, work.folder, "borrowed")
+    good = github.folder / "keeps/artifacts" / str(7_000_000 + change.review.run) / "1/review-1/review.json"
+    run = hand_over(github, 20, head, lambda folder: shutil.copy(good, folder), run=2000)
+    kept = storage(github)
+    assert github.run_publish(run).jobs.get("lock") is None
+    assert verdicts(github, head) == [("model review", "action_required")]
+    assert "Visits: improved" not in ours(github, 20)[0]
+    assert (github.find_head("borrowed"), storage(github)) == (head, kept)
 
 
 @pytest.mark.parametrize(("number", "fork"), [(14, None), (15, "somebody/visits")])

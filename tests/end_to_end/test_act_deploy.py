@@ -48,13 +48,18 @@ class Site:
     def pushed(self) -> WorkflowResult:
         return self.run("push", {"ref": "refs/heads/main", "after": self.github.find_head("main")})
 
-    def by_hand(self, **inputs: str) -> WorkflowResult:
-        return self.run("workflow_dispatch", {"inputs": {"stage": "production", "rollback": "", **inputs}})
+    def by_hand(self, branch: str = "main", **inputs: str) -> WorkflowResult:
+        """Run workflow, as a person does who chooses a branch."""
+        event = {
+            "ref": f"refs/heads/{branch}",
+            "inputs": {"stage": "production", "rollback": "", **inputs},
+        }
+        return self.run("workflow_dispatch", event, at=branch)
 
-    def run(self, name: str, event: dict[str, Any]) -> WorkflowResult:
+    def run(self, name: str, event: dict[str, Any], *, at: str = "main") -> WorkflowResult:
         repository = self.project.double._payloads().build_repository(github_actions.REPOSITORY)
         return self.github.run_act(
-            name, "deploy.yaml", {**event, "repository": repository | {"private": False}}
+            name, "deploy.yaml", {**event, "repository": repository | {"private": False}}, at=at
         )
 
     def noted(self, kind: str) -> list[str]:
@@ -142,3 +147,13 @@ def test_from_the_first_model_to_a_better_one_and_back(site: Site) -> None:
     stages_now = json.loads(site.project.spawn_bots("models", "--json").stdout)
     assert [one["release"]["version"] for one in stages_now if one["stages"]] == ["v1.1.0", "v1.0.0"]
     assert not Path("/tmp/never").exists()
+
+
+def test_run_workflow_from_a_side_branch_runs_nothing_and_changes_nothing(site: Site) -> None:
+    site.project.desk.git("push", "--quiet", "--force", "origin", "HEAD:refs/heads/side")
+    tags, calls, logins = site.project.list_tags(), site.project.list_calls(), site.noted("login")
+    for inputs in ({"reason": "mine now"}, {"reason": "mine now", "rollback": "previous"}):
+        ran = site.by_hand(branch="side", **inputs)
+        assert set(ran.jobs.values()) <= {"skipped"}, ran.log
+        assert ran.steps == {}
+    assert (site.project.list_tags(), site.project.list_calls(), site.noted("login")) == (tags, calls, logins)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 import shutil
 import subprocess
+import sys
 import sysconfig
 from pathlib import Path
 from typing import Any
@@ -171,6 +173,14 @@ def test_the_review_knows_no_secret_and_leaves_no_login_behind() -> None:
     )
 
 
+def test_a_branch_is_checked_out_by_its_whole_name_so_that_none_that_begins_like_it_comes_along() -> None:
+    refs = [step["with"]["ref"] for name in NAMES for step in steps(name) if "ref" in step.get("with", {})]
+    assert refs
+    assert all(ref.startswith("refs/heads/") or ref.endswith(".sha }}") for ref in refs), refs
+    base = workflow("pull-request")["jobs"]["review"]["env"]["BASE"]
+    assert base.startswith("refs/remotes/origin/")
+
+
 def test_only_a_branch_of_this_repository_is_locked_and_only_after_its_review_was_said() -> None:
     lock = workflow("publish")["jobs"]["lock"]
     assert lock["needs"] == "publish"
@@ -232,7 +242,7 @@ def test_only_runs_of_the_default_branch_save_a_cache() -> None:
     assert len(saving) == 1
     assert default in saving[0]["if"]
     assert "!startsWith(github.event_name, 'pull_request')" in saving[0]["if"]
-    assert [name for name in NAMES for step in steps(name) if saves(step)] == ["caches"]
+    assert {name for name in NAMES for step in steps(name) if saves(step)} == {"caches"}
     assert workflow("caches")["on"] == {"push": {"branches": ["main"]}}
 
 
@@ -244,7 +254,46 @@ def test_what_a_stage_once_gave_is_in_no_cache() -> None:
     restored = [
         step["with"]["path"] for name in NAMES for step in steps(name) if "/restore@" in step.get("uses", "")
     ]
-    assert set(restored) == {".dvc/cache/files"}
+    assert set(restored) == {".dvc/cache/files", ".packages"}
+
+
+def test_a_pull_request_restores_nothing_that_runs_and_finds_the_packages_that_main_saved() -> None:
+    found = yaml.safe_load(ACTION.read_text(encoding="utf-8"))["runs"]["steps"]
+    names = [step["name"] for step in found]
+    tools, packages = (
+        step for step in found if "/restore@" in step.get("uses", "") and "path" in step["with"]
+    )
+    assert tools["with"]["path"] == ".venv"
+    assert "!startsWith(github.event_name, 'pull_request')" in tools["if"]
+    assert "github.ref == format('refs/heads/{0}', github.event.repository.default_branch)" in tools["if"]
+    saved = next(
+        step
+        for step in steps("caches")
+        if "/restore@" in step["uses"] and step["with"]["path"] == ".packages"
+    )
+    assert packages["with"]["key"].replace("${{ inputs.room }}", "dev") == saved["with"]["key"]
+    assert names.index("Remove packages that no lock file names") < names.index("Install the tools")
+
+
+def test_only_packages_that_a_lock_file_names_by_their_hash_are_left(tmp_path: Path) -> None:
+    packages, requirements = tmp_path / ".packages", tmp_path / "requirements"
+    packages.mkdir()
+    requirements.mkdir()
+    (packages / "good-1.0-py3-none-any.whl").write_bytes(b"good")
+    (packages / "setuptools-999-py3-none-any.whl").write_bytes(b"evil")
+    (packages / "changed-1.0-py3-none-any.whl").write_bytes(b"changed")
+    (packages / "link-1.0-py3-none-any.whl").symlink_to(packages / "good-1.0-py3-none-any.whl")
+    (packages / "folder").mkdir()
+    (packages / "folder/x.whl").write_bytes(b"evil")
+    known = hashlib.sha256(b"good").hexdigest()
+    (requirements / "dev.txt").write_text(f"good==1.0 \\\n    --hash=sha256:{known}\n", encoding="utf-8")
+    tool = ACTION.parent / "keep_known.py"
+    words = [sys.executable, str(tool), str(packages), str(requirements)]
+    done = subprocess.run(words, text=True, capture_output=True, check=True)
+    assert [path.name for path in packages.iterdir()] == ["good-1.0-py3-none-any.whl"]
+    assert len(done.stdout.splitlines()) == 4
+    (tmp_path / "away").mkdir()
+    subprocess.run([*words[:2], str(tmp_path / "none"), str(requirements)], check=True)
 
 
 def test_an_environment_is_cached_for_the_interpreter_that_it_names_by_path() -> None:

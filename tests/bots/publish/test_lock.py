@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -856,6 +856,28 @@ def test_a_pack_that_is_a_link_or_not_there_is_refused(bench: Bench, tmp_path: P
     for folder in (tmp_path / "link", tmp_path / "nowhere", bench.pack / "dvc.lock"):
         with pytest.raises(InvalidBundle):
             model_bundle.load_bundle(folder)
+
+
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_pack_changed_at_random_is_a_pack_or_refused(
+    bench: Bench, tmp_path: Path, data: st.DataObject
+) -> None:
+    folder = tmp_path / "changed"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(bench.pack, folder)
+    for _ in range(data.draw(st.integers(1, 3))):
+        path = data.draw(st.sampled_from(sorted(path for path in folder.rglob("*") if path.is_file())))
+        content = path.read_bytes()
+        path.chmod(0o644)
+        at = data.draw(st.integers(0, len(content)))
+        path.write_bytes(
+            content[:at] + data.draw(st.binary(max_size=8)) + content[at + data.draw(st.integers(0, 8)) :]
+        )
+        if data.draw(st.booleans()):
+            path.rename(path.with_name(data.draw(st.sampled_from(["0" * 30, "evil.py", "dvc.lock", "x\ny"]))))
+    with contextlib.suppress(InvalidBundle):
+        model_bundle.load_bundle(folder)
 
 
 ANYTHING = st.recursive(

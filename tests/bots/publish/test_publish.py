@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from dataclasses import astuple, dataclass, field, replace
@@ -26,6 +27,7 @@ from bots.github.client import (
     CommitComparison,
     Connection,
     GitHubClient,
+    NotInWorkflow,
     PullRequest,
 )
 from bots.github.marker import Marker, ModelDigests
@@ -971,6 +973,24 @@ def test_a_review_changed_at_random_never_crashes_the_publisher(bench: Bench, da
     assert len(said.encode()) <= 65_000
     assert "<script" not in said
     assert said.count("<!--") == 1
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_an_event_changed_at_random_is_a_run_or_refused(
+    bench: Bench, tmp_path: Path, data: st.DataObject
+) -> None:
+    document = json.loads(json.dumps(bench.double.add_run(7)))
+    for _ in range(data.draw(st.integers(1, 4))):
+        _change_somewhere(document, data)
+    content = json.dumps(document).encode()
+    at = data.draw(st.integers(0, len(content)))
+    path = tmp_path / "event.json"
+    path.write_bytes(data.draw(st.sampled_from([content, content[:at], data.draw(st.binary(max_size=50))])))
+    with contextlib.suppress(NotInWorkflow):
+        found = workflow_run.load_workflow_run(str(path))
+        assert isinstance(found.is_of_fork("octo/flights"), bool)
+        assert isinstance(found.marker.run, int)
 
 
 JUNK = st.one_of(

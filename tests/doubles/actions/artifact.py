@@ -16,8 +16,13 @@ def upload() -> None:
     check_name(given["name"])
     if given["if-no-files-found"] not in ("error", "warn", "ignore"):
         fail(f"Unrecognized if-no-files-found input: {given['if-no-files-found']}")
-    if not 0 <= int(given["retention-days"]) <= 90:
-        fail("Retention days cannot be larger than 90")
+    if int(given["retention-days"]) < 0:
+        fail("Invalid retention-days")
+    if int(given["retention-days"]) > 90:
+        print(
+            "::warning::Retention days cannot be greater than the maximum allowed retention set within the repository. "
+            "Using 90 instead."
+        )
     source = find_in_workspace(given["path"])
     if not source.is_dir() or not any(list_visible(source)):
         words = f"No files were found with the provided path: {given['path']}. No artifacts will be uploaded."
@@ -34,6 +39,8 @@ def upload() -> None:
             "Failed to CreateArtifact: Received non-retryable error: Failed request: (409) Conflict: an artifact with "
             "this name already exists on the workflow run"
         )
+    for path in list_visible(source):
+        check_path(path.relative_to(source))
     for path in list_visible(source):
         place = target / path.relative_to(source)
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -57,6 +64,15 @@ def download() -> None:
 def check_name(name: str) -> None:
     if not name or set(name) & set('":<>|*?\r\n\\/'):
         fail(f"The artifact name is not valid: {name}")
+
+
+def check_path(path: Path) -> None:
+    """What no system may have in a name is refused, so that everybody can unpack it."""
+    if bad := set(str(path)) & set('":<>|*?\r\n'):
+        fail(
+            f"The path for one of the files in artifact is not valid: {path}. Contains the following character: "
+            f"{min(bad)!r}"
+        )
 
 
 def list_visible(folder: Path) -> Iterator[Path]:

@@ -1,6 +1,7 @@
 """actions/cache: folders that outlive a job, under keys that are written once.
 
-As on GitHub, what a pull request keeps only that pull request finds again; what the default branch keeps, everybody.
+As on GitHub, what a pull request or a side branch keeps only that one finds again, and before all else; what the
+default branch keeps, everybody. `workflow_run` runs on the default branch, whoever's run it follows.
 """
 
 from __future__ import annotations
@@ -33,8 +34,11 @@ def restore() -> None:
     if found is None:
         print(f"Cache not found for input keys: {given['key']}")
         return
-    shutil.copytree(found / "content", find_in_workspace(given["path"]), symlinks=True, dirs_exist_ok=True)
     matched = (found / "key").read_text(encoding="utf-8")
+    if given["lookup-only"] != "true":
+        shutil.copytree(
+            found / "content", find_in_workspace(given["path"]), symlinks=True, dirs_exist_ok=True
+        )
     print(f"Cache restored from key: {matched}")
     write_output("cache-hit", "true" if matched == given["key"] else "false")
     write_output("cache-matched-key", matched)
@@ -67,9 +71,13 @@ def list_scopes() -> list[Path]:
     """Where this run's caches are, first those it may write."""
     event = json.loads(Path(os.environ["GITHUB_EVENT_PATH"]).read_text(encoding="utf-8"))
     everybody = make_kept_folder("caches/default-branch")
-    if "pull_request" not in event:
+    if "pull_request" in event:
+        return [make_kept_folder(f"caches/pull-{event['pull_request']['number']}"), everybody]
+    default = event.get("repository", {}).get("default_branch", "main")
+    branch = event.get("ref", f"refs/heads/{default}")
+    if branch == f"refs/heads/{default}":
         return [everybody]
-    return [make_kept_folder(f"caches/pull-{event['pull_request']['number']}"), everybody]
+    return [make_kept_folder(f"caches/{quote(branch, safe='')}"), everybody]
 
 
 def find_entry(scope: Path, key: str) -> Path:

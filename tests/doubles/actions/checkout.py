@@ -7,7 +7,9 @@ import os
 import re
 import shutil
 import subprocess
+import urllib.request
 from pathlib import Path
+from typing import Any
 
 from stand_in import fail, find_in_workspace, main, read_inputs, require_supported, write_output
 
@@ -32,27 +34,58 @@ def check_out() -> None:
     given = read_inputs()
     require_supported(given, "persist-credentials", "false")
     require_supported(given, "fetch-depth", "1")
-    ref = given["ref"] or find_default_ref()
+    event = json.loads(Path(os.environ["GITHUB_EVENT_PATH"]).read_text(encoding="utf-8"))
+    ref = given["ref"] or find_default_ref(event)
+    refuse_fork(event, given["ref"])
+    ask_for_hash_algorithm(given["token"])
     prepare_repository(f"{os.environ['GITHUB_SERVER_URL']}/{os.environ['GITHUB_REPOSITORY']}")
     fetch = ("fetch", "--quiet", "--no-tags", "--prune", "--depth=1", "origin")
     if HASH.fullmatch(ref):
         run_git(*fetch, ref)
         run_git("checkout", "--quiet", "--force", ref)
+    elif ref.startswith("refs/heads/"):
+        branch = ref.removeprefix("refs/heads/")
+        run_git(*fetch, f"+{ref}:refs/remotes/origin/{branch}")
+        run_git("checkout", "--quiet", "--force", "-B", branch, f"refs/remotes/origin/{branch}")
+    elif ref.startswith("refs/"):
+        fail(f"the stand-in supports branches and hashes, not {ref!r}")
     else:
-        run_git(*fetch, f"+refs/heads/{ref}:refs/remotes/origin/{ref}")
+        # A short name brings all that begins with it, branches and tags.
+        run_git(
+            *fetch, f"+refs/heads/{ref}*:refs/remotes/origin/{ref}*", f"+refs/tags/{ref}*:refs/tags/{ref}*"
+        )
         run_git("checkout", "--quiet", "--force", "-B", ref, f"refs/remotes/origin/{ref}")
     write_output("commit", run_git("rev-parse", "HEAD"))
 
 
-def find_default_ref() -> str:
-    """Without a ref: the commit that was pushed; for these other events, the default branch."""
-    event = os.environ["GITHUB_EVENT_NAME"]
-    if event == "push":
-        return str(json.loads(Path(os.environ["GITHUB_EVENT_PATH"]).read_text(encoding="utf-8"))["after"])
-    if event not in ("workflow_run", "schedule", "workflow_dispatch", "issue_comment"):
-        fail(f"the stand-in needs a ref for the event {event}")
-    payload = json.loads(Path(os.environ["GITHUB_EVENT_PATH"]).read_text(encoding="utf-8"))
-    return str(payload["repository"]["default_branch"])
+def find_default_ref(event: dict[str, Any]) -> str:
+    """Without a ref: what was pushed, the branch that a person chose by hand, or else the default branch."""
+    name = os.environ["GITHUB_EVENT_NAME"]
+    if name == "push":
+        return str(event["after"])
+    if name == "workflow_dispatch":
+        return str(event["ref"])
+    if name not in ("workflow_run", "schedule", "issue_comment"):
+        fail(f"the stand-in needs a ref for the event {name}")
+    return f"refs/heads/{event['repository']['default_branch']}"
+
+
+def refuse_fork(event: dict[str, Any], ref: str) -> None:
+    """Refuse what a fork brought, in a run that may have secrets."""
+    run = event.get("workflow_run") or {}
+    origin = (run.get("head_repository") or {}).get("full_name")
+    if run and origin != os.environ["GITHUB_REPOSITORY"] and (HASH.fullmatch(ref) or "refs/pull/" in ref):
+        fail(f"Refusing to check out {ref} of a fork under workflow_run: it would run untrusted code")
+
+
+def ask_for_hash_algorithm(token: str) -> None:
+    """Ask GitHub how the repository names its objects, with the job's token."""
+    address = f"{os.environ['GITHUB_API_URL']}/repos/{os.environ['GITHUB_REPOSITORY']}/hash-algorithm"
+    request = urllib.request.Request(address, headers={"Authorization": f"Bearer {token}"})
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        found = json.load(answer)["hash_algorithm"]
+    if found != "sha1":
+        fail(f"the stand-in supports repositories of SHA-1 alone, not {found}")
 
 
 def prepare_repository(url: str) -> None:
