@@ -18,7 +18,6 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
-import hypothesis
 import pytest
 
 TESTS = Path(__file__).parent
@@ -68,6 +67,8 @@ class Fuzzer:
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Keep what Hypothesis gives examples to."""
+        import hypothesis  # not before pytest has rewritten its assertions
+
         items[:] = [item for item in items if hypothesis.is_hypothesis_test(getattr(item, "obj", None))]  # type: ignore[arg-type]
         for item in items:
             self._find_tally(item).tests += 1
@@ -75,6 +76,8 @@ class Fuzzer:
     @pytest.hookimpl(tryfirst=True)
     def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> bool:
         """Call the test, each time with examples of its own, until its time is over."""
+        import hypothesis
+
         tally, test = self._find_tally(pyfuncitem), pyfuncitem.obj
         given = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
         end = self._clock() + self._seconds / tally.tests

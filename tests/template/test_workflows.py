@@ -176,7 +176,8 @@ def test_the_review_knows_no_secret_and_leaves_no_login_behind() -> None:
 def test_a_branch_is_checked_out_by_its_whole_name_so_that_none_that_begins_like_it_comes_along() -> None:
     refs = [step["with"]["ref"] for name in NAMES for step in steps(name) if "ref" in step.get("with", {})]
     assert refs
-    assert all(ref.startswith("refs/heads/") or ref.endswith(".sha }}") for ref in refs), refs
+    by_hash = re.compile(r"\$\{\{ github[\w.]+sha( \|\| github[\w.]+sha)* \}\}")
+    assert all(ref.startswith("refs/heads/") or by_hash.fullmatch(ref) for ref in refs), refs
     base = workflow("pull-request")["jobs"]["review"]["env"]["BASE"]
     assert base.startswith("refs/remotes/origin/")
 
