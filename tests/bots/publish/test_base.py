@@ -197,6 +197,14 @@ def test_a_push_to_main_that_moves_nothing_that_judges_makes_nothing_stale(
     assert bench.check() == ("success", "Improved")
 
 
+def test_a_move_among_more_files_than_github_lists_is_found(bench: Bench) -> None:
+    """A comparison names 300 files and no more, and dvc.lock comes after them."""
+    many = {f"data/{number:04}.csv": "1" for number in range(400)}
+    bench.double.add_main(MOVED, {**many, "dvc.lock": make_lock(OTHER_MODEL)})
+    bench.publish(bench.run())
+    assert bench.check() == ("action_required", "Stale: main's model moved to 88888888 (was 7d793037)")
+
+
 def test_a_review_that_does_not_pass_is_stale_too(bench: Bench) -> None:
     bench.double.add_main(MOVED, {"dvc.lock": make_lock(OTHER_MODEL)})
     bench.publish(bench.run(conclusion="failure"), against(MAIN, reviews.regressed()))
