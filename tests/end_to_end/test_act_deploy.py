@@ -16,7 +16,7 @@ import pytest
 from cookiecutter.main import cookiecutter
 
 from doubles.github import GitHubDouble
-from fixtures import github_actions, release_projects, support
+from fixtures import github_actions, release_projects, releases, support
 from fixtures.dvc_projects import DvcProject, run_git
 from fixtures.github_actions import SimulatedGitHub, WorkflowResult
 from fixtures.release_projects import ReleaseProject, write_model
@@ -81,6 +81,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     )
     desk = DvcProject(folder / "visits")
     release_projects.write_pipeline(desk.folder)
+    with (desk.folder / ".github/registry.keys").open("a") as keys:
+        keys.write(releases.SIGNER.format_line("of the tests"))
     (desk.folder / "deploy").mkdir(exist_ok=True)
     (desk.folder / "deploy/compose.yaml").touch()
     origin = folder / "origin.git"
@@ -91,6 +93,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with GitHubDouble(github_actions.REPOSITORY, git=origin) as double:
         double.state.permissions["grace"] = "write"
         made = SimulatedGitHub(folder, origin, double)
+        made.secrets = {"REGISTRY_KEY": releases.SECRET}
         made.extra = {
             "GITHUB_TRIGGERING_ACTOR": "grace",
             "PYTHONPATH": os.pathsep.join(

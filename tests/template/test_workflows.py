@@ -65,7 +65,13 @@ GRANTS = {
             "pull-requests": "write",
         },
         **{
-            stage: {"contents": "write", "issues": "write", "packages": "read", "pull-requests": "write"}
+            stage: {
+                "checks": "read",
+                "contents": "write",
+                "issues": "write",
+                "packages": "read",
+                "pull-requests": "write",
+            }
             for stage in ("staging", "production", "rollback")
         },
     },
@@ -398,12 +404,27 @@ def test_only_main_is_released_and_each_stage_is_an_environment_with_secrets_of_
     assert deploy["on"]["push"] == {"branches": ["main"]}
     stages = {key: job.get("environment") for key, job in jobs("deploy")}
     assert stages == {
-        "release": None,
+        "release": "release",
         "staging": "staging",
         "production": "production",
         "rollback": "${{ inputs.stage }}",
     }
     assert "DEPLOY" not in json.dumps(deploy["jobs"]["release"])
+
+
+def test_what_logs_in_or_signs_stands_in_an_environment_and_in_no_workflow_of_a_branch() -> None:
+    for name in NAMES:
+        for key, job in jobs(name):
+            said = json.dumps(job)
+            if "docker/login-action" in said or "secrets." in said:
+                assert job.get("environment"), (
+                    f"{name}: {key} logs in or reads a secret outside of an environment"
+                )
+    for key, job in jobs("deploy"):
+        run = next(step for step in job["steps"] if "-m bots " in step.get("run", ""))
+        assert run["env"]["REGISTRY_KEY"] == "${{ secrets.REGISTRY_KEY }}", key
+        assert run["env"]["RELEASE_IMAGE"] == "${{ vars.IMAGE }}", key
+        assert json.dumps(job).count("secrets.REGISTRY_KEY") == 1, key
 
 
 def test_nobody_is_asked_to_approve_what_has_nothing_to_deploy() -> None:

@@ -8,6 +8,7 @@ from bots.commands import (
     card,
     collect,
     download,
+    key,
     lock,
     models,
     pack,
@@ -17,6 +18,7 @@ from bots.commands import (
     review,
     rollback,
     schema,
+    sign,
     stale,
     storage,
     verify,
@@ -39,6 +41,8 @@ COMMANDS: dict[str, ModuleType] = {
         release,
         rollback,
         models,
+        key,
+        sign,
         schema,
     )
 }

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bots.release.engine import Engine
+    from bots.release.judgement import Judge
     from bots.release.registry import RegistryRepository
 
 Until = Literal["version", "staging", "production"]
@@ -27,6 +28,7 @@ class Promotion:
     engine: Engine
     by: str
     tell: Callable[[str], None]
+    judge: Judge
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,8 @@ def _was_rejected(registry: Registry, stage: Stage, release: Release) -> bool:
 
 def _roll_out(promotion: Promotion, stage: Stage, release: Release) -> None:
     repository = promotion.repository
+    repository.get_signer()
+    promotion.judge.check(release, stage)
     promotion.tell(f"rolling {release.version} out to {stage}")
     result = promotion.engine.roll_out(stage, release.image, release.lineage)
     if result.done == "running":
@@ -96,7 +100,8 @@ def roll_back(
 ) -> tuple[Release, Release | None]:
     """Put an earlier version back, as it was built then; return it and the version that it replaces.
 
-    Raises `RegistryError` where there is no such version, and `EngineFailed`.
+    One that never was in this stage is judged as a release of it is. Raises `RegistryError` where there is no such
+    version, `ReleaseFailed`, and `EngineFailed`.
     """
     registry = promotion.repository.registry
     release = registry.find_version(to) if to else versions.find_previous(registry, stage)
@@ -112,6 +117,11 @@ def roll_back(
     replaced = registry.find_version(running.version) if running else None
     if replaced == release:
         return release, None
+    promotion.repository.get_signer()
+    if said := promotion.judge.find_misplaced(release):
+        raise RegistryError(said)
+    if not any(one.version == release.version for one in registry.list_assignments(stage)):
+        promotion.judge.check(release, stage)
     promotion.tell(f"putting {release.version} back into {stage}")
     result = promotion.engine.restore(stage, release.image, release.lineage)
     if result.done != "running":

@@ -2,14 +2,14 @@
 
 Beside the tags there is one ref, refs/registry/model, that moves with each of them: a run that has seen an older
 registry cannot add to it. It is the registry's ledger: a commit for each tag, whose tree holds every tag object that
-was pushed, so that a deleted tag is noticed and its number not used again. The checkout is never touched, however
-shallow it is.
+was pushed, so that a deleted tag is noticed and its number not used again. Tags are believed that a key of main's file
+of public keys has signed. The checkout is never touched, however shallow it is.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -21,8 +21,10 @@ from bots.dvc import lockfile
 from bots.errors import BotsError
 from bots.git.bare import Author, BareRepository, PushRejected, RefMoved, Tag, open_bare, parse_tag, run_git
 from bots.layout import DVC_LOCK
-from bots.release import tags, versions
-from bots.release.versions import Assignment, Registry, Release, Stage
+from bots.release import signing, tags, versions
+from bots.release.signing import PublicKeys, Signer, SigningError
+from bots.release.tags import Entry
+from bots.release.versions import Assignment, Record, Registry, Release, Stage
 from bots.retry import RetriesExhausted, Retry
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 MAIN: Final = "main"
 BUDGET: Final = 600.0  # seconds
+ADDED: Final = "signed/"
 REF: Final = f"refs/registry/{versions.MODEL}"
 TAGGER: Final = ("github-actions[bot]", "41898282+github-actions[bot]@users.noreply.github.com")
 
@@ -50,9 +53,12 @@ class RegistryRepository:
     prefix: str
     retry: Retry
     clock: Callable[[], float]
+    signer: Signer | None = None
     tip: str = ""
     registry: Registry = field(default_factory=Registry)
     ledger: dict[str, Tag] = field(default_factory=dict)
+    keys: PublicKeys = field(default_factory=lambda: PublicKeys({}))
+    added: dict[str, str] = field(default_factory=dict)
 
     def refresh(self) -> Registry:
         """Read main and the registry anew."""
@@ -60,22 +66,60 @@ class RegistryRepository:
         tip = self.retry.call("registry", lambda: self.bare.fetch_history(MAIN, *patterns))
         if tip is None:
             raise RegistryError(f"the remote has no branch {MAIN}; push it first")
-        self.tip, self.ledger = tip, self._load_ledger()
+        self.tip, self.keys = tip, self._load_keys(tip)
+        self.ledger, self.added = self._load_ledger()
         self.registry = tags.parse_tags(
             self.bare.list_tags(f"{versions.MODEL}*"),
             self.ledger.values(),
+            find_fault=self.find_fault,
             is_on_main=self.bare.list_ancestors(tip).__contains__,
         )
         return self.registry
 
-    def _load_ledger(self) -> dict[str, Tag]:
-        """Load every tag that the ledger remembers, by name; none from a ref as older bots wrote it."""
+    def _load_keys(self, tip: str) -> PublicKeys:
+        """Load the public keys that main's newest commit has. Raises `SigningError`."""
+        content = self._read_file(tip, signing.KEYS)
+        return PublicKeys.parse((content or b"").decode(errors="replace"))
+
+    def _read_file(self, commit: str, path: str) -> bytes | None:
+        """Read a file of the project at a commit; None where the commit has none."""
+        blob = self.bare.resolve(f"{commit}:{self.prefix}{path}")
+        if blob is None:
+            return None
+        self.retry.call("fetch", lambda: self.bare.fetch_blobs(commit, [blob]))
+        return self.bare.read_blob(blob)
+
+    def get_signer(self) -> Signer:
+        """Get the key that signs here, which must be one of main's. Raises `SigningError`."""
+        signer = self.signer or Signer.from_secret(None)
+        if signer.name not in self.keys.keys:
+            raise SigningError(
+                f"{signing.VARIABLE} is the key {signer.name}, which main's {signing.KEYS} does not have: commit the "
+                "line that `python -m bots key` wrote, by a pull request"
+            )
+        return signer
+
+    def _load_ledger(self) -> tuple[dict[str, Tag], dict[str, str]]:
+        """Load every tag that the ledger remembers, and signatures that were added later, by the tags' names.
+
+        Nothing from a ref as older bots wrote it.
+        """
         if self.bare.get_kind(REF) != "commit":
-            return {}
-        blobs = {name: blob for name, blob in self.bare.list_files(REF).items() if name.startswith(tags.OURS)}
+            return {}, {}
+        wanted = (*tags.OURS, *(f"{ADDED}{name}" for name in tags.OURS))
+        blobs = {path: blob for path, blob in self.bare.list_files(REF).items() if path.startswith(wanted)}
         self.retry.call("registry", lambda: self.bare.fetch_blobs(REF, blobs.values()))
         contents = self.bare.read_objects(blobs.values())
-        return {name: parse_tag(name, "tag", contents.get(blob, b"")) for name, blob in blobs.items()}
+        read = {path: contents.get(blob, b"") for path, blob in blobs.items()}
+        ledger = {
+            path: parse_tag(path, "tag", raw) for path, raw in read.items() if path.startswith(tags.OURS)
+        }
+        added = {
+            path.removeprefix(ADDED): raw.decode(errors="replace").strip()
+            for path, raw in read.items()
+            if path.startswith(ADDED)
+        }
+        return ledger, added
 
     def contains(self, commit: str) -> bool:
         """Whether a commit is on main."""
@@ -91,19 +135,19 @@ class RegistryRepository:
         That is the first of those, going back from here, whose dvc.lock has the same digests for `files`.
         """
         found = commit
-        wanted = self._load_digests(commit, files)
+        wanted = self.load_digests(commit, files)
         for earlier in self.bare.list_commits(commit, f"{self.prefix}{DVC_LOCK}"):
-            if self._load_digests(earlier, files) != wanted:
+            if self.load_digests(earlier, files) != wanted:
                 break
             found = earlier
         return found
 
-    def _load_digests(self, commit: str, files: Layout) -> tuple[str | None, str | None]:
-        blob = self.bare.resolve(f"{commit}:{self.prefix}{DVC_LOCK}")
-        if blob is None:
+    def load_digests(self, commit: str, files: Layout) -> tuple[str | None, str | None]:
+        """Load what dvc.lock of a commit names as the model, and as its ONNX form."""
+        content = self._read_file(commit, DVC_LOCK)
+        if content is None:
             return None, None
-        self.retry.call("fetch", lambda: self.bare.fetch_blobs(commit, [blob]))
-        text = self.bare.read_blob(blob).decode(errors="replace")
+        text = content.decode(errors="replace")
         locked = lockfile.parse_lock(text, f"{DVC_LOCK} of {commit[:7]}")
         return locked.find_digest(files.model), locked.find_digest(files.onnx)
 
@@ -113,8 +157,7 @@ class RegistryRepository:
         Raises `RegistryMoved` where something else was registered meanwhile, so that the number may be wrong now.
         """
         tag = versions.format_version_tag(release.version)
-        words = tags.format_message(f"Release model {release.version}", release)
-        added = self._push_tag(tag, release.commit, words)
+        added = self._push_tag(tag, release.commit, f"Release model {release.version}", release)
         found = self.registry.find_commit(release.commit)
         if found is not None:
             return found
@@ -152,21 +195,22 @@ class RegistryRepository:
                 checks=list(checks),
             )
             tag = versions.format_stage_tag(stage, versions.choose_counter(self.registry, stage))
-            words = tags.format_message(f"{stage.capitalize()} has model {release.version}", made)
-            if not self._push_tag(tag, release.commit, words):
+            headline = f"{stage.capitalize()} has model {release.version}"
+            if not self._push_tag(tag, release.commit, headline, made):
                 raise RefMoved("the registry has grown")
             return made
 
         self.refresh()
         return self.retry.call("stage", step)
 
-    def _push_tag(self, name: str, commit: str, words: str) -> bool:
+    def _push_tag(self, name: str, commit: str, headline: str, record: Record) -> bool:
         """Add a tag if the registry is what was read last; whether it was. The registry is read anew afterwards."""
         author = Author(*TAGGER, int(self.clock()))
+        words = tags.format_message(headline, record, name=name, commit=commit, signer=self.get_signer())
         made = self.bare.create_tag(name, commit, message=words, author=author)
         refs = {
             f"refs/tags/{name}": (made, None),
-            REF: (self._extend_ledger(name, made, author), self.bare.resolve(REF)),
+            REF: (self._extend_ledger(name, made), self.bare.resolve(REF)),
         }
 
         def step() -> bool:
@@ -187,13 +231,58 @@ class RegistryRepository:
         self.refresh()
         return added
 
-    def _extend_ledger(self, name: str, made: str, author: Author) -> str:
+    def _extend_ledger(self, name: str, made: str) -> str:
         """Create the ledger's next commit: what it remembers, every tag that is believed, and the new one."""
         believed = [tag for tag in self._list_believed() if tag.name not in self.ledger]
         contents = {**{tag.name: tag.raw for tag in believed}, name: self.bare.read_objects([made])[made]}
+        return self._commit_ledger(contents, f"Add {name}")
+
+    def _commit_ledger(self, contents: Mapping[str, bytes], message: str) -> str:
+        """Create a commit of the ledger that adds these files to it."""
         parent = self.bare.resolve(REF) if self.bare.get_kind(REF) == "commit" else None
         blobs = {path: self.bare.add_blob(content) for path, content in contents.items()}
-        return self.bare.create_commit(parent, blobs, message=f"Add {name}\n", author=author)
+        author = Author(*TAGGER, int(self.clock()))
+        return self.bare.create_commit(parent, blobs, message=f"{message}\n", author=author)
+
+    def list_unsigned(self) -> list[Entry]:
+        """List the tags that would be believed if a key of today had signed them."""
+        skipped = {one.name for one in self.registry.skipped}
+        read = [
+            tags.parse_entry(tag, lambda tag: tag.fault)
+            for tag in self.bare.list_tags(f"{versions.MODEL}*")
+            if tag.name in skipped and self.find_fault(tag)
+        ]
+        return [entry for entry in read if isinstance(entry, Entry) and self.contains(entry.tag.commit)]
+
+    def add_signatures(self, names: Sequence[str]) -> None:
+        """Sign tags that no key of today has signed, and push the signatures into the ledger.
+
+        Raises `RegistryError` where one of the names is no such tag, `SigningError` without a key.
+        """
+        signer = self.get_signer()
+
+        def step() -> None:
+            known = {entry.tag.name: entry.tag for entry in self.list_unsigned()}
+            if unknown := [name for name in names if name not in known]:
+                raise RegistryError(
+                    f"{', '.join(unknown)[:300]}: no tags that lack only a signature; `python -m bots sign` lists those"
+                )
+            made = {f"{ADDED}{name}": f"{signer.sign(tags.build_payload(known[name]))}\n" for name in names}
+            tip = self._commit_ledger(
+                {path: text.encode() for path, text in made.items()}, "Sign " + ", ".join(names)
+            )
+            try:
+                self.bare.push_refs({REF: (tip, self.bare.resolve(REF))})
+            except RefMoved:
+                self.refresh()
+                raise
+
+        self.retry.call("sign", step)
+        self.refresh()
+
+    def find_fault(self, tag: Tag) -> str | None:
+        """Find why a tag is not the bots' own."""
+        return tags.make_fault_finder(self.keys, self.added)(tag)
 
     def _list_believed(self) -> list[Tag]:
         skipped = {one.name for one in self.registry.skipped}
@@ -219,11 +308,16 @@ def format_time(seconds: float) -> str:
 
 
 @contextmanager
-def open_registry(root: Path, retry: Retry, clock: Callable[[], float]) -> Iterator[RegistryRepository]:
-    """Open the registry of the project's remote, and read it. Raises `RegistryError` and `GitError`."""
+def open_registry(
+    root: Path, retry: Retry, clock: Callable[[], float], signer: Signer | None = None
+) -> Iterator[RegistryRepository]:
+    """Open the registry of the project's remote, and read it; with a key it can be added to.
+
+    Raises `RegistryError`, `SigningError` and `GitError`.
+    """
     prefix = run_git(root, "rev-parse", "--show-prefix").stdout.decode().strip()
     with open_bare(root) as bare:
-        repository = RegistryRepository(bare, prefix, retry, clock)
+        repository = RegistryRepository(bare, prefix, retry, clock, signer)
         try:
             repository.refresh()
             yield repository

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,10 +16,12 @@ from bots.deploy.platform import Platform, find_platform
 from bots.dvc.storage import open_storage
 from bots.git.repository import Repository
 from bots.layout import DVC_LOCK
-from bots.release import build_version, notify, promote, registry, report, versions
+from bots.release import build_version, notify, promote, registry, report, signing, versions
 from bots.release.engine import Engine, EngineFailed
 from bots.release.failure import EXIT_CODES, Failure, Kind, ReleaseFailed
+from bots.release.judgement import Judge
 from bots.release.registry import RegistryError, RegistryRepository
+from bots.release.signing import Signer
 from bots.release.verify import Checkout
 from bots.release.versions import Release, Stage
 from bots.retry import RequestDenied, RetriesExhausted, Retry
@@ -83,6 +86,12 @@ class ReleaseContext:
         """A retry whose time begins now."""
         return registry.start_retry(self.tell, self.clock, self.sleep)
 
+    def open_registry(self) -> AbstractContextManager[RegistryRepository]:
+        """Open the registry, with the key that signs in it where there is one."""
+        secret = self.environ.get(signing.VARIABLE)
+        signer = Signer.from_secret(secret) if secret else None
+        return registry.open_registry(self.root, self.start_retry(), self.clock, signer)
+
 
 @dataclass(frozen=True)
 class _Session:
@@ -100,6 +109,15 @@ class _Session:
             engine=context.engine,
             by=context.actor or "bots",
             tell=context.tell,
+            judge=Judge(
+                api=context.github,
+                repository=self.repository,
+                files=settings.load_settings(context.root).review.files,
+                image=context.image,
+                author=context.author,
+                start_retry=context.start_retry,
+                tell=context.tell,
+            ),
         )
 
 
@@ -112,7 +130,7 @@ def release(context: ReleaseContext, *, until: Until, accept: str | None) -> Rel
             f"{len(dirty)} files differ from {commit[:7]}: {', '.join(dirty[:3])}; commit or stash them"
         )
     platform = find_platform(context.root)
-    with registry.open_registry(context.root, context.start_retry(), context.clock) as repository:
+    with context.open_registry() as repository:
         if not repository.contains(commit):
             raise RegistryError(f"{commit[:7]} is not on {registry.MAIN}; only what was merged is released")
         session = _Session(context, repository, platform)
@@ -152,6 +170,7 @@ def _find_or_build(session: _Session, commit: str, accept: str | None) -> tuple[
     if newest and versions.choose_bump(newest.content, replace(content, inputs=None)) is None:
         context.tell(f"neither model nor service differ from {newest.version}")
         return False, newest
+    repository.get_signer()
     build = build_version.BuildContext(
         checkout=checkout,
         commit=commit,
@@ -246,11 +265,11 @@ def roll_back(context: ReleaseContext, stage: Stage, *, to: str | None, reason: 
     platform = find_platform(context.root)
     if platform == "none":
         raise RegistryError("this project deploys nothing itself: there is no deploy/ to roll back with")
-    with registry.open_registry(context.root, context.start_retry(), context.clock) as repository:
+    with context.open_registry() as repository:
         session = _Session(context, repository, platform)
         try:
             version, replaced = promote.roll_back(session.promotion, stage, to=to, reason=reason)
-        except EngineFailed as error:
+        except (EngineFailed, ReleaseFailed) as error:
             raise RegistryError(f"{stage} was not rolled back: {error}") from error
         body = report.render_released(repository.registry, version, platform, run=context.run)
         notes = report.describe_skipped(repository.registry)

@@ -1,7 +1,8 @@
 """Reads the registry from tags that anybody may have pushed, and says which of them it does not believe.
 
 Tags are named as GTO names them: `model@v1.4.0` is a version, `model#production#7` puts the version of its commit into
-a stage. The message of each of these annotated tags ends in one line of JSON.
+a stage. The message of each of these annotated tags ends in one line of JSON, and before it stands a signature of that
+line, the tag's name and its commit.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ from bots.release.versions import MODEL, PART, Assignment, Record, Registry, Rel
 
 if TYPE_CHECKING:
     from bots.git.bare import Tag
+    from bots.release.signing import PublicKeys, Signer
 
 # The part of gto.constants.tag_re that these tags need: GTO takes most of a second to import.
 _NAME = re.compile(
     rf"{MODEL}(?:@(?P<version>v{PART}\.{PART}\.{PART})|#(?P<stage>[a-z]+)#(?P<counter>[0-9]{{1,9}}))"
 )
+_SIGNED = "Signature: "
 OURS = (f"{MODEL}@", f"{MODEL}#")
 R = TypeVar("R", bound=Record)
 FindFault = Callable[["Tag"], str | None]
@@ -37,22 +40,64 @@ class Entry:
     record: Release | Assignment
     counter: int = 0
 
+    def describe(self) -> str:
+        """Say in a line what the tag is about, for a person who is to vouch for it."""
+        if isinstance(self.record, Release):
+            return f"version {self.record.version}, image {self.record.image}, built {self.record.built}"
+        return f"{self.record.stage} has {self.record.version}, by {self.record.by}, {self.record.at}"
 
-def find_fault(tag: Tag) -> str | None:
-    """Find why git does not hold a tag as the bots write it."""
-    return tag.fault
+
+def make_fault_finder(keys: PublicKeys, added: Mapping[str, str]) -> FindFault:
+    """Make the function that finds why a tag is not the bots' own: no annotated tag, or not signed by one of `keys`.
+
+    `added` are signatures that tags got later, by the tag's name.
+    """
+
+    def find_fault(tag: Tag) -> str | None:
+        if tag.fault:
+            return tag.fault
+        payload = build_payload(tag)
+        fault = keys.find_fault(find_signature(tag.message), payload)
+        if fault and (later := added.get(tag.name)):
+            return keys.find_fault(later, payload)
+        return fault
+
+    return find_fault
 
 
-def format_message(headline: str, record: Record) -> str:
-    """A tag's message: a headline for people, a line of JSON for programs."""
-    return f"{headline}\n\n{msgspec.json.encode(record).decode()}\n"
+def build_payload(tag: Tag) -> bytes:
+    """Build what is signed of a tag: its name, its commit, and its last line."""
+    return format_payload(tag.name, tag.commit, find_record_line(tag.message))
+
+
+def format_payload(name: str, commit: str, line: str) -> bytes:
+    """Format what is signed, so that it can be taken for nothing else."""
+    return f"registry tag 1\n{name}\n{commit}\n{line}".encode(errors="surrogatepass")
+
+
+def find_record_line(message: str) -> str:
+    """Find the line of a message that holds the record: the last one."""
+    return message.rstrip().rpartition("\n")[2]
+
+
+def find_signature(message: str) -> str | None:
+    """Find a message's signature, which stands in the line before the record."""
+    before = message.rstrip().rpartition("\n")[0].rpartition("\n")[2]
+    return before.removeprefix(_SIGNED) if before.startswith(_SIGNED) else None
+
+
+def format_message(headline: str, record: Record, *, name: str, commit: str, signer: Signer) -> str:
+    """A tag's message: a headline for people, the signature, a line of JSON for programs."""
+    line = msgspec.json.encode(record).decode()
+    signature = signer.sign(format_payload(name, commit, line))
+    return f"{headline}\n\n{_SIGNED}{signature}\n{line}\n"
 
 
 def parse_tags(
     tags: Iterable[Tag],
     ledger: Iterable[Tag] = (),
     *,
-    find_fault: FindFault = find_fault,
+    find_fault: FindFault,
     is_on_main: Callable[[str], bool] = lambda commit: True,
 ) -> Registry:
     """Read the registry from its tags, and from its ledger, which remembers every tag that was pushed.
@@ -86,7 +131,7 @@ def parse_tags(
     )
 
 
-def parse_entry(tag: Tag, find_fault: FindFault = find_fault) -> Entry | str:
+def parse_entry(tag: Tag, find_fault: FindFault) -> Entry | str:
     """Parse a tag with a name of the registry's; the reason where it is not believed."""
     found = _NAME.fullmatch(tag.name)
     if found is None:
@@ -135,6 +180,6 @@ def _select_assignments(
 
 def _decode_record(tag: Tag, kind: type[R]) -> R | None:
     try:
-        return msgspec.json.decode(tag.message.rstrip().rpartition("\n")[2], type=kind)
+        return msgspec.json.decode(find_record_line(tag.message), type=kind)
     except msgspec.DecodeError:
         return None

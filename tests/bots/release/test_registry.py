@@ -21,7 +21,7 @@ from bots.release.versions import Release, parse_version
 from bots.retry import Retry
 from fixtures import dvc_projects, release_projects
 from fixtures.dvc_projects import DvcProject
-from fixtures.releases import CONTENT, a_release
+from fixtures.releases import CONTENT, SIGNER, a_release
 from fixtures.support import ROOT
 
 
@@ -44,7 +44,7 @@ def book(project: DvcProject, most: int = 30) -> Iterator[RegistryRepository]:
     retry = Retry(
         time.time, lambda seconds: time.sleep(seconds / 20), lambda words: None, time.time() + 600, most
     )
-    with registry.open_registry(project.folder, retry, time.time) as opened:
+    with registry.open_registry(project.folder, retry, time.time, SIGNER) as opened:
         yield opened
 
 
@@ -235,14 +235,14 @@ from bots.retry import Retry
 from bots.git.bare import BareRepository
 from bots.layout import Layout
 from bots.release import registry
-from fixtures.releases import a_release
+from fixtures.releases import SIGNER, a_release
 push_refs = BareRepository.push_refs
 def dying(self, refs):
     if {after}: push_refs(self, refs)
     os.kill(os.getpid(), signal.SIGKILL)
 BareRepository.push_refs = dying
 retry = Retry(time.time, time.sleep, print, time.time() + 60)
-with registry.open_registry(Path.cwd(), retry, time.time) as book:
+with registry.open_registry(Path.cwd(), retry, time.time, SIGNER) as book:
     book.register(a_release("v1.0.0", commit={sha!r}))
 """
 

@@ -345,3 +345,48 @@ def test_outputs_for_the_next_jobs_and_the_summary(first: ReleaseProject, tmp_pa
     assert outputs["digest"].startswith("sha256:")
     assert (outputs["staging"], outputs["production"]) == ("true", "true")
     assert "v1.1.0" in (tmp_path / "summary").read_text()
+
+
+def test_the_judgement_is_asked_again_before_each_stage(first: ReleaseProject) -> None:
+    write_model(first.folder, BETTER)
+    first.merge()
+    first.run_bots("release", "--until", "version")
+    first.run_bots("release", "--until", "staging")
+    (check,) = first.double.state.checks.values()
+    check.conclusion, check.output = "failure", {"title": "Regressed"}
+    rolled = first.list_calls()
+    done = first.run_bots("release", "--until", "production", expect=30)
+    assert "although its check says: Regressed" in done.stderr
+    assert "So v1.1.0 does not go to production" in done.stderr
+    assert first.list_calls() == rolled
+    assert "model#production#4" not in first.list_tags()
+    check.conclusion = "success"
+    first.run_bots("release", "--until", "production")
+    assert ["roll_out", "production", "v1.1.0"] in first.list_calls()
+
+
+@pytest.mark.parametrize(("words", "code"), [(["release"], 30), (["rollback", "--to", "v1.1.0"], 1)])
+def test_an_image_outside_of_the_configured_repository_goes_nowhere(
+    first: ReleaseProject, words: list[str], code: int
+) -> None:
+    write_model(first.folder, BETTER)
+    first.merge()
+    first.run_bots("release", "--until", "staging")
+    calls, tags = first.list_calls(), first.list_tags()
+    first.extra["RELEASE_IMAGE"] = "registry.example.com/late-flights"
+    done = first.run_bots(*words, expect=code)
+    assert "is not an image of registry.example.com/late-flights by its digest" in done.stderr
+    assert (first.list_calls(), first.list_tags()) == (calls, tags)
+
+
+def test_without_a_key_nothing_is_built_and_the_words_say_how_one_is_made(first: ReleaseProject) -> None:
+    write_model(first.folder, BETTER)
+    first.merge()
+    first.extra["REGISTRY_KEY"] = ""
+    calls = first.list_calls()
+    done = first.run_bots("release", expect=1)
+    assert "REGISTRY_KEY is not set" in done.stderr
+    assert "python -m bots key" in done.stderr
+    assert first.list_calls() == calls
+    first.extra["REGISTRY_KEY"] = "nonsense"
+    assert "REGISTRY_KEY is not a key" in first.run_bots("release", expect=1).stderr

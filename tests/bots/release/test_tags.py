@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,15 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from bots.git.bare import Tag, parse_tag
+from bots.git.bare import Author, Tag, parse_tag
 from bots.release import registry, tags, versions
 from bots.release.registry import RegistryRepository
+from bots.release.signing import PublicKeys, Signer, SigningError
 from bots.release.versions import LARGEST, Bump, Content, Registry
 from bots.retry import Retry
 from fixtures import dvc_projects, release_projects
 from fixtures.dvc_projects import DvcProject
-from fixtures.releases import CONTENT, a_release
+from fixtures.releases import CONTENT, SIGNER, a_release, make_tag, parse_tags
 
+OTHERS = Signer.create()
 OTHER = replace(CONTENT, service="sha256:" + "9" * 64)
 NEXT: dict[Bump, Content] = {
     "patch": OTHER,
@@ -45,9 +48,9 @@ def project(original: DvcProject, tmp_path: Path) -> DvcProject:
 
 
 @contextmanager
-def open_registry(project: DvcProject) -> Iterator[RegistryRepository]:
+def open_registry(project: DvcProject, signer: Signer | None = SIGNER) -> Iterator[RegistryRepository]:
     retry = Retry(time.time, lambda seconds: None, lambda words: None, time.time() + 600)
-    with registry.open_registry(project.folder, retry, time.time) as opened:
+    with registry.open_registry(project.folder, retry, time.time, signer) as opened:
         yield opened
 
 
@@ -120,7 +123,7 @@ def test_a_copy_of_a_true_tag_under_another_name_is_not_obeyed(project: DvcProje
 
 def test_a_version_of_a_commit_beside_main_is_not_obeyed(project: DvcProject) -> None:
     aside = run_remote(project, "commit-tree", "-p", "main", "-m", "aside", "main^{tree}").strip()
-    message = tags.format_message("Release", a_release("v1.0.1", commit=aside))
+    message = make_tag("model@v1.0.1", aside, a_release("v1.0.1", commit=aside)).message
     run_remote(project, "tag", "--annotate", "--message", message, "model@v1.0.1", aside)
     known, skipped = read(project)
     assert skipped == {"model@v1.0.1": f"is of {aside[:7]}, which is not on main"}
@@ -151,7 +154,8 @@ def test_the_ledger_outlives_further_releases(project: DvcProject) -> None:
 def test_a_replaced_tag_is_not_obeyed(project: DvcProject) -> None:
     run_remote(project, "tag", "--delete", "model@v1.0.0")
     sha = run_remote(project, "rev-parse", "main").strip()
-    forge(project, "model@v1.0.0", tags.format_message("x", a_release("v1.0.0", commit=sha, image="evil")))
+    other = a_release("v1.0.0", commit=sha, image="of another day")
+    forge(project, "model@v1.0.0", make_tag("model@v1.0.0", sha, other).message)
     known, skipped = read(project)
     assert skipped["model@v1.0.0"] == "was replaced; the registry remembers another tag of this name"
     assert skipped["model#staging#1"] == "names v1.0.0, which is no version now"
@@ -178,7 +182,7 @@ def test_models_names_the_tags_that_it_does_not_believe(
     monkeypatch.chdir(project.folder)
     assert main(["models"]) == 0
     said = capsys.readouterr()
-    assert "WARNING: the tag model@v2.0.0 holds no record of a version; it was skipped" in said.err
+    assert "WARNING: the tag model@v2.0.0 has no signature; it was skipped" in said.err
     assert "10 more tags were skipped" in said.err
     assert "v1.0.0" in said.out
 
@@ -204,7 +208,7 @@ def test_whatever_lies_there_numbers_rise_and_are_given_once(
     ledger: dict[str, Tag] = {}
     given_out: list[str] = []
     for at, bump in enumerate(bumps):
-        known = tags.parse_tags(there.values(), ledger.values())
+        known = parse_tags(list(there.values()), list(ledger.values()))
         content = NEXT[bump]
         if known.newest is not None and known.newest.content == content:
             content = CONTENT
@@ -218,7 +222,7 @@ def test_whatever_lies_there_numbers_rise_and_are_given_once(
         # No part of a number grows by more than what people put in the way.
         assert max(map(int, number[1:].split("."))) <= len(there) + len(given_out) + 1
         release = a_release(number, content=content)
-        made = Tag(name, release.commit, 0, tags.format_message("x", release), raw=name.encode())
+        made = make_tag(name, release.commit, release, raw=name.encode())
         ledger[name] = made
         given_out.append(number)
         if not deleted >> at & 1:
@@ -239,3 +243,125 @@ def test_a_number_without_room_raises_the_next_larger_part_or_says_so(
     after = versions.raise_version(before, bump)
     assert after > before
     assert tags._NAME.fullmatch(f"model@v{after}")
+
+
+# --- signatures
+
+
+def change_keys(project: DvcProject, text: str) -> None:
+    (project.folder / ".github/registry.keys").write_text(text)
+    project.git("commit", "--quiet", "--all", "--message", "Change the keys")
+    project.git("push", "--quiet", "origin", "HEAD:main")
+
+
+def test_a_whole_record_without_a_signature_is_not_believed(project: DvcProject) -> None:
+    sha = run_remote(project, "rev-parse", "main").strip()
+    message = make_tag("model@v1.0.1", sha, a_release("v1.0.1", commit=sha)).message
+    unsigned = "\n".join(line for line in message.splitlines() if not line.startswith("Signature"))
+    forge(project, "model@v1.0.1", unsigned)
+    forge(
+        project,
+        "model@v1.0.2",
+        make_tag("model@v1.0.2", sha, a_release("v1.0.2", commit=sha), signer=OTHERS).message,
+    )
+    forge(project, "model@v1.0.3", message.replace("v1.0.1", "v1.0.3"))
+    known, skipped = read(project)
+    assert skipped == {
+        "model@v1.0.1": "has no signature",
+        "model@v1.0.2": f"is signed by the key {OTHERS.name}, which is not in main's .github/registry.keys",
+        "model@v1.0.3": "has a signature of something else",
+    }
+    assert [one.version for one in known.releases] == ["v1.0.0"]
+
+
+@given(st.data())
+def test_no_change_of_a_signed_tag_keeps_it_believed(data: st.DataObject) -> None:
+    release = a_release("v1.2.3")
+    tag = make_tag("model@v1.2.3", release.commit, release)
+    assert parse_tags([tag]).skipped == ()
+    at = data.draw(st.integers(len("x\n\n"), len(tag.message) - 2))
+    letter = data.draw(st.characters(exclude_characters=tag.message[at] + "\n", exclude_categories=["Cs"]))
+    message = tag.message[:at] + letter + tag.message[at + 1 :]
+    assert parse_tags([dataclasses.replace(tag, message=message)]).releases == ()
+    assert parse_tags([dataclasses.replace(tag, commit="f" * 40)]).releases == ()
+    assert parse_tags([dataclasses.replace(tag, name="model@v1.2.4")]).releases == ()
+
+
+def test_without_a_key_nothing_is_added_and_the_words_say_what_to_do(project: DvcProject) -> None:
+    for signer, words in ((None, "REGISTRY_KEY is not set"), (OTHERS, r"does not have: commit the line")):
+        with open_registry(project, signer) as one, pytest.raises(SigningError, match=words):
+            one.assign("production", one.registry.releases[0], by="mallory")
+    assert len(run_remote(project, "tag", "--list").split()) == 2
+
+
+def test_what_was_released_before_there_was_this_key_is_signed_by_name(
+    project: DvcProject, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The key was lost: another stands in its place, and a person vouches for what the first one signed."""
+    from bots.__main__ import main
+
+    monkeypatch.chdir(project.folder)
+    change_keys(project, OTHERS.format_line("the second one"))
+    forge(project, "model@v7.0.0", "no record")
+    assert read(project)[0].releases == ()
+    assert main(["sign"]) == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in listed] == ["model#staging#1", "model@v1.0.0"]
+    assert "image ghcr.io/o/n@sha256:4444" in listed[1]
+    monkeypatch.setenv("REGISTRY_KEY", OTHERS.format_secret())
+    assert main(["sign", "model@v1.0.0", "model@v7.0.0"]) == 1
+    assert "model@v7.0.0: no tags that lack only a signature" in capsys.readouterr().err
+    assert main(["sign", "model@v1.0.0", "model#staging#1"]) == 0
+    known, skipped = read(project)
+    assert [one.version for one in known.releases] == ["v1.0.0"]
+    assert known.get_running("staging") is not None
+    assert list(skipped) == ["model@v7.0.0"]
+    with open_registry(project, OTHERS) as one:
+        one.assign("production", one.registry.releases[0], by="bots")
+    assert read(project)[0].get_running("production") is not None
+
+
+def test_a_forged_ledger_leads_to_no_number(project: DvcProject) -> None:
+    with open_registry(project) as one:
+        sha = one.tip
+        forged = make_tag("model@v999999999.0.0", sha, a_release("v999999999.0.0", commit=sha), signer=OTHERS)
+        made = one.bare.create_tag(forged.name, sha, message=forged.message, author=Author("m", "m@x", 1))
+        tip = one._commit_ledger({forged.name: one.bare.read_objects([made])[made]}, "Add")
+        one.bare.push_refs({registry.REF: (tip, one.bare.resolve(registry.REF))})
+    known, _ = read(project)
+    assert versions.choose_next_version(known, OTHER) == "v1.0.1"
+
+
+def test_a_key_is_made_shown_once_and_its_public_half_added(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from bots.__main__ import main
+
+    monkeypatch.chdir(tmp_path)
+    made = []
+    for _ in range(2):
+        assert main(["key", "--note", "of the\nfirst days"]) == 0
+        said = capsys.readouterr()
+        signer = Signer.from_secret(said.out)
+        made.append(signer)
+        assert signer.name in said.err
+        assert signer.format_secret() not in said.err
+    text = (tmp_path / ".github/registry.keys").read_text()
+    assert signer.format_secret() not in text
+    assert PublicKeys.parse(text).keys == {signer.name: signer.public for signer in made}
+    (tmp_path / ".github/registry.keys").write_text("ssh-ed25519 AAAA\n")
+    assert main(["key"]) == 1
+    assert "registry.keys, line 1: not a public key" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("secret", ["", "  ", "no key", "AAAA", "ä" * 44, SIGNER.format_secret() + "AAAA"])
+def test_a_secret_that_is_no_key_is_said_without_being_quoted(secret: str) -> None:
+    with pytest.raises(SigningError) as caught:
+        Signer.from_secret(secret)
+    assert not secret.strip() or secret not in str(caught.value)
+
+
+def test_keys_that_cannot_be_read_stop_everything_with_the_line(project: DvcProject) -> None:
+    change_keys(project, "# fine\n\nnonsense\n")
+    with pytest.raises(SigningError, match=r"registry\.keys, line 3: not a public key"):
+        read(project)

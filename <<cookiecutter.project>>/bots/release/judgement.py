@@ -1,0 +1,89 @@
+"""Asks again, before a version goes into a stage, whether it may: its image, its model, who let it pass.
+
+The registry is signed, but a signature says only that the bots wrote a record. What GitHub and main say now decides.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bots.github.marker import ModelDigests
+from bots.release import approval
+from bots.release.failure import Failure, ReleaseFailed
+from bots.release.registry import MAIN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bots.layout import Layout
+    from bots.release.approval import ApprovalApi
+    from bots.release.registry import RegistryRepository
+    from bots.release.versions import Release, Stage
+    from bots.retry import Retry
+
+_DIGEST = re.compile(r"@sha256:[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judge:
+    """What a version is judged with. `image` is the configured repository of images."""
+
+    api: ApprovalApi
+    repository: RegistryRepository
+    files: Layout
+    image: str
+    author: str
+    start_retry: Callable[[], Retry]
+    tell: Callable[[str], None]
+
+    def check(self, release: Release, stage: Stage) -> None:
+        """Raise `ReleaseFailed` where a version may not go into a stage, or not any more.
+
+        Raises `RequestDenied` and `RetriesExhausted` where GitHub does not say.
+        """
+        self.tell(f"asking again whether {release.version} may go to {stage}")
+        said = (
+            self.find_misplaced(release) or self._find_other_model(release) or self._find_objections(release)
+        )
+        if said:
+            words = f"{said}. So {release.version} does not go to {stage}"
+            failure = Failure("refused", words, release.commit, version=release.version, stage=stage)
+            raise ReleaseFailed(failure)
+
+    def find_misplaced(self, release: Release) -> str | None:
+        """Find why a version's image is not one of the configured repository."""
+        name = release.image[: -len("@sha256:") - 64]
+        if _DIGEST.fullmatch(release.image.removeprefix(name)) and name == self.image:
+            return None
+        return (
+            f"the image of {release.version} is {release.image[:200]}, which is not an image of {self.image} by its "
+            "digest; where the images have moved, the variable IMAGE (RELEASE_IMAGE) says whence to take this one"
+        )
+
+    def _find_other_model(self, release: Release) -> str | None:
+        """Find why a version's model is not the one that main had at its commit."""
+        known = self.repository.load_digests(release.commit, self.files)
+        if known == (release.content.model, release.content.onnx):
+            return None
+        return f"dvc.lock of {release.commit[:7]} does not name the model of {release.version}"
+
+    def _find_objections(self, release: Release) -> str | None:
+        """Find what speaks against a version, as GitHub says now; nothing where a person took it on by name."""
+        if release.accepted is not None:
+            return None
+        model = ModelDigests(release.content.model, release.content.onnx)
+        origin = self.repository.find_origin(release.commit, self.files)
+        first = self.repository.registry.find_model(model.model, model.onnx)
+        is_known = first is not None and first.version != release.version
+        asked = [(release.commit, None if is_known or origin != release.commit else model)]
+        if not is_known and origin != release.commit:
+            asked.append((origin, model))
+        objections = (approval.find_objection(self._ask_github(commit), about) for commit, about in asked)
+        return "; ".join(one for one in objections if one) or None
+
+    def _ask_github(self, commit: str) -> approval.Approval:
+        return approval.find_approval(
+            self.api, commit, base=MAIN, author=self.author, retry=self.start_retry()
+        )
