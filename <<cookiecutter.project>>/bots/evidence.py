@@ -548,6 +548,20 @@ class Seeds(Evidence, frozen=True, kw_only=True):
         return [after - before for before, after in zip(*values, strict=False)]
 
 
+class Looks(Evidence, frozen=True, kw_only=True):
+    """How often this holdout has judged: `count` distinct models were held against main's on it, this change's among
+    them, at least. The primary metric has improved where the interval of this `confidence`, `low` to `high`, lies
+    beyond zero: 1 - (1 - gate.confidence) / count. `missed`: it does not, and would have at a first look. `unknown`
+    says why earlier looks could not be counted."""
+
+    count: Annotated[int, Meta(ge=1, le=1_000_000)]
+    confidence: Share
+    low: float | None = None
+    high: float | None = None
+    missed: bool = False
+    unknown: Text | None = None
+
+
 class Review(Evidence, frozen=True, kw_only=True):
     """`review.json`: everything a review says. Rendered by `bots`, validated as hostile input by `publish`.
 
@@ -572,6 +586,7 @@ class Review(Evidence, frozen=True, kw_only=True):
     shifts: Annotated[list[ImportanceShift], Meta(max_length=5_000)] = []
     statistics: Statistics | None = None
     seeds: Seeds | None = None
+    looks: Looks | None = None
     evaluation: MetricsReport | None = None
     champion_calibration: Annotated[list[CalibrationBin], Meta(max_length=100)] = []
     training: TrainingReport | None = None

@@ -46,6 +46,7 @@ GRANTS = {
     "publish": {
         "announce": {"checks": "write", "contents": "read", "pull-requests": "read"},
         "publish": {"actions": "read", "checks": "write", "contents": "read", "pull-requests": "write"},
+        "look": {"contents": "write"},
         "lock": {
             "actions": "read",
             "checks": "write",

@@ -38,6 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     from bots.github import actions
     from bots.github.client import Connection, GitHubClient, NotInWorkflow
     from bots.github.workflow_run import load_workflow_run
+    from bots.publish.looks import correct_looks, count_looks, find_doubt, find_look, find_main_holdout
     from bots.publish.publish import announce, publish
     from bots.publish.review_artifact import find_review
     from bots.retry import Retry
@@ -53,19 +54,27 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.started:
         announce(api, workflow_run, retry)
         return 0
+    root = Path.cwd()
+    artifact = find_review(arguments.artifact)
+    known = count_looks(root, os.environ, retry)
+    # What is shown; everything else is about the review as it was uploaded.
+    shown = correct_looks(artifact, known, find_main_holdout(root))
     result = publish(
         api,
         workflow_run,
-        find_review(arguments.artifact),
+        shown,
+        doubt=find_doubt(shown, known),
         connection=connection,
         retry=retry,
-        folder=find_folder(Path.cwd()),
+        folder=find_folder(root),
         summary=actions.find_summary(os.environ),
     )
     if not result.channels:
         for line in result.body.splitlines():
             log(line)
-    actions.write_outputs(os.environ, {"locks": "true" if result.decision.locks else "false"})
+    holdout, model = find_look(workflow_run, artifact) or ("", "")
+    outputs = {"locks": "true" if result.decision.locks else "false", "holdout": holdout, "model": model}
+    actions.write_outputs(os.environ, outputs)
     return 0 if result.channels else 1
 
 

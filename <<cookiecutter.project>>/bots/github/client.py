@@ -415,6 +415,29 @@ class GitHubClient:
                     )
                 yield from answer.iter_content(_PIECE)
 
+    def create_ref(self, ref: str, sha: str) -> bool:
+        """`POST git/refs`, and `GET git/ref/{ref}` where GitHub refuses; False where the ref was there before."""
+        import github
+
+        with self._translate_errors():
+            try:
+                self._repository.create_git_ref(ref, sha)
+            except github.GithubException as error:
+                # 422 means any refusal: only a ref that is there makes it none.
+                if error.status != 422 or not self._has_ref(ref):
+                    raise
+                return False
+            return True
+
+    def _has_ref(self, ref: str) -> bool:
+        import github
+
+        try:
+            self._repository.get_git_ref(ref.removeprefix("refs/"))
+        except github.UnknownObjectException:
+            return False
+        return True
+
     @contextmanager
     def _translate_errors(self) -> Iterator[None]:
         """Turn PyGithub's and the connection's errors into `RequestDenied` and `TemporaryFailure`."""

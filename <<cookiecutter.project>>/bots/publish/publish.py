@@ -48,6 +48,7 @@ ENDS: dict[str | None, str] = {
 }
 UNKNOWN_END = "the run ended in a way that the bots do not know"
 CONCLUSIONS: dict[str | None, Conclusion] = {"failure": "failure", "cancelled": "cancelled"}
+DOUBTED = "> [!WARNING]\n> {doubt}\n\n"
 NEVER_PASS = ("regressed", "blocked")
 GRANTS = {"pull request": "pull-requests: read", "comment": "pull-requests: write", "check": "checks: write"}
 
@@ -215,11 +216,25 @@ def _decide_by_verdict(run: WorkflowRun, review: Review) -> Decision:
     )
 
 
+def doubt_praise(decision: Decision, doubt: str | None) -> Decision:
+    """The decision without the green check, where an improvement is not believed."""
+    if doubt is None or decision.verdict is None or decision.conclusion != "success":
+        return decision
+    return replace(
+        decision,
+        conclusion="action_required",
+        title=f"{decision.title}, but the looks at this holdout were not counted in full",
+        warning=DOUBTED.format(doubt=doubt) + decision.warning,
+        locks=False,
+    )
+
+
 def publish(
     api: GitHubApi,
     run: WorkflowRun,
     artifact: ArtifactContent,
     *,
+    doubt: str | None = None,
     connection: Connection,
     retry: Retry,
     folder: str = "",
@@ -228,7 +243,8 @@ def publish(
 ) -> PublishResult:
     """Write the comment, the check run and the job's summary; each has the whole review and what failed before it.
 
-    `folder` is the project's place in the repository: empty, or with a slash at the end.
+    `folder` is the project's place in the repository: empty, or with a slash at the end. `doubt` says why an
+    improvement is not believed.
     """
 
     def ask() -> Target:
@@ -236,12 +252,12 @@ def publish(
 
     note = FORK if run.is_of_fork(connection.repository) else ""
     target = ask()
-    result = _build_result(run, target, artifact, render=render, note=note, log=retry.log)
+    result = _build_result(run, target, artifact, doubt=doubt, render=render, note=note, log=retry.log)
     _write(api, run, artifact, target=target, result=result, author=connection.author, retry=retry)
     if result.decision.conclusion == "success" and _has_main_moved(api, target, retry):
         # Whoever looked at all open checks when main moved may have come before this one was written.
         target, before = ask(), result
-        result = _build_result(run, target, artifact, render=render, note=note, log=retry.log)
+        result = _build_result(run, target, artifact, doubt=doubt, render=render, note=note, log=retry.log)
         if result.decision != before.decision:
             _write(api, run, artifact, target=target, result=result, author=connection.author, retry=retry)
         else:
@@ -257,12 +273,13 @@ def _build_result(
     target: Target,
     artifact: ArtifactContent,
     *,
+    doubt: str | None,
     render: Render,
     note: str,
     log: Callable[[str], None],
 ) -> PublishResult:
     """Decide, and render what was decided; a review that cannot be rendered is decided like one that cannot be read."""
-    decision = decide(run, target, artifact)
+    decision = doubt_praise(decide(run, target, artifact), doubt)
     links = Links(page=f"{run.html_url}#artifacts", run=run.html_url)
     body = None
     if decision.words is None and isinstance(artifact, Review):

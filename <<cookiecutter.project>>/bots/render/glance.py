@@ -20,6 +20,7 @@ from bots.stats import metrics
 
 State = Literal["ok", "note", "bad"]
 SHOWN = 3
+MANY_LOOKS = 20
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ def collect_lines(review: Review, style: Style) -> list[Line]:
     """Return a line for everything that this review has evidence for."""
     makers = (
         _describe_seeds,
+        _describe_looks,
         _describe_units,
         _describe_slices,
         _describe_explanation,
@@ -73,7 +75,8 @@ def _describe_seeds(review: Review, style: Style) -> Iterator[Line]:
         yield Line("Seeds", "ok", "another seed gives exactly the same predictions, on both sides")
         return
     told = ", ".join(format_difference(metric.name, by) for by in seeds.list_differences(metric.name)[:SHOWN])
-    agree, fixed = metric.outcome == seeds.one_seed, seeds.only_change_is_fixed
+    missed = review.looks is not None and review.looks.missed
+    agree, fixed = metric.outcome == seeds.one_seed or missed, seeds.only_change_is_fixed
     alone = "" if agree else f"; one seed alone said {seeds.one_seed}"
     alone += (
         "; another seed changes main's model and not this one: is a seed written elsewhere?" if fixed else ""
@@ -84,6 +87,26 @@ def _describe_seeds(review: Review, style: Style) -> Iterator[Line]:
         f"differences are of means over {seeds.each_side} seeds a side; "
         f"{style.text(metrics.find_label(metric.name))} by seed {told}{alone}",
     )
+
+
+def _describe_looks(review: Review, style: Style) -> Iterator[Line]:
+    looks, metric = review.looks, selection.find_primary(review)
+    if looks is None or metric is None:
+        return
+    told = f"look {format_count(looks.count)} on this holdout"
+    if looks.unknown is not None:
+        told += f", or a later one, for looks could not be counted ({style.text(looks.unknown)})"
+    level = f"{100 * looks.confidence:.4g}%"
+    if looks.count == 1:
+        told += "; each further model that is tried on it must be better by more"
+    elif looks.low is not None and looks.high is not None and (looks.missed or metric.outcome == "improved"):
+        low, high = (format_difference(metric.name, bound) for bound in (looks.low, looks.high))
+        told += f" takes a {level} interval, {low} to {high}: "
+        told += "not better beyond chance" if looks.missed else "better all the same"
+    else:
+        told += f": to be called better takes a {level} interval beyond zero"
+    many = looks.count >= MANY_LOOKS
+    yield Line("Holdout", "note" if looks.missed or many or looks.unknown is not None else "ok", told)
 
 
 def _describe_slices(review: Review, style: Style) -> Iterator[Line]:

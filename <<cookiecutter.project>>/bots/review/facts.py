@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from bots.review.seen import Seen
     from bots.settings import Settings
     from bots.verdict.comparison import Comparison
+    from bots.verdict.looks import LookCount
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +156,8 @@ class Facts:
     """Everything that a review found out. `champion` is main's side, None where main has no model; `base` its commit.
 
     `changed`: paths in which this change's commit differs from main's. `removed`: outputs that were stored with another
-    content than a dvc.lock names, and so were removed.
+    content than a dvc.lock names, and so were removed. `looks`: how many models the holdout has judged; None where this
+    one was not held against main's.
     """
 
     candidate: Candidate
@@ -165,6 +167,7 @@ class Facts:
     changed: tuple[str, ...] = ()
     base: str | None = None
     expected: Sensitivity | None = None
+    looks: LookCount | None = None
 
     @property
     def policy(self) -> Settings:

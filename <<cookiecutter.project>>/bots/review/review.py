@@ -37,6 +37,7 @@ from bots.review.gate import apply_gate
 from bots.review.review_json import build_review
 from bots.review.seen import look_for_seen_rows
 from bots.settings import Settings
+from bots.verdict.looks import LookCount, judge_at_look
 
 if TYPE_CHECKING:
     import pyarrow
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
     from bots.verdict.comparison import Comparison
 
 Tell = Callable[[str], None]
+CountLooks = Callable[[str, str], LookCount]
+"""Counts the models that a holdout has judged, from its digest and that of the model at hand."""
 
 
 def review(
@@ -55,6 +58,7 @@ def review(
     pull: bool = False,
     retrain: bool = False,
     jobs: int | None = None,
+    count_looks: CountLooks,
     tell: Tell,
 ) -> evidence.Review:
     """Review the checkout against a base commit.
@@ -94,6 +98,7 @@ def review(
         base=base_commit,
         expected=next(iter(expected), None),
     )
+    facts = _judge_at_look(facts, count_looks, tell)
     return build_review(facts, apply_gate(facts))
 
 
@@ -169,6 +174,21 @@ def _compare(
         )
     except holdout.PredictionsError as error:
         return NotCompared(broken=str(error))
+
+
+def _judge_at_look(facts: Facts, count_looks: CountLooks, tell: Tell) -> Facts:
+    """The facts with the looks at the holdout, and what they leave of an improvement. Main's own model is no look."""
+    result, candidate = facts.result, facts.candidate
+    if not isinstance(result, Compared) or facts.nothing_changed:
+        return facts
+    tell("counting the looks at the holdout")
+    holdout, model = candidate.find_rows_digest("holdout"), candidate.model
+    if holdout is None or model is None:
+        looks = LookCount(count=1, unknown="the pipeline names no digest of its holdout and of its model")
+    else:
+        looks = count_looks(holdout, model)
+    judged = judge_at_look(result.comparison, facts.policy.gate, looks.count)
+    return replace(facts, result=replace(result, comparison=judged), looks=looks)
 
 
 def _find_contradictions(

@@ -9,6 +9,8 @@ from msgspec import structs
 from bots import evidence
 from bots.dvc import lockfile
 from bots.review.facts import Compared
+from bots.verdict.looks import describe_looks
+from bots.verdict.rules import find_primary
 from bots.verdict.sentences import cut
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ def build_review(facts: Facts, result: GateResult) -> evidence.Review:
         shifts=compare_importances(champion.reports.explanation if champion else None, reports.explanation),
         statistics=structs.replace(comparison.statistics, expected=facts.expected) if comparison else None,
         seeds=comparison.seeds if comparison else None,
+        looks=_describe_looks(facts),
         evaluation=reports.metrics,
         champion_calibration=champion.reports.metrics.calibration
         if champion and champion.reports.metrics
@@ -61,6 +64,13 @@ def build_review(facts: Facts, result: GateResult) -> evidence.Review:
         copied_rows=list(facts.seen.copied) if facts.seen else [],
         fit_gap=facts.seen.gap if facts.seen else None,
     )
+
+
+def _describe_looks(facts: Facts) -> evidence.Looks | None:
+    if facts.looks is None:
+        return None
+    gate = facts.policy.gate
+    return describe_looks(find_primary(facts.comparison, gate), gate.confidence, facts.looks)
 
 
 def _describe_side(side: Side, *, dirty: bool = False) -> evidence.Revision:

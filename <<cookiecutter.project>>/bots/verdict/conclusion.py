@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bots.evidence import GateRule, Verdict
+from bots.verdict.looks import was_better_at_first
 from bots.verdict.rules import find_primary
 from bots.verdict.seen import FITTED
 from bots.verdict.sentences import cut, describe_metric, explain_outcome
@@ -81,8 +82,13 @@ def _conclude_not_worse(
     equivalent = primary.outcome == "equivalent"
     return GateResult(
         verdict="equivalent" if equivalent else "undecided",
-        reason="equivalence-shown" if equivalent else "within-tolerance",
+        reason="equivalence-shown" if equivalent else _name_doubt(primary),
         headline=f"{headline} {explain_outcome(primary)}",
         passed=gate.equivalent_passes,
         rules=rules,
     )
+
+
+def _name_doubt(primary: MetricComparison) -> str:
+    """The reason of an undecided verdict that passes by itself."""
+    return "not-improved-at-this-look" if was_better_at_first(primary) else "within-tolerance"

@@ -12,6 +12,7 @@ from bots.render.numbers import (
 )
 from bots.stats import metrics
 from bots.verdict import decision
+from bots.verdict.looks import was_better_at_first
 
 if TYPE_CHECKING:
     from bots.evidence import MetricComparison, Seeds, SliceComparison, Statistics
@@ -44,6 +45,8 @@ def explain_outcome(metric: MetricComparison) -> str:
         return "Better, beyond chance and by enough to matter."
     if metric.outcome == "regressed":
         return "Worse, beyond chance and by enough to matter."
+    if was_better_at_first(metric):
+        return "Better by what a first look at this holdout asks for, not by what so many looks ask for."
     if low is None or high is None:
         return f"Not judged: {metric.note or 'too few rows'}."
     if low == high == 0:

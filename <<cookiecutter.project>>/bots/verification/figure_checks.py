@@ -13,6 +13,7 @@ from bots.stats.predictions import Predictions, PredictionsError
 from bots.verdict import comparison, rules
 from bots.verdict.comparison import Comparison
 from bots.verdict.conclusion import conclude
+from bots.verdict.looks import judge_at_look
 from bots.verdict.seeds import take_first
 from bots.verdict.sentences import cut
 from bots.verification import figures
@@ -61,7 +62,8 @@ def _check_evaluation(evaluation: MetricsReport, own: Predictions) -> Verificati
 def compare_again(review: Review, evaluation: MetricsReport, tables: Tables, main: Main) -> Comparison:
     """The comparison by main's settings, main's record of the rows, main's scores, and the review's scores by seed.
 
-    Raises `PredictionsError`.
+    An improvement is judged at the look that the review says; publishing it asks whether that many is enough. Raises
+    `PredictionsError`.
     """
     policy, path = main.settings, main.settings.review.files.predictions
     truth = tables.truth
@@ -84,7 +86,8 @@ def compare_again(review: Review, evaluation: MetricsReport, tables: Tables, mai
         champion_threshold=main.metrics.threshold if main.metrics else None,
         metric_units={metric.name: metric.unit for metric in evaluation.metrics},
     )
-    return comparison.compare(both, policy, review.seeds)
+    found = comparison.compare(both, policy, review.seeds)
+    return judge_at_look(found, policy.gate, review.looks.count if review.looks else 1)
 
 
 def get_comparison(review: Review, main: Main) -> Comparison | None:

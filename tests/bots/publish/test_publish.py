@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import subprocess
 import threading
 from dataclasses import astuple, dataclass, field, replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
@@ -19,6 +21,7 @@ from bots import evidence
 from bots.__main__ import main
 from bots.commands.publish import BUDGET, log
 from bots.evidence import Review, Verdict
+from bots.git.looks import make_ref
 from bots.github import check_run, marker, workflow_run
 from bots.github.client import (
     CheckRun,
@@ -33,10 +36,12 @@ from bots.github.client import (
 from bots.github.marker import Marker, ModelDigests
 from bots.publish import publish
 from bots.publish.base import Base
+from bots.publish.looks import find_look
 from bots.publish.review_artifact import InvalidArtifact, NoArtifact
 from bots.publish.target import Target
 from bots.render import preview
 from bots.retry import RequestDenied, RetriesExhausted, Retry, TemporaryFailure, classify_answer
+from bots.verdict.looks import LookCount, describe_looks
 from doubles.github import ACTIONS, TOKEN, GitHubDouble, PageStyle
 from doubles.github.state import format_time
 from fixtures import reviews, support
@@ -833,6 +838,21 @@ def test_a_retry_ends_after_its_tries() -> None:
     assert log[0] == "comment: GitHub answered 503; waiting 1 s before try 2 of 6"
 
 
+def make_checkout(folder: Path) -> Path:
+    """A job's checkout of main, with a remote that has no look yet."""
+    origin, checkout = folder / "origin.git", folder / "checkout"
+    git(folder, "init", "--quiet", "--bare", "--initial-branch=main", str(origin))
+    git(folder, "clone", "--quiet", str(origin), str(checkout))
+    git(checkout, "commit", "--quiet", "--allow-empty", "--message=first")
+    git(checkout, "push", "--quiet", "origin", "HEAD:main")
+    return checkout
+
+
+def git(folder: Path, *words: str) -> None:
+    identity = ["-c", "user.name=T", "-c", "user.email=t@example.invalid", "-c", "commit.gpgsign=false"]
+    subprocess.run(["git", *identity, *words], cwd=folder, check=True, capture_output=True)
+
+
 @pytest.fixture
 def workflow(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
     """The environment of a publish job; gives the folder of the artifact."""
@@ -849,6 +869,7 @@ def workflow(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> C
         monkeypatch.setenv("GITHUB_REPOSITORY", bench.double.repository)
         monkeypatch.setenv("GITHUB_API_URL", bench.double.api_url)
         monkeypatch.setenv("GITHUB_TOKEN", TOKEN)
+        monkeypatch.chdir(make_checkout(tmp_path))
         return artifact
 
     return set_up
@@ -861,7 +882,107 @@ def test_the_command_publishes(bench: Bench, workflow: Callable[..., Path], tmp_
     assert len(bench.ours()) == 1
     assert bench.double.list_checks(HEAD)[0].conclusion == "success"
     assert "improved" in (tmp_path / "summary.md").read_text(encoding="utf-8").lower()
-    assert (tmp_path / "output").read_text(encoding="utf-8") == "locks=true\n"
+    written = (tmp_path / "output").read_text(encoding="utf-8")
+    assert written == f"locks=true\nholdout={reviews.HOLDOUT}\nmodel={reviews.MODEL_CHANGE}\n"
+
+
+def add_looks(checkout: Path, *models: str, holdout: str = reviews.HOLDOUT) -> None:
+    for model in models:
+        git(checkout, "push", "--quiet", "origin", f"HEAD:{make_ref(holdout, model)}")
+
+
+def publish_command(bench: Bench, artifact: Path) -> tuple[str | None, str, str]:
+    """What the command leaves: the check's conclusion and title, and the comment."""
+    assert main(["publish", "--artifact", str(artifact)]) == 0
+    (check,) = bench.double.list_checks(HEAD)
+    (comment,) = bench.ours()
+    return check.conclusion, check.output["title"], comment
+
+
+MODELS = [f"md5:{number:032x}" for number in range(60)]
+
+
+def test_a_review_that_counted_fewer_looks_is_shown_with_those_that_github_knows(
+    bench: Bench, workflow: Callable[..., Path], tmp_path: Path
+) -> None:
+    review = bind_to(reviews.improved())
+    artifact = workflow(bench.double.add_run(7), evidence.encode(review))
+    add_looks(tmp_path / "checkout", *MODELS[:10], reviews.MODEL_CHANGE)
+    conclusion, _, comment = publish_command(bench, artifact)
+    assert conclusion == "success"
+    assert "look 11 on this holdout takes a 99.55% interval" in comment
+
+
+@pytest.mark.parametrize("claimed", ["few looks", "no looks", "another holdout"])
+def test_an_improvement_that_the_looks_github_knows_do_not_bear_gets_no_green_check(
+    bench: Bench, workflow: Callable[..., Path], tmp_path: Path, claimed: str
+) -> None:
+    """The gain is just beyond what a first look asks for; the review says that it was the first."""
+    metric = but(reviews.missed().metrics[0], outcome="improved")
+    first = describe_looks(metric, 0.95, LookCount(count=1))
+    review = bind_to(
+        but(reviews.improved(), metrics=[metric], looks=None if claimed == "no looks" else first)
+    )
+    if claimed == "another holdout":
+        review = but(review, candidate=but(review.candidate, holdout="sha256:" + "7" * 64))
+    artifact = workflow(bench.double.add_run(7), evidence.encode(review))
+    (tmp_path / "checkout/reports").mkdir()
+    assert review.split
+    (tmp_path / "checkout/reports/split.json").write_bytes(evidence.encode(review.split))
+    add_looks(tmp_path / "checkout", *MODELS[:30])
+    conclusion, title, comment = publish_command(bench, artifact)
+    assert conclusion == "action_required"
+    assert title == "Improved, but the looks at this holdout were not counted in full"
+    assert "has judged 31 models by now" in comment
+    assert "is not beyond chance any more (−0.002 to +0.011)" in comment
+    assert "look 31 on this holdout" in comment
+    assert "locks=false" in (tmp_path / "output").read_text(encoding="utf-8")
+
+
+def test_where_the_looks_cannot_be_counted_no_improvement_is_believed(
+    bench: Bench, workflow: Callable[..., Path], tmp_path: Path
+) -> None:
+    artifact = workflow(bench.double.add_run(7), evidence.encode(bind_to(reviews.improved())))
+    git(tmp_path / "checkout", "remote", "set-url", "origin", "/nowhere")
+    conclusion, _, comment = publish_command(bench, artifact)
+    assert conclusion == "action_required"
+    assert "could not be counted" in comment
+
+
+@pytest.mark.parametrize("name", ["equivalent", "missed", "regressed", "no_baseline"])
+def test_a_verdict_that_is_no_praise_does_not_wait_for_the_looks(
+    bench: Bench, workflow: Callable[..., Path], tmp_path: Path, name: str
+) -> None:
+    review = bind_to(reviews.ALL[name]())
+    artifact = workflow(bench.double.add_run(7), evidence.encode(review))
+    git(tmp_path / "checkout", "remote", "set-url", "origin", "/nowhere")
+    conclusion, _, comment = publish_command(bench, artifact)
+    assert conclusion == ("success" if review.passed else "failure")
+    assert "could not be counted (/nowhere" not in comment
+
+
+@pytest.mark.parametrize("name", ["nothing_changed", "blocked_by_nulls", "no_baseline"])
+def test_what_was_not_held_against_mains_model_is_no_look(
+    bench: Bench, workflow: Callable[..., Path], tmp_path: Path, name: str
+) -> None:
+    artifact = workflow(bench.double.add_run(7), evidence.encode(bind_to(reviews.ALL[name]())))
+    publish_command(bench, artifact)
+    assert "holdout=\nmodel=\n" in (tmp_path / "output").read_text(encoding="utf-8")
+
+
+def test_a_review_of_another_commit_is_no_look(
+    bench: Bench, workflow: Callable[..., Path], tmp_path: Path
+) -> None:
+    artifact = workflow(bench.double.add_run(7), evidence.encode(bind_to(reviews.improved(), NEXT)))
+    publish_command(bench, artifact)
+    assert "holdout=\nmodel=\n" in (tmp_path / "output").read_text(encoding="utf-8")
+
+
+def test_a_digest_that_would_write_another_output_is_no_look() -> None:
+    review = bind_to(reviews.improved())
+    broken = but(review, candidate=but(review.candidate, model=f"{reviews.MODEL_CHANGE}\n"))
+    assert find_look(SimpleNamespace(head_sha=HEAD), broken) is None  # type: ignore[arg-type]
+    assert find_look(SimpleNamespace(head_sha=HEAD), review) is not None  # type: ignore[arg-type]
 
 
 def test_the_command_without_any_channel_prints_the_review_and_fails(

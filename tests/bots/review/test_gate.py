@@ -212,7 +212,7 @@ def judged(found: Facts, policy: Gate = GATE) -> GateResult:
     judgement = apply_gate(with_gate(found, policy))
     broken = [rule.rule for rule in judgement.rules if not rule.passed]
     if judgement.verdict == "undecided":
-        assert bool(broken) == (judgement.reason != "within-tolerance")
+        assert bool(broken) == (judgement.reason not in ("within-tolerance", "not-improved-at-this-look"))
     else:
         assert (judgement.verdict in ("improved", "equivalent")) == (not broken)
     assert judgement.headline.endswith(".")
@@ -299,6 +299,12 @@ def test_a_guard_that_cannot_be_judged_asks_for_a_person_and_does_not_pass_in_si
     found = facts(comparison=comparison(metric(), guard))
     assert verdict(found) == ("undecided", "guard-not-judged", False)
     assert "Not judged: too few rows." in rule(judged(found), "guard: value").message
+
+
+def test_a_gain_that_many_looks_make_doubtful_is_no_improvement_and_the_headline_says_why() -> None:
+    found = facts(comparison=comparison(metric(outcome="undecided", difference=0.015, low=0.01, high=0.02)))
+    assert verdict(found) == ("undecided", "not-improved-at-this-look", True)
+    assert "not by what so many looks ask for" in judged(found).headline
 
 
 def test_a_worse_primary_metric_is_a_regression() -> None:

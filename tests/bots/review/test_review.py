@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from bots.git.looks import make_ref
 from fixtures import small
 from fixtures.small import Small
 
@@ -56,6 +57,35 @@ def test_a_better_feature_improves_and_says_which_parameter_made_it(change: Smal
         m["difference"] for m in review["metrics"]
     ]
     assert "what merges is what was judged" in (change.folder / "review" / "review.md").read_text()
+
+
+def test_a_review_counts_the_models_that_its_holdout_has_judged(change: Small, tmp_path: Path):
+    """Without a remote it says that it cannot; with one, the same model is one look however often it is reviewed."""
+    change.edit(lambda params: params["features"].update(numeric=["x1", "x2"]))
+    change.commit("See x1 as well")
+    alone = change.review(expect=0)
+    assert (alone["looks"]["count"], alone["looks"]["confidence"]) == (1, pytest.approx(0.95))
+    assert "no remote 'origin'" in alone["looks"]["unknown"]
+    assert "looks could not be counted" in (change.folder / "review/review.md").read_text()
+    change.commit("Reproduce")
+
+    origin = tmp_path / "origin.git"
+    change.git("init", "--quiet", "--bare", str(origin))
+    change.git("remote", "add", "origin", str(origin))
+    holdout, model = alone["candidate"]["holdout"], alone["candidate"]["model"]
+    for other in [model, *(f"md5:{number:032x}" for number in range(6))]:
+        change.git("push", "--quiet", "origin", f"HEAD:{make_ref(holdout, other)}")
+    seventh = change.review(expect=0)
+    assert seventh["verdict"] == "improved"
+    assert (seventh["looks"]["count"], seventh["looks"]["unknown"]) == (7, None)
+    assert (
+        seventh["looks"]["low"]
+        < alone["looks"]["low"]
+        < alone["looks"]["high"]
+        < seventh["looks"]["high"]
+        < 0
+    )
+    assert "look 7 on this holdout" in (change.folder / "review/review.md").read_text()
 
 
 def test_a_change_of_the_readme_is_equivalent_and_retrains_nothing(change: Small):

@@ -12,7 +12,7 @@ import pytest
 from msgspec import structs
 
 from bots import evidence
-from bots.evidence import ExplanationReport, Importance, Review, Verification
+from bots.evidence import ExplanationReport, Importance, Looks, Review, Verification
 from bots.verification.answer_checks import AskModel
 from bots.verification.scorer import Answers, ask_model
 from fixtures import verified_reviews
@@ -288,6 +288,8 @@ def set_fields(**fields: Any) -> Callable[[Review], Review]:
     return lambda review: structs.replace(review, **fields)
 
 
+LOOKS = Looks(count=100_000, confidence=1 - 0.05 / 100_000)
+"""More than any gain of this size bears."""
 EDITS: dict[str, tuple[str, Callable[[Review], Review]]] = {
     "a better figure of this change": ("comparison", set_metric(candidate=0.3)),
     "a worse figure of main": ("comparison", set_metric(champion=0.9)),
@@ -300,6 +302,7 @@ EDITS: dict[str, tuple[str, Callable[[Review], Review]]] = {
     "a rule left out": ("rules", hide_rule),
     "another verdict": ("rules", set_fields(verdict="equivalent")),
     "another headline": ("rules", set_fields(headline="Log loss 0.9 → 0.1 on 57,211 holdout rows.")),
+    "an improvement that its looks do not bear": ("comparison", set_fields(looks=LOOKS)),
     "other rows": ("comparison", set_fields(statistics=None)),
 }
 
@@ -314,6 +317,13 @@ def test_a_review_edited_after_it_was_made_is_refuted(
     found = bench.verify(tmp_path, ask)
     assert found.outcome == "refuted", list_checks(found)
     assert find_words(found, name)
+
+
+def test_a_review_is_held_against_the_looks_that_it_counted(
+    bench: Bench, ask: AskModel, tmp_path: Path
+) -> None:
+    bench.review = structs.replace(bench.review, looks=structs.replace(LOOKS, count=100))
+    assert bench.verify(tmp_path, ask).outcome == "passed"
 
 
 def test_a_review_that_passes_with_a_broken_rule_is_refuted(
