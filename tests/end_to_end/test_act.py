@@ -84,7 +84,7 @@ def change(github: SimulatedGitHub, tmp_path_factory: pytest.TempPathFactory) ->
     review = github.run_review(7, run=github.runs)
     github.double.requests.clear()
     published = github.run_publish(review)
-    assert published.jobs == {"publish": "success", "lock": "success"}, published.log
+    assert published.jobs == {"publish": "success", "look": "success", "lock": "success"}, published.log
     asked = [one for one in github.double.requests if not one.path.endswith("/hash-algorithm")]
     return Change(7, review, github.find_head("both-readings"), len(asked))
 
@@ -116,6 +116,11 @@ def verdicts(github: SimulatedGitHub, sha: str) -> list[tuple[str, str | None]]:
     return [(check.name, check.conclusion) for check in github.double.list_checks(sha)]
 
 
+def list_looks(github: SimulatedGitHub) -> list[str]:
+    """The looks at the holdout that are recorded."""
+    return github.git("for-each-ref", "--format=%(refname)", "refs/looks").splitlines()
+
+
 def storage(github: SimulatedGitHub) -> str:
     """The newest commit of the branch that keeps data and models."""
     return github.find_head("dvc-storage")
@@ -125,12 +130,13 @@ def test_a_change_gets_one_comment_one_check_and_a_lock(github: SimulatedGitHub,
     judged = change.review.sha
     (comment,) = ours(github, change.number)
     assert "Visits: improved" in comment
-    assert change.requests <= 8 + 6
+    assert change.requests <= 8 + 1 + 6
     assert verdicts(github, judged) == [("model review", "success")]
     assert verdicts(github, change.locked) == [("model review", "success")]
     assert github.git("rev-parse", f"{change.locked}^") == judged
     assert "x1" in github.read_file(change.locked, "dvc.lock")
     assert "Visits: improved" in change.review.result.summary
+    assert "look 1 on this holdout; each further model" in comment
     written = {"MODEL_CARD.md", "dvc.lock"}
     changed = github.git("diff", "--name-only", judged, change.locked).splitlines()
     assert {path for path in changed if not path.startswith("reports/")} == written
@@ -151,17 +157,18 @@ def test_a_fork_gets_its_review_and_a_word_on_what_it_may_not_have_and_a_re_run_
 ) -> None:
     work = edited(github, tmp_path, change.locked)
     head = github.open_pull_request(8, work.folder, "patch-1", fork="somebody/visits")
-    kept = storage(github)
+    kept, looks = storage(github), list_looks(github)
+    assert len(looks) == 1
     for attempt in (1, 2):
         review = github.run_review(8, attempt=attempt, run=800)
         assert review.result.conclusion == "success", review.result.log
-        assert github.run_publish(review).jobs == {"publish": "success"}
+        assert github.run_publish(review).jobs == {"publish": "success", "look": "success"}
         (comment,) = ours(github, 8)
         assert "improved" in comment
         assert "comes from a fork" in comment
         assert f"attempt={attempt}" in comment.splitlines()[0]
     assert {conclusion for _, conclusion in verdicts(github, head)} == {"success"}
-    assert storage(github) == kept
+    assert (storage(github), list_looks(github)) == (kept, looks)
     assert "patch-1" not in github.git("branch", "--list")
 
 
@@ -175,12 +182,12 @@ def test_a_push_during_the_review_leaves_the_old_head_superseded_however_late_it
     edit(work, "And another.\n")
     new = github.push(work.folder, "more-words")
 
-    assert github.run_publish(first).jobs == {"publish": "success"}
+    assert github.run_publish(first).jobs == {"publish": "success", "look": "success"}
     assert ours(github, 9) == []
     assert verdicts(github, old) == [("model review", "cancelled")]
 
     second = github.run_review(9)
-    assert github.run_publish(second).jobs == {"publish": "success", "lock": "success"}
+    assert github.run_publish(second).jobs == {"publish": "success", "look": "success", "lock": "success"}
     before = ours(github, 9)
     github.run_publish(first)
     assert ours(github, 9) == before
@@ -206,7 +213,7 @@ def test_two_pull_requests_at_once_do_not_meet(
     with ThreadPoolExecutor(2) as pool:
         reviews = list(pool.map(lambda number: github.run_review(number, run=number * 100), heads))
         published = list(pool.map(github.run_publish, reviews))
-    assert all(ran.jobs == {"publish": "success", "lock": "success"} for ran in published)
+    assert all(ran.jobs == {"publish": "success", "look": "success", "lock": "success"} for ran in published)
     for number, head in heads.items():
         (comment,) = ours(github, number)
         assert f"commit={head}" in comment.splitlines()[0]
@@ -225,7 +232,7 @@ def test_a_change_whose_tests_fail_does_not_pass_and_is_not_locked(
     review = github.run_review(12)
     assert review.result.steps["Review the change"] == "success"
     assert review.result.steps["Run the team's tests"] == "failure"
-    assert github.run_publish(review).jobs == {"publish": "success"}
+    assert github.run_publish(review).jobs == {"publish": "success", "look": "success"}
     assert verdicts(github, head) == [("model review", "failure")]
     assert "another step of the run failed" in ours(github, 12)[0]
 
@@ -248,7 +255,7 @@ def test_other_words_start_no_review_and_another_base_does(
     head = github.open_pull_request(16, work.folder, "to-weak")
     github.double.get_pull(16).base_ref = "weak"
     review = github.run_review(16)
-    assert github.run_publish(review).jobs == {"publish": "success"}
+    assert github.run_publish(review).jobs == {"publish": "success", "look": "success"}
     (check,) = github.double.list_checks(head)
     assert (check.conclusion, check.output["title"]) == (
         "action_required",
@@ -275,7 +282,7 @@ def test_a_merge_group_is_reviewed_and_gets_the_check_that_the_queue_waits_for(
     before = ours(github, change.number)
     review = github.run_group_review(change.number, group)
     assert review.result.conclusion == "success", review.result.log
-    assert github.run_publish(review).jobs == {"publish": "success"}
+    assert github.run_publish(review).jobs == {"publish": "success", "look": "success"}
     assert verdicts(github, group) == [("model review", "success")]
     assert ours(github, change.number) == before
 
