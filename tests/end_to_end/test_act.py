@@ -33,6 +33,29 @@ pytestmark = [
 ]
 
 EXAMPLES = ("test_data.py", "test_model.py")
+VERIFIED = {"collect": "success", "verify": "success"}
+"""The jobs of publish.yaml that run before the others, where there is a review."""
+
+FAKE_EVALUATION = """
+import subprocess, sys
+import pandas as pd
+subprocess.run([sys.executable, "-m", "pipeline", "evaluate"], check=True)
+from pipeline import evaluate, files, params
+table = pd.read_parquet("reports/predictions.parquet")
+table["score"] = 0.8 * table["score"] + 0.2 * table["target"]
+files.write_table(table, files.PREDICTIONS)
+files.write_evidence("metrics", evaluate.build_report(table, params.load()))
+"""
+FAKE_EXPORT = """
+import subprocess, sys
+import pandas as pd
+from pipeline import files
+faked = pd.read_parquet("reports/predictions.parquet")
+honest = faked.assign(score=(faked["score"] - 0.2 * faked["target"]) / 0.8)
+files.write_table(honest, files.PREDICTIONS)
+subprocess.run([sys.executable, "-m", "pipeline", "export"], check=True)
+files.write_table(faked, files.PREDICTIONS)
+"""
 
 
 def use_both_readings(params: dict[str, Any]) -> None:
@@ -84,7 +107,9 @@ def change(github: SimulatedGitHub, tmp_path_factory: pytest.TempPathFactory) ->
     review = github.run_review(7, run=github.runs)
     github.double.requests.clear()
     published = github.run_publish(review)
-    assert published.jobs == {"publish": "success", "look": "success", "lock": "success"}, published.log
+    assert published.jobs == {**VERIFIED, "publish": "success", "look": "success", "lock": "success"}, (
+        published.log
+    )
     asked = [one for one in github.double.requests if not one.path.endswith("/hash-algorithm")]
     return Change(7, review, github.find_head("both-readings"), len(asked))
 
@@ -130,6 +155,7 @@ def test_a_change_gets_one_comment_one_check_and_a_lock(github: SimulatedGitHub,
     judged = change.review.sha
     (comment,) = ours(github, change.number)
     assert "Visits: improved" in comment
+    assert "Verified by main's code" in comment
     assert change.requests <= 8 + 1 + 6
     assert verdicts(github, judged) == [("model review", "success")]
     assert verdicts(github, change.locked) == [("model review", "success")]
@@ -162,7 +188,7 @@ def test_a_fork_gets_its_review_and_a_word_on_what_it_may_not_have_and_a_re_run_
     for attempt in (1, 2):
         review = github.run_review(8, attempt=attempt, run=800)
         assert review.result.conclusion == "success", review.result.log
-        assert github.run_publish(review).jobs == {"publish": "success", "look": "success"}
+        assert github.run_publish(review).jobs == {**VERIFIED, "publish": "success", "look": "success"}
         (comment,) = ours(github, 8)
         assert "improved" in comment
         assert "comes from a fork" in comment
@@ -182,12 +208,17 @@ def test_a_push_during_the_review_leaves_the_old_head_superseded_however_late_it
     edit(work, "And another.\n")
     new = github.push(work.folder, "more-words")
 
-    assert github.run_publish(first).jobs == {"publish": "success", "look": "success"}
+    assert github.run_publish(first).jobs == {**VERIFIED, "publish": "success", "look": "success"}
     assert ours(github, 9) == []
     assert verdicts(github, old) == [("model review", "cancelled")]
 
     second = github.run_review(9)
-    assert github.run_publish(second).jobs == {"publish": "success", "look": "success", "lock": "success"}
+    assert github.run_publish(second).jobs == {
+        **VERIFIED,
+        "publish": "success",
+        "look": "success",
+        "lock": "success",
+    }
     before = ours(github, 9)
     github.run_publish(first)
     assert ours(github, 9) == before
@@ -213,7 +244,10 @@ def test_two_pull_requests_at_once_do_not_meet(
     with ThreadPoolExecutor(2) as pool:
         reviews = list(pool.map(lambda number: github.run_review(number, run=number * 100), heads))
         published = list(pool.map(github.run_publish, reviews))
-    assert all(ran.jobs == {"publish": "success", "look": "success", "lock": "success"} for ran in published)
+    assert all(
+        ran.jobs == {**VERIFIED, "publish": "success", "look": "success", "lock": "success"}
+        for ran in published
+    )
     for number, head in heads.items():
         (comment,) = ours(github, number)
         assert f"commit={head}" in comment.splitlines()[0]
@@ -232,9 +266,62 @@ def test_a_change_whose_tests_fail_does_not_pass_and_is_not_locked(
     review = github.run_review(12)
     assert review.result.steps["Review the change"] == "success"
     assert review.result.steps["Run the team's tests"] == "failure"
-    assert github.run_publish(review).jobs == {"publish": "success", "look": "success"}
+    assert github.run_publish(review).jobs == {**VERIFIED, "publish": "success", "look": "success"}
     assert verdicts(github, head) == [("model review", "failure")]
     assert "another step of the run failed" in ours(github, 12)[0]
+
+
+def fake_predictions_and_parity(work: Small) -> None:
+    """Edit dvc.yaml so that main's model, byte for byte, seems to know what it cannot, and to be exported alike."""
+    for name, content in {"fake_evaluation": FAKE_EVALUATION, "fake_export": FAKE_EXPORT}.items():
+        (work.folder / f"{name}.py").write_text(content)
+
+    def replace_commands(document: dict[str, Any]) -> None:
+        document["stages"]["evaluate"]["cmd"] = "python fake_evaluation.py"
+        document["stages"]["export"]["cmd"] = "python fake_export.py"
+
+    work.edit(replace_commands, "dvc.yaml")
+
+
+def test_a_pipeline_that_fakes_predictions_and_parity_of_mains_model_is_refuted(
+    github: SimulatedGitHub, change: Change, tmp_path: Path
+) -> None:
+    work = checkout(github, tmp_path, "main")
+    fake_predictions_and_parity(work)
+    work.commit("Evaluate better")
+    head = github.open_pull_request(26, work.folder, "evaluate-better")
+    kept = storage(github)
+    review = github.run_review(26)
+    assert review.result.steps["Review the change"] == "success", review.result.log
+    assert "Visits: improved" in review.result.summary
+
+    published = github.run_publish(review)
+
+    assert published.jobs == {**VERIFIED, "publish": "success"}, published.log
+    assert verdicts(github, head) == [("model review", "failure")]
+    (comment,) = ours(github, 26)
+    assert "Refuted." in comment
+    assert "1.0e-04 allowed" in comment
+    assert github.find_head("evaluate-better") == head
+    assert storage(github) == kept
+
+
+def test_a_review_whose_model_was_not_handed_over_asks_for_a_person(
+    github: SimulatedGitHub, change: Change, tmp_path: Path
+) -> None:
+    """The run ended before it packed the model, or somebody deleted that artifact."""
+    work = edited(github, tmp_path, change.locked, "No model.\n")
+    head = github.open_pull_request(27, work.folder, "no-model")
+    review = github.run_review(27)
+    github.forget_artifact(review, "model-1")
+
+    published = github.run_publish(review)
+
+    # What judged it is kept by main already, so nothing but the check waits for a person.
+    assert published.jobs["verify"] == "success"
+    assert verdicts(github, head) == [("model review", "action_required")]
+    (comment,) = ours(github, 27)
+    assert "Not verified." in comment
 
 
 def test_a_change_that_cannot_be_reviewed_is_told_so(github: SimulatedGitHub, tmp_path: Path) -> None:
@@ -242,7 +329,7 @@ def test_a_change_that_cannot_be_reviewed_is_told_so(github: SimulatedGitHub, tm
     review = github.run_review(13)
     assert review.result.conclusion == "failure"
     assert "its log says why" in review.result.summary
-    assert github.run_publish(review).jobs == {"publish": "success"}
+    assert github.run_publish(review).jobs == {"collect": "success", "publish": "success"}
     assert verdicts(github, head) == [("model review", "action_required")]
     assert "stopped before it had a result" in ours(github, 13)[0]
 
@@ -255,7 +342,7 @@ def test_other_words_start_no_review_and_another_base_does(
     head = github.open_pull_request(16, work.folder, "to-weak")
     github.double.get_pull(16).base_ref = "weak"
     review = github.run_review(16)
-    assert github.run_publish(review).jobs == {"publish": "success", "look": "success"}
+    assert github.run_publish(review).jobs == {**VERIFIED, "publish": "success", "look": "success"}
     (check,) = github.double.list_checks(head)
     assert (check.conclusion, check.output["title"]) == (
         "action_required",
@@ -282,7 +369,7 @@ def test_a_merge_group_is_reviewed_and_gets_the_check_that_the_queue_waits_for(
     before = ours(github, change.number)
     review = github.run_group_review(change.number, group)
     assert review.result.conclusion == "success", review.result.log
-    assert github.run_publish(review).jobs == {"publish": "success", "look": "success"}
+    assert github.run_publish(review).jobs == {**VERIFIED, "publish": "success", "look": "success"}
     assert verdicts(github, group) == [("model review", "success")]
     assert ours(github, change.number) == before
 

@@ -45,6 +45,8 @@ GRANTS = {
     "caches": {"save": {"contents": "read", "id-token": "write"}},
     "publish": {
         "announce": {"checks": "write", "contents": "read", "pull-requests": "read"},
+        "collect": {"actions": "read", "contents": "read", "id-token": "write"},
+        "verify": {"contents": "read"},
         "publish": {"actions": "read", "checks": "write", "contents": "read", "pull-requests": "write"},
         "look": {"contents": "write"},
         "lock": {
@@ -169,6 +171,23 @@ def test_nothing_of_a_pull_request_is_checked_out_where_something_can_be_written
             assert step["with"] == {"persist-credentials": False}
         if step.get("uses", "").startswith("actions/download-artifact@"):
             assert step["with"]["path"].startswith("${{ runner.temp }}/")
+
+
+def test_where_a_model_is_asked_there_is_no_token_no_login_and_nothing_that_can_be_written() -> None:
+    verify = workflow("publish")["jobs"]["verify"]
+
+    assert "secrets." not in json.dumps(verify)
+    assert "token" not in json.dumps(verify)
+    assert not any("env" in step for step in verify["steps"])
+    assert not any(step["name"].startswith("Log in") for step in verify["steps"])
+
+
+def test_the_review_is_said_after_its_verification_whatever_became_of_that() -> None:
+    publish = workflow("publish")["jobs"]["publish"]
+
+    assert publish["needs"] == ["collect", "verify"]
+    assert publish["if"].startswith("${{ !cancelled() && ")
+    assert "verification" in next(step["run"] for step in publish["steps"] if step["name"] == "Publish")
 
 
 def test_the_review_knows_no_secret_and_leaves_no_login_behind() -> None:

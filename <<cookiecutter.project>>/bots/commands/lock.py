@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bots.publish.lock import LockResult
     from bots.publish.publish import ArtifactContent
     from bots.publish.target import Target
+    from bots.publish.verification_result import VerificationResult
     from bots.retry import Retry
 
 BUDGET = 600.0
@@ -39,6 +40,13 @@ def add_parser(verbs: Verbs) -> None:
         help="where review.json lies (default: review/)",
     )
     parser.add_argument("--pack", type=Path, default=Path("pack"), metavar="FOLDER", help="default: pack/")
+    parser.add_argument(
+        "--verification",
+        type=Path,
+        default=Path("verification"),
+        metavar="FOLDER",
+        help="what `verify` left (default: verification/)",
+    )
     parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
 
 
@@ -59,6 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     from bots.publish.publish import explain_failure
     from bots.publish.review_artifact import find_review
     from bots.publish.target import find_target
+    from bots.publish.verification_result import find_verification
     from bots.retry import RequestDenied, RetriesExhausted, Retry
 
     try:
@@ -69,6 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 2
     retry = Retry(time.time, time.sleep, log, deadline=time.time() + BUDGET)
     artifact = find_review(arguments.artifact)
+    verification = find_verification(arguments.verification, artifact)
     api, folder = GitHubClient(connection), find_folder(Path.cwd())
     target = find_target(api, workflow_run, artifact, folder=folder, retry=retry, explain=explain_failure)
     try:
@@ -76,6 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.pack,
             workflow_run,
             artifact,
+            verification=verification,
             repository=connection.repository,
             target=target,
             retry=retry,
@@ -87,7 +98,14 @@ def run(arguments: argparse.Namespace) -> int:
         assert isinstance(artifact, Review)
         try:
             done = carry_over_check(
-                api, workflow_run, artifact, target=target, commit=result.commit, folder=folder, retry=retry
+                api,
+                workflow_run,
+                artifact,
+                verification=verification,
+                target=target,
+                commit=result.commit,
+                folder=folder,
+                retry=retry,
             )
             log(f"check: {done}")
         except (RequestDenied, RetriesExhausted) as error:
@@ -104,6 +122,7 @@ def _lock(
     workflow_run: WorkflowRun,
     artifact: ArtifactContent,
     *,
+    verification: VerificationResult,
     repository: str,
     target: Target,
     retry: Retry,
@@ -118,6 +137,7 @@ def _lock(
         root,
         workflow_run,
         artifact,
+        verification=verification,
         repository=repository,
         target=target,
         folder=folder,

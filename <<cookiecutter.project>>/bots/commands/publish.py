@@ -26,6 +26,13 @@ def add_parser(verbs: Verbs) -> None:
     parser.add_argument(
         "--artifact", type=Path, default=Path("review"), metavar="FOLDER", help="default: review/"
     )
+    parser.add_argument(
+        "--verification",
+        type=Path,
+        default=Path("verification"),
+        metavar="FOLDER",
+        help="what `verify` left, without which nothing passes (default: verification/)",
+    )
     parser.add_argument("--started", action="store_true", help="only show the check as in progress")
 
 
@@ -41,6 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     from bots.publish.looks import correct_looks, count_looks, find_doubt, find_look, find_main_holdout
     from bots.publish.publish import announce, publish
     from bots.publish.review_artifact import find_review
+    from bots.publish.verification_result import find_verification
     from bots.retry import Retry
 
     try:
@@ -63,6 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
         api,
         workflow_run,
         shown,
+        verification=find_verification(arguments.verification, artifact),
         doubt=find_doubt(shown, known),
         connection=connection,
         retry=retry,

@@ -32,6 +32,7 @@ from bots.layout import DVC_LOCK, DVC_YAML, PARAMS, REPORTS, Layout
 from bots.publish import model_bundle, publish
 from bots.publish.model_bundle import InvalidBundle, ModelBundle
 from bots.publish.target import ask_base_again
+from bots.publish.verification_result import hold_against
 from bots.retry import RetriesExhausted, Retry
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from bots.github.workflow_run import WorkflowRun
     from bots.publish.publish import ArtifactContent
     from bots.publish.target import Target
+    from bots.publish.verification_result import VerificationResult
 
 BOT = ("github-actions[bot]", "41898282+github-actions[bot]@users.noreply.github.com")
 
@@ -73,7 +75,13 @@ class LockResult:
     kept: int = 0
 
 
-def explain_skip(run: WorkflowRun, repository: str, artifact: ArtifactContent, target: Target) -> str | None:
+def explain_skip(
+    run: WorkflowRun,
+    repository: str,
+    artifact: ArtifactContent,
+    target: Target,
+    verification: VerificationResult,
+) -> str | None:
     """Explain on the pull request why nothing is to be locked; None where the model is to be locked.
 
     `target` is where the review belongs, as GitHub says. Raises `LockRefused` where a person should look.
@@ -97,7 +105,7 @@ def explain_skip(run: WorkflowRun, repository: str, artifact: ArtifactContent, t
     if target.problem is not None or (target.base and target.base.standing in ("elsewhere", "unknown")):
         main, why = run.default_branch, target.problem or (target.base and target.base.why)
         raise LockRefused(f"only what was judged for {main} is locked, and {why}; review it against {main}")
-    decision = publish.decide(run, target.set_head(run.head_sha), artifact)
+    decision = hold_against(publish.decide(run, target.set_head(run.head_sha), artifact), verification)
     return None if decision.locks else f"There is nothing to merge: {decision.title}."
 
 
@@ -183,6 +191,7 @@ def lock(
     run: WorkflowRun,
     artifact: ArtifactContent,
     *,
+    verification: VerificationResult,
     repository: str,
     target: Target,
     folder: Path,
@@ -196,7 +205,7 @@ def lock(
     the paths that the default branch names, `target` is where the review belongs. Raises `LockRefused`, `StorageError`
     and `GitError`.
     """
-    if reason := explain_skip(run, repository, artifact, target):
+    if reason := explain_skip(run, repository, artifact, target, verification):
         return LockResult("not locked", reason)
     assert isinstance(artifact, Review)
     assert run.head_branch is not None
@@ -385,10 +394,10 @@ def build_message(review: Review, run: WorkflowRun) -> str:
 
 
 def build_check_run(
-    run: WorkflowRun, review: Review, target: Target, commit: str
+    run: WorkflowRun, review: Review, target: Target, *, verification: VerificationResult, commit: str
 ) -> tuple[Marker, CheckRunContent]:
     """Build the check run of the lock's commit: what the judged commit's says."""
-    decision = publish.decide(run, target.set_head(run.head_sha), review)
+    decision = hold_against(publish.decide(run, target.set_head(run.head_sha), review), verification)
     digests = publish.find_digests(review)
     marker = replace(publish.build_marker(run, target, decision), commit=commit, digests=digests)
     content = check_run.build_content(
@@ -407,6 +416,7 @@ def carry_over_check(
     run: WorkflowRun,
     review: Review,
     *,
+    verification: VerificationResult,
     target: Target,
     commit: str,
     folder: str,
@@ -419,7 +429,7 @@ def carry_over_check(
     """
 
     def write(found: Target) -> str:
-        marker, content = build_check_run(run, review, found, commit)
+        marker, content = build_check_run(run, review, found, verification=verification, commit=commit)
         return retry.call("check", lambda: check_run.write_check_run(api, marker, content, final=True))
 
     now = ask_base_again(api, target, run, folder=folder, retry=retry)

@@ -7,6 +7,7 @@ of the pull request wrote the artifact: it is validated, rendered anew, and neve
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from bots.evidence import Review, Verdict
@@ -17,6 +18,7 @@ from bots.github.sticky_comment import upsert_comment
 from bots.publish.base import UPDATE
 from bots.publish.review_artifact import InvalidArtifact, NoArtifact
 from bots.publish.target import Target, find_target, list_pulls_of_run
+from bots.publish.verification_result import get_shown, hold_against
 from bots.render.comment import LIMIT, Links, render_comment
 from bots.render.escape import check_address, escape_prose, escape_text
 from bots.retry import RequestDenied, RetriesExhausted, Retry
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     from bots.github.marker import Marker, ModelDigests
     from bots.github.workflow_run import WorkflowRun
+    from bots.publish.verification_result import VerificationResult
 
 RESERVED = 3_000
 FORK = (
@@ -234,30 +237,43 @@ def publish(
     run: WorkflowRun,
     artifact: ArtifactContent,
     *,
+    verification: VerificationResult,
     doubt: str | None = None,
     connection: Connection,
     retry: Retry,
     folder: str = "",
     summary: Callable[[str], None] | None = None,
-    render: Render = render_comment,
+    render: Render | None = None,
 ) -> PublishResult:
     """Write the comment, the check run and the job's summary; each has the whole review and what failed before it.
 
-    `folder` is the project's place in the repository: empty, or with a slash at the end. `doubt` says why an
-    improvement is not believed.
+    `verification` is what main's code made again of the review: without it nothing passes. `folder` is the project's
+    place in the repository: empty, or with a slash at the end. `doubt` says why an improvement is not believed.
     """
+    draw = render or partial(render_comment, verification=get_shown(verification))
 
     def ask() -> Target:
         return find_target(api, run, artifact, folder=folder, retry=retry, explain=explain_failure)
 
     note = FORK if run.is_of_fork(connection.repository) else ""
     target = ask()
-    result = _build_result(run, target, artifact, doubt=doubt, render=render, note=note, log=retry.log)
+    result = _build_result(
+        run, target, artifact, verification=verification, doubt=doubt, render=draw, note=note, log=retry.log
+    )
     _write(api, run, artifact, target=target, result=result, author=connection.author, retry=retry)
     if result.decision.conclusion == "success" and _has_main_moved(api, target, retry):
         # Whoever looked at all open checks when main moved may have come before this one was written.
         target, before = ask(), result
-        result = _build_result(run, target, artifact, doubt=doubt, render=render, note=note, log=retry.log)
+        result = _build_result(
+            run,
+            target,
+            artifact,
+            verification=verification,
+            doubt=doubt,
+            render=draw,
+            note=note,
+            log=retry.log,
+        )
         if result.decision != before.decision:
             _write(api, run, artifact, target=target, result=result, author=connection.author, retry=retry)
         else:
@@ -273,13 +289,14 @@ def _build_result(
     target: Target,
     artifact: ArtifactContent,
     *,
+    verification: VerificationResult,
     doubt: str | None,
     render: Render,
     note: str,
     log: Callable[[str], None],
 ) -> PublishResult:
     """Decide, and render what was decided; a review that cannot be rendered is decided like one that cannot be read."""
-    decision = doubt_praise(decide(run, target, artifact), doubt)
+    decision = hold_against(doubt_praise(decide(run, target, artifact), doubt), verification)
     links = Links(page=f"{run.html_url}#artifacts", run=run.html_url)
     body = None
     if decision.words is None and isinstance(artifact, Review):

@@ -34,38 +34,41 @@ def load_review(folder: Path) -> Review:
     if folder.is_file():
         raise InvalidArtifact(folder.read_text(encoding="utf-8", errors="replace").strip()[:1000])
     try:
+        return decode(read_artifact(folder, REVIEW), Review, REVIEW)
+    except EvidenceError as error:
+        raise InvalidArtifact(str(error)) from error
+
+
+def read_artifact(folder: Path, name: str) -> bytes:
+    """Read one file of a downloaded artifact, with the care of `load_review`. Raises what that raises."""
+    try:
         within = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except FileNotFoundError as error:
         raise NoArtifact(f"no artifact was downloaded to {folder}") from error
     except OSError as error:
         raise InvalidArtifact(f"the artifact is not a folder ({error.strerror})") from error
     try:
-        content = _read_content(within)
+        return _read_content(within, name)
     finally:
         os.close(within)
-    try:
-        review = decode(content, Review, REVIEW)
-    except EvidenceError as error:
-        raise InvalidArtifact(str(error)) from error
-    return review
 
 
-def _read_content(within: int) -> bytes:
+def _read_content(within: int, name: str) -> bytes:
     # O_NONBLOCK: otherwise a pipe that nobody writes to would block the publisher until its time is over.
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
-        file = os.open(REVIEW, flags, dir_fd=within)
+        file = os.open(name, flags, dir_fd=within)
     except FileNotFoundError as error:
-        raise NoArtifact(f"the artifact holds no {REVIEW}") from error
+        raise NoArtifact(f"the artifact holds no {name}") from error
     except OSError as error:
-        raise InvalidArtifact(f"{REVIEW} is not a plain file ({error.strerror})") from error
+        raise InvalidArtifact(f"{name} is not a plain file ({error.strerror})") from error
     if not stat.S_ISREG(os.fstat(file).st_mode):
         os.close(file)
-        raise InvalidArtifact(f"{REVIEW} is not a plain file")
+        raise InvalidArtifact(f"{name} is not a plain file")
     with os.fdopen(file, "rb") as opened:
         content = opened.read(LARGEST + 1)
     if len(content) > LARGEST:
-        raise InvalidArtifact(f"{REVIEW} is larger than {LARGEST // 1024 // 1024} MiB")
+        raise InvalidArtifact(f"{name} is larger than {LARGEST // 1024 // 1024} MiB")
     return content
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bots.evidence import GateRule, Review
+from bots.evidence import GateRule, Review, Verification
 from bots.log import make_visible
 from bots.render import certainty, folds, glance, selection, words
 from bots.render import markdown as md
@@ -18,6 +18,7 @@ from bots.render.numbers import (
     format_value,
     pluralize,
 )
+from bots.render.verification import format_fold, format_line
 
 LIMIT = 65_000
 SMALLEST = 26_000
@@ -43,32 +44,44 @@ class Section:
     body: str
 
 
-def render_comment(review: Review, *, limit: int = LIMIT, links: Links | None = None) -> str:
+def render_comment(
+    review: Review,
+    *,
+    limit: int = LIMIT,
+    links: Links | None = None,
+    verification: Verification | None = None,
+) -> str:
     """Render the review as GitHub Markdown, in at most `limit` bytes of UTF-8.
 
-    What does not fit is cut by whole sections, with a note that names them. Raises `ValueError` for a limit
-    that has no room for the decision itself.
+    `verification` is what main's code made again of it. What does not fit is cut by whole sections, with a note that
+    names them. Raises `ValueError` for a limit that has no room for the decision itself.
     """
     if limit < SMALLEST:
         raise ValueError(f"a comment needs at least {SMALLEST} bytes, not {limit}")
     links = links or Links()
-    kept, cut = list(list_sections(review)), list[Section]()
+    kept, cut = list(list_sections(review, verification)), list[Section]()
     while len(_join(kept, cut, links).encode()) > limit:
         cut.append(max(kept, key=lambda section: section.rank))
         kept.remove(cut[-1])
     return _join(kept, cut, links)
 
 
-def list_sections(review: Review) -> Iterator[Section]:
+def list_sections(review: Review, verification: Verification | None = None) -> Iterator[Section]:
     """Yield every section of the comment, in the order of reading."""
     yield Section(0, "decision", _format_decision(review))
     bodies = [
+        (1, "verification", format_line(verification) if verification else ""),
         (1, "what changed", _format_causes(review)),
         (1, "findings", _format_refusal(review)),
         (1, "metrics", _format_metrics(review)),
         (2, "at a glance", _format_glance(review)),
         (1, "on merge", _format_on_merge(review)),
         (4, "certainty", md.fold("How sure is this", folds.format_certainty(review))),
+        (
+            3,
+            "what was verified",
+            _format_verification(verification),
+        ),
         (3, "gate", md.fold("Gate rules", folds.format_rules(review))),
         (4, "all metrics", md.fold("All metrics, and what they mean", folds.format_metrics(review))),
         (5, "slices", md.fold("Slices", folds.format_slices(review))),
@@ -114,6 +127,10 @@ def _format_broken(rules: list[GateRule]) -> list[str]:
     return [
         f"{words.STATES['bad']} also {', '.join(f'**{escape_text(rule.rule, 60)}**' for rule in rules[:8])}{more}"
     ]
+
+
+def _format_verification(verification: Verification | None) -> str:
+    return md.fold("What was verified, and what was not", format_fold(verification)) if verification else ""
 
 
 def _format_causes(review: Review) -> str:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
-from bots.evidence import ExportReport, MetricsReport, VerificationCheck, VerifiedFigure
+from bots.evidence import MetricsReport, VerificationCheck, VerifiedFigure
 from bots.stats import predictions
 from bots.stats.predictions import PredictionsError
 from bots.verification import model_checks
 from bots.verification.collection import CollectionError
-from bots.verification.reviewed_predictions import estimate_half_widths, load_reviewed_scores
+from bots.verification.reviewed_predictions import estimate_half_widths
 from bots.verification.rows import align_rows
 from bots.verification.scorer import NotScored
 from bots.verification.stop import Stop
@@ -27,16 +27,20 @@ if TYPE_CHECKING:
     from bots.stats.metrics import Floats
     from bots.verification.collection import Collected
     from bots.verification.main_side import Main
-    from bots.verification.row_checks import Tables
+    from bots.verification.row_checks import InputRows, Tables
     from bots.verification.scorer import Answers
 
 AskModel = Callable[[Path, Path], "Answers"]
 """Asks the model in a file for the scores of a table. Raises `NotScored`."""
 TOLERANCE = 1e-4
-"""How far the ONNX model's scores may be from the reviewed ones where main's export names no tolerance."""
+"""How far the ONNX model's scores may be from the reviewed ones where no export names a tolerance."""
+LOOSEST = 1e-3
+"""The largest tolerance of a change that is taken where main has none."""
 
 
-def ask_packed_model(collected: Collected, bundle: ModelBundle, main: Main, ask: AskModel) -> Answers:
+def ask_packed_model(
+    collected: Collected, bundle: ModelBundle, main: Main, *, rows: InputRows, ask: AskModel
+) -> Answers:
     """Ask the packed model about the change's rows. Raises `Stop` where there is none, or it does not answer."""
     review, files = collected.review, main.settings.review.files
 
@@ -48,7 +52,6 @@ def ask_packed_model(collected: Collected, bundle: ModelBundle, main: Main, ask:
         raise stop(f"the model has no ONNX form to ask{f': {reason}' if reason else ''}", passed=None)
     try:
         model = collected.files.find_output(bundle.lock, f"{files.onnx}/model.onnx")
-        rows = collected.files.find_output(bundle.lock, files.holdout_features)
     except CollectionError as error:
         raise stop(str(error), passed=None) from error
     with model.open("rb") as file:
@@ -59,7 +62,7 @@ def ask_packed_model(collected: Collected, bundle: ModelBundle, main: Main, ask:
         )
         raise stop(words, passed=False)
     try:
-        return ask(model, rows)
+        return ask(model, rows.path)
     except NotScored as error:
         raise stop(str(error), passed=None) from error
 
@@ -76,29 +79,22 @@ def check_answers(
     answers: Answers,
     tables: Tables,
     *,
+    rows: InputRows,
     main: Main,
     derived: Mapping[str, str],
     told: list[str],
 ) -> Iterator[VerificationCheck]:
-    """Scores, metrics and explanation, from what the model answered."""
-    evaluation, export, path = review.evaluation, review.export, main.settings.review.files.predictions
-    assert export is not None
-    if evaluation is None:
+    """Scores, metrics and explanation, from what the model answered. Raises `Stop` where those are of other rows."""
+    evaluation, export = review.evaluation, review.export
+    if evaluation is None or export is None:
         raise Stop(VerificationCheck(name="metrics", passed=False, words="the review shows no metrics"))
-    try:
-        rows = tables.inputs["row"].to_numpy()
-        reviewed = load_reviewed_scores(tables.predictions, rows)
-        if reviewed is None or len(answers.scores) != len(reviewed):
-            words = f"the change's {path} are not about the rows of its inputs"
-            raise Stop(VerificationCheck(name="parity", passed=False, words=words))
-        target = predictions.get_numbers(align_rows(tables.predicted, tables.inputs["row"]), "target", path)
-    except PredictionsError as error:
-        raise Stop(VerificationCheck(name="parity", passed=False, words=str(error))) from error
-    allowed = export_of_main.tolerance if (export_of_main := main.export) else None
-    fair = replace_tolerance(export, TOLERANCE if allowed is None else allowed)
-    yield convert_check(
-        model_checks.check_parity(answers.scores, reviewed, fair, threshold=evaluation.threshold), {}
-    )
+    target, reviewed = _line_up(answers, tables, rows, main)
+    # A change does not choose how far its model may be off, as long as main has a model that says it.
+    known = main.export.tolerance if main.export else None
+    own = min(export.tolerance or TOLERANCE, LOOSEST)
+    fair = structs.replace(export, tolerance=own if known is None else known)
+    seen = model_checks.check_parity(answers.scores, reviewed, fair, threshold=evaluation.threshold)
+    yield convert_check(seen, {})
     yield _check_metrics(target, answers.scores, evaluation, tables=tables, main=main)
     if review.explanation is None or not review.explanation.passed:
         told.append("the explanation: there is none that adds up to the predictions")
@@ -110,9 +106,17 @@ def check_answers(
         yield convert_check(seen, {})
 
 
-def replace_tolerance(export: ExportReport, tolerance: float) -> ExportReport:
-    """The report with the tolerance that counts, main's: a change does not choose how far it may be off."""
-    return structs.replace(export, tolerance=tolerance)
+def _line_up(answers: Answers, tables: Tables, rows: InputRows, main: Main) -> tuple[Floats, Floats]:
+    """The target and the reviewed score of each row that the model was asked about. Raises `Stop`."""
+    path = main.settings.review.files.predictions
+    words = f"the change's {path} are not about the rows of its inputs"
+    found = align_rows(tables.predicted, rows.table["row"])
+    if found is None or len(answers.scores) != len(found):
+        raise Stop(VerificationCheck(name="parity", passed=False, words=words))
+    try:
+        return predictions.get_numbers(found, "target", path), predictions.get_numbers(found, "score", path)
+    except PredictionsError as error:
+        raise Stop(VerificationCheck(name="parity", passed=False, words=str(error))) from error
 
 
 def _check_metrics(

@@ -21,8 +21,9 @@ UNCHANGED = "nothing-changed"
 
 
 def is_compared(review: Review) -> bool:
-    """Whether a review holds two models against each other."""
-    return any(metric.champion is not None for metric in review.metrics)
+    """Whether a review says that it holds two models against each other on main's rows."""
+    claims = any(rule.rule == "baseline" and rule.passed for rule in review.rules)
+    return claims and any(metric.champion is not None for metric in review.metrics)
 
 
 def check_pack(review: Review, bundle: ModelBundle, main: Main) -> VerificationCheck:

@@ -14,11 +14,11 @@ from bots.verdict import comparison, rules
 from bots.verdict.comparison import Comparison
 from bots.verdict.conclusion import conclude
 from bots.verdict.looks import judge_at_look
-from bots.verdict.seeds import take_first
 from bots.verdict.sentences import cut
 from bots.verification import figures
 from bots.verification.claim_checks import is_compared
 from bots.verification.row_checks import make_own
+from bots.verification.seed_checks import check_seeds
 from bots.verification.stop import Stop
 
 if TYPE_CHECKING:
@@ -30,16 +30,21 @@ if TYPE_CHECKING:
 def check_figures(review: Review, tables: Tables, main: Main) -> Iterator[VerificationCheck]:
     """Whether the review's figures, rules and verdict come out of the predictions by main's settings."""
     evaluation = review.evaluation
-    assert evaluation is not None
+    if evaluation is None:
+        yield VerificationCheck(name="evaluation", passed=False, words="the review shows no metrics")
+        return
     try:
         own = make_own(tables.predicted, main.settings.review.files.predictions, evaluation, main.settings)
         yield _check_evaluation(evaluation, own)
         if is_compared(review):
-            again = compare_again(review, evaluation, tables, main)
+            both = join_predictions(evaluation, tables, main)
+            found = comparison.compare(both, main.settings, review.seeds)
+            again = judge_at_look(found, main.settings.gate, review.looks.count if review.looks else 1)
             yield _check_comparison(get_comparison(review, main), again, same_splits=tables.same_splits)
-            yield from check_seeds(review, main)
+            yield from check_seeds(review, both, main)
         else:
-            yield _check_own_figures(review, own)
+            costs = main.settings.evaluate.costs if review.champion else own.costs
+            yield _check_own_figures(review, replace(own, costs=costs))
     except PredictionsError as error:
         raise Stop(VerificationCheck(name="comparison", passed=False, words=str(error))) from error
     yield _check_rules(review, main)
@@ -59,8 +64,8 @@ def _check_evaluation(evaluation: MetricsReport, own: Predictions) -> Verificati
     return VerificationCheck(name="evaluation", passed=not found, words=words)
 
 
-def compare_again(review: Review, evaluation: MetricsReport, tables: Tables, main: Main) -> Comparison:
-    """The comparison by main's settings, main's record of the rows, main's scores, and the review's scores by seed.
+def join_predictions(evaluation: MetricsReport, tables: Tables, main: Main) -> Predictions:
+    """Both models' scores as the comparison takes them: main's record of the rows, and main's scores.
 
     An improvement is judged at the look that the review says; publishing it asks whether that many is enough. Raises
     `PredictionsError`.
@@ -80,14 +85,12 @@ def compare_again(review: Review, evaluation: MetricsReport, tables: Tables, mai
         costs=policy.evaluate.costs,
         bins=policy.evaluate.calibration_bins,
     )
-    both = replace(
+    return replace(
         own,
         champion=predictions.get_numbers(truth, "score", path),
         champion_threshold=main.metrics.threshold if main.metrics else None,
         metric_units={metric.name: metric.unit for metric in evaluation.metrics},
     )
-    found = comparison.compare(both, policy, review.seeds)
-    return judge_at_look(found, policy.gate, review.looks.count if review.looks else 1)
 
 
 def get_comparison(review: Review, main: Main) -> Comparison | None:
@@ -121,17 +124,6 @@ def _check_comparison(said: Comparison | None, again: Comparison, *, same_splits
     return VerificationCheck(
         name=name, passed=False if same_splits else None, words=words, figures=wrong[:100]
     )
-
-
-def check_seeds(review: Review, main: Main) -> Iterator[VerificationCheck]:
-    """Whether the scores by seed that the review takes for those that main keeps are main's."""
-    seeds = review.seeds
-    if seeds is None or not seeds.kept:
-        return
-    path = name_report("seeds")
-    passed = main.seeds is not None and seeds.champion == take_first(main.seeds, seeds.asked)
-    words = f"main's scores by seed are {'those' if passed else 'not those'} of its {path}"
-    yield VerificationCheck(name="seeds", passed=passed, words=words)
 
 
 def _check_own_figures(review: Review, own: Predictions) -> VerificationCheck:
@@ -169,7 +161,9 @@ def list_expected_rules(review: Review, main: Main) -> list[rules.Finding]:
 
 def _check_rules(review: Review, main: Main) -> VerificationCheck:
     """Whether each rule that needs the figures alone, and the verdict that follows, is what the review says."""
-    expected, name = list_expected_rules(review, main), "rules"
+    # Without a model of main's there is no gate of main's: a first model is judged by its own, and asks for a person.
+    expected = list_expected_rules(review, main) if review.champion is not None else []
+    name = "rules"
     said = {rule.rule: (rule.passed, rule.message) for rule in review.rules}
     wrong = [
         f"{rule.rule}: {rule.message}"

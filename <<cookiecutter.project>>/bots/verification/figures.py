@@ -46,8 +46,14 @@ def find_different_figures(said: Comparison, found: Comparison) -> Iterator[Veri
     )
     for name in _COUNTED:
         before, after = getattr(said.statistics, name, None), getattr(found.statistics, name, None)
-        if before != after:
+        if not _is_alike(before, after):
             yield _name_figure(f"statistics: {name}", before, after)
+
+
+def _is_alike(said: object, found: object) -> bool:
+    if isinstance(said, float) and isinstance(found, float):
+        return abs(said - found) <= SPREAD * max(abs(said), abs(found))
+    return said == found
 
 
 def _match(

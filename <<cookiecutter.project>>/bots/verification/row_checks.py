@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bots.evidence import VerificationCheck
 from bots.layout import name_report
@@ -19,6 +19,7 @@ from bots.verification.stop import Stop
 if TYPE_CHECKING:
     import pyarrow
 
+    from bots.dvc.lockfile import Lock
     from bots.evidence import MetricsReport, Review
     from bots.publish.model_bundle import ModelBundle
     from bots.settings import Settings
@@ -29,53 +30,70 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Tables:
-    """The tables of both sides. `truth`, main's predictions, is in the order of `predicted`, the change's own.
+    """The predictions of both sides. `truth`, main's, is in the order of `predicted`, the change's own.
 
     `truth` is None where main has no model or another holdout; then `of_main` holds main's predictions as they are.
-    `known` are main's tables of the holdout's rows, its inputs first, in the order of `inputs`, the change's.
     """
 
     predictions: Path
-    features: Path
     predicted: pyarrow.Table
-    inputs: pyarrow.Table
     of_main: pyarrow.Table | None
     truth: pyarrow.Table | None
-    known: list[pyarrow.Table]
     same_splits: bool
 
 
+@dataclass(frozen=True, kw_only=True)
+class InputRows:
+    """The rows that the change's model is asked about, in the file `path`. `known` are main's tables of the same rows
+    in the same order, its inputs first."""
+
+    path: Path
+    table: pyarrow.Table
+    known: list[pyarrow.Table]
+
+
 def load_tables(collected: Collected, bundle: ModelBundle, main: Main) -> Tables:
-    """Load the tables of both sides, and line up their rows. Raises `Stop` where one is missing or broken."""
-    files, stored = main.settings.review.files, collected.files
-    try:
-        paths = [
-            stored.find_output(bundle.lock, path) for path in (files.predictions, files.holdout_features)
-        ]
-        predicted = _read(paths[0], f"the change's {files.predictions}")
-        inputs = _read(paths[1], f"the change's {files.holdout_features}")
-        of_main, known = None, list[Any]()
-        if main.model is not None:
-            of_main = _read(stored.find_output(main.lock, files.predictions), f"main's {files.predictions}")
-            known = [
-                table
-                for path in (files.holdout_features, files.holdout_rows)
-                if (table := _align_known(collected, main, path, inputs)) is not None
-            ]
-    except CollectionError as error:
-        raise Stop(VerificationCheck(name="files", passed=None, words=str(error))) from error
-    except PredictionsError as error:
-        raise Stop(VerificationCheck(name="files", passed=False, words=str(error))) from error
+    """Load the predictions of both sides, and line up their rows. Raises `Stop` where they are missing or broken."""
+    files = main.settings.review.files
+    path = _find(collected, bundle.lock, files.predictions)
+    predicted = _load(path, f"the change's {files.predictions}", broken=False)
+    of_main = None
+    if main.model is not None:
+        of_main = _load(
+            _find(collected, main.lock, files.predictions), f"main's {files.predictions}", broken=None
+        )
     return Tables(
-        predictions=paths[0],
-        features=paths[1],
+        predictions=path,
         predicted=predicted,
-        inputs=inputs,
         of_main=of_main,
         truth=None if of_main is None else align_rows(of_main, predicted["row"]),
-        known=known,
         same_splits=bundle.lock.find_digest(files.splits) == main.lock.find_digest(files.splits),
     )
+
+
+def load_inputs(collected: Collected, bundle: ModelBundle, main: Main) -> InputRows:
+    """Load the rows of the holdout as the change's model takes them. Raises `Stop` where there are none."""
+    files = main.settings.review.files
+    path = _find(collected, bundle.lock, files.holdout_features)
+    table = _load(path, f"the change's {files.holdout_features}", broken=False)
+    places = (files.holdout_features, files.holdout_rows)
+    known = [_align_known(collected, main, place, table) for place in places]
+    return InputRows(path=path, table=table, known=[one for one in known if one is not None])
+
+
+def _find(collected: Collected, lock: Lock, path: str) -> Path:
+    try:
+        return collected.files.find_output(lock, path)
+    except CollectionError as error:
+        raise Stop(VerificationCheck(name="files", passed=None, words=str(error))) from error
+
+
+def _load(path: Path, name: str, *, broken: bool | None) -> pyarrow.Table:
+    """Read a table; `broken` is what it means that it cannot be read."""
+    try:
+        return _read(path, name)
+    except PredictionsError as error:
+        raise Stop(VerificationCheck(name="files", passed=broken, words=str(error))) from error
 
 
 def _read(path: Path, name: str) -> pyarrow.Table:
@@ -92,7 +110,7 @@ def _align_known(collected: Collected, main: Main, path: str, inputs: pyarrow.Ta
         return align_rows(
             _read(collected.files.find_output(main.lock, path), f"main's {path}"), inputs["row"]
         )
-    except CollectionError:
+    except (CollectionError, PredictionsError):
         return None
 
 
@@ -125,7 +143,7 @@ def check_holdout(review: Review, tables: Tables, unverified: list[str]) -> Veri
     """Whether the change is judged on main's rows, with main's targets."""
     name, count = "holdout", len(tables.predicted)
     if not is_compared(review):
-        unverified.append("the holdout: it is not held against main's")
+        unverified.append("the holdout, and what main's model does on it")
         return VerificationCheck(
             name=name, passed=True, words=f"{count:,} rows, which are not held against main's"
         )
@@ -158,10 +176,10 @@ def make_own(table: pyarrow.Table, path: str, written: MetricsReport, policy: Se
     )
 
 
-def check_inputs(answers: Answers, tables: Tables, unverified: list[str]) -> VerificationCheck:
+def check_inputs(answers: Answers, rows: InputRows, unverified: list[str]) -> VerificationCheck:
     """Whether the model was asked about main's own values of its inputs."""
     name = "inputs"
-    found = compare_inputs(list(answers.importance), tables.inputs, tables.known)
+    found = compare_inputs(list(answers.importance), rows.table, rows.known)
     if found.unknown:
         listed = ", ".join(found.unknown[:5]) + (" and more" if len(found.unknown) > 5 else "")
         unverified.append(f"the values of {listed}: main's rows of the holdout have no such columns")

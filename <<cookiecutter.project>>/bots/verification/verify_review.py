@@ -6,25 +6,33 @@ What no check can see remains the change's own word, and is listed.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bots import evidence
 from bots.evidence import Verification, VerificationCheck, VerificationOutcome
+from bots.publish.verification_result import compute_digest
 from bots.verdict.sentences import cut
 from bots.verification.answer_checks import ask_packed_model, check_answers, find_derived
 from bots.verification.claim_checks import UNCHANGED, check_base, check_pack, check_unchanged
 from bots.verification.figure_checks import check_figures
-from bots.verification.row_checks import check_holdout, check_inputs, check_main_predictions, load_tables
+from bots.verification.row_checks import (
+    check_holdout,
+    check_inputs,
+    check_main_predictions,
+    load_inputs,
+    load_tables,
+)
+from bots.verification.seed_checks import OWN_WORD
 from bots.verification.stop import Stop
 
 if TYPE_CHECKING:
     from bots.evidence import Review
+    from bots.publish.model_bundle import ModelBundle
     from bots.verification.answer_checks import AskModel
     from bots.verification.collection import Collected
     from bots.verification.main_side import Main
+    from bots.verification.row_checks import Tables
 
 Tell = Callable[[str], None]
 
@@ -34,6 +42,8 @@ ALWAYS = (
     "the checks of the data, drift, and the tables of calibration and fairness",
 )
 """What no verification of a model can see."""
+OF_THE_SAME = ("that this change's code and data make what main has",)
+"""What is not seen where nothing changed."""
 
 
 @dataclass
@@ -44,14 +54,10 @@ class _Found:
     unverified: list[str] = field(default_factory=list)
 
 
-def compute_digest(review: Review) -> str:
-    """The digest by which a verification names the review that it is about."""
-    return "sha256:" + hashlib.sha256(evidence.encode(review)).hexdigest()
-
-
 def verify_review(collected: Collected, main: Main, *, ask: AskModel, tell: Tell) -> Verification:
     """Make a review's figures again. Everything that can be wrong with its files is an outcome, not an error."""
-    found = _Found(unverified=list(ALWAYS))
+    unchanged = collected.review.reason == UNCHANGED
+    found = _Found(unverified=list(OF_THE_SAME if unchanged else ALWAYS))
     try:
         for check in _check_review(collected, main, found.unverified, ask=ask, tell=tell):
             found.checks.append(check)
@@ -109,17 +115,33 @@ def _check_review(
         yield _require(check_main_predictions(tables, main))
     yield _require(check_holdout(review, tables, unverified))
     tell("asking the model for every row of the holdout")
-    answers = ask_packed_model(collected, bundle, main, ask)
-    yield check_inputs(answers, tables, unverified)
-    yield from check_answers(
-        review, answers, tables, main=main, derived=find_derived(bundle.lock), told=unverified
-    )
-    if review.seeds is not None and review.seeds.failure is None:
-        unverified.append(
-            "what further seeds gave: those models were trained and measured in the change's own run"
-        )
+    try:
+        yield from _check_model(collected, bundle, main, tables=tables, unverified=unverified, ask=ask)
+    except Stop as stop:
+        yield stop.check
     tell("making the review's figures again")
+    if review.seeds is not None:
+        unverified.append(OWN_WORD)
     yield from check_figures(review, tables, main)
+
+
+def _check_model(
+    collected: Collected,
+    bundle: ModelBundle,
+    main: Main,
+    *,
+    tables: Tables,
+    unverified: list[str],
+    ask: AskModel,
+) -> Iterator[VerificationCheck]:
+    """What the packed model answers. Raises `Stop` where it does not."""
+    rows = load_inputs(collected, bundle, main)
+    answers = ask_packed_model(collected, bundle, main, rows=rows, ask=ask)
+    yield check_inputs(answers, rows, unverified)
+    derived = find_derived(bundle.lock)
+    yield from check_answers(
+        collected.review, answers, tables, rows=rows, main=main, derived=derived, told=unverified
+    )
 
 
 def _require(check: VerificationCheck) -> VerificationCheck:

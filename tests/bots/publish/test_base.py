@@ -21,7 +21,7 @@ from bots.publish.base import find_base
 from bots.publish.review_artifact import NoArtifact
 from bots.retry import Retry
 from doubles.github import TOKEN, GitHubDouble
-from fixtures import reviews, support
+from fixtures import reviews, support, verifications
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,7 +73,14 @@ class Bench:
         self, of: WorkflowRun, found: Any = None, host: GitHubClient | None = None
     ) -> publish.PublishResult:
         found = found if found is not None else against(MAIN)
-        return publish.publish(host or self.host(), of, found, connection=self.connection, retry=self.retry())
+        return publish.publish(
+            host or self.host(),
+            of,
+            found,
+            verification=verifications.find_result(found),
+            connection=self.connection,
+            retry=self.retry(),
+        )
 
     def check(self, sha: str = HEAD) -> tuple[str | None, str] | None:
         """Conclusion and title of the check that counts: the newest."""

@@ -42,7 +42,7 @@ from bots.publish.review_artifact import InvalidArtifact, NoArtifact
 from bots.publish.target import Target
 from bots.retry import Retry, TemporaryFailure
 from doubles.github import TOKEN, GitHubDouble
-from fixtures import dvc_projects, reviews, small, support
+from fixtures import dvc_projects, reviews, small, support, verifications
 from fixtures.dvc_projects import DvcProject
 
 REPOSITORY = "octo-org/late-flights"
@@ -109,6 +109,7 @@ class Bench:
             self.project.folder,
             of or self.of(),
             found or self.review,
+            verification=verifications.find_result(found or self.review),
             repository=REPOSITORY,
             target=target or make_target(self.head),
             folder=self.pack,
@@ -690,6 +691,7 @@ def test_a_project_in_a_folder_of_its_repository_is_locked_there(bench: Bench) -
         project.folder / "team",
         bench.of(head_sha=head),
         review,
+        verification=verifications.find_result(review),
         repository=REPOSITORY,
         target=make_target(head),
         folder=bench.pack,
@@ -946,6 +948,7 @@ def job(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
         (tmp_path / "event.json").write_text(json.dumps(double.add_run(7)))
         (tmp_path / "review").mkdir()
         (tmp_path / "review" / "review.json").write_bytes(evidence.encode(bench.review))
+        verifications.write_verification(tmp_path / "verified", bench.review)
         for name, value in {
             "GITHUB_EVENT_PATH": str(tmp_path / "event.json"),
             "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"),
@@ -960,7 +963,8 @@ def job(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
 
 
 def build_words(tmp_path: Path) -> list[str]:
-    return ["lock", "--artifact", str(tmp_path / "review"), "--pack", str(tmp_path / "pack")]
+    given = {"--artifact": "review", "--pack": "pack", "--verification": "verified"}
+    return ["lock", *(word for option, name in given.items() for word in (option, str(tmp_path / name)))]
 
 
 def test_the_job_carries_the_check_over_to_its_own_commit_once(
@@ -1118,6 +1122,9 @@ def test_a_real_change_is_reviewed_packed_locked_and_reproduced_from_a_fresh_clo
             "GITHUB_API_URL": double.api_url,
             "GITHUB_TOKEN": TOKEN,
         }
+        given = ["--artifact", str(tmp_path / "review"), "--pack", str(tmp_path / "pack")]
+        bot.bots("collect", *given, "--out", str(tmp_path / "evidence"))
+        bot.bots("verify", "--evidence", str(tmp_path / "evidence"), "--out", str(tmp_path / "verified"))
         done = bot.run(sys.executable, "-m", "bots", *build_words(tmp_path), "--json", environ=environ)
         outcome = json.loads(done.stdout)
         assert outcome["done"] == "locked"

@@ -44,7 +44,7 @@ from bots.retry import RequestDenied, RetriesExhausted, Retry, TemporaryFailure,
 from bots.verdict.looks import LookCount, describe_looks
 from doubles.github import ACTIONS, TOKEN, GitHubDouble, PageStyle
 from doubles.github.state import format_time
-from fixtures import reviews, support
+from fixtures import reviews, support, verifications
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -102,6 +102,7 @@ class Bench:
 
     def publish(self, of: WorkflowRun, found: publish.ArtifactContent, **how: Any) -> publish.PublishResult:
         known: dict[str, Any] = {
+            "verification": verifications.find_result(found),
             "connection": self.connection,
             "retry": self.retry(),
             "summary": self.summaries.append,
@@ -361,7 +362,10 @@ def test_two_first_runs_that_race_leave_one_comment_with_the_newer_review(bench:
 
     def one(of: WorkflowRun, review: Review) -> None:
         host = Racing(bench.connection, clock=bench.time.clock)
-        publish.publish(host, of, review, connection=bench.connection, retry=bench.retry())
+        result = verifications.find_result(review)
+        publish.publish(
+            host, of, review, verification=result, connection=bench.connection, retry=bench.retry()
+        )
 
     threads = [
         threading.Thread(target=one, args=(older, bind_to(reviews.improved()))),
@@ -878,7 +882,9 @@ def workflow(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> C
 def test_the_command_publishes(bench: Bench, workflow: Callable[..., Path], tmp_path: Path) -> None:
     artifact = workflow(bench.double.add_run(7), evidence.encode(bind_to(reviews.improved())))
     assert main(["publish", "--started"]) == 0
-    assert main(["publish", "--artifact", str(artifact)]) == 0
+    review = bind_to(reviews.improved())
+    verified = verifications.write_verification(tmp_path / "verified", review)
+    assert main(["publish", "--artifact", str(artifact), "--verification", str(verified)]) == 0
     assert len(bench.ours()) == 1
     assert bench.double.list_checks(HEAD)[0].conclusion == "success"
     assert "improved" in (tmp_path / "summary.md").read_text(encoding="utf-8").lower()
@@ -893,7 +899,9 @@ def add_looks(checkout: Path, *models: str, holdout: str = reviews.HOLDOUT) -> N
 
 def publish_command(bench: Bench, artifact: Path) -> tuple[str | None, str, str]:
     """What the command leaves: the check's conclusion and title, and the comment."""
-    assert main(["publish", "--artifact", str(artifact)]) == 0
+    review = evidence.load(artifact / "review.json", Review)
+    verified = verifications.write_verification(artifact.parent / "verified", review)
+    assert main(["publish", "--artifact", str(artifact), "--verification", str(verified)]) == 0
     (check,) = bench.double.list_checks(HEAD)
     (comment,) = bench.ours()
     return check.conclusion, check.output["title"], comment
@@ -1088,7 +1096,10 @@ def test_a_review_changed_at_random_never_crashes_the_publisher(bench: Bench, da
     except evidence.EvidenceError as error:
         found = InvalidArtifact(str(error))
     host = Memory()
-    done = publish.publish(host, bench.run(), found, connection=bench.connection, retry=bench.retry())
+    result = verifications.find_result(found)
+    done = publish.publish(
+        host, bench.run(), found, verification=result, connection=bench.connection, retry=bench.retry()
+    )
     assert done.channels == ["comment", "check"]
     (said,) = host.said.values()
     assert len(said.encode()) <= 65_000

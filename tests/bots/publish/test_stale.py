@@ -17,7 +17,7 @@ from bots.publish import publish, stale
 from bots.publish.stale import Outcome
 from bots.retry import Retry
 from doubles.github import TOKEN, Check, GitHubDouble
-from fixtures import reviews, support
+from fixtures import reviews, support, verifications
 
 MAIN, MOVED, NOW = reviews.MAIN, "d" * 40, 1_770_000_000.0
 PARAMS = support.render_file("params.yaml")
@@ -201,7 +201,10 @@ def test_after_an_update_of_the_branch_a_new_review_counts_again(double: GitHubD
     retry = Retry(lambda: NOW, lambda seconds: None, lambda words: None, deadline=NOW + 900)
     event = double.add_run(7, started=NOW)
     (of,) = [run_of(event)]
-    publish.publish(GitHubClient(connection), of, found, connection=connection, retry=retry)
+    result = verifications.find_result(found)
+    publish.publish(
+        GitHubClient(connection), of, found, verification=result, connection=connection, retry=retry
+    )
     assert [check.conclusion for check in double.list_checks(reviews.CHANGE)] == ["success"]
     assert [outcome.done for outcome in settle(double)] == ["current"]
 

@@ -70,7 +70,7 @@ def test_an_honest_review_comes_out_again_and_what_nobody_can_see_is_listed(
     assert found.outcome == "passed", found.words
     assert set(list_checks(found)) == {
         "pack", "main", "main's predictions", "holdout", "inputs", "parity", "metrics", "explanation",
-        "evaluation", "comparison", "rules",
+        "evaluation", "comparison", "seeds", "rules",
     }  # fmt: skip
     assert found.unverified[0] == "that this code and this data trained the model"
     assert any("what further seeds gave" in words for words in found.unverified)
@@ -141,10 +141,25 @@ def test_scores_by_seed_that_are_said_to_be_kept_must_be_mains(bench: Bench, tmp
     assert seeds is not None
     assert seeds.champion is not None
     bench.review = structs.replace(bench.review, seeds=structs.replace(seeds, kept=True))
-    assert "not those of its reports/seeds.json" in find_words(bench.verify(tmp_path / "one"), "seeds")
+    assert "not those of its reports/seeds.json" in find_words(bench.verify(tmp_path / "one"), "main's seeds")
 
     (bench.main.folder / "reports/seeds.json").write_bytes(evidence.encode(seeds.champion))
-    assert "seeds" in list_checks(bench.verify(tmp_path / "other"))
+    assert list_checks(bench.verify(tmp_path / "other"))["main's seeds"] is True
+
+
+def test_further_seeds_that_hide_a_loss_ask_for_a_person(bench: Bench, tmp_path: Path) -> None:
+    """Their scores are numbers that the change wrote: the packed model is worse, whatever they say."""
+    write_model(bench.change, tuple(0.2 * weight for weight in WORSE), truth=WEIGHTS)
+    bench.repack()
+    bench.judge()
+    assert bench.review.verdict == "regressed"
+    invented = {"log_loss": 0.05, "roc_auc": 0.99}
+    bench.review = verified_reviews.make_review(bench.main.folder, bench.change, invented)
+    assert bench.review.verdict != "regressed"
+
+    found = bench.verify(tmp_path)
+    assert found.outcome == "could not"
+    assert "regressed by the packed model alone" in find_words(found, "seeds")
 
 
 def test_metrics_that_the_predictions_do_not_give_are_refuted(
@@ -351,6 +366,54 @@ def test_nothing_changed_with_other_figures_is_refuted(bench: Bench, tmp_path: P
     assert "other figures: log_loss" in find_words(bench.verify(tmp_path), "nothing changed")
 
 
+def test_a_comparison_without_the_rule_that_it_is_on_mains_rows_is_refuted(
+    bench: Bench, ask: AskModel, tmp_path: Path
+) -> None:
+    rules = [rule for rule in bench.review.rules if rule.rule != "baseline"]
+    bench.review = structs.replace(bench.review, rules=rules)
+
+    assert "no rule says why" in find_words(bench.verify(tmp_path, ask), "rules")
+
+
+# --- what cannot be compared
+
+
+def test_an_honest_review_of_another_holdout_is_verified_as_far_as_it_goes(
+    bench: Bench, tmp_path: Path
+) -> None:
+    def keep_half(columns: dict[str, Any]) -> None:
+        kept = np.arange(400) < 200
+        columns.update({name: column[kept] for name, column in columns.items()})
+
+    for path in (PREDICTIONS, FEATURES):
+        edit_table(bench.change / path, keep_half)
+    verified_reviews.recompute_metrics(bench.change)
+    verified_reviews.name_holdout(bench.change, "sha256:" + "ab" * 32)
+    bench.repack()
+    bench.judge()
+
+    assert (bench.review.verdict, bench.review.passed) == ("not comparable", False)
+    found = bench.verify(tmp_path)
+    assert found.outcome == "passed", found.words
+    assert "the holdout, and what main's model does on it" in found.unverified
+
+
+def test_the_first_model_is_verified_by_its_own_figures(bench: Bench, tmp_path: Path) -> None:
+    for path in ("dvc.lock", "reports/metrics.json", "reports/export.json", "reports/split.json"):
+        (bench.main.folder / path).unlink()
+    bench.main.git("add", "--all")
+    bench.main.git("commit", "--quiet", "--message", "Begin anew")
+    bench.review = verified_reviews.make_first_review(bench.change)
+
+    assert (bench.review.verdict, bench.review.passed) == ("no baseline", False)
+    found = bench.verify(tmp_path)
+    assert found.outcome == "passed", found.words
+    assert list_checks(found)["parity"] is True
+
+    bench.review = set_metric(candidate=0.01)(bench.review)
+    assert bench.verify(tmp_path / "other").outcome == "refuted"
+
+
 # --- where nobody can look
 
 
@@ -365,6 +428,51 @@ def test_a_model_without_an_onnx_form_asks_for_a_person(bench: Bench, tmp_path: 
     found = bench.verify(tmp_path)
     assert found.outcome == "could not"
     assert find_words(found, "model") == "the model has no ONNX form to ask: no converter for it"
+    assert list_checks(found)["comparison"] is True
+
+
+def test_a_model_that_nobody_can_ask_does_not_hide_an_edited_review(bench: Bench, tmp_path: Path) -> None:
+    edit_report(bench.change, "export", exported=False, passed=False, digest=None)
+    bench.repack()
+    bench.judge()
+    bench.review = set_metric(candidate=0.2)(bench.review)
+
+    assert bench.verify(tmp_path).outcome == "refuted"
+
+
+def test_a_pipeline_that_keeps_no_table_of_inputs_is_verified_as_far_as_it_goes(
+    bench: Bench, tmp_path: Path
+) -> None:
+    bench.drop_output("data/features")
+    bench.judge()
+
+    found = bench.verify(tmp_path)
+    assert found.outcome == "could not"
+    assert f"dvc.lock names no {FEATURES}" in find_words(found, "files")
+    assert list_checks(found)["rules"] is True
+
+
+def test_predictions_that_list_a_row_twice_are_refuted(bench: Bench, ask: AskModel, tmp_path: Path) -> None:
+    review = bench.review
+
+    def repeat(columns: dict[str, Any]) -> None:
+        columns["row"][0] = columns["row"][1]
+
+    edit_table(bench.change / PREDICTIONS, repeat)
+    bench.repack()
+    bench.review = describe_lock(review, bench)
+
+    assert find_words(bench.verify(tmp_path, ask), "holdout")
+
+
+def test_a_review_without_metrics_is_refuted(bench: Bench, ask: AskModel, tmp_path: Path) -> None:
+    (bench.change / "reports/metrics.json").unlink()
+    bench.review = structs.replace(bench.review, evaluation=None)
+    bench.drop_output("reports/metrics.json")
+
+    found = bench.verify(tmp_path, ask)
+    assert found.outcome == "refuted"
+    assert find_words(found, "evaluation") == "the review shows no metrics"
 
 
 def test_a_run_that_packed_nothing_could_not_be_verified(bench: Bench, tmp_path: Path) -> None:
