@@ -69,11 +69,14 @@ def find_look(run: WorkflowRun, artifact: ArtifactContent) -> tuple[str, str] | 
 def correct_looks(artifact: ArtifactContent, known: LookList, holdout: str | None) -> ArtifactContent:
     """What a run uploaded, its review with the looks that GitHub lists, if they are more than it counted itself.
 
-    `holdout` is main's: a review that names another one does not get around the looks at it.
+    `holdout` is main's: a review that names another one does not get around the looks at it. Where nobody could list
+    them, the review says so.
     """
-    if not isinstance(artifact, Review) or artifact.candidate.model is None or known.unknown is not None:
+    if not isinstance(artifact, Review) or artifact.candidate.model is None:
         return artifact
-    if artifact.looks is None and artifact.verdict != "improved":
+    if artifact.looks is not None and known.unknown is not None:
+        return structs.replace(artifact, looks=structs.replace(artifact.looks, unknown=known.unknown))
+    if known.unknown is not None or (artifact.looks is None and artifact.verdict != "improved"):
         return artifact
     counted = artifact.looks.count if artifact.looks else 1
     holdouts = {one for one in (artifact.candidate.holdout, holdout) if one is not None}
