@@ -13,6 +13,7 @@ import resource
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -100,6 +101,7 @@ def read_and_compare(folder: Path) -> dict[str, float]:
     """Read the two tables as a review does, check the one against its own figures, and compare them."""
     from bots.evidence import Metric, MetricsReport
     from bots.review import holdout
+    from bots.stats.predictions import read_table
 
     policy = simulated.make_policy()
     started = time.perf_counter()
@@ -116,12 +118,14 @@ def read_and_compare(folder: Path) -> dict[str, float]:
     )
     found = holdout.load_predictions(folder, policy, report)
     reading = time.perf_counter() - started
-    truth = holdout.read_table(folder / "main.parquet", "main's predictions")
-    result = found.compare_with(truth, truth=truth, threshold=0.3, policy=policy)
+    truth = read_table(folder / "main.parquet", "main's predictions")
+    pair = replace(found.pair_with(truth, truth=truth, policy=policy), champion_threshold=0.3)
+    result = comparison.compare(pair, policy)
     seconds = time.perf_counter() - started
     assert len(result.metrics) == 10
     return {
         "seconds": round(seconds, 1),
+        "of processor": round(time.process_time(), 1),
         "of them reading": round(reading, 1),
         "memory, MB": round(_measure_memory()),
         "slices judged": result.statistics.slices_judged,

@@ -78,12 +78,14 @@ class Limit(_Section, frozen=True):
     """Bounds on one metric of the candidate, whatever main does."""
 
     at_least: Annotated[float | None, _explain("block below this value of the metric")] = None
-    at_most: Annotated[float | None, _explain("block above this value of the metric")] = None
+    at_most: Annotated[
+        float | None, _explain("block above this value of the metric; of bias: above this size")
+    ] = None
 
-    def holds(self, value: float) -> bool:
-        """Whether a value lies within the bounds."""
+    def holds(self, value: float, *, signed: bool = False) -> bool:
+        """Whether a value lies within the bounds; of a `signed` one the size must be `at_most`."""
         high_enough = self.at_least is None or value >= self.at_least
-        return high_enough and (self.at_most is None or value <= self.at_most)
+        return high_enough and (self.at_most is None or (abs(value) if signed else value) <= self.at_most)
 
 
 class GateSlices(_Section, frozen=True):
@@ -117,7 +119,9 @@ class Gate(_Section, frozen=True):
         _explain("so many days in a row of `resample` are one unit, where days follow each other"),
     ] = 1
     guards: Annotated[list[str], _explain("metrics that must not get worse")] = []
-    limits: Annotated[dict[str, Limit], _explain("bounds on a metric, whatever main does")] = {}
+    limits: Annotated[
+        dict[str, Limit], _explain("bounds on a metric's value (not on its interval), whatever main does")
+    ] = {}
     slices: Annotated[GateSlices | None, _explain("how slices are judged; null: they are only shown")] = None
     tolerates: Annotated[
         float,

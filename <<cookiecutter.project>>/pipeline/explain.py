@@ -127,7 +127,7 @@ def explain(
     sample = sample.loc[sample_rows(sample.index, rows)]
     effects, base = compute_effects(fitted, explainer, rows=pd.concat([sample, worst]), settings=settings)
     actual, output = compute_output(fitted, pd.concat([sample, worst]), settings)
-    error = np.abs(effects.sum(axis=1) + base - actual).max() / max(1.0, np.abs(actual).max())
+    error = np.abs(effects.sum(axis=1) + base - actual).max() / (np.abs(actual).max() or 1.0)
     return Explanation(
         method="shap",
         output=output,

@@ -140,13 +140,23 @@ def make_inputs(frame: pd.DataFrame, features: Features) -> dict[str, np.ndarray
     return numbers | {name: frame[name].to_numpy(dtype=object)[:, None] for name in features.categorical}
 
 
+def _scale_differences(found: np.ndarray, expected: np.ndarray, settings: Params) -> np.ndarray:
+    """Measure how far the scores are apart, beside what size matters in."""
+    differences = np.abs(found - expected)
+    if settings.task == "classification":
+        return differences
+    usual = float(np.sqrt(np.mean(np.square(expected)))) or 1.0
+    return np.asarray(differences / np.maximum(usual, np.abs(expected)))
+
+
 def build_report(onnx: bytes, expected: np.ndarray, found: np.ndarray, settings: Params) -> dict[str, Any]:
     """Build `reports/export.json` for a model that was written.
 
-    Parity means that no difference is above `export.tolerance`; differences are relative where the score is above
-    one. Flips are decisions that differ at the threshold: within the tolerance they are ties.
+    Parity means that no difference is above `export.tolerance`: of probabilities as they are, else relative to the
+    score or, where that is larger, to the usual size of scores. Flips are decisions that differ at the threshold:
+    within the tolerance they are ties.
     """
-    differences = np.abs(found - expected) / np.maximum(1, np.abs(expected))
+    differences = _scale_differences(found, expected, settings)
     largest = float(np.max(differences, initial=0.0))  # NaN where an answer is no number
     tolerance = settings.export.tolerance
     passed = bool(largest <= tolerance)

@@ -45,7 +45,9 @@ def format_value(name: str, x: float | None) -> str:
     """Format a metric's value without its unit: `0.712`, `1,234.5`; `n/a` where there is none."""
     if x is None:
         return "n/a"
-    return format_number(x) if abs(x) >= HUGE else _widen_minus(f"{x:,.{_choose_decimals(name, x)}f}")
+    if abs(x) >= HUGE or _is_tiny(name, x, 1e-3):
+        return format_number(x)
+    return _widen_minus(f"{x:,.{_choose_decimals(name, x)}f}")
 
 
 def format_difference(name: str, x: float | None) -> str:
@@ -54,6 +56,8 @@ def format_difference(name: str, x: float | None) -> str:
         return "n/a"
     if abs(x) >= HUGE:
         return format_number(x)
+    if _is_tiny(name, x, 1e-6):
+        return _widen_minus(f"{x:+.3g}")
     decimals = _choose_decimals(name, x)
     while x and not round(x, decimals) and decimals < 6:
         decimals += 1
@@ -71,6 +75,12 @@ def format_interval(metric: MetricComparison | SliceComparison, name: str) -> st
         return ""
     form = format_value if metric.difference is None else format_difference
     return f"{form(name, metric.low)} to {form(name, metric.high)}"
+
+
+def _is_tiny(name: str, x: float, least: float) -> bool:
+    """Whether a quantity is so small that decimals would not show it; a share of so little is zero."""
+    measure = metrics.MEASURES.get(name)
+    return measure is not None and measure.kind not in ("share", "loss") and 0 < abs(x) < least
 
 
 def _widen_minus(number: str) -> str:

@@ -48,15 +48,14 @@ class Champion:
 
     def load_predictions(self) -> pyarrow.Table:
         """Main's recorded predictions on main's holdout: made by its own code, its own libraries."""
-        import pyarrow
-        import pyarrow.parquet as parquet
+        from bots.stats.predictions import PredictionsError, read_table
 
         path = self.side.files.predictions
         self._fetch(path)
         try:
-            return parquet.read_table(self._worktree / path)
-        except (OSError, pyarrow.ArrowException) as error:
-            raise ChampionUnavailable(f"main's {path} cannot be read: {error}") from error
+            return read_table(self._worktree / path, f"main's {path}")
+        except PredictionsError as error:
+            raise ChampionUnavailable(str(error)) from error
 
     def score(self, rows: Path) -> pyarrow.Table:
         """Main's predictions on other rows, by its model and its code; columns `row`, `score`."""

@@ -72,10 +72,10 @@ class Ranking:
     """Rows in groups of equal score, in ascending order: `order` and `group` are (n,) the row numbers and the group of
     each, `positives` and `rows` the counts of each group."""
 
-    order: NDArray[np.intp]
+    order: NDArray[np.int32]
     group: NDArray[np.int32]
-    positives: Floats
-    rows: Floats
+    positives: NDArray[np.int32]
+    rows: NDArray[np.int32]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,6 +141,17 @@ def find_scale(measure: Measure, sample: Sample) -> float:
     return max(value, float(measure.combine(sizes)))
 
 
+def scale_differences(scores: Floats, expected: Floats, task: Task) -> Floats:
+    """How far scores lie from what is expected, (n,): of probabilities as they are, else beside the size of the
+    expected score or, where that is larger, of all of them (root of the mean square)."""
+    if task == "classification":
+        return np.abs(scores - expected)
+    largest = float(np.abs(expected).max(initial=0.0)) or 1.0
+    usual = largest * float(np.sqrt(np.mean((expected / largest) ** 2))) or 1.0
+    differences: Floats = np.abs(scores - expected) / np.maximum(usual, np.abs(expected))
+    return differences
+
+
 def choose_measures(names: Iterable[str], task: Task) -> list[Measure]:
     """The metrics of these names that a task has."""
     return [MEASURES[name] for name in names if task in MEASURES[name].tasks]
@@ -167,32 +178,46 @@ def _divide(above: Floats, below: Floats) -> Floats:
 
 
 def _rank_rows(target: Floats, score: Floats) -> Ranking:
-    order = np.argsort(score)
+    """Whole columns are let go of as early as can be: there may be ten million rows."""
+    order = np.argsort(score).astype(np.int32)
     ordered = score[order]
     first = np.empty(len(ordered), dtype=np.bool_)
     first[:1] = True
     np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
     del ordered
-    starts = np.flatnonzero(first)
+    group = np.cumsum(first, dtype=np.int32)
+    group -= 1
+    starts = np.flatnonzero(first).astype(np.int32)
+    positive = (target == 1)[order]
     return Ranking(
         order=order,
-        group=np.cumsum(first, dtype=np.int32) - np.int32(1),
-        positives=np.add.reduceat(target[order], starts),
-        rows=np.diff(starts, append=len(order)).astype(np.float64),
+        group=group,
+        positives=np.add.reduceat(positive, starts, dtype=np.int32),
+        rows=np.diff(starts, append=np.int32(len(order))),
     )
+
+
+def _spread_by_rank(
+    ranking: Ranking, value: Callable[[NDArray[np.int32], NDArray[np.int32]], Floats]
+) -> Floats:
+    """A number for each row, (n,), from row numbers and the groups that they are in, a block at a time."""
+    found = np.empty(len(ranking.order))
+    for part in split_rows(len(found)):
+        found[ranking.order[part]] = value(ranking.order[part], ranking.group[part])
+    return found
 
 
 def _prepare_roc_auc(sample: Sample) -> Callable[[slice], Floats]:
     """For each row the share of the other class that it is on the right side of, ties counted half."""
     ranking, positive = sample.ranking, sample.target == 1
     negatives = ranking.rows - ranking.positives
-    found, others = ranking.positives.sum(), negatives.sum()
+    found, others = int(ranking.positives.sum()), int(negatives.sum())
     above = (np.cumsum(negatives) - negatives / 2) / max(others, 1)
     below = 1 - (np.cumsum(ranking.positives) - ranking.positives / 2) / max(found, 1)
     auc = (above * ranking.positives).sum() / max(found, 1)
-    wins = np.empty(len(positive))
-    wins[ranking.order] = np.where(positive[ranking.order], above[ranking.group], below[ranking.group])
-    np.subtract(wins, auc / 2, out=wins)
+    wins = _spread_by_rank(
+        ranking, lambda row, group: np.where(positive[row], above[group], below[group]) - auc / 2
+    )
 
     def make(part: slice) -> Floats:
         return _stack(
@@ -213,11 +238,13 @@ def _prepare_average_precision(sample: Sample) -> Callable[[slice], Floats]:
     target, ranking = sample.target, sample.ranking
     positives, rows = ranking.positives[::-1], ranking.rows[::-1]
     hits, seen = np.cumsum(positives), np.cumsum(rows)
-    gained, lost = positives / seen, positives * hits / seen**2
-    above = hits / seen + np.cumsum(gained[::-1])[::-1]
-    below = np.cumsum(lost[::-1])[::-1]
-    influence = np.empty(len(target))
-    influence[ranking.order] = target[ranking.order] * above[::-1][ranking.group] - below[::-1][ranking.group]
+    above, gained = hits / seen, positives / seen
+    del hits, seen
+    lost = above * gained
+    above = above[::-1] + np.cumsum(gained[::-1], out=gained[::-1])
+    below = np.cumsum(lost[::-1])
+    del gained, lost
+    influence = _spread_by_rank(ranking, lambda row, group: target[row] * above[group] - below[group])
     return lambda part: _stack(influence[part], target[part])
 
 

@@ -108,19 +108,41 @@ class Predictions:
 
 
 def read_table(path: Path, name: str, columns: list[str] | None = None) -> pyarrow.Table:
-    """Read a table, which messages call `name`. Raises `PredictionsError`."""
+    """Read a table, which messages call `name`. Raises `PredictionsError`.
+
+    Each column is one piece of memory that numpy can share, and labels are read as codes: two models' scores of ten
+    million rows have to fit into two gigabytes, with all that is computed from them.
+    """
+    import pyarrow
+
     with open_table(path, name) as file:
-        return file.read(columns)
+        known = file.schema_arrow
+        wanted = [one for one in known.names if columns is None or one in columns]
+        text = (pyarrow.string(), pyarrow.large_string())
+        if len(set(wanted)) < len(wanted):
+            raise PredictionsError(f"{name}: expected each column once, got {', '.join(wanted)}")
+        coded = [one for one in wanted if one.startswith(SLICE) and known.field(one).type in text]
+    with open_table(path, name, coded) as file:
+        parts = [_join_chunks(file.read([one])) for one in wanted]
+    return pyarrow.table(dict(zip(wanted, parts, strict=True)))
+
+
+def _join_chunks(table: pyarrow.Table) -> pyarrow.Array:
+    """The only column of a table in one piece, with one dictionary."""
+    return table.column(0).unify_dictionaries().combine_chunks()
 
 
 @contextmanager
-def open_table(path: Path, name: str) -> Iterator[parquet.ParquetFile]:
-    """Open a table to read it in batches; messages call it `name`. Raises `PredictionsError`, while it is read too."""
+def open_table(path: Path, name: str, coded: Iterable[str] = ()) -> Iterator[parquet.ParquetFile]:
+    """Open a table to read it in batches; messages call it `name`. Raises `PredictionsError`, while it is read too.
+
+    `coded` are columns of text to read as dictionaries.
+    """
     import pyarrow
     import pyarrow.parquet as parquet
 
     try:
-        with parquet.ParquetFile(path) as file:
+        with parquet.ParquetFile(path, read_dictionary=list(coded)) as file:
             yield file
     except (OSError, pyarrow.ArrowException) as error:
         raise PredictionsError(f"{name}: not a readable Parquet table ({error})") from error
@@ -136,7 +158,7 @@ def get_numbers(table: pyarrow.Table, column: str, name: str) -> NDArray[Any]:
         raise PredictionsError(f"{name}: {column}: expected numbers ({error})") from error
     if known.null_count:
         known = known.fill_null(math.nan)
-    return np.from_dlpack(known.combine_chunks())
+    return np.from_dlpack(known.chunk(0) if known.num_chunks == 1 else known.combine_chunks())
 
 
 def get_labels(table: pyarrow.Table, column: str) -> Labels | None:
@@ -145,11 +167,17 @@ def get_labels(table: pyarrow.Table, column: str) -> Labels | None:
         return None
     import pyarrow
 
-    coded = table[SLICE + column].cast(pyarrow.string()).combine_chunks().dictionary_encode("encode")
+    known = table[SLICE + column]
+    if not pyarrow.types.is_dictionary(known.type) or known.null_count:
+        known = known.cast(pyarrow.string()).combine_chunks().dictionary_encode("encode")
+    coded = known.unify_dictionaries().combine_chunks() if isinstance(known, pyarrow.ChunkedArray) else known
     found = [str(label) for label in coded.dictionary.to_pylist()]
-    names = sorted(found)
-    place = np.array([names.index(label) for label in found] or [0], dtype=np.int32)
-    return Labels(place[np.from_dlpack(coded.indices)], tuple(names))
+    codes = np.from_dlpack(coded.indices)
+    if found == sorted(set(found)):
+        return Labels(codes.astype(np.int32, copy=False), tuple(found))
+    places = {label: at for at, label in enumerate(sorted(set(found)))}
+    place = np.array([places[label] for label in found] or [0], dtype=np.int32)
+    return Labels(place[codes], tuple(places))
 
 
 def join_days(labels: Labels, days: int, column: str) -> Labels:

@@ -20,6 +20,7 @@ from bots.verdict.sentences import (
     end_sentence,
     explain_one_seed,
     explain_outcome,
+    holds_limit,
     name_metric,
 )
 
@@ -55,7 +56,9 @@ def check_limits(values: Mapping[str, float | None], gate: Gate) -> Iterator[Fin
             yield Finding(rule=rule, passed=False, message=message, reason="limit-broken")
         else:
             message = describe_limit(name, limit, value)
-            yield Finding(rule=rule, passed=limit.holds(value), message=message, reason="limit-broken")
+            yield Finding(
+                rule=rule, passed=holds_limit(name, limit, value), message=message, reason="limit-broken"
+            )
 
 
 def check_parity(export: ExportReport) -> Finding:

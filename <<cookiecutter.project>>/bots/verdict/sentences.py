@@ -127,9 +127,15 @@ def describe_limit(name: str, limit: Limit, value: float) -> str:
     bounds = (("at least", limit.at_least), ("at most", limit.at_most))
     wanted = " and ".join(f"{word} {bound:,g}" for word, bound in bounds if bound is not None)
     found = format_value(name, value)
-    if limit.holds(value):
-        return f"{name_metric(name)} is {found}, {wanted}."
-    return f"{name_metric(name)} must be {wanted}, and is {found}."
+    if holds_limit(name, limit, value):
+        return f"{name_metric(name)} is {found}, {wanted} (the value itself, not its interval)."
+    return f"{name_metric(name)} must be {wanted}, and is {found} (the value itself, not its interval)."
+
+
+def holds_limit(name: str, limit: Limit, value: float) -> bool:
+    """Whether a metric's value lies within its limit."""
+    measure = metrics.MEASURES.get(name)
+    return limit.holds(value, signed=measure is not None and measure.signed)
 
 
 def name_metric(name: str) -> str:

@@ -23,7 +23,8 @@ def check_parity(scores: Floats, reviewed: Floats, export: ExportReport, *, thre
     """Whether the model's scores are the reviewed ones; differences are relative where scores are large."""
     import numpy as np
 
-    differences = np.abs(scores - reviewed) / np.maximum(1, np.abs(reviewed))
+    task = "regression" if export.flips is None else "classification"
+    differences = metrics.scale_differences(scores, reviewed, task)
     largest = float(np.max(differences, initial=0.0))
     tolerance = export.tolerance or 0.0
     figures = {"largest_difference": largest, "tolerance": tolerance, "rows": float(len(scores))}

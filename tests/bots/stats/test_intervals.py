@@ -11,9 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
+from bots.render import numbers
+from bots.settings import Limit
 from bots.stats import intervals, metrics
 from bots.stats.predictions import Predictions
-from bots.verdict import comparison, sentences
+from bots.verdict import comparison, rules, sentences
 from fixtures import simulated
 from fixtures.simulated import make_quick_policy
 
@@ -34,12 +36,15 @@ def drawn(rows: int = 800, seed: int = 0, task: Task = "classification", **more:
     return simulated.draw_predictions(task, rows, np.random.default_rng(seed), **more)
 
 
-def classify(target: Any, champion: Any, candidate: Any, **more: Any) -> Predictions:
+def classify(target: Floats, champion: Floats, candidate: Floats) -> Predictions:
     """Predictions with a threshold of one half."""
-    columns = {name: np.asarray(column, dtype=np.float64) for name, column in
-               (("target", target), ("champion", champion), ("candidate", candidate))}  # fmt: skip
     return Predictions(
-        task="classification", champion_threshold=0.5, candidate_threshold=0.5, **columns, **more
+        task="classification",
+        target=target,
+        champion=champion,
+        candidate=candidate,
+        champion_threshold=0.5,
+        candidate_threshold=0.5,
     )
 
 
@@ -234,6 +239,36 @@ def test_bias_has_a_sign_and_is_compared_by_its_size() -> None:
     assert known(found.difference) == pytest.approx(abs(-1 + noise.mean()) - abs(3 + noise.mean()))
     assert known(found.high) < 0
     assert metrics.MEASURES["bias"].direction == "lower"
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "holds"),
+    [
+        ({"at_most": 5.0}, -7.0, False),
+        ({"at_most": 5.0}, 4.0, True),
+        ({"at_least": -1.0}, -2.0, False),
+        ({"at_least": -1.0, "at_most": 5.0}, 2.0, True),
+    ],
+)
+def test_a_limit_on_bias_bounds_its_size(limit: dict[str, float], value: float, holds: bool) -> None:
+    (found,) = rules.check_limits(
+        {"bias": value}, make_quick_policy("regression", limits={"bias": Limit(**limit)}).gate
+    )
+    assert found.passed == holds
+
+
+def test_a_limit_says_that_it_is_held_against_the_value_itself() -> None:
+    gate = make_quick_policy().gate
+    for value in (0.59, 0.61):
+        (found,) = rules.check_limits({"roc_auc": value}, gate)
+        assert found.message.endswith("(the value itself, not its interval).")
+
+
+def test_a_tiny_quantity_is_written_with_its_digits() -> None:
+    assert numbers.format_value("mae", 1.234e-24) == "1.23e−24"
+    assert numbers.format_difference("mae", -1.234e-24) == "−1.23e−24"
+    assert numbers.format_value("mae", 0.5) == "0.500"
+    assert numbers.format_value("roc_auc", 1e-9) == "0.000"
 
 
 def test_a_median_of_rounded_errors_is_refused_and_says_why() -> None:

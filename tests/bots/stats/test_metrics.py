@@ -167,3 +167,16 @@ def test_a_metric_has_a_name_for_people() -> None:
 def test_the_unit_of_value_names_the_currency_and_no_other_metric_has_one() -> None:
     assert metrics.find_unit("value", COSTS) == "USD per row"
     assert metrics.find_unit("roc_auc", COSTS) is None
+
+
+@pytest.mark.parametrize("scale", [1e-24, 1.0, 1e18])
+def test_scores_of_a_quantity_are_as_far_apart_as_their_size_says(scale: float) -> None:
+    expected = np.array([3.0, -4.0, 0.0]) * scale
+    found = metrics.scale_differences(expected * 1.01, expected, "regression")
+    assert found == pytest.approx([0.01 * 3 / 3, 0.01, 0.0], rel=1e-9)
+    assert metrics.scale_differences(np.full(3, scale), np.zeros(3), "regression").max() > 0
+
+
+def test_probabilities_are_as_far_apart_as_they_are() -> None:
+    found = metrics.scale_differences(np.array([0.011]), np.array([0.001]), "classification")
+    assert found == pytest.approx([0.01])

@@ -162,7 +162,7 @@ def test_the_order_of_clusters_and_slices_does_not_depend_on_the_order_of_rows()
         target=predictions.target[order],
         candidate=predictions.candidate[order],
         champion=scores(predictions)[order],
-        clusters=predictions.clusters[order],
+        clusters=np.asarray(predictions.clusters)[order],
     )
     one, other = (
         by_name(comparison.compare(each, make_quick_policy("regression"))) for each in (predictions, mixed)
