@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bots.dvc import lockfile
+from bots.stats.metrics import MEASURES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -253,8 +254,15 @@ def have_same_holdout(candidate: Side, champion: Side) -> bool:
 
 
 def have_same_metrics(claimed: MetricsReport, found: MetricsReport, matters: Mapping[str, float]) -> bool:
-    """Whether two sets of metrics agree to a tenth of what matters (to 1e-6 where nothing is said to matter)."""
+    """Whether two sets of metrics agree to a tenth of what matters.
+
+    Where nothing is said to matter, to a millionth: of one, and of a quantity in the target's unit of the largest such.
+    """
     one, other = claimed.values, found.values
+    quantities = {name for name in one if (known := MEASURES.get(name)) and known.kind == "quantity"}
+    largest = max((abs(one[name]) for name in quantities), default=1.0)
     return set(one) == set(other) and all(
-        abs(one[name] - other[name]) <= max(matters.get(name, 0) / 10, 1e-6) for name in one
+        abs(one[name] - other[name])
+        <= max(matters.get(name, 0) / 10, 1e-6 * (largest if name in quantities else 1.0))
+        for name in one
     )

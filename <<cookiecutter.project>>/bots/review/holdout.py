@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from bots.errors import BotsError
 from bots.evidence import MetricsReport
+from bots.layout import Layout
 from bots.review.champion import ChampionUnavailable
 from bots.settings import Settings
 from bots.stats import metrics
@@ -138,14 +139,25 @@ def load_predictions(root: Path, settings: Settings, written: MetricsReport) -> 
     Raises `PredictionsError` for a file that is missing, broken, or not about exactly the rows of the holdout.
     """
     files = settings.review.files
+    _check_rows(root, files)
     table = read_table(root / files.predictions, files.predictions)
     if missing := {"row", "target", "score"} - set(table.column_names):
         raise PredictionsError(
             f"{files.predictions}: expected the columns row, target, score; no {', '.join(sorted(missing))}"
         )
+    return HoldoutPredictions(table, settings, {metric.name: metric.unit for metric in written.metrics})
+
+
+def _check_rows(root: Path, files: Layout) -> None:
+    """Raise `PredictionsError` where the predictions are not about exactly the rows of the holdout, each once.
+
+    Before the other columns are read: to tell ten million rows apart takes a gigabyte for a moment.
+    """
+    table = read_table(root / files.predictions, files.predictions, ["row"])
+    if "row" not in table.column_names:
+        return
     if arrow.count_distinct(table["row"]).as_py() != len(table):
         raise PredictionsError(f"{files.predictions}: expected each row once; some stand twice")
-    pyarrow.default_memory_pool().release_unused()  # counting ten million rows takes half a gigabyte
     holdout = read_table(root / files.holdout_rows, files.holdout_rows, ["row"])["row"]
     same = holdout.equals(table["row"])
     if not same and (len(holdout) != len(table) or _find_rows(holdout, table).null_count):
@@ -153,7 +165,7 @@ def load_predictions(root: Path, settings: Settings, written: MetricsReport) -> 
             f"{files.predictions}: expected exactly the {len(holdout):,} rows of {files.holdout_rows}, "
             f"got {len(table):,} rows"
         )
-    return HoldoutPredictions(table, settings, {metric.name: metric.unit for metric in written.metrics})
+    pyarrow.default_memory_pool().release_unused()
 
 
 def _align_champion(table: pyarrow.Table, like: pyarrow.Table) -> pyarrow.Table:
