@@ -1079,7 +1079,10 @@ def test_outside_of_a_workflow_the_job_says_what_is_missing(
 @pytest.mark.slow
 def test_a_real_change_is_reviewed_packed_locked_and_reproduced_from_a_fresh_clone(tmp_path: Path) -> None:
     """The real pipeline: a clone of the locked branch has the judged model without training anything."""
-    project = small.make_trained_project(tmp_path)
+    project = small.make_trained_project(tmp_path, train=False)
+    project.edit(lambda params: params["gate"].update(seeds=2))
+    project.dvc("repro", "--quiet")
+    project.commit("Train the first model")
     origin = tmp_path / "origin.git"
     dvc_projects.run_git(tmp_path, "init", "--quiet", "--bare", "--initial-branch=main", str(origin))
     dvc_projects.run_git(origin, "config", "uploadpack.allowFilter", "true")
@@ -1143,5 +1146,8 @@ def test_a_real_change_is_reviewed_packed_locked_and_reproduced_from_a_fresh_clo
     )
     fresh.run(sys.executable, "-m", "bots", "storage", "fetch")
     assert (fresh.folder / "models" / "model.skops").read_bytes() == model
+    kept = json.loads((fresh.folder / "reports" / "seeds.json").read_text())
+    assert kept["model"] == f"md5:{compute_digest(model)}", "main will keep what its seeds gave"
+    assert len(kept["scores"]) == 2
     assert fresh.dvc("status", "--json").strip() == "{}"
     assert fresh.git("status", "--porcelain") == ""
