@@ -27,7 +27,7 @@ def explain_choice(review: Review) -> list[str]:
     )
     made = review.statistics
     # More rows do not make up for seeds that are missing.
-    helps = review.reason != "one-seed-only"
+    helps = review.reason not in ("one-seed-only", "seeds-disagree")
     advice = advise_on_undecided(made.sensitivity, made.rows) if made and helps else ""
     return [choice, advice] if advice else [choice]
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from msgspec import structs
 
 from bots.evidence import MetricComparison, Sensitivity, SliceComparison, Statistics
 from bots.stats import dependence, intervals, metrics
@@ -43,11 +44,11 @@ def compare(predictions: Predictions, settings: Settings, seeds: Seeds | None = 
 
     With `seeds`, the scores of both recipes with further seeds, the difference of a metric is that of the means over
     seeds, and what seeds differ by is in its interval; slices speak of the two models alone. Too few seeds change
-    nothing. Without a champion the result holds the candidate's values with their own intervals, and judges nothing.
+    nothing, nor do any where one seed calls the primary metric neither improved nor regressed. Without a champion the
+    result holds the candidate's values with their own intervals, and judges nothing.
     """
     gate = settings.gate
     slices = _compare_slices(predictions, gate)
-    enough = seeds if seeds is not None and luck.has_enough_seeds(seeds, gate) else None
     chosen = metrics.choose_measures(settings.evaluate.metrics, predictions.task)
     rows = intervals.choose_rows(predictions, name=_name_units(gate))
     found = {
@@ -55,6 +56,7 @@ def compare(predictions: Predictions, settings: Settings, seeds: Seeds | None = 
         for measure in chosen
     }
     in_time, followed = _measure_dependence(rows, predictions, gate)
+    enough = _choose_seeds(seeds, found.get(gate.primary), predictions, gate)
     return Comparison(
         metrics=[
             _compare_metric(
@@ -79,7 +81,7 @@ def compare(predictions: Predictions, settings: Settings, seeds: Seeds | None = 
             ),
             seeds=enough.each_side if enough else 1,
         ),
-        seeds=seeds,
+        seeds=enough or seeds,
         seedless=settings.review.seed is None,
     )
 
@@ -90,6 +92,18 @@ def _measure_dependence(rows: Rows, predictions: Predictions, gate: Gate) -> tup
         return False, None
     effects = intervals.measure_unit_effects(rows, metrics.MEASURES[gate.primary])
     return True, None if effects is None else dependence.measure_dependence(effects)
+
+
+def _choose_seeds(
+    seeds: Seeds | None, primary: Interval | None, predictions: Predictions, gate: Gate
+) -> Seeds | None:
+    """The scores of further seeds with what one seed says by these predictions; None where they have no say."""
+    if seeds is None or primary is None or not luck.has_enough_seeds(seeds, gate):
+        return None
+    alone = _compare_metric(gate.primary, primary, predictions, gate)
+    if not luck.wants_more_seeds([alone], gate):
+        return None
+    return structs.replace(seeds, one_seed=alone.outcome)
 
 
 def describe_sensitivity(

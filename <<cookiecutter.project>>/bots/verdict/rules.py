@@ -140,13 +140,22 @@ def _check_seeds(
 ) -> Iterator[Finding]:
     """Where one seed says improved or regressed, whether further seeds had their say.
 
-    Without them nobody can tell an improvement from luck, so a person decides; a regression blocks as it is.
+    Without them nobody can tell an improvement from luck, so a person decides; a regression blocks as it is. Where the
+    means say improved and the two models do not, a person decides as well.
     """
     seeds = comparison.seeds
     if seeds is None and not wants_more_seeds(comparison.metrics, gate):
         return
     if seeds is not None and has_enough_seeds(seeds, gate):
-        yield Finding(rule="seeds", passed=True, message=describe_seeds(seeds, gate.primary))
+        told = describe_seeds(seeds, gate.primary)
+        yield Finding(
+            rule="seeds",
+            passed=primary.outcome != "improved" or seeds.one_seed == "improved",
+            message=told,
+            verdict="undecided",
+            reason="seeds-disagree",
+            headline=f"The means over seeds say better, the two models say {seeds.one_seed}: {said}. {told}",
+        )
         return
     why = explain_one_seed(seeds, seedless=comparison.seedless)
     message = f"One seed only, so nobody can tell how much of this is the luck of training: {why}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from bots.evidence import VerificationCheck
 from bots.layout import name_report
 from bots.verdict import comparison
-from bots.verdict.seeds import take_first
+from bots.verdict.seeds import find_primary_outcome, take_first
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +33,12 @@ def check_seeds(review: Review, both: Predictions, main: Main) -> Iterator[Verif
             f"main's scores by seed are {'those' if passed else 'not those'} of its {name_report('seeds')}"
         )
         yield VerificationCheck(name="main's seeds", passed=passed, words=words)
-    alone = {metric.name: metric.outcome for metric in comparison.compare(both, main.settings).metrics}
+    found = comparison.compare(both, main.settings).metrics
+    if (one_seed := find_primary_outcome(found)) != seeds.one_seed:
+        words = f"the packed model alone says {one_seed}, and {seeds.one_seed} by the review"
+        yield VerificationCheck(name="seeds", passed=False, words=words)
+        return
+    alone = {metric.name: metric.outcome for metric in found}
     better = [
         f"{metric.name} is {metric.outcome}, and {alone[metric.name]} by the packed model alone"
         for metric in review.metrics

@@ -232,3 +232,18 @@ def test_a_change_that_no_seed_moves_while_main_moves_is_to_be_looked_at() -> No
     assert "is a seed written elsewhere?" in line.sentence
     for other in (study(side(0.5, 0.51), side(0.4, 0.41)), study(side(0.5, 0.5, same=True), side(0.4, 0.41))):
         assert "look whether" not in describe_seeds(other, "log_loss")
+
+
+def test_seeds_have_no_say_where_one_seed_says_nothing(better: Predictions) -> None:
+    assert better.champion is not None
+    same = replace(better, candidate=better.champion)
+    lucky = study(side(0.5, 0.5, 0.5), side(0.5, 0.3, 0.3))
+    assert judge(same, lucky)[0] == judge(same, None)[0] == "equivalent"
+
+
+def test_where_the_means_say_better_and_the_two_models_do_not_a_person_decides(better: Predictions) -> None:
+    assert better.champion is not None
+    worse = replace(better, champion=better.candidate, candidate=better.champion)
+    found = study(side(0.5, 0.9, 0.91, 0.9), side(0.5, 0.3, 0.31, 0.3))
+    outcome, rules = judge(worse, structs.replace(found, one_seed="improved"), confidence=0.6)
+    assert (outcome, rules["seeds"]) == ("improved", False), "whatever the review says of one seed"

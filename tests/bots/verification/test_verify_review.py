@@ -136,6 +136,14 @@ def test_an_improvement_that_leaves_its_further_seeds_out_is_refuted(bench: Benc
     assert "One seed only" in find_words(found, "rules")
 
 
+def test_what_one_seed_says_is_not_the_reviews_to_say(bench: Bench, tmp_path: Path) -> None:
+    assert bench.review.seeds is not None
+    bench.review = structs.replace(
+        bench.review, seeds=structs.replace(bench.review.seeds, one_seed="regressed")
+    )
+    assert "alone says improved, and regressed by the review" in find_words(bench.verify(tmp_path), "seeds")
+
+
 def test_scores_by_seed_that_are_said_to_be_kept_must_be_mains(bench: Bench, tmp_path: Path) -> None:
     seeds = bench.review.seeds
     assert seeds is not None
