@@ -52,24 +52,23 @@ def widen_interval(interval: Interval, name: str, seeds: Seeds | None, confidenc
         return interval
     champion = list_values(seeds.champion, name, interval.champion)
     candidate = list_values(seeds.candidate, name, interval.candidate)
-    unknown = replace(interval, low=None, high=None, error=None, freedom=None)
+    note = "a model of a further seed has no value of it"
+    unknown = replace(interval, low=None, high=None, error=None, freedom=None, note=note)
     if champion is None or candidate is None:
         return unknown
+    measure = metrics.MEASURES[name]
     with np.errstate(over="ignore", invalid="ignore"):
         means = float(np.mean(champion)), float(np.mean(candidate))
-        difference = intervals.subtract(metrics.MEASURES[name], *means)
+        difference = intervals.subtract(measure, *means)
         error, freedom = combine_errors(interval.error, interval.freedom or 1.0, champion, candidate)
     if difference is None or not (math.isfinite(difference) and math.isfinite(error)):
         return unknown
     half = error * intervals.find_t_quantile(0.5 + confidence / 2, freedom)
-    return replace(
-        interval,
-        difference=difference,
-        low=difference - half,
-        high=difference + half,
-        error=error,
-        freedom=freedom,
-    )
+    low, high = difference - half, difference + half
+    lowest, highest = measure.bounds
+    if lowest is not None and highest is not None:
+        low, high = max(low, lowest - highest), min(high, highest - lowest)
+    return replace(interval, difference=difference, low=low, high=high, error=error, freedom=freedom)
 
 
 def combine_errors(error: float, freedom: float, *sides: Sequence[float]) -> tuple[float, float]:

@@ -55,6 +55,12 @@ def test_without_an_error_of_the_rows_it_is_the_interval_of_welch() -> None:
     assert (found.champion, found.candidate) == (0.51, 0.44), "the models' own values stay"
 
 
+def test_a_share_cannot_change_by_more_than_one() -> None:
+    wild = study(side(0.9, 0.1, name="roc_auc"), side(0.1, 0.9, name="roc_auc"))
+    found = widen_interval(interval(0.9, 0.1), "roc_auc", wild, confidence=0.95)
+    assert (found.low, found.high) == (-1, 1)
+
+
 def test_the_variances_add_up() -> None:
     error, freedom = combine_errors(0.3, 61, [1.0, 2.0, 3.0], [1.0, 1.0])
     assert error == pytest.approx(math.sqrt(0.09 + 1 / 3))
@@ -157,6 +163,7 @@ def test_a_metric_that_a_seed_does_not_have_is_not_judged() -> None:
     candidate = structs.replace(side(0.4, 0.4, 0.4), scores=[{"log_loss": 0.4}, {}, {"log_loss": 0.4}])
     found = widen_interval(interval(0.5, 0.4), "log_loss", study(side(0.5, 0.5, 0.5), candidate), 0.95)
     assert found.low is None
+    assert found.note == "a model of a further seed has no value of it"
 
 
 @pytest.fixture(scope="module")
