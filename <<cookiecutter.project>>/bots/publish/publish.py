@@ -71,7 +71,8 @@ class Decision:
 
     `words` replace the review, `warning` stands before it. `comments`: the pull request gets the comment. `locks`:
     this model may be merged, by the gate or by a person's decision, so its dvc.lock is to be committed. `verdict` is
-    the review's, None where there is no review of the run's commit that can be shown.
+    the review's, None where there is no review of the run's commit that can be shown. `elsewhere`: the review is not
+    about main as it is, so that it does not come out again by main's code says nothing of its author.
 
     Branch protection takes `neutral` and `skipped` for a pass, so neither is ever a conclusion here.
     """
@@ -83,6 +84,7 @@ class Decision:
     comments: bool = True
     locks: bool = False
     verdict: Verdict | None = None
+    elsewhere: bool = False
 
 
 @dataclass
@@ -137,13 +139,14 @@ def _decide_on_main(run: WorkflowRun, target: Target, decision: Decision) -> Dec
     main, why = run.default_branch, base.why or "no reason is known"
     if base.standing == "stale":
         advice = f"{why[0].upper()}{why[1:]} since this review. {UPDATE.format(branch=main)}"
-        return _decide_by_base(decision, f"stale: {why}", advice, comments=True)
+        return replace(_decide_by_base(decision, f"stale: {why}", advice, comments=True), elsewhere=True)
     if base.standing == "elsewhere":
         advice = (
             f"Not judged for {main}: {why}. Nothing that this review says lets a change into {main}: a pull request to "
             f"{main} gets a review of its own, and so does one whose base is changed to it."
         )
-        return _decide_by_base(decision, f"not judged for {main}", advice, comments=True)
+        found = _decide_by_base(decision, f"not judged for {main}", advice, comments=True)
+        return replace(found, elsewhere=True)
     advice = f"Nobody can tell whether this review was held against {main}: {why}. Run the review again."
     return _decide_by_base(decision, "nobody can tell what it was held against", advice, comments=True)
 
@@ -250,7 +253,6 @@ def publish(
     `verification` is what main's code made again of the review: without it nothing passes. `folder` is the project's
     place in the repository: empty, or with a slash at the end. `doubt` says why an improvement is not believed.
     """
-    draw = render or partial(render_comment, verification=get_shown(verification))
 
     def ask() -> Target:
         return find_target(api, run, artifact, folder=folder, retry=retry, explain=explain_failure)
@@ -258,7 +260,7 @@ def publish(
     note = FORK if run.is_of_fork(connection.repository) else ""
     target = ask()
     result = _build_result(
-        run, target, artifact, verification=verification, doubt=doubt, render=draw, note=note, log=retry.log
+        run, target, artifact, verification=verification, doubt=doubt, render=render, note=note, log=retry.log
     )
     _write(api, run, artifact, target=target, result=result, author=connection.author, retry=retry)
     if result.decision.conclusion == "success" and _has_main_moved(api, target, retry):
@@ -270,7 +272,7 @@ def publish(
             artifact,
             verification=verification,
             doubt=doubt,
-            render=draw,
+            render=render,
             note=note,
             log=retry.log,
         )
@@ -291,17 +293,19 @@ def _build_result(
     *,
     verification: VerificationResult,
     doubt: str | None,
-    render: Render,
+    render: Render | None,
     note: str,
     log: Callable[[str], None],
 ) -> PublishResult:
     """Decide, and render what was decided; a review that cannot be rendered is decided like one that cannot be read."""
     decision = hold_against(doubt_praise(decide(run, target, artifact), doubt), verification)
+    shown = None if decision.elsewhere else get_shown(verification)
+    draw = render or partial(render_comment, verification=shown)
     links = Links(page=f"{run.html_url}#artifacts", run=run.html_url)
     body = None
     if decision.words is None and isinstance(artifact, Review):
         try:
-            body = decision.warning + render(artifact, limit=LIMIT - RESERVED, links=links) + note
+            body = decision.warning + draw(artifact, limit=LIMIT - RESERVED, links=links) + note
         except Exception as error:  # noqa: BLE001 - the review is hostile input, and something has to be published
             decision = decide(run, target, InvalidArtifact(f"it cannot be drawn ({type(error).__name__})"))
     if body is None:

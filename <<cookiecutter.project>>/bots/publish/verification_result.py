@@ -61,9 +61,10 @@ def hold_against(decision: Decision, verification: VerificationResult) -> Decisi
 
     A pass stays one only where the review was verified. A refuted review is a failure whatever it says, and nothing of
     it is locked. One that could not be verified waits for a person; it is locked where that is known, so that a
-    person's decision merges what was judged.
+    person's decision merges what was judged. One that is not about main as it is does not pass anyway, and cannot come
+    out again by main.
     """
-    if decision.verdict is None:
+    if decision.verdict is None or decision.elsewhere:
         return decision
     if isinstance(verification, Verification) and verification.outcome == "refuted":
         return replace(

@@ -70,14 +70,14 @@ class Bench:
         return Retry(lambda: self.now, lambda seconds: None, self.log.append, deadline=self.now + 300)
 
     def publish(
-        self, of: WorkflowRun, found: Any = None, host: GitHubClient | None = None
+        self, of: WorkflowRun, found: Any = None, host: GitHubClient | None = None, verification: Any = None
     ) -> publish.PublishResult:
         found = found if found is not None else against(MAIN)
         return publish.publish(
             host or self.host(),
             of,
             found,
-            verification=verifications.find_result(found),
+            verification=verification or verifications.find_result(found),
             connection=self.connection,
             retry=self.retry(),
         )
@@ -186,6 +186,33 @@ def test_a_review_that_was_in_flight_while_main_moved_is_published_as_stale(
     assert bench.check() == ("action_required", title)
     assert "git merge origin/main" in bench.comment()
     assert not done.decision.locks
+
+
+@pytest.mark.parametrize("outcome", ["refuted", "could not", "passed"])
+def test_an_honest_author_is_not_accused_because_main_moved(bench: Bench, outcome: Any) -> None:
+    """Main's code holds the review against main as it is, so it finds another model than the review names."""
+    of = bench.run()
+    bench.double.add_main(MOVED, {"dvc.lock": make_lock(OTHER_MODEL)})
+    found = verifications.make_verification(against(MAIN), outcome)
+    done = bench.publish(of, verification=found)
+    assert bench.check() == ("action_required", "Stale: main's model moved to 88888888 (was 7d793037)")
+    assert "Refuted" not in bench.comment()
+    assert not done.decision.locks
+
+
+def test_a_review_for_another_base_is_not_refuted_by_main(bench: Bench) -> None:
+    bench.double.get_pull(7).base_ref = "weak"
+    found = verifications.make_verification(against(WEAK), "refuted")
+    bench.publish(bench.run(), against(WEAK), verification=found)
+    assert bench.check() == ("action_required", "Improved, but not judged for main")
+    assert "Refuted" not in bench.comment()
+
+
+def test_a_refuted_review_is_refuted_where_nobody_could_ask_what_main_is(bench: Bench) -> None:
+    bench.double.fail_next("GET", "/git/ref/heads", 403, times=9)
+    found = verifications.make_verification(against(MAIN), "refuted")
+    bench.publish(bench.run(), verification=found)
+    assert bench.check() == ("failure", "Refuted: the review's figures do not come out again")
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from bots.__main__ import main
 from bots.github.client import Connection, GitHubClient
 from bots.github.marker import Marker
 from bots.publish import publish, stale
+from bots.publish.base import compare_judges
 from bots.publish.stale import Outcome
 from bots.retry import Retry
 from doubles.github import TOKEN, Check, GitHubDouble
@@ -177,7 +178,7 @@ def test_a_review_that_is_published_meanwhile_is_not_overwritten(
 ) -> None:
     check = add_reviewed(double, 7)
     move_model(double)
-    compare = stale.compare_judges
+    compare = compare_judges
 
     def publish_meanwhile(*words: Any, **how: Any) -> Any:
         newer = Marker("2026-02-03T02:02:02Z", 9, 1, check.head_sha, base="main", base_commit=MOVED)

@@ -63,6 +63,12 @@ def test_what_does_not_pass_anyway_is_not_made_milder_by_a_verification_that_cou
     assert "**Not verified.**" in found.warning
 
 
+def test_a_review_that_is_not_about_main_as_it_is_is_neither_refuted_nor_green() -> None:
+    stale = Decision("action_required", "Stale: main's model moved", verdict="improved", elsewhere=True)
+
+    assert hold_against(stale, make_verification(reviews.improved(), "refuted")) == stale
+
+
 def test_where_no_review_is_shown_there_is_nothing_to_hold() -> None:
     stopped = Decision("action_required", "The review stopped before it had a result")
 
