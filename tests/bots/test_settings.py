@@ -74,7 +74,7 @@ def test_settings_are_typed() -> None:
 def test_what_is_left_out_has_a_sensible_default() -> None:
     gate = settings.parse_settings(REGRESSION, "params.yaml").gate
     assert (gate.confidence, gate.resample, gate.slices) == (0.95, "rows", None)
-    assert (gate.equivalent_passes, gate.incomparable_passes) == (True, False)
+    assert (gate.tolerates, gate.equivalent_passes, gate.incomparable_passes) == (3.0, True, False)
 
 
 def test_a_params_yaml_from_before_the_paths_were_settings_means_the_paths_of_then() -> None:
@@ -147,6 +147,7 @@ def test_a_key_of_an_older_version_that_is_not_used_any_more_is_read_and_changes
 
 def test_a_wrong_type_or_range_names_key_and_expectation() -> None:
     assert refusal(("confidence: 0.95", "confidence: 95")) == "gate.confidence: expected `float` < 1.0"
+    assert refusal(("confidence: 0.95", "tolerates: 0.5")) == "gate.tolerates: expected `float` >= 1.0"
     assert refusal(("resample: date", "resample: []")) == "gate.resample: expected `str`, got `array`"
     assert refusal(("equivalent_passes: true", "equivalent_passes: 1")).startswith(
         "gate.equivalent_passes: expec"

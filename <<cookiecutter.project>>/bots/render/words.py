@@ -64,13 +64,15 @@ def describe_gate(review: Review) -> str:
     total = len(review.rules)
     if review.passed and failed:
         return f"The gate passes, although {failed} of {total} rules did not hold."
+    if review.passed and review.verdict == "undecided":
+        return f"The gate passes: all {total} rules hold, and what could be lost is tolerated."
     if review.passed:
         return (
             f"The gate passes: all {total} rules hold."
             if total
             else "The gate passes: it has nothing to judge."
         )
-    if not failed:
+    if not failed and review.verdict in ("equivalent", "undecided"):
         return "The gate passes an improvement only (gate.equivalent_passes is false), and this is none."
     if review.verdict == "undecided":
         return f"The gate asks for a person's word: {failed} of {total} rules cannot tell."
