@@ -1,6 +1,7 @@
 """A stand-in for a release's engine: it logs what it is asked to do, and does what the test has written for it.
 
 Beside its log, `engine-does.json` may say `{"smoke": "fail"}`, `{"roll_out": "roll back"}`, `{"build": "error"}`,
+`{"STEP": "wait"}`, which works until there is a file `engine-goes-on`,
 `{"STEP": "kill"}`, which ends the process as kill -9 does. A process of its own finds it in the place of the real
 engine by `recording_site/`, and the log by `RECORDING`.
 """
@@ -11,6 +12,7 @@ import hashlib
 import json
 import os
 import signal
+import time
 from pathlib import Path
 
 from bots.deploy.checks import Check
@@ -54,11 +56,21 @@ class Recording:
         self._log_call("restore", stage, lineage.version)
         return StageResult(done="running", words="running")
 
+    def _wait(self) -> None:
+        """Work until the test lets it go on by `engine-goes-on`."""
+        end = time.monotonic() + 120
+        while not self._log.with_name("engine-goes-on").exists() and time.monotonic() < end:
+            time.sleep(0.05)
+        with self._log.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(["done"]) + "\n")
+
     def _log_call(self, *words: str) -> str:
         with self._log.open("a", encoding="utf-8") as file:
             file.write(json.dumps(words) + "\n")
         does = json.loads(self._does.read_text()) if self._does.exists() else {}
         wanted = str(does.get(words[0], ""))
+        if wanted == "wait":
+            self._wait()
         if wanted == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         if wanted == "error":

@@ -323,6 +323,23 @@ class BareRepository:
         """Add a blob and return it."""
         return self._run_git("hash-object", "-w", "--stdin", stdin=content).stdout.decode().strip()
 
+    def find_remote_ref(self, ref: str) -> str | None:
+        """Ask the remote which object a ref points at now; None where it has no such ref."""
+        done = self._run_git("ls-remote", REMOTE, ref, expect=None)
+        if done.returncode:
+            raise classify_error(done.stderr.decode(errors="replace"), "fetch")
+        found = [line.split("\t") for line in done.stdout.decode(errors="replace").splitlines()]
+        return next((entry[0] for entry in found if entry[1:] == [ref]), None)
+
+    def fetch_object(self, ref: str, name: str) -> bytes | None:
+        """Fetch what a ref points at, and read the object of that name; None where the ref has moved on."""
+        words = ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--filter=blob:none"]
+        done = self._run_git(*words, REMOTE, ref, expect=None)
+        said = done.stderr.decode(errors="replace")
+        if done.returncode and "couldn't find remote ref" not in said:
+            raise classify_error(said, "fetch")
+        return self.read_objects([name]).get(name)
+
     def find_default_branch(self) -> str | None:
         """Ask the remote which branch is its default one; None where it names none."""
         done = self._run_git("ls-remote", "--symref", REMOTE, "HEAD", expect=None)
@@ -452,7 +469,7 @@ class BareRepository:
     def push_refs(self, refs: Mapping[str, tuple[str, str | None]]) -> None:
         """Set all refs or none. `refs` maps each to its new object and the expected old one (None: no such ref yet).
 
-        Raises `RefMoved`, `TemporaryFailure` and `PushRejected`.
+        An empty new object deletes the ref. Raises `RefMoved`, `TemporaryFailure` and `PushRejected`.
         """
         leases = [f"--force-with-lease={ref}:{expected or ''}" for ref, (_, expected) in refs.items()]
         wanted = [f"{made}:{ref}" for ref, (made, _) in refs.items()]

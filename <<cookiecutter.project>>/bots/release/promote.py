@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Literal
 
 from bots.release import versions
 from bots.release.failure import Failure, ReleaseFailed
+from bots.release.lease import Lease, hold_stage
 from bots.release.registry import RegistryError
-from bots.release.versions import Registry, Release, Stage
+from bots.release.versions import Registry, Release, Stage, Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from bots.release.engine import Engine
     from bots.release.judgement import Judge
@@ -30,6 +32,14 @@ class Promotion:
     tell: Callable[[str], None]
     judge: Judge
 
+    def hold(self, stage: Stage) -> AbstractContextManager[Lease]:
+        """Hold a stage, so that a roll-out and a rollback never change it both at once."""
+        return hold_stage(Lease(self.repository, stage, self.by, self.tell))
+
+    def begin_anew(self) -> None:
+        """Give requests their whole time again, after what may have taken longer than that."""
+        self.repository.retry = self.judge.start_retry()
+
 
 @dataclass(frozen=True)
 class Promoted:
@@ -45,17 +55,32 @@ def promote(promotion: Promotion, release: Release, until: Until) -> Promoted:
     Raises `ReleaseFailed` and `EngineFailed`.
     """
     words, moved = [], False
-    repository = promotion.repository
-    for step in versions.plan_steps(repository.registry, release.version, until):
-        if step.goes:
-            _roll_out(promotion, step.stage, release)
-        elif _was_rejected(repository.registry, step.stage, release):
+    for planned in versions.plan_steps(promotion.repository.registry, release.version, until):
+        step = _take_step(promotion, planned.stage, release) if planned.goes else planned
+        if not step.goes and _was_rejected(promotion.repository.registry, step.stage, release):
             raise ReleaseFailed(
                 Failure("rolled back", step.words, release.commit, version=release.version, stage=step.stage)
             )
         moved |= step.goes
         words.append(step.words or f"{step.stage} has {release.version} now")
+        if planned.goes and not step.goes and not _has(promotion.repository.registry, planned.stage, release):
+            break
     return Promoted(tuple(words), moved)
+
+
+def _take_step(promotion: Promotion, stage: Stage, release: Release) -> Step:
+    """Roll a version out to a stage that nobody else changes meanwhile, if that is still to be done then."""
+    with promotion.hold(stage) as lease:
+        promotion.begin_anew()
+        step = versions.plan_steps(promotion.repository.refresh(), release.version, stage)[-1]
+        if step.goes and step.stage == stage:
+            _roll_out(promotion, stage, release, lease)
+        return step
+
+
+def _has(registry: Registry, stage: Stage, release: Release) -> bool:
+    running = registry.get_running(stage)
+    return running is not None and running.version == release.version
 
 
 def list_pending(registry: Registry, release: Release) -> list[Stage]:
@@ -64,17 +89,18 @@ def list_pending(registry: Registry, release: Release) -> list[Stage]:
 
 
 def _was_rejected(registry: Registry, stage: Stage, release: Release) -> bool:
-    running = registry.get_running(stage)
     rejected = any(one.rejected == release.version for one in registry.list_assignments(stage))
-    return rejected and (running is None or running.version != release.version)
+    return rejected and not _has(registry, stage, release)
 
 
-def _roll_out(promotion: Promotion, stage: Stage, release: Release) -> None:
+def _roll_out(promotion: Promotion, stage: Stage, release: Release, lease: Lease) -> None:
     repository = promotion.repository
     repository.get_signer()
     promotion.judge.check(release, stage)
     promotion.tell(f"rolling {release.version} out to {stage}")
     result = promotion.engine.roll_out(stage, release.image, release.lineage)
+    lease.check()
+    promotion.begin_anew()
     if result.done == "running":
         repository.assign(stage, release, by=promotion.by, checks=result.checks)
         return
@@ -103,6 +129,15 @@ def roll_back(
     One that never was in this stage is judged as a release of it is. Raises `RegistryError` where there is no such
     version, `ReleaseFailed`, and `EngineFailed`.
     """
+    with promotion.hold(stage) as lease:
+        promotion.begin_anew()
+        promotion.repository.refresh()
+        return _put_back(promotion, stage, lease, to=to, reason=reason)
+
+
+def _put_back(
+    promotion: Promotion, stage: Stage, lease: Lease, *, to: str | None, reason: str | None
+) -> tuple[Release, Release | None]:
     registry = promotion.repository.registry
     release = registry.find_version(to) if to else versions.find_previous(registry, stage)
     if release is None:
@@ -124,6 +159,8 @@ def roll_back(
         promotion.judge.check(release, stage)
     promotion.tell(f"putting {release.version} back into {stage}")
     result = promotion.engine.restore(stage, release.image, release.lineage)
+    lease.check()
+    promotion.begin_anew()
     if result.done != "running":
         raise RegistryError(f"{release.version} could not be put back into {stage}: {result.words}")
     promotion.repository.assign(stage, release, by=promotion.by, reason=reason, checks=result.checks)

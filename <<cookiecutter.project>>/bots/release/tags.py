@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _NAME = re.compile(
     rf"{MODEL}(?:@(?P<version>v{PART}\.{PART}\.{PART})|#(?P<stage>[a-z]+)#(?P<counter>[0-9]{{1,9}}))"
 )
-_SIGNED = "Signature: "
+SIGNED = "Signature: "
 OURS = (f"{MODEL}@", f"{MODEL}#")
 R = TypeVar("R", bound=Record)
 FindFault = Callable[["Tag"], str | None]
@@ -83,14 +83,14 @@ def find_record_line(message: str) -> str:
 def find_signature(message: str) -> str | None:
     """Find a message's signature, which stands in the line before the record."""
     before = message.rstrip().rpartition("\n")[0].rpartition("\n")[2]
-    return before.removeprefix(_SIGNED) if before.startswith(_SIGNED) else None
+    return before.removeprefix(SIGNED) if before.startswith(SIGNED) else None
 
 
 def format_message(headline: str, record: Record, *, name: str, commit: str, signer: Signer) -> str:
     """A tag's message: a headline for people, the signature, a line of JSON for programs."""
     line = msgspec.json.encode(record).decode()
     signature = signer.sign(format_payload(name, commit, line))
-    return f"{headline}\n\n{_SIGNED}{signature}\n{line}\n"
+    return f"{headline}\n\n{SIGNED}{signature}\n{line}\n"
 
 
 def parse_tags(
