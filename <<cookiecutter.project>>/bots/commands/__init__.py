@@ -14,6 +14,7 @@ from bots.commands import (
     models,
     pack,
     preview,
+    protect,
     publish,
     release,
     review,
@@ -45,6 +46,7 @@ COMMANDS: dict[str, ModuleType] = {
         models,
         key,
         sign,
+        protect,
         schema,
     )
 }

@@ -185,7 +185,7 @@ def is_same(one: Any, other: Any) -> bool:
 
 def _join_causes(error: BaseException) -> str:
     """An error of DVC's with what it was caused by, on one line."""
-    words = []
+    words: list[str] = []
     at: BaseException | None = error
     while at is not None and len(words) < 3:
         words.append(" ".join(str(at).split())[:200])

@@ -6,7 +6,7 @@ import json
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 from bots.errors import BotsError
 from bots.github.artifact import Artifact
@@ -437,6 +437,12 @@ class GitHubClient:
         except github.UnknownObjectException:
             return False
         return True
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """Send any request; `path` begins after the API's address. Returns the answer's JSON."""
+        with self._translate_errors():
+            _, answer = self._repository.requester.requestJsonAndCheck(method, path, input=body)
+            return answer
 
     @contextmanager
     def _translate_errors(self) -> Iterator[None]:

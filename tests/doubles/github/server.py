@@ -15,7 +15,7 @@ from urllib.parse import unquote
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 from werkzeug.wrappers import Request, Response
 
-from . import gitdata  # noqa: F401 - registers its operations
+from . import gitdata, protection  # noqa: F401 - each registers its operations
 from .contract import Contract, ContractViolation, Match
 from .faults import PRIMARY, SECONDARY, Fault
 from .operations import OPERATIONS, Answer, Call, RequestRefused

@@ -155,6 +155,9 @@ class State:
     branches: dict[str, list[str]] = field(default_factory=dict)
     files: dict[tuple[str, str], bytes] = field(default_factory=dict)
     uploads: dict[int, Path] = field(default_factory=dict)
+    rulesets: dict[int, dict[str, Any]] = field(default_factory=dict)
+    environments: dict[str, dict[str, Any]] = field(default_factory=dict)
+    has_reviewers: bool = True
     ids: Iterator[int] = field(default_factory=lambda: itertools.count(1001))
 
     def format_now(self) -> str:

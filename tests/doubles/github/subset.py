@@ -24,7 +24,9 @@ LICENCE = FOLDER / "LICENSE"
 
 REPOSITORY = "/repos/{owner}/{repo}"
 OPERATIONS: dict[str, tuple[str, ...]] = {
+    "/orgs/{org}/teams/{team_slug}": ("get",),
     "/rate_limit": ("get",),
+    "/users/{username}": ("get",),
     REPOSITORY: ("get",),
     f"{REPOSITORY}/actions/artifacts/{{artifact_id}}/{{archive_format}}": ("get",),
     f"{REPOSITORY}/actions/runs/{{run_id}}": ("get",),
@@ -37,6 +39,11 @@ OPERATIONS: dict[str, tuple[str, ...]] = {
     f"{REPOSITORY}/commits/{{commit_sha}}/pulls": ("get",),
     f"{REPOSITORY}/compare/{{basehead}}": ("get",),
     f"{REPOSITORY}/contents/{{path}}": ("get",),
+    f"{REPOSITORY}/environments/{{environment_name}}": ("get", "put"),
+    f"{REPOSITORY}/environments/{{environment_name}}/deployment-branch-policies": ("get", "post"),
+    f"{REPOSITORY}/environments/{{environment_name}}/deployment-branch-policies/{{branch_policy_id}}": (
+        "delete",
+    ),
     f"{REPOSITORY}/git/blobs": ("post",),
     f"{REPOSITORY}/git/commits": ("post",),
     f"{REPOSITORY}/git/commits/{{commit_sha}}": ("get",),
@@ -53,6 +60,8 @@ OPERATIONS: dict[str, tuple[str, ...]] = {
     f"{REPOSITORY}/pulls/{{pull_number}}": ("get", "patch"),
     f"{REPOSITORY}/pulls/{{pull_number}}/files": ("get",),
     f"{REPOSITORY}/pulls/{{pull_number}}/reviews": ("get",),
+    f"{REPOSITORY}/rulesets": ("get", "post"),
+    f"{REPOSITORY}/rulesets/{{ruleset_id}}": ("get", "put"),
 }
 
 _NOISE = {"description", "example", "examples", "externalDocs", "summary", "tags", "deprecated"}
