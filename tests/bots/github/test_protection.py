@@ -223,7 +223,7 @@ def test_what_github_took_and_does_not_show_is_an_error(
     ("text", "words"),
     [
         ("main: [", "not YAML"),
-        ("main: {}", "expected"),
+        ("main: {}", "approvals"),
         ("", "expected"),
         ("main: {aprovals: 1}", "aprovals"),
         (WHOLE.replace("approvals: 1", "approvals: 11"), "approvals"),

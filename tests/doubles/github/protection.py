@@ -151,7 +151,9 @@ def get_user(state: State, payloads: Payloads, call: Call) -> Answer:
     login = call.match.values["username"]
     if login not in ("ada", "grace", "linus"):
         raise RequestRefused(404, "Not Found")
-    return Answer(200, payloads.contract.complete("public-user", payloads.build_user(login)))
+    user = payloads.build_user(login)
+    known = {name: user[name] for name in ("login", "id", "type", "html_url")} | {"user_view_type": "public"}
+    return Answer(200, payloads.contract.complete("public-user", known))
 
 
 @register_operation("GET", "/orgs/{org}/teams/{team_slug}")
