@@ -124,18 +124,21 @@ def test_who_waited_sees_what_happened_meanwhile_and_does_not_undo_it(project: R
 def test_a_lease_whose_holder_was_killed_is_taken_over_and_one_that_is_renewed_is_not(
     project: ReleaseProject,
 ) -> None:
-    with open_lease(project, "dead") as (dead, _), open_lease(project) as (lease, said):
+    with (
+        open_lease(project, "dead") as (dead, _),
+        open_lease(project) as (lease, said),
+        open_lease(project, "third") as (third, _),
+    ):
         dead.acquire()
         start = time.monotonic()
+        waiting = threading.Thread(target=third.acquire)
         with hold_stage(lease):
             assert time.monotonic() - start >= leases.SECONDS
             assert any("dead does not renew the lease" in words for words in said)
-            with open_lease(project, "third") as (third, _):
-                taken = threading.Thread(target=third.acquire)
-                taken.start()
-                time.sleep(3 * leases.SECONDS)
-                assert taken.is_alive(), "a renewed lease was taken"
-        taken.join()
+            waiting.start()
+            time.sleep(3 * leases.SECONDS)
+            assert waiting.is_alive(), "a renewed lease was taken"
+        waiting.join()
         lease.check()
         dead.renew()
         with pytest.raises(RegistryError, match="another process took the lease of production"):
