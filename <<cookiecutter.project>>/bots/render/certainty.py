@@ -12,6 +12,7 @@ from bots.stats import metrics
 if TYPE_CHECKING:
     from bots.evidence import Review, Sensitivity
 
+MORE_ROWS = "More holdout rows would help: four times as many halve an interval."
 MOST_ROWS = 10**12
 """Nobody has so many rows: beyond, a number of rows is only said to be larger."""
 
@@ -26,9 +27,11 @@ def explain_choice(review: Review) -> list[str]:
         "releases it with `python -m bots release --accept REASON`, which is recorded under their name."
     )
     made = review.statistics
-    # More rows do not make up for seeds that are missing.
-    helps = review.reason not in ("one-seed-only", "seeds-disagree")
-    advice = advise_on_undecided(made.sensitivity, made.rows) if made and helps else ""
+    # More rows make up for no missing seed, and the counted ones are those of the primary metric.
+    if review.reason == "primary-undecided" and made:
+        advice = advise_on_undecided(made.sensitivity, made.rows)
+    else:
+        advice = MORE_ROWS if review.reason == "guard-undecided" else ""
     return [choice, advice] if advice else [choice]
 
 

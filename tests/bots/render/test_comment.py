@@ -139,6 +139,22 @@ def test_what_a_reviewer_must_decide_stands_above_the_first_fold(name, alert, sa
     assert len(first.splitlines()) < 40
 
 
+@pytest.mark.parametrize(
+    ("reason", "helps"),
+    [
+        ("guard-undecided", "four times as many halve an interval"),
+        ("one-seed-only", None),
+        ("guard-not-judged", None),
+    ],
+)
+def test_more_rows_are_advised_only_where_they_help(reason, helps):
+    first = _open(render_comment(replace(reviews.undecided(), reason=reason)))
+    assert "A person decides whether the change is worth that risk" in first
+    assert ("More holdout rows would help" in first) == (helps is not None)
+    assert helps is None or helps in first
+    assert "15,000 rows" not in first
+
+
 @pytest.mark.parametrize("verdict", ["equivalent", "undecided"])
 def test_a_gate_that_passes_improvements_only_says_so(verdict):
     review = replace(reviews.equivalent(), verdict=verdict, passed=False)
