@@ -16,9 +16,10 @@ import pytest
 import yaml
 
 from bots.github.marker import Marker, ModelDigests
+from bots.release import signing
 from doubles.github import TOKEN, Check, GitHubDouble
 from fixtures import docker_engine as engines
-from fixtures import small, versions
+from fixtures import releases, small, versions
 from fixtures.docker_engine import Engine
 from fixtures.small import Small
 
@@ -57,6 +58,7 @@ class DeployedProject:
             "GITHUB_REPOSITORY": REPOSITORY,
             "GITHUB_TOKEN": TOKEN,
             "GITHUB_ACTOR": "grace",
+            "REGISTRY_KEY": releases.SECRET,
             "RELEASE_IMAGE": f"{self.engine.registry}/{REPOSITORY}",
             **{f"{stage.upper()}_PORT": str(port) for stage, port in self.ports.items()},
         }
@@ -108,6 +110,9 @@ def deployed(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     project = small.make_trained_project(folder, train=False)
     project.edit(quick)
     project.dvc("repro", "--quiet")
+    keys = project.folder / signing.KEYS
+    keys.parent.mkdir(exist_ok=True)
+    keys.write_text(releases.SIGNER.format_line("of the tests"), encoding="utf-8")
     project.commit("Train the first model")
     origin = folder / "origin.git"
     project.git("clone", "--quiet", "--bare", ".", str(origin))
