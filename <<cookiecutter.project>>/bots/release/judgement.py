@@ -48,8 +48,7 @@ class Judge:
             self.find_misplaced(release) or self._find_other_model(release) or self._find_objections(release)
         )
         if said:
-            words = f"{said}. So {release.version} does not go to {stage}"
-            failure = Failure("refused", words, release.commit, version=release.version, stage=stage)
+            failure = Failure("refused", said, release.commit, version=release.version, stage=stage)
             raise ReleaseFailed(failure)
 
     def find_misplaced(self, release: Release) -> str | None:

@@ -226,7 +226,7 @@ def _conclude_failure(session: _Session, failure: Failure) -> ReleaseResult:
     """Comment on the pull request, and open an issue where somebody has to act."""
     context, known = session.context, session.repository.registry
     body = report.render_failure(known, failure, session.platform, run=context.run)
-    words = f"{failure.name} {report.DONE[failure.kind]}: {failure.words}."
+    words = f"{failure.name} {report.describe_outcome(failure)}: {failure.words}."
     version = known.find_version(failure.version) if failure.version else None
     code, notes = EXIT_CODES[failure.kind], report.describe_skipped(known)
     result = ReleaseResult(words, code, release=version, body=body, notes=notes)

@@ -52,6 +52,12 @@ ADVICE: dict[Kind, str] = {
 }
 
 
+STAGE_ADVICE: Final = (
+    "The version is built, and nothing was deployed. Find out what has changed since; once it holds again, run the job "
+    "again: it goes on there. Or have the change reviewed anew in a new pull request."
+)
+
+
 def is_own(body: str) -> bool:
     """Whether a comment or issue begins as the bots' own do."""
     return body.startswith(MARK)
@@ -82,22 +88,32 @@ def render_released(registry: Registry, release: Release, platform: Platform, ru
 
 def render_failure(registry: Registry, failure: Failure, platform: Platform, run: str | None = None) -> str:
     """Render the comment, and the issue, of a release that failed."""
-    subject = f"**{escape_text(failure.name)} {DONE[failure.kind]}"
+    subject = f"**{escape_text(failure.name)} {describe_outcome(failure)}"
     place = f" in {failure.stage}" if failure.stage and failure.kind == "rolled back" else ""
     said = [
         f"{subject}{place}.** {escape_prose(failure.words, 600)}.",
         *_render_production(registry, platform),
     ]
     wrong = list_failed(list(failure.checks))
-    advice = ADVICE[failure.kind].format(version=failure.name)
+    advice = STAGE_ADVICE if _is_refused_late(failure) else ADVICE[failure.kind].format(version=failure.name)
     return _assemble(
-        f"{failure.name}: {DONE[failure.kind]}",
+        f"{failure.name}: {describe_outcome(failure)}",
         _render_alert("WARNING" if failure.kind == "refused" else "CAUTION", md.join_lines(said)),
         _render_checks(wrong),
         f"**What to do** {escape_prose(advice)}",
         md.fold(_count_passed(failure.checks), _render_checks(failure.checks)),
         _render_footer(run),
     )
+
+
+def describe_outcome(failure: Failure) -> str:
+    """Say in a few words what became of a release that failed."""
+    return f"does not go to {failure.stage}" if _is_refused_late(failure) else DONE[failure.kind]
+
+
+def _is_refused_late(failure: Failure) -> bool:
+    """Whether a version was built, and then refused before a stage."""
+    return failure.kind == "refused" and failure.stage is not None
 
 
 def render_replaced(registry: Registry, release: Release, stage: Stage, run: str | None = None) -> str:

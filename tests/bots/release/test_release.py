@@ -349,7 +349,7 @@ def test_outputs_for_the_next_jobs_and_the_summary(first: ReleaseProject, tmp_pa
 
 def test_the_judgement_is_asked_again_before_each_stage(first: ReleaseProject) -> None:
     write_model(first.folder, BETTER)
-    first.merge()
+    number = first.merge()
     first.run_bots("release", "--until", "version")
     first.run_bots("release", "--until", "staging")
     (check,) = first.double.state.checks.values()
@@ -357,7 +357,10 @@ def test_the_judgement_is_asked_again_before_each_stage(first: ReleaseProject) -
     rolled = first.list_calls()
     done = first.run_bots("release", "--until", "production", expect=30)
     assert "although its check says: Regressed" in done.stderr
-    assert "So v1.1.0 does not go to production" in done.stderr
+    assert "v1.1.0 does not go to production: " in done.stderr
+    (comment,) = first.list_comments(number)
+    assert "v1.1.0 does not go to production" in comment
+    assert "The version is built, and nothing was deployed" in comment
     assert first.list_calls() == rolled
     assert "model#production#4" not in first.list_tags()
     check.conclusion = "success"
