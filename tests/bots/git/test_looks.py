@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -102,6 +107,50 @@ def test_nobody_is_asked_for_a_password(
     monkeypatch.setenv("GIT_SSH", str(asks))
     git(checkout, "remote", "set-url", "origin", "git@example.invalid:o.git")
     assert "alone" in str(list_looks(checkout, {}).unknown)
+
+
+@pytest.fixture
+def private(checkout: Path, tmp_path: Path) -> Iterator[str]:
+    """The remote of the checkout behind a server that answers nobody without the token; gives its address."""
+    git(tmp_path / "origin.git", "update-server-info")
+    token = base64.b64encode(b"x-access-token:the-token").decode()
+
+    class Handler(SimpleHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.headers.get_all("Authorization") == [f"basic {token}"]:
+                super().do_GET()
+                return
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="private"')
+            self.end_headers()
+
+        def log_message(self, *words: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(tmp_path))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        git(checkout, "remote", "set-url", "origin", f"{address}/origin.git")
+        yield address
+        server.shutdown()
+
+
+def test_a_private_repository_is_counted_with_the_token_of_the_step_and_not_without(
+    checkout: Path, private: str
+) -> None:
+    job = {"GITHUB_ACTIONS": "true", "GITHUB_SERVER_URL": private}
+    found = list_looks(checkout, {**job, "GITHUB_TOKEN": "the-token"})
+    assert (found.unknown, found.count({HOLDOUT}, MODELS[0])) == (None, 3)
+    for wrong in ({}, {"GITHUB_TOKEN": "another"}):
+        said = str(list_looks(checkout, {**job, **wrong}).unknown)
+        assert "cannot be read" in said
+        assert "another" not in said
+
+
+def test_the_login_that_a_checkout_left_is_no_second_one(checkout: Path, private: str) -> None:
+    git(checkout, "config", f"http.{private}/.extraheader", "AUTHORIZATION: basic old")
+    job = {"GITHUB_ACTIONS": "true", "GITHUB_SERVER_URL": private, "GITHUB_TOKEN": "the-token"}
+    assert list_looks(checkout, job).unknown is None
 
 
 def test_a_hook_s_variables_do_not_lead_astray(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
