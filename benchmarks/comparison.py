@@ -2,7 +2,7 @@
 
 Time: ten metrics and three slice columns with 22 slices, one process. `--rows N` instead writes predictions of two
 models on N rows as the pipeline does, and reads, checks and compares them in a process of its own: seconds, memory.
-Coverage: the tables of docs/statistics.md.
+Coverage, and with `--slices DRAWS` how often slices of equally good models raise an alarm: docs/statistics.md.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "<<cookiecutter.project>>"), str(ROOT / "tests")]
 
 import numpy as np  # noqa: E402
+from msgspec import structs  # noqa: E402
 
+from bots.settings import GateSlices  # noqa: E402
 from bots.stats.predictions import Predictions  # noqa: E402
 from bots.verdict import comparison  # noqa: E402
 from fixtures import simulated  # noqa: E402
@@ -58,12 +60,17 @@ def main() -> None:
         "--coverage", type=int, metavar="DRAWS", help="measure coverage in so many draws instead"
     )
     parser.add_argument("--rows", type=int, metavar="N", help="measure reading and comparing N rows instead")
+    parser.add_argument(
+        "--slices", type=int, metavar="DRAWS", help="measure the false alarms of slices in so many draws"
+    )
     parser.add_argument("--within", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.within:
         print(json.dumps(read_and_compare(arguments.within)))
     elif arguments.rows:
         print_reading(arguments.rows)
+    elif arguments.slices:
+        print_false_alarms(arguments.slices)
     elif arguments.coverage:
         print_coverage(DESIGNS, arguments.coverage)
         print_coverage(UNEVEN, arguments.coverage)
@@ -143,6 +150,39 @@ def print_coverage(designs: dict[str, dict[str, Any]], draws: int) -> None:
         for name in names:
             print(f"| {name} | {' | '.join(f'{100 * each[name]:.1f}' for each in found)} |", flush=True)
     print()
+
+
+def print_false_alarms(draws: int) -> None:
+    """Print how often any of 22 slices of two equally good models is called better or worse."""
+    kinds = 22
+    for rows, clusters in ((200, 0), (500, 62)):
+        for name in ("roc_auc", "log_loss"):
+            random = np.random.default_rng(1)
+            policy = simulated.make_quick_policy(
+                primary=name, matters={}, guards=[], slices=GateSlices(rows=1, matters=0.0)
+            )
+            policy = structs.replace(policy, evaluate=structs.replace(policy.evaluate, metrics=[name]))
+            alarms = 0
+            for _ in range(draws):
+                drawn = _draw_equally_good(rows * kinds, clusters, random, kinds=kinds)
+                found = comparison.compare(drawn, policy)
+                alarms += any(part.outcome in ("improved", "regressed") for part in found.slices)
+            where = f"in {clusters} clusters" if clusters else "each a unit"
+            print(f"{name}, {rows} rows a slice, {where}: {alarms / draws:.1%}", flush=True)
+
+
+def _draw_equally_good(rows: int, clusters: int, random: np.random.Generator, *, kinds: int) -> Predictions:
+    drawn = simulated.draw_predictions("classification", rows, random, clusters=clusters)
+    # Which of the two a row's score comes from is a coin's throw, for whole clusters: neither model is better.
+    coins = random.random(max(clusters, rows)) < 0.5
+    swapped = coins[np.asarray(drawn.clusters)] if clusters else coins[:rows]
+    assert drawn.champion is not None
+    return replace(
+        drawn,
+        champion=np.where(swapped, drawn.candidate, drawn.champion),
+        candidate=np.where(swapped, drawn.champion, drawn.candidate),
+        slices={"kind": random.integers(0, kinds, rows).astype(str)},
+    )
 
 
 def _measure_memory() -> float:

@@ -182,9 +182,7 @@ def _format_metrics(review: Review) -> str:
     notes = (
         [f"Same {format_count(review.statistics.rows)} holdout rows for both."] if review.statistics else []
     )
-    notes += [
-        "↑ higher is better, ↓ lower is better, ≈ shown to differ by less than what matters, ? not shown."
-    ]
+    notes += [f"{words.explain_marks(shown)}, ≈ shown to differ by less than what matters, ? not shown."]
     if review.statistics and review.statistics.seeds > 1:
         notes += [f"Differences are between means over {review.statistics.seeds} seeds a side."]
     notes += [f"{pluralize(rest, 'more metric')} below."] if rest else []

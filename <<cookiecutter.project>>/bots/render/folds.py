@@ -55,7 +55,7 @@ def format_metrics(review: Review) -> str:
             format_difference(metric.name, metric.difference),
             f"`{_draw_picture(metric, reach)}`",
             format_number(metric.matters),
-            words.OUTCOMES[metric.outcome],
+            words.OUTCOMES[metric.outcome] + (f": {escape_text(metric.note, 100)}" if metric.note else ""),
         ]
         for metric in shown
     ]

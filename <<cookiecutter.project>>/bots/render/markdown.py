@@ -46,8 +46,8 @@ def format_rule(applied: GateRule, limit: int = 240) -> str:
 
 
 def format_label(metric: str, direction: str) -> str:
-    """Format a metric's name with the direction that is better."""
-    return f"{escape_text(words.name_metric(metric), 60)} {words.WANTED[direction]}"
+    """Format a metric's name with the mark of what is better."""
+    return f"{escape_text(words.name_metric(metric), 60)} {words.mark_direction(metric, direction)}"
 
 
 def format_role(plays: str, unit: str | None) -> str:

@@ -87,7 +87,9 @@ def _build_table(review: Review, console: Console) -> Table:
     if compared:
         table.add_column("")
     for metric in selection.rank_metrics(review, 8):
-        cells = [f"{make_visible(words.name_metric(metric.name), 24)} {words.WANTED[metric.direction]}"]
+        cells = [
+            f"{make_visible(words.name_metric(metric.name), 24)} {words.mark_direction(metric.name, metric.direction)}"
+        ]
         cells += [format_value(metric.name, metric.champion)] * compared
         cells += [format_value(metric.name, metric.candidate)]
         cells += [

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from bots.evidence import Review, Statistics
+from collections.abc import Iterable
+
+from bots.evidence import MetricComparison, Review, Statistics
 from bots.render.numbers import format_count, format_number, format_percent
 from bots.stats import dependence, intervals, metrics
 
@@ -31,6 +33,7 @@ UNCOMMITTED = (
 )
 STATES = {"ok": "✓", "note": "!", "bad": "✗"}
 WANTED = {"higher": "↑", "lower": "↓"}
+ZERO_WANTED = "→0"
 
 MEANINGS = {
     "roc_auc": "chance that a positive row is scored above a negative one",
@@ -46,7 +49,7 @@ MEANINGS = {
     "rmse": "the same, with large misses weighing more",
     "r2": "share of the variance that is explained",
     "median_absolute_error": "the miss that half of the rows stay below",
-    "bias": "how far predictions lie off on average",
+    "bias": "mean error: above zero, predictions are too high; models are compared by its size",
     "value": "what the decisions are worth, by the cost matrix in params.yaml",
 }
 
@@ -83,6 +86,19 @@ def name_metric(name: str) -> str:
     """Return a metric's name as it begins a line."""
     label = metrics.find_label(name)
     return label[:1].upper() + label[1:]
+
+
+def mark_direction(name: str, direction: str) -> str:
+    """Return the mark of what is better: up, down, or to zero."""
+    measure = metrics.MEASURES.get(name)
+    return ZERO_WANTED if measure is not None and measure.signed else WANTED[direction]
+
+
+def explain_marks(shown: Iterable[MetricComparison]) -> str:
+    """Return what the marks of these metrics mean."""
+    marks = {mark_direction(metric.name, metric.direction) for metric in shown}
+    zero = f", {ZERO_WANTED} the nearer to zero the better" if ZERO_WANTED in marks else ""
+    return f"{WANTED['higher']} higher is better, {WANTED['lower']} lower is better{zero}"
 
 
 def explain_metric(name: str) -> str:

@@ -63,6 +63,7 @@ def measure_dependence(effects: Floats) -> Dependence | None:
 
 def choose_days_together(correlation: float, units: int, fewest: int) -> int | None:
     """How many units in a row to take as one, so that these know little of each other; None where too few are left."""
-    wanted = math.ceil((1 + correlation) / (1 - correlation))
+    known = min(_MOST, max(0.0, correlation))
+    wanted = math.ceil((1 + known) / (1 - known))
     found = min(wanted, units // fewest)
     return found if found > 1 else None

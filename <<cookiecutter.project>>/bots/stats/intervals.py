@@ -164,6 +164,15 @@ def subtract(measure: Measure, champion: float | None, candidate: float | None) 
     return abs(candidate) - abs(champion) if measure.signed else candidate - champion
 
 
+def clip_difference(name: str, low: float, high: float) -> tuple[float, float]:
+    """The interval of a difference, no wider than the metric's range allows: a share cannot change by more than one."""
+    measure = metrics.MEASURES.get(name)
+    lowest, highest = measure.bounds if measure is not None else (None, None)
+    if lowest is None or highest is None:
+        return low, high
+    return max(low, lowest - highest), min(high, highest - lowest)
+
+
 def find_t_quantile(probability: float, freedom: float) -> float:
     """Student's t quantile. SciPy is imported late: it takes twice as long as everything else here."""
     from scipy import special

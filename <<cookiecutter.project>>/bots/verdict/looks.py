@@ -49,11 +49,11 @@ def find_praise_interval(
         return None if metric.low is None or metric.high is None else (metric.low, metric.high)
     if metric.difference is None or metric.error is None or metric.freedom is None:
         return None
-    from bots.stats.intervals import find_t_quantile
+    from bots.stats.intervals import clip_difference, find_t_quantile
 
     # By the lower tail: close to one, a probability has no digits left.
     half = -find_t_quantile((1 - confidence) / (2 * looks), metric.freedom) * metric.error
-    return metric.difference - half, metric.difference + half
+    return clip_difference(metric.name, metric.difference - half, metric.difference + half)
 
 
 def is_improvement(metric: MetricComparison, confidence: float, looks: int) -> bool:

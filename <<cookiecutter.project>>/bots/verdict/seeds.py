@@ -64,10 +64,7 @@ def widen_interval(interval: Interval, name: str, seeds: Seeds | None, confidenc
     if difference is None or not (math.isfinite(difference) and math.isfinite(error)):
         return unknown
     half = error * intervals.find_t_quantile(0.5 + confidence / 2, freedom)
-    low, high = difference - half, difference + half
-    lowest, highest = measure.bounds
-    if lowest is not None and highest is not None:
-        low, high = max(low, lowest - highest), min(high, highest - lowest)
+    low, high = intervals.clip_difference(name, difference - half, difference + half)
     return replace(interval, difference=difference, low=low, high=high, error=error, freedom=freedom)
 
 

@@ -112,6 +112,16 @@ def test_a_reader_is_warned_with_the_number_and_what_helps() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("correlation", "units", "expected"),
+    [(0.7, 62, 6), (0.3, 62, 2), (1.0, 62, 6), (-1.0, 62, None), (0.7, 19, None), (0.7, 1000, 6)],
+)
+def test_as_many_days_are_taken_together_as_leave_ten_units(
+    correlation: float, units: int, expected: int | None
+) -> None:
+    assert dependence.choose_days_together(correlation, units, 10) == expected
+
+
 def test_days_taken_together_are_one_unit() -> None:
     predictions = draw_days(62, 0.0)
     units = predictions.units

@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 from sklearn import metrics as sk
 
 from bots.render import numbers
+from bots.render.comment import render_comment
 from bots.settings import Limit
 from bots.stats import intervals, metrics
 from bots.stats.predictions import Predictions
 from bots.verdict import comparison, rules, sentences
-from fixtures import simulated
+from fixtures import reviews, simulated
 from fixtures.simulated import make_quick_policy
 
 if TYPE_CHECKING:
@@ -292,3 +294,27 @@ def test_r2_is_refused_where_the_target_varies_in_one_unit_only() -> None:
     target = np.where((days == 3) & (np.arange(400) % 2 == 0), 5.0, 1.0)
     assert estimate(replace(base, target=target), "r2").note == "no value without one of the days"
     assert estimate(replace(base, target=np.full(400, 0.1)), "r2").candidate is None
+
+
+def test_a_reader_sees_why_a_metric_is_not_judged_and_where_zero_is_best() -> None:
+    review = reviews.ALL["regression"]()
+    told = "fewer than 10 values of date"
+    judged = [
+        structs.replace(metric, outcome="not judged", low=None, high=None, note=told)
+        if metric.name == "rmse"
+        else metric
+        for metric in review.metrics
+    ]
+    comment = render_comment(structs.replace(review, metrics=judged))
+    assert f"not judged: {told}" in comment
+    assert "Bias →0" in comment
+    assert "→0 the nearer to zero the better" in comment
+    assert "→0" not in render_comment(reviews.improved())
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("precision", (-1.0, 1.0)), ("mae", (-2.0, 3.0)), ("r2", (-2.0, 3.0)), ("our_own", (-2.0, 3.0))],
+)
+def test_wider_intervals_of_shares_stop_at_one(name: str, expected: tuple[float, float]) -> None:
+    assert intervals.clip_difference(name, -2.0, 3.0) == expected
