@@ -308,7 +308,7 @@ def test_a_reader_sees_why_a_metric_is_not_judged_and_where_zero_is_best() -> No
     comment = render_comment(structs.replace(review, metrics=judged))
     assert f"not judged: {told}" in comment
     assert "Bias →0" in comment
-    assert "→0 the nearer to zero the better" in comment
+    assert "models are compared by its size" in comment
     assert "→0" not in render_comment(reviews.improved())
 
 
