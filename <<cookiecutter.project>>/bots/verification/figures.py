@@ -9,7 +9,7 @@ from bots.evidence import VerifiedFigure
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from bots.evidence import MetricComparison, SliceComparison
+    from bots.evidence import MetricComparison, Sensitivity, SliceComparison
     from bots.verdict.comparison import Comparison
 
 EXACT: Final = 1e-6
@@ -25,6 +25,8 @@ _COUNTED = (
     "units",
     "days_together",
     "in_time",
+    "correlation",
+    "independent",
     "follow",
     "slices_judged",
     "seeds",
@@ -48,11 +50,25 @@ def find_different_figures(said: Comparison, found: Comparison) -> Iterator[Veri
         before, after = getattr(said.statistics, name, None), getattr(found.statistics, name, None)
         if not _is_alike(before, after):
             yield _name_figure(f"statistics: {name}", before, after)
+    yield from _compare_sensitivity(said.statistics.sensitivity, found.statistics.sensitivity)
+
+
+def _compare_sensitivity(said: Sensitivity | None, found: Sensitivity | None) -> Iterator[VerifiedFigure]:
+    """What the comparison could show, by its own standard error."""
+    if said is None or found is None:
+        if said is not found:
+            yield VerifiedFigure(name="statistics: sensitivity")
+        return
+    for name in ("error", "shows", "rows_to_decide", "rows_to_pass"):
+        before, after = getattr(said, name), getattr(found, name)
+        if not _is_alike(_convert(before), _convert(after)):
+            yield _name_figure(f"statistics: sensitivity: {name}", before, after)
 
 
 def _is_alike(said: object, found: object) -> bool:
     if isinstance(said, float) and isinstance(found, float):
-        return abs(said - found) <= SPREAD * max(abs(said), abs(found))
+        # A correlation of nothing is not exactly zero on every processor.
+        return abs(said - found) <= SPREAD * max(abs(said), abs(found)) + 1e-9
     return said == found
 
 
@@ -94,10 +110,11 @@ def _allow(field: str, said: float, found: float, beside: MetricComparison | Sli
 
 
 def _name_figure(name: str, said: object, found: object) -> VerifiedFigure:
-    def convert(value: object) -> float | None:
-        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    return VerifiedFigure(name=name[:200], said=_convert(said), found=_convert(found))
 
-    return VerifiedFigure(name=name[:200], said=convert(said), found=convert(found))
+
+def _convert(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def describe_figures(figures: Iterable[VerifiedFigure], most: int = 3) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from bots import evidence, settings
-from bots.evidence import EvidenceError, ExportReport, MetricsReport, SeedScores, SplitReport
+from bots.evidence import DataReport, EvidenceError, ExportReport, MetricsReport, SeedScores, SplitReport
 from bots.git.repository import Repository
 from bots.layout import name_report
 from bots.verification.collection import load_lock
@@ -29,12 +29,20 @@ class Main:
     metrics: MetricsReport | None
     split: SplitReport | None
     export: ExportReport | None
+    data: DataReport | None = None
     seeds: SeedScores | None = None
 
     @property
     def model(self) -> str | None:
         """The digest of its model, by its lock."""
         return self.lock.find_digest(self.settings.review.files.model)
+
+    @property
+    def future(self) -> set[str]:
+        """The columns that are known only after the moment of prediction, by main's contract, and the target."""
+        columns = self.data.columns if self.data else []
+        found = {column.name for column in columns if column.known == "after"}
+        return found | ({self.settings.data.target} if self.settings.data.target else set())
 
     @property
     def holdout(self) -> str | None:
@@ -58,6 +66,7 @@ def load_main(root: Path) -> Main:
         metrics=load("metrics", MetricsReport),
         split=load("split", SplitReport),
         export=load("export", ExportReport),
+        data=load("data", DataReport),
         seeds=_load_seeds(root),
     )
 

@@ -176,13 +176,20 @@ def make_own(table: pyarrow.Table, path: str, written: MetricsReport, policy: Se
     )
 
 
-def check_inputs(answers: Answers, rows: InputRows, unverified: list[str]) -> VerificationCheck:
+def check_inputs(
+    answers: Answers, rows: InputRows, main: Main, *, unverified: list[str]
+) -> VerificationCheck:
     """Whether the model was asked about main's own values of its inputs."""
     name = "inputs"
     found = compare_inputs(list(answers.importance), rows.table, rows.known)
     if found.unknown:
         listed = ", ".join(found.unknown[:5]) + (" and more" if len(found.unknown) > 5 else "")
         unverified.append(f"the values of {listed}: main's rows of the holdout have no such columns")
+    if future := sorted(main.future & set(answers.importance)):
+        words = (
+            f"main's contract says that {', '.join(future[:5])} is known only after the moment of prediction"
+        )
+        return VerificationCheck(name=name, passed=None, words=words)
     if found.other:
         told = "; ".join(f"{column} in {off:,} rows" for column, off in list(found.other.items())[:5])
         words = f"inputs have other values than main's rows of the same holdout: {told}"

@@ -137,7 +137,7 @@ def _check_model(
     """What the packed model answers. Raises `Stop` where it does not."""
     rows = load_inputs(collected, bundle, main)
     answers = ask_packed_model(collected, bundle, main, rows=rows, ask=ask)
-    yield check_inputs(answers, rows, unverified)
+    yield check_inputs(answers, rows, main, unverified=unverified)
     derived = find_derived(bundle.lock)
     yield from check_answers(
         collected.review, answers, tables, rows=rows, main=main, derived=derived, told=unverified

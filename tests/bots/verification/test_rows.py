@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from bots.evidence import MetricComparison, Statistics
+from bots.evidence import MetricComparison, Sensitivity, Statistics
 from bots.verdict.comparison import Comparison
 from bots.verification.figures import EXACT, SPREAD, describe_figures, find_different_figures
 from bots.verification.rows import align_rows, compare_inputs
@@ -105,6 +106,19 @@ def test_what_may_be_off_follows_the_scale_of_the_metric(scale: float) -> None:
     assert list(find_different_figures(make_comparison(**scaled), make_comparison(**scaled))) == []
     off = {**scaled, "candidate": scaled["candidate"] * 1.001}
     assert list(find_different_figures(make_comparison(**off), make_comparison(**scaled)))
+
+
+def test_what_a_comparison_could_show_is_a_figure_too() -> None:
+    known = Sensitivity(error=0.01, shows=0.03, rows_to_decide=5_000, basis="this comparison")
+    found = make_comparison()
+    honest, faked = (
+        replace(found, statistics=structs.replace(found.statistics, sensitivity=one))
+        for one in (known, structs.replace(known, rows_to_decide=50))
+    )
+
+    assert list(find_different_figures(honest, honest)) == []
+    assert "rows_to_decide, said 50, came out 5000" in describe_figures(find_different_figures(faked, honest))
+    assert "sensitivity" in describe_figures(find_different_figures(found, honest))
 
 
 def test_a_metric_on_one_side_alone_is_a_difference() -> None:

@@ -261,6 +261,17 @@ def test_an_input_that_was_given_the_target_asks_for_a_person(bench: Bench, tmp_
     assert "hour in 400 rows" in find_words(found, "inputs")
 
 
+def test_an_input_that_main_says_comes_from_the_future_asks_for_a_person(
+    bench: Bench, ask: AskModel, tmp_path: Path
+) -> None:
+    column = evidence.ColumnProfile(name="dewp", type="number", missing=0.0, distinct=9, known="after")
+    edit_report(bench.main.folder, "data", columns=[column])
+
+    found = bench.verify(tmp_path, ask)
+    assert found.outcome == "could not"
+    assert "dewp is known only after the moment of prediction" in find_words(found, "inputs")
+
+
 def test_another_model_in_the_pack_than_the_review_names_is_refuted(
     bench: Bench, ask: AskModel, tmp_path: Path
 ) -> None:
