@@ -92,7 +92,8 @@ def check_answers(
     # A change does not choose how far its model may be off, as long as main has a model that says it.
     known = main.export.tolerance if main.export else None
     own = min(export.tolerance or TOLERANCE, LOOSEST)
-    fair = structs.replace(export, tolerance=own if known is None else known)
+    flips = (export.flips or 0) if main.settings.task == "classification" else None
+    fair = structs.replace(export, tolerance=own if known is None else known, flips=flips)
     seen = model_checks.check_parity(answers.scores, reviewed, fair, threshold=evaluation.threshold)
     yield convert_check(seen, {})
     yield _check_metrics(target, answers.scores, evaluation, tables=tables, main=main)
