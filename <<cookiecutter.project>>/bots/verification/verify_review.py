@@ -39,7 +39,7 @@ Tell = Callable[[str], None]
 ALWAYS = (
     "that this code and this data trained the model",
     "how the rows were split, and that no row of the holdout was trained on",
-    "the checks of the data, drift, and the tables of calibration and fairness",
+    "the checks of the data, drift, calibration and fairness, and what the review says was changed",
 )
 """What no verification of a model can see."""
 OF_THE_SAME = ("that this change's code and data make what main has",)
