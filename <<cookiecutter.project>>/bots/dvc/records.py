@@ -7,6 +7,7 @@ import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +22,25 @@ _CONFIG = "[core]\n    no_scm = true\n    analytics = false\n    check_update = 
 _MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?")
 
 
-def find_odd_records(text: str, read: Callable[[str], bytes | None]) -> list[str]:
+@dataclass(frozen=True)
+class Size:
+    """How large a file or folder is, as far as that is known; `files` are a folder's."""
+
+    bytes: int | None
+    files: int | None = None
+
+
+def find_odd_records(
+    text: str,
+    read: Callable[[str], bytes | None],
+    measure: Callable[[str], Size | None] = lambda digest: None,
+) -> list[str]:
     """List where a dvc.lock says what DVC would not write for a commit's dvc.yaml and parameters.
 
-    `read` returns the commit's content of a path. Only names, paths and keys are told, in DVC's own order: stages that
-    dvc.yaml does not have, another command, other dependencies, parameters or outputs, keys that DVC does not know.
-    Raises `LockfileError` where dvc.yaml or dvc.lock cannot be read.
+    `read` returns the commit's content of a path, `measure` the size of what has a digest, where that is known. Only
+    names, paths and keys are told, in DVC's own order: stages that dvc.yaml does not have, another command, other
+    dependencies, parameters or outputs, keys that DVC does not know, sizes that the content does not have. Raises
+    `LockfileError` where dvc.yaml or dvc.lock cannot be read.
     """
     from dvc.exceptions import DvcException
 
@@ -36,7 +50,10 @@ def find_odd_records(text: str, read: Callable[[str], bytes | None]) -> list[str
             return [
                 f"{name}: {words}"
                 for name, record in document["stages"].items()
-                for words in _compare_record(record, stages.get(name))
+                for words in (
+                    *_compare_record(record, stages.get(name)),
+                    *_find_wrong_sizes(record, read, measure),
+                )
             ]
     except (DvcException, RecursionError, ValueError) as error:
         raise LockfileError(f"DVC cannot read this pipeline: {_join_causes(error)}") from error
@@ -139,6 +156,25 @@ def _compare_record(record: Mapping[str, Any], stage: PipelineStage | None) -> I
             if words := _find_odd_entry(entry):
                 yield f"{kind}: {entry['path'][:200]}: {words}"
     yield from _compare_params(record.get("params", {}), params)
+
+
+def _find_wrong_sizes(
+    record: Mapping[str, Any],
+    read: Callable[[str], bytes | None],
+    measure: Callable[[str], Size | None],
+) -> Iterator[str]:
+    """Find the files whose recorded size is not that of the content with their digest."""
+    for entry in (*record.get("deps", []), *record.get("outs", [])):
+        digest = str(entry.get("md5"))
+        known = measure(digest)
+        if known is None and (content := read(entry["path"])) is not None:
+            known = Size(len(content)) if cache.compute_md5(content) == digest else None
+        if known is None:
+            continue
+        if known.bytes is not None and entry.get("size", known.bytes) != known.bytes:
+            yield f"{entry['path'][:200]}: another size than its content has"
+        if known.files is not None and entry.get("nfiles", known.files) != known.files:
+            yield f"{entry['path'][:200]}: another number of files than it has"
 
 
 def _find_odd_entry(entry: Mapping[str, Any]) -> str | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
@@ -277,7 +278,7 @@ def _lock(
 def _find_odd_records(bundle: ModelBundle, judged: _JudgedCommit) -> list[str]:
     text = bundle.texts[DVC_LOCK].decode("utf-8")
     try:
-        return records.find_odd_records(text, judged.read)
+        return records.find_odd_records(text, judged.read, partial(model_bundle.measure, bundle))
     except LockfileError as error:
         return [str(error)]
 

@@ -17,6 +17,7 @@ from bots import evidence
 from bots.dvc import cache, lockfile
 from bots.dvc.cache import CacheError
 from bots.dvc.lockfile import Lock, LockfileError
+from bots.dvc.records import Size
 from bots.errors import BotsError
 from bots.evidence import EvidenceError
 from bots.layout import CARD, DVC_LOCK, REPORTS
@@ -263,3 +264,15 @@ def list_members(bundle: ModelBundle) -> dict[str, str]:
             members = cache.map_members(content, name)
             found.update({f"{path}/{member}": f"md5:{one}" for member, one in members.items()})
     return found
+
+
+def measure(bundle: ModelBundle, digest: str) -> Size | None:
+    """Measure what has a digest; None where the bundle does not hold it. A folder is the sum of its files."""
+    path = bundle.files.get(digest)
+    if path is None:
+        return None
+    if not digest.endswith(".dir"):
+        return Size(path.stat().st_size)
+    members = cache.map_members(_read_folder(bundle.files, digest) or b"[]", digest).values()
+    sizes = [bundle.files[one].stat().st_size for one in members if one in bundle.files]
+    return Size(sum(sizes) if len(sizes) == len(members) else None, len(members))

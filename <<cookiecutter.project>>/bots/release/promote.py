@@ -143,7 +143,7 @@ def _put_back(
     if release is None:
         known = ", ".join(one.version for one in reversed(registry.releases)) or "none"
         what = (
-            f"there is no version {to}"
+            f"there is no version {to}{_explain_missing(registry, to)}"
             if to
             else f"{stage} had no other version before; name one: --to VERSION"
         )
@@ -165,3 +165,9 @@ def _put_back(
         raise RegistryError(f"{release.version} could not be put back into {stage}: {result.words}")
     promotion.repository.assign(stage, release, by=promotion.by, reason=reason, checks=result.checks)
     return release, replaced
+
+
+def _explain_missing(registry: Registry, version: str) -> str:
+    """Explain why a version that somebody asks for is not believed, where there is a tag of that number."""
+    name = versions.format_version_tag(version)
+    return next((f": its tag {one.reason}" for one in registry.skipped if one.name == name), "")

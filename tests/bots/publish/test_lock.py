@@ -147,7 +147,7 @@ def make_out(path: str, content: bytes, *, folder: bool = False) -> dict[str, An
         "path": path,
         "hash": "md5",
         "md5": compute_digest(content) + (".dir" if folder else ""),
-        "size": len(content),
+        "size": sum(len(b"part 0") for _ in range(3)) if folder else len(content),
         **({"nfiles": 3} if folder else {}),
     }
 
@@ -203,7 +203,7 @@ def make_review(project: DvcProject, head: str) -> Review:
         "path": "train.py",
         "hash": "md5",
         "md5": compute_digest((project.folder / "train.py").read_bytes()),
-        "size": 1,
+        "size": len((project.folder / "train.py").read_bytes()),
     }
     document = {
         "schema": "2.0",
@@ -565,6 +565,22 @@ def forge_size(document: dict[str, Any]) -> None:
     document["stages"]["train"]["deps"][1]["size"] = -1
 
 
+def forge_wrong_size(document: dict[str, Any]) -> None:
+    document["stages"]["acquire"]["outs"][0]["size"] += 1
+
+
+def forge_wrong_size_in_git(document: dict[str, Any]) -> None:
+    document["stages"]["train"]["deps"][1]["size"] += 1
+
+
+def forge_wrong_size_of_a_folder(document: dict[str, Any]) -> None:
+    document["stages"]["acquire"]["outs"][1]["size"] += 1
+
+
+def forge_number_of_files(document: dict[str, Any]) -> None:
+    document["stages"]["acquire"]["outs"][1]["nfiles"] += 1
+
+
 def forge_legacy_hash(document: dict[str, Any]) -> None:
     del document["stages"]["train"]["deps"][1]["hash"]
 
@@ -590,6 +606,10 @@ def forge_legacy_hash(document: dict[str, Any]) -> None:
         (forge_schema, "invalid schema version"),
         (forge_size, "train.py: a size that is none"),
         (forge_legacy_hash, "train.py: the keys hash"),
+        (forge_wrong_size, "data/raw.parquet: another size than its content has"),
+        (forge_wrong_size_in_git, "train.py: another size than its content has"),
+        (forge_wrong_size_of_a_folder, "data/splits: another size than its content has"),
+        (forge_number_of_files, "data/splits: another number of files than it has"),
     ],
 )
 def test_a_record_that_dvc_would_not_write_is_refused(

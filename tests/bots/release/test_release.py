@@ -393,3 +393,12 @@ def test_without_a_key_nothing_is_built_and_the_words_say_how_one_is_made(first:
     assert first.list_calls() == calls
     first.extra["REGISTRY_KEY"] = "nonsense"
     assert "REGISTRY_KEY is not a key" in first.run_bots("release", expect=1).stderr
+
+
+def test_a_rollback_to_a_deleted_version_says_that_it_was_deleted(first: ReleaseProject) -> None:
+    write_model(first.folder, BETTER)
+    first.merge()
+    first.run_bots("release")
+    release_projects.dvc_projects.run_git(first.origin, "tag", "--delete", "model@v1.0.0")
+    done = first.run_bots("rollback", "--to", "v1.0.0", expect=1)
+    assert "there is no version v1.0.0: its tag was deleted" in done.stderr
