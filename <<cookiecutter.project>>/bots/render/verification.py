@@ -43,7 +43,7 @@ def format_line(verification: Verification) -> str:
 def format_fold(verification: Verification) -> str:
     """List every check with its figures, and what nobody could look at."""
     checks = md.join_lines([_format_check(check) for check in verification.checks])
-    own = md.join_lines([f"- {escape_prose(told, 300)}" for told in verification.unverified])
+    own = "\n".join(f"- {escape_prose(told, 300)}" for told in verification.unverified)
     return f"{checks}\n\nThe change's own word:\n\n{own}" if own else checks
 
 

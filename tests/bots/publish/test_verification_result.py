@@ -143,6 +143,7 @@ def test_one_line_says_what_was_verified_and_what_remains_the_changes_word() -> 
     assert "every score of the packed model" in line
     assert "The change's own word: training, split, data" in line
     assert "What was verified, and what was not" in comment
+    assert "<li>that this code and this data trained the model</li>" in draw(comment)
     assert (
         "log\\_loss: said 0.376, came out 0.549" in comment
         or "log_loss: said 0.376, came out 0.549" in comment
