@@ -138,7 +138,8 @@ def release(context: ReleaseContext, *, until: Until, accept: str | None) -> Rel
         try:
             found = _find_or_build(session, commit, accept)
             if found is None:
-                return ReleaseResult("There is no model yet: nothing to release.")
+                notes = report.describe_skipped(repository.registry)
+                return ReleaseResult("There is no model yet: nothing to release.", notes=notes)
             made, version = found
             promoted = promote.promote(session.promotion, version, until if platform != "none" else "version")
         except ReleaseFailed as error:

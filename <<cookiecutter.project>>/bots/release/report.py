@@ -66,8 +66,13 @@ def is_own(body: str) -> bool:
 def describe_skipped(registry: Registry) -> list[str]:
     """Say which tags of the registry are not believed, and why: a line each, the first few of many."""
     said = [f"the tag {one.name[:100]} {one.reason}; it was skipped" for one in registry.skipped]
-    more = len(said) - MOST_SKIPPED
-    return said if more <= 0 else [*said[:MOST_SKIPPED], f"{more} more tags were skipped"]
+    if (more := len(said) - MOST_SKIPPED) > 0:
+        said = [*said[:MOST_SKIPPED], f"{more} more tags were skipped"]
+    if any(one.reason.startswith(("has no signature", "is signed by")) for one in registry.skipped):
+        said.append(
+            "`python -m bots sign` lists the tags that lack only a signature, for a person who knows them"
+        )
+    return said
 
 
 def render_released(registry: Registry, release: Release, platform: Platform, run: str | None = None) -> str:

@@ -184,6 +184,7 @@ def test_models_names_the_tags_that_it_does_not_believe(
     said = capsys.readouterr()
     assert "WARNING: the tag model@v2.0.0 has no signature; it was skipped" in said.err
     assert "10 more tags were skipped" in said.err
+    assert "`python -m bots sign` lists the tags that lack only a signature" in said.err
     assert "v1.0.0" in said.out
 
 
