@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -110,7 +111,8 @@ def change(github: SimulatedGitHub, tmp_path_factory: pytest.TempPathFactory) ->
     assert published.jobs == {**VERIFIED, "publish": "success", "look": "success", "lock": "success"}, (
         published.log
     )
-    asked = [one for one in github.double.requests if not one.path.endswith("/hash-algorithm")]
+    bots = [one for one in github.double.requests if not one.path.endswith("/hash-algorithm")]
+    asked = [one for one in bots if "/artifacts" not in one.path and not one.path.startswith("/stored/")]
     return Change(7, review, github.find_head("both-readings"), len(asked))
 
 
@@ -419,6 +421,24 @@ def test_a_review_of_another_commit_is_not_said_of_this_one(
     assert verdicts(github, head) == [("model review", "action_required")]
     assert "Visits: improved" not in ours(github, 20)[0]
     assert (github.find_head("borrowed"), storage(github)) == (head, kept)
+
+
+def zip_hostile(folder: Path) -> None:
+    """A zip file that no upload of the action would be: names that lead out of the folder, into the bots' code."""
+    with zipfile.ZipFile(folder.with_name("review-1.zip"), "w") as file:
+        file.writestr("../../../../bots/__main__.py", "raise SystemExit(0)")
+        file.writestr("review.json", "{}")
+    folder.rmdir()
+
+
+def test_an_artifact_whose_names_lead_into_the_bots_code_is_refused_and_told(
+    github: SimulatedGitHub, tmp_path: Path
+) -> None:
+    head = github.open_pull_request(21, edited(github, tmp_path, "main").folder, "hostile-names")
+    published = github.run_publish(hand_over(github, 21, head, zip_hostile, run=2100))
+    assert "leads out of its folder" in published.log
+    assert verdicts(github, head) == [("model review", "action_required")]
+    assert "leads out of its folder" in ours(github, 21)[0].replace("\\", "")
 
 
 @pytest.mark.parametrize(("number", "fork"), [(14, None), (15, "somebody/visits")])

@@ -171,6 +171,20 @@ def test_nothing_of_a_pull_request_is_checked_out_where_something_can_be_written
             assert step["with"] == {"persist-credentials": False}
         if step.get("uses", "").startswith("actions/download-artifact@"):
             assert step["with"]["path"].startswith("${{ runner.temp }}/")
+        if " download " in step.get("run", ""):
+            assert '--out "$RUNNER_TEMP/' in step["run"]
+
+
+def test_what_another_run_uploaded_is_fetched_by_the_bots_within_limits_alone() -> None:
+    unbounded = [
+        step
+        for name in NAMES
+        for step in steps(name)
+        if "actions/download-artifact@" in step.get("uses", "") and "run-id" in step["with"]
+    ]
+    assert unbounded == []
+    fetched = [step["run"] for step in steps("publish") if " download " in step.get("run", "")]
+    assert {run.split(" download ")[1].split()[0] for run in fetched} == {"review", "model"}
 
 
 def test_where_a_model_is_asked_there_is_no_token_no_login_and_nothing_that_can_be_written() -> None:
