@@ -37,7 +37,7 @@ def add_parser(verbs: Verbs) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Fetch the artifact of the run's own attempt.
 
-    Where it is refused, a file takes the folder's place and says why: `publish` tells it.
+    Where a review is refused, a file takes the folder's place and says why: `publish` tells it.
     """
     from bots.github.artifact import ArtifactRefused
     from bots.github.client import Connection, GitHubClient, NotInWorkflow
@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
             api, workflow_run, arguments.what, out=out, limits=find_limits(arguments.what), retry=retry
         )
     except ArtifactRefused as error:
-        if not out.exists():
+        if arguments.what == "review" and not out.exists():
             out.parent.mkdir(parents=True, exist_ok=True)
             out.write_text(f"{error}\n", encoding="utf-8")
         raise

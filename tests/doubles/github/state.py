@@ -181,7 +181,11 @@ class State:
         for path in sorted((self.artifacts / str(run)).glob("*/*")):
             if path not in self.uploads.values():
                 self.uploads[next(self.ids)] = path
-        return {number: path for number, path in self.uploads.items() if path.parent.parent.name == str(run)}
+        return {
+            number: path
+            for number, path in self.uploads.items()
+            if path.parent.parent.name == str(run) and path.exists()
+        }
 
     def zip_artifact(self, number: int) -> bytes:
         """What was uploaded, as GitHub keeps it: a zip file."""
