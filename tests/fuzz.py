@@ -69,7 +69,7 @@ class Fuzzer:
         """Keep what Hypothesis gives examples to."""
         import hypothesis  # not before pytest has rewritten its assertions
 
-        items[:] = [item for item in items if hypothesis.is_hypothesis_test(getattr(item, "obj", None))]  # type: ignore[arg-type]
+        items[:] = [item for item in items if hypothesis.is_hypothesis_test(getattr(item, "obj", None))]
         for item in items:
             self._find_tally(item).tests += 1
 

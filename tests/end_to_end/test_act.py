@@ -399,7 +399,7 @@ def test_what_a_pull_requests_own_run_saved_is_not_what_its_next_run_works_with(
 
 
 def hand_over(
-    github: SimulatedGitHub, number: int, head: str, fill: Callable[[Path], None], run: int
+    github: SimulatedGitHub, number: int, head: str, fill: Callable[[Path], object], run: int
 ) -> ReviewRun:
     """A run of the review that succeeded and handed over what a stranger made up, in a folder `review-1`."""
     folder = github.folder / "keeps/artifacts" / str(7_000_000 + run) / "1"
