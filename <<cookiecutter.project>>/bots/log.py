@@ -80,5 +80,11 @@ class Progress:
         if self._step is None:
             return
         seconds = time.monotonic() - self._since
-        self._console.print(f"  {self._step} … {how} ({seconds:.1f} s)", highlight=False, markup=False)
+        # A log is read by lines: a long step is cut into several in a terminal only.
+        self._console.print(
+            f"  {self._step} … {how} ({seconds:.1f} s)",
+            highlight=False,
+            markup=False,
+            soft_wrap=not self._console.is_terminal,
+        )
         self._step = None
