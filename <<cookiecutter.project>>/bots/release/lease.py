@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from msgspec import Struct
 
+from bots.errors import BotsError
 from bots.git.bare import Author, RefMoved, parse_tag
-from bots.git.repository import GitError
 from bots.release import tags
 from bots.release.registry import RegistryError, format_time
 from bots.retry import TemporaryFailure
@@ -105,7 +105,7 @@ class Lease:
                 self._push(found)
             else:
                 self.lost = f"another process took the lease of {self.stage} while this one was at work"
-        except (TemporaryFailure, GitError) as error:
+        except (TemporaryFailure, BotsError, OSError) as error:
             if self.now() - self._renewed >= SECONDS:
                 self.lost = f"the lease of {self.stage} could not be renewed in time: {error}"
 
@@ -115,7 +115,7 @@ class Lease:
             return
         try:
             self.repository.bare.push_refs({self.ref: ("", self.current)})
-        except (TemporaryFailure, GitError) as error:
+        except (TemporaryFailure, BotsError, OSError) as error:
             self.tell(f"the lease of {self.stage} ends by itself in {SECONDS:.0f} s: {error}")
 
     def check(self) -> None:
