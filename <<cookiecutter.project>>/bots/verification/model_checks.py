@@ -12,7 +12,7 @@ from bots.verification import permutation_importance
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bots.evidence import ExplanationReport, ExportReport, MetricsReport
+    from bots.evidence import ExplanationReport, ExportReport, MetricsReport, Task
     from bots.stats.metrics import Floats
 
 # A metric may be off by what nobody could see: this part of the half width of its own confidence interval.
@@ -23,7 +23,7 @@ def check_parity(scores: Floats, reviewed: Floats, export: ExportReport, *, thre
     """Whether the model's scores are the reviewed ones; differences are relative where scores are large."""
     import numpy as np
 
-    task = "regression" if export.flips is None else "classification"
+    task: Task = "regression" if export.flips is None else "classification"
     differences = metrics.scale_differences(scores, reviewed, task)
     largest = float(np.max(differences, initial=0.0))
     tolerance = export.tolerance or 0.0
