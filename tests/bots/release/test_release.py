@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from doubles.github import GitHubDouble
-from fixtures import release_projects
+from fixtures import dvc_projects, release_projects
 from fixtures.dvc_projects import DvcProject
 from fixtures.release_projects import INPUTS, ReleaseProject, write_model
 
@@ -399,6 +399,6 @@ def test_a_rollback_to_a_deleted_version_says_that_it_was_deleted(first: Release
     write_model(first.folder, BETTER)
     first.merge()
     first.run_bots("release")
-    release_projects.dvc_projects.run_git(first.origin, "tag", "--delete", "model@v1.0.0")
+    dvc_projects.run_git(first.origin, "tag", "--delete", "model@v1.0.0")
     done = first.run_bots("rollback", "--to", "v1.0.0", expect=1)
     assert "there is no version v1.0.0: its tag was deleted" in done.stderr
