@@ -62,8 +62,8 @@ def test_the_page_draws_the_floors_that_are_checked() -> None:
     assert floors == declared[::-1]
 
 
-def test_the_page_names_the_rooms_that_may_hold_a_token() -> None:
-    named = re.search(r"(?m)^- (.*) run with a token", PAGE)
+def test_the_page_names_the_rooms_that_are_trusted() -> None:
+    named = re.search(r"(?m)^- (.*) belong to jobs that are trusted", PAGE)
     assert named
 
     assert set(re.findall(r"`(\w+)`", named[1])) == set(house.TRUSTED)
