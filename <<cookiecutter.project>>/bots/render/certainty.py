@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from bots.render.numbers import format_amount, format_count, format_difference, format_number, format_percent
 from bots.render.selection import find_primary
-from bots.render.words import describe_statistics
+from bots.render.words import describe_look_level, describe_statistics, name_look
 from bots.stats import metrics
 
 if TYPE_CHECKING:
@@ -48,6 +48,8 @@ def describe_certainty(review: Review) -> list[str]:
             f"{' to '.join(format_difference(primary.name, end) for end in inner)}, lies within "
             f"±{primary.matters:g} (two one-sided tests)."
         )
+    if review.looks:
+        told.append(f"This is {name_look(review.looks)}: {describe_look_level(review.looks)}.")
     if made.sensitivity:
         told.append(describe_sensitivity(made.sensitivity, primary.name, primary.matters))
     if made.expected:

@@ -179,8 +179,11 @@ def _format_metrics(review: Review) -> str:
         [":Metric", "main", "this change", "difference", f"{confidence} interval", ":"], rows
     )
     rest = len(review.metrics) - len(shown)
+    look = f", {words.name_look(review.looks)}" if review.looks else ""
     notes = (
-        [f"Same {format_count(review.statistics.rows)} holdout rows for both."] if review.statistics else []
+        [f"Same {format_count(review.statistics.rows)} holdout rows for both{look}."]
+        if review.statistics
+        else []
     )
     notes += [f"{words.explain_marks(shown)}, ≈ shown to differ by less than what matters, ? not shown."]
     if review.statistics and review.statistics.seeds > 1:

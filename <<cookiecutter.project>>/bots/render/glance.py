@@ -90,22 +90,25 @@ def _describe_seeds(review: Review, style: Style) -> Iterator[Line]:
 
 
 def _describe_looks(review: Review, style: Style) -> Iterator[Line]:
+    """Say what earlier looks at the holdout change, where they could have changed something."""
     looks, metric = review.looks, selection.find_primary(review)
     if looks is None or metric is None:
         return
-    told = f"look {format_count(looks.count)} on this holdout"
+    many = looks.count >= MANY_LOOKS
+    improved = review.verdict == "improved"
+    if not (improved or looks.missed or many or looks.unknown is not None):
+        return
+    told = words.name_look(looks)
     if looks.unknown is not None:
-        told += f", or a later one, for looks could not be counted ({style.text(looks.unknown)})"
-    level = f"{100 * looks.confidence:.4g}%"
+        told += f", for looks could not be counted ({style.text(looks.unknown)})"
     if looks.count == 1:
         told += "; each further model that is tried on it must be better by more"
-    elif looks.low is not None and looks.high is not None and (looks.missed or metric.outcome == "improved"):
+    elif looks.low is not None and looks.high is not None and (looks.missed or improved):
         low, high = (format_difference(metric.name, bound) for bound in (looks.low, looks.high))
-        told += f" takes a {level} interval, {low} to {high}: "
+        told += f" takes a {100 * looks.confidence:.4g}% interval, {low} to {high}: "
         told += "not better beyond chance" if looks.missed else "better all the same"
     else:
-        told += f": to be called better takes a {level} interval beyond zero"
-    many = looks.count >= MANY_LOOKS
+        told += f": {words.describe_look_level(looks)}"
     yield Line("Holdout", "note" if looks.missed or many or looks.unknown is not None else "ok", told)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bots.evidence import MetricComparison, Review, Statistics
+from bots.evidence import Looks, MetricComparison, Review, Statistics
 from bots.render.numbers import format_count, format_number, format_percent
 from bots.stats import dependence, intervals, metrics
 
@@ -133,6 +133,17 @@ def _describe_order(made: Statistics) -> str:
     return (
         f" From one to the next they are not correlated beyond chance ({format_number(made.correlation, 2)})."
     )
+
+
+def name_look(looks: Looks) -> str:
+    """Which look at the holdout a review is; no full stop."""
+    later = "" if looks.unknown is None else ", or a later one"
+    return f"look {format_count(looks.count)} on this holdout{later}"
+
+
+def describe_look_level(looks: Looks) -> str:
+    """What a look at the holdout asks of an improvement; no full stop."""
+    return f"to be called better takes a {100 * looks.confidence:.4g}% interval beyond zero"
 
 
 def describe_statistics(made: Statistics) -> str:
