@@ -77,7 +77,9 @@ def choose_step(
     if there > mine and there.may_concern_base_of(mine):
         return "leave"
     if conclusion_there is None:
-        return "edit" if final or there == mine else "leave"
+        # The time is left out: a check run that nobody ends would stay in progress for ever.
+        own = (there.run, there.attempt) == (mine.run, mine.attempt)
+        return "edit" if final or own else "leave"
     if conclusion is None:
         return "leave" if there == mine else "create"
     return "edit" if final else "leave"
