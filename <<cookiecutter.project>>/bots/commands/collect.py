@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from bots.commands.options import Verbs
+from bots.commands.options import Verbs, add_artifact_option, add_pack_option
 
 
 def add_parser(verbs: Verbs) -> None:
@@ -20,14 +20,8 @@ def add_parser(verbs: Verbs) -> None:
         epilog="exit codes: 0 collected, or there is no review to verify; 1 main or its storage cannot be read; "
         "2 wrong usage",
     )
-    parser.add_argument(
-        "--artifact",
-        type=Path,
-        default=Path("review"),
-        metavar="FOLDER",
-        help="where review.json lies (default: review/)",
-    )
-    parser.add_argument("--pack", type=Path, default=Path("pack"), metavar="FOLDER", help="default: pack/")
+    add_artifact_option(parser)
+    add_pack_option(parser)
     parser.add_argument(
         "--out",
         type=Path,

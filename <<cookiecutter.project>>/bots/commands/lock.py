@@ -9,12 +9,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bots.commands.options import Verbs
+from bots.commands.options import Verbs, add_artifact_option, add_pack_option
 
 if TYPE_CHECKING:
     from bots.github.workflow_run import WorkflowRun
     from bots.publish.lock import LockResult
-    from bots.publish.publish import ArtifactContent
+    from bots.publish.review_artifact import ArtifactContent
     from bots.publish.target import Target
     from bots.publish.verification_result import VerificationResult
     from bots.retry import Retry
@@ -32,14 +32,8 @@ def add_parser(verbs: Verbs) -> None:
         epilog="exit codes: 0 locked, or nothing to lock; 1 it could not be locked and why; 2 wrong usage, or no "
         "workflow_run event",
     )
-    parser.add_argument(
-        "--artifact",
-        type=Path,
-        default=Path("review"),
-        metavar="FOLDER",
-        help="where review.json lies (default: review/)",
-    )
-    parser.add_argument("--pack", type=Path, default=Path("pack"), metavar="FOLDER", help="default: pack/")
+    add_artifact_option(parser)
+    add_pack_option(parser)
     parser.add_argument(
         "--verification",
         type=Path,

@@ -3,9 +3,26 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TypeAlias
 
 Verbs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def add_artifact_option(parser: argparse.ArgumentParser) -> None:
+    """Add the folder of a downloaded review."""
+    parser.add_argument(
+        "--artifact",
+        type=Path,
+        default=Path("review"),
+        metavar="FOLDER",
+        help="where review.json lies (default: review/)",
+    )
+
+
+def add_pack_option(parser: argparse.ArgumentParser) -> None:
+    """Add the folder of what a review judged."""
+    parser.add_argument("--pack", type=Path, default=Path("pack"), metavar="FOLDER", help="default: pack/")
 
 
 def parse_count(text: str) -> int:

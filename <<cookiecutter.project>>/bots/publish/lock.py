@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from bots.github.client import CheckRunContent, GitHubApi
     from bots.github.marker import Marker
     from bots.github.workflow_run import WorkflowRun
-    from bots.publish.publish import ArtifactContent
+    from bots.publish.review_artifact import ArtifactContent
     from bots.publish.target import Target
     from bots.publish.verification_result import VerificationResult
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from bots.evidence import MetricComparison
     from bots.git.looks import LookList
     from bots.github.workflow_run import WorkflowRun
-    from bots.publish.publish import ArtifactContent
+    from bots.publish.review_artifact import ArtifactContent
     from bots.retry import Retry
 
 

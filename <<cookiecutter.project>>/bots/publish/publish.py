@@ -10,13 +10,14 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from bots.evidence import Review, Verdict
+from bots.evidence import Review
 from bots.github import check_run
 from bots.github.client import Conclusion, Connection, GitHubApi
 from bots.github.marker import add_marker, is_marked, parse_digests, parse_marker
 from bots.github.sticky_comment import upsert_comment
 from bots.publish.base import UPDATE
-from bots.publish.review_artifact import InvalidArtifact, NoArtifact
+from bots.publish.decision import Decision
+from bots.publish.review_artifact import ArtifactContent, InvalidArtifact, NoArtifact
 from bots.publish.target import Target, find_target, list_pulls_of_run
 from bots.publish.verification_result import get_shown, hold_against
 from bots.render.comment import LIMIT, Links, render_comment
@@ -55,36 +56,12 @@ DOUBTED = "> [!WARNING]\n> {doubt}\n\n"
 NEVER_PASS = ("regressed", "blocked")
 GRANTS = {"pull request": "pull-requests: read", "comment": "pull-requests: write", "check": "checks: write"}
 
-ArtifactContent = Review | NoArtifact | InvalidArtifact
-
 
 class Render(Protocol):
     """Renders a review as Markdown of at most `limit` bytes."""
 
     def __call__(self, review: Review, /, *, limit: int, links: Links) -> str:
         """Return the Markdown. Whatever it raises is taken for a review that cannot be read."""
-
-
-@dataclass(frozen=True)
-class Decision:
-    """What to publish of a run.
-
-    `words` replace the review, `warning` stands before it. `comments`: the pull request gets the comment. `locks`:
-    this model may be merged, by the gate or by a person's decision, so its dvc.lock is to be committed. `verdict` is
-    the review's, None where there is no review of the run's commit that can be shown. `elsewhere`: the review is not
-    about main as it is, so that it does not come out again by main's code says nothing of its author.
-
-    Branch protection takes `neutral` and `skipped` for a pass, so neither is ever a conclusion here.
-    """
-
-    conclusion: Conclusion
-    title: str
-    words: str | None = None
-    warning: str = ""
-    comments: bool = True
-    locks: bool = False
-    verdict: Verdict | None = None
-    elsewhere: bool = False
 
 
 @dataclass

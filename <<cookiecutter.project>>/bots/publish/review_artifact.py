@@ -24,6 +24,9 @@ class InvalidArtifact(BotsError):
     """The artifact holds something else than a review that fits the contract; the message says what is wrong."""
 
 
+ArtifactContent = Review | NoArtifact | InvalidArtifact
+
+
 def load_review(folder: Path) -> Review:
     """Load the review from a downloaded artifact.
 
@@ -72,7 +75,7 @@ def _read_content(within: int, name: str) -> bytes:
     return content
 
 
-def find_review(folder: Path) -> Review | NoArtifact | InvalidArtifact:
+def find_review(folder: Path) -> ArtifactContent:
     """Load the review from a downloaded artifact; return, not raise, why there is none."""
     try:
         return load_review(folder)

@@ -18,7 +18,8 @@ from bots.render.verification import format_refuted, format_unverified
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bots.publish.publish import ArtifactContent, Decision
+    from bots.publish.decision import Decision
+    from bots.publish.review_artifact import ArtifactContent
 
 FILE = "verification.json"
 

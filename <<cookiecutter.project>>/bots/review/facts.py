@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     from bots.dvc.lockfile import Lock
     from bots.dvc.repro import Reproduction
     from bots.evidence import (
+        CopiedRows,
         DataReport,
         DriftReport,
         ExplanationReport,
         ExportReport,
+        FitGap,
         MetricsReport,
         Refusal,
         Sensitivity,
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
         TrainingReport,
     )
     from bots.layout import Layout
-    from bots.review.seen import Seen
     from bots.settings import Settings
     from bots.verdict.comparison import Comparison
     from bots.verdict.looks import LookCount
@@ -99,6 +100,15 @@ class Candidate(Side):
     def has_made(self, path: str) -> bool:
         """Whether a stage wrote this output in this run; otherwise it is as dvc.lock says."""
         return self.reproduction.states.get(self.writers.get(path, "")) == "ran"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What shows that a model may have seen its holdout; `untold`: what could not be looked at, a sentence each."""
+
+    copied: tuple[CopiedRows, ...] = ()
+    gap: FitGap | None = None
+    untold: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from bots.errors import BotsError
 from bots.evidence import CopiedRows, FitGap
 from bots.review.champion import score_rows
 from bots.review.copies import ROW, CopyCount, count_copies, find_columns
+from bots.review.facts import Seen
 from bots.review.holdout import PredictionsError, align_scores
 from bots.stats.predictions import SLICE, Predictions, get_numbers, make_predictions, open_table
 from bots.verdict.fit_gap import compare_fit
@@ -35,15 +36,6 @@ _SEED = 20130701
 # What decides nothing about how a model is trained, beside values that the lock names as causes of their own.
 _NO_CODE = (layout.PARAMS, layout.DVC_LOCK, layout.CARD)
 _NO_CODE_ENDINGS = (".md", ".csv", ".parquet", ".dvc", ".gitignore")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Seen:
-    """What was found; `untold` says, a sentence each, what could not be looked at."""
-
-    copied: tuple[CopiedRows, ...] = ()
-    gap: FitGap | None = None
-    untold: tuple[str, ...] = ()
 
 
 def look_for_seen_rows(

@@ -34,11 +34,11 @@ from bots.github import check_run
 from bots.github.client import PullRequest
 from bots.github.workflow_run import WorkflowRun
 from bots.layout import Layout
-from bots.publish import lock, model_bundle, publish
+from bots.publish import lock, model_bundle
 from bots.publish.base import Base
 from bots.publish.lock import LockRefused, LockResult
 from bots.publish.model_bundle import InvalidBundle
-from bots.publish.review_artifact import InvalidArtifact, NoArtifact
+from bots.publish.review_artifact import ArtifactContent, InvalidArtifact, NoArtifact
 from bots.publish.target import Target
 from bots.retry import Retry, TemporaryFailure
 from doubles.github import TOKEN, GitHubDouble
@@ -100,7 +100,7 @@ class Bench:
 
     def lock(
         self,
-        found: publish.ArtifactContent | None = None,
+        found: ArtifactContent | None = None,
         of: WorkflowRun | None = None,
         target: Target | None = None,
     ) -> LockResult:
@@ -435,7 +435,7 @@ def test_only_what_may_be_merged_is_locked(
 
 
 @pytest.mark.parametrize("found", [NoArtifact("none"), InvalidArtifact("garbage")])
-def test_without_a_review_there_is_nothing_to_lock(bench: Bench, found: publish.ArtifactContent) -> None:
+def test_without_a_review_there_is_nothing_to_lock(bench: Bench, found: ArtifactContent) -> None:
     assert bench.lock(found).done == "not locked"
     assert bench.branch() == bench.head
 

@@ -37,7 +37,7 @@ from bots.github.marker import Marker, ModelDigests
 from bots.publish import publish
 from bots.publish.base import Base
 from bots.publish.looks import find_look
-from bots.publish.review_artifact import InvalidArtifact, NoArtifact
+from bots.publish.review_artifact import ArtifactContent, InvalidArtifact, NoArtifact
 from bots.publish.target import Target
 from bots.render import preview
 from bots.retry import RequestDenied, RetriesExhausted, Retry, TemporaryFailure, classify_answer
@@ -100,7 +100,7 @@ class Bench:
     def retry(self, budget: float = BUDGET) -> Retry:
         return Retry(self.time.clock, self.time.sleep, self.log.append, deadline=self.time.now + budget)
 
-    def publish(self, of: WorkflowRun, found: publish.ArtifactContent, **how: Any) -> publish.PublishResult:
+    def publish(self, of: WorkflowRun, found: ArtifactContent, **how: Any) -> publish.PublishResult:
         known: dict[str, Any] = {
             "verification": verifications.find_result(found),
             "connection": self.connection,
@@ -492,7 +492,7 @@ def test_no_conclusion_that_branch_protection_takes_for_a_pass_is_ever_given_to_
     base = Base(branch="main", commit=reviews.MAIN, standing="current")
     pull = PullRequest(number=7, open=True, head_sha=HEAD, repository=REPOSITORY, base="main")
     target = Target(pull=pull, base=base)
-    unread: list[publish.ArtifactContent] = [
+    unread: list[ArtifactContent] = [
         NoArtifact("x"),
         InvalidArtifact("x"),
         bind_to(reviews.improved(), NEXT),
@@ -797,7 +797,7 @@ def test_an_undecided_change_asks_for_a_person_in_comment_and_check_and_one_that
     ],
 )
 def test_comment_and_check_carry_the_verdict_of_what_is_shown(
-    bench: Bench, found: publish.ArtifactContent, how: dict[str, Any], verdict: str | None
+    bench: Bench, found: ArtifactContent, how: dict[str, Any], verdict: str | None
 ) -> None:
     bench.double.push(7, how.get("sha", HEAD))
     bench.publish(bench.run(**how), bind_to(found) if isinstance(found, Review) else found)
@@ -1092,7 +1092,7 @@ def test_a_review_changed_at_random_never_crashes_the_publisher(bench: Bench, da
     for _ in range(data.draw(st.integers(1, 4))):
         _change_somewhere(document, data)
     try:
-        found: publish.ArtifactContent = evidence.decode(json.dumps(document).encode(), Review, "review.json")
+        found: ArtifactContent = evidence.decode(json.dumps(document).encode(), Review, "review.json")
     except evidence.EvidenceError as error:
         found = InvalidArtifact(str(error))
     host = Memory()

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from bots import evidence
 from bots.evidence import Review, VerificationOutcome
 from bots.publish import publish
-from bots.publish.publish import Decision
+from bots.publish.decision import Decision
 from bots.publish.review_artifact import NoArtifact
 from bots.publish.verification_result import NotVerified, find_verification, hold_against
 from bots.render import preview
