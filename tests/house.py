@@ -10,18 +10,19 @@ from pathlib import Path
 PROJECT = Path(__file__).parents[1] / "<<cookiecutter.project>>"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "log", "files", "decoding", "retry", "evidence", "layout"),
+    ("errors", "log", "files", "decoding", "retry", "evidence", "observations", "layout"),
     ("stats", "git", "github"),
     ("settings",),
     ("dvc", "render", "verdict"),
     ("review", "publish", "deploy"),
     ("verification",),
     ("release",),
+    ("monitoring",),
     ("commands", "__main__"),
 )
 """The rooms of `bots/`, the lowest floor first. A room imports from lower floors and from its own."""
 
-TRUSTED = ("github", "render", "verdict", "publish", "deploy", "verification", "release")
+TRUSTED = ("github", "render", "verdict", "publish", "deploy", "verification", "release", "monitoring")
 UNTRUSTED = ("bots.review", "bots.dvc.repro")
 """What runs a pull request's code, and the rooms that hold a token and must never come near it."""
 

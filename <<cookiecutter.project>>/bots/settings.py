@@ -228,6 +228,136 @@ class ReleaseSettings(_Section, frozen=True):
     canary: Annotated[Canary, _explain("how a new version is watched in production")] = Canary()
 
 
+class Labels(_Section, frozen=True):
+    """Where the truth about predictions comes from, and when a day's labels are as complete as they get."""
+
+    source: Annotated[
+        str | None,
+        _explain(
+            "a file, a folder or pattern, any address that fsspec reads, or a database (postgresql://…, sqlite:///…); "
+            "null: no labels come"
+        ),
+    ] = None
+    query: Annotated[
+        str | None, _explain("for a database: the file of this repository that holds the query")
+    ] = None
+    join: Annotated[
+        tuple[str, ...],
+        Meta(min_length=1),
+        _explain(
+            "the columns that name a prediction: its id as the service answered it, or columns of the request"
+        ),
+    ] = ("prediction:id",)
+    target: Annotated[str | None, _explain("the label's column; null: data.target")] = None
+    time: Annotated[
+        str | None,
+        _explain("the column that says when a label became known; null: when the bot first saw it"),
+    ] = None
+    mature_after: Annotated[
+        int,
+        Meta(ge=1, le=3_650),
+        _explain("after so many days a day is judged with the labels that it has, if they still come"),
+    ] = 30
+    settled: Annotated[
+        float,
+        Meta(ge=0, lt=1),
+        _explain("a day's labels stopped coming once its share grew by less than this in `settled_days`"),
+    ] = 0.005
+    settled_days: Annotated[int, Meta(ge=1, le=366), _explain("see `settled`")] = 3
+    share: Annotated[
+        Rate, _explain("a mature day with a smaller share of labels is not judged, and that is said")
+    ] = 0.5
+
+
+class Harm(_Section, frozen=True):
+    """What counts as harm, on top of the review's own holdout value."""
+
+    tolerance: Annotated[
+        float,
+        Meta(gt=0),
+        _explain("the primary metric may be worse than on the holdout by so many times what matters"),
+    ] = 3.0
+    calibration: Annotated[
+        Share,
+        _explain(
+            "predictions may be off on average by this: the share predicted against the share that came"
+        ),
+    ] = 0.05
+    slices: Annotated[bool, _explain("watch the slices of evaluate.slices too; they share the budget")] = True
+
+
+class ServiceHealth(_Section, frozen=True):
+    """The smallest effects of what needs no statistics; null switches a check off."""
+
+    volume: Annotated[
+        Annotated[float, Meta(gt=1)] | None,
+        _explain("rows of a day more or fewer than the usual by this factor"),
+    ] = 3.0
+    silent_hours: Annotated[Positive | None, _explain("hours without a new complete file of the log")] = 48.0
+    missing: Annotated[Rate | None, _explain("rise of a column's share of missing values")] = 0.05
+    unseen: Annotated[Rate | None, _explain("share of rows with a category that training did not show")] = (
+        0.02
+    )
+    refused: Annotated[Rate | None, _explain("share of requests refused (4xx)")] = 0.05
+    errors: Annotated[Rate | None, _explain("share of requests failed (5xx)")] = 0.005
+    latency: Annotated[Positive | None, _explain("seconds that 99% of the answers take at most")] = 0.5
+    availability: Annotated[
+        Rate | None, _explain("share of the looks at which the service must be ready")
+    ] = 0.99
+
+
+class Retrain(_Section, frozen=True):
+    """When the bot opens a pull request that trains on newer data, and how it moves the window."""
+
+    when: Annotated[
+        tuple[Literal["performance", "drift", "schedule"], ...],
+        _explain("what opens it: harm, drift beyond the budget, or every `every_days`"),
+    ] = ("performance",)
+    every_days: Annotated[int, Meta(ge=1), _explain("for `schedule`")] = 90
+    window: Annotated[
+        Literal["grow", "slide"],
+        _explain("grow: training keeps its first day; slide: it keeps its length"),
+    ] = "grow"
+    holdout_days: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        _explain("days of the new holdout; null: as many as the old one has"),
+    ] = None
+    merge: Annotated[
+        bool, _explain("true: the bot merges its pull request where the verdict is improved")
+    ] = False
+
+
+class MonitoringSettings(_Section, frozen=True):
+    """How production is watched; docs/monitoring.md tells more."""
+
+    predictions: Annotated[
+        str | None,
+        _explain(
+            "the folder of the prediction log, at any address that fsspec reads; null: it is fetched from where the "
+            "release was deployed"
+        ),
+    ] = None
+    labels: Annotated[Labels, _explain("where the truth comes from")] = Labels()
+    false_alarm_every: Annotated[
+        str,
+        Meta(pattern=r"^[1-9][0-9]* (day|week|month|year)s?\Z"),
+        _explain(
+            "how long it takes on average until a false alarm, of all that can alarm together: `5 years`"
+        ),
+    ] = "5 years"
+    harm: Annotated[Harm, _explain("what counts as harm")] = Harm()
+    health: Annotated[ServiceHealth, _explain("what needs no statistics")] = ServiceHealth()
+    categories: Annotated[
+        int,
+        Meta(ge=10, le=10_000),
+        _explain("so many categories of a column are counted each day, the rest together"),
+    ] = 200
+    sample: Annotated[
+        int, Meta(ge=0, le=10_000), _explain("rows of a day that are kept for Evidently's page; 0: none")
+    ] = 200
+    retrain: Annotated[Retrain, _explain("the retrain pull request")] = Retrain()
+
+
 class Settings(Struct, frozen=True, kw_only=True):
     """What the bots read of params.yaml; every other section is the pipeline's own business."""
 
@@ -237,6 +367,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     gate: Gate
     review: ReviewSettings
     release: ReleaseSettings = ReleaseSettings()
+    monitoring: MonitoringSettings = MonitoringSettings()
 
     @property
     def task(self) -> Task:

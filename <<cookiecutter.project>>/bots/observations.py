@@ -1,0 +1,330 @@
+"""What the watch bot keeps of production: a day of a version in a few kilobytes, what was seen in it, what it means.
+
+The types are written by `bots.monitoring`, kept on the branch `monitoring`, and read by `bots.render`. Everything here
+adds up or is replaced whole: the inputs of a day are a sum over files of the prediction log, its outcomes are computed
+anew from rows and labels until the day is mature.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from msgspec import Meta, Struct
+
+from bots.evidence import Count, Digest, Name, Share, Text
+
+OBSERVATION_FORMAT: Final = 1
+
+Day = Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}\Z")]
+"""A day in UTC."""
+Instant = Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z\Z")]
+
+Trouble = Literal["performance", "health", "drift", "labels", "blind"]
+"""A kind of trouble has one issue. `blind`: the bot could not see."""
+Level = Literal["alarm", "warning", "note"]
+"""`alarm` is harm and pages; `warning` may become harm; `note` is a change that harms nobody as far as one can see."""
+Condition = Literal["well", "warning", "alarm", "labels pending", "blind"]
+"""How production is, in a word; the worst that is true."""
+
+
+class Observation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of all of them: frozen, named fields only, unknown fields refused."""
+
+
+class NumberSummary(Observation, frozen=True, kw_only=True):
+    """A numeric column: `sketch` is a serialized KLL sketch of float32 of the values that are there (None: no value);
+    `total` and `squares` are the sums of the values and of their squares."""
+
+    rows: Count
+    missing: Count
+    low: float | None = None
+    high: float | None = None
+    total: float = 0.0
+    squares: float = 0.0
+    sketch: bytes | None = None
+
+
+class CategorySummary(Observation, frozen=True, kw_only=True):
+    """A column of categories: `counts` of at most so many values as the cap allows, `other` rows of all others.
+
+    `unseen` rows have a category that training did not show."""
+
+    rows: Count
+    missing: Count
+    counts: dict[str, Count] = {}
+    other: Count = 0
+    unseen: Count = 0
+
+
+class ScoreCounts(Observation, frozen=True, kw_only=True):
+    """A histogram of scores. `edges` are fixed for a version: bin i holds scores in [edges[i], edges[i + 1]), the
+    last one also its upper edge; `below` and `above` hold the rest. `positives` (a classification's labelled rows) has
+    the rows of each bin whose label is 1; `totals` is the sum of the scores in each bin."""
+
+    edges: list[float]
+    rows: list[Count]
+    totals: list[float]
+    positives: list[Count] = []
+    below: Count = 0
+    above: Count = 0
+
+
+class DayInputs(Observation, frozen=True, kw_only=True):
+    """What one version was asked on one day, and answered. A sum over complete files of the log, each counted once.
+
+    `hours` (24) are the rows of each hour in UTC; `warnings` the rows of each kind of warning; `sketches` of a day are
+    far smaller than its rows."""
+
+    format: Literal[1] = OBSERVATION_FORMAT
+    day: Day
+    version: Name
+    onnx: Text
+    rows: Count
+    fallback: Count = 0
+    hours: list[Count] = []
+    warnings: dict[str, Count] = {}
+    numbers: dict[str, NumberSummary] = {}
+    categories: dict[str, CategorySummary] = {}
+    scores: ScoreCounts | None = None
+
+
+class SliceOutcomes(Observation, frozen=True, kw_only=True):
+    """Labelled rows of a slice: sums over rows, so that days add up. `loss` is the bounded loss (0 to 1) that the
+    detectors watch, `metric` the plain primary loss, `value` what the decisions were worth."""
+
+    rows: Count
+    target: float
+    score: float
+    loss: float
+    metric: float
+    value: float | None = None
+
+
+class DayOutcomes(Observation, frozen=True, kw_only=True):
+    """What came of one version's predictions of one day, as far as labels came. Replaced whole until it is mature.
+
+    `predicted` rows could get a label; `labelled` have exactly one; `duplicated` rows got the same label more than once
+    (counted once in `labelled`), `contradicted` rows got different ones (not in `labelled`). `ages` are the labelled
+    rows by the label's age in days since the prediction (place i: i days, the last place: older). `sums` are the sums
+    over labelled rows that metrics are computed from, by name: `loss`, `metric`, `value`, `squared_error`,
+    `absolute_error`, `error`, `target`, `target_squares`. `slices`: column -> value -> outcomes."""
+
+    format: Literal[1] = OBSERVATION_FORMAT
+    day: Day
+    version: Name
+    onnx: Text
+    predicted: Count
+    labelled: Count
+    duplicated: Count = 0
+    contradicted: Count = 0
+    ages: list[Count] = []
+    mature: bool = False
+    scores: ScoreCounts | None = None
+    sums: dict[str, float] = {}
+    slices: dict[str, dict[str, SliceOutcomes]] = {}
+
+
+class LogFile(Observation, frozen=True, kw_only=True):
+    """A complete file of the log that was counted: by name and digest, with its rows and the days that they are of."""
+
+    name: Name
+    digest: Digest
+    rows: Count
+    version: Name
+    onnx: Text
+    days: dict[Day, Count]
+
+
+class LeftFile(Observation, frozen=True, kw_only=True):
+    """A file that was not counted this time, and why: it grows, is half written, has another schema, cannot be read."""
+
+    name: Name
+    reason: Text
+
+
+class LabelCounts(Observation, frozen=True, kw_only=True):
+    """What became of the rows of the labels' source."""
+
+    rows: Count
+    joined: Count
+    duplicated: Count = 0
+    contradicted: Count = 0
+    orphaned: Count = 0
+    unreadable: Count = 0
+    early: Count = 0
+    """labels that say they were known before their prediction was made"""
+
+
+class Cohort(Observation, frozen=True, kw_only=True):
+    """The predictions of one day, all versions: how many have a label, and whether the day may be judged."""
+
+    day: Day
+    predicted: Count
+    labelled: Count
+    state: Literal["pending", "growing", "mature", "timed out", "no labels"]
+
+
+class Finding(Observation, frozen=True, kw_only=True):
+    """One thing that was noticed. `subject` is the column, metric or slice that it is about; `since` its first day.
+
+    `words` is a whole sentence for people, plain text; `evidence` is an e-value: how much the data speak against
+    "all is as it was" (1: not at all; the budget says from which on it is an alarm)."""
+
+    trouble: Trouble
+    level: Level
+    check: Name
+    words: Text
+    subject: Text | None = None
+    version: Name | None = None
+    since: Day | None = None
+    day: Day | None = None
+    expected: float | None = None
+    found: float | None = None
+    low: float | None = None
+    high: float | None = None
+    evidence: float | None = None
+    threshold: float | None = None
+
+
+class DetectorState(Observation, frozen=True, kw_only=True):
+    """What a sequential detector remembers between runs.
+
+    `values` are the e-detector's values, one for each betting fraction in `fractions`; `days` is the number of steps
+    since `start`; `last` the newest day that it took in; `alarmed` the day when it first reached its threshold."""
+
+    name: Name
+    version: Name
+    start: Day
+    last: Day | None = None
+    days: Count = 0
+    expected: float
+    tolerance: float
+    fractions: list[float]
+    values: list[float]
+    threshold: float
+    alarmed: Day | None = None
+    why: Text = ""
+    """why it was started anew: a new version, a rollback, an alarm that a person acknowledged"""
+
+
+class Decision(Observation, frozen=True, kw_only=True):
+    """What a person decided about a kind of trouble: the audit trail of the watch."""
+
+    trouble: Trouble
+    what: Literal["acknowledged", "muted", "retrain"]
+    by: Text
+    at: Instant
+    until: Day | None = None
+    issue: Count | None = None
+
+
+class Episode(Observation, frozen=True, kw_only=True):
+    """A time of trouble: from its first finding to its end."""
+
+    trouble: Trouble
+    since: Day
+    until: Day | None = None
+    issue: Count | None = None
+    words: Text
+
+
+class Point(Observation, frozen=True, kw_only=True):
+    """A day of a curve. `mature`: its labels came as far as they will."""
+
+    day: Day
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    rows: Count = 0
+    version: Name | None = None
+    mature: bool = True
+
+
+class Series(Observation, frozen=True, kw_only=True):
+    """A curve of the page: a metric, an estimate, the share of labels, the requests."""
+
+    name: Name
+    label: Text
+    kind: Literal["share", "loss", "money", "quantity", "count"]
+    direction: Literal["higher", "lower", "neither"] = "neither"
+    reference: float | None = None
+    points: list[Point]
+
+
+class EstimateRecord(Observation, frozen=True, kw_only=True):
+    """An estimate before labels came, and later the truth beside it."""
+
+    day: Day
+    version: Name
+    metric: Name
+    rows: Count
+    estimate: float
+    low: float
+    high: float
+    truth: float | None = None
+
+
+class DriftRank(Observation, frozen=True, kw_only=True):
+    """How a column of one day differs from the reference: `distance` is its score, `rank` its place among `references`
+    days of the reference (1: the most usual), `evidence` its current e-value, `named` whether e-BH names it."""
+
+    column: Name
+    kind: Literal["input", "missing", "prediction"]
+    distance: float
+    usual: float
+    rank: Count
+    references: Count
+    evidence: float
+    named: bool = False
+
+
+class Deployment(Observation, frozen=True, kw_only=True):
+    """A version that production got, as the registry has it."""
+
+    version: Name
+    at: Text
+    by: Text
+    commit: Text
+    reason: Text | None = None
+
+
+class WatchReport(Observation, frozen=True, kw_only=True):
+    """`monitoring.json`: what a run of the watch saw and did. The page and the issues are drawn from it.
+
+    `condition` is the worst that is true now; `unseen` says in whole sentences what the run could not see."""
+
+    format: Literal[1] = OBSERVATION_FORMAT
+    project: Text
+    at: Instant
+    first: Day | None
+    last: Day | None
+    version: Name | None
+    condition: Condition
+    words: Text
+    false_alarm_every: Text
+    rows: Count
+    new_rows: Count
+    files: Count
+    left: list[LeftFile] = []
+    unseen: list[Text] = []
+    findings: list[Finding] = []
+    series: list[Series] = []
+    cohorts: list[Cohort] = []
+    labels: LabelCounts | None = None
+    arrival: list[Share] = []
+    """the share of a day's predictions that have a label after i days, over mature days"""
+    detectors: list[DetectorState] = []
+    estimates: list[EstimateRecord] = []
+    coverage: Share | None = None
+    """the share of estimates whose interval holds the truth, of those whose truth is known"""
+    drift: list[DriftRank] = []
+    drift_evidence: float | None = None
+    drift_words: Text = ""
+    deployments: list[Deployment] = []
+    decisions: list[Decision] = []
+    episodes: list[Episode] = []
+    actions: list[Text] = []
+    currency: Text | None = None
+    earned: float | None = None
+    """the value of all labelled decisions so far; `expected_earned`: had each row been worth what the holdout said"""
+    expected_earned: float | None = None
