@@ -432,9 +432,18 @@ class BareRepository:
         )
 
     def create_commit(
-        self, parent: str | None, files: Mapping[str, str], *, message: str, author: Author
+        self,
+        parent: str | None,
+        files: Mapping[str, str],
+        *,
+        message: str,
+        author: Author,
+        removed: Iterable[str] = (),
     ) -> str:
-        """Create a commit that only adds files (path to blob) to its parent's. Equal arguments make equal commits."""
+        """Create a commit that adds files (path to blob) to its parent's, and takes the paths `removed` out.
+
+        Equal arguments make equal commits.
+        """
         self._commits += 1
         ref = f"refs/made/{self._commits}"
         words = message.encode()
@@ -446,6 +455,7 @@ class BareRepository:
         ]
         after = [
             *([f"from {parent}"] if parent else []),
+            *(f"D {path}" for path in removed),
             *(f"M 100644 {blob} {path}" for path, blob in files.items()),
         ]
         script = b"\n".join(
