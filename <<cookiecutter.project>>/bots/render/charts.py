@@ -97,7 +97,7 @@ def draw_calibration(champion: Sequence[CalibrationBin], candidate: Sequence[Cal
     if max(map(abs, values)) >= HUGE:
         return Markup("")
     low, high = min(0.0, *values), max(values)
-    ticks = _choose_ticks(low, high)
+    ticks = choose_ticks(low, high)
     low, high = min(low, ticks[0]), max(high, ticks[-1])
 
     def x(value: float) -> float:
@@ -135,7 +135,8 @@ def _draw_arrow(value: float, reach: float) -> str:
     )
 
 
-def _choose_ticks(low: float, high: float) -> list[float]:
+def choose_ticks(low: float, high: float) -> list[float]:
+    """Choose round numbers for an axis that hold both ends."""
     rough = max(high - low, 1e-9) / 4
     size = 10 ** floor(log10(rough))
     step = next(size * nice for nice in (1, 2, 2.5, 5, 10) if size * nice >= rough)

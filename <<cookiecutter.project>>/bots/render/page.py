@@ -23,7 +23,7 @@ def render_page(review: Review) -> str:
         review=review,
         style=Markup(style),  # noqa: S704 - our own file
         script=Markup(script),  # noqa: S704 - our own file
-        policy=f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; base-uri 'none'",
+        policy=build_policy(style, script),
         lines=glance.collect_lines(review, glance.Style(code=_format_code, text=format_prose)),
         before={shift.feature: shift.champion for shift in review.shifts},
         format_prose=format_prose,
@@ -40,6 +40,11 @@ def format_prose(value: object) -> Markup:
     """Format a sentence that a tool wrote, with its code as code."""
     pieces = split_code(make_visible(value, jinja.LONGEST))
     return Markup("").join(_format_code(piece) if is_code else piece for is_code, piece in pieces)
+
+
+def build_policy(style: str, script: str) -> str:
+    """Build the page's own rule: its style and script by their hashes, and nothing else, from nowhere."""
+    return f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; base-uri 'none'"
 
 
 def _format_code(value: object) -> Markup:

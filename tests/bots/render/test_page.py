@@ -7,7 +7,6 @@ import hashlib
 import io
 import itertools
 import re
-from html.parser import HTMLParser
 
 import pytest
 from msgspec.structs import replace
@@ -17,35 +16,9 @@ from bots import evidence
 from bots.render import review_files, terminal
 from bots.render.page import render_page
 from fixtures import reviews
+from fixtures.tags import Tags
 
 EVERY = pytest.mark.parametrize("name", reviews.ALL)
-VOID = {"meta", "br", "line", "rect", "circle", "polyline", "path"}
-
-
-class Tags(HTMLParser):
-    """Every tag with its attributes, the headings in order, and whether tags close as they open."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.stack: list[str] = []
-        self.text = ""
-        self.feed(html)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.stack.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.stack.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
 
 
 @EVERY
