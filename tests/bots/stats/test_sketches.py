@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -80,8 +82,12 @@ def test_shares_are_asked_in_any_order_and_more_than_once() -> None:
 
 @given(st.binary(max_size=200))
 @settings(max_examples=100, deadline=None)
-def test_bytes_that_are_no_sketch_are_refused_in_words(content: bytes) -> None:
-    try:
+def test_bytes_that_are_no_sketch_are_refused_and_end_no_process(content: bytes) -> None:
+    with contextlib.suppress(sketches.SketchError):
         sketches.read_sketch(content)
-    except sketches.SketchError as error:
-        assert "cannot be read" in str(error)
+
+
+def test_a_sketch_that_was_cut_off_is_refused_in_words() -> None:
+    content = build_sketch(np.arange(5_000.0)).write_bytes()
+    with pytest.raises(sketches.SketchError, match=r"a sketch of \d+ bytes cannot be read"):
+        sketches.read_sketch(content[:-40])
