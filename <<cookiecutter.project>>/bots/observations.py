@@ -25,6 +25,8 @@ Level = Literal["alarm", "warning", "note"]
 """`alarm` is harm and pages; `warning` may become harm; `note` is a change that harms nobody as far as one can see."""
 Condition = Literal["well", "warning", "alarm", "labels pending", "blind"]
 """How production is, in a word; the worst that is true."""
+Standing = Literal["alarm", "warning", "acknowledged", "muted", "recovering", "well"]
+"""How a kind of trouble stands. `recovering`: nothing is found any more, not yet for long enough."""
 
 
 class Observation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -218,14 +220,53 @@ class Decision(Observation, frozen=True, kw_only=True):
     issue: Count | None = None
 
 
+class EpisodeEntry(Observation, frozen=True, kw_only=True):
+    """A line of an episode's history: what changed on a day, plain text."""
+
+    day: Day
+    words: Text
+
+
 class Episode(Observation, frozen=True, kw_only=True):
-    """A time of trouble: from its first finding to its end."""
+    """A time of trouble: from its first finding to its end.
+
+    `last` is the newest day with an alarm or a warning, `looked` the newest day that could be looked at, `calm` the
+    days that were looked at since and had neither. `loud` has what is loud enough for an issue now, and since when;
+    `told`: something was. `alarm` is when it last became an alarm that nobody had acknowledged or muted. `standing` and
+    `signature` are how it stood at the last run. `history` holds the newest lines, `earlier` counts the others."""
 
     trouble: Trouble
     since: Day
     until: Day | None = None
     issue: Count | None = None
     words: Text
+    last: Day | None = None
+    looked: Day | None = None
+    calm: Count = 0
+    loud: dict[str, Instant] = {}
+    told: bool = False
+    alarm: Instant | None = None
+    standing: Standing = "warning"
+    signature: Text = ""
+    history: list[EpisodeEntry] = []
+    earlier: Count = 0
+
+
+class TroubleState(Observation, frozen=True, kw_only=True):
+    """How a kind of trouble stands after a run, for its issue.
+
+    `findings` are its alarms and warnings, the worst first. `episode` is the one that goes on or has ended in this run;
+    `decision` is the acknowledgement or the silence that is in force. `calm` of `calm_needed` days without a finding
+    have passed. `page`: it is an alarm that people must hear of."""
+
+    trouble: Trouble
+    standing: Standing
+    findings: list[Finding] = []
+    episode: Episode | None = None
+    decision: Decision | None = None
+    calm: Count = 0
+    calm_needed: Count
+    page: bool = False
 
 
 class Point(Observation, frozen=True, kw_only=True):
