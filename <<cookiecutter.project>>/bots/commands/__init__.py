@@ -7,6 +7,7 @@ from types import ModuleType
 from bots.commands import (
     card,
     collect,
+    decide,
     download,
     key,
     lock,
@@ -41,6 +42,7 @@ COMMANDS: dict[str, ModuleType] = {
         publish,
         lock,
         stale,
+        decide,
         release,
         rollback,
         models,

@@ -15,6 +15,7 @@ from bots.retry import RequestDenied, TemporaryFailure, classify_answer
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from github.Issue import Issue as GitHubIssue
     from github.PullRequest import PullRequest as GitHubPullRequest
     from github.Repository import Repository
 
@@ -105,12 +106,13 @@ class PullRequestReview:
 
 @dataclass(frozen=True)
 class Issue:
-    """An open issue, with the login of who wrote it."""
+    """An issue, with the login of who wrote it."""
 
     number: int
     author: str
     title: str
     body: str
+    open: bool = True
 
 
 @dataclass(frozen=True)
@@ -354,20 +356,18 @@ class GitHubClient:
         with self._translate_errors():
             return self._repository.get_collaborator_permission(login)
 
-    def list_issues(self, label: str) -> list[Issue]:
-        """`GET issues`, those that are no pull requests."""
+    def list_issues(self, label: str, *, closed: bool = False) -> list[Issue]:
+        """`GET issues`, those that are no pull requests; `closed`: those that are closed too."""
         with self._translate_errors():
-            found = self._repository.get_issues(state="open", labels=[label])
-            return [
-                Issue(
-                    number=one.number,
-                    author=getattr(one.user, "login", ""),
-                    title=one.title,
-                    body=one.body or "",
-                )
-                for one in found
-                if one.raw_data.get("pull_request") is None
-            ]
+            found = self._repository.get_issues(state="all" if closed else "open", labels=[label])
+            return [_convert_issue(one) for one in found if one.raw_data.get("pull_request") is None]
+
+    def get_issue(self, number: int) -> Issue:
+        """`GET issues/{number}`."""
+        with self._translate_errors():
+            found = self._repository.get_issue(number)
+            # The client is lazy: asking for the body is what fetches the issue.
+            return _convert_issue(found)
 
     def create_issue(self, title: str, body: str, label: str) -> None:
         """`POST issues`."""
@@ -383,6 +383,11 @@ class GitHubClient:
         """`PATCH issues/{number}`."""
         with self._translate_errors():
             self._repository.get_issue(number).edit(body=body, state="closed", state_reason="completed")
+
+    def reopen_issue(self, number: int, *, title: str, body: str) -> None:
+        """`PATCH issues/{number}`."""
+        with self._translate_errors():
+            self._repository.get_issue(number).edit(title=title, body=body, state="open")
 
     def find_artifact(self, run: int, name: str) -> Artifact | None:
         """`GET actions/runs/{run}/artifacts`."""
@@ -464,6 +469,17 @@ class GitHubClient:
             raise TemporaryFailure("the connection to GitHub broke") from error
         except json.JSONDecodeError as error:
             raise TemporaryFailure("GitHub's answer was cut short") from error
+
+
+def _convert_issue(issue: GitHubIssue) -> Issue:
+    return Issue(
+        number=issue.number,
+        # An account that is gone leaves its issues without a user.
+        author=getattr(issue.user, "login", ""),
+        title=issue.title,
+        body=issue.body or "",
+        open=issue.state == "open",
+    )
 
 
 def _convert_pull(pull: GitHubPullRequest) -> PullRequest:
