@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pipeline.params import Params
 
 PACKAGE = "package:"
+AS_OF = "{as_of}"
 CSV = (".csv", ".csv.gz", ".csv.bz2", ".csv.xz", ".csv.zst", ".csv.zip")
 PARQUET = (".parquet", ".pq")
 COMPRESSION: dict[str, Literal["gzip", "bz2", "xz", "zstd", "zip"]] = {
@@ -36,13 +37,23 @@ OUTCOME = ["dep_time", "dep_delay", "arr_time", "arr_delay", "air_time"]
 
 def run(settings: Params) -> None:
     """Write data/raw.parquet from `data.source`, with every column that is there."""
-    frame = fetch(settings.data.source)
+    source = place_day(settings.data.source, settings.data.as_of)
+    frame = fetch(source)
     try:
         files.write_table(frame, files.RAW)
     except (ValueError, TypeError, NotImplementedError) as error:  # pyarrow's errors are of these kinds
+        raise StageError(f"{source}: cannot be kept as a table: {_take_first_line(error)}") from error
+
+
+def place_day(source: str, as_of: str | None) -> str:
+    """Place the day on which the data is asked for where a source says `{as_of}`. Raises `StageError` without a day."""
+    if AS_OF not in source:
+        return source
+    if as_of is None:
         raise StageError(
-            f"{settings.data.source}: cannot be kept as a table: {_take_first_line(error)}"
-        ) from error
+            f"params.yaml: data.as_of: expected a day such as 2026-11-26, because data.source says {AS_OF}"
+        )
+    return source.replace(AS_OF, as_of)
 
 
 def fetch(source: str) -> pd.DataFrame:

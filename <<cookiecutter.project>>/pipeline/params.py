@@ -30,6 +30,7 @@ class Data(_Section, frozen=True):
     source: str
     task: Task
     target: str
+    as_of: Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}$")] | None = None
     derive: dict[str, str] = {}
     max_age_days: Annotated[float, Meta(gt=0)] | None = None
     leakage: Fraction = 0.8

@@ -178,3 +178,10 @@ def test_a_table_that_parquet_cannot_hold_is_refused(bench: Bench, monkeypatch: 
     assert bench.run("acquire") == 1
     assert "cannot be kept as a table" in bench.refusal()
     assert not list((bench.folder / "data").iterdir())
+
+
+def test_the_day_of_asking_stands_where_the_source_names_it() -> None:
+    assert acquire.place_day("s3://lake/{as_of}/*.csv", "2026-11-26") == "s3://lake/2026-11-26/*.csv"
+    assert acquire.place_day("flights.csv", None) == "flights.csv"
+    with pytest.raises(StageError, match=r"data\.as_of: expected a day"):
+        acquire.place_day("s3://lake/{as_of}", None)
