@@ -33,7 +33,7 @@ ROOT = Path(__file__).parents[1]
 TEMPLATE = ROOT / "<<cookiecutter.project>>"
 PEERS = Path(__file__).parent / "peers"
 CONNECTIONS = 16
-MODEL_PACKAGES = ["numpy", "onnxruntime", "pandas", "scikit-learn", "skops", "msgspec"]
+MODEL_PACKAGES = ["numpy", "onnxruntime", "pandas", "pyyaml", "scikit-learn", "skops", "msgspec"]
 UVICORN = [
     "-m",
     "uvicorn",
