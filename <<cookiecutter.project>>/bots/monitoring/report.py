@@ -1,0 +1,132 @@
+"""Says what a run of the watch saw: how production is in a word and a sentence, its curves, and what it earned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+
+from bots.observations import (
+    Cohort,
+    Condition,
+    DayInputs,
+    DayOutcomes,
+    Finding,
+    Point,
+    Series,
+    Trouble,
+    TroubleState,
+)
+
+MOST_POINTS = 400
+LATEST = 5
+
+
+def choose_condition(
+    findings: Sequence[Finding], unseen: Sequence[str], judged: Sequence[DayOutcomes]
+) -> Condition:
+    """Choose the worst that is true: harm, then not having seen, then what may become harm, then not knowing yet."""
+    levels = {finding.level for finding in findings}
+    if "alarm" in levels:
+        return "alarm"
+    if unseen or any(finding.trouble == "blind" for finding in findings if finding.level != "note"):
+        return "blind"
+    if "warning" in levels:
+        return "warning"
+    return "well" if judged else "labels pending"
+
+
+def write_headline(
+    condition: Condition,
+    findings: Sequence[Finding],
+    *,
+    unseen: Sequence[str],
+    judged: Sequence[DayOutcomes],
+    rows: int,
+) -> str:
+    """Write the sentence that stands below the condition. `findings` have the worst first."""
+    loud = [finding.words for finding in findings if finding.level == "alarm"]
+    if condition == "alarm":
+        return " ".join(loud[:2])
+    if condition == "blind":
+        blind = [finding.words for finding in findings if finding.trouble == "blind"]
+        return (unseen[0] if unseen else blind[0]) + " What was not seen may be well or not."
+    if condition == "warning":
+        warnings = [finding.words for finding in findings if finding.level == "warning"]
+        more = f" And {len(warnings) - 1} more." if len(warnings) > 1 else ""
+        return warnings[0] + more
+    if condition == "labels pending":
+        return (
+            f"{rows:,} predictions are watched, but no day's labels are complete yet: how good the answers are is not "
+            "known."
+        )
+    labelled = sum(day.labelled for day in judged)
+    days = len({day.day for day in judged})
+    return f"The answers are as good as they were reviewed, on {labelled:,} predictions of {days:,} days."
+
+
+def find_looked(
+    unseen: Sequence[str], judged: Sequence[DayOutcomes], today: str
+) -> dict[Trouble, str | None]:
+    """Find the newest day on which each kind of trouble could be looked for; None where it could not be.
+
+    A run that could not see ends no trouble. Performance was looked for up to the newest day that was judged.
+    """
+    newest = max((day.day for day in judged), default=None)
+    if unseen:
+        return {"performance": None, "health": None, "drift": None, "labels": None, "blind": today}
+    return {"performance": newest, "health": today, "drift": today, "labels": today, "blind": today}
+
+
+def draw_requests(inputs: Sequence[DayInputs]) -> Series:
+    """Count the predictions of each day, of all versions together."""
+    ordered = sorted(inputs, key=lambda one: one.day)
+    counted = [(day, sum(one.rows for one in group)) for day, group in groupby(ordered, lambda one: one.day)]
+    return Series(
+        name="requests",
+        label="Predictions",
+        kind="count",
+        points=[Point(day=day, value=float(rows), rows=rows) for day, rows in counted[-MOST_POINTS:]],
+    )
+
+
+def measure_earned(
+    outcomes: Sequence[DayOutcomes], promised: Mapping[str, float]
+) -> tuple[float | None, float | None]:
+    """What the decisions with a known outcome were worth, and what as many would have been worth as reviewed.
+
+    `promised` maps a model (its ONNX digest) to the value of a row on its holdout.
+    """
+    valued = [day for day in outcomes if "value" in day.sums]
+    if not valued:
+        return None, None
+    earned = sum(day.sums["value"] for day in valued)
+    if any(day.onnx not in promised for day in valued):
+        return earned, None
+    return earned, sum(promised[day.onnx] * day.labelled for day in valued)
+
+
+def cut_series(series: Sequence[Series]) -> list[Series]:
+    """Keep the newest days of each curve, so that a report stays small however long it is watched."""
+    return [
+        Series(
+            name=one.name,
+            label=one.label,
+            kind=one.kind,
+            direction=one.direction,
+            reference=one.reference,
+            points=one.points[-MOST_POINTS:],
+        )
+        for one in series
+    ]
+
+
+def describe_actions(states: Sequence[TroubleState], cohorts: Sequence[Cohort]) -> list[str]:
+    """Say what is decided and open, for the page: what people acknowledged, and how many days wait for labels."""
+    words = [
+        f"{state.decision.by} {state.decision.what} it"
+        + (f" until {state.decision.until}" if state.decision.until else "")
+        for state in states
+        if state.decision is not None
+    ]
+    waiting = sum(cohort.state in ("pending", "growing") for cohort in cohorts)
+    return [*words, f"{waiting} days wait for labels."] if waiting else words
