@@ -49,7 +49,9 @@ class NumberSummary(Observation, frozen=True, kw_only=True):
 class CategorySummary(Observation, frozen=True, kw_only=True):
     """A column of categories: `counts` of at most so many values as the cap allows, `other` rows of all others.
 
-    `unseen` rows have a category that training did not show."""
+    Up to the cap all counts are exact. Beyond it a count may be too small, by `other / (cap + 1)` rows at most, and
+    every value with more rows than that is named. A long value is named by its beginning and 16 digits of its SHA-256.
+    `unseen` rows have a category that training did not show. Of a personal column no value is named."""
 
     rows: Count
     missing: Count
@@ -61,7 +63,7 @@ class CategorySummary(Observation, frozen=True, kw_only=True):
 class ScoreCounts(Observation, frozen=True, kw_only=True):
     """A histogram of scores. `edges` are fixed for a version: bin i holds scores in [edges[i], edges[i + 1]), the
     last one also its upper edge; `below` and `above` hold the rest. `positives` (a classification's labelled rows) has
-    the rows of each bin whose label is 1; `totals` is the sum of the scores in each bin."""
+    the rows of each bin whose label is 1; `totals` is the sum of the scores in each bin, empty where it is not kept."""
 
     edges: list[float]
     rows: list[Count]
@@ -74,8 +76,9 @@ class ScoreCounts(Observation, frozen=True, kw_only=True):
 class DayInputs(Observation, frozen=True, kw_only=True):
     """What one version was asked on one day, and answered. A sum over complete files of the log, each counted once.
 
-    `hours` (24) are the rows of each hour in UTC; `warnings` the rows of each kind of warning; `sketches` of a day are
-    far smaller than its rows."""
+    `hours` (24) are the rows of each hour in UTC, empty where rows have no time. `warnings` are the rows with a kind of
+    warning (`unlike`), and of an input with it (`temp:unlike`). `scores` are the model's own answers, without the
+    `fallback` rows."""
 
     format: Literal[1] = OBSERVATION_FORMAT
     day: Day
@@ -92,7 +95,8 @@ class DayInputs(Observation, frozen=True, kw_only=True):
 
 class SliceOutcomes(Observation, frozen=True, kw_only=True):
     """Labelled rows of a slice: sums over rows, so that days add up. `loss` is the bounded loss (0 to 1) that the
-    detectors watch, `metric` the plain primary loss, `value` what the decisions were worth."""
+    detectors watch, `metric` the plain loss behind it in its own unit (`bots/stats/losses.py`), `value` what the
+    decisions were worth. `scores` has fewer bins than the day's."""
 
     rows: Count
     target: float
@@ -100,16 +104,19 @@ class SliceOutcomes(Observation, frozen=True, kw_only=True):
     loss: float
     metric: float
     value: float | None = None
+    scores: ScoreCounts | None = None
 
 
 class DayOutcomes(Observation, frozen=True, kw_only=True):
     """What came of one version's predictions of one day, as far as labels came. Replaced whole until it is mature.
 
     `predicted` rows could get a label; `labelled` have exactly one; `duplicated` rows got the same label more than once
-    (counted once in `labelled`), `contradicted` rows got different ones (not in `labelled`). `ages` are the labelled
-    rows by the label's age in days since the prediction (place i: i days, the last place: older). `sums` are the sums
-    over labelled rows that metrics are computed from, by name: `loss`, `metric`, `value`, `squared_error`,
-    `absolute_error`, `error`, `target`, `target_squares`. `slices`: column -> value -> outcomes."""
+    (counted once in `labelled`), `contradicted` rows got different ones (not in `labelled`). What the fallback answered
+    is in none of them. `ages` are the labelled rows by the label's age in days since the prediction (place i: i days;
+    place 366: that or older; shorter where none is so old). `sums` are the sums over labelled rows that metrics are
+    computed from, by name: `loss`, `metric`, `value`, `log_loss`, `squared_error`, `absolute_error`, `error` (score
+    less target), `score`, `target`, `target_squares`. `slices`: column -> value -> outcomes, at most 100 values each.
+    `errors` is a sketch of the absolute errors of a regression."""
 
     format: Literal[1] = OBSERVATION_FORMAT
     day: Day
@@ -124,6 +131,7 @@ class DayOutcomes(Observation, frozen=True, kw_only=True):
     scores: ScoreCounts | None = None
     sums: dict[str, float] = {}
     slices: dict[str, dict[str, SliceOutcomes]] = {}
+    errors: bytes | None = None
 
 
 class LogFile(Observation, frozen=True, kw_only=True):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,6 +13,9 @@ from bots.evidence import Costs
 from bots.stats import losses
 from bots.stats.metrics import MEASURES, Context, compute_value
 
+if TYPE_CHECKING:
+    from bots.evidence import Task
+
 CELLS = Costs(currency="USD", true_positive=12.0, false_positive=-4.0, true_negative=0.0, false_negative=0.0)
 PRICES = Costs(currency="USD", under=-1.0, over=-0.4)
 CLASSES = Context(threshold=0.3, costs=CELLS)
@@ -18,7 +23,7 @@ NUMBERS = Context(costs=PRICES)
 BY_TASK = [(name, task) for name, measure in MEASURES.items() for task in measure.tasks]
 
 
-def draw_rows(task: str, seed: int, rows: int = 400) -> tuple[np.ndarray, np.ndarray]:
+def draw_rows(task: Task, seed: int, rows: int = 400) -> tuple[np.ndarray, np.ndarray]:
     random = np.random.default_rng(seed)
     if task == "regression":
         target = 30 * random.standard_t(2, rows)
@@ -31,7 +36,7 @@ def draw_rows(task: str, seed: int, rows: int = 400) -> tuple[np.ndarray, np.nda
 @given(seed=st.integers(0, 2**32 - 1), far=st.floats(-1e30, 1e30))
 @settings(max_examples=15, deadline=None)
 def test_every_primary_metric_has_a_loss_between_0_and_1(
-    primary: str, task: str, seed: int, far: float
+    primary: str, task: Task, seed: int, far: float
 ) -> None:
     context = CLASSES if task == "classification" else NUMBERS
     target, score = draw_rows(task, seed)
@@ -46,7 +51,7 @@ def test_every_primary_metric_has_a_loss_between_0_and_1(
 
 
 @pytest.mark.parametrize(("primary", "task"), BY_TASK)
-def test_less_than_one_percent_of_the_holdout_is_clipped(primary: str, task: str) -> None:
+def test_less_than_one_percent_of_the_holdout_is_clipped(primary: str, task: Task) -> None:
     context = CLASSES if task == "classification" else NUMBERS
     target, score = draw_rows(task, 7, rows=20_000)
     chosen = losses.choose_loss(primary, task, target=target, score=score, context=context)
@@ -58,7 +63,7 @@ def test_less_than_one_percent_of_the_holdout_is_clipped(primary: str, task: str
 
 
 @pytest.mark.parametrize(("primary", "task"), [("log_loss", "classification"), ("mae", "regression")])
-def test_the_mean_of_the_plain_loss_is_the_metric(primary: str, task: str) -> None:
+def test_the_mean_of_the_plain_loss_is_the_metric(primary: str, task: Task) -> None:
     context = CLASSES if task == "classification" else NUMBERS
     target, score = draw_rows(task, 3)
     chosen = losses.choose_loss(primary, task, target=target, score=score, context=context)
@@ -68,7 +73,7 @@ def test_the_mean_of_the_plain_loss_is_the_metric(primary: str, task: str) -> No
 
 
 @pytest.mark.parametrize(("task", "context"), [("classification", CLASSES), ("regression", NUMBERS)])
-def test_what_a_row_costs_is_what_it_is_worth_less_than_the_best(task: str, context: Context) -> None:
+def test_what_a_row_costs_is_what_it_is_worth_less_than_the_best(task: Task, context: Context) -> None:
     target, score = draw_rows(task, 5)
     chosen = losses.choose_loss("value", task, target=target, score=score, context=context)
     best = 12.0 if task == "classification" else 0.0

@@ -1,0 +1,260 @@
+"""Counts what came of a day's predictions, where labels came: sums over rows, so that days add up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from bots.monitoring.categories import make_label, shorten_value
+from bots.monitoring.summary_spec import AGE, FALLBACK, LABEL, LARGEST, SCORE, SummarySpec
+from bots.observations import DayOutcomes, ScoreCounts, SliceOutcomes
+from bots.stats.histograms import add_counts, count_scores
+from bots.stats.metrics import MEASURES, Floats
+from bots.stats.sketches import Sketch, add_sketches
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+OLDEST: Final = 366
+"""The last place of `ages`: labels that came after so many days, or later."""
+MOST_SLICES: Final = 100
+"""So many values of a column are told each day, those with most labelled rows."""
+MISSING: Final = "missing"
+
+
+@dataclass
+class OutcomeCount:
+    """Counts labelled rows batch by batch."""
+
+    spec: SummarySpec
+    predicted: int = 0
+    labelled: int = 0
+    ages: NDArray[np.int64] = field(default_factory=lambda: np.zeros(OLDEST + 1, dtype=np.int64))
+    sums: dict[str, float] = field(default_factory=dict)
+    slices: dict[str, dict[str, SliceOutcomes]] = field(default_factory=dict)
+    scores: ScoreCounts | None = None
+    errors: Sketch = field(default_factory=Sketch)
+
+    def add_batch(self, batch: pa.RecordBatch) -> None:
+        """Add predictions; those with a null in `label` have none yet. What the fallback answered is left out."""
+        if FALLBACK in batch.schema.names:
+            import pyarrow.compute as pc
+
+            batch = batch.filter(pc.invert(pc.fill_null(batch.column(FALLBACK), False)))
+        self.predicted += batch.num_rows
+        target, score = (_read_column(batch.column(name)) for name in (LABEL, SCORE))
+        there = np.isfinite(target) & np.isfinite(score)
+        if not there.all():
+            batch = batch.take(np.flatnonzero(there))
+            target, score = target[there], score[there]
+        if not len(target):
+            return
+        target, score = (np.clip(values, -LARGEST, LARGEST) for values in (target, score))
+        self.labelled += len(target)
+        if AGE in batch.schema.names:
+            days = np.nan_to_num(_read_column(batch.column(AGE)), nan=0.0)
+            self.ages += np.bincount(
+                np.clip(np.floor(days), 0, OLDEST).astype(np.int64), minlength=OLDEST + 1
+            )
+        rows = compute_rows(target, score, self.spec)
+        for name, values in rows.items():
+            self.sums[name] = self.sums.get(name, 0.0) + float(values.sum())
+        positive = target == 1 if self.spec.task == "classification" else None
+        self.scores = add_counts(self.scores, count_scores(score, np.asarray(self.spec.edges), positive))
+        if self.spec.task == "regression":
+            self.errors.add_values(rows["absolute_error"])
+        for name in self.spec.slices:
+            if name in batch.schema.names:
+                found = self._summarize_slices(batch.column(name), rows, score=score, positive=positive)
+                self.slices[name] = _add_mappings(self.slices.get(name, {}), found)
+
+    def _summarize_slices(
+        self,
+        labels: pa.Array,
+        rows: Mapping[str, Floats],
+        *,
+        score: Floats,
+        positive: NDArray[np.bool_] | None,
+    ) -> dict[str, SliceOutcomes]:
+        """The outcomes of each value of a column. Rows without a value are the slice `missing`."""
+        codes, values = _code_values(labels)
+        bins, edges = len(values), np.asarray(self.spec.slice_edges)
+        counts = np.bincount(codes, minlength=bins)
+        kept = np.argsort(-counts, kind="stable")[:MOST_SLICES]
+        sums = {name: np.bincount(codes, weights=each, minlength=bins) for name, each in rows.items()}
+        order = np.argsort(codes, kind="stable")
+        ends = np.cumsum(counts)
+
+        def count_slice(at: int) -> SliceOutcomes:
+            own = order[ends[at] - counts[at] : ends[at]]
+            scores = count_scores(score[own], edges, None if positive is None else positive[own])
+            return SliceOutcomes(
+                rows=int(counts[at]),
+                target=float(sums["target"][at]),
+                score=float(sums["score"][at]),
+                loss=float(sums["loss"][at]),
+                metric=float(sums["metric"][at]),
+                value=float(sums["value"][at]) if "value" in sums else None,
+                scores=ScoreCounts(
+                    edges=scores.edges,
+                    rows=scores.rows,
+                    totals=[],
+                    positives=scores.positives,
+                    below=scores.below,
+                    above=scores.above,
+                ),
+            )
+
+        return {values[at]: count_slice(int(at)) for at in kept if counts[at]}
+
+
+def compute_rows(target: Floats, score: Floats, spec: SummarySpec) -> dict[str, Floats]:
+    """What is summed over labelled rows, (n,) each: see `DayOutcomes.sums`."""
+    error = score - target
+    plain = spec.loss.compute_plain(target, score, spec.context)
+    rows = {
+        "loss": spec.loss.bound_losses(plain),
+        "metric": plain,
+        "error": error,
+        "absolute_error": np.abs(error),
+        "squared_error": error**2,
+        "target": target,
+        "target_squares": target**2,
+        "score": score,
+    }
+    if spec.task == "classification":
+        rows["log_loss"] = MEASURES["log_loss"].components(target, score, spec.context)[:, 0]
+    if spec.context.costs is not None:
+        rows["value"] = MEASURES["value"].components(target, score, spec.context)[:, 0]
+    return rows
+
+
+def _read_column(array: pa.Array) -> Floats:
+    """A column of numbers or truths as float64, (n,): NaN where there is none."""
+    import pyarrow as pa
+
+    if pa.types.is_boolean(array.type):
+        array = array.cast(pa.uint8())
+    values: Floats = array.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    return values
+
+
+def _code_values(labels: pa.Array) -> tuple[NDArray[Any], list[str]]:
+    """The value of each row as a number, (n,), and the names that the numbers stand for."""
+    import pyarrow as pa
+
+    coded = labels if pa.types.is_dictionary(labels.type) else labels.dictionary_encode()
+    names = [make_label(value) for value in coded.dictionary.to_pylist()]
+    shown = [shorten_value(name) if name else MISSING for name in names] + [MISSING]
+    values = sorted(set(shown))
+    place = {value: at for at, value in enumerate(values)}
+    table = np.array([place[name] for name in shown])
+    codes = coded.indices.fill_null(len(names)).to_numpy(zero_copy_only=False)
+    return table[codes], values
+
+
+def summarize_outcomes(
+    joined: Iterable[pa.RecordBatch],
+    spec: SummarySpec,
+    *,
+    day: str,
+    version: str,
+    onnx: str,
+    duplicated: int = 0,
+    contradicted: int = 0,
+    mature: bool = False,
+) -> DayOutcomes:
+    """Count the outcomes of one version's predictions of a day.
+
+    `joined` are all its predictions as the log has them, with `label` (null where none came, or where they
+    contradict each other) and `age`, the days after which the label came. `duplicated` and `contradicted` are rows.
+    """
+    count = OutcomeCount(spec)
+    for batch in joined:
+        count.add_batch(batch)
+    last = int(np.flatnonzero(count.ages).max(initial=-1)) + 1
+    return DayOutcomes(
+        day=day,
+        version=version,
+        onnx=onnx,
+        predicted=count.predicted,
+        labelled=count.labelled,
+        duplicated=duplicated,
+        contradicted=contradicted,
+        ages=count.ages[:last].tolist(),
+        mature=mature,
+        scores=count.scores,
+        sums=dict(sorted(count.sums.items())),
+        slices={name: _keep_largest(found) for name, found in count.slices.items()},
+        errors=count.errors.write_bytes() if count.errors.rows else None,
+    )
+
+
+def add_outcomes(first: DayOutcomes, second: DayOutcomes) -> DayOutcomes:
+    """Add the outcomes of two days; the day, version and ONNX model are those of the first, and the sum is mature where
+    both are."""
+    slices = {
+        name: _keep_largest(_add_mappings(first.slices.get(name, {}), second.slices.get(name, {})))
+        for name in dict.fromkeys([*first.slices, *second.slices])
+    }
+    names = sorted({*first.sums, *second.sums})
+    return DayOutcomes(
+        day=first.day,
+        version=first.version,
+        onnx=first.onnx,
+        predicted=first.predicted + second.predicted,
+        labelled=first.labelled + second.labelled,
+        duplicated=first.duplicated + second.duplicated,
+        contradicted=first.contradicted + second.contradicted,
+        ages=_add_ages(first.ages, second.ages),
+        mature=first.mature and second.mature,
+        scores=add_counts(first.scores, second.scores),
+        sums={name: first.sums.get(name, 0.0) + second.sums.get(name, 0.0) for name in names},
+        slices=slices,
+        errors=add_sketches(first.errors, second.errors),
+    )
+
+
+def sum_outcomes(days: Iterable[DayOutcomes]) -> DayOutcomes | None:
+    """The sum of outcomes, named after the first; None where there is none."""
+    found = list(days)
+    return reduce(add_outcomes, found) if found else None
+
+
+def _add_ages(first: list[int], second: list[int]) -> list[int]:
+    short, long = sorted((first, second), key=len)
+    return [rows + (short[at] if at < len(short) else 0) for at, rows in enumerate(long)]
+
+
+def _add_mappings(
+    first: Mapping[str, SliceOutcomes], second: Mapping[str, SliceOutcomes]
+) -> dict[str, SliceOutcomes]:
+    added = dict(first)
+    for value, other in second.items():
+        added[value] = _add_slices(added[value], other) if value in added else other
+    return added
+
+
+def _keep_largest(found: Mapping[str, SliceOutcomes]) -> dict[str, SliceOutcomes]:
+    """The values with most rows, by name."""
+    kept = sorted(found.items(), key=lambda item: (-item[1].rows, item[0]))[:MOST_SLICES]
+    return dict(sorted(kept))
+
+
+def _add_slices(first: SliceOutcomes, second: SliceOutcomes) -> SliceOutcomes:
+    return SliceOutcomes(
+        rows=first.rows + second.rows,
+        target=first.target + second.target,
+        score=first.score + second.score,
+        loss=first.loss + second.loss,
+        metric=first.metric + second.metric,
+        value=None if first.value is None or second.value is None else first.value + second.value,
+        scores=add_counts(first.scores, second.scores),
+    )
