@@ -203,9 +203,9 @@ class Canary(_Section, frozen=True):
     seconds: Annotated[Positive, _explain("or after so many seconds")] = 900.0
     every: Annotated[float, Meta(ge=0.1), _explain("seconds between two looks at it")] = 5.0
     quiet: Annotated[
-        Literal["promote", "roll back"],
-        _explain("what to do when too few requests came and nothing speaks against it"),
-    ] = "promote"
+        Literal["pause", "promote", "roll back"],
+        _explain("what to do when too few requests came to tell"),
+    ] = "pause"
     risk: Annotated[
         float, Meta(gt=0, lt=0.5), _explain("how often an equal version may be rolled back by chance")
     ] = 0.01

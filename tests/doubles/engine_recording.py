@@ -1,6 +1,7 @@
 """A stand-in for a release's engine: it logs what it is asked to do, and does what the test has written for it.
 
-Beside its log, `engine-does.json` may say `{"smoke": "fail"}`, `{"roll_out": "roll back"}`, `{"build": "error"}`,
+Beside its log, `engine-does.json` may say `{"smoke": "fail"}`, `{"roll_out": "roll back production"}` or `"pause
+production"`, `{"build": "error"}`,
 `{"STEP": "wait"}`, which works until there is a file `engine-goes-on`,
 `{"STEP": "kill"}`, which ends the process as kill -9 does. A process of its own finds it in the place of the real
 engine by `recording_site/`, and the log by `RECORDING`.
@@ -15,8 +16,11 @@ import signal
 import time
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from bots.deploy.checks import Check
 from bots.deploy.lineage import Lineage
+from bots.deploy.watch import Watch
 from bots.release.engine import EngineFailed, StageResult
 from bots.release.versions import Stage
 
@@ -41,8 +45,21 @@ class Recording:
         name = reference.rpartition(":")[0]
         return f"{name}@sha256:{hashlib.sha256(reference.encode()).hexdigest()}"
 
-    def roll_out(self, stage: Stage, image: str, lineage: Lineage) -> StageResult:
-        if self._log_call("roll_out", stage, lineage.version) == f"roll back {stage}":
+    def roll_out(
+        self, stage: Stage, image: str, lineage: Lineage, paused: Watch | None = None
+    ) -> StageResult:
+        again = [f"again {paused.watches}"] if paused else []
+        wanted = self._log_call("roll_out", stage, lineage.version, *again)
+        if wanted == f"pause {stage}":
+            few = Check(
+                "errors", passed=None, words="0.80% of 512 requests, 0.10% of 4608 at the running version"
+            )
+            watch = Watch(since=1.0, canary={}, stable={}, judged=1, judged_at=512, watches=1)
+            if paused:
+                watch = replace(paused, watches=paused.watches + 1)
+            words = f"cannot tell after 512 requests: errors: {few.words}; it may be chance"
+            return StageResult(done="paused", words=words, checks=[few], watch=watch)
+        if wanted == f"roll back {stage}":
             words = "errors: 4.20% of 1200 requests, 0.10% of 10800 at the running version"
             return StageResult(
                 done="rolled back", words=words, checks=[Check("errors", passed=False, words=words[8:])]
@@ -55,6 +72,9 @@ class Recording:
     def restore(self, stage: Stage, image: str, lineage: Lineage) -> StageResult:
         self._log_call("restore", stage, lineage.version)
         return StageResult(done="running", words="running")
+
+    def withdraw(self, stage: Stage) -> None:
+        self._log_call("withdraw", stage)
 
     def _wait(self) -> None:
         """Work until the test lets it go on by `engine-goes-on`."""

@@ -175,6 +175,10 @@ def answer_command(cluster: Cluster, pod: str, command: list[str]) -> str:
         return (
             f'model_requests_total{{route="/predict",status="200"}} {asked - bad}\n'
             f'model_requests_total{{route="/predict",status="500"}} {bad}\n'
+            f'model_request_seconds_bucket{{route="/predict",le="0.1"}} {asked}\n'
+            f'model_request_seconds_bucket{{route="/predict",le="+Inf"}} {asked}\n'
+            f'model_prediction_score_bucket{{le="0.5"}} {asked - bad}\n'
+            f'model_prediction_score_bucket{{le="+Inf"}} {asked - bad}\n'
         )
     assert command[0] == "-c"
     assert command[-1] == "/srv/model/contract.json"

@@ -52,7 +52,7 @@ class Site:
         """Run workflow, as a person does who chooses a branch."""
         event = {
             "ref": f"refs/heads/{branch}",
-            "inputs": {"stage": "production", "rollback": "", **inputs},
+            "inputs": {"stage": "production", "rollback": "", "paused": "leave it", **inputs},
         }
         return self.run("workflow_dispatch", event, at=branch, may_skip=branch != "main")
 
@@ -151,6 +151,24 @@ def test_from_the_first_model_to_a_better_one_and_back(site: Site) -> None:
     stages_now = json.loads(site.project.spawn_bots("models", "--json").stdout)
     assert [one["release"]["version"] for one in stages_now if one["stages"]] == ["v1.1.0", "v1.0.0"]
     assert not Path("/tmp/never").exists()
+
+
+def test_a_paused_version_is_looked_at_by_the_schedule_and_promoted_by_hand(site: Site) -> None:
+    site.train((2.2, -1.5, 1.0, 0.6, 0.3, 0.0))
+    number = site.project.merge("Better still")
+    does = site.project.log.with_name("engine-does.json")
+    does.write_text(json.dumps({"roll_out": "pause production"}))
+    pushed = site.pushed()
+    assert pushed.jobs == {"release": "success", "staging": "success", "production": "failure"}, pushed.log
+    assert "is paused" in site.project.list_comments(number)[0]
+    looked = site.run("schedule", {"schedule": "23 5 * * *"})
+    assert looked.jobs == {"look": "success", "resume": "success"}, looked.log
+    assert "nobody can tell" in looked.log or "is paused" in looked.log
+    by_hand = site.by_hand(reason="few people fly in February", paused="promote it")
+    assert by_hand.jobs == {"look": "success", "resume": "success"}, by_hand.log
+    assert site.project.list_calls()[-1][:2] == ["restore", "production"]
+    does.write_text("{}")
+    assert site.run("schedule", {"schedule": "23 5 * * *"}).jobs == {"look": "success"}
 
 
 def test_run_workflow_from_a_side_branch_runs_nothing_and_changes_nothing(site: Site) -> None:

@@ -75,8 +75,9 @@ GRANTS = {
                 "packages": "read",
                 "pull-requests": "write",
             }
-            for stage in ("staging", "production", "rollback")
+            for stage in ("staging", "production", "resume", "rollback")
         },
+        "look": {"contents": "read"},
     },
 }
 
@@ -441,6 +442,8 @@ def test_only_main_is_released_and_each_stage_is_an_environment_with_secrets_of_
         "release": "release",
         "staging": "staging",
         "production": "production",
+        "look": None,
+        "resume": "production",
         "rollback": "${{ inputs.stage }}",
     }
     assert "DEPLOY" not in json.dumps(deploy["jobs"]["release"])
@@ -455,6 +458,9 @@ def test_what_logs_in_or_signs_stands_in_an_environment_and_in_no_workflow_of_a_
                     f"{name}: {key} logs in or reads a secret outside of an environment"
                 )
     for key, job in jobs("deploy"):
+        if key == "look":
+            assert "secrets." not in json.dumps(job)
+            continue
         run = next(step for step in job["steps"] if "-m bots " in step.get("run", ""))
         assert run["env"]["REGISTRY_KEY"] == "${{ secrets.REGISTRY_KEY }}", key
         assert run["env"]["RELEASE_IMAGE"] == "${{ vars.IMAGE }}", key
@@ -466,6 +472,15 @@ def test_nobody_is_asked_to_approve_what_has_nothing_to_deploy() -> None:
     for stage in ("staging", "production"):
         assert f"needs.release.outputs.{stage} == 'true'" in deploy[stage]["if"]
         assert deploy["release"]["outputs"][stage] == f"${{{{ steps.release.outputs.{stage} }}}}"
+
+
+def test_the_schedule_asks_nobody_and_changes_nothing_where_nothing_is_paused() -> None:
+    deploy = workflow("deploy")
+    assert deploy["on"]["schedule"]
+    assert "github.event_name != 'schedule'" in deploy["jobs"]["release"]["if"]
+    assert deploy["jobs"]["look"]["permissions"] == {"contents": "read"}
+    assert deploy["jobs"]["resume"]["needs"] == "look"
+    assert "needs.look.outputs.paused == 'true'" in deploy["jobs"]["resume"]["if"]
 
 
 def lint(project: Path, *words: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from pathlib import Path
@@ -16,7 +17,7 @@ def add_parser(verbs: Verbs) -> None:
         "models",
         help="list the versions: where each runs, its metrics, who approved it",
         description="Every version, the newest first, as the tags of the remote say. Tags that are not believed "
-        "are named on standard error.",
+        "are named on standard error. In a workflow the output `paused` says whether a stage has a paused one.",
         epilog="exit codes: 0 listed, 1 the registry cannot be read, 2 wrong usage",
     )
     parser.add_argument("--json", action="store_true", help="print the registry as JSON")
@@ -25,8 +26,9 @@ def add_parser(verbs: Verbs) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the registry; 0."""
     from bots.commands.release import open_progress
+    from bots.github import actions
     from bots.log import print_line
-    from bots.release import registry, report
+    from bots.release import registry, report, versions
 
     with (
         open_progress() as tell,
@@ -35,5 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
         known = repository.registry
     for words in report.describe_skipped(known):
         print_line("models", f"WARNING: {words}", sys.stderr)
+    paused = any(known.get_paused(stage) for stage in versions.STAGES)
+    actions.write_outputs(os.environ, {"paused": "true" if paused else "false"})
     print(report.encode_registry(known) if arguments.json else report.render_table(known))
     return 0

@@ -27,7 +27,8 @@ def add_parser(verbs: Verbs) -> None:
         "request. Run it again after whatever stopped it: it goes on there. RELEASE_IMAGE names the repository of "
         "images (default: ghcr.io and the GitHub repository's name).",
         epilog="exit codes: 0 released, or nothing to release, 30 no review let it pass, 31 its verification failed, "
-        "32 its image could not be built or does not work, 33 it was rolled back, 1 something else and what, "
+        "32 its image could not be built or does not work, 33 it was rolled back, 34 it is paused: nobody can tell "
+        "yet, and it has a share of the requests until a person decides or more came, 1 something else and what, "
         "2 wrong usage",
     )
     parser.add_argument(
@@ -36,18 +37,32 @@ def add_parser(verbs: Verbs) -> None:
         default="production",
         help="how far it goes now (default: production)",
     )
-    parser.add_argument(
+    word = parser.add_mutually_exclusive_group()
+    word.add_argument(
         "--accept", metavar="REASON", help="release it although no review let it pass; your name goes with it"
+    )
+    word.add_argument(
+        "--resume",
+        action="store_true",
+        help="only judge the version that is paused in production again, by all that came since it began",
+    )
+    word.add_argument(
+        "--promote",
+        metavar="REASON",
+        help="only make the version that is paused in production the one that runs; your name goes with it",
     )
     parser.add_argument("--json", action="store_true", help="print what was done as JSON")
 
 
 def run(arguments: argparse.Namespace, engine: Engine | None = None) -> int:
     """Release with an engine, or with the real one; the exit code says what stopped it. Raises `BotsError`."""
-    from bots.release.release import release
+    from bots.release.release import release, resume
 
     with open_context(engine) as context:
-        result = release(context, until=arguments.until, accept=arguments.accept)
+        if arguments.resume or arguments.promote is not None:
+            result = resume(context, reason=arguments.promote)
+        else:
+            result = release(context, until=arguments.until, accept=arguments.accept)
     return conclude(result, os.environ, as_json=arguments.json)
 
 

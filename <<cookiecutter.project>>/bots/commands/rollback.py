@@ -18,7 +18,8 @@ def add_parser(verbs: Verbs) -> None:
     parser = verbs.add_parser(
         "rollback",
         help="put an earlier version back",
-        description="Put an earlier version into a stage, as it was built then: no training, no building.",
+        description="Put an earlier version into a stage, as it was built then: no training, no building. Where a "
+        "version is paused in the stage, that one is taken out.",
         epilog="exit codes: 0 it is there, 1 it could not be put there and why, 2 wrong usage",
     )
     parser.add_argument(

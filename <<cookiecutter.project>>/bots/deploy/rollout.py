@@ -1,38 +1,41 @@
 """Brings a version to a stage: first as a canary that is watched, then as the stable version, or everything as before.
 
 The state is read from what runs, never remembered: killed anywhere and run again, a roll-out ends in the same state.
+Where nobody can tell yet, the canary is paused: it stays with its share of the requests, and the roll-out hands over
+what the next one goes on from.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from bots.deploy import prometheus
 from bots.deploy.canary import CanaryDecision, CanaryObservation, decide_canary
 from bots.deploy.target import NotReady, Version
+from bots.deploy.watch import MOST_WATCHES, Watch
 from bots.stats import significance
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from bots.deploy.prometheus import ServiceCounters
     from bots.deploy.target import Target
     from bots.settings import Canary
 
 
-Done = Literal["promoted", "deployed", "runs already", "rolled back", "failed"]
+Done = Literal["promoted", "deployed", "runs already", "paused", "rolled back", "failed"]
 
 
 class RolloutResult(Struct, frozen=True, kw_only=True):
     """How a roll-out ended. `runs` is the stable version now, None when nothing runs; `seconds` is how long it took.
 
     `rolled back` and `failed` differ in that nothing ran before the latter. `decision` is there where a canary was
-    watched.
+    watched, and `watch` where it is `paused`: it runs beside the stable version, with its share of the requests.
     """
 
     done: Done
@@ -41,6 +44,7 @@ class RolloutResult(Struct, frozen=True, kw_only=True):
     previous: Version | None
     decision: CanaryDecision | None
     seconds: float
+    watch: Watch | None = None
 
     @property
     def succeeded(self) -> bool:
@@ -57,10 +61,11 @@ class _Holdout(Struct):
 
 @dataclass(frozen=True)
 class Clock:
-    """Seconds that only grow, and a wait."""
+    """Seconds that only grow, a wait, and seconds since 1970, which another machine knows as well."""
 
     now: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
+    wall: Callable[[], float] = time.time
 
 
 def roll_out(
@@ -70,13 +75,14 @@ def roll_out(
     *,
     watch: bool,
     tell: Callable[[str], None],
+    paused: Watch | None = None,
     clock: Clock | None = None,
 ) -> RolloutResult:
     """Make a version the stable version of a stage.
 
     With `watch` a canary gets its share of the requests and is judged; without (staging, which has no requests of its
-    own, and a return to an earlier version) it need only become ready. Raises `EngineError` when the stage does not
-    answer.
+    own, a return to an earlier version, and a person's word) it need only become ready. A canary that was `paused` is
+    judged once, by all that came since it began. Raises `EngineError` when the stage does not answer.
     """
     clock = clock or Clock()
     since = clock.now()
@@ -85,7 +91,9 @@ def roll_out(
     before = target.get_state()
     former = before.stable
 
-    def conclude(done: Done, words: str, decision: CanaryDecision | None = None) -> RolloutResult:
+    def conclude(
+        done: Done, words: str, decision: CanaryDecision | None = None, watched: Watch | None = None
+    ) -> RolloutResult:
         tell(f"{done}: {words}")
         return RolloutResult(
             done=done,
@@ -94,6 +102,7 @@ def roll_out(
             previous=former,
             decision=decision,
             seconds=clock.now() - since,
+            watch=watched,
         )
 
     try:
@@ -102,10 +111,16 @@ def roll_out(
             if former:
                 return conclude("runs already", f"{former.name or wanted.name} is the stable version")
             return conclude("deployed", f"{wanted.name} is the first one here")
-        if before.canary is not None and before.canary.reference != wanted.reference:
-            target.withdraw()
+        if before.canary is None or before.canary.reference != wanted.reference:
+            paused = None
+            if before.canary is not None:
+                target.withdraw()
         target.start_canary(wanted, former)
-        decision = _watch_canary(target, policy, clock=clock, tell=tell) if watch else None
+        decision = None
+        if watch:
+            decision, watched = _watch_canary(target, policy, paused, clock=clock, tell=tell)
+            if decision.action == "pause":
+                return conclude("paused", decision.words, decision, watched)
         if decision is not None and decision.action == "roll back":
             target.withdraw()
             return conclude("rolled back", decision.words, decision)
@@ -131,29 +146,52 @@ def _finish_promotion(target: Target, tell: Callable[[str], None]) -> None:
 
 
 def _watch_canary(
-    target: Target, policy: Canary, *, clock: Clock, tell: Callable[[str], None]
-) -> CanaryDecision:
-    """Give the canary its share of the requests, and watch it until the decision is final."""
+    target: Target, policy: Canary, paused: Watch | None, *, clock: Clock, tell: Callable[[str], None]
+) -> tuple[CanaryDecision, Watch]:
+    """Give the canary its share of the requests, and watch it until the decision ends that; what was seen from when."""
     allowed = measure_reviewed_shift(target.load_contract("stable"), target.load_contract("canary"))
     target.set_share(policy.share)
-    tell(f"watching it with {policy.share:.0%} of the requests")
-    since = clock.now()
-    begun = _load_counters(target, "canary"), _load_counters(target, "stable")
-    while True:
-        clock.sleep(policy.every)
-        health = target.check_health("canary")
-        seen = CanaryObservation(
-            canary=prometheus.count_since(begun[0], _load_counters(target, "canary")),
-            stable=prometheus.count_since(begun[1], _load_counters(target, "stable")),
-            seconds=clock.now() - since,
-            restarts=health.restarts,
-            alive=health.alive,
-            allowed=allowed,
+    if paused:
+        tell(f"judging it again by all that came since {paused.format_start()}")
+        watch = replace(paused, watches=min(paused.watches + 1, MOST_WATCHES))
+    else:
+        tell(f"watching it with {policy.share:.0%} of the requests")
+        watch = Watch(
+            since=clock.wall(),
+            canary=Watch.pack(_load_counters(target, "canary")),
+            stable=Watch.pack(_load_counters(target, "stable")),
         )
+    since = clock.now()
+    while True:
+        if not paused:
+            clock.sleep(policy.every)
+        seconds = clock.wall() - watch.since if paused else clock.now() - since
+        seen = _observe(target, watch, seconds=max(0.0, seconds), allowed=allowed, last=paused is not None)
         decision = decide_canary(seen, policy)
+        if decision.judged:
+            watch = replace(watch, judged=watch.judged + 1, judged_at=seen.canary.requests)
         if decision.action != "wait":
-            return decision
+            return decision, watch
         tell(f"watching: {decision.words}")
+
+
+def _observe(
+    target: Target, watch: Watch, *, seconds: float, allowed: float, last: bool
+) -> CanaryObservation:
+    """Look at both versions once."""
+    health = target.check_health("canary")
+    return CanaryObservation(
+        canary=prometheus.count_since(watch.unpack("canary"), _load_counters(target, "canary")),
+        stable=prometheus.count_since(watch.unpack("stable"), _load_counters(target, "stable")),
+        seconds=seconds,
+        restarts=health.restarts,
+        alive=health.alive,
+        allowed=allowed,
+        judged=watch.judged,
+        judged_at=watch.judged_at,
+        watches=watch.watches,
+        last=last,
+    )
 
 
 def _load_counters(target: Target, role: Literal["stable", "canary"]) -> Mapping[str, ServiceCounters]:

@@ -23,6 +23,7 @@ from bots.release.engine import EngineFailed, StageResult
 if TYPE_CHECKING:
     from bots.deploy.checks import Check
     from bots.deploy.lineage import Lineage
+    from bots.deploy.watch import Watch
     from bots.release.versions import Stage
     from bots.settings import Settings
 
@@ -58,25 +59,40 @@ class DeployEngine:
         with _as_engine_failed():
             return push_image(reference, tell=_print_step)
 
-    def roll_out(self, stage: Stage, image: str, lineage: Lineage) -> StageResult:
+    def roll_out(
+        self, stage: Stage, image: str, lineage: Lineage, paused: Watch | None = None
+    ) -> StageResult:
         """See `Engine`. Staging has no requests of its own to judge a canary by."""
-        return self._bring(stage, Version(image, lineage.version), watch=stage == "production")
+        return self._bring(stage, Version(image, lineage.version), watch=stage == "production", paused=paused)
+
+    def withdraw(self, stage: Stage) -> None:
+        """See `Engine`."""
+        name = self._settings.project.name
+        with _as_engine_failed(), open_stage(self.root, name, stage, tell=_print_step) as target:
+            target.prepare()
+            if target.get_state().stable is not None:
+                target.withdraw()
 
     def restore(self, stage: Stage, image: str, lineage: Lineage) -> StageResult:
         """See `Engine`."""
         return self._bring(stage, Version(image, lineage.version), watch=False)
 
-    def _bring(self, stage: Stage, version: Version, *, watch: bool) -> StageResult:
+    def _bring(
+        self, stage: Stage, version: Version, *, watch: bool, paused: Watch | None = None
+    ) -> StageResult:
         known = self._settings
         with (
             _as_engine_failed(),
             open_stage(self.root, known.project.name, stage, tell=_print_step) as target,
         ):
-            found = roll_out(target, version, known.release.canary, watch=watch, tell=_print_step)
+            found = roll_out(
+                target, version, known.release.canary, watch=watch, tell=_print_step, paused=paused
+            )
         return StageResult(
-            done="running" if found.succeeded else "rolled back",
+            done="running" if found.succeeded else "paused" if found.done == "paused" else "rolled back",
             words=found.words,
             checks=found.decision.checks if found.decision else [],
+            watch=found.watch,
         )
 
     @property

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from bots.deploy.checks import Check
 from bots.deploy.lineage import Lineage
+from bots.deploy.watch import Watch
 from bots.errors import BotsError
 from bots.release.versions import Stage
 
@@ -17,11 +18,15 @@ class EngineFailed(BotsError):
 
 
 class StageResult(Struct, frozen=True, kw_only=True):
-    """Whether a stage runs the version now. `words` say why; `checks` are what was seen on the way, with figures."""
+    """Whether a stage runs the version now. `words` say why; `checks` are what was seen on the way, with figures.
 
-    done: Literal["running", "rolled back"]
+    `paused`: the version keeps a share of the requests beside the running one; `watch` is what to go on from.
+    """
+
+    done: Literal["running", "rolled back", "paused"]
     words: str
     checks: list[Check] = []
+    watch: Watch | None = None
 
 
 class Engine(Protocol):
@@ -36,8 +41,16 @@ class Engine(Protocol):
     def push(self, reference: str) -> str:
         """Push the image to its registry; return its name there by digest: `repository@sha256:…`."""
 
-    def roll_out(self, stage: Stage, image: str, lineage: Lineage) -> StageResult:
-        """Bring this version to a stage: first as a canary beside the running one, which is judged."""
+    def roll_out(
+        self, stage: Stage, image: str, lineage: Lineage, paused: Watch | None = None
+    ) -> StageResult:
+        """Bring this version to a stage: first as a canary beside the running one, which is judged.
+
+        A canary that was `paused` is judged once, by all that came since it began.
+        """
+
+    def withdraw(self, stage: Stage) -> None:
+        """Take the canary out of a stage; where there is none, nothing is done."""
 
     def restore(self, stage: Stage, image: str, lineage: Lineage) -> StageResult:
         """Bring this version to a stage at once, because a person says so."""

@@ -11,12 +11,13 @@ if TYPE_CHECKING:
     from bots.deploy.checks import Check
     from bots.release.versions import Stage
 
-Kind = Literal["refused", "unverified", "image", "rolled back", "broken"]
+Kind = Literal["refused", "unverified", "image", "rolled back", "paused", "broken"]
 EXIT_CODES: Final[dict[Kind, int]] = {
     "refused": 30,
     "unverified": 31,
     "image": 32,
     "rolled back": 33,
+    "paused": 34,
     "broken": 1,
 }
 
@@ -40,6 +41,8 @@ class Failure:
     @property
     def title(self) -> str:
         """The issue's title."""
+        if self.kind == "paused":
+            return f"Release of {self.name} is paused"
         return f"Release of {self.name} failed"
 
 

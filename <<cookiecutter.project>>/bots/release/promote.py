@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, Literal
 
 from bots.release import versions
 from bots.release.failure import Failure, ReleaseFailed
@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
-    from bots.release.engine import Engine
+    from bots.release.engine import Engine, StageResult
     from bots.release.judgement import Judge
     from bots.release.registry import RegistryRepository
 
 Until = Literal["version", "staging", "production"]
+WATCHED: Final[Stage] = "production"
+"""The stage whose requests judge a canary, so that one may be paused there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +76,7 @@ def _take_step(promotion: Promotion, stage: Stage, release: Release) -> Step:
         promotion.begin_anew()
         step = versions.plan_steps(promotion.repository.refresh(), release.version, stage)[-1]
         if step.goes and step.stage == stage:
-            _roll_out(promotion, stage, release, lease)
+            return replace(step, words=_roll_out(promotion, stage, release, lease))
         return step
 
 
@@ -93,26 +95,51 @@ def _was_rejected(registry: Registry, stage: Stage, release: Release) -> bool:
     return rejected and not _has(registry, stage, release)
 
 
-def _roll_out(promotion: Promotion, stage: Stage, release: Release, lease: Lease) -> None:
+def _roll_out(promotion: Promotion, stage: Stage, release: Release, lease: Lease) -> str:
+    """Roll a version out to a stage; how that is told. Raises `ReleaseFailed` and `EngineFailed`."""
     repository = promotion.repository
     repository.get_signer()
     promotion.judge.check(release, stage)
+    pause = repository.registry.get_paused(stage)
+    is_own = pause is not None and pause.paused == release.version
+    gone = f"{pause.paused}, which was paused there, gave way to it" if pause and not is_own else ""
+    if pause and gone:
+        promotion.tell(f"{pause.paused} is paused in {stage} and gives way to {release.version}")
     promotion.tell(f"rolling {release.version} out to {stage}")
-    result = promotion.engine.roll_out(stage, release.image, release.lineage)
+    watch = pause.watch if pause and is_own else None
+    result = promotion.engine.roll_out(stage, release.image, release.lineage, watch)
     lease.check()
     promotion.begin_anew()
+    _record_result(promotion, stage, release, result, reason=gone or None)
+    return f"{stage} has {release.version} now" + (f"; {gone}" if gone else "")
+
+
+def _record_result(
+    promotion: Promotion, stage: Stage, release: Release, result: StageResult, *, reason: str | None
+) -> None:
+    """Write down what became of a version in a stage. Raises `ReleaseFailed` where it is not the stable one now."""
+    repository = promotion.repository
     if result.done == "running":
-        repository.assign(stage, release, by=promotion.by, checks=result.checks)
+        repository.assign(stage, release, by=promotion.by, reason=reason, checks=result.checks)
         return
     running = repository.registry.get_running(stage)
     stays = repository.registry.find_version(running.version) if running else None
+    words = "; ".join(part for part in (result.words, reason) if part)
+    is_paused = result.done == "paused"
     if stays is not None:
-        reason = result.words[:900]
-        repository.assign(stage, stays, by="canary", reason=reason, rejected=release.version)
+        repository.assign(
+            stage,
+            stays,
+            by="canary",
+            reason=words[:900],
+            rejected=None if is_paused else release.version,
+            paused=release.version if is_paused else None,
+            watch=result.watch,
+        )
     raise ReleaseFailed(
         Failure(
-            "rolled back",
-            result.words,
+            "paused" if is_paused else "rolled back",
+            words,
             release.commit,
             version=release.version,
             stage=stage,
@@ -121,13 +148,35 @@ def _roll_out(promotion: Promotion, stage: Stage, release: Release, lease: Lease
     )
 
 
+def resume(promotion: Promotion, release: Release, *, reason: str | None) -> Promoted:
+    """Go on with the version that is paused: judge it by all that came since, or with a reason make it the stable one.
+
+    Raises `ReleaseFailed` and `EngineFailed`.
+    """
+    with promotion.hold(WATCHED) as lease:
+        promotion.begin_anew()
+        pause = promotion.repository.refresh().get_paused(WATCHED)
+        if pause is None or pause.paused != release.version:
+            return Promoted((f"{release.version} is not paused in {WATCHED} any more",), moved=False)
+        if reason is None:
+            return Promoted((_roll_out(promotion, WATCHED, release, lease),), moved=True)
+        promotion.repository.get_signer()
+        promotion.judge.check(release, WATCHED)
+        promotion.tell(f"promoting {release.version}, which is paused in {WATCHED}")
+        result = promotion.engine.restore(WATCHED, release.image, release.lineage)
+        lease.check()
+        promotion.begin_anew()
+        _record_result(promotion, WATCHED, release, result, reason=reason)
+        return Promoted((f"{WATCHED} has {release.version} now",), moved=True)
+
+
 def roll_back(
     promotion: Promotion, stage: Stage, *, to: str | None, reason: str | None
 ) -> tuple[Release, Release | None]:
     """Put an earlier version back, as it was built then; return it and the version that it replaces.
 
-    One that never was in this stage is judged as a release of it is. Raises `RegistryError` where there is no such
-    version, `ReleaseFailed`, and `EngineFailed`.
+    One that never was in this stage is judged as a release of it is. Where a version is paused there, it is the one
+    that goes. Raises `RegistryError` where there is no such version, `ReleaseFailed`, and `EngineFailed`.
     """
     with promotion.hold(stage) as lease:
         promotion.begin_anew()
@@ -139,6 +188,9 @@ def _put_back(
     promotion: Promotion, stage: Stage, lease: Lease, *, to: str | None, reason: str | None
 ) -> tuple[Release, Release | None]:
     registry = promotion.repository.registry
+    pause, running = registry.get_paused(stage), registry.get_running(stage)
+    if pause and to in (None, pause.version):
+        return _end_pause(promotion, stage, lease, reason=reason)
     release = registry.find_version(to) if to else versions.find_previous(registry, stage)
     if release is None:
         known = ", ".join(one.version for one in reversed(registry.releases)) or "none"
@@ -148,7 +200,6 @@ def _put_back(
             else f"{stage} had no other version before; name one: --to VERSION"
         )
         raise RegistryError(f"{what}. Versions: {known}")
-    running = registry.get_running(stage)
     replaced = registry.find_version(running.version) if running else None
     if replaced == release:
         return release, None
@@ -163,8 +214,30 @@ def _put_back(
     promotion.begin_anew()
     if result.done != "running":
         raise RegistryError(f"{release.version} could not be put back into {stage}: {result.words}")
-    promotion.repository.assign(stage, release, by=promotion.by, reason=reason, checks=result.checks)
+    rejected = pause.paused if pause and pause.paused != release.version else None
+    promotion.repository.assign(
+        stage, release, by=promotion.by, reason=reason, rejected=rejected, checks=result.checks
+    )
     return release, replaced
+
+
+def _end_pause(
+    promotion: Promotion, stage: Stage, lease: Lease, *, reason: str | None
+) -> tuple[Release, Release | None]:
+    """Take the paused version out of a stage; return the one that runs there, and the one that was paused."""
+    registry = promotion.repository.registry
+    pause = registry.get_paused(stage)
+    assert pause is not None
+    assert pause.paused is not None
+    stays, paused = registry.find_version(pause.version), registry.find_version(pause.paused)
+    assert stays is not None
+    promotion.repository.get_signer()
+    promotion.tell(f"taking {pause.paused} out of {stage}")
+    promotion.engine.withdraw(stage)
+    lease.check()
+    promotion.begin_anew()
+    promotion.repository.assign(stage, stays, by=promotion.by, reason=reason, rejected=pause.paused)
+    return stays, paused
 
 
 def _explain_missing(registry: Registry, version: str) -> str:

@@ -28,6 +28,7 @@ from bots.release.versions import Assignment, Record, Registry, Release, Stage
 from bots.retry import RetriesExhausted, Retry
 
 if TYPE_CHECKING:
+    from bots.deploy.watch import Watch
     from bots.layout import Layout
 
 MAIN: Final = "main"
@@ -173,6 +174,8 @@ class RegistryRepository:
         by: str,
         reason: str | None = None,
         rejected: str | None = None,
+        paused: str | None = None,
+        watch: Watch | None = None,
         checks: Sequence[Check] = (),
     ) -> Assignment:
         """Put a version into a stage; where the registry says that already, nothing is added."""
@@ -181,7 +184,8 @@ class RegistryRepository:
             running = self.registry.get_running(stage)
             if (
                 running is not None
-                and running.version == release.version
+                and (running.version, running.paused) == (release.version, paused)
+                and (paused is None or running.watch == watch)
                 and rejected in (None, running.rejected)
             ):
                 return running
@@ -192,6 +196,8 @@ class RegistryRepository:
                 at=format_time(self.clock()),
                 reason=reason,
                 rejected=rejected,
+                paused=paused,
+                watch=watch,
                 checks=list(checks),
             )
             tag = versions.format_stage_tag(stage, versions.choose_counter(self.registry, stage))

@@ -151,6 +151,31 @@ def release(context: ReleaseContext, *, until: Until, accept: str | None) -> Rel
         return _conclude_release(session, version, promoted, made=made)
 
 
+def resume(context: ReleaseContext, *, reason: str | None) -> ReleaseResult:
+    """Go on with the version that is paused in production: judge it again, or with a person's reason promote it."""
+    platform = find_platform(context.root)
+    if platform == "none":
+        raise RegistryError(
+            "this project deploys nothing itself: there is no deploy/ where a version could be paused"
+        )
+    with context.open_registry() as repository:
+        session = _Session(context, repository, platform)
+        pause = repository.registry.get_paused(promote.WATCHED)
+        version = repository.registry.find_version(pause.paused or "") if pause else None
+        if version is None:
+            notes = report.describe_skipped(repository.registry)
+            return ReleaseResult(f"Nothing is paused in {promote.WATCHED}: nothing to do.", notes=notes)
+        try:
+            promoted = promote.resume(session.promotion, version, reason=reason)
+        except ReleaseFailed as error:
+            return _conclude_failure(session, error.failure)
+        except EngineFailed as error:
+            return _conclude_failure(
+                session, Failure("broken", str(error), version.commit, version=version.version)
+            )
+        return _conclude_release(session, version, promoted, made=False)
+
+
 def _find_or_build(session: _Session, commit: str, accept: str | None) -> tuple[bool, Release] | None:
     """A commit's version, and whether it was made now. Where nothing that runs differs, it is the newest version.
 
@@ -203,16 +228,23 @@ def _conclude_release(
     if session.platform != "none":
         result.pending = promote.list_pending(known, version)
     _comment(session, version.commit, body, result=result)
+    _comment_displaced(session, version, result=result)
     place = _name_place(session, version)
     if new and place not in (None, "in staging"):
-        note = notify.close_issue(
-            context.github,
-            lambda old: report.render_settled(version, str(place), old),
-            author=context.author,
-            retry=context.start_retry(),
-        )
-        result.notes += [note] if note else []
+        _close_issue(session, version, str(place), result=result)
     return result
+
+
+def _close_issue(session: _Session, version: Release, place: str, *, result: ReleaseResult) -> None:
+    """Close the issue of failed releases, because this version is in its place now."""
+    context = session.context
+    note = notify.close_issue(
+        context.github,
+        lambda old: report.render_settled(version, place, old),
+        author=context.author,
+        retry=context.start_retry(),
+    )
+    result.notes += [note] if note else []
 
 
 def _name_place(session: _Session, version: Release) -> str | None:
@@ -232,6 +264,8 @@ def _conclude_failure(session: _Session, failure: Failure) -> ReleaseResult:
     code, notes = EXIT_CODES[failure.kind], report.describe_skipped(known)
     result = ReleaseResult(words, code, release=version, body=body, notes=notes)
     _comment(session, failure.commit, body, result=result)
+    if version is not None:
+        _comment_displaced(session, version, result=result)
     if failure.kind not in QUIET:
         note = notify.write_issue(
             context.github, failure.title, body, author=context.author, retry=context.start_retry()
@@ -261,6 +295,15 @@ def _comment(session: _Session, commit: str, body: str, *, result: ReleaseResult
         result.notes += [note] if note else []
 
 
+def _comment_displaced(session: _Session, version: Release, *, result: ReleaseResult) -> None:
+    """Say on the pull request of a version that was paused that this one took its place."""
+    known = session.repository.registry
+    gone = versions.find_displaced(known, promote.WATCHED, version.version)
+    if gone is not None:
+        body = report.render_displaced(known, gone, version, promote.WATCHED, run=session.context.run)
+        _comment(session, gone.commit, body, result=result)
+
+
 def roll_back(context: ReleaseContext, stage: Stage, *, to: str | None, reason: str | None) -> ReleaseResult:
     """Put an earlier version back into a stage, and say so on the pull request of the version that it replaces."""
     platform = find_platform(context.root)
@@ -268,6 +311,7 @@ def roll_back(context: ReleaseContext, stage: Stage, *, to: str | None, reason: 
         raise RegistryError("this project deploys nothing itself: there is no deploy/ to roll back with")
     with context.open_registry() as repository:
         session = _Session(context, repository, platform)
+        was_paused = repository.registry.get_paused(stage) is not None
         try:
             version, replaced = promote.roll_back(session.promotion, stage, to=to, reason=reason)
         except (EngineFailed, ReleaseFailed) as error:
@@ -281,6 +325,8 @@ def roll_back(context: ReleaseContext, stage: Stage, *, to: str | None, reason: 
         result = ReleaseResult(words, release=version, body=body, notes=notes)
         told = report.render_replaced(repository.registry, replaced, stage, run=context.run)
         _comment(session, replaced.commit, told, result=result)
+        if was_paused:
+            _close_issue(session, version, f"in {stage}", result=result)
         return result
 
 

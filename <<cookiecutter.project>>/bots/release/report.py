@@ -36,6 +36,7 @@ DONE: dict[Kind, str] = {
     "unverified": "did not pass its verification",
     "image": "has no image that works",
     "rolled back": "was rolled back",
+    "paused": "is paused",
     "broken": "could not be released",
 }
 ADVICE: dict[Kind, str] = {
@@ -48,13 +49,17 @@ ADVICE: dict[Kind, str] = {
     "rolled back": "Nobody has to act in a hurry. The model or the service has to change in a new pull request, which "
     "is reviewed and released anew. If the cause lies outside (the machine, a dependency), put it in place by hand: "
     "`python -m bots rollback --to {version}`.",
+    "paused": "It keeps its share of the requests, and the version before has the rest. It is judged again by all that "
+    "came since it began: once a day, and whenever the job runs. Whoever knows more decides now: "
+    "`python -m bots release --promote REASON` makes it the one that runs, `python -m bots rollback` takes it out; or "
+    f"{WHERE}.",
     "broken": "Run the job again: it goes on where it stopped. What was done stays done, and is not done twice.",
 }
 
 
 STAGE_ADVICE: Final = (
-    "The version is built, and nothing was deployed. Find out what has changed since; once it holds again, run the job "
-    "again: it goes on there. Or have the change reviewed anew in a new pull request."
+    "The version is built, and nothing was deployed now. Find out what has changed since; once it holds again, run the "
+    "job again: it goes on there. Or have the change reviewed anew in a new pull request."
 )
 
 
@@ -94,7 +99,7 @@ def render_released(registry: Registry, release: Release, platform: Platform, ru
 def render_failure(registry: Registry, failure: Failure, platform: Platform, run: str | None = None) -> str:
     """Render the comment, and the issue, of a release that failed."""
     subject = f"**{escape_text(failure.name)} {describe_outcome(failure)}"
-    place = f" in {failure.stage}" if failure.stage and failure.kind == "rolled back" else ""
+    place = f" in {failure.stage}" if failure.stage and failure.kind in ("rolled back", "paused") else ""
     said = [
         f"{subject}{place}.** {escape_prose(failure.words, 600)}.",
         *_render_production(registry, platform),
@@ -103,7 +108,10 @@ def render_failure(registry: Registry, failure: Failure, platform: Platform, run
     advice = STAGE_ADVICE if _is_refused_late(failure) else ADVICE[failure.kind].format(version=failure.name)
     return _assemble(
         f"{failure.name}: {describe_outcome(failure)}",
-        _render_alert("WARNING" if failure.kind == "refused" else "CAUTION", md.join_lines(said)),
+        _render_alert("WARNING" if failure.kind in ("refused", "paused") else "CAUTION", md.join_lines(said)),
+        _render_checks([one for one in failure.checks if one.passed is None])
+        if failure.kind == "paused"
+        else "",
         _render_checks(wrong),
         f"**What to do** {escape_prose(advice)}",
         md.fold(_count_passed(failure.checks), _render_checks(failure.checks)),
@@ -141,6 +149,23 @@ def render_replaced(registry: Registry, release: Release, stage: Stage, run: str
     )
 
 
+def render_displaced(
+    registry: Registry, release: Release, newer: Release, stage: Stage, run: str | None = None
+) -> str:
+    """Render the comment of a version that was paused in a stage until a newer one took its place."""
+    said = [
+        f"**{escape_text(release.version)} is not in {stage} any more.** It was paused there, and gave way to "
+        f"{escape_text(newer.version)}, which holds its change as well.",
+        *_render_production(registry, "compose"),
+    ]
+    return _assemble(
+        f"{release.version}: gave way to {newer.version}",
+        _render_alert("NOTE", md.join_lines(said)),
+        md.fold("What it is made of, and who answers for it", _render_origin(release)),
+        _render_footer(run),
+    )
+
+
 def render_settled(release: Release, place: str, body: str) -> str:
     """Render the closed issue: that it is settled, above what it said."""
     head = f"{MARK}\n> [!TIP]\n> Settled: **{escape_text(release.version)}** is {escape_text(place)}.\n\n"
@@ -160,10 +185,12 @@ def render_table(registry: Registry) -> str:
 
 
 def _list_cells(registry: Registry, release: Release) -> list[str]:
-    where = ", ".join(
+    places = [
         f"{one.stage} {_format_time(registry.find_start(one.stage))}"
         for one in registry.list_stages(release.version)
-    )
+    ]
+    places += [f"paused in {stage} {_format_time(at)}" for stage, at in _list_pauses(registry, release)]
+    where = ", ".join(places)
     metric = release.metrics.get(release.primary)
     shown = f"{metrics.find_label(release.primary)} {format_value(release.primary, metric)}"
     by = ", ".join(release.approvers) or (
@@ -171,6 +198,16 @@ def _list_cells(registry: Registry, release: Release) -> list[str]:
     )
     pull = f"#{release.pull_request}" if release.pull_request else "none"
     return [release.version, where or "-", shown, pull, by, release.commit[:7]]
+
+
+def _list_pauses(registry: Registry, release: Release) -> list[tuple[Stage, str]]:
+    """The stages where a version is paused, and since when it is so."""
+    pauses = [(stage, registry.get_paused(stage)) for stage in STAGES]
+    return [
+        (stage, versions.find_pause_start(registry, stage) or pause.at)
+        for stage, pause in pauses
+        if pause is not None and pause.paused == release.version
+    ]
 
 
 def _name_place(registry: Registry, release: Release, platform: Platform) -> str:
@@ -201,9 +238,15 @@ def _render_production(registry: Registry, platform: Platform) -> list[str]:
     now = registry.get_running("production")
     if now is None:
         return ["Nothing runs in production yet."]
-    return [
+    said = [
         f"Production runs **{escape_text(now.version)}**, since {_format_time(registry.find_start('production'))}."
     ]
+    if (pause := registry.get_paused("production")) and pause.paused:
+        since = _format_time(versions.find_pause_start(registry, "production"))
+        said.append(
+            f"**{escape_text(pause.paused)}** is paused beside it with a share of the requests, since {since}."
+        )
+    return said
 
 
 def _render_stages(registry: Registry, release: Release) -> str:
@@ -329,6 +372,11 @@ def _assemble(title: str, *parts: str) -> str:
 def encode_registry(registry: Registry) -> str:
     """The registry as JSON: each version with its stages, the newest first."""
     listed = [
-        {"release": one, "stages": registry.list_stages(one.version)} for one in reversed(registry.releases)
+        {
+            "release": one,
+            "stages": registry.list_stages(one.version),
+            "paused": [stage for stage, _ in _list_pauses(registry, one)],
+        }
+        for one in reversed(registry.releases)
     ]
     return msgspec.json.encode(listed).decode()

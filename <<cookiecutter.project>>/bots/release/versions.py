@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import takewhile
+from itertools import dropwhile, takewhile
 from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
@@ -12,6 +12,7 @@ from semver import Version
 
 from bots.deploy.checks import Check
 from bots.deploy.lineage import Lineage
+from bots.deploy.watch import Watch
 from bots.errors import BotsError
 from bots.evidence import Commit, Digest
 
@@ -99,7 +100,8 @@ class Release(Record, frozen=True, kw_only=True):
 class Assignment(Record, frozen=True, kw_only=True):
     """A version put into a stage. `at` is an ISO time, `by` who or what did it, `checks` what was seen on the way.
 
-    `rejected` is the version that was tried in its place and rolled back.
+    `rejected` is the version that was tried in its place and rolled back. `paused` is the version that has a share of
+    the requests beside it, until more of them or a person decides, and `watch` what it is judged from.
     """
 
     stage: Stage
@@ -108,6 +110,8 @@ class Assignment(Record, frozen=True, kw_only=True):
     at: Line
     reason: Line | None = None
     rejected: Number | None = None
+    paused: Number | None = None
+    watch: Watch | None = None
     checks: list[Check] = []
 
 
@@ -170,6 +174,11 @@ class Registry:
         now = [self.get_running(stage) for stage in STAGES]
         return [one for one in now if one is not None and one.version == version]
 
+    def get_paused(self, stage: str) -> Assignment | None:
+        """Get what is said of the version that is paused in a stage; None where none is."""
+        now = self.get_running(stage)
+        return now if now is not None and now.paused and self.find_version(now.paused) else None
+
     def find_start(self, stage: str) -> str | None:
         """Find when a stage got the version that it has now; other versions tried in its place since do not count."""
         found = self.list_assignments(stage)
@@ -231,6 +240,24 @@ def find_previous(registry: Registry, stage: str) -> Release | None:
     found = registry.list_assignments(stage)
     others = [one.version for one in found if one.version != found[-1].version]
     return registry.find_version(others[-1]) if others else None
+
+
+def find_pause_start(registry: Registry, stage: str) -> str | None:
+    """Find since when the version is paused that is paused in a stage; None where none is."""
+    pause = registry.get_paused(stage)
+    if pause is None:
+        return None
+    history = reversed(registry.list_assignments(stage))
+    return list(takewhile(lambda one: one.paused == pause.paused, history))[-1].at
+
+
+def find_displaced(registry: Registry, stage: str, version: str) -> Release | None:
+    """Find the version that was paused in a stage until this one came there; None where none was."""
+    history = list(reversed(registry.list_assignments(stage)))
+    before = list(dropwhile(lambda one: version in (one.version, one.paused, one.rejected), history))
+    if len(before) == len(history) or not before or before[0].paused is None:
+        return None
+    return registry.find_version(before[0].paused)
 
 
 @dataclass(frozen=True)

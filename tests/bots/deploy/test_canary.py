@@ -1,4 +1,4 @@
-"""When a new version is promoted, watched longer, or rolled back, and how sure that is."""
+"""When a new version is promoted, watched longer, paused, or rolled back, and how sure that is."""
 
 from __future__ import annotations
 
@@ -69,12 +69,55 @@ def test_a_version_like_the_running_one_is_promoted_once_enough_requests_came() 
     }
 
 
-@pytest.mark.parametrize(("quiet", "decision"), [("promote", "promote"), ("roll back", "roll back")])
-def test_when_too_few_requests_came_in_time_the_policy_decides(quiet: Any, decision: str) -> None:
+@pytest.mark.parametrize("quiet", ["promote", "roll back", "pause"])
+def test_when_too_few_requests_came_in_time_the_policy_decides(quiet: Any) -> None:
     policy = Canary(quiet=quiet, seconds=60)
     found = judged(reading(3), policy=policy, seconds=60.0)
-    assert found.action == decision
+    assert found.action == quiet
     assert "only 3 of 500 requests came in 60 s" in found.words
+
+
+def test_too_few_requests_to_tell_pause_a_version_where_nobody_chose_otherwise() -> None:
+    found = judged(reading(3), policy=Canary(seconds=60), seconds=60.0)
+    assert (found.action, found.words) == ("pause", "cannot tell: only 3 of 500 requests came in 60 s")
+
+
+def test_a_rise_that_matters_and_may_be_chance_is_watched_to_the_end_and_then_paused() -> None:
+    few = reading(500, errors=4), reading(4500, errors=3)
+    early, late = judged(*few), judged(*few, seconds=600.0)
+    assert early.action == "wait"
+    assert late.action == "pause"
+    assert late.words == (
+        "cannot tell after 500 requests: errors: 0.80% of 500 requests, 0.07% of 4500 at the running version; it may "
+        "be chance"
+    )
+    assert [check.passed for check in late.checks if check.name == "errors"] == [None]
+
+
+def test_what_was_open_with_few_requests_is_decided_with_more() -> None:
+    doubled = judged(reading(1000, errors=6), reading(9000, errors=6), judged=1, judged_at=500, seconds=300.0)
+    assert doubled.action == "wait"
+    better = judged(reading(1000, errors=4), reading(9000, errors=6), judged=1, judged_at=500, seconds=300.0)
+    assert better.action == "promote"
+    worse = judged(
+        reading(2000, errors=40), reading(18000, errors=12), judged=2, judged_at=1000, seconds=300.0
+    )
+    assert worse.action == "roll back"
+
+
+def test_a_paused_version_is_judged_again_only_with_twice_the_requests() -> None:
+    seen: dict[str, Any] = {"judged": 2, "judged_at": 800, "watches": 3, "last": True, "seconds": 90_000.0}
+    same = judged(reading(1599), **seen)
+    assert same.action == "pause"
+    assert "judged with 800: judged again with twice as many" in same.words
+    assert judged(reading(1600), **seen).action == "promote"
+
+
+def test_quiet_promote_does_not_let_a_doubtful_version_pass() -> None:
+    policy = Canary(quiet="promote", seconds=60)
+    found = judged(reading(40, errors=1), reading(400), policy, seconds=60.0)
+    assert found.action == "pause"
+    assert "errors: 2.50% of 40 requests" in found.words
 
 
 def test_errors_end_the_watch_at_once_with_their_figures() -> None:
@@ -145,9 +188,10 @@ def test_lost_log_entries_count_unless_both_versions_lose_them() -> None:
     assert judged(reading(500, lost=1), reading(4500, lost=9)).action == "promote"
 
 
-def test_without_a_running_version_to_compare_with_nothing_speaks_against_a_healthy_one() -> None:
-    found = judged(reading(500), ServiceCounters())
-    assert found.action == "promote"
+def test_without_a_running_version_to_compare_with_nobody_can_tell() -> None:
+    found = judged(reading(500), ServiceCounters(), seconds=600.0)
+    assert found.action == "pause"
+    assert "no requests to compare (500 and 0)" in found.words
     assert {check.name for check in found.checks if check.passed is None} >= {"errors", "p95 latency"}
 
 
@@ -175,6 +219,42 @@ def test_an_equal_version_is_rolled_back_no_more_often_than_the_policy_risks() -
     # Three standard errors of a rate of `risk` in so many simulations.
     noise = 3 * math.sqrt(POLICY.risk * (1 - POLICY.risk) / SIMULATIONS)
     assert rate("roll back", 500) <= POLICY.risk + noise
+
+
+def test_an_equal_version_is_still_paused_at_the_end_in_few_roll_outs() -> None:
+    rng = np.random.default_rng(11)
+    found = []
+    for _ in range(SIMULATIONS):
+        first = simulated(rng, 500), simulated(rng, 4500)
+        decision = judged(*first)
+        found.append(decision.action)
+        if decision.action == "wait":
+            rest = simulated(rng, 1500), simulated(rng, 13_500)
+            canary, stable = (
+                prometheus.count_since({}, {"a": a, "b": b}) for a, b in zip(first, rest, strict=True)
+            )
+            found[-1] = judged(canary, stable, judged=1, judged_at=500, seconds=600.0).action
+    print({action: found.count(action) / SIMULATIONS for action in set(found)})
+    assert found.count("roll back") <= 0.02 * SIMULATIONS
+    assert found.count("pause") <= 0.05 * SIMULATIONS
+
+
+def test_an_equal_version_looked_at_for_ever_is_rolled_back_no_more_often_than_the_policy_risks() -> None:
+    rng = np.random.default_rng(5)
+    rolled = 0
+    for _ in range(SIMULATIONS):
+        canary, stable, at = reading(0), reading(0), 0
+        for look in range(5):
+            more = 500 * 2**look - canary.requests
+            canary = prometheus.count_since({}, {"a": canary, "b": simulated(rng, more)})
+            stable = prometheus.count_since({}, {"a": stable, "b": simulated(rng, 9 * more)})
+            found = judged(canary, stable, judged=look, judged_at=at, watches=look + 1, last=True)
+            at = canary.requests
+            rolled += found.action == "roll back"
+            if found.action == "roll back":
+                break
+    noise = 3 * math.sqrt(POLICY.risk * (1 - POLICY.risk) / SIMULATIONS)
+    assert rolled / SIMULATIONS <= POLICY.risk + noise
 
 
 def test_small_samples_do_not_cry_wolf() -> None:

@@ -6,10 +6,13 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
+from msgspec.structs import replace
 
 from bots.deploy.rollout import Clock, RolloutResult, measure_reviewed_shift, roll_out
 from bots.deploy.target import Health, NotReady, State, Version
+from bots.deploy.watch import Watch
 from bots.settings import Canary
 
 if TYPE_CHECKING:
@@ -72,9 +75,14 @@ class Memory:
         assert version is not None
         self.requests[role] = self.requests.get(role, 0) + (30 if role == "canary" else 270)
         bad = self.requests[role] // 3 if version.name in self.failing else 0
+        asked = self.requests[role]
         return {
-            role: f'model_requests_total{{route="/predict",status="200"}} {self.requests[role] - bad}\n'
+            role: f'model_requests_total{{route="/predict",status="200"}} {asked - bad}\n'
             f'model_requests_total{{route="/predict",status="500"}} {bad}\n'
+            f'model_request_seconds_bucket{{route="/predict",le="0.1"}} {asked}\n'
+            f'model_request_seconds_bucket{{route="/predict",le="+Inf"}} {asked}\n'
+            f'model_prediction_score_bucket{{le="0.5"}} {asked - bad}\n'
+            f'model_prediction_score_bucket{{le="+Inf"}} {asked - bad}\n'
         }
 
     def check_health(self, role: Role) -> Health:
@@ -104,11 +112,17 @@ class Memory:
 
 
 def run(
-    stage: Memory, version: Version = V2, *, watch: bool = True, said: list[str] | None = None
+    stage: Memory,
+    version: Version = V2,
+    *,
+    watch: bool = True,
+    said: list[str] | None = None,
+    policy: Canary = POLICY,
+    paused: Watch | None = None,
 ) -> RolloutResult:
-    clock = Clock(lambda: stage.clock, stage.sleep)
+    clock = Clock(lambda: stage.clock, stage.sleep, lambda: stage.clock)
     tell = said.append if said is not None else lambda _: None
-    return roll_out(stage, version, POLICY, watch=watch, tell=tell, clock=clock)
+    return roll_out(stage, version, policy, watch=watch, tell=tell, clock=clock, paused=paused)
 
 
 def test_a_good_version_is_watched_with_its_share_and_promoted() -> None:
@@ -180,10 +194,67 @@ def test_a_promotion_that_a_lost_bot_began_is_finished_first() -> None:
 
 
 def test_a_service_that_tells_nothing_is_judged_by_the_policy_in_the_end() -> None:
-    outcome = run(Memory(stable=V1, silent=True))
+    outcome = run(Memory(stable=V1, silent=True), policy=replace(POLICY, quiet="promote"))
     assert outcome.done == "promoted"
     assert "only 0 of 100 requests" in outcome.words
     assert outcome.seconds == POLICY.seconds
+
+
+def test_a_version_that_nobody_can_judge_yet_is_paused_and_keeps_its_share() -> None:
+    stage = Memory(stable=V1, silent=True)
+    outcome = run(stage)
+    assert (outcome.done, outcome.runs, outcome.succeeded) == ("paused", V1, False)
+    assert "cannot tell: only 0 of 100 requests came in 60 s" in outcome.words
+    assert stage.get_state() == State(V1, V2, V1)
+    assert stage.weight == POLICY.share
+
+
+def paused_stage() -> tuple[Memory, Watch]:
+    """A stage with a version that was paused after 90 requests, and what its watch had seen."""
+    stage = Memory(stable=V1)
+    outcome = run(stage, policy=replace(POLICY, requests=100, seconds=3))
+    assert (outcome.done, stage.requests["canary"]) == ("paused", 120)
+    assert outcome.watch is not None
+    return stage, msgspec.json.decode(msgspec.json.encode(outcome.watch), type=Watch)
+
+
+def test_a_paused_version_is_judged_by_all_that_came_since_it_began_without_waiting() -> None:
+    stage, watch = paused_stage()
+    stage.clock = 5000.0
+    said: list[str] = []
+    outcome = run(stage, paused=watch, said=said)
+    assert (outcome.done, outcome.runs, outcome.seconds) == ("promoted", V2, 0)
+    assert "nothing speaks against it in 120 requests and 5000 s" in outcome.words
+    assert said[0].startswith("judging it again by all that came since 1970-01-01")
+    assert stage.get_state() == State(V2)
+
+
+def test_a_paused_version_that_went_wrong_meanwhile_is_taken_back() -> None:
+    stage, watch = paused_stage()
+    stage.failing = frozenset({"v2"})
+    assert run(stage, paused=watch).done == "rolled back"
+    assert stage.get_state() == State(V1)
+
+
+def test_a_person_ends_a_pause_by_a_word_and_the_version_takes_over() -> None:
+    stage, _ = paused_stage()
+    outcome = run(stage, watch=False)
+    assert (outcome.done, outcome.runs, outcome.decision) == ("promoted", V2, None)
+    assert (stage.get_state(), stage.weight) == (State(V2), 0)
+
+
+def test_a_paused_version_that_somebody_removed_is_watched_from_the_beginning() -> None:
+    stage, watch = paused_stage()
+    stage.canary = None
+    said: list[str] = []
+    assert run(stage, paused=watch, said=said).done == "promoted"
+    assert said[0] == "watching it with 10% of the requests"
+
+
+def test_a_newer_version_takes_the_place_of_a_paused_one() -> None:
+    stage, _ = paused_stage()
+    assert run(stage, V3).runs == V3
+    assert stage.get_state() == State(V3)
 
 
 @pytest.mark.parametrize("failing", [False, True], ids=["good", "bad"])

@@ -14,6 +14,8 @@ from fixtures.dvc_projects import DvcProject
 from fixtures.release_projects import INPUTS, ReleaseProject, write_model
 
 BETTER = (2.1, -1.5, 1.0, 0.6, 0.3, 0.0)
+NUMBER = 101
+"""The first pull request that a test merges."""
 
 
 @pytest.fixture(scope="module")
@@ -263,6 +265,104 @@ def test_a_canary_that_is_taken_back_stays_back_and_says_so(first: ReleaseProjec
     )
 
 
+@pytest.fixture
+def paused(first: ReleaseProject) -> ReleaseProject:
+    """v1.1.0 is paused in production, beside v1.0.0."""
+    write_model(first.folder, BETTER)
+    first.merge()
+    does(first, roll_out="pause production")
+    done = first.run_bots("release", expect=34)
+    assert "cannot tell after 512 requests: errors: 0.80%" in done.stderr
+    return first
+
+
+def test_a_version_that_nobody_can_judge_yet_is_paused_and_says_what_a_person_may_do(
+    paused: ReleaseProject,
+) -> None:
+    assert paused.list_issues() == ["Release of v1.1.0 is paused"]
+    comment = paused.list_comments(NUMBER)[0]
+    assert "v1.1.0 is paused in production" in comment
+    assert "Production runs **v1.0.0**" in comment
+    assert "**v1.1.0** is paused beside it with a share of the requests" in comment
+    assert "python -m bots release --promote REASON" in comment
+    assert "paused in production" in paused.run_bots("models").stdout
+    told = json.loads(paused.run_bots("models", "--json").stdout)
+    assert [(one["release"]["version"], one["paused"]) for one in told] == [
+        ("v1.1.0", ["production"]),
+        ("v1.0.0", []),
+    ]
+    assert "cannot tell" in told[1]["stages"][-1]["reason"]
+
+
+def test_more_requests_end_a_pause_at_the_next_run(paused: ReleaseProject) -> None:
+    again = paused.run_bots("release", "--resume", expect=34)
+    assert "is paused" in again.stderr
+    does(paused)
+    done = paused.run_bots("release", "--resume")
+    assert "v1.1.0 is released. production has v1.1.0 now." in done.stderr
+    rolled = [call for call in paused.list_calls() if call[:2] == ["roll_out", "production"]]
+    assert [call[2:] for call in rolled] == [
+        ["v1.0.0"],
+        ["v1.1.0"],
+        ["v1.1.0", "again 1"],
+        ["v1.1.0", "again 2"],
+    ]
+    assert (paused.list_issues(), paused.list_issues("closed")) == ([], ["Release of v1.1.0 is paused"])
+    assert "**v1.1.0 runs in production**" in paused.list_comments(NUMBER)[0]
+    assert "Nothing is paused in production" in paused.run_bots("release", "--resume").stderr
+
+
+def test_the_release_that_paused_it_goes_on_with_it_when_it_is_run_again(paused: ReleaseProject) -> None:
+    does(paused, roll_out="roll back production")
+    assert "errors: 4.20%" in paused.run_bots("release", expect=33).stderr
+    assert paused.list_calls()[-1] == ["roll_out", "production", "v1.1.0", "again 1"]
+    assert "Nothing is paused" in paused.run_bots("release", "--resume").stderr
+
+
+def test_a_person_promotes_a_paused_version_and_stands_for_it(paused: ReleaseProject) -> None:
+    done = paused.run_bots("release", "--promote", "nobody travels in February")
+    assert "production has v1.1.0 now" in done.stderr
+    assert paused.list_calls()[-1] == ["restore", "production", "v1.1.0"]
+    newest = json.loads(paused.run_bots("models", "--json").stdout)[0]
+    assert newest["stages"][-1]["by"] == "grace"
+    assert newest["stages"][-1]["reason"] == "nobody travels in February"
+    assert paused.list_issues() == []
+
+
+def test_a_person_takes_a_paused_version_out_and_what_runs_stays(paused: ReleaseProject) -> None:
+    done = paused.run_bots("rollback", "--reason", "complaints")
+    assert "production has v1.0.0 again, and v1.1.0 no more" in done.stderr
+    assert paused.list_calls()[-1] == ["withdraw", "production"]
+    assert "v1.1.0 is not in production any more" in paused.list_comments(NUMBER)[0]
+    assert paused.list_issues() == []
+    # Nor does the next run bring it back.
+    does(paused)
+    assert "taken back: complaints" in paused.run_bots("release", expect=33).stderr
+    assert paused.list_calls()[-1] == ["withdraw", "production"]
+
+
+def test_a_newer_version_does_not_take_a_paused_ones_place_in_silence(paused: ReleaseProject) -> None:
+    write_model(paused.folder, (2.2, -1.5, 1.0, 0.6, 0.3, 0.0))
+    newer = paused.merge("Better still")
+    does(paused)
+    done = paused.run_bots("release")
+    assert "production has v1.2.0 now; v1.1.0, which was paused there, gave way to it" in done.stderr
+    assert paused.list_calls()[-1] == ["roll_out", "production", "v1.2.0"]
+    assert "gave way to v1.2.0" in paused.list_comments(NUMBER)[0]
+    assert "gave way" not in paused.list_comments(newer)[0]
+    newest = json.loads(paused.run_bots("models", "--json").stdout)[0]
+    assert newest["stages"][-1]["reason"] == "v1.1.0, which was paused there, gave way to it"
+
+
+def test_a_refused_judgement_keeps_a_paused_version_where_it_is(paused: ReleaseProject) -> None:
+    (check,) = paused.double.state.checks.values()
+    check.conclusion, check.output = "failure", {"title": "Regressed"}
+    done = paused.run_bots("release", "--promote", "let it", expect=30)
+    assert "does not go to production" in done.stderr
+    assert paused.list_calls()[-1][0] == "roll_out"
+    assert json.loads(paused.run_bots("models", "--json").stdout)[0]["paused"] == ["production"]
+
+
 def test_one_command_goes_back_and_says_so_where_the_change_was_discussed(first: ReleaseProject) -> None:
     write_model(first.folder, BETTER)
     number = first.merge()
@@ -360,7 +460,7 @@ def test_the_judgement_is_asked_again_before_each_stage(first: ReleaseProject) -
     assert "v1.1.0 does not go to production: " in done.stderr
     (comment,) = first.list_comments(number)
     assert "v1.1.0 does not go to production" in comment
-    assert "The version is built, and nothing was deployed" in comment
+    assert "The version is built, and nothing was deployed now" in comment
     assert first.list_calls() == rolled
     assert "model#production#4" not in first.list_tags()
     check.conclusion = "success"

@@ -277,6 +277,38 @@ def test_a_bad_version_is_rolled_back_by_itself(
     assert stage.load.failed == {}
 
 
+def test_a_version_that_cannot_be_judged_yet_is_paused_under_load_and_goes_on_with_what_came_since(
+    stage: Stage,
+) -> None:
+    stage.roll_out("v1", watch=False)
+    reference = Version(stage.builder.shipped("v2", versions.good), "v2")
+    hasty = Canary(share=0.3, requests=600, seconds=2, every=1)
+    paused = rollout.roll_out(stage.target, reference, hasty, watch=True, tell=print)
+    assert (paused.done, paused.watch is not None) == ("paused", True), paused
+    assert stage.containers() == ["canary", "proxy", "stable"]
+    again = rollout.roll_out(stage.target, reference, hasty, watch=True, tell=print, paused=paused.watch)
+    assert (again.done, again.words.split()[:2]) == ("paused", ["cannot", "tell:"]), again
+    deadline = time.monotonic() + 120
+    while again.done == "paused" and time.monotonic() < deadline:
+        time.sleep(3)
+        again = rollout.roll_out(stage.target, reference, hasty, watch=True, tell=print, paused=again.watch)
+    assert (again.done, again.runs) == ("promoted", reference), again
+    assert again.decision is not None
+    assert again.seconds < 60
+    assert stage.containers() == ["proxy", "stable"]
+    assert stage.load.failed == {}
+
+
+def test_a_paused_version_is_taken_out_without_a_failed_request(stage: Stage) -> None:
+    stage.roll_out("v1", watch=False)
+    reference = Version(stage.builder.shipped("v2", versions.good), "v2")
+    hasty = Canary(share=0.3, requests=6000, seconds=1, every=1)
+    assert rollout.roll_out(stage.target, reference, hasty, watch=True, tell=print).done == "paused"
+    stage.target.withdraw()
+    assert stage.containers() == ["proxy", "stable"]
+    assert stage.load.failed == {}
+
+
 def test_an_earlier_version_comes_back_without_a_build_or_a_failed_request(stage: Stage) -> None:
     stage.roll_out("v2", versions.good)
     outcome = stage.roll_out("v1", watch=False)
