@@ -492,6 +492,41 @@ class FitGap(Evidence, frozen=True, kw_only=True):
     vanished: bool
 
 
+class OldHoldout(Evidence, frozen=True, kw_only=True):
+    """How both models stand on main's own holdout, by the metric that decides. `trained_on` of its `rows` are in this
+    change's training table; only where there are none does `candidate` say how this change does on it. `note` says why
+    something is not known."""
+
+    metric: Name
+    rows: Count
+    champion: float | None = None
+    candidate: float | None = None
+    trained_on: Count | None = None
+    note: Text | None = None
+
+
+class MovedHoldout(Evidence, frozen=True, kw_only=True):
+    """A holdout that is not main's. `before` and `after` are main's and this change's, as their splits describe them.
+
+    Of its `rows`, `trained_on` have the name of a row in main's training table (of `training_rows`), or the same inputs
+    and target: both models are judged on the others alone. `shared` rows are in main's holdout too: main's model was
+    chosen on them. `failure` says why nobody can tell; then nothing is judged."""
+
+    before: Part | None
+    after: Part | None
+    rows: Count
+    trained_on: Count = 0
+    shared: Count = 0
+    training_rows: Count = 0
+    old: OldHoldout | None = None
+    failure: Text | None = None
+
+    @property
+    def judged(self) -> int:
+        """So many rows both models are judged on."""
+        return max(self.rows - self.trained_on, 0)
+
+
 class SeedScores(Evidence, frozen=True, kw_only=True):
     """`reports/seeds.json`: what one commit's code, data and parameters give on the holdout with several seeds.
 
@@ -601,6 +636,7 @@ class Review(Evidence, frozen=True, kw_only=True):
     notes: Annotated[list[Text], Meta(max_length=50)] = []
     copied_rows: Annotated[list[CopiedRows], Meta(max_length=10)] = []
     fit_gap: FitGap | None = None
+    moved: MovedHoldout | None = None
 
 
 class VerifiedFigure(Evidence, frozen=True, kw_only=True):

@@ -66,9 +66,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     repository = Repository(Path.cwd())
 
-    def count(holdout: str, model: str) -> LookCount:
+    def count(holdouts: set[str], model: str) -> LookCount:
         known = load_looks(arguments.looks) if arguments.looks else list_looks(repository.root, os.environ)
-        return LookCount(count=known.count({holdout}, model), unknown=known.unknown)
+        return LookCount(count=known.count(holdouts, model), unknown=known.unknown)
 
     with Progress() as progress:
         result = review(

@@ -17,6 +17,7 @@ from bots.render.escape import escape_text
 from bots.render.numbers import format_difference, pluralize
 from bots.retry import RetriesExhausted
 from bots.verdict.looks import LookCount, describe_looks, find_praise_interval, is_improvement
+from bots.verdict.moved import shares_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,8 +70,8 @@ def find_look(run: WorkflowRun, artifact: ArtifactContent) -> tuple[str, str] | 
 def correct_looks(artifact: ArtifactContent, known: LookList, holdout: str | None) -> ArtifactContent:
     """What a run uploaded, its review with the looks that GitHub lists, if they are more than it counted itself.
 
-    `holdout` is main's: a review that names another one does not get around the looks at it. Where nobody could list
-    them, the review says so.
+    `holdout` is main's: a review that names another one does not get around the looks at it, unless it says that the
+    two share no row, which the review's verification asks. Where nobody could list them, the review says so.
     """
     if not isinstance(artifact, Review) or artifact.candidate.model is None:
         return artifact
@@ -79,7 +80,9 @@ def correct_looks(artifact: ArtifactContent, known: LookList, holdout: str | Non
     if known.unknown is not None or (artifact.looks is None and artifact.verdict != "improved"):
         return artifact
     counted = artifact.looks.count if artifact.looks else 1
-    holdouts = {one for one in (artifact.candidate.holdout, holdout) if one is not None}
+    alone = artifact.moved is not None and not shares_rows(artifact.moved)
+    counting = (artifact.candidate.holdout, None if alone else holdout)
+    holdouts = {one for one in counting if one is not None}
     count = LookCount(count=max(counted, known.count(holdouts, artifact.candidate.model)))
     found = describe_looks(_find_primary(artifact), _find_confidence(artifact), count)
     doubted = artifact.verdict == "improved" and explain_doubt(artifact, count.count) is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bots.render.moved import describe_moved
 from bots.render.numbers import format_amount, format_count, format_difference, format_number, format_percent
 from bots.render.selection import find_primary
 from bots.render.words import describe_look_level, describe_statistics, name_look
@@ -40,7 +41,7 @@ def describe_certainty(review: Review) -> list[str]:
     made, primary = review.statistics, find_primary(review)
     if made is None or primary is None or primary.difference is None:
         return []
-    told = [describe_statistics(made)]
+    told = [describe_statistics(made), *(describe_moved(review.moved) if review.moved else ())]
     inner = (primary.inner_low, primary.inner_high)
     if None not in inner and primary.matters and made.units:
         told.append(
@@ -54,7 +55,8 @@ def describe_certainty(review: Review) -> list[str]:
         told.append(describe_sensitivity(made.sensitivity, primary.name, primary.matters))
     if made.expected:
         shown = format_amount(primary.name, made.expected.shows)
-        told.append(f"Before training {shown} was expected, by {made.expected.basis}.")
+        of_main = " of main's holdout" if review.moved else ""
+        told.append(f"Before training {shown} was expected{of_main}, by {made.expected.basis}.")
     return told
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 
 from bots.evidence import DriftComparison, ImportanceShift, Review, SliceComparison
 from bots.render import selection, words
+from bots.render.moved import describe_moved
 from bots.render.numbers import (
     format_count,
     format_difference,
@@ -45,6 +46,7 @@ def collect_lines(review: Review, style: Style) -> list[Line]:
     makers = (
         _describe_seeds,
         _describe_looks,
+        _describe_moved,
         _describe_units,
         _describe_slices,
         _describe_explanation,
@@ -110,6 +112,17 @@ def _describe_looks(review: Review, style: Style) -> Iterator[Line]:
     else:
         told += f": {words.describe_look_level(looks)}"
     yield Line("Holdout", "note" if looks.missed or many or looks.unknown is not None else "ok", told)
+
+
+def _describe_moved(review: Review, style: Style) -> Iterator[Line]:
+    """Say what main's model knows of a holdout that moved, and how both models stand on main's."""
+    if review.moved is None:
+        return
+    _, *told = describe_moved(review.moved)
+    judged = any(rule.rule == "baseline" and rule.passed for rule in review.rules)
+    state: State = "note" if judged else "bad"
+    said = " ".join(style.text(sentence) for sentence in told)
+    yield Line("Moved holdout", state, said.removesuffix(".") or style.text(review.moved.failure or ""))
 
 
 def _describe_slices(review: Review, style: Style) -> Iterator[Line]:

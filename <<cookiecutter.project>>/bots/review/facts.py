@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from bots.dvc import lockfile
 from bots.stats.metrics import MEASURES
+from bots.verdict.moved import shares_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
         ExportReport,
         FitGap,
         MetricsReport,
+        MovedHoldout,
         Refusal,
         Sensitivity,
         SplitReport,
@@ -154,12 +156,13 @@ class Compared(_Measured):
 
     `data_change`: main's training rows against this change's, where they differ; `data_change_failure` says why they
     could not be compared. `champion_unconfirmed` says why main's stored predictions could not be held against main's
-    metrics.json.
+    metrics.json. `moved`: what was found out where the holdout is not main's.
     """
 
     data_change: DriftReport | None = None
     data_change_failure: str | None = None
     champion_unconfirmed: str | None = None
+    moved: MovedHoldout | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,6 +220,19 @@ class Facts:
     def same_holdout(self) -> bool:
         """Whether both sides are judged on the same rows."""
         return self.champion is not None and have_same_holdout(self.candidate, self.champion)
+
+    @property
+    def moved(self) -> MovedHoldout | None:
+        """What was found out about a holdout that is not main's; None where it is, or nobody looked."""
+        return self.result.moved if isinstance(self.result, Compared) else None
+
+    @property
+    def counted_holdouts(self) -> set[str]:
+        """The digests of the holdouts whose looks count: main's too, unless they share no row."""
+        own = self.candidate.find_rows_digest("holdout")
+        mains = self.champion.find_rows_digest("holdout") if self.champion else None
+        alone = self.moved is not None and not shares_rows(self.moved)
+        return {digest for digest in (own, None if alone else mains) if digest is not None}
 
     @property
     def gate_changed(self) -> bool:

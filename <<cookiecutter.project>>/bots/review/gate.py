@@ -9,6 +9,7 @@ from bots.evidence import Verdict
 from bots.render.numbers import pluralize
 from bots.review.facts import Tampered, Unavailable
 from bots.verdict.conclusion import TAMPERED, GateResult, conclude
+from bots.verdict.moved import UNKNOWN, check_moved
 from bots.verdict.rules import (
     Finding,
     check_comparison,
@@ -147,9 +148,16 @@ def _check_baseline(facts: Facts, gate: Gate) -> Finding:
     elif isinstance(facts.result, Unavailable):
         message = f"Main's model cannot be compared: {end_sentence(facts.result.reason)}"
         reason = "champion-unavailable"
+    elif facts.moved is not None:
+        found = check_moved(facts.moved)
+        if found.passed:
+            return found
+        message, reason = found.message, found.reason
     elif not facts.same_holdout:
-        message = "This change's holdout is not main's, so main's model may have seen its rows."
-        reason = "different-holdout"
+        message, reason = (
+            "This change's holdout is not main's, so main's model may have seen its rows.",
+            UNKNOWN,
+        )
     else:
         message = "Main's model is judged on the same holdout rows."
         return Finding(rule="baseline", passed=True, message=message)

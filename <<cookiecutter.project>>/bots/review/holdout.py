@@ -60,6 +60,11 @@ class HoldoutPredictions:
             return ()
         return (f"{self.path} is not what the model gives: {off:,} of {len(said):,} scores differ",)
 
+    def keep_rows(self, names: pyarrow.ChunkedArray) -> HoldoutPredictions:
+        """The predictions of the rows with these names alone."""
+        chosen = arrow.is_in(self.table["row"], value_set=names.combine_chunks())
+        return replace(self, table=self.table.filter(chosen).combine_chunks())
+
     def summarize(self) -> Comparison:
         """The candidate's own figures, where there is no champion to hold it against."""
         return comparison.compare(self._make_predictions(self.table, self.settings), self.settings)

@@ -38,17 +38,19 @@ from bots.review.review_json import build_review
 from bots.review.seen import look_for_seen_rows
 from bots.settings import Settings
 from bots.verdict.looks import LookCount, judge_at_look
+from bots.verdict.moved import is_comparable
 
 if TYPE_CHECKING:
     import pyarrow
 
     from bots.review.holdout import HoldoutPredictions
+    from bots.review.moved import Moved
     from bots.stats.predictions import Predictions
     from bots.verdict.comparison import Comparison
 
 Tell = Callable[[str], None]
-CountLooks = Callable[[str, str], LookCount]
-"""Counts the models that a holdout has judged, from its digest and that of the model at hand."""
+CountLooks = Callable[[set[str], str], LookCount]
+"""Counts the models that holdouts have judged, from their digests and that of the model at hand."""
 
 
 def review(
@@ -157,8 +159,10 @@ def _compare(
             )
         disagreements = _find_contradictions(root, candidate, predictions, tell) + disagreements
         try:
-            comparison = _compare_with_champion(
-                repository, candidate, champion, predictions=predictions, jobs=jobs, tell=tell
+            moved = _look_at_moved(root, candidate, champion, tell)
+            judging = moved.keep_judging(predictions) if moved else predictions
+            comparison, pair = _compare_with_champion(
+                repository, candidate, champion, predictions=judging, moved=moved, jobs=jobs, tell=tell
             )
         except ChampionUnavailable as error:
             kind = Tampered if isinstance(error, ChampionTampered) else Unavailable
@@ -167,10 +171,11 @@ def _compare(
         return Compared(
             comparison=comparison,
             disagreements=disagreements,
-            seen=look(holdout=_find_pair(candidate, champion, predictions)),
+            seen=look(holdout=_find_pair(candidate, champion, predictions, moved=moved, pair=pair)),
             data_change=change,
             data_change_failure=failure,
             champion_unconfirmed=_explain_unconfirmed(champion.side),
+            moved=moved.found if moved else None,
         )
     except holdout.PredictionsError as error:
         return NotCompared(broken=str(error))
@@ -186,7 +191,7 @@ def _judge_at_look(facts: Facts, count_looks: CountLooks, tell: Tell) -> Facts:
     if holdout is None or model is None:
         looks = LookCount(count=1, unknown="the pipeline names no digest of its holdout and of its model")
     else:
-        looks = count_looks(holdout, model)
+        looks = count_looks(facts.counted_holdouts, model)
     judged = judge_at_look(result.comparison, facts.policy.gate, looks.count)
     return replace(facts, result=replace(result, comparison=judged), looks=looks)
 
@@ -212,21 +217,20 @@ def _compare_with_champion(
     champion: Champion,
     *,
     predictions: HoldoutPredictions,
+    moved: Moved | None,
     jobs: int,
     tell: Tell,
-) -> Comparison:
+) -> tuple[Comparison, Predictions]:
     """The comparison with main's model, each at its own decision threshold; with further seeds where one says much.
 
     Where the holdout is main's, main's record of it is the truth, and main's recorded scores, made by its own
     code with its own libraries, are used as long as no column of the rows changed. Else main's code scores the
-    rows in a worktree.
+    rows in a worktree. Beside it both models' predictions, as they were compared.
     """
     main = champion.side
     if main.settings.task != candidate.settings.task:
         raise ChampionUnavailable(f"main's model solves another task, a {main.settings.task}")
-    truth = champion.load_predictions() if have_same_holdout(candidate, main) else None
-    if truth is not None:
-        _confirm_champion(main, truth)
+    truth = _load_truth(champion) if moved is None else None
     scores = truth
     if truth is None or main.splits != candidate.splits:
         tell("scoring this change's holdout with main's model and code")
@@ -238,8 +242,9 @@ def _compare_with_champion(
     from bots.verdict import comparison, seeds
 
     found = comparison.compare(pair, main.settings)
-    if truth is None or found.seedless or not seeds.wants_more_seeds(found.metrics, main.settings.gate):
-        return found
+    judged = moved is None or is_comparable(moved.found)
+    if not judged or found.seedless or not seeds.wants_more_seeds(found.metrics, main.settings.gate):
+        return found, pair
     from bots.review.seeds import study_seeds
 
     studied = study_seeds(
@@ -252,21 +257,44 @@ def _compare_with_champion(
         jobs=jobs,
         tell=tell,
     )
-    return comparison.compare(pair, main.settings, studied)
+    return comparison.compare(pair, main.settings, studied), pair
+
+
+def _look_at_moved(root: Path, candidate: Candidate, champion: Champion, tell: Tell) -> Moved | None:
+    """What there is to say of a holdout that is not main's; None where it is. Raises `ChampionTampered`."""
+    if have_same_holdout(candidate, champion.side):
+        return None
+    from bots.review.moved import look_at_moved_holdout
+
+    return look_at_moved_holdout(
+        root, candidate, champion, load_truth=lambda: _load_truth(champion), tell=tell
+    )
+
+
+def _load_truth(champion: Champion) -> pyarrow.Table:
+    """Main's own predictions on main's holdout, confirmed. Raises `ChampionUnavailable` and `ChampionTampered`."""
+    truth = champion.load_predictions()
+    _confirm_champion(champion.side, truth)
+    return truth
 
 
 def _find_pair(
-    candidate: Candidate, champion: Champion, predictions: HoldoutPredictions
+    candidate: Candidate,
+    champion: Champion,
+    predictions: HoldoutPredictions,
+    *,
+    moved: Moved | None,
+    pair: Predictions,
 ) -> Callable[[], Predictions] | None:
-    """What gives both models' scores, where both were judged on the same holdout."""
-    if not have_same_holdout(candidate, champion.side):
-        return None
+    """What gives both models' scores, where both were judged on the same rows; `pair` as they were compared."""
+    if moved is not None:
+        return (lambda: pair) if is_comparable(moved.found) else None
 
-    def pair() -> Predictions:
+    def load_pair() -> Predictions:
         truth = champion.load_predictions()
         return predictions.pair_with(truth, truth=truth, policy=champion.side.settings)
 
-    return pair
+    return load_pair
 
 
 def _confirm_champion(main: Side, truth: pyarrow.Table) -> None:

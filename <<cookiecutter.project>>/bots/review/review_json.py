@@ -8,6 +8,7 @@ from msgspec import structs
 
 from bots import evidence
 from bots.dvc import lockfile
+from bots.render.moved import warn_of_choice
 from bots.review.facts import Compared
 from bots.verdict.looks import describe_looks
 from bots.verdict.rules import find_primary
@@ -63,6 +64,7 @@ def build_review(facts: Facts, result: GateResult) -> evidence.Review:
         notes=list(_note(facts)),
         copied_rows=list(facts.seen.copied) if facts.seen else [],
         fit_gap=facts.seen.gap if facts.seen else None,
+        moved=facts.moved,
     )
 
 
@@ -176,14 +178,21 @@ def _list_watched(watched: Mapping[str, Sequence[str]]) -> str:
     )
 
 
-def _note(facts: Facts) -> Iterator[str]:
-    """What a reader should know beside the verdict."""
-    candidate = facts.candidate
+def _warn_of_edits(facts: Facts) -> Iterator[str]:
+    """What the change chose of what it is judged by."""
+    if facts.moved is not None:
+        yield warn_of_choice(facts.moved)
     if facts.watched:
         yield (
             f"This change edits what judges or feeds the model: {_list_watched(facts.watched)}. Read those lines: this "
             "review ran them, so it cannot vouch for them."
         )
+
+
+def _note(facts: Facts) -> Iterator[str]:
+    """What a reader should know beside the verdict."""
+    candidate = facts.candidate
+    yield from _warn_of_edits(facts)
     if facts.removed:
         shown = _list_paths(facts.removed)
         yield (

@@ -83,6 +83,7 @@ def study_seeds(
     study = _Study(
         repository=repository,
         policy=champion.settings,
+        holdout=candidate.find_rows_digest("holdout"),
         pair=pair,
         predictions=predictions,
         jobs=jobs,
@@ -91,7 +92,8 @@ def study_seeds(
     asked = champion.settings.gate.seeds
     for_champion, for_candidate = pair.contexts
     assert pair.champion is not None
-    kept = _load_kept_scores(repository, champion, asked, study.measure(pair.champion, for_champion))
+    now = study.measure(pair.champion, for_champion)
+    kept = _load_kept_scores(repository, champion, asked, now, holdout=study.holdout)
     recipes = [
         _Recipe(
             whose="this change's",
@@ -128,9 +130,9 @@ def study_seeds(
 
 
 def _load_kept_scores(
-    repository: Repository, champion: Side, asked: int, now: dict[str, float]
+    repository: Repository, champion: Side, asked: int, now: dict[str, float], *, holdout: str | None
 ) -> SeedScores | None:
-    """The scores by seed that main keeps, where they are those of its model on its holdout, as measured `now`."""
+    """The scores by seed that main keeps, where they are those of its model on this holdout, as measured `now`."""
     path = layout.name_report("seeds")
     content = repository.read_file(champion.commit, path)
     try:
@@ -139,7 +141,7 @@ def _load_kept_scores(
         return None
     if kept is None or not luck.is_complete(kept, asked):
         return None
-    if (kept.model, kept.holdout) != (champion.model, champion.find_rows_digest("holdout")):
+    if (kept.model, kept.holdout) != (champion.model, holdout):
         return None
     if kept.parameter != champion.settings.review.seed or not luck.agree(kept.scores[0], now):
         return None
@@ -148,10 +150,14 @@ def _load_kept_scores(
 
 @dataclass(kw_only=True)
 class _Study:
-    """Trains recipes with further seeds by main's settings, `policy`; `trainings` counts them."""
+    """Trains recipes with further seeds by main's settings, `policy`; `trainings` counts them.
+
+    `holdout` is the digest of the rows that both sides are judged on.
+    """
 
     repository: Repository
     policy: Settings
+    holdout: str | None
     pair: Predictions
     predictions: HoldoutPredictions
     jobs: int
@@ -190,7 +196,7 @@ class _Study:
         return [
             SeedScores(
                 model=trainer.recipe.side.model,
-                holdout=trainer.recipe.side.find_rows_digest("holdout"),
+                holdout=self.holdout,
                 parameter=self.parameter,
                 seeds=trained.seeds,
                 scores=trained.scores,

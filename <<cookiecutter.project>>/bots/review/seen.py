@@ -15,9 +15,9 @@ from bots import layout
 from bots.errors import BotsError
 from bots.evidence import CopiedRows, FitGap
 from bots.review.champion import score_rows
-from bots.review.copies import ROW, CopyCount, count_copies, find_columns
 from bots.review.facts import Seen
 from bots.review.holdout import PredictionsError, align_scores
+from bots.stats.copies import ROW, CopyCount, count_copies, find_columns
 from bots.stats.predictions import SLICE, Predictions, get_numbers, make_predictions, open_table
 from bots.verdict.fit_gap import compare_fit
 

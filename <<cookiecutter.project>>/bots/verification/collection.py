@@ -112,6 +112,21 @@ def list_paths_of_candidate(files: Layout) -> tuple[str, ...]:
     return f"{files.onnx}/model.onnx", files.predictions, files.holdout_features
 
 
+def list_records(near: Files, main: Lock, files: Layout) -> list[str]:
+    """Main's tables of rows that did not train: those in the folder of its splits but one. Raises `CollectionError`."""
+    named = main.find_digest(files.splits)
+    if named is None or not named.endswith(".dir"):
+        return [files.holdout_rows]
+    members = near.map_members(named.removeprefix("md5:"), files.splits)
+    paths = [f"{files.splits}/{name}" for name in sorted(members) if name.endswith(".parquet")]
+    return [path for path in paths if path != files.training_rows]
+
+
+def list_paths_of_moved(files: Layout) -> tuple[str, ...]:
+    """The files of main that a holdout which moved is verified by, beside the tables that `list_records` finds."""
+    return f"{files.onnx}/model.onnx", files.training_rows
+
+
 def list_paths_of_main(files: Layout) -> tuple[str, ...]:
     """The files of main that a review is verified by."""
     return files.predictions, files.holdout_features, files.holdout_rows
@@ -142,9 +157,16 @@ def collect_files(
         write_file(out / TEXTS / path, content)
     main = load_lock(root)
     near = Files((pack, out, root / ".dvc" / "cache"))
-    wanted = _list_wanted(bundle.lock, main, files)
+    wanted = _list_wanted(bundle.lock, main, files, moved=review.moved is not None)
     _fetch(near, wanted, open_storage=open_storage, out=out, tell=tell)
     missing = []
+    if review.moved is not None:
+        try:
+            records = [(main, path) for path in list_records(near, main, files)]
+        except CollectionError as error:
+            missing, records = [f"main: {error}"], []
+        _fetch(near, records, open_storage=open_storage, out=out, tell=tell)
+        wanted += [one for one in records if one not in wanted]
     for lock, path in wanted:
         try:
             found = near.find_output(lock, path)
@@ -157,12 +179,16 @@ def collect_files(
     return missing
 
 
-def _list_wanted(candidate: Lock, main: Lock, files: Layout) -> list[tuple[Lock, str]]:
-    """Each file that a verification reads, with the lock that names it; none where the change made nothing."""
+def _list_wanted(candidate: Lock, main: Lock, files: Layout, *, moved: bool) -> list[tuple[Lock, str]]:
+    """Each file that a verification reads, with the lock that names it; none where the change made nothing.
+
+    `moved`: the holdout is not main's.
+    """
     if main.stages and not lockfile.find_changed_outputs(main, candidate):
         return []
-    wanted = [(candidate, path) for path in list_paths_of_candidate(files)]
-    return wanted + ([(main, path) for path in list_paths_of_main(files)] if main.stages else [])
+    own = [*list_paths_of_candidate(files), *([files.holdout_rows] if moved else [])]
+    mains = [*list_paths_of_main(files), *(list_paths_of_moved(files) if moved else [])]
+    return [(candidate, path) for path in own] + [(main, path) for path in mains if main.stages]
 
 
 def load_collection(folder: Path) -> Collected:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from bots.verdict import comparison, rules
 from bots.verdict.comparison import Comparison
 from bots.verdict.conclusion import conclude
 from bots.verdict.looks import judge_at_look
+from bots.verdict.moved import check_moved
 from bots.verdict.sentences import cut
 from bots.verification import figures
 from bots.verification.claim_checks import is_compared
@@ -27,8 +28,18 @@ if TYPE_CHECKING:
     from bots.verification.row_checks import Tables
 
 
-def check_figures(review: Review, tables: Tables, main: Main) -> Iterator[VerificationCheck]:
-    """Whether the review's figures, rules and verdict come out of the predictions by main's settings."""
+Join = Callable[["MetricsReport"], Predictions]
+"""Puts both models' scores side by side as the review compared them. Raises `PredictionsError`."""
+
+
+def check_figures(
+    review: Review, tables: Tables, main: Main, *, join: Join | None = None
+) -> Iterator[VerificationCheck]:
+    """Whether the review's figures, rules and verdict come out of the predictions by main's settings.
+
+    `join` is there where the holdout is not main's: main's model was then asked again, so its figures are not main's
+    recorded ones to the last digit.
+    """
     evaluation = review.evaluation
     if evaluation is None:
         yield VerificationCheck(name="evaluation", passed=False, words="the review shows no metrics")
@@ -37,10 +48,15 @@ def check_figures(review: Review, tables: Tables, main: Main) -> Iterator[Verifi
         own = make_own(tables.predicted, main.settings.review.files.predictions, evaluation, main.settings)
         yield _check_evaluation(evaluation, own)
         if is_compared(review):
-            both = join_predictions(evaluation, tables, main)
+            both = join(evaluation) if join else join_predictions(evaluation, tables, main)
             found = comparison.compare(both, main.settings, review.seeds)
             again = judge_at_look(found, main.settings.gate, review.looks.count if review.looks else 1)
-            yield _check_comparison(get_comparison(review, main), again, same_splits=tables.same_splits)
+            yield _check_comparison(
+                get_comparison(review, main),
+                again,
+                same_splits=tables.same_splits,
+                slack=figures.ASKED_AGAIN if join else 0.0,
+            )
             yield from check_seeds(review, both, main)
         else:
             costs = main.settings.evaluate.costs if review.champion else own.costs
@@ -106,13 +122,15 @@ def get_comparison(review: Review, main: Main) -> Comparison | None:
     )
 
 
-def _check_comparison(said: Comparison | None, again: Comparison, *, same_splits: bool) -> VerificationCheck:
+def _check_comparison(
+    said: Comparison | None, again: Comparison, *, same_splits: bool, slack: float = 0.0
+) -> VerificationCheck:
     name = "comparison"
     if said is None:
         return VerificationCheck(
             name=name, passed=False, words="the review compares, and says on how many rows nowhere"
         )
-    wrong = list(figures.find_different_figures(said, again))
+    wrong = list(figures.find_different_figures(said, again, slack=slack))
     if not wrong:
         words = (
             f"{len(again.metrics)} metrics and {len(again.slices)} slices with their intervals came out again"
@@ -120,7 +138,7 @@ def _check_comparison(said: Comparison | None, again: Comparison, *, same_splits
         return VerificationCheck(name=name, passed=True, words=words)
     words = f"the comparison did not come out again: {figures.describe_figures(wrong)}"
     if not same_splits:
-        words += ". The change's rows have other columns than main's, so main's model may rightly score them otherwise"
+        words += ". The change's rows are not the table that main was judged on, so main's model may rightly differ"
     return VerificationCheck(
         name=name, passed=False if same_splits else None, words=words, figures=wrong[:100]
     )
@@ -155,6 +173,7 @@ def list_expected_rules(review: Review, main: Main) -> list[rules.Finding]:
     if review.explanation is not None and not review.explanation.passed:
         found.append(rules.warn_of_explanation(review.explanation))
     if is_compared(review):
+        found += [check_moved(review.moved)] if review.moved is not None else []
         found += rules.check_comparison(known, gate)
     return found
 

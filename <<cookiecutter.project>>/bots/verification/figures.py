@@ -16,6 +16,8 @@ EXACT: Final = 1e-6
 """How far a metric's value may be off, as a part of itself: another processor adds in another order."""
 SPREAD: Final = 1e-3
 """How far the end of an interval may be off, as a part of half of its width; and a standard error, of itself."""
+ASKED_AGAIN: Final = 1e-4
+"""How far a figure may be off besides where a packed model was asked for what its own code had said: nobody sees it."""
 
 _POINTS = ("champion", "candidate")
 _COUNTED = (
@@ -34,17 +36,23 @@ _COUNTED = (
 _SPREADS = ("error", "freedom", "matters")
 
 
-def find_different_figures(said: Comparison, found: Comparison) -> Iterator[VerifiedFigure]:
+def find_different_figures(
+    said: Comparison, found: Comparison, *, slack: float = 0.0
+) -> Iterator[VerifiedFigure]:
     """Yield each figure of the review that did not come out again, the metrics before the slices.
 
-    A figure that is text or a count is named alone. What one side does not have is a difference, too.
+    A figure that is text or a count is named alone. What one side does not have is a difference, too. `slack` is what
+    each figure may be off besides, as a part of its level.
     """
     yield from _match(
-        {metric.name: metric for metric in said.metrics}, {metric.name: metric for metric in found.metrics}
+        {metric.name: metric for metric in said.metrics},
+        {metric.name: metric for metric in found.metrics},
+        slack,
     )
     yield from _match(
         {f"{part.column} = {part.value}": part for part in said.slices},
         {f"{part.column} = {part.value}": part for part in found.slices},
+        slack,
     )
     for name in _COUNTED:
         before, after = getattr(said.statistics, name, None), getattr(found.statistics, name, None)
@@ -75,38 +83,44 @@ def _is_alike(said: object, found: object) -> bool:
 def _match(
     said: Mapping[str, MetricComparison | SliceComparison],
     found: Mapping[str, MetricComparison | SliceComparison],
+    slack: float,
 ) -> Iterator[VerifiedFigure]:
     for name in dict.fromkeys([*found, *said]):
         if name not in said or name not in found:
             yield VerifiedFigure(name=f"{name[:150]}: {'not said' if name in found else 'nowhere else'}")
         else:
-            yield from _compare(name, said[name], found[name])
+            yield from _compare(name, said[name], found[name], slack)
 
 
 def _compare(
-    name: str, said: MetricComparison | SliceComparison, found: MetricComparison | SliceComparison
+    name: str,
+    said: MetricComparison | SliceComparison,
+    found: MetricComparison | SliceComparison,
+    slack: float,
 ) -> Iterator[VerifiedFigure]:
     for field in found.__struct_fields__:
         before, after = getattr(said, field), getattr(found, field)
         if isinstance(before, float) and isinstance(after, float):
-            if not abs(before - after) <= _allow(field, before, after, found):
+            if not abs(before - after) <= _allow(field, before, after, found, slack):
                 yield _name_figure(f"{name}: {field}", before, after)
         elif before != after:
             yield _name_figure(f"{name}: {field}", before, after)
 
 
-def _allow(field: str, said: float, found: float, beside: MetricComparison | SliceComparison) -> float:
+def _allow(
+    field: str, said: float, found: float, beside: MetricComparison | SliceComparison, slack: float
+) -> float:
     """How far a figure may be off, in its own unit."""
     size = max(abs(said), abs(found))
     if field in _POINTS:
-        return EXACT * size
+        return (EXACT + slack) * size
     if field in _SPREADS:
-        return SPREAD * size
+        return (SPREAD + slack) * size
     level = max(
         (abs(value) for value in (beside.champion, beside.candidate) if value is not None), default=0.0
     )
     half = 0.0 if beside.low is None or beside.high is None else (beside.high - beside.low) / 2
-    return EXACT * level + SPREAD * half
+    return (EXACT + slack) * level + SPREAD * half
 
 
 def _name_figure(name: str, said: object, found: object) -> VerifiedFigure:

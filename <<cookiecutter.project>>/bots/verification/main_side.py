@@ -7,7 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from bots import evidence, settings
-from bots.evidence import DataReport, EvidenceError, ExportReport, MetricsReport, SeedScores, SplitReport
+from bots.evidence import (
+    DataReport,
+    EvidenceError,
+    ExportReport,
+    MetricsReport,
+    Part,
+    SeedScores,
+    SplitReport,
+    TrainingReport,
+)
 from bots.git.repository import Repository
 from bots.layout import name_report
 from bots.verification.collection import load_lock
@@ -31,6 +40,7 @@ class Main:
     export: ExportReport | None
     data: DataReport | None = None
     seeds: SeedScores | None = None
+    training: TrainingReport | None = None
 
     @property
     def model(self) -> str | None:
@@ -45,12 +55,22 @@ class Main:
         return found | ({self.settings.data.target} if self.settings.data.target else set())
 
     @property
-    def holdout(self) -> str | None:
-        """The digest of its holdout, by its split."""
+    def inputs(self) -> tuple[str, ...]:
+        """The inputs of its model, by its training; none where that is not known."""
+        return tuple(self.training.inputs) if self.training else ()
+
+    @property
+    def holdout_part(self) -> Part | None:
+        """Its holdout, by its split."""
         try:
-            return self.split.find_part("holdout").digest if self.split else None
+            return self.split.find_part("holdout") if self.split else None
         except EvidenceError:
             return None
+
+    @property
+    def holdout(self) -> str | None:
+        """The digest of its holdout, by its split."""
+        return self.holdout_part.digest if self.holdout_part else None
 
 
 def load_main(root: Path) -> Main:
@@ -68,6 +88,7 @@ def load_main(root: Path) -> Main:
         export=load("export", ExportReport),
         data=load("data", DataReport),
         seeds=_load_seeds(root),
+        training=load("training", TrainingReport),
     )
 
 

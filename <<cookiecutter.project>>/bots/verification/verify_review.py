@@ -8,14 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from bots.evidence import Verification, VerificationCheck, VerificationOutcome
 from bots.publish.verification_result import compute_digest
 from bots.verdict.sentences import cut
 from bots.verification.answer_checks import ask_packed_model, check_answers, find_derived
-from bots.verification.claim_checks import UNCHANGED, check_base, check_pack, check_unchanged
+from bots.verification.claim_checks import UNCHANGED, check_base, check_pack, check_unchanged, is_compared
 from bots.verification.figure_checks import check_figures
+from bots.verification.moved_checks import (
+    OLD,
+    ask_main,
+    check_claims,
+    check_labels,
+    check_moved_rows,
+    join_moved_predictions,
+    load_moved_rows,
+    replace_known,
+)
 from bots.verification.row_checks import (
     check_holdout,
     check_inputs,
@@ -32,7 +43,7 @@ if TYPE_CHECKING:
     from bots.verification.answer_checks import AskModel
     from bots.verification.collection import Collected
     from bots.verification.main_side import Main
-    from bots.verification.row_checks import Tables
+    from bots.verification.row_checks import InputRows, Tables
 
 Tell = Callable[[str], None]
 
@@ -113,10 +124,16 @@ def _check_review(
     tables = load_tables(collected, bundle, main)
     if tables.truth is not None:
         yield _require(check_main_predictions(tables, main))
+    if review.moved is not None and is_compared(review):
+        yield from _check_moved(
+            collected, bundle, main, tables=tables, unverified=unverified, ask=ask, tell=tell
+        )
+        return
     yield _require(check_holdout(review, tables, unverified))
     tell("asking the model for every row of the holdout")
     try:
-        yield from _check_model(collected, bundle, main, tables=tables, unverified=unverified, ask=ask)
+        rows = load_inputs(collected, bundle, main)
+        yield from _check_model(collected, bundle, main, tables=tables, rows=rows, told=unverified, ask=ask)
     except Stop as stop:
         yield stop.check
     tell("making the review's figures again")
@@ -125,7 +142,7 @@ def _check_review(
     yield from check_figures(review, tables, main)
 
 
-def _check_model(
+def _check_moved(
     collected: Collected,
     bundle: ModelBundle,
     main: Main,
@@ -133,19 +150,54 @@ def _check_model(
     tables: Tables,
     unverified: list[str],
     ask: AskModel,
+    tell: Tell,
+) -> Iterator[VerificationCheck]:
+    """Every check of a comparison on a holdout that is not main's."""
+    review = collected.review
+    assert review.moved is not None
+    tell("holding the new holdout against main's own tables")
+    moved = load_moved_rows(collected, bundle, main, tables)
+    yield _require(check_moved_rows(tables, moved), unknown=True)
+    yield _require(check_claims(review, collected, main, moved))
+    yield check_labels(tables, moved, main)
+    if review.moved.old is not None and review.moved.old.trained_on == 0:
+        unverified.append(OLD)
+    tell("asking both models for every row of the new holdout")
+    rows = replace_known(load_inputs(collected, bundle, main), moved)
+    try:
+        yield from _check_model(collected, bundle, main, tables=tables, rows=rows, told=unverified, ask=ask)
+    except Stop as stop:
+        yield stop.check
+    scores, check = ask_main(collected, main, moved, rows, ask=ask)
+    yield check
+    tell("making the review's figures again")
+    if review.seeds is not None:
+        unverified.append(OWN_WORD)
+    both = partial(join_moved_predictions, tables=tables, rows=moved, scores=scores, main=main)
+    yield from check_figures(review, tables, main, join=both)
+
+
+def _check_model(
+    collected: Collected,
+    bundle: ModelBundle,
+    main: Main,
+    *,
+    tables: Tables,
+    rows: InputRows,
+    told: list[str],
+    ask: AskModel,
 ) -> Iterator[VerificationCheck]:
     """What the packed model answers. Raises `Stop` where it does not."""
-    rows = load_inputs(collected, bundle, main)
     answers = ask_packed_model(collected, bundle, main, rows=rows, ask=ask)
-    yield check_inputs(answers, rows, main, unverified=unverified)
+    yield check_inputs(answers, rows, main, unverified=told)
     derived = find_derived(bundle.lock)
     yield from check_answers(
-        collected.review, answers, tables, rows=rows, main=main, derived=derived, told=unverified
+        collected.review, answers, tables, rows=rows, main=main, derived=derived, told=told
     )
 
 
-def _require(check: VerificationCheck) -> VerificationCheck:
-    """The check, if it passed; else it is the last."""
-    if check.passed is not True:
+def _require(check: VerificationCheck, *, unknown: bool = False) -> VerificationCheck:
+    """The check, if it passed; else it is the last. `unknown` lets one go on that could not look."""
+    if check.passed is False or (check.passed is None and not unknown):
         raise Stop(check)
     return check

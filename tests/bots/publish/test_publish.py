@@ -947,6 +947,24 @@ def test_an_improvement_that_the_looks_github_knows_do_not_bear_gets_no_green_ch
     assert "locks=false" in (tmp_path / "output").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize(("shared", "conclusion"), [(0, "success"), (1, "action_required")])
+def test_a_holdout_that_moved_has_looks_of_its_own_only_where_it_has_no_row_of_mains(
+    bench: Bench, workflow: Callable[..., Path], tmp_path: Path, shared: int, conclusion: str
+) -> None:
+    metric = but(reviews.missed().metrics[0], outcome="improved")
+    first = describe_looks(metric, 0.95, LookCount(count=1))
+    review = reviews.moved_holdout()
+    assert review.moved
+    review = bind_to(but(review, metrics=[metric], looks=first, moved=but(review.moved, shared=shared)))
+    artifact = workflow(bench.double.add_run(7), evidence.encode(review))
+    (tmp_path / "checkout/reports").mkdir()
+    before = reviews.improved().split
+    assert before
+    (tmp_path / "checkout/reports/split.json").write_bytes(evidence.encode(before))
+    add_looks(tmp_path / "checkout", *MODELS[:30])
+    assert publish_command(bench, artifact)[0] == conclusion
+
+
 def test_where_the_looks_cannot_be_counted_no_improvement_is_believed(
     bench: Bench, workflow: Callable[..., Path], tmp_path: Path
 ) -> None:

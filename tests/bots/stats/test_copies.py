@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bots.review import copies
-from bots.review.copies import CopyCount, count_copies, find_columns
+from bots.stats import copies
+from bots.stats.copies import CopyCount, count_copies, find_columns, find_known_rows
 from bots.stats.predictions import PredictionsError
 
 COLUMNS = ("group", "x", "bought")
@@ -113,3 +113,18 @@ def test_a_table_that_is_none_is_named(tmp_path: Path) -> None:
         count_copies(train, path, ["x"])
     with pytest.raises(PredictionsError, match="no column in common"):
         count_copies(train, train, [])
+
+
+def test_a_row_is_known_by_its_name_or_by_its_content(tmp_path: Path) -> None:
+    train = write(tmp_path, "train", row=["a", "b", "c"], x=[1.0, 2.0, 3.0])
+    holdout = write(tmp_path, "holdout", row=["b", "z", "y"], x=[9.0, 3.0, 8.0])
+    found = find_known_rows(train, holdout, ["x"])
+    assert found.named.tolist() == [True, False, False]
+    assert found.copied.tolist() == [False, True, False]
+    assert found.either.tolist() == [True, True, False]
+
+
+def test_rows_without_names_cannot_be_told_apart_by_them(tmp_path: Path) -> None:
+    train, holdout = write(tmp_path, "train", x=[1.0]), write(tmp_path, "holdout", row=["a"], x=[2.0])
+    with pytest.raises(PredictionsError, match=r"train\.parquet: no column `row`"):
+        find_known_rows(train, holdout, ["x"])

@@ -1,4 +1,4 @@
-"""Counts the rows of a holdout that are also training rows, by their content, whatever they are called."""
+"""Finds the rows of a holdout that are also training rows, by their content, whatever they are called."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Hashes = NDArray[np.uint64]
+    Marks = NDArray[np.bool_]
 
 ROW = "row"
 _BATCH = 100_000
@@ -32,6 +33,20 @@ class CopyCount:
     same_rows: int
 
 
+@dataclass(frozen=True, eq=False)
+class KnownRows:
+    """Which of n rows another table has too, (n,) each: `copied` by what stands in them, `named` by their name."""
+
+    copied: Marks
+    named: Marks
+
+    @property
+    def either(self) -> Marks:
+        """The rows that the other table has in one way or the other, (n,)."""
+        marks: Marks = self.copied | self.named
+        return marks
+
+
 def find_columns(training: Path, holdout: Path, wanted: Collection[str]) -> list[str]:
     """The wanted columns that both tables have; where they share none of these, all that both have but the row's name.
 
@@ -39,6 +54,19 @@ def find_columns(training: Path, holdout: Path, wanted: Collection[str]) -> list
     """
     shared = [name for name in _list_columns(training) if name in set(_list_columns(holdout))]
     return [name for name in shared if name in wanted] or [name for name in shared if name != ROW]
+
+
+def choose_columns(
+    training: Path, holdout: Path, wanted: tuple[Collection[str], Collection[str]]
+) -> list[str]:
+    """The columns by which rows are the same to a model: its inputs and the target, as far as both tables have them.
+
+    `wanted` are the inputs, and what the target may be called. Where the tables share no input: all that both have but
+    the row's name. Fewer columns find more rows alike, never fewer. Raises `PredictionsError`.
+    """
+    inputs, targets = wanted
+    found = find_columns(training, holdout, {*inputs, *targets})
+    return found if set(found) & set(inputs) else find_columns(training, holdout, ())
 
 
 def count_copies(training: Path, holdout: Path, columns: Sequence[str]) -> CopyCount:
@@ -58,6 +86,22 @@ def count_copies(training: Path, holdout: Path, columns: Sequence[str]) -> CopyC
     return CopyCount(rows=len(judge), copies=int(np.isin(judge, train).sum()), same_rows=same)
 
 
+def find_known_rows(training: Path, holdout: Path, columns: Sequence[str]) -> KnownRows:
+    """Find the holdout's rows that the training table has too, in the order of the holdout's table.
+
+    A copy is a row with the same values in these columns, as `count_copies` takes them; a name is found whatever else
+    stands in the row. Raises `PredictionsError` where a table cannot be read, has no such columns, or no `row`.
+    """
+    if not columns:
+        raise PredictionsError(f"{training.name} and {holdout.name} have no column in common")
+    train, train_names = _hash_table(training, columns)
+    judge, judge_names = _hash_table(holdout, columns)
+    if train_names is None or judge_names is None:
+        nameless = training if train_names is None else holdout
+        raise PredictionsError(f"{nameless.name}: no column `{ROW}` that names each row")
+    return KnownRows(copied=np.isin(judge, train), named=np.isin(judge_names, train_names))
+
+
 def _list_columns(path: Path) -> list[str]:
     with open_table(path, path.name) as file:
         return list(file.schema_arrow.names)
@@ -74,7 +118,7 @@ def _hash_table(path: Path, columns: Sequence[str]) -> tuple[Hashes, Hashes | No
                 mixed = _mix(mixed, _hash_column(batch.column(name)))
             contents.append(mixed)
             if named:
-                names.append(_hash_column(batch.column(ROW)))
+                names.append(_hash_column(_write_as_text(batch.column(ROW))))
     empty = np.zeros(0, dtype=np.uint64)
     return np.concatenate([empty, *contents]), np.concatenate([empty, *names]) if named else None
 
