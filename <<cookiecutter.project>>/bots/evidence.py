@@ -22,6 +22,8 @@ from bots.errors import BotsError
 
 FORMAT: Final = 1
 MOST_SEEDS: Final = 20
+MANY_LOOKS: Final = 20
+"""From so many looks at a holdout on, an improvement on it alone is taken for luck."""
 
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 Text = Annotated[str, Meta(max_length=4_000)]
@@ -37,6 +39,7 @@ Verdict = Literal[
     "improved", "equivalent", "undecided", "regressed", "blocked", "not comparable", "no baseline"
 ]
 Outcome = Literal["improved", "equivalent", "undecided", "regressed", "not judged"]
+ConfirmationOutcome = Literal["confirmed", "not confirmed", "contradicted", "cannot tell"]
 VerificationOutcome = Literal["passed", "refuted", "could not"]
 CauseKind = Literal["code", "params", "data", "environment"]
 
@@ -597,6 +600,25 @@ class Looks(Evidence, frozen=True, kw_only=True):
     unknown: Text | None = None
 
 
+class Confirmation(Evidence, frozen=True, kw_only=True):
+    """Whether fresh rows say too that the primary metric has improved: rows of main's production part that have labels,
+    which neither model was trained or judged on. `difference` is candidate minus champion of the two committed models,
+    `low` to `high` its interval at `gate.confidence`. *Confirmed*: the gain is at least `needed`, which is half of what
+    matters, or what is beyond chance at one-sided 80% if that is more. *Contradicted*: the change is worse there, as
+    `regressed` is said of a holdout. `untold` says why fresh rows cannot tell."""
+
+    outcome: ConfirmationOutcome
+    rows: Count = 0
+    units: Count = 0
+    champion: float | None = None
+    candidate: float | None = None
+    difference: float | None = None
+    low: float | None = None
+    high: float | None = None
+    needed: Positive | None = None
+    untold: Text | None = None
+
+
 class Review(Evidence, frozen=True, kw_only=True):
     """`review.json`: everything a review says. Rendered by `bots`, validated as hostile input by `publish`.
 
@@ -622,6 +644,7 @@ class Review(Evidence, frozen=True, kw_only=True):
     statistics: Statistics | None = None
     seeds: Seeds | None = None
     looks: Looks | None = None
+    confirmation: Confirmation | None = None
     evaluation: MetricsReport | None = None
     champion_calibration: Annotated[list[CalibrationBin], Meta(max_length=100)] = []
     training: TrainingReport | None = None

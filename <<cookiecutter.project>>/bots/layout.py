@@ -40,6 +40,12 @@ class Layout(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     )
     training_rows: Annotated[str, Meta(description="the raw rows that train")] = "data/splits/train.parquet"
     holdout_rows: Annotated[str, Meta(description="the raw rows that judge")] = "data/splits/holdout.parquet"
+    production_rows: Annotated[
+        str,
+        Meta(
+            description="later raw rows that neither train nor judge, to confirm an improvement; need not be there"
+        ),
+    ] = "data/splits/production.parquet"
     training_features: Annotated[
         str, Meta(description="the rows that train as the model's inputs; need not be there")
     ] = "data/features/train.parquet"

@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
         workflow_run,
         shown,
         verification=find_verification(arguments.verification, artifact),
-        doubt=find_doubt(shown, known),
+        doubt=find_doubt(shown, known, artifact),
         connection=connection,
         retry=retry,
         folder=find_folder(root),

@@ -16,6 +16,7 @@ from bots.git.repository import GitError
 from bots.render.escape import escape_text
 from bots.render.numbers import format_difference, pluralize
 from bots.retry import RetriesExhausted
+from bots.verdict.confirmation import ASKED_FROM, NEEDED_FROM
 from bots.verdict.looks import LookCount, describe_looks, find_praise_interval, is_improvement
 from bots.verdict.moved import shares_rows
 
@@ -89,8 +90,13 @@ def correct_looks(artifact: ArtifactContent, known: LookList, holdout: str | Non
     return structs.replace(artifact, looks=structs.replace(found, missed=found.missed or doubted))
 
 
-def find_doubt(artifact: ArtifactContent, known: LookList) -> str | None:
-    """Why a review's *improved* is not believed, as a sentence in Markdown; None where it is, or is not said."""
+def find_doubt(
+    artifact: ArtifactContent, known: LookList, uploaded: ArtifactContent | None = None
+) -> str | None:
+    """Why a review's *improved* is not believed, as a sentence in Markdown; None where it is, or is not said.
+
+    `uploaded` is the same with the looks that it counted itself: by those it asked fresh rows, or did not.
+    """
     if not isinstance(artifact, Review) or artifact.verdict != "improved":
         return None
     if known.unknown is not None:
@@ -98,7 +104,10 @@ def find_doubt(artifact: ArtifactContent, known: LookList) -> str | None:
             f"The looks at this holdout could not be counted ({escape_text(known.unknown, 300)}), so nobody can tell "
             "whether this is better beyond chance. Run this job again."
         )
-    return explain_doubt(artifact, artifact.looks.count if artifact.looks else 1)
+    count = _get_count(artifact)
+    return explain_doubt(artifact, count) or _explain_unconfirmed(
+        artifact, count, counted=_get_count(uploaded if isinstance(uploaded, Review) else artifact)
+    )
 
 
 def explain_doubt(review: Review, count: int) -> str | None:
@@ -115,6 +124,24 @@ def explain_doubt(review: Review, count: int) -> str | None:
         f"This holdout has judged {pluralize(count, 'model')} by now, and the more there are, the more a gain must "
         f"show: this one {shown}. Run the review again to have it judged by that."
     )
+
+
+def _explain_unconfirmed(review: Review, count: int, *, counted: int) -> str | None:
+    """Why a gain that is beyond chance waits for fresh rows; None where it does not.
+
+    A review that counted fewer looks had no reason to ask them, or could do without.
+    """
+    confirmed = review.confirmation is not None and review.confirmation.outcome == "confirmed"
+    if confirmed or not any(counted < start <= count for start in (ASKED_FROM, NEEDED_FROM)):
+        return None
+    return (
+        f"This holdout has judged {pluralize(count, 'model')} by now, and what is better on it must be better on fresh "
+        f"rows too: this review, which counted {counted}, has not shown that. Run the review again to have it asked."
+    )
+
+
+def _get_count(review: Review) -> int:
+    return review.looks.count if review.looks else 1
 
 
 def _find_primary(review: Review) -> MetricComparison | None:

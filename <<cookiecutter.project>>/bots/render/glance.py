@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from bots.evidence import DriftComparison, ImportanceShift, Review, SliceComparison
+from bots.evidence import MANY_LOOKS, DriftComparison, ImportanceShift, Review, SliceComparison
 from bots.render import selection, words
 from bots.render.moved import describe_moved
 from bots.render.numbers import (
+    format_amount,
     format_count,
     format_difference,
     format_number,
@@ -21,7 +22,6 @@ from bots.stats import metrics
 
 State = Literal["ok", "note", "bad"]
 SHOWN = 3
-MANY_LOOKS = 20
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ def collect_lines(review: Review, style: Style) -> list[Line]:
         _describe_seeds,
         _describe_looks,
         _describe_moved,
+        _describe_confirmation,
         _describe_units,
         _describe_slices,
         _describe_explanation,
@@ -123,6 +124,29 @@ def _describe_moved(review: Review, style: Style) -> Iterator[Line]:
     state: State = "note" if judged else "bad"
     said = " ".join(style.text(sentence) for sentence in told)
     yield Line("Moved holdout", state, said.removesuffix(".") or style.text(review.moved.failure or ""))
+
+
+def _describe_confirmation(review: Review, style: Style) -> Iterator[Line]:
+    """Say whether rows that nobody trained or judged on show the improvement too."""
+    found, metric = review.confirmation, selection.find_primary(review)
+    if found is None or metric is None:
+        return
+    if found.outcome == "cannot tell":
+        yield Line(
+            "Fresh rows", "note", f"nothing confirms it: {style.text(found.untold or 'nobody says why')}"
+        )
+        return
+    by, low, high = (format_difference(metric.name, x) for x in (found.difference, found.low, found.high))
+    label = style.text(metrics.find_label(metric.name))
+    told = f"{pluralize(found.rows, 'labelled row')} that neither model was trained or judged on "
+    told += {
+        "confirmed": f"confirm it: {label} {by}, {low} to {high}",
+        "not confirmed": f"do not confirm it: {label} {by}, {low} to {high}, and a gain of "
+        f"{format_amount(metric.name, found.needed)} is asked for",
+        "contradicted": f"contradict it: {label} {by}, {low} to {high}",
+    }[found.outcome]
+    states: dict[str, State] = {"confirmed": "ok", "contradicted": "bad"}
+    yield Line("Fresh rows", states.get(found.outcome, "note"), told)
 
 
 def _describe_slices(review: Review, style: Style) -> Iterator[Line]:

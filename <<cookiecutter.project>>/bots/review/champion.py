@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, TypeVar
 
@@ -70,6 +70,19 @@ class Champion:
         self._fetch(self.side.files.splits)
         files = self.side.files
         return self._worktree / files.training_rows, self._worktree / files.holdout_rows
+
+    def fetch_production_rows(self) -> Path | None:
+        """Where main's later rows are, which neither train nor judge, brought there first; None where it has none."""
+        files, lock = self.side.files, self.side.lock
+        path = PurePosixPath(files.production_rows)
+        place = next(
+            (str(one) for one in (path, *path.parents) if lock.find_digest(str(one)) is not None), None
+        )
+        if place is None:
+            return None
+        self._fetch(place)
+        found = self._worktree / path
+        return found if found.is_file() else None
 
     def compare_training_rows(self, command: str, *, root: Path, rows: Path) -> evidence.DriftReport:
         """Main's training rows against `rows`, by a command of the change that runs in `root`."""

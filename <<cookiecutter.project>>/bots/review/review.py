@@ -22,6 +22,7 @@ from bots.review.champion import (
     open_champion,
     score_rows,
 )
+from bots.review.confirm import confirm_on_fresh_rows
 from bots.review.facts import (
     Candidate,
     Compared,
@@ -37,6 +38,7 @@ from bots.review.gate import apply_gate
 from bots.review.review_json import build_review
 from bots.review.seen import look_for_seen_rows
 from bots.settings import Settings
+from bots.verdict.confirmation import wants_confirmation
 from bots.verdict.looks import LookCount, judge_at_look
 from bots.verdict.moved import is_comparable
 
@@ -89,18 +91,18 @@ def review(
         removed += candidate.removed
         changed = tuple(repository.list_changed_paths(base_commit, candidate.commit))
         with open_champion(repository, base_commit, own, removed) as champion:
-            result = _compare(repository, candidate, champion, changed=changed, jobs=jobs, tell=tell)
+            facts = Facts(
+                candidate=candidate,
+                champion=champion.side if champion else None,
+                result=_compare(repository, candidate, champion, changed=changed, jobs=jobs, tell=tell),
+                changed=changed,
+                base=base_commit,
+                expected=next(iter(expected), None),
+            )
+            facts = _judge_at_look(facts, count_looks, tell)
+            facts = _ask_fresh_rows(facts, repository.root, champion, tell)
     removed += champion.removed if champion else []
-    facts = Facts(
-        candidate=candidate,
-        champion=champion.side if champion else None,
-        result=result,
-        removed=tuple(dict.fromkeys(removed)),
-        changed=changed,
-        base=base_commit,
-        expected=next(iter(expected), None),
-    )
-    facts = _judge_at_look(facts, count_looks, tell)
+    facts = replace(facts, removed=tuple(dict.fromkeys(removed)))
     return build_review(facts, apply_gate(facts))
 
 
@@ -194,6 +196,15 @@ def _judge_at_look(facts: Facts, count_looks: CountLooks, tell: Tell) -> Facts:
         looks = count_looks(facts.counted_holdouts, model)
     judged = judge_at_look(result.comparison, facts.policy.gate, looks.count)
     return replace(facts, result=replace(result, comparison=judged), looks=looks)
+
+
+def _ask_fresh_rows(facts: Facts, root: Path, champion: Champion | None, tell: Tell) -> Facts:
+    """The facts with what fresh rows say of an improvement, where they have a say."""
+    result = facts.result
+    if champion is None or not isinstance(result, Compared) or not wants_confirmation(result.comparison):
+        return facts
+    found = confirm_on_fresh_rows(root, facts.candidate, champion, tell)
+    return replace(facts, result=replace(result, comparison=replace(result.comparison, confirmation=found)))
 
 
 def _find_contradictions(

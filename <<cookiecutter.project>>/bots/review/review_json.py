@@ -48,6 +48,7 @@ def build_review(facts: Facts, result: GateResult) -> evidence.Review:
         statistics=structs.replace(comparison.statistics, expected=facts.expected) if comparison else None,
         seeds=comparison.seeds if comparison else None,
         looks=_describe_looks(facts),
+        confirmation=comparison.confirmation if comparison else None,
         evaluation=reports.metrics,
         champion_calibration=champion.reports.metrics.calibration
         if champion and champion.reports.metrics

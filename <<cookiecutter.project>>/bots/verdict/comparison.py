@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from bots.evidence import Seeds
+    from bots.evidence import Confirmation, Seeds
     from bots.settings import Gate, Settings
     from bots.stats.dependence import Dependence
     from bots.stats.intervals import Interval, Rows
@@ -30,13 +30,16 @@ Role = Literal["primary", "guard", "shown"]
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What `review.json` says of the numbers. `seedless`: main's settings say that training has no seed to set."""
+    """What `review.json` says of the numbers. `seedless`: main's settings say that training has no seed to set. `look`:
+    how many models the holdout has judged with this one. `confirmation`: what fresh rows say, where they were asked."""
 
     metrics: list[MetricComparison]
     slices: list[SliceComparison]
     statistics: Statistics
     seeds: Seeds | None = None
     seedless: bool = False
+    look: int = 1
+    confirmation: Confirmation | None = None
 
 
 def compare(predictions: Predictions, settings: Settings, seeds: Seeds | None = None) -> Comparison:

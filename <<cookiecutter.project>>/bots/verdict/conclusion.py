@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bots.evidence import GateRule, Verdict
+from bots.verdict.confirmation import wants_confirmation
 from bots.verdict.looks import was_better_at_first
 from bots.verdict.rules import find_primary
 from bots.verdict.seen import FITTED
-from bots.verdict.sentences import cut, describe_metric, explain_outcome
+from bots.verdict.sentences import cut, describe_confirmation, describe_metric, explain_outcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bots.evidence import MetricComparison, Statistics
+    from bots.evidence import MetricComparison
     from bots.settings import Gate
     from bots.verdict.comparison import Comparison
     from bots.verdict.rules import Finding
@@ -61,7 +62,7 @@ def conclude(
         return GateResult(
             verdict="equivalent", reason="nothing-changed", headline=headline, passed=True, rules=rules
         )
-    return _conclude_not_worse(primary, comparison.statistics, gate, rules=rules)
+    return _conclude_not_worse(primary, comparison, gate, rules=rules)
 
 
 def _passes_uncompared(worst: Finding, gate: Gate) -> bool:
@@ -72,9 +73,19 @@ def _passes_uncompared(worst: Finding, gate: Gate) -> bool:
 
 
 def _conclude_not_worse(
-    primary: MetricComparison, statistics: Statistics, gate: Gate, *, rules: list[GateRule]
+    primary: MetricComparison, comparison: Comparison, gate: Gate, *, rules: list[GateRule]
 ) -> GateResult:
-    headline = f"{describe_metric(primary, statistics)}."
+    """Better, the same, or undecided and tolerated. What fresh rows do not confirm passes without the praise."""
+    headline = f"{describe_metric(primary, comparison.statistics)}."
+    fresh = comparison.confirmation if wants_confirmation(comparison) else None
+    if fresh is not None and fresh.outcome == "not confirmed":
+        return GateResult(
+            verdict="undecided",
+            reason="not-confirmed",
+            headline=cut(f"{headline} {describe_confirmation(fresh, primary.name)}", 2000),
+            passed=gate.equivalent_passes,
+            rules=rules,
+        )
     if primary.outcome == "improved":
         return GateResult(
             verdict="improved", reason="primary-improved", headline=headline, passed=True, rules=rules

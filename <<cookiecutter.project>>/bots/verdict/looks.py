@@ -76,6 +76,7 @@ def judge_at_look(comparison: Comparison, gate: Gate, looks: int) -> Comparison:
     """
     return replace(
         comparison,
+        look=looks,
         metrics=[
             structs.replace(metric, outcome="undecided")
             if metric.role == "primary"

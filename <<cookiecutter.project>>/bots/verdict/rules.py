@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 from bots.render.numbers import pluralize
 from bots.stats import metrics
+from bots.verdict.confirmation import NEEDED_FROM, wants_confirmation
 from bots.verdict.decision import is_tolerated
 from bots.verdict.seeds import has_enough_seeds, wants_more_seeds
 from bots.verdict.sentences import (
+    describe_confirmation,
     describe_limit,
     describe_metric,
     describe_seeds,
@@ -107,6 +109,8 @@ def check_comparison(comparison: Comparison | None, gate: Gate) -> Iterator[Find
     said = describe_metric(primary, comparison.statistics)
     yield _check_primary(primary, comparison.statistics, gate)
     yield from _check_seeds(comparison, primary, gate, said=said)
+    if wants_confirmation(comparison) and (comparison.confirmation or comparison.look >= NEEDED_FROM):
+        yield _check_confirmation(comparison, primary, said=said)
     verdict: Verdict = "regressed" if primary.outcome == "regressed" else "blocked"
     for metric in comparison.metrics:
         if metric.name in gate.guards:
@@ -166,6 +170,27 @@ def _check_seeds(
         verdict="undecided",
         reason="one-seed-only",
         headline=f"Better by one seed only, and that can be luck: {why} {said}.",
+    )
+
+
+def _check_confirmation(comparison: Comparison, primary: MetricComparison, *, said: str) -> Finding:
+    """Fresh rows must not contradict an improvement; after many looks nobody can do without what they say."""
+    found, look = comparison.confirmation, comparison.look
+    unknown = found is None or found.outcome == "cannot tell"
+    contradicted = found is not None and found.outcome == "contradicted"
+    told = "Fresh rows were not asked." if found is None else describe_confirmation(found, primary.name)
+    many = (
+        f"This holdout has judged {pluralize(look, 'model')}, so the best of them looks better by luck alone."
+    )
+    return Finding(
+        rule="confirmation",
+        passed=not contradicted and not (unknown and look >= NEEDED_FROM),
+        message=told,
+        verdict="undecided",
+        reason="contradicted-by-fresh-rows" if contradicted else "no-fresh-labels",
+        headline=f"Better on the holdout, and worse on fresh rows: {said}. {told}"
+        if contradicted
+        else f"Better on the holdout, and nothing confirms it: {said}. {many} {told}",
     )
 
 

@@ -15,7 +15,7 @@ from bots.verdict import decision
 from bots.verdict.looks import was_better_at_first
 
 if TYPE_CHECKING:
-    from bots.evidence import MetricComparison, Seeds, SliceComparison, Statistics
+    from bots.evidence import Confirmation, MetricComparison, Seeds, SliceComparison, Statistics
     from bots.settings import Limit
 
 
@@ -62,7 +62,7 @@ def _explain_undecided(metric: MetricComparison) -> str:
         return f"Undecided: {_say_worst(metric)}, and no `gate.matters` says how much of that counts."
     if worst > metric.matters:
         return f"Undecided: {_say_worst(metric)}."
-    if not worst:
+    if (metric.low or 0) > 0 if metric.direction == "higher" else (metric.high or 0) < 0:
         return f"Better, but perhaps by less than the {metric.matters:g} that matters."
     at_worst = f"{_say_worst(metric)}, and {metric.matters:g} matters"
     return f"Not worse by what matters, and not shown to be better: {at_worst}."
@@ -112,6 +112,25 @@ def explain_one_seed(seeds: Seeds | None, *, seedless: bool) -> str:
     if seeds is None:
         return "no further seed was trained."
     return end_sentence(cut(seeds.failure or "the scores of further seeds are not complete", 600))
+
+
+def describe_confirmation(confirmation: Confirmation, name: str) -> str:
+    """What fresh rows say of a metric that has improved on the holdout, as a sentence."""
+    if confirmation.outcome == "cannot tell":
+        why = end_sentence(cut(confirmation.untold or "nobody says why", 600))
+        return f"No fresh rows confirm it: {why}"
+    by = format_difference(name, confirmation.difference)
+    values = " → ".join(format_value(name, x) for x in (confirmation.champion, confirmation.candidate))
+    low, high = (format_difference(name, bound) for bound in (confirmation.low, confirmation.high))
+    said = {
+        "confirmed": "confirm it",
+        "not confirmed": f"do not confirm it (that takes a gain of {format_amount(name, confirmation.needed)})",
+        "contradicted": "contradict it",
+    }[confirmation.outcome]
+    return (
+        f"{confirmation.rows:,} fresh rows, which neither model was trained or judged on, {said}: "
+        f"{metrics.find_label(name)} {values} ({by}, {low} to {high})."
+    )
 
 
 def describe_slice(part: SliceComparison, metric: str) -> str:

@@ -24,6 +24,7 @@ from bots.files import write_file
 from bots.layout import DVC_LOCK
 from bots.publish import model_bundle
 from bots.publish.model_bundle import InvalidBundle, ModelBundle
+from bots.verdict.confirmation import ASKED_FROM
 
 if TYPE_CHECKING:
     from bots.dvc.lockfile import Lock
@@ -132,6 +133,11 @@ def list_paths_of_main(files: Layout) -> tuple[str, ...]:
     return files.predictions, files.holdout_features, files.holdout_rows
 
 
+def list_fresh_paths(files: Layout) -> tuple[str, ...]:
+    """The files of main that an improvement is confirmed by; the change's own rows are held against the first."""
+    return files.production_rows, files.holdout_rows, f"{files.onnx}/model.onnx"
+
+
 def collect_files(
     root: Path,
     review: Review,
@@ -157,7 +163,9 @@ def collect_files(
         write_file(out / TEXTS / path, content)
     main = load_lock(root)
     near = Files((pack, out, root / ".dvc" / "cache"))
-    wanted = _list_wanted(bundle.lock, main, files, moved=review.moved is not None)
+    wanted = _list_wanted(
+        bundle.lock, main, files, moved=review.moved is not None, praised=is_praised(review)
+    )
     _fetch(near, wanted, open_storage=open_storage, out=out, tell=tell)
     missing = []
     if review.moved is not None:
@@ -171,7 +179,8 @@ def collect_files(
         try:
             found = near.find_output(lock, path)
         except CollectionError as error:
-            missing.append(f"{'main' if lock is main else 'the change'}: {error}")
+            if path != files.production_rows:  # not every project has such rows
+                missing.append(f"{'main' if lock is main else 'the change'}: {error}")
             continue
         for source, digest in _list_chain(near, lock, path, found):
             cache.place_file(source, out / cache.build_path(digest))
@@ -179,16 +188,30 @@ def collect_files(
     return missing
 
 
-def _list_wanted(candidate: Lock, main: Lock, files: Layout, *, moved: bool) -> list[tuple[Lock, str]]:
+def is_praised(review: Review) -> bool:
+    """Whether a review calls the primary metric improved at a look at which fresh rows have a say."""
+    look = review.looks.count if review.looks else 1
+    improved = any(metric.role == "primary" and metric.outcome == "improved" for metric in review.metrics)
+    return improved and look >= ASKED_FROM
+
+
+def _list_wanted(
+    candidate: Lock, main: Lock, files: Layout, *, moved: bool, praised: bool
+) -> list[tuple[Lock, str]]:
     """Each file that a verification reads, with the lock that names it; none where the change made nothing.
 
-    `moved`: the holdout is not main's.
+    `moved`: the holdout is not main's. Of a change that is `praised`, what fresh rows say too.
     """
     if main.stages and not lockfile.find_changed_outputs(main, candidate):
         return []
     own = [*list_paths_of_candidate(files), *([files.holdout_rows] if moved else [])]
     mains = [*list_paths_of_main(files), *(list_paths_of_moved(files) if moved else [])]
-    return [(candidate, path) for path in own] + [(main, path) for path in mains if main.stages]
+    if praised and main.stages:
+        own.append(files.production_rows)
+        mains += list_fresh_paths(files)
+    return [(candidate, path) for path in own] + [
+        (main, path) for path in dict.fromkeys(mains) if main.stages
+    ]
 
 
 def load_collection(folder: Path) -> Collected:

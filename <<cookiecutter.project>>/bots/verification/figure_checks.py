@@ -119,6 +119,8 @@ def get_comparison(review: Review, main: Main) -> Comparison | None:
         statistics=review.statistics,
         seeds=review.seeds,
         seedless=main.settings.review.seed is None,
+        look=review.looks.count if review.looks else 1,
+        confirmation=review.confirmation,
     )
 
 

@@ -96,7 +96,9 @@ def _convert_column(column: Any, *, text: bool) -> NDArray[Any]:
     import pyarrow
 
     if text:
-        return np.asarray(column.cast(pyarrow.string()).to_numpy(zero_copy_only=False), dtype=object)[:, None]
+        return np.asarray(
+            column.cast(pyarrow.string()).fill_null("").to_numpy(zero_copy_only=False), dtype=object
+        )[:, None]
     return np.asarray(column.cast(pyarrow.float32()).to_numpy(zero_copy_only=False))[:, None]
 
 

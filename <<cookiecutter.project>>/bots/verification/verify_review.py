@@ -16,6 +16,7 @@ from bots.publish.verification_result import compute_digest
 from bots.verdict.sentences import cut
 from bots.verification.answer_checks import ask_packed_model, check_answers, find_derived
 from bots.verification.claim_checks import UNCHANGED, check_base, check_pack, check_unchanged, is_compared
+from bots.verification.confirmation_check import check_confirmation
 from bots.verification.figure_checks import check_figures
 from bots.verification.moved_checks import (
     OLD,
@@ -133,7 +134,9 @@ def _check_review(
     tell("asking the model for every row of the holdout")
     try:
         rows = load_inputs(collected, bundle, main)
-        yield from _check_model(collected, bundle, main, tables=tables, rows=rows, told=unverified, ask=ask)
+        yield from _check_model(
+            collected, bundle, main, tables=tables, rows=rows, told=unverified, ask=ask, tell=tell
+        )
     except Stop as stop:
         yield stop.check
     tell("making the review's figures again")
@@ -165,7 +168,9 @@ def _check_moved(
     tell("asking both models for every row of the new holdout")
     rows = replace_known(load_inputs(collected, bundle, main), moved)
     try:
-        yield from _check_model(collected, bundle, main, tables=tables, rows=rows, told=unverified, ask=ask)
+        yield from _check_model(
+            collected, bundle, main, tables=tables, rows=rows, told=unverified, ask=ask, tell=tell
+        )
     except Stop as stop:
         yield stop.check
     scores, check = ask_main(collected, main, moved, rows, ask=ask)
@@ -186,6 +191,7 @@ def _check_model(
     rows: InputRows,
     told: list[str],
     ask: AskModel,
+    tell: Tell,
 ) -> Iterator[VerificationCheck]:
     """What the packed model answers. Raises `Stop` where it does not."""
     answers = ask_packed_model(collected, bundle, main, rows=rows, ask=ask)
@@ -193,6 +199,9 @@ def _check_model(
     derived = find_derived(bundle.lock)
     yield from check_answers(
         collected.review, answers, tables, rows=rows, main=main, derived=derived, told=told
+    )
+    yield from check_confirmation(
+        collected, bundle, main, rows=rows, answers=answers, ask=ask, told=told, tell=tell
     )
 
 

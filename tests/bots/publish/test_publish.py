@@ -965,6 +965,41 @@ def test_a_holdout_that_moved_has_looks_of_its_own_only_where_it_has_no_row_of_m
     assert publish_command(bench, artifact)[0] == conclusion
 
 
+@pytest.mark.parametrize(
+    ("counted", "known", "found", "conclusion"),
+    [
+        (1, 5, None, "action_required"),
+        (2, 5, "cannot tell", "success"),
+        (19, 25, "cannot tell", "action_required"),
+        (19, 25, "confirmed", "success"),
+    ],
+)
+def test_an_improvement_waits_for_fresh_rows_where_github_knows_more_looks_than_the_review(
+    bench: Bench,
+    workflow: Callable[..., Path],
+    tmp_path: Path,
+    counted: int,
+    known: int,
+    found: evidence.ConfirmationOutcome | None,
+    conclusion: str,
+) -> None:
+    """The gain is beyond chance at any of these looks; fresh rows were asked by what the review counted."""
+    metric = reviews.improved().metrics[0]
+    confirmation = None if found is None else but(reviews.confirmed().confirmation, outcome=found)
+    looks = describe_looks(metric, 0.95, LookCount(count=counted))
+    review = bind_to(but(reviews.improved(), looks=looks, confirmation=confirmation))
+    artifact = workflow(bench.double.add_run(7), evidence.encode(review))
+    add_looks(tmp_path / "checkout", *MODELS[: known - 1])
+    said, _, comment = publish_command(bench, artifact)
+    assert said == conclusion
+    if said != "success":
+        assert (
+            f"has judged {known} models by now, and what is better on it must be better on fresh rows"
+            in comment
+        )
+        assert f"which counted {counted}, has not shown that" in comment
+
+
 def test_where_the_looks_cannot_be_counted_no_improvement_is_believed(
     bench: Bench, workflow: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -261,7 +261,7 @@ FIXED = {
     "direction", "severity", "state", "type", "one_seed",
     "by", "method", "share", "champion_share", "missing", "missing_reference", "missing_current",
     "confidence", "association", "tolerance", "error", "freedom", "shows", "correlation", "independent",
-    "largest_difference", "additivity", "importance", "threshold", "matters", "split", "drift", "shifts",
+    "largest_difference", "additivity", "importance", "threshold", "matters", "needed", "split", "drift", "shifts",
 }  # fmt: skip
 
 

@@ -14,6 +14,8 @@ from bots import evidence
 from bots.dvc.lockfile import Lock, LockedStage
 from bots.dvc.repro import Reproduction
 from bots.evidence import (
+    Confirmation,
+    ConfirmationOutcome,
     DataReport,
     ExplanationReport,
     ExportReport,
@@ -212,7 +214,9 @@ def judged(found: Facts, policy: Gate = GATE) -> GateResult:
     judgement = apply_gate(with_gate(found, policy))
     broken = [rule.rule for rule in judgement.rules if not rule.passed]
     if judgement.verdict == "undecided":
-        assert bool(broken) == (judgement.reason not in ("within-tolerance", "not-improved-at-this-look"))
+        assert bool(broken) == (
+            judgement.reason not in ("within-tolerance", "not-improved-at-this-look", "not-confirmed")
+        )
     else:
         assert (judgement.verdict in ("improved", "equivalent")) == (not broken)
     assert judgement.headline.endswith(".")
@@ -305,6 +309,50 @@ def test_a_gain_that_many_looks_make_doubtful_is_no_improvement_and_the_headline
     found = facts(comparison=comparison(metric(outcome="undecided", difference=0.015, low=0.01, high=0.02)))
     assert verdict(found) == ("undecided", "not-improved-at-this-look", True)
     assert "not by what so many looks ask for" in judged(found).headline
+
+
+def confirm(outcome: ConfirmationOutcome, **more: Any) -> Confirmation:
+    figures = {"difference": 0.001, "low": -0.004, "high": 0.006, "needed": 0.002, "rows": 9_000}
+    told = {"untold": "main has no later rows"} if outcome == "cannot tell" else figures
+    return Confirmation(outcome=outcome, **{**told, **more})
+
+
+@pytest.mark.parametrize(
+    ("found", "look", "expected"),
+    [
+        (None, 1, ("improved", "primary-improved", True)),
+        (None, 20, ("undecided", "no-fresh-labels", False)),
+        (confirm("confirmed"), 7, ("improved", "primary-improved", True)),
+        (confirm("confirmed"), 20, ("improved", "primary-improved", True)),
+        (confirm("not confirmed"), 7, ("undecided", "not-confirmed", True)),
+        (confirm("contradicted"), 7, ("undecided", "contradicted-by-fresh-rows", False)),
+        (confirm("cannot tell"), 19, ("improved", "primary-improved", True)),
+        (confirm("cannot tell"), 20, ("undecided", "no-fresh-labels", False)),
+    ],
+)
+def test_praise_is_what_fresh_rows_leave_of_it(
+    found: Confirmation | None, look: int, expected: tuple[str, str, bool]
+) -> None:
+    compared = replace(comparison(metric()), look=look, confirmation=found)
+    assert verdict(facts(comparison=compared)) == expected
+
+
+def test_the_words_say_what_fresh_rows_say_and_why_a_person_decides() -> None:
+    compared = replace(comparison(metric()), look=31, confirmation=confirm("not confirmed"))
+    said = judged(facts(comparison=compared)).headline
+    assert "9,000 fresh rows, which neither model was trained or judged on, do not confirm it" in said
+    assert "takes a gain of 0.002" in said
+    compared = replace(compared, confirmation=confirm("cannot tell"))
+    said = judged(facts(comparison=compared)).headline
+    assert said.startswith("Better on the holdout, and nothing confirms it: ROC AUC 0.7")
+    assert "has judged 31 models, so the best of them looks better by luck alone" in said
+    assert said.endswith("No fresh rows confirm it: main has no later rows.")
+
+
+def test_fresh_rows_save_no_change_that_is_worse_elsewhere() -> None:
+    compared = comparison(metric(), metric("log_loss", "regressed"))
+    compared = replace(compared, look=20, confirmation=confirm("confirmed"))
+    assert verdict(facts(comparison=compared)) == ("blocked", "guard-regressed", False)
 
 
 def test_a_worse_primary_metric_is_a_regression() -> None:

@@ -85,7 +85,13 @@ def test_a_review_counts_the_models_that_its_holdout_has_judged(change: Small, t
         < seventh["looks"]["high"]
         < 0
     )
-    assert "look 7 on this holdout" in (change.folder / "review/review.md").read_text()
+    said = (change.folder / "review/review.md").read_text()
+    assert "look 7 on this holdout" in said
+    assert seventh["confirmation"]["outcome"] == "confirmed"
+    assert seventh["confirmation"]["rows"] == next(
+        part["rows"] for part in seventh["split"]["parts"] if part["name"] == "production"
+    )
+    assert "that neither model was trained or judged on confirm it: log loss −0." in said
 
 
 def test_a_change_of_the_readme_is_equivalent_and_retrains_nothing(change: Small):

@@ -356,8 +356,10 @@ def test_a_review_edited_after_it_was_made_is_refuted(
 def test_a_review_is_held_against_the_looks_that_it_counted(
     bench: Bench, ask: AskModel, tmp_path: Path
 ) -> None:
-    bench.review = structs.replace(bench.review, looks=structs.replace(LOOKS, count=100))
-    assert bench.verify(tmp_path, ask).outcome == "passed"
+    bench.review = structs.replace(bench.review, looks=structs.replace(LOOKS, count=15))
+    assert bench.verify(tmp_path / "few", ask).outcome == "passed"
+    bench.review = structs.replace(bench.review, looks=LOOKS)
+    assert bench.verify(tmp_path / "many", ask).outcome == "refuted"
 
 
 def test_a_review_that_passes_with_a_broken_rule_is_refuted(
@@ -569,3 +571,134 @@ def test_a_model_that_answers_other_rows_than_it_was_asked_is_refuted(bench: Ben
 
     assert found.outcome == "refuted"
     assert find_words(found, "parity")
+
+
+# --- what fresh rows say
+
+
+@pytest.fixture(scope="module")
+def later(original: Bench, tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    """Main and the change with raw rows that came later, on which the change is better too."""
+    made = verified_reviews.copy_bench(original, tmp_path_factory.mktemp("later") / "bench")
+    verified_reviews.add_splits(made)
+    made.judge(look=20)
+    return made
+
+
+@pytest.fixture
+def fresh(later: Bench, tmp_path: Path) -> Bench:
+    return verified_reviews.copy_bench(later, tmp_path / "bench")
+
+
+def test_an_improvement_after_many_looks_that_fresh_rows_confirm_is_confirmed_again(
+    fresh: Bench, tmp_path: Path
+) -> None:
+    assert fresh.review.confirmation is not None
+    assert (fresh.review.verdict, fresh.review.confirmation.outcome) == ("improved", "confirmed")
+    assert fresh.review.confirmation.rows == 2700, "each tenth has no label"
+
+    found = fresh.verify(tmp_path)
+    assert found.outcome == "passed", found.words
+    (check,) = (check for check in found.checks if check.name == "confirmation")
+    assert check.words.startswith("2,700 fresh rows: −0.")
+
+
+@pytest.mark.parametrize(
+    ("what", "outcome", "words"),
+    [
+        ("left out", "refuted", "Fresh rows were not asked"),
+        ("no fresh labels", "refuted", "No fresh rows confirm it"),
+        ("other figures", "refuted", "fresh rows: difference is −0."),
+        ("more rows", "refuted", "fresh rows: rows is 2700"),
+        ("praise that they refuse", "refuted", "main's gate says otherwise"),
+    ],
+)
+def test_what_a_review_says_of_fresh_rows_after_many_looks_is_not_its_own_to_say(
+    fresh: Bench, tmp_path: Path, what: str, outcome: str, words: str
+) -> None:
+    said = fresh.review.confirmation
+    assert said is not None
+    assert said.difference is not None
+    edited = {
+        "left out": None,
+        "no fresh labels": evidence.Confirmation(outcome="cannot tell", untold="there are none"),
+        "other figures": structs.replace(said, difference=2 * said.difference),
+        "more rows": structs.replace(said, rows=100_000),
+        "praise that they refuse": structs.replace(said, outcome="contradicted"),
+    }[what]
+    fresh.review = structs.replace(fresh.review, confirmation=edited)
+
+    found = fresh.verify(tmp_path)
+    assert found.outcome == outcome
+    assert any(words.replace("−", "-") in check.words for check in found.checks), [
+        check.words for check in found.checks
+    ]
+
+
+def test_luck_that_fresh_rows_do_not_repeat_gets_no_praise_whatever_the_review_says_of_them(
+    original: Bench, tmp_path: Path
+) -> None:
+    """On the later rows main's model is the truth: the change is worse there."""
+    bench = verified_reviews.copy_bench(original, tmp_path / "bench")
+    verified_reviews.add_splits(bench, truth=WORSE)
+    bench.judge(look=20)
+    assert bench.review.confirmation is not None
+    assert bench.review.confirmation.outcome == "contradicted"
+    assert (bench.review.verdict, bench.review.reason, bench.review.passed) == (
+        "undecided", "contradicted-by-fresh-rows", False,
+    )  # fmt: skip
+    assert "Better on the holdout, and worse on fresh rows" in bench.review.headline
+    assert bench.verify(tmp_path / "honest").outcome == "passed"
+
+    bench.judge(look=20, scored=lambda path: verified_reviews.score_fresh_rows(path)[::-1])
+    assert (bench.review.verdict, bench.review.passed) == ("improved", True), "it turned the models around"
+    assert bench.verify(tmp_path / "turned").outcome == "refuted"
+
+    bench.judge(look=5)
+    bench.review = structs.replace(
+        bench.review, confirmation=None, verdict="improved", reason="primary-improved", passed=True,
+        rules=[rule for rule in bench.review.rules if rule.rule != "confirmation"],
+        headline=bench.review.headline.removeprefix("Better on the holdout, and worse on fresh rows: "),
+    )  # fmt: skip
+    found = bench.verify(tmp_path / "hidden")
+    assert found.outcome != "passed"
+    assert "the review could not ask them" in find_words(found, "confirmation")
+
+
+def test_fresh_rows_that_the_changes_split_does_not_leave_aside_confirm_nothing(
+    fresh: Bench, tmp_path: Path
+) -> None:
+    """The change keeps the later rows on which it looks good."""
+    edit_table(
+        fresh.change / verified_reviews.PRODUCTION,
+        lambda columns: columns.update({name: column[:2000] for name, column in columns.items()}),
+    )
+    fresh.repack()
+    fresh.judge(look=20)
+    found = fresh.verify(tmp_path)
+    assert found.outcome == "refuted"
+    assert "1,000 rows of main's data/splits/production.parquet are not in this change's" in find_words(
+        found, "confirmation"
+    )
+
+
+def test_a_project_without_later_rows_says_so_and_asks_for_a_person_after_many_looks(
+    bench: Bench, tmp_path: Path
+) -> None:
+    bench.judge(look=19)
+    assert (bench.review.verdict, bench.review.passed) == ("improved", True)
+    assert bench.verify(tmp_path / "few").outcome == "passed"
+
+    bench.judge(look=20)
+    assert (bench.review.verdict, bench.review.reason, bench.review.passed) == (
+        "undecided", "no-fresh-labels", False,
+    )  # fmt: skip
+    assert "main has no data/splits/production.parquet" in bench.review.headline
+    assert bench.verify(tmp_path / "many").outcome == "passed"
+
+
+def test_fresh_rows_that_have_a_say_in_no_praise_are_refuted(bench: Bench, tmp_path: Path) -> None:
+    bench.review = structs.replace(
+        bench.review, confirmation=evidence.Confirmation(outcome="confirmed", rows=9, difference=-0.1)
+    )
+    assert "had no say" in find_words(bench.verify(tmp_path), "confirmation")
