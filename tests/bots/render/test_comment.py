@@ -260,7 +260,7 @@ FIXED = {
     "base", "commit", "model", "data", "holdout", "digest", "verdict", "task", "kind", "outcome", "role",
     "direction", "severity", "state", "type", "one_seed",
     "by", "method", "share", "champion_share", "missing", "missing_reference", "missing_current",
-    "confidence", "association", "tolerance", "error", "freedom", "shows", "correlation", "independent",
+    "moved", "confidence", "association", "tolerance", "error", "freedom", "shows", "correlation", "independent",
     "largest_difference", "additivity", "importance", "threshold", "matters", "needed", "split", "drift", "shifts",
 }  # fmt: skip
 
