@@ -59,7 +59,7 @@ def parse_metrics(text: str) -> ServiceCounters:
     seconds: Counter[float] = Counter()
     scores: Counter[float] = Counter()
     lost = 0
-    for sample in _parse_samples(text):
+    for sample in parse_samples(text):
         labels = sample.labels
         if labels.get("route", ROUTE) != ROUTE:
             continue
@@ -77,8 +77,8 @@ def parse_metrics(text: str) -> ServiceCounters:
     return ServiceCounters(statuses, seconds=seconds, scores=scores, lost=lost)
 
 
-def _parse_samples(text: str) -> Iterator[Sample]:
-    """Every sample of the text. Raises `MetricsError` with the line that is none."""
+def parse_samples(text: str) -> Iterator[Sample]:
+    """Parse every sample of the text. Raises `MetricsError` with the line that is none."""
     from prometheus_client.parser import text_fd_to_metric_families
 
     lines = _Lines(text.splitlines())
