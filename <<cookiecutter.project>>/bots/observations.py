@@ -212,6 +212,10 @@ class DetectorState(Observation, frozen=True, kw_only=True):
     fractions: list[float]
     values: list[float]
     threshold: float
+    floor: float = 0.0
+    """a day below it counts as it: no bet can lose all"""
+    enough: float = 1.0
+    """a day of fewer rows gets a smaller bet"""
     alarmed: Day | None = None
     why: Text = ""
     """why it was started anew: a new version, a rollback, an alarm that a person acknowledged"""

@@ -52,7 +52,7 @@ def test_with_known_labels_the_bins_give_the_metric(name: str) -> None:
     score = np.round(chance.random(3_000), 2)
     target = (chance.random(3_000) < score).astype(float)
     edges, place = np.unique(score, return_inverse=True)
-    bins = Bins(np.bincount(place).astype(float), edges, np.bincount(place, weights=target))
+    bins = Bins(np.bincount(place).astype(float), edges, np.bincount(place, weights=target).astype(float))
     assert estimates.estimate_metric(name, bins, CONTEXT) == pytest.approx(
         compute_value(name, target, score, CONTEXT), abs=1e-9
     )
@@ -70,7 +70,8 @@ def test_the_estimate_is_right_where_other_rows_come_and_scores_mean_what_they_m
     score, target = draw(200_000, 2, 4)
     place = np.minimum((score * 100).astype(int), 99)
     rates = estimates.fit_rates(
-        np.bincount(place, minlength=100).astype(float), np.bincount(place, weights=target, minlength=100)
+        np.bincount(place, minlength=100).astype(float),
+        np.bincount(place, weights=target, minlength=100).astype(float),
     )
     score, target = draw(200_000, 4, 3)
     rows = np.bincount(np.minimum((score * 100).astype(int), 99), minlength=100).astype(float)

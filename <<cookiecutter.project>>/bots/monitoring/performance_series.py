@@ -1,0 +1,151 @@
+"""Draws the curves of how a model does: what was predicted, what came, the metrics, and what decisions were worth."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from datetime import date, timedelta
+from functools import reduce
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bots.observations import Day, DayOutcomes, Point, ScoreCounts, Series
+from bots.stats.estimates import Bins, compute_auc, compute_auc_error
+from bots.stats.metrics import MEASURES, find_label
+
+if TYPE_CHECKING:
+    from bots.monitoring.reference import Reference
+    from bots.settings import Settings
+
+CERTAIN = 1.96
+SUMS = {
+    "log_loss": "log_loss",
+    "brier": "squared_error",
+    "mae": "absolute_error",
+    "rmse": "squared_error",
+    "bias": "error",
+    "value": "value",
+}
+"""The metrics that come from a sum over rows (the root of it for rmse)."""
+
+
+def name_plain(reference: Reference) -> str:
+    """The name of what a row loses, as a metric where it is one."""
+    return {"wrong": "accuracy", "cost": "value", "squared_error": "rmse"}.get(
+        reference.loss.plain, reference.loss.plain
+    )
+
+
+def draw_series(days: Sequence[DayOutcomes], reference: Reference, settings: Settings) -> list[Series]:
+    """Draw every curve of a version's labelled days, in order: the primary metric first.
+
+    Sums come day by day, ROC AUC week by week with the interval of Hanley & McNeil. None of them is tested.
+    """
+    labelled = [day for day in days if day.labelled]
+    names = [
+        settings.gate.primary,
+        *(one for one in settings.evaluate.metrics if one != settings.gate.primary),
+    ]
+    found = [_draw_metric(name, labelled, reference) for name in names]
+    drawn = [series for series in found if series is not None and series.points]
+    return [*drawn, *_draw_calibration(labelled, reference)]
+
+
+def _draw_metric(name: str, days: Sequence[DayOutcomes], reference: Reference) -> Series | None:
+    if name == "roc_auc":
+        return _draw_auc(days, reference)
+    if name not in SUMS:
+        return None
+    measure = MEASURES[name]
+    root = name == "rmse"
+
+    def convert(mean: float | None) -> float | None:
+        return math.sqrt(max(0.0, mean)) if root and mean is not None else mean
+
+    points = [
+        _make_point(day, convert(day.sums[SUMS[name]] / day.labelled))
+        for day in days
+        if SUMS[name] in day.sums
+    ]
+    return Series(
+        name=name,
+        label=measure.label,
+        kind=measure.kind,
+        direction="neither" if measure.signed else measure.direction,
+        reference=convert(reference.find_mean(SUMS[name])),
+        points=points,
+    )
+
+
+def _make_point(day: DayOutcomes, value: float | None) -> Point:
+    return Point(day=day.day, value=value, rows=day.labelled, version=day.version, mature=day.mature)
+
+
+def _draw_calibration(days: Sequence[DayOutcomes], reference: Reference) -> Iterable[Series]:
+    kind = "share" if reference.task == "classification" else "quantity"
+    for name, key, label in (("predicted", "score", "predicted"), ("observed", "target", "came")):
+        points = [_make_point(day, day.sums[key] / day.labelled) for day in days if key in day.sums]
+        if points:
+            yield Series(
+                name=name,
+                label=label,
+                kind=kind,  # type: ignore[arg-type]
+                reference=reference.find_mean(key),
+                points=points,
+            )
+
+
+def find_week(day: Day) -> Day:
+    """The Monday of a day's week."""
+    known = date.fromisoformat(day)
+    return (known - timedelta(days=known.weekday())).isoformat()
+
+
+def make_bins(counts: Sequence[ScoreCounts]) -> Bins | None:
+    """Labelled rows of several days in one histogram; None where there is none, or the days' edges differ."""
+    known = [one for one in counts if one.positives]
+    if not known or any(one.edges != known[0].edges for one in known):
+        return None
+    rows, totals, positives = (
+        np.array([getattr(one, name) for one in known], dtype=np.float64).sum(axis=0)
+        for name in ("rows", "totals", "positives")
+    )
+    middles = (np.array(known[0].edges[:-1]) + np.array(known[0].edges[1:])) / 2
+    scores = np.divide(totals, rows, out=middles, where=rows > 0)
+    return Bins(rows, scores, positives)
+
+
+def _draw_auc(days: Sequence[DayOutcomes], reference: Reference) -> Series | None:
+    weeks: dict[Day, list[DayOutcomes]] = {}
+    for day in days:
+        if day.scores is not None:
+            weeks.setdefault(find_week(day.day), []).append(day)
+    points = [point for week, found in weeks.items() if (point := _make_auc_point(week, found)) is not None]
+    whole = make_bins([reference.scores]) if reference.scores else None
+    return Series(
+        name="roc_auc",
+        label=f"{find_label('roc_auc')}, week by week",
+        kind="share",
+        direction="higher",
+        reference=compute_auc(whole) if whole else None,
+        points=points,
+    )
+
+
+def _make_auc_point(week: Day, days: Sequence[DayOutcomes]) -> Point | None:
+    bins = make_bins([day.scores for day in days if day.scores])
+    auc = compute_auc(bins) if bins else None
+    if bins is None or auc is None:
+        return None
+    positives = float(bins.positives.sum())
+    error = CERTAIN * compute_auc_error(auc, positives, float(bins.rows.sum()) - positives)
+    return Point(
+        day=week,
+        value=auc,
+        low=max(0.0, auc - error),
+        high=min(1.0, auc + error),
+        rows=reduce(lambda total, day: total + day.labelled, days, 0),
+        version=days[0].version,
+        mature=all(day.mature for day in days),
+    )
