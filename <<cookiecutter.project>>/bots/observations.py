@@ -153,16 +153,32 @@ class LeftFile(Observation, frozen=True, kw_only=True):
 
 
 class LabelCounts(Observation, frozen=True, kw_only=True):
-    """What became of the rows of the labels' source."""
+    """What became of the labels' source. `rows` are its rows; `joined`, `orphaned`, `duplicated`, `contradicted` and
+    `corrected` are the names of predictions that they speak of, each counted once.
+
+    `orphaned` names belong to no prediction of a day whose labels still count: it is older, or was never made."""
 
     rows: Count
     joined: Count
     duplicated: Count = 0
     contradicted: Count = 0
+    corrected: Count = 0
+    """names with different labels of which the newest was taken (`labels.corrections: newest`)"""
     orphaned: Count = 0
     unreadable: Count = 0
+    missing: Count = 0
+    """rows without a label yet"""
+    keyless: Count = 0
+    """rows whose name is missing in part, or cannot be compared with what the log has"""
+    older: Count = 0
+    """rows that became known before the first day whose labels still count"""
     early: Count = 0
-    """labels that say they were known before their prediction was made"""
+    """predictions with a label that says it was known before they were made"""
+    future: Count = 0
+    """rows that say they will be known later than now"""
+    shared: Count = 0
+    """predictions that share their label: asked again under one name, or answered by two versions"""
+    examples: dict[str, Text] = {}
 
 
 class Cohort(Observation, frozen=True, kw_only=True):

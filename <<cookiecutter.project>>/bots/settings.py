@@ -53,6 +53,10 @@ class Data(Struct, frozen=True, kw_only=True):
     task: Annotated[Task, _explain("what kind of answer the model gives")]
     target: Annotated[str | None, _explain("the column that is predicted")] = None
     source: Annotated[str | None, _explain("where the data comes from, as the model card tells it")] = None
+    derive: Annotated[
+        dict[str, Any],
+        _explain("the columns that the pipeline computes from raw ones; labels must bring the target ready"),
+    ] = {}
 
 
 class Evaluate(_Section, frozen=True):
@@ -253,6 +257,13 @@ class Labels(_Section, frozen=True):
         str | None,
         _explain("the column that says when a label became known; null: when the bot first saw it"),
     ] = None
+    corrections: Annotated[
+        Literal["refuse", "newest"],
+        _explain(
+            "different labels of one prediction: refuse counts them as a contradiction and uses none; newest takes the "
+            "one that became known last, which needs `time`"
+        ),
+    ] = "refuse"
     mature_after: Annotated[
         int,
         Meta(ge=1, le=3_650),
@@ -465,6 +476,14 @@ def _find_problems(settings: Settings) -> Iterator[str]:
     yield from _find_gate_problems(settings.gate, settings.evaluate.metrics)
     yield from _find_needs(settings)
     yield from _find_command_problems(settings.review)
+    yield from _find_label_problems(settings.monitoring.labels)
+
+
+def _find_label_problems(labels: Labels) -> Iterator[str]:
+    if labels.corrections == "newest" and labels.time is None:
+        yield "monitoring.labels.corrections: `newest` needs monitoring.labels.time, which says which one that is"
+    if labels.query is not None and labels.source is None:
+        yield "monitoring.labels.source: expected a database, a query is given"
 
 
 def _find_gate_problems(gate: Gate, metrics: list[str]) -> Iterator[str]:
