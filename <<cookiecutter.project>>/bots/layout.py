@@ -13,6 +13,7 @@ DVC_LOCK = "dvc.lock"
 DVC_YAML = "dvc.yaml"
 PARAMS = "params.yaml"
 REQUIREMENTS = "requirements/"
+MONITORING_BRANCH = "monitoring"
 WATCHED = (
     "bots/",
     "pipeline/",

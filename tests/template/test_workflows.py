@@ -138,7 +138,7 @@ def test_a_newer_push_cancels_a_review_and_nothing_that_writes() -> None:
 
 
 def test_publish_follows_the_review_from_its_start_to_its_end() -> None:
-    assert set(workflow("pull-request")["on"]) == {"pull_request", "merge_group"}
+    assert set(workflow("pull-request")["on"]) == {"pull_request", "merge_group", "workflow_dispatch"}
     assert workflow("publish")["on"] == {
         "workflow_run": {"workflows": [workflow("pull-request")["name"]], "types": ["requested", "completed"]}
     }
@@ -160,6 +160,16 @@ def test_another_base_is_reviewed_and_other_words_are_not() -> None:
         "display_title == 'Nothing to review' && format('-{0}', github.run_id)"
         in said["concurrency"]["group"]
     )
+
+
+def test_a_review_by_hand_takes_no_choices_and_cancels_none_of_a_pull_request() -> None:
+    review, said = workflow("pull-request"), workflow("publish")
+    assert review["on"]["workflow_dispatch"] is None
+    assert "|| format('branch-{0}', github.ref_name) }}" in review["concurrency"]["group"]
+    assert "|| github.ref_name) }}" in review["run-name"]
+    started = [job["if"] for job in said["jobs"].values() if "workflow_run.event)" in job.get("if", "")]
+    assert len(started) == 3
+    assert all('"workflow_dispatch"]' in one for one in started)
 
 
 def test_no_title_of_a_pull_request_is_taken_for_nothing_to_review() -> None:
@@ -210,7 +220,7 @@ def test_the_review_knows_no_secret_and_leaves_no_login_behind() -> None:
     checkouts = [step for step in steps("pull-request") if "actions/checkout@" in step.get("uses", "")]
     assert all(step["with"]["persist-credentials"] is False for step in checkouts)
     assert checkouts[-1]["with"]["ref"] == (
-        "${{ github.event.pull_request.head.sha || github.event.merge_group.head_sha }}"
+        "${{ github.event.pull_request.head.sha || github.event.merge_group.head_sha || github.sha }}"
     )
 
 

@@ -23,6 +23,7 @@ from bots.commands import (
     schema,
     sign,
     stale,
+    start,
     storage,
     verify,
 )
@@ -43,6 +44,7 @@ COMMANDS: dict[str, ModuleType] = {
         lock,
         stale,
         decide,
+        start,
         release,
         rollback,
         models,

@@ -285,6 +285,11 @@ class BareRepository:
         words = ["log", "--first-parent", "--format=%H", commit, "--", path]
         return self._run_git(*words).stdout.decode().split()
 
+    def list_addresses(self, tip: str, base: str) -> frozenset[str]:
+        """List the e-mail addresses of who wrote the commits of `tip` that `base` has not; both must be fetched."""
+        words = ["log", "--format=%ae%n%ce", f"{base}..{tip}", "--"]
+        return frozenset(self._run_git(*words).stdout.decode(errors="replace").split())
+
     def list_tags(self, pattern: str) -> list[Tag]:
         """List the fetched tags that match a pattern, sorted by name; what is no annotated tag has a `fault`."""
         fields = "%(objecttype) %(objectname) %(refname:strip=2)"

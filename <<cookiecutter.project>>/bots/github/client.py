@@ -72,6 +72,32 @@ class PullRequest:
     base: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class PullRequestText:
+    """What a pull request says, who opened it, and where it comes from; `repository` is empty for a fork that is "
+    "gone."""
+
+    number: int
+    author: str
+    title: str
+    body: str
+    repository: str
+    branch: str
+    head_sha: str
+    base: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledPullRequest:
+    """A pull request as the list of issues has it."""
+
+    number: int
+    author: str
+    body: str
+    open: bool
+    merged: bool
+
+
 @dataclass(frozen=True)
 class CommitComparison:
     """How a commit stands to an earlier one: `ahead`, `behind`, `identical` or `diverged`.
@@ -388,6 +414,77 @@ class GitHubClient:
         """`PATCH issues/{number}`."""
         with self._translate_errors():
             self._repository.get_issue(number).edit(title=title, body=body, state="open")
+
+    def list_pull_request_texts(self, base: str) -> list[PullRequestText]:
+        """`GET pulls`, the open ones to a branch."""
+        with self._translate_errors():
+            return [
+                PullRequestText(
+                    number=pull.number,
+                    author=getattr(pull.user, "login", ""),
+                    title=pull.title,
+                    body=pull.body or "",
+                    repository=getattr(pull.head.repo, "full_name", ""),
+                    branch=pull.head.ref,
+                    head_sha=pull.head.sha,
+                    base=pull.base.ref,
+                )
+                for pull in self._repository.get_pulls(state="open", base=base)
+            ]
+
+    def list_labelled_pull_requests(self, label: str) -> list[LabelledPullRequest]:
+        """`GET issues`, those that are pull requests, open and closed, the newest first."""
+        with self._translate_errors():
+            found = self._repository.get_issues(state="all", labels=[label])
+            return [
+                LabelledPullRequest(
+                    number=one.number,
+                    author=getattr(one.user, "login", ""),
+                    body=one.body or "",
+                    open=one.state == "open",
+                    merged=bool(one.raw_data["pull_request"].get("merged_at")),
+                )
+                for one in found
+                if one.raw_data.get("pull_request") is not None
+            ]
+
+    def create_pull_request(self, *, title: str, body: str, head: str, base: str) -> int:
+        """`POST pulls`; returns its number."""
+        with self._translate_errors():
+            return self._repository.create_pull(title=title, body=body, head=head, base=base).number
+
+    def edit_pull_request(
+        self, number: int, *, title: str | None = None, body: str | None = None, close: bool = False
+    ) -> None:
+        """`PATCH pulls/{number}`; what is None stays."""
+        words = {"title": title, "body": body, "state": "closed" if close else None}
+        given = {name: value for name, value in words.items() if value is not None}
+        with self._translate_errors():
+            self._repository.requester.requestJsonAndCheck(
+                "PATCH", f"{self._repository.url}/pulls/{number}", input=given
+            )
+
+    def add_label(self, number: int, label: str) -> None:
+        """`PATCH issues/{number}` with its labels and this one."""
+        with self._translate_errors():
+            issue = self._repository.get_issue(number)
+            names = [one.name for one in issue.labels]
+            if label not in names:
+                issue.edit(labels=[*names, label])
+
+    def merge_pull_request(self, number: int, sha: str) -> None:
+        """`PUT pulls/{number}/merge`, if its head is still this commit."""
+        with self._translate_errors():
+            self._repository.requester.requestJsonAndCheck(
+                "PUT", f"{self._repository.url}/pulls/{number}/merge", input={"sha": sha}
+            )
+
+    def start_workflow(self, file: str, branch: str) -> None:
+        """`POST actions/workflows/{file}/dispatches`, on a branch's newest commit."""
+        with self._translate_errors():
+            self._repository.requester.requestJsonAndCheck(
+                "POST", f"{self._repository.url}/actions/workflows/{file}/dispatches", input={"ref": branch}
+            )
 
     def find_artifact(self, run: int, name: str) -> Artifact | None:
         """`GET actions/runs/{run}/artifacts`."""

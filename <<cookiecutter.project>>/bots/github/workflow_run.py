@@ -16,7 +16,8 @@ from bots.github.marker import Marker
 
 # As GitHub names the branch of a group; nobody else may push to branches of this name.
 _GROUP = re.compile(r"gh-readonly-queue/(?P<base>.+)/pr-\d+-[0-9a-f]{40,64}")
-REVIEWED = ("pull_request", "merge_group")
+REVIEWED = ("pull_request", "merge_group", "workflow_dispatch")
+"""What starts a review; by hand: a person or the watch, on a branch. GitHub names branch and commit in each case."""
 
 
 class _Owner(Struct, frozen=True):
@@ -102,7 +103,7 @@ def load_workflow_run(path: str | None) -> WorkflowRun:
     run = replace(event.workflow_run, default_branch=event.repository.default_branch)
     if run.event not in REVIEWED:
         raise NotInWorkflow(
-            f"the run was started by {run.event!r}; only a pull request's or a merge group's run has a review to "
-            "publish"
+            f"the run was started by {run.event!r}; only a pull request's or a merge group's run, or one by hand, "
+            "has a review to publish"
         )
     return run

@@ -485,6 +485,46 @@ def test_a_merge_group_passes_only_by_a_run_that_succeeded(queue: Bench, end: st
     assert found[0] != "success"
 
 
+# --- a review that somebody started by hand, on a branch
+
+
+def test_a_review_by_hand_is_said_on_the_open_pull_request_of_its_branch(bench: Bench) -> None:
+    bench.publish(bench.run(event="workflow_dispatch"))
+    assert bench.check() == ("success", "Improved")
+    assert HEAD[:7] in bench.comment()
+
+
+def test_a_review_by_hand_of_an_older_commit_says_nothing_of_the_newest(bench: Bench) -> None:
+    of = bench.run(event="workflow_dispatch")
+    bench.double.push(7, "c" * 40)
+    bench.publish(of)
+    assert bench.check("c" * 40) is None
+    assert bench.check() is None
+    assert any("Superseded by ccccccc" in line for line in bench.log)
+
+
+def test_a_review_by_hand_of_a_branch_without_a_pull_request_passes_nothing(bench: Bench) -> None:
+    event = bench.double.add_run(7, event="workflow_dispatch")
+    event["workflow_run"]["head_branch"] = "main"
+    bench.publish(msgspec.convert(event["workflow_run"], WorkflowRun))
+    assert bench.check() is None
+    assert any("No pull request has this branch any more" in line for line in bench.log)
+
+
+def test_a_review_by_hand_of_a_pull_request_to_another_branch_does_not_pass(bench: Bench) -> None:
+    bench.double.get_pull(7).base_ref = "weak"
+    bench.publish(bench.run(event="workflow_dispatch"))
+    found = bench.check()
+    assert found is not None
+    assert (found[0], "not judged for main" in found[1]) == ("action_required", True)
+
+
+def test_an_event_of_a_review_by_hand_is_one(bench: Bench, tmp_path: Any) -> None:
+    event = bench.double.add_run(7, event="workflow_dispatch")
+    (tmp_path / "event.json").write_bytes(msgspec.json.encode(event))
+    assert load_workflow_run(str(tmp_path / "event.json")).is_of_group is False
+
+
 def test_a_run_that_nobody_asked_for_is_no_merge_group(bench: Bench, tmp_path: Any) -> None:
     event = bench.double.add_run(7, event="push")
     (tmp_path / "event.json").write_bytes(msgspec.json.encode(event))

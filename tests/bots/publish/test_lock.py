@@ -651,7 +651,7 @@ def replace_stage(bundle: model_bundle.ModelBundle, deps: dict[str, str]) -> mod
 
 
 @pytest.mark.parametrize(
-    "branch", ["main", "dvc-storage", "refs/heads/main", "a..b", "-f", "change\0", "", "x.lock"]
+    "branch", ["main", "dvc-storage", "monitoring", "refs/heads/main", "a..b", "-f", "change\0", "", "x.lock"]
 )
 def test_nothing_is_ever_pushed_to_a_branch_that_is_no_pull_requests_whatever_github_says(
     bench: Bench, branch: str

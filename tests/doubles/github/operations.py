@@ -202,7 +202,39 @@ def create_pull(state: State, payloads: Payloads, call: Call) -> Answer:
         base_ref=call.body["base"],
     )
     state.issues[pull.number] = pull
+    state.follow_branches()
     return Answer(201, payloads.build_pull(pull))
+
+
+@register_operation("PUT", f"{R}/pulls/{{pull_number}}/merge", "contents=write")
+def merge_pull(state: State, payloads: Payloads, call: Call) -> Answer:
+    pull = _find_pull(state, call)
+    if pull.state != "open":
+        raise RequestRefused(405, "Pull Request is not mergeable")
+    if call.body.get("sha") not in (None, pull.head_sha):
+        raise RequestRefused(409, "Head branch was modified. Review and try the merge again.")
+    pull.state, pull.merged, pull.merged_by, pull.merge_commit = (
+        "closed",
+        True,
+        call.token.login,
+        pull.head_sha,
+    )
+    known = {"sha": pull.head_sha, "merged": True, "message": "Pull Request successfully merged"}
+    return Answer(200, payloads.contract.complete("pull-request-merge-result", known))
+
+
+@register_operation("POST", f"{R}/actions/workflows/{{workflow_id}}/dispatches", "actions=write")
+def start_workflow(state: State, payloads: Payloads, call: Call) -> Answer:
+    """Like GitHub: only a workflow that the branch has and that may be started by hand."""
+    file, ref = call.match.values["workflow_id"], call.body["ref"].removeprefix("refs/heads/")
+    if state.git is not None:
+        text = state._git("show", f"refs/heads/{ref}:.github/workflows/{file}")
+        if not text:
+            raise RequestRefused(422, f"No ref found for: {ref}")
+        if "workflow_dispatch:" not in text:
+            raise RequestRefused(422, "Workflow does not have 'workflow_dispatch' trigger")
+    state.started.append((file, ref))
+    return Answer(204, None)
 
 
 @register_operation("GET", f"{R}/pulls/{{pull_number}}/files", "pull_requests=read")

@@ -78,6 +78,7 @@ class Payloads:
                 "html_url": self.build_address(issue),
                 "diff_url": url,
                 "patch_url": url,
+                "merged_at": issue.created if issue.merged else None,
             }
         return self.contract.complete("issue", known)
 
@@ -136,7 +137,7 @@ class Payloads:
 
     def build_label(self, name: str) -> dict[str, Any]:
         """Build a label of the repository."""
-        return self.contract.complete("label", {"name": name, "url": f"{self.here}/labels/{name}"})
+        return {"name": name, "url": f"{self.here}/labels/{name}"}
 
     def build_comment(self, comment: Comment) -> dict[str, Any]:
         """Build a comment of an issue or pull request."""

@@ -138,7 +138,8 @@ class State:
     """One repository. `clock` gives seconds since 1970; `git` is a bare repository with its content.
 
     Without one, `branches` lists each branch's commits, newest first, and `files` holds content by commit and path.
-    `artifacts` is a folder with what runs uploaded: a folder or a zip file RUN/ATTEMPT/NAME each.
+    `artifacts` is a folder with what runs uploaded: a folder or a zip file RUN/ATTEMPT/NAME each. `started` are the
+    workflows that somebody started by hand, each with its branch.
     """
 
     repository: str
@@ -158,6 +159,7 @@ class State:
     rulesets: dict[int, dict[str, Any]] = field(default_factory=dict)
     environments: dict[str, dict[str, Any]] = field(default_factory=dict)
     has_reviewers: bool = True
+    started: list[tuple[str, str]] = field(default_factory=list)
     ids: Iterator[int] = field(default_factory=lambda: itertools.count(1001))
 
     def format_now(self) -> str:
