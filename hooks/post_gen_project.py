@@ -33,8 +33,8 @@ MANIFEST: dict[str, dict[str, list[str]]] = {
         "local": [],
     },
     "deploy": {
-        "compose": ["deploy/compose.yaml", "deploy/version.yaml", "deploy/proxy"],
-        "kubernetes": ["deploy/kubernetes"],
+        "compose": ["deploy/compose.yaml", "deploy/version.yaml", "deploy/proxy", "deploy/monitoring"],
+        "kubernetes": ["deploy/kubernetes", "deploy/monitoring"],
         "none": [],
     },
 }
@@ -68,8 +68,8 @@ class HookError(Exception):
 def delete_unchosen(project: Path, answers: dict[str, Any]) -> None:
     """Delete the files of answers that were not given, and rename the chosen license to LICENSE."""
     for question, choices in MANIFEST.items():
-        kept = set(choices[answers[question]])
-        for path in (project / name for names in choices.values() for name in names if name not in kept):
+        unchosen = {name for names in choices.values() for name in names} - set(choices[answers[question]])
+        for path in (project / name for name in sorted(unchosen)):
             if path.is_dir():
                 shutil.rmtree(path)
             else:
