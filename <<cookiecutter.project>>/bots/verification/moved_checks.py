@@ -103,7 +103,10 @@ def check_moved_rows(tables: Tables, rows: MovedRows) -> VerificationCheck:
 
 
 def check_claims(review: Review, collected: Collected, main: Main, rows: MovedRows) -> VerificationCheck:
-    """Whether what the review says of the two holdouts is so: which rows judge, and which main's model knows."""
+    """Whether what the review says of the two holdouts is so: which rows judge, and which main's model knows.
+
+    Rows that only the change has may have fewer columns to be told apart by, so what differs there refutes nothing.
+    """
     moved = review.moved
     assert moved is not None
     layout = main.settings.review.files
@@ -126,8 +129,9 @@ def check_claims(review: Review, collected: Collected, main: Main, rows: MovedRo
     ]
     wrong += _find_wrong_parts(review, moved, main)
     if wrong:
+        words = f"the review says otherwise: {'; '.join(wrong[:4])}"
         return VerificationCheck(
-            name="moved holdout", passed=False, words=f"the review says otherwise: {'; '.join(wrong[:4])}"
+            name="moved holdout", passed=None if rows.record.unknown else False, words=words
         )
     words = (
         f"{moved.judged:,} of the {moved.rows:,} rows judge; none of them is among main's {trained:,} training rows, "

@@ -113,6 +113,16 @@ def test_rows_that_main_does_not_have_are_the_changes_own_word_and_ask_for_a_per
     assert set(others.values()) == {True}, others
 
 
+@pytest.mark.parametrize("rows", [4, 12, 40])
+def test_a_handful_of_rows_lets_nothing_pass(bench: MovedBench, rows: int) -> None:
+    """A better model is no better beyond chance on so few, and what it could lose is not tolerated."""
+    move_holdout(bench.change, take(LATER, stop=rows))
+    bench.judge()
+    assert get_moved(bench).rows == rows
+    assert not bench.review.passed
+    assert bench.review.verdict in ("undecided", "not comparable", "blocked")
+
+
 def bend_towards_the_prediction(columns: dict[str, Any]) -> None:
     columns["target"] = (columns["score"] > 0.5).astype(np.float64)
 
