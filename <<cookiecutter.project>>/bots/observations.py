@@ -347,6 +347,27 @@ class DriftRank(Observation, frozen=True, kw_only=True):
     named: bool = False
 
 
+class DriftState(Observation, frozen=True, kw_only=True):
+    """What the detector of drift remembers between runs; fields are those of `DetectorState`.
+
+    `recent` are the e-values of each column's last days, the newest last: `input:temp`, `missing:temp`, `prediction:`;
+    `skipped` counts days with too few rows to be ranked."""
+
+    version: Name
+    start: Day
+    last: Day | None = None
+    days: Count = 0
+    skipped: Count = 0
+    fractions: list[float]
+    values: list[float]
+    threshold: float
+    alarmed: Day | None = None
+    since: Day | None = None
+    """the first day of the change, as far as one can tell"""
+    recent: dict[str, list[float]] = {}
+    why: Text = ""
+
+
 class Deployment(Observation, frozen=True, kw_only=True):
     """A version that production got, as the registry has it."""
 

@@ -17,7 +17,17 @@ from msgspec.structs import replace
 
 from bots.monitoring.performance_series import draw_series, name_plain
 from bots.monitoring.performance_words import Seen, describe_seen
-from bots.observations import Day, DayOutcomes, Decision, Deployment, DetectorState, Finding, Level, Series
+from bots.observations import (
+    Day,
+    DayOutcomes,
+    Decision,
+    Deployment,
+    DetectorState,
+    Finding,
+    Level,
+    Series,
+    Trouble,
+)
 from bots.stats import sequential
 from bots.stats.sequential import Bets, Usual
 
@@ -89,11 +99,17 @@ class PerformanceJudgement:
 
 
 def find_restart(
-    version: str, first: Day, deployments: Iterable[Deployment], decisions: Iterable[Decision]
+    version: str,
+    first: Day,
+    deployments: Iterable[Deployment],
+    decisions: Iterable[Decision],
+    *,
+    trouble: Trouble = "performance",
 ) -> Restart:
     """Find from which day on a version is judged: since it was deployed last, or its alarm was acknowledged.
 
-    `first` is the first day that anything is known of it, where the registry does not say.
+    `first` is the first day that anything is known of it, where the registry does not say; `trouble` is the kind of
+    alarm.
     """
     found = [Restart(day=first, why=f"{version} was first seen")]
     for one in deployments:
@@ -103,7 +119,7 @@ def find_restart(
     found += [
         Restart(day=one.at[:10], why=f"{one.by} acknowledged the alarm")
         for one in decisions
-        if one.trouble == "performance" and one.what == "acknowledged"
+        if one.trouble == trouble and one.what == "acknowledged"
     ]
     return max(found, key=lambda restart: restart.day)
 

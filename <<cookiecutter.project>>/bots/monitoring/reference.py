@@ -35,6 +35,7 @@ from bots.stats.histograms import add_counts, choose_edges
 from bots.stats.losses import BoundedLoss, choose_loss
 from bots.stats.predictions import SLICE, get_numbers, open_table, read_table
 from bots.stats.sequential import Usual, measure_usual
+from bots.stats.sketches import Sketch
 
 if TYPE_CHECKING:
     import pyarrow
@@ -416,14 +417,23 @@ def _describe_number(column: pyarrow.Array, codes: NDArray[Any], days: int) -> C
         if len(values)
         else values
     )
-    bins = len(edges) + 1
-    place = np.searchsorted(edges, numbers[there].astype(np.float32), side="left")
     return ColumnReference(
         kind="number",
         edges=edges.astype(np.float64).tolist(),
-        rows=_count_bins(codes[there], place, days, bins),
+        rows=[_sketch_bins(numbers[there & (codes == day)], edges) for day in range(days)],
         missing=np.bincount(codes[~there], minlength=days).tolist(),
     )
+
+
+def _sketch_bins(values: Floats, edges: NDArray[Any]) -> list[int]:
+    """A day's rows in bins by its sketch, as those of production are: its error is then the same on both sides."""
+    if not len(values):
+        return [0] * (len(edges) + 1)
+    sketch = Sketch()
+    sketch.add_values(values)
+    below = np.rint(sketch.measure_shares(edges) * len(values)).astype(int)
+    counts: list[int] = np.diff([0, *below, len(values)]).tolist()
+    return counts
 
 
 def _describe_category(column: pyarrow.Array, codes: NDArray[Any], days: int) -> ColumnReference:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -12,8 +13,16 @@ import pytest
 import yaml
 
 from bots import evidence
+from bots.dvc import cache
 from bots.evidence import ExplanationReport, Feature, FeaturesReport, Importance
-from bots.monitoring.reference import Reference, build_reference, coarsen_scores
+from bots.files import write_file
+from bots.monitoring.reference import (
+    Reference,
+    ReferenceMissing,
+    build_reference,
+    coarsen_scores,
+    fetch_reference_files,
+)
 from bots.observations import ScoreCounts
 from bots.stats.metrics import compute_value
 from fixtures.watched import make_settings, name_day
@@ -177,3 +186,68 @@ def test_a_histogram_made_coarser_keeps_every_row() -> None:
     assert coarsen_scores(counts, [0.25]) == [9, 22]
     assert coarsen_scores(counts, [0.25, 0.5]) == [9, 2, 20]
     assert coarsen_scores(counts, []) == [31]
+
+
+class KeptFiles:
+    """A storage of files by digest."""
+
+    def __init__(self, files: dict[str, bytes]) -> None:
+        self.files = files
+
+    def fetch_files(self, digests: Any, folder: Path) -> None:
+        for digest in digests:
+            if digest in self.files:
+                write_file(folder / cache.build_path(digest), self.files[digest])
+
+
+def commit_project(folder: Path) -> tuple[str, KeptFiles]:
+    """The project in git, its tables in a storage; the splits are a folder's listing."""
+    files, listed, outs = {}, [], {}
+    for path in ("reports/predictions.parquet", "data/features/train.parquet"):
+        content = (folder / path).read_bytes()
+        files[cache.compute_md5(content)] = content
+        outs[path] = cache.compute_md5(content)
+    for name in ("train.parquet", "holdout.parquet"):
+        content = (folder / "data/splits" / name).read_bytes()
+        files[cache.compute_md5(content)] = content
+        listed.append({"md5": cache.compute_md5(content), "relpath": name})
+    listing = msgspec.json.encode(listed)
+    outs["data/splits"] = f"{cache.compute_md5(listing)}.dir"
+    files[outs["data/splits"]] = listing
+    lock = {
+        "schema": "2.0",
+        "stages": {
+            "all": {
+                "cmd": "run",
+                "outs": [{"path": path, "hash": "md5", "md5": md5} for path, md5 in outs.items()],
+            }
+        },
+    }
+    (folder / "dvc.lock").write_text(yaml.safe_dump(lock))
+    (folder / ".gitignore").write_text("/data\n*.parquet\n")
+    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "release"]):
+        subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *words], cwd=folder, check=True)
+    head = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=folder, check=True, capture_output=True, text=True
+    )
+    return head.stdout.strip(), KeptFiles(files)
+
+
+def test_it_is_built_from_the_released_commit_alone(tmp_path: Path, project: Path) -> None:
+    root, folder = tmp_path / "root", tmp_path / "reference"
+    write_project(root)
+    commit, storage = commit_project(root)
+    for part in ("data", "reports", "params.yaml"):
+        subprocess.run(["rm", "-r", str(root / part)], check=True)
+    fetch_reference_files(root, commit, make_settings(), storage, folder)  # type: ignore[arg-type]
+    found, wanted = build(folder), build(project)
+    assert found.outcomes == wanted.outcomes
+    assert found.days == wanted.days
+
+
+def test_predictions_that_the_storage_lost_are_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+    write_project(tmp_path / "root")
+    commit, storage = commit_project(tmp_path / "root")
+    storage.files.clear()
+    with pytest.raises(ReferenceMissing, match=r"predictions\.parquet of .* is not in the storage"):
+        fetch_reference_files(tmp_path / "root", commit, make_settings(), storage, tmp_path / "out")  # type: ignore[arg-type]
