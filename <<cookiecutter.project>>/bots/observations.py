@@ -135,7 +135,10 @@ class DayOutcomes(Observation, frozen=True, kw_only=True):
 
 
 class LogFile(Observation, frozen=True, kw_only=True):
-    """A complete file of the log that was counted: by name and digest, with its rows and the days that they are of."""
+    """A complete file of the log that was counted: by name and digest, with its rows and the days that they are of.
+
+    `size` (bytes) and `changed` (seconds since 1970) are what the store said of it: a file of which it says the same is
+    not read again. `copy_of` names the file that was counted with the same content; then this one has no rows."""
 
     name: Name
     digest: Digest
@@ -143,6 +146,9 @@ class LogFile(Observation, frozen=True, kw_only=True):
     version: Name
     onnx: Text
     days: dict[Day, Count]
+    size: Count | None = None
+    changed: float | None = None
+    copy_of: Name | None = None
 
 
 class LeftFile(Observation, frozen=True, kw_only=True):

@@ -348,6 +348,9 @@ class MonitoringSettings(_Section, frozen=True):
             "release was deployed"
         ),
     ] = None
+    largest_file: Annotated[
+        Positive, _explain("megabytes; a larger file of the prediction log is named and not read")
+    ] = 2_000.0
     labels: Annotated[Labels, _explain("where the truth comes from")] = Labels()
     false_alarm_every: Annotated[
         str,

@@ -278,7 +278,10 @@ def load_ledger(snapshot: Snapshot) -> list[LogFile]:
 
 
 def extend_ledger(snapshot: Snapshot, counted: Iterable[LogFile]) -> dict[str, bytes | None]:
-    """Return the ledger's changed files when these files were counted: by the month of a file's newest day."""
+    """Return the ledger's changed files when these files were counted: by the month of a file's newest day.
+
+    A file that is there already, by name and digest, is replaced; what has no rows lies in the month `0000-00`.
+    """
     months: dict[str, list[LogFile]] = {}
     for file in counted:
         newest = max(file.days, default="0000-00-00")
@@ -286,5 +289,6 @@ def extend_ledger(snapshot: Snapshot, counted: Iterable[LogFile]) -> dict[str, b
     changed: dict[str, bytes | None] = {}
     for path, new in sorted(months.items()):
         kept = snapshot.decode(path, list[LogFile]) or []
-        changed[path] = encode(sorted([*kept, *new], key=lambda file: (file.name, file.digest)))
+        merged = {(file.name, file.digest): file for file in [*kept, *new]}
+        changed[path] = encode([merged[key] for key in sorted(merged)])
     return changed

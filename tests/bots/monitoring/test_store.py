@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from bots.git.bare import PushRejected, RefMoved
+from bots.git.bare import BareRepository, PushRejected, RefMoved
 from bots.git.repository import GitError
-from bots.monitoring import store as store_module
 from bots.monitoring.store import (
     BRANCH,
     REPORT,
@@ -192,17 +191,17 @@ def test_a_run_that_is_killed_has_saved_everything_or_nothing(
 def test_a_push_of_which_the_answer_was_lost_counts_once(
     checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    push = store_module.BareRepository.push
+    push = BareRepository.push
     broken = iter([True])
 
     def lose_answer(
-        self: store_module.BareRepository, commit: str, branch: str, expected: str | None
+        self: BareRepository, commit: str, branch: str, expected: str | None
     ) -> None:
         push(self, commit, branch, expected)
         if next(broken, False):
             raise TemporaryFailure("the connection broke")
 
-    monkeypatch.setattr(store_module.BareRepository, "push", lose_answer)
+    monkeypatch.setattr(BareRepository, "push", lose_answer)
     made = save(checkout, {STATE: b"new"})
     assert git(checkout.parent / "origin.git", "rev-parse", BRANCH).strip() == made
 

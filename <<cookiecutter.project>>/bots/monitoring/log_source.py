@@ -1,0 +1,349 @@
+"""Reaches the prediction log where it lies: a folder, an address that fsspec reads, the host's engine, a cluster."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import re
+import shutil
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from bots.deploy.docker import EngineError
+from bots.deploy.platform import find_platform
+from bots.errors import BotsError
+from bots.files import replace_file
+from bots.log import make_visible
+from bots.settings import Settings
+
+DEEPEST = 4  # folders below the log's own
+_PACKAGES = {
+    "s3": "s3fs",
+    "s3a": "s3fs",
+    "gs": "gcsfs",
+    "gcs": "gcsfs",
+    "az": "adlfs",
+    "azure": "adlfs",
+    "abfs": "adlfs",
+    "abfss": "adlfs",
+    "ssh": "paramiko",
+    "sftp": "paramiko",
+    "http": "aiohttp",
+    "https": "aiohttp",
+}
+_PASSWORD = re.compile(r"://[^/@]*:[^/@]*@")
+_SECRET = re.compile(r"(?<=://)[^/@\s]*@")
+# Errors of this machine's own disk: to read on would end in the same way.
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+
+Tell = Callable[[str], None]
+
+
+class SourceUnreachable(BotsError):
+    """The prediction log cannot be reached; the message says where and what to do."""
+
+
+class FileUnreadable(BotsError):
+    """One file of the log cannot be fetched; the others may be."""
+
+
+class FileGone(FileUnreadable):
+    """A file that was listed is not there any more."""
+
+
+class DiskFull(BotsError):
+    """This machine cannot keep what is fetched."""
+
+
+class FoundFile(Struct, frozen=True):
+    """A file of the log as its store lists it: bytes, and seconds since 1970 where the store tells."""
+
+    name: str
+    size: int
+    changed: float | None = None
+
+
+class LogSource(Protocol):
+    """Where the prediction log lies."""
+
+    @property
+    def where(self) -> str:
+        """Where it lies, for people."""
+
+    @property
+    def unseen(self) -> list[str]:
+        """Whole sentences on what was not seen."""
+
+    def list_files(self) -> list[FoundFile]:
+        """List every file of the log, complete or not. Raises `SourceUnreachable`."""
+
+    def fetch(self, name: str, path: Path) -> None:
+        """Fetch a listed file, whole or not at all.
+
+        Raises `FileUnreadable` (`FileGone`), `DiskFull`, and `SourceUnreachable` where no further file would come.
+        """
+
+
+@contextlib.contextmanager
+def open_log_source(
+    root: Path,
+    settings: Settings,
+    *,
+    tell: Tell,
+    environ: Mapping[str, str] = os.environ,
+    stage: str = "production",
+) -> Iterator[LogSource]:
+    """Open the prediction log: at `monitoring.predictions`, or where the release of `root` was deployed.
+
+    Raises `SourceUnreachable`.
+    """
+    address = settings.monitoring.predictions
+    if address is not None:
+        yield open_address(root, address)
+        return
+    name = f"{settings.project.name}-{stage}"
+    try:
+        with contextlib.ExitStack() as stack:
+            yield stack.enter_context(_open_deployed(root, name, stage, tell=tell))
+    except EngineError as error:
+        raise SourceUnreachable(f"the prediction log of {name}: {error}") from error
+
+
+@contextlib.contextmanager
+def _open_deployed(root: Path, name: str, stage: str, *, tell: Tell) -> Iterator[LogSource]:
+    platform = find_platform(root)
+    if platform == "compose":
+        from bots.deploy.docker import connect
+        from bots.monitoring.engine_logs import open_engine_logs
+
+        with connect() as client, open_engine_logs(client, name) as source:
+            yield source
+    elif platform == "kubernetes":
+        from bots.monitoring.cluster_logs import open_cluster_logs
+
+        with open_cluster_logs(name, tell=tell) as source:
+            yield source
+    else:
+        raise SourceUnreachable(
+            "monitoring.predictions in params.yaml: expected the address of the prediction log; this project has no "
+            "deploy/ that says where it runs"
+        )
+
+
+def open_address(root: Path, address: str) -> LogSource:
+    """Open a folder, or any address that fsspec reads; a path is relative to `root`. Raises `SourceUnreachable`."""
+    if "://" not in address and "::" not in address:
+        return FolderLogs((root / Path(address).expanduser()).resolve())
+    if address.startswith("file://"):
+        return FolderLogs(Path(address.removeprefix("file://")))
+    return _open_fsspec(address)
+
+
+def hide_secret(text: str) -> str:
+    """Take a name and password out of the addresses in a text."""
+    return _SECRET.sub("", text)
+
+
+def is_disk_fault(error: BaseException) -> bool:
+    """Tell whether an error is one of this machine's own disk."""
+    return isinstance(error, OSError) and error.errno in _DISK
+
+
+@contextlib.contextmanager
+def keep_whole(path: Path) -> Iterator[Path]:
+    """Yield a path to write to; it replaces `path` once the block is through. Raises `DiskFull`."""
+    try:
+        with replace_file(path) as part:
+            yield part
+    except OSError as error:
+        if is_disk_fault(error):
+            raise DiskFull(f"{path.parent}: {error.strerror}; make room there, then run it again") from error
+        raise
+
+
+@dataclass
+class FolderLogs:
+    """A folder of this machine. Links in it are not followed."""
+
+    folder: Path
+    unseen: list[str] = field(default_factory=list)
+
+    @property
+    def where(self) -> str:
+        """The folder."""
+        return str(self.folder)
+
+    def list_files(self) -> list[FoundFile]:
+        """See `LogSource`."""
+        if not self.folder.is_dir():
+            raise SourceUnreachable(
+                f"{self.folder}: no such folder; monitoring.predictions in params.yaml names it"
+            )
+        found: list[FoundFile] = []
+        walked = os.walk(self.folder, onerror=self._note)
+        for base, folders, names in walked:
+            if len(Path(base).relative_to(self.folder).parts) >= DEEPEST and folders:
+                self.unseen.append(f"What lies deeper than {make_visible(base, 200)} was not looked at.")
+                folders.clear()
+            for name in names:
+                path = Path(base, name)
+                with contextlib.suppress(FileNotFoundError):  # deleted since it was listed
+                    about = path.lstat()
+                    if stat.S_ISREG(about.st_mode):
+                        listed = path.relative_to(self.folder).as_posix()
+                        found.append(FoundFile(listed, about.st_size, about.st_mtime))
+        return found
+
+    def _note(self, error: OSError) -> None:
+        if Path(error.filename) == self.folder:
+            raise SourceUnreachable(f"{self.folder}: {error.strerror}") from error
+        self.unseen.append(
+            f"The folder {make_visible(error.filename, 200)} cannot be read: {error.strerror}."
+        )
+
+    def fetch(self, name: str, path: Path) -> None:
+        """See `LogSource`."""
+        source = self.folder / name
+        try:
+            opened = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except FileNotFoundError as error:
+            raise FileGone(f"{name}: it is gone") from error
+        except OSError as error:
+            raise FileUnreadable(f"{name}: {error.strerror}") from error
+        with os.fdopen(opened, "rb") as file, keep_whole(path) as part, part.open("wb") as copy:
+            if not stat.S_ISREG(os.fstat(opened).st_mode):
+                raise FileUnreadable(f"{name}: it is no plain file")
+            shutil.copyfileobj(file, copy, 1 << 20)
+
+
+def _open_fsspec(address: str) -> LogSource:
+    import fsspec
+
+    where = hide_secret(address)
+    if _PASSWORD.search(address):
+        raise SourceUnreachable(
+            f"monitoring.predictions {where}: the address holds a password, and git keeps params.yaml. Take it out: "
+            "the store's own variables of the environment log in, such as AWS_ACCESS_KEY_ID"
+        )
+    scheme = address.partition("://")[0].rpartition("::")[2]
+    try:
+        there, path = fsspec.core.url_to_fs(address)
+    except ImportError as error:
+        package = _PACKAGES.get(scheme)
+        needed = f"install {package}" if package else f"install what it needs: {error}"
+        raise SourceUnreachable(
+            f"monitoring.predictions {where}: {needed} (`{package or 'the package'}` into requirements/, `make lock`, "
+            "`make setup`)"
+        ) from error
+    except Exception as error:
+        raise SourceUnreachable(f"monitoring.predictions {where}: {_describe(error)}") from error
+    return FsspecLogs(there, path, where)
+
+
+def _describe(error: Exception) -> str:
+    said = " ".join(str(error).split()) or "no words"
+    return make_visible(hide_secret(f"{type(error).__name__}: {said}"), 500)
+
+
+@dataclass
+class FsspecLogs:
+    """A bucket or server that fsspec reads; it logs in as the library of that kind of store does."""
+
+    there: Any
+    path: str
+    where: str
+    unseen: list[str] = field(default_factory=list)
+
+    def list_files(self) -> list[FoundFile]:
+        """See `LogSource`. An address without any file raises: nothing was shipped there, or it is the wrong one."""
+        try:
+            self.there.invalidate_cache()
+            walked = list(self.there.walk(self.path, maxdepth=DEEPEST, detail=True, on_error="raise"))
+        except FileNotFoundError as error:
+            raise self._explain_nothing() from error
+        except Exception as error:
+            # Every store's library has its own errors, without a common base class.
+            raise SourceUnreachable(f"{self.where}: {_describe(error)}") from error
+        found = [entry for _, _, files in walked for entry in files.values() if entry.get("type") == "file"]
+        if not found:
+            raise self._explain_nothing()
+        return [
+            FoundFile(self._shorten(str(entry["name"])), int(entry.get("size") or 0), _read_time(entry))
+            for entry in found
+        ]
+
+    def _explain_nothing(self) -> SourceUnreachable:
+        return SourceUnreachable(
+            f"{self.where}: there is no file. Either nothing was shipped there yet, or monitoring.predictions in "
+            "params.yaml names another place than serving.log.ship.to"
+        )
+
+    def _shorten(self, name: str) -> str:
+        base = self.there._strip_protocol(self.path).rstrip("/") + "/"
+        return name.removeprefix(base)
+
+    def fetch(self, name: str, path: Path) -> None:
+        """See `LogSource`."""
+        source = f"{self.path.rstrip('/')}/{name}"
+        with keep_whole(path) as part:
+            try:
+                self.there.get_file(source, str(part))
+            except FileNotFoundError as error:
+                raise FileGone(f"{name}: it is gone") from error
+            except Exception as error:
+                if is_disk_fault(error):
+                    raise
+                raise FileUnreadable(f"{name}: {_describe(error)}") from error
+
+
+def _read_time(entry: Mapping[str, Any]) -> float | None:
+    for key in ("LastModified", "last_modified", "mtime", "updated"):
+        value = entry.get(key)
+        if isinstance(value, (int, float)):
+            return float(value)
+        if isinstance(value, datetime):
+            return value.timestamp()
+    return None
+
+
+# Runs with the service's own Python, where the log lies: no link is followed, what cannot be read is said.
+LIST = f"""
+import json, os, stat, sys
+root, found, faults = sys.argv[1], [], []
+for base, folders, names in os.walk(root, onerror=lambda error: faults.append([error.filename, error.strerror])):
+    if len(os.path.relpath(base, root).split(os.sep)) >= {DEEPEST}:
+        faults += [[os.path.join(base, name), "too deep"] for name in folders]
+        folders.clear()
+    for name in names:
+        path = os.path.join(base, name)
+        try:
+            about = os.lstat(path)
+        except OSError:
+            continue
+        if stat.S_ISREG(about.st_mode):
+            found.append([os.path.relpath(path, root), about.st_size, about.st_mtime])
+print(json.dumps([found, faults]))
+"""
+
+
+def parse_listing(text: str) -> tuple[list[FoundFile], list[str]]:
+    """Parse what `LIST` printed: the files, and sentences on what could not be read. Raises `SourceUnreachable`."""
+    try:
+        found, faults = json.loads(text)
+        files = [FoundFile(str(name), int(size), float(changed)) for name, size, changed in found]
+        said = [
+            f"{make_visible(path, 200)} cannot be read: {make_visible(why, 100)}." for path, why in faults
+        ]
+    except (ValueError, TypeError) as error:
+        raise SourceUnreachable(
+            f"the list of the log's files cannot be read: {make_visible(text, 100)}"
+        ) from error
+    return files, said
