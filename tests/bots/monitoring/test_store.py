@@ -194,9 +194,7 @@ def test_a_push_of_which_the_answer_was_lost_counts_once(
     push = BareRepository.push
     broken = iter([True])
 
-    def lose_answer(
-        self: BareRepository, commit: str, branch: str, expected: str | None
-    ) -> None:
+    def lose_answer(self: BareRepository, commit: str, branch: str, expected: str | None) -> None:
         push(self, commit, branch, expected)
         if next(broken, False):
             raise TemporaryFailure("the connection broke")
