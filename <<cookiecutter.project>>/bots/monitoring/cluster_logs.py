@@ -25,7 +25,7 @@ from bots.deploy.docker import EngineError, capture_output, indent_end
 from bots.deploy.kubernetes import PYTHON
 from bots.deploy.reading import Incomplete, Printed, Reader, unwrap, wrap_in_python
 from bots.files import write_file
-from bots.monitoring.log_source import (
+from bots.monitoring.log_listing import (
     LIST,
     DiskFull,
     FileGone,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from bots.log import make_visible
-from bots.monitoring.log_source import (
+from bots.monitoring.log_listing import (
     DiskFull,
     FileUnreadable,
     FoundFile,

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from bots.deploy.compose import PYTHON
 from bots.deploy.docker import EngineError
 from bots.deploy.reading import Reader, wrap_in_python
-from bots.monitoring.log_source import (
+from bots.monitoring.log_listing import (
     LIST,
     FileGone,
     FileUnreadable,

@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import json
 import os
 import re
 import shutil
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
-
-from msgspec import Struct
+from typing import Any
 
 from bots.deploy.docker import EngineError
 from bots.deploy.platform import find_platform
-from bots.errors import BotsError
-from bots.files import replace_file
 from bots.log import make_visible
+from bots.monitoring.log_listing import (
+    DEEPEST,
+    FileGone,
+    FileUnreadable,
+    FoundFile,
+    LogSource,
+    SourceUnreachable,
+    Tell,
+    is_disk_fault,
+    keep_whole,
+)
 from bots.settings import Settings
 
-DEEPEST = 4  # folders below the log's own
 _PACKAGES = {
     "s3": "s3fs",
     "s3a": "s3fs",
@@ -41,55 +45,6 @@ _PACKAGES = {
 }
 _PASSWORD = re.compile(r"://[^/@]*:[^/@]*@")
 _SECRET = re.compile(r"(?<=://)[^/@\s]*@")
-# Errors of this machine's own disk: to read on would end in the same way.
-_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
-
-Tell = Callable[[str], None]
-
-
-class SourceUnreachable(BotsError):
-    """The prediction log cannot be reached; the message says where and what to do."""
-
-
-class FileUnreadable(BotsError):
-    """One file of the log cannot be fetched; the others may be."""
-
-
-class FileGone(FileUnreadable):
-    """A file that was listed is not there any more."""
-
-
-class DiskFull(BotsError):
-    """This machine cannot keep what is fetched."""
-
-
-class FoundFile(Struct, frozen=True):
-    """A file of the log as its store lists it: bytes, and seconds since 1970 where the store tells."""
-
-    name: str
-    size: int
-    changed: float | None = None
-
-
-class LogSource(Protocol):
-    """Where the prediction log lies."""
-
-    @property
-    def where(self) -> str:
-        """Where it lies, for people."""
-
-    @property
-    def unseen(self) -> list[str]:
-        """Whole sentences on what was not seen."""
-
-    def list_files(self) -> list[FoundFile]:
-        """List every file of the log, complete or not. Raises `SourceUnreachable`."""
-
-    def fetch(self, name: str, path: Path) -> None:
-        """Fetch a listed file, whole or not at all.
-
-        Raises `FileUnreadable` (`FileGone`), `DiskFull`, and `SourceUnreachable` where no further file would come.
-        """
 
 
 @contextlib.contextmanager
@@ -150,23 +105,6 @@ def open_address(root: Path, address: str) -> LogSource:
 def hide_secret(text: str) -> str:
     """Take a name and password out of the addresses in a text."""
     return _SECRET.sub("", text)
-
-
-def is_disk_fault(error: BaseException) -> bool:
-    """Tell whether an error is one of this machine's own disk."""
-    return isinstance(error, OSError) and error.errno in _DISK
-
-
-@contextlib.contextmanager
-def keep_whole(path: Path) -> Iterator[Path]:
-    """Yield a path to write to; it replaces `path` once the block is through. Raises `DiskFull`."""
-    try:
-        with replace_file(path) as part:
-            yield part
-    except OSError as error:
-        if is_disk_fault(error):
-            raise DiskFull(f"{path.parent}: {error.strerror}; make room there, then run it again") from error
-        raise
 
 
 @dataclass
@@ -312,38 +250,3 @@ def _read_time(entry: Mapping[str, Any]) -> float | None:
         if isinstance(value, datetime):
             return value.timestamp()
     return None
-
-
-# Runs with the service's own Python, where the log lies: no link is followed, what cannot be read is said.
-LIST = f"""
-import json, os, stat, sys
-root, found, faults = sys.argv[1], [], []
-for base, folders, names in os.walk(root, onerror=lambda error: faults.append([error.filename, error.strerror])):
-    if len(os.path.relpath(base, root).split(os.sep)) >= {DEEPEST}:
-        faults += [[os.path.join(base, name), "too deep"] for name in folders]
-        folders.clear()
-    for name in names:
-        path = os.path.join(base, name)
-        try:
-            about = os.lstat(path)
-        except OSError:
-            continue
-        if stat.S_ISREG(about.st_mode):
-            found.append([os.path.relpath(path, root), about.st_size, about.st_mtime])
-print(json.dumps([found, faults]))
-"""
-
-
-def parse_listing(text: str) -> tuple[list[FoundFile], list[str]]:
-    """Parse what `LIST` printed: the files, and sentences on what could not be read. Raises `SourceUnreachable`."""
-    try:
-        found, faults = json.loads(text)
-        files = [FoundFile(str(name), int(size), float(changed)) for name, size, changed in found]
-        said = [
-            f"{make_visible(path, 200)} cannot be read: {make_visible(why, 100)}." for path, why in faults
-        ]
-    except (ValueError, TypeError) as error:
-        raise SourceUnreachable(
-            f"the list of the log's files cannot be read: {make_visible(text, 100)}"
-        ) from error
-    return files, said

@@ -27,14 +27,8 @@ from bots.monitoring.collection import (
     find_schema_problems,
     hash_file,
 )
-from bots.monitoring.log_source import (
-    DiskFull,
-    FileUnreadable,
-    FolderLogs,
-    FoundFile,
-    SourceUnreachable,
-    open_address,
-)
+from bots.monitoring.log_listing import DiskFull, FileUnreadable, FoundFile, SourceUnreachable
+from bots.monitoring.log_source import FolderLogs, open_address
 from bots.observations import LogFile
 from serving import log_format, log_parquet
 

@@ -14,16 +14,15 @@ import kubernetes_validate
 import pytest
 
 from bots.monitoring.cluster_logs import build_reader, open_cluster_logs
-from bots.monitoring.log_source import (
+from bots.monitoring.log_listing import (
     DiskFull,
     FileGone,
     FileUnreadable,
     LogSource,
     SourceUnreachable,
-    open_address,
-    open_log_source,
     parse_listing,
 )
+from bots.monitoring.log_source import open_address, open_log_source
 from bots.settings import load_settings
 from fixtures import support
 

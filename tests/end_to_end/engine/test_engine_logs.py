@@ -15,13 +15,8 @@ import docker
 import pytest
 
 from bots.monitoring.engine_logs import open_engine_logs
-from bots.monitoring.log_source import (
-    FileGone,
-    FileUnreadable,
-    LogSource,
-    SourceUnreachable,
-    open_log_source,
-)
+from bots.monitoring.log_listing import FileGone, FileUnreadable, LogSource, SourceUnreachable
+from bots.monitoring.log_source import open_log_source
 from bots.settings import load_settings
 from fixtures import docker_engine as engines
 from fixtures import support
@@ -29,7 +24,9 @@ from fixtures.docker_engine import Engine
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
-DOCKERFILE = f"FROM {engines.BASE}\nRUN python3 -m venv --without-pip /opt/venv\nUSER 10001:10001\n"
+DOCKERFILE = (
+    f'FROM {engines.BASE}\nRUN python3 -m venv --without-pip /opt/venv\nUSER 10001:10001\nCMD ["true"]\n'
+)
 
 
 @dataclass
