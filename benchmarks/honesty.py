@@ -3,8 +3,9 @@
 Models are simulated on a holdout whose truth is known. An *innocent* change trains the same recipe again; a *worse* one
 is three times what matters worse in log loss, a *better* one as much better. For each the table says how often it is
 refused, how often a person is asked, how often it passes by itself, and how often it is praised (*improved*): at one
-look, and at least once in twenty tries on one holdout. The bare difference refuses what is worse by what matters,
-praises what is better by it, and lets all else pass.
+look, and at least once in twenty tries on one holdout. *Confirmed* is what as many fresh rows, with labels and days of
+their own, leave of the praise; of twenty tries the first is not asked. The bare difference refuses what is worse
+by what matters, praises what is better by it, and lets all else pass.
 
 A model's log odds are the true ones, plus what every recipe misses, plus an error of its own on each row and each day.
 Its loss depends on the size of these alone, so the true loss of each model is an integral, and the luck of its seed is
@@ -18,7 +19,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
 
@@ -39,6 +40,7 @@ from bots.settings import Settings  # noqa: E402
 from bots.stats.metrics import compute_value  # noqa: E402
 from bots.stats.predictions import Predictions  # noqa: E402
 from bots.verdict.comparison import Comparison, compare  # noqa: E402
+from bots.verdict.confirmation import ASKED_FROM, judge_fresh_rows  # noqa: E402
 from bots.verdict.looks import judge_at_look  # noqa: E402
 from bots.verdict.seeds import wants_more_seeds  # noqa: E402
 from fixtures import support  # noqa: E402
@@ -93,7 +95,11 @@ def train_model(holdout: Holdout, worse: float, random: np.random.Generator) -> 
 
     `worse` is in units of what matters. A worse recipe has a larger error of its own, a better one misses less.
     """
-    size = find_error_size(worse + LUCK * random.normal())
+    return predict(holdout, find_error_size(worse + LUCK * random.normal()), worse, random)
+
+
+def predict(holdout: Holdout, size: float, worse: float, random: np.random.Generator) -> Floats:
+    """The probabilities, (n,), of a model whose error in log odds has this standard deviation."""
     if worse < 0:
         own = OWN
         missed = max(size**2 - own**2, 0) ** 0.5
@@ -135,18 +141,31 @@ def _squash(odds: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class Answer:
-    """What becomes of a change: it passes by itself, a person is asked, or it is refused; praised as *improved*."""
+    """What becomes of a change: it passes by itself, a person is asked, or it is refused; praised as *improved*.
+
+    `confirmed`: it is praised, and fresh rows confirm that.
+    """
 
     outcome: str
     praised: bool
+    confirmed: bool = False
 
 
 @dataclass(frozen=True)
+class Fresh:
+    """Later rows with labels, and the committed model's probabilities on them, (n,)."""
+
+    holdout: Holdout
+    model: Floats
+
+
+@dataclass(frozen=True, eq=False)
 class Recipe:
     """One side: its models' probabilities on a holdout, (n,) each, the committed seed's first, then further ones."""
 
     holdout: Holdout
     models: list[Floats]
+    fresh: Fresh | None = None
 
     @cached_property
     def scores(self) -> SeedScores:
@@ -166,11 +185,21 @@ class Recipe:
 
 
 def judge_by_difference(champion: Recipe, candidate: Recipe, looks: Sequence[int]) -> list[Answer]:
-    """The bare difference: refused if worse by what matters, praised if better by it, passed otherwise."""
-    gained = _measure_log_loss(champion) - _measure_log_loss(candidate)
+    """The bare difference: refused if worse by what matters, praised if better by it, passed otherwise.
+
+    Confirmed if it is better by what matters on the fresh rows too.
+    """
+    gained = _measure_log_loss(champion.holdout, champion.models[0]) - _measure_log_loss(
+        candidate.holdout, candidate.models[0]
+    )
     matters = make_policy().gate.matters["log_loss"]
-    answer = Answer("refused" if gained <= -matters else "passes", praised=gained >= matters)
-    return [answer] * len(looks)
+    praised, confirmed = gained >= matters, False
+    if praised and champion.fresh is not None and candidate.fresh is not None:
+        before, after = (
+            _measure_log_loss(one.holdout, one.model) for one in (champion.fresh, candidate.fresh)
+        )
+        confirmed = before - after >= matters
+    return [Answer("refused" if gained <= -matters else "passes", praised, confirmed)] * len(looks)
 
 
 def judge_by_review(champion: Recipe, candidate: Recipe, looks: Sequence[int]) -> list[Answer]:
@@ -188,10 +217,20 @@ def judge_by_review(champion: Recipe, candidate: Recipe, looks: Sequence[int]) -
         figures = compare(predictions, policy, seeds)
     answers = []
     for look in looks:
-        result = apply_gate(make_facts(judge_at_look(figures, policy.gate, look), policy))
+        judged = replace(judge_at_look(figures, policy.gate, look), look=1)  # fresh rows are asked apart
+        result = apply_gate(make_facts(judged, policy))
         outcome = "passes" if result.passed else "refused" if result.verdict in REFUSED else "asked"
-        answers.append(Answer(outcome, praised=result.verdict == "improved"))
+        praised = result.verdict == "improved"
+        answers.append(Answer(outcome, praised, praised and is_confirmed(champion.fresh, candidate.fresh)))
     return answers
+
+
+def is_confirmed(champion: Fresh | None, candidate: Fresh | None) -> bool:
+    """Whether fresh rows confirm what is praised, as a review asks them."""
+    if champion is None or candidate is None:
+        return False
+    both = make_predictions(champion.holdout, champion.model, candidate.model)
+    return judge_fresh_rows(both, make_policy().gate).outcome == "confirmed"
 
 
 def make_predictions(holdout: Holdout, champion: Floats, candidate: Floats) -> Predictions:
@@ -209,8 +248,8 @@ def make_predictions(holdout: Holdout, champion: Floats, candidate: Floats) -> P
     )
 
 
-def _measure_log_loss(recipe: Recipe) -> float:
-    score, target = recipe.models[0], recipe.holdout.target
+def _measure_log_loss(holdout: Holdout, score: Floats) -> float:
+    target = holdout.target
     return float(-np.log(np.where(target == 1, score, 1 - score)).mean())
 
 
@@ -235,7 +274,9 @@ class Tally:
         self.holdouts += 1
         for answer in first:
             self.at_one.update(_list_words(answer))
-        self.of_many.update({word for answer in looked for word in _list_words(answer)})
+        self.of_many.update(
+            {word for look, answer in enumerate(looked, 1) for word in _list_words(answer, look)}
+        )
 
     def merge(self, other: Tally) -> None:
         """Add what another process counted."""
@@ -245,27 +286,37 @@ class Tally:
         self.of_many.update(other.of_many)
 
 
-def _list_words(answer: Answer) -> list[str]:
-    return [answer.outcome, *(["praised"] if answer.praised else [])]
+def _list_words(answer: Answer, look: int = ASKED_FROM) -> list[str]:
+    """What an answer counts as; at a first look fresh rows are not asked."""
+    confirmed = answer.confirmed or (answer.praised and look < ASKED_FROM)
+    return [
+        answer.outcome, *(["praised"] if answer.praised else []), *(["confirmed"] if confirmed else [])
+    ]  # fmt: skip
 
 
 def simulate_holdout(rows: int, seed: int) -> dict[tuple[str, str], Tally]:
     """Twenty changes of each kind on one holdout, by each judge."""
     random = np.random.default_rng([rows, seed])
-    holdout = draw_holdout(rows, random)
-    champion = train_recipe(holdout, 0, random)
+    holdout, fresh = draw_holdout(rows, random), draw_holdout(rows, random)
+    champion = train_recipe(holdout, 0, random, fresh)
     tallies = {(judge, change): Tally() for judge in JUDGES for change in CHANGES}
     for change, worse in CHANGES.items():
-        candidates = [train_recipe(holdout, worse, random) for _ in range(LOOKS)]
+        candidates = [train_recipe(holdout, worse, random, fresh) for _ in range(LOOKS)]
         for name, judge in JUDGES.items():
             pairs = [judge(champion, candidate, (1, look)) for look, candidate in enumerate(candidates, 1)]
             tallies[name, change].add([first for first, _ in pairs], [looked for _, looked in pairs])
     return tallies
 
 
-def train_recipe(holdout: Holdout, worse: float, random: np.random.Generator) -> Recipe:
-    """A recipe's models, one for each seed that a gate asks for."""
-    return Recipe(holdout, [train_model(holdout, worse, random) for _ in range(make_policy().gate.seeds)])
+def train_recipe(
+    holdout: Holdout, worse: float, random: np.random.Generator, fresh: Holdout | None = None
+) -> Recipe:
+    """A recipe's models, one for each seed that a gate asks for; the first of them scores the fresh rows too."""
+    size = find_error_size(worse + LUCK * random.normal())
+    first = predict(holdout, size, worse, random)
+    further = [train_model(holdout, worse, random) for _ in range(make_policy().gate.seeds - 1)]
+    later = None if fresh is None else Fresh(fresh, predict(fresh, size, worse, random))
+    return Recipe(holdout, [first, *further], later)
 
 
 def run_all(rows: int, holdouts: int, processes: int) -> dict[tuple[str, str], Tally]:
@@ -329,12 +380,13 @@ def make_facts(figures: Comparison, policy: Settings) -> Facts:
 
 def make_table(found: Mapping[int, Mapping[tuple[str, str], Tally]]) -> Iterator[str]:
     """The Markdown table, a line at a time."""
-    heads = ["refused", "asked about", "praised", "once in 20"]
+    heads = ["refused", "asked about", "praised", "once in 20", "confirmed once in 20"]
     heads = [
         *(f"innocent: {head}" for head in heads),
         "worse: passes",
         "once in 20",
         "better: praised",
+        "confirmed",
         "passes",
     ]
     yield f"| rows | by | {' | '.join(heads)} |"
@@ -347,9 +399,11 @@ def make_table(found: Mapping[int, Mapping[tuple[str, str], Tally]]) -> Iterator
                 innocent.at_one["asked"] / innocent.tries,
                 innocent.at_one["praised"] / innocent.tries,
                 innocent.of_many["praised"] / innocent.holdouts,
+                innocent.of_many["confirmed"] / innocent.holdouts,
                 worse.at_one["passes"] / worse.tries,
                 worse.of_many["passes"] / worse.holdouts,
                 better.at_one["praised"] / better.tries,
+                better.at_one["confirmed"] / better.tries,
                 better.at_one["passes"] / better.tries,
             ]
             yield f"| {rows:,} | {judge} | {' | '.join(f'{share:.1%}' for share in shares)} |"

@@ -51,7 +51,7 @@ def test_an_equal_model_on_every_row_is_neither_refused_nor_praised() -> None:
 def test_the_table_counts_first_looks_by_change_and_twenty_looks_by_holdout() -> None:
     tallies = {(judge, change): Tally() for judge in honesty.JUDGES for change in honesty.CHANGES}
     praised, passed, refused = (
-        Answer("passes", praised=True),
+        Answer("passes", praised=True, confirmed=True),
         Answer("passes", praised=False),
         Answer("refused", False),
     )
@@ -60,8 +60,30 @@ def test_the_table_counts_first_looks_by_change_and_twenty_looks_by_holdout() ->
         tally.add([passed] * 4, [passed] * 3 + [praised])
     line = list(make_table({1000: tallies}))[2]
     assert (
-        line == "| 1,000 | bare difference | 12.5% | 0.0% | 12.5% | 50.0% | 87.5% | 100.0% | 12.5% | 87.5% |"
+        line
+        == "| 1,000 | bare difference | 12.5% | 0.0% | 12.5% | 50.0% | 50.0% | 87.5% | 100.0% | 12.5% | 12.5% "
+        "| 87.5% |"
     )
+
+
+def test_praise_counts_as_confirmed_where_fresh_rows_say_so_and_at_the_first_of_twenty_looks() -> None:
+    lucky = Answer("passes", praised=True)
+    for looked, confirmed in (([lucky], 1), ([Answer("passes", False), lucky], 0)):
+        tally = Tally()
+        tally.add([lucky], looked)
+        assert (tally.at_one["confirmed"], tally.of_many["confirmed"]) == (0, confirmed)
+
+
+def test_fresh_rows_confirm_a_better_recipe_and_not_the_same_one() -> None:
+    random = np.random.default_rng(7)
+    holdout, fresh = (honesty.draw_holdout(20_000, random) for _ in range(2))
+    main, same, better = (
+        honesty.train_recipe(holdout, worse, random, fresh).fresh for worse in (0.0, 0.0, -5.0)
+    )
+    assert honesty.is_confirmed(main, better)
+    assert not honesty.is_confirmed(better, main)
+    assert not honesty.is_confirmed(main, None)
+    assert not honesty.is_confirmed(same, same)
 
 
 def test_the_readme_shows_the_table_that_the_benchmark_makes() -> None:

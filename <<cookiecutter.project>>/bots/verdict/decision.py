@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from bots.stats.intervals import find_t_quantile
+from bots.stats.intervals import clip_difference, find_t_quantile
 
 if TYPE_CHECKING:
     from bots.evidence import Direction, MetricComparison, Outcome
@@ -15,6 +15,8 @@ MOST_ROWS = 10**12
 """Nobody has more rows: a number of rows is not counted beyond."""
 POWER = 0.8
 """How often a holdout that can show a difference does so: in four of five reviews."""
+SURE = 0.99
+"""The one-sided confidence at which a larger loss of the primary metric is ruled out where a change passes alone."""
 _QUANTILE_OF_POWER = 0.8416212335729143
 """The standard normal quantile of `POWER`."""
 _QUANTILE_OF_BOTH_SIDES = 1.2815515655446004
@@ -55,11 +57,17 @@ def narrow_interval(interval: Interval, confidence: float) -> tuple[float, float
 def find_worst(metric: MetricComparison) -> float | None:
     """How much worse the change could be: the bad end of its interval, in the metric's unit; 0 where it is no loss.
 
-    None where there is no interval.
+    Of the primary metric, what is ruled out at one-sided 99% (`SURE`) where that is more. None where there is no
+    interval.
     """
     if metric.difference is None or metric.low is None or metric.high is None:
         return None
-    return max(0.0, -metric.low if metric.direction == "higher" else metric.high)
+    low, high = metric.low, metric.high
+    if metric.role == "primary" and metric.error is not None and metric.freedom is not None:
+        half = metric.error * find_t_quantile(SURE, metric.freedom)
+        bounds = clip_difference(metric.name, metric.difference - half, metric.difference + half)
+        low, high = min(low, bounds[0]), max(high, bounds[1])
+    return max(0.0, -low if metric.direction == "higher" else high)
 
 
 def count_multiples(metric: MetricComparison) -> float | None:
@@ -108,7 +116,7 @@ def count_rows_to_pass(
     """
     if not tolerated:
         return None
-    reach = error * (find_t_quantile((1 + confidence) / 2, freedom) + _QUANTILE_OF_POWER)
+    reach = error * (find_t_quantile(max(SURE, (1 + confidence) / 2), freedom) + _QUANTILE_OF_POWER)
     return _scale_rows(rows, reach, tolerated)
 
 

@@ -128,6 +128,23 @@ def test_how_much_worse_it_could_be_is_the_bad_end_of_the_interval() -> None:
     assert decision.count_multiples(metric(-0.3, 1.0, matters=0.1)) == 3.0
 
 
+def test_of_the_primary_metric_it_is_what_is_ruled_out_at_99_percent() -> None:
+    """At 61 degrees of freedom Student's t is 2.389 there, and 2.000 at the end of the 95% interval."""
+    primary = structs.replace(metric(-2.0, 2.0), name="mae", error=1.0, freedom=61.0)
+    assert decision.find_worst(primary) == pytest.approx(2.389, abs=1e-3)
+    assert decision.find_worst(structs.replace(primary, direction="lower")) == pytest.approx(2.389, abs=1e-3)
+    assert decision.find_worst(structs.replace(primary, role="guard")) == 2.0
+    assert decision.find_worst(structs.replace(primary, low=-3.0)) == 3.0, "a wider interval holds as it is"
+    share = structs.replace(primary, name="accuracy", low=-1.0, high=1.0)
+    assert decision.find_worst(share) == 1.0, "no share falls by more than one"
+
+
+def test_what_could_be_lost_at_99_percent_decides_whether_a_person_is_asked() -> None:
+    primary = structs.replace(metric(-2.9, 1.1), name="mae", error=1.0, freedom=61.0)
+    assert not decision.is_tolerated(primary, 3)
+    assert decision.is_tolerated(structs.replace(primary, role="guard"), 3)
+
+
 def test_what_is_tolerated_is_counted_in_what_matters() -> None:
     assert decision.is_tolerated(metric(-3.0, 1.0), 3)
     assert not decision.is_tolerated(metric(-3.01, 1.0), 3)
