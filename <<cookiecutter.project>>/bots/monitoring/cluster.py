@@ -39,7 +39,7 @@ class ClusterError(BotsError):
 
 
 @contextmanager
-def connect_cluster(environ: Mapping[str, str], *, patience: float = PATIENCE) -> Iterator[Any | None]:
+def connect_cluster(environ: Mapping[str, str], *, patience: float = PATIENCE) -> Iterator[Any]:
     """Yield a client of the cluster, whose workers have this code, or None where no cluster is named.
 
     Raises `ClusterError` within about `patience` seconds where no scheduler answers, it has no worker, or a worker
@@ -248,7 +248,7 @@ def _read_result(future: Any) -> Any:
 def _is_lost(future: Any) -> bool:
     """Whether a future ended because its worker, or what the worker held for it, is gone."""
     from distributed import KilledWorker
-    from distributed.comm import CommClosedError
+    from distributed.comm.core import CommClosedError
 
     if future.status != "error":
         return bool(future.status != "finished")

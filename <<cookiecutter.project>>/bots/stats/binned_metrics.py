@@ -17,6 +17,8 @@ from bots.stats.sketches import RANK_ERROR, read_sketch
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from numpy.typing import NDArray
+
     from bots.observations import DayOutcomes, ScoreCounts
 
 _MEANS = {
@@ -74,7 +76,7 @@ def count_decisions(counts: ScoreCounts, threshold: float) -> tuple[Floats, Floa
     edges, rows, positives = (np.asarray(values) for values in (counts.edges, counts.rows, counts.positives))
     sure, maybe = edges[:-1] >= threshold, edges[1:] > threshold
 
-    def count_cells(called: Floats) -> Floats:
+    def count_cells(called: NDArray[np.bool_]) -> Floats:
         hits, total = positives[called].sum(), rows[called].sum()
         missed = positives.sum() - hits
         return np.array([hits, total - hits, rows.sum() - total - missed, missed], dtype=np.float64)

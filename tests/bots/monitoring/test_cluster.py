@@ -132,8 +132,8 @@ def _add_module(content: bytes) -> bytes:
 def test_a_worker_that_is_killed_in_mid_run_loses_nothing(tmp_path: Path, files: list[Path]) -> None:
     with run_cluster(tmp_path) as own, connect_cluster(own.environ) as client:
         client.wait_for_workers(2)
-        found = []
-        for each in summarize_files(files * 1, make_spec(), client=client):
+        found: list[Any] = []
+        for each in summarize_files(files, make_spec(), client=client):
             if not found:
                 own.workers[0].kill()
             found.append(each)
