@@ -107,6 +107,11 @@ class SliceOutcomes(Observation, frozen=True, kw_only=True):
     scores: ScoreCounts | None = None
 
 
+CohortState = Literal["pending", "growing", "mature", "timed out", "no labels"]
+"""`pending`: no label came yet; `growing`: they come; `mature`: they stopped coming, and most are there; `timed out`:
+it is judged with those that came until then; `no labels`: too few came, or nobody can tell, so it is never judged."""
+
+
 class DayOutcomes(Observation, frozen=True, kw_only=True):
     """What came of one version's predictions of one day, as far as labels came. Replaced whole until it is mature.
 
@@ -116,7 +121,8 @@ class DayOutcomes(Observation, frozen=True, kw_only=True):
     place 366: that or older; shorter where none is so old). `sums` are the sums over labelled rows that metrics are
     computed from, by name: `loss`, `metric`, `value`, `log_loss`, `squared_error`, `absolute_error`, `error` (score
     less target), `score`, `target`, `target_squares`. `slices`: column -> value -> outcomes, at most 100 values each.
-    `errors` is a sketch of the absolute errors of a regression."""
+    `errors` is a sketch of the absolute errors of a regression. A `mature` day is closed: its labels do not count any
+    more. It may be judged unless its `cohort` is `no labels`."""
 
     format: Literal[1] = OBSERVATION_FORMAT
     day: Day
@@ -128,6 +134,7 @@ class DayOutcomes(Observation, frozen=True, kw_only=True):
     contradicted: Count = 0
     ages: list[Count] = []
     mature: bool = False
+    cohort: CohortState = "pending"
     scores: ScoreCounts | None = None
     sums: dict[str, float] = {}
     slices: dict[str, dict[str, SliceOutcomes]] = {}
@@ -193,7 +200,15 @@ class Cohort(Observation, frozen=True, kw_only=True):
     day: Day
     predicted: Count
     labelled: Count
-    state: Literal["pending", "growing", "mature", "timed out", "no labels"]
+    state: CohortState
+
+
+class CohortHistory(Observation, frozen=True, kw_only=True):
+    """How many predictions of a day had a label when the watch looked: by the day of the look, where it changed, and at
+    the newest look."""
+
+    day: Day
+    looks: dict[Day, Count]
 
 
 class Finding(Observation, frozen=True, kw_only=True):

@@ -174,7 +174,7 @@ def _take_judged(days: Iterable[DayOutcomes], start: Day, share: float) -> Itera
             continue
         if not day.mature and day.predicted:
             return
-        if day.labelled and day.labelled >= share * day.predicted:
+        if day.cohort != "no labels" and day.labelled and day.labelled >= share * day.predicted:
             yield day
 
 

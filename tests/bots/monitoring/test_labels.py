@@ -203,7 +203,12 @@ def test_what_has_no_name_joins_nothing(tmp_path: Path) -> None:
         pa.table({"a": ["x", None, "x"], "b": ["y", "y", None], "late": [1, 1, 1]}),
         tmp_path / "labels.parquet",
     )
-    rows = [{"a": "x", "b": "y"}, {"a": None, "b": "y"}, {"a": "x", "b": None}, {"a": "xy", "b": ""}]
+    rows: list[dict[str, Any]] = [
+        {"a": "x", "b": "y"},
+        {"a": None, "b": "y"},
+        {"a": "x", "b": None},
+        {"a": "xy", "b": ""},
+    ]
 
     found, day, counts = join(load(tmp_path, Labels(source="labels.parquet", join=("a", "b"))), log(rows))
 
@@ -213,7 +218,7 @@ def test_what_has_no_name_joins_nothing(tmp_path: Path) -> None:
 
 def test_a_label_goes_to_every_prediction_of_its_name_and_that_is_counted(tmp_path: Path) -> None:
     source = write(tmp_path, "flight,late\n12,1\n")
-    rows = [{"flight": 12.0}, {"flight": 12.0}, {"flight": 12.0, "version": "shadow"}]
+    rows: list[dict[str, Any]] = [{"flight": 12.0}, {"flight": 12.0}, {"flight": 12.0, "version": "shadow"}]
     table = load(tmp_path, Labels(source=source, join=("flight",)))
 
     result = join_labels([log(rows)], table, now=NOW)

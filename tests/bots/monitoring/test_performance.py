@@ -152,6 +152,11 @@ def test_a_day_with_too_few_labels_is_left_out() -> None:
     assert judge([*days[:9], replace(days[9], predicted=10_000)]).judged == name_day(8)
 
 
+def test_a_day_of_which_nobody_can_tell_whether_its_labels_are_all_there_is_left_out() -> None:
+    days = draw_days(10)
+    assert judge([*days[:9], replace(days[9], cohort="no labels")]).judged == name_day(8)
+
+
 def test_days_of_another_version_and_of_the_time_before_are_not_judged() -> None:
     days = [*draw_days(5, first=-5, worse=9), *draw_days(5), *draw_days(9, first=5, version="v0.9.0")]
     assert {one.days for one in judge(days).detectors} == {5}
