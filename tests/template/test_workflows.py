@@ -22,7 +22,7 @@ from fixtures.baking import bake_project
 from fixtures.support import TEMPLATE
 
 SCRIPTS = Path(sysconfig.get_path("scripts"))
-NAMES = ("pull-request", "publish", "deploy", "caches", "stale")
+NAMES = ("pull-request", "publish", "deploy", "caches", "stale", "monitor")
 
 # Read from the actions' own repositories: a tag, and the commit that it named on that day.
 PINS = {
@@ -36,6 +36,7 @@ PINS = {
     "Azure/login": ("v3.0.1", "f5d393ae46f8fde4be8b75f32e3fc50e654ad0ca"),
     "docker/login-action": ("v4.1.0", "4907a6ddec9925e35a0a9e82d7399ccc52663121"),
     "actions/attest-build-provenance": ("v4.1.0", "a2bbfa25375fe432b6a289bc6b6cd05ecd0c4c32"),
+    "actions/create-github-app-token": ("v3.1.1", "1b10c78c7865c340bc4f6099eb2f838309f1e8c3"),
 }
 
 # What each job may do beyond nothing.
@@ -43,6 +44,17 @@ GRANTS = {
     "pull-request": {"review": {"contents": "read", "id-token": "write"}},
     "stale": {"stale": {"checks": "write", "contents": "read", "pull-requests": "read"}},
     "caches": {"save": {"contents": "read", "id-token": "write"}},
+    "monitor": {
+        "decide": {"contents": "read", "issues": "write"},
+        "watch": {
+            "checks": "read",
+            "contents": "write",
+            "id-token": "write",
+            "issues": "write",
+            "pull-requests": "write",
+        },
+        "start": {"actions": "write", "checks": "read", "contents": "read", "pull-requests": "read"},
+    },
     "publish": {
         "announce": {"checks": "write", "contents": "read", "pull-requests": "read"},
         "collect": {"actions": "read", "contents": "read", "id-token": "write"},
@@ -423,6 +435,36 @@ def test_run_workflow_does_nothing_from_a_side_branch() -> None:
         ), name
 
 
+def test_production_is_watched_from_the_default_branch_alone_and_no_run_pushes_another_out() -> None:
+    watch = workflow("monitor")["jobs"]["watch"]
+    assert "github.ref == format('refs/heads/{0}', github.event.repository.default_branch)" in watch["if"]
+    assert watch["environment"] == "monitoring"
+    assert watch["concurrency"]["cancel-in-progress"] is False
+    assert watch["steps"][-1]["uses"] == "./.github/actions/leave"
+    assert "monitoring: {branches: [main]" in (TEMPLATE / ".github/protection.yaml").read_text(
+        encoding="utf-8"
+    )
+
+
+def test_a_tick_is_obeyed_by_a_job_that_reads_no_secret_and_each_in_a_run_of_its_own() -> None:
+    monitor = workflow("monitor")
+    assert monitor["on"]["issues"] == {"types": ["edited"]}
+    assert "format('issue-{0}', github.run_id)" in monitor["concurrency"]["group"]
+    assert "secrets." not in json.dumps(monitor["jobs"]["decide"])
+    assert "github.event.sender.type == 'User'" in monitor["jobs"]["decide"]["if"]
+
+
+def test_only_a_job_that_reads_no_secret_may_start_workflows() -> None:
+    starting = {
+        (name, key)
+        for name in NAMES
+        for key, job in jobs(name)
+        if job["permissions"].get("actions") == "write"
+    }
+    assert starting == {("monitor", "start")}
+    assert "secrets." not in json.dumps(workflow("monitor")["jobs"]["start"])
+
+
 def test_no_job_could_be_taken_for_the_check() -> None:
     called = [job.get("name", key) for name in NAMES for key, job in jobs(name)]
     assert check_run.CHECK_NAME not in [name.lower() for name in called]
@@ -432,7 +474,7 @@ def test_no_job_could_be_taken_for_the_check() -> None:
 def test_the_choices_that_docs_name_are_the_ones_that_workflows_read() -> None:
     read = {found for name in NAMES for found in re.findall(r"vars\.([A-Z_]+)", text(name))}
     said = (TEMPLATE / "docs/workflows.md").read_text(encoding="utf-8")
-    names = r"`((?:AWS|GCP|AZURE|BOT|RUNNER|REVIEW|REGISTRY|IMAGE|ATTEST|DEPLOY)[A-Z_]*)`"
+    names = r"`((?:AWS|GCP|AZURE|BOT|RUNNER|REVIEW|REGISTRY|IMAGE|ATTEST|DEPLOY|MONITORING|RETRAIN)[A-Z_]*)`"
     secrets = {found for name in NAMES for found in re.findall(r"secrets\.([A-Z_]+)", text(name))}
     assert set(re.findall(names, said)) == read | secrets
 

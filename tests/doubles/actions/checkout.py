@@ -65,7 +65,7 @@ def find_default_ref(event: dict[str, Any]) -> str:
         return str(event["after"])
     if name == "workflow_dispatch":
         return str(event["ref"])
-    if name not in ("workflow_run", "schedule", "issue_comment"):
+    if name not in ("workflow_run", "schedule", "issues", "issue_comment"):
         fail(f"the stand-in needs a ref for the event {name}")
     return f"refs/heads/{event['repository']['default_branch']}"
 
