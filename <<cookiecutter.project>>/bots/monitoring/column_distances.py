@@ -126,12 +126,12 @@ class ReferenceDistances:
                 yield self._rank_counts(
                     name, "input", column, counts=counts, day=inputs.day, groups=self._inputs
                 )
-        scores, column = inputs.scores, self._reference.predictions
-        if scores is not None and column is not None and set(column.edges) <= set(scores.edges):
-            counts = np.array(coarsen_scores(scores, column.edges), dtype=np.float64)
+        scores, predicted = inputs.scores, self._reference.predictions
+        if scores is not None and predicted is not None and set(predicted.edges) <= set(scores.edges):
+            counts = np.array(coarsen_scores(scores, predicted.edges), dtype=np.float64)
             if counts.sum() >= FEWEST_ROWS:
                 yield self._rank_counts(
-                    "", "prediction", column, counts=counts, day=inputs.day, groups=self._predicted
+                    "", "prediction", predicted, counts=counts, day=inputs.day, groups=self._predicted
                 )
 
     def _rank_counts(
@@ -150,11 +150,11 @@ class ReferenceDistances:
         key = f"{kind}:{name}"
         if thin:
             own = _thin_rows(rows, int(counts.sum()), f"{key}:{day}")
-            others = compute_distances(own, groups.matrix @ rows.astype(np.float64))
+            others = compute_distances(own, groups.matrix.astype(np.float64) @ rows)
         else:
             if key not in self._known:
                 whole = rows.astype(np.float64)
-                self._known[key] = compute_distances(whole, groups.matrix @ whole)
+                self._known[key] = compute_distances(whole, groups.matrix.astype(np.float64) @ whole)
             others = self._known[key]
         base = rows[groups.find_alike(day)].sum(axis=0).astype(np.float64)
         distance = float(compute_distances(counts[None, :], base[None, :])[0])

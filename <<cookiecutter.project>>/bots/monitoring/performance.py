@@ -145,8 +145,8 @@ def judge_performance(
     detectors: list[DetectorState] = []
     findings: list[Finding] = []
     for watched in list_watched(reference, settings):
-        before = _find_state(state, watched, reference, restart)
-        after = _take_in(watched, before, judged)
+        before = find_detector(state, watched, reference, restart)
+        after = take_in(watched, before, judged)
         detectors.append(after)
         findings += _find_findings(watched, after, judged, reference, settings)
     value = reference.find_mean("value")
@@ -371,7 +371,7 @@ def _watch_slices(reference: Reference, settings: Settings) -> Iterator[Watched]
             )
 
 
-def _find_state(
+def find_detector(
     state: Sequence[DetectorState], watched: Watched, reference: Reference, restart: Restart
 ) -> DetectorState:
     """The detector as the last run left it, or begun anew: at a restart, or where what is tolerated was changed."""
@@ -416,7 +416,7 @@ def _make_factors(state: DetectorState, read: Read, day: DayOutcomes) -> Floats:
     return sequential.compute_factors(bets, found[1] / found[0], rows=found[0])
 
 
-def _take_in(watched: Watched, state: DetectorState, days: Iterable[DayOutcomes]) -> DetectorState:
+def take_in(watched: Watched, state: DetectorState, days: Iterable[DayOutcomes]) -> DetectorState:
     """The detector after the days that are new to it. After an alarm its evidence does not grow beyond the threshold,
     and the alarm is over once it has fallen to the square root of it."""
     for day in days:

@@ -26,6 +26,7 @@ from bots.files import write_file
 from bots.git.repository import Repository
 from bots.layout import PARAMS, name_report
 from bots.monitoring.categories import make_label, shorten_value
+from bots.monitoring.estimated_metrics import backtest_estimates, list_estimated
 from bots.monitoring.outcomes import summarize_outcomes
 from bots.monitoring.summaries import read_numbers
 from bots.monitoring.summary_spec import LABEL, SCORE, SummarySpec, build_spec
@@ -82,9 +83,9 @@ class Reference(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     `outcomes` are the holdout's days in order, without their histograms of scores, or one entry for all its rows where
     it has no days (`by_day`); `scores` is the histogram of the whole holdout with its positives. `rates` (of a
     classification: the share of positives) and `losses` (of a regression: the mean plain loss) belong to the bins of
-    `edges`. `days` are those of the training rows that `columns` tell of, `predicted_days` the holdout's that
-    `predictions` tells of. `weights` are the inputs' shares in the explanation of the model. `notes` are whole
-    sentences about what the reference cannot tell.
+    `edges`; `missed` is by how much estimates of the holdout's weeks missed, by metric. `days` are those of the
+    training rows that `columns` tell of, `predicted_days` the holdout's that `predictions` tells of. `weights` are the
+    inputs' shares in the explanation of the model. `notes` are whole sentences about what the reference cannot tell.
     """
 
     format: Literal[1] = REFERENCE_FORMAT
@@ -99,6 +100,7 @@ class Reference(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     scores: ScoreCounts | None = None
     rates: list[Share] = []
     losses: list[float] = []
+    missed: dict[str, list[float]] = {}
     days: list[Day] = []
     columns: dict[str, ColumnReference] = {}
     predicted_days: list[Day] = []
@@ -208,6 +210,7 @@ def build_reference(root: Path, settings: Settings, *, version: str, onnx: str) 
         scores=whole,
         rates=_fit_rates(whole),
         losses=_fit_losses(target, score, spec),
+        missed=_backtest(outcomes, target, score=score, days=days, spec=spec, settings=settings),
         days=training_days,
         columns=columns,
         predicted_days=[] if days is None else [day.day for day in outcomes],
@@ -320,6 +323,30 @@ def _fit_losses(target: Floats, score: Floats, spec: SummarySpec) -> list[float]
     place = np.clip(np.searchsorted(spec.edges, score, side="right") - 1, 0, bins - 1)
     rows = np.bincount(place, minlength=bins).astype(np.float64)
     return fit_losses(rows, np.bincount(place, weights=plain, minlength=bins).astype(float)).tolist()
+
+
+def _backtest(
+    outcomes: list[DayOutcomes],
+    target: Floats,
+    *,
+    score: Floats,
+    days: NDArray[Any] | None,
+    spec: SummarySpec,
+    settings: Settings,
+) -> dict[str, list[float]]:
+    """By how much estimates of the holdout's weeks miss; nothing where it has no days."""
+    if days is None:
+        return {}
+    labels = days
+
+    def fit(left: set[Day]) -> tuple[Floats, Floats]:
+        others = [day.scores for day in outcomes if day.day not in left]
+        rows = ~np.isin(labels, sorted(left))
+        rates = _fit_rates(reduce(add_counts, others, None))
+        return np.array(rates), np.array(_fit_losses(target[rows], score[rows], spec))
+
+    names = list_estimated(settings.evaluate.metrics, settings.gate.primary, spec.loss, settings.task)
+    return backtest_estimates(outcomes, names, fit, context=settings.context, task=settings.task)
 
 
 def coarsen_scores(counts: ScoreCounts, edges: list[float]) -> list[int]:

@@ -17,6 +17,7 @@ from bots.monitoring.performance import Restart
 from bots.monitoring.reference import ColumnReference
 from bots.observations import CategorySummary, DayInputs, DriftRank, NumberSummary
 from bots.settings import Settings
+from bots.stats import evalues
 from fixtures.watched import make_reference, make_settings, name_day
 from fixtures.watched_inputs import draw_inputs, make_input_reference
 
@@ -59,7 +60,7 @@ def test_what_comes_to_be_missing_is_named_as_missing() -> None:
 
 def test_a_change_that_goes_on_is_a_warning_and_an_alarm_only_where_it_may_act() -> None:
     days = draw_inputs(150, shift=3.0)
-    short = {"false_alarm_every": "200 days"}
+    short: dict[str, Any] = {"false_alarm_every": "200 days"}
     warning = judge(days, settings=make_settings(**short))
     assert [one.level for one in warning.findings] == ["warning"]
     assert warning.findings[0].since is not None
@@ -164,7 +165,7 @@ def test_e_values_of_columns_are_not_above_one_on_average() -> None:
             column_distances.Ranked(one.column, one.kind, one.distance, one.others)
             for one in distances.rank_day(day)
         ]
-    values = [drift.evalues.compute_rank_evalue(one.distance, one.others) for one in found]
+    values = [evalues.compute_rank_evalue(one.distance, one.others) for one in found]
     assert np.mean(values) <= 1.15
 
 
