@@ -69,18 +69,20 @@ def main(argv: list[str] | None = None) -> int:
 
 def serve(environment: Environment) -> int:
     """Serve until a signal stops it."""
-    from serving import app, server
+    from serving import app, log_shipping, server
 
-    limits = load_settings(environment.params).limits
+    settings = load_settings(environment.params)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
     counters = tempfile.mkdtemp(prefix="serving-")
     os.environ[app.COUNTERS_VARIABLE] = counters
     os.environ[app.FILES_VARIABLE] = app.hash_files(environment)
     try:
         app.start_conversion(environment.log)
+        if settings.log.ship is not None:
+            log_shipping.start_shipping(environment.log, settings.log.ship.to, Path(counters))
         server.run(
             "serving.app:create",
-            limits,
+            settings.limits,
             factory=True,
             host=environment.host,
             port=environment.port,

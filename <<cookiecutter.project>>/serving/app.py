@@ -323,6 +323,7 @@ class App:
                 self._predictor.encode_log_header(),
                 self._settings.log,
                 on_close=lambda: start_conversion(folder),
+                on_unshipped=self._metrics.count_unshipped,
                 write=self._write,
             )
             logger.info("ready: %s %s", self._version, self._predictor.model.contract.onnx)

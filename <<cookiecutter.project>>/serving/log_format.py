@@ -10,6 +10,8 @@ from msgspec import Struct
 
 FORMAT = 1
 SUFFIX = ".jsonl"
+# Ends the name of the marker beside a table that was shipped.
+SHIPPED = ".shipped"
 ColumnType = Literal["number", "boolean", "text"]
 
 

@@ -56,12 +56,17 @@ class LogWriter:
         policy: LogPolicy,
         *,
         on_close: Callable[[], None] = lambda: None,
+        on_unshipped: Callable[[int], None] = lambda tables: None,
         write: Callable[[int, bytes], int] = os.write,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`header` is the first line of every file. `on_close` is called when a file is complete."""
+        """`header` is the first line of every file. `on_close` is called when a file is complete.
+
+        `on_unshipped` is called with the number of tables that had to be deleted before they were shipped.
+        """
         self._folder, self._header, self._policy = folder, header, policy
+        self._on_unshipped = on_unshipped
         self._on_close, self._write, self._clock, self._monotonic = on_close, write, clock, monotonic
         self._queue: queue.SimpleQueue[list[Pending] | None] = queue.SimpleQueue()
         self._gathered: list[Pending] = []
@@ -207,6 +212,8 @@ class LogWriter:
         is_due = now - self._surveyed_at >= SURVEY_SECONDS or changed != self._folder_changed
         if is_due or self._other_bytes + self._size > most:
             survey = tidy_folder(self._folder, self._policy, self._clock())
+            if survey.unshipped:
+                self._on_unshipped(survey.unshipped)
             self._surveyed_at, self._folder_changed = now, changed
             self._unconverted = [path for path in survey.unconverted if path != self._path]
             set_aside_unreadable(self._unconverted)

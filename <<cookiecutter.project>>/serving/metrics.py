@@ -10,9 +10,12 @@ import bisect
 import itertools
 import os
 import secrets
+import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from serving.log_shipping import load_report
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -54,7 +57,7 @@ class Metrics:
         at += len(self._bounds) + 2
         self._warnings = {pair: at + number for number, pair in enumerate(itertools.product(columns, kinds))}
         at += len(self._warnings)
-        self._lost, size = at, at + 1
+        self._lost, self._unshipped, size = at, at + 1, at + 2
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._size = size
@@ -93,6 +96,10 @@ class Metrics:
     def count_lost(self, rows: int) -> None:
         """Count predictions that were answered but are not in the log."""
         self._counters[self._lost] += rows
+
+    def count_unshipped(self, tables: int) -> None:
+        """Count tables of the log that had to be deleted before they were shipped."""
+        self._counters[self._unshipped] += tables
 
     def render(self, *, ready: bool, version: str, onnx: str) -> bytes:
         """Write the counters of all workers in the text format of Prometheus."""
@@ -144,8 +151,29 @@ class Metrics:
         yield CounterMetricFamily(
             "model_log_lost", "Predictions answered but not logged", value=total[self._lost]
         )
+        yield from self._collect_shipping(total[self._unshipped])
         yield GaugeMetricFamily("model_ready", "1 where the service may be asked", value=float(ready))
         yield InfoMetricFamily("model", "What is served", value={"version": version, "onnx": onnx})
+
+    def _collect_shipping(self, unshipped: float) -> Iterator[Metric]:
+        """Tell what the shipper did; nothing where nothing is shipped."""
+        from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
+
+        report = load_report(self._folder)
+        if report is None:
+            return
+        for name, words, value in (
+            ("files", "Tables of the log that were shipped", report.files),
+            ("bytes", "Bytes of the tables that were shipped", report.bytes),
+            ("failures", "Attempts to ship that failed", report.failures),
+            ("deleted", "Tables that had to be deleted before they were shipped", unshipped),
+        ):
+            yield CounterMetricFamily(f"predictions_ship_{name}", words, value=value)
+        yield GaugeMetricFamily("predictions_ship_waiting", "Tables that wait", value=report.waiting)
+        oldest = 0.0 if report.oldest is None else max(0.0, time.time() - report.oldest)
+        yield GaugeMetricFamily(
+            "predictions_ship_oldest_seconds", "Age of the oldest table that waits", value=oldest
+        )
 
 
 class _Registry:

@@ -69,10 +69,16 @@ class Limits(_Section, frozen=True):
     stop_seconds: Annotated[int, Meta(ge=1)] = 20
 
 
+class Ship(_Section, frozen=True):
+    """Where complete tables of the prediction log are copied to: a bucket, or a folder as `file:///…`."""
+
+    to: Annotated[str, Meta(pattern=r"^(s3|gs|az|file)://[^\s?#@]+\Z")]
+
+
 class LogPolicy(_Section, frozen=True):
     """How the prediction log is kept. `patience` is the timeout of one entry, in seconds.
 
-    Beyond `days` and `total_megabytes` the oldest complete files are deleted.
+    Beyond `days` and `total_megabytes` the oldest complete files are deleted, those first that `ship` has copied.
     """
 
     failure: Literal["refuse", "serve"] = "refuse"
@@ -83,6 +89,7 @@ class LogPolicy(_Section, frozen=True):
     days: Annotated[float, Meta(gt=0)] = 90.0
     total_megabytes: Annotated[float, Meta(gt=0)] = 900.0
     personal: Literal["drop", "hash", "keep"] = "drop"
+    ship: Ship | None = None
 
 
 class Settings(_Section, frozen=True):
@@ -181,6 +188,9 @@ def _find_conflict(settings: Settings) -> str | None:
         return "rows.fallback: a row is to fall back, so say on which score"
     if settings.log.failure == "refuse" and settings.log.patience > settings.limits.seconds:
         return "log.patience: longer than limits.seconds, so it would never be reached"
+    ship = settings.log.ship
+    if ship is not None and ship.to.startswith("file:") and not ship.to.startswith("file:///"):
+        return "log.ship.to: a folder is written from the root on: file:///mnt/predictions"
     if settings.limits.bytes_in_work < settings.limits.bytes:
         return "limits.bytes_in_work: smaller than limits.bytes, so no request of that size could be answered"
     return None
