@@ -14,6 +14,8 @@ DVC_YAML = "dvc.yaml"
 PARAMS = "params.yaml"
 REQUIREMENTS = "requirements/"
 MONITORING_BRANCH = "monitoring"
+WATCH_STATUS = "status.json"
+WATCH_BADGE = "badge.svg"
 WATCHED = (
     "bots/",
     "pipeline/",

@@ -439,3 +439,15 @@ class WatchReport(Observation, frozen=True, kw_only=True):
     earned: float | None = None
     """the value of all labelled decisions so far; `expected_earned`: had each row been worth what the holdout said"""
     expected_earned: float | None = None
+
+
+class WatchStatus(Observation, frozen=True, kw_only=True):
+    """`status.json`: how production is, for those who only want to know that: the next review, a badge.
+
+    `since` is the first day of the oldest trouble that goes on."""
+
+    format: Literal[1] = OBSERVATION_FORMAT
+    at: Instant
+    condition: Condition
+    words: Text
+    since: Day | None = None

@@ -46,6 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     from bots.github.client import Connection, GitHubClient, NotInWorkflow
     from bots.github.workflow_run import load_workflow_run
     from bots.publish.looks import correct_looks, count_looks, find_doubt, find_look, find_main_holdout
+    from bots.publish.production import find_production_note
     from bots.publish.publish import announce, publish
     from bots.publish.review_artifact import find_review
     from bots.publish.verification_result import find_verification
@@ -73,6 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
         shown,
         verification=find_verification(arguments.verification, artifact),
         doubt=find_doubt(shown, known, artifact),
+        production=find_production_note(root, os.environ, time.time(), retry),
         connection=connection,
         retry=retry,
         folder=find_folder(root),

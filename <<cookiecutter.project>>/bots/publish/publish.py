@@ -219,6 +219,7 @@ def publish(
     *,
     verification: VerificationResult,
     doubt: str | None = None,
+    production: str = "",
     connection: Connection,
     retry: Retry,
     folder: str = "",
@@ -228,13 +229,14 @@ def publish(
     """Write the comment, the check run and the job's summary; each has the whole review and what failed before it.
 
     `verification` is what main's code made again of the review: without it nothing passes. `folder` is the project's
-    place in the repository: empty, or with a slash at the end. `doubt` says why an improvement is not believed.
+    place in the repository: empty, or with a slash at the end. `doubt` says why an improvement is not believed,
+    `production` what the watch last said, as Markdown.
     """
 
     def ask() -> Target:
         return find_target(api, run, artifact, folder=folder, retry=retry, explain=explain_failure)
 
-    note = FORK if run.is_of_fork(connection.repository) else ""
+    note = (FORK if run.is_of_fork(connection.repository) else "") + production
     target = ask()
     result = _build_result(
         run, target, artifact, verification=verification, doubt=doubt, render=render, note=note, log=retry.log
