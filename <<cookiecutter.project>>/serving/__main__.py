@@ -78,8 +78,8 @@ def serve(environment: Environment) -> int:
     os.environ[app.FILES_VARIABLE] = app.hash_files(environment)
     try:
         app.start_conversion(environment.log)
-        if settings.log.ship is not None:
-            log_shipping.start_shipping(environment.log, settings.log.ship.to, Path(counters))
+        ship = settings.log.ship
+        shipper = ship and log_shipping.start_shipping(environment.log, ship.to, Path(counters))
         server.run(
             "serving.app:create",
             settings.limits,
@@ -88,6 +88,9 @@ def serve(environment: Environment) -> int:
             port=environment.port,
             workers=environment.workers,
         )
+        app.finish_conversion(environment.log)
+        if shipper is not None:
+            shipper.finish()
     finally:
         shutil.rmtree(counters, ignore_errors=True)
     return 0

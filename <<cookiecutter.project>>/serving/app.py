@@ -46,6 +46,9 @@ COUNTERS_VARIABLE = "SERVING_METRICS"
 # The variable that tells the workers which files the service started with.
 FILES_VARIABLE = "SERVING_FILES"
 
+# How long the service converts its last files at its end, in seconds.
+LAST_CONVERSION = 8.0
+
 logger = logging.getLogger("serving")
 
 
@@ -371,11 +374,29 @@ def start_conversion(folder: Path) -> None:
         logger.error("the log's complete files are not converted: %s", error)
 
 
-def _run_conversion(folder: Path) -> None:
+def finish_conversion(folder: Path) -> None:
+    """Convert what the workers closed at their end, so that nothing waits for a start that may never come.
+
+    It takes `LAST_CONVERSION` seconds at most; then the next start does it, as after a kill.
+    """
+    until = time.monotonic() + LAST_CONVERSION
+    while any(folder.glob("*.jsonl")) and (left := until - time.monotonic()) > 0:
+        _run_conversion(folder, left)
+        if not any(folder.glob("*.parquet.part")):  # nobody else is converting
+            return
+        time.sleep(0.1)
+
+
+def _run_conversion(folder: Path, seconds: float | None = None) -> None:
     """Convert in a process of its own, and say in the service's own log if that fails."""
     command = [sys.executable, "-m", "serving", "archive", str(folder)]
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=seconds
+        )
+    except subprocess.TimeoutExpired:
+        logger.warning("the log's last file is not a table yet: the next start makes it one")
+        return
     except OSError as error:
         logger.error("the log's complete files are not converted: %s", error.strerror)
         return

@@ -31,6 +31,8 @@ REPORT = "shipping.json"
 POLL_SECONDS = 5.0
 FIRST_WAIT = 5.0
 LONGEST_WAIT = 600.0
+# How long the service ships at its end.
+LAST_SECONDS = 5.0
 # The clouds' own variables that name another server; one without TLS is asked only where such a variable says so.
 ENDPOINTS = (
     "AWS_ENDPOINT_URL",
@@ -107,22 +109,30 @@ class Shipper:
     address: str
     report: Path
     open_store: Callable[[str], Store] = ObjectStore
-    clock: Callable[[], float] = time.time
-    sleep: Callable[[float], None] = time.sleep
     _counts: Report = field(default_factory=Report)
     _store: Store | None = None
     _done: set[str] = field(default_factory=set)
     _failed: int = 0
     _said: str = ""
+    _wake: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> None:
         """Ship for ever; after a failure less and less often."""
         while True:
             try:
-                self.sleep(self.ship_waiting())
+                seconds = self.ship_waiting()
             except Exception:  # the thread goes on: what waits is shipped another time
                 logger.exception("the prediction log's shipper stumbled")
-                self.sleep(LONGEST_WAIT)
+                seconds = LONGEST_WAIT
+            self._wake.wait(seconds)
+            self._wake.clear()
+
+    def finish(self, seconds: float = LAST_SECONDS) -> None:
+        """Give the thread so many seconds for what has just become a table; none where the store failed last."""
+        until = time.monotonic() + seconds
+        self._wake.set()
+        while not self._failed and self._list_waiting() and time.monotonic() < until:
+            time.sleep(0.05)
 
     def ship_waiting(self) -> float:
         """Ship every table that waits, oldest first, until one fails; return the seconds until the next look."""
@@ -221,7 +231,7 @@ def _describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {words[:300] or 'no words'}"
 
 
-def start_shipping(folder: Path, address: str, counters: Path) -> None:
+def start_shipping(folder: Path, address: str, counters: Path) -> Shipper:
     """Ship the folder's tables from a thread of its own. It ends with the process, and nothing waits for it."""
     shipper = Shipper(folder, address, counters / REPORT)
     shipper.save_report([])
@@ -229,6 +239,7 @@ def start_shipping(folder: Path, address: str, counters: Path) -> None:
         threading.Thread(target=shipper.run, name="ship", daemon=True).start()
     except RuntimeError as error:
         logger.error("the prediction log is not shipped: no thread can start (%s)", error)
+    return shipper
 
 
 def load_report(counters: Path) -> Report | None:

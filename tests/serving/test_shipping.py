@@ -135,6 +135,31 @@ def test_the_watch_counts_what_the_service_shipped_once(folder: Path, tmp_path: 
     assert [one for one in here.new if one.file.digest == found.new[0].file.digest] == []
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_what_a_service_logged_until_its_end_is_a_table_and_shipped_when_it_has_stopped(
+    folder: Path, tmp_path: Path, workers: str
+) -> None:
+    target = tmp_path / "target"
+    policy = {"log": {"ship": {"to": target.as_uri()}}}
+    with run_service(folder, policy=policy, environment={"SERVING_WORKERS": workers}) as service:
+        for _ in range(8):
+            assert service.predict(ROW).status_code == 200
+        assert service.stop() == 0
+    assert list(service.log.glob("*.jsonl")) == []
+    tables = list(service.log.glob("*.parquet"))
+    assert tables
+    assert {path.name for path in target.iterdir()} == {name_object(table) for table in tables}
+
+
+def test_at_its_end_a_service_asks_no_store_that_failed_before(tmp_path: Path) -> None:
+    write_table(tmp_path / "log", "a")
+    shipper = make_shipper(tmp_path / "log", Memory(faults=[OSError("refused")]))
+    shipper.ship_waiting()
+    began = time.monotonic()
+    shipper.finish(seconds=30)
+    assert time.monotonic() - began < 5
+
+
 @pytest.mark.parametrize("fault", ["down", "no such bucket"])
 def test_a_store_that_takes_nothing_costs_a_counter_and_neither_an_answer_nor_readiness(
     folder: Path, bucket: Bucket, fault: str

@@ -16,11 +16,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from bots.settings import ServiceHealth
 from fixtures.support import TEMPLATE
+from serving.log_shipping import REPORT, Shipper
 from serving.metrics import Metrics
 from serving.rows import COUNTED_KINDS
 
 FOLDER = TEMPLATE / "deploy/monitoring"
-OWN = re.compile(r"\bmodel_[a-z_]+")
+OWN = re.compile(r"\b(?:model|predictions)_[a-z_]+")
 LABELS = re.compile(r"\b([a-z_]+)(?:=~|!~|!=|=)\"")
 FROM_SCRAPING = {"job", "instance"}
 
@@ -46,9 +47,9 @@ def list_panel_queries() -> list[str]:
 @pytest.fixture(scope="module")
 def exposed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     """Every series that the real service has, once all has happened to it, with its labels."""
-    metrics = Metrics(
-        tmp_path_factory.mktemp("counters"), columns=["carrier"], kinds=COUNTED_KINDS, grid=(0.5, 1.0)
-    )
+    counters = tmp_path_factory.mktemp("counters")
+    Shipper(counters, "s3://bucket/x", counters / REPORT).save_report([])
+    metrics = Metrics(counters, columns=["carrier"], kinds=COUNTED_KINDS, grid=(0.5, 1.0))
     metrics.count_request("/predict", 200, 0.01)
     metrics.count_scores(np.array([0.3]))
     metrics.count_warning("carrier", "unseen")

@@ -14,6 +14,7 @@ from pathlib import Path
 import docker
 import pytest
 
+from bots.deploy.docker import find_compose, run_command
 from bots.monitoring.engine_logs import open_engine_logs
 from bots.monitoring.log_listing import FileGone, FileUnreadable, LogSource, SourceUnreachable
 from bots.monitoring.log_source import open_log_source
@@ -87,6 +88,23 @@ def deployed(client: docker.DockerClient) -> Iterator[Deployed]:
         one.remove(force=True)
     for one in client.volumes.list(filters={"label": f"com.docker.compose.project={name}"}):
         one.remove(force=True)
+
+
+COMPOSE = """\
+services:
+  stable:
+    image: {image}
+    command: ["sh", "-c", "printf stable > /var/log/predictions/a.parquet"]
+    volumes: ["stable-log:/var/log/predictions"]
+  canary:
+    image: {image}
+    command: ["sh", "-c", "printf canary > /var/log/predictions/a.parquet"]
+    volumes: ["canary-log:/var/log/predictions"]
+volumes:
+  stable-log: {{}}
+  canary-log: {{}}
+"""
+IMAGE = DOCKERFILE.replace("USER", "RUN install -d -o 10001 -g 10001 /var/log/predictions\nUSER")
 
 
 def list_names(source: LogSource) -> list[str]:
@@ -172,6 +190,24 @@ def test_a_host_is_read_over_ssh_as_params_yaml_has_it(
             assert list_names(source) == ["stable-log/a.parquet"]
             source.fetch("stable-log/a.parquet", tmp_path / "a")
     assert (tmp_path / "a").read_bytes() == b"over ssh"
+
+
+def test_what_compose_itself_made_is_found_also_of_a_canary_that_is_gone(
+    client: docker.DockerClient, tmp_path: Path
+) -> None:
+    image, _ = client.images.build(fileobj=io.BytesIO(IMAGE.encode()), rm=True)
+    name = f"visits{secrets.token_hex(3)}-production"
+    (tmp_path / "compose.yaml").write_text(COMPOSE.format(image=image.id))
+    words = [*find_compose(), "--project-name", name, "--file", str(tmp_path / "compose.yaml")]
+    try:
+        run_command("starting", [*words, "up", "--pull", "never", "--abort-on-container-failure"])
+        run_command("removing the canary", [*words, "rm", "--force", "--stop", "canary"])
+        with open_engine_logs(client, name) as source:
+            assert list_names(source) == ["canary-log/a.parquet", "stable-log/a.parquet"]
+            source.fetch("canary-log/a.parquet", tmp_path / "a")
+        assert (tmp_path / "a").read_bytes() == b"canary"
+    finally:
+        run_command("removing", [*words, "down", "--volumes"])
 
 
 def test_no_engine_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
