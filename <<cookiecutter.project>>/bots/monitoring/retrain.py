@@ -21,17 +21,21 @@ from bots.github.client import (
     ACTIONS,
     CheckRun,
     Comment,
+    Connection,
     GitHubApi,
+    GitHubClient,
     LabelledPullRequest,
     PullRequestText,
 )
 from bots.github.marker import Marker, parse_marker
+from bots.github.sticky_comment import upsert_comment
 from bots.layout import PARAMS
 from bots.monitoring.window import CannotRetrain, WindowPlan, plan_window, write_window
 from bots.observations import Day, Decision, Deployment, Instant, Trouble, TroubleState
 from bots.publish.base import find_base
 from bots.publish.lock import BOT
 from bots.render import retrain as rendering
+from bots.render.escape import escape_prose
 from bots.render.retrain import LABEL, PREFIX, RetrainMarker, RetrainText, parse_retrain_marker
 from bots.retry import RequestDenied, RetriesExhausted, Retry
 from bots.settings import Retrain
@@ -218,6 +222,10 @@ class RetrainBot:
             key=lambda one: one[0].number,
         )
 
+    def _find_number(self, branch: str) -> int | None:
+        """Find the bot's open pull request of a branch."""
+        return next((pull.number for pull, _ in self._list_own() if pull.branch == branch), None)
+
     def _read_main(self, bare: BareRepository) -> tuple[str, str]:
         """Read the default branch's newest commit and its params.yaml."""
         tip = self.retry.call("fetch", lambda: bare.fetch_tip(self.default))
@@ -282,15 +290,20 @@ class RetrainBot:
         text = self._build_text(plan, reason, newest=newest, params=params)
 
         def step() -> int:
-            own = [pull for pull, _ in self._list_own() if pull.branch == branch]
-            if own:
-                return own[0].number
-            return self.api.create_pull_request(
-                title=rendering.render_title(text),
-                body=rendering.render_body(text),
-                head=branch,
-                base=self.default,
-            )
+            if (number := self._find_number(branch)) is not None:
+                return number
+            try:
+                return self.api.create_pull_request(
+                    title=rendering.render_title(text),
+                    body=rendering.render_body(text),
+                    head=branch,
+                    base=self.default,
+                )
+            except RequestDenied as error:
+                # Another run of the watch may have opened it in between.
+                if error.status != 422 or (number := self._find_number(branch)) is None:
+                    raise
+                return number
 
         number = self.retry.call("pull request", step)
         self.retry.call("label", lambda: self.api.add_label(number, LABEL))
@@ -460,6 +473,60 @@ class RetrainBot:
             app=self.is_app,
             merges=self.settings.merge and self.is_app,
         )
+
+
+def open_retrain_bot(
+    environ: Mapping[str, str],
+    *,
+    root: Path,
+    connection: Connection,
+    default: str,
+    settings: Retrain,
+    retry: Retry,
+    now: Instant,
+) -> RetrainBot:
+    """Open the bot with an App's token where `RETRAIN_TOKEN` and `RETRAIN_LOGIN` have one, else with the connection's.
+
+    What an App opens and merges starts workflows, what GitHub Actions does not; git pushes with the same token.
+    """
+    token, login = environ.get("RETRAIN_TOKEN"), environ.get("RETRAIN_LOGIN")
+    if token and login:
+        connection = replace(connection, token=token, author=login)
+        environ = {**environ, "GITHUB_TOKEN": token}
+    return RetrainBot(
+        api=GitHubClient(connection),
+        root=root,
+        environ=environ,
+        repository=connection.repository,
+        author=connection.author,
+        default=default,
+        settings=settings,
+        retry=retry,
+        now=now,
+    )
+
+
+def answer_wish(
+    api: GitHubApi, reason: RetrainReason | None, result: RetrainResult, *, author: str, retry: Retry
+) -> str | None:
+    """Answer below the issue in which a person asked for a retraining: what became of it; None, or why that failed.
+
+    One comment, which is edited. Only where it was asked for.
+    """
+    if reason is None or reason.asked is None or reason.issue is None or not result.words:
+        return None
+    issue = reason.issue
+    body = f"{rendering.ANSWER}\n{escape_prose(result.words[0].upper() + result.words[1:], 600)}"
+    try:
+        retry.call(
+            "answer",
+            lambda: upsert_comment(
+                api, issue, body, author=author, is_ours=lambda text: text.startswith(rendering.ANSWER)
+            ),
+        )
+    except (RequestDenied, RetriesExhausted) as error:
+        return f"the answer in issue #{issue} could not be written: {error}"
+    return None
 
 
 def find_check(checks: Sequence[CheckRun], author: str) -> tuple[Marker, CheckRun] | None:

@@ -12,6 +12,7 @@ from bots.render.markdown import format_table
 
 LABEL: Final = "retrain"
 PREFIX: Final = "retrain/"
+ANSWER: Final = "<!-- model-retrain-answer -->"
 PullState = Literal["open", "obsolete"]
 
 _MARKER = re.compile(

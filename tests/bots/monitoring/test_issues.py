@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -158,6 +159,16 @@ def test_of_two_watchers_that_opened_an_issue_at_once_one_issue_stays(bench: Ben
     for _ in range(2):
         assert bench.settle("2026-11-26", WORSE).number == 1
     assert bench.issues == [(1, "open"), (2, "closed")]
+
+
+@pytest.mark.parametrize("attempt", range(3))
+def test_watchers_that_really_run_at_once_leave_one_issue(bench: Bench, attempt: int) -> None:
+    states = settle_troubles([WORSE], [], [], "2026-11-26T06:00:00Z")[:1]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: bench.open_issues("2026-11-26").settle_issues(states), range(4)))
+    bench.settle("2026-11-26", WORSE)
+    assert [state for _, state in bench.issues].count("open") == 1
+    assert bench.issues[0] == (1, "open")
 
 
 def test_another_s_issue_and_one_without_the_label_are_left_alone(bench: Bench) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
@@ -18,7 +19,14 @@ from bots.github.marker import Marker
 from bots.layout import MONITORING_BRANCH
 from bots.monitoring import store
 from bots.monitoring.alarms import settle_troubles
-from bots.monitoring.retrain import RetrainBot, RetrainReason, RetrainResult, find_reason
+from bots.monitoring.retrain import (
+    RetrainBot,
+    RetrainReason,
+    RetrainResult,
+    answer_wish,
+    find_reason,
+    open_retrain_bot,
+)
 from bots.monitoring.start import start_reviews
 from bots.observations import Decision, Deployment, Finding, TroubleState
 from bots.render.retrain import LABEL, parse_retrain_marker
@@ -447,6 +455,54 @@ def test_the_marker_is_read_back(bench: Bench) -> None:
     assert found is not None
     assert (found.trouble, found.newest, found.state) == ("performance", "2013-10-31", "open")
     assert parse_retrain_marker("<!-- model-retrain trouble=x -->") is None
+
+
+def test_two_watchers_at_once_open_one(bench: Bench) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda _: bench.settle(), range(4)))
+    assert {one.number for one in results} == {1}, [one.words for one in results]
+    assert bench.pulls == [(1, "open")]
+
+
+def test_an_app_s_token_opens_it_and_pushes_where_there_is_one(bench: Bench) -> None:
+    connection = Connection(repository=bench.double.repository, token=TOKEN, api_url=bench.double.api_url)
+
+    def open_bot(environ: dict[str, str]) -> RetrainBot:
+        return open_retrain_bot(
+            environ,
+            root=bench.root,
+            connection=connection,
+            default="main",
+            settings=Retrain(),
+            retry=bench.retry,
+            now=f"{DAY}T06:00:00Z",
+        )
+
+    with_app = open_bot({"RETRAIN_TOKEN": APP_TOKEN, "RETRAIN_LOGIN": APP, "GITHUB_TOKEN": TOKEN})
+    assert (with_app.author, with_app.is_app, with_app.environ["GITHUB_TOKEN"]) == (APP, True, APP_TOKEN)
+    assert with_app.settle(WORSE, "2013-10-31").done == "opened"
+    assert bench.double.get_pull(1).author == APP
+    without = open_bot({"RETRAIN_TOKEN": "", "RETRAIN_LOGIN": "", "GITHUB_TOKEN": TOKEN})
+    assert (without.author, without.is_app) == (ACTIONS, False)
+
+
+def test_who_asked_gets_one_answer_also_where_it_could_not_be(bench: Bench) -> None:
+    bench.double.add_issue(3, "Production", author=ACTIONS)
+    wish = Decision(trouble="performance", what="retrain", by="ada", at=f"{DAY}T05:00:00Z", issue=3)
+    asked = RetrainReason(trouble="performance", why=("ada asked for it.",), issue=3, asked=wish)
+
+    def answer(reason: RetrainReason, newest: str | None) -> str | None:
+        result = bench.settle(reason, newest)
+        return answer_wish(bench.api, reason, result, author=ACTIONS, retry=bench.retry)
+
+    assert answer(asked, None) is None
+    (comment,) = bench.double.list_comments(3)
+    assert "No retrain pull request: no labels came yet" in comment.body
+    assert answer(asked, "2013-10-31") is None
+    (comment,) = bench.double.list_comments(3)
+    assert "trains on rows until 2013-10-31" in comment.body
+    assert answer(WORSE, "2013-10-31") is None
+    assert len(bench.double.list_comments(3)) == 1
 
 
 def test_the_branch_that_the_lock_never_writes_to_is_the_watch_s() -> None:
