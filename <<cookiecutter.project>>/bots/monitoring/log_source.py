@@ -29,19 +29,19 @@ from bots.monitoring.log_listing import (
 )
 from bots.settings import Settings
 
+# What reads a kind of address, and the lock file of the storages that it belongs into.
 _PACKAGES = {
-    "s3": "s3fs",
-    "s3a": "s3fs",
-    "gs": "gcsfs",
-    "gcs": "gcsfs",
-    "az": "adlfs",
-    "azure": "adlfs",
-    "abfs": "adlfs",
-    "abfss": "adlfs",
-    "ssh": "paramiko",
-    "sftp": "paramiko",
-    "http": "aiohttp",
-    "https": "aiohttp",
+    "s3": ("s3fs", "s3"),
+    "s3a": ("s3fs", "s3"),
+    "gs": ("gcsfs", "gcs"),
+    "gcs": ("gcsfs", "gcs"),
+    "az": ("adlfs", "azure"),
+    "abfs": ("adlfs", "azure"),
+    "abfss": ("adlfs", "azure"),
+    "ssh": ("paramiko", "ssh"),
+    "sftp": ("paramiko", "ssh"),
+    "http": ("aiohttp", "http"),
+    "https": ("aiohttp", "http"),
 }
 _PASSWORD = re.compile(r"://[^/@]*:[^/@]*@")
 _SECRET = re.compile(r"(?<=://)[^/@\s]*@")
@@ -175,11 +175,10 @@ def _open_fsspec(address: str) -> LogSource:
     try:
         there, path = fsspec.core.url_to_fs(address)
     except ImportError as error:
-        package = _PACKAGES.get(scheme)
-        needed = f"install {package}" if package else f"install what it needs: {error}"
+        package, lock = _PACKAGES.get(scheme, ("the package that it names", scheme))
         raise SourceUnreachable(
-            f"monitoring.predictions {where}: {needed} (`{package or 'the package'}` into requirements/, `make lock`, "
-            "`make setup`)"
+            f"monitoring.predictions {where}: {_describe(error)}. Write {package} into "
+            f"requirements/storage-{lock}.in, then `make lock` and `make setup`"
         ) from error
     except Exception as error:
         raise SourceUnreachable(f"monitoring.predictions {where}: {_describe(error)}") from error

@@ -129,7 +129,7 @@ def test_where_a_stores_package_is_missing_it_is_named(tmp_path: Path, scheme: s
     try:
         __import__(package)
     except ImportError:
-        with pytest.raises(SourceUnreachable, match=f"install {package}"):
+        with pytest.raises(SourceUnreachable, match=f"Write {package} into requirements/storage-"):
             open_address(tmp_path, f"{scheme}://bucket/folder")
     else:
         pytest.skip(f"{package} is installed")
