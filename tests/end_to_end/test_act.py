@@ -376,6 +376,20 @@ def test_a_merge_group_is_reviewed_and_gets_the_check_that_the_queue_waits_for(
     assert ours(github, change.number) == before
 
 
+def test_a_review_that_was_started_by_hand_is_said_on_the_pull_request_of_its_branch(
+    github: SimulatedGitHub, tmp_path: Path
+) -> None:
+    work = edited(github, tmp_path, "main", "By hand.\n")
+    head = github.open_pull_request(41, work.folder, "retrain/2026-11-26")
+    review = github.run_review_by_hand(41)
+    assert review.result.jobs == {"review": "success"}, review.result.log
+    published = github.run_publish(review)
+    assert published.jobs["publish"] == "success", published.log
+    (comment,) = ours(github, 41)
+    assert f"commit={head}" in comment.splitlines()[0]
+    assert verdicts(github, head) == [("model review", "success")]
+
+
 def test_what_a_pull_requests_own_run_saved_is_not_what_its_next_run_works_with(
     github: SimulatedGitHub, tmp_path: Path
 ) -> None:
