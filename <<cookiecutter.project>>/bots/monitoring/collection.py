@@ -68,8 +68,8 @@ class Collected(Struct, frozen=True):
 class Collection(Struct, frozen=True):
     """What a run found. `seen` files are in the log.
 
-    `looked_at` goes into the ledger beside what is new: files that were counted before and read again, and copies.
-    `left` was not counted, and `notes` and `unseen` are whole sentences for people.
+    `looked_at` goes into the ledger beside what is new: files that were counted before and read again, and copies,
+    which are told once. `left` was not counted, and `notes` and `unseen` are whole sentences for people.
     """
 
     new: list[Collected]
@@ -223,9 +223,7 @@ class _Collector:
         )
         self._by_name[found.name] = copy
         self.looked_at.append(copy)
-        self.notes.append(
-            f"{found.name} has the content of {counted.name}, which was counted; it was not counted again."
-        )
+        self._leave(found, f"it has the content of {counted.name}, which was counted")
 
     def _add(self, found: FoundFile, digest: str, arrived: Path) -> None:
         file = read_log_file(arrived, found.name, digest)
