@@ -184,7 +184,8 @@ def _continue_episode(
 def _calm_episode(episode: Episode | None, looked: Day | None) -> Episode:
     """Count the day to the calm ones, if it is a new one that could be looked at."""
     assert episode is not None
-    before = max([day for day in (episode.looked, episode.last) if day is not None], default="")
+    # The newest day with labels lies weeks behind the day of the run: the two are never held against each other.
+    before = episode.looked or episode.last or ""
     fresh = looked is not None and looked > before
     return replace(
         episode, calm=episode.calm + fresh, looked=looked if fresh else episode.looked, loud={}, alarm=None

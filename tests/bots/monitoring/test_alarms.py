@@ -88,6 +88,30 @@ def test_a_second_run_on_the_same_day_is_no_second_day() -> None:
         assert watch.run().calm == 1
 
 
+def test_days_are_counted_by_the_labels_that_came_and_not_by_runs() -> None:
+    episodes: list[Episode] = []
+    standings = []
+    for number in range(12):
+        now = f"{BEGIN + timedelta(days=number)}T06:00:00Z"
+        labelled = BEGIN + timedelta(days=min(number, 8) - 30)
+        states = settle_troubles(
+            [find()] if number == 0 else [], episodes, [], now, {"performance": labelled.isoformat()}
+        )
+        episodes = list_episodes(episodes, states)
+        standings.append((states[0].standing, states[0].calm))
+    assert standings[1] == ("recovering", 1)
+    assert standings[7] == ("well", 7)
+    episodes = [
+        Episode(
+            trouble="performance", since="2026-08-01", words="Worse.", looked="2026-08-02", last="2026-08-20"
+        )
+    ]
+    for _ in range(30):
+        states = settle_troubles([], episodes, [], "2026-09-01T06:00:00Z", {"performance": "2026-08-03"})
+        episodes = list_episodes(episodes, states)
+    assert states[0].calm == 1
+
+
 def test_an_acknowledged_alarm_pages_nobody_until_something_else_is_wrong() -> None:
     watch = Watch()
     watch.run(find())
