@@ -497,8 +497,8 @@ class FitGap(Evidence, frozen=True, kw_only=True):
 
 class OldHoldout(Evidence, frozen=True, kw_only=True):
     """How both models stand on main's own holdout, by the metric that decides. `trained_on` of its `rows` are in this
-    change's training table; only where there are none does `candidate` say how this change does on it. `note` says why
-    something is not known."""
+    change's training table, by name or by content; only where there are none, or few by content alone, does `candidate`
+    say how this change does on it. `note` says why something is not known."""
 
     metric: Name
     rows: Count

@@ -10,7 +10,7 @@ import pytest
 
 from bots import evidence
 from bots.evidence import Verification
-from fixtures import support
+from fixtures import small, support
 from fixtures.small import Small
 
 pytestmark = pytest.mark.slow
@@ -60,23 +60,52 @@ def test_a_retrain_by_a_month_is_judged_on_the_new_holdout_and_comes_out_again_f
     assert found["old"]["candidate"] is None, "July trained the new model"
     assert found["old"]["champion"] is not None
 
-    change.run(sys.executable, "-m", "bots", "pack", "--base", "main", "--out", str(tmp_path / "pack"))
-    main = Small(tmp_path / "main")
-    shutil.copytree(change.folder, main.folder, symlinks=True, ignore=shutil.ignore_patterns("review"))
-    main.git("checkout", "--quiet", "--force", "main")
-    artifact = str(change.folder / "review")
-    bots = (sys.executable, "-m", "bots")
-    main.run(
-        *bots,
-        "collect",
-        "--artifact",
-        artifact,
-        "--pack",
-        str(tmp_path / "pack"),
-        "--out",
-        str(tmp_path / "in"),
-    )
-    main.run(*bots, "verify", "--evidence", str(tmp_path / "in"), "--out", str(tmp_path / "out"))
-    verified = evidence.load(tmp_path / "out/verification.json", Verification)
+    verified = verify(change, tmp_path, expect=0)
     assert verified.outcome == "passed", verified.words
     assert {check.name for check in verified.checks} >= {"moved holdout", "labels", "main's model", "seeds"}
+
+
+def verify(change: Small, folder: Path, expect: int) -> Verification:
+    """Pack the change, collect and verify it in a checkout of main, as the jobs of the workflow do."""
+    bots = (sys.executable, "-m", "bots")
+    change.run(*bots, "pack", "--base", "main", "--out", str(folder / "pack"))
+    main = Small(folder / "main")
+    shutil.copytree(change.folder, main.folder, symlinks=True, ignore=shutil.ignore_patterns("review"))
+    main.git("checkout", "--quiet", "--force", "main")
+    options = ("--artifact", str(change.folder / "review"), "--pack", str(folder / "pack"))
+    main.run(*bots, "collect", *options, "--out", str(folder / "in"))
+    main.run(*bots, "verify", "--evidence", str(folder / "in"), "--out", str(folder / "out"), expect=expect)
+    return evidence.load(folder / "out/verification.json", Verification)
+
+
+def test_rows_that_arrive_later_join_a_random_holdout_and_a_person_is_asked_where_they_came_from(
+    tmp_path: Path,
+) -> None:
+    change = small.make_trained_project(tmp_path, train=False)
+    change.edit(lambda params: params["split"].update(by="random", holdout_share=0.4))
+    change.deliver(small.make_rows().iloc[:4500])
+    change.dvc("repro", "--quiet")
+    change.commit("Train on what came first")
+    change.git("checkout", "--quiet", "-b", "fresh")
+    change.edit(lambda params: params["features"].update(numeric=["x1", "x2"]))
+    change.deliver(small.make_rows(), "inbox/later.csv")
+    change.commit("Train on what came later too, and see x1")
+    review = change.review(0)
+
+    assert review["verdict"] == "improved", review["headline"]
+    found = review["moved"]
+    assert found["shared"] >= found["before"]["rows"], (
+        "all of main's holdout, and those that look like a row of it"
+    )
+    assert found["rows"] == found["after"]["rows"] > found["before"]["rows"]
+    assert found["old"]["candidate"] is not None, "the new model was trained on none of main's holdout"
+
+    verified = verify(change, tmp_path, expect=35)
+    new = found["after"]["rows"] - found["before"]["rows"]
+    assert (
+        f"{new:,} of the {found['rows']:,} rows of the new holdout are in no table of main's"
+        in verified.words
+    )
+    assert any("how this change does on main's own holdout" in words for words in verified.unverified)
+    others = {check.name: check.passed for check in verified.checks if check.name != "holdout"}
+    assert set(others.values()) == {True}, others

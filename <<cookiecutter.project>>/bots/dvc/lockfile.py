@@ -47,6 +47,11 @@ class Lock:
                 return stage.outs[path]
         return None
 
+    def find_holder(self, path: str) -> str | None:
+        """The output that a path is, or lies in; None where no stage wrote one."""
+        places = (str(place) for place in (PurePosixPath(path), *PurePosixPath(path).parents))
+        return next((place for place in places if self.find_digest(place) is not None), None)
+
     @property
     def outputs(self) -> dict[str, str]:
         """Every output with its digest."""

@@ -73,7 +73,12 @@ def describe_old(old: OldHoldout) -> str:
     main = f"On main's own holdout ({rows}) main's {name} is {format_value(old.metric, old.champion)}"
     if old.candidate is not None:
         own = format_value(old.metric, old.candidate)
-        return f"{main}, this change's {own}; it was trained on none of these rows."
+        seen = (
+            f"{old.trained_on:,} of these rows look like one"
+            if old.trained_on
+            else "none of these rows is one"
+        )
+        return f"{main}, this change's {own}; {seen} that it was trained on."
     if old.trained_on:
         return f"{main}. The new model was trained on {old.trained_on:,} of these rows: no comparison there."
     why = (old.note or "nobody could tell how this change does there")[:400].removesuffix(".")

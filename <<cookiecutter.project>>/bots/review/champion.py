@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, TypeVar
 
@@ -67,17 +67,16 @@ class Champion:
 
     def fetch_splits(self) -> tuple[Path, Path]:
         """Where main's tables of training and holdout rows are, brought there first."""
-        self._fetch(self.side.files.splits)
-        files = self.side.files
+        files, lock = self.side.files, self.side.lock
+        held = [lock.find_holder(path) for path in (files.training_rows, files.holdout_rows)]
+        for place in dict.fromkeys(place or files.splits for place in held):
+            self._fetch(place)
         return self._worktree / files.training_rows, self._worktree / files.holdout_rows
 
     def fetch_production_rows(self) -> Path | None:
         """Where main's later rows are, which neither train nor judge, brought there first; None where it has none."""
-        files, lock = self.side.files, self.side.lock
-        path = PurePosixPath(files.production_rows)
-        place = next(
-            (str(one) for one in (path, *path.parents) if lock.find_digest(str(one)) is not None), None
-        )
+        path = self.side.files.production_rows
+        place = self.side.lock.find_holder(path)
         if place is None:
             return None
         self._fetch(place)
@@ -86,8 +85,7 @@ class Champion:
 
     def compare_training_rows(self, command: str, *, root: Path, rows: Path) -> evidence.DriftReport:
         """Main's training rows against `rows`, by a command of the change that runs in `root`."""
-        self._fetch(self.side.files.splits)
-        reference = self._worktree / self.side.files.training_rows
+        reference, _ = self.fetch_splits()
         with TemporaryDirectory(prefix="drift-") as folder:
             out = Path(folder) / "data-change.json"
             try:

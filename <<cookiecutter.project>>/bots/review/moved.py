@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec import structs
@@ -18,6 +18,7 @@ from bots.stats import metrics
 from bots.stats.copies import ROW, KnownRows, choose_columns, find_known_rows
 from bots.stats.predictions import get_numbers, open_table, read_table
 from bots.verdict.moved import is_comparable
+from bots.verdict.seen import FEW_SHARE
 
 if TYPE_CHECKING:
     import pyarrow
@@ -100,8 +101,7 @@ def _fetch_tables(champion: Champion) -> tuple[Path, Path]:
     """Main's tables of training rows and of the holdout. Raises `_Unknown` where main's lock names none."""
     side = champion.side
     for path in (side.files.training_rows, side.files.holdout_rows):
-        places = [path, *map(str, PurePosixPath(path).parents)]
-        if not any(side.lock.find_digest(place) for place in places):
+        if side.lock.find_holder(path) is None:
             raise _Unknown(
                 f"main's {layout.DVC_LOCK} names no {path}, where a pipeline keeps the rows that train and judge "
                 f"(`review.files` in {layout.PARAMS})"
@@ -152,7 +152,10 @@ def _look_at_old(
     load_truth: LoadTruth,
     tell: Callable[[str], None],
 ) -> OldHoldout | None:
-    """How both models stand on main's holdout; this change's only where it was not trained on those rows."""
+    """How both models stand on main's holdout; this change's only where it was not trained on those rows.
+
+    A few rows that are like a training row by nature, under another name, do not count.
+    """
     main = champion.side
     written, name = main.reports.metrics, main.settings.gate.primary
     if written is None:
@@ -162,7 +165,7 @@ def _look_at_old(
         training = root / candidate.files.training_rows
         known = find_known_rows(training, holdout, choose_columns(training, holdout, list_wanted(candidate)))
         found = structs.replace(found, trained_on=int(known.either.sum()))
-        if found.trained_on:
+        if known.named.any() or int(known.copied.sum()) > FEW_SHARE * len(known.copied):
             return found
         tell("scoring main's holdout with this change's model")
         scored = score_rows(root, candidate.settings.review.score, holdout)

@@ -117,7 +117,8 @@ def list_records(near: Files, main: Lock, files: Layout) -> list[str]:
     """Main's tables of rows that did not train: those in the folder of its splits but one. Raises `CollectionError`."""
     named = main.find_digest(files.splits)
     if named is None or not named.endswith(".dir"):
-        return [files.holdout_rows]
+        known = (files.holdout_rows, files.production_rows)
+        return [path for path in known if main.find_holder(path) is not None]
     members = near.map_members(named.removeprefix("md5:"), files.splits)
     paths = [f"{files.splits}/{name}" for name in sorted(members) if name.endswith(".parquet")]
     return [path for path in paths if path != files.training_rows]

@@ -10,6 +10,7 @@ import numpy as np
 from bots.stats import predictions
 from bots.stats.copies import ROW, KnownRows, choose_columns, find_known_rows
 from bots.stats.predictions import SLICE, PredictionsError
+from bots.verification.collection import CollectionError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -87,6 +88,8 @@ def load_record(
     import pyarrow.compute as arrow
 
     wanted = rows.cast(pyarrow.string()).combine_chunks()
+    if not (paths := list(paths)):
+        raise CollectionError("main keeps no table of rows that did not train")
     tables = [
         _load_rows(collected.files.find_output(main.lock, path), f"main's {path}", wanted) for path in paths
     ]

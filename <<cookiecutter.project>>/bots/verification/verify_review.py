@@ -163,7 +163,7 @@ def _check_moved(
     yield _require(check_moved_rows(tables, moved), unknown=True)
     yield _require(check_claims(review, collected, main, moved))
     yield check_labels(tables, moved, main)
-    if review.moved.old is not None and review.moved.old.trained_on == 0:
+    if review.moved.old is not None and review.moved.old.candidate is not None:
         unverified.append(OLD)
     tell("asking both models for every row of the new holdout")
     rows = replace_known(load_inputs(collected, bundle, main), moved)

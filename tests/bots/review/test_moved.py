@@ -143,6 +143,25 @@ def test_how_the_change_does_on_mains_holdout_is_measured_where_it_was_not_train
     assert (old.trained_on, old.champion, old.candidate) == (0, 0.75, 0.0)
 
 
+def test_a_few_rows_that_are_like_a_training_row_by_nature_do_not_end_the_look_at_mains_holdout(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = {f"d{number}": float(number) for number in range(1, 200)}
+    write_rows(bench.folder / "main/holdout.parquet", rows)
+    write_rows(bench.folder / "change" / SPLITS / "train.parquet", {"other": 7.0})
+    bench.truth = {row: (float(value % 2), 0.5) for row, value in rows.items()}
+    scored = pa.table({"row": list(rows), "score": [0.5] * len(rows)})
+    monkeypatch.setattr(moved, "score_rows", lambda *_: scored)
+    old = bench.look().found.old
+    assert old is not None
+    assert (old.trained_on, old.candidate) == (1, 0.5)
+
+    write_rows(bench.folder / "change" / SPLITS / "train.parquet", {"d7": -7.0})
+    old = bench.look().found.old
+    assert old is not None
+    assert (old.trained_on, old.candidate) == (1, None), "a row by its own name is no chance"
+
+
 def test_a_change_that_cannot_score_mains_holdout_says_so_and_is_judged_all_the_same(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -87,7 +87,8 @@ OLD = OldHoldout(metric="roc_auc", rows=57_211, champion=0.748, trained_on=0)
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"candidate": 0.751}, "main's ROC AUC is 0.748, this change's 0.751; it was trained on none of these rows."),
+        ({"candidate": 0.751}, "this change's 0.751; none of these rows is one that it was trained on."),
+        ({"candidate": 0.751, "trained_on": 7}, "0.751; 7 of these rows look like one that it was trained on."),
         ({"trained_on": 30_001}, "The new model was trained on 30,001 of these rows: no comparison there."),
         ({"trained_on": None, "note": "no such table"}, "No comparison there: no such table."),
         ({}, "No comparison there: nobody could tell how this change does there."),

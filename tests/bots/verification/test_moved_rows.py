@@ -130,9 +130,17 @@ def test_the_records_are_all_tables_of_the_splits_but_the_one_that_trains(main: 
     assert list_records(main.files, main.lock, LAYOUT) == [
         "data/splits/holdout.parquet", "data/splits/production.parquet",
     ]  # fmt: skip
-    assert list_records(main.files, Lock(), LAYOUT) == ["data/splits/holdout.parquet"], (
-        "a pipeline of one's own"
-    )
+
+
+def test_a_pipeline_of_ones_own_keeps_its_tables_one_by_one(main: Store, change: Store) -> None:
+    own = Layout(holdout_rows="rows/judge.parquet", production_rows="rows/later.parquet", splits="rows")
+    main.add("rows/judge.parquet", row=["a"])
+    assert list_records(main.files, main.lock, own) == ["rows/judge.parquet"]
+    main.add("rows/later.parquet", row=["b"])
+    assert list_records(main.files, main.lock, own) == ["rows/judge.parquet", "rows/later.parquet"]
+    assert list_records(main.files, Lock(), own) == []
+    with pytest.raises(CollectionError, match="main keeps no table of rows"):
+        load(main, change, ["a"])
 
 
 # --- labels
