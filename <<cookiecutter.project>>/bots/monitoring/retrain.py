@@ -111,7 +111,8 @@ def find_reason(
     wishes = [
         one
         for one in decisions
-        if one.what == "retrain" and _is_going(by_trouble.get(one.trouble), since=one.at[:10])
+        if one.what == "retrain"
+        and _is_about(by_trouble.get(one.trouble), one, issue=issues.get(one.trouble))
     ]
     wish = max(wishes, key=lambda one: one.at, default=None)
     if wish is not None:
@@ -133,9 +134,11 @@ def find_reason(
     return None
 
 
-def _is_going(state: TroubleState | None, since: Day) -> bool:
-    """Tell whether a trouble goes on that was there on a day."""
-    return state is not None and state.episode is not None and state.episode.until is None and bool(since)
+def _is_about(state: TroubleState | None, wish: Decision, *, issue: int | None) -> bool:
+    """Tell whether a wish is about the trouble that goes on, and not about an earlier one with an issue of its own."""
+    if state is None or state.episode is None or state.episode.until is not None:
+        return False
+    return wish.at[:10] >= state.episode.since and (issue is None or wish.issue in (None, issue))
 
 
 def _list_words(state: TroubleState) -> tuple[str, ...]:
@@ -458,7 +461,7 @@ class RetrainBot:
                 if before != after
             ]
         if plan.as_of is not None:
-            rows.append(("data.as_of", "as it was", plan.as_of))
+            rows.append(("data.as_of", plan.asked_before or "null", plan.as_of))
         return RetrainText(
             marker=RetrainMarker(
                 trouble=reason.trouble,

@@ -51,13 +51,15 @@ class WindowPlan(Struct, frozen=True, kw_only=True):
     """How params.yaml is to change: the bounds (None: the split is not by time), and the day on which data is asked
     for.
 
-    `as_of` is None where params.yaml has no such key. `notes` are whole sentences for the reviewer.
+    `as_of` is None where params.yaml has no such key, `asked_before` what it says now. `notes` are whole sentences
+    for the reviewer.
     """
 
     split: str
     old: Window | None = None
     new: Window | None = None
     as_of: Day | None = None
+    asked_before: str | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -74,6 +76,7 @@ def plan_window(params: str, newest: Day, settings: Retrain, today: Day) -> Wind
     has_as_of = isinstance(data, dict) and "as_of" in data
     notes = [] if has_as_of else [_NO_AS_OF]
     as_of = today if has_as_of else None
+    before = str(data["as_of"]) if isinstance(data, dict) and data.get("as_of") is not None else None
     if split["by"] != "time":
         if not has_as_of:
             raise CannotRetrain(
@@ -83,10 +86,10 @@ def plan_window(params: str, newest: Day, settings: Retrain, today: Day) -> Wind
             f"The split is by {split['by']}, which has no window: newer rows are fetched, each goes to training or to "
             "the holdout by its own hash, and no older row changes sides."
         )
-        return WindowPlan(split=str(split["by"]), as_of=as_of, notes=(note, *notes))
+        return WindowPlan(split=str(split["by"]), as_of=as_of, asked_before=before, notes=(note, *notes))
     old = Window(**{part: _parse_bounds(split, part) for part in PARTS})
     new, said = _move_window(old, newest, settings)
-    return WindowPlan(split="time", old=old, new=new, as_of=as_of, notes=(*said, *notes))
+    return WindowPlan(split="time", old=old, new=new, as_of=as_of, asked_before=before, notes=(*said, *notes))
 
 
 _NO_AS_OF = (

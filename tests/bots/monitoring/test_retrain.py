@@ -445,6 +445,9 @@ def test_a_person_s_wish_counts_as_long_as_the_trouble_lasts() -> None:
     assert found is not None
     assert found.asked == wish
     assert find_reason(settle(), [wish], Retrain(), issues={}, today=DAY) is None
+    earlier = Decision(trouble="drift", what="retrain", by="ada", at=f"{DAY}T05:00:00Z", issue=3)
+    assert find_reason(settle(warned), [earlier], Retrain(), issues={"drift": 9}, today=DAY) is None
+    assert find_reason(settle(warned), [earlier], Retrain(), issues={"drift": 3}, today=DAY) is not None
 
 
 def test_the_marker_is_read_back(bench: Bench) -> None:
