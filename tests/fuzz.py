@@ -32,6 +32,12 @@ AREAS: dict[str, tuple[str, ...]] = {
     ),
     "tags and the registry": ("bots/release/test_tags.py", "bots/release/test_decisions.py"),
     "params.yaml": ("bots/test_settings.py", "pipeline/test_params.py", "pipeline/test_expressions.py"),
+    "the watch's issues and windows": (
+        "bots/monitoring/test_issues.py",
+        "bots/monitoring/test_window.py",
+        "bots/publish/test_production.py",
+        "bots/render/test_monitoring_issue.py",
+    ),
     "the service's requests": ("serving/test_rows.py", "serving/test_contract.py"),
 }
 EXAMPLES = 200

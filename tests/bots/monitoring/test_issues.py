@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bots.__main__ import main
-from bots.github.client import Connection, GitHubClient
+from bots.github.client import Connection, GitHubClient, NotInWorkflow
 from bots.monitoring.alarms import settle_troubles
-from bots.monitoring.decisions import IssueEdit, ObeyResult, load_issue_edit, obey_edit
+from bots.monitoring.decisions import IssueEdit, ObeyResult, find_new_ticks, load_issue_edit, obey_edit
 from bots.monitoring.issues import IssueResult, WatchIssues, merge_decisions
 from bots.observations import Decision, Episode, Finding, TroubleState
 from bots.render.monitoring_issue import LABEL
@@ -334,3 +338,49 @@ def test_the_verb_says_what_it_obeyed(
     path.write_text("{}", encoding="utf-8")
     assert main(["decide"]) == 2
     assert "not the payload of an issues event" in capsys.readouterr().err
+
+
+LINES = st.sampled_from(
+    [
+        "<!-- model-watch trouble=performance since=2026-11-20 state=open -->",
+        "<!-- model-watch trouble=x since=2026-11-20 state=open -->",
+        "- [x] **Acknowledge**",
+        "- [X] **Mute until 2026-99-99**",
+        "- [ ] **Retrain**",
+        "> - [x] **Retrain**",
+        "",
+    ]
+)
+
+
+@given(st.lists(LINES, max_size=6), st.lists(LINES, max_size=6), st.text(max_size=20), st.booleans())
+def test_whatever_an_event_says_only_new_ticks_in_the_bot_s_own_issue_are_found(
+    before: list[str], after: list[str], login: str, ours: bool
+) -> None:
+    event = {
+        "action": "edited",
+        "issue": {
+            "number": 1,
+            "updated_at": "2026-11-26T09:00:00Z",
+            "user": {"login": ACTIONS if ours else "mallory"},
+            "labels": [{"name": LABEL}],
+            "body": "\r\n".join(after),
+        },
+        "changes": {"body": {"from": "\r\n".join(before)}},
+        "sender": {"login": login},
+    }
+    try:
+        edit = msgspec.json.decode(json.dumps(event), type=IssueEdit)
+    except msgspec.ValidationError:
+        return
+    found = find_new_ticks(edit, ACTIONS)
+    assert not found or (ours and after and after[0].startswith("<!-- model-watch trouble=performance"))
+    assert all(box.ticked and box.what != "retrain" for box in found)
+
+
+@given(st.binary(max_size=200))
+def test_whatever_an_event_s_file_holds_it_is_read_or_refused_in_words(content: bytes) -> None:
+    with tempfile.NamedTemporaryFile() as file:
+        Path(file.name).write_bytes(content)
+        with pytest.raises(NotInWorkflow):
+            load_issue_edit(file.name)

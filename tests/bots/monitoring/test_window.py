@@ -161,3 +161,45 @@ def test_every_window_is_in_order_and_trains_on_nothing_that_judges(
         new.holdout.begin,
         new.holdout.end,
     ]
+
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.sampled_from(["2013-07-01", "2013-09-01", "9999-12-31", "time", "x"]),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["by", "a"]), inner, max_size=2)
+    ),
+    max_leaves=6,
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from(["by", "train", "holdout", "production", "column"]), VALUES, max_size=5),
+    VALUES,
+    st.sampled_from(["2013-10-31", "9999-12-31", "0001-01-01"]),
+    st.sampled_from(["grow", "slide"]),
+)
+def test_whatever_params_yaml_says_a_window_is_planned_or_refused_in_words(
+    split: dict[str, object], data: object, newest: str, window: str
+) -> None:
+    text = yaml.safe_dump({"split": {"by": "time", **split}, "data": data})
+    try:
+        made = write_window(text, plan_window(text, newest, Retrain(window=window), "2026-11-26"))  # type: ignore[arg-type]
+    except CannotRetrain:
+        return
+    before, after = yaml.safe_load(text), yaml.safe_load(made)
+    for part in ("train", "holdout", "production"):
+        before["split"].pop(part, None)
+        after["split"].pop(part, None)
+    if isinstance(data, dict):
+        before["data"].pop("as_of", None)
+        after["data"].pop("as_of", None)
+    assert before == after
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_planned_or_refused_in_words(text: str) -> None:
+    with pytest.raises(CannotRetrain):
+        plan_window(text, "2013-10-31", Retrain(), "2026-11-26")
