@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING
 
 import docker
 import pytest
+from pyarrow import parquet
 
 from bots.deploy import image, rollout, smoke_test
 from bots.deploy.compose import Compose
 from bots.deploy.docker import EngineError, connect
 from bots.deploy.target import State, Version
 from bots.layout import Layout
+from bots.monitoring.collection import collect_files
+from bots.monitoring.engine_logs import open_engine_logs
 from bots.settings import Canary, Smoke
 from fixtures import docker_engine as engines
 from fixtures import versions
@@ -371,3 +374,30 @@ def test_a_bot_killed_anywhere_and_run_again_ends_in_the_same_state(
     assert stage.target.get_state() == State(Version(reference, "v2"))
     assert stage.containers() == ["proxy", "stable"]
     assert stage.load.failed == {}
+
+
+def test_the_watch_counts_each_answer_once_also_of_versions_that_run_no_more(
+    stage: Stage, tmp_path: Path
+) -> None:
+    """The last test of this stage: nobody answers after it."""
+    deadline = time.monotonic() + 60
+    while stage.load.answers["200"] < 50:
+        assert time.monotonic() < deadline, stage.load.answers
+        time.sleep(0.1)
+    for container in stage.all():
+        if container.labels["com.docker.compose.service"] != "proxy":
+            container.stop()
+    answered = stage.load.answers["200"]
+    with open_engine_logs(stage.builder.client, stage.target.name) as source:
+        found = collect_files(source, [], tmp_path, tell=print, now=time.time())
+        ledger = [one.file for one in found.new]
+        assert collect_files(source, ledger, tmp_path, tell=print, now=time.time()).new == []
+    ids = [
+        name
+        for one in found.new
+        for name in parquet.read_table(one.path, columns=["prediction:id"]).column(0).to_pylist()
+    ]
+    assert found.left == []
+    assert len(ids) == len(set(ids)) == sum(file.rows for file in ledger)
+    assert len(ids) >= answered
+    print(f"{answered} answers, {len(ids)} rows in {len(ledger)} tables of {found.seen} files")
