@@ -44,6 +44,7 @@ PROBE_ROWS: Final = 32_768
 _BUCKETS: Final = 256
 _RELEASE_BYTES: Final = 64 << 20
 _NEIGHBOURS: Final = 4
+_TOUCHED_ROWS: Final = 2_048
 _NEVER: Final = np.iinfo(np.int64).max
 
 
@@ -63,6 +64,10 @@ def merge_records(records: Records) -> Records:
     """Merge the records of each key into one, sorted by key. Merging parts first, in any order, gives the same."""
     if len(records) == 0:
         return records
+    order = np.argsort(records["high"], kind="stable")
+    high = records["high"][order]
+    if not (high[1:] == high[:-1]).any():
+        return records[order]
     order = np.lexsort((records["label"], records["newest"], records["low"], records["high"]))
     ordered = records[order]
     same = (ordered["high"][1:] == ordered["high"][:-1]) & (ordered["low"][1:] == ordered["low"][:-1])
@@ -188,28 +193,15 @@ class LabelIndex:
     def find_labels(self, keys: Keys) -> Found:
         """Find the labels of rows by their keys, in the rows' order."""
         order = np.argsort(keys.high, kind="stable")
-        wanted, low = keys.high[order], keys.low[order]
-        places = np.searchsorted(self._heads, wanted)
-        position = np.full(len(order), -1, dtype=np.int64)
-        for step in range(_NEIGHBOURS):  # several keys with the same first 64 bits are rare beyond words
-            at = places + step
-            inside = np.flatnonzero(at < len(self._heads))
-            equal = self._heads[at[inside]] == wanted[inside]
-            hit = inside[equal]
-            if hit.size == 0:
-                break
-            exact = hit[self._records["low"][at[hit]] == low[hit]]
-            position[exact] = at[exact]
-        back = np.empty_like(position)
-        back[order] = position
-        found = self._take_records(np.where(keys.valid, back, -1))
-        self._release_pages()
-        return found
-
-    def _take_records(self, position: NDArray[np.int64]) -> Found:
-        there = position >= 0
-        taken = np.zeros(len(position), dtype=RECORD)
-        taken[there] = self._records[position[there]]
+        taken, there = np.zeros(len(order), dtype=RECORD), np.zeros(len(order), dtype=bool)
+        # In the index's own order, and a few at a time: each touches a page of it, and the system maps its neighbours.
+        for start in range(0, len(order), _TOUCHED_ROWS):
+            rows = order[start : start + _TOUCHED_ROWS]
+            places = self._find_places(keys.high[rows], keys.low[rows])
+            found = (places >= 0) & keys.valid[rows]
+            taken[rows[found]] = self._records[places[found]]
+            there[rows[found]] = True
+            self._release_pages()
         return Found(
             there=there,
             labels=taken["label"],
@@ -218,6 +210,20 @@ class LabelIndex:
             duplicated=taken["count"] > 1,
             contradicted=there & find_contradicted(taken, self._corrections),
         )
+
+    def _find_places(self, high: NDArray[np.uint64], low: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """Return where the index has these keys, -1 for those that it does not have."""
+        first = np.searchsorted(self._heads, high)
+        places = np.full(len(high), -1, dtype=np.int64)
+        for step in range(_NEIGHBOURS):  # several keys with the same first 64 bits are rare beyond words
+            at = first + step
+            inside = np.flatnonzero(at < len(self._heads))
+            hit = inside[self._heads[at[inside]] == high[inside]]
+            if hit.size == 0:
+                break
+            exact = hit[self._records["low"][at[hit]] == low[hit]]
+            places[exact] = at[exact]
+        return places
 
     def read_rows(self) -> Iterator[NDArray[np.int64]]:
         """Yield the place in the source that stands for each key, so many at a time."""

@@ -16,7 +16,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 from uuid import UUID
 
 from bots.errors import BotsError
@@ -126,12 +126,13 @@ def expand_variables(source: str, environ: Mapping[str, str]) -> tuple[str, tupl
     A user's name and password are percent-encoded on the way. Raises `LabelsError` for a variable that is not set,
     and for a password that stands in params.yaml itself.
     """
-    authority = urlsplit(source.replace("${", "__").replace("}", "__")) if "://" in source else None
-    if authority is not None and authority.password is not None and "${" not in _find_password(source):
+    if "://" in source and (password := _find_password(source)) and "${" not in password:
         raise LabelsError(
             f"{WHERE}.source: it holds a password, and everybody who reads the repository reads it; "
             "write ${NAME} and set the environment's variable NAME"
         )
+    if "${" in _VARIABLE.sub("", source):
+        raise LabelsError(f"{WHERE}.source: a variable has no end; write ${{NAME}}")
     secrets: list[str] = []
 
     def expand(match: re.Match[str]) -> str:
@@ -154,12 +155,12 @@ def _find_password(source: str) -> str:
 
 
 def _read_query(root: Path, name: str) -> str:
-    path = (root / name).resolve()
-    if not path.is_relative_to(root.resolve()):
-        raise LabelsError(f"{WHERE}.query: {make_visible(name, 80)} does not lie in this repository")
     try:
+        path = (root / name).resolve()
+        if not path.is_relative_to(root.resolve()):
+            raise LabelsError(f"{WHERE}.query: {make_visible(name, 80)} does not lie in this repository")
         query = path.read_text(encoding="utf-8").strip().rstrip(";").rstrip()
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise LabelsError(
             f"{WHERE}.query: {make_visible(name, 80)} cannot be read: {make_visible(error, 200)}"
         ) from error

@@ -416,7 +416,7 @@ def _join_batch(
     absurd = known & (before > ABSURD_DAYS * DAY)
     labelled = found.there & ~found.contradicted & ~absurd
     labels.tally.absurd += int(absurd.sum())
-    labels.tally.early += int((known & ~absurd & (before > 0)).sum())
+    labels.tally.early += int((known & ~absurd & (before > 0) & ~_is_same_date(made, found.known)).sum())
     labels.note_hits(found.rows[found.there & ~absurd])
     marks = {
         "labelled": labelled,
@@ -432,6 +432,11 @@ def _join_batch(
             AGE, pa.array(np.maximum(ages, 0).astype(np.int32), mask=~(labelled & known))
         )
     return joined
+
+
+def _is_same_date(made: NDArray[np.int64], known: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether a label says no time of its day, only the date, and that is its prediction's: it may have come after."""
+    return (known % DAY == 0) & (known // DAY == made // DAY)
 
 
 def _find_nothing(rows: int) -> Found:

@@ -202,6 +202,19 @@ def test_whenever_a_source_stops_and_for_how_long_no_day_is_judged_by_half_its_l
     assert find_hasty(closed, labels, missed=0.02) == []
 
 
+@pytest.mark.parametrize("policy", [TIMED, LOOKED], ids=["timed", "looked"])
+def test_a_source_that_gives_half_for_a_while_makes_no_day_look_complete(policy: Labels) -> None:
+    labels = make_labels(90, 100, lambda chance, _: chance.randint(2, 6), share=0.96)
+    for at, one in enumerate(labels):
+        if at % 2 and 40 <= one.given < 55:
+            one.known = one.given = 55 + at % 7
+
+    closed, _ = watch(labels, 90, 100, policy, runs=range(90))
+
+    assert find_hasty(closed, labels, missed=0.02) == []
+    assert len(closed) > 65
+
+
 def test_predictions_that_stop_are_no_silence_and_the_last_days_are_judged() -> None:
     labels = make_labels(30, 100, lambda chance, _: chance.randint(10, 14), share=0.95)
 

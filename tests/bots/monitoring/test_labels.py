@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -243,6 +244,14 @@ def test_ages_are_days_of_the_calendar_and_labels_of_the_past_and_the_future_are
     assert ages == [0, 1, 0, 18, None]
     assert (counts.early, counts.future) == (1, 1)
     assert table.newest == "2026-03-20"
+
+
+def test_a_label_with_the_date_of_its_prediction_alone_may_have_come_after_it(tmp_path: Path) -> None:
+    source = write(tmp_path, "prediction:id,late,at\np0,1,2026-03-02\np1,1,2026-03-01\n")
+
+    _, day, counts = join(load(tmp_path, Labels(source=source, time="at")), log([{}, {}]))
+
+    assert (day.labelled, counts.early) == (2, 1)
 
 
 def test_a_label_of_an_earlier_prediction_with_the_same_name_is_not_used(tmp_path: Path) -> None:
@@ -670,6 +679,30 @@ def test_labels_lie_in_a_bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert found == [1.0]
 
 
+@pytest.mark.parametrize("query", [
+    'select id as "prediction:id", late, pg_terminate_backend(pg_backend_pid()) from flights',
+    "select 'p0' as \"prediction:id\", 'infinity'::timestamptz as late",
+    "select 'p0' as \"prediction:id\", 1 / (number - number) as late from flights",
+])  # fmt: skip
+def test_a_database_that_fails_in_the_middle_ends_it_in_words(
+    tmp_path: Path, postgres: Postgres, query: str
+) -> None:
+    with pytest.raises(LabelsError, match=r"labels\.sql\): "):
+        ask(tmp_path, postgres.address, query, environ=postgres.environ)
+
+    assert not (tmp_path / "kept").exists()
+
+
+def test_values_that_only_a_database_has_are_read_or_counted(tmp_path: Path, postgres: Postgres) -> None:
+    query = """select v::text as "prediction:id", 'NaN'::numeric as late from generate_series(1, 2) v
+        union all select 'p0', 1.000 union all select null, 1"""
+
+    found, _, counts = join(ask(tmp_path, postgres.address, query, environ=postgres.environ), log([{}]))
+
+    assert found == [1.0]
+    assert (counts.rows, counts.unreadable + counts.missing, counts.keyless) == (4, 2, 1)
+
+
 # Properties
 
 TEXTS = st.text(max_size=80) | st.sampled_from(["", "a", "a\0", "ab", "ba", "x" * 64, "x" * 65, "x" * 300])
@@ -723,6 +756,29 @@ def test_whatever_a_driver_gives_becomes_a_column_that_can_be_read(values: list[
     for convert in (label_keys.convert_texts, label_keys.convert_numbers, label_keys.convert_truths,
                     label_keys.convert_times):  # fmt: skip
         assert len(convert(column)) == len(values)
+
+
+@settings(max_examples=60)
+@given(
+    st.binary(max_size=200)
+    | st.text(max_size=200).map(lambda text: ("prediction:id,late\n" + text).encode())
+    | st.binary(max_size=50).map(lambda body: b"PAR1" + body + b"PAR1"),
+    st.sampled_from(["labels.csv", "labels.parquet", "labels", "labels.csv.gz"]),
+)
+def test_whatever_bytes_lie_there_they_are_read_or_refused_in_words(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes, name: str
+) -> None:
+    tmp_path = tmp_path_factory.mktemp("bytes")
+    (tmp_path / name).write_bytes(content)
+    with suppress(LabelsError):
+        table = load(tmp_path, Labels(source=name))
+        assert join(table, log([{}]))[1].predicted == 1
+
+
+@given(st.text(max_size=60) | st.text("${}:/@[]?#ab", max_size=30).map("postgresql://".__add__))
+def test_whatever_address_is_given_it_is_expanded_or_refused_in_words(source: str) -> None:
+    with suppress(LabelsError):
+        assert "${" not in expand_variables(source, {"a": "b"})[0]
 
 
 @given(st.lists(st.text(max_size=30), max_size=8))
