@@ -232,6 +232,17 @@ class ReleaseSettings(_Section, frozen=True):
     canary: Annotated[Canary, _explain("how a new version is watched in production")] = Canary()
 
 
+class DeploySettings(_Section, frozen=True):
+    """How versions run."""
+
+    shadow: Annotated[
+        bool,
+        _explain(
+            "a new version first gets copies of production's requests; its answers are logged and thrown away"
+        ),
+    ] = False
+
+
 class Labels(_Section, frozen=True):
     """Where the truth about predictions comes from, and when a day's labels are as complete as they get."""
 
@@ -381,6 +392,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     gate: Gate
     review: ReviewSettings
     release: ReleaseSettings = ReleaseSettings()
+    deploy: DeploySettings = DeploySettings()
     monitoring: MonitoringSettings = MonitoringSettings()
 
     @property

@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from bots.deploy.checks import Check
 from bots.deploy.lineage import Lineage
-from bots.deploy.watch import Watch
+from bots.deploy.watch import Tried, Watch
 from bots.release.engine import EngineFailed, StageResult
 from bots.release.versions import Stage
 
@@ -50,11 +50,12 @@ class Recording:
     ) -> StageResult:
         again = [f"again {paused.watches}"] if paused else []
         wanted = self._log_call("roll_out", stage, lineage.version, *again)
-        if wanted == f"pause {stage}":
+        if wanted in (f"pause {stage}", f"pause shadow {stage}"):
             few = Check(
                 "errors", passed=None, words="0.80% of 512 requests, 0.10% of 4608 at the running version"
             )
-            watch = Watch(since=1.0, canary={}, stable={}, judged=1, judged_at=512, watches=1)
+            role: Tried = "shadow" if "shadow" in wanted else "canary"
+            watch = Watch(since=1.0, role=role, watched={}, stable={}, judged=1, judged_at=512, watches=1)
             if paused:
                 watch = replace(paused, watches=paused.watches + 1)
             words = f"cannot tell after 512 requests: errors: {few.words}; it may be chance"

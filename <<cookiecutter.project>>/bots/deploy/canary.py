@@ -47,7 +47,8 @@ class CanaryObservation:
     `restarts` are the canary's; `alive` is whether it runs and calls itself ready. `allowed` is the shift of scores
     that the review already saw between the two models on the same rows of the holdout. `judged` is how often everything
     was tested before, the last time with `judged_at` of the canary's requests; `watches` is how often it was watched,
-    with this time. `last` is whether this watch ends now.
+    with this time. `last` is whether this watch ends now. A `shadow`'s latency is not judged: it gets the processor
+    that the others leave, and nobody waits for it.
     """
 
     canary: ServiceCounters
@@ -60,6 +61,7 @@ class CanaryObservation:
     judged_at: int = 0
     watches: int = 1
     last: bool = False
+    shadow: bool = False
 
 
 def decide_canary(seen: CanaryObservation, policy: Canary) -> CanaryDecision:
@@ -129,7 +131,7 @@ def _check_everything(seen: CanaryObservation, policy: Canary) -> list[Check]:
         _check_log(seen),
         _check_errors(seen, policy, risk / 2),
         _check_refusals(seen, policy, risk),
-        *(_check_latency(seen, policy, q, risk=risk) for q in QUANTILES),
+        *(_check_latency(seen, policy, q, risk=risk) for q in QUANTILES if not seen.shadow),
         _check_scores(seen, policy, risk),
     ]
 

@@ -67,10 +67,12 @@ class Compose:
     def get_state(self) -> State:
         """See `Target`. Read from labels; a container that ended counts, one that never started does not."""
         stable, canary = self._find_container("stable"), self._find_container("canary")
+        shadow = self._find_container("shadow")
         return State(
             _read_version(stable, "release.image", "release.version"),
             _read_version(canary, "release.image", "release.version"),
             _read_version(canary, "release.previous-image", "release.previous-version"),
+            _read_version(shadow, "release.image", "release.version"),
         )
 
     def start_canary(self, version: Version, previous: Version | None) -> None:
@@ -88,6 +90,25 @@ class Compose:
                 CANARY_PREVIOUS_VERSION=previous.name if previous else "",
             )
         self._wait_until_ready("canary", version)
+
+    def start_shadow(self, version: Version) -> None:
+        """See `Target`. The proxy copies requests to it from the moment that it passes its checks."""
+        there = self._find_container("shadow")
+        if _read_version(there, "release.image", "release.version") != version:
+            self.remove_shadow()
+            self.tell(f"starting {version.name} as the shadow")
+            self._start_service(
+                "shadow",
+                SHADOW_IMAGE=version.reference,
+                SHADOW_VERSION=version.name,
+                SHADOW_DEPLOYED=_format_now(),
+            )
+        self._wait_until_ready("shadow", version)
+
+    def remove_shadow(self) -> None:
+        """See `Target`."""
+        if self._list_containers("shadow"):
+            self._remove("shadow")
 
     def set_share(self, canary: float) -> None:
         """See `Target`."""
@@ -265,7 +286,17 @@ class Compose:
     def _start_service(self, service: str, **settings: str) -> None:
         """Start one service. What a killed bot's Compose still does may be in the way for a moment, so try again."""
         words = [*find_compose(), "--project-name", self.name, "--file", str(self.folder / "compose.yaml")]
-        words += ["--profile", "canary", "up", "--detach", "--no-deps", "--quiet-pull", service]
+        words += [
+            "--profile",
+            "canary",
+            "--profile",
+            "shadow",
+            "up",
+            "--detach",
+            "--no-deps",
+            "--quiet-pull",
+            service,
+        ]
         env = {**self.environ, "PROXY_IMAGE": "none", "STABLE_IMAGE": "none", **settings}
         for left in reversed(range(TRIES)):
             try:

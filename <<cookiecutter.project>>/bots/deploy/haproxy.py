@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from bots.deploy.reading import Reader
 
-BACKEND = "service"
+BACKENDS = {"stable": "service", "canary": "service", "shadow": "shadow"}
+"""Which backend of deploy/proxy/haproxy.cfg has which server."""
 SOCKET = "/run/haproxy/admin.sock"
 _UP = "2"
 _WHOLE = 100
@@ -46,15 +47,15 @@ class Proxy:
         # The one that gains first, so that there is never a moment without a server.
         weights = [("canary", weight), ("stable", _WHOLE - weight)]
         for name, value in sorted(weights, key=lambda one: -one[1]):
-            self._send(f"set server {BACKEND}/{name} weight {value}")
+            self._send(f"set server {BACKENDS[name]}/{name} weight {value}")
 
     def close_server(self, name: str) -> None:
         """Send the server no requests and no checks until `open_server`: the next one may have the same address."""
-        self._send(f"set server {BACKEND}/{name} state maint")
+        self._send(f"set server {BACKENDS[name]}/{name} state maint")
 
     def open_server(self, name: str) -> None:
         """Send the server requests again, by its weight."""
-        self._send(f"set server {BACKEND}/{name} state ready")
+        self._send(f"set server {BACKENDS[name]}/{name} state ready")
 
     def is_listening(self) -> bool:
         """Whether its admin socket answers by now."""
@@ -64,9 +65,10 @@ class Proxy:
             return False
 
     def load_server(self, name: str) -> Server:
-        """Load what the proxy knows of `stable` or `canary`. Formats: HAProxy's management guide, section 9.3."""
-        states = _parse_table(self._send(f"show servers state {BACKEND}").splitlines()[1:], " ")
-        stats = _parse_table(self._send(f"show stat {BACKEND} 4 -1").splitlines(), ",")
+        """Load what the proxy knows of a server. Formats: HAProxy's management guide, section 9.3."""
+        backend = BACKENDS[name]
+        states = _parse_table(self._send(f"show servers state {backend}").splitlines()[1:], " ")
+        stats = _parse_table(self._send(f"show stat {backend} 4 -1").splitlines(), ",")
         try:
             state = next(row for row in states if row["srv_name"] == name)
             busy = next(int(row["scur"]) for row in stats if row["svname"] == name)

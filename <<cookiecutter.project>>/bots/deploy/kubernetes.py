@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from bots.deploy.target import Role
 
-NAMES: dict[Role, str] = {"stable": "model", "canary": "model-canary"}
+NAMES: dict[Role, str] = {"stable": "model", "canary": "model-canary", "shadow": "model-shadow"}
 IMAGE = "release/image"
 NAME = "release/version"
 PREVIOUS_IMAGE = "release/previous-image"
@@ -116,6 +116,16 @@ class Kubernetes:
             before = {PREVIOUS_IMAGE: previous.reference, PREVIOUS_NAME: previous.name} if previous else {}
             self._apply("canary", "canary", version, more=before)
         self._wait_until_ready("canary", version)
+
+    def start_shadow(self, version: Version) -> None:
+        """See `Target`. A Service copies nothing, so the cluster's gateway would have to."""
+        raise EngineError(
+            "deploy.shadow: a release copies requests with Docker Compose only. On Kubernetes the gateway does: "
+            "deploy/kubernetes/shadow/ and docs/deploy.md say how. Say `shadow: false` in params.yaml"
+        )
+
+    def remove_shadow(self) -> None:
+        """See `Target`. What a person applied is theirs to remove."""
 
     def set_share(self, canary: float) -> None:
         """See `Target`: as many pods as needed for at least this share of all pods."""

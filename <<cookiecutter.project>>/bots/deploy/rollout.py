@@ -19,12 +19,12 @@ from msgspec.structs import replace
 from bots.deploy import prometheus
 from bots.deploy.canary import CanaryDecision, CanaryObservation, decide_canary
 from bots.deploy.target import NotReady, Version
-from bots.deploy.watch import MOST_WATCHES, Watch
+from bots.deploy.watch import MOST_WATCHES, Tried, Watch
 from bots.stats import significance
 
 if TYPE_CHECKING:
     from bots.deploy.prometheus import ServiceCounters
-    from bots.deploy.target import Target
+    from bots.deploy.target import Role, State, Target
     from bots.settings import Canary
 
 
@@ -75,14 +75,16 @@ def roll_out(
     *,
     watch: bool,
     tell: Callable[[str], None],
+    shadow: bool = False,
     paused: Watch | None = None,
     clock: Clock | None = None,
 ) -> RolloutResult:
     """Make a version the stable version of a stage.
 
     With `watch` a canary gets its share of the requests and is judged; without (staging, which has no requests of its
-    own, a return to an earlier version, and a person's word) it need only become ready. A canary that was `paused` is
-    judged once, by all that came since it began. Raises `EngineError` when the stage does not answer.
+    own, a return to an earlier version, and a person's word) it need only become ready. With `shadow` it first gets
+    copies of the requests, is judged, and only then a canary. One that was `paused` is judged at once, by all that came
+    since it began. Raises `EngineError` when the stage does not answer.
     """
     clock = clock or Clock()
     since = clock.now()
@@ -107,31 +109,73 @@ def roll_out(
 
     try:
         if former is None or former.reference == wanted.reference:
+            target.remove_shadow()
             target.promote(former or wanted)
             if former:
                 return conclude("runs already", f"{former.name or wanted.name} is the stable version")
             return conclude("deployed", f"{wanted.name} is the first one here")
-        if before.canary is None or before.canary.reference != wanted.reference:
-            paused = None
-            if before.canary is not None:
-                target.withdraw()
-        target.start_canary(wanted, former)
+        if before.canary is not None and not _is_same(before.canary, wanted):
+            target.withdraw()
+        if before.shadow is not None and not (watch and shadow and _is_same(before.shadow, wanted)):
+            target.remove_shadow()
         decision = None
         if watch:
-            decision, watched = _watch_canary(target, policy, paused, clock=clock, tell=tell)
+            decision, watched = _try_out(
+                target, wanted, before, policy, shadow=shadow, paused=paused, clock=clock, tell=tell
+            )
             if decision.action == "pause":
                 return conclude("paused", decision.words, decision, watched)
-        if decision is not None and decision.action == "roll back":
-            target.withdraw()
-            return conclude("rolled back", decision.words, decision)
+            if decision.action == "roll back":
+                _take_out(target)
+                return conclude("rolled back", decision.words, decision)
+        else:
+            target.start_canary(wanted, former)
         target.promote(wanted)
     except NotReady as error:
-        target.withdraw()
+        _take_out(target)
         runs = target.get_state().stable
         old_runs = runs is not None and runs.reference != wanted.reference
         return conclude("rolled back" if old_runs else "failed", str(error))
     words = decision.words if decision else f"{wanted.name} is ready and has taken over"
     return conclude("promoted", words, decision)
+
+
+def _is_same(there: Version | None, wanted: Version) -> bool:
+    return there is not None and there.reference == wanted.reference
+
+
+def _take_out(target: Target) -> None:
+    """Take the new version out, whichever role it has."""
+    target.withdraw()
+    target.remove_shadow()
+
+
+def _try_out(
+    target: Target,
+    wanted: Version,
+    before: State,
+    policy: Canary,
+    *,
+    shadow: bool,
+    paused: Watch | None,
+    clock: Clock,
+    tell: Callable[[str], None],
+) -> tuple[CanaryDecision, Watch]:
+    """Try the version, first as a shadow where that is wanted, then as a canary; the decision that ends this."""
+    is_canary = _is_same(before.canary, wanted)
+    goes_on = (paused.role if paused else "") if is_canary or _is_same(before.shadow, wanted) else ""
+    if shadow and not is_canary:
+        target.start_shadow(wanted)
+        since = paused if goes_on == "shadow" else None
+        decision, watched = _watch(target, "shadow", policy, since, clock=clock, tell=tell)
+        decision = replace(decision, words=f"as a shadow: {decision.words}")
+        if decision.action != "promote":
+            return decision, watched
+        tell(decision.words)
+        target.remove_shadow()
+    target.start_canary(wanted, before.stable)
+    since = paused if is_canary and goes_on == "canary" else None
+    return _watch(target, "canary", policy, since, clock=clock, tell=tell)
 
 
 def _finish_promotion(target: Target, tell: Callable[[str], None]) -> None:
@@ -145,20 +189,29 @@ def _finish_promotion(target: Target, tell: Callable[[str], None]) -> None:
             tell(str(error))
 
 
-def _watch_canary(
-    target: Target, policy: Canary, paused: Watch | None, *, clock: Clock, tell: Callable[[str], None]
+def _watch(
+    target: Target,
+    role: Tried,
+    policy: Canary,
+    paused: Watch | None,
+    *,
+    clock: Clock,
+    tell: Callable[[str], None],
 ) -> tuple[CanaryDecision, Watch]:
-    """Give the canary its share of the requests, and watch it until the decision ends that; what was seen from when."""
-    allowed = measure_reviewed_shift(target.load_contract("stable"), target.load_contract("canary"))
-    target.set_share(policy.share)
+    """Watch a canary with its share of the requests, or a shadow with copies, until a decision ends that."""
+    allowed = measure_reviewed_shift(target.load_contract("stable"), target.load_contract(role))
+    if role == "canary":
+        target.set_share(policy.share)
     if paused:
         tell(f"judging it again by all that came since {paused.format_start()}")
         watch = replace(paused, watches=min(paused.watches + 1, MOST_WATCHES))
     else:
-        tell(f"watching it with {policy.share:.0%} of the requests")
+        how = f"{policy.share:.0%} of the requests" if role == "canary" else "copies of the requests"
+        tell(f"watching it with {how}")
         watch = Watch(
             since=clock.wall(),
-            canary=Watch.pack(_load_counters(target, "canary")),
+            role=role,
+            watched=Watch.pack(_load_counters(target, role)),
             stable=Watch.pack(_load_counters(target, "stable")),
         )
     since = clock.now()
@@ -179,9 +232,9 @@ def _observe(
     target: Target, watch: Watch, *, seconds: float, allowed: float, last: bool
 ) -> CanaryObservation:
     """Look at both versions once."""
-    health = target.check_health("canary")
+    health = target.check_health(watch.role)
     return CanaryObservation(
-        canary=prometheus.count_since(watch.unpack("canary"), _load_counters(target, "canary")),
+        canary=prometheus.count_since(watch.unpack("watched"), _load_counters(target, watch.role)),
         stable=prometheus.count_since(watch.unpack("stable"), _load_counters(target, "stable")),
         seconds=seconds,
         restarts=health.restarts,
@@ -191,10 +244,11 @@ def _observe(
         judged_at=watch.judged_at,
         watches=watch.watches,
         last=last,
+        shadow=watch.role == "shadow",
     )
 
 
-def _load_counters(target: Target, role: Literal["stable", "canary"]) -> Mapping[str, ServiceCounters]:
+def _load_counters(target: Target, role: Role) -> Mapping[str, ServiceCounters]:
     return {name: prometheus.parse_metrics(text) for name, text in target.load_metrics(role).items()}
 
 

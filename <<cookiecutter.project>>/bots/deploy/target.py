@@ -10,7 +10,7 @@ from bots.errors import BotsError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Role = Literal["stable", "canary"]
+Role = Literal["stable", "canary", "shadow"]
 
 
 class NotReady(BotsError):
@@ -27,11 +27,12 @@ class Version:
 
 @dataclass(frozen=True)
 class State:
-    """What a stage runs now. `previous` is what ran before the canary came."""
+    """What a stage runs now. `previous` is what ran before the canary came; the shadow is asked and never heard."""
 
     stable: Version | None = None
     canary: Version | None = None
     previous: Version | None = None
+    shadow: Version | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,15 @@ class Target(Protocol):
 
     def start_canary(self, version: Version, previous: Version | None) -> None:
         """Start the version as the canary, without requests, and wait until it is ready. Raises `NotReady`."""
+
+    def start_shadow(self, version: Version) -> None:
+        """Start the version as the shadow, which gets copies of the requests, and wait until it is ready.
+
+        Raises `NotReady`, and `EngineError` where the stage cannot copy requests.
+        """
+
+    def remove_shadow(self) -> None:
+        """Remove the shadow; where there is none, nothing is done. Its log stays."""
 
     def set_share(self, canary: float) -> None:
         """Send this share of the requests (0 to 1) to the canary."""

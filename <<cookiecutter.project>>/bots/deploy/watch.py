@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 from bots.deploy.prometheus import ServiceCounters
 
 MOST_WATCHES = 1000
+Tried = Literal["canary", "shadow"]
 Text = Annotated[str, Meta(max_length=300)]
 Count = Annotated[int, Meta(ge=0)]
 
@@ -29,11 +30,13 @@ class Watch(Struct, frozen=True, kw_only=True):
     """What a watch began with: `since` (seconds since 1970), and the counters of each instance then, by its name.
 
     `judged` is how often everything was tested, the last time with `judged_at` of the canary's requests; `watches` is
-    how often somebody looked at it, the pauses between not counted.
+    how often somebody looked at it, the pauses between not counted. `role` is the one that is watched: a shadow gets
+    copies of the requests, a canary a share of them.
     """
 
     since: float
-    canary: dict[Text, PackedCounters]
+    role: Tried = "canary"
+    watched: dict[Text, PackedCounters]
     stable: dict[Text, PackedCounters]
     judged: Annotated[int, Meta(ge=0, le=1000)] = 0
     judged_at: Count = 0
@@ -52,7 +55,7 @@ class Watch(Struct, frozen=True, kw_only=True):
             for name, one in counters.items()
         }
 
-    def unpack(self, role: Literal["stable", "canary"]) -> dict[str, ServiceCounters]:
+    def unpack(self, which: Literal["stable", "watched"]) -> dict[str, ServiceCounters]:
         """Unpack the counters of each instance."""
         return {
             name: ServiceCounters(
@@ -61,7 +64,7 @@ class Watch(Struct, frozen=True, kw_only=True):
                 scores={float(bound): count for bound, count in one.scores.items()},
                 lost=one.lost,
             )
-            for name, one in (self.canary if role == "canary" else self.stable).items()
+            for name, one in (self.watched if which == "watched" else self.stable).items()
         }
 
     def format_start(self) -> str:

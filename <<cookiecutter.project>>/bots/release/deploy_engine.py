@@ -72,6 +72,7 @@ class DeployEngine:
             target.prepare()
             if target.get_state().stable is not None:
                 target.withdraw()
+                target.remove_shadow()
 
     def restore(self, stage: Stage, image: str, lineage: Lineage) -> StageResult:
         """See `Engine`."""
@@ -86,7 +87,13 @@ class DeployEngine:
             open_stage(self.root, known.project.name, stage, tell=_print_step) as target,
         ):
             found = roll_out(
-                target, version, known.release.canary, watch=watch, tell=_print_step, paused=paused
+                target,
+                version,
+                known.release.canary,
+                watch=watch,
+                tell=_print_step,
+                shadow=known.deploy.shadow,
+                paused=paused,
             )
         return StageResult(
             done="running" if found.succeeded else "paused" if found.done == "paused" else "rolled back",

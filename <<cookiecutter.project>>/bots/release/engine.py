@@ -50,7 +50,7 @@ class Engine(Protocol):
         """
 
     def withdraw(self, stage: Stage) -> None:
-        """Take the canary out of a stage; where there is none, nothing is done."""
+        """Take the canary or the shadow out of a stage; where there is none, nothing is done."""
 
     def restore(self, stage: Stage, image: str, lineage: Lineage) -> StageResult:
         """Bring this version to a stage at once, because a person says so."""

@@ -49,8 +49,8 @@ ADVICE: dict[Kind, str] = {
     "rolled back": "Nobody has to act in a hurry. The model or the service has to change in a new pull request, which "
     "is reviewed and released anew. If the cause lies outside (the machine, a dependency), put it in place by hand: "
     "`python -m bots rollback --to {version}`.",
-    "paused": "It keeps its share of the requests, and the version before has the rest. It is judged again by all that "
-    "came since it began: once a day, and whenever the job runs. Whoever knows more decides now: "
+    "paused": "It keeps its share of the requests (as a shadow: copies), and the version before has the rest. It is "
+    "judged again by all that came since it began: once a day, and whenever the job runs. Whoever knows more decides: "
     "`python -m bots release --promote REASON` makes it the one that runs, `python -m bots rollback` takes it out; or "
     f"{WHERE}.",
     "broken": "Run the job again: it goes on where it stopped. What was done stays done, and is not done twice.",
@@ -243,8 +243,9 @@ def _render_production(registry: Registry, platform: Platform) -> list[str]:
     ]
     if (pause := registry.get_paused("production")) and pause.paused:
         since = _format_time(versions.find_pause_start(registry, "production"))
+        gets = "copies" if pause.watch and pause.watch.role == "shadow" else "a share"
         said.append(
-            f"**{escape_text(pause.paused)}** is paused beside it with a share of the requests, since {since}."
+            f"**{escape_text(pause.paused)}** is paused beside it with {gets} of the requests, since {since}."
         )
     return said
 

@@ -148,6 +148,12 @@ def test_a_slow_version_is_rolled_back_with_both_quantiles() -> None:
     assert "p95 latency: 98 ms, 2 ms at the running version, 22 ms allowed" in found.words
 
 
+def test_a_shadow_is_not_judged_by_its_latency() -> None:
+    found = judged(reading(500, seconds=np.full(500, 0.08)), shadow=True)
+    assert found.action == "promote"
+    assert not [check for check in found.checks if "latency" in check.name]
+
+
 def test_a_slow_tail_is_found_even_when_the_rest_is_quick() -> None:
     seconds = np.where(np.arange(500) < 25, 0.2, 0.002)
     found = judged(reading(500, seconds=seconds))

@@ -46,13 +46,13 @@ def built(folder: str) -> list[dict[str, Any]]:
     return list(yaml.safe_load_all(done.stdout))
 
 
-@pytest.mark.parametrize("folder", ["overlays/staging", "overlays/production", "canary"])
+@pytest.mark.parametrize("folder", ["overlays/staging", "overlays/production", "canary", "shadow"])
 def test_every_manifest_is_one_that_kubernetes_takes(folder: str) -> None:
     for one in built(folder):
         kubernetes_validate.validate(one, "1.37", strict=True)
 
 
-@pytest.mark.parametrize("folder", ["overlays/staging", "overlays/production", "canary"])
+@pytest.mark.parametrize("folder", ["overlays/staging", "overlays/production", "canary", "shadow"])
 def test_every_pod_is_caged_and_probed(folder: str) -> None:
     (deployment,) = (one for one in built(folder) if one["kind"] == "Deployment")
     pod = deployment["spec"]["template"]["spec"]
@@ -68,6 +68,28 @@ def test_every_pod_is_caged_and_probed(folder: str) -> None:
     assert {"startupProbe", "readinessProbe", "livenessProbe"} <= container.keys()
     assert container["resources"]["limits"]["memory"]
     assert deployment["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+
+
+def test_nobody_hears_a_shadow_and_its_log_lies_beside_the_others() -> None:
+    found = {one["kind"]: one for one in built("shadow")}
+    (service,) = (one for one in built("overlays/production") if one["kind"] == "Service")
+    labels = found["Deployment"]["spec"]["template"]["metadata"]["labels"]
+    assert not service["spec"]["selector"].items() <= labels.items()
+    assert found["Service"]["spec"]["selector"].items() <= labels.items()
+    assert found["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"].items() <= labels.items()
+    (volume,) = (
+        one
+        for one in found["Deployment"]["spec"]["template"]["spec"]["volumes"]
+        if one["name"] == "predictions"
+    )
+    assert volume["persistentVolumeClaim"] == {"claimName": "predictions"}
+    route = yaml.safe_load((FOLDER / "shadow/route.yaml").read_text())
+    mirror, rest = route["spec"]["rules"]
+    assert mirror["filters"][0]["requestMirror"]["backendRef"] == {
+        "name": found["Service"]["metadata"]["name"],
+        "port": found["Service"]["spec"]["ports"][0]["port"],
+    }
+    assert mirror["backendRefs"] == rest["backendRefs"] == [{"name": service["metadata"]["name"], "port": 80}]
 
 
 def test_a_stage_has_all_that_keeps_it_up_and_shut() -> None:
@@ -108,9 +130,9 @@ class Cluster:
     def remember(self, **what: Any) -> None:
         self.path.write_text(json.dumps({**self.memory, **what}))
 
-    def roll_out(self, version: Version) -> RolloutResult:
+    def roll_out(self, version: Version, *, shadow: bool = False) -> RolloutResult:
         clock = Clock(sleep=lambda _: None)
-        return roll_out(self.target, version, POLICY, watch=True, tell=print, clock=clock)
+        return roll_out(self.target, version, POLICY, watch=True, tell=print, shadow=shadow, clock=clock)
 
 
 @pytest.fixture
@@ -235,3 +257,13 @@ def test_metrics_that_never_arrive_whole_are_told_as_that(cluster: Cluster) -> N
 def test_the_stand_in_refuses_what_it_does_not_know(cluster: Cluster) -> None:
     with pytest.raises(EngineError, match=r"does not know `kubectl .* cordon"):
         cluster.target._run_kubectl("cordoning", "cordon", "node")
+
+
+def test_a_shadow_that_no_release_can_feed_is_refused_before_anything_changes(cluster: Cluster) -> None:
+    cluster.roll_out(V1)
+    before = cluster.target.get_state()
+    with pytest.raises(
+        EngineError, match=r"deploy\.shadow: a release copies requests with Docker Compose only"
+    ):
+        cluster.roll_out(V2, shadow=True)
+    assert cluster.target.get_state() == before

@@ -33,6 +33,7 @@ class Memory:
     stable: Version | None = None
     canary: Version | None = None
     previous: Version | None = None
+    shadow: Version | None = None
     weight: float = 0.0
     broken: frozenset[str] = frozenset()
     failing: frozenset[str] = frozenset()
@@ -57,7 +58,17 @@ class Memory:
     def prepare(self) -> None: ...
 
     def get_state(self) -> State:
-        return State(self.stable, self.canary, self.previous if self.canary else None)
+        return State(self.stable, self.canary, self.previous if self.canary else None, self.shadow)
+
+    def start_shadow(self, version: Version) -> None:
+        if self.shadow != version:
+            self._change({"shadow": version})
+        if version.name in self.broken:
+            raise NotReady(f"{version.name} ended by itself")
+
+    def remove_shadow(self) -> None:
+        if self.shadow:
+            self._change({"shadow": None})
 
     def start_canary(self, version: Version, previous: Version | None) -> None:
         if self.canary != version:
@@ -71,7 +82,7 @@ class Memory:
     def load_metrics(self, role: Role) -> dict[str, str]:
         if self.silent:
             return {}
-        version = self.canary if role == "canary" else self.stable
+        version = {"canary": self.canary, "shadow": self.shadow, "stable": self.stable}[role]
         assert version is not None
         self.requests[role] = self.requests.get(role, 0) + (30 if role == "canary" else 270)
         bad = self.requests[role] // 3 if version.name in self.failing else 0
@@ -119,10 +130,11 @@ def run(
     said: list[str] | None = None,
     policy: Canary = POLICY,
     paused: Watch | None = None,
+    shadow: bool = False,
 ) -> RolloutResult:
     clock = Clock(lambda: stage.clock, stage.sleep, lambda: stage.clock)
     tell = said.append if said is not None else lambda _: None
-    return roll_out(stage, version, policy, watch=watch, tell=tell, clock=clock, paused=paused)
+    return roll_out(stage, version, policy, watch=watch, tell=tell, clock=clock, paused=paused, shadow=shadow)
 
 
 def test_a_good_version_is_watched_with_its_share_and_promoted() -> None:
@@ -270,6 +282,72 @@ def test_killed_at_any_change_and_run_again_it_ends_in_the_same_state(
     except Killed:
         stage.dies = None
         run(stage)
+    assert stage.get_state() == State(V1 if failing else V2)
+    assert stage.weight == 0
+
+
+def test_where_it_is_wanted_a_version_is_a_shadow_first_and_then_a_canary() -> None:
+    stage = Memory(stable=V1)
+    said: list[str] = []
+    outcome = run(stage, shadow=True, said=said)
+    assert (outcome.done, outcome.runs) == ("promoted", V2)
+    assert said[0] == "watching it with copies of the requests"
+    assert "as a shadow: nothing speaks against it in 270 requests and 1 s" in said
+    assert "watching it with 10% of the requests" in said
+    assert stage.get_state() == State(V2)
+
+
+def test_a_bad_shadow_is_taken_out_before_anybody_got_its_answer() -> None:
+    stage = Memory(stable=V1, failing=frozenset({"v2"}))
+    outcome = run(stage, shadow=True)
+    assert (outcome.done, outcome.runs) == ("rolled back", V1)
+    assert outcome.words.startswith("as a shadow: errors: 33")
+    assert (stage.get_state(), stage.requests.get("canary")) == (State(V1), None)
+
+
+def test_a_shadow_that_does_not_start_is_taken_out() -> None:
+    stage = Memory(stable=V1, broken=frozenset({"v2"}))
+    assert run(stage, shadow=True).done == "rolled back"
+    assert stage.get_state() == State(V1)
+
+
+def test_a_shadow_that_nobody_can_judge_yet_is_paused_and_goes_on_as_a_shadow() -> None:
+    stage = Memory(stable=V1, silent=True)
+    outcome = run(stage, shadow=True)
+    assert (outcome.done, stage.get_state()) == ("paused", State(V1, shadow=V2))
+    assert outcome.words.startswith("as a shadow: cannot tell: only 0 of 100")
+    assert (outcome.watch is not None and outcome.watch.role, stage.weight) == ("shadow", 0)
+    stage.silent = False
+    again = run(stage, shadow=True, paused=outcome.watch)
+    assert (again.done, stage.get_state()) == ("promoted", State(V2))
+
+
+@pytest.mark.parametrize("watch", [True, False], ids=["not wanted any more", "by a person's word"])
+def test_a_shadow_that_is_not_wanted_any_more_goes(watch: bool) -> None:
+    stage = Memory(stable=V1, shadow=V2)
+    assert run(stage, watch=watch).done == "promoted"
+    assert stage.get_state() == State(V2)
+
+
+def test_a_newer_version_takes_the_place_of_a_shadow() -> None:
+    stage = Memory(stable=V1, shadow=V3)
+    assert run(stage, shadow=True).runs == V2
+    assert stage.get_state() == State(V2)
+
+
+@pytest.mark.parametrize("failing", [False, True], ids=["good", "bad"])
+@pytest.mark.parametrize("after", [False, True], ids=["before it is done", "once it is done"])
+@pytest.mark.parametrize("dies", range(10))
+def test_killed_at_any_change_with_a_shadow_and_run_again_it_ends_in_the_same_state(
+    dies: int, after: bool, failing: bool
+) -> None:
+    bad = frozenset({"v2"}) if failing else frozenset()
+    stage = Memory(stable=V1, failing=bad, dies=dies, after=after)
+    try:
+        run(stage, shadow=True)
+    except Killed:
+        stage.dies = None
+        run(stage, shadow=True)
     assert stage.get_state() == State(V1 if failing else V2)
     assert stage.weight == 0
 

@@ -354,6 +354,16 @@ def test_a_newer_version_does_not_take_a_paused_ones_place_in_silence(paused: Re
     assert newest["stages"][-1]["reason"] == "v1.1.0, which was paused there, gave way to it"
 
 
+def test_a_shadow_that_is_paused_is_told_as_one_and_goes_like_any_other(first: ReleaseProject) -> None:
+    write_model(first.folder, BETTER)
+    first.merge()
+    does(first, roll_out="pause shadow production")
+    first.run_bots("release", expect=34)
+    assert "**v1.1.0** is paused beside it with copies of the requests" in first.list_comments(NUMBER)[0]
+    first.run_bots("rollback", "--reason", "not now")
+    assert first.list_calls()[-1] == ["withdraw", "production"]
+
+
 def test_a_refused_judgement_keeps_a_paused_version_where_it_is(paused: ReleaseProject) -> None:
     (check,) = paused.double.state.checks.values()
     check.conclusion, check.output = "failure", {"title": "Regressed"}

@@ -312,6 +312,44 @@ def test_a_paused_version_is_taken_out_without_a_failed_request(stage: Stage) ->
     assert stage.load.failed == {}
 
 
+def test_a_version_is_a_shadow_first_whose_answers_are_in_its_own_log_and_go_to_nobody(stage: Stage) -> None:
+    stage.roll_out("v1", watch=False)
+    reference = Version(stage.builder.shipped("v2", versions.good), "v2")
+    hasty = Canary(share=0.3, requests=4000, seconds=4, every=1)
+    paused = rollout.roll_out(stage.target, reference, hasty, watch=True, tell=print, shadow=True)
+    assert (paused.done, paused.watch and paused.watch.role) == ("paused", "shadow"), paused
+    assert stage.containers() == ["proxy", "shadow", "stable"]
+    assert stage.target.get_state().shadow == reference
+    (shadow,) = (one for one in stage.all() if one.labels["com.docker.compose.service"] == "shadow")
+    count = (
+        "import pathlib; found = pathlib.Path('/var/log/predictions').rglob('*.jsonl'); "
+        "print(sum(len(path.read_bytes().splitlines()) - 1 for path in found))"
+    )
+    logged = int(shadow.exec_run(["/opt/venv/bin/python", "-c", count]).output)
+    assert logged > 50
+    assert {mount["Name"] for mount in shadow.attrs["Mounts"]} == {f"{stage.target.name}_shadow-log"}
+    willing = Canary(share=0.3, requests=60, seconds=40, every=1)
+    done = rollout.roll_out(
+        stage.target, reference, willing, watch=True, tell=print, shadow=True, paused=paused.watch
+    )
+    assert (done.done, done.runs) == ("promoted", reference), done
+    assert stage.containers() == ["proxy", "stable"]
+    assert stage.load.failed == {}
+
+
+@pytest.mark.parametrize("change", [versions.failing, versions.skewed], ids=["errors", "skewed"])
+def test_a_bad_shadow_is_taken_out_and_nobody_ever_got_its_answer(
+    stage: Stage, change: Callable[[Path], None]
+) -> None:
+    before = stage.target.get_state().stable
+    reference = Version(stage.builder.shipped(change.__name__, change), change.__name__)
+    outcome = rollout.roll_out(stage.target, reference, POLICY, watch=True, tell=print, shadow=True)
+    assert (outcome.done, outcome.runs) == ("rolled back", before), outcome
+    assert outcome.words.startswith("as a shadow: ")
+    assert stage.containers() == ["proxy", "stable"]
+    assert stage.load.failed == {}
+
+
 def test_an_earlier_version_comes_back_without_a_build_or_a_failed_request(stage: Stage) -> None:
     stage.roll_out("v2", versions.good)
     outcome = stage.roll_out("v1", watch=False)
