@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -326,3 +327,47 @@ def test_rows_that_main_was_trained_on_are_left_out_and_a_rest_is_not_judged(cha
     review = change.review(expect=22)
     assert (review["verdict"], review["reason"]) == ("not comparable", "holdout-trained-on")
     assert "Main's model was trained on" in review["headline"]
+
+
+def fit_the_holdout_too(change: Small) -> None:
+    code = change.folder / "pipeline" / "train.py"
+    code.write_text(
+        code.read_text().replace(
+            "    frame = files.read_table(TRAIN)\n",
+            "    import pandas as pd\n\n"
+            "    judging = files.read_table(files.FEATURES / 'holdout.parquet')\n"
+            "    frame = pd.concat([files.read_table(TRAIN), judging], ignore_index=True)\n",
+        )
+    )
+
+
+def feed_the_holdout(change: Small) -> None:
+    code = change.folder / "pipeline" / "features.py"
+    code.write_text(
+        code.read_text().replace(
+            "    report = build_report(",
+            "    import pandas as pd\n\n"
+            "    built['train'] = pd.concat([built['train'], built['holdout']], ignore_index=True)\n"
+            "    report = build_report(",
+        )
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("attack", "expect", "reason"),
+    [(fit_the_holdout_too, 22, "holdout-perhaps-fitted"), (feed_the_holdout, 21, "holdout-in-training")],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_a_holdout_that_moved_to_rows_which_the_change_trained_on_does_not_pass(
+    change: Small, attack: Callable[[Small], None], expect: int, reason: str
+) -> None:
+    move(change, holdout=["2025-08-01", "2025-12-01"], production=["2025-12-01", "2026-01-01"])
+    attack(change)
+    change.commit("Judge on later rows")
+    review = change.review(expect=expect)
+    assert (review["reason"], review["passed"]) == (reason, False)
+    assert review["moved"]["failure"] is None
+    assert len(review["notes"]) >= 2
+    assert "moves the holdout" in review["notes"][0]
+    assert "edits what judges or feeds the model" in review["notes"][1]
