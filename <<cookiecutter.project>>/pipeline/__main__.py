@@ -8,9 +8,6 @@ import importlib
 import os
 import sys
 
-# A stage is one short process: to collect the garbage of imports takes seconds and frees no memory that it needs.
-gc.disable()
-
 STAGES = {
     "acquire": "fetch the raw table",
     "validate": "check it against schema.yaml",
@@ -83,4 +80,7 @@ def run_command(words: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    # A stage is one short process: to collect the garbage of imports takes seconds and frees no memory that it needs.
+    # Only here: who imports this module may live long.
+    gc.disable()
     sys.exit(run_command(sys.argv[1:]))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -59,3 +61,12 @@ def test_every_table_that_a_stage_reads_is_written_by_another():
     assert {
         dep for dep in read if not any(dep == out or dep.startswith(f"{out}/") for out in written)
     } == set()
+
+
+def test_who_imports_the_command_line_keeps_the_collector_of_garbage():
+    """A stage that runs switches it off; a long process that imports the same module must not grow without end."""
+    code = "import gc, pipeline.__main__, pipeline.forkserver; print(gc.isenabled())"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=support.TEMPLATE, check=True, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == "True"
