@@ -16,6 +16,7 @@ from bots.layout import Layout
 from bots.review.champion import ChampionUnavailable
 from bots.settings import Settings
 from bots.stats import metrics
+from bots.stats.distinct import are_distinct
 from bots.stats.predictions import Predictions, PredictionsError, get_numbers, make_predictions, read_table
 from bots.verdict import comparison
 from bots.verdict.comparison import Comparison
@@ -156,12 +157,12 @@ def load_predictions(root: Path, settings: Settings, written: MetricsReport) -> 
 def _check_rows(root: Path, files: Layout) -> None:
     """Raise `PredictionsError` where the predictions are not about exactly the rows of the holdout, each once.
 
-    Before the other columns are read: to tell ten million rows apart takes a gigabyte for a moment.
+    Before the other columns are read: to find rows that stand in another order takes a gigabyte for a moment.
     """
     table = read_table(root / files.predictions, files.predictions, ["row"])
     if "row" not in table.column_names:
         return
-    if arrow.count_distinct(table["row"]).as_py() != len(table):
+    if not are_distinct(table["row"]):
         raise PredictionsError(f"{files.predictions}: expected each row once; some stand twice")
     holdout = read_table(root / files.holdout_rows, files.holdout_rows, ["row"])["row"]
     same = holdout.equals(table["row"])
