@@ -438,6 +438,7 @@ def test_run_workflow_does_nothing_from_a_side_branch() -> None:
 def test_production_is_watched_from_the_default_branch_alone_and_no_run_pushes_another_out() -> None:
     watch = workflow("monitor")["jobs"]["watch"]
     assert "github.ref == format('refs/heads/{0}', github.event.repository.default_branch)" in watch["if"]
+    assert "github.event_name == 'schedule'" in watch["if"]
     assert watch["environment"] == "monitoring"
     assert watch["concurrency"]["cancel-in-progress"] is False
     assert watch["steps"][-1]["uses"] == "./.github/actions/leave"
