@@ -44,7 +44,6 @@ COLUMNS = {
 }
 """The columns that each table of the log has before those of the rows (docs/serving.md)."""
 
-LARGEST = 2_000_000_000
 LARGEST_GROUP = 2_000_000_000  # bytes of a part of a table, as it says itself
 MOST_COLUMNS = 5_000
 BATCH_ROWS = 65_536
@@ -91,15 +90,14 @@ def collect_files(
     *,
     tell: Tell,
     now: float,
-    largest: int = LARGEST,
 ) -> Collection:
     """Fetch the log's new files into `folder`, and check each.
 
-    `now` is in seconds since 1970, `largest` in bytes. Raises `SourceUnreachable` where the log cannot be listed.
+    `now` is in seconds since 1970. Raises `SourceUnreachable` where the log cannot be listed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     listed = source.list_files()
-    collector = _Collector(source, ledger, folder, tell=tell, now=now, largest=largest)
+    collector = _Collector(source, ledger, folder, tell=tell, now=now)
     for found in sorted(listed, key=lambda file: (PurePosixPath(file.name).name, file.name)):
         collector.take(found)
     return Collection(
@@ -116,16 +114,9 @@ class _Collector:
     """One run's work: what is known of the log so far, and what became of each file."""
 
     def __init__(
-        self,
-        source: LogSource,
-        ledger: Iterable[LogFile],
-        folder: Path,
-        *,
-        tell: Tell,
-        now: float,
-        largest: int,
+        self, source: LogSource, ledger: Iterable[LogFile], folder: Path, *, tell: Tell, now: float
     ) -> None:
-        self._source, self._folder, self._tell, self._now, self._largest = source, folder, tell, now, largest
+        self._source, self._folder, self._tell, self._now = source, folder, tell, now
         self._by_name: dict[str, LogFile] = {}
         self._by_digest: dict[str, LogFile] = {}
         for file in ledger:
@@ -173,11 +164,6 @@ class _Collector:
             raise NotCounted("it is no file of the log")
         if make_visible(found.name, 200) != found.name or ".." in PurePosixPath(found.name).parts:
             raise NotCounted("its name is none that the service gives")
-        if found.size > self._largest:
-            raise NotCounted(
-                f"it has {found.size / 1e6:.0f} MB, and monitoring.largest_file in params.yaml allows "
-                f"{self._largest / 1e6:.0f}"
-            )
         if self._stopped:
             raise NotCounted(self._stopped)
         if shutil.disk_usage(self._folder).free < found.size + RESERVE:

@@ -58,16 +58,17 @@ def open_log_source(
 ) -> Iterator[LogSource]:
     """Open the prediction log: at `monitoring.predictions`, or where the release of `root` was deployed.
 
-    Raises `SourceUnreachable`.
+    A file beyond `monitoring.largest_file` is listed and not fetched. Raises `SourceUnreachable`.
     """
-    address = settings.monitoring.predictions
+    address, megabytes = settings.monitoring.predictions, settings.monitoring.largest_file
     if address is not None:
-        yield open_address(root, address)
+        yield LimitedLogs(open_address(root, address), megabytes)
         return
     name = f"{settings.project.name}-{stage}"
     try:
         with contextlib.ExitStack() as stack:
-            yield stack.enter_context(_open_deployed(root, name, stage, tell=tell))
+            source = stack.enter_context(_open_deployed(root, name, stage, tell=tell))
+            yield LimitedLogs(source, megabytes)
     except EngineError as error:
         raise SourceUnreachable(f"the prediction log of {name}: {error}") from error
 
@@ -100,6 +101,40 @@ def open_address(root: Path, address: str) -> LogSource:
     if address.startswith("file://"):
         return FolderLogs(Path(address.removeprefix("file://")))
     return _open_fsspec(address)
+
+
+@dataclass
+class LimitedLogs:
+    """Another source whose files of more than so many megabytes are not fetched."""
+
+    inner: LogSource
+    megabytes: float
+    _sizes: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def where(self) -> str:
+        """See `LogSource`."""
+        return self.inner.where
+
+    @property
+    def unseen(self) -> list[str]:
+        """See `LogSource`."""
+        return self.inner.unseen
+
+    def list_files(self) -> list[FoundFile]:
+        """See `LogSource`."""
+        found = self.inner.list_files()
+        self._sizes = {file.name: file.size for file in found}
+        return found
+
+    def fetch(self, name: str, path: Path) -> None:
+        """See `LogSource`."""
+        size = self._sizes.get(name, 0) / 1e6
+        if size > self.megabytes:
+            raise FileUnreadable(
+                f"{name}: it has {size:,.1f} MB, and monitoring.largest_file in params.yaml allows {self.megabytes:g}"
+            )
+        self.inner.fetch(name, path)
 
 
 def hide_secret(text: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
@@ -28,8 +29,10 @@ from bots.monitoring.collection import (
     hash_file,
 )
 from bots.monitoring.log_listing import DiskFull, FileUnreadable, FoundFile, SourceUnreachable
-from bots.monitoring.log_source import FolderLogs, open_address
+from bots.monitoring.log_source import FolderLogs, open_address, open_log_source
 from bots.observations import LogFile
+from bots.settings import parse_settings
+from fixtures import support
 from serving import log_format, log_parquet
 
 NOW = 1_789_000_000.0  # 2026-09-10
@@ -276,9 +279,15 @@ def test_no_bytes_end_a_run_in_another_way(
     assert len(found.new) + len(found.left) == 2
 
 
-def test_a_table_that_is_too_large_is_not_fetched(run: Run) -> None:
+def test_a_table_that_is_too_large_is_named_and_not_fetched(run: Run) -> None:
     write(run.log / "a.parquet", make_table())
-    assert "monitoring.largest_file" in name_left(run.collect(largest=100))["a.parquet"]
+    document = yaml.safe_load(support.render_file("params.yaml"))
+    document["monitoring"] = {"predictions": str(run.log), "largest_file": 0.001}
+    known = parse_settings(yaml.safe_dump(document), "params.yaml")
+    with open_log_source(run.log, known, tell=print) as run.source:
+        [left] = run.collect().left
+    assert left.reason.endswith("MB, and monitoring.largest_file in params.yaml allows 0.001")
+    assert list(run.here.iterdir()) == []
 
 
 def test_a_table_that_unpacks_to_too_much_is_not_read(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
