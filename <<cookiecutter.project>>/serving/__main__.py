@@ -79,7 +79,11 @@ def serve(environment: Environment) -> int:
     try:
         app.start_conversion(environment.log)
         ship = settings.log.ship
-        shipper = ship and log_shipping.start_shipping(environment.log, ship.to, Path(counters))
+        shipper = (
+            log_shipping.start_shipping(environment.log, ship.to, Path(counters))
+            if ship is not None
+            else None
+        )
         server.run(
             "serving.app:create",
             settings.limits,

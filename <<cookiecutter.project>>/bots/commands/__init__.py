@@ -26,6 +26,7 @@ from bots.commands import (
     start,
     storage,
     verify,
+    watch,
 )
 
 COMMANDS: dict[str, ModuleType] = {
@@ -48,6 +49,7 @@ COMMANDS: dict[str, ModuleType] = {
         release,
         rollback,
         models,
+        watch,
         key,
         sign,
         protect,

@@ -17,16 +17,14 @@ if TYPE_CHECKING:
 
 def summarize_files(
     paths: Iterable[Path], spec: SummarySpec, *, client: Any | None = None
-) -> Iterator[tuple[Path, FileSummary]]:
-    """Yield the summary of each file, in any order, few in memory at a time. `client` is a Dask cluster's, from
-    `cluster.connect_cluster`, or None.
+) -> Iterator[tuple[Path, FileSummary | SummaryError]]:
+    """Yield the summary of each file, or why it cannot be counted, in any order, few in memory at a time.
 
-    A worker reads the file itself where it sees the same one, else it is sent the bytes. Raises `SummaryError` for a
-    file that cannot be counted, `cluster.ClusterError` where no worker is left.
+    `client` is a Dask cluster's, from `cluster.connect_cluster`, or None. A worker reads the file itself where it sees
+    the same one, else it is sent the bytes. Raises `cluster.ClusterError` where no worker is left.
     """
     if client is None:
-        for path in paths:
-            yield path, summarize_file(path, spec)
+        yield from ((path, _try_file(path, spec)) for path in paths)
         return
     sent: set[Path] = set()
 
@@ -39,13 +37,20 @@ def summarize_files(
         unseen = []
         for path, found in cluster.run_jobs(client, submit_file, waiting):
             if isinstance(found, str):
-                raise SummaryError(found)
-            if found is None:
+                yield path, SummaryError(found)
+            elif found is None:
                 unseen.append(path)
             else:
                 yield path, found
         sent.update(unseen)
         waiting = unseen
+
+
+def _try_file(path: Path, spec: SummarySpec) -> FileSummary | SummaryError:
+    try:
+        return summarize_file(path, spec)
+    except SummaryError as error:
+        return error
 
 
 def find_file(path: Path) -> tuple[str, int, int]:

@@ -161,7 +161,7 @@ def _name_columns(newest: list[Ranked], state: DriftState) -> list[DriftRank]:
         DriftRank(
             column=one.column or "prediction",
             kind=one.kind,
-            distance=one.distance,
+            distance=float(one.distance),
             usual=float(np.median(one.others)) if len(one.others) else 0.0,
             rank=1 + int(np.count_nonzero(one.others < one.distance)),
             references=len(one.others),

@@ -114,6 +114,34 @@ class OutcomeCount:
 
         return {values[at]: count_slice(int(at)) for at in kept if counts[at]}
 
+    def close_outcomes(
+        self,
+        *,
+        day: str,
+        version: str,
+        onnx: str,
+        duplicated: int = 0,
+        contradicted: int = 0,
+        mature: bool = False,
+    ) -> DayOutcomes:
+        """Return what was counted as the outcomes of a version's day."""
+        last = int(np.flatnonzero(self.ages).max(initial=-1)) + 1
+        return DayOutcomes(
+            day=day,
+            version=version,
+            onnx=onnx,
+            predicted=self.predicted,
+            labelled=self.labelled,
+            duplicated=duplicated,
+            contradicted=contradicted,
+            ages=self.ages[:last].tolist(),
+            mature=mature,
+            scores=self.scores,
+            sums=dict(sorted(self.sums.items())),
+            slices={name: _keep_largest(found) for name, found in self.slices.items()},
+            errors=self.errors.write_bytes() if self.errors.rows else None,
+        )
+
 
 def compute_rows(target: Floats, score: Floats, spec: SummarySpec) -> dict[str, Floats]:
     """What is summed over labelled rows, (n,) each: see `DayOutcomes.sums`."""
@@ -179,21 +207,8 @@ def summarize_outcomes(
     count = OutcomeCount(spec)
     for batch in joined:
         count.add_batch(batch)
-    last = int(np.flatnonzero(count.ages).max(initial=-1)) + 1
-    return DayOutcomes(
-        day=day,
-        version=version,
-        onnx=onnx,
-        predicted=count.predicted,
-        labelled=count.labelled,
-        duplicated=duplicated,
-        contradicted=contradicted,
-        ages=count.ages[:last].tolist(),
-        mature=mature,
-        scores=count.scores,
-        sums=dict(sorted(count.sums.items())),
-        slices={name: _keep_largest(found) for name, found in count.slices.items()},
-        errors=count.errors.write_bytes() if count.errors.rows else None,
+    return count.close_outcomes(
+        day=day, version=version, onnx=onnx, duplicated=duplicated, contradicted=contradicted, mature=mature
     )
 
 

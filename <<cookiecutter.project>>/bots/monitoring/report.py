@@ -59,9 +59,15 @@ def write_headline(
             f"{rows:,} predictions are watched, but no day's labels are complete yet: how good the answers are is not "
             "known."
         )
+    doubts = [finding.words for finding in findings if finding.trouble == "performance"]
+    if doubts:
+        return f"No harm is shown. {doubts[0]}"
     labelled = sum(day.labelled for day in judged)
     days = len({day.day for day in judged})
-    return f"The answers are as good as they were reviewed, on {labelled:,} predictions of {days:,} days."
+    return (
+        f"Nothing speaks against the answers being as good as they were reviewed, on {labelled:,} predictions of "
+        f"{days:,} days."
+    )
 
 
 def find_looked(

@@ -80,6 +80,25 @@ def keep_smallest(tables: Sequence[pa.Table], size: int) -> pa.Table:
     return table.take(pa.array(first[:size])).combine_chunks()
 
 
+def read_sample(content: bytes) -> pa.Table:
+    """Read a sample that was kept."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    return pq.read_table(pa.BufferReader(content))
+
+
+def write_sample(table: pa.Table) -> bytes:
+    """Write a sample as Parquet, the same bytes for the same rows."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
+
+
 def _decode_columns(table: pa.Table) -> pa.Table:
     """The table without dictionaries: those of a whole file would be kept with a few rows."""
     import pyarrow as pa

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from msgspec import Struct
 
+from bots.evidence import Task
 from bots.monitoring.categories import shorten_value
 from bots.stats.histograms import SLICE_BINS, choose_edges
 from bots.stats.losses import BoundedLoss
@@ -15,7 +16,7 @@ from bots.stats.metrics import Context
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bots.evidence import DataReport, FeaturesReport, Task
+    from bots.evidence import DataReport, FeaturesReport
     from bots.settings import Settings
 
 ID: Final = "prediction:id"

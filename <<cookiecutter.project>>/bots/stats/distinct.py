@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -49,9 +49,8 @@ def _hash_texts(texts: pyarrow.Array) -> NDArray[np.uint64]:
         return np.empty(0, np.uint64)
     large = pyarrow.types.is_large_string(texts.type)
     _, places, content = texts.buffers()
-    ends = np.frombuffer(places, np.int64 if large else np.int32)[
-        texts.offset : texts.offset + len(texts) + 1
-    ]
+    raw: NDArray[Any] = np.frombuffer(places, np.int64 if large else np.int32)
+    ends: NDArray[np.integer[Any]] = raw[texts.offset : texts.offset + len(texts) + 1]
     whole = np.frombuffer(content, np.uint8) if content is not None else np.empty(0, np.uint8)
     factors = np.random.default_rng(_SEED).integers(
         1, 1 << 64, int(np.diff(ends).max()) + 1, dtype=np.uint64, endpoint=False

@@ -23,10 +23,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from bots.evidence import Costs
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from bots.evidence import Costs, Direction, Task
+    from bots.evidence import Direction, Task
 
 Floats = NDArray[np.float64]
 Kind = Literal["share", "loss", "money", "quantity"]

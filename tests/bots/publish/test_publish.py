@@ -985,7 +985,9 @@ def test_an_improvement_waits_for_fresh_rows_where_github_knows_more_looks_than_
 ) -> None:
     """The gain is beyond chance at any of these looks; fresh rows were asked by what the review counted."""
     metric = reviews.improved().metrics[0]
-    confirmation = None if found is None else but(reviews.confirmed().confirmation, outcome=found)
+    confirmed = reviews.confirmed().confirmation
+    assert confirmed is not None
+    confirmation = None if found is None else but(confirmed, outcome=found)
     looks = describe_looks(metric, 0.95, LookCount(count=counted))
     review = bind_to(but(reviews.improved(), looks=looks, confirmation=confirmation))
     artifact = workflow(bench.double.add_run(7), evidence.encode(review))

@@ -1,0 +1,333 @@
+"""`watch`: look at production, say how it is, and open or close what people must see."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bots.commands.options import Verbs
+
+if TYPE_CHECKING:
+    from bots.github.client import Connection
+    from bots.monitoring.act import Acted
+    from bots.monitoring.issues import IssueResult
+    from bots.monitoring.judgement import Judged
+    from bots.monitoring.service import ServiceLook
+    from bots.monitoring.watch import WatchContext
+    from bots.observations import Decision, Finding, TroubleState, WatchReport
+    from bots.release.versions import Registry
+    from bots.settings import Settings
+
+BUDGET = 900.0
+PAGE = "monitoring.html"
+REPORT = "monitoring.json"
+
+
+def add_parser(verbs: Verbs) -> None:
+    """Add the verb and its options."""
+    parser = verbs.add_parser(
+        "watch",
+        help="look at production: is the model as good as it was reviewed?",
+        description="Collect what the service answered and the labels that came, hold them against what was "
+        "reviewed, keep each day on the branch monitoring, and draw the page. In a workflow open, edit or close an "
+        "issue for each kind of trouble and one pull request that retrains. Run it again whenever you like: every row "
+        "is counted once.",
+        epilog="exit codes: 0 looked, whatever was found, 1 something could not be seen or done and what, 2 wrong "
+        "usage or settings, 3 the branch monitoring cannot be read or written",
+    )
+    parser.add_argument("--out", type=Path, default=Path("monitoring"), metavar="FOLDER", help="of the page")
+    parser.add_argument(
+        "--at",
+        type=parse_time,
+        default=None,
+        metavar="TIME",
+        help="look as at this time (2026-01-31T06:00:00Z)",
+    )
+    parser.add_argument(
+        "--cache", type=Path, default=None, metavar="FOLDER", help="keep fetched files of the log there"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="write nothing to the branch, open nothing")
+    parser.add_argument(
+        "--no-act", action="store_true", help="keep what was seen, but open and close nothing"
+    )
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+
+
+def parse_time(text: str) -> datetime:
+    """Parse a time with its zone, for argparse."""
+    try:
+        time_ = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a time such as 2026-01-31T06:00:00Z") from error
+    return time_ if time_.tzinfo else time_.replace(tzinfo=UTC)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Look once; the exit code says whether everything could be seen and done."""
+    from bots.commands.release import open_progress
+    from bots.monitoring.store import MonitoringStore, StoreError
+    from bots.monitoring.watch import watch_production
+    from bots.settings import load_settings
+
+    root, settings = Path.cwd(), load_settings(Path.cwd())
+    now = arguments.at or datetime.now(UTC)
+    keep = not arguments.dry_run
+    with (
+        open_progress() as tell,
+        _choose_folder(arguments.cache) as folder,
+        MonitoringStore(root, tell) as store,
+    ):
+        bots = _open_bots(settings, root, now=now, tell=tell) if keep and not arguments.no_act else None
+        context = _build_context(root, settings, now=now, folder=folder, bots=bots, tell=tell)
+        try:
+            judged = watch_production(context, store, keep=keep)
+        except StoreError as error:
+            log(f"ERROR: {error}")
+            return 3
+        acted = bots.act(judged) if bots else None
+        report = _write_out(arguments.out, judged, acted)
+    if arguments.json:
+        import msgspec
+
+        print(msgspec.json.encode(report).decode())
+    _say(report, arguments.out)
+    return 1 if report.unseen or (acted and acted.failed) else 0
+
+
+@contextlib.contextmanager
+def _choose_folder(cache: Path | None) -> Iterator[Path]:
+    """Choose where files of the log lie during the run; what is named stays."""
+    if cache is not None:
+        yield cache
+        return
+    with tempfile.TemporaryDirectory(prefix="watch-") as name:
+        yield Path(name)
+
+
+class _Bots:
+    """What acts on GitHub in a workflow: the issues, the retrain pull request, the message."""
+
+    def __init__(self, settings: Settings, root: Path, *, now: datetime, tell: Callable[[str], None]) -> None:
+        """Raises `NotInWorkflow` where the environment names no repository and token."""
+        from bots.github.client import Connection, GitHubClient
+        from bots.monitoring.issues import WatchIssues
+        from bots.monitoring.retrain import RetrainBot
+        from bots.render.monitoring_issue import IssueLinks
+        from bots.retry import Retry
+
+        connection = Connection.from_environ(os.environ)
+        client = GitHubClient(connection)
+        opener = _find_opener(connection)
+        instant = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        retry = Retry(time.time, time.sleep, tell, deadline=time.time() + BUDGET)
+        self.settings, self.today, self.tell = settings, instant[:10], tell
+        self.issues = WatchIssues(
+            client, connection.author, retry, instant, IssueLinks(run=_find_run(os.environ))
+        )
+        self.retrain = RetrainBot(
+            api=client if opener is connection else GitHubClient(opener),
+            root=root,
+            environ={**os.environ, "GITHUB_TOKEN": opener.token},
+            repository=connection.repository,
+            author=opener.author,
+            default=os.environ.get("DEFAULT_BRANCH") or "main",
+            settings=settings.monitoring.retrain,
+            retry=retry,
+            now=instant,
+        )
+
+    def read_decisions(self) -> tuple[list[Decision], list[str]]:
+        """Read what people decided, and what of it could not be read."""
+        from bots.retry import RequestDenied, RetriesExhausted
+
+        try:
+            return self.issues.read_decisions(), []
+        except (RequestDenied, RetriesExhausted) as error:
+            return [], [f"What people decided in the issues could not be read: {error}."]
+
+    def act(self, judged: Judged) -> Acted:
+        """Open, edit and close what people must see."""
+        from bots.monitoring.act import act
+
+        self.tell("issues and pull request")
+        return act(
+            judged,
+            issues=self.issues,
+            retrain=self.retrain,
+            settings=self.settings.monitoring.retrain,
+            send=self._tell_people,
+            today=self.today,
+        )
+
+    def _tell_people(self, state: TroubleState, settled: IssueResult) -> str | None:
+        """Tell the webhook of an alarm; returns why that could not be, None where it was told or there is none."""
+        from bots.monitoring.webhook import build_message, find_webhook, tell_webhook
+
+        url = find_webhook()
+        server, repository = (os.environ.get(name) for name in ("GITHUB_SERVER_URL", "GITHUB_REPOSITORY"))
+        link = f"{server}/{repository}/issues/{settled.number}" if server and settled.number else None
+        message = build_message(self.settings.project.title, state, link)
+        return tell_webhook(url, message, retry=self.issues.retry)
+
+
+def _find_opener(connection: Connection) -> Connection:
+    """Find as whom the retrain pull request is opened: as the App of RETRAIN_TOKEN, or as everything else is."""
+    from dataclasses import replace
+
+    token, login = os.environ.get("RETRAIN_TOKEN"), os.environ.get("RETRAIN_LOGIN")
+    return replace(connection, token=token, author=login) if token and login else connection
+
+
+def _find_run(environ: Mapping[str, str]) -> str | None:
+    """Find the address of the workflow's run."""
+    server, repository, run_id = (
+        environ.get(name) for name in ("GITHUB_SERVER_URL", "GITHUB_REPOSITORY", "GITHUB_RUN_ID")
+    )
+    return f"{server}/{repository}/actions/runs/{run_id}" if server and repository and run_id else None
+
+
+def _open_bots(settings: Settings, root: Path, *, now: datetime, tell: Callable[[str], None]) -> _Bots | None:
+    """Open what acts on GitHub; None outside of a workflow, and that is said."""
+    from bots.github.client import NotInWorkflow
+
+    try:
+        return _Bots(settings, root, now=now, tell=tell)
+    except NotInWorkflow:
+        log("not in a workflow: what was seen is kept, and no issue or pull request is touched")
+        return None
+
+
+def _build_context(
+    root: Path,
+    settings: Settings,
+    *,
+    now: datetime,
+    folder: Path,
+    bots: _Bots | None,
+    tell: Callable[[str], None],
+) -> WatchContext:
+    """Wire what a run needs to what is outside; what cannot be reached is said and stops nothing."""
+    from bots.dvc.storage import open_storage
+    from bots.git.repository import Repository
+    from bots.monitoring.deployed import find_deployed
+    from bots.monitoring.log_source import open_log_source
+    from bots.monitoring.version_record import make_record
+    from bots.monitoring.watch import WatchContext
+
+    registry, unseen = _load_registry(root, tell)
+    decisions, lost = bots.read_decisions() if bots else ([], [])
+    return WatchContext(
+        root=root,
+        settings=settings,
+        environ=os.environ,
+        now=now,
+        folder=folder,
+        deployed=find_deployed(registry, root, lambda: Repository(root).resolve("HEAD")),
+        open_log=lambda: open_log_source(root, settings, tell=tell),
+        make_record=lambda onnx, version, commit: make_record(
+            root, settings, lambda: open_storage(root, tell), commit=commit, version=version, onnx=onnx
+        ),
+        tell=tell,
+        look=_look_at_service(root, settings, now=now, tell=tell),
+        decisions=decisions,
+        unseen=[*unseen, *lost],
+        findings=_find_silence(root, now),
+    )
+
+
+def _find_silence(root: Path, now: datetime) -> list[Finding]:
+    """Find whether GitHub is about to stop the schedule, because nothing was committed for long."""
+    from bots.git.bare import run_git
+    from bots.monitoring.status import warn_of_silence
+
+    if not os.environ.get("GITHUB_ACTIONS"):
+        return []
+    seconds = int(run_git(root, "log", "-1", "--format=%ct").stdout)
+    last = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    found = warn_of_silence(last, now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+    return [found] if found else []
+
+
+def _load_registry(root: Path, tell: Callable[[str], None]) -> tuple[Registry | None, list[str]]:
+    """Load the registry, and say why it could not be where it could not."""
+    from bots.git.repository import GitError
+    from bots.release import registry
+    from bots.release.signing import SigningError
+
+    tell("the registry")
+    try:
+        with registry.open_registry(root, registry.start_retry(tell), time.time) as repository:
+            return repository.registry, []
+    except (registry.RegistryError, SigningError, GitError) as error:
+        return None, [f"The registry could not be read: {str(error).rstrip('.')}."]
+
+
+def _look_at_service(
+    root: Path, settings: Settings, *, now: datetime, tell: Callable[[str], None]
+) -> ServiceLook | None:
+    """Ask the running service for its metrics; None where there is no way to it from here."""
+    from bots.deploy.docker import EngineError
+    from bots.deploy.platform import find_platform, open_stage
+    from bots.deploy.prometheus import MetricsError
+    from bots.monitoring.service import read_look
+
+    if settings.monitoring.predictions is not None or find_platform(root) == "none":
+        return None
+    instant = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    try:
+        with open_stage(root, settings.project.name, "production", tell=tell) as stage:
+            return read_look(stage.load_metrics("stable"), instant)
+    except (EngineError, MetricsError) as error:
+        tell(f"the service's metrics cannot be read: {error}")
+        return None
+
+
+def _write_out(out: Path, judged: Judged, acted: Acted | None) -> WatchReport:
+    """Write the page and the report, with what was done; returns the report."""
+    import msgspec
+    from msgspec.structs import replace
+
+    from bots.files import write_file
+    from bots.render.monitoring_page import render_monitoring_page
+
+    report = judged.report
+    if acted is not None:
+        episodes = [
+            replace(one, issue=acted.issues.get(one.trouble, one.issue)) if one.until is None else one
+            for one in report.episodes
+        ]
+        report = replace(report, actions=acted.words, episodes=episodes)
+    out.mkdir(parents=True, exist_ok=True)
+    write_file(out / REPORT, msgspec.json.format(msgspec.json.encode(report)) + b"\n")
+    write_file(out / PAGE, render_monitoring_page(report).encode())
+    return report
+
+
+def _say(report: WatchReport, out: Path) -> None:
+    """Say in a few lines how production is."""
+    from bots.render.monitoring_words import TITLES, sort_findings
+
+    log(f"{TITLES[report.condition]}. {report.words}")
+    for words in report.unseen:
+        log(f"not seen: {words}")
+    for finding in sort_findings(report.findings):
+        if finding.level != "note":
+            log(f"{finding.level}: {finding.words}")
+    for words in report.actions:
+        log(words)
+    log(f"the page: {out / PAGE}")
+
+
+def log(words: Any) -> None:
+    """Print one line on standard error."""
+    from bots.log import print_line
+
+    print_line("watch", str(words), sys.stderr)
