@@ -209,13 +209,24 @@ def _spread_by_rank(
     return found
 
 
+def _share_before(counts: NDArray[np.int32], total: int) -> Floats:
+    """Of counts in a row, the share of the total before each, half of its own with it. Takes one column of memory."""
+    found = np.cumsum(counts, dtype=np.float64)
+    for part in split_rows(len(found)):
+        found[part] -= counts[part] / 2
+    found /= max(total, 1)
+    return found
+
+
 def _prepare_roc_auc(sample: Sample) -> Callable[[slice], Floats]:
     """For each row the share of the other class that it is on the right side of, ties counted half."""
     ranking, positive = sample.ranking, sample.target == 1
     negatives = ranking.rows - ranking.positives
     found, others = int(ranking.positives.sum()), int(negatives.sum())
-    above = (np.cumsum(negatives) - negatives / 2) / max(others, 1)
-    below = 1 - (np.cumsum(ranking.positives) - ranking.positives / 2) / max(found, 1)
+    above = _share_before(negatives, others)
+    del negatives
+    below = _share_before(ranking.positives, found)
+    np.subtract(1, below, out=below)
     auc = (above * ranking.positives).sum() / max(found, 1)
     wins = _spread_by_rank(
         ranking, lambda row, group: np.where(positive[row], above[group], below[group]) - auc / 2
@@ -236,16 +247,21 @@ def _combine_roc_auc(means: Floats) -> Floats:
 
 
 def _prepare_average_precision(sample: Sample) -> Callable[[slice], Floats]:
-    """Groups of equal score from the highest on; `hits` and `seen` count the rows at or above a group's score."""
+    """Groups of equal score from the highest on; `seen` counts the rows at or above a group's score.
+
+    Columns are used again in their place: each may have ten million rows.
+    """
     target, ranking = sample.target, sample.ranking
     positives, rows = ranking.positives[::-1], ranking.rows[::-1]
-    hits, seen = np.cumsum(positives), np.cumsum(rows)
-    above, gained = hits / seen, positives / seen
-    del hits, seen
-    lost = above * gained
-    above = above[::-1] + np.cumsum(gained[::-1], out=gained[::-1])
-    below = np.cumsum(lost[::-1])
-    del gained, lost
+    above, seen = np.cumsum(positives, dtype=np.float64), np.cumsum(rows, dtype=np.float64)
+    above /= seen
+    gained = positives / seen
+    del seen
+    lost = (above * gained)[::-1]
+    below = np.cumsum(lost, out=lost)
+    above = above[::-1]
+    above += np.cumsum(gained[::-1], out=gained[::-1])
+    del gained
     influence = _spread_by_rank(ranking, lambda row, group: target[row] * above[group] - below[group])
     return lambda part: _stack(influence[part], target[part])
 
