@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from bots.deploy.reading import Reader
 
-BACKENDS = {"stable": "service", "canary": "service", "shadow": "shadow"}
-"""Which backend of deploy/proxy/haproxy.cfg has which server."""
 SOCKET = "/run/haproxy/admin.sock"
 _UP = "2"
 _WHOLE = 100
@@ -47,15 +45,15 @@ class Proxy:
         # The one that gains first, so that there is never a moment without a server.
         weights = [("canary", weight), ("stable", _WHOLE - weight)]
         for name, value in sorted(weights, key=lambda one: -one[1]):
-            self._send(f"set server {BACKENDS[name]}/{name} weight {value}")
+            self._send(f"set server {_name_backend(name)}/{name} weight {value}")
 
     def close_server(self, name: str) -> None:
         """Send the server no requests and no checks until `open_server`: the next one may have the same address."""
-        self._send(f"set server {BACKENDS[name]}/{name} state maint")
+        self._send(f"set server {_name_backend(name)}/{name} state maint")
 
     def open_server(self, name: str) -> None:
         """Send the server requests again, by its weight."""
-        self._send(f"set server {BACKENDS[name]}/{name} state ready")
+        self._send(f"set server {_name_backend(name)}/{name} state ready")
 
     def is_listening(self) -> bool:
         """Whether its admin socket answers by now."""
@@ -66,7 +64,7 @@ class Proxy:
 
     def load_server(self, name: str) -> Server:
         """Load what the proxy knows of a server. Formats: HAProxy's management guide, section 9.3."""
-        backend = BACKENDS[name]
+        backend = _name_backend(name)
         states = _parse_table(self._send(f"show servers state {backend}").splitlines()[1:], " ")
         stats = _parse_table(self._send(f"show stat {backend} 4 -1").splitlines(), ",")
         try:
@@ -88,6 +86,11 @@ class Proxy:
         if said.startswith(("Unknown", "No such", "Require", "Invalid", "Permission")):
             raise EngineError(f"the proxy did not take {words!r}: {said}")
         return said
+
+
+def _name_backend(server: str) -> str:
+    """Name the backend of deploy/proxy/haproxy.cfg that has a server: the shadow has one of its own."""
+    return "shadow" if server == "shadow" else "service"
 
 
 def _ask_once(container: Container, words: str) -> str:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from bots.deploy.prometheus import ServiceCounters
 from bots.deploy.rollout import Clock, RolloutResult, measure_reviewed_shift, roll_out
 from bots.deploy.target import Health, NotReady, State, Version
 from bots.deploy.watch import Watch
@@ -365,3 +370,22 @@ def test_the_shift_that_the_review_saw_is_read_from_both_contracts() -> None:
     assert measure_reviewed_shift(contract([90, 10, 0], grid), contract([9, 1, 0], [0.4, 1.0])) == 0
     assert measure_reviewed_shift(None, contract([9, 1, 0], grid)) == 0
     assert measure_reviewed_shift(b"{}", contract([9, 1, 0], grid)) == 0
+
+
+@given(
+    st.dictionaries(
+        st.text(max_size=20),
+        st.builds(
+            ServiceCounters,
+            st.dictionaries(st.sampled_from([200, 422, 500, 503]), st.integers(0, 10**9)).map(Counter),
+            seconds=st.dictionaries(st.sampled_from([0.0005, 0.1, 10.0, math.inf]), st.integers(0, 10**9)),
+            scores=st.dictionaries(st.floats(0, 1), st.integers(0, 10**9)),
+            lost=st.integers(0, 10**6),
+        ),
+        max_size=4,
+    )
+)
+def test_what_a_watch_began_with_survives_its_pause_unchanged(counters: dict[str, ServiceCounters]) -> None:
+    watch = Watch(since=1.5, watched=Watch.pack(counters), stable=Watch.pack(counters))
+    again = msgspec.json.decode(msgspec.json.encode(watch), type=Watch)
+    assert again.unpack("watched") == again.unpack("stable") == counters
