@@ -174,7 +174,9 @@ class _Run:
                 self.seen.left += [LeftFile(name=one.file.name, reason=why) for one in files]
             else:
                 counted += self._count_version(files, record.spec)
-        self._remember([*counted, *found.looked_at])
+        known = {file.digest for file in [*self.ledger, *counted]}
+        # A copy of what is not counted yet may be all that is left of it the next time.
+        self._remember([*counted, *(file for file in found.looked_at if file.digest in known)])
 
     def _count_version(self, files: list[Collected], spec: SummarySpec) -> list[LogFile]:
         """Add files of one model to their days, side by side where there is a cluster; returns those that count."""

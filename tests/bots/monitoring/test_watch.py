@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -155,6 +156,19 @@ def test_every_row_is_counted_once_however_often_one_looks(world: World) -> None
     later = world.look("2026-03-03T08:00:00Z").report
     assert (later.new_rows, later.rows, later.files) == (300, 900, 3)
     assert world.count_rows() == 900
+
+
+def test_a_copy_counts_where_the_file_that_it_copies_was_not_counted_and_is_gone(world: World) -> None:
+    world.log(MARCH[0], name="a.parquet")
+    shutil.copyfile(world.logs / "a.parquet", world.logs / "b.parquet")
+    world.unknown = True
+    assert world.look("2026-03-02T06:00:00Z").report.rows == 0
+    (world.logs / "a.parquet").unlink()
+    world.unknown = False
+    assert world.look("2026-03-02T07:00:00Z").report.rows == 300
+    shutil.copyfile(world.logs / "b.parquet", world.logs / "c.parquet")
+    assert world.look("2026-03-02T08:00:00Z").report.rows == 300
+    assert world.count_rows() == 300
 
 
 def test_a_file_that_spans_midnight_adds_to_both_of_its_days(world: World) -> None:
