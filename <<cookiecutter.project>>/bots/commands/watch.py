@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from bots.commands.options import Verbs
 
 if TYPE_CHECKING:
-    from bots.github.client import Connection
     from bots.monitoring.act import Acted
     from bots.monitoring.issues import IssueResult
     from bots.monitoring.judgement import Judged
@@ -119,25 +118,22 @@ class _Bots:
         """Raises `NotInWorkflow` where the environment names no repository and token."""
         from bots.github.client import Connection, GitHubClient
         from bots.monitoring.issues import WatchIssues
-        from bots.monitoring.retrain import RetrainBot
+        from bots.monitoring.retrain import open_retrain_bot
         from bots.render.monitoring_issue import IssueLinks
         from bots.retry import Retry
 
         connection = Connection.from_environ(os.environ)
         client = GitHubClient(connection)
-        opener = _find_opener(connection)
         instant = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         retry = Retry(time.time, time.sleep, tell, deadline=time.time() + BUDGET)
         self.settings, self.today, self.tell = settings, instant[:10], tell
         self.issues = WatchIssues(
             client, connection.author, retry, instant, IssueLinks(run=_find_run(os.environ))
         )
-        self.retrain = RetrainBot(
-            api=client if opener is connection else GitHubClient(opener),
+        self.retrain = open_retrain_bot(
+            os.environ,
             root=root,
-            environ={**os.environ, "GITHUB_TOKEN": opener.token},
-            repository=connection.repository,
-            author=opener.author,
+            connection=connection,
             default=os.environ.get("DEFAULT_BRANCH") or "main",
             settings=settings.monitoring.retrain,
             retry=retry,
@@ -176,14 +172,6 @@ class _Bots:
         link = f"{server}/{repository}/issues/{settled.number}" if server and settled.number else None
         message = build_message(self.settings.project.title, state, link)
         return tell_webhook(url, message, retry=self.issues.retry)
-
-
-def _find_opener(connection: Connection) -> Connection:
-    """Find as whom the retrain pull request is opened: as the App of RETRAIN_TOKEN, or as everything else is."""
-    from dataclasses import replace
-
-    token, login = os.environ.get("RETRAIN_TOKEN"), os.environ.get("RETRAIN_LOGIN")
-    return replace(connection, token=token, author=login) if token and login else connection
 
 
 def _find_run(environ: Mapping[str, str]) -> str | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bots.monitoring.issues import IssueResult, WatchIssues
-from bots.monitoring.retrain import RetrainBot, find_reason
+from bots.monitoring.retrain import RetrainBot, answer_wish, find_reason
 from bots.observations import Trouble
 from bots.retry import RequestDenied, RetriesExhausted
 
@@ -54,12 +54,15 @@ def act(
         today=today,
     )
     pull = retrain.settle(reason, judged.newest_labelled, judged.states)
-    if pull.number is not None and pull.done in ("opened", "updated"):
+    # The issue's text names the pull request for as long as that is open.
+    if pull.number is not None and pull.done in ("opened", "updated", "left"):
         issues.links = replace(issues.links, pull=pull.number)
         settled = issues.settle_issues(judged.states)
     words = [one.words for one in settled if one.done != "none" and one.words]
     words += [pull.words] if pull.words else []
     told = _tell_people(judged, settled, issues=issues, send=send)
+    lost = answer_wish(issues.api, reason, pull, author=issues.author, retry=issues.retry)
+    told += [lost] if lost else []
     failed = any(one.done == "not written" for one in settled) or (
         pull.done == "not opened" and reason is not None
     )

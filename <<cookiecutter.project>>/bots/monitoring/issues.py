@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
-from bots.github.client import Comment, Issue
+from bots.github.client import GitHubApi, Issue
 from bots.observations import Decision, Episode, Instant, Trouble, TroubleState
 from bots.render import monitoring_issue as rendering
 from bots.render.monitoring_issue import LABEL, IssueLinks, IssueMarker, parse_issue_marker
@@ -28,7 +28,7 @@ ADVICE = {
 }
 
 
-class WatchIssueApi(Protocol):
+class WatchIssueApi(GitHubApi, Protocol):
     """What the watch asks of GitHub about issues. Every call raises `RequestDenied` or `TemporaryFailure`."""
 
     def list_issues(self, label: str, *, closed: bool = False) -> list[Issue]:
@@ -45,12 +45,6 @@ class WatchIssueApi(Protocol):
 
     def close_issue(self, number: int, body: str) -> None:
         """Close an issue, with its last text."""
-
-    def list_comments(self, number: int) -> list[Comment]:
-        """List the comments of an issue, oldest first."""
-
-    def create_comment(self, number: int, body: str) -> None:
-        """Add a comment."""
 
 
 @dataclass(frozen=True, kw_only=True)
