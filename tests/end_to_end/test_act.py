@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 
 from bots.github import marker
-from doubles.github import GitHubDouble
+from bots.github.marker import Marker
+from doubles.github import Check, GitHubDouble
 from fixtures import github_actions, small
 from fixtures.github_actions import ReviewRun, SimulatedGitHub, WorkflowResult
 from fixtures.small import Small
@@ -477,3 +478,40 @@ def unreadable(github: SimulatedGitHub, folder: Path) -> Small:
     (work.folder / "params.yaml").write_text("gate: [\n")
     work.commit("Break the parameters")
     return work
+
+
+def add_green_check(github: SimulatedGitHub, number: int, base: str, folder: Path) -> Check:
+    """Open a pull request whose head has a green check of ours, of a review against this commit of main."""
+    head = github.open_pull_request(
+        number, edited(github, folder, "main", f"Number {number}.\n").folder, f"reviewed-{number}"
+    )
+    state = github.double.state
+    said = Marker("2026-02-02T02:02:02Z", number, 1, head, verdict="improved", base="main", base_commit=base)
+    check = Check(
+        next(state.ids), head, "model review", "github-actions[bot]", "completed", state.format_now(),
+        said.format_line(), conclusion="success", output={"title": "Improved"},
+    )  # fmt: skip
+    state.checks[check.id] = check
+    return check
+
+
+def test_a_push_to_main_turns_the_check_stale_of_what_main_judges_otherwise_now(
+    github: SimulatedGitHub, tmp_path: Path
+) -> None:
+    """One review was held against main before it had a model, the other against main as it is."""
+    before, now = github.git("rev-parse", "main~2", "main").split()
+    old = add_green_check(github, 40, before, tmp_path / "old")
+    current = add_green_check(github, 41, now, tmp_path / "current")
+    event = {
+        "ref": "refs/heads/main", "before": before, "after": now,
+        "repository": github.double._payloads().build_repository(github_actions.REPOSITORY),
+    }  # fmt: skip
+
+    ran = github.run_act("push", "stale.yaml", event)
+
+    assert ran.jobs == {"stale": "success"}, ran.log
+    assert (old.conclusion, current.conclusion) == ("action_required", "success")
+    assert old.output["title"].startswith("Stale: main")
+    assert current.output["title"] == "Improved"
+    assert "#40: made stale" in ran.log
+    assert "#41: current" in ran.log
