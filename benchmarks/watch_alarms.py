@@ -405,7 +405,7 @@ def describe_changes(results: dict[str, list[Alarms]], asked: int) -> Iterator[s
         + " | ".join(name for name, _ in WAYS)
         + " | Evidently's preset | any of its columns |"
     )
-    yield "| --- | --- | " + "--- | " * (len(WAYS) + 2)
+    yield "|" + " --- |" * (len(WAYS) + 4)
     for scenario, found in results.items():
         cells = [_describe_cell([read(one) for one in found]) for _, read in WAYS]
         cells += [_describe_cell([one.evidently for one in found[:asked]])]
