@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
 LABEL: Final = "label"
 AGE: Final = "age"
+ID: Final = "prediction:id"
 TIME: Final = "prediction:time"
 VERSION: Final = "prediction:version"
 ONNX: Final = "prediction:onnx"
@@ -208,13 +209,17 @@ class LabelTable:
                     yield row, batch
                     row += batch.num_rows
 
-    def describe_row(self, row: int, private: Collection[str]) -> str:
-        """Describe the key of a row, for people; the values of `private` columns are not shown."""
+    def describe_row(self, row: int, private: Collection[str] | None) -> str:
+        """Describe the key of a row, for people, without the values of `private` columns.
+
+        Where nobody knows which these are (None), only the id that the service gave is shown.
+        """
+        hidden = {name for name in self.settings.join if name != ID} if private is None else private
         for first, batch in self._read_batches():
             if first <= row < first + batch.num_rows:
                 return ", ".join(
                     f"{name} …"
-                    if name in private
+                    if name in hidden
                     else f"{name} {make_visible(batch.column(place)[row - first].as_py(), 60)}"
                     for place, name in enumerate(self.settings.join)
                 )
@@ -225,11 +230,11 @@ class LabelTable:
         if self._hits is not None:
             self._hits.add_hits(rows)
 
-    def count_labels(self, private: Collection[str] = ()) -> LabelCounts:
+    def count_labels(self, private: Collection[str] | None = None) -> LabelCounts:
         """Count what became of the labels, after the predictions of all open days were joined to them.
 
         Where the log's columns changed their types, what was compared first counts. Examples show no value of the
-        `private` columns.
+        `private` columns; where these are not known (None), of none but the prediction's id.
         """
         tally = self.tally
         rows: dict[str, int | None] = {"keyless": tally.keyless_row}
