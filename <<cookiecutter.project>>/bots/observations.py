@@ -306,7 +306,7 @@ class TroubleState(Observation, frozen=True, kw_only=True):
 
     `findings` are its alarms and warnings, the worst first. `episode` is the one that goes on or has ended in this run;
     `decision` is the acknowledgement or the silence that is in force. `calm` of `calm_needed` days without a finding
-    have passed. `page`: it is an alarm that people must hear of."""
+    have passed. `page`: it is an alarm that people must hear of. `looked`: this run could look for it."""
 
     trouble: Trouble
     standing: Standing
@@ -316,6 +316,7 @@ class TroubleState(Observation, frozen=True, kw_only=True):
     calm: Count = 0
     calm_needed: Count
     page: bool = False
+    looked: bool = True
 
 
 class Point(Observation, frozen=True, kw_only=True):

@@ -105,7 +105,7 @@ def _settle_trouble(
 ) -> TroubleState:
     needed = CALM_DAYS[trouble]
     if episode is None and not found:
-        return TroubleState(trouble=trouble, standing="well", calm_needed=needed)
+        return TroubleState(trouble=trouble, standing="well", calm_needed=needed, looked=looked is not None)
     if not found and looked is None:
         return _keep_state(trouble, episode, decisions, now=now)
     going = (
@@ -154,6 +154,7 @@ def _keep_state(
         calm=episode.calm,
         calm_needed=CALM_DAYS[trouble],
         page=standing == "alarm",
+        looked=False,
     )
 
 

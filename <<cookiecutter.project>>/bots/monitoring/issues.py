@@ -124,6 +124,9 @@ class WatchIssues:
     def _settle(self, state: TroubleState) -> IssueResult:
         own = self._list_own(state.trouble)
         episode = state.episode
+        if episode is None and not state.looked:
+            # Nothing is known, as where what the watch kept is lost: that ends nothing.
+            return IssueResult(trouble=state.trouble, done="none", words="")
         if episode is None or episode.until is not None:
             return self._close_all(state, own)
         living = [one for one in own if one.marker.state == "open"]

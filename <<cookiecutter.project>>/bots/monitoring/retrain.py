@@ -247,7 +247,7 @@ class RetrainBot:
         self, marker: RetrainMarker, params: str, states: Sequence[TroubleState]
     ) -> str | None:
         """Explain why an open pull request is no longer needed; None where it is."""
-        over = {state.trouble for state in states if state.standing == "well"}
+        over = {state.trouble for state in states if state.standing == "well" and state.looked}
         if marker.trouble in over and marker.asked is None:
             return f"No longer needed: the trouble with {marker.trouble} is over."
         if marker.params != digest_params(params):

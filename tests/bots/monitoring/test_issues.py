@@ -140,6 +140,16 @@ def test_an_issue_that_could_not_be_closed_is_closed_by_the_next_run(bench: Benc
     assert bench.settle("2026-11-11").done == "none"
 
 
+def test_a_run_that_knows_nothing_and_cannot_look_closes_nothing(bench: Bench) -> None:
+    bench.settle("2026-11-01", WORSE)
+    bench.episodes = []
+    blind = Finding(trouble="blind", level="warning", check="log", words="The log cannot be reached.")
+    assert bench.settle("2026-11-02", blind).done == "none"
+    assert bench.issues[0] == (1, "open")
+    bench.episodes = []
+    assert bench.settle("2026-11-03").done == "closed"
+
+
 def test_an_issue_that_a_person_closed_while_it_lasts_is_opened_again(bench: Bench) -> None:
     bench.settle("2026-11-26", WORSE)
     bench.double.state.issues[1].state = "closed"

@@ -285,6 +285,8 @@ def test_actions_that_may_open_none_is_told_where_to_allow_it(bench: Bench) -> N
 
 def test_it_is_closed_when_the_trouble_is_over_and_when_main_has_moved_on(bench: Bench) -> None:
     bench.settle()
+    unseen = TroubleState(trouble="performance", standing="well", calm_needed=7, looked=False)
+    assert bench.settle(None, states=(unseen,)).done == "left"
     well = TroubleState(trouble="performance", standing="well", calm_needed=7)
     assert bench.settle(None, states=(well,)).done == "closed"
     (comment,) = bench.double.list_comments(1)
