@@ -292,6 +292,7 @@ class _Run:
     def _list_known(self, labels: LabelTable | None) -> Known:
         """Hand on all that the judgement is made of."""
         context = self.context
+        personal = [record.spec.personal for record in self.records.values()]
         return Known(
             settings=context.settings,
             now=context.now,
@@ -299,7 +300,9 @@ class _Run:
             outcomes=self.days.list_outcomes(),
             records=self.records,
             deployed=context.deployed,
-            labels=labels.count_labels() if labels else None,
+            labels=labels.count_labels(frozenset().union(*personal) if personal else None)
+            if labels
+            else None,
             newest_label=labels.newest if labels else None,
             decisions=context.decisions,
             look=context.look,

@@ -22,12 +22,13 @@ from bots.errors import BotsError
 from bots.git.bare import RefMoved
 from bots.monitoring.deployed import Deployed
 from bots.monitoring.judgement import Judged
+from bots.monitoring.labels import LabelTable
 from bots.monitoring.log_listing import LogSource, SourceUnreachable
 from bots.monitoring.log_source import open_address
 from bots.monitoring.store import MonitoringStore, load_ledger
 from bots.monitoring.version_record import VersionRecord
 from bots.monitoring.watch import WatchContext, watch_production
-from bots.observations import DayInputs, DayOutcomes, Deployment
+from bots.observations import DayInputs, DayOutcomes, Deployment, LabelCounts
 from bots.settings import Settings
 from fixtures import prediction_log, watched
 from fixtures.small import IDENTITY
@@ -292,6 +293,23 @@ def test_labels_that_cannot_be_had_leave_the_inputs_counted(world: World) -> Non
     report = world.look("2026-03-02T06:00:00Z").report
     assert report.rows == 300
     assert any("No new label was seen." in words for words in report.unseen)
+
+
+def test_examples_of_labels_leave_out_what_a_version_s_contract_calls_personal(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hidden: list[Any] = []
+    count_labels = LabelTable.count_labels
+
+    def note_hidden(table: LabelTable, private: Any = None) -> LabelCounts:
+        hidden.append(private)
+        return count_labels(table, private)
+
+    monkeypatch.setattr(LabelTable, "count_labels", note_hidden)
+    world.log(MARCH[0])
+    world.tell_truth(MARCH[1])
+    world.look("2026-03-02T06:00:00Z")
+    assert hidden == [frozenset[str]()]
 
 
 def test_days_wait_for_their_labels_and_then_say_how_good_the_answers_are(world: World) -> None:
