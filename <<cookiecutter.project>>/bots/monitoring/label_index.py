@@ -1,4 +1,4 @@
-"""Finds the label of a key among a hundred million of them, in memory that does not grow with their number.
+"""Finds the label of a key among a hundred million of them, in memory that hardly grows with their number.
 
 Labels are sorted into 256 files by the first byte of their key's hash. Each file fits in memory, is sorted there, and
 equal keys become one record. The files one after the other are the sorted index, which is read through a memory map.

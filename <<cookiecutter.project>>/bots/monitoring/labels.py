@@ -1,4 +1,4 @@
-"""Loads labels, and joins them to predictions, in memory that does not grow with the number of either.
+"""Loads labels, and joins them to predictions, in memory that hardly grows with the number of either.
 
 Labels are written to a folder once, as they came. For the types that the log's columns have they are then indexed by
 key (`bots.monitoring.label_index`), and predictions stream past. On the disk a label takes about 90 bytes and its
