@@ -24,8 +24,9 @@ from bots.monitoring.label_keys import NO_TIME, KeyHasher, Keys
 from bots.monitoring.label_sources import LabelsError, LabelsUnreachable, build_column, expand_variables
 from bots.monitoring.labels import JoinedDay, LabelTable, join_labels, load_labels
 from bots.observations import LabelCounts
-from bots.settings import Data, Labels
+from bots.settings import Data, Labels, SettingsError, parse_settings
 from fixtures.postgres import PASSWORD, Postgres, open_postgres
+from fixtures.support import render_file
 
 NOW = datetime(2026, 3, 20, 6, tzinfo=UTC)
 SINCE = datetime(2026, 3, 1, tzinfo=UTC)
@@ -418,6 +419,21 @@ def test_a_million_equal_rows_are_one_label(tmp_path: Path) -> None:
 
     assert (found, day.duplicated) == ([1.0], 1)
     assert (counts.rows, counts.joined, counts.duplicated) == (rows, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("corrections: refuse", "corrections: newest", "`newest` needs monitoring.labels.time"),
+        ("query: null", "query: labels.sql", "monitoring.labels.source: expected a database"),
+    ],
+)
+def test_settings_of_labels_that_contradict_each_other_are_refused(old: str, new: str, expected: str) -> None:
+    text = render_file("params.yaml")
+    assert text.count(old) == 1
+
+    with pytest.raises(SettingsError, match=expected):
+        parse_settings(text.replace(old, new), "params.yaml")
 
 
 # SQL
