@@ -10,7 +10,7 @@ PYTEST := OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses auto --
 export PATH := $(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test fuzz lint bench picture lock
+.PHONY: help setup demo watch check test fuzz lint bench picture lock
 
 help: ## List these words
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
@@ -29,6 +29,9 @@ setup: ## Install the tools into .venv, each checked by hash; nothing to do when
 
 demo: setup ## Bake a project, train it on real flights, change the model, review the change
 	@$(BIN)/python -m demo
+
+watch: setup ## Replay four months of production day by day: the page, the issue, the retrain pull request
+	@$(BIN)/python -m demo.watch
 
 check: lint ## After every edit: lint and the fast tests, in less than five minutes
 	@$(PYTEST) -m 'not slow and not docker and not act and not browser'

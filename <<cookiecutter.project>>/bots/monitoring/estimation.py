@@ -133,11 +133,11 @@ def _estimate_week(
 def find_reach(missed: Sequence[float], days: int) -> float:
     """How far the truth may lie from an estimate of so many days, at 95%: Student's t times what the holdout's weeks
     missed by on average (root of the mean square), more for a week of fewer days."""
-    from scipy import stats
+    from scipy.special import stdtrit
 
     count = len(missed)
     usual = math.sqrt(math.fsum(miss**2 for miss in missed) / count)
-    quantile = float(stats.t.ppf(0.5 + CONFIDENCE / 2, count))
+    quantile = float(stdtrit(count, 0.5 + CONFIDENCE / 2))
     return quantile * usual * math.sqrt((1 + 1 / count) * max(1.0, WEEK / max(1, days)))
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from .state import Comment
 
 if TYPE_CHECKING:
-    from .state import Check, Pull, State
+    from .state import Check, Issue, Pull, State
 
 PROJECT = Path(__file__).parents[3] / "<<cookiecutter.project>>"
 MARKS = {"success": "✅", "cancelled": "⬜", "neutral": "⬜", "skipped": "⬜", None: "🟡"}
@@ -54,28 +54,38 @@ def make_github_style() -> PageStyle:
 
 
 def render_conversation(state: State, pull: Pull, style: PageStyle) -> str:
-    """Render the page: title, description, comments oldest first, checks of the head commit."""
-    described = pull.body or "*No description provided.*"
-    opening = Comment(0, pull.number, pull.author, described, pull.created, pull.created)
-    comments = [_render_comment(comment, style) for comment in [opening, *state.list_comments(pull.number)]]
+    """Render the page of a pull request: title, description, comments oldest first, checks of the head commit."""
     checks = [_render_check(check, style) for check in state.list_checks(pull.head_sha)]
     source = f"{pull.head_repository.split('/')[0]}:{pull.head_ref}"
-    title, author = html.escape(pull.title), html.escape(pull.author)
+    wants = f"wants to merge into <code>{html.escape(pull.base_ref)}</code> from <code>{html.escape(source)}</code>"
+    box = _render_box(f"<b>Checks</b> of {pull.head_sha[:7]}", "".join(checks) or '<p class="dim">None.</p>')
+    return _render_thread(state, pull, style, kind="Pull request", wants=wants, end=box)
+
+
+def render_issue(state: State, issue: Issue, style: PageStyle) -> str:
+    """Render the page of an issue: title, description, comments oldest first."""
+    return _render_thread(state, issue, style, kind="Issue", wants="opened this issue", end="")
+
+
+def _render_thread(state: State, issue: Issue, style: PageStyle, *, kind: str, wants: str, end: str) -> str:
+    described = issue.body or "*No description provided.*"
+    opening = Comment(0, issue.number, issue.author, described, issue.created, issue.created)
+    comments = [_render_comment(comment, style) for comment in [opening, *state.list_comments(issue.number)]]
+    title, author = html.escape(issue.title), html.escape(issue.author)
     return f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>{title} · Pull request #{pull.number} · {html.escape(state.repository)}</title>
+<title>{title} · {kind} #{issue.number} · {html.escape(state.repository)}</title>
 <style>{style.style}{OWN_STYLE}</style>
 </head>
 <body><main>
-<h1>{title} <span>#{pull.number}</span></h1>
-<p><span class="state {pull.state}">{pull.state.title()}</span> <b>{author}</b> wants to merge into
-<code>{html.escape(pull.base_ref)}</code> from <code>{html.escape(source)}</code></p>
+<h1>{title} <span>#{issue.number}</span></h1>
+<p><span class="state {issue.state}">{issue.state.title()}</span> <b>{author}</b> {wants}</p>
 {"".join(comments)}
-{_render_box(f"<b>Checks</b> of {pull.head_sha[:7]}", "".join(checks) or '<p class="dim">None.</p>')}
+{end}
 </main></body>
 </html>
 """

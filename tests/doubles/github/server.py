@@ -19,7 +19,7 @@ from . import gitdata, protection  # noqa: F401 - each registers its operations
 from .contract import Contract, ContractViolation, Match
 from .faults import PRIMARY, SECONDARY, Fault
 from .operations import OPERATIONS, Answer, Call, RequestRefused
-from .page import PLAIN, PageStyle, render_conversation
+from .page import PLAIN, PageStyle, render_conversation, render_issue
 from .payloads import Payloads
 from .state import ACTIONS, Check, Comment, Commit, Issue, Pull, Review, Run, State, Token, format_time
 
@@ -292,8 +292,11 @@ class GitHubDouble:
         return self.state.list_checks(sha)
 
     def render_page(self, number: int) -> str:
-        """Render the page of a pull request as HTML."""
-        return render_conversation(self.state, self.get_pull(number), self.style)
+        """Render the page of a pull request or an issue as HTML."""
+        found = self.state.issues[number]
+        if isinstance(found, Pull):
+            return render_conversation(self.state, found, self.style)
+        return render_issue(self.state, found, self.style)
 
     def find_requests(self, method: str = "", path: str = "") -> list[LoggedRequest]:
         """Find the requests whose method and path contain these words."""
