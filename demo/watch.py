@@ -38,7 +38,7 @@ SETTINGS = {
     "    time: null\n": "    time: known_at\n",
     # Four months cannot show what is to be false only once in five years: the same days are then told as a note.
     "  false_alarm_every: 5 years\n": "  false_alarm_every: 3 months\n",
-    "calibration: 0.05, slices: true": "calibration: 0.03, slices: false",
+    "slices: true}": "slices: false}",
 }
 """What the replay says in params.yaml: where predictions and labels lie, and how soon people are to be told."""
 
