@@ -229,7 +229,7 @@ def _judge_running(
         reference,
         state.drift,
         known.settings,
-        restart=restart,
+        restart=find_restart(version, first, known.deployed.deployments, decisions, trouble="drift"),
         complete=known.complete,
     )
     estimates = estimate_weeks(

@@ -68,6 +68,12 @@ def test_what_was_earned_stands_beside_what_the_review_promised():
     assert "worth 17,655 USD; as the model was reviewed, as many would have been worth 42,051 USD." in text
 
 
+def test_labelled_predictions_of_all_days_are_counted_not_only_those_that_wait():
+    report = watch_reports.make_full()
+    text = " ".join(Tags(render_monitoring_page(report)).text.split())
+    assert f"with a label {sum(one.labelled for one in report.cohorts):,}" in text
+
+
 def test_who_did_what_is_told_the_newest_first():
     text = Tags(render_monitoring_page(watch_reports.make_full())).text
     history = text[text.index("What happened and what was done") :]
