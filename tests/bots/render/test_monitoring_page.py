@@ -70,8 +70,8 @@ def test_what_was_earned_stands_beside_what_the_review_promised():
 
 def test_labelled_predictions_of_all_days_are_counted_not_only_those_that_wait():
     report = watch_reports.make_full()
-    text = " ".join(Tags(render_monitoring_page(report)).text.split())
-    assert f"with a label {sum(one.labelled for one in report.cohorts):,}" in text
+    text = Tags(render_monitoring_page(report)).text
+    assert f"with a label{sum(one.labelled for one in report.cohorts):,}" in text
 
 
 def test_who_did_what_is_told_the_newest_first():
