@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import pickle
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 import pandas as pd
 
-from pipeline import features, files, model, table
+from pipeline import cluster, features, files, model, table
 from pipeline.files import StageError
 
 if TYPE_CHECKING:
-    from pipeline.params import Params
+    from sklearn.pipeline import Pipeline
+
+    from pipeline.params import Params, Task
+
+CHUNK_ROWS: Final = 200_000
+"""So many rows are scored at once; more of them go to the cluster, where there is one."""
 
 
 def run(settings: Params, rows: str, out: str) -> None:
@@ -20,5 +28,35 @@ def run(settings: Params, rows: str, out: str) -> None:
     if files.ROW not in raw:
         raise StageError(f"{rows}: expected a column {files.ROW!r} that names each row")
     frame = features.build_inputs(raw, settings, table.load())
-    scores = model.predict(model.load(trusted=settings.model.trusted), frame, settings.task)
+    scores = predict_anywhere(model.load(trusted=settings.model.trusted), frame, settings.task)
     files.write_table(pd.DataFrame({files.ROW: raw[files.ROW].to_numpy(), "score": scores}), Path(out))
+
+
+def predict_anywhere(fitted: Pipeline, frame: pd.DataFrame, task: Task) -> np.ndarray:
+    """Score inputs, (n,), side by side on the Dask cluster where there is one and the rows are many; else here.
+
+    Raises `StageError` where the cluster cannot do it.
+    """
+    if len(frame) <= CHUNK_ROWS:
+        return model.predict(fitted, frame, task)
+    with cluster.connect_cluster(os.environ) as client:
+        if client is None:
+            return model.predict(fitted, frame, task)
+        content = pickle.dumps(fitted)
+
+        def submit_rows(client: Any, start: int) -> Any:
+            rows = pickle.dumps(frame.iloc[start : start + CHUNK_ROWS])
+            sent = client.scatter((content, rows), hash=False)
+            return cluster.submit_call(client, score_on_worker, task, data=sent)
+
+        scores = np.empty(len(frame))
+        starts = range(0, len(frame), CHUNK_ROWS)
+        for start, found in cluster.run_jobs(client, submit_rows, starts):
+            scores[start : start + len(found)] = found
+        return scores
+
+
+def score_on_worker(task: Task, sent: tuple[bytes, bytes]) -> np.ndarray:
+    """Score the rows that a worker was sent with the model that it was sent."""
+    fitted, rows = map(pickle.loads, sent)
+    return model.predict(fitted, rows, task)

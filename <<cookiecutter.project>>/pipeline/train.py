@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import joblib
 import numpy as np
 
-from pipeline import files, model
+from pipeline import files, model, search_jobs
 from pipeline.files import GROUP, StageError
 
 if TYPE_CHECKING:
@@ -105,7 +103,7 @@ def _search_parameters(
     search: Search,
 ) -> tuple[Pipeline, dict[str, str]]:
     """Find the best of some random parameters, on folds that divide the rows as the split does."""
-    from sklearn.model_selection import ParameterGrid, RandomizedSearchCV
+    from sklearn.model_selection import ParameterGrid, ParameterSampler
 
     known = pipeline.get_params()
     for name in search.params:
@@ -115,16 +113,22 @@ def _search_parameters(
             )
     how, folds = _choose_folds(settings, search.folds)
     tries = min(search.iterations, len(ParameterGrid(search.params)))
-    trial = RandomizedSearchCV(
-        pipeline, search.params, n_iter=tries, scoring=SCORING[settings.task], cv=folds,
-        random_state=settings.model.seed, refit=False, error_score="raise",
-    )  # fmt: skip
-    with _connect_cluster():
-        trial.fit(inputs, target, groups=groups)
-    best = {name: str(value) for name, value in sorted(trial.best_params_.items())}
-    chosen = pipeline.set_params(**trial.best_params_)
-    told = {"scoring": SCORING[settings.task], "folds": f"{search.folds} {how}", "tried": str(tries)}
-    return chosen, {**told, "score": f"{trial.best_score_:.6g}", **best}
+    sampler = ParameterSampler(search.params, tries, random_state=settings.model.seed)
+    given = search_jobs.Given(
+        pipeline=pipeline,
+        inputs=inputs,
+        target=target,
+        scoring=SCORING[settings.task],
+        candidates=list(sampler),
+        folds=list(folds.split(inputs, target, groups)),
+        threads=settings.model.threads,
+    )
+    scores, candidates = search_jobs.score_candidates(given, os.environ), given.candidates
+    best = int(np.argmax(scores.mean(axis=1)))
+    chosen = {name: str(value) for name, value in sorted(candidates[best].items())}
+    told = {"scoring": given.scoring, "folds": f"{search.folds} {how}", "tried": str(tries)}
+    found = {**told, "score": f"{scores[best].mean():.6g}", **chosen}
+    return pipeline.set_params(**candidates[best]), found
 
 
 def _choose_folds(settings: Params, count: int) -> tuple[str, BaseCrossValidator]:
@@ -145,27 +149,6 @@ def _choose_folds(settings: Params, count: int) -> tuple[str, BaseCrossValidator
         return "by group", kind(count, shuffle=True, random_state=seed)
     kind = StratifiedKFold if classes else KFold
     return "shuffled", kind(count, shuffle=True, random_state=seed)
-
-
-@contextmanager
-def _connect_cluster() -> Iterator[None]:
-    """Work on the Dask cluster where there is one, else in this process."""
-    address = os.environ.get("DASK_SCHEDULER_ADDRESS")
-    if not address:
-        yield
-        return
-    try:
-        from distributed import Client
-
-        client = Client(address, timeout="30s")
-    except ImportError as error:
-        raise StageError(
-            "DASK_SCHEDULER_ADDRESS is set, but dask and distributed are not installed"
-        ) from error
-    except OSError as error:
-        raise StageError(f"DASK_SCHEDULER_ADDRESS: no scheduler answers at {address}") from error
-    with client, joblib.parallel_config(backend="dask", n_jobs=-1):
-        yield
 
 
 def build_report(

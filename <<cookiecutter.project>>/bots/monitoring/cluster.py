@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 
 ADDRESS: Final = "DASK_SCHEDULER_ADDRESS"
+FOLDER: Final = Path(__file__).parents[1]
 PACKAGE: Final = "bots"
 REQUIREMENTS: Final = "requirements/bots.txt"
 NEEDED: Final = ("bots.monitoring.summaries", "pyarrow.parquet", "datasketches")
@@ -101,7 +102,7 @@ def _send_code(client: Any, *, until: float) -> Iterator[None]:
     """Give each worker the package, also those that come while the block runs."""
     from distributed import WorkerPlugin
 
-    content = pack_package(Path(__file__).parents[1])
+    content = pack_package(FOLDER)
     code, digest = _make_class(WorkerPlugin), hashlib.sha256(content).hexdigest()
     plugin = code(content, digest, package=PACKAGE, needed=NEEDED)
     plugin.name = f"{PACKAGE}-{secrets.token_hex(4)}"
@@ -133,7 +134,7 @@ def pack_package(folder: Path) -> bytes:
 
 def _make_class(base: type) -> Any:
     """The plugin that puts the package in a worker's way. It is made here, so that it is sent by value: a worker that
-    has no package `bots` could not find a class of that package by its name."""
+    does not have the package could not find its class by name."""
 
     class Code(base):  # type: ignore[misc]
         def __init__(self, content: bytes, digest: str, *, package: str, needed: tuple[str, ...]) -> None:
@@ -161,23 +162,31 @@ def _make_class(base: type) -> Any:
 
 def _call_in_time(call: Callable[[], T], *, until: float) -> T:
     """What a call returns or raises. Raises `ClusterError` where it does not end in time."""
-    answers: list[T] = []
-    errors: list[BaseException] = []
-
-    def keep_answer() -> None:
-        try:
-            answers.append(call())
-        except BaseException as error:  # noqa: BLE001
-            errors.append(error)
-
-    thread = threading.Thread(target=keep_answer, daemon=True)
+    thread = _Call(call)
     thread.start()
     thread.join(max(1.0, until - time.monotonic()))
-    if errors:
-        raise errors[0]
-    if not answers:
+    if thread.is_alive():
         raise ClusterError(f"{ADDRESS}: the workers do not answer; look at the scheduler's page")
-    return answers[0]
+    if thread.error is not None:
+        raise thread.error
+    return thread.answers[0]
+
+
+class _Call(threading.Thread):
+    """A call in a thread of its own, which does not keep the process alive."""
+
+    def __init__(self, call: Callable[[], Any]) -> None:
+        super().__init__(daemon=True)
+        self.call = call
+        self.answers: list[Any] = []
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        """Keep what the call returns or raises."""
+        try:
+            self.answers.append(self.call())
+        except BaseException as error:  # noqa: BLE001
+            self.error = error
 
 
 def run_jobs(
@@ -247,12 +256,18 @@ def _read_result(future: Any) -> Any:
 
 def _is_lost(future: Any) -> bool:
     """Whether a future ended because its worker, or what the worker held for it, is gone."""
-    from distributed import KilledWorker
-    from distributed.comm.core import CommClosedError
-
     if future.status != "error":
         return bool(future.status != "finished")
-    return isinstance(future.exception(), KilledWorker | CommClosedError)
+    return _tells_of_loss(future.exception())
+
+
+def _tells_of_loss(error: BaseException) -> bool:
+    """Whether an error means that a worker is gone."""
+    from distributed import KilledWorker
+    from distributed.client import FutureCancelledError
+    from distributed.comm.core import CommClosedError
+
+    return isinstance(error, KilledWorker | CommClosedError | FutureCancelledError)
 
 
 def submit_call(client: Any, function: Callable[..., Any], *arguments: Any, data: Any = None) -> Any:
