@@ -400,6 +400,29 @@ class Deployment(Observation, frozen=True, kw_only=True):
     reason: Text | None = None
 
 
+class VersionSummary(Observation, frozen=True, kw_only=True):
+    """A version over all days that it answered. `metric` is the mean of what a row loses, `predicted` and `observed`
+    the means of scores and labels, `value` what a decision was worth: over labelled rows of days that are mature.
+
+    `difference` is the mean loss less the running version's, on `days` that both answered, with its 95% interval."""
+
+    version: Name
+    running: bool
+    shadow: bool
+    first: Day
+    last: Day
+    rows: Count
+    labelled: Count
+    metric: float | None = None
+    predicted: float | None = None
+    observed: float | None = None
+    value: float | None = None
+    days: Count = 0
+    difference: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
 class WatchReport(Observation, frozen=True, kw_only=True):
     """`monitoring.json`: what a run of the watch saw and did. The page and the issues are drawn from it.
 
@@ -432,6 +455,9 @@ class WatchReport(Observation, frozen=True, kw_only=True):
     drift: list[DriftRank] = []
     drift_evidence: float | None = None
     drift_words: Text = ""
+    versions: list[VersionSummary] = []
+    loss: Text = ""
+    """what a row loses, as people call it: `log loss`"""
     deployments: list[Deployment] = []
     decisions: list[Decision] = []
     episodes: list[Episode] = []

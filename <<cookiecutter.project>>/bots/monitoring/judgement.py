@@ -18,6 +18,8 @@ from bots.monitoring.health import HealthView, check_health
 from bots.monitoring.issues import merge_decisions
 from bots.monitoring.label_findings import describe_labels
 from bots.monitoring.performance import find_restart, judge_performance
+from bots.monitoring.performance_series import name_plain
+from bots.monitoring.side_by_side import find_shadows, is_shadow, list_versions
 from bots.monitoring.state import WatchState
 from bots.observations import (
     DayInputs,
@@ -34,6 +36,7 @@ from bots.observations import (
     TroubleState,
     WatchReport,
 )
+from bots.stats.metrics import MEASURES
 
 if TYPE_CHECKING:
     from bots.monitoring.deployed import Deployed
@@ -147,6 +150,8 @@ def judge_all(known: Known, state: WatchState) -> Judged:
         drift=judged_running.ranks,
         drift_evidence=judged_running.drift_evidence,
         drift_words=judged_running.drift_words,
+        versions=list_versions(known.inputs, outcomes, running),
+        loss=find_loss(known, running),
         deployments=list(known.deployed.deployments),
         decisions=decisions,
         episodes=list_episodes(state.episodes, states),
@@ -174,11 +179,24 @@ def judge_all(known: Known, state: WatchState) -> Judged:
     )
 
 
+def find_loss(known: Known, running: tuple[str, str] | None) -> str:
+    """Find how people call what a row loses."""
+    if running is None:
+        return ""
+    name = name_plain(known.records[running[1]].reference)
+    return MEASURES[name].label if name in MEASURES else name
+
+
 def find_running(known: Known) -> tuple[str, str] | None:
-    """Find the version that answers now, and the digest of its model: the newest day's with most rows."""
-    days = [day for day in known.inputs if day.onnx in known.records]
+    """Find the version that answers now, and the digest of its model.
+
+    It is the one that production has by the registry, as soon as it has answered; else the newest day's with most rows.
+    """
+    days = [day for day in known.inputs if day.onnx in known.records and not is_shadow(day.version)]
     if not days:
         return None
+    own = [day for day in days if day.version == known.deployed.version]
+    days = own or days
     newest = max(day.day for day in days)
     best = max((day for day in days if day.day == newest), key=lambda day: (day.rows, day.version))
     return best.version, best.onnx
@@ -257,6 +275,7 @@ def _check_health(
     view = HealthView(
         days=known.inputs,
         usual=record.find_usual() if record else None,
+        shadows=find_shadows(known.inputs),
         newest=datetime.fromtimestamp(known.newest_file, UTC) if known.newest_file else None,
         unreachable=known.unreachable,
         looks=looks if known.look is not None else None,

@@ -34,6 +34,7 @@ def find_files(ledger: Iterable[LogFile], keys: Collection[Key]) -> list[LogFile
 
 def count_outcomes(
     paths: Mapping[str, Path],
+    versions: Mapping[str, str],
     keys: Collection[Key],
     labels: LabelTable,
     specs: Mapping[str, SummarySpec],
@@ -44,8 +45,8 @@ def count_outcomes(
 ) -> dict[Key, DayOutcomes]:
     """Count the outcomes of these days anew, from files by their names, and the labels as they are now.
 
-    `specs` are by the digest of the ONNX model, `times` the columns that the data contract calls datetime. A day
-    without a file here is left out.
+    `versions` are what the ledger calls the version of each file, `specs` are by the digest of the ONNX model, `times`
+    the columns that the data contract calls datetime. A day without a file here is left out.
     """
     counts: dict[Key, OutcomeCount] = {}
     joined: dict[Key, list[int]] = defaultdict(lambda: [0, 0])
@@ -54,12 +55,13 @@ def count_outcomes(
             tell(f"joining labels to predictions ({number} of {len(paths)} files)")
         result = join_labels(_read_batches(path, labels.settings.join, specs), labels, now=now, times=times)
         for batch in result.batches:
-            version, onnx = (str(batch.column(column)[0].as_py()) for column in (VERSION, ONNX))
+            onnx = str(batch.column(ONNX)[0].as_py())
             for day, rows, _ in split_days(batch, name=name):
-                key = day, version, onnx
+                key = day, versions[name], onnx
                 if key in keys:
                     counts.setdefault(key, OutcomeCount(specs[onnx])).add_batch(rows)
-        for key, found in result.days.items():
+        for (day, _, onnx), found in result.days.items():
+            key = day, versions[name], onnx
             joined[key][0] += found.duplicated
             joined[key][1] += found.contradicted
     return {

@@ -14,6 +14,8 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from msgspec.structs import replace
+
 from bots.errors import BotsError
 from bots.git.bare import RefMoved
 from bots.monitoring.cluster import connect_cluster
@@ -28,6 +30,7 @@ from bots.monitoring.labels import load_labels
 from bots.monitoring.log_listing import SourceUnreachable
 from bots.monitoring.outcome_days import count_outcomes, find_files
 from bots.monitoring.row_sample import add_samples, read_sample, write_sample
+from bots.monitoring.side_by_side import mark_shadow
 from bots.monitoring.state import load_state
 from bots.monitoring.status import build_status_files
 from bots.monitoring.store import (
@@ -165,7 +168,7 @@ class _Run:
     def _count_files(self, found: Collection) -> None:
         """Add each new file to its days; what cannot be counted yet is left for the next time."""
         counted = [one.file for one in found.new if one.file.copy_of is not None]
-        own = [one for one in found.new if one.file.copy_of is None]
+        own = [replace(one, file=mark_shadow(one.file)) for one in found.new if one.file.copy_of is None]
         for onnx in dict.fromkeys(one.file.onnx for one in own):
             files = [one for one in own if one.file.onnx == onnx]
             record = self._find_record(onnx, files[0].file.version)
@@ -176,7 +179,7 @@ class _Run:
                 counted += self._count_version(files, record.spec)
         known = {file.digest for file in [*self.ledger, *counted]}
         # A copy of what is not counted yet may be all that is left of it the next time.
-        self._remember([*counted, *(file for file in found.looked_at if file.digest in known)])
+        self._remember([*counted, *(mark_shadow(file) for file in found.looked_at if file.digest in known)])
 
     def _count_version(self, files: list[Collected], spec: SummarySpec) -> list[LogFile]:
         """Add files of one model to their days, side by side where there is a cluster; returns those that count."""
@@ -188,7 +191,7 @@ class _Run:
                 if isinstance(summary, SummaryError):
                     self.seen.left.append(LeftFile(name=file.name, reason=str(summary)))
                     continue
-                self._add_summary(summary, spec)
+                self._add_summary(summary, file.version, spec)
                 counted.append(file)
                 self.seen.new_rows += file.rows
                 if len(counted) % EVERY_FILES == 0:
@@ -201,9 +204,9 @@ class _Run:
         known = {(file.name, file.digest): file for file in [*self.ledger, *files]}
         self.ledger = list(known.values())
 
-    def _add_summary(self, summary: FileSummary, spec: SummarySpec) -> None:
-        for day, inputs in summary.days.items():
-            key = day, summary.version, summary.onnx
+    def _add_summary(self, summary: FileSummary, version: str, spec: SummarySpec) -> None:
+        for day, counted in summary.days.items():
+            key, inputs = (day, version, summary.onnx), replace(counted, version=version)
             known = self.days.inputs.get(key) or self.snapshot.decode(name_inputs(*key), DayInputs)
             self.days.set_inputs(add_inputs(known, inputs, spec.cap) if known else inputs)
             if spec.sample:
@@ -265,6 +268,7 @@ class _Run:
         whole = set(keys) - {(day, file.version, file.onnx) for file in lost for day in file.days}
         counted = count_outcomes(
             paths,
+            {file.name: file.version for file in files},
             whole,
             labels,
             {onnx: record.spec for onnx, record in self.records.items()},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date
 
-from bots.observations import Condition, Finding, Level, Trouble, WatchReport
+from bots.observations import Condition, Finding, Level, Trouble, VersionSummary, WatchReport
 from bots.render.numbers import format_count, format_number, format_percent, format_value, pluralize
 
 TITLES: dict[Condition, str] = {
@@ -112,3 +112,16 @@ def name_troubles(report: WatchReport) -> str:
     """Name the kinds of trouble that need a person: `the model's answers, labels`."""
     names = [TROUBLES[trouble] for trouble in list_troubles(report)]
     return ", ".join(name[0].lower() + name[1:] for name in names)
+
+
+def describe_difference(version: VersionSummary) -> str:
+    """Say how a version does against the running one: `−0.012 (−0.020 to −0.004) on 14 days: better`."""
+    if version.running:
+        return "–"
+    if version.difference is None:
+        return "no day in common yet"
+    days = pluralize(version.days, "day")
+    if version.low is None or version.high is None:
+        return f"{version.difference:+.3g} on {days}: too few to tell"
+    said = "better" if version.high < 0 else "worse" if version.low > 0 else "no difference shown"
+    return f"{version.difference:+.3g} ({version.low:+.3g} to {version.high:+.3g}) on {days}: {said}"

@@ -367,3 +367,28 @@ def test_probabilities_that_are_too_high_become_an_alarm_and_end_with_another_ve
     after = world.look("2026-04-02T06:00:00Z", deployed=deployed).report
     assert not [one for one in after.findings if one.level == "alarm"]
     assert all(one.days == 0 for one in after.detectors)
+
+
+def test_a_shadow_stands_beside_the_champion_and_its_rows_never_count_as_callers(world: World) -> None:
+    (world.logs / "shadow-log").mkdir()
+    for day in MARCH[:12]:
+        world.log(day)
+        world.log(day, name=f"shadow-log/{day}.parquet", version="v1.1.0", seed=7)
+    world.tell_truth(MARCH[11])
+    for day in MARCH[12:18]:
+        report = world.look(f"{day}T06:00:00Z").report
+    champion, shadow = report.versions
+    assert (champion.version, champion.running, champion.rows) == ("v1.0.0", True, 3_600)
+    assert (shadow.version, shadow.shadow, shadow.rows) == ("v1.1.0 (shadow)", True, 3_600)
+    assert shadow.days >= 9
+    assert shadow.low is not None
+    assert shadow.difference is not None
+    assert shadow.high is not None
+    assert shadow.low < shadow.difference < shadow.high
+    assert report.version == "v1.0.0"
+
+
+def test_the_version_that_the_registry_names_is_judged_although_a_canary_answers_more(world: World) -> None:
+    world.log(MARCH[0], rows=100)
+    world.log(MARCH[0], rows=900, version="v1.1.0", seed=3)
+    assert world.look("2026-03-02T06:00:00Z").report.version == "v1.0.0"

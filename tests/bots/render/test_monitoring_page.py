@@ -74,6 +74,12 @@ def test_labelled_predictions_of_all_days_are_counted_not_only_those_that_wait()
     assert f"with a label{sum(one.labelled for one in report.cohorts):,}" in text
 
 
+def test_a_shadow_is_held_against_the_version_that_runs():
+    text = Tags(render_monitoring_page(watch_reports.make_full())).text
+    assert "v1.1.0 (shadow)" in text
+    assert "-0.012 (-0.02 to -0.004) on 22 days: better" in text
+
+
 def test_who_did_what_is_told_the_newest_first():
     text = Tags(render_monitoring_page(watch_reports.make_full())).text
     history = text[text.index("What happened and what was done") :]
