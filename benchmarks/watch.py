@@ -25,7 +25,7 @@ import numpy as np  # noqa: E402
 
 from bots.monitoring import cluster  # noqa: E402
 from bots.monitoring.distribute import summarize_files  # noqa: E402
-from bots.monitoring.summaries import sum_inputs  # noqa: E402
+from bots.monitoring.summaries import FileSummary, sum_inputs  # noqa: E402
 from bots.stats.histograms import choose_edges  # noqa: E402
 from fixtures.dask_cluster import run_cluster  # noqa: E402
 from fixtures.prediction_log import ONNX, make_spec  # noqa: E402
@@ -112,7 +112,7 @@ def write_files(folder: Path, millions: int) -> None:
         if path.exists():
             continue
         day = np.datetime64("2026-01-01") + at // 2
-        start = np.datetime64(day, "ms") + (at % 2) * 43_200_000
+        start = day.astype("datetime64[ms]") + (at % 2) * 43_200_000
         times = start + np.sort(random.integers(0, 43_200_000, MILLION)).astype("timedelta64[ms]")
         columns = {
             "prediction:id": pc.binary_join_element_wise(random.bytes(8).hex(), ids, ""),
@@ -181,6 +181,7 @@ def scan_files(paths: Sequence[Path]) -> None:
 def count_files(paths: Sequence[Path]) -> None:
     total = None
     for _, found in summarize_files(paths, make_log_spec()):
+        assert isinstance(found, FileSummary)
         total = sum_inputs([*([] if total is None else [total]), *found.days.values()], 200)
     assert total is not None
     assert total.rows == len(paths) * MILLION
@@ -209,7 +210,10 @@ def measure_cluster(paths: Sequence[Path]) -> None:
             client.wait_for_workers(workers)
             start = time.perf_counter()
             found = summarize_files(paths, make_log_spec(), client=client)
-            rows = sum(day.rows for _, each in found for day in each.days.values())
+            rows = 0
+            for _, each in found:
+                assert isinstance(each, FileSummary)
+                rows += sum(day.rows for day in each.days.values())
             seconds = time.perf_counter() - start
         speed = rows / seconds / 1e6
         print(

@@ -47,11 +47,14 @@ def test_many_rows_are_scored_on_the_cluster_as_they_are_here(
     fitted, frame = model.load(), files.read_table(files.FEATURES / "holdout.parquet")
     monkeypatch.setattr(score, "CHUNK_ROWS", 1 + len(frame) // 5)
     monkeypatch.setenv(cluster.ADDRESS, two_workers.address)
-    sent = []
+    sent: list[Any] = []
     submit = cluster.submit_call
-    monkeypatch.setattr(
-        cluster, "submit_call", lambda *words, **more: sent.append(words) or submit(*words, **more)
-    )
+
+    def note_call(*words: Any, **more: Any) -> Any:
+        sent.append(words)
+        return submit(*words, **more)
+
+    monkeypatch.setattr(cluster, "submit_call", note_call)
     found = score.predict_anywhere(fitted, frame, "classification")
     assert np.array_equal(found, model.predict(fitted, frame, "classification"))
     assert len(sent) == 5
