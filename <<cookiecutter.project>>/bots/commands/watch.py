@@ -39,8 +39,8 @@ def add_parser(verbs: Verbs) -> None:
         "reviewed, keep each day on the branch monitoring, and draw the page. In a workflow open, edit or close an "
         "issue for each kind of trouble and one pull request that retrains. Run it again whenever you like: every row "
         "is counted once.",
-        epilog="exit codes: 0 looked, whatever was found, 1 something could not be seen or done and what, 2 wrong "
-        "usage or settings, 3 the branch monitoring cannot be read or written",
+        epilog="exit codes: 0 looked, whatever was found, or nothing is in production yet, 1 something could not be "
+        "seen or done and what, 2 wrong usage or settings, 3 the branch monitoring cannot be read or written",
     )
     parser.add_argument("--out", type=Path, default=Path("monitoring"), metavar="FOLDER", help="of the page")
     parser.add_argument(
@@ -84,8 +84,13 @@ def run(arguments: argparse.Namespace) -> int:
         _choose_folder(arguments.cache) as folder,
         MonitoringStore(root, tell) as store,
     ):
+        registry, unseen = _load_registry(root, tell)
+        if _is_nothing_there(registry, settings):
+            return _say_nothing(as_json=arguments.json)
         bots = _open_bots(settings, root, now=now, tell=tell) if keep and not arguments.no_act else None
-        context = _build_context(root, settings, now=now, folder=folder, bots=bots, tell=tell)
+        context = _build_context(
+            root, settings, now=now, folder=folder, bots=bots, registry=registry, unseen=unseen, tell=tell
+        )
         try:
             judged = watch_production(context, store, keep=keep)
         except StoreError as error:
@@ -200,6 +205,8 @@ def _build_context(
     now: datetime,
     folder: Path,
     bots: _Bots | None,
+    registry: Registry | None,
+    unseen: list[str],
     tell: Callable[[str], None],
 ) -> WatchContext:
     """Wire what a run needs to what is outside; what cannot be reached is said and stops nothing."""
@@ -210,7 +217,6 @@ def _build_context(
     from bots.monitoring.version_record import make_record
     from bots.monitoring.watch import WatchContext
 
-    registry, unseen = _load_registry(root, tell)
     decisions, lost = bots.read_decisions() if bots else ([], [])
     return WatchContext(
         root=root,
@@ -242,6 +248,26 @@ def _find_silence(root: Path, now: datetime) -> list[Finding]:
     last = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     found = warn_of_silence(last, now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
     return [found] if found else []
+
+
+def _is_nothing_there(registry: Registry | None, settings: Settings) -> bool:
+    """Tell whether there is nothing to watch yet: no version ever reached production, and no log is named."""
+    return (
+        registry is not None
+        and not registry.list_assignments("production")
+        and settings.monitoring.predictions is None
+    )
+
+
+def _say_nothing(*, as_json: bool) -> int:
+    """Say that there is nothing to watch yet; that is no failure, and nothing is opened for it."""
+    if as_json:
+        print("null")
+    log(
+        "no version is in production yet, so there is nothing to watch. `python -m bots release` brings one there; or "
+        "name the prediction log of your own service in params.yaml: monitoring.predictions"
+    )
+    return 0
 
 
 def _load_registry(root: Path, tell: Callable[[str], None]) -> tuple[Registry | None, list[str]]:

@@ -19,7 +19,14 @@ from msgspec.structs import replace
 from bots.errors import BotsError
 from bots.git.bare import RefMoved
 from bots.monitoring.cluster import connect_cluster
-from bots.monitoring.collection import Collected, Collection, collect_files, fetch_again, name_local
+from bots.monitoring.collection import (
+    Collected,
+    Collection,
+    collect_files,
+    fetch_again,
+    hash_file,
+    name_local,
+)
 from bots.monitoring.days import Days
 from bots.monitoring.deployed import Deployed
 from bots.monitoring.distribute import summarize_files
@@ -283,7 +290,12 @@ class _Run:
     def _fetch_files(self, files: list[LogFile]) -> dict[str, Path]:
         """Fetch counted files whose rows are needed again, where they are not here any more."""
         here = {file.name: name_local(self.context.folder, file.digest) for file in files}
-        paths = {name: path for name, path in here.items() if path.exists()}
+        # A folder that is kept from run to run is believed no more than the store.
+        paths = {
+            file.name: path
+            for file in files
+            if (path := here[file.name]).exists() and hash_file(path) == file.digest
+        }
         if len(paths) == len(here):
             return paths
         try:
