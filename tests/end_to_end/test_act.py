@@ -5,6 +5,7 @@ One trained main and one retrained change serve all; every other review finds on
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -296,7 +297,7 @@ def test_a_pipeline_that_fakes_predictions_and_parity_of_mains_model_is_refuted(
     kept = storage(github)
     review = github.run_review(26)
     assert review.result.steps["Review the change"] == "success", review.result.log
-    assert "Visits: improved" in review.result.summary
+    assert re.search("Visits: (improved|undecided)", review.result.summary)
 
     published = github.run_publish(review)
 
