@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,7 +52,6 @@ class Home:
     logs: Path
     labels: Path
     out: Path
-    seen: list[dict[str, Any]] = field(default_factory=list)
 
 
 def print_step(number: int, what: str) -> None:
@@ -154,7 +153,6 @@ def replay_days(home: Home, days: list[ReplayedDay], truth: pa.Table, variables:
             shutil.copy2(one.log, home.logs / one.log.name)
             put_labels(home, truth, one.day)
             report = watch_day(home, one.day, variables)
-            home.seen.append(report)
             if report["condition"] != said:
                 said = report["condition"]
                 progress.console.print(
@@ -222,7 +220,6 @@ def watch_on_github(home: Home, days: list[ReplayedDay], truth: pa.Table, folder
             "GITHUB_API_URL": double.api_url,
             "GITHUB_REPOSITORY": double.repository,
             "GITHUB_TOKEN": TOKEN,
-            "GIT_AUTHOR_NAME": "Demo",
         }
         replay_days(home, days, truth, variables)
         show_end(home, double, folder)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
@@ -95,8 +95,3 @@ def _decode(snapshot: Snapshot, paths: Iterable[str], kind: type[D]) -> dict[Key
         if day is not None:
             found[name_key(day)] = day
     return found
-
-
-def sum_rows(days: Mapping[Key, DayInputs]) -> int:
-    """Sum the predictions of all days."""
-    return sum(day.rows for day in days.values())

@@ -37,6 +37,7 @@ from bots.monitoring.label_keys import (
     find_kinds,
 )
 from bots.monitoring.label_sources import LabelsUnreachable, WantedColumns, open_source
+from bots.monitoring.summary_spec import AGE, ID, LABEL, ONNX, TIME, VERSION
 from bots.observations import LabelCounts
 
 if TYPE_CHECKING:
@@ -45,13 +46,6 @@ if TYPE_CHECKING:
 
     from bots.evidence import Task
     from bots.settings import Data, Labels
-
-LABEL: Final = "label"
-AGE: Final = "age"
-ID: Final = "prediction:id"
-TIME: Final = "prediction:time"
-VERSION: Final = "prediction:version"
-ONNX: Final = "prediction:onnx"
 
 DAY: Final = 86_400_000_000
 """A day in microseconds."""

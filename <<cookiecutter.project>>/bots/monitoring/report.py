@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 from bots.observations import (
-    Cohort,
     Condition,
     DayInputs,
     DayOutcomes,
@@ -14,7 +13,6 @@ from bots.observations import (
     Point,
     Series,
     Trouble,
-    TroubleState,
 )
 
 MOST_POINTS = 400
@@ -124,15 +122,3 @@ def cut_series(series: Sequence[Series]) -> list[Series]:
         )
         for one in series
     ]
-
-
-def describe_actions(states: Sequence[TroubleState], cohorts: Sequence[Cohort]) -> list[str]:
-    """Say what is decided and open, for the page: what people acknowledged, and how many days wait for labels."""
-    words = [
-        f"{state.decision.by} {state.decision.what} it"
-        + (f" until {state.decision.until}" if state.decision.until else "")
-        for state in states
-        if state.decision is not None
-    ]
-    waiting = sum(cohort.state in ("pending", "growing") for cohort in cohorts)
-    return [*words, f"{waiting} days wait for labels."] if waiting else words
