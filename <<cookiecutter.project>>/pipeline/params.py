@@ -26,6 +26,19 @@ class Project(_Section, frozen=True):
     owner: str
 
 
+class Read(_Section, frozen=True):
+    """How the bytes of text files become cells, and cells become values; null: looked at each file."""
+
+    separator: Annotated[str, Meta(min_length=1, max_length=1)] | None = None
+    encoding: str | None = None
+    quote: Annotated[str, Meta(min_length=1, max_length=1)] | None = None
+    decimal: Literal[".", ","] = "."
+    # A format as `strptime` has it, of every datetime column; null: ISO 8601.
+    dates: str | None = None
+    sheet: str | None = None
+    query: str | None = None
+
+
 class Data(_Section, frozen=True):
     source: str
     task: Task
@@ -34,6 +47,11 @@ class Data(_Section, frozen=True):
     derive: dict[str, str] = {}
     max_age_days: Annotated[float, Meta(gt=0)] | None = None
     leakage: Fraction = 0.8
+    # The label that counts as yes, where a classification's target is no truth; every other label counts as no.
+    positive: str | None = None
+    # The column that says how much each row counts.
+    weight: str | None = None
+    read: Read = Read()
 
 
 class Split(_Section, frozen=True):

@@ -54,6 +54,12 @@ class Column(_Section, frozen=True):
     categories: list[str] | None = None
     unit: str | None = None
     personal: bool = False
+    # Its name in the expressions of params.yaml, where its own is no plain word.
+    alias: str | None = None
+    # A person said that it is known before, although it predicts the target nearly alone.
+    leak: Literal["checked"] | None = None
+    # The texts that stand for no value here; null: those of the whole contract.
+    null: list[str] | None = None
 
     @property
     def allowed_missing(self) -> float:
@@ -71,6 +77,9 @@ class Schema(_Section, frozen=True):
     moment: str | None = None
     identity: list[str] = []
     time: str | None = None
+    null: list[str] = [""]
+    # Without an identity, rows that are equal in all columns: an error, or natural (each is kept, and numbered).
+    duplicates: Literal["refuse", "natural"] = "refuse"
 
     @property
     def known_after(self) -> list[str]:
