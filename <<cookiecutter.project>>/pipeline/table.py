@@ -77,7 +77,7 @@ class Schema(_Section, frozen=True):
     moment: str | None = None
     identity: list[str] = []
     time: str | None = None
-    null: list[str] = [""]
+    null: tuple[str, ...] = ("",)
     # Without an identity, rows that are equal in all columns: an error, or natural (each is kept, and numbered).
     duplicates: Literal["refuse", "natural"] = "refuse"
 
