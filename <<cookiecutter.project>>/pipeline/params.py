@@ -47,8 +47,8 @@ class Data(_Section, frozen=True):
     derive: dict[str, str] = {}
     max_age_days: Annotated[float, Meta(gt=0)] | None = None
     leakage: Fraction = 0.8
-    # The label that counts as yes, where a classification's target is no truth; every other label counts as no.
-    positive: str | None = None
+    # The label that counts as yes, where a classification's target is no truth and not 0 and 1; the other one is no.
+    positive: str | bool | int | float | None = None
     # The column that says how much each row counts.
     weight: str | None = None
     read: Read = Read()

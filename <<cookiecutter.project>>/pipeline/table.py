@@ -34,6 +34,7 @@ EXPECTED: dict[str, str] = {
     "text": "text",
 }
 LARGEST_WHOLE = 2**53  # up to here float64 holds every whole number
+_LABELS: tuple[Kind, ...] = ("boolean", "number", "category", "text")  # what a classification's target may be
 _TRUTHS = {"true": True, "t": True, "yes": True, "y": True, "1": True}
 _TRUTHS |= {"false": False, "f": False, "no": False, "n": False, "0": False}
 
@@ -116,12 +117,14 @@ def check_params(settings: Params, schema: Schema) -> None:
                 f"known after the moment of prediction; say `known: after`"
             )
     column = schema.columns[target]
-    wanted = {"boolean", "number"} if settings.task == "classification" else {"number"}
+    wanted = _LABELS if settings.task == "classification" else ("number",)
     if column.type not in wanted:
         raise ConfigError(
             f"schema.yaml: columns.{target}.type: the target of a {settings.task} is of type "
-            f"{' or '.join(sorted(wanted))}, not {column.type}"
+            f"{' or '.join(wanted)}, not {column.type}"
         )
+    if settings.data.positive is not None and settings.task != "classification":
+        raise ConfigError("params.yaml: data.positive: only a classification has a label that counts as yes")
     if column.known == "before":
         raise ConfigError(
             f"schema.yaml: columns.{target}.known: the target is only known later: say `known: after`"
@@ -228,8 +231,116 @@ def find_missing_columns(columns: Iterable[str], settings: Params, schema: Schem
 
 
 def get_target(frame: pd.DataFrame, settings: Params) -> pd.Series:
-    """Get the target as float64, NaN where it is not known (yet); a classification's is 1.0 or 0.0."""
-    return frame[settings.data.target].astype("Float64").astype("float64")
+    """Get the target as float64, NaN where it is not known (yet); a classification's is 1.0 (yes) or 0.0 (no).
+
+    Yes is the label `data.positive`, without it true or 1. Raises `StageError` for labels that are no yes and no.
+    """
+    series = frame[settings.data.target]
+    if settings.task == "regression":
+        return series.astype("Float64").astype("float64")
+    if settings.data.positive is None and not is_text(series):
+        values = series.astype("Float64").astype("float64")
+        if values.dropna().isin([0.0, 1.0]).all():
+            return values
+    labels = make_labels(series)
+    known = _list_labels(labels)
+    positive = find_positive(known, settings, series)
+    if problem := _describe_labels(known, settings, positive=positive, text=is_text(series)):
+        raise files.StageError(f"{settings.data.target}: {problem}")
+    return labels.eq(positive).astype("float64").mask(labels.eq(""))
+
+
+def name_answers(frame: pd.DataFrame, settings: Params) -> tuple[str, str] | None:
+    """Name the labels that count as yes and as no, as the table has them; None where no `data.positive` is named.
+
+    Raises `StageError` as `get_target` does.
+    """
+    if settings.data.positive is None:
+        return None
+    get_target(frame, settings)
+    series = frame[settings.data.target]
+    known = _list_labels(make_labels(series))
+    positive = find_positive(known, settings, series)
+    others = [label for label in known if label != positive]
+    return (positive, others[0]) if positive is not None and others else None
+
+
+def find_positive(labels: list[str], settings: Params, series: pd.Series) -> str | None:
+    """Find which of a target's labels `data.positive` means; None where it means none of them.
+
+    A number is compared as one. YAML makes a truth of an unquoted `yes`, `no`, `true` or `off`: it means the label that
+    says so.
+    """
+    positive = settings.data.positive
+    wanted = _make_label(positive)
+    if wanted in labels:
+        return wanted
+    if is_text(series) and not isinstance(positive, bool):
+        return None
+    alike = [label for label in labels if _read_quantity(label) == _read_quantity(wanted) is not None]
+    return alike[0] if len(alike) == 1 else None
+
+
+def is_text(series: pd.Series) -> bool:
+    """Whether a typed column holds text."""
+    import pandas as pd
+
+    return bool(pd.api.types.is_string_dtype(series))
+
+
+def quote_labels(labels: Iterable[str], most: int = 5) -> str:
+    """List labels in quotes, as YAML takes them: the first of many, each cut to 60 characters."""
+    shown = ["'" + label[:60].replace("'", "''") + "'" for label in labels]
+    return ", ".join(shown[:most]) + (f" and {len(shown) - most} more" if len(shown) > most else "")
+
+
+def suggest_positive(labels: list[str]) -> str:
+    """Suggest which label counts as yes, as `positive: 'churned'`: the one that says so, else the last one given."""
+    return (
+        f"`positive: {quote_labels([next((one for one in labels if _read_quantity(one) == 1), labels[-1])])}`"
+    )
+
+
+def _list_labels(labels: pd.Series) -> list[str]:
+    """List the labels that occur, the most frequent first."""
+    return [str(label) for label in labels[labels != ""].value_counts().index]
+
+
+def _read_quantity(label: str) -> float | None:
+    """Read a truth or a number from a label."""
+    word = label.strip().lower()
+    if word in _TRUTHS:
+        return float(_TRUTHS[word])
+    try:
+        return float(word)
+    except ValueError:
+        return None
+
+
+def _describe_labels(labels: list[str], settings: Params, *, positive: str | None, text: bool) -> str | None:
+    """Say why a target's labels, the most frequent first, are no yes and no; None where they are."""
+    name, shown = settings.data.target, quote_labels(labels)
+    if len(labels) > 2:
+        example = f"{name} == {quote_labels(labels[:1])}" if text else f"{name} > {min(labels, key=float)}"
+        return (
+            f"the target has {len(labels):,} labels ({shown}), and a classification answers yes or no: derive one "
+            f"in params.yaml (data.derive, such as `answer: {example}`; declare it in schema.yaml and name it in "
+            f"data.target){'' if text else ', or say `data.task: regression`'}"
+        )
+    if not labels:
+        return None
+    if settings.data.positive is None:
+        return (
+            f"the target has the labels {shown}: say in params.yaml which one counts as yes, under data: "
+            f"{suggest_positive(labels)}"
+        )
+    if positive is None and len(labels) == 2:
+        wanted = _make_label(settings.data.positive)
+        return (
+            f"params.yaml: data.positive: the target has no label {quote_labels([wanted])}"
+            f"{suggest_name(wanted, labels)}; it has {shown}"
+        )
+    return None
 
 
 def make_labels(series: pd.Series, missing: str = "") -> pd.Series:

@@ -50,7 +50,8 @@ def check_table(raw: pd.DataFrame, settings: Params, schema: table.Schema, now: 
     """Run every check of a raw table and build `reports/data.json`; `now` decides whether it is too old."""
     findings = [*_check_columns(raw, settings, schema)]
     typed, misfits = table.coerce(raw, schema)
-    findings += misfits
+    findings += [_advise_on_labels(found, raw, settings) for found in misfits]
+    unread = settings.data.target in {found["column"] for found in misfits}
     try:
         typed = table.derive(typed, settings, schema)
     except ConfigError as error:
@@ -60,10 +61,14 @@ def check_table(raw: pd.DataFrame, settings: Params, schema: table.Schema, now: 
             make_finding("empty", "error", "the table has no rows", expected="at least one row", rows=0)
         )
     else:
-        findings += _check_contract(typed, schema)
+        findings += [
+            found
+            for found in _check_contract(typed, schema)
+            if not (unread and found["check"] == "missing" and found["column"] == settings.data.target)
+        ]
         findings += _find_duplicates(typed, schema)
         findings += _find_constants(typed, schema)
-        findings += _check_target(typed, settings)
+        findings += [] if unread else _check_target(typed, settings)
         findings += _check_freshness(typed, settings, schema=schema, now=now)
     first, last = _find_span(typed, schema)
     findings.sort(key=lambda found: found["severity"] != "error")
@@ -229,28 +234,38 @@ def _find_constants(typed: pd.DataFrame, schema: table.Schema) -> list[Finding]:
     ]
 
 
+def _advise_on_labels(misfit: Finding, raw: pd.DataFrame, settings: Params) -> Finding:
+    """Add to the target's values that are of another type how labels of any two names are declared."""
+    name = settings.data.target
+    if misfit["column"] != name or settings.task != "classification":
+        return misfit
+    counts = table.convert_column(raw[name], "category").value_counts()
+    labels = [str(label) for label in counts.index]
+    advice = (
+        f"labels of any two names are `type: category` in schema.yaml, with the one that counts as yes in "
+        f"params.yaml, under data: {table.suggest_positive(labels)}"
+    )
+    shown = table.quote_labels(labels)
+    return {**misfit, "message": f"{misfit['message']}: the column has {shown}; {advice}"[:4000]}
+
+
 def _check_target(typed: pd.DataFrame, settings: Params) -> list[Finding]:
-    """Check that the target can be learned: it is there, has two values, and a class is 0 or 1."""
+    """Check that the target can be learned: it is there, has two values, and a class is a yes or a no."""
     name = settings.data.target
     if name not in typed:
         return []
-    values = table.get_target(typed, settings).dropna()
-    distinct = values.drop_duplicates()
-    if len(distinct) < 2:
-        what = "one class" if settings.task == "classification" else "one value"
-        found = f"only {what} ({distinct.iloc[0]:g})" if len(distinct) else "no value at all"
-        return [
-            make_finding(
-                "target", "error", f"{name}: the target has {found}: nothing can be learned", column=name
-            )
-        ]
-    if settings.task == "classification" and not distinct.isin([0.0, 1.0]).all():
-        examples = [f"{value:g}" for value in distinct[~distinct.isin([0.0, 1.0])].head(SHOWN)]
-        message = (
-            f"{name}: a classification's target is 0 or 1, not {', '.join(examples)}; make one in data.derive"
-        )
-        return [make_finding("target", "error", message, column=name, examples=list(examples))]
-    return []
+    try:
+        values = table.get_target(typed, settings).dropna()
+    except StageError as error:
+        examples = table.make_labels(typed[name].dropna().value_counts().index.to_series()).head(SHOWN)
+        return [make_finding("target", "error", str(error), column=name, examples=list(examples))]
+    if values.nunique() > 1:
+        return []
+    only = table.make_labels(typed[name].dropna().head(1))
+    what = "one class" if settings.task == "classification" else "one value"
+    found = f"only {what} ({only.iloc[0]})" if len(only) else "no value at all"
+    message = f"{name}: the target has {found}: nothing can be learned"
+    return [make_finding("target", "error", message, column=name)]
 
 
 def _check_freshness(
