@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 from bots import evidence, layout
-from bots.dvc import cache, lockfile, repro, stage_graph, wrong_files
+from bots.dvc import cache, dependencies, lockfile, repro, stage_graph, wrong_files
 from bots.dvc.command_line import run_dvc
 from bots.dvc.repro import Reproduction
 from bots.evidence import EvidenceError, MetricsReport, Refusal
@@ -44,9 +44,12 @@ def reproduce_candidate(
     removed = _fetch_files(root, tell) if pull else []
     # What came wrong from the remote is made again: DVC would fetch the same once more, and not look at it.
     pull = pull and not removed
-    if not stage_graph.is_up_to_date(root, stage_graph.load_stages(root), _load_lock(root)):
-        before()
-    reproduction = _reproduce(root, settings, pull=pull, jobs=jobs, tell=tell)
+    changed = [*repository.list_changed_paths(base, commit), *dirty]
+    reproduction = _refuse_unnamed_code(root, changed)
+    if reproduction is None:
+        if not stage_graph.is_up_to_date(root, stage_graph.load_stages(root), _load_lock(root)):
+            before()
+        reproduction = _reproduce(root, settings, pull=pull, jobs=jobs, tell=tell)
     _arrange_lock(repository, commit)
     writers = stage_graph.find_writers(stage_graph.load_stages(root))
     reports, refusal = _load_evidence(root, reproduction, writers)
@@ -73,6 +76,23 @@ def _fetch_files(root: Path, tell: Callable[[str], None]) -> list[str]:
     tell("fetching what dvc.lock names")
     run_dvc(root, "fetch", "--quiet")
     return wrong_files.remove_wrong_files(wrong_files.find_folders(root), named)
+
+
+def _refuse_unnamed_code(root: Path, changed: Iterable[str]) -> Reproduction | None:
+    """Refuse to run stages whose code DVC does not see; None where each names all, or no code is another than main's.
+
+    Else a change of such code would give main's model again, and the review would say that nothing changed.
+    """
+    if not any(path.endswith((".py", layout.DVC_YAML, layout.PARAMS)) for path in changed):
+        return None
+    stages = stage_graph.load_stages(root)
+    missing = dependencies.find_missing(root, stages)
+    if not missing:
+        return None
+    states: dict[str, repro.State] = dict.fromkeys(stages, "not reached")
+    failed = next(iter(missing))
+    states[failed] = "failed"
+    return Reproduction(states, failed=failed, error=dependencies.describe_missing(missing))
 
 
 def _reproduce(

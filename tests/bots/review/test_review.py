@@ -506,6 +506,22 @@ def test_a_stage_that_cannot_start_is_named_with_dvcs_own_words(change: Small):
     assert "explain" in review["headline"]
 
 
+def test_code_that_dvc_yaml_does_not_name_cannot_change_the_model_unseen(change: Small):
+    """A change of such a file alone would give main's model from the cache, byte for byte."""
+    (change.folder / "pipeline/shift.py").write_text("SHIFT = 0\n")
+    train = change.folder / "pipeline/train.py"
+    train.write_text(train.read_text() + "\nfrom pipeline import shift as shift  # noqa: E402\n")
+    change.commit("Use a module of our own")
+    review = change.review(expect=21)
+    assert (review["verdict"], review["passed"]) == ("blocked", False)
+    comment = (change.folder / "review/review.md").read_text()
+    assert "train runs pipeline/shift.py" in comment
+    assert "`make deps`" in comment
+    change.run(sys.executable, "-m", "bots", "deps", "--write")
+    change.commit("Name it")
+    assert change.review(expect=0)["verdict"] == "equivalent"
+
+
 def test_conflict_markers_in_the_lock_are_told_in_a_line(change: Small):
     lock = change.folder / "dvc.lock"
     lock.write_text("<<<<<<< HEAD\n" + lock.read_text())
