@@ -46,8 +46,14 @@ def find_missing(root: Path, stages: Stages) -> dict[str, list[str]]:
 
 
 def describe_missing(missing: Missing) -> str:
-    """Say in a sentence a stage what it does not name, and what to do."""
-    found = "; ".join(f"{name} runs {', '.join(paths)}" for name, paths in missing.items())
+    """Say in a sentence which stages run what they do not name, and what to do."""
+    stages: dict[tuple[str, ...], list[str]] = {}
+    for name, paths in missing.items():
+        stages.setdefault(tuple(paths), []).append(name)
+    found = "; ".join(
+        f"{', '.join(names)} {'runs' if len(names) == 1 else 'run'} {', '.join(paths)}"
+        for paths, names in stages.items()
+    )
     return (
         f"{layout.DVC_YAML} does not name all of its code: {found}. DVC would not see a change there: run `make deps` "
         f"and commit {layout.DVC_YAML}"
@@ -67,7 +73,8 @@ def add_missing(root: Path) -> dict[str, list[str]]:
 
 
 def _write_deps(text: str, missing: Missing) -> str:
-    from ruamel.yaml import YAML, YAMLError
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
 
     editor = YAML()
     editor.preserve_quotes = True

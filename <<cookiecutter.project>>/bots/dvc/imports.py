@@ -188,7 +188,7 @@ def _read_imports(file: Path, path: PurePosixPath) -> _Imports:
                 names.add(str(given.value))
             else:
                 computes = True
-        waiting += node.orelse if _is_for_types(node) else ast.iter_child_nodes(node)
+        waiting += _list_children(node)
     return _Imports(frozenset(names), computes)
 
 
@@ -206,9 +206,11 @@ def _is_import_call(function: ast.expr) -> bool:
     return name in ("import_module", "__import__")
 
 
-def _is_for_types(node: ast.AST) -> bool:
-    """Whether this is `if TYPE_CHECKING:`, whose body never runs."""
-    if not isinstance(node, ast.If):
-        return False
-    test = node.test
-    return (test.attr if isinstance(test, ast.Attribute) else getattr(test, "id", None)) == "TYPE_CHECKING"
+def _list_children(node: ast.AST) -> Iterable[ast.AST]:
+    """List the parts of a node that may run: not the body of `if TYPE_CHECKING:`."""
+    if isinstance(node, ast.If):
+        test = node.test
+        name = test.attr if isinstance(test, ast.Attribute) else getattr(test, "id", None)
+        if name == "TYPE_CHECKING":
+            return node.orelse
+    return ast.iter_child_nodes(node)
