@@ -1,8 +1,11 @@
-"""Says which field of a document does not fit its type, and what was expected there, in one way for all documents."""
+"""Says which field of a document does not fit its type, or which line is no YAML, in one way for all documents."""
 
 from __future__ import annotations
 
+import re
+
 import msgspec
+import yaml
 
 DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for a document that it cannot decode, whatever bytes that holds."""
@@ -26,3 +29,27 @@ def describe_decode_error(error: Exception) -> str:
 def lower_first(text: str) -> str:
     """Return the text with a small first letter, to stand after a colon."""
     return text[:1].lower() + text[1:]
+
+
+YAML_ERRORS = (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError)
+"""What PyYAML raises for a text: malformed scalars such as `!!int ""` or 2013-13-45 give Python's plain errors."""
+_MARKER = re.compile(r"^(<{7}|>{7}) ", re.MULTILINE)
+
+
+def find_conflict(text: str) -> int | None:
+    """Find the first line with a marker of a merge in conflict; None where there is none."""
+    found = _MARKER.search(text)
+    return text.count("\n", 0, found.start()) + 1 if found else None
+
+
+def describe_yaml_error(text: str, error: Exception) -> str:
+    """Describe in one line where a text is no YAML and why, or that it holds a merge in conflict and what to do."""
+    if line := find_conflict(text):
+        return (
+            f"line {line} has the markers of a merge in conflict (<<<<<<< and >>>>>>>); keep what is right of both "
+            "sides and remove the markers"
+        )
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
+    return " ".join(str(error).split())

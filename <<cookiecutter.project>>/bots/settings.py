@@ -12,7 +12,7 @@ import msgspec
 import yaml
 from msgspec import Meta, Struct, inspect
 
-from bots.decoding import DECODE_ERRORS, locate_decode_error
+from bots.decoding import DECODE_ERRORS, YAML_ERRORS, describe_yaml_error, locate_decode_error
 from bots.errors import BotsError
 from bots.evidence import MOST_SEEDS, Costs, Task
 from bots.layout import PARAMS, WATCHED, Layout
@@ -424,8 +424,8 @@ def parse_settings(text: str, name: str) -> Settings:
     """
     try:
         document = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise SettingsError(f"{name}: the document: expected YAML: {' '.join(str(error).split())}") from error
+    except YAML_ERRORS as error:
+        raise SettingsError(f"{name}: not YAML: {describe_yaml_error(text, error)}") from error
     if not isinstance(document, dict):
         raise SettingsError(f"{name}: the document: expected sections such as gate: and evaluate:")
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -24,16 +25,32 @@ def read_yaml(path: Path, expected: str) -> dict[Any, Any]:
 
     Raises `ConfigError` for a missing file, for what is not YAML, and for what is not a mapping.
     """
+    text = ""
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        document = yaml.safe_load(text)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     # PyYAML lets the plain errors of malformed scalars (`!!int ""`, 2013-13-45) through.
     except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-        raise ConfigError(f"{path}: not YAML: {error}") from error
+        raise ConfigError(f"{path}: not YAML: {_describe_yaml_error(text, error)}") from error
     if not isinstance(document, dict):
         raise ConfigError(f"{path}: expected {expected}")
     return document
+
+
+def _describe_yaml_error(text: str, error: Exception) -> str:
+    """Describe in one line where a text is no YAML and why, or that it holds a merge in conflict and what to do."""
+    if found := re.search(r"^(<{7}|>{7}) ", text, re.MULTILINE):
+        line = text.count("\n", 0, found.start()) + 1
+        return (
+            f"line {line} has the markers of a merge in conflict (<<<<<<< and >>>>>>>); keep what is right of both "
+            "sides and remove the markers"
+        )
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
+    return " ".join(str(error).split())
 
 
 def convert_document(document: dict[Any, Any], kind: type[T], path: Path) -> T:

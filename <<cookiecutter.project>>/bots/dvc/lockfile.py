@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
@@ -11,9 +11,12 @@ from typing import Any
 import yaml
 
 from bots import layout
+from bots.decoding import YAML_ERRORS, describe_yaml_error, find_conflict
 from bots.errors import BotsError
 from bots.evidence import Cause, CauseKind
 from bots.layout import Layout
+
+REPRO = "python -m dvc repro"
 
 
 class LockfileError(BotsError):
@@ -69,10 +72,28 @@ def parse_lock(text: str | None, name: str = "dvc.lock") -> Lock:
         document = yaml.safe_load(text)
         stages = document["stages"]
         return Lock({str(stage): _parse_stage(recorded) for stage, recorded in stages.items()})
-    except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
-        raise LockfileError(
-            f"{name}: not a DVC lock ({error}); restore it with `git checkout -- {name}`"
-        ) from error
+    except YAML_ERRORS as error:
+        raise LockfileError(_explain_fault(text, name, error)) from error
+
+
+def _explain_fault(text: str, name: str, error: Exception) -> str:
+    """What is wrong with a lock, and what mends it. The lock of another commit cannot be mended here."""
+    here = name == layout.DVC_LOCK
+    if find_conflict(text):
+        mend = (
+            f"resolve {layout.PARAMS} and the code first, then take one side and let the pipeline make the rest: "
+            f"`git checkout HEAD -- {name} && {REPRO}`"
+            if here
+            else "it was committed like that; mend it there"
+        )
+        return f"{name}: not a DVC lock: it holds a merge in conflict; {mend}"
+    mend = (
+        f"`git checkout HEAD -- {name}` restores the committed one"
+        if here
+        else "mend it where it was committed"
+    )
+    what = f"no {error}" if isinstance(error, KeyError) else describe_yaml_error(text, error)
+    return f"{name}: not a DVC lock ({what}); {mend}"
 
 
 def split_records(text: str) -> tuple[str, dict[str, str]]:
@@ -119,10 +140,11 @@ def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def find_causes(before: Lock, after: Lock, files: Layout) -> list[Cause]:
-    """Why the results of two locks may differ, by kind, each change once.
+    """Why the results of two locks may differ, by kind, each change once, what changes most first.
 
-    Only what nobody computed counts as a cause: files that no stage writes, parameters, commands, and outputs
-    that changed although their stage was given the same inputs, which is data that came from outside.
+    Kinds and changes are ordered by `weigh_change`. Only what nobody computed counts as a cause: files that no stage
+    writes, parameters, commands, and outputs that changed although their stage was given the same inputs, which is
+    data that came from outside.
     """
     found: dict[CauseKind, dict[str, None]] = {"code": {}, "params": {}, "data": {}, "environment": {}}
     sources = _Sources({*before.outputs, *after.outputs}, files)
@@ -130,7 +152,34 @@ def find_causes(before: Lock, after: Lock, files: Layout) -> list[Cause]:
         was, now = before.stages.get(name), after.stages.get(name)
         for kind, change in _compare_stages(name, was, now, sources=sources):
             found[kind][change] = None
-    return [Cause(kind=kind, changes=list(changes)[:200]) for kind, changes in found.items() if changes]
+    return order_causes({kind: list(changes) for kind, changes in found.items()})
+
+
+def order_causes(changes: Mapping[CauseKind, Sequence[str]]) -> list[Cause]:
+    """The changes of each kind as causes: the heaviest change first, and the kind that has it; at most 200 a kind."""
+    ordered = {
+        kind: sorted(each, key=lambda change: weigh_change(kind, change)) for kind, each in changes.items()
+    }
+    causes = [Cause(kind=kind, changes=each[:200]) for kind, each in ordered.items() if each]
+    return sorted(causes, key=lambda cause: weigh_change(cause.kind, cause.changes[0]))
+
+
+# A parameter's key, and how much a change of it changes; what no line names is as heavy as an edit of code.
+_WEIGHTS = (
+    (re.compile(r"model\..*\buse|data\.(task|target|positive|source)"), 0),
+    (re.compile(r"model\.(seed|threads|trusted)\b.*|(project|evaluate|explain|drift|export|gate)\b.*"), 3),
+    (re.compile(r"model\.estimator\.params\b.*"), 2),
+)
+_MIDDLE = 1
+
+
+def weigh_change(kind: CauseKind, change: str) -> int:
+    """How much a change may change a model, 0 the most: which class is fitted to what, then code, columns and rows,
+    then its constants and libraries, then what only tells about the model."""
+    if kind == "environment":
+        return 2
+    key = change.partition(": ")[0] if kind == "params" else ""
+    return next((weight for pattern, weight in _WEIGHTS if pattern.fullmatch(key)), _MIDDLE)
 
 
 def _compare_stages(
@@ -148,7 +197,7 @@ def _compare_stages(
     for key in sorted(set(before.params) | set(after.params)):
         old, new = before.params.get(key, _ABSENT), after.params.get(key, _ABSENT)
         if old != new:
-            yield "params", f"{key}: {_describe_change(old, new)}"
+            yield "params", f"{key}: {_describe_change(key, old, new)}"
     if before.has_same_inputs(after):
         for path in sorted(set(before.outs) | set(after.outs)):
             if before.outs.get(path) != after.outs.get(path):
@@ -182,8 +231,11 @@ def _describe_presence(was_there: bool, is_there: bool) -> str:
     return " (removed)" if was_there else " (added)"
 
 
-def _describe_change(old: Any, new: Any) -> str:
-    """What became of a parameter; of a list, what came and what went."""
+def _describe_change(key: str, old: Any, new: Any) -> str:
+    """What became of a parameter; of a list, what came and went; of an import path, its last name where it tells."""
+    if key.endswith(".use") and isinstance(old, str) and isinstance(new, str):
+        names = [path.rpartition(".")[2] for path in (old, new)]
+        old, new = names if names[0] != names[1] else (old, new)
     if isinstance(old, list) and isinstance(new, list):
         came, gone = [item for item in new if item not in old], [item for item in old if item not in new]
         if came or gone:

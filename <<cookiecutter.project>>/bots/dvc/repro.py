@@ -23,6 +23,8 @@ from bots.dvc import cache, stage_graph, wrong_files
 from bots.dvc.command_line import DvcError, build_environment, find_last_words, run_dvc
 from bots.dvc.lockfile import Lock
 from bots.dvc.stage_graph import Stages
+from bots.dvc.storage import open_storage
+from bots.errors import BotsError
 
 State = Literal["unchanged", "restored", "ran", "failed", "not reached"]
 
@@ -239,28 +241,61 @@ class _Runs:
 
 
 def fetch_outputs(
-    worktree: Path, project: Path, targets: list[str], removed: list[str], *, whose: str = "main's"
+    worktree: Path,
+    project: Path,
+    targets: list[str],
+    removed: list[str],
+    *,
+    whose: str = "main's",
+    tell: Callable[[str], None] = lambda words: None,
 ) -> None:
-    """Check outputs out in another worktree, from the project's cache or else from its remote.
+    """Check outputs out in another worktree, from the project's cache or else from its storage.
 
     Their content is hashed before DVC links it: what is not what the worktree's lock names is removed and fetched anew.
-    `removed` gets the paths of what was; messages say whose they are. Raises `DvcError` with advice where neither has
-    them.
+    `removed` gets the paths of what was; messages say whose they are; `tell` hears of what takes time. Raises
+    `DvcError` that says whether the storage lacks them or could not be asked, with advice.
     """
     (worktree / ".dvc" / "config.local").write_text(_share_config(project), encoding="utf-8")
     named = cache.map_named_digests(worktree, targets=targets)
     folders = wrong_files.find_folders(project)
     removed += wrong_files.remove_wrong_files(folders, named)
+    failure = None
     if not wrong_files.has_all(project, named):
-        run_dvc(worktree, "fetch", "--quiet", *targets)
+        tell(f"fetching {whose} {', '.join(targets)}")
+        failure = _bring(worktree, project, targets, named=named, tell=tell)
         removed += wrong_files.remove_wrong_files(folders, named)
     done = run_dvc(worktree, "checkout", "--quiet", "--force", *targets)
     if done.returncode:
-        raise DvcError(
-            f"neither the cache nor the remote has {whose} {', '.join(targets)}: "
-            f"{find_last_words(done.stdout + done.stderr)}; "
-            "run `python -m bots storage push` on a machine that has them"
-        )
+        why = failure or f"DVC says: {find_last_words(done.stdout + done.stderr)}"
+        raise DvcError(f"{whose} {', '.join(targets)} cannot be had: not in the cache here, and {why}")
+
+
+def _bring(
+    worktree: Path,
+    project: Path,
+    targets: list[str],
+    *,
+    named: Mapping[str, str],
+    tell: Callable[[str], None],
+) -> str | None:
+    """Fetch outputs of a worktree into the project's cache; why that did not bring them all, or None where it did.
+
+    The storage is the project's own, not what the worktree's commit names.
+    """
+    try:
+        storage = open_storage(project, tell)
+        storage.bring(named)
+        done = run_dvc(worktree, "fetch", "--quiet", *targets)
+        if wrong_files.has_all(project, named):
+            return None
+        folder = wrong_files.find_folders(project)[0]
+        wanted = cache.expand_folders(named, cache.make_reader([folder]))
+        missing = {digest for digest in wanted if not (folder / cache.build_path(digest)).is_file()}
+        if missing - storage.find_kept(missing):
+            return "the storage does not have it; run `python -m bots storage push` on a machine that has it"
+        return f"the storage did not give it: {find_last_words(done.stdout + done.stderr)}"
+    except BotsError as error:
+        return f"the storage cannot be asked ({error}); run this again when it can"
 
 
 def _share_config(project: Path) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from bots import layout
+from bots.decoding import YAML_ERRORS, describe_yaml_error
 from bots.dvc import cache, lockfile
 from bots.dvc.command_line import DvcError
 from bots.dvc.lockfile import Lock
@@ -20,11 +21,15 @@ Stages = Mapping[str, Mapping[str, Any]]
 def load_stages(root: Path) -> dict[str, dict[str, Any]]:
     """The stages of dvc.yaml, in its order. Raises `DvcError` where it is no pipeline."""
     path = root / layout.DVC_YAML
+    text = ""
     try:
-        document: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        document: dict[str, Any] = yaml.safe_load(text)
         return {str(name): dict(stage) for name, stage in document["stages"].items()}
-    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DvcError(f"{path}: not a DVC pipeline ({error})") from error
+    except OSError as error:
+        raise DvcError(f"{path}: cannot be read: {error.strerror}") from error
+    except YAML_ERRORS as error:
+        raise DvcError(f"{path}: not a DVC pipeline ({describe_yaml_error(text, error)})") from error
 
 
 def list_outputs(stage: Mapping[str, Any]) -> Iterator[str]:

@@ -62,10 +62,9 @@ def print_summary(review: Review, console: Console) -> None:
             f"  {words.STATES['bad']} {make_visible(rule.rule, 60)}: {make_visible(rule.message, 240)}", "red"
         )
     for cause in review.causes:
-        line(
-            f"  {words.CAUSES[cause.kind]}: {', '.join(make_visible(change, 100) for change in cause.changes[:3])}",
-            "dim",
-        )
+        shown = ", ".join(make_visible(change, 100) for change in cause.changes[:3])
+        more = f" and {len(cause.changes) - 3} more" if len(cause.changes) > 3 else ""
+        line(f"  {words.CAUSES[cause.kind]}: {shown}{more}", "dim")
     if review.metrics and not selection.is_unchanged(review):
         console.print(_build_table(review, console))
     for looked in glance.collect_lines(review, _STYLE):

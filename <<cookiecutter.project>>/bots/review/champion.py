@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -45,6 +45,7 @@ class Champion:
     _repository: Repository
     _stack: ExitStack
     removed: list[str] = field(default_factory=list)
+    tell: Callable[[str], None] = lambda words: None
 
     def load_predictions(self) -> pyarrow.Table:
         """Main's recorded predictions on main's holdout: made by its own code, its own libraries."""
@@ -102,7 +103,7 @@ class Champion:
 
     def _fetch(self, path: str) -> None:
         try:
-            repro.fetch_outputs(self._worktree, self._repository.root, [path], self.removed)
+            repro.fetch_outputs(self._worktree, self._repository.root, [path], self.removed, tell=self.tell)
         except DvcError as error:
             if path in self.removed:
                 raise ChampionTampered(
@@ -114,12 +115,17 @@ class Champion:
 
 @contextmanager
 def open_champion(
-    repository: Repository, commit: str, otherwise: Settings, removed: Iterable[str] = ()
+    repository: Repository,
+    commit: str,
+    otherwise: Settings,
+    removed: Iterable[str] = (),
+    *,
+    tell: Callable[[str], None] = lambda words: None,
 ) -> Iterator[Champion | None]:
     """Main's champion at a commit, or None where that commit has no trained model.
 
     `otherwise` are its settings where the commit has no params.yaml. `removed`: outputs that were stored with a wrong
-    content so far. Raises `SettingsError`, `LockfileError`.
+    content so far. `tell` hears of what takes time. Raises `SettingsError`, `LockfileError`.
     """
     lock = lockfile.parse_lock(repository.read_text(commit, layout.DVC_LOCK), f"main's {layout.DVC_LOCK}")
     if not lock.stages:
@@ -135,7 +141,7 @@ def open_champion(
         yield None
         return
     with ExitStack() as stack:
-        yield Champion(side, repository, stack, list(removed))
+        yield Champion(side, repository, stack, list(removed), tell)
 
 
 def _read_settings(repository: Repository, commit: str) -> Settings | None:

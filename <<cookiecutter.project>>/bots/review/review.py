@@ -90,7 +90,7 @@ def review(
         )
         removed += candidate.removed
         changed = tuple(repository.list_changed_paths(base_commit, candidate.commit))
-        with open_champion(repository, base_commit, own, removed) as champion:
+        with open_champion(repository, base_commit, own, removed, tell=tell) as champion:
             facts = Facts(
                 candidate=candidate,
                 champion=champion.side if champion else None,

@@ -98,7 +98,7 @@ def _find_causes(candidate: Candidate, champion: Side | None) -> list[evidence.C
         return causes
     changes = {cause.kind: list(cause.changes) for cause in causes}
     changes["environment"] = [*changes.get("environment", []), *libraries]
-    return [evidence.Cause(kind=kind, changes=each) for kind, each in changes.items()]
+    return lockfile.order_causes(changes)
 
 
 def compare_libraries(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:

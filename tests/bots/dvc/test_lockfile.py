@@ -66,6 +66,65 @@ def test_a_parameter_is_named_with_its_old_and_new_value():
     assert changes(after) == {"params": ["model.estimator.params.max_iter: 150 → 300"]}
 
 
+def describe_model(was: dict, now: dict, *replacements: tuple[str, str]) -> list[lockfile.Cause]:
+    """The causes between two locks whose `model` sections are these."""
+    locks = []
+    for model, edits in ((was, ()), (now, replacements)):
+        text = LOCK
+        for old, new in edits:
+            text = text.replace(old, new)
+        document = yaml.safe_load(text)
+        document["stages"]["train"]["params"]["params.yaml"]["model"] = model
+        locks.append(lockfile.parse_lock(yaml.safe_dump(document)))
+    return lockfile.find_causes(*locks, Layout())
+
+
+def test_another_class_is_told_first_by_its_name_then_code_then_its_parameters():
+    boosting, linear = (
+        "sklearn.ensemble.HistGradientBoostingClassifier",
+        "sklearn.linear_model.LogisticRegression",
+    )
+    causes = describe_model(
+        {"seed": 7, "estimator": {"use": boosting, "params": {"l2": 1, "max_iter": 150}}, "steps": ["a"]},
+        {"seed": 8, "estimator": {"use": linear, "params": {"C": 1}}, "steps": ["b"]},
+        ("cccc", "c0c0"),
+        ("dddd", "d0d0"),
+    )
+    assert [(cause.kind, cause.changes) for cause in causes] == [
+        (
+            "params",
+            [
+                "model.estimator.use: HistGradientBoostingClassifier → LogisticRegression",
+                "model.steps: + b, − a",
+                "model.estimator.params.C: not set → 1",
+                "model.estimator.params.l2: 1 → not set",
+                "model.estimator.params.max_iter: 150 → not set",
+                "model.seed: 7 → 8",
+            ],
+        ),
+        ("code", ["pipeline/model.py"]),
+        ("environment", ["requirements/pipeline.txt"]),
+    ]
+
+
+def test_a_class_inside_of_another_weighs_as_much_and_one_of_the_same_name_keeps_its_package():
+    def nest(use: str, depth: int) -> dict:
+        return {"estimator": {"use": "a.Wrap", "params": {"depth": depth, "estimator": {"use": use}}}}
+
+    (cause,) = describe_model(nest("a.Tree", 1), nest("b.Tree", 2))
+    assert cause.changes == [
+        "model.estimator.params.estimator.use: a.Tree → b.Tree",
+        "model.estimator.params.depth: 1 → 2",
+    ]
+
+
+def test_an_edit_of_code_is_told_before_a_constant_of_the_model():
+    causes = describe_model(
+        {"estimator": {"params": {"l2": 1}}}, {"estimator": {"params": {"l2": 2}}}, ("cccc", "c0c0")
+    )
+    assert [cause.kind for cause in causes] == ["code", "params"]
+
+
 def test_an_edited_module_is_a_change_of_code_and_a_lock_file_one_of_the_environment():
     after = edited(("cccc", "c0c0"), ("dddd", "d0d0"), ("eeee", "ffff"))
     assert changes(after) == {"code": ["pipeline/model.py"], "environment": ["requirements/pipeline.txt"]}
@@ -110,12 +169,45 @@ def test_a_file_in_a_folder_that_a_stage_writes_is_computed_and_no_cause():
 def test_a_removed_stage_and_an_absent_parameter_are_said():
     after = edited((", estimator: {use: x.Y, params: {max_iter: 150}}", ""))
     assert changes(after)["params"] == [
-        "model.estimator.params.max_iter: 150 → not set",
         "model.estimator.use: x.Y → not set",
+        "model.estimator.params.max_iter: 150 → not set",
     ]
     assert (
         "stage train removed" in changes(lockfile.parse_lock(LOCK.split("  train:", maxsplit=1)[0]))["code"]
     )
+
+
+CONFLICT = LOCK.replace(
+    "    cmd: python -m pipeline train\n", "<<<<<<< HEAD\n    cmd: a\n=======\n    cmd: b\n>>>>>>> a\n"
+)
+
+
+def test_a_lock_with_a_merge_in_conflict_says_what_works_and_mains_is_not_mended_here():
+    with pytest.raises(lockfile.LockfileError) as own:
+        lockfile.parse_lock(CONFLICT)
+    assert str(own.value) == (
+        "dvc.lock: not a DVC lock: it holds a merge in conflict; resolve params.yaml and the code first, then take one "
+        "side and let the pipeline make the rest: `git checkout HEAD -- dvc.lock && python -m dvc repro`"
+    )
+    with pytest.raises(lockfile.LockfileError) as mains:
+        lockfile.parse_lock(CONFLICT, "main's dvc.lock")
+    assert str(mains.value).endswith("it was committed like that; mend it there")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("stages: [", "line 1, column 10: expected the node content"),
+        ("a: 1", "no 'stages'"),
+        ("stages: {a: {cmd: b, deps: [{path: c}], params: 2013-13-45}}", "month must be in 1..12"),
+    ],
+)
+def test_what_dvc_would_not_have_written_is_told_in_one_line(text: str, said: str):
+    with pytest.raises(lockfile.LockfileError) as raised:
+        lockfile.parse_lock(text)
+    assert f"dvc.lock: not a DVC lock ({said}" in str(raised.value)
+    assert str(raised.value).endswith("); `git checkout HEAD -- dvc.lock` restores the committed one")
+    assert "\n" not in str(raised.value)
 
 
 def test_equal_locks_have_no_cause_and_no_changed_output():

@@ -183,7 +183,7 @@ def lose_the_training_table(bench: Bench) -> None:
 
 
 def lose_the_stored_table(bench: Bench) -> None:
-    bench.error = ChampionUnavailable("neither the cache nor the remote has main's data/splits")
+    bench.error = ChampionUnavailable("main's data/splits cannot be had: not in the cache here")
 
 
 def lose_the_file(bench: Bench) -> None:
@@ -204,7 +204,7 @@ def describe_no_holdout(bench: Bench) -> None:
 
 UNKNOWN = {
     lose_the_training_table: "main's dvc.lock names no data/splits/train.parquet",
-    lose_the_stored_table: "neither the cache nor the remote has main's data/splits",
+    lose_the_stored_table: "main's data/splits cannot be had",
     lose_the_file: "main's train.parquet is not among what its dvc.lock names",
     break_the_table: "train.parquet: not a readable Parquet table",
     take_the_names_away: "train.parquet: no column `row` that names each row",

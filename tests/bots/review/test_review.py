@@ -491,6 +491,63 @@ def test_a_fresh_clone_brings_main_from_a_storage_with_a_relative_address_past_d
     assert review["verdict"] == "improved"
 
 
+@pytest.fixture(scope="session")
+def shared(main: Small, tmp_path_factory: pytest.TempPathFactory) -> Small:
+    """Main and a change of it, trained, with git and the storage's branch pushed to a bare repository."""
+    folder = tmp_path_factory.mktemp("shared")
+    change = small.copy_project(main, folder)
+    change.git("init", "--quiet", "--bare", "--initial-branch=main", str(folder / "origin.git"))
+    change.git("remote", "add", "origin", (folder / "origin.git").as_uri())
+    change.git("push", "--quiet", "origin", "main")
+    change.run(sys.executable, "-m", "bots", "storage", "push")
+    change.edit(lambda params: params["features"].update(numeric=["x1", "x2"]))
+    change.dvc("repro", "--quiet")
+    change.commit("See x1 as well")
+    change.git("push", "--quiet", "origin", "change")
+    change.run(sys.executable, "-m", "bots", "storage", "push")
+    return change
+
+
+def clone_shared(shared: Small, folder: Path) -> Small:
+    clone = Small(folder / "clone")
+    shared.git("clone", "--quiet", "--branch", "change", "../origin.git", str(clone.folder))
+    return clone
+
+
+def test_a_review_in_a_fresh_clone_brings_mains_model_from_the_branch_by_itself(
+    shared: Small, tmp_path: Path
+):
+    clone = clone_shared(shared, tmp_path)
+    clone.run(sys.executable, "-m", "bots", "storage", "fetch")
+    review = clone.review(0)
+    assert review["verdict"] == "improved"
+
+
+def test_a_review_without_mains_model_and_without_a_network_says_that_the_storage_cannot_be_asked(
+    shared: Small, tmp_path: Path
+):
+    clone = clone_shared(shared, tmp_path)
+    clone.run(sys.executable, "-m", "bots", "storage", "fetch")
+    clone.git("remote", "set-url", "origin", (tmp_path / "nowhere.git").as_uri())
+    review = clone.review(22)
+    assert "not in the cache here, and the storage cannot be asked" in review["headline"]
+    assert "nowhere.git" in review["headline"]
+    assert "storage push" not in review["headline"], "whether it was pushed is not known"
+
+
+def test_a_model_of_main_that_nobody_pushed_is_told_as_that(shared: Small, tmp_path: Path):
+    clone = clone_shared(shared, tmp_path)
+    clone.run(sys.executable, "-m", "bots", "storage", "fetch")
+    clone.git("push", "--quiet", "origin", ":dvc-storage")
+    try:
+        review = clone.review(22)
+    finally:
+        shared.run(sys.executable, "-m", "bots", "storage", "push")
+    assert (
+        "the storage does not have it; run `python -m bots storage push` on a machine" in review["headline"]
+    )
+
+
 def test_a_first_model_on_data_of_its_own_has_no_baseline(tmp_path: Path):
     own = small.make_trained_project(tmp_path, train=False)
     own.git("checkout", "--quiet", "-B", "change")
@@ -522,12 +579,28 @@ def test_code_that_dvc_yaml_does_not_name_cannot_change_the_model_unseen(change:
     assert change.review(expect=0)["verdict"] == "equivalent"
 
 
-def test_conflict_markers_in_the_lock_are_told_in_a_line(change: Small):
-    lock = change.folder / "dvc.lock"
-    lock.write_text("<<<<<<< HEAD\n" + lock.read_text())
+def test_two_branches_that_trained_are_merged_as_the_message_about_the_lock_says(change: Small):
+    for branch, worst in (("one", 1), ("two", 2)):
+        change.git("checkout", "--quiet", "-B", branch, "main")
+        change.edit(lambda params, worst=worst: params["explain"].update(worst=worst))
+        change.dvc("repro", "--quiet")
+        change.commit(f"Explain {worst}")
+    change.run("git", "merge", "one", expect=1)
     done = change.run(sys.executable, "-m", "bots", "review", expect=1)
-    assert "dvc.lock: not a DVC lock" in done.stderr
+    assert "params.yaml: not YAML: line" in done.stderr
+    assert "has the markers of a merge in conflict" in done.stderr
+    done = change.run(sys.executable, "-m", "pipeline", "explain", expect=1)
+    assert "has the markers of a merge in conflict" in done.stderr
+
+    change.git("checkout", "--ours", "params.yaml")
+    done = change.run(sys.executable, "-m", "bots", "review", expect=1)
     assert "Traceback" not in done.stderr
+    advice = done.stderr.split("make the rest: `")[1].split("`")[0]
+    assert advice == "git checkout HEAD -- dvc.lock && python -m dvc repro"
+    change.run("sh", "-c", advice)
+    change.commit("Merge one")
+    review = change.review(expect=0)
+    assert {stage["state"] for stage in review["stages"]} == {"unchanged"}
 
 
 def leak(change: Small) -> None:

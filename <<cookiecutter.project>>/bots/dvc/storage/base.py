@@ -40,6 +40,9 @@ class Storage(Protocol):
     def prepare(self, revisions: Collection[str]) -> int:
         """Fetch what the work tree and these commits name to where DVC finds it; return how many files came."""
 
+    def bring(self, digests: Collection[str]) -> int:
+        """Fetch these files, and those of folders among them, to where DVC finds them; return how many came."""
+
     def fetch(self, targets: Collection[str] = ()) -> None:
         """Fetch what dvc.lock names into the work tree: everything, or these paths."""
 

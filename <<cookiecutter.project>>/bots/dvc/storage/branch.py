@@ -108,6 +108,10 @@ class BranchStorage:
             digests |= cache.list_named_digests(self.root, revision)
         return self._fetch_missing(digests)
 
+    def bring(self, digests: Collection[str]) -> int:
+        """Fetch those of these files that are not here yet; without such a file it uses no network."""
+        return self._fetch_missing(set(digests))
+
     def fetch(self, targets: Collection[str] = ()) -> None:
         """Fetch these paths into the folder, then run `dvc pull`."""
         self._fetch_missing(cache.list_named_digests(self.root, targets=targets))

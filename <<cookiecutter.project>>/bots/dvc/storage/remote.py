@@ -31,6 +31,10 @@ class DvcStorage:
         """Do nothing: DVC fetches files when it needs them."""
         return 0
 
+    def bring(self, digests: Collection[str]) -> int:
+        """Do nothing: DVC fetches files when it needs them."""
+        return 0
+
     def fetch(self, targets: Collection[str] = ()) -> None:
         """Run `dvc pull`."""
         run_dvc(self.root, "pull", *targets)
