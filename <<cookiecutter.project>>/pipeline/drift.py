@@ -293,9 +293,10 @@ def describe_unshared(main: Side, candidate: Side, settings: Params) -> Iterator
 
     The contract does not limit such a name, so it is cut to the length that the evidence takes.
     """
-    judged_names = {*settings.features.raw, settings.data.target, files.ROW}
+    judged_names = {*settings.features.raw, settings.data.target, files.ROW_NAME}
     for side, other in ((main, candidate), (candidate, main)):
-        for name in (column for column in side.columns if column not in {*other.columns, *judged_names}):
+        known = {*other.columns, *judged_names, *(() if files.ROW_NAME in side.columns else (files.ROW,))}
+        for name in (column for column in side.columns if column not in known):
             verdict = {
                 "column": name[:200] or "(no name)",
                 "role": "input",

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline import files, metrics, model, table
-from pipeline.files import ROW, StageError
+from pipeline.files import ROW, ROW_NAME, StageError
 from pipeline.metrics import Rows
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def run(settings: Params) -> None:
 def predict(settings: Params) -> pd.DataFrame:
     """Predict every holdout row: `row`, `target`, `score` and the labels `slice:<column>`."""
     frame = files.read_table(HOLDOUT)
-    target = frame[model.TARGET].to_numpy(dtype=np.float64)
+    target = frame[files.TARGET].to_numpy(dtype=np.float64)
     if settings.task == "classification" and len(found := np.unique(target)) < 2:
         raise StageError(
             f"{HOLDOUT}: the target {settings.data.target!r} has one class only ({found[0]:g}); a model cannot "
@@ -51,8 +51,8 @@ def predict(settings: Params) -> pd.DataFrame:
     scores = model.predict(model.load(trusted=settings.model.trusted), frame, settings.task)
     if bad := int((~np.isfinite(scores)).sum()):
         raise StageError(f"the model gives no finite number for {bad} of {len(scores)} holdout rows")
-    columns = {ROW: frame[ROW].astype("str"), "target": target, "score": scores}
-    return pd.DataFrame({**columns, **label_slices(frame[ROW], settings)})
+    columns = {ROW: frame[ROW_NAME].astype("str"), "target": target, "score": scores}
+    return pd.DataFrame({**columns, **label_slices(frame[ROW_NAME], settings)})
 
 
 def label_slices(rows: pd.Series, settings: Params) -> dict[str, NDArray[Any]]:
@@ -68,7 +68,7 @@ def label_slices(rows: pd.Series, settings: Params) -> dict[str, NDArray[Any]]:
             f"{path}: no column {unknown[0]!r} to cut the results by{model.suggest_name(unknown[0], raw.columns)}; "
             "see evaluate.slices, evaluate.fairness and gate.resample in params.yaml"
         )
-    raw = raw.set_index(ROW)
+    raw = raw.set_index(ROW_NAME)
     if not raw.index.equals(pd.Index(rows)):
         if lost := len(rows) - int(rows.isin(raw.index).sum()):
             raise StageError(f"{path} lacks {lost} rows of {HOLDOUT}; run `dvc repro`")

@@ -48,7 +48,7 @@ class Explanation:
 def run(settings: Params) -> None:
     """Explain the model; writes `reports/explanation.json` and `.csv`. Raises `files.StageError`."""
     fitted = model.load(trusted=settings.model.trusted)
-    holdout = files.read_table(HOLDOUT).set_index(files.ROW)[settings.features.raw]
+    holdout = files.read_table(HOLDOUT).set_index(files.ROW_NAME)[settings.features.raw]
     predictions = files.read_table(files.PREDICTIONS).set_index(files.ROW)[["target", "score"]]
     if strange := predictions.index.symmetric_difference(holdout.index).tolist():
         both = f"{HOLDOUT} and {files.PREDICTIONS}"

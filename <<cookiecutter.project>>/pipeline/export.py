@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline import contract, expressions, files, model, table
-from pipeline.files import ROW, StageError
+from pipeline.files import ROW, ROW_NAME, StageError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,7 +92,7 @@ def run(settings: Params) -> None:
 def load_scores(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """Load the target and scikit-learn's score of these rows, from the predictions that were evaluated."""
     predictions = files.read_table(files.PREDICTIONS, columns=[ROW, TARGET, SCORE])
-    if not predictions[ROW].equals(frame[ROW].astype(predictions[ROW].dtype)):
+    if not predictions[ROW].equals(frame[ROW_NAME].astype(predictions[ROW].dtype)):
         raise StageError(f"{files.PREDICTIONS} does not list the rows of {HOLDOUT}; run `dvc repro`")
     return predictions[TARGET].to_numpy(dtype=np.float64), predictions[SCORE].to_numpy()
 

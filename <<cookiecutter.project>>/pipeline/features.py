@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pipeline import expressions, files, leakage, table
-from pipeline.files import GROUP, ROW, StageError, make_finding
+from pipeline.files import GROUP, ROW_NAME, TARGET, StageError, make_finding
 
 if TYPE_CHECKING:
     import numpy as np
@@ -13,12 +13,11 @@ if TYPE_CHECKING:
 
     from pipeline.params import Params
 
-TARGET = "target"
 MOST_CATEGORIES = 1000
 
 
 def run(settings: Params) -> None:
-    """Write data/features/{train,holdout}.parquet (inputs, target, row, group) and reports/features.json.
+    """Write data/features/{train,holdout}.parquet (inputs, `split:` columns) and reports/features.json.
 
     Raises `StageError` for a feature that cannot be one, and for one that predicts the target too well by itself.
     """
@@ -29,7 +28,9 @@ def run(settings: Params) -> None:
     for name in ("train", "holdout"):
         rows = files.read_table(files.SPLITS / f"{name}.parquet")
         target = table.get_target(rows, settings)
-        built[name] = build_inputs(rows, settings, schema).assign(**{TARGET: target, ROW: rows[ROW]})
+        built[name] = build_inputs(rows, settings, schema).assign(
+            **{TARGET: target, ROW_NAME: rows[ROW_NAME]}
+        )
         if settings.split.by == "group":
             built[name][GROUP] = table.make_labels(rows[settings.split.column])
     report = build_report(built["train"], built["holdout"], settings)

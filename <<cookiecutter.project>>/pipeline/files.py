@@ -22,9 +22,15 @@ ONNX = Path("models/onnx/model.onnx")
 REPORTS = Path("reports")
 PREDICTIONS = REPORTS / "predictions.parquet"
 REFUSAL = REPORTS / "refusal.json"
-ROW = "row"
-# A row's group, where the split is by group; no column of schema.yaml has this name.
+# What the pipeline adds to the tables of data/splits (the name of each row) and data/features (all of them).
+# schema.yaml refuses column names that begin so: no column of a team's data is ever taken for one of these.
+ROW_NAME = "split:row"
+TARGET = "split:target"
 GROUP = "split:group"
+WEIGHT = "split:weight"
+RESERVED = ("split:", "slice:", "prediction:", "metric:")
+# The row's name in reports/predictions.parquet and in the scores of a table, as the evidence contract has it.
+ROW = "row"
 
 
 class StageError(Exception):

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     from pipeline.params import Features, Params, Step, Task
 
-TARGET = "target"  # the column of data/features that is to be predicted
-
 # What fitted scikit-learn models hold beside the types that skops trusts by itself.
 TRUSTED = (
     "numpy.dtype",

@@ -25,11 +25,14 @@ CHUNK_ROWS: Final = 200_000
 def run(settings: Params, rows: str, out: str) -> None:
     """Predict a table of raw rows; writes `row` and `score` in the same order."""
     raw = files.read_table(Path(rows))
-    if files.ROW not in raw:
-        raise StageError(f"{rows}: expected a column {files.ROW!r} that names each row")
+    named = files.ROW_NAME if files.ROW_NAME in raw else files.ROW
+    if named not in raw:
+        raise StageError(
+            f"{rows}: expected a column {files.ROW_NAME!r} (or {files.ROW!r}) that names each row"
+        )
     frame = features.build_inputs(raw, settings, table.load())
     scores = predict_anywhere(model.load(trusted=settings.model.trusted), frame, settings.task)
-    files.write_table(pd.DataFrame({files.ROW: raw[files.ROW].to_numpy(), "score": scores}), Path(out))
+    files.write_table(pd.DataFrame({files.ROW: raw[named].to_numpy(), "score": scores}), Path(out))
 
 
 def predict_anywhere(fitted: Pipeline, frame: pd.DataFrame, task: Task) -> np.ndarray:

@@ -8,7 +8,7 @@ import itertools
 from typing import TYPE_CHECKING, Any
 
 from pipeline import files, table
-from pipeline.files import ROW, StageError
+from pipeline.files import ROW, ROW_NAME, StageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,7 +37,7 @@ def divide(
 ) -> tuple[dict[str, pd.DataFrame], int]:
     """Divide a typed table into its parts, sorted by time and row; also count the rows left out for want of a target.
 
-    Every row gets its name in the column `row`. Raises `StageError` for bounds that overlap, a part that is
+    Every row gets its name in the column `split:row`. Raises `StageError` for bounds that overlap, a part that is
     empty or has a single class, and rows that cannot be told apart.
     """
     import numpy as np
@@ -53,9 +53,9 @@ def divide(
     part[unlabelled] = ""
     parts = {}
     for name in PARTS:
-        chosen = frame[part == name].assign(**{ROW: rows[part == name]})
+        chosen = frame[part == name].assign(**{ROW_NAME: rows[part == name]})
         time = settings.split.column if settings.split.by == "time" else schema.time
-        keys = [time, ROW] if time in frame.columns else [ROW]
+        keys = [time, ROW_NAME] if time in frame.columns else [ROW_NAME]
         parts[name] = chosen.sort_values(keys, ignore_index=True)
     _check_parts(parts, settings, rows=len(frame), unlabelled=int(unlabelled.sum()))
     return parts, int(unlabelled.sum())
@@ -77,7 +77,7 @@ def name_rows(frame: pd.DataFrame, schema: table.Schema) -> pd.Series:
             f"{', '.join(schema.identity) or 'all of their columns'}, for instance {example}; "
             f"name the columns that can"
         )
-    return names.rename(ROW)
+    return names.rename(ROW_NAME)
 
 
 def hash_to_shares(keys: Iterable[str]) -> np.ndarray:
@@ -190,7 +190,7 @@ def _describe_part(name: str, part: pd.DataFrame, settings: Params, schema: tabl
     # The holdout is the same while the same rows have the same target, whatever other columns say.
     content = part
     if name == "holdout":
-        content = pd.DataFrame({ROW: part[ROW], "target": target}).sort_values(ROW)
+        content = pd.DataFrame({ROW: part[ROW_NAME], "target": target}).sort_values(ROW)
     return {
         "name": name,
         "rows": len(part),

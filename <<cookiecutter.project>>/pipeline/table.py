@@ -414,8 +414,8 @@ def _find_problems(schema: Schema) -> Iterable[str]:
 
 
 def _find_column_problems(name: str, column: Column) -> Iterable[str]:
-    if name == files.ROW:
-        yield f"columns.{name}: the pipeline keeps this name for itself; call the column something else"
+    if prefix := next((prefix for prefix in files.RESERVED if name.startswith(prefix)), None):
+        yield f"columns.{name}: names that begin with {prefix!r} are the pipeline's own; rename the column"
     if column.range is not None and column.type != "number":
         yield f"columns.{name}.range: only for numbers, this is a {column.type}"
     low, high = column.range or (None, None)

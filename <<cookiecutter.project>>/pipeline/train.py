@@ -11,7 +11,7 @@ import joblib
 import numpy as np
 
 from pipeline import files, model, search_jobs
-from pipeline.files import GROUP, StageError
+from pipeline.files import GROUP, TARGET, StageError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +39,7 @@ def read_target(frame: pd.DataFrame, settings: Params) -> np.ndarray:
     """Read the target as float64; 0 or 1 for a classification. Raises `StageError` where it cannot be learned."""
     name = settings.data.target
     try:
-        target = frame[model.TARGET].to_numpy(dtype=np.float64)
+        target = frame[TARGET].to_numpy(dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise StageError(
             f"{TRAIN}: target {name!r} is no number; make it one by data.derive in params.yaml"

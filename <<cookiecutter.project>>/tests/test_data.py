@@ -41,7 +41,7 @@ def test_a_derived_column_is_missing_where_its_sources_are(settings: Params, sch
 
 
 def test_rows_keep_the_contract(settings: Params, schema: table.Schema) -> None:
-    rows = part("train").drop(columns=files.ROW)
+    rows = part("train").drop(columns=files.ROW_NAME)
     ranges_and_categories = {
         name for name, column in schema.columns.items() if column.range or column.categories
     }
@@ -49,7 +49,7 @@ def test_rows_keep_the_contract(settings: Params, schema: table.Schema) -> None:
 
 
 def test_no_row_both_trains_and_judges() -> None:
-    assert not set(part("train")[files.ROW]) & set(part("holdout")[files.ROW])
+    assert not set(part("train")[files.ROW_NAME]) & set(part("holdout")[files.ROW_NAME])
 
 
 def test_the_holdout_lies_after_the_training_rows(settings: Params, schema: table.Schema) -> None:
@@ -61,7 +61,7 @@ def test_the_holdout_lies_after_the_training_rows(settings: Params, schema: tabl
 
 def test_rows_are_named_as_the_contract_says(schema: table.Schema) -> None:
     rows = part("holdout")
-    assert list(split.name_rows(rows.drop(columns=files.ROW), schema)) == list(rows[files.ROW])
+    assert list(split.name_rows(rows.drop(columns=files.ROW_NAME), schema)) == list(rows[files.ROW_NAME])
 
 
 def test_one_row_alone_gives_the_same_inputs_as_among_others(settings: Params, schema: table.Schema) -> None:

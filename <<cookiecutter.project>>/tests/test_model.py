@@ -68,7 +68,7 @@ def test_a_missing_number_is_answered(trained: Pipeline, rows: pd.DataFrame, set
 def test_the_model_beats_a_constant(trained: Pipeline, settings: Params) -> None:
     """A model that knows nothing says the same of every row; ours must order or hit them better than that."""
     holdout = files.read_table(evaluate.HOLDOUT)
-    target, found = holdout[model.TARGET].to_numpy(), scores(trained, holdout, settings)
+    target, found = holdout[files.TARGET].to_numpy(), scores(trained, holdout, settings)
     if settings.task == "classification":
         auc = metrics.compute("roc_auc", metrics.Rows(target, found), settings.task)
         assert auc is not None

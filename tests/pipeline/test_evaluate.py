@@ -222,7 +222,7 @@ def test_judging_twice_gives_the_same_bytes(bench: flights.Bench) -> None:
 def test_shuffled_labels_give_an_auc_of_one_half(bench: flights.Bench) -> None:
     path = files.FEATURES / "train.parquet"
     frame = files.read_table(path)
-    frame["target"] = np.random.default_rng(0).permutation(frame["target"])
+    frame[files.TARGET] = np.random.default_rng(0).permutation(frame[files.TARGET])
     files.write_table(frame, path)
     assert bench.run("train") == 0
     assert bench.run("evaluate") == 0
@@ -231,7 +231,7 @@ def test_shuffled_labels_give_an_auc_of_one_half(bench: flights.Bench) -> None:
 
 def test_a_holdout_of_one_class_is_refused(bench: flights.Bench) -> None:
     frame = files.read_table(evaluate.HOLDOUT)
-    files.write_table(frame.assign(target=1.0), evaluate.HOLDOUT)
+    files.write_table(frame.assign(**{files.TARGET: 1.0}), evaluate.HOLDOUT)
     assert bench.run("evaluate") == 1
     assert "one class only (1)" in bench.refusal()
 

@@ -38,7 +38,7 @@ def inputs(seed: int = 1) -> pd.DataFrame:
     frame = pd.DataFrame(
         numbers, columns=FEATURES.numeric, index=[f"r{number:04d}" for number in range(ROWS)]
     )
-    return frame.assign(kind=rng.choice(["a", "b", "c"], ROWS)).rename_axis(files.ROW)
+    return frame.assign(kind=rng.choice(["a", "b", "c"], ROWS)).rename_axis(files.ROW_NAME)
 
 
 def outcome(frame: pd.DataFrame) -> pd.Series:
@@ -261,7 +261,7 @@ def stage(bench: Bench) -> Pipeline:
     target = (outcome(frame) > 0).astype("float64")
     fitted = model.build_pipeline(bench.settings).fit(frame, target)
     model.save(fitted)
-    files.write_table(frame.assign(target=target).reset_index(), explain.HOLDOUT)
+    files.write_table(frame.assign(**{files.TARGET: target}).reset_index(), explain.HOLDOUT)
     scores = model.predict(fitted, frame, "classification")
     predictions = pd.DataFrame({files.ROW: frame.index, "target": target.to_numpy(), "score": scores})
     files.write_table(predictions, files.PREDICTIONS)

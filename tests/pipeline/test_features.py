@@ -42,9 +42,9 @@ def test_the_inputs_are_the_named_columns_then_the_target_and_the_row(
     bench: Bench, built: dict[str, pd.DataFrame]
 ) -> None:
     for name, frame in built.items():
-        assert list(frame.columns) == [*bench.settings.features.raw, "target", "row"]
+        assert list(frame.columns) == [*bench.settings.features.raw, "split:target", "split:row"]
         assert len(frame) == len(files.read_table(files.SPLITS / f"{name}.parquet"))
-        assert set(frame["target"].unique()) == {0.0, 1.0}
+        assert set(frame["split:target"].unique()) == {0.0, 1.0}
 
 
 def test_numbers_are_float32_and_categories_are_never_missing(

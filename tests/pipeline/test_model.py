@@ -183,7 +183,7 @@ def test_a_target_that_is_no_yes_or_no_is_refused(
     bench: flights.Bench, values: list[float], words: str
 ) -> None:
     frame = files.read_table(train.TRAIN)
-    frame[model.TARGET] = np.resize(values, len(frame))
+    frame[files.TARGET] = np.resize(values, len(frame))
     files.write_table(frame, train.TRAIN)
     before = files.MODEL.read_bytes()
     assert bench.run("train") == 1
@@ -230,7 +230,7 @@ def test_a_search_is_judged_on_folds_that_part_the_rows_as_the_split_does(
     groups = frame.get(files.GROUP)
     assert (groups is not None) is (by == "group")
     inputs = frame[bench.settings.features.raw]
-    for fitted, judged in folds.split(inputs, frame[model.TARGET] > 0, groups):
+    for fitted, judged in folds.split(inputs, frame[files.TARGET] > 0, groups):
         if groups is not None:
             assert not set(groups.iloc[fitted]) & set(groups.iloc[judged])
             assert set(groups.iloc[judged])
@@ -290,7 +290,7 @@ from pipeline import files, model, params, train
 settings = params.load()
 frame = files.read_table(train.TRAIN).dropna().head(2000)
 junk = [object() for _ in range(int(__import__("os").environ["PYTHONHASHSEED"]) * 1000)]
-inputs, target = frame[settings.features.raw], frame["target"].to_numpy()
+inputs, target = frame[settings.features.raw], frame[files.TARGET].to_numpy()
 fitted, _ = train.fit(model.build_pipeline(settings), inputs, target, settings)
 import hashlib
 print(hashlib.sha256(model.dump(fitted)).hexdigest())
@@ -334,7 +334,7 @@ def test_a_loaded_model_predicts_what_the_fitted_one_did(bench: flights.Bench) -
     fitted, _ = train.fit(
         model.build_pipeline(settings),
         frame[settings.features.raw],
-        target=frame["target"].to_numpy(),
+        target=frame[files.TARGET].to_numpy(),
         settings=settings,
     )
     model.save(fitted)
@@ -399,9 +399,9 @@ def test_scoring_keeps_the_order_of_the_rows(bench: flights.Bench) -> None:
 
 
 def test_rows_without_names_are_refused(bench: flights.Bench) -> None:
-    rows = pd.read_parquet("data/splits/holdout.parquet").drop(columns="row")
+    rows = pd.read_parquet("data/splits/holdout.parquet").drop(columns="split:row")
     files.write_table(rows, bench.folder / "nameless.parquet")
-    with pytest.raises(StageError, match=r"nameless\.parquet: expected a column 'row'"):
+    with pytest.raises(StageError, match=r"nameless\.parquet: expected a column 'split:row' \(or 'row'\)"):
         score.run(bench.settings, "nameless.parquet", "scores.parquet")
 
 

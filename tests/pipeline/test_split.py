@@ -83,8 +83,8 @@ def test_a_row_without_a_target_neither_trains_nor_judges_but_stays_in_productio
 
 def test_every_row_is_named_by_its_identity(bench: Bench) -> None:
     parts = run(bench, sample())
-    assert parts["train"].loc[0, "row"] == "2013-01-01T10:00:00Z|UA|1545"
-    assert pd.concat(parts.values())["row"].is_unique
+    assert parts["train"].loc[0, "split:row"] == "2013-01-01T10:00:00Z|UA|1545"
+    assert pd.concat(parts.values())["split:row"].is_unique
 
 
 def test_the_evidence_tells_each_parts_share_of_late_flights(bench: Bench) -> None:
@@ -208,10 +208,10 @@ def test_a_table_that_lacks_a_column_is_refused(bench: Bench) -> None:
 def test_without_an_identity_rows_are_named_by_their_content(bench: Bench) -> None:
     bench.edit("schema.identity", [])
     raw = sample()
-    names = run(bench, raw)["train"]["row"]
+    names = run(bench, raw)["train"]["split:row"]
     assert names.str.fullmatch("[0-9a-f]{32}").all()
     raw["temp"] = raw["temp"].where(raw.index != 0, 11.0)
-    assert len(set(run(bench, raw)["train"]["row"]) ^ set(names)) == 2
+    assert len(set(run(bench, raw)["train"]["split:row"]) ^ set(names)) == 2
 
 
 def test_a_group_is_never_divided(bench: Bench) -> None:
@@ -247,7 +247,7 @@ def test_a_split_is_a_partition(
         parts, unlabelled = split.divide(frame, chosen, schema)
     except StageError:
         return
-    names = pd.concat([part["row"] for part in parts.values()])
+    names = pd.concat([part["split:row"] for part in parts.values()])
     assert names.is_unique
     everyone = split.name_rows(frame, schema)
     unknown = frame["late"].isna()
@@ -272,8 +272,8 @@ def test_appended_rows_never_move_a_row(
     chosen = settings_with(contract, split={"by": by, "column": "tailnum", "holdout_share": share})
     early, _ = split.divide(frame.iloc[:kept], chosen, schema)
     late, _ = split.divide(frame, chosen, schema)
-    assert set(early["train"]["row"]) <= set(late["train"]["row"])
-    assert set(early["holdout"]["row"]) <= set(late["holdout"]["row"])
+    assert set(early["train"]["split:row"]) <= set(late["train"]["split:row"])
+    assert set(early["holdout"]["split:row"]) <= set(late["holdout"]["split:row"])
 
 
 @given(st.sets(st.text(), min_size=1))

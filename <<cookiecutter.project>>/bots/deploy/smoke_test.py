@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from bots.deploy.checks import Check
 from bots.deploy.docker import EngineError, connect, indent_end
 from bots.deploy.reading import Reader
+from bots.stats.split_columns import find_row_column, list_added
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -65,8 +66,8 @@ def load_sample(root: Path, files: Layout, count: int) -> Sample:
     step = max(1, inputs.num_rows // count)
     chosen = inputs.take(list(range(0, inputs.num_rows, step))[:count])
     scores = dict(zip(known["row"].to_pylist(), known["score"].to_pylist(), strict=True))
-    expected = [scores[row] for row in chosen["row"].to_pylist()]
-    return Sample(chosen.drop_columns(["row", "target"]).to_pylist(), expected)
+    expected = [scores[row] for row in chosen[find_row_column(chosen.column_names)].to_pylist()]
+    return Sample(chosen.drop_columns(list_added(chosen.column_names)).to_pylist(), expected)
 
 
 def run_smoke_test(image: str, sample: Sample, policy: Smoke, *, tell: Callable[[str], None]) -> list[Check]:

@@ -37,6 +37,7 @@ from bots.stats.losses import BoundedLoss, choose_loss
 from bots.stats.predictions import SLICE, get_numbers, open_table, read_table
 from bots.stats.sequential import Usual, measure_usual
 from bots.stats.sketches import Sketch
+from bots.stats.split_columns import PLAIN_ROW, ROW, find_row_column
 
 if TYPE_CHECKING:
     import pyarrow
@@ -53,7 +54,6 @@ FEWEST_DAYS = 20
 """With fewer days of training rows no day's rank tells anything."""
 BINS = 20
 NAMED = 50
-ROW = "row"
 WHOLE = "0001-01-01"
 """The day of the holdout's only entry where its rows have no days."""
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}(?!\d)")
@@ -259,14 +259,14 @@ def find_prediction_days(
 
     own = find_days(table, [SLICE + name for name in timed])
     path = root / settings.review.files.holdout_rows
-    if own is not None or not path.exists() or ROW not in table.column_names:
+    if own is not None or not path.exists() or PLAIN_ROW not in table.column_names:
         return own
-    rows = _read_columns(path, [ROW, *timed])
-    days = find_days(rows, timed)
-    if days is None or ROW not in rows.column_names:
+    rows = _read_columns(path, [ROW, PLAIN_ROW, *timed])
+    days, row = find_days(rows, timed), find_row_column(rows.column_names)
+    if days is None or row not in rows.column_names:
         return None
-    wanted = table[ROW].cast("string")
-    place = pc.index_in(wanted, value_set=rows[ROW].cast("string").combine_chunks())
+    wanted = table[PLAIN_ROW].cast("string")
+    place = pc.index_in(wanted, value_set=rows[row].cast("string").combine_chunks())
     return None if place.null_count else days[place.to_numpy()]
 
 
@@ -374,7 +374,7 @@ def _read_training(
     rows_path, inputs = root / files.training_rows, root / files.training_features
     if not rows_path.exists():
         return ["The training rows are not there, so nothing is told of the inputs."], {}, []
-    rows = _read_columns(rows_path, [ROW, *timed])
+    rows = _read_columns(rows_path, [ROW, PLAIN_ROW, *timed])
     labels = find_days(rows, timed)
     if labels is None:
         return ["The training rows have no day, so no day of production can be ranked among them."], {}, []
@@ -401,10 +401,11 @@ def _align_days(path: Path, rows: pyarrow.Table, labels: NDArray[Any]) -> NDArra
     """The days of the rows of another table with the same rows, by their names; else in the same order."""
     import pyarrow.compute as pc
 
-    inputs = _read_columns(path, [ROW])
-    if ROW not in inputs.column_names or ROW not in rows.column_names:
+    inputs = _read_columns(path, [ROW, PLAIN_ROW])
+    own, known = find_row_column(inputs.column_names), find_row_column(rows.column_names)
+    if own not in inputs.column_names or known not in rows.column_names:
         return labels
-    place = pc.index_in(inputs[ROW].cast("string"), value_set=rows[ROW].cast("string").combine_chunks())
+    place = pc.index_in(inputs[own].cast("string"), value_set=rows[known].cast("string").combine_chunks())
     if place.null_count:
         raise ReferenceMissing(f"{path}: has rows that the training rows lack; run the pipeline again")
     return labels[place.to_numpy()]

@@ -13,6 +13,7 @@ from bots.review.champion import score_rows
 from bots.review.holdout import align_scores
 from bots.review.seen import have_same_output
 from bots.stats.predictions import get_numbers
+from bots.stats.split_columns import PLAIN_ROW, find_row_column
 from bots.verdict import fresh_rows
 from bots.verdict.confirmation import explain_untold, judge_fresh_rows
 
@@ -57,6 +58,7 @@ def _count_used_rows(root: Path, candidate: Candidate, champion: Champion, place
 
 def _score_both(root: Path, candidate: Candidate, champion: Champion, rows: pyarrow.Table) -> Predictions:
     """Both models' scores of the rows, each by its own code."""
+    import pyarrow
     import pyarrow.parquet as parquet
 
     main, path = champion.side, champion.side.files.production_rows
@@ -65,8 +67,9 @@ def _score_both(root: Path, candidate: Candidate, champion: Champion, rows: pyar
         parquet.write_table(rows, table)
         own = pool.submit(score_rows, root, candidate.settings.review.score, table)
         mains = pool.submit(champion.score, table)
-        scored = align_scores(own.result(), rows, whose="this change's")
-        before = align_scores(mains.result(), rows, whose="main's")
+        names = pyarrow.table({PLAIN_ROW: rows[find_row_column(rows.column_names)]})
+        scored = align_scores(own.result(), names, whose="this change's")
+        before = align_scores(mains.result(), names, whose="main's")
     return fresh_rows.pair_scores(
         rows,
         path,

@@ -18,6 +18,7 @@ from bots.settings import Settings
 from bots.stats import metrics
 from bots.stats.distinct import are_distinct
 from bots.stats.predictions import Predictions, PredictionsError, get_numbers, make_predictions, read_table
+from bots.stats.split_columns import PLAIN_ROW, ROW, find_row_column
 from bots.verdict import comparison
 from bots.verdict.comparison import Comparison
 
@@ -164,7 +165,10 @@ def _check_rows(root: Path, files: Layout) -> None:
         return
     if not are_distinct(table["row"]):
         raise PredictionsError(f"{files.predictions}: expected each row once; some stand twice")
-    holdout = read_table(root / files.holdout_rows, files.holdout_rows, ["row"])["row"]
+    known = read_table(root / files.holdout_rows, files.holdout_rows, [ROW, PLAIN_ROW])
+    if not known.column_names:
+        raise PredictionsError(f"{files.holdout_rows}: expected a column `{ROW}` or `{PLAIN_ROW}`")
+    holdout = known[find_row_column(known.column_names)]
     same = holdout.equals(table["row"])
     if not same and (len(holdout) != len(table) or _find_rows(holdout, table).null_count):
         raise PredictionsError(

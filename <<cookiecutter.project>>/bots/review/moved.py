@@ -15,8 +15,9 @@ from bots.evidence import EvidenceError, MovedHoldout, OldHoldout
 from bots.review.champion import ChampionTampered, score_rows
 from bots.review.holdout import HoldoutPredictions, align_scores
 from bots.stats import metrics
-from bots.stats.copies import ROW, KnownRows, choose_columns, find_known_rows
+from bots.stats.copies import KnownRows, choose_columns, find_known_rows
 from bots.stats.predictions import get_numbers, open_table, read_table
+from bots.stats.split_columns import PLAIN_ROW, ROW, TARGET, find_row_column
 from bots.verdict.moved import is_comparable
 from bots.verdict.seen import FEW_SHARE
 
@@ -122,7 +123,8 @@ def _find_trained_on(
     path = root / candidate.files.holdout_rows
     columns = choose_columns(mains[0], path, list_wanted(main))
     known = find_known_rows(mains[0], path, columns)
-    names = read_table(path, candidate.files.holdout_rows, [ROW])[ROW]
+    table = read_table(path, candidate.files.holdout_rows, [ROW, PLAIN_ROW])
+    names = table[find_row_column(table.column_names)]
     return known, names.filter(pyarrow.array(~known.either))
 
 
@@ -135,7 +137,7 @@ def _find_shared(root: Path, candidate: Candidate, main: Side, mains: tuple[Path
 def list_wanted(side: Side) -> tuple[set[str], set[str]]:
     """The columns that make a row what it is to a side's model: its inputs, and what its target may be called."""
     report, target = side.reports.training, side.settings.data.target
-    return set(report.inputs if report else ()), {"target", *([target] if target else [])}
+    return set(report.inputs if report else ()), {TARGET, *([target] if target else [])}
 
 
 def _count_rows(path: Path, name: str) -> int:

@@ -17,7 +17,8 @@ from bots.evidence import CopiedRows, FitGap
 from bots.review.champion import score_rows
 from bots.review.facts import Seen
 from bots.review.holdout import PredictionsError, align_scores
-from bots.stats.copies import ROW, CopyCount, count_copies, find_columns
+from bots.stats import split_columns
+from bots.stats.copies import CopyCount, count_copies, find_columns
 from bots.stats.predictions import SLICE, Predictions, get_numbers, make_predictions, open_table
 from bots.verdict.fit_gap import compare_fit
 
@@ -124,11 +125,11 @@ def have_same_output(candidate: Lock, champion: Lock, path: str) -> bool:
 def _list_wanted(candidate: Candidate) -> set[str]:
     """The columns that make a row what it is to a model: its inputs and the target."""
     report, target = candidate.reports.training, candidate.settings.data.target
-    return {*(report.inputs if report else ()), TARGET, *([target] if target else [])}
+    return {*(report.inputs if report else ()), split_columns.TARGET, *([target] if target else [])}
 
 
 def _drop_target(columns: Collection[str], candidate: Candidate) -> set[str]:
-    return set(columns) - {TARGET, candidate.settings.data.target}
+    return set(columns) - {split_columns.TARGET, TARGET, candidate.settings.data.target}
 
 
 def _count_on_main(champion: Champion, columns: list[str]) -> CopyCount | None:
@@ -195,10 +196,11 @@ def _make_pair(
     import pyarrow
 
     together, target = policy.gate.resample, settings.data.target
-    missing = {ROW, target or TARGET, *({together} - {"rows"})} - set(sample.column_names)
+    row = split_columns.find_row_column(sample.column_names)
+    missing = {row, target or TARGET, *({together} - {"rows"})} - set(sample.column_names)
     if missing:
         raise PredictionsError(f"{name}: no column {', '.join(sorted(missing))}")
-    columns = {ROW: sample[ROW], TARGET: get_numbers(sample, target or TARGET, name)}
+    columns = {split_columns.PLAIN_ROW: sample[row], TARGET: get_numbers(sample, target or TARGET, name)}
     if together != "rows":
         columns[SLICE + together] = sample[together].cast(pyarrow.string())
     table = pyarrow.table(columns)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bots.stats.predictions import PredictionsError, open_table
+from bots.stats.split_columns import PLAIN_ROW, PLAIN_TARGET, ROW, TARGET, find_row_column
 
 if TYPE_CHECKING:
     import pyarrow
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     Hashes = NDArray[np.uint64]
     Marks = NDArray[np.bool_]
 
-ROW = "row"
 _BATCH = 100_000
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 
@@ -50,10 +50,14 @@ class KnownRows:
 def find_columns(training: Path, holdout: Path, wanted: Collection[str]) -> list[str]:
     """The wanted columns that both tables have; where they share none of these, all that both have but the row's name.
 
-    Raises `PredictionsError` where a table cannot be read.
+    Where `split:target` is wanted, so is the `target` of a table that has no names such as `split:row`. Raises
+    `PredictionsError` where a table cannot be read.
     """
-    shared = [name for name in _list_columns(training) if name in set(_list_columns(holdout))]
-    return [name for name in shared if name in wanted] or [name for name in shared if name != ROW]
+    tables = [_list_columns(training), _list_columns(holdout)]
+    rows = {find_row_column(names) for names in tables}
+    shared = [name for name in tables[0] if name in set(tables[1]) and name not in rows]
+    chosen = {*wanted, *([PLAIN_TARGET] if TARGET in wanted and ROW not in rows else [])}
+    return [name for name in shared if name in chosen] or shared
 
 
 def choose_columns(
@@ -90,7 +94,7 @@ def find_known_rows(training: Path, holdout: Path, columns: Sequence[str]) -> Kn
     """Find the holdout's rows that the training table has too, in the order of the holdout's table.
 
     A copy is a row with the same values in these columns, as `count_copies` takes them; a name is found whatever else
-    stands in the row. Raises `PredictionsError` where a table cannot be read, has no such columns, or no `row`.
+    stands in the row. Raises `PredictionsError` where a table cannot be read, has no such columns, or names no row.
     """
     if not columns:
         raise PredictionsError(f"{training.name} and {holdout.name} have no column in common")
@@ -98,7 +102,7 @@ def find_known_rows(training: Path, holdout: Path, columns: Sequence[str]) -> Kn
     judge, judge_names = _hash_table(holdout, columns)
     if train_names is None or judge_names is None:
         nameless = training if train_names is None else holdout
-        raise PredictionsError(f"{nameless.name}: no column `{ROW}` that names each row")
+        raise PredictionsError(f"{nameless.name}: no column `{ROW}` or `{PLAIN_ROW}` that names each row")
     return KnownRows(copied=np.isin(judge, train), named=np.isin(judge_names, train_names))
 
 
@@ -110,15 +114,16 @@ def _list_columns(path: Path) -> list[str]:
 def _hash_table(path: Path, columns: Sequence[str]) -> tuple[Hashes, Hashes | None]:
     """A hash of these columns for each row, and one of its name where rows have names; shape (rows,) each."""
     with open_table(path, path.name) as file:
-        named = ROW in file.schema_arrow.names
+        row = find_row_column(file.schema_arrow.names)
+        named = row in file.schema_arrow.names
         contents, names = [], []
-        for batch in file.iter_batches(_BATCH, columns=[*columns, *([ROW] if named else [])]):
+        for batch in file.iter_batches(_BATCH, columns=[*columns, *([row] if named else [])]):
             mixed = np.zeros(len(batch), dtype=np.uint64)
             for name in columns:
                 mixed = _mix(mixed, _hash_column(batch.column(name)))
             contents.append(mixed)
             if named:
-                names.append(_hash_column(_write_as_text(batch.column(ROW))))
+                names.append(_hash_column(_write_as_text(batch.column(row))))
     empty = np.zeros(0, dtype=np.uint64)
     return np.concatenate([empty, *contents]), np.concatenate([empty, *names]) if named else None
 

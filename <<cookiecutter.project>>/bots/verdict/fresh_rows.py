@@ -15,6 +15,7 @@ from bots.stats.predictions import (
     open_table,
     read_table,
 )
+from bots.stats.split_columns import PLAIN_ROW, ROW, find_row_column
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from bots.stats.metrics import Floats
     from bots.stats.predictions import Predictions
 
-ROW: Final = "row"
 TARGET: Final = "target"
 MOST_ROWS: Final = 100_000
 """So many rows are asked at most. They lie evenly over the table, so that each time gives the same ones."""
@@ -41,7 +41,7 @@ def draw_labelled_rows(path: Path, name: str, policy: Settings) -> pyarrow.Table
     target, together = policy.data.target or TARGET, policy.gate.resample
     with open_table(path, name) as file:
         schema = file.schema_arrow
-        missing = {ROW, target, *({together} - {"rows"})} - set(schema.names)
+        missing = {find_row_column(schema.names), target, *({together} - {"rows"})} - set(schema.names)
         if missing:
             raise PredictionsError(f"{name}: no column {', '.join(sorted(missing))}")
         labelled = np.flatnonzero(np.isfinite(get_numbers(file.read([target]), target, name)))
@@ -62,10 +62,10 @@ def count_missing_rows(wanted: Path, path: Path, name: str) -> int:
     import pyarrow
     import pyarrow.compute as arrow
 
-    tables = [read_table(one, name, [ROW]) for one in (wanted, path)]
-    if any(ROW not in table.column_names for table in tables):
-        raise PredictionsError(f"{name}: no column {ROW}")
-    texts = [table[ROW].cast(pyarrow.string()) for table in tables]
+    tables = [read_table(one, name, [ROW, PLAIN_ROW]) for one in (wanted, path)]
+    if not all(table.column_names for table in tables):
+        raise PredictionsError(f"{name}: no column {ROW} or {PLAIN_ROW}")
+    texts = [table[find_row_column(table.column_names)].cast(pyarrow.string()) for table in tables]
     if not len(texts[1]):
         return len(texts[0])
     return int(arrow.index_in(texts[0], value_set=texts[1].combine_chunks()).null_count)
@@ -87,7 +87,10 @@ def pair_scores(
     import pyarrow
 
     together = policy.gate.resample
-    columns = {ROW: rows[ROW], TARGET: get_numbers(rows, policy.data.target or TARGET, name)}
+    columns = {
+        PLAIN_ROW: rows[find_row_column(rows.column_names)],
+        TARGET: get_numbers(rows, policy.data.target or TARGET, name),
+    }
     if together != "rows":
         columns[SLICE + together] = rows[together].cast(pyarrow.string())
     own = make_predictions(

@@ -15,7 +15,7 @@ from bots.stats.predictions import PredictionsError
 from bots.verification import model_checks
 from bots.verification.collection import CollectionError
 from bots.verification.reviewed_predictions import estimate_half_widths
-from bots.verification.rows import align_rows
+from bots.verification.rows import align_predictions, get_row_names
 from bots.verification.scorer import NotScored
 from bots.verification.stop import Stop
 
@@ -111,7 +111,7 @@ def _line_up(answers: Answers, tables: Tables, rows: InputRows, main: Main) -> t
     """The target and the reviewed score of each row that the model was asked about. Raises `Stop`."""
     path = main.settings.review.files.predictions
     words = f"the change's {path} are not about the rows of its inputs"
-    found = align_rows(tables.predicted, rows.table["row"])
+    found = align_predictions(tables.predicted, get_row_names(rows.table))
     if found is None or len(answers.scores) != len(found):
         raise Stop(VerificationCheck(name="parity", passed=False, words=words))
     try:

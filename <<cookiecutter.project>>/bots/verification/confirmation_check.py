@@ -14,10 +14,11 @@ from bots.errors import BotsError
 from bots.evidence import VerificationCheck, VerifiedFigure
 from bots.render.numbers import format_difference
 from bots.stats.predictions import get_numbers, read_table
+from bots.stats.split_columns import find_target_column
 from bots.verdict import fresh_rows
 from bots.verdict.confirmation import explain_untold, judge_fresh_rows
 from bots.verification.collection import is_praised
-from bots.verification.rows import align_rows, compare_inputs
+from bots.verification.rows import align_rows, compare_inputs, get_row_names
 
 if TYPE_CHECKING:
     import pyarrow
@@ -180,7 +181,7 @@ def _require_raw_inputs(names: list[str], inputs: pyarrow.Table, raw: pyarrow.Ta
 
     Then the same columns of other raw rows are its inputs there.
     """
-    known = align_rows(raw, inputs["row"])
+    known = align_rows(raw, get_row_names(inputs))
     if known is None:
         raise CannotTell("main's raw rows of the holdout are not those that the model was asked about")
     found = compare_inputs(names, inputs, [known])
@@ -196,5 +197,5 @@ def _write_rows(drawn: pyarrow.Table, path: Path, main: Main) -> None:
     import pyarrow.parquet as parquet
 
     labels = get_numbers(drawn, main.settings.data.target or fresh_rows.TARGET, path.name)
-    columns = {name: drawn[name] for name in drawn.column_names if name != fresh_rows.TARGET}
-    parquet.write_table(pyarrow.table({**columns, fresh_rows.TARGET: labels}), path)
+    columns = {name: drawn[name] for name in drawn.column_names}
+    parquet.write_table(pyarrow.table({**columns, find_target_column(drawn.column_names): labels}), path)

@@ -20,7 +20,7 @@ from bots.stats.predictions import PredictionsError
 from bots.verification import moved_rows
 from bots.verification.collection import CollectionError, list_records
 from bots.verification.moved_rows import Record
-from bots.verification.rows import align_rows, compare_inputs
+from bots.verification.rows import align_rows, compare_inputs, get_row_names
 from bots.verification.scorer import NotScored
 from bots.verification.stop import Stop
 
@@ -176,7 +176,7 @@ def check_labels(tables: Tables, rows: MovedRows, main: Main) -> VerificationChe
 
 def replace_known(inputs: InputRows, rows: MovedRows) -> InputRows:
     """The change's inputs with main's record of the same rows beside them."""
-    known = align_rows(rows.record.table, inputs.table["row"])
+    known = align_rows(rows.record.table, get_row_names(inputs.table))
     return replace(inputs, known=[] if known is None else [known])
 
 
@@ -204,7 +204,7 @@ def _ask(model: Path, main: Main, rows: MovedRows, inputs: InputRows, *, ask: As
         answers = ask(model, inputs.path)
         if len(answers.scores) != len(inputs.table):
             return None
-        at = _find_places(inputs.table["row"], rows.record.table["row"])
+        at = _find_places(get_row_names(inputs.table), get_row_names(rows.record.table))
         return None if at is None else answers.scores[at]
     with TemporaryDirectory(prefix="inputs-") as folder:
         path = Path(folder) / "inputs.parquet"

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bots.stats import predictions
-from bots.stats.copies import ROW, KnownRows, choose_columns, find_known_rows
+from bots.stats.copies import KnownRows, choose_columns, find_known_rows
 from bots.stats.predictions import SLICE, PredictionsError
+from bots.stats.split_columns import PLAIN_ROW, ROW, TARGET, find_row_column
 from bots.verification.collection import CollectionError
 
 if TYPE_CHECKING:
@@ -106,22 +107,23 @@ def load_record(
 
 
 def _load_rows(path: Path, name: str, wanted: pyarrow.Array) -> pyarrow.Table:
-    """The rows of a table that are wanted, their names as text; in batches, for production may be long."""
+    """The rows of a table that are wanted, their names as text in `split:row`; by batches: production may be long."""
     import pyarrow
     import pyarrow.compute as arrow
 
     found = []
     with predictions.open_table(path, name) as file:
-        if ROW not in file.schema_arrow.names:
-            raise PredictionsError(f"{name}: no column `{ROW}` that names each row")
+        row = find_row_column(file.schema_arrow.names)
+        if row not in file.schema_arrow.names:
+            raise PredictionsError(f"{name}: no column `{ROW}` or `{PLAIN_ROW}` that names each row")
         for batch in file.iter_batches():
-            names = batch.column(ROW).cast(pyarrow.string())
+            names = batch.column(row).cast(pyarrow.string())
             part = pyarrow.Table.from_batches([batch]).set_column(
-                batch.schema.get_field_index(ROW), ROW, names
+                batch.schema.get_field_index(row), ROW, names
             )
             found.append(part.filter(arrow.is_in(names, value_set=wanted)))
         empty = file.schema_arrow.empty_table()
-    at = empty.schema.get_field_index(ROW)
+    at = empty.schema.get_field_index(row)
     return pyarrow.concat_tables([empty.set_column(at, ROW, pyarrow.array([], pyarrow.string())), *found])
 
 
@@ -149,7 +151,7 @@ def write_record(record: Record, path: Path) -> None:
 def find_known(table: Path, record: Path, main: Main) -> KnownRows:
     """Which rows of a record a table of main's has too, by what main's model takes. Raises `PredictionsError`."""
     target = main.settings.data.target
-    wanted = set(main.inputs), {"target", *([target] if target else [])}
+    wanted = set(main.inputs), {TARGET, *([target] if target else [])}
     return find_known_rows(table, record, choose_columns(table, record, wanted))
 
 
@@ -158,7 +160,7 @@ def write_inputs(record: Record, target: Floats, main: Main, path: Path) -> None
     import pyarrow
     import pyarrow.parquet as parquet
 
-    columns = {ROW: record.table[ROW], "target": pyarrow.array(np.nan_to_num(target))}
+    columns = {ROW: record.table[ROW], TARGET: pyarrow.array(np.nan_to_num(target))}
     for name in main.inputs:
         if name in record.table.column_names:
             columns[name] = _convert_input(record.table[name])

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bots.errors import BotsError
+from bots.stats.split_columns import find_row_column, find_target_column
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -83,8 +84,12 @@ def load_rows(path: Path, model: OnnxModel) -> HoldoutRows:
     try:
         found = parquet.read_table(path)
         inputs = {name: _convert_column(found[name], text=name in model.texts) for name in model.names}
-        target = np.asarray(found["target"].cast(pyarrow.float64()).to_numpy(zero_copy_only=False))
-        row = np.asarray(found["row"].cast(pyarrow.string()).to_numpy(zero_copy_only=False))
+        labels, names = (
+            found[find_target_column(found.column_names)],
+            found[find_row_column(found.column_names)],
+        )
+        target = np.asarray(labels.cast(pyarrow.float64()).to_numpy(zero_copy_only=False))
+        row = np.asarray(names.cast(pyarrow.string()).to_numpy(zero_copy_only=False))
     except (OSError, KeyError, pyarrow.ArrowException) as error:
         raise ModelError(f"the holdout does not have what the model takes: {error}") from error
     if not len(row):

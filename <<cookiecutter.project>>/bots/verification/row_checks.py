@@ -10,10 +10,11 @@ from bots.evidence import VerificationCheck
 from bots.layout import name_report
 from bots.stats import predictions
 from bots.stats.predictions import Predictions, PredictionsError
+from bots.stats.split_columns import PLAIN_ROW, find_row_column
 from bots.verdict import comparison
 from bots.verification.claim_checks import is_compared
 from bots.verification.collection import CollectionError
-from bots.verification.rows import align_rows, compare_inputs
+from bots.verification.rows import align_predictions, align_rows, compare_inputs, get_row_names
 from bots.verification.stop import Stop
 
 if TYPE_CHECKING:
@@ -56,17 +57,20 @@ def load_tables(collected: Collected, bundle: ModelBundle, main: Main) -> Tables
     """Load the predictions of both sides, and line up their rows. Raises `Stop` where they are missing or broken."""
     files = main.settings.review.files
     path = _find(collected, bundle.lock, files.predictions)
-    predicted = _load(path, f"the change's {files.predictions}", broken=False)
+    predicted = _load(path, f"the change's {files.predictions}", broken=False, row=PLAIN_ROW)
     of_main = None
     if main.model is not None:
         of_main = _load(
-            _find(collected, main.lock, files.predictions), f"main's {files.predictions}", broken=None
+            _find(collected, main.lock, files.predictions),
+            f"main's {files.predictions}",
+            broken=None,
+            row=PLAIN_ROW,
         )
     return Tables(
         predictions=path,
         predicted=predicted,
         of_main=of_main,
-        truth=None if of_main is None else align_rows(of_main, predicted["row"]),
+        truth=None if of_main is None else align_predictions(of_main, predicted[PLAIN_ROW]),
         same_splits=bundle.lock.find_digest(files.splits) == main.lock.find_digest(files.splits),
     )
 
@@ -88,28 +92,28 @@ def _find(collected: Collected, lock: Lock, path: str) -> Path:
         raise Stop(VerificationCheck(name="files", passed=None, words=str(error))) from error
 
 
-def _load(path: Path, name: str, *, broken: bool | None) -> pyarrow.Table:
-    """Read a table; `broken` is what it means that it cannot be read."""
+def _load(path: Path, name: str, *, broken: bool | None, row: str | None = None) -> pyarrow.Table:
+    """Read a table; `broken` is what it means that it cannot be read, `row` what names the rows of predictions."""
     try:
-        return _read(path, name)
+        return _read(path, name, row)
     except PredictionsError as error:
         raise Stop(VerificationCheck(name="files", passed=broken, words=str(error))) from error
 
 
-def _read(path: Path, name: str) -> pyarrow.Table:
-    """Read a table with the identity of its rows. Raises `PredictionsError`."""
+def _read(path: Path, name: str, row: str | None = None) -> pyarrow.Table:
+    """Read a table with the identity of its rows, in the column `row` or that of a split. Raises `PredictionsError`."""
     table = predictions.read_table(path, name)
-    if "row" not in table.column_names or not len(table):
-        raise PredictionsError(f"{name}: expected a column `row`, and at least one row")
+    row = row or find_row_column(table.column_names)
+    if row not in table.column_names or not len(table):
+        raise PredictionsError(f"{name}: expected a column `{row}`, and at least one row")
     return table
 
 
 def _align_known(collected: Collected, main: Main, path: str, inputs: pyarrow.Table) -> pyarrow.Table | None:
     """A table of main's in the order of the change's inputs; None where main has no such table of these rows."""
     try:
-        return align_rows(
-            _read(collected.files.find_output(main.lock, path), f"main's {path}"), inputs["row"]
-        )
+        known = _read(collected.files.find_output(main.lock, path), f"main's {path}")
+        return align_rows(known, get_row_names(inputs))
     except (CollectionError, PredictionsError):
         return None
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bots.stats.split_columns import PLAIN_ROW, find_row_column
+
 if TYPE_CHECKING:
     import pyarrow
     from numpy.typing import NDArray
@@ -25,14 +27,28 @@ class Inputs:
     unknown: list[str]
 
 
+def align_predictions(table: pyarrow.Table, rows: pyarrow.ChunkedArray) -> pyarrow.Table | None:
+    """A table of predictions, whose rows are named by `row`, as `align_rows` gives it."""
+    return _align(table, PLAIN_ROW, rows)
+
+
 def align_rows(table: pyarrow.Table, rows: pyarrow.ChunkedArray) -> pyarrow.Table | None:
-    """A table in the order of these rows; None where it is not about exactly them, each once."""
+    """A table of rows or inputs in the order of these rows; None where it is not about exactly them, each once."""
+    return _align(table, find_row_column(table.column_names), rows)
+
+
+def get_row_names(table: pyarrow.Table) -> pyarrow.ChunkedArray:
+    """The name of each row of a table of rows or inputs. Raises `KeyError` where it has none."""
+    return table[find_row_column(table.column_names)]
+
+
+def _align(table: pyarrow.Table, name: str, rows: pyarrow.ChunkedArray) -> pyarrow.Table | None:
     import pyarrow
     import pyarrow.compute as arrow
 
-    if "row" not in table.column_names or len(table) != len(rows):
+    if name not in table.column_names or len(table) != len(rows):
         return None
-    own = table["row"].cast(pyarrow.string()).combine_chunks()
+    own = table[name].cast(pyarrow.string()).combine_chunks()
     at = arrow.index_in(rows.cast(pyarrow.string()), value_set=own)
     if at.null_count or arrow.count_distinct(at).as_py() != len(table):
         return None

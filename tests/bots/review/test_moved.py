@@ -207,7 +207,7 @@ UNKNOWN = {
     lose_the_stored_table: "main's data/splits cannot be had",
     lose_the_file: "main's train.parquet is not among what its dvc.lock names",
     break_the_table: "train.parquet: not a readable Parquet table",
-    take_the_names_away: "train.parquet: no column `row` that names each row",
+    take_the_names_away: "train.parquet: no column `split:row` or `row` that names each row",
     describe_no_holdout: "main's reports/split.json names no holdout",
 }
 

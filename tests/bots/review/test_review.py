@@ -413,7 +413,7 @@ def split_the_holdout_into_training_under_other_names(change: Small) -> None:
         code.read_text().replace(
             "    for name, part in parts.items():\n        files",
             "    import pandas as pd\n\n"
-            "    copies = parts['holdout'].assign(**{ROW: 'x' + parts['holdout'][ROW], 'visit': 'x'})\n"
+            "    copies = parts['holdout'].assign(**{ROW_NAME: 'x' + parts['holdout'][ROW_NAME], 'visit': 'x'})\n"
             "    parts['train'] = pd.concat([parts['train'], copies], ignore_index=True)\n"
             "    for name, part in parts.items():\n        files",
         )

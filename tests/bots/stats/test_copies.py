@@ -126,5 +126,5 @@ def test_a_row_is_known_by_its_name_or_by_its_content(tmp_path: Path) -> None:
 
 def test_rows_without_names_cannot_be_told_apart_by_them(tmp_path: Path) -> None:
     train, holdout = write(tmp_path, "train", x=[1.0]), write(tmp_path, "holdout", row=["a"], x=[2.0])
-    with pytest.raises(PredictionsError, match=r"train\.parquet: no column `row`"):
+    with pytest.raises(PredictionsError, match=r"train\.parquet: no column `split:row` or `row`"):
         find_known_rows(train, holdout, ["x"])

@@ -75,7 +75,7 @@ def test_rows_come_from_whichever_of_mains_tables_has_them_in_the_order_asked_fo
     main.add("data/production.parquet", row=["c", "d"], x=[3.0, None], late=[True, None])
     found = load(main, change, ["d", "a", "c"], "data/holdout.parquet", "data/production.parquet")
     assert found.unknown == 0
-    assert found.table.to_pydict() == {"row": ["d", "a", "c"], "x": [None, 1.0, 3.0]}
+    assert found.table.to_pydict() == {"split:row": ["d", "a", "c"], "x": [None, 1.0, 3.0]}
 
 
 def test_what_main_does_not_have_is_taken_from_the_change_and_counted(main: Store, change: Store) -> None:
@@ -83,7 +83,7 @@ def test_what_main_does_not_have_is_taken_from_the_change_and_counted(main: Stor
     change.add(LAYOUT.holdout_rows, row=["a", "n"], x=[99.0, 2.0], y=["", ""])
     found = load(main, change, ["n", "a"], "data/holdout.parquet")
     assert found.unknown == 1
-    assert found.table.to_pydict() == {"row": ["n", "a"], "x": [2.0, 1.0]}, (
+    assert found.table.to_pydict() == {"split:row": ["n", "a"], "x": [2.0, 1.0]}, (
         "main's own word counts for a row it has"
     )
 
@@ -111,7 +111,7 @@ def test_tables_of_other_types_are_no_record(main: Store, change: Store) -> None
 
 def test_a_table_without_names_of_rows_is_no_record(main: Store, change: Store) -> None:
     main.add("data/holdout.parquet", x=[1.0])
-    with pytest.raises(PredictionsError, match="no column `row`"):
+    with pytest.raises(PredictionsError, match="no column `split:row` or `row`"):
         load(main, change, ["a"], "data/holdout.parquet")
 
 
@@ -147,7 +147,7 @@ def test_a_pipeline_of_ones_own_keeps_its_tables_one_by_one(main: Store, change:
 
 
 def compare_labels(labels: list[str], values: Any, *, by_name: bool = False) -> str | None:
-    record = Record(pa.table({"row": [str(n) for n in range(len(labels))], "day": values}), 0)
+    record = Record(pa.table({"split:row": [str(n) for n in range(len(labels))], "day": values}), 0)
     return record.find_other_labels(pa.table({"slice:day": labels}), "day", by_name=by_name)
 
 
