@@ -96,7 +96,7 @@ def read_table(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
         return pd.read_parquet(path, columns=columns)
     except FileNotFoundError as error:
         raise StageError(
-            f"{path}: no such table; run `dvc repro` to make it, or `dvc pull` to fetch it"
+            f"{path}: no such table; run `dvc repro` to make it, or `python -m bots storage fetch` to fetch it"
         ) from error
     except (OSError, ValueError) as error:
         raise StageError(f"{path}: not a readable Parquet table ({str(error).splitlines()[0]})") from error

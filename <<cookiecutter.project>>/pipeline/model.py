@@ -7,6 +7,7 @@ import importlib
 import inspect
 import io
 import json
+import warnings
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -42,6 +43,7 @@ TRUSTED = (
     "sklearn.neighbors._kd_tree.KDTree",
     "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
     "sklearn.tree._tree.Tree",
+    "sklearn.utils._bunch.Bunch",
 )
 
 
@@ -128,7 +130,9 @@ def load(path: Path = files.MODEL, trusted: Iterable[str] = ()) -> Pipeline:
     from skops import io as skops
 
     if not path.exists():
-        raise StageError(f"{path}: no model yet; run `dvc repro` to train it, or `dvc pull` to fetch it")
+        raise StageError(
+            f"{path}: no model yet; run `dvc repro` to train it, or `python -m bots storage fetch` to fetch it"
+        )
     try:
         unknown = skops.get_untrusted_types(file=path)
         _refuse_untrusted(unknown, trusted, str(path))
@@ -136,7 +140,7 @@ def load(path: Path = files.MODEL, trusted: Iterable[str] = ()) -> Pipeline:
     except StageError:
         raise
     except Exception as error:  # damaged bytes can fail anywhere inside zip, JSON, numpy or scikit-learn
-        again = "run `dvc checkout` to restore it, or `dvc repro --force train` to train again"
+        again = f"`dvc checkout --force {path}` restores it, or `dvc repro` trains it again"
         raise StageError(
             f"{path}: damaged or not a skops model ({_shorten_error(error)}); {again}"
         ) from error
@@ -282,12 +286,44 @@ def _make_estimator(settings: Params) -> Any:
     if not (is_classifier(estimator) if task == "classification" else is_regressor(estimator)):
         wanted = "classifier" if task == "classification" else "regressor"
         raise StageError(f"params.yaml: model.estimator: {spec.use} is no {wanted}, but data.task is {task}")
-    if task == "classification" and not hasattr(estimator, "predict_proba"):
-        raise StageError(
-            f"params.yaml: model.estimator: {spec.use} gives no probabilities; wrap it: use "
-            "sklearn.calibration.CalibratedClassifierCV with params {estimator: {use: …}}"
-        )
+    if task == "classification":
+        asked = _fit_tiny(estimator)
+        if asked is not None:
+            refuse_without_probabilities(asked, spec.use)
     return estimator
+
+
+def refuse_without_probabilities(estimator: Any, use: str) -> None:
+    """Raise `StageError`, with the edit that helps, for a fitted classifier that gives no probabilities."""
+    if hasattr(estimator, "predict_proba"):
+        return
+    if getattr(estimator, "voting", None) == "hard":
+        edit = "set its parameter voting: soft"
+    elif hasattr(estimator, "decision_function"):
+        edit = "wrap it: use sklearn.calibration.CalibratedClassifierCV with params {estimator: {use: …}}"
+    else:
+        edit = "it only says yes or no, so use another class"
+    raise StageError(f"params.yaml: model.estimator: {use} gives no probabilities; {edit}")
+
+
+def _fit_tiny(estimator: Any) -> Any:
+    """Fit a copy of a classifier on a few rows where only a fitted one knows whether it gives probabilities.
+
+    Those are classifiers of classifiers, such as StackingClassifier. Returns the classifier itself where it knows, and
+    None where it cannot learn from so few rows: then `train` asks the fitted one.
+    """
+    from sklearn.base import clone
+
+    if hasattr(estimator, "predict_proba") or not hasattr(type(estimator), "predict_proba"):
+        return estimator
+    target = np.arange(40) % 2
+    rows = np.column_stack([target + np.linspace(0, 1, 40), np.linspace(1, 2, 40)])
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return clone(estimator).fit(rows, target)
+    except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RuntimeError):
+        return None
 
 
 def _make_by_path(use: str, params: dict[str, Any], where: str, seed: int) -> Any:

@@ -90,6 +90,8 @@ def fit(
         raise StageError(
             f"params.yaml: model: cannot be fitted: {' '.join(str(error).split())[:600]}"
         ) from error
+    if settings.task == "classification":
+        model.refuse_without_probabilities(fitted[-1], settings.model.estimator.use)
     jobs = {name: None for name, value in fitted.get_params().items() if name.endswith("n_jobs") and value}
     return fitted.set_params(**jobs), found
 

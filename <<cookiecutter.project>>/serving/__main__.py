@@ -35,7 +35,8 @@ def build_parser() -> argparse.ArgumentParser:
     check = commands.add_parser(
         "check",
         help="say whether a model may be served, without serving it",
-        description="Open the model of a folder as the service would: digest, types, and the answers to its probes.",
+        description="Open the model of a folder as the service would: digest, types, and the answers to its probes. "
+        "In a checkout it must also be the model that dvc.lock names.",
         epilog="exit codes: 0 it may be served, 1 it may not and why, 2 wrong usage",
     )
     check.add_argument("folder", nargs="?", type=Path, help="default: SERVING_MODEL, or models/onnx")
@@ -69,9 +70,10 @@ def main(argv: list[str] | None = None) -> int:
 
 def serve(environment: Environment) -> int:
     """Serve until a signal stops it."""
-    from serving import app, log_shipping, server
+    from serving import app, checkout, log_shipping, server
 
     settings = load_settings(environment.params)
+    checkout.refuse_failed_export(Path.cwd(), environment.model)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
     counters = tempfile.mkdtemp(prefix="serving-")
     os.environ[app.COUNTERS_VARIABLE] = counters
@@ -119,10 +121,13 @@ def get(environment: Environment, path: str, seconds: float) -> int:
 
 
 def check(folder: Path, *, as_json: bool) -> int:
-    """Open a model as the service would, and print what it is."""
+    """Open a model as the service would, hold it against the checkout, and print what it is. Raises `ModelError`."""
+    from serving import checkout
     from serving.model import load_model
 
+    checkout.refuse_failed_export(Path.cwd(), folder)
     contract = load_model(folder).contract
+    standing = checkout.compare_with_checkout(Path.cwd(), folder, contract.onnx)
     if as_json:
         print(
             json.dumps(
@@ -131,13 +136,14 @@ def check(folder: Path, *, as_json: bool) -> int:
                     "opset": contract.opset,
                     "task": contract.task,
                     "probes": len(contract.probes),
+                    "checkout": standing,
                 }
             )
         )
     else:
         print(
             f"{folder}: {contract.title}, {contract.task} of {contract.target.name}; "
-            f"{contract.onnx} answers its {len(contract.probes)} probes"
+            f"{contract.onnx} answers its {len(contract.probes)} probes; {standing}"
         )
     return 0
 

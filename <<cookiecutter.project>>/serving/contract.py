@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FORMAT = 1
-HINT = "; run `dvc repro` to write it, or `dvc pull` to fetch it"
+HINT = "; `dvc repro` writes it, or `python -m bots storage fetch` fetches it"
 Digest = Annotated[str, Meta(pattern="^sha256:[0-9a-f]{64}$")]
 Bound = float | None
 Cell = float | str | None

@@ -15,10 +15,10 @@ ROOT = Path(__file__).parents[1]
 
 
 def part(name: str) -> pd.DataFrame:
-    """A part of the split; these tests need the data (`dvc pull` or `dvc repro`), the others do not."""
+    """A part of the split; these tests need the data, the others do not."""
     path = ROOT / files.SPLITS / f"{name}.parquet"
     if not path.exists():
-        pytest.skip(f"{path} is not here: run `dvc pull` or `dvc repro`")
+        pytest.skip(f"{path} is not here: run `dvc repro` or `python -m bots storage fetch`")
     return files.read_table(path)
 
 

@@ -1,6 +1,6 @@
 """The team's tests of how the trained model behaves: whatever is tuned, this must hold.
 
-They need a trained model (`dvc repro`, or `dvc pull`) and are skipped without one.
+They need a trained model (`dvc repro`, or `python -m bots storage fetch`) and are skipped without one.
 """
 
 from __future__ import annotations
@@ -21,14 +21,18 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="module")
 def trained(settings: Params) -> Pipeline:
     if not files.MODEL.exists():
-        pytest.skip(f"no model is trained yet: {files.MODEL} is not here; run `dvc repro` or `dvc pull`")
+        pytest.skip(
+            f"no model is trained yet: {files.MODEL} is not here; run `dvc repro` or `python -m bots storage fetch`"
+        )
     return model.load(trusted=settings.model.trusted)
 
 
 @pytest.fixture(scope="module")
 def rows() -> pd.DataFrame:
     if not evaluate.HOLDOUT.exists():
-        pytest.skip(f"no holdout: {evaluate.HOLDOUT} is not here; run `dvc repro` or `dvc pull`")
+        pytest.skip(
+            f"no holdout: {evaluate.HOLDOUT} is not here; run `dvc repro` or `python -m bots storage fetch`"
+        )
     return files.read_table(evaluate.HOLDOUT).head(1000)
 
 

@@ -1,6 +1,6 @@
 """Test the service with the model of this checkout: what its callers rely on.
 
-The tests need an exported model (`dvc repro`, or `dvc pull`), and are skipped if there is none.
+The tests need an exported model (`dvc repro`, or `python -m bots storage fetch`), and are skipped if there is none.
 """
 
 from __future__ import annotations
@@ -20,14 +20,18 @@ from serving.rows import decode_cell
 @pytest.fixture(scope="module")
 def served() -> model.Model:
     if not files.ONNX.exists():
-        pytest.skip(f"no exported model: {files.ONNX} is not here; run `dvc repro` or `dvc pull`")
+        pytest.skip(
+            f"no exported model: {files.ONNX} is not here; run `dvc repro` or `python -m bots storage fetch`"
+        )
     return model.load_model(files.ONNX.parent)
 
 
 @pytest.fixture(scope="module")
 def holdout() -> pd.DataFrame:
     if not export.HOLDOUT.exists():
-        pytest.skip(f"no holdout: {export.HOLDOUT} is not here; run `dvc repro` or `dvc pull`")
+        pytest.skip(
+            f"no holdout: {export.HOLDOUT} is not here; run `dvc repro` or `python -m bots storage fetch`"
+        )
     return files.read_table(export.HOLDOUT).head(500)
 
 

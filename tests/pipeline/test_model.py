@@ -124,6 +124,63 @@ def test_an_estimator_that_cannot_be_is_refused_with_what_to_do(
     assert "params.yaml: model.estimator" in message
 
 
+def test_a_classifier_of_classifiers_is_asked_once_fitted_and_its_types_are_trusted(
+    bench: flights.Bench,
+) -> None:
+    stacking = {
+        "use": "sklearn.ensemble.StackingClassifier",
+        "params": {
+            "estimators": [
+                ["tree", {"use": "sklearn.tree.DecisionTreeClassifier", "params": {"max_depth": 3}}],
+                ["forest", {"use": FOREST, "params": {"n_estimators": 3, "max_depth": 3}}],
+            ],
+            "final_estimator": {"use": "sklearn.linear_model.LogisticRegression"},
+            "cv": 2,
+        },
+    }
+    bench.edit("params.model.estimator", stacking)
+    assert bench.run("train") == 0, bench.refusal()
+    assert model.load().predict_proba
+    del stacking["params"]["final_estimator"]
+    bench.edit("params.model.estimator", stacking)
+    assert bench.run("train") == 0, bench.refusal()
+
+
+@pytest.mark.parametrize(
+    ("use", "params", "edit"),
+    [
+        ("sklearn.svm.SVC", {}, "wrap it: use sklearn.calibration.CalibratedClassifierCV"),
+        ("sklearn.linear_model.SGDClassifier", {}, "wrap it: use sklearn.calibration.CalibratedClassifierCV"),
+        (
+            "sklearn.ensemble.VotingClassifier",
+            {"estimators": [["a", {"use": "sklearn.tree.DecisionTreeClassifier"}]]},
+            "set its parameter voting: soft",
+        ),
+        (
+            "sklearn.ensemble.StackingClassifier",
+            {
+                "estimators": [["a", {"use": "sklearn.tree.DecisionTreeClassifier"}]],
+                "final_estimator": {"use": "sklearn.svm.LinearSVC"},
+            },
+            "wrap it: use sklearn.calibration.CalibratedClassifierCV",
+        ),
+    ],
+)
+def test_a_classifier_without_probabilities_is_told_the_edit_that_gives_them(
+    bench: flights.Bench, use: str, params: dict[str, Any], edit: str
+) -> None:
+    bench.edit("params.model.estimator", {"use": use, "params": params})
+    message = refusal(bench)
+    assert message.startswith(f"params.yaml: model.estimator: {use} gives no probabilities; {edit}")
+    better = {"voting": "soft"} if "voting" in edit else None
+    wrapped = {
+        "use": "sklearn.calibration.CalibratedClassifierCV",
+        "params": {"estimator": {"use": use, "params": params}},
+    }
+    bench.edit("params.model.estimator", {"use": use, "params": params | better} if better else wrapped)
+    model.build_pipeline(bench.settings)
+
+
 @pytest.mark.parametrize(
     ("steps", "words"),
     [

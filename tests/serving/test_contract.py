@@ -6,6 +6,8 @@ import json
 import math
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -184,6 +186,70 @@ def test_check_says_in_one_line_what_may_be_served(folder, capsys):
     (folder / "model.onnx").unlink()
     assert command.main(["check", str(folder)]) == 1
     assert capsys.readouterr().err.startswith("ERROR: ")
+
+
+@pytest.fixture
+def checkout(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout whose dvc.lock, written by DVC, and reports/export.json name the model in models/onnx."""
+    root = folder.parent / "checkout"
+    shutil.copytree(folder, root / "models" / "onnx")
+    (root / "dvc.yaml").write_text("stages: {export: {cmd: 'true', outs: [models/onnx: {persist: true}]}}")
+    for words in (["init", "--no-scm", "--quiet"], ["commit", "--force", "--quiet"]):
+        subprocess.run([sys.executable, "-m", "dvc", *words], cwd=root, check=True, capture_output=True)
+    digest = files.digest_file(root / "models/onnx/model.onnx")
+    report(root, exported=True, passed=True, digest=digest)
+    monkeypatch.chdir(root)
+    return root
+
+
+def report(root: Path, **content: object) -> None:
+    (root / "reports").mkdir(exist_ok=True)
+    (root / "reports/export.json").write_text(json.dumps({"format": 1, **content}))
+
+
+def test_check_knows_the_checkouts_own_model_from_another_branchs(checkout: Path, capsys):
+    assert command.main(["check"]) == 0
+    assert "; it is what dvc.lock of this checkout names" in capsys.readouterr().out
+    edit(checkout / "models/onnx", title="Of another branch")
+    assert command.main(["check"]) == 1
+    assert capsys.readouterr().err == (
+        "ERROR: models/onnx: not the model of this checkout: models/onnx is not what dvc.lock names (another branch's, "
+        "or one that was made by hand); `dvc checkout models/onnx` or `python -m bots storage fetch models/onnx` "
+        "brings the one of dvc.lock\n"
+    )
+    report(checkout, exported=True, passed=True, digest="sha256:" + "0" * 64)
+    assert command.main(["check"]) == 1
+    assert "not the model of this checkout: model.onnx is not" in capsys.readouterr().err
+
+
+def test_check_says_where_nothing_tells_whose_model_it_is(checkout: Path, folder: Path, capsys):
+    assert command.main(["check", str(folder), "--json"]) == 0
+    assert "nothing says which commit" in json.loads(capsys.readouterr().out)["checkout"]
+    for text in ("stages: {}", "stages: [", "", "stages: {a: {outs: [1]}}"):
+        (checkout / "dvc.lock").write_text(text)
+        assert command.main(["check"]) == 0
+        assert "dvc.lock does not name models/onnx, so nothing says" in capsys.readouterr().out
+
+
+def test_after_a_failed_export_check_and_serve_say_why_and_not_that_dvc_repro_writes_it(
+    checkout: Path, capsys
+):
+    shutil.rmtree(checkout / "models/onnx")
+    report(checkout, exported=False, passed=False, step="svc", reason="no converter")
+    (checkout / "params.yaml").write_text("{}")
+    for words in (["check"], []):
+        assert command.main(words) == 1
+        assert capsys.readouterr().err == (
+            "ERROR: models/onnx: there is no model: the export of svc failed (no converter), and `dvc repro` alone "
+            "changes nothing; change the model in params.yaml first\n"
+        )
+
+
+def test_check_refuses_a_model_that_did_not_answer_as_scikit_learn_does(checkout: Path, capsys):
+    digest = files.digest_file(checkout / "models/onnx/model.onnx")
+    report(checkout, exported=True, passed=False, step="parity", reason="3 of 9 rows differ", digest=digest)
+    assert command.main(["check"]) == 1
+    assert "its export did not pass (parity: 3 of 9 rows differ)" in capsys.readouterr().err
 
 
 def test_the_template_writes_down_the_defaults_of_the_service(tmp_path):

@@ -210,7 +210,7 @@ def _render_slices(card: Card) -> str:
     """The five worst and the five best slices by the primary metric."""
     known = _rank_slices(card)
     if not known:
-        return "No slice is large enough to be judged."
+        return "No slice was judged: none has enough rows for the metric."
     half = MOST_SLICES // 2
     chosen = known if len(known) <= MOST_SLICES else [*known[:half], *known[-half:]]
     rows = [
