@@ -7,6 +7,7 @@ import gc
 import importlib
 import os
 import sys
+from typing import Any
 
 STAGES = {
     "acquire": "fetch the raw table",
@@ -38,9 +39,20 @@ def build_parser() -> argparse.ArgumentParser:
     compare.add_argument("--reference", required=True, help="Parquet table")
     compare.add_argument("--current", required=True, help="Parquet table")
     compare.add_argument("--out", required=True, help="JSON file to write, as reports/drift.json")
+    onboard = verbs.add_parser(
+        "onboard",
+        help="make this project one of your own table",
+        description="From a table to a trained baseline beside a dummy, on a branch of its own with a report.",
+    )
+    _import_onboarding("arguments").add_arguments(onboard)
     server = verbs.add_parser("forkserver", help="stay, and become the stages that are started meanwhile")
     server.add_argument("address", help="where to listen: the path of a socket")
     return top
+
+
+def _import_onboarding(name: str) -> Any:
+    """Import a module of the onboarding by a computed name: no stage runs it, so no stage is to depend on it."""
+    return importlib.import_module(f"pipeline.onboarding.{name}")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -51,6 +63,8 @@ def main(argv: list[str] | None = None) -> int:
 
     if stage == "forkserver":
         return forkserver.serve(arguments["address"], main)
+    if stage == "onboard":
+        return _import_onboarding("command").run(**arguments)
 
     try:
         settings = params.load()

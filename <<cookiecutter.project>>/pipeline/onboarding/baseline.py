@@ -1,0 +1,168 @@
+"""Measure the first model beside a dummy, and derive from both what matters and what limits hold."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline import metrics
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from pipeline.params import Params
+
+BLOCKS = 40
+# A twentieth of what the baseline gains over the dummy is worth a review; less than a quarter of the holdout's own
+# standard error it could not tell.
+SHARE_OF_GAIN, SHARE_OF_ERROR = 0.05, 0.25
+# Two good models are mostly wrong on the same rows, so their difference varies less than either: a third, with a
+# correlation of 0.95 between their losses.
+ERROR_OF_DIFFERENCE = 0.32
+# What a constant answer scores here says nothing about a model.
+DUMMY_IS_SILLY = ("accuracy", "precision", "recall", "f1", "bias")
+# Standard normal quantiles: equivalence at 95% twice, in four of five reviews.
+REACH = 1.645 + 1.282
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One metric of the baseline and of the dummy on the holdout, with the baseline's standard error."""
+
+    name: str
+    baseline: float
+    dummy: float | None
+    error: float
+    direction: str
+
+    @property
+    def gain(self) -> float | None:
+        """By how much the baseline is better than the dummy, in the metric's unit."""
+        if self.dummy is None:
+            return None
+        gain = self.baseline - self.dummy
+        return gain if self.direction == "higher" else -gain
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What the gate of params.yaml should say, and why."""
+
+    matters: dict[str, float]
+    why_matters: str
+    limits: dict[str, dict[str, float]]
+    why_limits: str
+    slices: dict[str, Any]
+    why_slices: str
+
+
+def measure(predictions: pd.DataFrame, train: NDArray[np.float64], settings: Params) -> list[Measure]:
+    """Measure the baseline and a dummy on the holdout's predictions.
+
+    The dummy says the training rows' mean (a classification), or their median (a regression), of every row.
+    """
+    rows = metrics.Rows(
+        target=predictions["target"].to_numpy(),
+        score=predictions["score"].to_numpy(),
+        threshold=0.5 if settings.evaluate.threshold is None else settings.evaluate.threshold,
+        bins=settings.evaluate.calibration_bins,
+    )
+    said = float(np.mean(train) if settings.task == "classification" else np.median(train))
+    constant = metrics.Rows(
+        target=rows.target, score=np.full(len(rows), said), threshold=rows.threshold, bins=rows.bins
+    )
+    units = find_units(predictions, settings.gate.resample)
+    found = []
+    for name in settings.evaluate.metrics:
+        value = metrics.compute(name, rows, settings.task)
+        if value is None:
+            continue
+        error = measure_error(name, rows, settings, units)
+        dummy = metrics.compute(name, constant, settings.task)
+        direction = metrics.find_metric(name, settings.task).direction
+        found.append(Measure(name, value, dummy, error, direction))
+    return found
+
+
+def find_units(predictions: pd.DataFrame, resample: str) -> NDArray[np.int64]:
+    """Number the unit of each row, as `gate.resample` has it."""
+    import pandas as pd
+
+    if resample == "rows":
+        return np.arange(len(predictions))
+    return pd.factorize(predictions[f"slice:{resample}"])[0].astype(np.int64)
+
+
+def measure_error(name: str, rows: metrics.Rows, settings: Params, units: NDArray[np.int64]) -> float:
+    """Estimate a metric's standard error by leaving out one block of units at a time (grouped jackknife)."""
+    count = int(units.max()) + 1 if len(units) else 0
+    blocks = np.random.default_rng(0).permutation(count)[units] % min(BLOCKS, max(count, 1))
+    values = []
+    for block in range(int(blocks.max()) + 1):
+        value = metrics.compute(name, rows.select(blocks != block), settings.task)
+        if value is not None:
+            values.append(value)
+    if len(values) < 2:
+        return 0.0
+    spread = np.asarray(values) - np.mean(values)
+    return float(math.sqrt((len(values) - 1) / len(values) * float((spread**2).sum())))
+
+
+def derive_gate(measures: list[Measure], primary: str, rows: int) -> Gate:
+    """Derive what matters from the gain over the dummy and from the standard error, and the limits from both models."""
+    matters = {one.name: choose_matters(one) for one in measures}
+    limits = {}
+    why = "no limit: the baseline is not clearly better than the dummy"
+    judged = {one.name: one for one in measures}
+    chosen = "roc_auc" if "roc_auc" in judged else primary
+    if chosen in judged and (limit := choose_limit(judged[chosen])) is not None:
+        limits = {chosen: {"at_least" if judged[chosen].direction == "higher" else "at_most": limit}}
+        one = judged[chosen]
+        why = f"the baseline has {one.baseline:.4g}, the dummy {one.dummy:.4g}: half of the gain must stay"
+    enough = min(500, max(100, rows // 10))
+    return Gate(
+        matters=matters,
+        why_matters="a twentieth of the gain over the dummy, and a quarter of the holdout's standard error at least",
+        limits=limits,
+        why_limits=why,
+        slices={"rows": enough, "matters": round_figure(5 * matters[primary])},
+        why_slices="five times what matters of all rows",
+    )
+
+
+def choose_matters(one: Measure) -> float:
+    """Choose the smallest difference of a metric that matters, in its own unit, with one significant digit."""
+    gain = (
+        one.gain
+        if one.gain is not None and one.name not in ("precision", "recall", "f1", "accuracy", "bias")
+        else 0.0
+    )
+    found = max(SHARE_OF_GAIN * max(gain, 0.0), SHARE_OF_ERROR * one.error)
+    return round_figure(found) or 0.001
+
+
+def choose_limit(one: Measure) -> float | None:
+    """Choose a bound that the baseline keeps by three standard errors, and half of its gain over the dummy, too."""
+    if one.dummy is None or one.gain is None or one.gain <= 3 * one.error:
+        return None
+    sign = 1 if one.direction == "higher" else -1
+    halfway = one.dummy + (one.baseline - one.dummy) / 2
+    safe = one.baseline - sign * 3 * one.error
+    chosen = min(halfway, safe) if sign > 0 else max(halfway, safe)
+    return float(f"{chosen:.3g}")
+
+
+def round_figure(value: float) -> float:
+    """Round to one significant digit."""
+    return float(f"{value:.1g}") if math.isfinite(value) and value > 0 else 0.0
+
+
+def count_rows_for_verdict(one: Measure, matters: float, rows: int) -> int:
+    """About how many holdout rows let four of five reviews say *equivalent* of an equally good model."""
+    if not matters:
+        return rows
+    return math.ceil(rows * (ERROR_OF_DIFFERENCE * one.error * REACH / matters) ** 2)

@@ -1,0 +1,236 @@
+"""`python -m pipeline onboard`: from a table to a trained baseline, on a branch of its own with a report."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager
+from pathlib import Path
+from subprocess import DEVNULL, PIPE, Popen
+from typing import TYPE_CHECKING, Any
+
+from pipeline import files, params
+from pipeline.files import StageError
+from pipeline.onboarding import (
+    baseline,
+    inference,
+    profile,
+    questions,
+    report,
+    scratch,
+    writing,
+)
+from pipeline.onboarding import source as sources
+from pipeline.onboarding.arguments import Options
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+EXAMPLE = "package:"
+JSON, PAGE = Path("reports/onboarding.json"), Path("reports/onboarding.md")
+
+
+def run(**arguments: Any) -> int:
+    """Onboard a table, and return the exit code."""
+    options = Options(**arguments)
+    try:
+        branch, content = onboard(Path.cwd(), options)
+    except StageError as error:
+        print(f"ERROR: onboard: {error}", file=sys.stderr)
+        return 1
+    if options.json:
+        print(json.dumps({**content, "branch": branch}, indent=2, ensure_ascii=False))
+    else:
+        print(tell_end(branch, content))
+    return 0
+
+
+def onboard(root: Path, options: Options) -> tuple[str, dict[str, Any]]:
+    """Onboard a table into the project at `root`. Returns the branch and the report."""
+    found = sources.find_source(options.source, root)
+    check_project(root, found, force=options.force)
+    say(f"reading {options.source}")
+    frame, read, told = read_table(found, options, root)
+    say(f"looking at {len(frame):,} rows, {len(frame.columns):,} columns")
+    proposal = inference.infer_contract(
+        profile.profile_table(frame),
+        ask=questions.make_asker(silent=options.yes or options.json),
+        target=options.target,
+        task=options.task,
+        positive=options.positive,
+        read=read,
+    )
+    del frame
+    for warning in proposal.warnings:
+        say(warning)
+    branch = scratch.choose_branch(root, found.name)
+    with scratch.copy_project(root, branch) as copy:
+        removed = remove_example(copy)
+        sources.bring(found, root, copy)
+        write_project(proposal, copy, source=found, options=options)
+        content = train_baseline(copy, proposal, source=found.kept, told=told, removed=removed)
+        scratch.commit_all(copy, write_message(content))
+    scratch.switch_to(root, branch)
+    return branch, content
+
+
+def say(line: str) -> None:
+    """Tell a person at the terminal what goes on."""
+    print(f"onboard: {line}", file=sys.stderr, flush=True)
+
+
+def check_project(root: Path, found: sources.Source, *, force: bool) -> None:
+    """Raise `StageError` unless this is a committed project that still has the example, or was onboarded before."""
+    for name in ("params.yaml", "dvc.yaml", ".git", ".dvc"):
+        if not (root / name).exists():
+            raise StageError(
+                f"{root / name} is not here; run this in the folder of a project made by cookiecutter-gitops-ml"
+            )
+    own = (
+        found.local.relative_to(root).as_posix() if found.local and found.local.is_relative_to(root) else None
+    )
+    changed = [
+        path
+        for path in scratch.list_changes(root)
+        if own is None or not (path == own or path.startswith(f"{own}/"))
+    ]
+    if changed:
+        listed = ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
+        raise StageError(
+            f"not everything is committed: {listed}. Commit it, or put it aside with `git stash --include-untracked`"
+        )
+    source = params.load(root / "params.yaml").data.source
+    if not (source.startswith(EXAMPLE) or (root / JSON).exists() or force):
+        raise StageError(
+            f"params.yaml describes another table already ({source}), by hand. --force writes it and schema.yaml anew, "
+            "on a branch of its own"
+        )
+
+
+def read_table(
+    found: sources.Source, options: Options, root: Path
+) -> tuple[pd.DataFrame, dict[str, Any], list[str]]:
+    """Read the table as `acquire` will: cells as text or in the file's own types; with what was found of the file."""
+    import pandas as pd
+
+    frame = pd.read_csv(str(found.local), dtype=str, keep_default_na=False, na_values=[""])
+    return frame, {}, []
+
+
+def remove_example(copy: Path) -> list[str]:
+    """Take out of the copy what is the bundled example's own."""
+    return []
+
+
+def write_project(
+    proposal: inference.Proposal, copy: Path, *, source: sources.Source, options: Options
+) -> None:
+    """Write schema.yaml, params.yaml and what `acquire` depends on."""
+    schema = writing.write_schema(proposal, row=f"one row of {source.given.rsplit('/', 1)[-1]}")
+    (copy / "schema.yaml").write_text(schema, encoding="utf-8", newline="\n")
+    path = copy / "params.yaml"
+    text = writing.edit_params(path.read_text(encoding="utf-8"), proposal, source.kept)
+    path.write_text(text, encoding="utf-8", newline="\n")
+    sources.depend_on(copy, source)
+
+
+def train_baseline(
+    copy: Path, proposal: inference.Proposal, *, source: str, told: list[str], removed: list[str]
+) -> dict[str, Any]:
+    """Run the pipeline, measure the model beside a dummy, let the gate follow from both, and write the report."""
+    with start_fork_server(copy) as environ:
+        say("training the baseline")
+        run_pipeline(copy, environ)
+        with chdir(copy):
+            settings = params.load.__wrapped__(Path("params.yaml"))
+            predictions = files.read_table(files.PREDICTIONS)
+            train = files.read_table(files.FEATURES / "train.parquet")
+            measures = baseline.measure(predictions, read_target(train), settings)
+        gate = baseline.derive_gate(measures, settings.gate.primary, len(predictions))
+        path = copy / "params.yaml"
+        text = writing.edit_gate(path.read_text(encoding="utf-8"), gate)
+        path.write_text(text, encoding="utf-8", newline="\n")
+        say("judging it by the gate that follows from it")
+        run_pipeline(copy, environ)
+    content = report.build_report(
+        proposal,
+        source=source,
+        found=told,
+        removed=removed,
+        kept=[],
+        measures=measures,
+        gate=gate,
+        rows=len(predictions),
+        primary=settings.gate.primary,
+    )
+    (copy / JSON).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (copy / PAGE).write_text(report.write_page(content), encoding="utf-8")
+    return content
+
+
+def read_target(train: pd.DataFrame) -> Any:
+    """Read the target that the model was trained on."""
+    name = getattr(files, "TARGET", "target")
+    return train[name].to_numpy(dtype="float64")
+
+
+def run_pipeline(copy: Path, environ: dict[str, str]) -> None:
+    """Run `dvc repro`, and say which stage runs. Raises `StageError` with the refusal of a stage."""
+    words = [sys.executable, "-m", "dvc", "repro"]
+    process = Popen(
+        words, cwd=copy, env=scratch.build_environment(environ), text=True, stdout=PIPE, stderr=PIPE
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("Running stage"):
+            say(line.strip().rstrip(":").lower())
+    said = process.stderr.read().strip() if process.stderr else ""
+    if process.wait() == 0:
+        return
+    refusal = copy / files.REFUSAL
+    if refusal.exists():
+        told = json.loads(refusal.read_text(encoding="utf-8"))
+        raise StageError(
+            f"the pipeline refuses what was inferred, in stage {told['stage']}: {told['message']}"
+        )
+    raise StageError(f"dvc repro failed: {' '.join(said.splitlines()[-5:])}")
+
+
+@contextmanager
+def start_fork_server(copy: Path) -> Iterator[dict[str, str]]:
+    """Start a process that stages are forked from, and give the variable that names it; nothing but on Linux."""
+    if sys.platform != "linux":
+        yield {}
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        address = str(Path(folder) / "socket")
+        server = Popen(
+            [sys.executable, "-m", "pipeline", "forkserver", address],
+            cwd=copy, env=scratch.build_environment(), stdin=PIPE, stdout=DEVNULL, stderr=DEVNULL,
+        )  # fmt: skip
+        try:
+            yield {"PIPELINE_FORKSERVER": address}
+        finally:
+            assert server.stdin is not None
+            server.stdin.close()
+            server.wait(timeout=60)
+
+
+def write_message(content: dict[str, Any]) -> str:
+    """Write the commit's message: one line, then the report."""
+    return f"Onboard {content['source']}: predict {content['target']}\n\n{report.write_page(content)}"
+
+
+def tell_end(branch: str, content: dict[str, Any]) -> str:
+    """Tell what was made and what to look at first."""
+    base = content["baseline"]
+    primary = next(one for one in base["metrics"] if one["name"] == base["primary"])
+    dummy = "" if primary["dummy"] is None else f", a dummy {primary['dummy']:.4g}"
+    first = "\n".join(f"  {number}. {doubt}" for number, doubt in enumerate(content["look_first"][:5], 1))
+    figures = f"{primary['name']} {primary['baseline']:.4g}{dummy}"
+    return (
+        f"Branch {branch} has a trained baseline: {figures} on {base['rows']:,} rows of the holdout.\n"
+        f"Look at this first ({PAGE} has everything):\n{first}"
+    )

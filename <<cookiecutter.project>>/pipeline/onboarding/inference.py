@@ -1,0 +1,406 @@
+"""Infer the data contract and the parameters of a table from its profile: every fact with evidence and confidence."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pipeline import files, leakage, table
+from pipeline.files import StageError
+from pipeline.onboarding import rules, targets, words
+from pipeline.onboarding.proposal import ColumnPlan, Fact, Proposal, Question, Role
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from pipeline.onboarding.profile import ColumnProfile, Profile
+    from pipeline.onboarding.targets import Ask
+    from pipeline.params import Task
+
+# A column that predicts the target so well by itself hardly was known before; a review refuses from LEAKAGE on.
+CERTAIN_LEAK = 0.98
+LEAKAGE = 0.8
+MOST_CATEGORIES = 1000
+FEWEST_OF_A_CATEGORY = 5
+LONG_TEXT = 60
+RESERVED = ("split:", "slice:", "prediction:", "metric:")
+
+
+def infer_contract(
+    profile: Profile,
+    *,
+    ask: Ask,
+    target: str | None = None,
+    task: Task | None = None,
+    positive: str | None = None,
+    read: dict[str, Any] | None = None,
+    checked: tuple[str, ...] = (),
+) -> Proposal:
+    """Infer schema.yaml and params.yaml of a table. `checked` are columns that a person already said are known before.
+
+    Raises `StageError` for a table that no model can be made of, in words that say what to do.
+    """
+    check_table(profile)
+    chosen = targets.choose_target(profile, target, ask)
+    column = profile.columns[chosen.value]
+    what = targets.choose_task(column, task)
+    facts = [chosen, what]
+    yes: str | None = None
+    if what.value == "classification":
+        fact = targets.choose_positive(column, positive, ask)
+        facts.append(fact)
+        yes = fact.value
+    truth = targets.make_truth(column, what.value, yes)
+    warnings = targets.check_amount(truth, what.value, chosen.value)
+    time = rules.choose_time(profile, chosen.value)
+    group = rules.choose_group(profile, chosen.value, time.value if time else None)
+    identity = rules.choose_identity(profile, chosen.value, time=time, group=group)
+    facts += [fact for fact in (time, group, identity) if fact is not None]
+    order = rules.order_rows(profile, time.value if time else None)
+    dates = profile.columns[time.value].dates if time else None
+    places = Places(
+        target=chosen.value,
+        time=time.value if time else None,
+        group=group.value if group else None,
+        identity=tuple(identity.value),
+        order=order,
+        dates=dates,
+    )
+    plans = [plan_column(one, places) for one in profile.columns.values()]
+    plans, leaks, limit = judge_leaks(
+        plans, profile, truth=truth, task=what.value, order=order, ask=ask, checked=checked
+    )
+    plans = [_declare_target(plan, yes) if plan.name == chosen.value else plan for plan in plans]
+    facts += leaks
+    if not any(plan.section for plan in plans):
+        reasons = "; ".join(
+            f"{plan.name}: {plan.evidence}" for plan in plans[:8] if plan.name != chosen.value
+        )
+        raise StageError(f"no column can be an input of the model ({reasons}); a model needs one at least")
+    division, found = rules.choose_split(profile, truth, task=what.value, time=time, group=group)
+    facts += found
+    slices, fairness = choose_slices(plans, profile, truth)
+    share = float(truth.mean()) if what.value == "classification" else None
+    resample, units = rules.choose_resample(profile, time=time, group=group, division=division)
+    facts += [resample, *slices, *fairness]
+    return Proposal(
+        rows=profile.rows,
+        task=what.value,
+        target=chosen.value,
+        positive=yes if _needs_positive(column) else None,
+        columns=tuple(plans),
+        identity=tuple(identity.value),
+        natural=not identity.value,
+        time=time.value if time else None,
+        split=division,
+        read=choose_reading(profile, read or {}, dates=dates),
+        leakage=limit,
+        threshold=None if share is None else choose_threshold(share),
+        slices=tuple(fact.value for fact in slices),
+        fairness=tuple(fact.value for fact in fairness),
+        period=time.value if time else None,
+        resample=resample.value,
+        share=share,
+        facts=tuple(facts),
+        warnings=(*warnings, *units, *_tell_doubts(plans, profile)),
+        suspects={
+            fact.where.partition(".")[2]: fact.value for fact in leaks if isinstance(fact.value, float)
+        },
+    )
+
+
+def check_table(profile: Profile) -> None:
+    """Raise `StageError` for a table that is empty or whose names the project cannot keep."""
+    if profile.rows == 0:
+        raise StageError("the table has no rows; expected some hundreds at least")
+    if len(profile.columns) < 2:
+        raise StageError(
+            "the table has one column; expected one to predict, and one at least to predict it from"
+        )
+    for name in profile.columns:
+        if not name.strip():
+            raise StageError("a column has no name; give each a name in the first line")
+        if len(name) > 200:
+            raise StageError(
+                f"the name {name[:40]!r}… has {len(name)} characters, at most 200 are possible; rename it"
+            )
+        if name.startswith(RESERVED) or name == files.ROW:
+            raise StageError(
+                f"the pipeline keeps the name {name!r} for itself; rename the column in the table"
+            )
+
+
+@dataclass(frozen=True)
+class Places:
+    """Which columns have a place of their own in the contract, and how the rows are ordered to learn rules."""
+
+    target: str
+    time: str | None
+    group: str | None
+    identity: tuple[str, ...]
+    order: np.ndarray
+    dates: str | None
+
+    def find_role(self, name: str) -> tuple[Role, str] | None:
+        """Find the role of a column that is no input, and what it does; None for any other column."""
+        if name == self.target:
+            return "target", "what is predicted"
+        if name == self.time:
+            return "time", "when the row is about"
+        if name in self.identity:
+            return "identity", "names the row"
+        return ("group", "names whom the row is about") if name == self.group else None
+
+
+def plan_column(column: ColumnProfile, places: Places) -> ColumnPlan:
+    """Plan one column: its type, the rules that hold on all rows, and whether the model sees it."""
+    kind, why = choose_type(column, places.dates)
+    contract: dict[str, Any] = {"type": kind, "known": "after" if column.name == places.target else "before"}
+    contract |= rules.allow_missing(column)
+    if column.nulls:
+        contract["null"] = ["", *column.nulls]
+    personal = words.find_personal(column.name, column.values if column.kind == "text" else None)
+    if personal:
+        contract["personal"] = True
+    # A column that could tell about a person is never quoted.
+    evidence = column.evidence.partition(", for instance")[0] if personal else column.evidence
+    plan = ColumnPlan(column.name, "left out", contract, f"{evidence}{why}", column.confidence)
+    if (role := places.find_role(column.name)) is not None:
+        return dataclasses.replace(plan, role=role[0], evidence=f"{plan.evidence}; {role[1]}")
+    reason = (
+        f"{personal}: not an input until somebody says so"
+        if personal
+        else find_reason_to_leave_out(column, kind)
+    )
+    if reason is not None:
+        sure = min(plan.confidence, 0.8) if personal else plan.confidence
+        return dataclasses.replace(plan, evidence=f"{plan.evidence}; {reason}", confidence=sure)
+    if kind == "number":
+        contract |= rules.learn_range(column, places.order)
+    elif kind == "category":
+        contract |= rules.learn_categories(column, places.order)
+    return dataclasses.replace(plan, role="input", section="categorical" if kind == "category" else "numeric")
+
+
+def choose_type(column: ColumnProfile, dates: str | None) -> tuple[str, str]:
+    """Choose a column's type in the contract, and say why it is not the one that its values suggest."""
+    if column.kind == "number":
+        if column.whole and words.is_place(column.name) and column.distinct > 2:
+            return "category", "; its name says that they are codes"
+        return "number", ""
+    if column.kind == "truth":
+        return "boolean", ""
+    if column.kind == "time":
+        if column.dates != dates and column.dates is not None:
+            return "text", f"; written otherwise than the other times ({column.dates}), so it stays text"
+        return "datetime", ""
+    if column.kind == "empty":
+        return "text", ""
+    long = float(column.values.dropna().head(1000).str.len().mean()) > LONG_TEXT
+    return ("text" if long else "category"), ""
+
+
+def find_reason_to_leave_out(column: ColumnProfile, kind: str) -> str | None:
+    """Say why a column is no input of the model, or None where it is one."""
+    if column.kind == "empty":
+        return "nothing can be learnt from it"
+    if column.distinct == 1 and column.missing == 0:
+        return "the same value in every row"
+    if kind == "datetime":
+        return "a time; make a number of it (an age, a weekday) in the table, if it tells something"
+    if kind == "text":
+        return "text: not an input yet"
+    if (column.unique or column.distinct > 0.9 * (column.rows - column.missing)) and (
+        kind == "category" or words.is_id(column.name)
+    ):
+        return "nearly every row has its own value, so it names rows"
+    if kind == "number" and column.whole and words.is_id(column.name) and column.distinct > 50:
+        return "its name and its many values say that it names things"
+    if kind == "category":
+        known = column.rows - column.missing
+        if column.distinct > MOST_CATEGORIES or column.distinct * FEWEST_OF_A_CATEGORY > known:
+            return f"{column.distinct:,} different values, too few rows of each to learn from"
+    return None
+
+
+def judge_leaks(
+    plans: list[ColumnPlan],
+    profile: Profile,
+    *,
+    truth: pd.Series,
+    task: Task,
+    order: Any,
+    ask: Ask,
+    checked: tuple[str, ...],
+) -> tuple[list[ColumnPlan], list[Fact], float]:
+    """Find inputs that predict the target nearly alone; ask about all of them at once, and take the near-perfect out.
+
+    Returns the plans, a fact for each suspect (its association with the target), and `data.leakage`.
+    """
+    powers = {
+        plan.name: power
+        for plan in plans
+        if plan.section and (power := _measure(plan, profile, truth, task, order)) > LEAKAGE
+    }
+    suspects = {
+        name: power
+        for name, power in sorted(powers.items(), key=lambda item: -item[1])
+        if name not in checked
+    }
+    certain = [name for name, power in suspects.items() if power >= CERTAIN_LEAK]
+    cleared: set[str] = set(checked)
+    asked = False
+    if suspects:
+        listed = ", ".join(f"{name} ({power:.2f})" for name, power in suspects.items())
+        question = Question(
+            "leaks",
+            f"These columns predict the target nearly by themselves: {listed}. Which of them are known before the "
+            "moment of prediction? Their names with a comma between, `all` or `none`",
+            tuple(suspects),
+            "",
+        )
+        answer = ask(question)
+        asked = bool(answer)
+        if answer == "all":
+            cleared |= set(suspects)
+        elif answer and answer != "none":
+            cleared |= {part.strip() for part in answer.split(",")}
+            if unknown := sorted(cleared - set(profile.columns)):
+                raise StageError(f"no column {unknown[0]!r}{table.suggest_name(unknown[0], suspects)}")
+    out = {name for name in suspects if name not in cleared} if asked else set(certain)
+    facts = [
+        _tell_suspect(name, power, task, out=name in out, cleared=name in cleared)
+        for name, power in suspects.items()
+    ]
+    kept = max((power for name, power in suspects.items() if name not in out | cleared), default=0.0)
+    limit = LEAKAGE if kept <= LEAKAGE else min(0.99, math.ceil(kept * 100 + 0.5) / 100)
+    return [_apply_leak(plan, out=out, cleared=cleared & set(powers)) for plan in plans], facts, limit
+
+
+def _measure(plan: ColumnPlan, profile: Profile, truth: pd.Series, task: Task, order: Any) -> float:
+    """Measure how well one column predicts the target alone: over all rows, and on the later part as a tree would."""
+    column = profile.columns[plan.name]
+    values = column.values
+    numeric = plan.section == "numeric"
+    if column.kind == "truth":
+        lowered = table.make_labels(values).str.strip().str.lower()
+        values = lowered.isin(["true", "yes", "t", "y"]).astype("float64").mask(values.isna().to_numpy())
+    known = truth.notna()
+    frame = values[known].to_frame("value").assign(target=truth[known])
+    sample = leakage.sample_rows(frame, frame["target"])
+    power = leakage.measure_association(sample["value"], sample["target"], task, numeric=numeric)
+    return power or 0.0
+
+
+def _tell_suspect(name: str, power: float, task: Task, *, out: bool, cleared: bool) -> Fact:
+    measure = "|2 AUC - 1|" if task == "classification" else "squared rank correlation"
+    then = (
+        "you said that it is known before"
+        if cleared
+        else "taken for known only after"
+        if out
+        else "kept: look whether it is known before"
+    )
+    return Fact(
+        f"columns.{name}",
+        round(power, 3),
+        f"predicts the target nearly alone ({measure} {power:.3f}); {then}",
+        0.7,
+    )
+
+
+def _apply_leak(plan: ColumnPlan, *, out: set[str], cleared: set[str]) -> ColumnPlan:
+    if plan.name in out:
+        return dataclasses.replace(
+            plan,
+            role="after",
+            section=None,
+            contract={**plan.contract, "known": "after"},
+            evidence=f"{plan.evidence}; predicts the target nearly alone, so it is taken for known only after",
+            confidence=min(plan.confidence, 0.7),
+        )
+    if plan.name in cleared and plan.section:
+        return dataclasses.replace(plan, contract={**plan.contract, "leak": "checked"})
+    return plan
+
+
+def _needs_positive(column: ColumnProfile) -> bool:
+    """Whether the labels do not say themselves which one is the yes: all but true and false, and 1 and 0."""
+    labels = {label.strip().lower() for label in table.make_labels(column.values.dropna()).unique()}
+    return labels not in ({"true", "false"}, {"0", "1"})
+
+
+def _declare_target(plan: ColumnPlan, positive: str | None) -> ColumnPlan:
+    """Declare the target's type: labels stay the words that they are."""
+    contract = {key: value for key, value in plan.contract.items() if key not in ("range", "categories")}
+    if positive is None:
+        return dataclasses.replace(plan, contract={**contract, "type": "number"})
+    kind = (
+        "boolean"
+        if positive.lower() in ("true", "false")
+        else "number"
+        if positive in ("0", "1") and contract["type"] == "number"
+        else "category"
+    )
+    return dataclasses.replace(plan, contract={**contract, "type": kind})
+
+
+def choose_slices(
+    plans: list[ColumnPlan], profile: Profile, truth: pd.Series
+) -> tuple[list[Fact], list[Fact]]:
+    """Choose columns to cut results by: few values that each have enough rows; and those whose groups law protects."""
+    enough = []
+    for plan in plans:
+        column = profile.columns[plan.name]
+        few = 2 <= column.distinct <= 12
+        if plan.section is None or not few or (column.kind == "number" and column.distinct > 6):
+            continue
+        rarest = int(column.values.value_counts().min())
+        if rarest >= 50:
+            enough.append((plan.name, column.distinct, rarest))
+    protected = [one for one in enough if set(words.split_words(one[0])) & words.PROTECTED]
+    ranked = [*protected, *sorted((one for one in enough if one not in protected), key=lambda one: -one[2])]
+    slices = [
+        Fact(
+            "params.yaml: evaluate.slices", name, f"{distinct} values, {rarest:,} rows at least of each", 0.8
+        )
+        for name, distinct, rarest in ranked[:3]
+    ]
+    fairness = [
+        Fact("params.yaml: evaluate.fairness", name, "its name says that law protects its groups", 0.7)
+        for name, _, _ in protected[:2]
+    ]
+    return slices, fairness
+
+
+def choose_threshold(share: float) -> float:
+    """From which score on a row is called yes: 0.5, or the share of yes where that is far from a half."""
+    return 0.5 if 0.3 <= share <= 0.7 else min(0.95, max(0.01, round(share, 2)))
+
+
+def choose_reading(profile: Profile, read: dict[str, Any], *, dates: str | None) -> dict[str, Any]:
+    """Fill `data.read`: how the file was read, the decimal sign and the format of times."""
+    commas = [column.name for column in profile.columns.values() if column.decimal == ","]
+    points = [column.name for column in profile.columns.values() if column.decimal == "."]
+    if commas and points:
+        raise StageError(
+            f"{commas[0]} has decimal commas and {points[0]} decimal points; write all numbers of the table alike"
+        )
+    chosen = {key: value for key, value in read.items() if value is not None}
+    if commas:
+        chosen["decimal"] = ","
+    if dates:
+        chosen["dates"] = dates
+    return chosen
+
+
+def _tell_doubts(plans: list[ColumnPlan], profile: Profile) -> list[str]:
+    """Say what a person should look at: dates that can be read in two ways."""
+    return [
+        f"{column.name}: day and month could be changed about; read as {column.dates} (`data.read.dates`)"
+        for column in profile.columns.values()
+        if column.ambiguous
+    ]

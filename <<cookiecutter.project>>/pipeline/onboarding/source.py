@@ -1,0 +1,122 @@
+"""Bring a table into the project: a local file or folder goes under DVC, an address stays where it is."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.files import StageError
+from pipeline.onboarding.scratch import run_dvc
+
+FOLDER = Path("data/source")
+SQLITE = "sqlite:///"
+IGNORED = """\
+
+# Tables that were brought here: DVC keeps them
+/data/source/*
+!/data/source/*.dvc
+!/data/source/.gitignore
+"""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a table is (`local`: a file or folder of this machine), and the name that the project gives it."""
+
+    given: str
+    name: str
+    local: Path | None = None
+
+    @property
+    def kept(self) -> str:
+        """What `data.source` says: the copy in the project, or the address."""
+        if self.local is None:
+            return self.given
+        path = (FOLDER / self.local.name).as_posix()
+        return SQLITE + path if self.given.startswith(SQLITE) else path
+
+
+def find_source(given: str, here: Path) -> Source:
+    """Find what a person gave: a path from `here`, or an address. Raises `StageError` where nothing is there."""
+    if given.startswith(SQLITE):
+        path = (here / given.removeprefix(SQLITE)).resolve()
+    elif "://" in given or given.startswith("package:"):
+        return Source(given, _make_name(given.rstrip("/").rsplit("/", 1)[-1]))
+    else:
+        path = Path(os.path.normpath(here / Path(given).expanduser()))
+    if not path.exists():
+        raise StageError(f"{given}: no such file or folder, seen from {here}")
+    return Source(given, _make_name(path.name), local=path)
+
+
+def _make_name(name: str) -> str:
+    """Make a short name for branch and messages of a file's name: `Churn Data.csv` becomes `churn-data`."""
+    stem = re.sub(
+        r"(\.(csv|tsv|txt|parquet|pq|xlsx|xls|db|sqlite|gz|bz2|xz|zst|zip))+$", "", name, flags=re.IGNORECASE
+    )
+    return re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-")[:40] or "table"
+
+
+def bring(source: Source, root: Path, copy: Path) -> None:
+    """Copy a local table into the project's copy, put it under DVC, and keep git from ever taking it.
+
+    A table that lies in the project itself stays there; git is told to leave it alone.
+    """
+    if source.local is None:
+        return
+    target = copy / FOLDER / source.local.name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists():
+        shutil.rmtree(target) if target.is_dir() else target.unlink()
+    if source.local.is_dir():
+        shutil.copytree(source.local, target)
+    else:
+        shutil.copyfile(source.local, target)
+    ignore(copy, IGNORED)
+    if source.local.is_relative_to(root) and not source.local.is_relative_to(root / FOLDER):
+        ignore(copy, f"/{_escape(source.local.relative_to(root).as_posix())}\n")
+    run_dvc(copy, "add", "--quiet", (FOLDER / source.local.name).as_posix())
+
+
+def ignore(copy: Path, lines: str) -> None:
+    """Add lines to .gitignore, once."""
+    path = copy / ".gitignore"
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    if lines.strip() not in text:
+        path.write_text(f"{text.rstrip()}\n{lines}", encoding="utf-8", newline="\n")
+
+
+def _escape(path: str) -> str:
+    """Escape what .gitignore would read as a pattern."""
+    return re.sub(r"([\\*?\[\]!#])", r"\\\1", path)
+
+
+def depend_on(copy: Path, source: Source) -> None:
+    """Let the stage `acquire` of dvc.yaml run again when the table changes."""
+    path = copy / "dvc.yaml"
+    text = path.read_text(encoding="utf-8")
+    head, stage, rest = text.partition("\n  acquire:\n")
+    body, gap, tail = rest.partition("\n\n")
+    if not stage or not re.search(r"^    deps:", body, flags=re.MULTILINE):
+        raise StageError("dvc.yaml: no stage `acquire` with deps; restore it with `git checkout dvc.yaml`")
+    body = re.sub(r", data/source/[^\],]*|\n      - data/source/.*", "", body)
+    if source.local is not None:
+        added = json_quote((FOLDER / source.local.name).as_posix())
+        body = re.sub(
+            r"^(    deps: \[[^\]]*)\]",
+            lambda found: f"{found[1]}, {added}]",
+            body,
+            count=1,
+            flags=re.MULTILINE,
+        )
+        if added not in body:
+            body = re.sub(r"^    deps:\n", f"    deps:\n      - {added}\n", body, count=1, flags=re.MULTILINE)
+    path.write_text(head + stage + body + gap + tail, encoding="utf-8", newline="\n")
+
+
+def json_quote(path: str) -> str:
+    """Quote a path for YAML where it is no plain word."""
+    return path if re.fullmatch(r"[\w./-]+", path) else "'" + path.replace("'", "''") + "'"
