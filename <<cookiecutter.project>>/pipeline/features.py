@@ -8,6 +8,8 @@ from pipeline import expressions, files, leakage, table
 from pipeline.files import GROUP, ROW_NAME, TARGET, StageError, make_finding
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     import numpy as np
     import pandas as pd
 
@@ -33,7 +35,8 @@ def run(settings: Params) -> None:
         )
         if settings.split.by == "group":
             built[name][GROUP] = table.make_labels(rows[settings.split.column])
-    report = build_report(built["train"], built["holdout"], settings)
+    checked = leakage.list_checked(settings, schema)
+    report = build_report(built["train"], built["holdout"], settings, checked=checked)
     files.write_evidence("features", report)
     _raise_errors([found for found in report["findings"] if found["severity"] == "error"])
     for name, frame in built.items():
@@ -63,8 +66,13 @@ def build_inputs(frame: pd.DataFrame, settings: Params, schema: table.Schema) ->
     return pd.DataFrame(inputs, index=frame.index)
 
 
-def build_report(train: pd.DataFrame, holdout: pd.DataFrame, settings: Params) -> dict[str, Any]:
-    """`reports/features.json`: every input and derived feature as the training rows show it."""
+def build_report(
+    train: pd.DataFrame, holdout: pd.DataFrame, settings: Params, checked: Collection[str] = ()
+) -> dict[str, Any]:
+    """`reports/features.json`: every input and derived feature as the training rows show it.
+
+    `checked` are features of which somebody said that they are known before, however well they predict.
+    """
     features = settings.features
     sample = leakage.sample_rows(train, train[TARGET])
     described = []
@@ -90,7 +98,8 @@ def build_report(train: pd.DataFrame, holdout: pd.DataFrame, settings: Params) -
                 "association": power,
             }
         )
-    leaks = leakage.find_leaks({entry["name"]: entry["association"] for entry in described}, settings)
+    powers = {entry["name"]: entry["association"] for entry in described}
+    leaks = leakage.find_leaks(powers, settings, checked)
     return {"features": described, "findings": [*leaks, *_find_oddities(train, holdout, settings)]}
 
 

@@ -9,7 +9,7 @@ from pipeline.config import ConfigError
 from pipeline.files import make_finding
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     import numpy as np
     import pandas as pd
@@ -43,15 +43,37 @@ def check_features(settings: Params, schema: table.Schema) -> list[Finding]:
     return problems
 
 
-def find_leaks(powers: Mapping[str, float | None], settings: Params) -> Iterator[Finding]:
-    """Find the features whose association with the target is stronger than `data.leakage` allows."""
+def list_checked(settings: Params, schema: table.Schema) -> set[str]:
+    """List the features of which schema.yaml says `leak: checked`, and the derived ones that use these alone."""
+    checked = {name for name, column in schema.columns.items() if column.leak == "checked"}
+    for name, expression in settings.features.derived.items():
+        used = set(expressions.list_columns(expression))
+        if used and used <= checked:
+            checked = checked | {name}
+    return checked
+
+
+def find_leaks(
+    powers: Mapping[str, float | None], settings: Params, checked: Collection[str] = ()
+) -> Iterator[Finding]:
+    """Find the features whose association with the target is stronger than `data.leakage` allows.
+
+    One of `checked` is told as a warning: a person said that it is known before.
+    """
     for name, power in powers.items():
         if power is not None and power > settings.data.leakage:
             measure = "|2 AUC - 1|" if settings.task == "classification" else "squared rank correlation"
+            told = f"{name}: predicts {settings.data.target} almost by itself ({measure} {power:.3f}"
+            if name in checked:
+                message = f"{told}); schema.yaml says that somebody checked that it is known before"
+                yield make_finding(
+                    "leakage", "warning", message, column=name[:200] or None, found=f"{power:.3f}"
+                )
+                continue
             yield _make_error(
                 "leakage",
-                f"{name}: predicts {settings.data.target} almost by itself ({measure} {power:.3f}, more than "
-                f"data.leakage allows): is it known at the moment of prediction?",
+                f"{told}, more than data.leakage allows): is it known at the moment of prediction? Where it is, say "
+                "`leak: checked` at this column in schema.yaml",
                 name,
                 expected=f"at most {settings.data.leakage:g}",
                 found=f"{power:.3f}",

@@ -175,6 +175,19 @@ class TestLeakage:
         error = refused(bench, raw.assign(status=np.where(raw["arr_delay"] > 15, "claim", "closed")))
         assert (error.check, error.column) == ("leakage", "status")
 
+    def test_a_column_that_somebody_checked_is_no_leak_and_is_told(
+        self, bench: Bench, raw: pd.DataFrame
+    ) -> None:
+        bench.edit("schema.columns.status", {"type": "category", "known": "before", "leak": "checked"})
+        bench.edit("params.features.categorical", ["carrier", "status"])
+        bench.keep(raw.assign(status=np.where(raw["arr_delay"] > 15, "claim", "closed")))
+
+        assert [bench.run(stage) for stage in ("validate", "split", "features")] == [0, 0, 0]
+
+        (warning,) = [one for one in bench.evidence(FeaturesReport).findings if one.check == "leakage"]
+        assert (warning.severity, warning.column) == ("warning", "status")
+        assert "somebody checked that it is known before" in warning.message
+
     def test_a_value_that_is_only_there_for_late_flights_is_found(
         self, bench: Bench, raw: pd.DataFrame
     ) -> None:

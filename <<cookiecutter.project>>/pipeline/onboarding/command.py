@@ -172,8 +172,7 @@ def train_baseline(
 
 def read_target(train: pd.DataFrame) -> Any:
     """Read the target that the model was trained on."""
-    name = getattr(files, "TARGET", "target")
-    return train[name].to_numpy(dtype="float64")
+    return train[files.TARGET].to_numpy(dtype="float64")
 
 
 def run_pipeline(copy: Path, environ: dict[str, str]) -> None:
