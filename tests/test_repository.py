@@ -66,7 +66,8 @@ def test_a_package_has_one_version_in_every_room(path: Path) -> None:
 @pytest.mark.parametrize("path", LOCKS, ids=relative)
 def test_a_lock_has_what_its_room_asks_for(path: Path) -> None:
     asked = path.with_suffix(".in").read_text(encoding="utf-8").splitlines()
-    names = [match[0].lower() for line in asked if (match := re.match(r"[A-Za-z0-9][A-Za-z0-9_-]*", line))]
+    found = [match[0] for line in asked if (match := re.match(r"[A-Za-z0-9][A-Za-z0-9._-]*", line))]
+    names = [re.sub(r"[-_.]+", "-", name).lower() for name in found]
 
     assert set(names) <= set(locked(path))
 
