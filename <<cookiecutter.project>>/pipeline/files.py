@@ -22,6 +22,7 @@ ONNX = Path("models/onnx/model.onnx")
 REPORTS = Path("reports")
 PREDICTIONS = REPORTS / "predictions.parquet"
 REFUSAL = REPORTS / "refusal.json"
+FOUND = "acquire:found"  # in the metadata of the raw table
 # What the pipeline adds to the tables of data/splits (the name of each row) and data/features (all of them).
 # schema.yaml refuses column names that begin so: no column of a team's data is ever taken for one of these.
 ROW_NAME = "split:row"
@@ -100,6 +101,15 @@ def read_table(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
         ) from error
     except (OSError, ValueError) as error:
         raise StageError(f"{path}: not a readable Parquet table ({str(error).splitlines()[0]})") from error
+
+
+def read_found(path: Path) -> list[str]:
+    """Read what `acquire` found of how the source of a raw table is written; empty where that is usual."""
+    import pyarrow.parquet
+
+    metadata = pyarrow.parquet.read_schema(path).metadata or {}
+    found: list[str] = json.loads(metadata.get(FOUND.encode(), b"[]"))
+    return found
 
 
 def write_table(frame: pd.DataFrame, path: Path) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import itertools
+import json
 import math
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -11,6 +14,10 @@ from msgspec import Meta, Struct
 
 from pipeline import config, expressions, files
 from pipeline.config import ConfigError
+from pipeline.conversion import LARGEST_WHOLE, TRUTHS, Kind, drop_empty, make_label, unpack_objects
+from pipeline.conversion import convert_column as convert_column
+from pipeline.conversion import make_labels as make_labels
+from pipeline.params import Read
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,7 +28,6 @@ if TYPE_CHECKING:
 
     from pipeline.params import Params
 
-Kind = Literal["number", "category", "datetime", "boolean", "text"]
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Bound = float | None
@@ -33,10 +39,8 @@ EXPECTED: dict[str, str] = {
     "boolean": "true or false (also 1 and 0, yes and no)",
     "text": "text",
 }
-LARGEST_WHOLE = 2**53  # up to here float64 holds every whole number
+_TIMES = ("", " %H:%M", " %H:%M:%S")
 _LABELS: tuple[Kind, ...] = ("boolean", "number", "category", "text")  # what a classification's target may be
-_TRUTHS = {"true": True, "t": True, "yes": True, "y": True, "1": True}
-_TRUTHS |= {"false": False, "f": False, "no": False, "n": False, "0": False}
 
 
 class _Section(Struct, frozen=True, forbid_unknown_fields=True):
@@ -132,12 +136,13 @@ def check_params(settings: Params, schema: Schema) -> None:
 
 
 def coerce(
-    frame: pd.DataFrame, schema: Schema, columns: Iterable[str] | None = None
+    frame: pd.DataFrame, schema: Schema, columns: Iterable[str] | None = None, *, read: Read | None = None
 ) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
     """Convert the declared columns of a table to the contract's types, with a finding for each that does not fit.
 
-    Numbers become int64 (whole and never missing) or float64, categories and text `str`, times UTC
-    `datetime64[us]`, booleans nullable `boolean`. What does not fit becomes missing.
+    Numbers become int64 (whole and never missing), Int64 (where float64 would not hold them) or float64, categories
+    and text `str`, times UTC `datetime64[us]`, booleans nullable `boolean`. What does not fit becomes missing.
+    `read` says how a table of text writes numbers and dates; a table that is typed already needs none.
     """
     import pandas as pd
 
@@ -145,19 +150,21 @@ def coerce(
     result: dict[str, pd.Series] = {}
     findings = []
     for name in (name for name in chosen if name in frame.columns):
-        kind = schema.columns[name].type
-        raw = _unpack_objects(frame[name])
-        result[name] = convert_column(raw, kind)
-        misfits = raw[result[name].isna() & ~_find_missing(raw)]
-        if len(misfits):
-            findings.append(_describe_misfit(name, kind, misfits))
+        result[name], finding = coerce_column(frame[name], schema, name=name, read=read or Read())
+        findings += [finding] * (finding is not None)
     return pd.DataFrame(result, index=frame.index), findings
 
 
-def convert_column(series: pd.Series, kind: Kind) -> pd.Series:
-    """Convert one column to a type of the contract; what does not fit becomes missing."""
-    converters = {"number": _convert_numbers, "datetime": _convert_times, "boolean": _convert_booleans}
-    return converters.get(kind, _convert_strings)(_unpack_objects(series))
+def coerce_column(
+    series: pd.Series, schema: Schema, name: str, read: Read
+) -> tuple[pd.Series, dict[str, Any] | None]:
+    """Convert one column to the type that the contract gives it, with a finding where values do not fit."""
+    column = schema.columns[name]
+    texts = schema.null if column.null is None else column.null
+    raw = drop_empty(unpack_objects(series), column.type, texts)
+    typed = convert_column(raw, column.type, read)
+    misfits = raw[typed.isna() & raw.notna()]
+    return typed, _describe_misfit(name, column.type, misfits=misfits, read=read) if len(misfits) else None
 
 
 def derive(frame: pd.DataFrame, settings: Params, schema: Schema) -> pd.DataFrame:
@@ -204,7 +211,7 @@ def _make_operand(series: pd.Series, where: str) -> np.ndarray:
         return series.fillna("").to_numpy(dtype=object)
     if pd.api.types.is_datetime64_any_dtype(series):
         return (series - pd.Timestamp(0, tz="UTC")).dt.total_seconds().to_numpy()
-    if series.dtype == "int64" and (series.abs() > LARGEST_WHOLE).any():
+    if pd.api.types.is_integer_dtype(series) and ((series > LARGEST_WHOLE) | (series < -LARGEST_WHOLE)).any():
         raise ConfigError(
             f"{where}: {series.name!r} has numbers above 2**53, too large to compute with exactly; "
             "declare it as text"
@@ -221,7 +228,7 @@ def read_raw(settings: Params, schema: Schema) -> pd.DataFrame:
     raw = files.read_table(files.RAW)
     if absent := find_missing_columns(raw.columns, settings, schema):
         raise files.StageError(f"{files.RAW}: lacks the columns {', '.join(absent)}; `validate` reports more")
-    typed, _ = coerce(raw, schema)
+    typed, _ = coerce(raw, schema, read=settings.data.read)
     return derive(typed, settings, schema)
 
 
@@ -272,7 +279,7 @@ def find_positive(labels: list[str], settings: Params, series: pd.Series) -> str
     says so.
     """
     positive = settings.data.positive
-    wanted = _make_label(positive)
+    wanted = make_label(positive)
     if wanted in labels:
         return wanted
     if is_text(series) and not isinstance(positive, bool):
@@ -309,8 +316,8 @@ def _list_labels(labels: pd.Series) -> list[str]:
 def _read_quantity(label: str) -> float | None:
     """Read a truth or a number from a label."""
     word = label.strip().lower()
-    if word in _TRUTHS:
-        return float(_TRUTHS[word])
+    if word in TRUTHS:
+        return float(TRUTHS[word])
     try:
         return float(word)
     except ValueError:
@@ -335,25 +342,12 @@ def _describe_labels(labels: list[str], settings: Params, *, positive: str | Non
             f"{suggest_positive(labels)}"
         )
     if positive is None and len(labels) == 2:
-        wanted = _make_label(settings.data.positive)
+        wanted = make_label(settings.data.positive)
         return (
             f"params.yaml: data.positive: the target has no label {quote_labels([wanted])}"
             f"{suggest_name(wanted, labels)}; it has {shown}"
         )
     return None
-
-
-def make_labels(series: pd.Series, missing: str = "") -> pd.Series:
-    """Convert any column to text for people and for grouping: whole numbers without a fraction, times in ISO 8601."""
-    import numpy as np
-    import pandas as pd
-
-    series = _unpack_objects(series)
-    if isinstance(series.dtype, pd.StringDtype):
-        return series.astype("str").fillna(missing)
-    codes, values = pd.factorize(series)
-    labels = np.array([*(_make_label(value) for value in values), missing], dtype=object)
-    return pd.Series(labels[codes], index=series.index, name=series.name, dtype="str")
 
 
 def suggest_name(name: str, known: Iterable[str]) -> str:
@@ -427,85 +421,51 @@ def _find_column_problems(name: str, column: Column) -> Iterable[str]:
         yield f"columns.{name}.missing: only where nullable is true"
 
 
-def _describe_misfit(name: str, kind: Kind, misfits: pd.Series) -> dict[str, Any]:
+def _describe_misfit(name: str, kind: Kind, misfits: pd.Series, read: Read) -> dict[str, Any]:
+    expected = EXPECTED[kind]
+    if kind == "datetime" and read.dates is not None:
+        expected = f"a date or time as {read.dates!r} (data.read.dates) writes it"
+    if kind == "number" and read.decimal == ",":
+        expected = "a finite number with a decimal comma (data.read.decimal)"
+    examples = list(misfits.astype(str).drop_duplicates().head(5))
     return files.make_finding(
         "type",
         "error",
-        f"{name}: {len(misfits):,} values are not {EXPECTED[kind]}",
+        f"{name}: {len(misfits):,} values are not {expected}{_advise(kind, examples, read)}",
         column=name,
-        expected=EXPECTED[kind],
+        expected=expected,
         found=str(misfits.dtype),
         rows=len(misfits),
-        examples=list(misfits.astype(str).drop_duplicates().head(5)),
+        examples=examples,
     )
 
 
-def _unpack_objects(series: pd.Series) -> pd.Series:
-    """Convert a column of objects (bytes, decimals, dates, lists) to booleans or to text."""
+def _advise(kind: Kind, examples: list[str], read: Read) -> str:
+    """Advise which edit reads the values that do not fit; empty where none is known."""
+    shown = examples[0][:60]
+    if kind == "datetime" and read.dates is None and (made := _guess_dates(examples)):
+        return f', for instance {shown!r}; say in params.yaml, under data.read: `dates: "{made}"`'
+    if kind != "number":
+        return ""
+    if read.decimal == "." and all(re.fullmatch(r"\s*[+-]?\d+,\d+\s*", one) for one in examples):
+        return f', for instance {shown!r}; say in params.yaml, under data.read: `decimal: ","`'
+    if all(re.fullmatch(r"[+-]?\d{16,}", one.strip()) for one in examples):
+        return f": {shown} has too many digits for one; say `type: category` or `type: text`"
+    if all(re.fullmatch(r"[^\d]{1,12}", one) for one in examples):
+        return (
+            f", for instance {shown!r}; say `null: {json.dumps(examples, ensure_ascii=False)}` at the column in "
+            "schema.yaml where that stands for no value"
+        )
+    return ""
+
+
+def _guess_dates(examples: list[str]) -> str | None:
+    """Guess the format of dates that are not ISO 8601, where all examples allow one and no other."""
     import pandas as pd
 
-    if not (pd.api.types.is_object_dtype(series) or isinstance(series.dtype, pd.CategoricalDtype)):
-        return series
-    if pd.api.types.infer_dtype(series, skipna=True) == "boolean":
-        return series.astype("boolean")
-    return series.astype(object).map(_make_label, na_action="ignore").astype("str")
-
-
-def _find_missing(series: pd.Series) -> pd.Series:
-    """Find where a raw column has no value; an empty string counts as none."""
-    import pandas as pd
-
-    missing = series.isna()
-    if isinstance(series.dtype, pd.StringDtype):
-        missing |= series.eq("").fillna(value=False).astype(bool)
-    return missing
-
-
-def _convert_numbers(series: pd.Series) -> pd.Series:
-    import numpy as np
-    import pandas as pd
-
-    if series.dtype.kind in "mM":  # pandas would count nanoseconds
-        return pd.Series(np.nan, index=series.index, name=series.name)
-    numbers = pd.to_numeric(series, errors="coerce")
-    if pd.api.types.is_integer_dtype(numbers) and not numbers.isna().any():
-        return numbers.astype("int64")
-    values = numbers.to_numpy(dtype="float64", na_value=np.nan)
-    return pd.Series(np.where(np.isfinite(values), values, np.nan), index=series.index, name=series.name)
-
-
-def _convert_times(series: pd.Series) -> pd.Series:
-    import pandas as pd
-
-    if pd.api.types.is_numeric_dtype(series):  # pandas would read nanoseconds since 1970
-        series = pd.Series(pd.NaT, index=series.index, name=series.name)
-    times = pd.to_datetime(series, utc=True, errors="coerce", format="ISO8601")
-    return times.dt.as_unit("us")
-
-
-def _convert_booleans(series: pd.Series) -> pd.Series:
-    import pandas as pd
-
-    if pd.api.types.is_bool_dtype(series):
-        return series.astype("boolean")
-    return make_labels(series).str.strip().str.lower().map(_TRUTHS).astype("boolean")
-
-
-def _convert_strings(series: pd.Series) -> pd.Series:
-    labels = make_labels(series)
-    return labels.mask(labels == "")
-
-
-def _make_label(value: Any) -> str:
-    import numpy as np
-    import pandas as pd
-
-    if isinstance(value, bool | np.bool_):
-        return str(value).lower()
-    if isinstance(value, bytes):
-        return value.decode(errors="replace")
-    if isinstance(value, pd.Timestamp):
-        return str(value.isoformat()).replace("+00:00", "Z")
-    if isinstance(value, float | np.floating) and value.is_integer():
-        return str(int(value))
-    return str(value)
+    fit = []
+    for day, mark, time in itertools.product(("%d{0}%m{0}%Y", "%m{0}%d{0}%Y", "%Y{0}%m{0}%d"), "./-", _TIMES):
+        made = day.format(mark) + time
+        if pd.to_datetime(pd.Series(examples, dtype="str"), format=made, errors="coerce").notna().all():
+            fit.append(made)
+    return fit[0] if len(fit) == 1 else None

@@ -43,13 +43,15 @@ def check_file(settings: Params, now: datetime) -> dict[str, Any]:
         raw = files.read_table(files.RAW)
     except StageError as error:
         return {"passed": False, **NOTHING, "findings": [make_finding("readable", "error", str(error))]}
-    return check_table(raw, settings, schema=schema, now=now)
+    report = check_table(raw, settings, schema=schema, now=now)
+    told = [make_finding("read", "warning", sentence) for sentence in files.read_found(files.RAW)]
+    return {**report, "findings": [*report["findings"], *told][:MOST]}
 
 
 def check_table(raw: pd.DataFrame, settings: Params, schema: table.Schema, now: datetime) -> dict[str, Any]:
     """Run every check of a raw table and build `reports/data.json`; `now` decides whether it is too old."""
     findings = [*_check_columns(raw, settings, schema)]
-    typed, misfits = table.coerce(raw, schema)
+    typed, misfits = table.coerce(raw, schema, read=settings.data.read)
     findings += [_advise_on_labels(found, raw, settings) for found in misfits]
     unread = settings.data.target in {found["column"] for found in misfits}
     try:
