@@ -420,11 +420,13 @@ class ImportanceShift(Evidence, frozen=True, kw_only=True):
 
 
 class GateRule(Evidence, frozen=True, kw_only=True):
-    """One rule of the gate and how it came out."""
+    """One rule of the gate and how it came out. One that could not be looked at stops nobody, and says so by
+    `judged`."""
 
     rule: Name
     passed: bool
     message: Text
+    judged: bool = True
 
 
 class Sensitivity(Evidence, frozen=True, kw_only=True):

@@ -232,7 +232,12 @@ def judge_column(
 def judge_missing(
     before: pd.Series, after: pd.Series, blocks: list[np.ndarray], settings: Drift
 ) -> str | None:
-    """Say it where more values are missing than the reference's own blocks and `floor` allow; else None."""
+    """Say it where more values are missing than the reference's own blocks and `floor` allow; else None.
+
+    A share of few rows is mostly chance, so it says nothing of fewer than `FEWEST`.
+    """
+    if min(len(before), len(after)) < FEWEST:
+        return None
     gone = before.isna().to_numpy()
     rises = [
         gone[block].mean() - np.delete(gone, block).mean()

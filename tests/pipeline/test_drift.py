@@ -250,6 +250,13 @@ def test_too_few_values_are_not_judged(count: int) -> None:
     assert "fewer than 100 values" in found["note"]
 
 
+def test_missing_values_of_few_rows_are_not_judged_either() -> None:
+    gone = normal(2, count=20)
+    gone[:5] = np.nan
+    found = judge(normal(1), gone)
+    assert (found["drifted"], found["note"]) == (False, "fewer than 100 values on a side: not judged")
+
+
 def test_labels_that_have_not_arrived_are_not_drift() -> None:
     found = judge(normal(1), pd.Series(np.nan, range(ROWS)), role="target")
     assert not found["drifted"]

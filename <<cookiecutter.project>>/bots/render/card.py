@@ -380,6 +380,8 @@ def _describe_drift(card: Card) -> str:
         return "not looked for"
     found, against = _find_drifted(card), _escape(comparisons[0].name)
     judged = sum(column.score is not None for each in comparisons for column in each.columns)
+    if not judged and not found:
+        return f"not judged: too few values ({against})"
     if not found:
         return f"none of {judged} columns ({against})"
     named = ", ".join(escape_code(column.column) for column in found[:MOST_LIMITS])
@@ -498,9 +500,9 @@ def _render_commands(card: Card) -> str:
     return (
         "In a clone of this commit:\n\n"
         "```sh\n"
-        "make setup           # the locked libraries\n"
-        "dvc pull             # data, model and evidence of this commit\n"
-        "dvc repro            # makes what is not there; the same inputs give the same digests\n"
+        "make setup                       # the locked libraries\n"
+        "python -m bots storage fetch     # data, model and evidence of this commit\n"
+        "dvc repro                        # makes what is not there; the same inputs give the same digests\n"
         "dvc metrics show\n"
         "```\n\n"
         f"Trained with {_escape(libraries)}; training data {escape_code(card.training.data)}."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from bots.evidence import DriftComparison, MetricComparison, Reason, Review
+from bots.evidence import ColumnDrift, DriftComparison, MetricComparison, Reason, Review
 from bots.log import make_visible
 from bots.render import certainty, selection, words
 from bots.render import markdown as md
@@ -216,8 +216,7 @@ def _format_comparison(comparison: DriftComparison) -> str:
             format_number(column.threshold),
             f"`{md.draw_bar((column.score or 0.0) / column.threshold / 2 if column.threshold else 0.0)}`",
             f"{format_percent(column.missing_reference)} → {format_percent(column.missing_current)}",
-            ("! " if column.drifted else "✓ ")
-            + (escape_text(column.note, 80) if column.note else "beyond" * column.drifted),
+            _describe_column(column),
         ]
         for column in ordered[: md.ROWS]
     ]
@@ -228,6 +227,15 @@ def _format_comparison(comparison: DriftComparison) -> str:
     )
     heads = [":Column", "score", "limit", ":0 ▸ twice the limit", "missing", ":"]
     return f"{told}\n\n{md.format_table(heads, rows)}{md.describe_rest(len(ordered))}"
+
+
+def _describe_column(column: ColumnDrift) -> str:
+    """Say whether a column is beyond its threshold, below it, or was not judged."""
+    if column.drifted:
+        return f"! {escape_text(column.note, 80) if column.note else 'beyond'}"
+    if column.score is None:
+        return f"· {escape_text(column.note or 'not judged', 80)}"
+    return f"✓ {escape_text(column.note, 80) if column.note else ''}"
 
 
 def format_pipeline(review: Review) -> str:

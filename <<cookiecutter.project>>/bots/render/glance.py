@@ -165,8 +165,12 @@ def _describe_slices(review: Review, style: Style) -> Iterator[Line]:
         told = ", ".join(map(named, worse[:SHOWN]))
         yield Line("Slices", "bad", f"{len(worse)} of {len(judged)} worse: {told}{more}")
     elif judged:
-        weakest = ", ".join(map(named, judged[:SHOWN]))
-        yield Line("Slices", "ok", f"none of {len(judged)} is worse; weakest {weakest}")
+        weakest, left = ", ".join(map(named, judged[:SHOWN])), len(review.slices) - len(judged)
+        rest = f"; {pluralize(left, 'other')} not judged" if left else ""
+        yield Line("Slices", "ok", f"none of {len(judged)} is worse; weakest {weakest}{rest}")
+    elif selection.is_compared(review):
+        why = style.text(next((piece.note for piece in review.slices if piece.note), None) or "too few rows")
+        yield Line("Slices", "note", f"none of {pluralize(len(review.slices), 'slice')} was judged: {why}")
     else:
         weakest = ", ".join(
             f"{style.code(f'{piece.column} = {piece.value}')} {format_value(metric.name, piece.candidate)}"
@@ -233,10 +237,16 @@ def _describe_drift(review: Review, style: Style) -> Iterator[Line]:
 
 
 def _describe_comparison(topic: str, comparison: DriftComparison, style: Style) -> Line:
-    beyond = selection.rank_drifted(comparison)
+    beyond, unknown = selection.rank_drifted(comparison), selection.list_unjudged(comparison)
+    judged = len(comparison.columns) - len(unknown)
+    if not judged:
+        why = style.text(next((column.note for column in unknown if column.note), None) or "it has no column")
+        return Line(
+            topic, "note", f"{style.text(comparison.name)}, not judged: {why.removesuffix(': not judged')}"
+        )
     if not beyond:
-        looked = pluralize(len(comparison.columns), "column")
-        return Line(topic, "ok", f"none of {looked} is beyond its threshold")
+        rest = f"; {pluralize(len(unknown), 'other')} not judged" if unknown else ""
+        return Line(topic, "ok", f"none of {pluralize(judged, 'column')} is beyond its threshold{rest}")
     named = ", ".join(
         f"{style.code(column.column)} {format_number(column.score, 2)} over {format_number(column.threshold, 2)}"
         if column.score is not None
@@ -245,7 +255,7 @@ def _describe_comparison(topic: str, comparison: DriftComparison, style: Style) 
     )
     more = f" and {len(beyond) - SHOWN} more" if len(beyond) > SHOWN else ""
     where = style.text(comparison.name)
-    return Line(topic, "note", f"{where}, {len(beyond)} of {len(comparison.columns)} columns: {named}{more}")
+    return Line(topic, "note", f"{where}, {len(beyond)} of {pluralize(judged, 'column')}: {named}{more}")
 
 
 def _describe_export(review: Review, style: Style) -> Iterator[Line]:

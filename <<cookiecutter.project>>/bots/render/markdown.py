@@ -41,7 +41,7 @@ def describe_rest(total: int, shown: int = ROWS) -> str:
 
 def format_rule(applied: GateRule, limit: int = 240) -> str:
     """Format one rule of the gate with its sign."""
-    sign = words.STATES["ok" if applied.passed else "bad"]
+    sign = words.choose_rule_sign(applied)
     return f"{sign} **{escape_text(applied.rule, 60)}** {escape_prose(applied.message, limit)}"
 
 

@@ -114,6 +114,13 @@ def rank_drifted(comparison: DriftComparison) -> list[ColumnDrift]:
     )
 
 
+def list_unjudged(comparison: DriftComparison) -> list[ColumnDrift]:
+    """List the columns that were not judged: neither beyond their threshold nor with a score below it."""
+    return [column for column in comparison.columns if column.score is None and not column.drifted]
+
+
 def rank_columns(comparison: DriftComparison) -> list[ColumnDrift]:
-    """List all columns, those beyond their threshold first."""
-    return [*rank_drifted(comparison), *(column for column in comparison.columns if not column.drifted)]
+    """List all columns: those beyond their threshold, those below it, those that were not judged."""
+    unknown = list_unjudged(comparison)
+    below = [column for column in comparison.columns if not column.drifted and column.score is not None]
+    return [*rank_drifted(comparison), *below, *unknown]

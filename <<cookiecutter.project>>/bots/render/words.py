@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bots.evidence import Looks, MetricComparison, Review, Statistics
+from bots.evidence import GateRule, Looks, MetricComparison, Review, Statistics
+from bots.log import make_visible
 from bots.render.numbers import format_count, format_number, format_percent
 from bots.stats import dependence, intervals, metrics
 
@@ -65,21 +66,34 @@ def describe_gate(review: Review) -> str:
     """Describe in a sentence whether the gate passes."""
     failed = sum(not rule.passed for rule in review.rules)
     total = len(review.rules)
+    hold = _describe_holding(review)
     if review.passed and failed:
         return f"The gate passes, although {failed} of {total} rules did not hold."
     if review.passed and review.verdict == "undecided":
-        return f"The gate passes: all {total} rules hold, and what could be lost is tolerated."
+        return f"The gate passes: {hold}, and what could be lost is tolerated."
     if review.passed:
-        return (
-            f"The gate passes: all {total} rules hold."
-            if total
-            else "The gate passes: it has nothing to judge."
-        )
+        return f"The gate passes: {hold}." if total else "The gate passes: it has nothing to judge."
     if not failed and review.verdict in ("equivalent", "undecided"):
         return "The gate passes an improvement only (gate.equivalent_passes is false), and this is none."
     if review.verdict == "undecided":
         return f"The gate asks for a person's word: {failed} of {total} rules cannot tell."
     return f"The gate fails: {failed} of {total} rules {'does' if failed == 1 else 'do'} not hold."
+
+
+def _describe_holding(review: Review) -> str:
+    """How many rules hold, and which could not be looked at; no full stop."""
+    unknown = [rule.rule for rule in review.rules if rule.passed and not rule.judged]
+    total = len(review.rules)
+    if not unknown:
+        return f"all {total} rules hold"
+    named = ", ".join(make_visible(rule, 60) for rule in unknown[:3])
+    more = f" and {len(unknown) - 3} more" if len(unknown) > 3 else ""
+    return f"{total - len(unknown)} of {total} rules hold, and {len(unknown)} could not be judged ({named}{more})"
+
+
+def choose_rule_sign(rule: GateRule) -> str:
+    """Return the sign of a rule: whether it held, broke, or could not be looked at."""
+    return STATES["bad" if not rule.passed else "ok" if rule.judged else "note"]
 
 
 def name_metric(name: str) -> str:

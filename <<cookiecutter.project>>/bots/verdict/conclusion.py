@@ -45,7 +45,10 @@ def conclude(
     Undecided is a broken rule only where the change could be worse by more than the gate tolerates. `unchanged`: the
     change makes nothing that main has not.
     """
-    rules = [GateRule(rule=cut(f.rule, 200), passed=f.passed, message=cut(f.message, 2000)) for f in findings]
+    rules = [
+        GateRule(rule=cut(f.rule, 200), passed=f.passed, message=cut(f.message, 2000), judged=f.judged)
+        for f in findings
+    ]
     broken = sorted((f for f in findings if not f.passed), key=lambda f: _WORST_FIRST.index(f.verdict))
     if broken:
         worst = broken[0]

@@ -5,6 +5,7 @@ The review applies them beside the change's code, and a job that never runs that
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from bots.verdict.confirmation import NEEDED_FROM, wants_confirmation
 from bots.verdict.decision import is_tolerated
 from bots.verdict.seeds import has_enough_seeds, wants_more_seeds
 from bots.verdict.sentences import (
+    cut,
     describe_confirmation,
     describe_limit,
     describe_metric,
@@ -38,7 +40,10 @@ _SHOWN = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """A rule that was applied; `verdict` and `reason` are what its failure means, `headline` says it."""
+    """A rule that was applied; `verdict` and `reason` are what its failure means, `headline` says it.
+
+    Without `judged` it could not be looked at, and passes without having held.
+    """
 
     rule: str
     passed: bool
@@ -46,6 +51,7 @@ class Finding:
     verdict: Verdict = "blocked"
     reason: str = ""
     headline: str = ""
+    judged: bool = True
 
 
 def check_limits(values: Mapping[str, float | None], gate: Gate) -> Iterator[Finding]:
@@ -69,7 +75,7 @@ def check_parity(export: ExportReport) -> Finding:
         where = f" at `{export.step}`" if export.step else ""
         why = end_sentence(export.reason or "no reason was given")
         message = f"A warning only: the model cannot be exported to ONNX{where}: {why}"
-        return Finding(rule="parity", passed=True, message=message)
+        return Finding(rule="parity", passed=True, judged=False, message=message)
     flips = "" if export.flips is None else f", {pluralize(export.flips, 'decision')} differ"
     largest = "unknown" if export.largest_difference is None else f"{export.largest_difference:.2g}"
     allowed = "" if export.tolerance is None else f" (at most {export.tolerance:.2g} is allowed)"
@@ -84,7 +90,7 @@ def warn_of_explanation(explanation: ExplanationReport) -> Finding:
     """An explanation that does not add up blocks nothing: then the explanation is wrong and not the model."""
     why = end_sentence(explanation.note or "its parts do not add up to the prediction")
     message = f"A warning only: the explanation cannot be trusted: {why}"
-    return Finding(rule="explanation", passed=True, message=message)
+    return Finding(rule="explanation", passed=True, judged=False, message=message)
 
 
 def find_primary(comparison: Comparison | None, gate: Gate) -> MetricComparison | None:
@@ -115,7 +121,7 @@ def check_comparison(comparison: Comparison | None, gate: Gate) -> Iterator[Find
     for metric in comparison.metrics:
         if metric.name in gate.guards:
             yield _check_guard(metric, comparison.statistics, gate, primary=said, verdict=verdict)
-    if gate.slices is not None and comparison.statistics.slices_judged:
+    if gate.slices is not None and comparison.slices:
         yield _check_slices(comparison, gate, least=gate.slices.matters, primary=said, verdict=verdict)
 
 
@@ -166,6 +172,7 @@ def _check_seeds(
     yield Finding(
         rule="seeds",
         passed=comparison.seedless or primary.outcome != "improved",
+        judged=False,
         message=message,
         verdict="undecided",
         reason="one-seed-only",
@@ -185,6 +192,7 @@ def _check_confirmation(comparison: Comparison, primary: MetricComparison, *, sa
     return Finding(
         rule="confirmation",
         passed=not contradicted and not (unknown and look >= NEEDED_FROM),
+        judged=not unknown,
         message=told,
         verdict="undecided",
         reason="contradicted-by-fresh-rows" if contradicted else "no-fresh-labels",
@@ -220,13 +228,18 @@ def _check_slices(
     comparison: Comparison, gate: Gate, *, least: float, primary: str, verdict: Verdict
 ) -> Finding:
     """`least` is the loss of the primary metric that matters in a slice."""
-    judged = comparison.statistics.slices_judged
+    judged, every = comparison.statistics.slices_judged, len(comparison.slices)
+    if not judged:
+        notes = Counter(part.note for part in comparison.slices if part.note)
+        why = ", ".join(f"{cut(note, 80)} ({count:,})" for note, count in notes.most_common(2))
+        message = f"None of {pluralize(every, 'slice')} could be judged: {why or 'too few rows'}."
+        return Finding(rule="slices", passed=True, judged=False, message=message)
     lost = [part for part in comparison.slices if part.outcome == "regressed"]
     lost.sort(key=lambda part: -abs(part.difference or 0))
     if not lost:
         message = (
             f"None of {pluralize(judged, 'slice')} lost {least:g} {metrics.find_label(gate.primary)} "
-            "or more beyond chance."
+            f"or more beyond chance.{f' Not judged: {every - judged:,} more.' if every > judged else ''}"
         )
         return Finding(rule="slices", passed=True, message=message)
     told = "; ".join(describe_slice(part, gate.primary) for part in lost[:_SHOWN])
