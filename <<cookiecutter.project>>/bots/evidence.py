@@ -109,13 +109,22 @@ class Part(Evidence, frozen=True, kw_only=True):
     target: float | None = None
 
 
+class Answers(Evidence, frozen=True, kw_only=True):
+    """What people call the two answers of a classification: the label that counts as yes, and the one that is no."""
+
+    yes: Name
+    no: Name
+
+
 class SplitReport(Evidence, frozen=True, kw_only=True):
-    """`reports/split.json`: which rows train, which judge, which stand for production."""
+    """`reports/split.json`: which rows train, which judge, which stand for production. `answers` is there where the
+    target is no truth and not 0 and 1."""
 
     format: Literal[1] = FORMAT
     by: Literal["time", "group", "random"]
     parts: Annotated[list[Part], Meta(max_length=3)]
     unlabelled: Count
+    answers: Answers | None = None
 
     def find_part(self, name: str) -> Part:
         """The part of that name; raises `EvidenceError` where the split has none."""

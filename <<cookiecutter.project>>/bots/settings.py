@@ -53,6 +53,12 @@ class Data(Struct, frozen=True, kw_only=True):
     task: Annotated[Task, _explain("what kind of answer the model gives")]
     target: Annotated[str | None, _explain("the column that is predicted")] = None
     source: Annotated[str | None, _explain("where the data comes from, as the model card tells it")] = None
+    positive: Annotated[
+        str | bool | int | float | None,
+        _explain(
+            "the label that counts as yes, where the target is no truth and not 0 and 1; the other is no"
+        ),
+    ] = None
     derive: Annotated[
         dict[str, Any],
         _explain("the columns that the pipeline computes from raw ones; labels must bring the target ready"),

@@ -49,11 +49,12 @@ def describe(
     scores: np.ndarray,
     score: Callable[[pd.DataFrame], np.ndarray],
     opset: int,
+    answers: dict[str, str] | None = None,
 ) -> dict[str, Any]:
     """Describe the ONNX model that was just written, for the service.
 
     `train` and `holdout` hold the model's inputs; `target` and `scores` are float64, shape (holdout rows,);
-    `score` runs the ONNX model. Of a personal column no value is shown.
+    `score` runs the ONNX model; `answers` is what yes and no are called. Of a personal column no value is shown.
     """
     inputs = [
         _describe_input(name, "number", column=schema.columns[name], values=train[name])
@@ -76,6 +77,7 @@ def describe(
             "name": settings.data.target,
             "description": declared.description,
             "unit": declared.unit,
+            "answers": answers,
         },
         "threshold": _choose_threshold(settings),
         "onnx": files.digest_file(files.ONNX),

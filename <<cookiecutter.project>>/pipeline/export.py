@@ -84,6 +84,7 @@ def run(settings: Params) -> None:
         scores=expected,
         score=score,
         opset=OPSET,
+        answers=files.read_evidence("split").get("answers"),
     )
     contract.write(described)
     files.write_evidence("export", build_report(onnx, expected, found=found, settings=settings))

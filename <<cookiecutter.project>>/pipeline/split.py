@@ -29,7 +29,10 @@ def run(settings: Params) -> None:
     for name, part in parts.items():
         files.write_table(part, files.SPLITS / f"{name}.parquet")
     described = [_describe_part(name, part, settings=settings, schema=schema) for name, part in parts.items()]
-    files.write_evidence("split", {"by": settings.split.by, "parts": described, "unlabelled": unlabelled})
+    report = {"by": settings.split.by, "parts": described, "unlabelled": unlabelled}
+    if (answers := table.name_answers(frame, settings)) is not None:
+        report["answers"] = dict(zip(("yes", "no"), answers, strict=True))
+    files.write_evidence("split", report)
 
 
 def divide(

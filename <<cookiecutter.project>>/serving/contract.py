@@ -23,10 +23,18 @@ class _Record(Struct, frozen=True, forbid_unknown_fields=True):
     """Base of every part of the contract. An unknown key is refused, because this version would ignore it."""
 
 
+class Answers(_Record, frozen=True):
+    """What people call yes and no, where they call them by names of their own."""
+
+    yes: str
+    no: str
+
+
 class Target(_Record, frozen=True):
     name: str
     description: str
     unit: str | None
+    answers: Answers | None = None
 
 
 class Input(_Record, frozen=True):

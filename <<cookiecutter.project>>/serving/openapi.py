@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from serving.rows import MAX_NUMBER, MAX_TEXT, decode_cell
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ def describe(contract: Contract, settings: Settings, version: str, *, keys: bool
                 "unit": contract.target.unit,
                 "description": contract.target.description,
                 "threshold": contract.threshold,
+                "answers": msgspec.to_builtins(contract.target.answers),
             },
         },
         "paths": _describe_paths(contract, settings, keys=keys),
@@ -244,7 +247,8 @@ def _describe_prediction(contract: Contract, settings: Settings) -> Schema:
 def _describe_score(contract: Contract) -> Schema:
     target = contract.target
     if contract.task == "classification":
-        return {**NUMBER, "minimum": 0, "maximum": 1, "description": f"Probability of {target.name}"}
+        event = target.name if target.answers is None else f"{target.name}: {target.answers.yes}"
+        return {**NUMBER, "minimum": 0, "maximum": 1, "description": f"Probability of {event}"}
     unit = f" ({target.unit})" if target.unit else ""
     return {**NUMBER, "description": f"Predicted {target.name}{unit}"}
 
@@ -253,9 +257,15 @@ def _describe_label_or_interval(contract: Contract) -> Schema:
     """Describe the fields beside a score, which depend on the task."""
     if contract.task == "classification":
         observed = _describe_object({"share": NUMBER, "rows": INTEGER})
-        words = "How often rows of the holdout with such a score were positive; null after a fallback"
+        answers = contract.target.answers
+        happened = "positive" if answers is None else answers.yes
+        words = f"How often rows of the holdout with such a score were {happened}; null after a fallback"
         label = {**BOOLEAN, "description": f"Whether the score reaches {contract.threshold}"}
-        return {"label": label, "observed": {"description": words, "oneOf": [observed, NULL]}}
+        fields = {"label": label, "observed": {"description": words, "oneOf": [observed, NULL]}}
+        if answers is not None:
+            named = {"type": "string", "enum": [answers.yes, answers.no]}
+            fields["answer"] = {**named, "description": f"The label in words: {answers.yes} where it is true"}
+        return fields
     interval = _describe_object({"low": NUMBER, "high": NUMBER, "confidence": NUMBER, "rows": INTEGER})
     words = "Where the true value lies with this confidence, by the holdout's rows with such a score"
     return {"interval": {"description": f"{words}; null after a fallback", "oneOf": [interval, NULL]}}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from serving.batching import Batcher
 from serving.errors import LogError, MalformedBodyError, RequestError, TooLargeError
@@ -65,6 +65,7 @@ class Predictor:
         self._bins: list[Any] = [_summarize_bin(score_bin, contract) for score_bin in contract.experience]
         self._threshold = 0.5 if contract.threshold is None else contract.threshold
         self._is_classification = contract.task == "classification"
+        self._answers = contract.target.answers
         self._encoder = msgspec.json.Encoder()
         self._id_prefix, self._id_count = secrets.token_hex(8), 0
         self._large = asyncio.Semaphore(LARGE_AT_ONCE)
@@ -161,6 +162,7 @@ class Predictor:
             version=self.version,
             score=score,
             label=label,
+            answer=self._name_answer(label),
             observed=observed,
             interval=interval,
             typical_score=typical_score,
@@ -234,6 +236,7 @@ class Predictor:
             id=name,
             score=score,
             label=label,
+            answer=self._name_answer(label),
             observed=observed,
             interval=interval,
             fallback=falls_back,
@@ -265,6 +268,12 @@ class Predictor:
             rows=found.rows,
         )
         return UNSET, UNSET, interval
+
+    def _name_answer(self, label: bool | UnsetType) -> str | UnsetType:
+        """Name a label as the data does; unset where it has no name of its own."""
+        if self._answers is None or label is UNSET:
+            return UNSET
+        return self._answers.yes if label else self._answers.no
 
     async def _log_entries(self, entries: bytes, rows: int, log: LogWriter) -> None:
         """Log predictions. If this fails, count them as lost or raise `RequestError`, as the policy says."""

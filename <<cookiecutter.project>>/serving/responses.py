@@ -31,6 +31,7 @@ class Prediction(Struct, frozen=True):
     id: str | UnsetType = UNSET
     score: float | UnsetType = UNSET
     label: bool | UnsetType = UNSET
+    answer: str | UnsetType = UNSET
     observed: Observed | UnsetType | None = UNSET
     interval: Interval | UnsetType | None = UNSET
     fallback: bool | UnsetType = UNSET
@@ -56,6 +57,7 @@ class Explanation(Struct, frozen=True):
     version: str
     score: float
     label: bool | UnsetType
+    answer: str | UnsetType
     observed: Observed | UnsetType
     interval: Interval | UnsetType
     typical_score: float

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bots import __main__ as bots
+from bots.evidence import Answers, SplitReport
 from fixtures import support
 from fixtures.flights import Bench, settings_with
 from pipeline import config, params, table, validate
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::PendingDeprecationWarning", "ignore::DeprecationWarning"
+)  # at import of shap, evidently
 
 
 @pytest.fixture
@@ -173,3 +181,76 @@ def test_whatever_two_labels_are_called_the_yes_is_the_one_that_was_named(
     assert table.get_target(frame, loaded).tolist() == [float(label == labels[1]) for label in rows]
     if set(rows) == set(labels):
         assert table.name_answers(frame, loaded) == (labels[1], labels[0])
+
+
+STAGES = ("validate", "split", "features", "train", "evaluate", "explain", "drift", "export")
+
+
+def make_customers(yes: Any = "churned", no: Any = "stayed", count: int = 3000) -> pd.DataFrame:
+    """Customers whose `status` depends on how often they call."""
+    rng = np.random.default_rng(11)
+    calls, fee = rng.normal(size=(2, count)).round(3)
+    left = rng.random(count) < 1 / (1 + np.exp(-2 * calls))
+    status = pd.Series([yes if one else no for one in left])
+    return pd.DataFrame(
+        {"id": [f"c{at}" for at in range(count)], "calls": calls, "fee": fee, "status": status}
+    )
+
+
+def run_all(folder: Path, kind: str, positive: Any, raw: pd.DataFrame) -> Bench:
+    """Run every stage on a table of customers whose target is of this type."""
+    folder.mkdir()
+    with contextlib.chdir(folder):
+        bench = Bench(folder)
+        number = {"type": "number", "known": "before"}
+        columns = {
+            "id": {"type": "text", "known": "before"},
+            "calls": number,
+            "fee": number,
+            "status": {"type": kind, "known": "after"},
+        }
+        for key, value in (("row", "one"), ("identity", ["id"]), ("time", None), ("columns", columns)):
+            bench.edit(f"schema.{key}", value)
+        document = yaml.safe_load(Path("params.yaml").read_text())
+        document["data"] |= {"target": "status", "derive": {}}
+        document["data"] |= {} if positive is None else {"positive": positive}
+        document["split"] = {"by": "random", "holdout_share": 0.4}
+        document["features"] = {"numeric": ["calls", "fee"], "categorical": [], "derived": {}}
+        document["model"]["steps"] = [{"columns": "numeric", "use": "passthrough"}]
+        document["model"]["estimator"]["params"] = {"max_iter": 10}
+        document["evaluate"] |= {"slices": [], "fairness": []}
+        document["explain"] = {"rows": 50, "worst": 2}
+        document["drift"] = {"rows": 1000, "period": None}
+        document["gate"]["resample"] = "rows"
+        Path("params.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
+        bench.keep(raw)
+        for stage in STAGES:
+            assert bench.run(stage) == 0, (stage, bench.refusal())
+        assert bots.main(["card"]) == 0
+    return bench
+
+
+@pytest.fixture(scope="module")
+def named(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    return run_all(tmp_path_factory.mktemp("named") / "p", "category", "churned", make_customers())
+
+
+def test_labels_by_name_give_the_same_model_and_figures_as_true_and_false(
+    named: Bench, tmp_path: Path
+) -> None:
+    plain = run_all(tmp_path / "p", "boolean", None, make_customers(yes=True, no=False))
+    for name in ("models/model.skops", "models/onnx/model.onnx", "reports/metrics.json"):
+        assert (named.folder / name).read_bytes() == (plain.folder / name).read_bytes() or "onnx" in name
+    one, other = (pd.read_parquet(bench.folder / "reports/predictions.parquet") for bench in (named, plain))
+    pd.testing.assert_frame_equal(one, other)
+    with contextlib.chdir(plain.folder):
+        assert plain.evidence(SplitReport).answers is None
+
+
+def test_what_yes_and_no_are_called_stands_in_split_contract_and_card(named: Bench) -> None:
+    with contextlib.chdir(named.folder):
+        assert named.evidence(SplitReport).answers == Answers(yes="churned", no="stayed")
+    contract = json.loads((named.folder / "models/onnx/contract.json").read_text())
+    assert contract["target"]["answers"] == {"yes": "churned", "no": "stayed"}
+    card = (named.folder / "MODEL_CARD.md").read_text()
+    assert "the probability of `status` being `churned` (else `stayed`)" in card

@@ -14,9 +14,13 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
+from bots.stats.targets import TRUTHS, read_answer
+
 if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
+
+    from bots.evidence import Answers
 
     Bits = NDArray[np.uint64]
     Mask = NDArray[np.bool_]
@@ -31,15 +35,6 @@ NO_TIME: Final = np.iinfo(np.int64).min
 _INLINE_BYTES: Final = 64
 _LANES: Final = 4
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-TRUTHS: Final = {"true": 1.0, "t": 1.0, "yes": 1.0, "y": 1.0, "1": 1.0, "1.0": 1.0} | {
-    "false": 0.0,
-    "f": 0.0,
-    "no": 0.0,
-    "n": 0.0,
-    "0": 0.0,
-    "0.0": 0.0,
-}
-"""The words for true and false that the pipeline's data contract takes."""
 
 
 @dataclass(frozen=True)
@@ -237,6 +232,12 @@ def convert_truths(column: pa.Array) -> NDArray[np.float64]:
     if types.is_string(kind) or types.is_large_string(kind):
         return _convert_each(column, lambda value: TRUTHS.get(value.strip().lower(), np.nan), np.float64)
     return np.full(len(column), np.nan)
+
+
+def convert_answers(column: pa.Array, answers: Answers) -> NDArray[np.float64]:
+    """Return a column as 1 and 0 for the labels that count as yes and as no, NaN for everything else."""
+    texts = convert_texts(column)
+    return _convert_each(texts, lambda text: read_answer(text, answers), np.float64)
 
 
 def convert_times(column: pa.Array) -> NDArray[np.int64]:

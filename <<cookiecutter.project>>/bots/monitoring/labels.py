@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from bots import evidence
+from bots.layout import name_report
 from bots.log import make_visible
 from bots.monitoring.label_index import (
     PROBE_ROWS,
@@ -31,20 +33,22 @@ from bots.monitoring.label_keys import (
     NO_TIME,
     KeyHasher,
     Kind,
+    convert_answers,
     convert_numbers,
     convert_times,
     convert_truths,
     find_kinds,
 )
-from bots.monitoring.label_sources import LabelsUnreachable, WantedColumns, open_source
+from bots.monitoring.label_sources import LabelsError, LabelsUnreachable, WantedColumns, open_source
 from bots.monitoring.summary_spec import AGE, ID, LABEL, ONNX, TIME, VERSION
 from bots.observations import LabelCounts
+from bots.stats.targets import write_label
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from bots.evidence import Task
+    from bots.evidence import Answers, Task
     from bots.settings import Data, Labels
 
 DAY: Final = 86_400_000_000
@@ -95,6 +99,7 @@ class LabelTable:
     task: Task
     where: str
     times: frozenset[str] = frozenset()
+    answers: Answers | None = None
     tally: _Tally = field(default_factory=_Tally)
     newest: str | None = None
     """the newest day on which a label became known"""
@@ -144,7 +149,7 @@ class LabelTable:
         tally = self.tally
         tally.rows += batch.num_rows
         column = batch.column(wanted.target)
-        labels = read_labels(column, self.task)
+        labels = read_labels(column, self.task, self.answers)
         missing = find_missing_labels(column)
         unreadable = np.isnan(labels) & ~missing
         if unreadable.any() and tally.unreadable_example is None:
@@ -280,13 +285,14 @@ def _name_day(time: int) -> str:
     return str(np.datetime64(time, "us").astype("datetime64[D]"))
 
 
-def read_labels(column: pa.Array, task: Task) -> NDArray[np.float64]:
+def read_labels(column: pa.Array, task: Task, answers: Answers | None = None) -> NDArray[np.float64]:
     """Return labels as numbers, NaN where there is none: 1 and 0 for a classification, finite ones for a regression.
 
-    A classification takes numbers 0 and 1, truths, and the words that the data contract takes for them.
+    A classification takes numbers 0 and 1, truths, and the words that the data contract takes for them; or `answers`,
+    what its two labels are called.
     """
     if task == "classification":
-        return convert_truths(column)
+        return convert_truths(column) if answers is None else convert_answers(column, answers)
     from pyarrow import types
 
     if types.is_boolean(column.type):
@@ -329,7 +335,7 @@ def load_labels(
     wanted = find_wanted_columns(settings, data)
     tell(f"labels from {source.where}")
     shutil.rmtree(folder, ignore_errors=True)
-    table = LabelTable(folder, settings, data.task, source.where)
+    table = LabelTable(folder, settings, data.task, source.where, answers=load_answers(data, root))
     try:
         folder.mkdir(parents=True)
         table.write_batches(source.read_batches(wanted, since), wanted, since, now)
@@ -342,6 +348,26 @@ def load_labels(
         shutil.rmtree(folder, ignore_errors=True)
         raise
     return table
+
+
+def load_answers(data: Data, root: Path) -> Answers | None:
+    """Load what the two labels of the target are called; None where it is a truth, or 0 and 1.
+
+    Raises `LabelsError` where `data.positive` is named and main's split does not say what the other one is.
+    """
+    if data.positive is None:
+        return None
+    path = name_report("split")
+    try:
+        report = evidence.load_if_there(root / path, evidence.SplitReport, path)
+    except evidence.EvidenceError as error:
+        raise LabelsError(str(error)) from error
+    if report is None or report.answers is None:
+        raise LabelsError(
+            f"{path}: answers: expected what yes and no are called, data.positive is {write_label(data.positive)!r}; "
+            "run `dvc repro` and commit the report"
+        )
+    return report.answers
 
 
 def find_wanted_columns(settings: Labels, data: Data) -> WantedColumns:

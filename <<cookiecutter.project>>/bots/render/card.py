@@ -147,7 +147,9 @@ def _describe_target(card: Card) -> str:
     meaning = f": {_escape(column.description)}" if column and column.description else ""
     unit = f" ({_escape(column.unit)})" if column and column.unit else ""
     kind = "the probability of " if card.metrics.task == "classification" else ""
-    return f"{kind}{escape_code(card.target)}{meaning}{unit}"
+    named = card.split.answers
+    labels = "" if named is None else f" being {escape_code(named.yes)} (else {escape_code(named.no)})"
+    return f"{kind}{escape_code(card.target)}{labels}{meaning}{unit}"
 
 
 def _describe_row(card: Card) -> str:

@@ -20,6 +20,7 @@ from bots.review.holdout import PredictionsError, align_scores
 from bots.stats import split_columns
 from bots.stats.copies import CopyCount, count_copies, find_columns
 from bots.stats.predictions import SLICE, Predictions, get_numbers, make_predictions, open_table
+from bots.stats.targets import get_target
 from bots.verdict.fit_gap import compare_fit
 
 if TYPE_CHECKING:
@@ -200,7 +201,8 @@ def _make_pair(
     missing = {row, target or TARGET, *({together} - {"rows"})} - set(sample.column_names)
     if missing:
         raise PredictionsError(f"{name}: no column {', '.join(sorted(missing))}")
-    columns = {split_columns.PLAIN_ROW: sample[row], TARGET: get_numbers(sample, target or TARGET, name)}
+    truth = get_target(sample, target or TARGET, name, settings.data.positive)
+    columns = {split_columns.PLAIN_ROW: sample[row], TARGET: truth}
     if together != "rows":
         columns[SLICE + together] = sample[together].cast(pyarrow.string())
     table = pyarrow.table(columns)

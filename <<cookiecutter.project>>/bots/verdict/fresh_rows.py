@@ -10,12 +10,12 @@ import numpy as np
 from bots.stats.predictions import (
     SLICE,
     PredictionsError,
-    get_numbers,
     make_predictions,
     open_table,
     read_table,
 )
 from bots.stats.split_columns import PLAIN_ROW, ROW, find_row_column
+from bots.stats.targets import get_target
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,7 +44,8 @@ def draw_labelled_rows(path: Path, name: str, policy: Settings) -> pyarrow.Table
         missing = {find_row_column(schema.names), target, *({together} - {"rows"})} - set(schema.names)
         if missing:
             raise PredictionsError(f"{name}: no column {', '.join(sorted(missing))}")
-        labelled = np.flatnonzero(np.isfinite(get_numbers(file.read([target]), target, name)))
+        known = get_target(file.read([target]), target, name, policy.data.positive)
+    labelled = np.flatnonzero(np.isfinite(known))
     chosen = labelled[
         np.arange(min(len(labelled), MOST_ROWS)) * len(labelled) // min(len(labelled), MOST_ROWS)
     ]
@@ -87,10 +88,8 @@ def pair_scores(
     import pyarrow
 
     together = policy.gate.resample
-    columns = {
-        PLAIN_ROW: rows[find_row_column(rows.column_names)],
-        TARGET: get_numbers(rows, policy.data.target or TARGET, name),
-    }
+    target = get_target(rows, policy.data.target or TARGET, name, policy.data.positive)
+    columns = {PLAIN_ROW: rows[find_row_column(rows.column_names)], TARGET: target}
     if together != "rows":
         columns[SLICE + together] = rows[together].cast(pyarrow.string())
     own = make_predictions(

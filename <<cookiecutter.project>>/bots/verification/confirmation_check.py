@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Final
 from bots.errors import BotsError
 from bots.evidence import VerificationCheck, VerifiedFigure
 from bots.render.numbers import format_difference
-from bots.stats.predictions import get_numbers, read_table
+from bots.stats.predictions import read_table
 from bots.stats.split_columns import find_target_column
+from bots.stats.targets import get_target
 from bots.verdict import fresh_rows
 from bots.verdict.confirmation import explain_untold, judge_fresh_rows
 from bots.verification.collection import is_praised
@@ -196,6 +197,7 @@ def _write_rows(drawn: pyarrow.Table, path: Path, main: Main) -> None:
     import pyarrow
     import pyarrow.parquet as parquet
 
-    labels = get_numbers(drawn, main.settings.data.target or fresh_rows.TARGET, path.name)
+    data = main.settings.data
+    labels = get_target(drawn, data.target or fresh_rows.TARGET, path.name, data.positive)
     columns = {name: drawn[name] for name in drawn.column_names}
     parquet.write_table(pyarrow.table({**columns, find_target_column(drawn.column_names): labels}), path)

@@ -11,6 +11,7 @@ from bots.stats import predictions
 from bots.stats.copies import KnownRows, choose_columns, find_known_rows
 from bots.stats.predictions import SLICE, PredictionsError
 from bots.stats.split_columns import PLAIN_ROW, ROW, TARGET, find_row_column
+from bots.stats.targets import get_target
 from bots.verification.collection import CollectionError
 
 if TYPE_CHECKING:
@@ -40,8 +41,8 @@ class Record:
         """The target of each row, (n,); not a number where main has none. Raises `PredictionsError`."""
         name = main.settings.data.target
         column = name if name and name in self.table.column_names else "target"
-        target: Floats = predictions.get_numbers(self.table, column, "main's rows")
-        return target
+        positive = main.settings.data.positive if column == name else None
+        return get_target(self.table, column, "main's rows", positive)
 
     def find_other_labels(self, predicted: pyarrow.Table, column: str, *, by_name: bool) -> str | None:
         """Why the labels of a column are not a name for each of its values; None where they are.

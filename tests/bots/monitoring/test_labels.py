@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
@@ -84,6 +85,45 @@ def test_a_label_joins_its_prediction_by_the_id_that_the_service_answered(tmp_pa
     assert day == JoinedDay(predicted=4, labelled=2)
     assert (counts.rows, counts.joined, counts.orphaned, counts.missing) == (4, 2, 1, 1)
     assert counts.examples == {"orphaned": "prediction:id nobody"}
+
+
+CHURN = Data(task="classification", target="status", positive="churned")
+
+
+def write_split(tmp_path: Path, answers: dict[str, str] | None) -> None:
+    (tmp_path / "reports").mkdir()
+    report = {"format": 1, "by": "random", "parts": [], "unlabelled": 0, "answers": answers}
+    (tmp_path / "reports/split.json").write_text(json.dumps(report))
+
+
+def test_labels_come_by_the_names_that_the_target_has(tmp_path: Path) -> None:
+    write_split(tmp_path, {"yes": "churned", "no": "stayed"})
+    source = write(tmp_path, "prediction:id,status\np0,churned\np1,stayed\np2,gone\np3,\np4,1\n")
+
+    found, day, counts = join(load(tmp_path, Labels(source=source), CHURN), log([{}, {}, {}, {}, {}]))
+
+    assert found == [1.0, 0.0, None, None, 1.0]
+    assert day.labelled == 3
+    assert (counts.unreadable, counts.missing) == (1, 1)
+    assert counts.examples["unreadable"] == "gone"
+
+
+def test_numbers_as_labels_are_read_by_the_answer_that_they_are(tmp_path: Path) -> None:
+    write_split(tmp_path, {"yes": "2", "no": "1"})
+    table = pa.table({"prediction:id": ["p0", "p1", "p2"], "status": [2.0, 1.0, 0.0]})
+    parquet.write_table(table, tmp_path / "labels.parquet")
+    data = Data(task="classification", target="status", positive=2)
+
+    found, _, counts = join(load(tmp_path, Labels(source="labels.parquet"), data), log([{}, {}, {}]))
+
+    assert found == [1.0, 0.0, None]
+    assert counts.unreadable == 1
+
+
+def test_labels_by_name_wait_until_the_split_says_what_no_is_called(tmp_path: Path) -> None:
+    source = write(tmp_path, "prediction:id,status\np0,churned\n")
+    with pytest.raises(LabelsError, match=r"reports/split\.json: answers: .* 'churned'; run `dvc repro`"):
+        load(tmp_path, Labels(source=source), CHURN)
 
 
 def test_the_same_label_twice_counts_once_and_different_ones_count_not_at_all(tmp_path: Path) -> None:
