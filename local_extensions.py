@@ -18,6 +18,8 @@ from jinja2.ext import Extension
 
 MINIMUM_VERSION = (2, 7, 1)
 ROOT = Path(__file__).parent
+STARTED_IN = Path.cwd()  # cookiecutter goes elsewhere for its hooks
+EXAMPLE = "late-flights"
 OPENING_DELIMITER = re.compile(r"<<|<%|<#")
 FOLDER = "<<cookiecutter.project>>"
 MARKDOWN_SPECIAL = re.compile(r"([\\`*_{}\[\]()<>#+!|~&@:])")
@@ -41,6 +43,8 @@ class AnswersAreData(Extension):
         self.trusted = collect_own_texts(ROOT)
         environment.filters["folder"] = choose_folder
         environment.filters["markdown"] = escape_markdown
+        environment.filters["name_after"] = name_after
+        environment.filters["locate"] = locate
         environment.policies["json.dumps_function"] = dump_json
 
     def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:  # noqa: ARG002
@@ -63,6 +67,22 @@ def collect_own_texts(root: Path) -> frozenset[str]:
 def choose_folder(project: str) -> str:
     """Choose the folder to make. cookiecutter makes it before a hook can refuse the name, which may be a path."""
     return project if re.fullmatch(r"[a-z0-9-]{1,50}", project) else ".refused"
+
+
+def name_after(table: str) -> str:
+    """Name a project after its table; the example has a name of its own."""
+    if not table.strip():
+        return EXAMPLE
+    path = re.split(r"[?#]", table.strip())[0]
+    last = re.split(r"[/\\]", path.rstrip("/\\"))[-1].partition(".")[0]
+    return re.sub(r"[^a-z0-9]+", "-", last.lower()).lstrip("-0123456789")[:50].rstrip("-") or "my-model"
+
+
+def locate(table: str) -> str:
+    """Write the whole path of a table on this machine; an address stays as it is."""
+    if not table.strip() or re.match(r"[a-z][a-z0-9+.-]+:", table.strip()):
+        return table.strip()
+    return str(STARTED_IN / Path(table.strip()).expanduser())
 
 
 def escape_markdown(text: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
+import shlex
 import shutil
 import subprocess
 import sys
@@ -13,6 +15,12 @@ from typing import Any
 ANSWERS: dict[str, Any] = json.loads(
     r"""
 << cookiecutter | tojson >>
+""".strip()
+)
+# Where the table is on this machine, or its address.
+TABLE: str = json.loads(
+    r"""
+<< cookiecutter.table | locate | tojson >>
 """.strip()
 )
 
@@ -59,6 +67,15 @@ NEXT_STEPS = """
 
 README.md says how to change the model and read a review.
 """
+NEXT_STEPS_WITH_TABLE = """
+{project} is ready. What comes next:
+
+    cd {project}
+    make setup    # the tools, each checked by hash
+    make onboard DATA={table}
+
+The last one describes the table in schema.yaml and params.yaml, trains a first model, and brings it as a pull request.
+"""
 
 
 class HookError(Exception):
@@ -77,6 +94,12 @@ def delete_unchosen(project: Path, answers: dict[str, Any]) -> None:
     if not any((project / "deploy").iterdir()):
         (project / "deploy").rmdir()
     (project / f"LICENSE-{answers['license']}").rename(project / "LICENSE")
+
+
+def delete_example(project: Path, answers: dict[str, Any]) -> None:
+    """Take the example out of a project that is made for a table, by the project's own code for it."""
+    if answers["table"]:
+        runpy.run_path(str(project / "pipeline/onboarding/example.py"))["remove_example"](project)
 
 
 def run_git(project: Path, *words: str) -> str:
@@ -127,11 +150,13 @@ def main() -> int:
     project = Path.cwd()
     try:
         delete_unchosen(project, ANSWERS)
+        delete_example(project, ANSWERS)
         make_first_commit(project)
     except (HookError, OSError) as error:
         print(f"ERROR: {error}", file=sys.stderr)
         return 1
-    print(NEXT_STEPS.format(project=ANSWERS["project"]))
+    steps = NEXT_STEPS_WITH_TABLE if ANSWERS["table"] else NEXT_STEPS
+    print(steps.format(project=ANSWERS["project"], table=shlex.quote(TABLE)))
     return 0
 
 

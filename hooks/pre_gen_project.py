@@ -11,6 +11,7 @@ import shutil
 import sys
 import unicodedata
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 ANSWERS: dict[str, Any] = json.loads(
@@ -18,11 +19,19 @@ ANSWERS: dict[str, Any] = json.loads(
 << cookiecutter | tojson >>
 """.strip()
 )
+# Where the table is on this machine, or its address.
+TABLE: str = json.loads(
+    r"""
+<< cookiecutter.table | locate | tojson >>
+""".strip()
+)
 
 PROJECT = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 OWNER = re.compile(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*")
 RESERVED_BY_WINDOWS = re.compile(r"con|prn|aux|nul|(com|lpt)[0-9]")
 TEXT_DIRECTIONS = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:")
+PASSWORD = re.compile(r"://[^/@]*:(?!\$\{\w+\}@)[^/@]+@")
 BUCKET = r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]"
 PATH = r"(/[A-Za-z0-9._~=@+-]+)*/?"
 ADDRESSES = {
@@ -37,8 +46,10 @@ ADDRESSES = {
 }
 
 
-def find_problems(answers: dict[str, Any]) -> Iterator[str]:
-    """Find what is wrong with the answers. Each problem says what to change."""
+def find_problems(answers: dict[str, Any], table: str = "") -> Iterator[str]:
+    """Find what is wrong with the answers. Each problem says what to change. `table` is the table's whole path."""
+    if answers["table"]:
+        yield from find_table_problems(answers["table"], table)
     yield from find_project_problems(answers["project"])
     for name, longest in (("title", 100), ("description", 300)):
         yield from find_text_problems(name, answers[name], longest)
@@ -51,6 +62,16 @@ def find_problems(answers: dict[str, Any]) -> Iterator[str]:
                 f"storage_address: {quote(answers['storage_address'])} does not fit storage={answers['storage']}; "
                 f"expected {example}"
             )
+
+
+def find_table_problems(answer: str, table: str) -> Iterator[str]:
+    """Check where the table is. A file must be there; an address is only looked at, for hooks touch no network."""
+    yield from find_text_problems("table", answer, longest=500)
+    if ADDRESS.match(table):
+        if PASSWORD.search(table):
+            yield "table: the address holds a password, which would be kept; write a variable in its place: ${PASSWORD}"
+    elif not any(character in table for character in "*?[") and not Path(table).exists():
+        yield f"table: there is no file or folder {quote(table)}; give its path, an address, or nothing for the example"
 
 
 def find_project_problems(project: str) -> Iterator[str]:
@@ -91,7 +112,7 @@ def main() -> int:
             "git is not installed, or not on the PATH; the project is made as a git repository"
         )
     else:
-        problem = next(find_problems(ANSWERS), None)
+        problem = next(find_problems(ANSWERS, TABLE), None)
     if problem:
         print(f"ERROR: {problem}", file=sys.stderr)
         return 1

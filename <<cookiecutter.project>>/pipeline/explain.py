@@ -207,7 +207,7 @@ def compute_output(fitted: Pipeline, rows: pd.DataFrame, settings: Params) -> tu
 
 
 def find_source(name: str, features: Features) -> str:
-    """Find the feature that a transformed column comes from: `onehotencoder__carrier_AA` comes from `carrier`."""
+    """Find the feature that a transformed column comes from: `onehotencoder__color_red` comes from `color`."""
     plain = name.rpartition("__")[2]
     known = [*features.raw, *features.derived]
     for candidate in (name, plain):

@@ -162,9 +162,13 @@ class Params(_Section, frozen=True):
 
 @cache
 def load(path: Path = Path("params.yaml")) -> Params:
-    """Read and check params.yaml. Raises `ConfigError` for a missing file, bad YAML or a wrong key."""
+    """Read and check params.yaml. Raises `ConfigError` for a missing file, bad YAML, a wrong key or no table yet."""
     document = config.read_yaml(path, expected="sections such as data: and model:")
     known = {name: document[name] for name in Params.__struct_fields__ if name in document}
+    if isinstance(data := known.get("data"), dict) and data.get("target") == "":
+        raise config.ConfigError(
+            f"{path}: data.target: no table is described yet; `make onboard DATA=table.csv` does that"
+        )
     if isinstance(gate := known.get("gate"), dict):
         known["gate"] = {name: gate[name] for name in Gate.__struct_fields__ if name in gate}
     return config.convert_document(known, Params, path)

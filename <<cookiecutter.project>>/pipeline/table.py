@@ -170,7 +170,7 @@ def coerce_column(
 def derive(frame: pd.DataFrame, settings: Params, schema: Schema) -> pd.DataFrame:
     """Add the columns of `data.derive`; a value is missing where any column it is made of is missing.
 
-    Without that rule a comparison with a missing value would be false: a cancelled flight would be on time.
+    Without that rule a comparison with a missing value would be false: a row without an outcome would be a no.
     Raises `ConfigError` for an expression that cannot be computed from the table's columns.
     """
     import pandas as pd

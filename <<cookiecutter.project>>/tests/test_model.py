@@ -91,14 +91,3 @@ def test_the_onnx_model_answers_alike(trained: Pipeline, rows: pd.DataFrame, set
     np.testing.assert_allclose(
         found, expected, rtol=settings.export.tolerance, atol=settings.export.tolerance
     )
-
-
-def test_a_flight_late_in_the_day_is_expected_to_be_later(
-    trained: Pipeline, rows: pd.DataFrame, settings: Params
-) -> None:
-    """An example of what a team knows about its subject: delays add up over a day. Replace it by your own."""
-    if "hour" not in settings.features.numeric:
-        pytest.skip("hour is no feature of this model")
-    morning = scores(trained, rows.assign(hour=np.float32(7)), settings).mean()
-    evening = scores(trained, rows.assign(hour=np.float32(19)), settings).mean()
-    assert evening > morning

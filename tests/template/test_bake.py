@@ -43,6 +43,7 @@ SUPPORTED_COMBINATIONS: list[dict[str, str]] = [
     {"license": "Proprietary"},
 ]
 ALWAYS = {"storage": "branch", "license": "MIT"}
+OF_THE_EXAMPLE = re.compile("flight|nycflights|carrier|departure", re.IGNORECASE)
 
 
 def name(answers: dict[str, str]) -> str:
@@ -344,8 +345,103 @@ def test_a_hostile_title_is_data_or_refused(tmp_path_factory: pytest.TempPathFac
         assert params["project"]["title"] == text
 
 
+@pytest.fixture(scope="session", params=["classification", "regression"])
+def with_table(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bake")
+    (folder / "Churn 2024.csv").write_text("plan,left\na,0\nb,1\n", encoding="utf-8")
+    done = bake(folder / "out", {"table": str(folder / "Churn 2024.csv"), "task": request.param})
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"make onboard DATA='{folder}/Churn 2024.csv'" in done.stdout
+    return folder / "out/churn-2024"
+
+
+def test_a_project_made_for_a_table_has_nothing_of_the_example(with_table: Path) -> None:
+    for path in run_git(with_table, "ls-files").splitlines():
+        text = (with_table / path).read_text(encoding="utf-8")
+        assert not OF_THE_EXAMPLE.search(path + "\n" + text), path
+    assert run_git(with_table, "status", "--porcelain").strip() == ""
+    assert run_git(with_table, "rev-list", "--count", "HEAD").strip() == "1"
+
+
+def test_a_project_made_for_a_table_says_what_to_do_until_it_is_described(with_table: Path) -> None:
+    words = [sys.executable, "-m", "pipeline", "acquire"]
+    done = subprocess.run(words, cwd=with_table, text=True, capture_output=True, check=False)
+    assert done.returncode == 1
+    assert "data.target: no table is described yet; `make onboard DATA=table.csv` does that" in done.stderr
+    assert "make onboard DATA=" in (with_table / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_bots_can_read_main_s_gate_before_the_table_is_described(with_table: Path) -> None:
+    from bots.settings import parse_settings
+
+    found = parse_settings((with_table / "params.yaml").read_text(encoding="utf-8"), "params.yaml")
+    assert found.gate.resample == "rows"
+    assert found.evaluate.costs is None
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_nothing_of_the_example_is_left_after_it_is_taken_out_later(tmp_path: Path, task: str) -> None:
+    from pipeline.onboarding import example
+
+    project = bake_project(tmp_path / "out", project="churn", task=task)
+    for name in ("dvc.lock", "reports/metrics.json", "data/raw.parquet", "MODEL_CARD.md"):
+        (project / name).parent.mkdir(exist_ok=True)
+        (project / name).write_text("of the flights")
+    told = example.remove_example(project)
+    assert {
+        "deleted dvc.lock",
+        "deleted pipeline/flights.py",
+        "took the example out of requirements/dev.txt",
+    } <= set(told)
+    assert example.remove_example(project) == []
+    left = {
+        path: OF_THE_EXAMPLE.findall((project / path).read_text(encoding="utf-8"))
+        for path in run_git(project, "ls-files", "--cached", "--others").splitlines()
+        if (project / path).exists()
+    }
+    # What these two say is what their reader writes anew: the columns themselves, no comment.
+    comments = [
+        line
+        for name in ("params.yaml", "schema.yaml")
+        for line in (project / name).read_text(encoding="utf-8").splitlines()
+        if line.lstrip().startswith("#") and OF_THE_EXAMPLE.search(line)
+    ]
+    assert comments == []
+    assert [path for path, found in left.items() if found] == ["params.yaml", "schema.yaml"]
+
+
+def test_a_table_that_is_not_there_is_refused_by_its_whole_path(tmp_path: Path) -> None:
+    done = bake(tmp_path / "out", {"table": "nowhere.csv"})
+    assert done.returncode == 1
+    assert f'ERROR: table: there is no file or folder "{Path.cwd()}/nowhere.csv"' in done.stderr
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("address", "project"),
+    [
+        ("s3://lake/orders/{as_of}/", "as-of"),
+        ("https://example.com/data/house_prices.csv.gz?version=2", "house-prices"),
+        ("postgresql://reader:${PASSWORD}@db.example.com/shop", "shop"),
+    ],
+)
+def test_an_address_is_a_table_and_no_network_is_asked(tmp_path: Path, address: str, project: str) -> None:
+    done = bake(tmp_path / "out", {"table": address})
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [project]
+    assert f"make onboard DATA='{address}'" in done.stdout or f"make onboard DATA={address}" in done.stdout
+
+
+def test_a_password_in_the_address_of_a_table_is_refused(tmp_path: Path) -> None:
+    done = bake(tmp_path / "out", {"table": "postgresql://reader:secret@db.example.com/shop"})
+    assert done.returncode == 1
+    assert "write a variable in its place: ${PASSWORD}" in done.stderr
+    assert "secret" not in done.stderr
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 def test_answers_given_at_the_prompt_are_data_as_well(tmp_path: Path) -> None:
-    typed = "my-flights\na << b >> <% c\n\n\n2\n1\n\n3\n1\n"
+    typed = "\nmy-flights\na << b >> <% c\n\n\n2\n1\n\n3\n1\n"
     done = subprocess.run(
         [sys.executable, "-m", "cookiecutter", str(ROOT), "--output-dir", str(tmp_path), "--default-config"],
         input=typed,

@@ -212,13 +212,13 @@ class Compose:
             self.sleep(PAUSE)
 
     def _drain(self, role: Role) -> None:
-        """Wait until no request is in flight; what takes longer is finished by the service's own graceful stop."""
+        """Wait until no request is being answered; what takes longer is finished by the service's own graceful stop."""
         deadline = self.clock() + self.drain
         while self.clock() < deadline and self._proxy.load_server(role).busy:
             self.sleep(PAUSE)
 
     def _remove(self, role: Role) -> None:
-        """Remove the role's container once no request is in flight there."""
+        """Remove the role's container once no request is being answered there."""
         from docker.errors import NotFound
 
         if self._find_container(role):

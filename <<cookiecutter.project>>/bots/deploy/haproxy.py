@@ -23,7 +23,7 @@ _SCRIPT = f'printf "%s\\n" "$0" | socat -t 10 - UNIX-CONNECT:{SOCKET}'
 
 @dataclass(frozen=True)
 class Server:
-    """One server as the proxy sees it: its address, whether it passes its checks, and the requests in flight."""
+    """One server as the proxy sees it: its address, whether it passes its checks, and the requests in work."""
 
     address: str
     up: bool

@@ -527,7 +527,7 @@ def _describe_period(part: evidence.Part) -> str:
 
 
 def _name_slice(found: evidence.Slice) -> str:
-    """A slice as `carrier = UA`."""
+    """A slice as `color = red`."""
     return f"{escape_code(found.column)} = {escape_code(found.value)}"
 
 

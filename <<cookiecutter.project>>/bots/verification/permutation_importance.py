@@ -47,7 +47,7 @@ def trace_shares(
 ) -> dict[str, float]:
     """Each input's share of an explanation, as far as its features can be traced to inputs.
 
-    A feature is traced by its name, as one category of an input (`carrier_AA`), or through the expression that it is
+    A feature is traced by its name, as one category of an input (`color_red`), or through the expression that it is
     derived by.
     """
     found: dict[str, float] = {}

@@ -177,7 +177,7 @@ def test_a_review_that_names_two_bases_does_not_pass(bench: Bench) -> None:
         ),
     ],
 )
-def test_a_review_that_was_in_flight_while_main_moved_is_published_as_stale(
+def test_a_review_that_ran_while_main_moved_is_published_as_stale(
     bench: Bench, files: dict[str, str], title: str
 ) -> None:
     of = bench.run()
