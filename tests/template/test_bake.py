@@ -396,7 +396,7 @@ def test_nothing_of_the_example_is_left_after_it_is_taken_out_later(tmp_path: Pa
     assert example.remove_example(project) == []
     left = {
         path: OF_THE_EXAMPLE.findall((project / path).read_text(encoding="utf-8"))
-        for path in run_git(project, "ls-files", "--cached", "--others").splitlines()
+        for path in run_git(project, "ls-files", "--cached", "--others", "--exclude-standard").splitlines()
         if (project / path).exists()
     }
     # What these two say is what their reader writes anew: the columns themselves, no comment.
