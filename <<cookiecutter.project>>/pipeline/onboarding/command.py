@@ -11,10 +11,11 @@ from pathlib import Path
 from subprocess import DEVNULL, PIPE, Popen
 from typing import TYPE_CHECKING, Any
 
-from pipeline import files, params
+from pipeline import config, files, params
 from pipeline.files import StageError
 from pipeline.onboarding import (
     baseline,
+    example,
     inference,
     profile,
     questions,
@@ -67,7 +68,7 @@ def onboard(root: Path, options: Options) -> tuple[str, dict[str, Any]]:
         say(warning)
     branch = scratch.choose_branch(root, found.name)
     with scratch.copy_project(root, branch) as copy:
-        removed = remove_example(copy)
+        removed = example.remove_example(copy)
         sources.bring(found, root, copy)
         write_project(proposal, copy, source=found, options=options)
         content = train_baseline(copy, proposal, source=found.kept, told=told, removed=removed)
@@ -82,7 +83,7 @@ def say(line: str) -> None:
 
 
 def check_project(root: Path, found: sources.Source, *, force: bool) -> None:
-    """Raise `StageError` unless this is a committed project that still has the example, or was onboarded before."""
+    """Raise `StageError` unless all is committed, and no table but the example was described by hand."""
     for name in ("params.yaml", "dvc.yaml", ".git", ".dvc"):
         if not (root / name).exists():
             raise StageError(
@@ -101,6 +102,11 @@ def check_project(root: Path, found: sources.Source, *, force: bool) -> None:
         raise StageError(
             f"not everything is committed: {listed}. Commit it, or put it aside with `git stash --include-untracked`"
         )
+    described = config.read_yaml(root / "params.yaml", expected="sections such as data: and model:").get(
+        "data"
+    )
+    if isinstance(described, dict) and described.get("target") == "":
+        return
     source = params.load(root / "params.yaml").data.source
     if not (source.startswith(EXAMPLE) or (root / JSON).exists() or force):
         raise StageError(
@@ -117,11 +123,6 @@ def read_table(
 
     frame = pd.read_csv(str(found.local), dtype=str, keep_default_na=False, na_values=[""])
     return frame, {}, []
-
-
-def remove_example(copy: Path) -> list[str]:
-    """Take out of the copy what is the bundled example's own."""
-    return []
 
 
 def write_project(
