@@ -16,6 +16,7 @@ from bots.commands import (
     models,
     pack,
     preview,
+    propose,
     protect,
     publish,
     release,
@@ -35,6 +36,7 @@ COMMANDS: dict[str, ModuleType] = {
     for module in (
         review,
         preview,
+        propose,
         card,
         deps,
         storage,
