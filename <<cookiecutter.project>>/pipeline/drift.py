@@ -116,7 +116,10 @@ def observe(
     if target is not None:
         values[settings.data.target] = target
     if fitted is not None:
-        values[name_prediction(settings)] = model.predict(fitted, inputs, settings.task)
+        what = name.removeprefix("the ").removesuffix(" rows")
+        values[name_prediction(settings)] = model.predict(
+            fitted, inputs, settings.task, what=what, shown=schema.shown
+        )
     period = settings.drift.period
     periods = drawn[period] if period is not None and period in drawn else None
     return Side(name, len(rows), columns=list(rows.columns), values=values, periods=periods)

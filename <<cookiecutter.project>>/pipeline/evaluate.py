@@ -48,9 +48,8 @@ def predict(settings: Params) -> pd.DataFrame:
             f"{HOLDOUT}: the target {settings.data.target!r} has one class only ({found[0]:g}); a model cannot "
             "be judged on that: choose other bounds under split.holdout in params.yaml"
         )
-    scores = model.predict(model.load(trusted=settings.model.trusted), frame, settings.task)
-    if bad := int((~np.isfinite(scores)).sum()):
-        raise StageError(f"the model gives no finite number for {bad} of {len(scores)} holdout rows")
+    fitted = model.load(trusted=settings.model.trusted)
+    scores = model.predict(fitted, frame, settings.task, what="holdout", shown=table.load().shown)
     columns = {ROW: frame[ROW_NAME].astype("str"), "target": target, "score": scores}
     return pd.DataFrame({**columns, **label_slices(frame[ROW_NAME], settings)})
 

@@ -192,7 +192,7 @@ def compute_effects(
 
 def compute_output(fitted: Pipeline, rows: pd.DataFrame, settings: Params) -> tuple[np.ndarray, str]:
     """Compute the model's output that SHAP explains, and name its unit."""
-    predicted = model.predict(fitted, rows, settings.task)
+    predicted = model.predict(fitted, rows, settings.task, what="explained")
     estimator = fitted[-1]
     if settings.task == "regression":
         logarithmic = estimator.get_params().get("loss") in ("poisson", "gamma")
@@ -234,15 +234,20 @@ def explain_by_permutation(
     task = settings.task
 
     def quality(estimator: Any, inputs: pd.DataFrame, known: np.ndarray) -> float:
-        return -float(compute_losses(known, model.predict(estimator, inputs, task), task).mean())
+        return -float(
+            compute_losses(known, model.predict(estimator, inputs, task, what="shuffled"), task).mean()
+        )
 
     shuffled = permutation_importance(
         fitted, sample, target, scoring=quality, n_repeats=REPEATS, random_state=SEED
     )
     rows = pd.concat([sample, worst])
-    predicted = model.predict(fitted, rows, task)
+    predicted = model.predict(fitted, rows, task, what="explained")
     without = {name: rows.assign(**{name: find_usual(sample[name])}) for name in rows.columns}
-    changes = {name: predicted - model.predict(fitted, changed, task) for name, changed in without.items()}
+    changes = {
+        name: predicted - model.predict(fitted, changed, task, what="explained")
+        for name, changed in without.items()
+    }
     effects = pd.DataFrame(changes, index=rows.index)
     loss = "log-loss" if task == "classification" else f"mean absolute error of {settings.data.target}"
     return Explanation(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline import contract, expressions, files, model, table
+from pipeline import contract, expressions, files, model, table, trees
 from pipeline.files import ROW, ROW_NAME, StageError
 
 if TYPE_CHECKING:
@@ -104,9 +104,11 @@ def convert_model(pipeline: Pipeline, settings: Params) -> bytes:
     The model has an input (rows, 1) for each raw column and an output `score` (rows,). Raises `NotExportable` that
     names the part of the pipeline that cannot be converted."""
     register_converter()
+    pipeline = trees.copy_with_float32_thresholds(pipeline)
     inputs = list_inputs(settings.features)
     try:
         onnx = _convert_part(pipeline, inputs)
+        trees.keep_missing_branches(onnx, pipeline)
         _keep_score(onnx, settings.task)
     except Exception as error:  # skl2onnx has no common error: every converter raises its own kind
         step, reason = find_culprit(pipeline, inputs) or ("the pipeline as a whole", error)

@@ -9,14 +9,14 @@ import io
 import json
 import warnings
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from pipeline import expressions, files
+from pipeline import expressions, files, unanswered
 from pipeline.files import StageError
 
 if TYPE_CHECKING:
@@ -147,10 +147,19 @@ def load(path: Path = files.MODEL, trusted: Iterable[str] = ()) -> Pipeline:
     return model
 
 
-def predict(model: Pipeline, frame: pd.DataFrame, task: Task) -> np.ndarray:
-    """Predict the probability of the positive class, or the value: float64, shape (rows,).
+def predict(
+    model: Pipeline,
+    frame: pd.DataFrame,
+    task: Task,
+    *,
+    what: str = "given",
+    shown: Collection[str] = (),
+) -> np.ndarray:
+    """Predict the probability of the positive class, or the value: finite float64, shape (rows,).
 
-    `frame` has the raw columns as `features.build_inputs` makes them. Raises `StageError` where one is missing.
+    `frame` has the raw columns as `features.build_inputs` makes them. Raises `StageError` where one is missing, and
+    where the model has no answer for a row: it names the column and the edit that helps. `what` says which rows these
+    are; the error repeats only values of the columns in `shown`.
     """
     wanted = list(model.feature_names_in_)
     if missing := [name for name in wanted if name not in frame]:
@@ -160,8 +169,19 @@ def predict(model: Pipeline, frame: pd.DataFrame, task: Task) -> np.ndarray:
     rows = frame[wanted]
     if rows.empty:
         return np.empty(0)
-    scores = model.predict_proba(rows)[:, 1] if task == "classification" else model.predict(rows)
-    return np.asarray(scores, dtype=np.float64).reshape(len(rows))
+
+    def score(asked: pd.DataFrame) -> np.ndarray:
+        with np.errstate(all="ignore"):  # what is not finite is told below
+            found = model.predict_proba(asked)[:, 1] if task == "classification" else model.predict(asked)
+        return np.asarray(found, dtype=np.float64).reshape(len(asked))
+
+    try:
+        scores = score(rows)
+    except Exception as error:  # scikit-learn and other libraries raise errors of many types
+        raise unanswered.explain_refusal(model, rows, score, what=what, shown=shown) from error
+    if not np.isfinite(scores).all():
+        raise unanswered.explain_refusal(model, rows, score, what=what, shown=shown)
+    return scores
 
 
 def make_canonical(data: bytes) -> bytes:

@@ -91,6 +91,11 @@ class Schema(_Section, frozen=True):
         """The columns that can never be a feature."""
         return [name for name, column in self.columns.items() if column.known == "after"]
 
+    @property
+    def shown(self) -> list[str]:
+        """The columns whose values a message may repeat: those that tell nothing about a person."""
+        return [name for name, column in self.columns.items() if not column.personal]
+
 
 def load(path: Path = Path("schema.yaml")) -> Schema:
     """Read and check schema.yaml. Raises `ConfigError` for a missing file, bad YAML or a wrong key."""
