@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from pipeline import expressions, files, leakage, table
@@ -131,11 +132,32 @@ def _compute_derived(frame: pd.DataFrame, expression: str) -> pd.Series:
     return pd.Series(expressions.evaluate(expression, columns), index=frame.index)
 
 
+def _find_empty(train: pd.DataFrame, settings: Params) -> Iterator[dict[str, Any]]:
+    """Find the features without a single value in the training rows; no model learns from them, and many fail."""
+    features = settings.features
+    advice = "take it out there, or let split.train have rows with it"
+    for where, names in (("numeric", features.numeric), ("categorical", features.categorical)):
+        for name in names:
+            if train[name].isna().all() or (train[name] == "").all():
+                message = (
+                    f"{name}: has no value in any training row (features.{where} of params.yaml): {advice}"
+                )
+                yield make_finding("empty", "error", message, column=name)
+    for name, expression in features.derived.items():
+        if _compute_derived(train, expression).isna().all():
+            message = (
+                f"{name}: features.derived of params.yaml computes it as {expression}, which has no finite value in "
+                "any training row; mend the expression, or take it out there"
+            )
+            yield make_finding("empty", "error", message, column=name)
+
+
 def _find_oddities(train: pd.DataFrame, holdout: pd.DataFrame, settings: Params) -> list[dict[str, Any]]:
-    """What is odd about the inputs though no reason to stop: nothing to learn from, or values never seen."""
-    findings = []
+    """What is wrong or odd about the inputs: no value to learn from stops, one value or one never seen does not."""
+    findings = list(_find_empty(train, settings))
+    empty = {found["column"] for found in findings}
     for name in settings.features.raw:
-        if train[name].nunique(dropna=False) == 1:
+        if train[name].nunique(dropna=False) == 1 and name not in empty:
             message = f"{name}: has the same value in every training row"
             findings.append(make_finding("constant", "warning", message, column=name))
     for name in settings.features.categorical:

@@ -68,6 +68,25 @@ def test_a_row_gives_the_same_inputs_alone_or_with_others_with_or_without_its_ta
         )
 
 
+def test_a_feature_without_a_value_in_training_is_refused_with_the_key_to_edit(bench: Bench) -> None:
+    raw = sample()
+    raw["precip"], raw["carrier"] = np.nan, ""
+    bench.keep(raw)
+    bench.edit("params.features.derived", {"gap": "log(-hour - 1)"})
+    assert bench.run("split") == 0
+    assert bench.run("features") == 1
+    assert [(found.column, found.check) for found in bench.evidence(Refusal).findings] == [
+        ("precip", "empty"),
+        ("carrier", "empty"),
+        ("gap", "empty"),
+    ]
+    assert (
+        "precip: has no value in any training row (features.numeric of params.yaml): take it out"
+        in bench.refusal()
+    )
+    assert "gap: features.derived of params.yaml computes it as log(-hour - 1), which" in bench.refusal()
+
+
 def test_a_table_that_lacks_an_input_is_refused_by_name(bench: Bench) -> None:
     raw = sample(1000).rename(columns={"wind_speed": "windspeed"})
     with pytest.raises(
