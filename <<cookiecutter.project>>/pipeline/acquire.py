@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline import files
+from pipeline import config, files
 from pipeline.files import StageError
 from pipeline.sources import Table, read_source, tables
 from pipeline.sources.locations import take_first_line
@@ -19,6 +20,8 @@ AS_OF = "{as_of}"
 def run(settings: Params) -> None:
     """Write data/raw.parquet from `data.source`, with every column that is there, and say how it was read."""
     source = place_day(settings.data.source, settings.data.as_of)
+    if settings.data.read.query is not None:
+        check_query_is_seen(settings.data.read.query)
     fetched = fetch(source, settings.data.read)
     for sentence in fetched.found:
         print(f"acquire: {sentence}")
@@ -37,6 +40,18 @@ def place_day(source: str, as_of: str | None) -> str:
             f"params.yaml: data.as_of: expected a day such as 2026-11-26, because data.source says {AS_OF}"
         )
     return source.replace(AS_OF, as_of)
+
+
+def check_query_is_seen(query: str, pipeline: Path = Path("dvc.yaml")) -> None:
+    """Raise `StageError` where dvc.yaml does not name the query's file: an edit of it would change nothing."""
+    if not pipeline.exists():
+        return
+    stages = config.read_yaml(pipeline, expected="stages:").get("stages") or {}
+    deps = (stages.get("acquire") or {}).get("deps") or []
+    if query not in deps:
+        raise StageError(
+            f"dvc.yaml: stages.acquire.deps: add {query}; without it an edit of the query would change nothing"
+        )
 
 
 def fetch(source: str, read: Read | None = None) -> Table:

@@ -134,14 +134,15 @@ def test_files_with_different_columns_are_refused_by_name(bench: Bench) -> None:
         ("broken.parquet", "cannot be read"),
         ("broken.csv.gz", "cannot be read"),
         ("broken.csv.zip", "cannot be read"),
-        ("table.xlsx", "unknown kind of file; expected .csv"),
+        ("table.xlsx", "cannot be read"),
+        ("table.docx", "unknown kind of file; expected .csv .tsv .txt .parquet"),
         ("warp://drive/table.csv", "cannot be read: Protocol not known: warp"),
         ("package:titanic", "this project has no such example; name a file"),
     ],
 )
 def test_a_source_that_cannot_be_read_is_refused_in_words(bench: Bench, source: str, expected: str) -> None:
     (bench.folder / "empty").mkdir()
-    for name in ("empty.csv", "empty.parquet", "table.xlsx"):
+    for name in ("empty.csv", "empty.parquet", "table.xlsx", "table.docx"):
         (bench.folder / name).touch()
     (bench.folder / "broken.parquet").write_bytes(b"PAR1" + b"\x00" * 50)
     (bench.folder / "broken.csv.gz").write_bytes(gzip.compress(b"a,b\n1,2\n" * 100)[:-10])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from pipeline.files import StageError
 
@@ -18,8 +20,10 @@ TEXT = (".csv", ".tsv", ".txt")
 PACKED = ("", ".gz", ".bz2", ".xz", ".zst", ".zip")
 TEXTS = tuple(kind + packed for kind in TEXT for packed in PACKED)
 PARQUET = (".parquet", ".pq")
-KNOWN = (*TEXTS, *PARQUET)
-TOLD = (*TEXT, *PARQUET)
+EXCEL = (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods")
+KNOWN = (*TEXTS, *PARQUET, *EXCEL)
+TOLD = (*TEXT, *PARQUET, *EXCEL)
+EMPTY_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,16 @@ class Place:
 
     filesystem: Any
     paths: list[str]
+    # The folder that the source names, up to its first pattern.
+    root: str = ""
+
+    def find_partition(self, path: str) -> dict[str, str | None]:
+        """Find the values that the folders `name=value` below the source give to each row of a file."""
+        folders = path.removeprefix(self.root).split("/")[:-1]
+        pairs = [folder.partition("=") for folder in folders if "=" in folder.strip("=")]
+        return {
+            unquote(name): None if value == EMPTY_PARTITION else unquote(value) for name, _, value in pairs
+        }
 
 
 def find_files(source: str) -> Place:
@@ -35,8 +49,8 @@ def find_files(source: str) -> Place:
     import fsspec
 
     with name_errors(source):
-        filesystem, path = fsspec.core.url_to_fs(source)
-        paths = _list_matches(filesystem, path)
+        filesystem, pattern = fsspec.core.url_to_fs(source)
+        paths = _list_matches(filesystem, pattern)
     if not paths:
         raise StageError(f"data.source: {source}: no file there; expected {' '.join(TOLD)}")
     for path in paths:
@@ -45,7 +59,15 @@ def find_files(source: str) -> Place:
                 f"data.source: {path}: unknown kind of file; expected {' '.join(TOLD)}, the texts also packed "
                 f"({' '.join(PACKED[1:])})"
             )
-    return Place(filesystem, paths)
+    return Place(filesystem, paths, _find_root(pattern, paths))
+
+
+def _find_root(pattern: str, paths: list[str]) -> str:
+    """Find the folder below which files lie: of one file its own, of a pattern the last one without a sign."""
+    if paths == [pattern]:
+        return pattern.rpartition("/")[0]
+    plain = re.split(r"[*?\[]", pattern, maxsplit=1)[0]
+    return pattern.rstrip("/") if plain == pattern else plain.rpartition("/")[0]
 
 
 def take_name(path: str) -> str:

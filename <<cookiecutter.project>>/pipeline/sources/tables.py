@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import date, datetime, time
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from pipeline import files
@@ -12,6 +15,7 @@ from pipeline.files import StageError
 from pipeline.params import Read
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     import pandas as pd
@@ -93,6 +97,78 @@ def check_names(names: list[str]) -> list[str]:
             f"the columns {' and '.join(places)} have the same name, {twice[0]!r}; give each a name of its own"
         )
     return names
+
+
+@contextmanager
+def name_file(source: str) -> Iterator[None]:
+    """Put the path of the file before the message of each `StageError` about its content."""
+    try:
+        yield
+    except StageError as error:
+        if str(error).startswith("params.yaml"):
+            raise
+        raise StageError(f"data.source: {source}: {error}", error.findings) from error
+
+
+def build_column(values: list[Any]) -> pa.Array:
+    """Build a column of Python's values: of their type where all have the same, else of their text.
+
+    Whole numbers among fractions are numbers, and numbers that are all whole are whole, as workbooks keep none.
+    """
+    import pyarrow as pa
+
+    kinds = {type(value) for value in values if value is not None}
+    if not kinds:
+        return pa.nulls(len(values))
+    if kinds <= {int, float} and all(
+        value is None or (float(value).is_integer() and abs(value) <= EXACT) for value in values
+    ):
+        return pa.array([None if value is None else int(value) for value in values], type=pa.int64())
+    if kinds == {int, float} and all(type(value) is not int or abs(value) <= EXACT for value in values):
+        return pa.array([None if value is None else float(value) for value in values], type=pa.float64())
+    if kinds == {datetime, date}:
+        values = [datetime.combine(value, time()) if type(value) is date else value for value in values]
+        kinds = {datetime}
+    if len(kinds) == 1 and kinds <= {bool, int, float, str, bytes, datetime, date}:
+        with suppress(pa.ArrowInvalid, OverflowError):  # numbers above 2**63, times with and without a zone
+            return pa.array(values)
+    return pa.array([None if value is None else write_value(value) for value in values], type=pa.string())
+
+
+def write_value(value: Any) -> str:
+    """Write one value as text: decimals with all of their digits, whole numbers without a fraction."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, datetime | date | time):
+        return value.isoformat()
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
+
+
+def sort_rows(data: pa.Table) -> pa.Table:
+    """Sort rows by their values, from the first column on."""
+    import pyarrow as pa
+
+    sortable = [
+        field.name
+        for field in data.schema
+        if not (pa.types.is_null(field.type) or pa.types.is_boolean(field.type))
+    ]
+    return data.sort_by([(name, "ascending") for name in sortable]) if sortable else data
+
+
+def add_texts(data: pa.Table, texts: dict[str, str | None]) -> pa.Table:
+    """Add columns that hold one text in all rows; a column that the table has already stays."""
+    import pyarrow as pa
+
+    for name, text in texts.items():
+        if name not in data.column_names:
+            column = pa.array([text], type=pa.string()).take(pa.array([0] * data.num_rows, type=pa.int32()))
+            data = data.append_column(name, column)
+    return data
 
 
 def join_tables(parts: list[tuple[str, pa.Table]]) -> pa.Table:

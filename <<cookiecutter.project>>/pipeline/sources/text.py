@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -14,7 +13,6 @@ from pipeline.sources import tables
 from pipeline.sources.dialect import Dialect, explain_encoding, find_dialect
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     import pyarrow as pa
@@ -31,7 +29,7 @@ def read_file(path: Path, source: str, read: Read) -> tuple[pa.Table, list[str],
     An empty cell without quotes is null. Empty lines are left out. Raises `StageError` for a file without names of
     columns, or with a row that has more or fewer cells than names.
     """
-    with _name_file(source):
+    with tables.name_file(source):
         if path.stat().st_size == 0:
             raise StageError("the file is empty; expected a line of column names")
         dialect, found = find_dialect(path, read)
@@ -45,17 +43,6 @@ def read_file(path: Path, source: str, read: Read) -> tuple[pa.Table, list[str],
         read, separator=dialect.separator, encoding=dialect.encoding, quote=dialect.quote
     )
     return data, found, filled
-
-
-@contextmanager
-def _name_file(source: str) -> Iterator[None]:
-    """Put the path of the file before the message of each `StageError` about its content."""
-    try:
-        yield
-    except StageError as error:
-        if str(error).startswith("params.yaml"):
-            raise
-        raise StageError(f"data.source: {source}: {error}", error.findings) from error
 
 
 class _Bytes(io.RawIOBase):
