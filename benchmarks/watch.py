@@ -105,6 +105,7 @@ def write_files(folder: Path, millions: int) -> None:
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
+    folder.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(1)
     shared = make_columns(random)
     ids = pa.array([f"-{at:x}" for at in range(MILLION)])
@@ -201,6 +202,11 @@ def report_files(paths: Sequence[Path]) -> None:
 
 
 def measure_cluster(paths: Sequence[Path]) -> None:
+    """Count all files with one worker process and with two.
+
+    Beside the seconds stand those that processors worked: of all workers, and of this process, which hands files out
+    and takes summaries in one after the other. On a busy machine only these tell how well the work can be shared.
+    """
     for workers in (1, 2):
         with (
             tempfile.TemporaryDirectory() as folder,
@@ -208,16 +214,19 @@ def measure_cluster(paths: Sequence[Path]) -> None:
             cluster.connect_cluster(started.environ) as client,
         ):
             client.wait_for_workers(workers)
-            start = time.perf_counter()
+            worked = -sum(client.run(time.process_time).values())
+            start, own = time.perf_counter(), time.process_time()
             found = summarize_files(paths, make_log_spec(), client=client)
             rows = 0
             for _, each in found:
                 assert isinstance(each, FileSummary)
                 rows += sum(day.rows for day in each.days.values())
-            seconds = time.perf_counter() - start
+            seconds, own = time.perf_counter() - start, time.process_time() - own
+            worked += sum(client.run(time.process_time).values())
         speed = rows / seconds / 1e6
         print(
-            f"{rows / 1e6:4.0f} million  {workers} worker(s)  {seconds:6.1f} s  {speed:.2f} million rows/s",
+            f"{rows / 1e6:4.0f} million  {workers} worker(s)  {seconds:6.1f} s  {speed:.2f} million rows/s  "
+            f"{worked:6.1f} s of the workers' processors, {own:.1f} s here",
             flush=True,
         )
 

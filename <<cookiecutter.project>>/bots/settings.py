@@ -386,6 +386,14 @@ class MonitoringSettings(_Section, frozen=True):
     sample: Annotated[
         int, Meta(ge=0, le=10_000), _explain("rows of a day that are kept for Evidently's page; 0: none")
     ] = 200
+    page: Annotated[
+        str | None,
+        _explain(
+            "the command that draws the {page} of a week: the table {current}, a sample of the week's rows that {name} "
+            "says in words, against the training rows {reference}, its scores against the holdout's {scores}; may "
+            "write {out}; null: no page"
+        ),
+    ] = None
     retrain: Annotated[Retrain, _explain("the retrain pull request")] = Retrain()
 
 
@@ -496,7 +504,7 @@ def _find_problems(settings: Settings) -> Iterator[str]:
     yield from _find_unknown_metrics(settings)
     yield from _find_gate_problems(settings.gate, settings.evaluate.metrics)
     yield from _find_needs(settings)
-    yield from _find_command_problems(settings.review)
+    yield from _find_command_problems(settings)
     yield from _find_label_problems(settings.monitoring.labels)
 
 
@@ -560,13 +568,15 @@ def _check_costs(settings: Settings) -> str | None:
     return f"evaluate.costs: expected {', '.join(missing)} for a {settings.task}" if missing else None
 
 
-def _find_command_problems(review: ReviewSettings) -> Iterator[str]:
+def _find_command_problems(settings: Settings) -> Iterator[str]:
+    review = settings.review
     wanted = (
-        ("score", review.score, ("rows", "out")),
-        ("drift", review.drift, ("reference", "current", "out")),
-        ("fork_server", review.fork_server, ("address",)),
+        ("review.score", review.score, ("rows", "out")),
+        ("review.drift", review.drift, ("reference", "current", "out")),
+        ("review.fork_server", review.fork_server, ("address",)),
+        ("monitoring.page", settings.monitoring.page, ("reference", "current", "page")),
     )
     for key, command, names in wanted:
         for name in names:
             if command is not None and f"{{{name}}}" not in command:
-                yield f"review.{key}: expected the placeholder {{{name}}} in the command"
+                yield f"{key}: expected the placeholder {{{name}}} in the command"

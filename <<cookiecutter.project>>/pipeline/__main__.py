@@ -39,6 +39,12 @@ def build_parser() -> argparse.ArgumentParser:
     compare.add_argument("--reference", required=True, help="Parquet table")
     compare.add_argument("--current", required=True, help="Parquet table")
     compare.add_argument("--out", required=True, help="JSON file to write, as reports/drift.json")
+    compare.add_argument("--page", help="HTML file to write: Evidently's page of the columns")
+    compare.add_argument(
+        "--scores", help="Parquet table with `score`: what the predictions in --current are compared with"
+    )
+    compare.add_argument("--reference-name", metavar="WORDS", help="what the first table is")
+    compare.add_argument("--current-name", metavar="WORDS", help="what the second table is")
     onboard = verbs.add_parser(
         "onboard",
         help="make this project one of your own table",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 import re
 from collections.abc import Iterator
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 PAGE = files.REPORTS / "drift.html"
 SEED = 7
+SCORE, LOGGED_SCORE = "score", "prediction:score"
+"""The prediction as a table of predictions names it, and as the service's log does."""
 # With fewer values a distance is mostly chance.
 FEWEST = 100
 # Periods are merged into at most so many blocks, because every block needs a distance for every column.
@@ -80,20 +83,58 @@ def run(settings: Params) -> None:
     write_page(columns)
 
 
-def compare(settings: Params, reference: str, current: str, out: str) -> None:
-    """Compare the candidate's training rows with main's; writes a drift report to `out`."""
+def compare(
+    settings: Params,
+    reference: str,
+    current: str,
+    out: str,
+    *,
+    page: str | None = None,
+    scores: str | None = None,
+    reference_name: str | None = None,
+    current_name: str | None = None,
+) -> None:
+    """Compare two tables of raw rows; writes a drift report to `out`, and Evidently's page to `page`.
+
+    Without names the sides are those of a review: main's training rows and the candidate's. `scores` is a table with a
+    column `score`, such as `reports/predictions.parquet`: the predictions that those in `current` are compared with.
+    """
     schema = table.load()
-    main = observe(
-        "main's training rows", files.read_table(Path(reference)), settings=settings, schema=schema
+    sides = (reference_name or "main's training rows", current_name or "the candidate's training rows")
+    named = reference_name or current_name
+    title = f"{sides[1]} vs {sides[0]}" if named else "candidate's training data vs main's"
+    before, after = (
+        observe(name, files.read_table(Path(path)), settings=settings, schema=schema)
+        for name, path in zip(sides, (reference, current), strict=True)
     )
-    candidate = observe(
-        "the candidate's training rows", files.read_table(Path(current)), settings=settings, schema=schema
-    )
-    columns = [*judge_columns(main, candidate, settings), *describe_unshared(main, candidate, settings)]
-    content = describe_comparison(
-        "candidate's training data vs main's", main, current=candidate, columns=columns
-    )
+    columns = [*judge_columns(before, after, settings), *describe_unshared(before, after, settings)]
+    if scores is not None:
+        columns += judge_scores(files.read_table(Path(scores)), files.read_table(Path(current)), settings)
+    content = describe_comparison(title, before, current=after, columns=columns)
     files.write_evidence("drift", {"comparisons": [content]}, Path(out))
+    if page is not None:
+        write_page(columns, Path(page), heading=title)
+
+
+def judge_scores(before: pd.DataFrame, after: pd.DataFrame, settings: Params) -> Iterator[JudgedColumn]:
+    """Judge the predictions, where there are some on both sides: `score` before, and those of the service's log after.
+
+    They are of other rows than the inputs', which the model has not seen in training: of those it knows too much.
+    """
+    if SCORE not in before or LOGGED_SCORE not in after:
+        return
+    sides = (before[SCORE], after[LOGGED_SCORE])
+    limit = settings.drift.rows
+    drawn = [one if len(one) <= limit else one.sample(limit, random_state=SEED) for one in sides]
+    reference, current = (one.astype("float64").reset_index(drop=True) for one in drawn)
+    yield judge_column(
+        name_prediction(settings),
+        "prediction",
+        before=reference,
+        after=current,
+        blocks=cut_blocks(len(reference), None),
+        settings=settings.drift,
+    )
 
 
 def observe(
@@ -301,7 +342,7 @@ def describe_unshared(main: Side, candidate: Side, settings: Params) -> Iterator
 
     The contract does not limit such a name, so it is cut to the length that the evidence takes.
     """
-    judged_names = {*settings.features.raw, settings.data.target, files.ROW_NAME}
+    judged_names = {*settings.features.raw, settings.data.target, files.ROW_NAME, LOGGED_SCORE}
     for side, other in ((main, candidate), (candidate, main)):
         known = {*other.columns, *judged_names, *(() if files.ROW_NAME in side.columns else (files.ROW,))}
         for name in (column for column in side.columns if column not in known):
@@ -319,15 +360,18 @@ def describe_unshared(main: Side, candidate: Side, settings: Params) -> Iterator
             yield JudgedColumn(verdict, "none")
 
 
-def write_page(columns: list[JudgedColumn]) -> None:
-    """Write Evidently's page of the columns that were compared, as `reports/drift.html`."""
+def write_page(columns: list[JudgedColumn], path: Path = PAGE, heading: str | None = None) -> None:
+    """Write Evidently's page of the columns that were compared, with a heading above it where there is one."""
     shown = [column for column in columns if column.reference is not None]
     page = (
         make_repeatable(render_page(shown))
         if shown
-        else "<!doctype html><title>Drift</title>No column was judged.\n"
+        else "<!doctype html><title>Drift</title><body>No column was judged.\n"
     )
-    files.write_text(page, PAGE)
+    if heading is not None:
+        words = f'<h1 style="font: 20px sans-serif; margin: 24px">{html.escape(heading)}</h1>'
+        page = re.sub(r"<body[^>]*>", lambda found: found[0] + words, page, count=1)
+    files.write_text(page, path)
 
 
 def render_page(columns: list[JudgedColumn]) -> str:

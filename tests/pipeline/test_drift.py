@@ -311,6 +311,45 @@ def compared(bench: Bench, reference: pd.DataFrame, current: pd.DataFrame) -> di
     return {column.column: column for column in report.comparisons[0].columns}
 
 
+def draw_page(current: pd.DataFrame, scores: pd.DataFrame) -> tuple[str, list[ColumnDrift]]:
+    """The page and the evidence of a week's sample against the training rows, by the command that the bots run."""
+    from pipeline.__main__ import main
+
+    files.write_table(current, Path("week.parquet"))
+    files.write_table(scores, Path("predictions.parquet"))
+    words = ["compare", "--reference", str(files.SPLITS / "train.parquet"), "--current", "week.parquet"]
+    words += ["--scores", "predictions.parquet", "--out", "week.json", "--page", "week.html"]
+    assert main([*words, "--reference-name", "training", "--current-name", "<b>v1</b>, one week"]) == 0
+    (comparison,) = evidence.load(Path("week.json"), DriftReport).comparisons
+    assert comparison.name == "<b>v1</b>, one week vs training"
+    return Path("week.html").read_text(encoding="utf-8"), comparison.columns
+
+
+def test_a_week_of_the_log_is_drawn_beside_training_with_the_predictions_beside_the_holdouts(
+    bench: Bench,
+) -> None:
+    train, chance = rows("train"), np.random.default_rng(1)
+    week = train[["temp", "distance", "carrier"]].sample(1_400, random_state=1)
+    week["distance"] += 1_000
+    week["prediction:score"] = chance.beta(3, 1, len(week))
+    # A column of the rows that is called as a table of predictions calls them is none of them.
+    week["score"] = chance.beta(1, 3, len(week))
+    scores = pd.DataFrame({"row": list("abcd") * 200, "score": chance.beta(1, 3, 800)})
+    page, columns = draw_page(week, scores)
+    found = {column.column: column for column in columns if column.score is not None}
+    assert {name for name, column in found.items() if column.drifted} == {"distance", "predicted late"}
+    assert found["predicted late"].role == "prediction"
+    assert "&lt;b&gt;v1&lt;/b&gt;, one week vs training</h1>" in page
+    assert all(name in page for name in ("distance", "carrier", "predicted late"))
+
+
+def test_a_week_without_scores_is_drawn_without_them(bench: Bench) -> None:
+    week = rows("train")[["temp", "carrier"]].sample(500, random_state=1)
+    page, columns = draw_page(week, pd.DataFrame({"row": ["a"]}))
+    assert "predicted late" not in {column.column for column in columns}
+    assert "predicted late" not in page
+
+
 def test_two_versions_of_the_data_are_compared_without_a_model(bench: Bench) -> None:
     raw = sample(30)
     found = compared(bench, raw, raw.assign(distance=raw["distance"] * 3))

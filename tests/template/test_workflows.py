@@ -53,6 +53,7 @@ GRANTS = {
             "issues": "write",
             "pull-requests": "write",
         },
+        "week": {"contents": "read", "id-token": "write"},
         "start": {"actions": "write", "checks": "read", "contents": "read", "pull-requests": "read"},
     },
     "publish": {
@@ -445,6 +446,25 @@ def test_production_is_watched_from_the_default_branch_alone_and_no_run_pushes_a
     assert "monitoring: {branches: [main]" in (TEMPLATE / ".github/protection.yaml").read_text(
         encoding="utf-8"
     )
+
+
+def test_the_pipeline_s_code_draws_the_week_where_no_secret_of_production_is() -> None:
+    jobs_of = workflow("monitor")["jobs"]
+    week = jobs_of["week"]
+    assert "secrets." not in json.dumps(week)
+    assert "environment" not in week
+    assert not [name for name in ("DEPLOY_HOST", "reach", "RETRAIN") if name in json.dumps(week)]
+    assert week["continue-on-error"] is True
+    assert "needs.watch.outputs.week == 'true'" in week["if"]
+    # Of the same attempt that watched, also where only this job runs again.
+    (got,) = [step for step in week["steps"] if "actions/download-artifact@" in step.get("uses", "")]
+    assert got["with"]["name"] == "${{ needs.watch.outputs.artifact }}"
+    (kept,) = [step for step in jobs_of["watch"]["steps"] if "upload-artifact@" in step.get("uses", "")]
+    assert kept["with"]["name"] == jobs_of["watch"]["outputs"]["artifact"]
+    # What watches has the keys, and never runs the pipeline.
+    setups = {name: step["with"]["room"] for name in ("watch", "week") for step in jobs_of[name]["steps"]
+              if step.get("uses") == "./.github/actions/setup"}  # fmt: skip
+    assert setups == {"watch": "bots", "week": "pipeline"}
 
 
 def test_a_tick_is_obeyed_by_a_job_that_reads_no_secret_and_each_in_a_run_of_its_own() -> None:

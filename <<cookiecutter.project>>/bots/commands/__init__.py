@@ -29,6 +29,7 @@ from bots.commands import (
     storage,
     verify,
     watch,
+    week,
 )
 
 COMMANDS: dict[str, ModuleType] = {
@@ -54,6 +55,7 @@ COMMANDS: dict[str, ModuleType] = {
         rollback,
         models,
         watch,
+        week,
         key,
         sign,
         protect,

@@ -57,6 +57,7 @@ def add_parser(verbs: Verbs) -> None:
     parser.add_argument(
         "--no-act", action="store_true", help="keep what was seen, but open and close nothing"
     )
+    parser.add_argument("--no-week", action="store_true", help="do not draw Evidently's page of a new week")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
@@ -97,7 +98,10 @@ def run(arguments: argparse.Namespace) -> int:
             log(f"ERROR: {error}")
             return 3
         acted = bots.act(judged) if bots else None
-        report = _write_out(arguments.out, judged, acted)
+        evidently = _show_week(
+            root, settings, arguments.out, judged=judged, draw=not arguments.no_week, tell=tell
+        )
+        report = _write_out(arguments.out, judged, acted, evidently=evidently)
     if arguments.json:
         import msgspec
 
@@ -304,7 +308,46 @@ def _look_at_service(
         return None
 
 
-def _write_out(out: Path, judged: Judged, acted: Acted | None) -> WatchReport:
+def _show_week(
+    root: Path, settings: Settings, out: Path, *, judged: Judged, draw: bool, tell: Callable[[str], None]
+) -> str | None:
+    """Leave the newest whole week as a table, and draw its page; return where it is, None where there is none.
+
+    A run in a workflow draws nothing: what draws is the pipeline's code, and here are the keys of production. A job
+    without them does it, and keeps the page as an artifact of the same run.
+    """
+    from bots.commands.week import NothingToDraw, draw_week
+    from bots.errors import BotsError
+    from bots.files import write_file
+    from bots.github.actions import write_outputs
+    from bots.monitoring import week
+
+    table, page = out / week.TABLE, out / week.PAGE
+    if judged.week is None:
+        table.unlink(missing_ok=True)
+        page.unlink(missing_ok=True)
+        first, last = week.find_bounds(judged.report.at[:10])
+        log(f"no page of the week: no answer of the running version is known from {first} to {last}")
+        return None
+    if not (table.exists() and table.read_bytes() == judged.week):
+        page.unlink(missing_ok=True)
+        write_file(table, judged.week)
+    if settings.monitoring.page is not None and os.environ.get("GITHUB_ACTIONS"):
+        write_outputs(os.environ, {"week": "true"})
+        run_address = _find_run(os.environ)
+        return f"{run_address}#artifacts" if run_address else None
+    if draw and not page.exists():
+        tell("Evidently's page of the week")
+        try:
+            draw_week(root, settings, out)
+        except NothingToDraw as error:
+            log(str(error))
+        except BotsError as error:
+            log(f"no page of the week: {error}")
+    return week.PAGE if page.exists() else None
+
+
+def _write_out(out: Path, judged: Judged, acted: Acted | None, *, evidently: str | None) -> WatchReport:
     """Write the page and the report, with what was done; returns the report."""
     import msgspec
     from msgspec.structs import replace
@@ -321,7 +364,7 @@ def _write_out(out: Path, judged: Judged, acted: Acted | None) -> WatchReport:
         report = replace(report, actions=acted.words, episodes=episodes)
     out.mkdir(parents=True, exist_ok=True)
     write_file(out / REPORT, msgspec.json.format(msgspec.json.encode(report)) + b"\n")
-    write_file(out / PAGE, render_monitoring_page(report).encode())
+    write_file(out / PAGE, render_monitoring_page(report, evidently).encode())
     return report
 
 

@@ -316,12 +316,12 @@ def _share_config(project: Path) -> str:
     return text.getvalue()
 
 
-def run_command(root: Path, command: str, **paths: Path) -> None:
-    """Run one of params.yaml's `review` commands in a worktree; its placeholders become absolute paths.
+def run_command(root: Path, command: str, **values: Path | str) -> None:
+    """Run one of params.yaml's commands in a worktree; its placeholders become absolute paths, or words as they are.
 
     Raises `DvcError` where it cannot be run, or fails.
     """
-    words = _fill_in(command, **paths)
+    words = _fill_in(command, **values)
     try:
         done = subprocess.run(
             words,
@@ -339,9 +339,11 @@ def run_command(root: Path, command: str, **paths: Path) -> None:
         raise DvcError(f"`{' '.join(words[:4])} …` failed: {find_last_words(done.stdout + done.stderr)}")
 
 
-def _fill_in(command: str, **paths: Path) -> list[str]:
-    """The words of a command of params.yaml with absolute paths in the places of its placeholders."""
-    absolute = {key: str(path.resolve()) for key, path in paths.items()}
+def _fill_in(command: str, **values: Path | str) -> list[str]:
+    """The words of a command of params.yaml with absolute paths and words in the places of its placeholders."""
+    absolute = {
+        key: value if isinstance(value, str) else str(value.resolve()) for key, value in values.items()
+    }
     try:
         return [word.format_map(absolute) for word in command.split()]
     except (LookupError, ValueError) as error:
@@ -349,4 +351,4 @@ def _fill_in(command: str, **paths: Path) -> list[str]:
 
 
 def _explain_failure(command: str, error: Exception) -> DvcError:
-    return DvcError(f"params.yaml: review: `{command}` cannot be run: {error}")
+    return DvcError(f"params.yaml: `{command}` cannot be run: {error}")

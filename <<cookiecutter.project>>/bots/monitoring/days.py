@@ -6,16 +6,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-from bots.monitoring.store import encode, name_inputs, name_outcomes, name_sample
+from bots.monitoring.row_sample import SampleError, read_sample
+from bots.monitoring.store import encode, explain_strange, name_inputs, name_outcomes, name_sample
 from bots.observations import Day, DayInputs, DayOutcomes
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from bots.monitoring.store import Snapshot
 
 Key = tuple[Day, str, str]
 """A day of a version: the day, the version, the digest of its ONNX model."""
 FOLDER = "days/"
-INPUTS, OUTCOMES = ".inputs.json", ".outcomes.json"
+INPUTS, OUTCOMES, SAMPLE = ".inputs.json", ".outcomes.json", ".sample.parquet"
 
 D = TypeVar("D", DayInputs, DayOutcomes)
 
@@ -36,11 +39,18 @@ class Days:
     _samples: dict[Key, bytes] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, snapshot: Snapshot, since: Day) -> Days:
-        """Load every day from `since` on. Raises `StoreError`."""
-        first = FOLDER + since.replace("-", "/")
+    def load(cls, snapshot: Snapshot, since: Day, sampled: tuple[Day, Day] | None = None) -> Days:
+        """Load every day from `since` on; the samples of the days `sampled` come in the same request.
+
+        Raises `StoreError`.
+        """
+        first = _name_folder(since)
         paths = [path for path in snapshot.list(FOLDER) if path >= first]
-        snapshot.fetch(path for path in paths if path.endswith((INPUTS, OUTCOMES)))
+        wanted = [path for path in paths if path.endswith((INPUTS, OUTCOMES))]
+        if sampled is not None:
+            begin, end = map(_name_folder, sampled)
+            wanted += [path for path in paths if path.endswith(SAMPLE) and begin <= path[: len(end)] <= end]
+        snapshot.fetch(wanted)
         inputs = _decode(snapshot, (path for path in paths if path.endswith(INPUTS)), DayInputs)
         outcomes = _decode(snapshot, (path for path in paths if path.endswith(OUTCOMES)), DayOutcomes)
         return cls(inputs, outcomes)
@@ -57,9 +67,16 @@ class Days:
             self.outcomes[key] = day
             self._changed_outcomes.add(key)
 
-    def get_sample(self, key: Key) -> bytes | None:
-        """Get the sample that this run made of a day; None where it made none."""
-        return self._samples.get(key)
+    def load_sample(self, key: Key, snapshot: Snapshot) -> pa.Table | None:
+        """Load a day's sample, as this run made it or as the branch has it; None without one. Raises `StoreError`."""
+        path = name_sample(*key)
+        content = self._samples.get(key) or snapshot.read(path)
+        if content is None:
+            return None
+        try:
+            return read_sample(content)
+        except SampleError as error:
+            raise explain_strange(path, str(error)) from error
 
     def set_sample(self, key: Key, table: bytes) -> None:
         """Put a day's sample, a Parquet table, in the place of what was there."""
@@ -86,6 +103,10 @@ class Days:
         changes |= {name_outcomes(*key): encode(self.outcomes[key]) for key in self._changed_outcomes}
         changes |= {name_sample(*key): table for key, table in self._samples.items()}
         return changes
+
+
+def _name_folder(day: Day) -> str:
+    return FOLDER + day.replace("-", "/")
 
 
 def _decode(snapshot: Snapshot, paths: Iterable[str], kind: type[D]) -> dict[Key, D]:

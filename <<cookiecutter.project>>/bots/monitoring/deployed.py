@@ -51,13 +51,13 @@ def find_deployed(registry: Registry | None, root: Path, main: Callable[[], str]
     `main` gives the checkout's commit. A service that was started by hand answers with the checkout's model.
     """
     commits = {release.onnx: release.commit for release in registry.releases} if registry else {}
-    own = _load_own_digest(root)
+    own = load_own_digest(root)
     if own is not None and own not in commits:
         commits[own] = main()
     return Deployed(deployments=list_deployments(registry) if registry else [], commits=commits)
 
 
-def _load_own_digest(root: Path) -> str | None:
+def load_own_digest(root: Path) -> str | None:
     """Load the digest of the checkout's exported model; None where it has none."""
     try:
         return evidence.load(root / name_report("export"), ExportReport).digest

@@ -91,13 +91,18 @@ class Known:
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """What a run says. `outcomes` are those of all days, with how far their labels came."""
+    """What a run says. `outcomes` are those of all days, with how far their labels came.
+
+    `running` is the version that answers now, and the digest of its model; `week` the table of its newest whole week.
+    """
 
     report: WatchReport
     states: list[TroubleState]
     state: WatchState
     outcomes: list[DayOutcomes]
     newest_labelled: str | None
+    running: tuple[str, str] | None = None
+    week: bytes | None = None
 
 
 def judge_all(known: Known, state: WatchState) -> Judged:
@@ -176,6 +181,7 @@ def judge_all(known: Known, state: WatchState) -> Judged:
         ),
         outcomes=cohorts.outcomes,
         newest_labelled=max((day.day for day in ripe), default=None),
+        running=running,
     )
 
 

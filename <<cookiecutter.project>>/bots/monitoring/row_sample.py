@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from bots.errors import BotsError
 from bots.monitoring.summary_spec import ANSWER, FALLBACK, ID, SCORE, TIME
 
 if TYPE_CHECKING:
@@ -22,6 +23,10 @@ HASH: Final = "prediction:hash"
 """The column of a sample that stands for the id: without it, the sample says nothing of who asked."""
 _MULTIPLIERS: Final = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 _STEP: Final = np.uint64(0x9E3779B97F4A7C15)
+
+
+class SampleError(BotsError):
+    """What was kept is no sample; the message says why."""
 
 
 class SampleCount:
@@ -81,11 +86,17 @@ def keep_smallest(tables: Sequence[pa.Table], size: int) -> pa.Table:
 
 
 def read_sample(content: bytes) -> pa.Table:
-    """Read a sample that was kept."""
+    """Read a sample that was kept. Raises `SampleError`."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    return pq.read_table(pa.BufferReader(content))
+    try:
+        table = pq.read_table(pa.BufferReader(content))
+    except (pa.ArrowException, OSError) as error:
+        raise SampleError(" ".join(str(error).split())) from error
+    if HASH not in table.column_names or not pa.types.is_uint64(table[HASH].type):
+        raise SampleError(f"it has no column {HASH} of hashes")
+    return table
 
 
 def write_sample(table: pa.Table) -> bytes:

@@ -97,6 +97,14 @@ def encode(value: Any) -> bytes:
     return msgspec.json.encode(value, order="deterministic") + b"\n"
 
 
+def explain_strange(path: str, said: str) -> StoreError:
+    """Explain that a file of the branch is not what the watch wrote, and how to take the change back."""
+    return StoreError(
+        f"{path} on the branch {BRANCH} is not what the watch wrote: {make_visible(said, 300)}. Take back the commit "
+        f"that changed it (`git log origin/{BRANCH} -- {path}`); until then nothing is counted and nothing is lost"
+    )
+
+
 @dataclass
 class Snapshot:
     """The branch at one commit. Its files come when they are read, and stay here until the store is closed.
@@ -150,11 +158,7 @@ class Snapshot:
         try:
             return msgspec.json.decode(content, type=kind)
         except DECODE_ERRORS as error:
-            said = make_visible(describe_decode_error(error), 300)
-            raise StoreError(
-                f"{path} on the branch {BRANCH} is not what the watch wrote: {said}. Take back the commit that "
-                f"changed it (`git log origin/{BRANCH} -- {path}`); until then nothing is counted and nothing is lost"
-            ) from error
+            raise explain_strange(path, describe_decode_error(error)) from error
 
     def _has(self, path: str) -> bool:
         return path in self._files and _LAYOUT.fullmatch(path) is not None

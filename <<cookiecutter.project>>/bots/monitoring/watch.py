@@ -7,6 +7,7 @@ stops nothing else.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from msgspec.structs import replace
 
 from bots.errors import BotsError
 from bots.git.bare import RefMoved
+from bots.monitoring import week
 from bots.monitoring.cluster import connect_cluster
 from bots.monitoring.collection import (
     Collected,
@@ -27,7 +29,7 @@ from bots.monitoring.collection import (
     hash_file,
     name_local,
 )
-from bots.monitoring.days import Days
+from bots.monitoring.days import Days, name_key
 from bots.monitoring.deployed import Deployed
 from bots.monitoring.distribute import summarize_files
 from bots.monitoring.findings import make_note
@@ -36,7 +38,7 @@ from bots.monitoring.label_sources import LabelsError
 from bots.monitoring.labels import load_labels
 from bots.monitoring.log_listing import SourceUnreachable
 from bots.monitoring.outcome_days import count_outcomes, find_files
-from bots.monitoring.row_sample import add_samples, read_sample, write_sample
+from bots.monitoring.row_sample import add_samples, write_sample
 from bots.monitoring.side_by_side import mark_shadow
 from bots.monitoring.state import load_state
 from bots.monitoring.status import build_status_files
@@ -49,7 +51,6 @@ from bots.monitoring.store import (
     load_ledger,
     name_inputs,
     name_reference,
-    name_sample,
 )
 from bots.monitoring.summaries import FileSummary, SummaryError, add_inputs
 from bots.monitoring.version_record import VersionRecord
@@ -130,8 +131,9 @@ class _Run:
         self.snapshot = store.load()
         self.state = load_state(self.snapshot)
         self.ledger = load_ledger(self.snapshot)
-        since = context.now.astimezone(UTC).date() - timedelta(days=KEPT_DAYS)
-        self.days = Days.load(self.snapshot, since.isoformat())
+        today = context.now.astimezone(UTC).date()
+        since = (today - timedelta(days=KEPT_DAYS)).isoformat()
+        self.days = Days.load(self.snapshot, since, week.find_bounds(today.isoformat()))
         self.records: dict[str, VersionRecord] = {}
         self.unknown: dict[str, str] = {}
         self.changes: dict[str, bytes | None] = {}
@@ -146,6 +148,7 @@ class _Run:
         labels = self._join_labels()
         self.context.tell("judging")
         judged = judge_all(self._list_known(labels), self.state)
+        judged = dataclasses.replace(judged, week=self._build_week(judged))
         for outcomes in judged.outcomes:
             self.days.set_outcomes(outcomes)
         self.changes |= self.days.list_changes()
@@ -155,6 +158,19 @@ class _Run:
             self.context.tell("writing it down")
             self.store.save(self.snapshot, self.changes, f"Look at production: {judged.report.condition}")
         return judged
+
+    def _build_week(self, judged: Judged) -> bytes | None:
+        """Build the table of the running version's newest whole week; None where there is no row of it."""
+        if judged.running is None:
+            return None
+        today = judged.report.at[:10]
+        days = week.choose_days(self.days.inputs.values(), judged.running, today)
+        samples = [self.days.load_sample(name_key(day), self.snapshot) for day in days]
+        kept = [sample for sample in samples if sample is not None and len(sample)]
+        if not kept:
+            return None
+        table = week.build_table(kept, self.records[judged.running[1]].spec)
+        return week.write_table(table, week.describe_week(days, len(table), today))
 
     def _collect(self) -> None:
         """Count every new file of the log once."""
@@ -217,9 +233,9 @@ class _Run:
             known = self.days.inputs.get(key) or self.snapshot.decode(name_inputs(*key), DayInputs)
             self.days.set_inputs(add_inputs(known, inputs, spec.cap) if known else inputs)
             if spec.sample:
-                kept = self.days.get_sample(key) or self.snapshot.read(name_sample(*key))
+                kept = self.days.load_sample(key, self.snapshot)
                 rows = summary.samples[day]
-                both = add_samples(read_sample(kept), rows, spec.sample) if kept else rows
+                both = rows if kept is None else add_samples(kept, rows, spec.sample)
                 self.days.set_sample(key, write_sample(both))
 
     def _find_record(self, onnx: str, version: str = "") -> VersionRecord | None:

@@ -25,7 +25,7 @@ from bots.monitoring.judgement import Judged
 from bots.monitoring.labels import LabelTable
 from bots.monitoring.log_listing import LogSource, SourceUnreachable
 from bots.monitoring.log_source import open_address
-from bots.monitoring.store import MonitoringStore, load_ledger
+from bots.monitoring.store import MonitoringStore, StoreError, load_ledger
 from bots.monitoring.version_record import VersionRecord
 from bots.monitoring.watch import WatchContext, watch_production
 from bots.observations import DayInputs, DayOutcomes, Deployment, LabelCounts
@@ -392,3 +392,43 @@ def test_the_version_that_the_registry_names_is_judged_although_a_canary_answers
     world.log(MARCH[0], rows=100)
     world.log(MARCH[0], rows=900, version="v1.1.0", seed=3)
     assert world.look("2026-03-02T06:00:00Z").report.version == "v1.0.0"
+
+
+def read_week(content: bytes | None) -> pa.Table:
+    assert content is not None
+    return pq.read_table(pa.BufferReader(content))
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_the_samples_of_the_newest_whole_week_come_as_one_table(world: World, keep: bool) -> None:
+    for day in MARCH[:9]:
+        world.log(day)
+    for day in MARCH[1:3]:
+        world.look(f"{day}T06:00:00Z")
+    table = read_week(world.look("2026-03-10T06:00:00Z", keep=keep).week)
+    assert table.column_names == ["temp", "carrier", "prediction:score"]
+    assert len(table) == 7 * prediction_log.make_spec().sample
+    assert b"2026-03-02" in (table.schema.metadata or {})[b"week"]
+    # The same of what lies on the branch alone.
+    if keep:
+        assert read_week(world.look("2026-03-11T06:00:00Z").week).equals(table)
+
+
+def test_a_week_in_which_nobody_asked_has_no_table(world: World) -> None:
+    world.log(MARCH[0])
+    assert world.look("2026-03-02T06:00:00Z").week is not None
+    assert world.look("2026-03-09T06:00:00Z").week is None
+
+
+def test_a_sample_that_somebody_broke_ends_the_run_with_its_name(world: World) -> None:
+    world.log(MARCH[1])
+    world.look("2026-03-03T06:00:00Z")
+    with MonitoringStore(world.root, lambda words: None) as store:
+        snapshot = store.load()
+        (path,) = [path for path in snapshot.list("days/") if path.endswith(".sample.parquet")]
+        store.save(snapshot, {path: b"PAR1 no more"}, "Break it")
+    with pytest.raises(StoreError, match=f"{path} on the branch monitoring is not what the watch wrote"):
+        world.look("2026-03-10T06:00:00Z")
+    world.log(MARCH[1], seed=1)
+    with pytest.raises(StoreError, match="until then nothing is counted and nothing is lost"):
+        world.look("2026-03-04T06:00:00Z")

@@ -95,6 +95,19 @@ def test_estimates_are_held_against_the_truth():
     assert "held the truth in 40% of the days" in text
 
 
+@pytest.mark.parametrize("drift", [True, False])
+def test_evidently_s_page_is_linked_whether_columns_are_ranked_or_not(drift):
+    report = watch_reports.make_full() if drift else watch_reports.make_quiet(drift=[], drift_words="")
+    html = render_monitoring_page(report, "week.html")
+    tags = Tags(html)
+    assert tags.stack == []
+    assert [
+        one["href"] for tag, one in tags.tags if tag == "a" and not (one["href"] or "").startswith("#")
+    ] == ["week.html"]
+    assert "the newest whole week beside those of training" in tags.text
+    assert "Evidently" not in Tags(render_monitoring_page(report)).text
+
+
 @settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(HOSTILE)
 def test_text_from_data_stays_text(text):
