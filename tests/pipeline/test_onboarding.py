@@ -156,3 +156,16 @@ def test_any_name_and_any_evidence_can_be_written_as_yaml(name: str, evidence: s
     text = yaml_text.set_value("a:\n  b: 1\n", "a.b", {name: [name]}, evidence)
 
     assert yaml.safe_load(text) == {"a": {"b": {name: [name]}}}
+
+
+def test_a_value_deeper_down_is_set_where_it_stands_or_made() -> None:
+    text = "a:\n  read:\n    one: null  # of one\n    two: 2\n  # of z\n  z: 3\n"
+
+    edited = yaml_text.set_value(text, "a.read.one", ";")
+    edited = yaml_text.set_value(edited, "a.read.three", 3)
+    edited = yaml_text.set_value(edited, "a.new.deep", 4)
+
+    assert yaml.safe_load(edited) == {
+        "a": {"read": {"one": ";", "two": 2, "three": 3}, "z": 3, "new": {"deep": 4}}
+    }
+    assert edited.index("# of z") < edited.index("z: 3") < edited.index("new")
