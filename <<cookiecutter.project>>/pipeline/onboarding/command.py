@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, Popen
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from pipeline.onboarding import (
     baseline,
     example,
     inference,
+    merge,
     profile,
     questions,
     report,
@@ -55,26 +57,39 @@ def onboard(root: Path, options: Options) -> tuple[str, dict[str, Any]]:
     say(f"reading {options.source}")
     frame, read, told = read_table(found, options, root)
     say(f"looking at {len(frame):,} rows, {len(frame.columns):,} columns")
+    before = merge.read_before(root, JSON)
     proposal = inference.infer_contract(
         profile.profile_table(frame),
         ask=questions.make_asker(silent=options.yes or options.json),
-        target=options.target,
+        target=options.target or (before.find_target(frame) if before else None),
         task=options.task,
         positive=options.positive,
         read=read,
+        checked=merge.list_checked(before),
     )
     del frame
     for warning in proposal.warnings:
         say(warning)
+    proposal, kept = merge.keep_columns(proposal, before)
     branch = scratch.choose_branch(root, found.name)
     with scratch.copy_project(root, branch) as copy:
         removed = example.remove_example(copy)
         sources.bring(found, root, copy)
-        write_project(proposal, copy, source=found, options=options)
-        content = train_baseline(copy, proposal, source=found.kept, told=told, removed=removed)
+        kept += write_project(proposal, copy, source=found, before=before)
+        told = Told(reading=told, removed=removed, kept=kept)
+        content = train_baseline(copy, proposal, source=found.kept, told=told, before=before)
         scratch.commit_all(copy, write_message(content))
     scratch.switch_to(root, branch)
     return branch, content
+
+
+@dataclass(frozen=True)
+class Told:
+    """Sentences for the report: how the table was read, what was taken out, and what stayed as it was."""
+
+    reading: list[str]
+    removed: list[str]
+    kept: list[str]
 
 
 def say(line: str) -> None:
@@ -126,19 +141,27 @@ def read_table(
 
 
 def write_project(
-    proposal: inference.Proposal, copy: Path, *, source: sources.Source, options: Options
-) -> None:
-    """Write schema.yaml, params.yaml and what `acquire` depends on."""
+    proposal: inference.Proposal, copy: Path, *, source: sources.Source, before: merge.Before | None
+) -> list[str]:
+    """Write schema.yaml, params.yaml and what `acquire` depends on. Tells what stays as people wrote it."""
     schema = writing.write_schema(proposal, row=f"one row of {source.given.rsplit('/', 1)[-1]}")
     (copy / "schema.yaml").write_text(schema, encoding="utf-8", newline="\n")
-    path = copy / "params.yaml"
-    text = writing.edit_params(path.read_text(encoding="utf-8"), proposal, source.kept)
-    path.write_text(text, encoding="utf-8", newline="\n")
+    inputs = {plan.name for plan in proposal.columns if plan.section}
+    edits, kept = merge.keep_params(writing.list_edits(proposal, source.kept), before, inputs)
+    edit_params(copy, edits)
     sources.depend_on(copy, source)
+    return kept
+
+
+def edit_params(copy: Path, edits: list[writing.Edit]) -> None:
+    """Edit the copy's params.yaml."""
+    path = copy / "params.yaml"
+    text = writing.apply_edits(path.read_text(encoding="utf-8"), edits)
+    path.write_text(text, encoding="utf-8", newline="\n")
 
 
 def train_baseline(
-    copy: Path, proposal: inference.Proposal, *, source: str, told: list[str], removed: list[str]
+    copy: Path, proposal: inference.Proposal, *, source: str, told: Told, before: merge.Before | None
 ) -> dict[str, Any]:
     """Run the pipeline, measure the model beside a dummy, let the gate follow from both, and write the report."""
     with start_fork_server(copy) as environ:
@@ -150,17 +173,16 @@ def train_baseline(
             train = files.read_table(files.FEATURES / "train.parquet")
             measures = baseline.measure(predictions, read_target(train), settings)
         gate = baseline.derive_gate(measures, settings.gate.primary, len(predictions))
-        path = copy / "params.yaml"
-        text = writing.edit_gate(path.read_text(encoding="utf-8"), gate)
-        path.write_text(text, encoding="utf-8", newline="\n")
+        edits, kept = merge.keep_params(writing.list_gate_edits(gate), before, set())
+        edit_params(copy, edits)
         say("judging it by the gate that follows from it")
         run_pipeline(copy, environ)
     content = report.build_report(
         proposal,
         source=source,
-        found=told,
-        removed=removed,
-        kept=[],
+        found=told.reading,
+        removed=told.removed,
+        kept=[*told.kept, *kept],
         measures=measures,
         gate=gate,
         rows=len(predictions),

@@ -45,6 +45,7 @@ def infer_contract(
     """
     check_table(profile)
     chosen = targets.choose_target(profile, target, ask)
+    profile = targets.settle_target(profile, chosen.value)
     column = profile.columns[chosen.value]
     what = targets.choose_task(column, task)
     facts = [chosen, what]
@@ -61,6 +62,7 @@ def infer_contract(
     facts += [fact for fact in (time, group, identity) if fact is not None]
     order = rules.order_rows(profile, time.value if time else None)
     dates = profile.columns[time.value].dates if time else None
+    decimal = choose_decimal(profile)
     places = Places(
         target=chosen.value,
         time=time.value if time else None,
@@ -68,6 +70,7 @@ def infer_contract(
         identity=tuple(identity.value),
         order=order,
         dates=dates,
+        decimal=decimal,
     )
     plans = [plan_column(one, places) for one in profile.columns.values()]
     plans, leaks, limit = judge_leaks(
@@ -96,7 +99,7 @@ def infer_contract(
         natural=not identity.value,
         time=time.value if time else None,
         split=division,
-        read=choose_reading(profile, read or {}, dates=dates),
+        read=choose_reading(read or {}, decimal=decimal, dates=dates),
         leakage=limit,
         threshold=None if share is None else choose_threshold(share),
         slices=tuple(fact.value for fact in slices),
@@ -143,6 +146,7 @@ class Places:
     identity: tuple[str, ...]
     order: np.ndarray
     dates: str | None
+    decimal: str
 
     def find_role(self, name: str) -> tuple[Role, str] | None:
         """Find the role of a column that is no input, and what it does; None for any other column."""
@@ -157,7 +161,7 @@ class Places:
 
 def plan_column(column: ColumnProfile, places: Places) -> ColumnPlan:
     """Plan one column: its type, the rules that hold on all rows, and whether the model sees it."""
-    kind, why = choose_type(column, places.dates)
+    kind, why = choose_type(column, places)
     contract: dict[str, Any] = {"type": kind, "known": "after" if column.name == places.target else "before"}
     contract |= rules.allow_missing(column)
     if column.nulls:
@@ -185,16 +189,18 @@ def plan_column(column: ColumnProfile, places: Places) -> ColumnPlan:
     return dataclasses.replace(plan, role="input", section="categorical" if kind == "category" else "numeric")
 
 
-def choose_type(column: ColumnProfile, dates: str | None) -> tuple[str, str]:
+def choose_type(column: ColumnProfile, places: Places) -> tuple[str, str]:
     """Choose a column's type in the contract, and say why it is not the one that its values suggest."""
     if column.kind == "number":
+        if column.decimal not in (None, places.decimal):
+            return "text", f"; most numbers of the table have a decimal {places.decimal!r}, so it stays text"
         if column.whole and words.is_place(column.name) and column.distinct > 2:
             return "category", "; its name says that they are codes"
         return "number", ""
     if column.kind == "truth":
         return "boolean", ""
     if column.kind == "time":
-        if column.dates != dates and column.dates is not None:
+        if column.dates != places.dates and column.dates is not None:
             return "text", f"; written otherwise than the other times ({column.dates}), so it stays text"
         return "datetime", ""
     if column.kind == "empty":
@@ -356,7 +362,7 @@ def choose_slices(
     for plan in plans:
         column = profile.columns[plan.name]
         few = 2 <= column.distinct <= 12
-        if plan.section is None or not few or (column.kind == "number" and column.distinct > 6):
+        if plan.section is None or not few or (column.kind == "number" and not column.whole):
             continue
         rarest = int(column.values.value_counts().min())
         if rarest >= 50:
@@ -381,17 +387,17 @@ def choose_threshold(share: float) -> float:
     return 0.5 if 0.3 <= share <= 0.7 else min(0.95, max(0.01, round(share, 2)))
 
 
-def choose_reading(profile: Profile, read: dict[str, Any], *, dates: str | None) -> dict[str, Any]:
+def choose_decimal(profile: Profile) -> str:
+    """Choose the decimal sign of the table's numbers: that of most columns that need one."""
+    signs = [column.decimal for column in profile.columns.values() if column.decimal]
+    return "," if signs.count(",") > signs.count(".") else "."
+
+
+def choose_reading(read: dict[str, Any], *, decimal: str, dates: str | None) -> dict[str, Any]:
     """Fill `data.read`: how the file was read, the decimal sign and the format of times."""
-    commas = [column.name for column in profile.columns.values() if column.decimal == ","]
-    points = [column.name for column in profile.columns.values() if column.decimal == "."]
-    if commas and points:
-        raise StageError(
-            f"{commas[0]} has decimal commas and {points[0]} decimal points; write all numbers of the table alike"
-        )
     chosen = {key: value for key, value in read.items() if value is not None}
-    if commas:
-        chosen["decimal"] = ","
+    if decimal == ",":
+        chosen["decimal"] = decimal
     if dates:
         chosen["dates"] = dates
     return chosen

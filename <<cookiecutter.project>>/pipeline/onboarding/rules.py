@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 LEARNT = 0.8
 TRAIN, HOLDOUT = 0.6, 0.8
 MOST_CLOSED = 20
+YEARS = (1500, 2200)
 FEWEST_SEEN = 5
 FEWEST_UNITS = 10
 HOLDOUT_SHARE = 0.2
@@ -100,7 +101,7 @@ def _could_name(column: ColumnProfile) -> bool:
             return False
         values = column.values
         counted = bool(values.max() - values.min() == column.rows - 1)
-        return counted or words.is_id(column.name)
+        return words.is_id(column.name) or (counted and not words.is_period(column.name))
     if words.is_id(column.name) or column.code:
         return True
     short = column.values.str.len()
@@ -153,7 +154,12 @@ def allow_missing(column: ColumnProfile) -> dict[str, Any]:
 
 
 def learn_range(column: ColumnProfile, order: np.ndarray) -> dict[str, Any]:
-    """Learn wide bounds of a number: its sign, a share's or a percentage's, else the span again on either side."""
+    """Learn wide bounds of a number: its sign, a share's or a percentage's, else the span again on either side.
+
+    None for years: the next one is no mistake.
+    """
+    if words.is_period(column.name) and column.values.min() > YEARS[0] and column.values.max() < YEARS[1]:
+        return {}
     learnt, tried = cut(column.values, order)
     low, high = learnt.min(), learnt.max()
     if math.isnan(low) or low == high:

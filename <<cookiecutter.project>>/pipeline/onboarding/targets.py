@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pipeline import table
 from pipeline.files import StageError
 from pipeline.onboarding import words
+from pipeline.onboarding.profile import NOTHING
 from pipeline.onboarding.proposal import Fact, Question
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ MOST_CLASSES = 5
 FEWEST_ROWS = 50
 FEWEST_OF_A_CLASS = 10
 SURE = 0.9
+MOST_TOKENS = 2
 OFFERED = 6
 
 
@@ -56,6 +59,29 @@ def choose_target(profile: Profile, named: str | None, ask: Ask) -> Fact:
                 )
             return Fact("params.yaml: data.target", answer, "you named it", 1.0)
     return Fact("params.yaml: data.target", best, _explain_target(profile.columns[best], profile), confidence)
+
+
+def settle_target(profile: Profile, name: str) -> Profile:
+    """Let a word such as NA stand for no value in a target of text that has two other labels."""
+    column = profile.columns[name]
+    if column.kind != "text" or column.distinct > 2 + MOST_TOKENS:
+        return profile
+    labels = set(column.values.dropna().unique())
+    tokens = {label for label in labels if label.strip().lower() in NOTHING}
+    if not tokens or len(labels - tokens) != 2:
+        return profile
+    values = column.values.mask(column.values.isin(tokens))
+    shown = ", ".join(repr(token) for token in sorted(tokens))
+    settled = dataclasses.replace(
+        column,
+        values=values,
+        missing=int(values.isna().sum()),
+        distinct=2,
+        nulls=tuple(sorted(tokens)),
+        evidence=f"{column.evidence}; {shown} beside two labels stands for no value",
+        confidence=0.8,
+    )
+    return dataclasses.replace(profile, columns={**profile.columns, name: settled})
 
 
 def _rate_target(column: ColumnProfile, profile: Profile) -> float:

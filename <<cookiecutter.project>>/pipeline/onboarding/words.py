@@ -14,7 +14,7 @@ def _list(text: str) -> set[str]:
 
 
 # Words of a name that say what the column is; compared with whole words, so that `valid` holds no `id`.
-ID = _list("id ids uuid guid key pk rowid index idx nr no rownames unnamed")
+ID = _list("id ids identifier uuid guid key pk rowid index idx nr no rownames unnamed")
 UNITS = _list(
     "customer client patient user person member household account student subject employee driver "
     "borrower applicant policy policyholder kunde kunden family hh"
@@ -28,6 +28,8 @@ PERSONAL = _list(
 PERSONAL_PAIRS = ({"first", "name"}, {"last", "name"}, {"full", "name"}, {"family", "name"}, {"maiden", "name"},
                   {"user", "name"}, {"customer", "name"}, {"patient", "name"}, {"birth", "date"}, {"date", "birth"},
                   {"credit", "card"}, {"card", "number"}, {"social", "security"}, {"ip", "address"})  # fmt: skip
+# Whole numbers of such a name are counted up without naming anything.
+PERIODS = _list("year jahr month monat week woche day tag hour quarter age alter yr")
 PROTECTED = _list("sex gender race ethnicity ethnic religion nationality disability geschlecht")
 # Times that tell about the one in the row, not when the row is about.
 ATTRIBUTES = _list(
@@ -96,6 +98,11 @@ def is_place(name: str) -> bool:
     return bool(set(split_words(name)) & PLACES)
 
 
+def is_period(name: str) -> bool:
+    """Whether a name says that its numbers count years, months or the like."""
+    return bool(set(split_words(name)) & PERIODS)
+
+
 def find_personal(name: str, text: pd.Series | None) -> str | None:
     """Say why a column could tell about a person: by its name, or by what most of its texts look like."""
     words = split_words(name)
@@ -120,7 +127,7 @@ def find_personal(name: str, text: pd.Series | None) -> str | None:
     if (
         words
         and words[-1] in ("name", "names")
-        and sample.str.contains(r"^\S+[ ,]+\S+", regex=True).mean() > 0.8
+        and sample.str.contains(r"^[A-ZÀ-Ž]\S+[ ,]+[A-ZÀ-Ž]", regex=True).mean() > 0.8
     ):
         return "full names, by its name and its values"
     return None

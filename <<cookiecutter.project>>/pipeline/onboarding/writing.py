@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import yaml
 
 from pipeline.onboarding.yaml_text import format_comment, format_flow, set_value
 
@@ -59,46 +62,88 @@ def write_schema(proposal: Proposal, row: str) -> str:
     return HEAD + "\n".join(lines) + "\n"
 
 
-def edit_params(text: str, proposal: Proposal, source: str) -> str:
-    """Edit params.yaml for a proposal; costs are taken out until somebody states them, and so is the metric `value`."""
-    facts = {fact.where: fact for fact in proposal.facts}
-    tell = {
-        key: _tell(facts.get(f"params.yaml: {key}"), mark="")
-        for key in ("data.target", "data.task", "data.positive", "gate.resample", "split")
-    }
-    text = set_value(text, "data.source", source)
-    text = set_value(text, "data.task", proposal.task, tell["data.task"])
-    text = set_value(text, "data.target", proposal.target, tell["data.target"])
-    if proposal.positive is not None or "\n  positive:" in text:
-        text = set_value(text, "data.positive", proposal.positive, tell["data.positive"])
-    text = set_value(text, "data.derive", {})
-    text = set_value(text, "data.max_age_days", None)
-    text = set_value(text, "data.leakage", proposal.leakage, _tell_leakage(proposal))
-    if proposal.read or "\n  read:" in text:
-        text = set_value(
-            text, "data.read", proposal.read, "as the file was found to be written" if proposal.read else ""
-        )
-    text = _edit_split(text, proposal, tell["split"])
-    text = set_value(text, "features.numeric", proposal.list_inputs("numeric"))
-    text = set_value(text, "features.categorical", proposal.list_inputs("categorical"))
-    text = set_value(text, "features.derived", {})
-    text = set_value(text, "model.estimator", choose_estimator(proposal), block=True)
-    text = set_value(text, "evaluate.metrics", METRICS[proposal.task])
-    text = set_value(text, "evaluate.threshold", proposal.threshold, _tell_threshold(proposal))
-    text = set_value(text, "evaluate.costs", None)
-    text = set_value(text, "evaluate.slices", list(proposal.slices))
-    text = set_value(text, "evaluate.fairness", list(proposal.fairness))
-    text = set_value(text, "drift.period", proposal.period)
-    text = set_value(text, "gate.resample", proposal.resample, tell["gate.resample"])
-    text = set_value(text, "gate.primary", PRIMARY[proposal.task])
-    return set_value(text, "gate.guards", GUARDS[proposal.task])
+@dataclass(frozen=True)
+class Edit:
+    """One value of params.yaml that is set, and the comment behind it."""
+
+    path: str
+    value: Any
+    comment: str = ""
+    block: bool = False
 
 
-def edit_gate(text: str, gate: Gate) -> str:
-    """Write what the baseline says into params.yaml: what matters, the limits, and how slices are judged."""
-    text = set_value(text, "gate.matters", gate.matters, gate.why_matters)
-    text = set_value(text, "gate.limits", gate.limits, gate.why_limits)
-    return set_value(text, "gate.slices", gate.slices, gate.why_slices)
+def list_edits(proposal: Proposal, source: str) -> list[Edit]:
+    """List the edits of params.yaml; costs are taken out until somebody states them, and so is the metric `value`."""
+    facts = {fact.where.removeprefix("params.yaml: "): fact for fact in proposal.facts}
+    split = proposal.split
+    return [
+        Edit("data.source", source),
+        *(
+            Edit(f"data.read.{key}", value, "found out" if proposal.read.get(key) else "")
+            for key, value in fill_read(proposal.read).items()
+        ),
+        Edit("data.task", proposal.task, _say(facts.get("data.task"))),
+        Edit("data.target", proposal.target, _say(facts.get("data.target"))),
+        Edit(
+            "data.positive", proposal.positive, _say(facts.get("data.positive")) if proposal.positive else ""
+        ),
+        Edit("data.derive", {}),
+        Edit("data.max_age_days", None),
+        Edit("data.leakage", proposal.leakage, _tell_leakage(proposal)),
+        Edit("split.by", split["by"], _say(facts.get("split"))),
+        Edit("split.column", split.get("column")),
+        *(
+            Edit(f"split.{part}", split.get(part, [None, None]))
+            for part in ("train", "holdout", "production")
+        ),
+        Edit("split.holdout_share", split.get("holdout_share", 0.2)),
+        Edit("features.numeric", proposal.list_inputs("numeric")),
+        Edit("features.categorical", proposal.list_inputs("categorical")),
+        Edit("features.derived", {}),
+        Edit("model.estimator", choose_estimator(proposal), block=True),
+        Edit("evaluate.metrics", METRICS[proposal.task]),
+        Edit("evaluate.threshold", proposal.threshold, _tell_threshold(proposal)),
+        Edit("evaluate.costs", None),
+        Edit("evaluate.slices", list(proposal.slices)),
+        Edit("evaluate.fairness", list(proposal.fairness)),
+        Edit("drift.period", proposal.period),
+        Edit("gate.resample", proposal.resample, _say(facts.get("gate.resample"))),
+        Edit("gate.primary", PRIMARY[proposal.task]),
+        Edit("gate.guards", GUARDS[proposal.task]),
+    ]
+
+
+def list_gate_edits(gate: Gate) -> list[Edit]:
+    """List the edits that the baseline gives: what matters, the limits, and how slices are judged."""
+    return [
+        Edit("gate.matters", gate.matters, gate.why_matters),
+        Edit("gate.limits", gate.limits, gate.why_limits),
+        Edit("gate.slices", gate.slices, gate.why_slices),
+    ]
+
+
+def apply_edits(text: str, edits: list[Edit]) -> str:
+    """Apply edits to the text of params.yaml; a key that is not there and would say nothing is not added."""
+    for edit in edits:
+        if edit.value in (None, {}) and not _has(text, edit.path):
+            continue
+        text = set_value(text, edit.path, edit.value, edit.comment, block=edit.block)
+    return text
+
+
+def fill_read(read: dict[str, Any]) -> dict[str, Any]:
+    """Fill `data.read` with the defaults, so that nothing of another table stays."""
+    keys = ("separator", "encoding", "quote", "decimal", "dates", "sheet", "query")
+    return {key: read.get(key, "." if key == "decimal" else None) for key in keys}
+
+
+def _has(text: str, path: str) -> bool:
+    found: Any = yaml.safe_load(text)
+    for key in path.split("."):
+        if not isinstance(found, dict) or key not in found:
+            return False
+        found = found[key]
+    return True
 
 
 def choose_estimator(proposal: Proposal) -> dict[str, Any]:
@@ -115,20 +160,13 @@ def choose_estimator(proposal: Proposal) -> dict[str, Any]:
     return {"use": ESTIMATORS[proposal.task], "params": params}
 
 
-def _edit_split(text: str, proposal: Proposal, why: str) -> str:
-    split = proposal.split
-    text = set_value(text, "split.by", split["by"], why)
-    text = set_value(text, "split.column", split.get("column"))
-    for part in ("train", "holdout", "production"):
-        text = set_value(text, f"split.{part}", split.get(part, [None, None]))
-    return set_value(text, "split.holdout_share", split.get("holdout_share", 0.2))
+def _tell(fact: Fact | None) -> str:
+    """Write a fact as the comment behind a line."""
+    return f"  {format_comment(_say(fact))}" if fact else ""
 
 
-def _tell(fact: Fact | None, mark: str = "  # ") -> str:
-    if fact is None:
-        return ""
-    said = _add_confidence(fact.evidence, fact.confidence)
-    return f"  {format_comment(said)}" if mark else said
+def _say(fact: Fact | None) -> str:
+    return _add_confidence(fact.evidence, fact.confidence) if fact else ""
 
 
 def _add_confidence(evidence: str, confidence: float) -> str:
