@@ -27,11 +27,20 @@ from pipeline.onboarding import (
 )
 from pipeline.onboarding import source as sources
 from pipeline.onboarding.arguments import Options
+from pipeline.sources import read_source
 
 if TYPE_CHECKING:
     import pandas as pd
 
 EXAMPLE = "package:"
+# What `data.read` need not say, because it is found again.
+USUAL = {
+    "separator": (",",),
+    "encoding": ("utf-8", "utf-8-sig", "ascii"),
+    "quote": ('"',),
+    "sheet": (),
+    "query": (),
+}
 JSON, PAGE = Path("reports/onboarding.json"), Path("reports/onboarding.md")
 
 
@@ -55,7 +64,7 @@ def onboard(root: Path, options: Options) -> tuple[str, dict[str, Any]]:
     found = sources.find_source(options.source, root)
     check_project(root, found, force=options.force)
     say(f"reading {options.source}")
-    frame, read, told = read_table(found, options, root)
+    frame, read, told = read_table(found, options)
     say(f"looking at {len(frame):,} rows, {len(frame.columns):,} columns")
     before = merge.read_before(root, JSON)
     proposal = inference.infer_contract(
@@ -130,14 +139,12 @@ def check_project(root: Path, found: sources.Source, *, force: bool) -> None:
         )
 
 
-def read_table(
-    found: sources.Source, options: Options, root: Path
-) -> tuple[pd.DataFrame, dict[str, Any], list[str]]:
-    """Read the table as `acquire` will: cells as text or in the file's own types; with what was found of the file."""
-    import pandas as pd
-
-    frame = pd.read_csv(str(found.local), dtype=str, keep_default_na=False, na_values=[""])
-    return frame, {}, []
+def read_table(found: sources.Source, options: Options) -> tuple[pd.DataFrame, dict[str, Any], list[str]]:
+    """Read the table as `acquire` will. Returns it, what `data.read` must say, and sentences on what was found."""
+    table = read_source(found.address, params.Read(query=options.query))
+    known = {name: getattr(table.read, name) for name in USUAL}
+    read = {name: value for name, value in known.items() if value not in (None, *USUAL[name])}
+    return table.frame, read, table.found
 
 
 def write_project(

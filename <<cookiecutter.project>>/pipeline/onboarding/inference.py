@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline import files, leakage, table
 from pipeline.files import StageError
 from pipeline.onboarding import rules, targets, words
+from pipeline.onboarding.profile import ISO_8601
 from pipeline.onboarding.proposal import ColumnPlan, Fact, Proposal, Question, Role
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def infer_contract(
     identity = rules.choose_identity(profile, chosen.value, time=time, group=group)
     facts += [fact for fact in (time, group, identity) if fact is not None]
     order = rules.order_rows(profile, time.value if time else None)
-    dates = profile.columns[time.value].dates if time else None
+    dates = choose_dates(profile, time.value if time else None)
     decimal = choose_decimal(profile)
     places = Places(
         target=chosen.value,
@@ -200,7 +201,7 @@ def choose_type(column: ColumnProfile, places: Places) -> tuple[str, str]:
     if column.kind == "truth":
         return "boolean", ""
     if column.kind == "time":
-        if column.dates != places.dates and column.dates is not None:
+        if column.dates not in (None, places.dates):
             return "text", f"; written otherwise than the other times ({column.dates}), so it stays text"
         return "datetime", ""
     if column.kind == "empty":
@@ -393,12 +394,20 @@ def choose_decimal(profile: Profile) -> str:
     return "," if signs.count(",") > signs.count(".") else "."
 
 
+def choose_dates(profile: Profile, time: str | None) -> str | None:
+    """Choose how times are written: as in the column of times, else as in the first one that has any."""
+    if time is not None:
+        return profile.columns[time].dates
+    written = [column.dates for column in profile.columns.values() if column.dates]
+    return written[0] if written else None
+
+
 def choose_reading(read: dict[str, Any], *, decimal: str, dates: str | None) -> dict[str, Any]:
     """Fill `data.read`: how the file was read, the decimal sign and the format of times."""
     chosen = {key: value for key, value in read.items() if value is not None}
     if decimal == ",":
         chosen["decimal"] = decimal
-    if dates:
+    if dates not in (None, ISO_8601):
         chosen["dates"] = dates
     return chosen
 

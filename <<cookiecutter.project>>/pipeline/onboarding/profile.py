@@ -48,6 +48,7 @@ DATES = (
 )
 CLOCKS = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
 DATE_WORDS = re.compile(r"date|datum|day|time|tag(?![a-z])", re.IGNORECASE)
+ISO_8601 = "ISO 8601"
 SHOWN = 3
 
 
@@ -68,7 +69,7 @@ class ColumnProfile:
     # The texts that stand for no value here, beside the empty one.
     nulls: tuple[str, ...] = ()
     decimal: str | None = None
-    # The format of its times as `strptime` has it; None: ISO 8601, or times of the file itself.
+    # How its times are written: a format as `strptime` has it, or ISO_8601; None: times of the file itself.
     dates: str | None = None
     ambiguous: bool = False
     examples: tuple[str, ...] = ()
@@ -269,7 +270,11 @@ def _try_iso(known: pd.Series) -> _Found | None:
     if not matches(known, ISO):
         return None
     times = pd.to_datetime(known.str.strip(), utc=True, format="ISO8601", errors="coerce")
-    return None if times.isna().any() else _Found("time", times, "all values are ISO 8601 times", 0.98)
+    return (
+        None
+        if times.isna().any()
+        else _Found("time", times, "all values are ISO 8601 times", 0.98, dates=ISO_8601)
+    )
 
 
 def _try_dates(known: pd.Series, name: str, formats: tuple[str, ...]) -> _Found | None:

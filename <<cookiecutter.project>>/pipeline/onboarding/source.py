@@ -31,6 +31,13 @@ class Source:
     local: Path | None = None
 
     @property
+    def address(self) -> str:
+        """Where the table is now."""
+        if self.local is None:
+            return self.given
+        return f"{SQLITE}{self.local}" if self.given.startswith(SQLITE) else str(self.local)
+
+    @property
     def kept(self) -> str:
         """What `data.source` says: the copy in the project, or the address."""
         if self.local is None:
