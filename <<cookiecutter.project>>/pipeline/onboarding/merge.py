@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from pipeline.onboarding import scratch
+from pipeline.onboarding.writing import NOTHING, look_up
 
 if TYPE_CHECKING:
     from pipeline.onboarding.proposal import ColumnPlan, Proposal
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 SECTIONS = {"number": "numeric", "boolean": "numeric", "category": "categorical"}
 # What this run must write: where the table is, how it is read, and what is predicted.
 ALWAYS = ("data.source", "data.read", "data.target", "data.task", "data.positive")
-NOTHING = object()
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def keep_params(edits: list[Edit], before: Before | None, columns: set[str]) -> 
     source = next((edit.value for edit in edits if edit.path == "data.source"), before.source)
     chosen, kept = [], []
     for edit in edits:
-        now, then = _look(before.edited_params, edit.path), _look(before.written_params, edit.path)
+        now, then = look_up(before.edited_params, edit.path), look_up(before.written_params, edit.path)
         frozen = edit.path.startswith("split.") and source == before.source
         if edit.path.startswith(ALWAYS) or now == edit.value or not (frozen or now != then):
             chosen.append(edit)
@@ -133,13 +133,3 @@ def keep_params(edits: list[Edit], before: Before | None, columns: set[str]) -> 
         why = "so that the holdout stays the same" if frozen and now == then else "as somebody wrote it"
         kept.append(f"params.yaml: {edit.path} stays {now!r} ({edit.value!r} would be inferred), {why}")
     return chosen, kept
-
-
-def _look(document: dict[str, Any], path: str) -> Any:
-    """Look a value up; NOTHING where there is none."""
-    found: Any = document
-    for key in path.split("."):
-        if not isinstance(found, dict) or key not in found:
-            return NOTHING
-        found = found[key]
-    return found

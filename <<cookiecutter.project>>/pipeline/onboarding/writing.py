@@ -42,6 +42,7 @@ METRICS = {
 PRIMARY = {"classification": "log_loss", "regression": "mae"}
 GUARDS = {"classification": ["roc_auc"], "regression": ["rmse"]}
 FEW_ROWS = 2000
+NOTHING = object()
 
 
 def write_schema(proposal: Proposal, row: str) -> str:
@@ -125,7 +126,8 @@ def list_gate_edits(gate: Gate) -> list[Edit]:
 def apply_edits(text: str, edits: list[Edit]) -> str:
     """Apply edits to the text of params.yaml; a key that is not there and would say nothing is not added."""
     for edit in edits:
-        if edit.value in (None, {}) and not _has(text, edit.path):
+        now = look_up(yaml.safe_load(text), edit.path)
+        if (now is NOTHING and edit.value in (None, {})) or (now == edit.value and not edit.comment):
             continue
         text = set_value(text, edit.path, edit.value, edit.comment, block=edit.block)
     return text
@@ -137,13 +139,13 @@ def fill_read(read: dict[str, Any]) -> dict[str, Any]:
     return {key: read.get(key, "." if key == "decimal" else None) for key in keys}
 
 
-def _has(text: str, path: str) -> bool:
-    found: Any = yaml.safe_load(text)
+def look_up(document: Any, path: str) -> Any:
+    """Look up the value of a path such as `gate.slices.rows`; NOTHING where there is none."""
     for key in path.split("."):
-        if not isinstance(found, dict) or key not in found:
-            return False
-        found = found[key]
-    return True
+        if not isinstance(document, dict) or key not in document:
+            return NOTHING
+        document = document[key]
+    return document
 
 
 def choose_estimator(proposal: Proposal) -> dict[str, Any]:

@@ -14,8 +14,14 @@ INDENT = 2
 
 def format_flow(value: Any) -> str:
     """Format a value as YAML on one line, quoted where YAML would read something else."""
+    text = _dump(value, plain=True)
+    # What cannot be seen is written as an escape: YAML takes some of it for the end of a line.
+    return text if text.isprintable() else _dump(value, plain=False)
+
+
+def _dump(value: Any, *, plain: bool) -> str:
     text = yaml.safe_dump(
-        value, default_flow_style=True, allow_unicode=True, sort_keys=False, width=float("inf")
+        value, default_flow_style=True, allow_unicode=plain, sort_keys=False, width=float("inf")
     )
     return text.removesuffix("\n").removesuffix("\n...")
 
