@@ -132,7 +132,7 @@ def check_project(root: Path, found: sources.Source, *, force: bool) -> None:
     if isinstance(described, dict) and described.get("target") == "":
         return
     source = params.load(root / "params.yaml").data.source
-    if not (source.startswith(EXAMPLE) or (root / JSON).exists() or force):
+    if source and not (source.startswith(EXAMPLE) or (root / JSON).exists() or force):
         raise StageError(
             f"params.yaml describes another table already ({source}), by hand. --force writes it and schema.yaml anew, "
             "on a branch of its own"
