@@ -22,6 +22,12 @@ STAGES = {
 }
 
 
+# What tells every mistake of params.yaml and schema.yaml before a stage: the first one, and the one that may take long.
+# Only the end of its name stands here, so that no stage depends on it: it says whether a stage may run, never what the
+# stage writes.
+CHECKS = {"acquire": "settings_check", "train": "settings_check"}
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Describe the arguments of every stage and of the commands that the bots run."""
     top = argparse.ArgumentParser(
@@ -79,6 +85,8 @@ def main(argv: list[str] | None = None) -> int:
         os.environ.setdefault("DO_NOT_TRACK", "1")
         if stage in STAGES:
             files.REFUSAL.unlink(missing_ok=True)
+        if stage in CHECKS:
+            importlib.import_module(f"pipeline.{CHECKS[stage]}").refuse_mistakes(settings)
         module, function = ("drift", "compare") if stage == "compare" else (stage, "run")
         getattr(importlib.import_module(f"pipeline.{module}"), function)(settings, **arguments)
     except files.StageError as error:

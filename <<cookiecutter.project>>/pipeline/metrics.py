@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 Floats: TypeAlias = NDArray[np.float64]
 Direction = Literal["higher", "lower"]
+NO_COSTS = "params.yaml: evaluate.costs: the metric `value` needs to know what decisions are worth"
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,9 +107,7 @@ def compute_worth(rows: Rows) -> Floats:
     """Compute what each row's decision is worth: a cell of the cost matrix, or the price of the error."""
     costs = rows.costs
     if costs is None:
-        raise StageError(
-            "params.yaml: evaluate.costs: the metric `value` needs to know what decisions are worth"
-        )
+        raise StageError(NO_COSTS)
     if costs.under is not None or costs.over is not None:
         short = rows.target - rows.score
         return (costs.under or 0.0) * np.maximum(short, 0) + (costs.over or 0.0) * np.maximum(-short, 0)

@@ -9,7 +9,8 @@ import io
 import json
 import warnings
 import zipfile
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +83,42 @@ class Derive(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def __sklearn_is_fitted__(self) -> bool:
         return True
+
+
+def find_mistakes(settings: Params) -> Iterator[str]:
+    """Find each step that cannot be, an estimator that cannot be, and unknown parameters of the search."""
+    makers: list[Callable[[], Any]] = [
+        *(partial(_make_step, step, settings) for step in settings.model.steps),
+        partial(_make_estimator, settings),
+    ]
+    failed = False
+    for make in makers:
+        try:
+            make()
+        except StageError as error:
+            failed = True
+            yield str(error)
+    if failed:
+        return
+    try:
+        refuse_unknown_parameters(build_pipeline(settings), settings)
+    except StageError as error:
+        yield str(error)
+
+
+def refuse_unknown_parameters(pipeline: Pipeline, settings: Params) -> None:
+    """Raise `StageError` for each parameter of `model.search` that the pipeline does not have."""
+    known = pipeline.get_params()
+    wrong = [
+        name for name in (settings.model.search.params if settings.model.search else ()) if name not in known
+    ]
+    if wrong:
+        told = "; ".join(f"no parameter {name!r}{suggest_name(name, known)}" for name in wrong)
+        raise StageError(f"params.yaml: model.search.params: {told}")
+
+
+def _make_step(step: Step, settings: Params) -> None:
+    _make_transformer(step, list_columns(step, settings.features), settings)
 
 
 def build_pipeline(settings: Params) -> Pipeline:

@@ -95,13 +95,7 @@ def _assign_by_time(frame: pd.DataFrame, settings: Params, schema: table.Schema)
     """Assign each row to a part by the bounds [from, until) of its time; empty for a row outside of all."""
     import numpy as np
 
-    name = settings.split.column or schema.time
-    column = schema.columns.get(name or "")
-    if name is None or column is None or column.type != "datetime":
-        hint = table.suggest_name(name or "", schema.columns)
-        raise StageError(
-            f"params.yaml: split.column: expected a datetime column of schema.yaml, got {name!r}{hint}"
-        )
+    name = _find_time(settings, schema)
     bounds = {part: _parse_bounds(part, getattr(settings.split, part)) for part in PARTS}
     _check_bounds(bounds, settings)
     part = np.full(len(frame), "", dtype=object)
@@ -110,6 +104,38 @@ def _assign_by_time(frame: pd.DataFrame, settings: Params, schema: table.Schema)
             inside = frame[name].between(*interval, inclusive="left") & frame[name].notna()
             part[inside.to_numpy()] = one
     return part
+
+
+def check_settings(settings: Params, schema: table.Schema) -> None:
+    """Raise `StageError` for what is wrong with `split` in params.yaml whatever the rows are."""
+    if settings.split.by == "time":
+        _find_time(settings, schema)
+        _check_bounds({part: _parse_bounds(part, getattr(settings.split, part)) for part in PARTS}, settings)
+    elif settings.split.by == "group":
+        _find_group(settings, schema.columns)
+
+
+def _find_time(settings: Params, schema: table.Schema) -> str:
+    """Find the column of a split by time. Raises `StageError` where it is no datetime column of the contract."""
+    name = settings.split.column or schema.time
+    column = schema.columns.get(name or "")
+    if name is None or column is None or column.type != "datetime":
+        hint = table.suggest_name(name or "", schema.columns)
+        raise StageError(
+            f"params.yaml: split.column: expected a datetime column of schema.yaml, got {name!r}{hint}"
+        )
+    return name
+
+
+def _find_group(settings: Params, columns: Iterable[str]) -> str:
+    """Find the column of a split by group among these. Raises `StageError` where it is none of them."""
+    name, known = settings.split.column, list(columns)
+    if name is None or name not in known:
+        hint = table.suggest_name(name or "", known)
+        raise StageError(
+            f"params.yaml: split.column: expected the column that names a row's group, got {name!r}{hint}"
+        )
+    return name
 
 
 def _assign_by_hash(
@@ -121,13 +147,7 @@ def _assign_by_hash(
 
     keys = rows
     if settings.split.by == "group":
-        name = settings.split.column
-        if name is None or name not in frame.columns:
-            hint = table.suggest_name(name or "", schema.columns)
-            raise StageError(
-                f"params.yaml: split.column: expected the column that names a row's group, got {name!r}{hint}"
-            )
-        keys = table.make_labels(frame[name])
+        keys = table.make_labels(frame[_find_group(settings, frame.columns)])
     codes, distinct = pd.factorize(keys)
     held_out = hash_to_shares(distinct) < settings.split.holdout_share
     return np.where(held_out[codes], "holdout", "train").astype(object)

@@ -20,7 +20,7 @@ from pipeline.conversion import make_labels as make_labels
 from pipeline.params import Read
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     import numpy as np
     import pandas as pd
@@ -107,37 +107,50 @@ def load(path: Path = Path("schema.yaml")) -> Schema:
 
 
 def check_params(settings: Params, schema: Schema) -> None:
-    """Raise `ConfigError` unless target and derived columns of params.yaml are declared for what they are."""
+    """Raise `ConfigError`, with all that is wrong, unless params.yaml and schema.yaml agree about the target and the
+    derived columns."""
+    if problems := list(find_contradictions(settings, schema)):
+        raise ConfigError("; ".join(problems[:10]))
+
+
+def find_contradictions(settings: Params, schema: Schema) -> Iterator[str]:
+    """Find where a target or a derived column of params.yaml is not declared for what it is."""
     target = settings.data.target
-    for name in (*settings.data.derive, target):
+    for name in dict.fromkeys((*settings.data.derive, target)):
         if name not in schema.columns:
-            where = "data.target" if name == target else "data.derive"
-            raise ConfigError(
+            where = "data.derive" if name in settings.data.derive else "data.target"
+            yield (
                 f"params.yaml: {where}: schema.yaml declares no column {name!r}"
                 f"{suggest_name(name, schema.columns)}; declare it (with `known: after` if it is only known later)"
             )
     kinds = _list_kinds(schema)
     for name, expression in settings.data.derive.items():
-        sources = expressions.list_columns(expression, kinds, f"params.yaml: data.derive.{name}")
+        try:
+            sources = expressions.list_columns(expression, kinds, f"params.yaml: data.derive.{name}")
+        except ConfigError as error:
+            yield str(error)
+            continue
         future = set(sources) & set(schema.known_after)
-        if future and schema.columns[name].known == "before":
-            raise ConfigError(
+        if future and name in schema.columns and schema.columns[name].known == "before":
+            yield (
                 f"schema.yaml: columns.{name}.known: derived from {', '.join(sorted(future))}, which is only "
                 f"known after the moment of prediction; say `known: after`"
             )
-    column = schema.columns[target]
+    if settings.data.positive is not None and settings.task != "classification":
+        yield "params.yaml: data.positive: only a classification has a label that counts as yes"
+    if target in schema.columns:
+        yield from _find_wrong_target(schema.columns[target], settings)
+
+
+def _find_wrong_target(column: Column, settings: Params) -> Iterator[str]:
+    """Find why a declared column cannot be the target."""
+    where = f"schema.yaml: columns.{settings.data.target}"
     wanted = _LABELS if settings.task == "classification" else ("number",)
     if column.type not in wanted:
-        raise ConfigError(
-            f"schema.yaml: columns.{target}.type: the target of a {settings.task} is of type "
-            f"{' or '.join(wanted)}, not {column.type}"
-        )
-    if settings.data.positive is not None and settings.task != "classification":
-        raise ConfigError("params.yaml: data.positive: only a classification has a label that counts as yes")
+        kinds = " or ".join(wanted)
+        yield f"{where}.type: the target of a {settings.task} is of type {kinds}, not {column.type}"
     if column.known == "before":
-        raise ConfigError(
-            f"schema.yaml: columns.{target}.known: the target is only known later: say `known: after`"
-        )
+        yield f"{where}.known: the target is only known later: say `known: after`"
 
 
 def coerce(

@@ -107,12 +107,7 @@ def _search_parameters(
     """Find the best of some random parameters, on folds that divide the rows as the split does."""
     from sklearn.model_selection import ParameterGrid, ParameterSampler
 
-    known = pipeline.get_params()
-    for name in search.params:
-        if name not in known:
-            raise StageError(
-                f"params.yaml: model.search.params: no parameter {name!r}{model.suggest_name(name, known)}"
-            )
+    model.refuse_unknown_parameters(pipeline, settings)
     how, folds = _choose_folds(settings, search.folds)
     tries = min(search.iterations, len(ParameterGrid(search.params)))
     sampler = ParameterSampler(search.params, tries, random_state=settings.model.seed)
