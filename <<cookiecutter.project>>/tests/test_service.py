@@ -70,12 +70,18 @@ def test_the_service_answers_rows_of_the_holdout_as_the_review_judged_them(
 
 
 def test_most_rows_of_the_holdout_are_like_those_of_training(
-    served: model.Model, holdout: pd.DataFrame
+    served: model.Model, holdout: pd.DataFrame, settings: params.Params
 ) -> None:
     """Nobody reads the warnings of a service that warns about most rows."""
+    if settings.split.by == "time":
+        pytest.skip(
+            "the holdout is later than the training rows, and may be unlike them: reports/drift.json tells"
+        )
     reads = served.reader.decode(msgspec.json.encode(build_rows(served, holdout)))
     odd = served.reader.check(served.reader.build_batch([read.row for read in reads]))
-    assert len(odd) < 0.2 * len(holdout)
+    # By chance alone a row is beyond all n training rows with 2 / (n + 1) for each input.
+    trained = len(files.read_table(files.FEATURES / "train.parquet", columns=[files.TARGET]))
+    assert len(odd) < (0.2 + 2 * len(served.contract.inputs) / trained) * len(holdout)
 
 
 def test_no_value_of_a_personal_column_is_in_the_contract(served: model.Model, schema: table.Schema) -> None:
