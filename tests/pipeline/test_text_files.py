@@ -81,6 +81,13 @@ def test_the_separator_is_found_and_said(content: str, found: str) -> None:
     assert any(sentence.startswith("rows.csv: " + found) for sentence in table.found)
 
 
+@pytest.mark.parametrize("cells", ["1\t'x'\n2\t'y'\n", "1\t2\n3\t4\n5\t6\n"])
+def test_names_between_single_quotation_marks_are_read_without_them(cells: str) -> None:
+    table = read("'a'\t'b'\n" + cells)
+    assert list(table.frame.columns) == ["a", "b"]
+    assert table.read.quote == "'"
+
+
 def test_what_the_parameters_say_is_not_looked_for_and_not_told() -> None:
     table = read("a;b\n1,5;2\n", separator=";")
     assert table.found == []

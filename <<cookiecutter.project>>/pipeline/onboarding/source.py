@@ -13,10 +13,11 @@ from pipeline.onboarding.scratch import run_dvc
 
 FOLDER = Path("data/source")
 SQLITE = "sqlite:///"
+# With `*` in place of `?*` DVC would take the whole folder for ignored, and not see the .dvc files in it.
 IGNORED = """\
 
 # Tables that were brought here: DVC keeps them
-/data/source/*
+/data/source/?*
 !/data/source/*.dvc
 !/data/source/.gitignore
 """

@@ -142,12 +142,13 @@ def parse_rows(sample: str, separator: str, *, quote: str, whole: bool) -> list[
 
 
 def find_quote(sample: str) -> str:
-    """Find the quotation mark: `'` where cells stand between it and none stands between `"`."""
+    """Find the quotation mark: `'` where cells stand between it, or all names do, and none stands between `"`."""
     edge = r"(?:^|[,;\t|]){0}[^{0}\n]*{0}(?=[,;\t|\r\n]|$)"
     double = re.search(edge.format('"'), sample, re.MULTILINE)
     lines = sample.splitlines()[: ROWS + 1]
     single = sum(bool(re.search(edge.format("'"), line)) for line in lines)
-    return "'" if not double and lines and single > len(lines) / 2 else '"'
+    names = bool(lines) and re.fullmatch(r"'[^']*'(?:[,;\t|]'[^']*')+", lines[0].strip()) is not None
+    return "'" if not double and lines and (names or single > len(lines) / 2) else '"'
 
 
 def find_separator(sample: str, quote: str, *, whole: bool) -> str:

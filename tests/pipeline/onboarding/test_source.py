@@ -1,0 +1,30 @@
+"""A local table that is brought into a project: kept by DVC, never by git, and seen by both as they should."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from scmrepo.git import Git
+
+from fixtures.support import TEMPLATE
+from pipeline.onboarding import source
+
+
+def test_git_leaves_a_table_alone_and_dvc_sees_what_names_it(tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
+    ignored = (TEMPLATE / ".gitignore").read_text(encoding="utf-8")
+    assert source.IGNORED.strip() in ignored  # main ignores it too, before and after the branch
+    (tmp_path / ".gitignore").write_text(ignored, encoding="utf-8")
+    folder = tmp_path / source.FOLDER
+    (folder / "many").mkdir(parents=True)
+    for name in ("churn.csv", "churn.csv.dvc", "many.dvc", "many/1.csv"):
+        (folder / name).touch()
+    git = Git(str(tmp_path))
+    assert git.is_ignored(str(folder / "churn.csv"))
+    # A folder that is ignored is not looked into, and the .dvc files in it are not found.
+    assert not git.is_ignored(f"{folder}/")
+    assert not git.is_ignored(str(folder / "churn.csv.dvc"))
+    subprocess.run(["git", "add", "--all"], cwd=tmp_path, check=True)
+    listed = subprocess.run(["git", "ls-files"], cwd=tmp_path, check=True, capture_output=True, text=True)
+    assert listed.stdout.split() == [".gitignore", "data/source/churn.csv.dvc", "data/source/many.dvc"]
