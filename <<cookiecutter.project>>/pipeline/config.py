@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import date
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -14,6 +15,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 T = TypeVar("T")
+# How msgspec says that YAML made something else of a word than the text that is wanted, of a value or of a key.
+_MADE = re.compile(
+    r"Expected `str\b[^`]*`"
+    r"(, got `(?P<kind>bool|int|float|date|datetime)` - at | - at (?=`key`)|, got `null` - at (?=`key`))"
+    r"(?P<key>`key` in )?`(?P<place>[^`]+)`"
+)
+_STEP = re.compile(r"\[\.\.\.\]|\[\d+\]|[^.\[\]]+")
 
 
 class ConfigError(StageError):
@@ -54,16 +62,80 @@ def _describe_yaml_error(text: str, error: Exception) -> str:
 
 
 def convert_document(document: dict[Any, Any], kind: type[T], path: Path) -> T:
-    """Convert a mapping to this type. Raises `ConfigError` that names the key and what was expected."""
-    try:
-        return msgspec.convert(document, kind)
-    except (msgspec.ValidationError, RecursionError) as error:
-        what, _, where = str(error).partition(" - at `$")
-        key = (
-            _name_key(where.rstrip("`").lstrip("."), str(error), document=document, kind=kind)
-            or "the document"
+    """Convert a mapping to this type. Raises `ConfigError` that names the key and what was expected.
+
+    Where text is expected and YAML made a date, a truth or a number of a word without quotes (2013-01-01, NO, 0), the
+    word of the file counts; a column may be called so, too.
+    """
+    for _ in range(100):
+        try:
+            return msgspec.convert(document, kind)
+        except (msgspec.ValidationError, RecursionError) as error:
+            if place := _MADE.match(str(error)):
+                loader = _NamesAsText if place["key"] else yaml.BaseLoader
+                words = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506  both make no objects
+                steps = _STEP.findall(place["place"].removeprefix("$"))
+                mended = _take_words(document, words, steps)
+                if mended != document:
+                    document = mended
+                    continue
+            raise ConfigError(f"{path}: {_describe(error, document, kind)}") from error
+    raise ConfigError(f"{path}: more than 100 words need quotes; put quotes around names and categories")
+
+
+def _describe(error: Exception, document: dict[Any, Any], kind: type[Any]) -> str:
+    """Describe what is wrong after the key where it is."""
+    what, _, where = str(error).partition(" - at `$")
+    key = _name_key(where.rstrip("`").lstrip("."), str(error), document=document, kind=kind) or "the document"
+    if place := _MADE.match(str(error)):
+        what = f"expected `str`, got `{place['kind']}`"
+        if place["key"]:
+            key = place["place"].removeprefix("$").lstrip(".") or "the document"
+            what = "a name there is no text; put quotes around it"
+    return f"{key}: {what[:1].lower()}{what[1:]}"
+
+
+class _NamesAsText(yaml.SafeLoader):
+    """Reads YAML with keys as they are written: a column may be called 0, 2024-01-31 or NO."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Construct a mapping whose keys are texts."""
+        plain = "tag:yaml.org,2002:"
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag.startswith(plain) and key.tag != plain + "merge":
+                key.tag = plain + "str"
+        return super().construct_mapping(node, deep=deep)
+
+
+def _take_words(value: Any, words: Any, steps: list[str]) -> Any:
+    """Take the words of the file for the values at the end of the steps, and for their like in the same list.
+
+    `[...]` is a step to every value of a mapping.
+    """
+    if not steps:
+        taken = (isinstance(words, str) and _is_made(value)) or (
+            isinstance(words, dict) and isinstance(value, dict)
         )
-        raise ConfigError(f"{path}: {key}: {what[:1].lower()}{what[1:]}") from error
+        return words if taken else value
+    step, *rest = steps
+    if isinstance(value, dict) and isinstance(words, dict):
+        names = list(value) if step == "[...]" else [step]
+        return {
+            **value,
+            **{
+                one: _take_words(value[one], words[one], rest)
+                for one in names
+                if one in value and one in words
+            },
+        }
+    if isinstance(value, list) and isinstance(words, list) and len(value) == len(words):
+        return [_take_words(one, word, rest) for one, word in zip(value, words, strict=True)]
+    return value
+
+
+def _is_made(value: Any) -> bool:
+    """Whether YAML made a value of a word that has no quotes."""
+    return isinstance(value, bool | int | float | date)
 
 
 def _name_key(where: str, message: str, document: dict[Any, Any], kind: type[Any]) -> str:

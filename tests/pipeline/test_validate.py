@@ -293,7 +293,7 @@ class TestContract:
             ),
             ("columns.temp.missing", 5, "columns.temp.missing: expected `float` <= 1.0"),
             ("columns.temp.known", ..., "columns.temp: object missing required field `known`"),
-            ("columns.origin.categories", [True], "columns.origin.categories[0]: expected `str`, got `bool`"),
+            ("columns.origin.categories", [None], "columns.origin.categories[0]: expected `str`, got `null`"),
             ("columns.origin.range", [0, 1], "columns.origin.range: only for numbers"),
             ("columns.hour.missing", 0.1, "columns.hour.missing: only where nullable is true"),
             ("identity", ["fligth"], "identity: no column 'fligth' is declared (did you mean 'flight'?)"),
@@ -335,6 +335,22 @@ class TestContract:
         with pytest.raises(ConfigError) as caught:
             table.check_params(bench.settings, table.load())
         assert expected in str(caught.value)
+
+    def test_names_and_categories_need_no_quotes(self, tmp_path: Path) -> None:
+        path = tmp_path / "schema.yaml"
+        path.write_text(
+            "row: a sale\nidentity: [0]\ncolumns:\n"
+            "  0: {type: category, known: before, categories: [NO, SE, on, 1, 1.50, 2024-01-01]}\n"
+            "  NO: {type: number, known: before, nullable: yes}\n"
+            "  01: {type: text, known: before, null: [NA, 0]}\n"
+            "  2024-01-31: {type: number, known: before}\n"
+        )
+        schema = table.load(path)
+        assert list(schema.columns) == ["0", "NO", "01", "2024-01-31"]
+        assert schema.identity == ["0"]
+        assert schema.columns["0"].categories == ["NO", "SE", "on", "1", "1.50", "2024-01-01"]
+        assert schema.columns["NO"].nullable
+        assert schema.columns["01"].null == ["NA", "0"]
 
     @settings(deadline=None)
     @given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))

@@ -7,7 +7,7 @@ than the old training rows end, because a holdout that main's model was trained 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, Final
 
 import yaml
@@ -222,6 +222,10 @@ def _parse_bounds(split: Mapping[str, Any], part: str) -> Bounds:
 def _parse_day(value: object, part: str) -> Day | None:
     if value is None:
         return None
+    if isinstance(value, date) and not isinstance(
+        value, datetime
+    ):  # YAML makes a date of a day without quotes
+        return value.isoformat()
     try:
         return date.fromisoformat(value if isinstance(value, str) and len(value) == 10 else "").isoformat()
     except ValueError as error:

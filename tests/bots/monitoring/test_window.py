@@ -55,6 +55,11 @@ def test_the_holdout_moves_to_the_newest_labelled_days_and_training_grows_up_to_
     ]
 
 
+def test_days_without_quotes_are_days() -> None:
+    bare = PARAMS.replace('["2013-01-01", "2013-07-01"]', "[2013-01-01, 2013-07-01]")
+    assert '+  train: [2013-01-01, "2013-08-31"]' in list_changes(bare, plan(bare))
+
+
 def test_a_window_that_slides_keeps_its_length() -> None:
     split = yaml.safe_load(plan(window="slide"))["split"]
     assert split["train"] == ["2013-03-03", "2013-08-31"]
