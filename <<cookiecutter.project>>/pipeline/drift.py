@@ -152,7 +152,9 @@ def observe(
         categorical=[column for column in settings.features.categorical if column in rows],
     )
     inputs = features.build_inputs(drawn, msgspec.structs.replace(settings, features=chosen), schema)
-    values = inputs.assign(**{column: inputs[column].replace("", None) for column in chosen.categorical})
+    values = inputs.copy(deep=False)
+    for column in chosen.categorical:
+        values[column] = inputs[column].replace("", None)
     target = find_target(drawn, settings, schema)
     if target is not None:
         values[settings.data.target] = target
@@ -177,8 +179,11 @@ def find_target(rows: pd.DataFrame, settings: Params, schema: table.Schema) -> p
 
 
 def name_prediction(settings: Params) -> str:
-    """Return the name of the prediction among the columns."""
-    return f"predicted {settings.data.target}"
+    """Return the name of the prediction among the columns, which no input has."""
+    name = f"predicted {settings.data.target}"
+    while name in settings.features.raw:
+        name += " (by the model)"
+    return name
 
 
 def describe_comparison(

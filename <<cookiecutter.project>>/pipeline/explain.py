@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import re
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,6 +15,9 @@ from pipeline import expressions, files, model
 from pipeline.files import StageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sklearn.compose import ColumnTransformer
     from sklearn.pipeline import Pipeline
 
     from pipeline.params import Features, Params, Task
@@ -48,18 +53,29 @@ class Explanation:
 def run(settings: Params) -> None:
     """Explain the model; writes `reports/explanation.json` and `.csv`. Raises `files.StageError`."""
     fitted = model.load(trusted=settings.model.trusted)
-    holdout = files.read_table(HOLDOUT).set_index(files.ROW_NAME)[settings.features.raw]
+    table = files.read_table(HOLDOUT)
+    holdout = table.set_index(files.ROW_NAME)[settings.features.raw]
     predictions = files.read_table(files.PREDICTIONS).set_index(files.ROW)[["target", "score"]]
     if strange := predictions.index.symmetric_difference(holdout.index).tolist():
         both = f"{HOLDOUT} and {files.PREDICTIONS}"
         raise StageError(f"{both} do not hold the same rows, for instance {strange[0]!r}; run `dvc repro`")
-    report = build_report(fitted, holdout, predictions=predictions.astype("float64"), settings=settings)
+    report = build_report(
+        fitted,
+        holdout,
+        predictions=predictions.astype("float64"),
+        settings=settings,
+        aliases=files.get_aliases(table),
+    )
     files.write_evidence("explanation", report)
     write_ranking(report["ranking"])
 
 
 def build_report(
-    fitted: Pipeline, holdout: pd.DataFrame, predictions: pd.DataFrame, settings: Params
+    fitted: Pipeline,
+    holdout: pd.DataFrame,
+    predictions: pd.DataFrame,
+    settings: Params,
+    aliases: Mapping[str, str] = expressions.NO_ALIASES,
 ) -> dict[str, Any]:
     """Build this stage's evidence. `holdout` has the inputs, `predictions` target and score, by row name."""
     worst = find_worst(predictions, settings.task, settings.explain.worst)
@@ -69,7 +85,7 @@ def build_report(
     )
     passed = found.additivity is None or found.additivity <= TOLERANCE
     failure = None if passed else "SHAP's values do not add up to the model's output: do not trust them"
-    values = compute_features(holdout, settings.features)
+    values = compute_features(holdout, settings.features, aliases)
     return {
         "method": found.method,
         "output": found.output,
@@ -149,9 +165,7 @@ def choose_explainer(fitted: Pipeline, sample: pd.DataFrame) -> tuple[Any, int, 
     import shap
 
     estimator, prepare = fitted[-1], fitted[:-1]
-    try:
-        prepare.get_feature_names_out()
-    except AttributeError:
+    if trace_outputs(fitted[0], list(sample.columns)) is None:
         return None, 0, "a step of the model does not name its output columns"
     if hasattr(estimator, "coef_"):
         background = shap.maskers.Independent(prepare.transform(sample), max_samples=len(sample))
@@ -185,7 +199,7 @@ def compute_effects(
     values, base = np.asarray(result.values), np.asarray(result.base_values, dtype=np.float64)
     if values.ndim == 3:  # a layer for each class
         values, base = values[:, :, -1], base[..., -1]
-    sources = np.array([find_source(name, settings.features) for name in prepare.get_feature_names_out()])
+    sources = np.array(trace_outputs(fitted[0], settings.features.raw), dtype=object)
     effects = {name: values[:, sources == name].sum(axis=1) for name in dict.fromkeys(sources.tolist())}
     return pd.DataFrame(effects, index=rows.index), float(base.reshape(-1)[0])
 
@@ -206,15 +220,61 @@ def compute_output(fitted: Pipeline, rows: pd.DataFrame, settings: Params) -> tu
     return decision, "log-odds" if logistic else "decision value"
 
 
-def find_source(name: str, features: Features) -> str:
-    """Find the feature that a transformed column comes from: `onehotencoder__color_red` comes from `color`."""
-    plain = name.rpartition("__")[2]
-    known = [*features.raw, *features.derived]
-    for candidate in (name, plain):
-        if candidate in known:
-            return candidate
-    parents = [feature for feature in known if plain.startswith(f"{feature}_")]
-    return max(parents, key=len, default=plain)
+def trace_outputs(prepare: ColumnTransformer, raw: list[str]) -> list[str] | None:
+    """Trace each transformed column to the feature that it is made of; None where a step does not name its outputs.
+
+    `raw` are the raw columns in the order of the model's inputs. Columns are followed by their places, never by their
+    names: each step is asked what it calls its outputs when its inputs are called `input_0`, `input_1` and on. One
+    category of a column is that column; what is made of several columns has all their names.
+    """
+    found: dict[int, str] = {}
+    for name, part, columns in prepare.transformers_:
+        width = prepare.output_indices_[name]
+        if width.start == width.stop:
+            continue
+        given = [raw[at] if isinstance(at, int | np.integer) else at for at in columns]
+        sources = _trace_part(part, given, name)
+        if sources is None or len(sources) != width.stop - width.start:
+            return None
+        found |= dict(zip(range(width.start, width.stop), sources, strict=True))
+    return [found[at] for at in range(len(found))]
+
+
+def _trace_part(part: Any, given: list[str], step: str) -> list[str] | None:
+    """Trace the outputs of one step, which reads these columns."""
+    if isinstance(part, model.Derive):
+        return list(part.get_feature_names_out())
+    if hasattr(part, "steps") and isinstance(part[0], model.Derive):
+        return _trace_part(part[1:], list(part[0].get_feature_names_out()), step)
+    if part == "passthrough":
+        return given
+    inner = [f"input_{at}" for at in range(len(given))]
+    try:
+        outputs = _forget_names(part).get_feature_names_out(inner)
+    except (AttributeError, TypeError, ValueError):  # a team's own transformer may take no names, or others
+        return None
+    return [_find_source(str(output), given, step) for output in outputs]
+
+
+def _forget_names(part: Any) -> Any:
+    """A copy of a fitted step that does not know how its inputs were called, so that it takes other names for them."""
+    forgetful = copy.copy(part)
+    if hasattr(part, "steps"):
+        forgetful.steps = [(name, _forget_names(step)) for name, step in part.steps]
+    elif "feature_names_in_" in vars(part):
+        del forgetful.feature_names_in_
+    return forgetful
+
+
+def _find_source(output: str, given: list[str], step: str) -> str:
+    """Find what a transformed column is made of, by what a step calls it."""
+    if own := re.match(r"input_(\d+)(?:_|$)", output):
+        return given[int(own[1])]
+    places = list(dict.fromkeys(int(at) for at in re.findall(r"(?<![^\W_])input_(\d+)", output)))
+    if len(places) == 1:
+        return given[places[0]]
+    made = re.sub(r"(?<![^\W_])input_(\d+)", lambda one: given[int(one[1])], output)
+    return f"{step}: {made}"[:200]
 
 
 def explain_by_permutation(
@@ -243,10 +303,10 @@ def explain_by_permutation(
     )
     rows = pd.concat([sample, worst])
     predicted = model.predict(fitted, rows, task, what="explained")
-    without = {name: rows.assign(**{name: find_usual(sample[name])}) for name in rows.columns}
+    replaced = {name: _replace_column(rows, name, find_usual(sample[name])) for name in rows.columns}
     changes = {
         name: predicted - model.predict(fitted, changed, task, what="explained")
-        for name, changed in without.items()
+        for name, changed in replaced.items()
     }
     effects = pd.DataFrame(changes, index=rows.index)
     loss = "log-loss" if task == "classification" else f"mean absolute error of {settings.data.target}"
@@ -261,6 +321,13 @@ def explain_by_permutation(
     )
 
 
+def _replace_column(rows: pd.DataFrame, name: str, value: Any) -> pd.DataFrame:
+    """The rows with one value in all of a column."""
+    changed = rows.copy(deep=False)
+    changed[name] = value
+    return changed
+
+
 def find_usual(values: pd.Series) -> Any:
     """Find a column's median, or its most frequent category (the first in order where several are)."""
     if pd.api.types.is_numeric_dtype(values):
@@ -268,11 +335,14 @@ def find_usual(values: pd.Series) -> Any:
     return values.mode().iloc[0]
 
 
-def compute_features(inputs: pd.DataFrame, features: Features) -> pd.DataFrame:
+def compute_features(
+    inputs: pd.DataFrame, features: Features, aliases: Mapping[str, str] = expressions.NO_ALIASES
+) -> pd.DataFrame:
     """Add the derived columns to the raw ones."""
     columns: dict[str, Any] = {name: inputs[name].to_numpy() for name in features.numeric}
-    derived = {name: expressions.evaluate(text, columns) for name, text in features.derived.items()}
-    return inputs.assign(**derived)
+    words = expressions.bind_aliases(columns, aliases)
+    derived = {name: expressions.evaluate(text, words) for name, text in features.derived.items()}
+    return pd.concat([inputs, pd.DataFrame(derived, index=inputs.index)], axis=1)
 
 
 def rank_features(

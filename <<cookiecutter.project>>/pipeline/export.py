@@ -101,7 +101,8 @@ def load_scores(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 def convert_model(pipeline: Pipeline, settings: Params) -> bytes:
     """Convert the pipeline to ONNX; the same pipeline gives the same bytes.
 
-    The model has an input (rows, 1) for each raw column and an output `score` (rows,). Raises `NotExportable` that
+    The model has an input (rows, 1) for each raw column, `input_0` and on in the order of `features.raw`, and an output
+    `score` (rows,). Raises `NotExportable` that
     names the part of the pipeline that cannot be converted."""
     register_converter()
     pipeline = trees.copy_with_float32_thresholds(pipeline)
@@ -139,8 +140,14 @@ def run_model(onnx: bytes, frame: pd.DataFrame, features: Features) -> np.ndarra
 
 def make_inputs(frame: pd.DataFrame, features: Features) -> dict[str, np.ndarray]:
     """Convert rows for the ONNX model: one array (rows, 1) for each column, float32 or text."""
-    numbers = {name: frame[name].to_numpy(dtype=np.float32)[:, None] for name in features.numeric}
-    return numbers | {name: frame[name].to_numpy(dtype=object)[:, None] for name in features.categorical}
+    numbers = [frame[name].to_numpy(dtype=np.float32)[:, None] for name in features.numeric]
+    texts = [frame[name].to_numpy(dtype=object)[:, None] for name in features.categorical]
+    return {name_input(at): column for at, column in enumerate([*numbers, *texts])}
+
+
+def name_input(at: int) -> str:
+    """Name an input of the graph by its place: a column's own name may be one that ONNX or skl2onnx changes."""
+    return f"input_{at}"
 
 
 def _scale_differences(found: np.ndarray, expected: np.ndarray, settings: Params) -> np.ndarray:
@@ -188,22 +195,22 @@ def list_inputs(features: Features) -> list[tuple[str, Any]]:
     """List the graph's inputs as skl2onnx wants them: one (rows, 1) tensor for each raw column."""
     from skl2onnx.common.data_types import FloatTensorType, StringTensorType
 
-    numbers = [(name, FloatTensorType([None, 1])) for name in features.numeric]
-    return [*numbers, *((name, StringTensorType([None, 1])) for name in features.categorical)]
+    kinds = [FloatTensorType] * len(features.numeric) + [StringTensorType] * len(features.categorical)
+    return [(name_input(at), kind([None, 1])) for at, kind in enumerate(kinds)]
 
 
 def find_culprit(pipeline: Pipeline, inputs: list[tuple[str, Any]]) -> tuple[str, Exception] | None:
     """Find the first part of the pipeline that cannot be converted alone, and why; None where every part can."""
     from skl2onnx.common.data_types import FloatTensorType
 
-    kinds = {name: type(kind) for name, kind in inputs}
+    kinds = [type(kind) for _, kind in inputs]
     prepare, estimator = pipeline
     parts = [
         (name, part, kinds[columns[0]], len(columns))
         for name, part, columns in prepare.transformers_
         if columns
     ]
-    width = len(prepare.get_feature_names_out())
+    width = max(part.stop for part in prepare.output_indices_.values())
     for name, part, kind, columns in [*parts, ("estimator", estimator, FloatTensorType, width)]:
         if part in ("drop", "passthrough"):
             continue
@@ -255,9 +262,8 @@ def _convert_derive(scope: Any, operator: Any, container: Any) -> None:
         name: node("Gather", wide, number(at, TensorProto.INT64), axis=1)
         for at, name in enumerate(derive.inputs)
     }
-    columns |= {
-        name: expressions.apply(text, columns, operations) for name, text in derive.expressions.items()
-    }
+    words = expressions.bind_aliases(columns, derive.get_aliases())
+    columns |= {name: expressions.apply(text, words, operations) for name, text in derive.expressions.items()}
     together = node("Concat", *(columns[name] for name in derive.get_feature_names_out()), axis=1)
     final = {"to": TensorProto.FLOAT, "name": scope.get_unique_operator_name("Cast")}
     container.add_node("Cast", [together], [operator.outputs[0].full_name], **final)
@@ -283,7 +289,7 @@ def _get_last_step(part: Any) -> Any:
 
 
 def _keep_score(onnx: ModelProto, task: Task) -> None:
-    """Leave one output: the score, shape (rows,), called `score`, or `score_` where a column has that name."""
+    """Leave one output: the score, shape (rows,), called `score`, or `score_` where a node gives that already."""
     from onnx import TensorProto, helper
 
     graph = onnx.graph
@@ -306,13 +312,14 @@ def _keep_score(onnx: ModelProto, task: Task) -> None:
 
 
 def _add_properties(onnx: ModelProto, settings: Params) -> None:
-    """Add task, target, inputs and threshold to the file."""
+    """Add task, target, inputs and threshold to the file: the inputs' own names, in the order of the graph's."""
     from onnx import helper
 
     features, threshold = settings.features, settings.evaluate.threshold
     inputs = [{"name": name, "kind": "number"} for name in features.numeric]
     inputs += [{"name": name, "kind": "category"} for name in features.categorical]
     properties = {"task": settings.task, "target": settings.data.target, "inputs": json.dumps(inputs)}
+    properties["binding"] = "position"
     helper.set_model_props(onnx, properties | ({} if threshold is None else {"threshold": repr(threshold)}))
 
 

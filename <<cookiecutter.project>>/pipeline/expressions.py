@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import keyword
 import math
 from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
@@ -56,6 +57,8 @@ X = TypeVar("X")
 Operations = Mapping[str, Callable[..., Any]]
 Kinds = Mapping[str, Kind]
 NUMBERS: Kinds = MappingProxyType({})
+# The column that a word of an expression stands for, where that is not the column's name.
+NO_ALIASES: Mapping[str, str] = MappingProxyType({})
 
 
 def parse(expression: str, kinds: Kinds = NUMBERS, where: str = "features.derived") -> ast.expr:
@@ -79,6 +82,16 @@ def list_columns(expression: str, kinds: Kinds = NUMBERS, where: str = "features
     """The columns that an expression reads, each once, in order of appearance. Raises `ConfigError`."""
     tree = parse(expression, kinds, where)
     return list(dict.fromkeys(node.id for node in _walk(tree) if isinstance(node, ast.Name)))
+
+
+def is_word(name: str) -> bool:
+    """Whether a name can stand in an expression as it is."""
+    return name.isidentifier() and not keyword.iskeyword(name)
+
+
+def bind_aliases(columns: Mapping[str, X], aliases: Mapping[str, str]) -> dict[str, X]:
+    """Columns by their names, and by their aliases too."""
+    return {**columns, **{word: columns[name] for word, name in aliases.items() if name in columns}}
 
 
 def is_truth(expression: str, kinds: Kinds = NUMBERS) -> bool:

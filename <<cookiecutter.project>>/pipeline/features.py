@@ -27,6 +27,7 @@ def run(settings: Params) -> None:
     schema = table.load()
     table.check_params(settings, schema)
     _raise_errors(leakage.check_features(settings, schema))
+    aliases = {word: name for word, name in schema.aliases.items() if name in settings.features.numeric}
     built = {}
     for name in ("train", "holdout"):
         rows = files.read_table(files.SPLITS / f"{name}.parquet")
@@ -34,6 +35,8 @@ def run(settings: Params) -> None:
         built[name] = build_inputs(rows, settings, schema).assign(
             **{TARGET: target, ROW_NAME: rows[ROW_NAME]}
         )
+        if aliases:
+            built[name].attrs[files.ALIASES] = aliases
         if settings.split.by == "group":
             built[name][GROUP] = table.make_labels(rows[settings.split.column])
     checked = leakage.list_checked(settings, schema)
@@ -126,9 +129,9 @@ def _describe_categorical(values: pd.Series) -> dict[str, Any]:
 def _compute_derived(frame: pd.DataFrame, expression: str) -> pd.Series:
     import pandas as pd
 
-    columns: dict[str, np.ndarray] = {
-        name: frame[name].to_numpy() for name in expressions.list_columns(expression)
-    }
+    aliases = files.get_aliases(frame)
+    read = {word: aliases.get(word, word) for word in expressions.list_columns(expression)}
+    columns: dict[str, np.ndarray] = {word: frame[name].to_numpy() for word, name in read.items()}
     return pd.Series(expressions.evaluate(expression, columns), index=frame.index)
 
 

@@ -29,6 +29,9 @@ ROW_NAME = "split:row"
 TARGET = "split:target"
 GROUP = "split:group"
 WEIGHT = "split:weight"
+ALIASES = (
+    "aliases"  # among the attributes of a table of data/features: the words for its columns in expressions
+)
 RESERVED = ("split:", "slice:", "prediction:", "metric:")
 # The row's name in reports/predictions.parquet and in the scores of a table, as the evidence contract has it.
 ROW = "row"
@@ -116,6 +119,11 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
     """Write a Parquet table, whole or not at all, without an index."""
     with write_whole(path) as part:
         frame.to_parquet(part, index=False, compression="zstd")
+
+
+def get_aliases(frame: pd.DataFrame) -> dict[str, str]:
+    """Get the words for the columns of a table of data/features that expressions use instead of their names."""
+    return dict(frame.attrs.get(ALIASES, {}))
 
 
 def digest_file(path: Path) -> str:

@@ -143,8 +143,9 @@ def _check_derived(name: str, expression: str, settings: Params, schema: table.S
     try:
         used = expressions.list_columns(expression, where=where)
     except ConfigError as error:
-        yield _make_error("feature", str(error), name)
+        yield _make_error("feature", f"{error}{table.explain_words(expression, schema)}", name)
         return
+    used = [schema.aliases.get(word, word) for word in used]
     future = [column for column in used if column in schema.known_after or column == settings.data.target]
     if future:
         listed = ", ".join(future)
@@ -156,6 +157,7 @@ def _check_derived(name: str, expression: str, settings: Params, schema: table.S
     for column in used:
         if column not in settings.features.numeric and column not in future:
             hint = table.suggest_name(column, settings.features.numeric)
+            hint += table.explain_words(expression, schema)
             yield _make_error(
                 "feature", f"{where}: uses {column!r}, which is not in features.numeric{hint}", name
             )

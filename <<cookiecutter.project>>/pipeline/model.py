@@ -9,7 +9,7 @@ import io
 import json
 import warnings
 import zipfile
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,16 +52,22 @@ class Derive(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Append the columns that `expressions` compute from the numeric `inputs`.
 
     `expressions` maps a new column's name to its arithmetic; `outputs` names the columns to give, in order
-    (by default the inputs, then the new ones). Takes a table or an array with the columns of `inputs`, shape
-    (rows, inputs); gives a float32 array, shape (rows, outputs).
+    (by default the inputs, then the new ones), `aliases` maps a word of an expression to the input
+    that it stands for. Takes a table or an array with the columns of `inputs`, shape (rows, inputs); gives a float32
+    array, shape (rows, outputs).
     """
 
     def __init__(
-        self, expressions: dict[str, str], inputs: list[str], outputs: list[str] | None = None
+        self,
+        expressions: dict[str, str],
+        inputs: list[str],
+        outputs: list[str] | None = None,
+        aliases: dict[str, str] | None = None,
     ) -> None:
         self.expressions = expressions
         self.inputs = inputs
         self.outputs = outputs
+        self.aliases = aliases
 
     def fit(self, X: Any, y: Any = None) -> Derive:  # noqa: N803
         """Learn nothing, but refuse a wrong expression before anything is trained."""
@@ -74,8 +80,13 @@ class Derive(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Compute the output columns of these rows."""
         matrix = np.asarray(X, dtype=np.float32)
         columns = dict(zip(self.inputs, matrix.T, strict=True))
-        columns |= {name: expressions.evaluate(text, columns) for name, text in self.expressions.items()}
+        words = expressions.bind_aliases(columns, self.get_aliases())
+        columns |= {name: expressions.evaluate(text, words) for name, text in self.expressions.items()}
         return np.column_stack([columns[name] for name in self.get_feature_names_out()])
+
+    def get_aliases(self) -> dict[str, str]:
+        """Get the words that stand for inputs; none for a model that was saved before there were any."""
+        return getattr(self, "aliases", None) or {}
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """List the names of the output columns."""
@@ -85,10 +96,10 @@ class Derive(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return True
 
 
-def find_mistakes(settings: Params) -> Iterator[str]:
+def find_mistakes(settings: Params, aliases: Mapping[str, str] = expressions.NO_ALIASES) -> Iterator[str]:
     """Find each step that cannot be, an estimator that cannot be, and unknown parameters of the search."""
     makers: list[Callable[[], Any]] = [
-        *(partial(_make_step, step, settings) for step in settings.model.steps),
+        *(partial(_make_step, step, settings, aliases) for step in settings.model.steps),
         partial(_make_estimator, settings),
     ]
     failed = False
@@ -101,7 +112,7 @@ def find_mistakes(settings: Params) -> Iterator[str]:
     if failed:
         return
     try:
-        refuse_unknown_parameters(build_pipeline(settings), settings)
+        refuse_unknown_parameters(build_pipeline(settings, aliases), settings)
     except StageError as error:
         yield str(error)
 
@@ -117,26 +128,30 @@ def refuse_unknown_parameters(pipeline: Pipeline, settings: Params) -> None:
         raise StageError(f"params.yaml: model.search.params: {told}")
 
 
-def _make_step(step: Step, settings: Params) -> None:
-    _make_transformer(step, list_columns(step, settings.features), settings)
+def _make_step(step: Step, settings: Params, aliases: Mapping[str, str]) -> None:
+    _make_transformer(step, list_columns(step, settings.features), settings, aliases)
 
 
-def build_pipeline(settings: Params) -> Pipeline:
-    """Build the unfitted pipeline that params.yaml describes: `prepare`, then `estimator`. Raises `StageError`."""
+def build_pipeline(settings: Params, aliases: Mapping[str, str] = expressions.NO_ALIASES) -> Pipeline:
+    """Build the unfitted pipeline that params.yaml describes: `prepare`, then `estimator`. Raises `StageError`.
+
+    It reads its columns by their places in `features.raw`, so that a name is never looked for in another library's
+    words. `aliases` are the words for columns in expressions.
+    """
     from sklearn.compose import ColumnTransformer
     from sklearn.pipeline import Pipeline
 
+    places = {name: at for at, name in enumerate(settings.features.raw)}
     chosen = [(step, list_columns(step, settings.features)) for step in settings.model.steps]
     chosen = [(step, columns) for step, columns in chosen if columns]
     if not chosen:
         raise StageError("params.yaml: model.steps: no step uses a column, so the model would see nothing")
     used = [name for _, columns in chosen for name in columns]
-    parts: list[tuple[str, Any, list[str]]] = []
+    parts: list[tuple[str, Any, list[int]]] = []
     for step, columns in chosen:
-        transformer, inputs = _make_transformer(step, columns, settings)
-        parts.append(
-            (_make_unique(_shorten_path(step.use), [name for name, _, _ in parts]), transformer, inputs)
-        )
+        transformer, inputs = _make_transformer(step, columns, settings, aliases)
+        name = _make_unique(_shorten_path(step.use), [name for name, _, _ in parts])
+        parts.append((name, transformer, [places[column] for column in inputs]))
     # Dense, because not every estimator takes sparse input; names stay plain unless two steps share a column.
     clash = len(set(used)) < len(used)
     prepare = ColumnTransformer(parts, sparse_threshold=0, verbose_feature_names_out=clash)
@@ -304,7 +319,9 @@ def list_columns(step: Step, features: Features) -> list[str]:
     return step.columns
 
 
-def _make_transformer(step: Step, columns: list[str], settings: Params) -> tuple[Any, list[str]]:
+def _make_transformer(
+    step: Step, columns: list[str], settings: Params, aliases: Mapping[str, str]
+) -> tuple[Any, list[str]]:
     """Make a step's transformer, which also computes derived columns, and list the raw columns that it reads."""
     from sklearn.pipeline import Pipeline
 
@@ -319,15 +336,20 @@ def _make_transformer(step: Step, columns: list[str], settings: Params) -> tuple
     derived = {name: settings.features.derived[name] for name in columns if name in settings.features.derived}
     if not derived:
         return transformer, columns
-    inputs = _list_inputs(columns, derived, settings.features)
-    derive = Derive(derived, inputs, columns)
+    inputs = _list_inputs(columns, derived, features=settings.features, aliases=aliases)
+    derive = Derive(
+        derived, inputs, columns, {word: name for word, name in aliases.items() if name in inputs}
+    )
     if passthrough:
         return derive, inputs
     return Pipeline([("derive", derive), (_shorten_path(step.use), transformer)]), inputs
 
 
-def _list_inputs(columns: list[str], derived: dict[str, str], features: Features) -> list[str]:
-    read = [name for expression in derived.values() for name in expressions.list_columns(expression)]
+def _list_inputs(
+    columns: list[str], derived: dict[str, str], features: Features, aliases: Mapping[str, str]
+) -> list[str]:
+    words = [word for expression in derived.values() for word in expressions.list_columns(expression)]
+    read = [aliases.get(word, word) for word in words]
     for name in read:
         if name not in features.numeric:
             known = suggest_name(name, features.numeric) or f"; numeric are {', '.join(features.numeric)}"

@@ -38,7 +38,7 @@ def _find_mistakes(settings: Params, schema: table.Schema) -> Iterator[str]:
         yield from _catch(lambda name=name: metrics.find_metric(name, settings.task))  # type: ignore[misc]
     if "value" in settings.evaluate.metrics and settings.evaluate.costs is None:
         yield metrics.NO_COSTS
-    yield from model.find_mistakes(settings)
+    yield from model.find_mistakes(settings, schema.aliases)
 
 
 def _find_unknown_columns(settings: Params, schema: table.Schema) -> Iterator[str]:

@@ -96,6 +96,11 @@ class Schema(_Section, frozen=True):
         """The columns whose values a message may repeat: those that tell nothing about a person."""
         return [name for name, column in self.columns.items() if not column.personal]
 
+    @property
+    def aliases(self) -> dict[str, str]:
+        """The column that each alias stands for in an expression."""
+        return {column.alias: name for name, column in self.columns.items() if column.alias is not None}
+
 
 def load(path: Path = Path("schema.yaml")) -> Schema:
     """Read and check schema.yaml. Raises `ConfigError` for a missing file, bad YAML or a wrong key."""
@@ -125,10 +130,16 @@ def find_contradictions(settings: Params, schema: Schema) -> Iterator[str]:
             )
     kinds = _list_kinds(schema)
     for name, expression in settings.data.derive.items():
+        where = f"params.yaml: data.derive.{name}"
         try:
-            sources = expressions.list_columns(expression, kinds, f"params.yaml: data.derive.{name}")
+            words = expressions.list_columns(expression, kinds, where)
         except ConfigError as error:
-            yield str(error)
+            yield f"{error}{explain_words(expression, schema)}"
+            continue
+        sources = [schema.aliases.get(word, word) for word in words]
+        if unknown := [source for source in sources if source not in schema.columns]:
+            hint = suggest_name(unknown[0], schema.columns) + explain_words(expression, schema)
+            yield f"{where}: schema.yaml declares no column {unknown[0]!r}{hint}"
             continue
         future = set(sources) & set(schema.known_after)
         if future and name in schema.columns and schema.columns[name].known == "before":
@@ -197,11 +208,12 @@ def derive(frame: pd.DataFrame, settings: Params, schema: Schema) -> pd.DataFram
     kinds = _list_kinds(schema)
     for name, expression in settings.data.derive.items():
         where = f"params.yaml: data.derive.{name}"
-        sources = expressions.list_columns(expression, kinds, where)
+        words = expressions.list_columns(expression, kinds, where)
+        sources = [schema.aliases.get(word, word) for word in words]
         if absent := [column for column in sources if column not in frame]:
             hint = suggest_name(absent[0], frame.columns)
             raise ConfigError(f"{where}: the table has no column {absent[0]!r}{hint}")
-        columns = {column: _make_operand(frame[column], where) for column in sources}
+        columns = {word: _make_operand(frame[name], where) for word, name in zip(words, sources, strict=True)}
         values = expressions.evaluate_typed(expression, columns, kinds)
         if expressions.is_truth(expression, kinds):
             values = values == 1
@@ -212,9 +224,12 @@ def derive(frame: pd.DataFrame, settings: Params, schema: Schema) -> pd.DataFram
 
 
 def _list_kinds(schema: Schema) -> expressions.Kinds:
-    """List what the columns are in an expression; a time is a number."""
+    """List what the columns are in an expression, by their names and aliases; a time is a number."""
     kinds: dict[str, expressions.Kind] = {"boolean": "truth", "category": "text", "text": "text"}
-    return {name: kinds.get(column.type, "number") for name, column in schema.columns.items()}
+    named: expressions.Kinds = {
+        name: kinds.get(column.type, "number") for name, column in schema.columns.items()
+    }
+    return expressions.bind_aliases(named, schema.aliases)
 
 
 def _make_operand(series: pd.Series, where: str) -> np.ndarray:
@@ -374,6 +389,27 @@ def suggest_name(name: str, known: Iterable[str]) -> str:
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
+def explain_words(expression: str, schema: Schema) -> str:
+    """Say which columns in an expression are no words, and what to do; nothing where each one is."""
+    odd = [name for name in schema.columns if not expressions.is_word(name) and name in expression]
+    if not odd:
+        return ""
+    name = max(odd, key=len)
+    alias = schema.columns[name].alias
+    if alias is not None:
+        return f"; in an expression {name!r} is called {alias}, says schema.yaml"
+    return (
+        f"; {name!r} is no plain word: give it one in schema.yaml, columns: {name}: alias: "
+        f"{suggest_alias(name)}, and write that in the expression"
+    )
+
+
+def suggest_alias(name: str) -> str:
+    """Suggest a plain word for a name: `fee net` becomes fee_net, `2023` column_2023."""
+    word = re.sub(r"\W+", "_", name).strip("_")
+    return word if expressions.is_word(word) else f"column_{word}".rstrip("_")
+
+
 def build_pandera_schema(schema: Schema, columns: Iterable[str] | None = None) -> DataFrameSchema:
     """Build the contract as a Pandera schema: types, shares of missing values, ranges and categories.
 
@@ -423,6 +459,8 @@ def _find_problems(schema: Schema) -> Iterable[str]:
             yield f"time: {schema.time!r} is declared as {column.type}, expected a datetime"
     for name, column in schema.columns.items():
         yield from _find_column_problems(name, column)
+        if column.alias is not None:
+            yield from _find_alias_problems(name, column.alias, schema)
 
 
 def _find_column_problems(name: str, column: Column) -> Iterable[str]:
@@ -437,6 +475,18 @@ def _find_column_problems(name: str, column: Column) -> Iterable[str]:
         yield f"columns.{name}.categories: only for categories, this is a {column.type}"
     if column.missing and not column.nullable:
         yield f"columns.{name}.missing: only where nullable is true"
+
+
+def _find_alias_problems(name: str, alias: str, schema: Schema) -> Iterable[str]:
+    where = f"columns.{name}.alias"
+    if not expressions.is_word(alias):
+        yield f"{where}: {alias!r} is no plain word; say {suggest_alias(alias)}, for instance"
+    if alias != name and alias in schema.columns:
+        yield f"{where}: {alias!r} is the name of another column"
+    if others := [
+        other for other, column in schema.columns.items() if column.alias == alias and other != name
+    ]:
+        yield f"{where}: {alias!r} is the alias of {others[0]!r} too"
 
 
 def _describe_misfit(name: str, kind: Kind, misfits: pd.Series, read: Read) -> dict[str, Any]:

@@ -26,8 +26,8 @@ SCORING = {"classification": "roc_auc", "regression": "neg_mean_absolute_error"}
 
 def run(settings: Params) -> None:
     """Fit on the training rows; writes the model and `reports/training.json`. Raises `files.StageError`."""
-    pipeline = model.build_pipeline(settings)
     frame = files.read_table(TRAIN)
+    pipeline = model.build_pipeline(settings, files.get_aliases(frame))
     target = read_target(frame, settings)
     inputs = frame[settings.features.raw]
     pipeline, found = fit(pipeline, inputs, target=target, settings=settings, groups=frame.get(GROUP))

@@ -198,11 +198,12 @@ def _classify(pipeline: Pipeline, row: pd.DataFrame, name: str, known: set[Any] 
 
 def _list_undefined(pipeline: Pipeline, row: pd.DataFrame) -> Iterator[tuple[str, list[str]]]:
     """List the derived features that cannot be computed from a row, with the columns that they read."""
+    aliases = _list_aliases(pipeline)
     for text, derived in _list_derived(pipeline).items():
-        read = expressions.list_columns(derived)
-        columns = {name: row[name].to_numpy() for name in read if name in row}
+        read = {word: aliases.get(word, word) for word in expressions.list_columns(derived)}
+        columns = {word: row[name].to_numpy() for word, name in read.items() if name in row}
         if len(columns) == len(read) and np.isnan(expressions.evaluate(derived, columns)).any():
-            yield text, read
+            yield text, list(read.values())
 
 
 def _list_derived(pipeline: Pipeline) -> dict[str, str]:
@@ -211,6 +212,15 @@ def _list_derived(pipeline: Pipeline) -> dict[str, str]:
     for _, part in _list_parts(pipeline, []):
         for step in _list_steps(part):
             found |= getattr(step, "expressions", {})
+    return found
+
+
+def _list_aliases(pipeline: Pipeline) -> dict[str, str]:
+    """List the words for columns in the expressions of a model."""
+    found: dict[str, str] = {}
+    for _, part in _list_parts(pipeline, []):
+        for step in _list_steps(part):
+            found |= getattr(step, "aliases", None) or {}
     return found
 
 
@@ -225,7 +235,8 @@ def _find_same(rows: pd.DataFrame, cause: Cause, pipeline: Pipeline, at: int) ->
         same = ~values.isin({*known, ""}).to_numpy()
     elif cause.derived is not None:
         text = _list_derived(pipeline)[cause.derived]
-        columns = {name: rows[name].to_numpy() for name in expressions.list_columns(text)}
+        aliases = _list_aliases(pipeline)
+        columns = {word: rows[aliases.get(word, word)].to_numpy() for word in expressions.list_columns(text)}
         present = np.all([~np.isnan(column) for column in columns.values()], axis=0)
         same = np.isnan(expressions.evaluate(text, columns)) & present
     else:

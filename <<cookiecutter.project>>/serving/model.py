@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
+from msgspec import Struct
 
 from serving.contract import HINT, decode_contract
-from serving.decoding import hash_bytes, read_bytes
+from serving.decoding import DECODE_ERRORS, describe_decode_error, hash_bytes, read_bytes
 from serving.errors import ModelError
 from serving.rows import Batch, RowReader, decode_cell
 
@@ -28,13 +29,19 @@ class Model:
     """A model that passed all checks, with its contract and the digest of the contract's file."""
 
     def __init__(
-        self, contract: Contract, session: onnxruntime.InferenceSession, *, contract_digest: str
+        self,
+        contract: Contract,
+        session: onnxruntime.InferenceSession,
+        *,
+        graph: dict[str, str],
+        contract_digest: str,
     ) -> None:
+        """`graph` has the name of the graph's input for each column."""
         self.contract, self.contract_digest = contract, contract_digest
         self.reader = RowReader(contract)
         self._session = session
         self._outputs = [output.name for output in session.get_outputs()]
-        names = [field.name for field in self.reader.inputs]
+        names = [graph[field.name] for field in self.reader.inputs]
         self._numeric, self._categorical = names[: self.reader.width], names[self.reader.width :]
         self._single = Batch(
             np.empty((len(self._numeric), 1), np.float32), np.empty((len(self._categorical), 1), object)
@@ -78,10 +85,37 @@ def load_model(folder: Path) -> Model:
             "one of the two was replaced or damaged"
         )
     session = _open_session(path, data)
-    _check_inputs(path, session, contract)
-    model = Model(contract, session, contract_digest=hash_bytes(contract_data))
+    graph = find_graph_inputs(path, session)
+    _check_inputs(path, session, contract, graph)
+    model = Model(contract, session, graph=graph, contract_digest=hash_bytes(contract_data))
     _check_probes(path, model)
     return model
+
+
+class _Column(Struct):
+    """A column as the model's properties have it."""
+
+    name: str
+
+
+def find_graph_inputs(path: Path, session: onnxruntime.InferenceSession) -> dict[str, str]:
+    """Find the graph's input for each column. Raises `ModelError` where the model does not say it.
+
+    The pipeline numbers the graph's inputs, and lists the columns in the same order among the model's properties. A
+    model that was exported before calls its inputs as the columns.
+    """
+    inputs = [one.name for one in session.get_inputs()]
+    properties = session.get_modelmeta().custom_metadata_map
+    if properties.get("binding") != "position":
+        return {name: name for name in inputs}
+    try:
+        columns = msgspec.json.decode(properties.get("inputs", ""), type=list[_Column])
+    except DECODE_ERRORS as error:
+        raise ModelError(f"{path}: does not name its columns: {describe_decode_error(error)}") from error
+    found = {column.name: name for column, name in zip(columns, inputs, strict=False)}
+    if not len(found) == len(columns) == len(inputs):
+        raise ModelError(f"{path}: has {len(inputs)} inputs, and names {len(columns)} columns for them")
+    return found
 
 
 def _open_session(path: Path, data: bytes) -> onnxruntime.InferenceSession:
@@ -101,13 +135,16 @@ def _open_session(path: Path, data: bytes) -> onnxruntime.InferenceSession:
         ) from error
 
 
-def _check_inputs(path: Path, session: onnxruntime.InferenceSession, contract: Contract) -> None:
+def _check_inputs(
+    path: Path, session: onnxruntime.InferenceSession, contract: Contract, graph: dict[str, str]
+) -> None:
     """Check that the graph takes the contract's inputs in their types, and gives one score for each row."""
     wanted = {
         field.name: "tensor(float)" if field.kind == "number" else "tensor(string)"
         for field in contract.inputs
     }
-    found = {field.name: field.type for field in session.get_inputs()}
+    types = {one.name: one.type for one in session.get_inputs()}
+    found = {column: types[name] for column, name in graph.items()}
     if wanted != found:
         different = sorted(
             name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name)
@@ -130,7 +167,7 @@ def _check_probes(path: Path, model: Model) -> None:
             {field.name: decode_cell(field, probe.row[field.name]) for field in contract.inputs}
             for probe in contract.probes
         ]
-        rows = [msgspec.convert(row, model.reader.Row) for row in fields]
+        rows = [model.reader.make_row(row) for row in fields]
         scores = model.score(model.reader.build_batch(rows)).tolist()
     except Exception as error:
         raise ModelError(f"{path}: cannot answer the contract's probes ({_shorten(error)})") from error

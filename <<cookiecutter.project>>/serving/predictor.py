@@ -246,7 +246,7 @@ class Predictor:
         entry = Entry(
             id=name,
             time=now,
-            row=msgspec.Raw(self._encoder.encode(self._redact(row))),
+            row=msgspec.Raw(self._encoder.encode(self.model.reader.name_values(self._redact(row)))),
             score=score,
             label=None if label is UNSET else label,
             low=low,

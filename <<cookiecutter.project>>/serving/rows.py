@@ -43,6 +43,8 @@ MAX_REASON = 300
 # Whatever opens or closes an object or a list, outside of texts.
 # Possessive, and with an end that may be missing, so that no body takes more than one pass.
 BRACKETS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[][{}]', re.DOTALL)
+# What a name in JSON has an escape for.
+ESCAPED = re.compile(r'["\\\x00-\x1f]')
 # Rows are counted exactly up to so many times the limit.
 COUNTED_TIMES = 20
 
@@ -90,10 +92,12 @@ class RowReader:
         types = [_choose_type(field) for field in self.inputs]
         types += [Number | None if field.type == "number" else Text | None for field in contract.identity]
         self._types: dict[str, Any] = dict(zip(self._names, types, strict=True))
+        # A struct cannot call a field by a name that JSON escapes: such rows are read field by field, and more slowly.
+        self._is_struct = not any(map(ESCAPED.search, self._names))
         self.Row = msgspec.defstruct(
             "Row",
             [
-                (f"c{at}", kind, msgspec.field(default=None, name=name))
+                (f"c{at}", kind, msgspec.field(default=None, name=name if self._is_struct else None))
                 for at, (name, kind) in enumerate(self._types.items())
             ],
             forbid_unknown_fields=True,
@@ -117,6 +121,8 @@ class RowReader:
         """
         if limits and body.count(b"{") > limits.rows:  # before they are built
             _count_rows(body, limits.rows)
+        if not self._is_struct:
+            return self._decode_by_field(body, limits)
         try:
             found = self._decoder.decode(body)
         except msgspec.ValidationError:
@@ -174,10 +180,23 @@ class RowReader:
                     wrong = Finding(name, "type", _describe_error(error))
                     findings.append(wrong)
         if wrong is None:
-            return ParsedRow(msgspec.convert(values, self.Row), tuple(findings))
+            return ParsedRow(self.make_row(values), tuple(findings))
         # A wrong type must be among them: it refuses the row, which an unknown field may not do.
         listed = findings[:most] if wrong in findings[:most] else [*findings[: most - 1], wrong]
         return ParsedRow(None, tuple(listed))
+
+    def make_row(self, values: dict[str, Any]) -> Any:
+        """Make a row of values by the names of their columns. Raises `msgspec.ValidationError` for a wrong value."""
+        if self._is_struct:
+            return msgspec.convert(values, self.Row)
+        places = {name: at for at, name in enumerate(self._names)}
+        return msgspec.convert({f"c{places[name]}": value for name, value in values.items()}, self.Row)
+
+    def name_values(self, row: Any) -> Any:
+        """What JSON writes as the row's values by the names of their columns."""
+        if self._is_struct:
+            return row
+        return dict(zip(self._names, msgspec.structs.astuple(row), strict=True))
 
     def build_batch(self, rows: list[Any]) -> Batch:
         """Build the arrays of these rows."""

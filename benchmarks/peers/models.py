@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,13 +29,14 @@ def _load_onnx() -> Callable[[list[dict[str, Any]]], list[float]]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(ONNX, options, providers=["CPUExecutionProvider"])
+    columns = json.loads(session.get_modelmeta().custom_metadata_map["inputs"])
     inputs = [
-        (entry.name, np.float32 if entry.type == "tensor(float)" else object)
-        for entry in session.get_inputs()
+        (entry.name, column["name"], np.float32 if column["kind"] == "number" else object)
+        for entry, column in zip(session.get_inputs(), columns, strict=True)
     ]
 
     def predict(rows: list[dict[str, Any]]) -> list[float]:
-        feed = {name: np.array([[row[name]] for row in rows], dtype=kind) for name, kind in inputs}
+        feed = {name: np.array([[row[column]] for row in rows], dtype=kind) for name, column, kind in inputs}
         found: list[float] = session.run(None, feed)[0].tolist()
         return found
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import string
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from sklearn.compose import ColumnTransformer
+from sklearn.decomposition import PCA
 from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.pipeline import Pipeline
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, PolynomialFeatures, StandardScaler
 
 from bots.evidence import ExplanationReport
 from fixtures.flights import Bench, settings_with
@@ -134,23 +135,40 @@ def test_one_hot_columns_are_summed_up_to_the_feature_they_come_from(bench: Benc
     assert names == {"up", "down", "noise", "rise", "kind"}
 
 
-@given(
-    name=st.sampled_from(["plane", "plane_year", "carrier"]),
-    value=st.text(string.ascii_letters, min_size=1),
-    step=st.sampled_from(["", "onehotencoder__", "pipeline-2__"]),
+def trace(steps: list[tuple[str, Any, list[int]]], frame: pd.DataFrame) -> list[str] | None:
+    """What each transformed column is made of, where these steps read the columns of a table by their places."""
+    prepare = ColumnTransformer(steps, sparse_threshold=0).fit(frame, np.arange(len(frame)) % 2)
+    return explain.trace_outputs(prepare, list(frame.columns))
+
+
+PLANS = pd.DataFrame(
+    {"plan": ["basic", "plus", "b__2023"] * 4, "plan_basic": np.arange(12.0), "b": ["2023", "2024"] * 6}
 )
-def test_a_column_belongs_to_the_longest_feature_that_its_name_begins_with(
-    name: str, value: str, step: str
-) -> None:
-    features = Features(numeric=["plane_year"], categorical=["plane", "carrier"])
-    assert explain.find_source(f"{step}{name}", features) == name
-    assert explain.find_source(f"{step}{name}_{value}", features) == (
-        "plane_year" if value == "year" else name
-    )
 
 
-def test_a_name_that_is_no_features_stays_as_it_is() -> None:
-    assert explain.find_source("pca__pca0", Features(numeric=["up"])) == "pca0"
+def test_a_category_belongs_to_its_own_column_whatever_other_columns_are_called() -> None:
+    steps = [("onehot", OneHotEncoder(), [0, 2]), ("rest", StandardScaler(), [1])]
+    assert trace(steps, PLANS) == ["plan"] * 3 + ["b"] * 2 + ["plan_basic"]
+
+
+def test_a_step_after_another_is_followed_too() -> None:
+    pair = make_pipeline(OneHotEncoder(sparse_output=False), StandardScaler())
+    again = ("again", SimpleImputer(add_indicator=True), [1])
+    with_gap = PLANS.assign(plan_basic=[np.nan, *range(11)])
+    assert trace([("pair", pair, [2, 0]), again], with_gap) == ["b"] * 2 + ["plan"] * 3 + ["plan_basic"] * 2
+
+
+def test_what_is_made_of_several_columns_has_all_their_names() -> None:
+    frame = pd.DataFrame({"fee net": [1.0, 2.0, 4.0], "input_0": [1.0, 3.0, 9.0]})
+    powers = ("powers", PolynomialFeatures(include_bias=False), [1, 0])
+    both = "powers: input_0 fee net"
+    assert trace([powers], frame) == ["input_0", "fee net", "input_0", both, "fee net"]
+    assert trace([("pca", PCA(), [0, 1])], frame) == ["pca: pca0", "pca: pca1"]
+
+
+def test_a_step_that_does_not_name_its_outputs_cannot_be_followed() -> None:
+    frame = pd.DataFrame({"x": [1.0, 2.0]})
+    assert trace([("own", FunctionTransformer(), [0])], frame) is None
 
 
 def test_the_worst_predictions_come_first_with_the_reasons_that_moved_them_most(bench: Bench) -> None:

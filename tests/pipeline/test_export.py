@@ -108,11 +108,9 @@ def test_the_file_takes_raw_columns_and_says_what_they_are(bench: flights.Bench)
     assert properties["task"] == "classification"
     assert float(properties["threshold"]) == 0.3
     inputs = json.loads(properties["inputs"])
-    assert (
-        [entry["name"] for entry in inputs]
-        == bench.settings.features.raw
-        == [one.name for one in session.get_inputs()]
-    )
+    assert [entry["name"] for entry in inputs] == bench.settings.features.raw
+    assert properties["binding"] == "position"
+    assert [one.name for one in session.get_inputs()] == [f"input_{at}" for at in range(len(inputs))]
     assert {entry["kind"] for entry in inputs} == {"number", "category"}
     assert [(one.name, one.shape, one.type) for one in session.get_outputs()] == [
         ("score", [None], "tensor(float)")

@@ -62,10 +62,10 @@ def test_a_changed_value_changes_the_score_and_says_why(page, service):
     page.goto(service.url)
     wait_for_answer(page)
     assert page.inner_text("h1") == "Late flights"
-    page.fill("#field-x", "-2.9")
+    page.fill("[data-column='x']", "-2.9")
     wait_for_text(page, "#reasons", "x -2.9")
     low = page.inner_text("#score")
-    page.fill("#field-x", "2.9")
+    page.fill("[data-column='x']", "2.9")
     wait_for_text(page, "#reasons", "x 2.9")
     high = page.inner_text("#score")
     number = [int(re.match(r"(\d+)", shown).group(1)) for shown in (low, high)]
@@ -78,11 +78,11 @@ def test_a_changed_value_changes_the_score_and_says_why(page, service):
 def test_odd_and_impossible_values_are_told_where_they_stand(page, service):
     page.goto(service.url)
     wait_for_answer(page)
-    page.fill("#field-x", "5")
-    page.wait_for_selector(".field.odd #field-x")
+    page.fill("[data-column='x']", "5")
+    page.wait_for_selector(".field.odd [data-column='x']")
     assert "above the highest seen in training" in page.inner_text("#notes")
-    page.fill("#field-x", "50")
-    page.wait_for_selector(".field.bad #field-x")
+    page.fill("[data-column='x']", "50")
+    page.wait_for_selector(".field.bad [data-column='x']")
     assert page.inner_text("#score") == "No answer"
     assert "50 m is above the highest possible" in page.inner_text(".field.bad")
 
@@ -90,10 +90,10 @@ def test_odd_and_impossible_values_are_told_where_they_stand(page, service):
 def test_a_field_can_be_left_open_and_has_what_its_column_allows(page, service):
     page.goto(service.url)
     wait_for_answer(page)
-    assert page.locator("#field-group option").all_inner_texts() == ["not known", "a", "b", "c"]
-    assert page.locator("#field-email").count() == 0
-    page.select_option("#field-group", "")
-    page.wait_for_selector(".field.odd #field-group")
+    assert page.locator("[data-column='group'] option").all_inner_texts() == ["not known", "a", "b", "c"]
+    assert page.locator("[data-column='email']").count() == 0
+    page.select_option("[data-column='group']", "")
+    page.wait_for_selector(".field.odd [data-column='group']")
     assert "group: no value" in page.inner_text("#notes")
 
 

@@ -17,7 +17,7 @@ from bots.review.holdout import HoldoutPredictions, align_scores
 from bots.stats import metrics
 from bots.stats.copies import KnownRows, choose_columns, find_known_rows
 from bots.stats.predictions import get_numbers, open_table, read_table
-from bots.stats.split_columns import PLAIN_ROW, ROW, TARGET, find_row_column
+from bots.stats.split_columns import PLAIN_ROW, PLAIN_TARGET, ROW, TARGET, find_row_column
 from bots.verdict.moved import is_comparable
 from bots.verdict.seen import FEW_SHARE
 
@@ -137,7 +137,7 @@ def _find_shared(root: Path, candidate: Candidate, main: Side, mains: tuple[Path
 def list_wanted(side: Side) -> tuple[set[str], set[str]]:
     """The columns that make a row what it is to a side's model: its inputs, and what its target may be called."""
     report, target = side.reports.training, side.settings.data.target
-    return set(report.inputs if report else ()), {TARGET, *([target] if target else [])}
+    return set(report.inputs if report else ()), {TARGET, target or PLAIN_TARGET}
 
 
 def _count_rows(path: Path, name: str) -> int:

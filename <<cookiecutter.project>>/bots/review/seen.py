@@ -126,7 +126,7 @@ def have_same_output(candidate: Lock, champion: Lock, path: str) -> bool:
 def _list_wanted(candidate: Candidate) -> set[str]:
     """The columns that make a row what it is to a model: its inputs and the target."""
     report, target = candidate.reports.training, candidate.settings.data.target
-    return {*(report.inputs if report else ()), split_columns.TARGET, *([target] if target else [])}
+    return {*(report.inputs if report else ()), split_columns.TARGET, target or TARGET}
 
 
 def _drop_target(columns: Collection[str], candidate: Candidate) -> set[str]:

@@ -10,7 +10,7 @@ import numpy as np
 from bots.stats import predictions
 from bots.stats.copies import KnownRows, choose_columns, find_known_rows
 from bots.stats.predictions import SLICE, PredictionsError
-from bots.stats.split_columns import PLAIN_ROW, ROW, TARGET, find_row_column
+from bots.stats.split_columns import PLAIN_ROW, PLAIN_TARGET, ROW, TARGET, find_row_column
 from bots.stats.targets import get_target
 from bots.verification.collection import CollectionError
 
@@ -152,7 +152,7 @@ def write_record(record: Record, path: Path) -> None:
 def find_known(table: Path, record: Path, main: Main) -> KnownRows:
     """Which rows of a record a table of main's has too, by what main's model takes. Raises `PredictionsError`."""
     target = main.settings.data.target
-    wanted = set(main.inputs), {TARGET, *([target] if target else [])}
+    wanted = set(main.inputs), {TARGET, target or PLAIN_TARGET}
     return find_known_rows(table, record, choose_columns(table, record, wanted))
 
 

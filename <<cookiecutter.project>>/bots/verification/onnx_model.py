@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
+from bots.decoding import DECODE_ERRORS, describe_decode_error
 from bots.errors import BotsError
 from bots.stats.split_columns import find_row_column, find_target_column
 
@@ -27,6 +30,12 @@ class ModelError(BotsError):
     """The model cannot be loaded, or gives no answer; the message says why."""
 
 
+class _Column(Struct):
+    """A column as the model's properties have it."""
+
+    name: str
+
+
 @dataclass(frozen=True)
 class HoldoutRows:
     """The holdout: identity (n,), target (n,), and each input as the model takes it, (n, 1)."""
@@ -38,10 +47,14 @@ class HoldoutRows:
 
 @dataclass(frozen=True)
 class OnnxModel:
-    """An ONNX model with one output, the score. `texts` are the inputs that take text."""
+    """An ONNX model with one output, the score.
+
+    `places` maps the name of a column to the graph's input that takes it, in the graph's order; `texts` are the columns
+    that it takes as text.
+    """
 
     session: InferenceSession
-    names: tuple[str, ...]
+    places: Mapping[str, str]
     texts: frozenset[str]
 
     def score(self, inputs: Inputs) -> Floats:
@@ -49,7 +62,9 @@ class OnnxModel:
         rows = len(next(iter(inputs.values())))
         try:
             parts = [
-                self.session.run(None, {name: column[at : at + CHUNK] for name, column in inputs.items()})[0]
+                self.session.run(
+                    None, {self.places[name]: column[at : at + CHUNK] for name, column in inputs.items()}
+                )[0]
                 for at in range(0, rows, CHUNK)
             ]
         except Exception as error:  # onnxruntime's errors share no base class
@@ -72,8 +87,31 @@ def load_model(content: bytes) -> OnnxModel:
     except Exception as error:  # as above
         raise ModelError(f"the ONNX model cannot be loaded: {_shorten(error)}") from error
     known = session.get_inputs()
-    texts = frozenset(one.name for one in known if one.type == "tensor(string)")
-    return OnnxModel(session, tuple(one.name for one in known), texts)
+    names = _list_columns(session, [one.name for one in known])
+    texts = frozenset(name for name, one in zip(names, known, strict=True) if one.type == "tensor(string)")
+    return OnnxModel(session, dict(zip(names, (one.name for one in known), strict=True)), texts)
+
+
+def _list_columns(session: InferenceSession, inputs: list[str]) -> list[str]:
+    """The name of the column that each input takes. Raises `ModelError` where the model does not say it.
+
+    An export of the template's pipeline numbers the graph's inputs and lists the columns in the same order among the
+    model's properties. Any other model, and one that was exported before, calls its inputs as the columns.
+    """
+    properties = session.get_modelmeta().custom_metadata_map
+    if properties.get("binding") != "position":
+        return inputs
+    try:
+        names = [one.name for one in msgspec.json.decode(properties.get("inputs", ""), type=list[_Column])]
+    except DECODE_ERRORS as error:
+        raise ModelError(
+            f"the ONNX model does not name its columns: {describe_decode_error(error)}"
+        ) from error
+    if len(names) != len(inputs) or len(set(names)) < len(names):
+        raise ModelError(
+            f"the ONNX model has {len(inputs)} inputs, and names {len(set(names))} columns for them"
+        )
+    return names
 
 
 def load_rows(path: Path, model: OnnxModel) -> HoldoutRows:
@@ -83,7 +121,7 @@ def load_rows(path: Path, model: OnnxModel) -> HoldoutRows:
 
     try:
         found = parquet.read_table(path)
-        inputs = {name: _convert_column(found[name], text=name in model.texts) for name in model.names}
+        inputs = {name: _convert_column(found[name], text=name in model.texts) for name in model.places}
         labels, names = (
             found[find_target_column(found.column_names)],
             found[find_row_column(found.column_names)],

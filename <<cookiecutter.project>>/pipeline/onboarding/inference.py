@@ -27,7 +27,6 @@ LEAKAGE = 0.8
 MOST_CATEGORIES = 1000
 FEWEST_OF_A_CATEGORY = 5
 LONG_TEXT = 60
-RESERVED = ("split:", "slice:", "prediction:", "metric:")
 
 
 def infer_contract(
@@ -131,7 +130,7 @@ def check_table(profile: Profile) -> None:
             raise StageError(
                 f"the name {name[:40]!r}… has {len(name)} characters, at most 200 are possible; rename it"
             )
-        if name.startswith(RESERVED) or name == files.ROW:
+        if name.startswith(files.RESERVED):
             raise StageError(
                 f"the pipeline keeps the name {name!r} for itself; rename the column in the table"
             )
