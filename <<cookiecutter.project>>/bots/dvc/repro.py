@@ -23,7 +23,7 @@ from bots.dvc import cache, stage_graph, wrong_files
 from bots.dvc.command_line import DvcError, build_environment, find_last_words, run_dvc
 from bots.dvc.lockfile import Lock
 from bots.dvc.stage_graph import Stages
-from bots.dvc.storage import open_storage
+from bots.dvc.storage import WrongContentError, open_storage
 from bots.errors import BotsError
 
 State = Literal["unchanged", "restored", "ran", "failed", "not reached"]
@@ -262,7 +262,7 @@ def fetch_outputs(
     failure = None
     if not wrong_files.has_all(project, named):
         tell(f"fetching {whose} {', '.join(targets)}")
-        failure = _bring(worktree, project, targets, named=named, tell=tell)
+        failure = _bring(worktree, project, targets, named=named, removed=removed, tell=tell)
         removed += wrong_files.remove_wrong_files(folders, named)
     done = run_dvc(worktree, "checkout", "--quiet", "--force", *targets)
     if done.returncode:
@@ -276,11 +276,13 @@ def _bring(
     targets: list[str],
     *,
     named: Mapping[str, str],
+    removed: list[str],
     tell: Callable[[str], None],
 ) -> str | None:
     """Fetch outputs of a worktree into the project's cache; why that did not bring them all, or None where it did.
 
-    The storage is the project's own, not what the worktree's commit names.
+    `removed` gets the targets that the storage has with a wrong content. The storage is the project's own, not what the
+    worktree's commit names.
     """
     try:
         storage = open_storage(project, tell)
@@ -294,6 +296,9 @@ def _bring(
         if missing - storage.find_kept(missing):
             return "the storage does not have it; run `python -m bots storage push` on a machine that has it"
         return f"the storage did not give it: {find_last_words(done.stdout + done.stderr)}"
+    except WrongContentError as error:
+        removed += dict.fromkeys(targets)
+        return str(error)
     except BotsError as error:
         return f"the storage cannot be asked ({error}); run this again when it can"
 

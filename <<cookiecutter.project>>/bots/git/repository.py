@@ -59,6 +59,12 @@ class Repository:
                 return done.stdout.strip()
         if self._run_git("rev-parse", "--git-dir").returncode:
             raise GitError(f"{self.root} is not inside a git repository; run this where params.yaml lies")
+        if self._run_git("remote", "get-url", "origin").returncode:
+            branches = self._run_git("for-each-ref", "--format=%(refname:short)", "refs/heads").stdout.split()
+            raise GitError(
+                f"no commit is named {name!r}, and there is no remote to fetch it from; name another --base"
+                + (f": here are {', '.join(branches[:10])}" if branches else "")
+            )
         raise GitError(
             f"no commit is named {name!r}; fetch it "
             f"(`git fetch origin {name}:refs/remotes/origin/{name}`) or name another --base"

@@ -141,8 +141,9 @@ def _check_baseline(facts: Facts, gate: Gate) -> Finding:
     elif isinstance(facts.result, Tampered):
         message = (
             f"Storage was tampered with, or damaged: {end_sentence(facts.result.reason)} Nothing was judged on it. "
-            "Find out who wrote there, put main's file back (from a clone that has it: `python -m bots storage push`; "
-            "else make main's model again and merge that), and review again."
+            "Find out who wrote there and take the wrong file out of the storage, which never replaces what it has. "
+            "Then put main's back (from a clone that has it: `python -m bots storage push`; else make main's model "
+            "again and merge that), and review again."
         )
         reason = TAMPERED
     elif isinstance(facts.result, Unavailable):

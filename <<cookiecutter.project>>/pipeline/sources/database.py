@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from pipeline.files import StageError
-from pipeline.sources import tables
+from pipeline.sources import locations, tables
 
 if TYPE_CHECKING:
     import sqlite3
@@ -55,7 +55,8 @@ def read_query(source: str, read: Read) -> tuple[pa.Table, list[str]]:
         raise StageError(f"{where}: {read.query}: {_hide(cause, secrets)}{_advise(cause)}") from error
     except ImportError as error:
         raise StageError(
-            f"{where}: {_hide(error, secrets)}; add the driver to requirements/pipeline.in and run `make lock`"
+            f"{where}: {_hide(error, secrets)}; add the driver to requirements/pipeline.in, then run "
+            "`make lock` and `make setup`"
         ) from error
     if re.search(r"\border\s+by\b", query, re.IGNORECASE) or not data.num_rows:
         return data, []
@@ -150,7 +151,7 @@ def _open_sqlite(url: URL, where: str) -> sqlite3.Connection:
 
     path = Path(url.database or "")
     if not path.is_file():
-        raise StageError(f"{where}: no such file")
+        raise StageError(f"{where}: no such file{locations.advise_fetch(str(path))}")
     return sqlite3.connect(f"file:{quote(str(path.resolve()))}?mode=ro", uri=True)
 
 

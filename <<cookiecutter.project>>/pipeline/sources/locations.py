@@ -52,7 +52,8 @@ def find_files(source: str) -> Place:
         filesystem, pattern = fsspec.core.url_to_fs(source)
         paths = _list_matches(filesystem, pattern)
     if not paths:
-        raise StageError(f"data.source: {source}: no file there; expected {' '.join(TOLD)}")
+        told = f"; expected {' '.join(TOLD)}"
+        raise StageError(f"data.source: {source}: no file there{advise_fetch(source) or told}")
     for path in paths:
         if not path.lower().endswith(KNOWN):
             raise StageError(
@@ -60,6 +61,17 @@ def find_files(source: str) -> Place:
                 f"({' '.join(PACKED[1:])})"
             )
     return Place(filesystem, paths, _find_root(pattern, paths))
+
+
+def advise_fetch(source: str) -> str:
+    """Say how a local file comes that is not here and that DVC keeps: it has a `.dvc` file, or its folder has one."""
+    place = Path(source.removeprefix("file://"))
+    if place.is_absolute() and place.is_relative_to(Path.cwd()):
+        place = place.relative_to(Path.cwd())
+    for path in (place, *place.parents):
+        if path.name and path.with_name(f"{path.name}.dvc").is_file():
+            return f"; DVC keeps {path}: `python -m bots storage fetch {path}` brings it"
+    return ""
 
 
 def _find_root(pattern: str, paths: list[str]) -> str:
@@ -99,10 +111,11 @@ def name_errors(path: str) -> Iterator[None]:
     except StageError:
         raise
     except FileNotFoundError as error:
-        raise StageError(f"data.source: {path}: no such file") from error
+        raise StageError(f"data.source: {path}: no such file{advise_fetch(path)}") from error
     except ImportError as error:  # fsspec says which driver an address needs
         raise StageError(
-            f"data.source: {path}: {error}; add it to requirements/pipeline.in and run `make lock`"
+            f"data.source: {path}: {error}; add it to requirements/pipeline.in, then run `make lock` and "
+            "`make setup`"
         ) from error
     except Exception as error:  # every driver and every codec has errors of its own
         raise StageError(f"data.source: {path}: cannot be read: {take_first_line(error)}") from error

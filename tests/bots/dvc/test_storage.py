@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from bots.dvc import cache
 from bots.dvc.storage import branch, migrate, open_storage
-from bots.dvc.storage.base import StorageError
+from bots.dvc.storage.base import StorageError, WrongContentError
 from bots.dvc.storage.branch import BRANCH, BranchStorage
 from bots.git.bare import (
     Author,
@@ -35,6 +35,9 @@ from bots.git.repository import GitError
 from bots.retry import TemporaryFailure
 from fixtures import dvc_projects, support
 from fixtures.dvc_projects import DvcProject
+from pipeline.files import StageError
+from pipeline.params import Read
+from pipeline.sources import read_source
 
 
 @pytest.fixture(scope="module")
@@ -354,15 +357,91 @@ def test_a_file_that_was_tampered_with_on_the_branch_is_never_fetched(project: D
             None,
         )
     shutil.rmtree(place.cache)
-    with pytest.raises(StorageError, match="not what its name says"):
+    with pytest.raises(WrongContentError) as raised:
         place.prepare([])
+    assert str(raised.value) == (
+        f"the branch dvc-storage of this repository: {cache.build_path(digest)}: the content is not what its name says "
+        "(it was cut short, or changed); take it out of that branch by a commit, then run `python -m bots storage "
+        "push` on a machine that has the right one"
+    )
     assert cache.list_digests(place.cache) == set()
+
+
+def test_a_wrong_file_is_put_right_as_the_message_says(project: DvcProject) -> None:
+    """Taken out by a commit, then pushed: while the branch has the name, a push keeps what is there."""
+    project.bots("storage", "push")
+    digest = cache.compute_md5(b"model one")
+    name = cache.build_path(digest)
+    project.git("fetch", "--quiet", "origin", BRANCH)
+    project.git("worktree", "add", "--quiet", "-B", BRANCH, "../branch", "FETCH_HEAD")
+    branch = DvcProject(project.folder.parent / "branch")
+    (branch.folder / name).write_bytes(b"a model that nobody judged")
+    branch.git("commit", "--quiet", "--all", "--message", "Forge")
+    branch.git("push", "--quiet", "origin", BRANCH)
+    colleague = dvc_projects.clone_project(project, "colleague")
+    assert "take it out of that branch by a commit" in colleague.bots("storage", "fetch", expect=1).stderr
+
+    branch.git("rm", "--quiet", name)
+    branch.git("commit", "--quiet", "--message", "Take the wrong file out")
+    branch.git("push", "--quiet", "origin", BRANCH)
+    assert "1 new files are kept" in project.bots("storage", "push").stdout
+    colleague.bots("storage", "fetch")
+    assert colleague.read_outputs()["model.bin"] == b"model one"
+
+
+def test_a_source_that_dvc_keeps_and_a_clone_lacks_comes_as_its_message_says(
+    project: DvcProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A table that was onboarded lies in DVC, so a fresh clone has its `.dvc` file alone."""
+    (project.folder / "inbox").mkdir()
+    (project.folder / "inbox/rows.csv").write_text("a,b\n1,2\n")
+    project.dvc("add", "--quiet", "inbox/rows.csv")
+    project.git("add", "--all")
+    project.git("commit", "--quiet", "--message", "Keep the rows")
+    project.bots("storage", "push")
+    project.git("push", "--quiet", "origin", "main")
+    colleague = dvc_projects.clone_project(project, "colleague")
+    monkeypatch.chdir(colleague.folder)
+    with pytest.raises(StageError) as raised:
+        read_source("inbox/rows.csv", Read())
+    assert str(raised.value).endswith(
+        "rows.csv: no such file; DVC keeps inbox/rows.csv: `python -m bots storage fetch inbox/rows.csv` brings it"
+    )
+    colleague.bots("storage", "fetch", "inbox/rows.csv")
+    assert read_source("inbox/rows.csv", Read()).frame.shape == (1, 2)
+
+
+def test_a_remote_that_lacks_files_is_told_apart_from_one_that_cannot_be_asked(project: DvcProject) -> None:
+    folder = project.folder.parent / "kept"
+    folder.mkdir()
+    project.dvc("remote", "modify", "storage", "url", str(folder))
+    shutil.rmtree(project.folder / ".dvc" / "cache")
+    (project.folder / "model.bin").unlink()
+    said = project.bots("storage", "fetch", expect=1).stderr
+    assert f"{folder} does not have model.bin, parts; run `python -m bots storage push`" in said
+    assert "Traceback" not in said
+
+
+def test_a_default_remote_that_is_not_named_is_told_the_edit(project: DvcProject) -> None:
+    project.dvc("remote", "default", "--unset")
+    with pytest.raises(
+        StorageError, match="names no storage; `dvc remote default NAME` chooses one of storage"
+    ):
+        open_storage(project.folder, print)
+    project.dvc("remote", "default", "storage")
+    open_storage(project.folder, print)
+    project.dvc("remote", "remove", "storage")
+    with pytest.raises(StorageError, match="`dvc remote add --default storage ADDRESS` adds one"):
+        open_storage(project.folder, print)
 
 
 def test_without_a_storage_branch_a_fetch_says_what_is_missing(project: DvcProject) -> None:
     colleague = dvc_projects.clone_project(project, "colleague")
     said = colleague.bots("storage", "fetch", expect=1).stderr
-    assert "ERROR: storage: `dvc pull` failed" in said
+    assert said.splitlines()[-1] == (
+        "ERROR: storage: the branch dvc-storage of this repository does not have model.bin, parts; run `python -m bots "
+        "storage push` on a machine that has them, or `dvc repro` to make them here"
+    )
     assert "Traceback" not in said
 
 

@@ -71,7 +71,12 @@ def test_main_is_found_as_a_remote_branch_where_there_is_no_local_one(checkout: 
     assert Repository(clone).resolve("main") == Repository(checkout).resolve("main")
 
 
-def test_an_unknown_base_says_how_to_fetch_it(checkout: Path):
+def test_an_unknown_base_says_how_to_fetch_it_or_which_branches_there_are(checkout: Path):
+    with pytest.raises(
+        GitError, match=r"no commit is named 'nope', and there is no remote .* here are .*main"
+    ):
+        Repository(checkout).resolve("nope")
+    git(checkout, "remote", "add", "origin", "somewhere")
     with pytest.raises(GitError, match="no commit is named 'nope'; fetch it"):
         Repository(checkout).resolve("nope")
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from bots.dvc.storage.base import NAME, Status, Storage, StorageError, Tell
+from bots.dvc.storage.base import NAME, Status, Storage, StorageError, Tell, WrongContentError
 from bots.dvc.storage.branch import BRANCH, FOLDER, BranchStorage
 from bots.dvc.storage.remote import DvcStorage
 
-__all__ = ["Status", "Storage", "StorageError", "open_storage", "prepare_storage"]
+__all__ = ["Status", "Storage", "StorageError", "WrongContentError", "open_storage", "prepare_storage"]
 
 
 def open_storage(root: Path, tell: Tell) -> Storage:
@@ -19,10 +19,16 @@ def open_storage(root: Path, tell: Tell) -> Storage:
     try:
         config = Config(str(root / ".dvc"))
         url = str(config["remote"][str(config["core"]["remote"])]["url"])
-    except (ConfigError, KeyError) as error:
-        raise StorageError(
-            f"{root / '.dvc' / 'config'} names no storage ({error}); `dvc remote add --default {NAME} ADDRESS` adds one"
-        ) from error
+    except ConfigError as error:
+        raise StorageError(f"{root / '.dvc' / 'config'}: {' '.join(str(error).split())}") from error
+    except KeyError as error:
+        known = sorted(config.get("remote", {}))
+        edit = (
+            f"`dvc remote default NAME` chooses one of {', '.join(known)}"
+            if known
+            else f"`dvc remote add --default {NAME} ADDRESS` adds one"
+        )
+        raise StorageError(f"{root / '.dvc' / 'config'} names no storage; {edit}") from error
     cache = Path(config["cache"].get("dir") or root / ".dvc" / "cache")
     if url == str(root / FOLDER):
         return BranchStorage(root, cache, tell)

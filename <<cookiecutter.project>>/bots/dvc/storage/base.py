@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from bots.dvc import command_line
+from bots.dvc import cache, command_line
 from bots.errors import BotsError
 
 NAME = "storage"
@@ -20,6 +20,10 @@ Tell = Callable[[str], None]
 
 class StorageError(BotsError):
     """The storage cannot be used, or refuses something; the message says why and what to do."""
+
+
+class WrongContentError(StorageError):
+    """What the storage gave is not what its name says."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,7 @@ class Storage(Protocol):
     """A place that stores data and models."""
 
     where: str
+    cache: Path
 
     def prepare(self, revisions: Collection[str]) -> int:
         """Fetch what the work tree and these commits name to where DVC finds it; return how many files came."""
@@ -65,6 +70,23 @@ class Storage(Protocol):
 def order_folders_last(digest: str) -> tuple[bool, str]:
     """Sort key for digests: folders come after all files."""
     return digest.endswith(".dir"), digest
+
+
+def pull(root: Path, targets: Collection[str], storage: Storage) -> None:
+    """Run `dvc pull`. Raises `StorageError` that names what the storage lacks, or with DVC's words."""
+    try:
+        run_dvc(root, "pull", *targets)
+    except StorageError:
+        named = cache.map_named_digests(root, targets=targets)
+        here = cache.list_digests(storage.cache)
+        kept = storage.find_kept(set(named) - here)
+        if lost := sorted({path for digest, path in named.items() if digest not in here | kept}):
+            more = f" and {len(lost) - 5} more" if len(lost) > 5 else ""
+            raise StorageError(
+                f"{storage.where} does not have {', '.join(lost[:5])}{more}; run `python -m bots storage push` on a "
+                "machine that has them, or `dvc repro` to make them here"
+            ) from None
+        raise
 
 
 def run_dvc(root: Path, *words: str) -> None:

@@ -6,13 +6,21 @@ import itertools
 import random
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from bots.dvc import cache
-from bots.dvc.storage.base import Status, StorageError, Tell, order_folders_last, run_dvc
+from bots.dvc.storage.base import (
+    Status,
+    StorageError,
+    Tell,
+    WrongContentError,
+    order_folders_last,
+    pull,
+    run_dvc,
+)
 from bots.git.bare import Author, BareRepository, open_bare
 from bots.retry import RetriesExhausted, Retry, TemporaryFailure
 
@@ -115,7 +123,7 @@ class BranchStorage:
     def fetch(self, targets: Collection[str] = ()) -> None:
         """Fetch these paths into the folder, then run `dvc pull`."""
         self._fetch_missing(cache.list_named_digests(self.root, targets=targets))
-        run_dvc(self.root, "pull", *targets)
+        pull(self.root, targets, self)
 
     def fetch_files(self, digests: Collection[str], folder: Path) -> None:
         """Fetch the files from the branch; one that is not what its name says is left out."""
@@ -215,11 +223,26 @@ class BranchStorage:
                 Path(scratch) / digest: kept[digest] for digest in sorted(digests, key=order_folders_last)
             }
             bare.save_blobs(files)
-            for path in files:
-                cache.verify_file(path, path.name)
+            self._refuse_wrong(files)
             for path in files:
                 for place in (self.folder, self.cache):
                     cache.place_file(path, place / cache.build_path(path.name))
+
+    def _refuse_wrong(self, files: Iterable[Path]) -> None:
+        """Raise `WrongContentError` where the content of fetched files is not what their names, digests, say."""
+        wrong = []
+        for path in files:
+            try:
+                cache.verify_file(path, path.name)
+            except cache.CacheError:
+                wrong.append(cache.build_path(path.name))
+        if wrong:
+            more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+            raise WrongContentError(
+                f"{self.where}: {', '.join(wrong[:3])}{more}: the content is not what its name says (it was cut short, "
+                "or changed); take it out of that branch by a commit, then run `python -m bots storage push` on a "
+                "machine that has the right one"
+            )
 
     def _push(self, bare: BareRepository, files: Mapping[str, Path], sizes: Mapping[str, int]) -> None:
         """Push one batch as a commit on top of the newest one; make it again whenever somebody else was faster."""

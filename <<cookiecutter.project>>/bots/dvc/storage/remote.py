@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from bots.dvc import cache
-from bots.dvc.storage.base import NAME, Status, StorageError, Tell, order_folders_last, run_dvc
+from bots.dvc.storage.base import NAME, Status, StorageError, Tell, order_folders_last, pull, run_dvc
 from bots.git.repository import GitError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class DvcStorage:
 
     def fetch(self, targets: Collection[str] = ()) -> None:
         """Run `dvc pull`."""
-        run_dvc(self.root, "pull", *targets)
+        pull(self.root, targets, self)
 
     def fetch_files(self, digests: Collection[str], folder: Path) -> None:
         """Download the files; one that is not what its name says is left out."""
