@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
+import hypothesis
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,8 +14,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline import leakage, metrics, params, table
 from pipeline.files import StageError
-from pipeline.onboarding import inference, profile, yaml_text
+from pipeline.onboarding import baseline, inference, merge, profile, writing, yaml_text
 from pipeline.onboarding.proposal import Proposal, Question
 
 ROWS = 1000
@@ -169,3 +173,250 @@ def test_a_value_deeper_down_is_set_where_it_stands_or_made() -> None:
         "a": {"read": {"one": ";", "two": 2, "three": 3}, "z": 3, "new": {"deep": 4}}
     }
     assert edited.index("# of z") < edited.index("z: 3") < edited.index("new")
+
+
+def make_visits(rows: int = ROWS) -> pd.DataFrame:
+    """Visits of patients over two years, without an id of their own."""
+    rng = np.random.default_rng(1)
+    days = np.sort(rng.integers(0, 730, rows))
+    age = rng.integers(20, 80, rows)
+    return pd.DataFrame(
+        {
+            "visit date": [
+                f"{day:%d.%m.%Y}" for day in pd.Timestamp("2024-01-01") + pd.to_timedelta(days, "D")
+            ],
+            "birth date": [f"{1950 + year % 50}-01-01" for year in age],
+            "patient": [f"P{number}" for number in rng.integers(0, 200, rows)],
+            "age": age.astype(str),
+            "weight": [f"{value:.1f}".replace(".", ",") for value in rng.normal(70, 10, rows)],
+            "minutes": (age / 4 + rng.normal(0, 2, rows)).round(1).astype(str).tolist(),
+        },
+        dtype="str",
+    ).assign(minutes=lambda frame: frame["minutes"].str.replace(".", ","))
+
+
+def test_visits_are_split_by_time_and_their_units_are_patients() -> None:
+    found = infer(make_visits(), target="minutes")
+
+    assert (found.task, found.time, found.resample) == ("regression", "visit date", "patient")
+    assert found.read == {"decimal": ",", "dates": "%d.%m.%Y"}
+    assert found.split["by"] == "time"
+    bounds = [found.split[part] for part in ("train", "holdout", "production")]
+    assert bounds[0][1] == bounds[1][0]
+    assert bounds[1][1] == bounds[2][0]
+    assert found.identity == ("patient", "visit date")
+    types = {column.name: column.contract["type"] for column in found.columns}
+    assert types["birth date"] == "text"  # written otherwise than the other times
+
+
+def test_without_a_time_the_rows_of_one_patient_stay_together() -> None:
+    found = infer(make_visits().drop(columns="visit date"), target="minutes")
+
+    assert (found.split["by"], found.split["column"]) == ("group", "patient")
+
+
+@pytest.mark.parametrize("share", [0.985, 1.0])
+def test_a_copy_of_the_answer_is_taken_for_known_only_after(share: float) -> None:
+    frame = make_customers()
+    rng = np.random.default_rng(3)
+    told = np.where(rng.random(ROWS) < share, frame["churn"].eq("churned"), frame["churn"].ne("churned"))
+    leak = pd.Series(np.where(told, "closed", ""), dtype="str")
+    found = infer(frame.assign(closing=leak.mask(leak == "")))
+
+    plan = next(column for column in found.columns if column.name == "closing")
+    assert found.suspects["closing"] > 0.8
+    assert (plan.role == "after") == (share == 1.0)
+    assert found.leakage == (0.8 if share == 1.0 else pytest.approx(found.suspects["closing"], abs=0.02))
+
+
+def test_a_leak_that_somebody_checked_stays_an_input() -> None:
+    frame = make_customers()
+    copied = frame.assign(closing=frame["churn"])
+
+    def ask(question: Question) -> str:
+        return "closing" if question.key == "leaks" else ""
+
+    found = inference.infer_contract(profile.profile_table(copied), ask=ask)
+
+    plan = next(column for column in found.columns if column.name == "closing")
+    assert (plan.role, plan.contract["leak"]) == ("input", "checked")
+    again = infer(copied, checked=("closing",))
+    assert next(column for column in again.columns if column.name == "closing").contract["leak"] == "checked"
+
+
+def test_at_most_three_things_are_asked() -> None:
+    asked: list[Question] = []
+    frame = make_customers().assign(one=lambda table: table["churn"])
+
+    infer(frame.rename(columns={"churn": "state", "plan": "kind"}), asked)
+
+    assert len(asked) <= 3
+    assert len({question.key for question in asked}) == len(asked)
+
+
+@pytest.mark.parametrize(
+    ("frame", "words"),
+    [
+        (pd.DataFrame({"a": [], "y": []}, dtype="str"), "no rows"),
+        (pd.DataFrame({"a": ["1"], "y": ["2"]}, dtype="str"), r"too few rows \(1\)"),
+        (pd.DataFrame({"y": ["0", "1"] * 50}, dtype="str"), "one column"),
+        (pd.DataFrame({"a": ["x"] * 100, "y": ["0", "1"] * 50}, dtype="str"), "no column can be an input"),
+        (
+            pd.DataFrame(
+                {"id": [str(n) for n in range(100)], "k": [f"K{n}" for n in range(100)]}, dtype="str"
+            ),
+            "--target",
+        ),
+        (pd.DataFrame({"split:a": ["1", "2"] * 50, "y": ["0", "1"] * 50}, dtype="str"), "rename"),
+        (pd.DataFrame({"a" * 201: ["1", "2"] * 50, "y": ["0", "1"] * 50}, dtype="str"), "201 characters"),
+    ],
+)
+def test_a_table_that_no_model_can_be_made_of_is_refused_in_words(frame: pd.DataFrame, words: str) -> None:
+    with pytest.raises(StageError, match=words):
+        infer(frame)
+
+
+@hypothesis.settings(max_examples=30)
+@given(
+    st.dictionaries(
+        st.text(min_size=1, max_size=12).filter(lambda name: bool(name.strip())),
+        st.sampled_from(["1", "0.5", "a", "", "NA", "2026-01-01", "yes", "007"]),
+        min_size=1,
+        max_size=5,
+    ),
+    st.integers(0, 2**32 - 1),
+)
+def test_whatever_is_inferred_is_a_contract_that_the_pipeline_reads(cells: dict[str, str], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    frame = pd.DataFrame(
+        {name: rng.choice([cell, "3", "b"], 60) for name, cell in cells.items()}, dtype="str"
+    )
+    target = rng.choice(["0", "1"], 60, p=[0.5, 0.5])
+    try:
+        found = infer(frame.assign(**{"the target": target}), target="the target")
+    except StageError:
+        return
+    document = yaml.safe_load(writing.write_schema(found, row="a row"))
+
+    schema = msgspec.convert(document, table.Schema)
+    assert list(schema.columns) == [*frame.columns, "the target"]
+    parameters = yaml.safe_load(
+        writing.apply_edits(read_params(), writing.list_edits(found, "data/source/x.csv"))
+    )
+    settings = msgspec.convert({name: parameters[name] for name in ("data", "split", "features")}, Sections)
+    table.check_params(settings, schema)  # type: ignore[arg-type]
+    assert leakage.check_features(settings, schema) == []  # type: ignore[arg-type]
+
+
+class Sections(msgspec.Struct):
+    """The sections of params.yaml that an onboarding writes and the contract is checked against."""
+
+    data: params.Data
+    split: params.Split
+    features: params.Features
+
+    @property
+    def task(self) -> params.Task:
+        return self.data.task
+
+
+def read_params() -> str:
+    """params.yaml of a project, without what the template's questions choose."""
+    lines = PARAMS.read_text(encoding="utf-8").split("\n")
+    kept, skipping = [], False
+    for line in lines:
+        if line.startswith(("<%- else", "<%- elif")):
+            skipping = True
+        elif line.startswith("<%- endif"):
+            skipping = False
+        elif not line.startswith("<%-") and not skipping:
+            kept.append(
+                line.replace("<< cookiecutter.task >>", "classification")
+                .replace("<<", '"')
+                .replace(">>", '"')
+            )
+    return "\n".join(kept)
+
+
+def test_a_table_of_customers_is_written_with_the_reasons() -> None:
+    found = infer(make_customers())
+
+    assert writing.write_schema(found, row="one customer").split("only you know")[1] == GOLDEN
+
+
+GOLDEN = """: `description`, `unit`, and what a row is.
+row: one customer
+moment: null  # say when the model is asked, in words
+identity: [customer_id]  # 1,000 different values in 1,000 rows, and it looks like an id (90%)
+columns:
+  # words; names the row (90%)
+  customer_id: {type: category, known: before}
+  # leading zeros, for instance 01008: no amount (95%)
+  zip: {type: category, known: before}
+  # all values are whole numbers (97%)
+  tenure: {type: number, known: before, range: [0, 150]}
+  # words (90%)
+  plan: {type: category, known: before, categories: [basic, plus, pro]}
+  # all values are numbers; ' ' stands for no value (12 rows, all others fit) (90%)
+  fee: {type: number, known: before, nullable: true, missing: 0.1, 'null': ['', ' '], range: [0, 220]}
+  # words; its name 'email' speaks of a person: not an input until somebody says so (80%)
+  email: {type: category, known: before, personal: true}
+  # words; what is predicted (90%)
+  churn: {type: category, known: after}
+"""
+
+
+def test_what_people_edited_stays_when_a_table_is_onboarded_again() -> None:
+    found = infer(make_customers())
+    written_schema = yaml.safe_load(writing.write_schema(found, row="a row"))
+    edited_schema = copy.deepcopy(written_schema)
+    edited_schema["row"] = "one customer"
+    edited_schema["columns"]["plan"] |= {"known": "after", "description": "the plan"}
+    del edited_schema["columns"]["tenure"]["range"]
+    written = yaml.safe_load(writing.apply_edits(read_params(), writing.list_edits(found, "a.csv")))
+    edited = copy.deepcopy(written)
+    edited["evaluate"]["threshold"] = 0.7
+    edited["features"]["categorical"] = ["zip", "plan"]
+    before = merge.Before(written, edited, written_schema, edited_schema)
+
+    merged, told = merge.keep_columns(infer(make_customers().assign(new=["1", "2"] * 500)), before)
+    edits, kept = merge.keep_params(
+        writing.list_edits(merged, "a.csv"),
+        before,
+        {column.name for column in merged.columns if column.section},
+    )
+
+    columns = {column.name: column for column in merged.columns}
+    assert columns["plan"].contract["description"] == "the plan"
+    assert (columns["plan"].role, columns["plan"].section) == ("after", None)
+    assert "range" not in columns["tenure"].contract
+    assert "new: is new in the table" in told
+    assert before.keep_head("row", "a row") == "one customer"
+    values = {edit.path: edit.value for edit in edits}
+    assert "evaluate.threshold" not in values
+    assert any("evaluate.threshold stays 0.7" in line for line in kept)
+    assert values["features.categorical"] == ["zip"]
+    assert "new" in values["features.numeric"]
+
+
+def test_what_matters_follows_from_the_gain_and_the_error() -> None:
+    loss = baseline.Measure("log_loss", 0.5, 0.7, 0.01, "lower")
+    auc = baseline.Measure("roc_auc", 0.8, 0.5, 0.02, "higher")
+    poor = baseline.Measure("log_loss", 0.69, 0.7, 0.02, "lower")
+
+    gate = baseline.derive_gate([loss, auc], "log_loss", rows=4000)
+
+    assert gate.matters == {"log_loss": 0.01, "roc_auc": 0.02}
+    assert gate.limits == {"roc_auc": {"at_least": 0.65}}
+    assert gate.slices == {"rows": 400, "matters": 0.05}
+    assert baseline.derive_gate([poor], "log_loss", rows=4000).limits == {}
+
+
+def test_the_standard_error_of_a_mean_is_that_of_its_formula() -> None:
+    rng = np.random.default_rng(0)
+    target, score = rng.normal(size=4000), np.zeros(4000)
+    rows = metrics.Rows(target=target, score=score)
+
+    found = baseline.measure_error("mae", rows, "regression", np.arange(4000))
+
+    assert found == pytest.approx(np.abs(target).std() / np.sqrt(4000), rel=0.35)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from pipeline.params import Params
+    from pipeline.params import Params, Task
 
 BLOCKS = 40
 # A twentieth of what the baseline gains over the dummy is worth a review; less than a quarter of the holdout's own
@@ -81,7 +81,7 @@ def measure(predictions: pd.DataFrame, train: NDArray[np.float64], settings: Par
         value = metrics.compute(name, rows, settings.task)
         if value is None:
             continue
-        error = measure_error(name, rows, settings, units)
+        error = measure_error(name, rows, settings.task, units)
         dummy = metrics.compute(name, constant, settings.task)
         direction = metrics.find_metric(name, settings.task).direction
         found.append(Measure(name, value, dummy, error, direction))
@@ -97,13 +97,13 @@ def find_units(predictions: pd.DataFrame, resample: str) -> NDArray[np.int64]:
     return pd.factorize(predictions[f"slice:{resample}"])[0].astype(np.int64)
 
 
-def measure_error(name: str, rows: metrics.Rows, settings: Params, units: NDArray[np.int64]) -> float:
+def measure_error(name: str, rows: metrics.Rows, task: Task, units: NDArray[np.int64]) -> float:
     """Estimate a metric's standard error by leaving out one block of units at a time (grouped jackknife)."""
     count = int(units.max()) + 1 if len(units) else 0
     blocks = np.random.default_rng(0).permutation(count)[units] % min(BLOCKS, max(count, 1))
     values = []
     for block in range(int(blocks.max()) + 1):
-        value = metrics.compute(name, rows.select(blocks != block), settings.task)
+        value = metrics.compute(name, rows.select(blocks != block), task)
         if value is not None:
             values.append(value)
     if len(values) < 2:

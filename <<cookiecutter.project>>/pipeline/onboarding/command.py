@@ -32,6 +32,8 @@ from pipeline.sources import read_source
 if TYPE_CHECKING:
     import pandas as pd
 
+    from pipeline.onboarding.proposal import Proposal
+
 EXAMPLE = "package:"
 # What `data.read` need not say, because it is found again.
 USUAL = {
@@ -64,7 +66,7 @@ def onboard(root: Path, options: Options) -> tuple[str, dict[str, Any]]:
     found = sources.find_source(options.source, root)
     check_project(root, found, force=options.force)
     say(f"reading {options.source}")
-    frame, read, told = read_table(found, options)
+    frame, read, reading = read_table(found, options)
     say(f"looking at {len(frame):,} rows, {len(frame.columns):,} columns")
     before = merge.read_before(root, JSON)
     proposal = inference.infer_contract(
@@ -85,7 +87,7 @@ def onboard(root: Path, options: Options) -> tuple[str, dict[str, Any]]:
         removed = example.remove_example(copy)
         sources.bring(found, root, copy)
         kept += write_project(proposal, copy, source=found, before=before)
-        told = Told(reading=told, removed=removed, kept=kept)
+        told = Told(reading=reading, removed=removed, kept=kept)
         content = train_baseline(copy, proposal, source=found.kept, told=told, before=before)
         scratch.commit_all(copy, write_message(content))
     scratch.switch_to(root, branch)
@@ -148,10 +150,12 @@ def read_table(found: sources.Source, options: Options) -> tuple[pd.DataFrame, d
 
 
 def write_project(
-    proposal: inference.Proposal, copy: Path, *, source: sources.Source, before: merge.Before | None
+    proposal: Proposal, copy: Path, *, source: sources.Source, before: merge.Before | None
 ) -> list[str]:
     """Write schema.yaml, params.yaml and what `acquire` depends on. Tells what stays as people wrote it."""
-    schema = writing.write_schema(proposal, row=f"one row of {source.given.rsplit('/', 1)[-1]}")
+    row = f"one row of {source.given.rsplit('/', 1)[-1]}"
+    head = {key: before.keep_head(key, None) if before else None for key in ("moment", "null")}
+    schema = writing.write_schema(proposal, row=before.keep_head("row", row) if before else row, **head)
     (copy / "schema.yaml").write_text(schema, encoding="utf-8", newline="\n")
     inputs = {plan.name for plan in proposal.columns if plan.section}
     edits, kept = merge.keep_params(writing.list_edits(proposal, source.kept), before, inputs)
@@ -168,7 +172,7 @@ def edit_params(copy: Path, edits: list[writing.Edit]) -> None:
 
 
 def train_baseline(
-    copy: Path, proposal: inference.Proposal, *, source: str, told: Told, before: merge.Before | None
+    copy: Path, proposal: Proposal, *, source: str, told: Told, before: merge.Before | None
 ) -> dict[str, Any]:
     """Run the pipeline, measure the model beside a dummy, let the gate follow from both, and write the report."""
     with start_fork_server(copy) as environ:
@@ -224,6 +228,9 @@ def run_pipeline(copy: Path, environ: dict[str, str]) -> None:
         raise StageError(
             f"the pipeline refuses what was inferred, in stage {told['stage']}: {told['message']}"
         )
+    export = copy / files.REPORTS / "export.json"
+    if "'models/onnx' does not exist" in said and export.exists():
+        said = f"the model cannot be exported: {json.loads(export.read_text(encoding='utf-8'))}"
     raise StageError(f"dvc repro failed: {' '.join(said.splitlines()[-5:])}")
 
 

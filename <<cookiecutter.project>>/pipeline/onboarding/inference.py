@@ -119,6 +119,11 @@ def check_table(profile: Profile) -> None:
     """Raise `StageError` for a table that is empty or whose names the project cannot keep."""
     if profile.rows == 0:
         raise StageError("the table has no rows; expected some hundreds at least")
+    if profile.rows < targets.FEWEST_ROWS:
+        raise StageError(
+            f"the table has too few rows ({profile.rows}) to train on some and judge on others; bring "
+            f"{targets.FEWEST_ROWS} at least, and some thousands for a verdict that tells small differences"
+        )
     if len(profile.columns) < 2:
         raise StageError(
             "the table has one column; expected one to predict, and one at least to predict it from"

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from pipeline.files import StageError
 from pipeline.onboarding import scratch
+from pipeline.onboarding.proposal import ColumnPlan
 from pipeline.onboarding.writing import NOTHING, look_up
 
 if TYPE_CHECKING:
-    from pipeline.onboarding.proposal import ColumnPlan, Proposal
+    from pipeline.onboarding.proposal import Proposal
     from pipeline.onboarding.writing import Edit
 
 SECTIONS = {"number": "numeric", "boolean": "numeric", "category": "categorical"}
@@ -28,14 +30,38 @@ class Before:
 
     written_params: dict[str, Any]
     edited_params: dict[str, Any]
-    written_columns: dict[str, Any]
-    edited_columns: dict[str, Any]
-    source: str
+    written_schema: dict[str, Any]
+    edited_schema: dict[str, Any]
+
+    @property
+    def source(self) -> str:
+        """Where the table comes from until now."""
+        return str(self.edited_params["data"]["source"])
+
+    @property
+    def derived(self) -> list[str]:
+        """The columns that `data.derive` makes."""
+        return list(self.edited_params["data"].get("derive") or {})
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """The columns as schema.yaml has them now."""
+        return dict(self.edited_schema["columns"])
 
     def find_target(self, names: Iterable[str]) -> str | None:
-        """Find what was predicted until now, where the table still has it."""
+        """Find what was predicted until now, if the table has it. Raises `StageError` for a derived column."""
         target = str(self.edited_params["data"]["target"])
+        if target in self.derived:
+            raise StageError(
+                f"params.yaml: data.target: {target!r} is made by data.derive, and onboarding looks at the table's own "
+                "columns only; name one of them with --target, or edit schema.yaml by hand and run `dvc repro`"
+            )
         return target if target in list(names) else None
+
+    def keep_head(self, key: str, inferred: Any) -> Any:
+        """Keep what people wrote at the top of schema.yaml, else take what is inferred."""
+        now, then = self.edited_schema.get(key), self.written_schema.get(key)
+        return inferred if now == then else now
 
 
 def read_before(root: Path, report: Path) -> Before | None:
@@ -56,15 +82,14 @@ def read_before(root: Path, report: Path) -> Before | None:
     return Before(
         written_params=written[0],
         edited_params=edited[0],
-        written_columns=written[1]["columns"],
-        edited_columns=edited[1]["columns"],
-        source=str(edited[0]["data"]["source"]),
+        written_schema=written[1],
+        edited_schema=edited[1],
     )
 
 
 def list_checked(before: Before | None) -> tuple[str, ...]:
     """List the columns of which somebody said that they are known before, although they predict nearly alone."""
-    columns = before.edited_columns if before else {}
+    columns = before.columns if before else {}
     return tuple(str(name) for name, entry in columns.items() if entry.get("leak") == "checked")
 
 
@@ -75,19 +100,25 @@ def keep_columns(proposal: Proposal, before: Before | None) -> tuple[Proposal, l
     kept: list[str] = []
     plans = tuple(_keep_column(plan, before, kept) for plan in proposal.columns)
     names = [plan.name for plan in plans]
-    gone = [str(name) for name in before.edited_columns if str(name) not in names]
-    new = [name for name in names if name not in {str(one) for one in before.edited_columns}]
+    derived = tuple(
+        ColumnPlan(name, "after", before.columns[name], "made by data.derive", 1.0)
+        for name in before.derived
+        if name in before.columns and name not in names
+    )
+    known = {str(name) for name in before.columns}
+    gone = sorted(known - set(names) - set(before.derived))
+    new = [name for name in names if name not in known]
     kept += [f"{name}: is not in the table any more, so schema.yaml has lost it" for name in gone]
     kept += [f"{name}: is new in the table" for name in new]
-    return dataclasses.replace(proposal, columns=plans), kept
+    return dataclasses.replace(proposal, columns=plans + derived), kept
 
 
 def _keep_column(plan: ColumnPlan, before: Before, kept: list[str]) -> ColumnPlan:
     """Keep the keys of one column's entry that are not as the last onboarding wrote them."""
-    edited = before.edited_columns.get(plan.name)
+    edited = before.columns.get(plan.name)
     if edited is None:
         return plan
-    written = before.written_columns.get(plan.name, {})
+    written = before.written_schema["columns"].get(plan.name, {})
     contract = dict(plan.contract)
     for key in dict.fromkeys([*edited, *written]):
         value = edited.get(key, NOTHING)

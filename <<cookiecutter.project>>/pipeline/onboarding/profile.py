@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from pipeline import table
+from pipeline.conversion import LARGEST_WHOLE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,7 +74,7 @@ class ColumnProfile:
     dates: str | None = None
     ambiguous: bool = False
     examples: tuple[str, ...] = ()
-    values: pd.Series = field(default=None, repr=False, compare=False)  # type: ignore[assignment]
+    values: pd.Series = field(default=None, repr=False, compare=False)
 
     @property
     def share_missing(self) -> float:
@@ -97,8 +98,11 @@ class Profile:
 
 def profile_table(frame: pd.DataFrame) -> Profile:
     """Describe every column of a raw table, whose cells are text or of the file's own types."""
+    import pandas as pd
+
     columns = {str(name): profile_column(frame[name], str(name)) for name in frame.columns}
-    repeated = int(frame.astype(str).duplicated().sum()) if len(frame.columns) else 0
+    values = pd.DataFrame({at: column.values for at, column in enumerate(columns.values())})
+    repeated = int(values.duplicated().sum()) if columns else 0
     return Profile(rows=len(frame), columns=columns, repeated=repeated)
 
 
@@ -131,7 +135,7 @@ def _profile_numbers(series: pd.Series, name: str) -> ColumnProfile:
     if known.empty:
         return _describe(name, "empty", numbers, found=numbers, evidence="no row has a value", confidence=1.0)
     whole = bool((known == known.round()).all())
-    long = whole and bool(known.abs().max() > table.LARGEST_WHOLE)
+    long = whole and bool(known.abs().max() > LARGEST_WHOLE)
     distinct = int(series.nunique())
     evidence = "more digits than a float holds" if long else "the file says so"
     if long:
@@ -240,7 +244,7 @@ def _is_code(known: pd.Series) -> bool:
     digits = stripped.str.fullmatch(r"[+-]?\d+")
     if digits.all():
         longest = int(stripped.str.len().max())
-        if longest >= 16 and stripped.map(lambda value: abs(int(value))).max() > table.LARGEST_WHOLE:
+        if longest >= 16 and stripped.map(lambda value: abs(int(value))).max() > LARGEST_WHOLE:
             return True
     if stripped.str.contains(PADDED, regex=True).any():
         return True

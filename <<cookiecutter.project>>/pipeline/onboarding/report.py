@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from pipeline.onboarding import baseline
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pipeline.onboarding.proposal import Proposal
 
 ROLES = {
@@ -152,7 +154,7 @@ def _write_section(title: str, lines: list[str]) -> list[str]:
     return ["", f"## {title}", "", *lines]
 
 
-def _write_table(header: str, rows: list[tuple[str, ...]]) -> list[str]:
+def _write_table(header: str, rows: Sequence[tuple[str, ...]]) -> list[str]:
     """Write a table; a `:` behind a heading says that its figures stand at the right."""
     names = header.split(", ")
     rules = ["---:" if name.endswith(":") else "---" for name in names]

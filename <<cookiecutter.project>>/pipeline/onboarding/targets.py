@@ -39,7 +39,7 @@ def choose_target(profile: Profile, named: str | None, ask: Ask) -> Fact:
             hint = table.suggest_name(named, profile.columns)
             listed = ", ".join(list(profile.columns)[:20])
             raise StageError(f"--target: no column {named!r}{hint}; the table has {listed}")
-        return Fact("params.yaml: data.target", named, "you named it", 1.0)
+        return Fact("params.yaml: data.target", named, "named, or predicted until now", 1.0)
     scores = {name: _rate_target(column, profile) for name, column in profile.columns.items()}
     ranked = sorted((name for name in scores if scores[name] > 0), key=lambda name: -scores[name])
     if not ranked:

@@ -45,9 +45,15 @@ FEW_ROWS = 2000
 NOTHING = object()
 
 
-def write_schema(proposal: Proposal, row: str) -> str:
-    """Write schema.yaml; `row` says what a row is."""
-    lines = [f"row: {format_flow(row)}", "moment: null  # say when the model is asked, in words"]
+def write_schema(
+    proposal: Proposal, row: str, moment: str | None = None, null: list[str] | None = None
+) -> str:
+    """Write schema.yaml; `row` says what a row is, `moment` when the model is asked, `null` what is no value."""
+    lines = [f"row: {format_flow(row)}", f"moment: {format_flow(moment)}"]
+    if moment is None:
+        lines[-1] += "  # say when the model is asked, in words"
+    if null is not None:
+        lines.append(f"null: {format_flow(null)}")
     facts = {fact.where: fact for fact in proposal.facts}
     lines.append(
         f"identity: {format_flow(list(proposal.identity))}{_tell(facts.get('schema.yaml: identity'))}"
