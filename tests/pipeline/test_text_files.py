@@ -166,6 +166,8 @@ def test_an_encoding_and_a_line_break_are_found(encoding: str, end: str) -> None
         ("naam,x\nEén café,1\n", "cp1252"),
         ("imię,x\nzażółć gęślą jaźń,1\nŁódź i Kraków są piękne,2\n", "cp1250"),
         ("naam,x\nMüller,1\n", "cp1252"),
+        ("Größe (m²),Maß\n12,1\nKündigung in Köln,2\n", "cp1252"),
+        ("température (°C),³He\n12,1\nl'été à Besançon,2\n", "cp1252"),
         ("prix,x\n5 € – «déjà»,1\n", "cp1252"),
         ("都市,x\n東京都千代田区,1\n", "cp932"),
     ],

@@ -211,7 +211,10 @@ def _guess_encoding(sample: bytes) -> str:
         western = sample.decode("cp1252")
     except UnicodeDecodeError:
         western = ""
-    if western and not (best is not None and best.coherence >= 0.2 and str(best) != western):
+    # A language speaks by its letters: one that only puts other signs says nothing.
+    other = [one for one, sign in zip(str(best), western, strict=False) if one != sign]
+    spoken = best is not None and best.coherence >= 0.2 and any(sign.isalpha() for sign in other)
+    if western and not spoken:
         letters = [letter for word in _find_telling_words(western) for letter in word if letter.isalpha()]
         latin = sum(letter.isascii() for letter in letters) >= len(letters) / 2
         if best is None or str(best) == western or (latin and not ODD_WITHIN_WORDS.search(western)):
