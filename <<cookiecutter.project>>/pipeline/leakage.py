@@ -47,7 +47,7 @@ def list_checked(settings: Params, schema: table.Schema) -> set[str]:
     """List the features of which schema.yaml says `leak: checked`, and the derived ones that use these alone."""
     checked = {name for name, column in schema.columns.items() if column.leak == "checked"}
     for name, expression in settings.features.derived.items():
-        used = set(expressions.list_columns(expression))
+        used = {schema.aliases.get(word, word) for word in expressions.list_columns(expression)}
         if used and used <= checked:
             checked = checked | {name}
     return checked

@@ -420,3 +420,14 @@ def test_the_standard_error_of_a_mean_is_that_of_its_formula() -> None:
     found = baseline.measure_error("mae", rows, "regression", np.arange(4000))
 
     assert found == pytest.approx(np.abs(target).std() / np.sqrt(4000), rel=0.35)
+
+
+def test_the_gate_of_another_task_is_gone_before_the_pipeline_runs() -> None:
+    text = read_params()
+
+    edited = writing.apply_edits(text, writing.list_first_gate(text, "regression"))
+
+    gate = yaml.safe_load(edited)["gate"]
+    assert set(gate["matters"]) == {"mae", "rmse", "r2", "median_absolute_error", "bias"}
+    assert gate["limits"] == {}
+    assert writing.list_first_gate(edited, "regression") == []

@@ -160,6 +160,9 @@ def write_project(
     inputs = {plan.name for plan in proposal.columns if plan.section}
     edits, kept = merge.keep_params(writing.list_edits(proposal, source.kept), before, inputs)
     edit_params(copy, edits)
+    edit_params(
+        copy, writing.list_first_gate((copy / "params.yaml").read_text(encoding="utf-8"), proposal.task)
+    )
     sources.depend_on(copy, source)
     return kept
 

@@ -12,6 +12,7 @@ from pipeline.onboarding.yaml_text import format_comment, format_flow, set_value
 if TYPE_CHECKING:
     from pipeline.onboarding.baseline import Gate
     from pipeline.onboarding.proposal import Fact, Proposal
+    from pipeline.params import Task
 
 HEAD = """\
 # The data contract: what a row is, and what each column means. Pandera checks it in `validate`; the model
@@ -118,6 +119,16 @@ def list_edits(proposal: Proposal, source: str) -> list[Edit]:
         Edit("gate.primary", PRIMARY[proposal.task]),
         Edit("gate.guards", GUARDS[proposal.task]),
     ]
+
+
+def list_first_gate(text: str, task: Task) -> list[Edit]:
+    """List the edits that let the pipeline run before its gate is known: none where it has this task's metrics."""
+    gate = yaml.safe_load(text)["gate"]
+    named = {*gate["matters"], *(gate.get("limits") or {})}
+    if named <= set(METRICS[task]) and PRIMARY[task] in named:
+        return []
+    first = dict.fromkeys(METRICS[task], 1.0)
+    return [Edit("gate.matters", first), Edit("gate.limits", {}), Edit("gate.slices", None)]
 
 
 def list_gate_edits(gate: Gate) -> list[Edit]:
