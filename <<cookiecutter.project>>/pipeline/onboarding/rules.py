@@ -284,7 +284,7 @@ def choose_resample(
             return Fact(
                 where, time.value, f"rows of one day may be alike: {units:,} days in the holdout", 0.7
             ), []
-    return Fact(where, "rows", "nothing says that rows hang together", 0.6), []
+    return Fact(where, "rows", "nothing says that rows hang together", 0.75), []
 
 
 def _warn_units(units: int, name: str) -> list[str]:
