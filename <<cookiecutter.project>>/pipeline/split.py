@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from pipeline.params import Bounds, Params
 
+NUMBER = "#"  # stands between the name of a row's content and the number of an equal row
 PARTS = ("train", "holdout", "production")
 
 
@@ -59,20 +60,26 @@ def divide(
         chosen = frame[part == name].assign(**{ROW_NAME: rows[part == name]})
         time = settings.split.column if settings.split.by == "time" else schema.time
         keys = [time, ROW_NAME] if time in frame.columns else [ROW_NAME]
-        parts[name] = chosen.sort_values(keys, ignore_index=True)
+        # Equal rows stay in the order of their numbers, where text would put 10 before 2.
+        content = _find_content(chosen[ROW_NAME], schema)
+        order = chosen[keys].assign(**{ROW_NAME: content}).sort_values(keys, kind="stable").index
+        parts[name] = chosen.loc[order].reset_index(drop=True)
     _check_parts(parts, settings, rows=len(frame), unlabelled=int(unlabelled.sum()))
     return parts, int(unlabelled.sum())
 
 
 def name_rows(frame: pd.DataFrame, schema: table.Schema) -> pd.Series:
     """Name each row by its identity, `2013-07-01T10:00:00Z|UA|1545`, or by a hash of its content where none
-    is declared. Raises `StageError` unless each name is unique."""
+    is declared: `HASH`, and `HASH#2` for the second of equal rows where these are natural. Raises `StageError` unless
+    each name is unique."""
     key = schema.identity or list(frame.columns)
     names = functools.reduce(
         lambda left, right: left + "|" + right, [table.make_labels(frame[name]) for name in key]
     )
     if not schema.identity:
         names = names.map(lambda name: hashlib.sha256(name.encode()).hexdigest()[:32])
+        if schema.duplicates == "natural":
+            return _number_copies(names).rename(ROW_NAME)
     if names.duplicated().any():
         example = names[names.duplicated()].iloc[0]
         raise StageError(
@@ -81,6 +88,18 @@ def name_rows(frame: pd.DataFrame, schema: table.Schema) -> pd.Series:
             f"name the columns that can"
         )
     return names.rename(ROW_NAME)
+
+
+def _number_copies(names: pd.Series) -> pd.Series:
+    """Number the second and later rows of one name. Equal rows are alike in all, so their order does not matter."""
+    copies = names.groupby(names).cumcount() + 1
+    return names.where(copies == 1, names + NUMBER + copies.astype("str"))
+
+
+def _find_content(rows: pd.Series, schema: table.Schema) -> pd.Series:
+    """Find what names the content of each row: without the number that tells equal rows apart."""
+    natural = schema.duplicates == "natural" and not schema.identity
+    return rows.str.split(NUMBER).str[0] if natural else rows
 
 
 def hash_to_shares(keys: Iterable[str]) -> np.ndarray:
@@ -141,11 +160,14 @@ def _find_group(settings: Params, columns: Iterable[str]) -> str:
 def _assign_by_hash(
     frame: pd.DataFrame, rows: pd.Series, settings: Params, schema: table.Schema
 ) -> np.ndarray:
-    """Assign each row to a part by the hash of its group or its own name, so that new rows never move an old one."""
+    """Assign each row to a part by the hash of its group or its name, so that new rows never move an old one.
+
+    Equal rows come into one part: nothing that trains judges too.
+    """
     import numpy as np
     import pandas as pd
 
-    keys = rows
+    keys = _find_content(rows, schema)
     if settings.split.by == "group":
         keys = table.make_labels(frame[_find_group(settings, frame.columns)])
     codes, distinct = pd.factorize(keys)

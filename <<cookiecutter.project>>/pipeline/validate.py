@@ -209,20 +209,26 @@ def _find_duplicates(typed: pd.DataFrame, schema: table.Schema) -> list[Finding]
     repeated = typed.duplicated(subset=key)
     if not repeated.any():
         return []
+    count = int(repeated.sum())
+    if schema.duplicates == "natural" and not schema.identity:
+        message = (
+            f"{count:,} rows repeat another row; each counts, because schema.yaml says `duplicates: natural`"
+        )
+        return [make_finding("duplicates", "warning", message, rows=count)]
     shown = typed.loc[repeated, key].head(SHOWN)
     examples = shown.apply(lambda row: "|".join(table.make_labels(row.astype(object))), axis=1)
-    what = f"repeat the identity ({', '.join(key)})" if schema.identity else "repeat another row"
-    count = int(repeated.sum())
+    if schema.identity:
+        listed = ", ".join(key)
+        what = f"repeat the identity ({listed}) of an earlier row, for instance {examples.iloc[0]}"
+    else:
+        what = (
+            "repeat another row; where that is normal say `duplicates: natural` in schema.yaml, else name the columns "
+            "that tell rows apart in `identity`"
+        )
+    message = f"{count:,} rows {what}"
     return [
         make_finding(
-            "duplicates",
-            "error",
-            f"{count:,} rows {what} of an earlier row, for instance {examples.iloc[0]}"
-            if schema.identity
-            else f"{count:,} rows {what}",
-            expected="every row once",
-            rows=count,
-            examples=list(examples),
+            "duplicates", "error", message, expected="every row once", rows=count, examples=list(examples)
         )
     ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -274,6 +275,26 @@ def test_appended_rows_never_move_a_row(
     late, _ = split.divide(frame, chosen, schema)
     assert set(early["train"]["split:row"]) <= set(late["train"]["split:row"])
     assert set(early["holdout"]["split:row"]) <= set(late["holdout"]["split:row"])
+
+
+def test_equal_rows_are_numbered_where_they_are_natural_and_stay_on_one_side(
+    world: tuple[pd.DataFrame, Params, table.Schema],
+) -> None:
+    frame, contract, schema = world
+    natural = msgspec.structs.replace(schema, identity=[], duplicates="natural")
+    labelled = frame[frame["late"].notna()].head(300)
+    twelve = pd.concat([labelled, *[labelled.head(20)] * 11], ignore_index=True)
+
+    parts, _ = split.divide(twelve, settings_with(contract, split={"by": "random"}), natural)
+
+    names = pd.concat([part["split:row"] for part in parts.values()])
+    assert names.is_unique
+    assert sum(names.str.endswith("#12")) == 20
+    sides = [{name.partition("#")[0] for name in part["split:row"]} for part in parts.values()]
+    assert not sides[0] & sides[1]
+    for part in parts.values():
+        again = split.name_rows(part.drop(columns="split:row"), natural)
+        assert list(again) == list(part["split:row"])
 
 
 @given(st.sets(st.text(), min_size=1))

@@ -156,6 +156,13 @@ def test_without_an_identity_whole_rows_are_compared(bench: Bench, raw: pd.DataF
     bench.edit("schema.identity", [])
     error = only_error(bench, pd.concat([raw, raw.head(1)], ignore_index=True))
     assert (error.check, error.rows) == ("duplicates", 1)
+    assert "say `duplicates: natural` in schema.yaml" in error.message
+
+    bench.edit("schema.duplicates", "natural")
+
+    assert bench.run("validate") == 0
+    (told,) = [found for found in bench.evidence(DataReport).findings if found.check == "duplicates"]
+    assert (told.severity, told.rows) == ("warning", 1)
 
 
 def test_a_single_class_cannot_be_learned(bench: Bench, raw: pd.DataFrame) -> None:
