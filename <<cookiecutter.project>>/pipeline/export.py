@@ -60,6 +60,7 @@ class NotExportable(Exception):
 def run(settings: Params) -> None:
     """Write `models/onnx/` (model and contract) where the model can be exported; `reports/export.json` in any case."""
     files.ONNX.unlink(missing_ok=True)
+    files.ONNX.parent.mkdir(parents=True, exist_ok=True)  # DVC wants the folder, also with nothing in it
     contract.PATH.unlink(missing_ok=True)
     pipeline = model.load(trusted=settings.model.trusted)
     frame = files.read_table(HOLDOUT)
