@@ -53,7 +53,8 @@ class PublicTable:
     mean: float | None = None
 
     def get_kind(self, column: str) -> Kind:
-        """Get what a column truly is."""
+        """Get what a column truly is. Row names without a heading are called `index`."""
+        column = "" if column == "index" else column
         if column in self.numbers.split("|"):
             return "number"
         return "datetime" if column in self.dates.split("|") else "category"
@@ -231,15 +232,20 @@ def read_truth(table: PublicTable) -> list[dict[str, Any]]:
     names = next(reader)
     rows = [dict(zip(names, cells, strict=True)) for cells in reader if cells]
     typed = [
-        {name: convert_truth(cell, table.get_kind(name), table.decimal) for name, cell in row.items()}
+        {
+            name: None
+            if name == table.target and cell == MISSING
+            else convert_truth(cell, table.get_kind(name), table.decimal)
+            for name, cell in row.items()
+        }
         for row in rows
     ]
     return [row for row in typed if row[table.target] is not None]
 
 
 def convert_truth(cell: str, kind: Kind, decimal: str) -> Any:
-    """Convert a cell to what it says, in a form that can be compared."""
-    if cell in ("", MISSING):
+    """Convert a cell to what it says, in a form that can be compared. The text NA may be a country: it stays."""
+    if not cell or (cell == MISSING and kind != "category"):
         return None
     if kind == "number":
         return float(cell.replace(decimal, "."))
@@ -322,7 +328,6 @@ def find_edits(table: PublicTable, report: dict[str, Any]) -> list[str]:
         f"{column['name']}: {column['type']}, is {table.get_kind(column['name'])}"
         for column in report["columns"]
         if column["type"] not in fits[table.get_kind(column["name"])]
-        and column["name"] in {*table.numbers.split("|"), *table.dates.split("|")}
     ]
     wanted = "classification" if table.share is not None else "regression"
     if report["task"] != wanted:

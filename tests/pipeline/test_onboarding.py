@@ -226,7 +226,9 @@ def test_a_copy_of_the_answer_is_taken_for_known_only_after(share: float) -> Non
     plan = next(column for column in found.columns if column.name == "closing")
     assert found.suspects["closing"] > 0.8
     assert (plan.role == "after") == (share == 1.0)
-    assert found.leakage == (0.8 if share == 1.0 else pytest.approx(found.suspects["closing"], abs=0.02))
+    assert found.leakage == (
+        0.8 if share == 1.0 else pytest.approx(min(0.99, found.suspects["closing"] + 0.08), abs=0.011)
+    )
 
 
 def test_a_leak_that_somebody_checked_stays_an_input() -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 # A column that predicts the target so well by itself hardly was known before; a review refuses from LEAKAGE on.
 CERTAIN_LEAK = 0.98
+LEAKAGE_MARGIN = 0.08  # the association on the training rows alone may be so much stronger than on all rows
 LEAKAGE = 0.8
 MOST_CATEGORIES = 1000
 FEWEST_OF_A_CATEGORY = 5
@@ -249,13 +250,11 @@ def judge_leaks(
 ) -> tuple[list[ColumnPlan], list[Fact], float]:
     """Find inputs that predict the target nearly alone; ask about all of them at once, and take the near-perfect out.
 
-    Returns the plans, a fact for each suspect (its association with the target), and `data.leakage`.
+    Returns the plans, a fact for each suspect (its association with the target), and `data.leakage`. That is above the
+    strongest input that is kept, by what the training rows alone may differ from all rows.
     """
-    powers = {
-        plan.name: power
-        for plan in plans
-        if plan.section and (power := _measure(plan, profile, truth, task, order)) > LEAKAGE
-    }
+    measured = {plan.name: _measure(plan, profile, truth, task, order) for plan in plans if plan.section}
+    powers = {name: power for name, power in measured.items() if power > LEAKAGE}
     suspects = {
         name: power
         for name, power in sorted(powers.items(), key=lambda item: -item[1])
@@ -286,8 +285,8 @@ def judge_leaks(
         _tell_suspect(name, power, task, out=name in out, cleared=name in cleared)
         for name, power in suspects.items()
     ]
-    kept = max((power for name, power in suspects.items() if name not in out | cleared), default=0.0)
-    limit = LEAKAGE if kept <= LEAKAGE else min(0.99, math.ceil(kept * 100 + 0.5) / 100)
+    kept = max((power for name, power in measured.items() if name not in out | cleared), default=0.0)
+    limit = max(LEAKAGE, min(0.99, math.ceil((kept + LEAKAGE_MARGIN) * 100) / 100))
     return [_apply_leak(plan, out=out, cleared=cleared & set(powers)) for plan in plans], facts, limit
 
 

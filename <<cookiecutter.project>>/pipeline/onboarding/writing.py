@@ -196,6 +196,8 @@ def _tell_leakage(proposal: Proposal) -> str:
     if proposal.leakage <= 0.8:
         return ""
     kept = [column.name for column in proposal.columns if column.section and column.name in proposal.suspects]
+    if not kept:
+        return "the strongest input is not far below it"
     return f"{', '.join(kept[:3])} alone come near it; look whether they are known before"
 
 
