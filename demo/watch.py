@@ -97,10 +97,13 @@ def build_home(project: Path, folder: Path) -> Home:
     return Home(checkout, remote, watched / "predictions", watched / "labels.csv", folder / "monitoring")
 
 
-def watch_day(home: Home, day: date, variables: dict[str, str]) -> dict[str, Any]:
-    """Look at production the next morning, as monitor.yaml does; returns the report."""
+def watch_day(home: Home, day: date, variables: dict[str, str], *, draw: bool) -> dict[str, Any]:
+    """Look at production the next morning, as monitor.yaml does; returns the report.
+
+    `draw`: with Evidently's page of the newest whole week.
+    """
     at = f"{(day + timedelta(days=1)).isoformat()}T06:00:00Z"
-    words = ("watch", "--at", at, "--out", str(home.out), "--json")
+    words = ("watch", "--at", at, "--out", str(home.out), "--json", *(() if draw else ("--no-week",)))
     printed, told = io.StringIO(), io.StringIO()
     with (
         _be_at(home.project, variables),
@@ -152,7 +155,7 @@ def replay_days(home: Home, days: list[ReplayedDay], truth: pa.Table, variables:
         for one in days:
             shutil.copy2(one.log, home.logs / one.log.name)
             put_labels(home, truth, one.day)
-            report = watch_day(home, one.day, variables)
+            report = watch_day(home, one.day, variables, draw=one is days[-1])
             if report["condition"] != said:
                 said = report["condition"]
                 progress.console.print(

@@ -7,7 +7,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from bots.monitoring.row_sample import SampleError, read_sample
-from bots.monitoring.store import encode, explain_strange, name_inputs, name_outcomes, name_sample
+from bots.monitoring.store import (
+    encode,
+    explain_strange,
+    name_inputs,
+    name_outcomes,
+    name_reference,
+    name_sample,
+)
 from bots.observations import Day, DayInputs, DayOutcomes
 
 if TYPE_CHECKING:
@@ -39,18 +46,10 @@ class Days:
     _samples: dict[Key, bytes] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, snapshot: Snapshot, since: Day, sampled: tuple[Day, Day] | None = None) -> Days:
-        """Load every day from `since` on; the samples of the days `sampled` come in the same request.
-
-        Raises `StoreError`.
-        """
-        first = _name_folder(since)
-        paths = [path for path in snapshot.list(FOLDER) if path >= first]
-        wanted = [path for path in paths if path.endswith((INPUTS, OUTCOMES))]
-        if sampled is not None:
-            begin, end = map(_name_folder, sampled)
-            wanted += [path for path in paths if path.endswith(SAMPLE) and begin <= path[: len(end)] <= end]
-        snapshot.fetch(wanted)
+    def load(cls, snapshot: Snapshot, since: Day) -> Days:
+        """Load every day from `since` on. Raises `StoreError`."""
+        paths = _list_days(snapshot, since)
+        snapshot.fetch(path for path in paths if path.endswith((INPUTS, OUTCOMES)))
         inputs = _decode(snapshot, (path for path in paths if path.endswith(INPUTS)), DayInputs)
         outcomes = _decode(snapshot, (path for path in paths if path.endswith(OUTCOMES)), DayOutcomes)
         return cls(inputs, outcomes)
@@ -103,6 +102,22 @@ class Days:
         changes |= {name_outcomes(*key): encode(self.outcomes[key]) for key in self._changed_outcomes}
         changes |= {name_sample(*key): table for key, table in self._samples.items()}
         return changes
+
+
+def list_wanted(snapshot: Snapshot, since: Day, sampled: tuple[Day, Day]) -> list[str]:
+    """List what a run reads of the days from `since` on: counts, the samples of the days `sampled`, and what the models
+    of these days are held against."""
+    paths = _list_days(snapshot, since)
+    begin, end = map(_name_folder, sampled)
+    samples = [path for path in paths if path.endswith(SAMPLE) and begin <= path[: len(end)] <= end]
+    models = {path.removesuffix(INPUTS)[-8:] for path in paths if path.endswith(INPUTS)}
+    references = [path for path in map(name_reference, sorted(models)) if path in snapshot.list(path)]
+    return [*(path for path in paths if path.endswith((INPUTS, OUTCOMES))), *samples, *references]
+
+
+def _list_days(snapshot: Snapshot, since: Day) -> list[str]:
+    first = _name_folder(since)
+    return [path for path in snapshot.list(FOLDER) if path >= first]
 
 
 def _name_folder(day: Day) -> str:

@@ -29,7 +29,7 @@ from bots.monitoring.collection import (
     hash_file,
     name_local,
 )
-from bots.monitoring.days import Days, name_key
+from bots.monitoring.days import Days, list_wanted, name_key
 from bots.monitoring.deployed import Deployed
 from bots.monitoring.distribute import summarize_files
 from bots.monitoring.findings import make_note
@@ -43,6 +43,7 @@ from bots.monitoring.side_by_side import mark_shadow
 from bots.monitoring.state import load_state
 from bots.monitoring.status import build_status_files
 from bots.monitoring.store import (
+    LEDGER,
     REPORT,
     STATE,
     MonitoringStore,
@@ -129,11 +130,14 @@ class _Run:
     def __init__(self, context: WatchContext, store: MonitoringStore) -> None:
         self.context, self.store = context, store
         self.snapshot = store.load()
-        self.state = load_state(self.snapshot)
-        self.ledger = load_ledger(self.snapshot)
         today = context.now.astimezone(UTC).date()
         since = (today - timedelta(days=KEPT_DAYS)).isoformat()
-        self.days = Days.load(self.snapshot, since, week.find_bounds(today.isoformat()))
+        # All that will be read comes in one request: each one more is a second of waiting for the remote.
+        wanted = list_wanted(self.snapshot, since, week.find_bounds(today.isoformat()))
+        self.snapshot.fetch([STATE, *self.snapshot.list(LEDGER), *wanted])
+        self.state = load_state(self.snapshot)
+        self.ledger = load_ledger(self.snapshot)
+        self.days = Days.load(self.snapshot, since)
         self.records: dict[str, VersionRecord] = {}
         self.unknown: dict[str, str] = {}
         self.changes: dict[str, bytes | None] = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from bots.errors import BotsError
-from bots.git.bare import RefMoved
+from bots.git.bare import BareRepository, RefMoved
 from bots.monitoring.deployed import Deployed
 from bots.monitoring.judgement import Judged
 from bots.monitoring.labels import LabelTable
@@ -432,3 +432,20 @@ def test_a_sample_that_somebody_broke_ends_the_run_with_its_name(world: World) -
     world.log(MARCH[1], seed=1)
     with pytest.raises(StoreError, match="until then nothing is counted and nothing is lost"):
         world.look("2026-03-04T06:00:00Z")
+
+
+def test_a_run_asks_the_remote_for_files_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    for day in MARCH[:9]:
+        world.log(day)
+    world.tell_truth(MARCH[3])
+    world.look("2026-03-10T06:00:00Z")
+    asked: list[int] = []
+    fetch = BareRepository.fetch_blobs
+
+    def count_blobs(bare: BareRepository, commit: str, blobs: Iterable[str]) -> None:
+        asked.append(len(set(blobs)))
+        fetch(bare, commit, blobs)
+
+    monkeypatch.setattr(BareRepository, "fetch_blobs", count_blobs)
+    assert world.look("2026-03-11T06:00:00Z").report.rows == 2_700
+    assert len(asked) == 1
