@@ -423,9 +423,13 @@ def _make_by_path(use: str, params: dict[str, Any], where: str, seed: int) -> An
     if "random_state" in known:
         values.setdefault("random_state", seed)
     try:
-        return kind(**values)
+        made = kind(**values)
+        # scikit-learn's own check of values, which `fit` would do first.
+        if hasattr(made, "_validate_params"):
+            made._validate_params()
     except (TypeError, ValueError) as error:
-        raise StageError(f"params.yaml: {where}: {use}: {_shorten_error(error)}") from error
+        raise StageError(f"params.yaml: {where}: {use}: {' '.join(str(error).split())[:300]}") from error
+    return made
 
 
 def _make_value(value: Any, where: str, seed: int) -> Any:

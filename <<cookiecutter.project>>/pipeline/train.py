@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from pipeline import files, model, search_jobs
 from pipeline.files import GROUP, TARGET, StageError
+from pipeline.fit_errors import explain_fit_error
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from pipeline.params import Features, Params, Search, Step
 
 TRAIN = files.FEATURES / "train.parquet"
+# With more rows than this, a training may take long enough to try a few rows before it.
+REHEARSED_FROM = 20_000
+REHEARSED = 500
 SCORING = {"classification": "roc_auc", "regression": "neg_mean_absolute_error"}
 
 
@@ -30,9 +35,32 @@ def run(settings: Params) -> None:
     pipeline = model.build_pipeline(settings, files.get_aliases(frame))
     target = read_target(frame, settings)
     inputs = frame[settings.features.raw]
+    if len(frame) > REHEARSED_FROM:
+        rehearse(pipeline, inputs, target, settings=settings)
     pipeline, found = fit(pipeline, inputs, target=target, settings=settings, groups=frame.get(GROUP))
     model.save(pipeline, trusted=settings.model.trusted)
     files.write_evidence("training", build_report(settings, pipeline, rows=len(frame), found=found))
+
+
+def rehearse(pipeline: Pipeline, inputs: pd.DataFrame, target: np.ndarray, *, settings: Params) -> None:
+    """Fit and save a copy on a few rows, so that what forbids to keep the model is told before a long training.
+
+    Raises `StageError` for types that are not trusted, and for a classifier without probabilities. What such few rows
+    cannot be fitted to tells nothing about all of them.
+    """
+    from sklearn.base import clone
+
+    order = np.argsort(target, kind="stable")
+    chosen = np.unique(order[np.linspace(0, len(order) - 1, REHEARSED).astype(int)])
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            fitted = clone(pipeline).fit(inputs.iloc[chosen], target[chosen])
+    except (TypeError, ValueError):
+        return
+    if settings.task == "classification":
+        model.refuse_without_probabilities(fitted[-1], settings.model.estimator.use)
+    model.dump(fitted, settings.model.trusted)
 
 
 def read_target(frame: pd.DataFrame, settings: Params) -> np.ndarray:
@@ -87,9 +115,7 @@ def fit(
         TypeError,
         ValueError,
     ) as error:  # what scikit-learn raises for wrong parameters and unusable data
-        raise StageError(
-            f"params.yaml: model: cannot be fitted: {' '.join(str(error).split())[:600]}"
-        ) from error
+        raise StageError(explain_fit_error(error, inputs, settings)) from error
     if settings.task == "classification":
         model.refuse_without_probabilities(fitted[-1], settings.model.estimator.use)
     jobs = {name: None for name, value in fitted.get_params().items() if name.endswith("n_jobs") and value}
