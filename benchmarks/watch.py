@@ -139,7 +139,7 @@ def make_columns(random: np.random.Generator) -> dict[str, Any]:
         "prediction:low": empty,
         "prediction:high": empty,
         "prediction:fallback": np.zeros(MILLION, dtype=bool),
-        "prediction:warnings": np.where(random.random(MILLION) < 0.01, "number0:unlike", ""),
+        "prediction:warnings": np.where(random.random(MILLION) < 0.01, "number0:beyond", ""),
     }
     for at, name in enumerate(NUMBERS):
         whole = random.integers(0, 60, MILLION).astype(np.float64)

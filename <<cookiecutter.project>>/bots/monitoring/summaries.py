@@ -59,8 +59,9 @@ __all__ = [
 
 T = TypeVar("T")
 BATCH_ROWS: Final = 2**16
-WARNING_KINDS: Final = ("unknown", "missing", "impossible", "unlike")
-_WARNING = re.compile(rf"(\S.*?):({'|'.join(WARNING_KINDS)})(?: |\Z)")
+# What the service calls its findings; rows with any other are refused, and not in the log.
+WARNING_KINDS: Final = ("unknown", "missing", "range", "category", "beyond", "unseen")
+_KIND = re.compile(rf":({'|'.join(WARNING_KINDS)})(?: |\Z)")
 _HOUR = re.compile(r"\d{4}-\d{2}-\d{2}T([01]\d|2[0-3])\Z")
 
 
@@ -250,11 +251,20 @@ def read_numbers(array: pa.Array) -> Floats:
 
 
 def _list_warnings(words: str, columns: Sequence[str]) -> Iterator[str]:
-    """The kinds of a row's warnings, and `column:kind` where the column is an input: callers choose other names."""
-    for column, kind in _WARNING.findall(words):
-        yield kind
-        if column in columns:
-            yield f"{column}:{kind}"
+    """The kinds of a row's warnings, and `column:kind` where the column is an input: callers choose other names.
+
+    A name may hold spaces and colons: the longest name of an input that stands there is taken.
+    """
+    while words:
+        own = sorted((name for name in columns if words.startswith(f"{name}:")), key=len, reverse=True)
+        found = next(((name, kind) for name in own if (kind := _KIND.match(words, len(name)))), None)
+        column, match = found or (None, _KIND.search(words))
+        if match is None:
+            return
+        yield match[1]
+        if column is not None:
+            yield f"{column}:{match[1]}"
+        words = words[match.end() :]
 
 
 def summarize_file(path: Path, spec: SummarySpec) -> FileSummary:

@@ -17,6 +17,7 @@ from bots.monitoring.summaries import add_inputs, sum_inputs, summarize_file
 from bots.observations import DayInputs
 from bots.stats.sketches import RANK_ERROR, read_sketch
 from fixtures.prediction_log import make_spec, make_table, write_log
+from serving import rows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,6 +51,18 @@ def survives_json(inputs: DayInputs) -> bool:
     return msgspec.json.encode(msgspec.json.decode(content, type=DayInputs), order="deterministic") == content
 
 
+def test_every_kind_of_finding_that_the_service_logs_is_counted() -> None:
+    assert set(summaries.WARNING_KINDS) == {*rows.COUNTED_KINDS, "unknown"}
+
+
+@pytest.mark.parametrize("name", ["fee net", "a:missing b", " x", "two\nlines", "x:unseen y"])
+def test_a_warning_belongs_to_the_column_whose_whole_name_it_has(tmp_path: Path, name: str) -> None:
+    words = f"x:unseen {name}:beyond other:unknown"
+    values = {"prediction:warnings": [words], name: [1.0], "x": [2.0]}
+    found = summarize_table(tmp_path, make_table(1, **values), make_spec(numbers=tuple({name, "x"})))
+    assert set(found.warnings) == {"unseen", "x:unseen", "beyond", f"{name}:beyond", "unknown"}
+
+
 def test_a_day_says_what_was_asked_and_answered(tmp_path: Path) -> None:
     table = make_table(
         4,
@@ -58,8 +71,8 @@ def test_a_day_says_what_was_asked_and_answered(tmp_path: Path) -> None:
             "prediction:score": [0.0, 0.3333, 0.9, 1.0],
             "prediction:fallback": [False, False, True, False],
             "prediction:warnings": [
-                "temp:unlike",
-                "temp:unlike carrier:missing",
+                "temp:beyond",
+                "temp:beyond carrier:missing",
                 "",
                 "who asks?:unknown a b:unknown",
             ],
@@ -71,7 +84,7 @@ def test_a_day_says_what_was_asked_and_answered(tmp_path: Path) -> None:
     assert (found.day, found.version, found.rows, found.fallback) == ("2026-03-01", "v1.0.0", 4, 1)
     assert {hour: rows for hour, rows in enumerate(found.hours) if rows} == {0: 1, 7: 2, 23: 1}
     assert found.warnings == {
-        "unlike": 2, "temp:unlike": 2, "missing": 1, "carrier:missing": 1, "unknown": 1
+        "beyond": 2, "temp:beyond": 2, "missing": 1, "carrier:missing": 1, "unknown": 1
     }  # fmt: skip
     temp = found.numbers["temp"]
     assert (temp.rows, temp.missing, temp.low, temp.high, temp.total, temp.squares) == (
