@@ -25,6 +25,8 @@ from fixtures import flights, served
 from pipeline import contract, explain, export, features, files, leakage, model, table
 from pipeline.config import ConfigError
 from pipeline.files import StageError
+from pipeline.onboarding.inference import give_aliases
+from pipeline.onboarding.proposal import ColumnPlan
 from serving.errors import ModelError as ServedModelError
 from serving.model import load_model
 
@@ -408,3 +410,18 @@ def test_a_name_of_the_pipelines_own_is_refused(tmp_path: Path, name: str) -> No
     path.write_text(yaml.safe_dump({"row": "one", "columns": {name: column}}))
     with pytest.raises(ConfigError, match="are the pipeline's own; rename the column"):
         table.load(path)
+
+
+def test_an_onboarded_column_whose_name_is_no_word_has_an_alias_of_its_own() -> None:
+    names = ["fee net", "fee-net", "fee_net", "2023", "😀", "€", "plan"]
+    plans = [ColumnPlan(name, "input", {"type": "number", "known": "before"}, "", 1.0) for name in names]
+    found = {plan.name: plan.contract.get("alias") for plan in give_aliases(plans)}
+    assert found == {
+        "fee net": "fee_net_2",
+        "fee-net": "fee_net_3",
+        "fee_net": None,
+        "2023": "column_2023",
+        "😀": "column",
+        "€": "column_2",
+        "plan": None,
+    }

@@ -10,7 +10,7 @@ from bots.evidence import VerificationCheck
 from bots.layout import name_report
 from bots.stats import predictions
 from bots.stats.predictions import Predictions, PredictionsError
-from bots.stats.split_columns import PLAIN_ROW, find_row_column
+from bots.stats.split_columns import PLAIN_ROW, find_row_column, list_added
 from bots.verdict import comparison
 from bots.verification.claim_checks import is_compared
 from bots.verification.collection import CollectionError
@@ -189,6 +189,9 @@ def check_inputs(
     if found.unknown:
         listed = ", ".join(found.unknown[:5]) + (" and more" if len(found.unknown) > 5 else "")
         unverified.append(f"the values of {listed}: main's rows of the holdout have no such columns")
+    if added := [name for name in list_added(rows.table.column_names) if name in answers.importance]:
+        words = f"the model reads {', '.join(added)}, which names the rows or has their target: no column of the data"
+        return VerificationCheck(name=name, passed=None, words=words)
     if future := sorted(main.future & set(answers.importance)):
         words = (
             f"main's contract says that {', '.join(future[:5])} is known only after the moment of prediction"

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pipeline import files, leakage, table
+from pipeline import expressions, files, leakage, table
 from pipeline.files import StageError
 from pipeline.onboarding import rules, targets, words
 from pipeline.onboarding.profile import ISO_8601
@@ -78,6 +78,7 @@ def infer_contract(
         plans, profile, truth=truth, task=what.value, order=order, ask=ask, checked=checked
     )
     plans = [_declare_target(plan, yes) if plan.name == chosen.value else plan for plan in plans]
+    plans = give_aliases(plans)
     facts += leaks
     if not any(plan.section for plan in plans):
         reasons = "; ".join(
@@ -163,6 +164,22 @@ class Places:
         if name in self.identity:
             return "identity", "names the row"
         return ("group", "names whom the row is about") if name == self.group else None
+
+
+def give_aliases(plans: list[ColumnPlan]) -> list[ColumnPlan]:
+    """Give each column whose name is no plain word one of its own, by which expressions can call it."""
+    taken = {plan.name for plan in plans}
+    given = []
+    for plan in plans:
+        if not expressions.is_word(plan.name):
+            word = alias = table.suggest_alias(plan.name)
+            number = 2
+            while alias in taken:
+                alias, number = f"{word}_{number}", number + 1
+            taken.add(alias)
+            plan = dataclasses.replace(plan, contract={**plan.contract, "alias": alias})
+        given.append(plan)
+    return given
 
 
 def plan_column(column: ColumnProfile, places: Places) -> ColumnPlan:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,9 @@ from bots.deploy import smoke_test
 from bots.layout import Layout
 from bots.stats.copies import count_copies, find_columns, find_known_rows
 from bots.stats.split_columns import find_row_column, find_target_column, list_added
+from bots.verification.row_checks import InputRows, check_inputs
 from bots.verification.rows import align_predictions, align_rows
+from bots.verification.scorer import Answers
 
 
 def write(path: Path, **columns: Any) -> Path:
@@ -82,3 +85,23 @@ def test_the_service_is_asked_rows_with_all_their_inputs_and_no_others(tmp_path:
     sample = smoke_test.load_sample(tmp_path, files, 2)
     assert sample.rows == [{"row": 1.0, "target": "x"}, {"row": 2.0, "target": "y"}]
     assert sample.scores == [0.1, 0.9]
+
+
+@pytest.mark.parametrize(
+    ("columns", "reads"),
+    [
+        (add(x=[1.0], split_target=[1.0], split_row=["a"]), "split:target"),
+        (add(x=[1.0], split_target=[1.0], split_row=["a"]), "split:row"),
+        (add(x=[1.0], target=[1.0], row=["a"]), "target"),
+    ],
+)
+def test_a_model_that_reads_the_label_beside_its_inputs_asks_for_a_person(
+    columns: dict[str, Any], reads: str
+) -> None:
+    table = pa.table(columns)
+    rows = InputRows(path=Path("holdout.parquet"), table=table, known=[table])
+    main: Any = SimpleNamespace(future={"late"})
+    check = check_inputs(Answers(np.zeros(1), {"x": 0.1, reads: 0.9}), rows, main, unverified=[])
+    assert check.passed is None
+    assert f"the model reads {reads}, which names the rows or has their target" in check.words
+    assert check_inputs(Answers(np.zeros(1), {"x": 0.1}), rows, main, unverified=[]).passed
