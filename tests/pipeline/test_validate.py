@@ -326,7 +326,7 @@ class TestContract:
                 "arr_delay >",
                 "data.derive.late: cannot use 'arr_delay >': it is not arithmetic",
             ),
-            ("schema.columns.late", ..., "data.target: schema.yaml declares no column 'late'"),
+            ("schema.columns.late", ..., "data.derive: schema.yaml declares no column 'late'"),
             ("schema.columns.late.known", "before", "columns.late.known: derived from arr_delay"),
             (
                 "schema.columns.late.type",
