@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import copy
+import json
+import re
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import msgspec
@@ -13,10 +17,12 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 from pipeline import leakage, metrics, params, table
 from pipeline.files import StageError
-from pipeline.onboarding import baseline, inference, merge, profile, writing, yaml_text
+from pipeline.onboarding import baseline, inference, merge, profile, report, writing, yaml_text
+from pipeline.onboarding import source as sources
 from pipeline.onboarding.proposal import Proposal, Question
 
 ROWS = 1000
@@ -433,3 +439,118 @@ def test_the_gate_of_another_task_is_gone_before_the_pipeline_runs() -> None:
     assert set(gate["matters"]) == {"mae", "rmse", "r2", "median_absolute_error", "bias"}
     assert gate["limits"] == {}
     assert writing.list_first_gate(edited, "regression") == []
+
+
+def make_report(frame: pd.DataFrame, **known: object) -> dict[str, Any]:
+    found = infer(frame, **known)
+    loss = baseline.Measure("log_loss", 0.5, 0.69, 0.01, "lower")
+    return report.build_report(
+        found,
+        source="data/source/x.csv",
+        found=["x.csv: the separator is ';'"],
+        removed=[],
+        kept=[],
+        measures=[loss],
+        gate=baseline.derive_gate([loss], "log_loss", rows=500),
+        rows=500,
+        primary="log_loss",
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "@octocat",
+        "<img src=x>",
+        "[a](http://evil.example)",
+        "a|b",
+        "`x`",
+        "a`` <b>",
+        "#1",
+        "http://evil.example",
+        "*b*",
+    ],
+)
+def test_nothing_of_a_table_works_as_markdown(name: str) -> None:
+    frame = make_customers().rename(columns={"plan": name})
+    frame["fee"] = frame["fee"].where(frame["fee"] != " ", name)  # so that a reason quotes it
+
+    page = report.write_page(make_report(frame))
+
+    drawn = MarkdownIt("gfm-like").render(page)
+    assert "<img" not in drawn
+    assert "<a " not in drawn
+    assert "<b>" not in drawn
+    outside = re.sub(r"<code>.*?</code>", "", drawn)
+    assert "@octocat" not in outside
+    assert drawn.count("<tr>") == len(re.findall(r"(?m)^\|", page)) - 3  # a table's second line draws nothing
+
+
+def test_a_value_that_tells_about_a_person_is_written_nowhere() -> None:
+    frame = make_customers()
+    frame["phone"] = [f"0{number}" for number in range(170_000_000, 170_000_000 + ROWS)]
+
+    found = make_report(frame)
+
+    written = json.dumps(found) + report.write_page(found) + writing.write_schema(infer(frame), row="a row")
+    assert "@example.com" not in written
+    assert "0170000" not in written
+
+
+@pytest.mark.parametrize(
+    "name", ["churn.csv", "Churn Data (1).csv", "data[1]*.csv", "straße.csv", "a'b\".csv"]
+)
+def test_a_table_of_this_machine_never_comes_into_git(tmp_path: Path, name: str) -> None:
+    root, copied = tmp_path / "root", tmp_path / "copy"
+    for folder in (root, copied):
+        folder.mkdir()
+        subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
+    (root / name).write_text("a,b\n1,2\n", encoding="utf-8")
+    (copied / ".dvc").mkdir()
+    (copied / ".dvc" / "config").write_text("", encoding="utf-8")
+    (copied / ".gitignore").write_text("/tmp\n", encoding="utf-8")
+    (copied / "dvc.yaml").write_text(DVC_YAML, encoding="utf-8")
+
+    source = sources.find_source(name, root)
+    sources.bring(source, root, copied)
+    sources.depend_on(copied, source)
+    (copied / name).write_text("a,b\n1,2\n", encoding="utf-8")
+    subprocess.run(["git", "add", "--all"], cwd=copied, check=True)
+
+    staged = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=copied, check=True, capture_output=True, text=True
+    ).stdout
+    names = staged.split("\0")
+    assert f"{source.kept}.dvc" in names
+    assert not {source.kept, name} & set(names)
+    assert yaml.safe_load((copied / "dvc.yaml").read_text())["stages"]["acquire"]["deps"] == [
+        "a.py",
+        source.kept,
+    ]
+
+
+DVC_YAML = "stages:\n  acquire:\n    cmd: python -m a\n    deps: [a.py]\n    outs:\n      - b\n\n  next:\n    cmd: c\n"
+
+
+@pytest.mark.parametrize("address", ["postgresql://me:secret@host/db", "mysql+x://me:s$3{c@host:5/db"])
+def test_an_address_with_a_password_is_refused_without_repeating_it(address: str, tmp_path: Path) -> None:
+    with pytest.raises(StageError, match="environment variable") as caught:
+        sources.find_source(address, tmp_path)
+
+    assert "s" + "ecret" not in str(caught.value)
+    assert (
+        sources.find_source("postgresql://me:${WORD}@host/db", tmp_path).kept
+        == "postgresql://me:${WORD}@host/db"
+    )
+
+
+def test_an_onboarded_table_is_exchanged_in_the_pipeline(tmp_path: Path) -> None:
+    (tmp_path / "dvc.yaml").write_text(DVC_YAML, encoding="utf-8")
+    for name in ("one.csv", "two.csv"):
+        (tmp_path / name).write_text("a\n1\n", encoding="utf-8")
+        sources.depend_on(tmp_path, sources.find_source(name, tmp_path))
+
+    assert yaml.safe_load((tmp_path / "dvc.yaml").read_text())["stages"]["acquire"]["deps"] == [
+        "a.py",
+        "data/source/two.csv",
+    ]

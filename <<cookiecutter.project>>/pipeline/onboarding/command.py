@@ -65,6 +65,7 @@ def onboard(root: Path, options: Options) -> tuple[str, dict[str, Any]]:
     """Onboard a table into the project at `root`. Returns the branch and the report."""
     found = sources.find_source(options.source, root)
     check_project(root, found, force=options.force)
+    check_query(root, options.query)
     say(f"reading {options.source}")
     frame, read, reading = read_table(found, options)
     say(f"looking at {len(frame):,} rows, {len(frame.columns):,} columns")
@@ -92,6 +93,16 @@ def onboard(root: Path, options: Options) -> tuple[str, dict[str, Any]]:
         scratch.commit_all(copy, write_message(content))
     scratch.switch_to(root, branch)
     return branch, content
+
+
+def check_query(root: Path, query: str | None) -> None:
+    """Raise `StageError` for a query that is no file of the project: everybody who trains needs it."""
+    if query is not None and not (
+        (root / query).is_file() and (root / query).resolve().is_relative_to(root.resolve())
+    ):
+        raise StageError(
+            f"--query: {query}: no such file of the project; keep the query in it, for instance under queries/"
+        )
 
 
 @dataclass(frozen=True)

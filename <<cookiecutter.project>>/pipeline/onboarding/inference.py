@@ -28,6 +28,7 @@ LEAKAGE = 0.8
 MOST_CATEGORIES = 1000
 FEWEST_OF_A_CATEGORY = 5
 LONG_TEXT = 60
+FEWEST_OF_AN_INPUT = 5  # rows for each input
 
 
 def infer_contract(
@@ -110,7 +111,7 @@ def infer_contract(
         resample=resample.value,
         share=share,
         facts=tuple(facts),
-        warnings=(*warnings, *units, *_tell_doubts(plans, profile)),
+        warnings=(*warnings, *units, *_tell_doubts(profile), *_tell_width(plans, truth)),
         suspects={
             fact.where.partition(".")[2]: fact.value for fact in leaks if isinstance(fact.value, float)
         },
@@ -432,7 +433,17 @@ def choose_reading(read: dict[str, Any], *, decimal: str, dates: str | None) -> 
     return chosen
 
 
-def _tell_doubts(plans: list[ColumnPlan], profile: Profile) -> list[str]:
+def _tell_width(plans: list[ColumnPlan], truth: pd.Series) -> list[str]:
+    """Say where there are many inputs for the rows."""
+    inputs, rows = sum(plan.section is not None for plan in plans), int(truth.notna().sum())
+    if inputs * FEWEST_OF_AN_INPUT <= rows:
+        return []
+    return [
+        f"{inputs:,} inputs and {rows:,} rows: some inputs fit by chance alone. Fewer inputs, or more rows, tell more"
+    ]
+
+
+def _tell_doubts(profile: Profile) -> list[str]:
     """Say what a person should look at: dates that can be read in two ways."""
     return [
         f"{column.name}: day and month could be changed about; read as {column.dates} (`data.read.dates`)"

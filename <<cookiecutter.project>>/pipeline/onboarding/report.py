@@ -22,6 +22,8 @@ ROLES = {
     "left out": "left out",
 }
 MOST_COLUMNS = 200
+MOST_FACTS = 100
+MOST_SUSPECTS = 10
 
 
 def build_report(
@@ -98,8 +100,10 @@ def list_doubts(proposal: Proposal, judged: baseline.Measure, *, rows: int, need
         )
     doubts += [
         f"{_quote(name)} predicts the target nearly alone ({power:.2f}): is it known before the moment of prediction?"
-        for name, power in proposal.suspects.items()
+        for name, power in list(proposal.suspects.items())[:MOST_SUSPECTS]
     ]
+    if (more := len(proposal.suspects) - MOST_SUSPECTS) > 0:
+        doubts.append(f"{more:,} more columns predict the target nearly alone; the table below names them")
     doubts += [
         f"{fact.where} is {_quote(str(fact.value))} ({fact.confidence:.0%} sure): {fact.evidence}"
         for fact in proposal.facts
@@ -190,7 +194,7 @@ def _write_facts(facts: list[dict[str, Any]]) -> list[str]:
             _escape(one["evidence"]),
             f"{one['confidence']:.0%}",
         )
-        for one in facts
+        for one in facts[:MOST_FACTS]
     ]
     return _write_table("where, value, because, sure:", rows)
 

@@ -14,6 +14,8 @@ from pipeline.onboarding.scratch import run_dvc
 FOLDER = Path("data/source")
 SQLITE = "sqlite:///"
 # With `*` in place of `?*` DVC would take the whole folder for ignored, and not see the .dvc files in it.
+# user:word@ where the word is no ${NAME}.
+PASSWORD = re.compile(r"://[^/\s:@]*:(?!\$\{\w+\}@)[^/\s@]+@")
 IGNORED = """\
 
 # Tables that were brought here: DVC keeps them
@@ -32,6 +34,12 @@ class Source:
     local: Path | None = None
 
     @property
+    def place(self) -> Path:
+        """The local table's copy in the project; marks that would make a pattern of its name are replaced."""
+        assert self.local is not None
+        return FOLDER / re.sub(r"[^\w .,()+-]", "_", self.local.name)
+
+    @property
     def address(self) -> str:
         """Where the table is now."""
         if self.local is None:
@@ -43,7 +51,7 @@ class Source:
         """What `data.source` says: the copy in the project, or the address."""
         if self.local is None:
             return self.given
-        path = (FOLDER / self.local.name).as_posix()
+        path = self.place.as_posix()
         return SQLITE + path if self.given.startswith(SQLITE) else path
 
 
@@ -51,7 +59,12 @@ def find_source(given: str, here: Path) -> Source:
     """Find what a person gave: a path from `here`, or an address. Raises `StageError` where nothing is there."""
     if given.startswith(SQLITE):
         path = (here / given.removeprefix(SQLITE)).resolve()
-    elif "://" in given or given.startswith("package:"):
+    elif "://" in given:
+        if PASSWORD.search(given):
+            raise StageError(
+                "the address holds a password, which git would keep; put it into an environment variable and write "
+                "${NAME} in its place"
+            )
         return Source(given, _make_name(given.rstrip("/").rsplit("/", 1)[-1]))
     else:
         path = Path(os.path.normpath(here / Path(given).expanduser()))
@@ -75,7 +88,7 @@ def bring(source: Source, root: Path, copy: Path) -> None:
     """
     if source.local is None:
         return
-    target = copy / FOLDER / source.local.name
+    target = copy / source.place
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists():
         shutil.rmtree(target) if target.is_dir() else target.unlink()
@@ -86,7 +99,7 @@ def bring(source: Source, root: Path, copy: Path) -> None:
     ignore(copy, IGNORED)
     if source.local.is_relative_to(root) and not source.local.is_relative_to(root / FOLDER):
         ignore(copy, f"/{_escape(source.local.relative_to(root).as_posix())}\n")
-    run_dvc(copy, "add", "--quiet", (FOLDER / source.local.name).as_posix())
+    run_dvc(copy, "add", "--quiet", source.place.as_posix())
 
 
 def ignore(copy: Path, lines: str) -> None:
@@ -112,7 +125,7 @@ def depend_on(copy: Path, source: Source) -> None:
         raise StageError("dvc.yaml: no stage `acquire` with deps; restore it with `git checkout dvc.yaml`")
     body = re.sub(r", data/source/[^\],]*|\n      - data/source/.*", "", body)
     if source.local is not None:
-        added = json_quote((FOLDER / source.local.name).as_posix())
+        added = _quote(source.place.as_posix())
         body = re.sub(
             r"^(    deps: \[[^\]]*)\]",
             lambda found: f"{found[1]}, {added}]",
@@ -125,6 +138,6 @@ def depend_on(copy: Path, source: Source) -> None:
     path.write_text(head + stage + body + gap + tail, encoding="utf-8", newline="\n")
 
 
-def json_quote(path: str) -> str:
+def _quote(path: str) -> str:
     """Quote a path for YAML where it is no plain word."""
     return path if re.fullmatch(r"[\w./-]+", path) else "'" + path.replace("'", "''") + "'"
