@@ -67,7 +67,8 @@ def test_a_step_may_name_derived_columns_alone(bench: flights.Bench) -> None:
     steps = [{"columns": ["dew_gap", "visib"], "use": "sklearn.preprocessing.StandardScaler"}]
     bench.edit("params.model.steps", steps)
     pipeline = model.build_pipeline(bench.settings)
-    frame = pd.DataFrame({"temp": [50, 60], "dewp": [40.0, 30.0], "visib": [1.0, 3.0]}, dtype=np.float32)
+    frame = pd.DataFrame(np.float32(0), range(2), bench.settings.features.raw)
+    frame = frame.assign(temp=[50, 60], dewp=[40.0, 30.0], visib=[1.0, 3.0])
     prepared = pipeline[0].fit_transform(frame)
     np.testing.assert_allclose(prepared, [[-1, -1], [1, 1]])
     assert list(pipeline[0].get_feature_names_out()) == ["dew_gap", "visib"]
