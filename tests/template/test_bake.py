@@ -457,6 +457,36 @@ def test_answers_given_at_the_prompt_are_data_as_well(tmp_path: Path) -> None:
     assert (tmp_path / "my-flights/README.md").read_text(encoding="utf-8").startswith("# a \\<\\< b \\>\\>")
 
 
+def test_make_onboard_hands_on_what_was_given_and_expands_no_variable(tmp_path: Path) -> None:
+    (tmp_path / "Makefile").write_bytes((TEMPLATE / "Makefile").read_bytes())
+    for name in ("requirements/review.txt", ".venv/lock"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("nothing==1\n")
+    python = tmp_path / ".venv/bin/python"
+    python.parent.mkdir()
+    python.write_text('#!/bin/sh\n[ "$1" = -c ] || printf "<%s>" "$@"\n')
+    python.chmod(0o755)
+    source, target = "postgresql://me:${PASSWORD}@host/shop db", "it's $HOME"
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["make", "--no-print-directory", "onboard", *words],
+            cwd=tmp_path,
+            env={**os.environ, "PASSWORD": "secret"},
+            text=True,
+            capture_output=True,
+            check=False,
+        )
+
+    done = run(f"DATA={source}", f"TARGET={target}")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"<-m><pipeline><onboard><{source}><--target={target}><-m><bots><propose>"
+    assert run(f"DATA={source}").stdout == f"<-m><pipeline><onboard><{source}><-m><bots><propose>"
+    refused = run()
+    assert refused.returncode == 2
+    assert "ERROR: onboard: say which table: make onboard DATA=table.csv" in refused.stderr
+
+
 def test_a_folder_that_is_there_is_left_alone(default: Path) -> None:
     (default / "mine.txt").write_text("mine")
     done = bake(default.parent)
