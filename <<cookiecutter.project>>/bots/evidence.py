@@ -324,8 +324,10 @@ class DriftReport(Evidence, frozen=True, kw_only=True):
 
 
 class ExportReport(Evidence, frozen=True, kw_only=True):
-    """`reports/export.json`: the ONNX model and its parity with scikit-learn over the whole holdout.
-    `flips` counts rows whose decision differs; null for a regression."""
+    """`reports/export.json`: the ONNX model and its parity with scikit-learn over the whole holdout, and over `asked`
+    rows beyond it, in which one input is missing, new or at its bounds. The service refuses rows without a `required`
+    input, and new categories of a `closed` one: there the two models differ, or have no answer. `flips` counts rows of
+    the holdout whose decision differs; null for a regression."""
 
     format: Literal[1] = FORMAT
     exported: bool
@@ -336,6 +338,9 @@ class ExportReport(Evidence, frozen=True, kw_only=True):
     digest: Digest | None = None
     bytes: Count | None = None
     rows: Count = 0
+    asked: Count | None = None
+    required: Annotated[list[Name], Meta(max_length=10_000)] = []
+    closed: Annotated[list[Name], Meta(max_length=10_000)] = []
     largest_difference: Positive | None = None
     tolerance: Positive | None = None
     flips: Count | None = None

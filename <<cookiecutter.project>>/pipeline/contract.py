@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline import files
+from pipeline import files, parity
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from pipeline.params import Params, Task
+    from pipeline.parity import Limits
     from pipeline.table import Column, Schema
 
 PATH = files.ONNX.with_name("contract.json")
@@ -35,6 +36,10 @@ GRIDS: dict[Task, list[float]] = {
 }
 
 
+class NoProbe(Exception):
+    """There is no row without personal values by which a service could test the model."""
+
+
 def write(content: dict[str, Any]) -> None:
     """Write `models/onnx/contract.json`; the same content gives the same bytes."""
     files.write_json(content, PATH, indent=1)
@@ -49,19 +54,22 @@ def describe(
     scores: np.ndarray,
     score: Callable[[pd.DataFrame], np.ndarray],
     opset: int,
+    onnx: str,
+    limits: Limits,
     answers: dict[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Describe the ONNX model that was just written, for the service.
+    """Describe an ONNX model for the service.
 
     `train` and `holdout` hold the model's inputs; `target` and `scores` are float64, shape (holdout rows,);
-    `score` runs the ONNX model; `answers` is what yes and no are called. Of a personal column no value is shown.
+    `score` runs the ONNX model, whose digest is `onnx`. `limits` are what the service must refuse, `answers` what yes
+    and no are called. Of a personal column no value is shown. Raises `NoProbe`.
     """
     inputs = [
-        _describe_input(name, "number", column=schema.columns[name], values=train[name])
+        _describe_input(name, "number", column=schema.columns[name], values=train[name], limits=limits)
         for name in settings.features.numeric
     ]
     inputs += [
-        _describe_input(name, "category", column=schema.columns[name], values=train[name])
+        _describe_input(name, "category", column=schema.columns[name], values=train[name], limits=limits)
         for name in settings.features.categorical
     ]
     declared = schema.columns[settings.data.target]
@@ -80,7 +88,7 @@ def describe(
             "answers": answers,
         },
         "threshold": _choose_threshold(settings),
-        "onnx": files.digest_file(files.ONNX),
+        "onnx": onnx,
         "opset": opset,
         "inputs": inputs,
         "identity": [
@@ -148,10 +156,13 @@ def _choose_threshold(settings: Params) -> float | None:
     return 0.5 if settings.evaluate.threshold is None else settings.evaluate.threshold
 
 
-def _describe_input(name: str, kind: str, column: Column, values: pd.Series) -> dict[str, Any]:
-    """Describe one input: what schema.yaml says of it, and which values training had."""
+def _describe_input(
+    name: str, kind: str, column: Column, values: pd.Series, limits: Limits
+) -> dict[str, Any]:
+    """Describe one input: what schema.yaml says of it, which values training had, and what the service must refuse."""
     missing = float((values.isna() if kind == "number" else values == "").mean())
-    seen = _describe_numbers(values) if kind == "number" else _describe_categories(values)
+    closed = name in limits.closed
+    seen = _describe_numbers(values) if kind == "number" else _describe_categories(values, whole=closed)
     if column.personal:
         seen = dict.fromkeys(seen)
     return {
@@ -165,6 +176,8 @@ def _describe_input(name: str, kind: str, column: Column, values: pd.Series) -> 
         "range": list(column.range) if column.range is not None else None,
         "categories": column.categories,
         "missing": missing,
+        "required": name in limits.required,
+        "closed": closed,
         **seen,
     }
 
@@ -183,15 +196,15 @@ def _describe_numbers(values: pd.Series) -> dict[str, Any]:
     }
 
 
-def _describe_categories(values: pd.Series) -> dict[str, Any]:
+def _describe_categories(values: pd.Series, *, whole: bool) -> dict[str, Any]:
     counts = values[values != ""].value_counts()
     names = sorted(str(name) for name in counts.index)
     often = [str(name) for name in counts.index[counts == counts.max()]]
     return {
         "low": None,
         "high": None,
-        # With more categories than this the service does not warn of new ones.
-        "seen": names if len(names) <= MOST_CATEGORIES else None,
+        # With more categories than this the service does not warn of new ones. Where it must refuse them, it has all.
+        "seen": names if whole or len(names) <= MOST_CATEGORIES else None,
         "example": min(often, default=None),
     }
 
@@ -206,15 +219,30 @@ def _choose_probes(
 ) -> list[dict[str, Any]]:
     """Choose a few holdout rows and add the model's scores, with which a service tests itself; no personal values."""
     rows = holdout.iloc[np.unique(np.linspace(0, len(holdout) - 1, PROBES).astype(int))].copy()
-    for entry in inputs:
-        if entry["personal"]:
-            rows[entry["name"]] = np.float32("nan") if entry["kind"] == "number" else ""
+    hidden = [entry for entry in inputs if entry["personal"]]
+    for entry in hidden:
+        if entry["kind"] == "number":
+            rows[entry["name"]] = np.float32(1.0 if entry["required"] else "nan")
+        else:
+            rows[entry["name"]] = ""
     names = {entry["name"]: entry["kind"] for entry in inputs}
     given = [
         {name: _convert_value(row[name], kind) for name, kind in names.items()}
         for row in rows[list(names)].to_dict("records")
     ]
-    return [{"row": row, "score": float(found)} for row, found in zip(given, score(rows), strict=True)]
+    scores = parity.ask(rows, score)
+    probes = [
+        {"row": row, "score": float(found)}
+        for row, found in zip(given, scores, strict=False)
+        if math.isfinite(found)
+    ]
+    if not probes:
+        words = ", ".join(entry["name"] for entry in hidden) or "of which there are none"
+        raise NoProbe(
+            f"the service could not test itself: no row is answered without the values of personal columns ({words}); "
+            "let their encoder take new categories (handle_unknown in model.steps of params.yaml)"
+        )
+    return probes
 
 
 def _convert_value(value: Any, kind: str) -> float | str | None:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
+import sys
 import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline import contract, expressions, files, model, table, trees
+from pipeline import contract, expressions, files, model, parity, scalers, table, trees
 from pipeline.files import ROW, ROW_NAME, StageError
 
 if TYPE_CHECKING:
     import pandas as pd
     from onnx import ModelProto
+    from onnxruntime import InferenceSession
     from sklearn.pipeline import Pipeline
 
     from pipeline.params import Features, Params, Task
@@ -26,6 +29,7 @@ OPSET = 21
 SCORE = "score"
 TARGET = "target"
 CHUNK = 20_000
+SHOWN = 5  # differences that a message names
 # The operations of `expressions` that are ONNX operators of the same name.
 PLAIN = (
     *(
@@ -58,37 +62,91 @@ class NotExportable(Exception):
 
 
 def run(settings: Params) -> None:
-    """Write `models/onnx/` (model and contract) where the model can be exported; `reports/export.json` in any case."""
+    """Write `models/onnx/` (model and contract) where the model can be exported; `reports/export.json` in any case.
+
+    A failure is evidence, not an error of this stage: it is printed, and the review judges it.
+    """
     files.ONNX.unlink(missing_ok=True)
     files.ONNX.parent.mkdir(parents=True, exist_ok=True)  # DVC wants the folder, also with nothing in it
     contract.PATH.unlink(missing_ok=True)
     pipeline = model.load(trusted=settings.model.trusted)
     frame = files.read_table(HOLDOUT)
     target, expected = load_scores(frame)
+    train = files.read_table(TRAIN, columns=settings.features.raw)
     try:
         onnx = convert_model(pipeline, settings)
-        found = run_model(onnx, frame, settings.features)
-    except NotExportable as error:
-        failure = {"step": error.step, "reason": str(error)[:2000]}
-        files.write_evidence("export", {"exported": False, "passed": False, **failure})
-        return
-    with files.write_whole(files.ONNX) as part:
-        part.write_bytes(onnx)
-    train = files.read_table(TRAIN, columns=settings.features.raw)
-    score = functools.partial(run_model, onnx, features=settings.features)
-    described = contract.describe(
-        settings,
-        table.load(),
-        train=train,
-        holdout=frame,
-        target=target,
-        scores=expected,
-        score=score,
-        opset=OPSET,
-        answers=files.read_evidence("split").get("answers"),
+        score = functools.partial(score_rows, open_session(onnx), features=settings.features)
+        found = score(frame)
+        limits, asked = try_beyond(
+            pipeline, score, train=train, holdout=frame, expected=expected, settings=settings
+        )
+        described = contract.describe(
+            settings,
+            table.load(),
+            train=train,
+            holdout=frame,
+            target=target,
+            scores=expected,
+            score=score,
+            opset=OPSET,
+            onnx="sha256:" + hashlib.sha256(onnx).hexdigest(),
+            limits=limits,
+            answers=files.read_evidence("split").get("answers"),
+        )
+    except (NotExportable, contract.NoProbe) as error:
+        failure = {"step": getattr(error, "step", "contract"), "reason": str(error)[:2000]}
+        report = {"exported": False, "passed": False, **failure}
+    else:
+        with files.write_whole(files.ONNX) as part:
+            part.write_bytes(onnx)
+        contract.write(described)
+        report = build_report(onnx, expected, found=found, settings=settings, limits=limits, asked=asked)
+    files.write_evidence("export", report)
+    if not report["passed"]:
+        print(f"WARNING: export: {describe_failure(report)}", file=sys.stderr)
+
+
+def describe_failure(report: dict[str, Any]) -> str:
+    """Say what is wrong with the exported model, and what to do."""
+    if not report["exported"]:
+        return (
+            f"no ONNX model was written, so nothing can be deployed: {report['step']}: {report['reason']}. Take a step "
+            "or an estimator in model of params.yaml that skl2onnx converts, see docs/serving.md"
+        )
+    return (
+        f"the ONNX model does not answer like scikit-learn: {report['reason']}. Take another step or estimator in "
+        "model of params.yaml, or say in export.tolerance how far apart the two may be"
     )
-    contract.write(described)
-    files.write_evidence("export", build_report(onnx, expected, found=found, settings=settings))
+
+
+def try_beyond(
+    pipeline: Pipeline,
+    score: parity.Score,
+    *,
+    train: pd.DataFrame,
+    holdout: pd.DataFrame,
+    expected: np.ndarray,
+    settings: Params,
+) -> tuple[parity.Limits, int]:
+    """Try both models with each input missing, new, and at its bounds: what to refuse, and how many rows were asked.
+
+    `train` and `holdout` have the model's inputs, `expected` are scikit-learn's scores of the holdout.
+    """
+    schema, names = table.load(), settings.features.raw
+
+    def is_alike(found: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+        return _scale_differences(found, wanted, settings, usual=expected) <= settings.export.tolerance
+
+    trials = parity.try_inputs(
+        parity.draw_rows(train[names], holdout[names], len(names)),
+        train,
+        schema.columns,
+        scikit=functools.partial(model.score_rows, pipeline, task=settings.task),
+        onnx=score,
+        is_alike=is_alike,
+    )
+    limits = parity.find_limits(trials, train, holdout, schema.columns)
+    return limits, sum(trial.asked for trial in trials)
 
 
 def load_scores(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
@@ -124,17 +182,29 @@ def convert_model(pipeline: Pipeline, settings: Params) -> bytes:
 
 def run_model(onnx: bytes, frame: pd.DataFrame, features: Features) -> np.ndarray:
     """Score these rows by onnxruntime: float64, shape (rows,). Raises `NotExportable` where that is not possible."""
+    return score_rows(open_session(onnx), frame, features)
+
+
+def open_session(onnx: bytes) -> InferenceSession:
+    """Open a model in onnxruntime. Raises `NotExportable` where that is not possible."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what goes wrong is told by an exception
     try:
-        session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's errors share no base class either
+        raise NotExportable("onnxruntime", _shorten_error(error)) from error
+
+
+def score_rows(session: InferenceSession, frame: pd.DataFrame, features: Features) -> np.ndarray:
+    """Score these rows by an open model: float64, shape (rows,). Raises `NotExportable` where it refuses them."""
+    try:
         parts = [
             session.run(None, make_inputs(frame.iloc[start : start + CHUNK], features))[0]
             for start in range(0, len(frame), CHUNK)
         ]
-    except Exception as error:  # onnxruntime's errors share no base class either
+    except Exception as error:  # as above
         raise NotExportable("onnxruntime", _shorten_error(error)) from error
     return np.concatenate(parts).astype(np.float64)
 
@@ -151,41 +221,54 @@ def name_input(at: int) -> str:
     return f"input_{at}"
 
 
-def _scale_differences(found: np.ndarray, expected: np.ndarray, settings: Params) -> np.ndarray:
-    """Measure how far the scores are apart, beside what size matters in."""
+def _scale_differences(
+    found: np.ndarray, expected: np.ndarray, settings: Params, usual: np.ndarray | None = None
+) -> np.ndarray:
+    """Measure how far the scores are apart, beside what size matters in: for a quantity the size of `usual` scores."""
     differences = np.abs(found - expected)
     if settings.task == "classification":
         return differences
-    usual = float(np.sqrt(np.mean(np.square(expected)))) or 1.0
-    return np.asarray(differences / np.maximum(usual, np.abs(expected)))
+    size = float(np.sqrt(np.mean(np.square(expected if usual is None else usual)))) or 1.0
+    return np.asarray(differences / np.maximum(size, np.abs(expected)))
 
 
-def build_report(onnx: bytes, expected: np.ndarray, found: np.ndarray, settings: Params) -> dict[str, Any]:
+def build_report(
+    onnx: bytes,
+    expected: np.ndarray,
+    found: np.ndarray,
+    settings: Params,
+    *,
+    limits: parity.Limits,
+    asked: int,
+) -> dict[str, Any]:
     """Build `reports/export.json` for a model that was written.
 
     Parity means that no difference is above `export.tolerance`: of probabilities as they are, else relative to the
-    score or, where that is larger, to the usual size of scores. Flips are decisions that differ at the threshold:
-    within the tolerance they are ties.
+    score or, where that is larger, to the usual size of scores; on the holdout, and on `asked` rows beyond it as far as
+    the service answers them. Flips are decisions that differ at the threshold: within the tolerance they are ties.
     """
     differences = _scale_differences(found, expected, settings)
     largest = float(np.max(differences, initial=0.0))  # NaN where an answer is no number
     tolerance = settings.export.tolerance
-    passed = bool(largest <= tolerance)
-    wrong = int((~(differences <= tolerance)).sum())
-    reason = (
-        f"{wrong:,} of {len(expected):,} holdout rows differ from scikit-learn by more than {tolerance:g}"
-    )
+    problems = list(limits.problems)
+    if wrong := int((~(differences <= tolerance)).sum()):
+        problems.insert(0, f"in {wrong:,} of {len(expected):,} holdout rows")
+    more = f"; and {len(problems) - SHOWN} times more" if len(problems) > SHOWN else ""
+    reason = f"the two differ by more than {tolerance:g} {'; '.join(problems[:SHOWN])}{more}"
     threshold = 0.5 if settings.evaluate.threshold is None else settings.evaluate.threshold
     flips = int(((found >= threshold) != (expected >= threshold)).sum())
     return {
         "exported": True,
-        "passed": passed,
-        "step": None if passed else "parity",
-        "reason": None if passed else reason,
+        "passed": not problems,
+        "step": "parity" if problems else None,
+        "reason": reason[:2000] if problems else None,
         "opset": OPSET,
         "digest": files.digest_file(files.ONNX),
         "bytes": len(onnx),
         "rows": len(expected),
+        "asked": asked,
+        "required": limits.required,
+        "closed": limits.closed,
         "largest_difference": largest,
         "tolerance": tolerance,
         "flips": flips if settings.task == "classification" else None,
@@ -224,9 +307,10 @@ def find_culprit(pipeline: Pipeline, inputs: list[tuple[str, Any]]) -> tuple[str
 
 @functools.cache
 def register_converter() -> None:
-    """Tell skl2onnx how to convert `Derive`."""
+    """Tell skl2onnx how to convert `Derive`, and scalers to the last bit."""
     from skl2onnx import update_registered_converter
 
+    scalers.register_scalers()
     update_registered_converter(model.Derive, "GitopsDerive", _set_derive_shape, _convert_derive)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
 import inspect
 import io
@@ -221,12 +222,7 @@ def predict(
     rows = frame[wanted]
     if rows.empty:
         return np.empty(0)
-
-    def score(asked: pd.DataFrame) -> np.ndarray:
-        with np.errstate(all="ignore"):  # what is not finite is told below
-            found = model.predict_proba(asked)[:, 1] if task == "classification" else model.predict(asked)
-        return np.asarray(found, dtype=np.float64).reshape(len(asked))
-
+    score = functools.partial(score_rows, model, task=task)
     try:
         scores = score(rows)
     except Exception as error:  # scikit-learn and other libraries raise errors of many types
@@ -234,6 +230,16 @@ def predict(
     if not np.isfinite(scores).all():
         raise unanswered.explain_refusal(model, rows, score, what=what, shown=shown)
     return scores
+
+
+def score_rows(model: Pipeline, rows: pd.DataFrame, task: Task) -> np.ndarray:
+    """Score rows as scikit-learn does: float64, shape (rows,), perhaps not finite. Raises whatever the model raises.
+
+    `rows` has the columns that the model reads, in their order.
+    """
+    with np.errstate(all="ignore"):  # the caller looks for what is not finite
+        found = model.predict_proba(rows)[:, 1] if task == "classification" else model.predict(rows)
+    return np.asarray(found, dtype=np.float64).reshape(len(rows))
 
 
 def make_canonical(data: bytes) -> bytes:

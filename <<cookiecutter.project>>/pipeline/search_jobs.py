@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from sklearn.pipeline import Pipeline
 
+    from pipeline.params import Task
+
 
 @dataclass(frozen=True, kw_only=True)
 class Given:
@@ -36,8 +38,8 @@ class Given:
 def score_candidates(given: Given, environ: Mapping[str, str]) -> np.ndarray:
     """The score of each candidate on each fold, (candidates, folds).
 
-    Raises ValueError or TypeError for what cannot be fitted, and `cluster.ClusterError` where the cluster that
-    `environ` names cannot do it.
+    Raises ValueError or TypeError for what cannot be fitted, `StageError` for rows that a candidate has no answer for,
+    and `cluster.ClusterError` where the cluster that `environ` names cannot do it.
     """
     jobs = [(at, fold) for at in range(len(given.candidates)) for fold in range(len(given.folds))]
     scores = np.empty((len(given.candidates), len(given.folds)))
@@ -60,7 +62,10 @@ def score_candidates(given: Given, environ: Mapping[str, str]) -> np.ndarray:
 
 
 def score_fold(given: Given, candidate: int, fold: int) -> float:
-    """The score on one fold of one candidate that was fitted on the other rows."""
+    """The score on one fold of one candidate that was fitted on the other rows.
+
+    Raises `StageError` where it has no answer for a row of the fold.
+    """
     from sklearn.base import clone
     from sklearn.metrics import get_scorer
 
@@ -68,8 +73,25 @@ def score_fold(given: Given, candidate: int, fold: int) -> float:
     with joblib.parallel_config(backend="threading", n_jobs=given.threads):
         fitted = clone(given.pipeline).set_params(**clone(given.candidates[candidate], safe=False))
         fitted.fit(given.inputs.iloc[fits], given.target[fits])
-        score = get_scorer(given.scoring)(fitted, given.inputs.iloc[judges], given.target[judges])
+        try:
+            score = get_scorer(given.scoring)(fitted, given.inputs.iloc[judges], given.target[judges])
+        except ValueError as error:
+            _refuse_unanswered(fitted, given.inputs.iloc[judges], error)
+            raise
     return float(score)
+
+
+def _refuse_unanswered(fitted: Pipeline, rows: pd.DataFrame, error: ValueError) -> None:
+    """Raise `StageError` if the model has no answer for one of the rows, which is then why they have no score."""
+    from sklearn.base import is_classifier
+
+    from pipeline import model, unanswered
+
+    task: Task = "classification" if is_classifier(fitted) else "regression"
+    score = functools.partial(model.score_rows, fitted, task=task)
+    if unanswered.find_first(rows, score) is not None:
+        what = "held-out (model.search)"
+        raise unanswered.explain_refusal(fitted, rows, score, what=what) from error
 
 
 def score_on_worker(candidate: int, fold: int, content: bytes) -> float:

@@ -43,6 +43,9 @@ class Input(_Record, frozen=True):
     `range` and `categories` are what schema.yaml allows; `low`, `high` and `seen` are what training held, and
     `missing` is the share of training rows without a value. `example` is a typical value: the median, or the most
     frequent category. A personal input shows no values.
+
+    `required`: the model has no answer, or a wrong one, where this value is missing. `closed`: the same for a category
+    that is not in `seen`. Such rows are refused. Contracts that were made before these two have neither.
     """
 
     name: str
@@ -59,6 +62,8 @@ class Input(_Record, frozen=True):
     high: float | None
     seen: list[str] | None
     example: Cell
+    required: bool = False
+    closed: bool = False
 
 
 class Identity(_Record, frozen=True):

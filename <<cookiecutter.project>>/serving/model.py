@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -59,9 +60,39 @@ class Model:
         return self._single
 
     def score(self, batch: Batch) -> np.ndarray:
-        """Compute the probability of yes, or the predicted value, of each row: float32, shape (rows,)."""
+        """Compute the probability of yes, or the predicted value, of each row: float32, shape (rows,).
+
+        NaN for a row that the model refuses, such as one with a category that its encoder does not take. Raises what
+        onnxruntime raises where it refuses every row, which is a fault of the service.
+        """
         feed = self._single_feed if batch is self._single else self._build_feed(batch)
-        scores: np.ndarray = self._session.run(self._outputs, feed)[0]
+        try:
+            scores: np.ndarray = self._session.run(self._outputs, feed)[0]
+        except Exception:  # noqa: BLE001  onnxruntime's errors share no base class
+            return self._score_one_by_one(batch)
+        return scores
+
+    def _score_one_by_one(self, batch: Batch) -> np.ndarray:
+        """Score each row alone, after the model has refused some of them. Raises if it refuses the probes as well."""
+        scores = np.full(batch.numbers.shape[1], np.nan, np.float32)
+        for at in range(len(scores)):
+            one = Batch(batch.numbers[:, at : at + 1], batch.categories[:, at : at + 1])
+            with contextlib.suppress(Exception):  # as above
+                scores[at] = self._session.run(self._outputs, self._build_feed(one))[0][0]
+        if not np.isfinite(scores).any():
+            self.score_probes()
+        return scores
+
+    def score_probes(self) -> list[float]:
+        """Score the contract's probes. Raises what stands in the way."""
+        contract = self.contract
+        fields = [
+            {field.name: decode_cell(field, probe.row[field.name]) for field in contract.inputs}
+            for probe in contract.probes
+        ]
+        rows = [self.reader.make_row(row) for row in fields]
+        feed = self._build_feed(self.reader.build_batch(rows))
+        scores: list[float] = self._session.run(self._outputs, feed)[0].tolist()
         return scores
 
     def _build_feed(self, batch: Batch) -> dict[str, np.ndarray]:
@@ -163,12 +194,7 @@ def _check_probes(path: Path, model: Model) -> None:
     """Check that the model still gives the scores that the contract has for its probes."""
     contract = model.contract
     try:
-        fields = [
-            {field.name: decode_cell(field, probe.row[field.name]) for field in contract.inputs}
-            for probe in contract.probes
-        ]
-        rows = [model.reader.make_row(row) for row in fields]
-        scores = model.score(model.reader.build_batch(rows)).tolist()
+        scores = model.score_probes()
     except Exception as error:
         raise ModelError(f"{path}: cannot answer the contract's probes ({_shorten(error)})") from error
     for number, (probe, score) in enumerate(zip(contract.probes, scores, strict=True)):

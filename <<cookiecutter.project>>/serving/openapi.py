@@ -140,8 +140,8 @@ def _describe_schemas(contract: Contract, settings: Settings) -> Schema:
                 "score": _describe_score(contract),
                 **_describe_label_or_interval(contract),
                 "typical_score": {
-                    **NUMBER,
-                    "description": "The score of a row that is typical throughout",
+                    "type": ["number", "null"],
+                    "description": "The score of a row that is typical throughout; null if it has none",
                 },
                 "reasons": {"type": "array", "items": _refer("Reason")},
                 "warnings": {"type": "array", "items": _refer("Finding")},
@@ -169,12 +169,14 @@ def _describe_schemas(contract: Contract, settings: Settings) -> Schema:
 
 
 def _describe_row(contract: Contract, settings: Settings) -> Schema:
-    fields = {field.name: _describe_input(field) for field in contract.inputs}
+    fields = {field.name: _describe_input(field, settings) for field in contract.inputs}
+    must = [field.name for field in contract.inputs if _must_have_value(field, settings)]
     fields |= {field.name: _describe_identity(field) for field in contract.identity}
     return {
         "type": "object",
         "description": contract.row,
         "properties": fields,
+        **({"required": must} if must else {}),
         "anyOf": [_require_value(field) for field in contract.inputs],
         "additionalProperties": settings.rows.unknown != "refuse",
     }
@@ -189,7 +191,12 @@ def _require_value(field: Input) -> Schema:
     }
 
 
-def _describe_input(field: Input) -> Schema:
+def _must_have_value(field: Input, settings: Settings) -> bool:
+    """Say whether a row without this input is refused because the model has no answer."""
+    return field.required and settings.rows.missing != "fallback"
+
+
+def _describe_input(field: Input, settings: Settings) -> Schema:
     unit = f" ({field.unit})" if field.unit else ""
     schema: Schema = {
         "description": f"{field.description}{unit}",
@@ -208,6 +215,7 @@ def _describe_input(field: Input) -> Schema:
         schema |= {"type": ["string", "null"], "enum": [*field.categories, None]}
     else:
         schema |= {"type": ["string", "null"], "maxLength": MAX_TEXT}
+    _add_limits(schema, field, settings)
     if field.unit:
         schema["x-unit"] = field.unit
     if field.seen is not None:
@@ -215,6 +223,18 @@ def _describe_input(field: Input) -> Schema:
     if field.example is not None:
         schema["examples"] = [decode_cell(field, field.example)]
     return schema
+
+
+def _add_limits(schema: Schema, field: Input, settings: Settings) -> None:
+    """Add what is refused because the model has no answer: new categories, or a missing value."""
+    if field.closed and field.type != "boolean" and settings.rows.unlike != "fallback":
+        schema["enum"] = [*(field.seen or []), None]
+    if _must_have_value(field, settings):
+        schema["type"] = schema["type"][0]
+        if "enum" in schema:
+            schema["enum"] = [value for value in schema["enum"] if value is not None]
+        elif schema["type"] == "string":
+            schema["minLength"] = 1
 
 
 def _describe_identity(field: Identity) -> Schema:

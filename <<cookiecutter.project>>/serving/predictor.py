@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import bisect
+import math
 import secrets
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -18,7 +19,7 @@ from serving.errors import LogError, MalformedBodyError, RequestError, TooLargeE
 from serving.log_format import FORMAT, ColumnType, Entry, Header
 from serving.redaction import build_redactor
 from serving.responses import Explanation, Interval, Observed, Prediction, Predictions, Reason, RowError
-from serving.rows import POLICY_KEYS, Finding, Hints, ParsedRow, decode_cell
+from serving.rows import POLICY_KEYS, Finding, FindingKind, Hints, ParsedRow, decode_cell
 
 if TYPE_CHECKING:
     from serving.batching import ScoredRows
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 # Smaller ones are scored together with others.
 THREAD_ROWS = 64
 MAX_ERRORS = 100
+# Rows of a request without an answer for which it is tried which value it is.
+MAX_EXPLAINED = 10
 # Decoded, a body takes many times its bytes, so few that are large are decoded at one time.
 LARGE_BYTES = 65_536
 LARGE_AT_ONCE = 4
@@ -72,6 +75,8 @@ class Predictor:
         self._batcher = Batcher(self._score_batch, THREAD_ROWS)
         self._thread = ThreadPoolExecutor(1, "model")
         self._redact = build_redactor(model.reader.fields, settings.log.personal, hash_key)
+        self._required = {field.name for field in contract.inputs if field.required}
+        self._closed = {field.name for field in contract.inputs if field.closed}
 
     def encode_log_header(self) -> bytes:
         """Encode the first line of this worker's log files."""
@@ -138,7 +143,12 @@ class Predictor:
         if row is None:
             raise _build_refusal([(0, finding) for finding in findings])
         reader = self.model.reader
-        typical = self._build_typical_row()
+        # Where the contract shows no typical value of an input that must have one, the row's own stays.
+        usual = self._build_typical_row()
+        typical = {
+            name: value if value is not None or field.name not in self._required else getattr(row, name)
+            for (name, value), field in zip(usual.items(), reader.inputs, strict=True)
+        }
         rows = [row, reader.Row(**typical)]
         rows += [msgspec.structs.replace(row, **{name: value}) for name, value in typical.items()]
         batch = reader.build_batch(rows)
@@ -148,13 +158,16 @@ class Predictor:
         if errors := [(0, finding) for finding in findings if self._choose_action(finding) == "refuse"]:
             raise _build_refusal(errors)
         score, typical_score, *replaced = self.model.score(batch).tolist()
+        if not math.isfinite(score):
+            unanswered = self._find_unanswered(row, by_field=True)
+            raise _build_refusal([(0, finding) for finding in unanswered])
         values = msgspec.structs.astuple(row)
         reasons = [
             Reason(field=field.name, value=value, typical=usual, effect=score - without)
             for field, value, usual, without in zip(
                 reader.inputs, values[: len(typical)], typical.values(), replaced, strict=True
             )
-            if value != usual
+            if value != usual and math.isfinite(without)
         ]
         reasons.sort(key=lambda reason: -abs(reason.effect))
         label, observed, interval = self._interpret(score)
@@ -165,7 +178,7 @@ class Predictor:
             answer=self._name_answer(label),
             observed=observed,
             interval=interval,
-            typical_score=typical_score,
+            typical_score=typical_score if math.isfinite(typical_score) else None,
             reasons=reasons,
             warnings=findings,
         )
@@ -200,7 +213,19 @@ class Predictor:
             for at, more in found.items():
                 self.model.reader.add_hints(parsed[readable[at]].row, more, hints)
                 findings[readable[at]] += more
+        self._explain_unanswered(parsed, findings, dict(zip(readable, scores, strict=True)))
         return findings, dict(zip(readable, scores, strict=True))
+
+    def _explain_unanswered(
+        self, parsed: list[ParsedRow], findings: list[list[Finding]], scores: dict[int, float]
+    ) -> None:
+        """Add to each row without a finite score why it has none, unless it is refused or falls back anyhow."""
+        explained = 0
+        for at, score in scores.items():
+            if math.isfinite(score) or any(self._choose_action(found) != "warn" for found in findings[at]):
+                continue
+            explained += 1
+            findings[at] += self._find_unanswered(parsed[at].row, explained <= MAX_EXPLAINED)
 
     async def _score(self, rows: list[Any]) -> ScoredRows:
         if len(rows) < THREAD_ROWS:
@@ -214,9 +239,32 @@ class Predictor:
         batch = self.model.build_batch(rows)
         return self.model.score(batch).tolist(), self.model.reader.check(batch)
 
+    def _find_unanswered(self, row: Any, by_field: bool) -> list[Finding]:
+        """Find the values for which the model has no finite score: with a typical one in its place it has."""
+        kind: FindingKind = "unanswered"
+        fields = []
+        if by_field:
+            typical = self._build_typical_row()
+            replaced = [msgspec.structs.replace(row, **{name: value}) for name, value in typical.items()]
+            scores = self.model.score(self.model.reader.build_batch(replaced))
+            fields = [
+                field.name
+                for field, score in zip(self.model.reader.inputs, scores, strict=True)
+                if math.isfinite(score)
+            ]
+        if not fields:
+            return [Finding("", kind, "the model has no finite answer for this row")]
+        words = "the model has no finite answer with this value; with a typical one in its place it has"
+        return [Finding(name, kind, words) for name in fields[:MAX_ERRORS]]
+
     def _choose_action(self, finding: Finding) -> str:
-        """Choose what to do with a row that has this finding. A wrong type is always refused."""
-        return "refuse" if finding.kind == "type" else getattr(self.settings.rows, POLICY_KEYS[finding.kind])
+        """Choose what to do with a row that has this finding. What has no answer is refused, or falls back."""
+        if finding.kind in ("type", "unanswered"):
+            return "refuse"
+        action: str = getattr(self.settings.rows, POLICY_KEYS[finding.kind])
+        without = finding.kind == "missing" and finding.field in self._required
+        new = finding.kind in ("unseen", "category") and finding.field in self._closed
+        return "refuse" if action == "warn" and (without or new) else action
 
     def _build_prediction(
         self, row: Any, score: float, findings: list[Finding], *, now: datetime

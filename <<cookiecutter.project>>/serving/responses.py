@@ -54,13 +54,15 @@ class Reason(Struct, frozen=True):
 
 
 class Explanation(Struct, frozen=True):
+    """Why a row has its score. `typical_score` is None where the model has no answer for a row typical throughout."""
+
     version: str
     score: float
     label: bool | UnsetType
     answer: str | UnsetType
     observed: Observed | UnsetType
     interval: Interval | UnsetType
-    typical_score: float
+    typical_score: float | None
     reasons: list[Reason]
     warnings: list[Finding]
 

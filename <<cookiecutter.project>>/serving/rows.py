@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from serving.contract import Bound, Cell, Contract, Identity, Input
     from serving.settings import Limits
 
-FindingKind = Literal["type", "unknown", "missing", "range", "category", "beyond", "unseen"]
-# The kinds that are counted by column. Rows with `type` are refused, and an `unknown` field has no column.
+FindingKind = Literal["type", "unknown", "missing", "range", "category", "beyond", "unseen", "unanswered"]
+# The kinds that are counted by column. Rows with `type` or `unanswered` are refused; an `unknown` field has no column.
 COUNTED_KINDS: tuple[FindingKind, ...] = ("missing", "range", "category", "beyond", "unseen")
 # The key of `serving.rows` in params.yaml that says what to do with each kind.
 POLICY_KEYS: dict[FindingKind, str] = {
@@ -325,11 +325,14 @@ def _check_category(field: Input, value: str) -> Finding | None:
     shown = value if len(value) <= MAX_SHOWN else value[:MAX_SHOWN] + "…"
     if field.categories is not None and value not in field.categories:
         return Finding(field.name, "category", f"{shown!r} is none of the allowed values")
-    return Finding(field.name, "unseen", f"{shown!r} did not occur in training")
+    more = ", and the model has no answer for it" if field.closed else ""
+    return Finding(field.name, "unseen", f"{shown!r} did not occur in training{more}")
 
 
 def _check_missing(field: Input) -> Finding | None:
-    """Report a missing value if schema.yaml expects one, or if training always had one."""
+    """Report a missing value if the model or schema.yaml expects one, or if training always had one."""
+    if field.required:
+        return Finding(field.name, "missing", "no value, and the model has no answer without one")
     if not field.nullable:
         return Finding(field.name, "missing", "no value, though there always is one")
     if field.missing == 0:

@@ -165,7 +165,9 @@ def test_the_same_model_gives_the_same_bytes_in_two_processes(bench: flights.Ben
     assert len(digests) == 1
 
 
-def test_an_estimator_without_conversion_is_named_and_leaves_no_model(bench: flights.Bench) -> None:
+def test_an_estimator_without_conversion_is_named_and_leaves_no_model(
+    bench: flights.Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
     exported(bench)
     shutil.rmtree(files.ONNX.parent)  # as in a fresh checkout; DVC calls a stage failed that does not make it
     params = {"kernel": "knn", "n_neighbors": 3}
@@ -179,6 +181,9 @@ def test_an_estimator_without_conversion_is_named_and_leaves_no_model(bench: fli
     assert report.step == "estimator (LabelSpreading)"
     assert report.reason is not None
     assert "LabelSpreading" in report.reason
+    assert (
+        "WARNING: export: no ONNX model was written, so nothing can be deployed: " in capsys.readouterr().err
+    )
     assert files.ONNX.parent.is_dir()
     assert not files.ONNX.exists()
 
@@ -202,7 +207,9 @@ def test_a_transformer_without_conversion_is_named_behind_derived_columns(bench:
     assert report.step == "splinetransformer (SplineTransformer)"
 
 
-def test_a_model_that_answers_otherwise_fails_parity_and_says_how_often(bench: flights.Bench) -> None:
+def test_a_model_that_answers_otherwise_fails_parity_and_says_how_often(
+    bench: flights.Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
     predictions = files.read_table(files.PREDICTIONS)
     predictions.loc[:9, "score"] = 1 - predictions.loc[:9, "score"]
     files.write_table(predictions, files.PREDICTIONS)
@@ -211,7 +218,11 @@ def test_a_model_that_answers_otherwise_fails_parity_and_says_how_often(bench: f
     assert not report.passed
     assert report.step == "parity"
     assert report.reason is not None
-    assert report.reason.startswith("10 of ")
+    assert report.reason.startswith("the two differ by more than 0.0001 in 10 of ")
+    assert (
+        "WARNING: export: the ONNX model does not answer like scikit-learn: the two"
+        in capsys.readouterr().err
+    )
     assert report.flips is not None
     assert report.flips > 0
     assert files.ONNX.exists()
@@ -221,3 +232,22 @@ def test_predictions_of_other_rows_are_refused(bench: flights.Bench) -> None:
     files.write_table(files.read_table(files.PREDICTIONS).iloc[1:], files.PREDICTIONS)
     assert bench.run("export") == 1
     assert "does not list the rows" in bench.refusal()
+
+
+def test_the_default_model_requires_nothing_and_was_asked_beyond_the_holdout(bench: flights.Bench) -> None:
+    report = exported(bench)
+    assert (report.required, report.closed) == ([], [])
+    assert report.asked is not None
+    assert report.asked > 1000
+
+
+def test_what_a_linear_model_cannot_answer_is_required_or_closed(bench: flights.Bench) -> None:
+    strict = {**ONEHOT, "columns": ["carrier"], "params": {}}
+    scaled = {"columns": ["hour", "distance"], "use": "sklearn.preprocessing.StandardScaler"}
+    report = exported(bench, [strict, scaled], use="sklearn.linear_model.LogisticRegression", params={})
+    assert (report.passed, report.reason) == (True, None)
+    assert report.required == ["hour", "distance", "carrier"]
+    assert report.closed == ["carrier"]
+    described = json.loads(files.ONNX.with_name("contract.json").read_text())["inputs"]
+    assert [one["name"] for one in described if one["required"]] == report.required
+    assert [one["name"] for one in described if one["closed"]] == report.closed

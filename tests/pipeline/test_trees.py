@@ -196,6 +196,29 @@ def test_a_gap_goes_the_way_that_training_sent_it(task: str, use: str, parameter
     assert fit_and_compare(inputs, answer, asked, settings).max() < 1e-4
 
 
+SCALERS = [
+    ("StandardScaler", {}),
+    ("StandardScaler", {"with_mean": False}),
+    ("MinMaxScaler", {"clip": True}),
+    ("MaxAbsScaler", {}),
+    ("RobustScaler", {}),
+]
+
+
+@pytest.mark.parametrize(("scaler", "parameters"), SCALERS)
+@pytest.mark.parametrize("use", ["RandomForestRegressor", "HistGradientBoostingRegressor"])
+def test_no_row_changes_sides_behind_a_scaler(scaler: str, parameters: dict[str, Any], use: str) -> None:
+    """On a regular grid a value often is the midpoint of its neighbours, and so a threshold."""
+    rng = np.random.default_rng(11)
+    inputs = pd.DataFrame(rng.integers(-40, 900, (600, 4)) / 10, columns=list("abcd")).astype("float32")
+    answer = inputs["a"].to_numpy() + rng.normal(0, 5, 600)
+    settings = describe_model(inputs, "regression", f"sklearn.ensemble.{use}", {})
+    step = params.Step(columns="numeric", use=f"sklearn.preprocessing.{scaler}", params=parameters)
+    settings = flights.settings_with(settings, model={"steps": [step]})
+    asked = pd.concat([inputs, inputs * 3 - 50])
+    assert fit_and_compare(inputs, answer, asked, settings).max() < 1e-4
+
+
 @given(st.lists(st.floats(allow_nan=False, width=64), min_size=1, max_size=20))
 def test_rounding_down_parts_float32_values_as_the_value_itself(values: list[float]) -> None:
     given_values = np.array(values)

@@ -225,3 +225,19 @@ def test_score_refuses_a_new_category_for_the_review(
     rename_carrier(path)
     assert command.main(["score", "--rows", str(path), "--out", "scores.parquet"]) == 1
     assert "carrier has a category in 4 rows that training did not have: give" in capsys.readouterr().err
+
+
+def test_a_search_refuses_a_category_that_only_the_judging_rows_have() -> None:
+    from pipeline import train
+
+    _, settings = fit_model([ONEHOT, SCALED])
+    search = params.Search(iterations=2, params={"estimator__C": [0.1, 1.0]}, folds=2)
+    settings = flights.settings_with(settings, model={"search": search})
+    rows = change("plan", [*range(80, 120)], "gold")
+    with pytest.raises(StageError, match=r"held-out \(model\.search\) rows: plan has a category in 40 rows"):
+        train.fit(
+            model.build_pipeline(settings),
+            rows,
+            target=np.arange(120) % 2.0,
+            settings=settings,
+        )

@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING, Literal
 
 from bots.deploy.docker import EngineError, connect
+from bots.layout import COMPOSE, KUBERNETES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -21,9 +22,9 @@ PORTS = {"production": "8080", "staging": "8081"}
 
 def find_platform(root: Path) -> Platform:
     """Find what the project in `root` is deployed with."""
-    if (root / "deploy" / "compose.yaml").exists():
+    if (root / COMPOSE).exists():
         return "compose"
-    return "kubernetes" if (root / "deploy" / "kubernetes").is_dir() else "none"
+    return "kubernetes" if (root / KUBERNETES).is_dir() else "none"
 
 
 @contextlib.contextmanager

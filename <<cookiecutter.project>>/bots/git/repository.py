@@ -77,6 +77,10 @@ class Repository:
         )
         return done.stdout if done.returncode == 0 else None
 
+    def has_path(self, commit: str, path: str) -> bool:
+        """Whether a commit has this file or folder."""
+        return self._run_git("cat-file", "-e", f"{commit}:./{path}").returncode == 0
+
     def read_text(self, commit: str, path: str) -> str | None:
         """Read a file at a commit as text; None where the commit does not have it."""
         content = self.read_file(commit, path)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from bots.evidence import MANY_LOOKS, DriftComparison, ImportanceShift, Review, SliceComparison
+from bots.evidence import MANY_LOOKS, DriftComparison, ExportReport, ImportanceShift, Review, SliceComparison
 from bots.render import selection, words
 from bots.render.moved import describe_moved
 from bots.render.numbers import (
@@ -264,7 +264,12 @@ def _describe_export(review: Review, style: Style) -> Iterator[Line]:
         return
     if not report.exported:
         step = f" at {style.code(report.step)}" if report.step else ""
-        yield Line("Export", "note", f"no ONNX model{step}: {style.text(report.reason or 'no reason given')}")
+        blocks = any(rule.rule == "parity" and not rule.passed for rule in review.rules)
+        yield Line(
+            "Export",
+            "bad" if blocks else "note",
+            f"no ONNX model{step}: {style.text(report.reason or 'no reason given')}",
+        )
     elif not report.passed:
         flips = f", {pluralize(report.flips, 'decision')} flipped" if report.flips else ""
         yield Line(
@@ -277,5 +282,16 @@ def _describe_export(review: Review, style: Style) -> Iterator[Line]:
         yield Line(
             "Export",
             "ok",
-            f"ONNX answers alike on all {format_count(report.rows)} holdout rows{size}",
+            f"ONNX answers alike on all {format_count(report.rows)} holdout rows{size}"
+            f"{_describe_refused(report, style)}",
         )
+
+
+def _describe_refused(report: ExportReport, style: Style) -> str:
+    """Say which rows the service refuses because the model has no right answer for them."""
+    found = []
+    for names, how in ((report.required, "without"), (report.closed, "with a new category of")):
+        if names:
+            more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+            found.append(f"{how} {', '.join(style.code(name) for name in names[:SHOWN])}{more}")
+    return f"; the service refuses rows {', and rows '.join(found)}" if found else ""

@@ -182,6 +182,7 @@ class Facts:
     base: str | None = None
     expected: Sensitivity | None = None
     looks: LookCount | None = None
+    deployed: bool = False
 
     @property
     def policy(self) -> Settings:

@@ -63,7 +63,7 @@ def _check(facts: Facts, gate: Gate) -> Iterator[Finding]:
     reports = facts.candidate.reports
     yield from check_limits({name: _find_candidate_value(facts, name) for name in gate.limits}, gate)
     if reports.export is not None:
-        yield check_parity(reports.export)
+        yield check_parity(reports.export, deployed=facts.deployed)
     if reports.explanation is not None and not reports.explanation.passed:
         yield warn_of_explanation(reports.explanation)
     if facts.seen is not None:

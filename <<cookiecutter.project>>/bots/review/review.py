@@ -98,6 +98,9 @@ def review(
                 changed=changed,
                 base=base_commit,
                 expected=next(iter(expected), None),
+                deployed=any(
+                    repository.has_path(base_commit, path) for path in (layout.COMPOSE, layout.KUBERNETES)
+                ),
             )
             facts = _judge_at_look(facts, count_looks, tell)
             facts = _ask_fresh_rows(facts, repository.root, champion, tell)

@@ -69,21 +69,30 @@ def check_limits(values: Mapping[str, float | None], gate: Gate) -> Iterator[Fin
             )
 
 
-def check_parity(export: ExportReport) -> Finding:
-    """Parity blocks once a model was exported."""
+def check_parity(export: ExportReport, *, deployed: bool) -> Finding:
+    """Parity blocks once a model was exported. A model without ONNX form blocks where main is `deployed` somewhere."""
     if not export.exported:
         where = f" at `{export.step}`" if export.step else ""
-        why = end_sentence(export.reason or "no reason was given")
-        message = f"A warning only: the model cannot be exported to ONNX{where}: {why}"
-        return Finding(rule="parity", passed=True, judged=False, message=message)
+        why = f"the model cannot be exported to ONNX{where}: {end_sentence(export.reason or 'no reason was given')}"
+        if not deployed:
+            return Finding(rule="parity", passed=True, judged=False, message=f"A warning only: {why}")
+        message = (
+            f"This project is deployed, and {why} What has no ONNX form cannot be served, so merging this would end in "
+            "a release that fails: take another step or estimator in `model` of params.yaml."
+        )
+        return Finding(rule="parity", passed=False, message=message, reason="not-exportable")
     flips = "" if export.flips is None else f", {pluralize(export.flips, 'decision')} differ"
     largest = "unknown" if export.largest_difference is None else f"{export.largest_difference:.2g}"
     allowed = "" if export.tolerance is None else f" (at most {export.tolerance:.2g} is allowed)"
     figures = f"largest difference {largest}{allowed}{flips} on {export.rows:,} rows."
-    verdict = "The ONNX model answers alike" if export.passed else "The ONNX model does not answer alike"
-    return Finding(
-        rule="parity", passed=export.passed, message=f"{verdict}: {figures}", reason="parity-failed"
+    if export.passed:
+        return Finding(rule="parity", passed=True, message=f"The ONNX model answers alike: {figures}")
+    why = f" {end_sentence(export.reason)}" if export.reason else ""
+    message = (
+        f"The ONNX model does not answer alike: {figures}{why} Take another step or estimator in `model` of "
+        "params.yaml, or say in `export.tolerance` how far apart the two may be."
     )
+    return Finding(rule="parity", passed=False, message=message, reason="parity-failed")
 
 
 def warn_of_explanation(explanation: ExplanationReport) -> Finding:

@@ -171,7 +171,7 @@ def list_expected_rules(review: Review, main: Main) -> list[rules.Finding]:
     own = {metric.name: metric.candidate for metric in review.metrics}
     found = list(rules.check_limits({name: own.get(name, values.get(name)) for name in gate.limits}, gate))
     if review.export is not None:
-        found.append(rules.check_parity(review.export))
+        found.append(rules.check_parity(review.export, deployed=main.deployed))
     if review.explanation is not None and not review.explanation.passed:
         found.append(rules.warn_of_explanation(review.explanation))
     if is_compared(review):

@@ -18,7 +18,7 @@ from bots.evidence import (
     TrainingReport,
 )
 from bots.git.repository import Repository
-from bots.layout import name_report
+from bots.layout import COMPOSE, KUBERNETES, name_report
 from bots.verification.collection import load_lock
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class Main:
     data: DataReport | None = None
     seeds: SeedScores | None = None
     training: TrainingReport | None = None
+    deployed: bool = False
 
     @property
     def model(self) -> str | None:
@@ -89,6 +90,7 @@ def load_main(root: Path) -> Main:
         data=load("data", DataReport),
         seeds=_load_seeds(root),
         training=load("training", TrainingReport),
+        deployed=any((root / path).exists() for path in (COMPOSE, KUBERNETES)),
     )
 
 

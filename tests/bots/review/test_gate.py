@@ -171,6 +171,7 @@ def facts(
     not_reproduced: tuple[str, ...] = (),
     nothing_changed: bool = False,
     evaluation: MetricsReport | None = EVALUATION,
+    deployed: bool = False,
     **reports: Any,
 ) -> Facts:
     """A change that improves the model, and what else the test says."""
@@ -199,6 +200,7 @@ def facts(
         if champion
         else None,
         result=result(comparison, disagreements, champion=champion, unavailable=champion_unavailable),
+        deployed=deployed,
     )
 
 
@@ -467,6 +469,24 @@ def test_a_model_that_cannot_be_exported_is_only_warned_about() -> None:
     export = ExportReport(exported=False, passed=False, step="kbins", reason="no converter")
     assert verdict(facts(export=export)) == ("improved", "primary-improved", True)
     assert rule(judged(facts(export=export)), "parity").message.startswith("A warning only: ")
+
+
+def test_a_model_that_cannot_be_exported_blocks_where_main_is_deployed() -> None:
+    export = ExportReport(exported=False, passed=False, step="kbins", reason="no converter")
+    found = facts(export=export, deployed=True)
+    assert verdict(found) == ("blocked", "not-exportable", False)
+    assert "cannot be exported to ONNX at `kbins`: no converter." in judged(found).headline
+    assert "take another step or estimator in `model` of params.yaml" in judged(found).headline
+
+
+def test_what_differs_beyond_the_holdout_is_named_with_what_to_do() -> None:
+    reason = "the two differ by more than 0.0001 in 3 of 60 rows whose fee is 0"
+    export = ExportReport(
+        exported=True, passed=False, rows=500, reason=reason, largest_difference=1e-7, tolerance=1e-4, flips=0
+    )
+    message = rule(judged(facts(export=export)), "parity").message
+    assert f"{reason}." in message
+    assert "`export.tolerance`" in message
 
 
 def test_an_explanation_that_does_not_add_up_is_only_warned_about() -> None:
