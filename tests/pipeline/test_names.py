@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from bots import evidence
 from bots.verification import onnx_model
 from fixtures import flights, served
-from pipeline import contract, explain, export, features, files, leakage, model, table
+from pipeline import contract, explain, export, features, files, leakage, model, parity, table
 from pipeline.config import ConfigError
 from pipeline.files import StageError
 from pipeline.onboarding.inference import give_aliases
@@ -188,6 +188,8 @@ def test_a_table_with_any_names_is_explained_exported_and_served_alike(
             scores=expected,
             score=lambda some: export.run_model(content, some, chosen.features),
             opset=export.OPSET,
+            onnx=files.digest_file(files.ONNX),
+            limits=parity.Limits([], [], []),
         )
         contract.write(described)
         service = load_model(files.ONNX.parent)

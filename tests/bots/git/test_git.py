@@ -35,6 +35,19 @@ def test_a_file_is_read_at_a_commit_and_not_from_the_work_tree(checkout: Path):
     assert Repository(checkout).read_text(first, "nothing.yaml") is None
 
 
+def test_a_commit_is_asked_whether_it_has_a_file_or_a_folder(checkout: Path):
+    (checkout / "deploy" / "kubernetes").mkdir(parents=True)
+    (checkout / "deploy" / "kubernetes" / "base.yaml").write_text("a: 1\n")
+    first = Repository(checkout).resolve("main")
+    assert not Repository(checkout).has_path(first, "deploy/kubernetes")
+    git(checkout, "add", ".")
+    git(checkout, "commit", "--quiet", "-m", "second")
+    second = Repository(checkout).resolve("main")
+    assert Repository(checkout).has_path(second, "deploy/kubernetes")
+    assert Repository(checkout / "deploy").has_path(second, "kubernetes/base.yaml")
+    assert not Repository(checkout).has_path(second, "deploy/compose.yaml")
+
+
 def test_a_worktree_holds_the_commit_and_leaves_nothing_behind(checkout: Path):
     repository = Repository(checkout)
     first = repository.resolve("HEAD")

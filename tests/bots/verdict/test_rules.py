@@ -62,7 +62,5 @@ def test_without_slices_there_is_no_rule_about_them():
 
 
 def test_a_model_that_was_not_exported_has_no_parity_that_holds():
-    assert (
-        check_parity(ExportReport(exported=False, passed=False, step="svc", reason="no converter")).judged
-        is False
-    )
+    export = ExportReport(exported=False, passed=False, step="svc", reason="no converter")
+    assert check_parity(export, deployed=False).judged is False
