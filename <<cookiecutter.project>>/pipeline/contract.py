@@ -237,11 +237,13 @@ def _choose_probes(
         if math.isfinite(found)
     ]
     if not probes:
-        words = ", ".join(entry["name"] for entry in hidden) or "of which there are none"
-        raise NoProbe(
-            f"the service could not test itself: no row is answered without the values of personal columns ({words}); "
-            "let their encoder take new categories (handle_unknown in model.steps of params.yaml)"
-        )
+        words = "the service could not test itself: the ONNX model answers no row"
+        if hidden:
+            words += (
+                f" without the values of personal columns ({', '.join(entry['name'] for entry in hidden)}); let their "
+                "encoder take new categories (handle_unknown in model.steps of params.yaml)"
+            )
+        raise NoProbe(words)
     return probes
 
 
