@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import json
 import re
 import subprocess
@@ -21,7 +22,7 @@ from markdown_it import MarkdownIt
 
 from pipeline import leakage, metrics, params, table
 from pipeline.files import StageError
-from pipeline.onboarding import baseline, inference, merge, profile, report, writing, yaml_text
+from pipeline.onboarding import baseline, inference, merge, profile, questions, report, writing, yaml_text
 from pipeline.onboarding import source as sources
 from pipeline.onboarding.proposal import Proposal, Question
 
@@ -410,7 +411,7 @@ def test_what_people_edited_stays_when_a_table_is_onboarded_again() -> None:
 def test_what_matters_follows_from_the_gain_and_the_error() -> None:
     loss = baseline.Measure("log_loss", 0.5, 0.7, 0.01, "lower")
     auc = baseline.Measure("roc_auc", 0.8, 0.5, 0.02, "higher")
-    poor = baseline.Measure("log_loss", 0.69, 0.7, 0.02, "lower")
+    poor = baseline.Measure("log_loss", 0.69, 0.7, 0.02, "lower", gain_error=0.02)
 
     gate = baseline.derive_gate([loss, auc], "log_loss", rows=4000)
 
@@ -425,8 +426,9 @@ def test_the_standard_error_of_a_mean_is_that_of_its_formula() -> None:
     target, score = rng.normal(size=4000), np.zeros(4000)
     rows = metrics.Rows(target=target, score=score)
 
-    found = baseline.measure_error("mae", rows, "regression", np.arange(4000))
+    found, gained = baseline.measure_errors("mae", rows, rows, task="regression", units=np.arange(4000))
 
+    assert gained == 0
     assert found == pytest.approx(np.abs(target).std() / np.sqrt(4000), rel=0.35)
 
 
@@ -554,3 +556,22 @@ def test_an_onboarded_table_is_exchanged_in_the_pipeline(tmp_path: Path) -> None
         "a.py",
         "data/source/two.csv",
     ]
+
+
+class Terminal(io.StringIO):
+    """A person who answers: one line a question."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_person_is_asked_at_a_terminal_and_nobody_elsewhere() -> None:
+    told = io.StringIO()
+    question = Question("target", "Which column?", ("a", "b"), "a")
+
+    ask = questions.make_asker(silent=False, answers=Terminal("b\n\n c \nd\n"), out=told)
+
+    assert [ask(question) for _ in range(4)] == ["b", "", "c", ""]
+    assert told.getvalue().count("Which column? (a, b) [a]: ") == 3
+    assert questions.make_asker(silent=True, answers=Terminal("b\n"), out=told)(question) == ""
+    assert questions.make_asker(silent=False, answers=io.StringIO("b\n"), out=told)(question) == ""

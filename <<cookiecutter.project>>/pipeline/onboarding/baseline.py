@@ -31,13 +31,15 @@ REACH = 1.645 + 1.282
 
 @dataclass(frozen=True)
 class Measure:
-    """One metric of the baseline and of the dummy on the holdout, with the baseline's standard error."""
+    """One metric of the baseline and of the dummy on the holdout, with the standard errors of it and of its gain."""
 
     name: str
     baseline: float
     dummy: float | None
     error: float
     direction: str
+    # Of the difference between the two on the same rows: less than that of either, because both find them hard.
+    gain_error: float = 0.0
 
     @property
     def gain(self) -> float | None:
@@ -81,10 +83,10 @@ def measure(predictions: pd.DataFrame, train: NDArray[np.float64], settings: Par
         value = metrics.compute(name, rows, settings.task)
         if value is None:
             continue
-        error = measure_error(name, rows, settings.task, units)
+        error, gain_error = measure_errors(name, rows, constant, task=settings.task, units=units)
         dummy = metrics.compute(name, constant, settings.task)
         direction = metrics.find_metric(name, settings.task).direction
-        found.append(Measure(name, value, dummy, error, direction))
+        found.append(Measure(name, value, dummy, error, direction, gain_error))
     return found
 
 
@@ -97,19 +99,31 @@ def find_units(predictions: pd.DataFrame, resample: str) -> NDArray[np.int64]:
     return pd.factorize(predictions[f"slice:{resample}"])[0].astype(np.int64)
 
 
-def measure_error(name: str, rows: metrics.Rows, task: Task, units: NDArray[np.int64]) -> float:
-    """Estimate a metric's standard error by leaving out one block of units at a time (grouped jackknife)."""
+def measure_errors(
+    name: str, rows: metrics.Rows, constant: metrics.Rows, *, task: Task, units: NDArray[np.int64]
+) -> tuple[float, float]:
+    """Estimate the standard error of a metric, and of its difference from the dummy's.
+
+    One block of units is left out at a time (grouped jackknife). 0 where the metric has hardly a value.
+    """
     count = int(units.max()) + 1 if len(units) else 0
     blocks = np.random.default_rng(0).permutation(count)[units] % min(BLOCKS, max(count, 1))
-    values = []
+    values, gains = [], []
     for block in range(int(blocks.max()) + 1):
-        value = metrics.compute(name, rows.select(blocks != block), task)
-        if value is not None:
-            values.append(value)
+        kept = blocks != block
+        value = metrics.compute(name, rows.select(kept), task)
+        dummy = metrics.compute(name, constant.select(kept), task)
+        values += [value] if value is not None else []
+        gains += [value - dummy] if value is not None and dummy is not None else []
+    return _spread(values), _spread(gains)
+
+
+def _spread(values: list[float]) -> float:
+    """Compute the jackknife's standard error from the values without one block each."""
     if len(values) < 2:
         return 0.0
-    spread = np.asarray(values) - np.mean(values)
-    return float(math.sqrt((len(values) - 1) / len(values) * float((spread**2).sum())))
+    apart = np.asarray(values) - np.mean(values)
+    return float(math.sqrt((len(values) - 1) / len(values) * float((apart**2).sum())))
 
 
 def derive_gate(measures: list[Measure], primary: str, rows: int) -> Gate:
@@ -147,7 +161,7 @@ def choose_matters(one: Measure) -> float:
 
 def choose_limit(one: Measure) -> float | None:
     """Choose a bound that the baseline keeps by three standard errors, and half of its gain over the dummy, too."""
-    if one.dummy is None or one.gain is None or one.gain <= 3 * one.error:
+    if one.dummy is None or one.gain is None or one.gain <= 3 * one.gain_error:
         return None
     sign = 1 if one.direction == "higher" else -1
     halfway = one.dummy + (one.baseline - one.dummy) / 2

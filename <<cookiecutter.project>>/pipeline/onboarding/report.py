@@ -92,7 +92,7 @@ def build_report(
 def list_doubts(proposal: Proposal, judged: baseline.Measure, *, rows: int, needed: int) -> list[str]:
     """List what a person should look at first, the weightiest first."""
     doubts = []
-    if judged.gain is not None and judged.gain <= 2 * judged.error:
+    if judged.gain is not None and judged.gain <= 2 * judged.gain_error:
         both = f"{judged.name} {judged.baseline:.4g} against {judged.dummy:.4g}"
         doubts.append(
             f"The model is not clearly better than a dummy ({both}): the inputs tell little about the target, or there "

@@ -42,7 +42,7 @@ METRICS = {
 }  # fmt: skip
 PRIMARY = {"classification": "log_loss", "regression": "mae"}
 GUARDS = {"classification": ["roc_auc"], "regression": ["rmse"]}
-FEW_ROWS = 2000
+FEW_ROWS = 10_000
 NOTHING = object()
 
 
