@@ -15,6 +15,7 @@ import ast
 import functools
 import keyword
 import math
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from types import MappingProxyType
@@ -85,8 +86,9 @@ def list_columns(expression: str, kinds: Kinds = NUMBERS, where: str = "features
 
 
 def is_word(name: str) -> bool:
-    """Whether a name can stand in an expression as it is."""
-    return name.isidentifier() and not keyword.iskeyword(name)
+    """Whether a name can stand in an expression as it is: Python reads `ﬁ` as `fi`, which would be another name."""
+    plain = unicodedata.normalize("NFKC", name) == name
+    return plain and name.isidentifier() and not keyword.iskeyword(name)
 
 
 def bind_aliases(columns: Mapping[str, X], aliases: Mapping[str, str]) -> dict[str, X]:

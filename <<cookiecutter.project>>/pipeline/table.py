@@ -7,6 +7,7 @@ import itertools
 import json
 import math
 import re
+import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -405,8 +406,9 @@ def explain_words(expression: str, schema: Schema) -> str:
 
 
 def suggest_alias(name: str) -> str:
-    """Suggest a plain word for a name: `fee net` becomes fee_net, `2023` column_2023."""
-    word = re.sub(r"\W+", "_", name).strip("_")
+    """Suggest a plain word for a name: `fee net` becomes fee_net, `2023` column_2023, `m²` m2."""
+    known = (part if f"a{part}".isidentifier() else "_" for part in unicodedata.normalize("NFKC", name))
+    word = re.sub("_+", "_", unicodedata.normalize("NFKC", "".join(known))).strip("_")
     return word if expressions.is_word(word) else f"column_{word}".rstrip("_")
 
 

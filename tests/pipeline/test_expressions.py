@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from skl2onnx import convert_sklearn
 from skl2onnx.common.data_types import FloatTensorType
 
-from pipeline import export, expressions
+from pipeline import export, expressions, table
 from pipeline.config import ConfigError
 from pipeline.model import Derive
 
@@ -184,3 +184,20 @@ def test_derive_appends_named_float32_columns_to_tables_and_arrays() -> None:
     assert list(derive.get_feature_names_out()) == ["a", "b", "sum", "twice"]
     np.testing.assert_array_equal(derive.transform(rows), np.array([[1, 2, 3, 2], [3, NAN, NAN, 6]]))
     assert derive.transform(rows).dtype == np.float32
+
+
+@given(st.text(max_size=20))
+@settings(max_examples=300)
+def test_a_plain_word_is_suggested_for_whatever_name(name: str) -> None:
+    word = table.suggest_alias(name)
+    assert expressions.is_word(word)
+    assert expressions.list_columns(f"{word} + 1") == [word]
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [("size m²", "size_m2"), ("fee net", "fee_net"), ("2023", "column_2023"), ("ﬁeld", "field")],
+)
+def test_the_suggested_word_is_near_the_name(name: str, word: str) -> None:
+    assert table.suggest_alias(name) == word
+    assert not expressions.is_word(name)

@@ -309,7 +309,7 @@ def judge_leaks(
 
 
 def _measure(plan: ColumnPlan, profile: Profile, truth: pd.Series, task: Task, order: Any) -> float:
-    """Measure how well one column predicts the target alone: over all rows, and on the later part as a tree would."""
+    """Measure how well one column predicts the target alone, over all rows or over the first ones, which will train."""
     column = profile.columns[plan.name]
     values = column.values
     numeric = plan.section == "numeric"
@@ -318,9 +318,12 @@ def _measure(plan: ColumnPlan, profile: Profile, truth: pd.Series, task: Task, o
         values = lowered.isin(["true", "yes", "t", "y"]).astype("float64").mask(values.isna().to_numpy())
     known = truth.notna()
     frame = values[known].to_frame("value").assign(target=truth[known])
-    sample = leakage.sample_rows(frame, frame["target"])
-    power = leakage.measure_association(sample["value"], sample["target"], task, numeric=numeric)
-    return power or 0.0
+    first = frame.loc[frame.index.isin(truth.index[order[: max(1, int(len(order) * rules.TRAIN))]])]
+    powers = [
+        leakage.measure_association(sample["value"], sample["target"], task, numeric=numeric)
+        for sample in (leakage.sample_rows(part, part["target"]) for part in (frame, first))
+    ]
+    return max(power or 0.0 for power in powers)
 
 
 def _tell_suspect(name: str, power: float, task: Task, *, out: bool, cleared: bool) -> Fact:
