@@ -441,6 +441,8 @@ def test_the_gate_of_another_task_is_gone_before_the_pipeline_runs() -> None:
     assert set(gate["matters"]) == {"mae", "rmse", "r2", "median_absolute_error", "bias"}
     assert gate["limits"] == {}
     assert writing.list_first_gate(edited, "regression") == []
+    without_guards = "gate:\n  matters: {mae: 0.1}\n  limits: {}\n"
+    assert writing.list_first_gate(without_guards, "regression")
 
 
 def make_report(frame: pd.DataFrame, **known: object) -> dict[str, Any]:
@@ -548,13 +550,15 @@ def test_an_address_with_a_password_is_refused_without_repeating_it(address: str
 
 def test_an_onboarded_table_is_exchanged_in_the_pipeline(tmp_path: Path) -> None:
     (tmp_path / "dvc.yaml").write_text(DVC_YAML, encoding="utf-8")
-    for name in ("one.csv", "two.csv"):
+    for name in ("one (1).csv", "two.csv"):
         (tmp_path / name).write_text("a\n1\n", encoding="utf-8")
         sources.depend_on(tmp_path, sources.find_source(name, tmp_path))
+    sources.depend_on(tmp_path, sources.find_source("two.csv", tmp_path), "queries/a.sql")
 
     assert yaml.safe_load((tmp_path / "dvc.yaml").read_text())["stages"]["acquire"]["deps"] == [
         "a.py",
         "data/source/two.csv",
+        "queries/a.sql",
     ]
 
 

@@ -174,7 +174,7 @@ def write_project(
     edit_params(
         copy, writing.list_first_gate((copy / "params.yaml").read_text(encoding="utf-8"), proposal.task)
     )
-    sources.depend_on(copy, source)
+    sources.depend_on(copy, source, proposal.read.get("query"))
     return kept
 
 

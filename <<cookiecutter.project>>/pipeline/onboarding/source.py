@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shutil
@@ -115,29 +116,30 @@ def _escape(path: str) -> str:
     return re.sub(r"([\\*?\[\]!#])", r"\\\1", path)
 
 
-def depend_on(copy: Path, source: Source) -> None:
-    """Let the stage `acquire` of dvc.yaml run again when the table changes."""
+def depend_on(copy: Path, source: Source, query: str | None = None) -> None:
+    """Let the stage `acquire` of dvc.yaml run again when the table or its query changes.
+
+    A table that was brought before is no dependency any more. Comments and order stay.
+    """
+    from ruamel.yaml import YAML
+
     path = copy / "dvc.yaml"
-    text = path.read_text(encoding="utf-8")
-    head, stage, rest = text.partition("\n  acquire:\n")
-    body, gap, tail = rest.partition("\n\n")
-    if not stage or not re.search(r"^    deps:", body, flags=re.MULTILINE):
+    editor = YAML()
+    editor.preserve_quotes = True
+    editor.width = 4096
+    editor.indent(mapping=2, sequence=4, offset=2)
+    document = editor.load(path.read_text(encoding="utf-8"))
+    stage = document.get("stages", {}).get("acquire")
+    if stage is None or "deps" not in stage:
         raise StageError("dvc.yaml: no stage `acquire` with deps; restore it with `git checkout dvc.yaml`")
-    body = re.sub(r", data/source/[^\],]*|\n      - data/source/.*", "", body)
-    if source.local is not None:
-        added = _quote(source.place.as_posix())
-        body = re.sub(
-            r"^(    deps: \[[^\]]*)\]",
-            lambda found: f"{found[1]}, {added}]",
-            body,
-            count=1,
-            flags=re.MULTILINE,
-        )
-        if added not in body:
-            body = re.sub(r"^    deps:\n", f"    deps:\n      - {added}\n", body, count=1, flags=re.MULTILINE)
-    path.write_text(head + stage + body + gap + tail, encoding="utf-8", newline="\n")
-
-
-def _quote(path: str) -> str:
-    """Quote a path for YAML where it is no plain word."""
-    return path if re.fullmatch(r"[\w./-]+", path) else "'" + path.replace("'", "''") + "'"
+    deps = stage["deps"]
+    for at in reversed([at for at, dep in enumerate(deps) if str(dep).startswith(f"{FOLDER.as_posix()}/")]):
+        del deps[at]
+    wanted = [source.place.as_posix()] if source.local is not None else []
+    wanted += [query] if query is not None else []
+    for added in wanted:
+        if added not in deps:
+            deps.append(added)
+    written = io.StringIO()
+    editor.dump(document, written)
+    path.write_text(written.getvalue(), encoding="utf-8", newline="\n")

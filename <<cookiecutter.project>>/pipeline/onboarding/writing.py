@@ -125,7 +125,7 @@ def list_first_gate(text: str, task: Task) -> list[Edit]:
     """List the edits that let the pipeline run before its gate is known: none where it has this task's metrics."""
     gate = yaml.safe_load(text)["gate"]
     named = {*gate["matters"], *(gate.get("limits") or {})}
-    if named <= set(METRICS[task]) and PRIMARY[task] in named:
+    if named <= set(METRICS[task]) and {PRIMARY[task], *GUARDS[task]} <= set(gate["matters"]):
         return []
     first = dict.fromkeys(METRICS[task], 1.0)
     return [Edit("gate.matters", first), Edit("gate.limits", {}), Edit("gate.slices", None)]
