@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import re
 import sys
 import warnings
 from collections.abc import Callable
@@ -172,7 +173,7 @@ def convert_model(pipeline: Pipeline, settings: Params) -> bytes:
         _keep_score(onnx, settings.task)
     except Exception as error:  # skl2onnx has no common error: every converter raises its own kind
         step, reason = find_culprit(pipeline, inputs) or ("the pipeline as a whole", error)
-        raise NotExportable(step, _shorten_error(reason)) from error
+        raise NotExportable(step, _explain_conversion(reason)) from error
     _add_properties(onnx, settings)
     domains = sorted(onnx.opset_import, key=lambda entry: str(entry.domain))  # skl2onnx keeps them in a set
     del onnx.opset_import[:]
@@ -406,6 +407,15 @@ def _add_properties(onnx: ModelProto, settings: Params) -> None:
     properties = {"task": settings.task, "target": settings.data.target, "inputs": json.dumps(inputs)}
     properties["binding"] = "position"
     helper.set_model_props(onnx, properties | ({} if threshold is None else {"threshold": repr(threshold)}))
+
+
+def _explain_conversion(error: Exception) -> str:
+    """Explain why a part cannot be converted: a class without a converter by its name, else in skl2onnx's words."""
+    named = re.search(r"type '<class '(?P<path>[\w.]+)'>'", str(error))
+    if type(error).__name__ in ("MissingShapeCalculator", "MissingConverter") and named:
+        name = named["path"].rpartition(".")[2]
+        return f"skl2onnx has no converter for {name}, so no service can run it; use another class in params.yaml"
+    return f"skl2onnx cannot convert it: {_shorten_error(error)}"
 
 
 def _shorten_error(error: Exception) -> str:
