@@ -445,8 +445,8 @@ def test_the_gate_of_another_task_is_gone_before_the_pipeline_runs() -> None:
     assert writing.list_first_gate(without_guards, "regression")
 
 
-def make_report(frame: pd.DataFrame, **known: object) -> dict[str, Any]:
-    found = infer(frame, **known)
+def make_report(frame: pd.DataFrame) -> dict[str, Any]:
+    found = infer(frame)
     loss = baseline.Measure("log_loss", 0.5, 0.69, 0.01, "lower")
     return report.build_report(
         found,
