@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bots.dvc import lockfile
+from bots.evidence import Cause
 from bots.layout import Layout
 
 LOCK = """
@@ -66,17 +69,18 @@ def test_a_parameter_is_named_with_its_old_and_new_value():
     assert changes(after) == {"params": ["model.estimator.params.max_iter: 150 → 300"]}
 
 
-def describe_model(was: dict, now: dict, *replacements: tuple[str, str]) -> list[lockfile.Cause]:
+def describe_model(was: dict[str, Any], now: dict[str, Any], *replacements: tuple[str, str]) -> list[Cause]:
     """The causes between two locks whose `model` sections are these."""
-    locks = []
-    for model, edits in ((was, ()), (now, replacements)):
-        text = LOCK
-        for old, new in edits:
-            text = text.replace(old, new)
+
+    def lock(text: str, model: dict[str, Any]) -> lockfile.Lock:
         document = yaml.safe_load(text)
         document["stages"]["train"]["params"]["params.yaml"]["model"] = model
-        locks.append(lockfile.parse_lock(yaml.safe_dump(document)))
-    return lockfile.find_causes(*locks, Layout())
+        return lockfile.parse_lock(yaml.safe_dump(document))
+
+    edited_text = LOCK
+    for old, new in replacements:
+        edited_text = edited_text.replace(old, new)
+    return lockfile.find_causes(lock(LOCK, was), lock(edited_text, now), Layout())
 
 
 def test_another_class_is_told_first_by_its_name_then_code_then_its_parameters():
@@ -108,7 +112,7 @@ def test_another_class_is_told_first_by_its_name_then_code_then_its_parameters()
 
 
 def test_a_class_inside_of_another_weighs_as_much_and_one_of_the_same_name_keeps_its_package():
-    def nest(use: str, depth: int) -> dict:
+    def nest(use: str, depth: int) -> dict[str, Any]:
         return {"estimator": {"use": "a.Wrap", "params": {"depth": depth, "estimator": {"use": use}}}}
 
     (cause,) = describe_model(nest("a.Tree", 1), nest("b.Tree", 2))
