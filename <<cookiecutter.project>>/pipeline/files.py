@@ -22,6 +22,7 @@ ONNX = Path("models/onnx/model.onnx")
 REPORTS = Path("reports")
 PREDICTIONS = REPORTS / "predictions.parquet"
 REFUSAL = REPORTS / "refusal.json"
+ROWS_AT_ONCE = 200_000
 FOUND = "acquire:found"  # in the metadata of the raw table
 # What the pipeline adds to the tables of data/splits (the name of each row) and data/features (all of them).
 # schema.yaml refuses column names that begin so: no column of a team's data is ever taken for one of these.
@@ -106,6 +107,26 @@ def read_table(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
         raise StageError(f"{path}: not a readable Parquet table ({str(error).splitlines()[0]})") from error
 
 
+class StoredTable:
+    """A Parquet table of which a column is read when it is asked for, so that not all are in memory at once."""
+
+    def __init__(self, path: Path) -> None:
+        import pandas as pd
+        import pyarrow.parquet
+
+        self.path = path
+        read_table(path, columns=[])  # names a file that is missing or broken
+        about = pyarrow.parquet.read_metadata(path)
+        self.columns: list[str] = list(about.schema.to_arrow_schema().names)
+        self.index = pd.RangeIndex(about.num_rows)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, name: str) -> pd.Series:
+        return read_table(self.path, columns=[name])[name]
+
+
 def read_found(path: Path) -> list[str]:
     """Read what `acquire` found of how the source of a raw table is written; empty where that is usual."""
     import pyarrow.parquet
@@ -137,7 +158,11 @@ def digest_table(frame: pd.DataFrame) -> str:
     import pandas as pd
 
     digest = hashlib.sha256(repr([(name, str(kind)) for name, kind in frame.dtypes.items()]).encode())
-    digest.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())
+    for start in range(
+        0, len(frame), ROWS_AT_ONCE
+    ):  # a row's hash depends on the row alone; fewer need less memory
+        rows = frame.iloc[start : start + ROWS_AT_ONCE]
+        digest.update(pd.util.hash_pandas_object(rows, index=False).to_numpy().tobytes())
     return "sha256:" + digest.hexdigest()
 
 

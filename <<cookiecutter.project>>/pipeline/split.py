@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import itertools
 from typing import TYPE_CHECKING, Any
@@ -18,19 +17,22 @@ if TYPE_CHECKING:
 
     from pipeline.params import Bounds, Params
 
-NUMBER = "#"  # stands between the name of a row's content and the number of an equal row
 PARTS = ("train", "holdout", "production")
+HASH = 32  # digits of a row's name that is a hash
+NUMBER = "#"  # stands between the name of a row's content and the number of an equal row
 
 
 def run(settings: Params) -> None:
     """Write data/splits/{train,holdout,production}.parquet and reports/split.json."""
     schema = table.load()
     frame = table.read_raw(settings, schema)
-    parts, unlabelled = divide(frame, settings, schema)
-    for name, part in parts.items():
+    division = Division(frame, settings, schema)
+    described = []
+    for name in PARTS:  # one after the other, so that the parts are not all in memory beside the table
+        part = division.take_part(name)
         files.write_table(part, files.SPLITS / f"{name}.parquet")
-    described = [_describe_part(name, part, settings=settings, schema=schema) for name, part in parts.items()]
-    report = {"by": settings.split.by, "parts": described, "unlabelled": unlabelled}
+        described.append(_describe_part(name, part, settings=settings, schema=schema))
+    report = {"by": settings.split.by, "parts": described, "unlabelled": division.unlabelled}
     if (answers := table.name_answers(frame, settings)) is not None:
         report["answers"] = dict(zip(("yes", "no"), answers, strict=True))
     files.write_evidence("split", report)
@@ -39,67 +41,109 @@ def run(settings: Params) -> None:
 def divide(
     frame: pd.DataFrame, settings: Params, schema: table.Schema
 ) -> tuple[dict[str, pd.DataFrame], int]:
-    """Divide a typed table into its parts, sorted by time and row; also count the rows left out for want of a target.
+    """Divide a typed table into its parts as `Division` does; also count the rows left out for want of a target."""
+    division = Division(frame, settings, schema)
+    return {name: division.take_part(name) for name in PARTS}, division.unlabelled
+
+
+class Division:
+    """Which part each row of a typed table belongs to.
 
     Every row gets its name in the column `split:row`. Raises `StageError` for bounds that overlap, a part that is
     empty or has a single class, and rows that cannot be told apart.
     """
-    import numpy as np
 
-    rows = name_rows(frame, schema)
-    part = (
-        _assign_by_time(frame, settings, schema)
-        if settings.split.by == "time"
-        else _assign_by_hash(frame, rows, settings=settings, schema=schema)
-    )
-    labelled = table.get_target(frame, settings).notna().to_numpy()
-    unlabelled = ~labelled & np.isin(part, ["train", "holdout"])
-    part[unlabelled] = ""
-    parts = {}
-    for name in PARTS:
-        chosen = frame[part == name].assign(**{ROW_NAME: rows[part == name]})
+    def __init__(self, frame: pd.DataFrame, settings: Params, schema: table.Schema) -> None:
+        self.frame, self.schema = frame, schema
+        self.rows = name_rows(frame, schema)
+        self.part = (
+            _assign_by_time(frame, settings, schema)
+            if settings.split.by == "time"
+            else _assign_by_hash(frame, self.rows, settings=settings, schema=schema)
+        )
+        target = table.get_target(frame, settings)
+        left_out = target.isna().to_numpy() & ((self.part == "train") | (self.part == "holdout"))
+        self.part[left_out] = ""
+        self.unlabelled = int(left_out.sum())
         time = settings.split.column if settings.split.by == "time" else schema.time
-        keys = [time, ROW_NAME] if time in frame.columns else [ROW_NAME]
+        self.keys = [time] if time in frame.columns else []
+        self._check(target, settings)
+
+    def take_part(self, name: str) -> pd.DataFrame:
+        """Take the rows of a part, sorted by time and row."""
+        import numpy as np
+        import pandas as pd
+
+        chosen = np.flatnonzero(self.part == name)
+        keys = pd.DataFrame({key: self.frame[key].iloc[chosen] for key in self.keys}, copy=False)
         # Equal rows stay in the order of their numbers, where text would put 10 before 2.
-        content = _find_content(chosen[ROW_NAME], schema)
-        order = chosen[keys].assign(**{ROW_NAME: content}).sort_values(keys, kind="stable").index
-        parts[name] = chosen.loc[order].reset_index(drop=True)
-    _check_parts(parts, settings, rows=len(frame), unlabelled=int(unlabelled.sum()))
-    return parts, int(unlabelled.sum())
+        keys[ROW_NAME] = _find_content(self.rows.iloc[chosen], self.schema)
+        keys = keys.reset_index(drop=True).sort_values(list(keys.columns), kind="stable")
+        order = chosen[keys.index.to_numpy()]
+        part = self.frame.take(order).reset_index(drop=True)
+        part[ROW_NAME] = self.rows.iloc[order].to_numpy()
+        return part.astype({ROW_NAME: "str"})
+
+    def _check(self, target: pd.Series, settings: Params) -> None:
+        """Raise `StageError` for training rows or a holdout that are empty, or have a single class."""
+        sizes = {name: int((self.part == name).sum()) for name in PARTS}
+        counts = ", ".join(f"{name} {size:,}" for name, size in sizes.items())
+        context = f"{len(self.frame):,} rows in the table: {counts}, without a target {self.unlabelled:,}"
+        for name in ("train", "holdout"):
+            by_time = settings.split.by == "time"
+            where = f" between {_format_bounds(getattr(settings.split, name))}" if by_time else ""
+            if not sizes[name]:
+                raise StageError(f"params.yaml: split.{name}: no row with a target{where} ({context})")
+            if settings.task == "classification" and target[self.part == name].nunique() < 2:
+                raise StageError(
+                    f"params.yaml: split.{name}: only one class of {settings.data.target}{where} ({context})"
+                )
 
 
 def name_rows(frame: pd.DataFrame, schema: table.Schema) -> pd.Series:
     """Name each row by its identity, `2013-07-01T10:00:00Z|UA|1545`, or by a hash of its content where none
-    is declared: `HASH`, and `HASH#2` for the second of equal rows where these are natural. Raises `StageError` unless
-    each name is unique."""
+    is declared. Where equal rows are natural, the second of them is `HASH#2`.
+
+    Raises `StageError` unless each name is unique.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as compute
+
     key = schema.identity or list(frame.columns)
-    names = functools.reduce(
-        lambda left, right: left + "|" + right, [table.make_labels(frame[name]) for name in key]
-    )
+    labels = [pa.array(table.make_labels(frame[name]), type=pa.large_string()) for name in key]
+    joined = compute.binary_join_element_wise(*labels, pa.scalar("|", pa.large_string()))
     if not schema.identity:
-        names = names.map(lambda name: hashlib.sha256(name.encode()).hexdigest()[:32])
-        if schema.duplicates == "natural":
-            return _number_copies(names).rename(ROW_NAME)
-    if names.duplicated().any():
-        example = names[names.duplicated()].iloc[0]
+        joined = pa.array([_hash(name) for name in joined.to_pylist()], type=pa.large_string())
+    names = joined.to_pandas().astype("str")
+    repeated = names.duplicated()
+    if not schema.identity and schema.duplicates == "natural":
+        names = _number_copies(names, repeated)
+    elif repeated.any():
         raise StageError(
-            f"schema.yaml: identity: {int(names.duplicated().sum()):,} rows cannot be told apart by "
-            f"{', '.join(schema.identity) or 'all of their columns'}, for instance {example}; "
-            f"name the columns that can"
+            f"schema.yaml: identity: {int(repeated.sum()):,} rows cannot be told apart by "
+            f"{', '.join(schema.identity) or 'all of their columns'}, for instance {names[repeated].iloc[0]}; "
+            f"{table.ADVICE_ON_DUPLICATES if not schema.identity else 'name the columns that can'}"
         )
-    return names.rename(ROW_NAME)
+    return names.set_axis(frame.index).rename(ROW_NAME)
 
 
-def _number_copies(names: pd.Series) -> pd.Series:
+def _number_copies(names: pd.Series, repeated: pd.Series) -> pd.Series:
     """Number the second and later rows of one name. Equal rows are alike in all, so their order does not matter."""
-    copies = names.groupby(names).cumcount() + 1
-    return names.where(copies == 1, names + NUMBER + copies.astype("str"))
+    names = names.copy()
+    equal = names[names.isin(names[repeated])]
+    copies = equal.groupby(equal).cumcount() + 1
+    later = copies[copies > 1]
+    names[later.index] = names[later.index] + NUMBER + later.astype("str")
+    return names
 
 
 def _find_content(rows: pd.Series, schema: table.Schema) -> pd.Series:
     """Find what names the content of each row: without the number that tells equal rows apart."""
-    natural = schema.duplicates == "natural" and not schema.identity
-    return rows.str.split(NUMBER).str[0] if natural else rows
+    return rows if schema.identity else rows.str.slice(0, HASH)
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:HASH]
 
 
 def hash_to_shares(keys: Iterable[str]) -> np.ndarray:
@@ -160,13 +204,11 @@ def _find_group(settings: Params, columns: Iterable[str]) -> str:
 def _assign_by_hash(
     frame: pd.DataFrame, rows: pd.Series, settings: Params, schema: table.Schema
 ) -> np.ndarray:
-    """Assign each row to a part by the hash of its group or its name, so that new rows never move an old one.
-
-    Equal rows come into one part: nothing that trains judges too.
-    """
+    """Assign each row to a part by the hash of its group or its own name, so that new rows never move an old one."""
     import numpy as np
     import pandas as pd
 
+    # Equal rows stay on one side: what numbers them is no part of what decides.
     keys = _find_content(rows, schema)
     if settings.split.by == "group":
         keys = table.make_labels(frame[_find_group(settings, frame.columns)])
@@ -204,22 +246,6 @@ def _check_bounds(bounds: dict[str, tuple[pd.Timestamp, pd.Timestamp] | None], s
             raise StageError(
                 f"params.yaml: split: {one} {_format_bounds(getattr(settings.split, one))} and "
                 f"{other} {_format_bounds(getattr(settings.split, other))} overlap"
-            )
-
-
-def _check_parts(parts: dict[str, pd.DataFrame], settings: Params, rows: int, unlabelled: int) -> None:
-    """Raise `StageError` for training rows or a holdout that are empty, or have a single class."""
-    counts = ", ".join(f"{name} {len(part):,}" for name, part in parts.items())
-    context = f"{rows:,} rows in the table: {counts}, without a target {unlabelled:,}"
-    for name in ("train", "holdout"):
-        where = (
-            f" between {_format_bounds(getattr(settings.split, name))}" if settings.split.by == "time" else ""
-        )
-        if parts[name].empty:
-            raise StageError(f"params.yaml: split.{name}: no row with a target{where} ({context})")
-        if settings.task == "classification" and table.get_target(parts[name], settings).nunique() < 2:
-            raise StageError(
-                f"params.yaml: split.{name}: only one class of {settings.data.target}{where} ({context})"
             )
 
 

@@ -40,6 +40,10 @@ EXPECTED: dict[str, str] = {
     "boolean": "true or false (also 1 and 0, yes and no)",
     "text": "text",
 }
+ADVICE_ON_DUPLICATES = (
+    "say `duplicates: natural` in schema.yaml where equal rows are no mistake (each is kept), or name in `identity` "
+    "the columns that tell rows apart"
+)
 _TIMES = ("", " %H:%M", " %H:%M:%S")
 _LABELS: tuple[Kind, ...] = ("boolean", "number", "category", "text")  # what a classification's target may be
 
@@ -166,7 +170,11 @@ def _find_wrong_target(column: Column, settings: Params) -> Iterator[str]:
 
 
 def coerce(
-    frame: pd.DataFrame, schema: Schema, columns: Iterable[str] | None = None, *, read: Read | None = None
+    frame: pd.DataFrame | files.StoredTable,
+    schema: Schema,
+    columns: Iterable[str] | None = None,
+    *,
+    read: Read | None = None,
 ) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
     """Convert the declared columns of a table to the contract's types, with a finding for each that does not fit.
 
@@ -182,7 +190,7 @@ def coerce(
     for name in (name for name in chosen if name in frame.columns):
         result[name], finding = coerce_column(frame[name], schema, name=name, read=read or Read())
         findings += [finding] * (finding is not None)
-    return pd.DataFrame(result, index=frame.index), findings
+    return pd.DataFrame(result, index=frame.index, copy=False), findings
 
 
 def coerce_column(
@@ -259,7 +267,7 @@ def read_raw(settings: Params, schema: Schema) -> pd.DataFrame:
     Raises `StageError` for a table that is missing, broken or lacks a column.
     """
     check_params(settings, schema)
-    raw = files.read_table(files.RAW)
+    raw = files.StoredTable(files.RAW)
     if absent := find_missing_columns(raw.columns, settings, schema):
         raise files.StageError(f"{files.RAW}: lacks the columns {', '.join(absent)}; `validate` reports more")
     typed, _ = coerce(raw, schema, read=settings.data.read)
@@ -453,6 +461,8 @@ def _find_problems(schema: Schema) -> Iterable[str]:
     for name in schema.identity:
         if name not in schema.columns:
             yield f"identity: no column {name!r} is declared{suggest_name(name, schema.columns)}"
+    if schema.identity and schema.duplicates == "natural":
+        yield "duplicates: natural is for rows without an identity; take one of the two out"
     if schema.time is not None:
         column = schema.columns.get(schema.time)
         if column is None:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from pipeline.params import Params
 
+    Raw = pd.DataFrame | files.StoredTable
+
 Finding = dict[str, Any]
 SHOWN = 5
 MOST = 500
@@ -40,15 +42,17 @@ def check_file(settings: Params, now: datetime) -> dict[str, Any]:
     except ConfigError as error:
         return {"passed": False, **NOTHING, "findings": [make_finding("schema", "error", str(error))]}
     try:
-        raw = files.read_table(files.RAW)
+        raw = files.StoredTable(files.RAW)
+        report = check_table(raw, settings, schema=schema, now=now)
     except StageError as error:
+        if not str(error).startswith(f"{files.RAW}: "):
+            raise
         return {"passed": False, **NOTHING, "findings": [make_finding("readable", "error", str(error))]}
-    report = check_table(raw, settings, schema=schema, now=now)
     told = [make_finding("read", "warning", sentence) for sentence in files.read_found(files.RAW)]
     return {**report, "findings": [*report["findings"], *told][:MOST]}
 
 
-def check_table(raw: pd.DataFrame, settings: Params, schema: table.Schema, now: datetime) -> dict[str, Any]:
+def check_table(raw: Raw, settings: Params, schema: table.Schema, now: datetime) -> dict[str, Any]:
     """Run every check of a raw table and build `reports/data.json`; `now` decides whether it is too old."""
     findings = [*_check_columns(raw, settings, schema)]
     typed, misfits = table.coerce(raw, schema, read=settings.data.read)
@@ -109,7 +113,7 @@ def profile_column(name: str, series: pd.Series, column: table.Column) -> dict[s
     }
 
 
-def _check_columns(raw: pd.DataFrame, settings: Params, schema: table.Schema) -> list[Finding]:
+def _check_columns(raw: Raw, settings: Params, schema: table.Schema) -> list[Finding]:
     """Find columns that the contract has and the table lacks (errors), or the other way round (warnings)."""
     names = [str(name) for name in raw.columns]
     absent = table.find_missing_columns(names, settings, schema)
@@ -150,17 +154,18 @@ def _check_contract(typed: pd.DataFrame, schema: table.Schema) -> list[Finding]:
     """Check types, missing shares, ranges and categories by Pandera; report all failures, not the first alone."""
     from pandera.errors import SchemaErrors
 
-    columns = [name for name in schema.columns if name in typed]
-    try:
-        table.build_pandera_schema(schema, columns).validate(typed, lazy=True)
-    except SchemaErrors as errors:
-        return [
-            _describe_failure(
-                error.schema.name, error.check.name, cases=error.failure_cases, typed=typed, schema=schema
-            )
-            for error in errors.schema_errors
-        ]
-    return []
+    findings = []
+    for name in (name for name in schema.columns if name in typed):
+        try:  # one column at a time, because Pandera copies what it checks
+            table.build_pandera_schema(schema, [name]).validate(typed[[name]], lazy=True)
+        except SchemaErrors as errors:
+            findings += [
+                _describe_failure(
+                    name, error.check.name, cases=error.failure_cases, typed=typed, schema=schema
+                )
+                for error in errors.schema_errors
+            ]
+    return findings
 
 
 def _describe_failure(
@@ -221,10 +226,7 @@ def _find_duplicates(typed: pd.DataFrame, schema: table.Schema) -> list[Finding]
         listed = ", ".join(key)
         what = f"repeat the identity ({listed}) of an earlier row, for instance {examples.iloc[0]}"
     else:
-        what = (
-            "repeat another row; where that is normal say `duplicates: natural` in schema.yaml, else name the columns "
-            "that tell rows apart in `identity`"
-        )
+        what = f"repeat another row; {table.ADVICE_ON_DUPLICATES}"
     message = f"{count:,} rows {what}"
     return [
         make_finding(
@@ -238,11 +240,16 @@ def _find_constants(typed: pd.DataFrame, schema: table.Schema) -> list[Finding]:
     return [
         make_finding("constant", "warning", f"{name}: has the same value in every row", column=name)
         for name, column in schema.columns.items()
-        if column.known == "before" and name in typed and typed[name].nunique(dropna=False) == 1
+        if column.known == "before" and name in typed and _is_constant(typed[name])
     ]
 
 
-def _advise_on_labels(misfit: Finding, raw: pd.DataFrame, settings: Params) -> Finding:
+def _is_constant(series: pd.Series) -> bool:
+    """Whether all values are the same; the first ones tell of most columns that they are not."""
+    return all(rows.nunique(dropna=False) == 1 for rows in (series.head(1000), series))
+
+
+def _advise_on_labels(misfit: Finding, raw: Raw, settings: Params) -> Finding:
     """Add to the target's values that are of another type how labels of any two names are declared."""
     name = settings.data.target
     if misfit["column"] != name or settings.task != "classification":

@@ -140,6 +140,19 @@ def test_what_is_no_number_is_advised_to_be_declared() -> None:
     assert "say `type: category` or `type: text`" in message
 
 
+@given(
+    st.lists(st.datetimes(pd.Timestamp("1700-01-01"), pd.Timestamp("2250-01-01")), min_size=1, max_size=4),
+    st.sampled_from(
+        ["%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S.%f", "%Y-%m-%dT%H"]
+    ),
+    st.sampled_from(["", "Z", "+02:00", "-0530", "+01"]),
+)
+def test_times_are_read_as_pandas_reads_them(times: list[Any], form: str, zone: str) -> None:
+    texts = [time.strftime(form) + (zone if "%H" in form else "") for time in times]
+    expected = pd.to_datetime(pd.Series(texts), utc=True, format="ISO8601", errors="coerce").dt.as_unit("us")
+    pd.testing.assert_series_equal(convert_column(pd.Series(texts, dtype="str"), "datetime"), expected)
+
+
 def test_decimals_of_a_file_keep_their_zeros_as_categories() -> None:
     series = pd.Series([Decimal("1.10"), Decimal("1.1")])
     assert list(convert_column(series, "category")) == ["1.10", "1.1"]

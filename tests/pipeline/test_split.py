@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bots.evidence import SplitReport
 from fixtures.flights import Bench, sample, settings_with
-from pipeline import files, split, table
+from pipeline import conversion, files, split, table
+from pipeline.config import ConfigError
 from pipeline.files import StageError
 
 if TYPE_CHECKING:
@@ -308,3 +311,93 @@ def test_a_share_is_drawn_from_the_key_alone(keys: set[str]) -> None:
 def test_the_holdout_has_about_its_share_of_the_rows() -> None:
     shares = split.hash_to_shares(str(number) for number in range(20_000))
     assert (shares < 0.2).mean() == pytest.approx(0.2, abs=0.01)
+
+
+class TestEqualRows:
+    """Rows without an identity, some of which are equal in every column."""
+
+    ROWS = pd.DataFrame({"x": [1.5, 2.0, 1.5, 1.5] * 25, "y": [0, 1, 0, 0] * 25})
+
+    def prepare(self, bench: Bench, **schema: Any) -> None:
+        columns = {
+            "x": {"type": "number", "known": "before"},
+            "y": {"type": "number", "known": "after"},
+        }
+        document = {"row": "a row", "columns": columns, **schema}
+        (bench.folder / "schema.yaml").write_text(yaml.safe_dump(document))
+        for key, value in {
+            "params.data.target": "y",
+            "params.data.derive": {},
+            "params.split.by": "random",
+            "params.split.column": None,
+            "params.split.holdout_share": 0.5,
+        }.items():
+            bench.edit(key, value)
+        bench.keep(self.ROWS)
+
+    def test_they_are_refused_with_what_to_do(self, bench: Bench) -> None:
+        self.prepare(bench)
+        assert bench.run("validate") == 1
+        (error,) = bench.errors()
+        assert error.message.startswith("98 rows repeat another row; say `duplicates: natural`")
+        assert error.rows == 98
+        assert bench.run("split") == 1
+        assert "say `duplicates: natural` in schema.yaml" in bench.refusal()
+
+    def test_where_they_are_natural_each_is_kept_and_numbered(self, bench: Bench) -> None:
+        self.prepare(bench, duplicates="natural")
+        assert bench.run("validate") == 0
+        names = split.name_rows(self.ROWS, bench.schema)
+        assert names.is_unique
+        hashes = names.str.partition("#")
+        assert hashes[0].nunique() == 2
+        assert list(names[[0, 2, 3]].str.slice(32)) == ["", "#2", "#3"]
+        with_one_more = split.name_rows(pd.concat([self.ROWS, self.ROWS.head(1)]), bench.schema)
+        assert list(with_one_more[:100]) == list(names)
+
+    def test_equal_rows_stay_on_one_side(self, bench: Bench) -> None:
+        self.prepare(bench, duplicates="natural")
+        frame = pd.DataFrame({"x": np.repeat(np.arange(200.0), 5), "y": np.tile([0, 1], 500)})
+        frame["y"] = frame["x"] % 2
+        bench.keep(frame)
+        assert bench.run("split") == 0
+        parts = [
+            set(files.read_table(files.SPLITS / f"{name}.parquet")["x"]) for name in ("train", "holdout")
+        ]
+        assert not parts[0] & parts[1]
+        assert parts[0] | parts[1] == set(frame["x"])
+        assert sum(part.rows for part in bench.evidence(SplitReport).parts) == 1000
+
+    def test_naturals_beside_an_identity_are_a_contradiction(self, bench: Bench) -> None:
+        self.prepare(bench, duplicates="natural", identity=["x"])
+        with pytest.raises(ConfigError, match="duplicates: natural is for rows without an identity"):
+            table.load()
+
+
+def test_ids_that_differ_by_a_zero_are_two_rows(bench: Bench) -> None:
+    schema = table.Schema(
+        row="a row", identity=["id"], columns={"id": table.Column(type="category", known="before")}
+    )
+    typed, _ = table.coerce(pd.DataFrame({"id": ["010", "10"]}), schema)
+    assert list(split.name_rows(typed, schema)) == ["010", "10"]
+    large = pd.DataFrame({"id": ["9007199254740993", "9007199254740992", None]})
+    numbers = table.Schema(
+        row="a row",
+        identity=["id"],
+        columns={"id": table.Column(type="number", known="before", nullable=True)},
+    )
+    typed, _ = table.coerce(large, numbers)
+    assert list(split.name_rows(typed, numbers)) == ["9007199254740993", "9007199254740992", ""]
+
+
+@given(
+    st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=5),
+    st.lists(st.datetimes(), max_size=5),
+)
+def test_labels_made_many_at_a_time_are_those_made_one_by_one(numbers: list[float], times: list[Any]) -> None:
+    for series in (
+        pd.Series(numbers, dtype="float64"),
+        pd.Series(pd.to_datetime(times, utc=True)).dt.as_unit("us"),
+    ):
+        expected = [conversion.make_label(value) for value in series]
+        assert list(table.make_labels(series)) == expected
