@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -157,9 +158,11 @@ def test_a_server_that_nobody_holds_any_more_ends(project: Path):
 
 
 @pytest.mark.parametrize("command", ["no-such-program {address}", "python {adress}"])
-def test_a_server_that_cannot_be_started_is_told_with_the_key_that_names_it(project: Path, command: str):
+def test_a_server_that_cannot_be_started_is_told_with_the_command_that_should_start_it(
+    project: Path, command: str
+):
     with (
-        pytest.raises(command_line.DvcError, match=r"params\.yaml: review: `.*` cannot be run"),
+        pytest.raises(command_line.DvcError, match=rf"params\.yaml: `{re.escape(command)}` cannot be run"),
         repro.start_fork_server(project, command),
     ):
         pass

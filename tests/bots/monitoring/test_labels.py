@@ -465,7 +465,7 @@ def test_a_million_equal_rows_are_one_label(tmp_path: Path) -> None:
     ("old", "new", "expected"),
     [
         ("corrections: refuse", "corrections: newest", "`newest` needs monitoring.labels.time"),
-        ("query: null", "query: labels.sql", "monitoring.labels.source: expected a database"),
+        ("\n    query: null\n", "\n    query: labels.sql\n", "monitoring.labels.source: expected a database"),
     ],
 )
 def test_settings_of_labels_that_contradict_each_other_are_refused(old: str, new: str, expected: str) -> None:
