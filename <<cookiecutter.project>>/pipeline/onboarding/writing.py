@@ -87,7 +87,7 @@ def list_edits(proposal: Proposal, source: str) -> list[Edit]:
     return [
         Edit("data.source", source),
         *(
-            Edit(f"data.read.{key}", value, "found out" if proposal.read.get(key) else "")
+            Edit(f"data.read.{key}", value, _tell_reading(key, value))
             for key, value in fill_read(proposal.read).items()
         ),
         Edit("data.task", proposal.task, _say(facts.get("data.task"))),
@@ -154,6 +154,11 @@ def fill_read(read: dict[str, Any]) -> dict[str, Any]:
     """Fill `data.read` with the defaults, so that nothing of another table stays."""
     keys = ("separator", "encoding", "quote", "decimal", "dates", "sheet", "query")
     return {key: read.get(key, "." if key == "decimal" else None) for key in keys}
+
+
+def _tell_reading(key: str, value: Any) -> str:
+    """Say that a way to read the table was found out; a query is given, and the usual needs no word."""
+    return "" if key == "query" or value in (None, ".") else "found out"
 
 
 def look_up(document: Any, path: str) -> Any:
