@@ -328,6 +328,8 @@ def find_edits(table: PublicTable, report: dict[str, Any]) -> list[str]:
         f"{column['name']}: {column['type']}, is {table.get_kind(column['name'])}"
         for column in report["columns"]
         if column["type"] not in fits[table.get_kind(column["name"])]
+        # 0 and 1 in the target of a yes or no say it themselves, as numbers too.
+        and not (column["name"] == table.target and column["type"] == "number" and table.share is not None)
     ]
     wanted = "classification" if table.share is not None else "regression"
     if report["task"] != wanted:
