@@ -269,6 +269,7 @@ def read_parts(project: Path) -> Any:
 def find_misread(table: PublicTable, project: Path, report: dict[str, Any]) -> list[str]:
     """Find what the project holds and the table does not say: rows, cells, the target's share or mean."""
     truth, frame = read_truth(table), read_parts(project)
+    frame = frame[frame[table.target].notna()]  # production keeps rows that have no target yet
     found = []
     if len(frame) != len(truth):
         found.append(f"{len(frame)} rows, not {len(truth)}")
