@@ -38,6 +38,12 @@ AREAS: dict[str, tuple[str, ...]] = {
         "bots/publish/test_production.py",
         "bots/render/test_monitoring_issue.py",
     ),
+    "log files and labels": (
+        "bots/monitoring/test_collection.py",
+        "bots/monitoring/test_summaries.py",
+        "bots/monitoring/test_labels.py",
+        "bots/monitoring/test_week.py",
+    ),
     "the service's requests": ("serving/test_rows.py", "serving/test_contract.py"),
 }
 EXAMPLES = 200

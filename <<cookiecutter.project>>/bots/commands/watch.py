@@ -17,6 +17,7 @@ from bots.commands.options import Verbs
 
 if TYPE_CHECKING:
     from bots.monitoring.act import Acted
+    from bots.monitoring.findings import Unseen
     from bots.monitoring.issues import IssueResult
     from bots.monitoring.judgement import Judged
     from bots.monitoring.service import ServiceLook
@@ -149,14 +150,16 @@ class _Bots:
             now=instant,
         )
 
-    def read_decisions(self) -> tuple[list[Decision], list[str]]:
+    def read_decisions(self) -> tuple[list[Decision], list[Unseen]]:
         """Read what people decided, and what of it could not be read."""
+        from bots.monitoring.findings import Unseen
         from bots.retry import RequestDenied, RetriesExhausted
 
         try:
             return self.issues.read_decisions(), []
         except (RequestDenied, RetriesExhausted) as error:
-            return [], [f"What people decided in the issues could not be read: {error}."]
+            told = f"What people decided in the issues could not be read: {error}."
+            return [], [Unseen("decisions", told)]
 
     def act(self, judged: Judged) -> Acted:
         """Open, edit and close what people must see."""
@@ -210,7 +213,7 @@ def _build_context(
     folder: Path,
     bots: _Bots | None,
     registry: Registry | None,
-    unseen: list[str],
+    unseen: list[Unseen],
     tell: Callable[[str], None],
 ) -> WatchContext:
     """Wire what a run needs to what is outside; what cannot be reached is said and stops nothing."""
@@ -274,9 +277,10 @@ def _say_nothing(*, as_json: bool) -> int:
     return 0
 
 
-def _load_registry(root: Path, tell: Callable[[str], None]) -> tuple[Registry | None, list[str]]:
+def _load_registry(root: Path, tell: Callable[[str], None]) -> tuple[Registry | None, list[Unseen]]:
     """Load the registry, and say why it could not be where it could not."""
     from bots.git.repository import GitError
+    from bots.monitoring.findings import Unseen
     from bots.release import registry
     from bots.release.signing import SigningError
 
@@ -285,7 +289,8 @@ def _load_registry(root: Path, tell: Callable[[str], None]) -> tuple[Registry | 
         with registry.open_registry(root, registry.start_retry(tell), time.time) as repository:
             return repository.registry, []
     except (registry.RegistryError, SigningError, GitError) as error:
-        return None, [f"The registry could not be read: {str(error).rstrip('.')}."]
+        told = f"The registry could not be read: {str(error).rstrip('.')}."
+        return None, [Unseen("registry", told)]
 
 
 def _look_at_service(

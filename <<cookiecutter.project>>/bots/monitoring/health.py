@@ -30,6 +30,7 @@ LEAST_DAYS: Final = 7
 LEAST_USUAL: Final = 20  # rows of a usual day from which on more or fewer are judged
 LEAST_ROWS: Final = 50  # rows, of as many days as that takes, from which on shares are judged
 MOST_COLUMNS: Final = 20  # findings of one kind; the others are counted
+LONGEST_NAME: Final = 100  # characters of a column in a sentence of many
 
 
 class Usual(Struct, frozen=True, kw_only=True):
@@ -232,19 +233,22 @@ def _check_schema(view: HealthView, days: _Days) -> Iterator[Finding]:
     there = days.columns.get(newest, {})
     empty = [name for name in usual if name not in there or there[name].missing == there[name].rows > 0]
     gone = [name for name in empty if name not in there or usual[name] < 1]
-    for name in _cut(gone):
+    begun = {name: _find_start(days, partial(_is_empty, days, name)) for name in gone}
+    for since in sorted(set(begun.values()), key=lambda day: day or ""):
+        names = [name for name in gone if begun[name] == since]
+        one = len(names) == 1
         yield Finding(
             trouble="health",
             level="warning",
             check="schema",
-            subject=name,
-            words=f"No row of {newest} has a value of the column {name}, which the model was trained with.",
-            since=_find_start(days, partial(_is_empty, days, name)),
+            subject=names[0] if one else None,
+            words=f"No row of {newest} has a value of the {'column' if one else 'columns'} {_join_names(names)}, which "
+            "the model was trained with.",
+            since=since,
             day=newest,
-            expected=1 - usual[name],
-            found=0.0,
+            expected=1 - usual[names[0]] if one else None,
+            found=0.0 if one else None,
         )
-    yield from _count_rest("schema", gone)
     if new := sorted(there.keys() - usual.keys()):
         shown = ", ".join(new[:5]) + (f" and {len(new) - 5} more" if len(new) > 5 else "")
         yield make_note("schema", f"Rows of {newest} have columns that the model does not know: {shown}.")
@@ -349,8 +353,11 @@ def _find_start(days: _Days, is_odd: Callable[[int], bool | None]) -> Day:
     return days.names[start]
 
 
-def _cut(names: Sequence[str]) -> Sequence[str]:
-    return names[:MOST_COLUMNS]
+def _join_names(names: Sequence[str]) -> str:
+    """Names as a sentence has them: not all of very many, and the beginning of a long one."""
+    cut = [name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}…" for name in names]
+    shown = [*cut[:MOST_COLUMNS], *([f"{more} more"] if (more := len(names) - MOST_COLUMNS) > 0 else [])]
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
 
 
 def _count_rest(check: str, names: Sequence[str]) -> Iterator[Finding]:

@@ -14,6 +14,7 @@ from bots.monitoring.alarms import list_episodes, settle_troubles, sort_findings
 from bots.monitoring.cohorts import judge_cohorts
 from bots.monitoring.drift import judge_drift
 from bots.monitoring.estimation import estimate_weeks
+from bots.monitoring.findings import Unseen
 from bots.monitoring.health import HealthView, check_health
 from bots.monitoring.issues import merge_decisions
 from bots.monitoring.label_findings import describe_labels
@@ -65,7 +66,7 @@ class Known:
     newest_label: str | None
     decisions: Sequence[Decision]
     look: ServiceLook | None
-    unseen: Sequence[str]
+    unseen: Sequence[Unseen]
     unreachable: str | None
     newest_file: float | None
     left: Sequence[LeftFile]
@@ -120,13 +121,13 @@ def judge_all(known: Known, state: WatchState) -> Judged:
     ]
     judged_running = _judge_running(known, state, running, outcomes=outcomes, decisions=decisions)
     findings = sort_findings([*findings, *judged_running.findings])
-    unseen = [
-        *known.unseen,
-        *([f"{known.unreachable}. No new prediction was seen."] if known.unreachable else []),
-    ]
+    blind = [*known.unseen]
+    if known.unreachable:
+        blind.append(Unseen("log", f"{known.unreachable}. No new prediction was seen."))
+    unseen = [one.words for one in blind]
     ripe = [day for day in outcomes if day.mature and day.labelled]
     states = settle_troubles(
-        findings, state.episodes, decisions, known.instant, reporting.find_looked(unseen, ripe, known.today)
+        findings, state.episodes, decisions, known.instant, reporting.find_looked(blind, ripe, known.today)
     )
     condition = reporting.choose_condition(findings, unseen, ripe)
     rows = sum(day.rows for day in known.inputs)

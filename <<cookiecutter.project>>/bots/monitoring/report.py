@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 
+from bots.monitoring.findings import HIDES, Unseen
 from bots.observations import (
     Condition,
     DayInputs,
@@ -69,16 +70,18 @@ def write_headline(
 
 
 def find_looked(
-    unseen: Sequence[str], judged: Sequence[DayOutcomes], today: str
+    unseen: Sequence[Unseen], judged: Sequence[DayOutcomes], today: str
 ) -> dict[Trouble, str | None]:
     """Find the newest day on which each kind of trouble could be looked for; None where it could not be.
 
-    A run that could not see ends no trouble. Performance was looked for up to the newest day that was judged.
+    What a run could not see ends no trouble that is looked for there, and holds no other one open. Performance was
+    looked for up to the newest day that was judged.
     """
     newest = max((day.day for day in judged), default=None)
-    if unseen:
-        return {"performance": None, "health": None, "drift": None, "labels": None, "blind": today}
-    return {"performance": newest, "health": today, "drift": today, "labels": today, "blind": today}
+    hidden: frozenset[Trouble] = frozenset().union(*(HIDES[one.of] for one in unseen))
+    looked: dict[Trouble, str | None] = dict.fromkeys(("health", "drift", "labels"), today)
+    looked["performance"] = newest
+    return {**looked, **dict.fromkeys(hidden, None), "blind": today}
 
 
 def draw_requests(inputs: Sequence[DayInputs]) -> Series:

@@ -32,7 +32,7 @@ from bots.monitoring.collection import (
 from bots.monitoring.days import Days, list_wanted, name_key
 from bots.monitoring.deployed import Deployed
 from bots.monitoring.distribute import summarize_files
-from bots.monitoring.findings import make_note
+from bots.monitoring.findings import Unseen, make_note
 from bots.monitoring.judgement import Judged, Known, judge_all
 from bots.monitoring.label_sources import LabelsError
 from bots.monitoring.labels import load_labels
@@ -92,7 +92,7 @@ class WatchContext:
     tell: Callable[[str], None]
     look: ServiceLook | None = None
     decisions: Sequence[Decision] = ()
-    unseen: Sequence[str] = ()
+    unseen: Sequence[Unseen] = ()
     findings: Sequence[Finding] = ()
 
     @property
@@ -118,7 +118,7 @@ def watch_production(context: WatchContext, store: MonitoringStore, *, keep: boo
 class _Seen:
     """What a run collects on the way."""
 
-    unseen: list[str]
+    unseen: list[Unseen]
     left: list[LeftFile] = field(default_factory=list)
     new_rows: int = 0
     unreachable: str | None = None
@@ -187,7 +187,7 @@ class _Run:
         except SourceUnreachable as error:
             self.seen.unreachable = str(error).rstrip(".")
             return
-        self.seen.unseen += found.unseen
+        self.seen.unseen += [Unseen("log", words) for words in found.unseen]
         self.seen.left += found.left
         self.findings += [make_note("log", words) for words in found.notes]
         self._count_files(found)
@@ -265,9 +265,8 @@ class _Run:
 
     def _lose(self, onnx: str, why: str) -> None:
         self.unknown[onnx] = why
-        self.seen.unseen.append(
-            f"{why[0].upper()}{why[1:].rstrip('.')}. What it answered is not counted yet."
-        )
+        told = f"{why[0].upper()}{why[1:].rstrip('.')}. What it answered is not counted yet."
+        self.seen.unseen.append(Unseen("log", told))
 
     def _join_labels(self) -> LabelTable | None:
         """Count the outcomes of every day whose labels may still come. None where no labels could be had."""
@@ -287,7 +286,8 @@ class _Run:
                 tell=context.tell,
             )
         except LabelsError as error:
-            self.seen.unseen.append(f"{str(error).rstrip('.')}. No new label was seen.")
+            told = f"{str(error).rstrip('.')}. No new label was seen."
+            self.seen.unseen.append(Unseen("labels", told))
             return None
         files = find_files(self.ledger, keys)
         paths = self._fetch_files(files)

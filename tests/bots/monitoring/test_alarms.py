@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bots.monitoring import report
 from bots.monitoring.alarms import CALM_DAYS, MOST_ENTRIES, list_episodes, settle_troubles
+from bots.monitoring.findings import Unseen
 from bots.observations import Decision, Episode, Finding, Level, Trouble, TroubleState
+from fixtures import watched
 
 BEGIN = date(2026, 9, 1)
 
@@ -211,3 +216,35 @@ def test_no_kind_has_two_troubles_at_once_and_none_ends_before_its_time(days: li
         for trouble in before.keys() - set(going):
             assert before[trouble].calm == CALM_DAYS[trouble] - 1
             assert trouble == "blind" or not blind
+
+
+@pytest.mark.parametrize(
+    ("sight", "ended"),
+    [
+        ("log", {"blind"}),
+        ("labels", {"health", "drift", "blind"}),
+        ("registry", {"labels", "blind"}),
+        ("decisions", {"performance", "health", "drift", "labels", "blind"}),
+    ],
+)
+def test_what_a_run_cannot_see_holds_only_that_trouble_open_which_is_looked_for_there(
+    sight: Any, ended: set[str]
+) -> None:
+    looked = report.find_looked([Unseen(sight, "x")], [watched.make_day(40)], "2026-03-01")
+    assert {trouble for trouble, day in looked.items() if day is not None} == ended
+    both = report.find_looked([Unseen(sight, "x"), Unseen("log", "x")], [], "2026-03-01")
+    assert {trouble for trouble, day in both.items() if day is not None} == {"blind"}
+
+
+def test_a_service_that_is_well_again_closes_its_issue_though_labels_cannot_be_read() -> None:
+    known = report.find_looked([], [], "2026-03-01")
+    (begun,) = [
+        one for one in settle_troubles([find("health")], [], [], "2026-03-01T06:00:00Z", known) if one.episode
+    ]
+    assert begun.episode is not None
+    episodes = [begun.episode]
+    for day in ("2026-03-02", "2026-03-03"):
+        looked = report.find_looked([Unseen("labels", "x")], [], day)
+        states = settle_troubles([], episodes, [], f"{day}T06:00:00Z", looked)
+        episodes = [one.episode for one in states if one.episode]
+    assert [one.until for one in episodes] == ["2026-03-03"]

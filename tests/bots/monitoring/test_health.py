@@ -126,6 +126,31 @@ def test_a_column_that_has_gone_is_a_change_of_schema() -> None:
     assert [(one.check, one.subject) for one in find(empty)] == [("schema", "dep_delay")]
 
 
+def test_columns_that_went_on_one_day_are_one_finding_and_those_of_another_day_another() -> None:
+    def make_wide(at: int) -> DayInputs:
+        gone = {"first": 30, **{f"later {number:02}": 57 for number in range(30)}, "dep_delay": 99}
+        there = [name for name, last in gone.items() if at < last]
+        return msgspec.structs.replace(
+            make_day(at), numbers={name: NumberSummary(rows=1_000, missing=0) for name in there}
+        )
+
+    usual = Usual(
+        missing={"carrier": 0.0, "dep_delay": 0.0, "first": 0.0, **{f"later {n:02}": 0.0 for n in range(30)}}
+    )
+    first, later = find(make_view([make_wide(at) for at in range(59)], usual=usual))
+    assert (first.subject, first.since) == ("first", "2026-01-31")
+    assert (later.subject, later.since) == (None, "2026-02-27")
+    assert later.words.startswith("No row of 2026-02-28 has a value of the columns later 00, later 01, ")
+    assert later.words.endswith("later 19 and 10 more, which the model was trained with.")
+
+
+def test_very_long_names_of_columns_make_no_sentence_that_could_not_be_read_again() -> None:
+    usual = Usual(missing={"x" * 4_000 + str(number): 0.0 for number in range(9)})
+    (found,) = find(make_view(usual=usual))
+    assert msgspec.convert(msgspec.to_builtins(found), Finding) == found
+    assert len(found.words) < 1_500
+
+
 def test_a_column_that_the_model_does_not_know_is_only_noted() -> None:
     new = msgspec.structs.replace(
         make_day(58), numbers={**make_day(58).numbers, "altitude": NumberSummary(rows=1000, missing=0)}
