@@ -230,11 +230,13 @@ class Gap(Evidence, frozen=True, kw_only=True):
 
 
 class MetricsReport(Evidence, frozen=True, kw_only=True):
-    """`reports/metrics.json`: the holdout's judgement. DVC reads `values` (numbers in mappings); everything
-    else is kept in lists, which `dvc metrics` leaves out."""
+    """`reports/metrics.json`: the holdout's judgement. `weight` is the column that says how much each row counts in
+    figures; null: each counts once, as it does in counts of rows. DVC reads `values` (numbers in mappings);
+    everything else is kept in lists, which `dvc metrics` leaves out."""
 
     format: Literal[1] = FORMAT
     task: Task
+    weight: Name | None = None
     primary: Name
     values: dict[Name, float]
     metrics: Annotated[list[Metric], Meta(min_length=1, max_length=50)]

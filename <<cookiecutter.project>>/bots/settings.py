@@ -53,6 +53,9 @@ class Data(Struct, frozen=True, kw_only=True):
     task: Annotated[Task, _explain("what kind of answer the model gives")]
     target: Annotated[str | None, _explain("the column that is predicted")] = None
     source: Annotated[str | None, _explain("where the data comes from, as the model card tells it")] = None
+    weight: Annotated[
+        str | None, _explain("the column that says how much each row counts; null: each counts once")
+    ] = None
     positive: Annotated[
         str | bool | int | float | None,
         _explain(

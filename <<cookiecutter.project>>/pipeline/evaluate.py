@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline import files, metrics, model, table
-from pipeline.files import ROW, ROW_NAME, StageError
+from pipeline.files import ROW, ROW_NAME, WEIGHT, StageError
 from pipeline.metrics import Rows
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def run(settings: Params) -> None:
 
 
 def predict(settings: Params) -> pd.DataFrame:
-    """Predict every holdout row: `row`, `target`, `score` and the labels `slice:<column>`."""
+    """Predict every holdout row: `row`, `target`, `score`, `weight` where rows have one, labels `slice:<column>`."""
     frame = files.read_table(HOLDOUT)
     target = frame[files.TARGET].to_numpy(dtype=np.float64)
     if settings.task == "classification" and len(found := np.unique(target)) < 2:
@@ -51,7 +51,21 @@ def predict(settings: Params) -> pd.DataFrame:
     fitted = model.load(trusted=settings.model.trusted)
     scores = model.predict(fitted, frame, settings.task, what="holdout", shown=table.load().shown)
     columns = {ROW: frame[ROW_NAME].astype("str"), "target": target, "score": scores}
+    if WEIGHT in frame:
+        columns["weight"] = frame[WEIGHT].to_numpy(dtype=np.float64)
+        _check_weights(columns["weight"], target, settings)
     return pd.DataFrame({**columns, **label_slices(frame[ROW_NAME], settings)})
+
+
+def _check_weights(weight: NDArray[np.float64], target: NDArray[np.float64], settings: Params) -> None:
+    """Raise `StageError` where the holdout's rows that weigh anything are none, or of one class."""
+    counting = np.unique(target[weight > 0])
+    if len(counting) < (2 if settings.task == "classification" else 1):
+        what = f"one class only ({counting[0]:g})" if len(counting) else "nothing"
+        raise StageError(
+            f"{HOLDOUT}: the rows that weigh anything (data.weight: {settings.data.weight}) have {what}; a model "
+            "cannot be judged on that: choose other bounds under split.holdout in params.yaml, or another weight"
+        )
 
 
 def label_slices(rows: pd.Series, settings: Params) -> dict[str, NDArray[Any]]:
@@ -83,6 +97,7 @@ def make_rows(predictions: pd.DataFrame, settings: Params) -> Rows:
         threshold=0.5 if settings.evaluate.threshold is None else settings.evaluate.threshold,
         costs=settings.evaluate.costs,
         bins=settings.evaluate.calibration_bins,
+        weight=predictions["weight"].to_numpy() if "weight" in predictions else None,
     )
 
 
@@ -96,8 +111,10 @@ def build_report(predictions: pd.DataFrame, settings: Params) -> dict[str, Any]:
         found for name in names if (found := _judge_metric(name, rows, settings=settings, target_unit=unit))
     ]
     groups = {name: _group_rows(predictions[SLICE + name]) for name in (*evaluate.slices, *evaluate.fairness)}
+    weighted = {} if settings.data.weight is None else {"weight": settings.data.weight}
     return {
         "task": settings.task,
+        **weighted,
         "primary": primary,
         "values": {found["name"]: found["value"] for found in judged},
         "metrics": judged,
@@ -105,6 +122,7 @@ def build_report(predictions: pd.DataFrame, settings: Params) -> dict[str, Any]:
             _judge_slice(column, value, rows=rows.select(chosen), settings=settings)
             for column in evaluate.slices
             for value, chosen in groups[column].items()
+            if rows.select(chosen).leave_out_weightless()
         ],
         "calibration": metrics.compute_calibration(rows),
         "fairness": [
@@ -123,10 +141,14 @@ def compute_curve(rows: Rows, task: Task) -> pd.DataFrame:
     """Compute up to 200 points: precision (y) by recall (x), or quantiles of target (y) by those of score (x)."""
     if task == "regression":
         levels = np.linspace(0.01, 0.99, 99)
-        return pd.DataFrame({"x": np.quantile(rows.score, levels), "y": np.quantile(rows.target, levels)})
+        rows = rows.leave_out_weightless()
+        sides = {"x": rows.score, "y": rows.target}
+        return pd.DataFrame(
+            {name: metrics.find_quantiles(side, rows.weight, levels) for name, side in sides.items()}
+        )
     from sklearn.metrics import precision_recall_curve
 
-    precision, recall, _ = precision_recall_curve(rows.target, rows.score)
+    precision, recall, _ = precision_recall_curve(rows.target, rows.score, sample_weight=rows.weight)
     kept = np.unique(np.linspace(0, len(recall) - 1, CURVE_POINTS).astype(int))
     return pd.DataFrame({"x": recall[kept], "y": precision[kept]})
 
@@ -156,8 +178,8 @@ def _judge_slice(column: str, value: str, rows: Rows, settings: Params) -> dict[
         "column": column,
         "value": value,
         "rows": len(rows),
-        "target": float(rows.target.mean()),
-        "prediction": float(rows.score.mean()),
+        "target": rows.average(rows.target),
+        "prediction": rows.average(rows.score),
         "metric": metrics.compute(settings.gate.primary, rows, settings.task) if enough else None,
     }
 
@@ -187,18 +209,20 @@ def _measure_gaps(
     NeurIPS 2016) and the share of rows that is called positive; for a regression the mean error.
     """
     parts = {
-        value: rows.select(chosen) for value, chosen in groups.items() if chosen.sum() >= FEWEST_OF_A_GROUP
+        value: part
+        for value, chosen in groups.items()
+        if len(part := rows.select(chosen).leave_out_weightless()) >= FEWEST_OF_A_GROUP
     }
     readings: dict[str, dict[str, float]]
     if task == "regression":
         readings = {
-            "mean error": {value: float(np.mean(part.score - part.target)) for value, part in parts.items()}
+            "mean error": {value: part.average(part.score - part.target) for value, part in parts.items()}
         }
     else:
         positives = {value: part.select(part.target == 1) for value, part in parts.items()}
         readings = {
-            "recall": {value: float(part.called.mean()) for value, part in positives.items() if len(part)},
-            "selection rate": {value: float(part.called.mean()) for value, part in parts.items()},
+            "recall": {value: part.average(part.called) for value, part in positives.items() if len(part)},
+            "selection rate": {value: part.average(part.called) for value, part in parts.items()},
         }
     return [_describe_gap(column, measure, found) for measure, found in readings.items() if len(found) > 1]
 

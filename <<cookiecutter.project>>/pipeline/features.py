@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from pipeline import expressions, files, leakage, table
-from pipeline.files import GROUP, ROW_NAME, TARGET, StageError, make_finding
+from pipeline.files import GROUP, ROW_NAME, TARGET, WEIGHT, StageError, make_finding
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -37,6 +37,8 @@ def run(settings: Params) -> None:
         )
         if aliases:
             built[name].attrs[files.ALIASES] = aliases
+        if (weights := table.get_weight(rows, settings)) is not None:
+            built[name][WEIGHT] = weights
         if settings.split.by == "group":
             built[name][GROUP] = table.make_labels(rows[settings.split.column])
     checked = leakage.list_checked(settings, schema)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
@@ -29,6 +29,7 @@ class Rows:
     """Targets and scores of the same rows, float64 of shape (n,), and how to read them.
 
     Targets are 0 or 1 for a classification. `threshold` is the probability from which on a row counts as positive.
+    `weight` (n,) says how much each row counts; None: each counts once.
     """
 
     target: Floats
@@ -36,6 +37,7 @@ class Rows:
     threshold: float = 0.5
     costs: Costs | None = None
     bins: int = 10
+    weight: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.target)
@@ -53,7 +55,21 @@ class Rows:
             threshold=self.threshold,
             costs=self.costs,
             bins=self.bins,
+            weight=None if self.weight is None else self.weight[chosen],
         )
+
+    def average(self, values: NDArray[Any]) -> float:
+        """The mean of one value a row, each row as much as it weighs; not a number where no row weighs anything."""
+        if self.weight is None:
+            return float(values.mean())
+        return float(np.average(values, weights=self.weight)) if self.weight.any() else math.nan
+
+    def leave_out_weightless(self) -> Rows:
+        """The rows that weigh more than nothing, without weights where each then counts once."""
+        if self.weight is None:
+            return self
+        kept = self if (self.weight > 0).all() else self.select(self.weight > 0)
+        return replace(kept, weight=None) if (kept.weight == 1).all() else kept
 
 
 @dataclass(frozen=True)
@@ -77,7 +93,7 @@ def find_metric(name: str, task: Task) -> Metric:
 
 def compute(name: str, rows: Rows, task: Task) -> float | None:
     """Compute a metric of these rows; None where it has no value (no rows, one class only, a constant target)."""
-    metric = find_metric(name, task)
+    metric, rows = find_metric(name, task), rows.leave_out_weightless()
     if not len(rows) or (metric.both_classes and not 0 < rows.target.sum() < len(rows)):
         return None
     value = float(metric.value(rows))
@@ -93,12 +109,17 @@ def find_unit(name: str, costs: Costs | None, target_unit: str | None) -> str | 
 
 
 def compute_calibration(rows: Rows) -> list[dict[str, Any]]:
-    """Compare mean score and mean target of rows of similar score, in bins of equal count; equal scores share a bin."""
+    """Compare mean score and mean target of rows of similar score, in bins of equal count; equal scores share a bin.
+
+    Bins of rows that count unlike are of equal weight, and so are their means.
+    """
+    rows = rows.leave_out_weightless()
     inside = _assign_bins(rows)
     counts = np.bincount(inside)
     used = counts > 0
-    predicted = np.bincount(inside, rows.score)[used] / counts[used]
-    observed = np.bincount(inside, rows.target)[used] / counts[used]
+    weights = counts if rows.weight is None else np.bincount(inside, rows.weight)
+    predicted = np.bincount(inside, _weigh(rows, rows.score))[used] / weights[used]
+    observed = np.bincount(inside, _weigh(rows, rows.target))[used] / weights[used]
     columns = zip(counts[used], predicted, observed, strict=True)
     return [{"rows": int(n), "predicted": float(p), "observed": float(o)} for n, p, o in columns]
 
@@ -118,22 +139,58 @@ def compute_worth(rows: Rows) -> Floats:
 
 def _assign_bins(rows: Rows) -> NDArray[np.int64]:
     """Number each row's calibration bin, by its score."""
-    edges = np.unique(np.quantile(rows.score, np.linspace(0, 1, rows.bins + 1)[1:-1]))
+    edges = np.unique(find_quantiles(rows.score, rows.weight, np.linspace(0, 1, rows.bins + 1)[1:-1]))
     return np.searchsorted(edges, rows.score, "left").astype(np.int64)
+
+
+def _weigh(rows: Rows, values: Floats) -> Floats:
+    return values if rows.weight is None else values * rows.weight
+
+
+def find_quantiles(values: Floats, weights: Floats | None, levels: Floats) -> Floats:
+    """Find the quantiles of values, (levels,), as numpy does between two neighbours in order; weights are above zero.
+
+    Whole weights are so many rows each; others count by their proportion, as if they were 1 on average. The bots find
+    them in the same way.
+    """
+    if weights is None:
+        return np.asarray(np.quantile(values, levels))
+    order = np.argsort(values, kind="stable")
+    ordered, heavy = values[order], weights[order]
+    total = float(heavy.sum()) if bool((heavy == np.floor(heavy)).all()) else float(len(heavy))
+    ends = np.cumsum(heavy) * (total / float(heavy.sum()))
+    place = np.asarray(levels, dtype=np.float64) * max(total - 1, 0)
+    below = np.floor(place)
+
+    def find(at: Floats) -> Floats:
+        # Sums of weights are off by rounding: half a millionth of a row decides nothing.
+        return ordered[np.minimum(np.searchsorted(ends, at + 5e-7, side="right"), len(ordered) - 1)]
+
+    low, high, share = find(below), find(np.minimum(below + 1, max(total - 1, 0))), place - below
+    return np.where(share < 0.5, low + (high - low) * share, high - (high - low) * (1 - share))
 
 
 def _compute_calibration_error(rows: Rows) -> float:
     """Average |mean score - mean target| over the bins, weighted by rows (Naeini et al., AAAI 2015)."""
-    return float(np.abs(np.bincount(_assign_bins(rows), rows.score - rows.target)).sum() / len(rows))
+    gaps = np.abs(np.bincount(_assign_bins(rows), _weigh(rows, rows.score - rows.target))).sum()
+    return float(gaps / (len(rows) if rows.weight is None else rows.weight.sum()))
 
 
 def _compute_r2(rows: Rows) -> float:
-    return float(sk.r2_score(rows.target, rows.score)) if np.ptp(rows.target) > 0 else math.nan
+    if np.ptp(rows.target) == 0:
+        return math.nan
+    return float(sk.r2_score(rows.target, rows.score, sample_weight=rows.weight))
 
 
 def _compute_bias(rows: Rows) -> float:
     """Compute the mean error: above zero the predictions are too high. Zero is best."""
-    return float(np.mean(rows.score - rows.target))
+    return rows.average(rows.score - rows.target)
+
+
+def _compute_median_error(rows: Rows) -> float:
+    if rows.weight is None:
+        return float(sk.median_absolute_error(rows.target, rows.score))
+    return float(find_quantiles(np.abs(rows.target - rows.score), rows.weight, np.array([0.5]))[0])
 
 
 def _define(
@@ -148,31 +205,49 @@ def _define(
 
 
 METRICS: dict[str, Metric] = {
-    "roc_auc": _define("higher", lambda r: sk.roc_auc_score(r.target, r.score), both_classes=True),
+    "roc_auc": _define(
+        "higher", lambda r: sk.roc_auc_score(r.target, r.score, sample_weight=r.weight), both_classes=True
+    ),
     "average_precision": _define(
-        "higher", lambda r: sk.average_precision_score(r.target, r.score), both_classes=True
+        "higher",
+        lambda r: sk.average_precision_score(r.target, r.score, sample_weight=r.weight),
+        both_classes=True,
     ),
-    "log_loss": _define("lower", lambda r: sk.log_loss(r.target, r.score, labels=[0, 1])),
-    "brier": _define("lower", lambda r: sk.mean_squared_error(r.target, r.score)),
-    "accuracy": _define("higher", lambda r: sk.accuracy_score(r.target, r.called)),
-    "precision": _define("higher", lambda r: sk.precision_score(r.target, r.called, zero_division=0)),
+    "log_loss": _define(
+        "lower", lambda r: sk.log_loss(r.target, r.score, labels=[0, 1], sample_weight=r.weight)
+    ),
+    "brier": _define("lower", lambda r: sk.mean_squared_error(r.target, r.score, sample_weight=r.weight)),
+    "accuracy": _define("higher", lambda r: sk.accuracy_score(r.target, r.called, sample_weight=r.weight)),
+    "precision": _define(
+        "higher", lambda r: sk.precision_score(r.target, r.called, zero_division=0, sample_weight=r.weight)
+    ),
     "recall": _define(
-        "higher", lambda r: sk.recall_score(r.target, r.called, zero_division=0), both_classes=True
+        "higher",
+        lambda r: sk.recall_score(r.target, r.called, zero_division=0, sample_weight=r.weight),
+        both_classes=True,
     ),
-    "f1": _define("higher", lambda r: sk.f1_score(r.target, r.called, zero_division=0), both_classes=True),
+    "f1": _define(
+        "higher",
+        lambda r: sk.f1_score(r.target, r.called, zero_division=0, sample_weight=r.weight),
+        both_classes=True,
+    ),
     "expected_calibration_error": _define("lower", _compute_calibration_error),
     "mae": _define(
-        "lower", lambda r: sk.mean_absolute_error(r.target, r.score), task="regression", unit="target"
+        "lower",
+        lambda r: sk.mean_absolute_error(r.target, r.score, sample_weight=r.weight),
+        task="regression",
+        unit="target",
     ),
     "rmse": _define(
-        "lower", lambda r: sk.root_mean_squared_error(r.target, r.score), task="regression", unit="target"
+        "lower",
+        lambda r: sk.root_mean_squared_error(r.target, r.score, sample_weight=r.weight),
+        task="regression",
+        unit="target",
     ),
     "r2": _define("higher", _compute_r2, task="regression"),
-    "median_absolute_error": _define(
-        "lower", lambda r: sk.median_absolute_error(r.target, r.score), task="regression", unit="target"
-    ),
+    "median_absolute_error": _define("lower", _compute_median_error, task="regression", unit="target"),
     "bias": _define("lower", _compute_bias, task="regression", unit="target"),
     "value": Metric(
-        ("classification", "regression"), "higher", lambda r: float(compute_worth(r).mean()), unit="money"
+        ("classification", "regression"), "higher", lambda r: r.average(compute_worth(r)), unit="money"
     ),
 }

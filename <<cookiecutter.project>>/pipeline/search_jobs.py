@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class Given:
     """What all jobs of a search share: `folds` are the row numbers that fit and those that judge; each fit may use so
-    many `threads`."""
+    many `threads`; `weights` say how much each row counts, None: each once."""
 
     pipeline: Pipeline
     inputs: pd.DataFrame
@@ -33,6 +33,7 @@ class Given:
     candidates: Sequence[Mapping[str, Any]]
     folds: Sequence[tuple[np.ndarray, np.ndarray]]
     threads: int
+    weights: np.ndarray | None = None
 
 
 def score_candidates(given: Given, environ: Mapping[str, str]) -> np.ndarray:
@@ -72,9 +73,17 @@ def score_fold(given: Given, candidate: int, fold: int) -> float:
     fits, judges = given.folds[fold]
     with joblib.parallel_config(backend="threading", n_jobs=given.threads):
         fitted = clone(given.pipeline).set_params(**clone(given.candidates[candidate], safe=False))
-        fitted.fit(given.inputs.iloc[fits], given.target[fits])
+        weights = given.weights
+        fitted.fit(
+            given.inputs.iloc[fits],
+            given.target[fits],
+            **name_weights(None if weights is None else weights[fits]),
+        )
+        judging = {} if weights is None else {"sample_weight": weights[judges]}
         try:
-            score = get_scorer(given.scoring)(fitted, given.inputs.iloc[judges], given.target[judges])
+            score = get_scorer(given.scoring)(
+                fitted, given.inputs.iloc[judges], given.target[judges], **judging
+            )
         except ValueError as error:
             _refuse_unanswered(fitted, given.inputs.iloc[judges], error)
             raise
@@ -92,6 +101,11 @@ def _refuse_unanswered(fitted: Pipeline, rows: pd.DataFrame, error: ValueError) 
     if unanswered.find_first(rows, score) is not None:
         what = "held-out (model.search)"
         raise unanswered.explain_refusal(fitted, rows, score, what=what) from error
+
+
+def name_weights(weights: np.ndarray | None) -> dict[str, np.ndarray]:
+    """Name the weights of rows as a pipeline's `fit` takes them for its last step."""
+    return {} if weights is None else {"estimator__sample_weight": weights}
 
 
 def score_on_worker(candidate: int, fold: int, content: bytes) -> float:

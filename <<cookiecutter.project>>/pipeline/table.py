@@ -133,6 +133,7 @@ def find_contradictions(settings: Params, schema: Schema) -> Iterator[str]:
                 f"params.yaml: {where}: schema.yaml declares no column {name!r}"
                 f"{suggest_name(name, schema.columns)}; declare it (with `known: after` if it is only known later)"
             )
+    _check_weight(settings, schema)
     kinds = _list_kinds(schema)
     for name, expression in settings.data.derive.items():
         where = f"params.yaml: data.derive.{name}"
@@ -232,6 +233,27 @@ def derive(frame: pd.DataFrame, settings: Params, schema: Schema) -> pd.DataFram
     return frame
 
 
+def _check_weight(settings: Params, schema: Schema) -> None:
+    """Raise `ConfigError` unless `data.weight` is a declared number, and neither target nor feature."""
+    name, where = settings.data.weight, "params.yaml: data.weight"
+    if name is None:
+        return
+    if name not in schema.columns:
+        hint = suggest_name(name, schema.columns)
+        raise ConfigError(f"{where}: schema.yaml declares no column {name!r}{hint}")
+    if (kind := schema.columns[name].type) != "number":
+        raise ConfigError(f"{where}: {name} is a {kind} by schema.yaml; a weight is a number")
+    if name == settings.data.target:
+        raise ConfigError(
+            f"{where}: {name} is the target; name the column that says how much each row counts"
+        )
+    if name in settings.features.raw:
+        raise ConfigError(
+            f"{where}: {name} is one of the features, too: it says how much a row counts, or it is what the model "
+            "reads; take it out of one of them"
+        )
+
+
 def _list_kinds(schema: Schema) -> expressions.Kinds:
     """List what the columns are in an expression, by their names and aliases; a time is a number."""
     kinds: dict[str, expressions.Kind] = {"boolean": "truth", "category": "text", "text": "text"}
@@ -312,6 +334,21 @@ def name_answers(frame: pd.DataFrame, settings: Params) -> tuple[str, str] | Non
     positive = find_positive(known, settings, series)
     others = [label for label in known if label != positive]
     return (positive, others[0]) if positive is not None and others else None
+
+
+def get_weight(frame: pd.DataFrame, settings: Params) -> pd.Series | None:
+    """Get how much each row counts as float64, NaN where it is not known; None where each counts once.
+
+    Raises `StageError` where the table has no such column.
+    """
+    name = settings.data.weight
+    if name is None:
+        return None
+    if name not in frame:
+        raise files.StageError(
+            f"data.weight: the table has no column {name!r}{suggest_name(name, frame.columns)}"
+        )
+    return frame[name].astype("Float64").astype("float64")
 
 
 def find_positive(labels: list[str], settings: Params, series: pd.Series) -> str | None:

@@ -12,7 +12,7 @@ import joblib
 import numpy as np
 
 from pipeline import files, model, search_jobs
-from pipeline.files import GROUP, TARGET, StageError
+from pipeline.files import GROUP, TARGET, WEIGHT, StageError
 from pipeline.fit_errors import explain_fit_error
 
 if TYPE_CHECKING:
@@ -35,9 +35,17 @@ def run(settings: Params) -> None:
     pipeline = model.build_pipeline(settings, files.get_aliases(frame))
     target = read_target(frame, settings)
     inputs = frame[settings.features.raw]
+    weights = read_weights(frame, pipeline, settings)
     if len(frame) > REHEARSED_FROM:
         rehearse(pipeline, inputs, target, settings=settings)
-    pipeline, found = fit(pipeline, inputs, target=target, settings=settings, groups=frame.get(GROUP))
+    pipeline, found = fit(
+        pipeline,
+        inputs,
+        target=target,
+        settings=settings,
+        groups=frame.get(GROUP),
+        weights=weights,
+    )
     model.save(pipeline, trusted=settings.model.trusted)
     files.write_evidence("training", build_report(settings, pipeline, rows=len(frame), found=found))
 
@@ -90,14 +98,56 @@ def read_target(frame: pd.DataFrame, settings: Params) -> np.ndarray:
     return target
 
 
+def read_weights(frame: pd.DataFrame, pipeline: Pipeline, settings: Params) -> np.ndarray | None:
+    """Read how much each row counts, float64; None where each counts once.
+
+    Raises `StageError` for an estimator that takes no weights, and where no row of a class, or none at all, has any.
+    """
+    if settings.data.weight is None:
+        return None
+    if unweighted := find_unweighted(pipeline[-1]):
+        raise StageError(
+            f"params.yaml: data.weight: {unweighted} takes no weights when it is fitted; choose another under "
+            "model.estimator, or take data.weight out"
+        )
+    weights = frame[WEIGHT].to_numpy(dtype=np.float64)
+    counting = frame[TARGET].to_numpy(dtype=np.float64)[weights > 0]
+    if len(np.unique(counting)) < 2:
+        raise StageError(
+            f"{TRAIN}: the training rows that weigh anything (data.weight: {settings.data.weight}) have only one value "
+            f"of the target {settings.data.target!r}: nothing can be learnt"
+        )
+    return weights
+
+
+def find_unweighted(estimator: Any) -> str | None:
+    """Find an estimator that takes no weights: this one, or one inside of it, which would go without; None for none."""
+    from sklearn.base import is_classifier, is_regressor
+    from sklearn.utils.validation import has_fit_parameter
+
+    inner = [
+        part
+        for part in estimator.get_params(deep=True).values()
+        if hasattr(part, "fit") and not isinstance(part, type) and (is_classifier(part) or is_regressor(part))
+    ]
+    lacking = (
+        type(part).__name__ for part in (estimator, *inner) if not has_fit_parameter(part, "sample_weight")
+    )
+    return next(lacking, None)
+
+
 def fit(
     pipeline: Pipeline,
     inputs: pd.DataFrame,
     target: np.ndarray,
     settings: Params,
     groups: pd.Series | None = None,
+    weights: np.ndarray | None = None,
 ) -> tuple[Pipeline, dict[str, str] | None]:
-    """Fit the pipeline; also returns what the search found if there was one. Raises `StageError`."""
+    """Fit the pipeline; also returns what the search found if there was one. Raises `StageError`.
+
+    `weights` (rows,) go to the estimator alone; a step that transforms sees every row once.
+    """
     search = settings.model.search
     try:
         # Threads change the speed, never the model: estimators that take `n_jobs` get them for fitting, and
@@ -105,12 +155,18 @@ def fit(
         with joblib.parallel_config(backend="threading", n_jobs=settings.model.threads):
             fitted, found = (
                 _search_parameters(
-                    pipeline, inputs, target=target, groups=groups, settings=settings, search=search
+                    pipeline,
+                    inputs,
+                    target=target,
+                    groups=groups,
+                    weights=weights,
+                    settings=settings,
+                    search=search,
                 )
                 if search
                 else (pipeline, None)
             )
-            fitted.fit(inputs, target)
+            fitted.fit(inputs, target, **search_jobs.name_weights(weights))
     except (
         TypeError,
         ValueError,
@@ -127,6 +183,7 @@ def _search_parameters(
     inputs: pd.DataFrame,
     target: np.ndarray,
     groups: pd.Series | None,
+    weights: np.ndarray | None,
     settings: Params,
     search: Search,
 ) -> tuple[Pipeline, dict[str, str]]:
@@ -145,6 +202,7 @@ def _search_parameters(
         candidates=list(sampler),
         folds=list(folds.split(inputs, target, groups)),
         threads=settings.model.threads,
+        weights=weights,
     )
     scores, candidates = search_jobs.score_candidates(given, os.environ), given.candidates
     best = int(np.argmax(scores.mean(axis=1)))

@@ -75,6 +75,7 @@ def check_table(raw: Raw, settings: Params, schema: table.Schema, now: datetime)
         findings += _find_duplicates(typed, schema)
         findings += _find_constants(typed, schema)
         findings += [] if unread else _check_target(typed, settings)
+        findings += _check_weight(typed, settings)
         findings += _check_freshness(typed, settings, schema=schema, now=now)
     first, last = _find_span(typed, schema)
     findings.sort(key=lambda found: found["severity"] != "error")
@@ -281,6 +282,36 @@ def _check_target(typed: pd.DataFrame, settings: Params) -> list[Finding]:
     found = f"only {what} ({only.iloc[0]})" if len(only) else "no value at all"
     message = f"{name}: the target has {found}: nothing can be learned"
     return [make_finding("target", "error", message, column=name)]
+
+
+def _check_weight(typed: pd.DataFrame, settings: Params) -> list[Finding]:
+    """Check that each row with a target says how much it counts: zero or more, and not all of them nothing."""
+    name = settings.data.weight
+    if name is None or name not in typed:
+        return []
+    weights = table.get_weight(typed, settings)
+    assert weights is not None
+    if settings.data.target in typed:
+        weights = weights[typed[settings.data.target].notna()]
+    faults = {
+        "say no weight that is a number": int(weights.isna().sum()),
+        "have a weight below zero": int((weights < 0).sum()),
+    }
+    findings = [
+        make_finding(
+            "weight",
+            "error",
+            f"{name}: {rows:,} rows with a target {what} (data.weight); expected zero or more",
+            column=name,
+            rows=rows,
+        )
+        for what, rows in faults.items()
+        if rows
+    ]
+    if not findings and len(weights) and not weights.any():
+        message = f"{name}: every row weighs nothing (data.weight), so nothing can be learned"
+        findings.append(make_finding("weight", "error", message, column=name))
+    return findings
 
 
 def _check_freshness(

@@ -198,6 +198,11 @@ def build_reference(root: Path, settings: Settings, *, version: str, onnx: str) 
         notes.append(
             "The holdout's rows have no day, so it is not known how much days differ: alarms come late."
         )
+    if settings.data.weight is not None:
+        notes.append(
+            f"The log does not say how much a row counts ({settings.data.weight}, data.weight): the watch counts each row "
+            "once, on the holdout too, so its figures are not those of the review."
+        )
     return Reference(
         version=version,
         onnx=onnx,

@@ -25,7 +25,11 @@ from bots.layout import DVC_LOCK, PARAMS, REPORTS
 from bots.verification import onnx_model, permutation_importance
 from bots.verification.model_checks import check_explanation, check_metrics, check_parity
 from bots.verification.onnx_model import ModelError
-from bots.verification.reviewed_predictions import estimate_half_widths, load_reviewed_scores
+from bots.verification.reviewed_predictions import (
+    estimate_half_widths,
+    load_reviewed_scores,
+    load_reviewed_weights,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -167,6 +171,7 @@ def verify_model(checkout: Checkout, settings: Settings, tell: Callable[[str], N
             evaluation=evaluation,
             bins=settings.evaluate.calibration_bins,
             half_widths=estimate_half_widths(predictions, settings, evaluation.threshold),
+            weights=load_reviewed_weights(predictions, rows.row),
         ),
         check_explanation(importance, explanation, checkout.derived),
         _check_data(checkout, evaluation),

@@ -161,6 +161,7 @@ def _describe_quality(card: Card) -> str:
     name = card.primary.name
     meaning = f" ({words.explain_metric(name)})" if words.explain_metric(name) else ""
     rows = f"{format_count(card.metrics.rows)} rows{_describe_period(card.split.find_part('holdout'))}"
+    rows += f", each counted by its {escape_code(card.metrics.weight)}," if card.metrics.weight else ""
     return f"{escape_code(name)} {_format_metric(card, card.primary)} on {rows} that it never saw{meaning}"
 
 

@@ -17,7 +17,15 @@ from bots.review.champion import ChampionUnavailable
 from bots.settings import Settings
 from bots.stats import metrics
 from bots.stats.distinct import are_distinct
-from bots.stats.predictions import Predictions, PredictionsError, get_numbers, make_predictions, read_table
+from bots.stats.predictions import (
+    WEIGHT,
+    Predictions,
+    PredictionsError,
+    get_numbers,
+    get_weights,
+    make_predictions,
+    read_table,
+)
 from bots.stats.split_columns import PLAIN_ROW, ROW, find_row_column
 from bots.verdict import comparison
 from bots.verdict.comparison import Comparison
@@ -83,13 +91,20 @@ class HoldoutPredictions:
     ) -> Predictions:
         """The candidate's scores beside main's for the same rows; `policy` are main's settings.
 
-        `truth` is main's own record of the same holdout: targets, slices and what is resampled are taken from it, so
-        that a change cannot rewrite what it is judged by. Raises `PredictionsError` where the change says otherwise,
+        `truth` is main's own record of the same holdout: targets, weights, slices and what is resampled are taken from
+        it, so that a change cannot rewrite what it is judged by; without it rows weigh something only where main's
+        settings say so. Raises `PredictionsError` where the change says otherwise,
         `ChampionUnavailable` where main did not score a row.
         """
-        known = self.table if truth is None else self._check_against(truth)
+        known = self._keep_weights(policy) if truth is None else self._check_against(truth)
         scores = self._get_numbers(_align_champion(scored, self.table), "score")
         return replace(self._make_predictions(known, policy), champion=scores)
+
+    def _keep_weights(self, policy: Settings) -> pyarrow.Table:
+        """The table with its weights where these settings name some, else without."""
+        if policy.data.weight is not None or WEIGHT not in self.table.column_names:
+            return self.table
+        return self.table.drop_columns([WEIGHT])
 
     def _check_against(self, truth: pyarrow.Table) -> pyarrow.Table:
         if len(truth) != len(self.table):
@@ -133,6 +148,7 @@ def find_disagreements(table: pyarrow.Table, written: MetricsReport, settings: S
         task=settings.task,
         target=get_numbers(table, "target", path),
         candidate=get_numbers(table, "score", path),
+        weights=get_weights(table, path),
         candidate_threshold=written.threshold,
         costs=written.costs[0] if written.costs else None,
         bins=settings.evaluate.calibration_bins,

@@ -16,7 +16,7 @@ from bots.review.champion import ChampionTampered, score_rows
 from bots.review.holdout import HoldoutPredictions, align_scores
 from bots.stats import metrics
 from bots.stats.copies import KnownRows, choose_columns, find_known_rows
-from bots.stats.predictions import get_numbers, open_table, read_table
+from bots.stats.predictions import get_numbers, get_weights, open_table, read_table
 from bots.stats.split_columns import PLAIN_ROW, PLAIN_TARGET, ROW, TARGET, find_row_column
 from bots.verdict.moved import is_comparable
 from bots.verdict.seen import FEW_SHARE
@@ -187,4 +187,5 @@ def _measure(scored: pyarrow.Table, truth: pyarrow.Table, candidate: Candidate, 
         costs=main.settings.evaluate.costs,
         bins=main.settings.evaluate.calibration_bins,
     )
-    return metrics.compute_value(name, get_numbers(truth, "target", path), scores, context)
+    target, weights = get_numbers(truth, "target", path), get_weights(truth, path)
+    return metrics.compute_value(name, target, scores, context, weights)

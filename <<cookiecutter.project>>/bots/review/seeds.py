@@ -174,7 +174,9 @@ class _Study:
         """The metrics that main's settings name, of a model with these scores; without those that have no value."""
         names = self.policy.evaluate.metrics
         values = {
-            measure.name: metrics.compute_value(measure.name, self.pair.target, scores, context)
+            measure.name: metrics.compute_value(
+                measure.name, self.pair.target, scores, context, self.pair.weights
+            )
             for measure in metrics.choose_measures(names, self.pair.task)
         }
         return {name: value for name, value in values.items() if value is not None}

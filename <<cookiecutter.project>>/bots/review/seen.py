@@ -19,7 +19,7 @@ from bots.review.facts import Seen
 from bots.review.holdout import PredictionsError, align_scores
 from bots.stats import split_columns
 from bots.stats.copies import CopyCount, count_copies, find_columns
-from bots.stats.predictions import SLICE, Predictions, get_numbers, make_predictions, open_table
+from bots.stats.predictions import SLICE, WEIGHT, Predictions, get_numbers, make_predictions, open_table
 from bots.stats.targets import get_target
 from bots.verdict.fit_gap import compare_fit
 
@@ -203,6 +203,8 @@ def _make_pair(
         raise PredictionsError(f"{name}: no column {', '.join(sorted(missing))}")
     truth = get_target(sample, target or TARGET, name, settings.data.positive)
     columns = {split_columns.PLAIN_ROW: sample[row], TARGET: truth}
+    if (weight := policy.data.weight) in sample.column_names:
+        columns[WEIGHT] = get_numbers(sample, weight, name)
     if together != "rows":
         columns[SLICE + together] = sample[together].cast(pyarrow.string())
     table = pyarrow.table(columns)

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bots.stats import metrics
-from bots.stats.metrics import Floats, Measure, Sample, split_rows
+from bots.stats.metrics import Floats, Measure, Sample, split_rows, weigh
+from bots.stats.weights import simplify_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -60,7 +61,8 @@ class Rows:
     """The rows that an interval is about, with their units.
 
     `samples` are those of the champion (None where there is none) and the candidate, `units` (n,) the place of each
-    row's unit or None where each row is one, `sizes` (K,) the rows of each unit, `name` what units are called.
+    row's unit or None where each row is one, `sizes` (K,) the rows of each unit, or what they weigh (None where
+    each row is one and counts once), `name` what units are called.
     """
 
     samples: tuple[Sample | None, Sample]
@@ -70,6 +72,11 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.samples[1].target)
+
+    @property
+    def total(self) -> float:
+        """The sum of the rows' weights: how many they are, where each counts once."""
+        return self.samples[1].total
 
     @property
     def count(self) -> int:
@@ -89,15 +96,23 @@ class Rows:
 
 
 def choose_rows(predictions: Predictions, rows: NDArray[np.intp] | None = None, name: str = "units") -> Rows:
-    """The rows of these numbers, or all of them without a copy. `name` is what messages call the units."""
+    """The rows of these numbers that weigh anything, or all of them without a copy. `name` is what messages call the
+    units."""
     whole = predictions.units
-    units, sizes = None, None
+    rows = _leave_out_weightless(predictions.weights, rows)
+    weights = (
+        predictions.weights if rows is None or predictions.weights is None else predictions.weights[rows]
+    )
+    weights = simplify_weights(weights)
+    units, sizes = None, weights
     if whole is not None:
         codes = whole.codes if rows is None else whole.codes[rows]
         counts = np.bincount(codes, minlength=len(whole.names))
         there = counts > 0
         units = codes if there.all() else (np.cumsum(there, dtype=np.int32) - np.int32(1))[codes]
         sizes = counts[there].astype(np.float64)
+        if weights is not None:
+            sizes = np.bincount(codes, weights=weights, minlength=len(whole.names))[there]
 
     def choose(column: Floats) -> Floats:
         return column if rows is None else column[rows]
@@ -107,13 +122,20 @@ def choose_rows(predictions: Predictions, rows: NDArray[np.intp] | None = None, 
     champion = predictions.champion
     return Rows(
         samples=(
-            None if champion is None else Sample(target, choose(champion), for_champion),
-            Sample(target, choose(predictions.candidate), for_candidate),
+            None if champion is None else Sample(target, choose(champion), for_champion, weights),
+            Sample(target, choose(predictions.candidate), for_candidate, weights),
         ),
         units=units,
         sizes=sizes,
         name="rows" if whole is None else name,
     )
+
+
+def _leave_out_weightless(weights: Floats | None, rows: NDArray[np.intp] | None) -> NDArray[np.intp] | None:
+    """The numbers of those rows that weigh more than nothing; None where all do."""
+    if weights is None or bool((weights > 0).all()):
+        return rows
+    return np.flatnonzero(weights > 0) if rows is None else rows[weights[rows] > 0]
 
 
 def compute_points(rows: Rows, measure: Measure, note: str | None = None) -> Interval:
@@ -189,7 +211,7 @@ def measure_unit_effects(rows: Rows, measure: Measure) -> Floats | None:
     without = left[-1].without if len(left) == 1 else left[1].without - left[0].without
     if not np.isfinite(without).all():
         return None
-    share = 1 / len(rows) if rows.sizes is None else rows.sizes / len(rows)
+    share = 1 / len(rows) if rows.sizes is None else rows.sizes / rows.total
     effects: Floats = (1 - share) * (without.mean() - without)
     return effects - effects.mean()
 
@@ -254,20 +276,27 @@ def _compare_same(rows: Rows, measure: Measure) -> Interval:
 
 
 def _leave_each_out(measure: Measure, sample: Sample, rows: Rows) -> _LeftOut:
-    make = measure.prepare(sample)
+    make, sizes = measure.prepare(sample), rows.sizes
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        if rows.units is None or rows.sizes is None:
+        if sizes is None:
             total = np.sum([make(part).sum(axis=0) for part in split_rows(len(rows))], axis=0)
             without = _combine_blocks(measure, len(rows), lambda part: (total - make(part)) / (len(rows) - 1))
+        elif rows.units is None:
+            total = sample.sum_components(make)
+            without = _combine_blocks(
+                measure,
+                len(rows),
+                lambda part: (total - weigh(make(part), sizes, part)) / (rows.total - sizes[part])[:, None],
+            )
         else:
-            sums, sizes = _sum_by_unit(make, rows.units, rows.count), rows.sizes
+            sums = _sum_by_unit(make, rows.units, rows.count, sample.weights)
             total = sums.sum(axis=0)
             without = _combine_blocks(
                 measure,
                 rows.count,
-                lambda part: (total - sums[part]) / (len(rows) - sizes[part])[:, None],
+                lambda part: (total - sums[part]) / (rows.total - sizes[part])[:, None],
             )
-        means = total / len(rows)
+        means = total / rows.total
         value = float(measure.combine(means))
     # A size has a kink at zero, where it varies less than it seems to: the sign stays that of all rows.
     if measure.signed and value < 0:
@@ -282,11 +311,13 @@ def _combine_blocks(measure: Measure, count: int, average: Callable[[slice], Flo
     return without
 
 
-def _sum_by_unit(make: Callable[[slice], Floats], units: NDArray[np.int32], count: int) -> Floats:
-    """The components' sums over each unit, (K, k)."""
+def _sum_by_unit(
+    make: Callable[[slice], Floats], units: NDArray[np.int32], count: int, weights: Floats | None
+) -> Floats:
+    """The weighted components' sums over each unit, (K, k)."""
     sums: list[Floats] = []
     for part in split_rows(len(units)):
-        columns = make(part).T
+        columns = weigh(make(part), weights, part).T
         sums = sums or [np.zeros(count) for _ in columns]
         for total, column in zip(sums, columns, strict=True):
             total += np.bincount(units[part], weights=column, minlength=count)

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bots.evidence import Costs
+from bots.stats.weights import find_quantiles, simplify_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -47,16 +48,32 @@ class Context:
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """Rows with one model's scores: `target` and `score` are float64 of shape (n,)."""
+    """Rows with one model's scores: `target` and `score` are float64 of shape (n,).
+
+    `weights` (n,) say how much each row counts, all above zero; None: each counts once.
+    """
 
     target: Floats
     score: Floats
     context: Context
+    weights: Floats | None = None
 
     @cached_property
     def ranking(self) -> Ranking:
         """The rows by score; sorted once for all metrics that need it."""
-        return _rank_rows(self.target, self.score)
+        return _rank_rows(self.target, self.score, self.weights)
+
+    @cached_property
+    def total(self) -> float:
+        """The sum of the weights: the number of rows where each counts once."""
+        return len(self.target) if self.weights is None else float(self.weights.sum())
+
+    def sum_components(self, make: Callable[[slice], Floats]) -> Floats:
+        """The sums of weighted components over all rows, (k,)."""
+        return np.sum(
+            [weigh(make(part), self.weights, part).sum(axis=0) for part in split_rows(len(self.target))],
+            axis=0,
+        )
 
     @property
     def called(self) -> NDArray[np.bool_]:
@@ -72,12 +89,12 @@ class Sample:
 @dataclass(frozen=True, eq=False)
 class Ranking:
     """Rows in groups of equal score, in ascending order: `order` and `group` are (n,) the row numbers and the group of
-    each, `positives` and `rows` the counts of each group."""
+    each, `positives` and `rows` the counts of each group, or the sums of the rows' weights."""
 
     order: NDArray[np.int32]
     group: NDArray[np.int32]
-    positives: NDArray[np.int32]
-    rows: NDArray[np.int32]
+    positives: NDArray[Any]
+    rows: NDArray[Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,9 +133,25 @@ def split_rows(rows: int) -> Iterator[slice]:
         yield slice(start, min(start + _BLOCK, rows))
 
 
-def compute_value(name: str, target: Floats, score: Floats, context: Context) -> float | None:
+def weigh(components: Floats, weights: Floats | None, part: slice) -> Floats:
+    """The components of a range of rows, (rows, k), each as much as its row weighs."""
+    return components if weights is None else components * weights[part][:, None]
+
+
+def make_sample(target: Floats, score: Floats, context: Context, weights: Floats | None = None) -> Sample:
+    """The rows that count at all: those that weigh more than nothing."""
+    weights = simplify_weights(weights)
+    if weights is not None and not bool((weights > 0).all()):
+        there = weights > 0
+        target, score, weights = target[there], score[there], simplify_weights(weights[there])
+    return Sample(target, score, context, weights)
+
+
+def compute_value(
+    name: str, target: Floats, score: Floats, context: Context, weights: Floats | None = None
+) -> float | None:
     """The metric of these rows, or None where it has none (no rows, one class missing, a constant target)."""
-    return compute_sample_value(MEASURES[name], Sample(target, score, context))
+    return compute_sample_value(MEASURES[name], make_sample(target, score, context, weights))
 
 
 def compute_sample_value(measure: Measure, sample: Sample) -> float | None:
@@ -126,10 +159,9 @@ def compute_sample_value(measure: Measure, sample: Sample) -> float | None:
     rows = len(sample.target)
     if not rows or (measure.both_classes and not 0 < sample.target.sum() < rows):
         return None
-    make = measure.prepare(sample)
-    totals = [make(part).sum(axis=0) for part in split_rows(rows)]
+    totals = sample.sum_components(measure.prepare(sample))
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        found = float(measure.combine(np.sum(totals, axis=0) / rows))
+        found = float(measure.combine(totals / sample.total))
     return found if np.isfinite(found) else None
 
 
@@ -138,8 +170,8 @@ def find_scale(measure: Measure, sample: Sample) -> float:
     value = abs(compute_sample_value(measure, sample) or 0.0)
     if measure.kind == "share":
         return max(1.0, value)
-    make, rows = measure.prepare(sample), len(sample.target)
-    sizes = np.sum([np.abs(make(part)).sum(axis=0) for part in split_rows(rows)], axis=0) / rows
+    make = measure.prepare(sample)
+    sizes = sample.sum_components(lambda part: np.abs(make(part))) / sample.total
     return max(value, float(measure.combine(sizes)))
 
 
@@ -179,7 +211,7 @@ def _divide(above: Floats, below: Floats) -> Floats:
     return np.divide(above, below, out=np.zeros(np.broadcast(above, below).shape), where=below != 0)
 
 
-def _rank_rows(target: Floats, score: Floats) -> Ranking:
+def _rank_rows(target: Floats, score: Floats, weights: Floats | None) -> Ranking:
     """Whole columns are let go of as early as can be: there may be ten million rows."""
     order = np.argsort(score).astype(np.int32)
     ordered = score[order]
@@ -191,6 +223,14 @@ def _rank_rows(target: Floats, score: Floats) -> Ranking:
     group -= 1
     starts = np.flatnonzero(first).astype(np.int32)
     positive = (target == 1)[order]
+    if weights is not None:
+        heavy = weights[order]
+        return Ranking(
+            order=order,
+            group=group,
+            positives=np.add.reduceat(heavy * positive, starts),
+            rows=np.add.reduceat(heavy, starts),
+        )
     return Ranking(
         order=order,
         group=group,
@@ -209,12 +249,12 @@ def _spread_by_rank(
     return found
 
 
-def _share_before(counts: NDArray[np.int32], total: int) -> Floats:
+def _share_before(counts: NDArray[Any], total: float) -> Floats:
     """Of counts in a row, the share of the total before each, half of its own with it. Takes one column of memory."""
     found = np.cumsum(counts, dtype=np.float64)
     for part in split_rows(len(found)):
         found[part] -= counts[part] / 2
-    found /= max(total, 1)
+    found /= total or 1
     return found
 
 
@@ -222,12 +262,12 @@ def _prepare_roc_auc(sample: Sample) -> Callable[[slice], Floats]:
     """For each row the share of the other class that it is on the right side of, ties counted half."""
     ranking, positive = sample.ranking, sample.target == 1
     negatives = ranking.rows - ranking.positives
-    found, others = int(ranking.positives.sum()), int(negatives.sum())
+    found, others = float(ranking.positives.sum()), float(negatives.sum())
     above = _share_before(negatives, others)
     del negatives
     below = _share_before(ranking.positives, found)
     np.subtract(1, below, out=below)
-    auc = (above * ranking.positives).sum() / max(found, 1)
+    auc = (above * ranking.positives).sum() / (found or 1)
     wins = _spread_by_rank(
         ranking, lambda row, group: np.where(positive[row], above[group], below[group]) - auc / 2
     )
@@ -304,7 +344,7 @@ def _decompose_f1(target: Floats, score: Floats, context: Context) -> Floats:
 def _prepare_calibration(sample: Sample) -> Callable[[slice], Floats]:
     """One column a bin of equally many rows; rows of the same score share a bin."""
     target, score, bins = sample.target, sample.score, sample.context.bins
-    edges = np.unique(np.quantile(score, np.linspace(0, 1, bins + 1)[1:-1]))
+    edges = np.unique(find_quantiles(score, sample.weights, np.linspace(0, 1, bins + 1)[1:-1]))
 
     def make(part: slice) -> Floats:
         gaps = np.zeros((bins, len(score[part]))).T
@@ -330,7 +370,7 @@ def _decompose_value(target: Floats, score: Floats, context: Context) -> Floats:
 
 def _prepare_r2(sample: Sample) -> Callable[[slice], Floats]:
     target, score = sample.target, sample.score
-    mean = target.mean() if np.ptp(target) else target[0]
+    mean = np.average(target, weights=sample.weights) if np.ptp(target) else target[0]
 
     def make(part: slice) -> Floats:
         centred = target[part] - mean
@@ -350,10 +390,11 @@ def _combine_r2(means: Floats) -> Floats:
 def _prepare_median(sample: Sample) -> Callable[[slice], Floats]:
     """The median m of |error| as m + (share below m - [error <= m]) x sparsity at m."""
     errors = sample.errors
-    middle, window = np.median(errors), find_median_window(len(errors))
-    low, high = np.quantile(errors, [0.5 - window, 0.5 + window])
+    window = find_median_window(len(errors))
+    middle = np.median(errors) if sample.weights is None else find_quantiles(errors, sample.weights, [0.5])[0]
+    low, high = find_quantiles(errors, sample.weights, [0.5 - window, 0.5 + window])
     below = errors <= middle
-    share, sparsity = below.mean(), (high - low) / (2 * window)
+    share, sparsity = np.average(below, weights=sample.weights), (high - low) / (2 * window)
     return lambda part: _stack(middle + (share - below[part]) * sparsity)
 
 

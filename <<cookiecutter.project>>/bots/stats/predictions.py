@@ -1,4 +1,5 @@
-"""Predictions on the holdout as the metrics take them, and their table: `row`, `target`, `score`, `slice:<column>`.
+"""Predictions on the holdout as the metrics take them, and their table: `row`, `target`, `score`, `slice:<column>`,
+and `weight` where rows do not count alike.
 
 Without pandas, which pyarrow's shorter ways (`read_table`, `to_numpy`, any null) load: that takes longer than to read.
 """
@@ -16,6 +17,7 @@ import numpy as np
 
 from bots.errors import BotsError
 from bots.stats.metrics import Context, Floats
+from bots.stats.weights import simplify_weights
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from bots.evidence import Costs, Task
 
 SLICE = "slice:"
+WEIGHT = "weight"
 
 
 class PredictionsError(BotsError):
@@ -60,7 +63,8 @@ class Predictions:
     `target`, `champion`, `candidate`: (n,) finite numbers; for a classification targets are 0 or 1 and scores
     are probabilities. `champion` is None where main has no model. `slices`: column -> (n,) labels.
     `clusters`: (n,) labels of what is left out as a whole, None for single rows. `bins` is the number of
-    calibration bins, `metric_units` the unit of a metric by its name. Raises `PredictionsError`.
+    calibration bins, `metric_units` the unit of a metric by its name. `weights`: (n,) how much each row counts, zero or
+    more and some of them above; None: each counts once. Raises `PredictionsError`.
     """
 
     task: Task
@@ -74,20 +78,27 @@ class Predictions:
     costs: Costs | None = None
     bins: int = 10
     metric_units: Mapping[str, str | None] = field(default_factory=dict)
+    weights: Floats | None = None
 
     def __post_init__(self) -> None:
-        for name in ("target", "candidate", "champion"):
+        for name in ("target", "candidate", "champion", "weights"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, _convert(name, getattr(self, name)))
         labels = {**self.slices, **({} if self.clusters is None else {"clusters": self.clusters})}
         lengths = {name: len(column) for name, column in labels.items()}
         lengths |= {"candidate": len(self.candidate)}
         lengths |= {} if self.champion is None else {"champion": len(self.champion)}
+        lengths |= {} if self.weights is None else {"weights": len(self.weights)}
         for name, length in lengths.items():
             if length != len(self.target):
                 raise PredictionsError(
                     f"{name}: expected {len(self.target)} rows as in the target, got {length}"
                 )
+        if self.weights is not None:
+            _require(self.weights, "weights", self.weights < 0, "zero or more")
+            if not self.weights.any():
+                raise PredictionsError("weights: expected a row that weighs more than nothing; all are zero")
+            object.__setattr__(self, "weights", simplify_weights(self.weights))
         if self.task == "classification":
             _require(self.target, "target", (self.target != 0) & (self.target != 1), "0 or 1")
             for name, score in (("candidate", self.candidate), ("champion", self.champion)):
@@ -161,6 +172,11 @@ def get_numbers(table: pyarrow.Table, column: str, name: str) -> NDArray[Any]:
     return np.from_dlpack(known.chunk(0) if known.num_chunks == 1 else known.combine_chunks())
 
 
+def get_weights(table: pyarrow.Table, name: str) -> Floats | None:
+    """How much each row of a table of predictions counts; None where it does not say, so that each counts once."""
+    return get_numbers(table, WEIGHT, name) if WEIGHT in table.column_names else None
+
+
 def get_labels(table: pyarrow.Table, column: str) -> Labels | None:
     """The labels of a column that results are cut by; None where the table has none."""
     if SLICE + column not in table.column_names:
@@ -228,6 +244,7 @@ def make_predictions(
         task=task,
         target=get_numbers(table, "target", name),
         candidate=get_numbers(table, "score", name) if scores is None else scores,
+        weights=get_weights(table, name),
         slices={column: known for column, known in labels.items() if known is not None},
         clusters=_choose_units(table, resample, days_together),
         candidate_threshold=threshold,

@@ -80,12 +80,15 @@ def _compare_losses(side: Predictions) -> tuple[tuple[float, float], float]:
         raise PredictionsError(
             f"only {count} units are resampled together, at least {FEWEST_UNITS} are needed"
         )
-    change = after - before
-    parts = change - change.mean()
+    change, weights = after - before, side.weights
+    means = float(np.average(before, weights=weights)), float(np.average(after, weights=weights))
+    parts = change - np.average(change, weights=weights)
+    if weights is not None:
+        parts *= weights * (len(weights) / weights.sum())
     if side.units is not None:
         parts = np.bincount(side.units.codes, weights=parts, minlength=count)
     error = float(np.sqrt((parts**2).sum() * count / (count - 1))) / len(change)
-    return (float(before.mean()), float(after.mean())), error
+    return means, error
 
 
 def _compute_losses(side: Predictions, score: Floats) -> Floats:

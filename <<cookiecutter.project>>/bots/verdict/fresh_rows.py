@@ -9,7 +9,9 @@ import numpy as np
 
 from bots.stats.predictions import (
     SLICE,
+    WEIGHT,
     PredictionsError,
+    get_numbers,
     make_predictions,
     open_table,
     read_table,
@@ -38,10 +40,16 @@ def draw_labelled_rows(path: Path, name: str, policy: Settings) -> pyarrow.Table
     """
     import pyarrow
 
-    target, together = policy.data.target or TARGET, policy.gate.resample
+    target, together, weight = policy.data.target or TARGET, policy.gate.resample, policy.data.weight
     with open_table(path, name) as file:
         schema = file.schema_arrow
-        missing = {find_row_column(schema.names), target, *({together} - {"rows"})} - set(schema.names)
+        wanted = {
+            find_row_column(schema.names),
+            target,
+            *({together} - {"rows"}),
+            *([weight] if weight else []),
+        }
+        missing = wanted - set(schema.names)
         if missing:
             raise PredictionsError(f"{name}: no column {', '.join(sorted(missing))}")
         known = get_target(file.read([target]), target, name, policy.data.positive)
@@ -90,6 +98,8 @@ def pair_scores(
     together = policy.gate.resample
     target = get_target(rows, policy.data.target or TARGET, name, policy.data.positive)
     columns = {PLAIN_ROW: rows[find_row_column(rows.column_names)], TARGET: target}
+    if (weight := policy.data.weight) is not None:
+        columns[WEIGHT] = get_numbers(rows, weight, name)
     if together != "rows":
         columns[SLICE + together] = rows[together].cast(pyarrow.string())
     own = make_predictions(

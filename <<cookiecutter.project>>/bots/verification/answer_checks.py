@@ -88,7 +88,7 @@ def check_answers(
     evaluation, export = review.evaluation, review.export
     if evaluation is None or export is None:
         raise Stop(VerificationCheck(name="metrics", passed=False, words="the review shows no metrics"))
-    target, reviewed = _line_up(answers, tables, rows, main)
+    target, reviewed, weights = _line_up(answers, tables, rows, main)
     # A change does not choose how far its model may be off, as long as main has a model that says it.
     known = main.export.tolerance if main.export else None
     own = min(export.tolerance or TOLERANCE, LOOSEST)
@@ -96,7 +96,7 @@ def check_answers(
     fair = structs.replace(export, tolerance=own if known is None else known, flips=flips)
     seen = model_checks.check_parity(answers.scores, reviewed, fair, threshold=evaluation.threshold)
     yield convert_check(seen, {})
-    yield _check_metrics(target, answers.scores, evaluation, tables=tables, main=main)
+    yield _check_metrics(target, answers.scores, evaluation, weights=weights, tables=tables, main=main)
     if review.explanation is None or not review.explanation.passed:
         told.append("the explanation: there is none that adds up to the predictions")
         return
@@ -107,21 +107,30 @@ def check_answers(
         yield convert_check(seen, {})
 
 
-def _line_up(answers: Answers, tables: Tables, rows: InputRows, main: Main) -> tuple[Floats, Floats]:
-    """The target and the reviewed score of each row that the model was asked about. Raises `Stop`."""
+def _line_up(
+    answers: Answers, tables: Tables, rows: InputRows, main: Main
+) -> tuple[Floats, Floats, Floats | None]:
+    """Target, reviewed score and weight of each row that the model was asked about. Raises `Stop`."""
     path = main.settings.review.files.predictions
     words = f"the change's {path} are not about the rows of its inputs"
     found = align_predictions(tables.predicted, get_row_names(rows.table))
     if found is None or len(answers.scores) != len(found):
         raise Stop(VerificationCheck(name="parity", passed=False, words=words))
     try:
-        return predictions.get_numbers(found, "target", path), predictions.get_numbers(found, "score", path)
+        target, score = (predictions.get_numbers(found, name, path) for name in ("target", "score"))
+        return target, score, predictions.get_weights(found, path)
     except PredictionsError as error:
         raise Stop(VerificationCheck(name="parity", passed=False, words=str(error))) from error
 
 
 def _check_metrics(
-    target: Floats, scores: Floats, evaluation: MetricsReport, *, tables: Tables, main: Main
+    target: Floats,
+    scores: Floats,
+    evaluation: MetricsReport,
+    *,
+    weights: Floats | None,
+    tables: Tables,
+    main: Main,
 ) -> VerificationCheck:
     half_widths = estimate_half_widths(tables.predictions, main.settings, evaluation.threshold)
     seen = model_checks.check_metrics(
@@ -130,6 +139,7 @@ def _check_metrics(
         evaluation=evaluation,
         bins=main.settings.evaluate.calibration_bins,
         half_widths=half_widths,
+        weights=weights,
     )
     return convert_check(seen, {metric.name: metric.value for metric in evaluation.metrics})
 

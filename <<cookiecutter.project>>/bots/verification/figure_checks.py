@@ -151,7 +151,7 @@ def _check_own_figures(review: Review, own: Predictions) -> VerificationCheck:
     said = {metric.name: metric.candidate for metric in review.metrics}
     wrong = []
     for name, value in said.items():
-        found = metrics.compute_value(name, own.target, own.candidate, own.contexts[1])
+        found = metrics.compute_value(name, own.target, own.candidate, own.contexts[1], own.weights)
         if (value is None) != (found is None) or (
             value is not None
             and found is not None

@@ -38,15 +38,21 @@ def check_parity(scores: Floats, reviewed: Floats, export: ExportReport, *, thre
 
 
 def check_metrics(
-    target: Floats, scores: Floats, *, evaluation: MetricsReport, bins: int, half_widths: Mapping[str, float]
+    target: Floats,
+    scores: Floats,
+    *,
+    evaluation: MetricsReport,
+    bins: int,
+    half_widths: Mapping[str, float],
+    weights: Floats | None = None,
 ) -> Check:
-    """Whether the model's own scores have the metrics that were reviewed."""
+    """Whether the model's own scores have the metrics that were reviewed; `weights` say how much each row counts."""
     costs = evaluation.costs[0] if evaluation.costs else None
     context = metrics.Context(threshold=evaluation.threshold, costs=costs, bins=bins)
     worst, figures, said = 0.0, {}, ""
     known = [one for one in evaluation.metrics if one.name in metrics.MEASURES]
     for one in known:
-        actual = metrics.compute_value(one.name, target, scores, context=context)
+        actual = metrics.compute_value(one.name, target, scores, context=context, weights=weights)
         half = half_widths.get(one.name, abs(one.value))
         off = float("inf") if actual is None else abs(actual - one.value) / (UNSEEN * half or 1e-9)
         if actual is not None:

@@ -222,6 +222,25 @@ def _find_places(rows: pyarrow.ChunkedArray, wanted: pyarrow.ChunkedArray) -> ND
     return None if at.null_count else np.asarray(at).astype(np.int64)
 
 
+def _weigh_as_main(known: pyarrow.Table, rows: MovedRows, main: Main) -> pyarrow.Table:
+    """The rows with main's record of their weights: none where main names no column that weighs them.
+
+    What main does not know weighs as the change says. Raises `PredictionsError`.
+    """
+    import pyarrow
+
+    weight, path = main.settings.data.weight, main.settings.review.files.predictions
+    own = predictions.get_weights(known, path)
+    if own is not None:
+        known = known.drop_columns([predictions.WEIGHT])
+    if weight is None:
+        return known
+    weights = predictions.get_numbers(rows.record.table, weight, _RECORD)
+    if own is not None:
+        weights = np.where(np.isfinite(weights), weights, own)
+    return known.append_column(predictions.WEIGHT, pyarrow.array(weights))
+
+
 def join_moved_predictions(
     evaluation: MetricsReport, tables: Tables, rows: MovedRows, scores: Floats, main: Main
 ) -> Predictions:
@@ -234,6 +253,7 @@ def join_moved_predictions(
         np.isfinite(rows.target), rows.target, predictions.get_numbers(tables.predicted, "target", path)
     )
     known = tables.predicted.set_column(place, "target", pyarrow.array(target))
+    known = _weigh_as_main(known, rows, main)
     judging = known.filter(pyarrow.array(rows.judging)).combine_chunks()
     own = predictions.make_predictions(
         judging,

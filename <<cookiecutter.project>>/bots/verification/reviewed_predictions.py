@@ -10,6 +10,7 @@ from bots.stats.predictions import PredictionsError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pyarrow
     from numpy.typing import NDArray
 
     from bots.settings import Settings
@@ -18,14 +19,23 @@ if TYPE_CHECKING:
 
 def load_reviewed_scores(path: Path, row: NDArray[Any]) -> Floats | None:
     """Load the scores that were reviewed, in the order of these rows; None where they are about other rows."""
+    found = _load_reviewed(path, row)
+    return None if found is None else predictions.get_numbers(found, "score", path.name)
+
+
+def load_reviewed_weights(path: Path, row: NDArray[Any]) -> Floats | None:
+    """Load how much each row counted, in the order of these rows; None where each counts once, or rows are others."""
+    found = _load_reviewed(path, row)
+    return None if found is None else predictions.get_weights(found, path.name)
+
+
+def _load_reviewed(path: Path, row: NDArray[Any]) -> pyarrow.Table | None:
     import pyarrow
     import pyarrow.compute as arrow
 
-    found = predictions.read_table(path, path.name, ["row", "score"])
+    found = predictions.read_table(path, path.name, ["row", "score", predictions.WEIGHT])
     at = arrow.index_in(pyarrow.array(row), value_set=found["row"].cast(pyarrow.string()).combine_chunks())
-    if at.null_count or len(found) != len(row):
-        return None
-    return predictions.get_numbers(found.take(at), "score", path.name)
+    return None if at.null_count or len(found) != len(row) else found.take(at)
 
 
 def estimate_half_widths(path: Path, settings: Settings, threshold: float | None) -> dict[str, float]:

@@ -174,6 +174,7 @@ def make_own(table: pyarrow.Table, path: str, written: MetricsReport, policy: Se
         task=policy.task,
         target=predictions.get_numbers(table, "target", path),
         candidate=predictions.get_numbers(table, "score", path),
+        weights=predictions.get_weights(table, path),
         candidate_threshold=written.threshold,
         costs=written.costs[0] if written.costs else None,
         bins=policy.evaluate.calibration_bins,

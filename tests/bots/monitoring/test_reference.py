@@ -164,6 +164,14 @@ def test_without_days_it_is_one_whole_and_says_what_that_costs(tmp_path: Path) -
     assert any("alarms come late" in note for note in reference.notes)
 
 
+def test_where_reviews_weigh_rows_it_says_that_the_watch_does_not(project: Path) -> None:
+    settings = make_settings()
+    weighed = msgspec.structs.replace(settings, data=msgspec.structs.replace(settings.data, weight="w"))
+    reference = build_reference(project, weighed, version="v1.0.0", onnx=ONNX)
+    assert any("counts each row once" in note and "(w, data.weight)" in note for note in reference.notes)
+    assert reference.outcomes == build(project).outcomes
+
+
 def test_without_the_training_rows_it_says_so(tmp_path: Path) -> None:
     write_project(tmp_path)
     (tmp_path / "data/splits/train.parquet").unlink()
