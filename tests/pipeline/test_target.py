@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -253,4 +254,5 @@ def test_what_yes_and_no_are_called_stands_in_split_contract_and_card(named: Ben
     contract = json.loads((named.folder / "models/onnx/contract.json").read_text())
     assert contract["target"]["answers"] == {"yes": "churned", "no": "stayed"}
     card = (named.folder / "MODEL_CARD.md").read_text()
+    assert re.search(r"predicted 0\.\d+, was `(churned|stayed)`", card)
     assert "the probability of `status` being `churned` (else `stayed`)" in card

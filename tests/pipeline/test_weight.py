@@ -67,6 +67,7 @@ def make_bench(folder: Path, task: str, raw: pd.DataFrame, weight: str | None = 
     document["model"]["estimator"] = linear[task]
     document["evaluate"] |= {"slices": ["g"], "fairness": ["g"]}
     document["gate"]["resample"] = "rows"
+    document["drift"]["period"] = None
     path.write_text(yaml.safe_dump(document, sort_keys=False))
     bench.keep(raw)
     return bench

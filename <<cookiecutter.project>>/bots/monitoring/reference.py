@@ -200,8 +200,8 @@ def build_reference(root: Path, settings: Settings, *, version: str, onnx: str) 
         )
     if settings.data.weight is not None:
         notes.append(
-            f"The log does not say how much a row counts ({settings.data.weight}, data.weight): the watch counts each row "
-            "once, on the holdout too, so its figures are not those of the review."
+            f"The log does not say how much a row counts ({settings.data.weight}, data.weight): the watch counts "
+            "each row once, on the holdout too, so its figures are not those of the review."
         )
     return Reference(
         version=version,

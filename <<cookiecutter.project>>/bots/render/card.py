@@ -359,15 +359,22 @@ def _render_explanation(card: Card) -> str:
         format_table([":Feature", "Share", ":Higher values"], rows),
     ]
     if found.worst:
-        lines += ["", "Where it was most wrong:", "", _format_list(map(_describe_mistake, found.worst[:3]))]
+        lines += [
+            "",
+            "Where it was most wrong:",
+            "",
+            _format_list(_describe_mistake(card, one) for one in found.worst[:3]),
+        ]
     return "\n".join(lines)
 
 
-def _describe_mistake(worst: evidence.WorstPrediction) -> str:
+def _describe_mistake(card: Card, worst: evidence.WorstPrediction) -> str:
     """One of the worst predictions in a line."""
     reasons = [f"{escape_code(reason.feature)} = {escape_code(reason.value)}" for reason in worst.reasons[:3]]
     because = f", mostly by {', '.join(reasons)}" if reasons else ""
-    told = f"predicted {format_score(worst.score)}, was {format_number(worst.target)}"
+    named = words.name_happened(worst.target, card.split)
+    happened = format_number(worst.target) if named is None else escape_code(named)
+    told = f"predicted {format_score(worst.score)}, was {happened}"
     return f"{escape_code(worst.row)}: {told}{because}"
 
 

@@ -177,13 +177,18 @@ def format_worst(review: Review) -> str:
     rows = [
         [
             md.escape_name(row.row),
-            format_number(row.target),
+            _format_happened(row.target, review),
             format_score(row.score),
             ", ".join(_format_reason(reason) for reason in row.reasons[:3]),
         ]
         for row in worst[:10]
     ]
     return md.format_table([":Row", "happened", "predicted", ":Because of"], rows) if rows else ""
+
+
+def _format_happened(target: float, review: Review) -> str:
+    named = words.name_happened(target, review.split)
+    return format_number(target) if named is None else md.escape_name(named)
 
 
 def _format_reason(reason: Reason) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bots.evidence import GateRule, Looks, MetricComparison, Review, Statistics
+from bots.evidence import GateRule, Looks, MetricComparison, Review, SplitReport, Statistics
 from bots.log import make_visible
 from bots.render.numbers import format_count, format_number, format_percent
 from bots.stats import dependence, intervals, metrics
@@ -113,6 +113,13 @@ def explain_marks(shown: Iterable[MetricComparison]) -> str:
     marks = {mark_direction(metric.name, metric.direction) for metric in shown}
     zero = f", {ZERO_WANTED} the nearer to zero the better" if ZERO_WANTED in marks else ""
     return f"{WANTED['higher']} higher is better, {WANTED['lower']} lower is better{zero}"
+
+
+def name_happened(target: float, split: SplitReport | None) -> str | None:
+    """The label of a row's target as the data has it, not escaped; None where it is a number or a truth."""
+    if split is None or split.answers is None:
+        return None
+    return split.answers.yes if target == 1 else split.answers.no
 
 
 def explain_metric(name: str) -> str:
