@@ -78,10 +78,15 @@ def find_looked(
     looked for up to the newest day that was judged.
     """
     newest = max((day.day for day in judged), default=None)
-    hidden: frozenset[Trouble] = frozenset().union(*(HIDES[one.of] for one in unseen))
-    looked: dict[Trouble, str | None] = dict.fromkeys(("health", "drift", "labels"), today)
-    looked["performance"] = newest
-    return {**looked, **dict.fromkeys(hidden, None), "blind": today}
+    hidden = {trouble for one in unseen for trouble in HIDES[one.of]}
+    looked: dict[Trouble, str | None] = {
+        "performance": newest,
+        "health": today,
+        "drift": today,
+        "labels": today,
+        "blind": today,
+    }
+    return {trouble: None if trouble in hidden else day for trouble, day in looked.items()}
 
 
 def draw_requests(inputs: Sequence[DayInputs]) -> Series:
