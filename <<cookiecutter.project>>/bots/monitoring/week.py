@@ -15,8 +15,9 @@ from msgspec import Struct
 
 from bots.decoding import DECODE_ERRORS
 from bots.errors import BotsError
+from bots.evidence import Count, Name, Text
 from bots.monitoring.summary_spec import FALLBACK, LARGEST, SCORE
-from bots.observations import Count, Day, DayInputs, Name, Text
+from bots.observations import Day, DayInputs
 
 if TYPE_CHECKING:
     from pathlib import Path
