@@ -53,8 +53,8 @@ def test_a_prediction_depends_on_its_own_row_alone(
     trained: Pipeline, rows: pd.DataFrame, settings: Params
 ) -> None:
     together = scores(trained, rows, settings)
-    # Sums of floats differ in their last digits with the number of rows, as those of a linear model do.
-    near = {"rtol": 1e-9, "atol": 1e-9 * float(np.abs(together).max())}
+    # Numbers are float32: a linear model's sums differ in their last digits with the number of rows.
+    near = {"rtol": 1e-5, "atol": 1e-6 * float(np.abs(together).max())}
     np.testing.assert_allclose(scores(trained, rows.iloc[::-1], settings)[::-1], together, **near)
     np.testing.assert_allclose(scores(trained, rows.iloc[[-1]], settings), together[[-1]], **near)
 
