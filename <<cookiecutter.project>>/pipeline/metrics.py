@@ -69,7 +69,7 @@ class Rows:
         if self.weight is None:
             return self
         kept = self if (self.weight > 0).all() else self.select(self.weight > 0)
-        return replace(kept, weight=None) if (kept.weight == 1).all() else kept
+        return replace(kept, weight=None) if np.all(kept.weight == 1) else kept
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ def run(settings: Params) -> None:
         part = division.take_part(name)
         files.write_table(part, files.SPLITS / f"{name}.parquet")
         described.append(_describe_part(name, part, settings=settings, schema=schema))
-    report = {"by": settings.split.by, "parts": described, "unlabelled": division.unlabelled}
+    report: dict[str, Any] = {"by": settings.split.by, "parts": described, "unlabelled": division.unlabelled}
     if (answers := table.name_answers(frame, settings)) is not None:
         report["answers"] = dict(zip(("yes", "no"), answers, strict=True))
     files.write_evidence("split", report)

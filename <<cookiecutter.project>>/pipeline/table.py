@@ -187,10 +187,11 @@ def coerce(
 
     chosen = list(schema.columns if columns is None else columns)
     result: dict[str, pd.Series] = {}
-    findings = []
+    findings: list[dict[str, Any]] = []
     for name in (name for name in chosen if name in frame.columns):
         result[name], finding = coerce_column(frame[name], schema, name=name, read=read or Read())
-        findings += [finding] * (finding is not None)
+        if finding is not None:
+            findings.append(finding)
     return pd.DataFrame(result, index=frame.index, copy=False), findings
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pipeline import files, table
 from pipeline.config import ConfigError
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from pipeline.params import Params
 
-    Raw = pd.DataFrame | files.StoredTable
+    Raw: TypeAlias = pd.DataFrame | files.StoredTable
 
 Finding = dict[str, Any]
 SHOWN = 5

@@ -54,9 +54,13 @@ def test_a_prediction_depends_on_its_own_row_alone(
 ) -> None:
     together = scores(trained, rows, settings)
     # Numbers are float32: a linear model's sums differ in their last digits with the number of rows.
-    near = {"rtol": 1e-5, "atol": 1e-6 * float(np.abs(together).max())}
-    np.testing.assert_allclose(scores(trained, rows.iloc[::-1], settings)[::-1], together, **near)
-    np.testing.assert_allclose(scores(trained, rows.iloc[[-1]], settings), together[[-1]], **near)
+    near = 1e-6 * float(np.abs(together).max())
+    np.testing.assert_allclose(
+        scores(trained, rows.iloc[::-1], settings)[::-1], together, rtol=1e-5, atol=near
+    )
+    np.testing.assert_allclose(
+        scores(trained, rows.iloc[[-1]], settings), together[[-1]], rtol=1e-5, atol=near
+    )
 
 
 def test_a_category_never_seen_is_answered_or_refused_by_the_column_s_name(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 
@@ -49,8 +50,8 @@ def test_what_is_held_to_be_true_of_a_table_is_what_its_file_says(table: PublicT
         (["01", "1"], ["1", "1"], "2 times '1', not 1"),
     ],
 )
-def test_a_cell_that_was_read_as_another_is_found(truth: list, found: list, said: str) -> None:
-    kind = "number" if isinstance(truth[0], float) else "category"
+def test_a_cell_that_was_read_as_another_is_found(truth: list[Any], found: list[Any], said: str) -> None:
+    kind: Literal["number", "category"] = "number" if isinstance(truth[0], float) else "category"
     assert compare_cells(truth, found, kind) == said
 
 

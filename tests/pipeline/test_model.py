@@ -128,7 +128,7 @@ def test_an_estimator_that_cannot_be_is_refused_with_what_to_do(
 def test_a_classifier_of_classifiers_is_asked_once_fitted_and_its_types_are_trusted(
     bench: flights.Bench,
 ) -> None:
-    stacking = {
+    stacking: dict[str, Any] = {
         "use": "sklearn.ensemble.StackingClassifier",
         "params": {
             "estimators": [

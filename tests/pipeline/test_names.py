@@ -24,6 +24,7 @@ from bots.verification import onnx_model
 from fixtures import flights, served
 from pipeline import contract, explain, export, features, files, leakage, model, parity, table
 from pipeline.config import ConfigError
+from pipeline.conversion import Kind
 from pipeline.files import StageError
 from pipeline.onboarding.inference import give_aliases
 from pipeline.onboarding.proposal import ColumnPlan
@@ -136,7 +137,7 @@ def choose(base: Params, numbers: list[str], texts: list[str], target: str = "ou
 
 def declare(settings: Params) -> table.Schema:
     """The contract of such a table."""
-    kinds: dict[str, table.Kind] = dict.fromkeys(settings.features.numeric, "number")
+    kinds: dict[str, Kind] = dict.fromkeys(settings.features.numeric, "number")
     kinds |= dict.fromkeys(settings.features.categorical, "category")
     columns = {name: table.Column(type=kind, known="before") for name, kind in kinds.items()}
     columns[settings.data.target] = table.Column(type="boolean", known="after")

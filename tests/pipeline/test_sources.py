@@ -126,7 +126,7 @@ class TestExcel:
         return read_source("rows.xlsx")
 
     def test_cells_have_the_types_that_they_have_in_the_sheet(self) -> None:
-        rows = [
+        rows: list[list[Any]] = [
             ["zip", "n", "share", "day", "at", "ok"],
             ["01067", 3, 0.5, date(2026, 1, 31), datetime.fromisoformat("2026-01-31T12:30"), True],
             ["1067", 4.0, 2, date(2026, 2, 1), datetime.fromisoformat("2026-02-01"), False],
@@ -150,7 +150,7 @@ class TestExcel:
         assert table.found == ["rows.xlsx: the cells of 'zip' are numbers and text; all are read as text"]
 
     def test_empty_rows_and_columns_are_left_out(self) -> None:
-        rows = [[], [None, "a", None, "b"], [], [None, 1, None, "x"], []]
+        rows: list[list[Any]] = [[], [None, "a", None, "b"], [], [None, 1, None, "x"], []]
         assert self.read(rows).data.to_pydict() == {"a": [1], "b": ["x"]}
 
     def test_which_sheet_is_meant_is_never_guessed(self) -> None:

@@ -325,13 +325,14 @@ class TestEqualRows:
         }
         document = {"row": "a row", "columns": columns, **schema}
         (bench.folder / "schema.yaml").write_text(yaml.safe_dump(document))
-        for key, value in {
+        changes: dict[str, Any] = {
             "params.data.target": "y",
             "params.data.derive": {},
             "params.split.by": "random",
             "params.split.column": None,
             "params.split.holdout_share": 0.5,
-        }.items():
+        }
+        for key, value in changes.items():
             bench.edit(key, value)
         bench.keep(self.ROWS)
 

@@ -156,7 +156,7 @@ def test_a_quantity_has_no_label_that_counts_as_yes(bench: Bench) -> None:
     bench.edit("schema.columns.status.type", "number")
     bench.edit("params.data.task", "regression")
     bench.edit("params.data.positive", "churned")
-    with pytest.raises(table.ConfigError, match=r"data\.positive: only a classification has a label"):
+    with pytest.raises(config.ConfigError, match=r"data\.positive: only a classification has a label"):
         table.check_params(bench.settings, bench.schema)
 
 

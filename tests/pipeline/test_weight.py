@@ -13,7 +13,7 @@ import yaml
 
 from bots.evidence import MetricsReport
 from fixtures.flights import Bench
-from pipeline import evaluate, files, metrics, params, search_jobs, table, train
+from pipeline import config, evaluate, files, metrics, model, params, search_jobs, table, train
 
 pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning", "ignore::DeprecationWarning")
 ROWS = 1500
@@ -93,12 +93,12 @@ def test_a_weight_of_three_is_three_rows_to_the_model_and_in_every_figure(tmp_pa
         settings = weighted.settings
         repeated = train_rows.loc[train_rows.index.repeat(train_rows["split:weight"].astype(int))]
         fitted, _ = train.fit(
-            train.model.build_pipeline(settings),
+            model.build_pipeline(settings),
             repeated[["x", "z"]],
             target=repeated["split:target"].to_numpy(),
             settings=settings,
         )
-        again = train.model.predict(fitted, holdout, settings.task)
+        again = model.predict(fitted, holdout, settings.task)
         np.testing.assert_allclose(predictions["score"], again, atol=1e-6)
         rows = predictions.loc[predictions.index.repeat(predictions["weight"].astype(int))]
         plain = rows.drop(columns="weight").reset_index(drop=True)
@@ -164,7 +164,7 @@ def test_a_column_that_cannot_weigh_rows_is_refused(
     monkeypatch.chdir(tmp_path)
     bench = make_bench(tmp_path, "classification", make_rows("classification"))
     bench.edit(where, value)
-    with pytest.raises(table.ConfigError) as caught:
+    with pytest.raises(config.ConfigError) as caught:
         table.check_params(bench.settings, bench.schema)
     assert words in str(caught.value)
 
@@ -172,7 +172,7 @@ def test_a_column_that_cannot_weigh_rows_is_refused(
 def test_the_target_does_not_weigh_its_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     bench = make_bench(tmp_path, "regression", make_rows("regression"), weight="y")
-    with pytest.raises(table.ConfigError, match=r"data\.weight: y is the target"):
+    with pytest.raises(config.ConfigError, match=r"data\.weight: y is the target"):
         table.check_params(bench.settings, bench.schema)
 
 

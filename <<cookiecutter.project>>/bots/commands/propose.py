@@ -52,6 +52,7 @@ def propose_branch(root: Path, *, base: str, dry_run: bool) -> ProposalResult:
     """Propose the checkout's branch, or say what to type. Raises `BotsError`."""
     from bots.commands.release import open_progress
     from bots.dvc.storage import open_storage
+    from bots.git.bare import REMOTE
     from bots.github.client import GitHubClient
     from bots.publish import propose
     from bots.retry import Retry
@@ -59,7 +60,7 @@ def propose_branch(root: Path, *, base: str, dry_run: bool) -> ProposalResult:
     proposal = propose.find_proposal(root, base)
     url = propose.read_remote(root)
     if url is None:
-        return propose.tell_by_hand(proposal, f"there is no remote {propose.REMOTE}", remote=False)
+        return propose.tell_by_hand(proposal, f"there is no remote {REMOTE}", remote=False)
     connection = propose.find_connection(url, os.environ)
     if isinstance(connection, str):
         return propose.tell_by_hand(proposal, connection, remote=True)

@@ -203,7 +203,7 @@ def _make_pair(
         raise PredictionsError(f"{name}: no column {', '.join(sorted(missing))}")
     truth = get_target(sample, target or TARGET, name, settings.data.positive)
     columns = {split_columns.PLAIN_ROW: sample[row], TARGET: truth}
-    if (weight := policy.data.weight) in sample.column_names:
+    if (weight := policy.data.weight) is not None and weight in sample.column_names:
         columns[WEIGHT] = get_numbers(sample, weight, name)
     if together != "rows":
         columns[SLICE + together] = sample[together].cast(pyarrow.string())

@@ -112,7 +112,7 @@ def choose_rows(predictions: Predictions, rows: NDArray[np.intp] | None = None, 
         units = codes if there.all() else (np.cumsum(there, dtype=np.int32) - np.int32(1))[codes]
         sizes = counts[there].astype(np.float64)
         if weights is not None:
-            sizes = np.bincount(codes, weights=weights, minlength=len(whole.names))[there]
+            sizes = np.bincount(codes, weights=weights, minlength=len(whole.names))[there].astype(np.float64)
 
     def choose(column: Floats) -> Floats:
         return column if rows is None else column[rows]

@@ -86,7 +86,7 @@ def _compare_losses(side: Predictions) -> tuple[tuple[float, float], float]:
     if weights is not None:
         parts *= weights * (len(weights) / weights.sum())
     if side.units is not None:
-        parts = np.bincount(side.units.codes, weights=parts, minlength=count)
+        parts = np.bincount(side.units.codes, weights=parts, minlength=count).astype(np.float64)
     error = float(np.sqrt((parts**2).sum() * count / (count - 1))) / len(change)
     return means, error
 

@@ -129,7 +129,7 @@ def explain_encoding(encoding: str, error: UnicodeError) -> str:
 def parse_rows(sample: str, separator: str, *, quote: str, whole: bool) -> list[list[str]]:
     """Parse the first rows of a sample, without empty lines; a sample of a longer file ends within a row."""
     reader = csv.reader(io.StringIO(sample, newline=""), delimiter=separator, quotechar=quote)
-    rows = []
+    rows: list[list[str]] = []
     try:
         for row in reader:
             if len(rows) > ROWS:

@@ -59,10 +59,10 @@ def test_a_column_called_row_is_content_where_the_rows_are_named_otherwise(tmp_p
 
 
 def test_the_target_of_plain_tables_is_wanted_by_either_name(tmp_path: Path) -> None:
-    tables = [
+    train, holdout = (
         write(tmp_path / f"{name}.parquet", x=[1.0], target=[1.0], row=["a"]) for name in ("train", "holdout")
-    ]
-    assert find_columns(*tables, {"x", "split:target"}) == ["x", "target"]
+    )
+    assert find_columns(train, holdout, {"x", "split:target"}) == ["x", "target"]
 
 
 def test_predictions_are_lined_up_by_the_names_that_all_other_checks_read() -> None:

@@ -19,14 +19,14 @@ from pipeline.params import Costs as PipelineCosts
 
 CLASSES = [name for name, one in metrics.MEASURES.items() if "classification" in one.tasks]
 QUANTITIES = [name for name, one in metrics.MEASURES.items() if "regression" in one.tasks]
-CELLS = {
+CELLS: dict[str, Any] = {
     "currency": "USD",
     "true_positive": 5.0,
     "false_positive": -2.0,
     "true_negative": 0.0,
     "false_negative": -1.0,
 }
-PRICES = {"currency": "USD", "under": -1.0, "over": -0.4}
+PRICES: dict[str, Any] = {"currency": "USD", "under": -1.0, "over": -0.4}
 
 
 def draw_rows(task: str, rows: int, seed: int, *, coarse: bool) -> tuple[Any, Any, Any]:
