@@ -145,7 +145,8 @@ def try_inputs(
     rows = rows.iloc[: len(alike)][alike].reset_index(drop=True)
     for name in rows.columns if len(rows) else ():
         for kind, value in list_changes(train[name], columns[name]):
-            changed = rows.assign(**{name: rows[name].iloc[:0].reindex(rows.index, fill_value=value)})
+            changed = rows.copy(deep=False)
+            changed[name] = rows[name].iloc[:0].reindex(rows.index, fill_value=value)
             alike, neither = compare(changed)
             trials.append(count(name, kind, alike=alike, neither=neither))
     return trials
