@@ -57,10 +57,12 @@ def s3() -> Iterator[str]:
 @pytest.fixture
 def bucket(s3: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Bucket:
     """A new bucket; the environment logs in there."""
-    pytest.importorskip("s3fs")
+    s3fs = pytest.importorskip("s3fs")
     boto3 = pytest.importorskip("boto3")
     for name, value in {**LOGIN, "AWS_ENDPOINT_URL": s3}.items():
         monkeypatch.setenv(name, value)
+    # s3fs keeps what it opened, and with it the address of another test's server.
+    s3fs.S3FileSystem.clear_instance_cache()
     found = Bucket(f"log-{abs(hash(request.node.name)) % 10**9}", boto3.client("s3"))
     found.client.create_bucket(Bucket=found.name)
     return found
