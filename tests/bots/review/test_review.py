@@ -409,13 +409,18 @@ def feed_the_holdout(change: Small) -> None:
 
 def split_the_holdout_into_training_under_other_names(change: Small) -> None:
     code = change.folder / "pipeline" / "split.py"
+    honest = "        part = division.take_part(name)\n"
+    text = code.read_text()
+    assert honest in text
     code.write_text(
-        code.read_text().replace(
-            "    for name, part in parts.items():\n        files",
-            "    import pandas as pd\n\n"
-            "    copies = parts['holdout'].assign(**{ROW_NAME: 'x' + parts['holdout'][ROW_NAME], 'visit': 'x'})\n"
-            "    parts['train'] = pd.concat([parts['train'], copies], ignore_index=True)\n"
-            "    for name, part in parts.items():\n        files",
+        text.replace(
+            honest,
+            honest
+            + "        if name == 'train':\n"
+            + "            import pandas as pd\n\n"
+            + "            copies = division.take_part('holdout')\n"
+            + "            copies[files.ROW_NAME] = 'x' + copies[files.ROW_NAME]\n"
+            + "            part = pd.concat([part, copies.assign(visit='x')], ignore_index=True)\n",
         )
     )
 
