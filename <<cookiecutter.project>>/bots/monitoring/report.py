@@ -15,6 +15,7 @@ from bots.observations import (
     Series,
     Trouble,
 )
+from bots.render.numbers import pluralize
 
 MOST_POINTS = 400
 LATEST = 5
@@ -64,8 +65,8 @@ def write_headline(
     labelled = sum(day.labelled for day in judged)
     days = len({day.day for day in judged})
     return (
-        f"Nothing speaks against the answers being as good as they were reviewed, on {labelled:,} predictions of "
-        f"{days:,} days."
+        "Nothing speaks against the answers being as good as they were reviewed, on "
+        f"{pluralize(labelled, 'prediction')} of {pluralize(days, 'day')}."
     )
 
 
