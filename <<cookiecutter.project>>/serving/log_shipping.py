@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib
 import logging
 import os
 import random
@@ -118,6 +119,9 @@ class Shipper:
 
     def run(self) -> None:
         """Ship for ever; after a failure less and less often."""
+        # Loading the library takes a while, which the last seconds of a service do not have.
+        with contextlib.suppress(ImportError):  # told with the first table
+            importlib.import_module("obstore")
         while True:
             try:
                 seconds = self.ship_waiting()
