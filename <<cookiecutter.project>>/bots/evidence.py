@@ -22,6 +22,7 @@ from bots.errors import BotsError
 
 FORMAT: Final = 1
 MOST_SEEDS: Final = 20
+MOST_CLASSES: Final = 100
 MANY_LOOKS: Final = 20
 """From so many looks at a holdout on, an improvement on it alone is taken for luck."""
 
@@ -33,7 +34,7 @@ Count = Annotated[int, Meta(ge=0)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Positive = Annotated[float, Meta(ge=0)]
 
-Task = Literal["classification", "regression"]
+Task = Literal["classification", "regression", "multiclass"]
 Direction = Literal["higher", "lower"]
 Verdict = Literal[
     "improved", "equivalent", "undecided", "regressed", "blocked", "not comparable", "no baseline"
@@ -99,7 +100,8 @@ class DataReport(Evidence, frozen=True, kw_only=True):
 
 
 class Part(Evidence, frozen=True, kw_only=True):
-    """One part of the split. `target` is the mean of the target: the positive rate for a classification."""
+    """One part of the split. `target` is the mean of the target: the positive rate for a classification, null with
+    several classes. `classes` is then the share of each class in the part, in the order of the split's `classes`."""
 
     name: Literal["train", "holdout", "production"]
     rows: Count
@@ -107,6 +109,7 @@ class Part(Evidence, frozen=True, kw_only=True):
     first: Text | None = None
     last: Text | None = None
     target: float | None = None
+    classes: Annotated[list[Share], Meta(max_length=MOST_CLASSES)] = []
 
 
 class Answers(Evidence, frozen=True, kw_only=True):
@@ -118,13 +121,15 @@ class Answers(Evidence, frozen=True, kw_only=True):
 
 class SplitReport(Evidence, frozen=True, kw_only=True):
     """`reports/split.json`: which rows train, which judge, which stand for production. `answers` is there where the
-    target is no truth and not 0 and 1."""
+    target is no truth and not 0 and 1. `classes` are the names of several classes, in the order that every other file
+    keeps to; empty for the other tasks."""
 
     format: Literal[1] = FORMAT
     by: Literal["time", "group", "random"]
     parts: Annotated[list[Part], Meta(max_length=3)]
     unlabelled: Count
     answers: Answers | None = None
+    classes: Annotated[list[Name], Meta(max_length=MOST_CLASSES)] = []
 
     def find_part(self, name: str) -> Part:
         """The part of that name; raises `EvidenceError` where the split has none."""
@@ -150,7 +155,8 @@ class Feature(Evidence, frozen=True, kw_only=True):
 
 class FeaturesReport(Evidence, frozen=True, kw_only=True):
     """`reports/features.json`: the model's inputs. `association` is each one's own power over the target:
-    |2 AUC - 1| for a classification, the squared rank correlation for a regression."""
+    |2 AUC - 1| for a classification, the squared rank correlation for a regression, and the mean of what each class
+    against all others gives with several classes."""
 
     format: Literal[1] = FORMAT
     features: Annotated[list[Feature], Meta(max_length=5_000)]
@@ -186,20 +192,22 @@ class Metric(Evidence, frozen=True, kw_only=True):
 
 
 class Slice(Evidence, frozen=True, kw_only=True):
-    """The primary metric on a named subset of the holdout; `low` and `high` as in `Metric`."""
+    """The primary metric on a named subset of the holdout; `low` and `high` as in `Metric`. `target` and `prediction`
+    are means; null with several classes, which have none."""
 
     column: Name
     value: Text
     rows: Count
-    target: float
-    prediction: float
+    target: float | None
+    prediction: float | None
     metric: float | None
     low: float | None = None
     high: float | None = None
 
 
 class CalibrationBin(Evidence, frozen=True, kw_only=True):
-    """Rows of similar score: what was predicted on average, and what happened."""
+    """Rows of similar score: what was predicted on average, and what happened. With several classes the score is the
+    largest probability, and `observed` how often the class that has it was right."""
 
     rows: Count
     predicted: float
@@ -208,7 +216,8 @@ class CalibrationBin(Evidence, frozen=True, kw_only=True):
 
 class Costs(Evidence, frozen=True, kw_only=True):
     """What a decision is worth, per row. A classification uses the four cells of its confusion matrix; a
-    regression the price of predicting one unit too little (`under`) or too much (`over`)."""
+    regression the price of predicting one unit too little (`under`) or too much (`over`); several classes a `matrix`,
+    whose missing cells are worth 0."""
 
     currency: Annotated[Name, Meta(description="the unit of the value")]
     true_positive: Annotated[float | None, Meta(description="the worth of an alarm that was right")] = None
@@ -217,6 +226,10 @@ class Costs(Evidence, frozen=True, kw_only=True):
     false_negative: Annotated[float | None, Meta(description="the worth of a missed row")] = None
     under: Annotated[float | None, Meta(description="the worth of each unit predicted too little")] = None
     over: Annotated[float | None, Meta(description="the worth of each unit predicted too much")] = None
+    matrix: Annotated[
+        dict[Name, dict[Name, float]] | None,
+        Meta(description="several classes: the worth of calling a row of the first class the second one"),
+    ] = None
 
 
 class Gap(Evidence, frozen=True, kw_only=True):
@@ -229,17 +242,37 @@ class Gap(Evidence, frozen=True, kw_only=True):
     gap: float
 
 
+class ClassFigures(Evidence, frozen=True, kw_only=True):
+    """How a model does on one of several classes: `rows` are of it, `predicted` are called so. `roc_auc` is that of its
+    probability, this class against all others. Null where there is no such figure, as the precision of a class that no
+    row is called."""
+
+    name: Name
+    rows: Count
+    predicted: Count
+    recall: Share | None = None
+    precision: Share | None = None
+    f1: Share | None = None
+    roc_auc: Share | None = None
+
+
+Confusion = Annotated[
+    list[Annotated[list[Count], Meta(max_length=MOST_CLASSES)]], Meta(max_length=MOST_CLASSES)
+]
+
+
 class MetricsReport(Evidence, frozen=True, kw_only=True):
     """`reports/metrics.json`: the holdout's judgement. `weight` is the column that says how much each row counts in
-    figures; null: each counts once, as it does in counts of rows. DVC reads `values` (numbers in mappings);
-    everything else is kept in lists, which `dvc metrics` leaves out."""
+    figures; null: each counts once, as it does in counts of rows. `classes` and `confusion` are of a model of several
+    classes, in the order of the split's `classes`: `confusion[a][b]` rows of class `a` are called `b`. DVC reads
+    `values` (numbers in mappings); everything else is kept in lists, which `dvc metrics` leaves out."""
 
     format: Literal[1] = FORMAT
     task: Task
     weight: Name | None = None
     primary: Name
     values: dict[Name, float]
-    metrics: Annotated[list[Metric], Meta(min_length=1, max_length=50)]
+    metrics: Annotated[list[Metric], Meta(min_length=1, max_length=100)]
     slices: Annotated[list[Slice], Meta(max_length=5_000)]
     calibration: Annotated[list[CalibrationBin], Meta(max_length=100)]
     fairness: Annotated[list[Gap], Meta(max_length=100)] = []
@@ -247,6 +280,8 @@ class MetricsReport(Evidence, frozen=True, kw_only=True):
     holdout: Digest
     threshold: float | None = None
     costs: Annotated[list[Costs], Meta(max_length=1)] = []
+    classes: Annotated[list[ClassFigures], Meta(max_length=MOST_CLASSES)] = []
+    confusion: Confusion = []
 
 
 class Importance(Evidence, frozen=True, kw_only=True):
@@ -267,18 +302,30 @@ class Reason(Evidence, frozen=True, kw_only=True):
     effect: float
 
 
+class ClassRanking(Evidence, frozen=True, kw_only=True):
+    """What one of several classes' probability depends on: the features with the largest parts in it."""
+
+    name: Name
+    ranking: Annotated[list[Importance], Meta(max_length=20)]
+
+
 class WorstPrediction(Evidence, frozen=True, kw_only=True):
-    """One of the holdout's worst predictions, with its local reasons."""
+    """One of the holdout's worst predictions, with its local reasons. With several classes the row is of class
+    `actual` and is called `called`; `target` is then 1, `score` the probability of the actual class, and the reasons
+    are those of that probability."""
 
     row: Text
     target: float
     score: float
     loss: float
     reasons: Annotated[list[Reason], Meta(max_length=20)]
+    actual: Name | None = None
+    called: Name | None = None
 
 
 class ExplanationReport(Evidence, frozen=True, kw_only=True):
-    """`reports/explanation.json`: why the model says what it says."""
+    """`reports/explanation.json`: why the model says what it says. With several classes `ranking` is the mean over
+    them, and `classes` has each one's own."""
 
     format: Literal[1] = FORMAT
     method: Literal["shap", "permutation"]
@@ -290,6 +337,7 @@ class ExplanationReport(Evidence, frozen=True, kw_only=True):
     note: Text | None = None
     ranking: Annotated[list[Importance], Meta(max_length=5_000)]
     worst: Annotated[list[WorstPrediction], Meta(max_length=50)]
+    classes: Annotated[list[ClassRanking], Meta(max_length=MOST_CLASSES)] = []
 
 
 class ColumnDrift(Evidence, frozen=True, kw_only=True):
@@ -423,6 +471,20 @@ class SliceComparison(Evidence, frozen=True, kw_only=True):
     low: float | None
     high: float | None
     outcome: Outcome
+    note: Text | None = None
+
+
+class ClassComparison(Evidence, frozen=True, kw_only=True):
+    """One of several classes, main against this change on the same rows. `difference` is that of the recall, with an
+    interval that is corrected for the number of classes; `note` says why there is none."""
+
+    name: Name
+    rows: Count
+    champion: ClassFigures | None
+    candidate: ClassFigures
+    difference: float | None = None
+    low: float | None = None
+    high: float | None = None
     note: Text | None = None
 
 
@@ -656,8 +718,10 @@ class Review(Evidence, frozen=True, kw_only=True):
     rules: Annotated[list[GateRule], Meta(max_length=100)]
     causes: Annotated[list[Cause], Meta(max_length=4)]
     stages: Annotated[list[StageRun], Meta(max_length=100)]
-    metrics: Annotated[list[MetricComparison], Meta(max_length=50)] = []
+    metrics: Annotated[list[MetricComparison], Meta(max_length=100)] = []
     slices: Annotated[list[SliceComparison], Meta(max_length=5_000)] = []
+    classes: Annotated[list[ClassComparison], Meta(max_length=MOST_CLASSES)] = []
+    champion_confusion: Confusion = []
     shifts: Annotated[list[ImportanceShift], Meta(max_length=5_000)] = []
     statistics: Statistics | None = None
     seeds: Seeds | None = None

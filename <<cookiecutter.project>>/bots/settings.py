@@ -14,7 +14,7 @@ from msgspec import Meta, Struct, inspect
 
 from bots.decoding import DECODE_ERRORS, YAML_ERRORS, describe_yaml_error, locate_decode_error
 from bots.errors import BotsError
-from bots.evidence import MOST_SEEDS, Costs, Task
+from bots.evidence import MOST_CLASSES, MOST_SEEDS, Costs, Task
 from bots.layout import PARAMS, WATCHED, Layout
 from bots.stats import metrics
 
@@ -61,6 +61,10 @@ class Data(Struct, frozen=True, kw_only=True):
         _explain(
             "the label that counts as yes, where the target is no truth and not 0 and 1; the other is no"
         ),
+    ] = None
+    classes: Annotated[
+        Annotated[list[str], Meta(min_length=2, max_length=MOST_CLASSES)] | None,
+        _explain("the order of several classes; null: the training rows' own, sorted as text"),
     ] = None
     derive: Annotated[
         dict[str, Any],
@@ -564,6 +568,7 @@ def _check_costs(settings: Settings) -> str | None:
     cells = {
         "classification": ("true_positive", "false_positive", "true_negative", "false_negative"),
         "regression": ("under", "over"),
+        "multiclass": ("matrix",),
     }[settings.task]
     if costs is None:
         return f"evaluate.costs: expected currency, {', '.join(cells)}; `value` needs them"
