@@ -77,6 +77,14 @@ def _explain_negative(inputs: pd.DataFrame, settings: Params) -> str:
     )
 
 
+def _explain_target(inputs: pd.DataFrame, settings: Params) -> str:
+    return (
+        f"params.yaml: model.estimator: the loss of {settings.model.estimator.use} does not take every target: the "
+        f"training rows' {settings.data.target} goes below what it takes (Poisson: zero, Gamma and inverse Gaussian: "
+        "above zero); use another class or loss"
+    )
+
+
 def _explain_folds(inputs: pd.DataFrame, settings: Params) -> str:
     return (
         f"params.yaml: model: too few of the {len(inputs):,} training rows are of one class for so many folds; lower "
@@ -92,6 +100,10 @@ _EXPLAINERS = (
     ),
     (r"infinity|too large for dtype", _explain_infinite),
     (r"negative values in data", _explain_negative),
+    (
+        r"of y are out of the valid range|requires (non-negative|strictly positive|positive) y",
+        _explain_target,
+    ),
     (r"n_splits|least populated class|members in each class|number of folds|-fold cross", _explain_folds),
 )
 

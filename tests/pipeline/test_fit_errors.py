@@ -33,7 +33,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> flights.Bench:
     return bench
 
 
-def fit(bench: flights.Bench, **columns: Any) -> str | None:
+def fit(bench: flights.Bench, target: np.ndarray | None = None, **columns: Any) -> str | None:
     """Fit on a small table with these columns instead of the usual ones; the refusal, if there is one."""
     rng, settings = np.random.default_rng(0), bench.settings
     usual = {
@@ -46,7 +46,7 @@ def fit(bench: flights.Bench, **columns: Any) -> str | None:
         train.fit(
             model.build_pipeline(settings),
             frame,
-            target=(np.arange(ROWS) % 2).astype(float),
+            target=(np.arange(ROWS) % 2).astype(float) if target is None else target,
             settings=settings,
         )
     except StageError as error:
@@ -102,6 +102,28 @@ def test_numbers_below_zero_name_the_column_and_a_step_that_moves_them(bench: fl
     assert "takes no numbers below zero, and distance has some" in said or "temp, distance" in said
     bench.edit("params.model.steps", [{"columns": "numeric", "use": "sklearn.preprocessing.MinMaxScaler"}])
     assert fit(bench) is None
+
+
+@pytest.mark.parametrize(
+    ("use", "params"),
+    [
+        ("sklearn.linear_model.PoissonRegressor", {}),
+        ("sklearn.linear_model.TweedieRegressor", {"power": 2}),
+        ("sklearn.ensemble.HistGradientBoostingRegressor", {"loss": "poisson"}),
+    ],
+)
+def test_a_target_below_what_the_loss_takes_is_named(
+    bench: flights.Bench, use: str, params: dict[str, object]
+) -> None:
+    bench.edit("params.data.task", "regression")
+    bench.edit("params.data.target", "arr_delay")
+    bench.edit("params.model.estimator", {"use": use, "params": params})
+    said = fit(bench, target=np.linspace(-5.0, 10.0, ROWS))
+    assert said is not None
+    assert said.startswith(
+        f"params.yaml: model.estimator: the loss of {use} does not take every target: the training rows' arr_delay "
+        "goes below what it takes"
+    )
 
 
 def test_too_many_folds_name_the_parameters_that_say_how_many(bench: flights.Bench) -> None:
