@@ -73,6 +73,29 @@ def make_labels(series: pd.Series, missing: str = "") -> pd.Series:
     return pd.Series(labels[codes], index=series.index, name=series.name, dtype="str")
 
 
+def join_labels(frame: pd.DataFrame) -> pa.Array:
+    """Join the labels of each row's values by `|`: large strings (rows,), different where any label differs.
+
+    Where labels hold a `|` or end in a backslash, these are escaped by backslashes; other labels stay as they are, and
+    so does that of a single column.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as compute
+
+    labels = [pa.array(make_labels(frame[name]), type=pa.large_string()) for name in frame.columns]
+    if len(labels) > 1:
+        labels = [_escape_separators(one) for one in labels]
+    return compute.binary_join_element_wise(*labels, pa.scalar("|", pa.large_string()))
+
+
+def _escape_separators(labels: pa.Array) -> pa.Array:
+    """Put a backslash before each `|`, and double those that stand before a `|` or at the end."""
+    import pyarrow.compute as compute
+
+    escaped = compute.replace_substring_regex(labels, r"(\\*)\|", r"\1\1\\|")
+    return compute.replace_substring_regex(escaped, r"(\\+)\z", r"\1\1")
+
+
 def _make_all_labels(values: Any) -> Iterable[str]:
     """Write distinct values as `make_label` does, the usual kinds many at a time."""
     import numpy as np

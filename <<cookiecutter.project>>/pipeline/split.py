@@ -102,16 +102,13 @@ class Division:
 
 def name_rows(frame: pd.DataFrame, schema: table.Schema) -> pd.Series:
     """Name each row by its identity, `2013-07-01T10:00:00Z|UA|1545`, or by a hash of its content where none
-    is declared. Where equal rows are natural, the second of them is `HASH#2`.
+    is declared. Where equal rows are natural, the second of them is `HASH#2`. Rows that differ have different names.
 
     Raises `StageError` unless each name is unique.
     """
     import pyarrow as pa
-    import pyarrow.compute as compute
 
-    key = schema.identity or list(frame.columns)
-    labels = [pa.array(table.make_labels(frame[name]), type=pa.large_string()) for name in key]
-    joined = compute.binary_join_element_wise(*labels, pa.scalar("|", pa.large_string()))
+    joined = table.join_labels(frame[schema.identity or list(frame.columns)])
     if not schema.identity:
         joined = pa.array([_hash(name) for name in joined.to_pylist()], type=pa.large_string())
     names = joined.to_pandas().astype("str")

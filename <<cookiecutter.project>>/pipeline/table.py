@@ -17,6 +17,7 @@ from pipeline import config, expressions, files
 from pipeline.config import ConfigError
 from pipeline.conversion import LARGEST_WHOLE, TRUTHS, Kind, drop_empty, make_label, unpack_objects
 from pipeline.conversion import convert_column as convert_column
+from pipeline.conversion import join_labels as join_labels
 from pipeline.conversion import make_labels as make_labels
 from pipeline.params import Read
 

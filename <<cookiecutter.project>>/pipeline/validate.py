@@ -222,17 +222,15 @@ def _find_duplicates(typed: pd.DataFrame, schema: table.Schema) -> list[Finding]
         )
         return [make_finding("duplicates", "warning", message, rows=count)]
     shown = typed.loc[repeated, key].head(SHOWN)
-    examples = shown.apply(lambda row: "|".join(table.make_labels(row.astype(object))), axis=1)
+    examples = table.join_labels(shown).to_pylist()
     if schema.identity:
         listed = ", ".join(key)
-        what = f"repeat the identity ({listed}) of an earlier row, for instance {examples.iloc[0]}"
+        what = f"repeat the identity ({listed}) of an earlier row, for instance {examples[0]}"
     else:
         what = f"repeat another row; {table.ADVICE_ON_DUPLICATES}"
     message = f"{count:,} rows {what}"
     return [
-        make_finding(
-            "duplicates", "error", message, expected="every row once", rows=count, examples=list(examples)
-        )
+        make_finding("duplicates", "error", message, expected="every row once", rows=count, examples=examples)
     ]
 
 

@@ -391,6 +391,41 @@ def test_ids_that_differ_by_a_zero_are_two_rows(bench: Bench) -> None:
     assert list(split.name_rows(typed, numbers)) == ["9007199254740993", "9007199254740992", ""]
 
 
+def name_texts(rows: list[tuple[str, ...]], *, identity: bool) -> list[str]:
+    """Name rows of texts by all of their columns, or by their content."""
+    frame = pd.DataFrame(rows).astype("str").set_axis([f"c{at}" for at in range(len(rows[0]))], axis=1)
+    schema = table.Schema(
+        row="a row",
+        identity=list(frame.columns) if identity else [],
+        columns={name: table.Column(type="category", known="before") for name in frame.columns},
+    )
+    return list(split.name_rows(frame, schema))
+
+
+@given(
+    rows=st.integers(1, 3).flatmap(
+        lambda width: st.lists(
+            st.tuples(*[st.text(alphabet="|\\#2a\n", max_size=4)] * width),
+            min_size=1,
+            max_size=30,
+            unique=True,
+        )
+    ),
+    identity=st.booleans(),
+)
+def test_rows_that_differ_have_different_names(rows: list[tuple[str, ...]], identity: bool) -> None:
+    assert len(set(name_texts(rows, identity=identity))) == len(rows)
+
+
+def test_only_what_could_be_taken_for_a_separator_is_escaped() -> None:
+    assert name_texts([("a|b", "c"), ("a", "b|c")], identity=True) == [r"a\|b|c", r"a|b\|c"]
+    assert name_texts([("DOMAIN\\user", "7#2"), ("C:\\", "x")], identity=True) == [
+        r"DOMAIN\user|7#2",
+        r"C:\\|x",
+    ]
+    assert name_texts([("a|b",), ("C:\\",)], identity=True) == ["a|b", "C:\\"]
+
+
 @given(
     st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=5),
     st.lists(st.datetimes(), max_size=5),
