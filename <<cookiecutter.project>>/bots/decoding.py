@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import msgspec
 import yaml
@@ -53,3 +54,42 @@ def describe_yaml_error(text: str, error: Exception) -> str:
         mark = error.problem_mark
         return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
     return " ".join(str(error).split())
+
+
+def load_yaml(text: str | bytes) -> Any:
+    """Load a YAML document that people write. Raises `YAML_ERRORS`, also for a key that stands twice in one mapping."""
+    return yaml.load(text, Loader=_UniqueKeys)  # noqa: S506  a SafeLoader
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """Reads YAML and refuses a key that stands twice in one mapping, where YAML alone would take the last."""
+
+    def get_single_node(self) -> yaml.Node | None:
+        """Return the document as nodes. Raises `MarkedYAMLError` at the second of two equal keys."""
+        root = super().get_single_node()
+        rest, known = [root], set()
+        while rest:
+            node = rest.pop()
+            if id(node) in known or not isinstance(node, yaml.CollectionNode):
+                continue
+            known.add(id(node))
+            if isinstance(node, yaml.MappingNode):
+                self._refuse_repeated_keys(node)
+                rest += [value for _, value in node.value]
+            else:
+                rest += node.value
+        return root
+
+    def _refuse_repeated_keys(self, mapping: yaml.MappingNode) -> None:
+        lines: dict[str, int] = {}
+        for key, _ in mapping.value:
+            if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
+                continue
+            # As they are written: 0 and "0" are one name, 0 and NO are two.
+            if key.value in lines:
+                raise yaml.MarkedYAMLError(
+                    problem=f"the key {key.value!r} stands a second time, the first is in line {lines[key.value]}; "
+                    "keep one of the two",
+                    problem_mark=key.start_mark,
+                )
+            lines[key.value] = key.start_mark.line + 1

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
-import yaml
 from msgspec import Meta, Struct, inspect
 
-from bots.decoding import DECODE_ERRORS, YAML_ERRORS, describe_yaml_error, locate_decode_error
+from bots.decoding import DECODE_ERRORS, YAML_ERRORS, describe_yaml_error, load_yaml, locate_decode_error
 from bots.errors import BotsError
 from bots.evidence import MOST_CLASSES, MOST_SEEDS, Costs, Task
 from bots.layout import PARAMS, WATCHED, Layout
@@ -444,7 +443,7 @@ def parse_settings(text: str, name: str) -> Settings:
     text that is not YAML, an unknown key, a wrong type, or settings that contradict each other.
     """
     try:
-        document = yaml.safe_load(text)
+        document = load_yaml(text)
     except YAML_ERRORS as error:
         raise SettingsError(f"{name}: not YAML: {describe_yaml_error(text, error)}") from error
     if not isinstance(document, dict):

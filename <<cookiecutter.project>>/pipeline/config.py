@@ -31,12 +31,12 @@ class ConfigError(StageError):
 def read_yaml(path: Path, expected: str) -> dict[Any, Any]:
     """Read the mapping that a YAML file holds; `expected` says in the message which one that should be.
 
-    Raises `ConfigError` for a missing file, for what is not YAML, and for what is not a mapping.
+    Raises `ConfigError` for a missing file, for what is not YAML or has a key twice, and for what is not a mapping.
     """
     text = ""
     try:
         text = path.read_text(encoding="utf-8")
-        document = yaml.safe_load(text)
+        document = load_yaml(text)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     # PyYAML lets the plain errors of malformed scalars (`!!int ""`, 2013-13-45) through.
@@ -45,6 +45,45 @@ def read_yaml(path: Path, expected: str) -> dict[Any, Any]:
     if not isinstance(document, dict):
         raise ConfigError(f"{path}: expected {expected}")
     return document
+
+
+def load_yaml(text: str) -> Any:
+    """Load a YAML document. Raises what PyYAML raises, and `MarkedYAMLError` for a key that stands twice."""
+    return yaml.load(text, Loader=_UniqueKeys)  # noqa: S506  a SafeLoader
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """Reads YAML and refuses a key that stands twice in one mapping, where YAML alone would take the last."""
+
+    def get_single_node(self) -> yaml.Node | None:
+        """Return the document as nodes. Raises `MarkedYAMLError` at the second of two equal keys."""
+        root = super().get_single_node()
+        rest, known = [root], set()
+        while rest:
+            node = rest.pop()
+            if id(node) in known or not isinstance(node, yaml.CollectionNode):
+                continue
+            known.add(id(node))
+            if isinstance(node, yaml.MappingNode):
+                self._refuse_repeated_keys(node)
+                rest += [value for _, value in node.value]
+            else:
+                rest += node.value
+        return root
+
+    def _refuse_repeated_keys(self, mapping: yaml.MappingNode) -> None:
+        lines: dict[str, int] = {}
+        for key, _ in mapping.value:
+            if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
+                continue
+            # As they are written: 0 and "0" are one name, 0 and NO are two.
+            if key.value in lines:
+                raise yaml.MarkedYAMLError(
+                    problem=f"the key {key.value!r} stands a second time, the first is in line {lines[key.value]}; "
+                    "keep one of the two",
+                    problem_mark=key.start_mark,
+                )
+            lines[key.value] = key.start_mark.line + 1
 
 
 def _describe_yaml_error(text: str, error: Exception) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
+import yaml
 
 from serving.errors import ModelError
 
@@ -47,3 +48,50 @@ def describe_decode_error(error: Exception) -> tuple[str, str]:
         return "nested too deeply", ""
     what, _, where = str(error).partition(" - at `$")
     return what[:1].lower() + what[1:], where.rstrip("`")
+
+
+def load_yaml(data: bytes) -> Any:
+    """Load a YAML document. Raises what PyYAML raises, and `MarkedYAMLError` for a key that stands twice."""
+    return yaml.load(data, Loader=_UniqueKeys)  # noqa: S506  a SafeLoader
+
+
+def describe_yaml_error(error: Exception) -> str:
+    """Describe in one line where bytes are no YAML, and why."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
+    return " ".join(str(error).split())
+
+
+class _UniqueKeys(yaml.CSafeLoader):
+    """Reads YAML and refuses a key that stands twice in one mapping, where YAML alone would take the last."""
+
+    def get_single_node(self) -> yaml.Node | None:
+        """Return the document as nodes. Raises `MarkedYAMLError` at the second of two equal keys."""
+        root = super().get_single_node()
+        rest, known = [root], set()
+        while rest:
+            node = rest.pop()
+            if id(node) in known or not isinstance(node, yaml.CollectionNode):
+                continue
+            known.add(id(node))
+            if isinstance(node, yaml.MappingNode):
+                self._refuse_repeated_keys(node)
+                rest += [value for _, value in node.value]
+            else:
+                rest += node.value
+        return root
+
+    def _refuse_repeated_keys(self, mapping: yaml.MappingNode) -> None:
+        lines: dict[str, int] = {}
+        for key, _ in mapping.value:
+            if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
+                continue
+            # As they are written: 0 and "0" are one name, 0 and NO are two.
+            if key.value in lines:
+                raise yaml.MarkedYAMLError(
+                    problem=f"the key {key.value!r} stands a second time, the first is in line {lines[key.value]}; "
+                    "keep one of the two",
+                    problem_mark=key.start_mark,
+                )
+            lines[key.value] = key.start_mark.line + 1

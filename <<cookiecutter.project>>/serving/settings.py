@@ -10,7 +10,7 @@ import msgspec
 import yaml
 from msgspec import Meta, Struct
 
-from serving.decoding import describe_decode_error
+from serving.decoding import describe_decode_error, describe_yaml_error, load_yaml
 from serving.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -160,14 +160,14 @@ def _read_keys(text: str | None) -> tuple[tuple[str, ...], str]:
 def load_settings(path: Path) -> Settings:
     """Read the section `serving` of a params.yaml; what is not there has its default. Raises `SettingsError`."""
     try:
-        document = yaml.load(path.read_bytes(), Loader=yaml.CSafeLoader)
+        document = load_yaml(path.read_bytes())
     except FileNotFoundError:
         return Settings()
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read: {error.strerror}") from error
     # PyYAML lets the plain errors of malformed scalars (`!!int ""`, 2013-13-45) through.
     except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-        raise SettingsError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+        raise SettingsError(f"{path}: not YAML: {describe_yaml_error(error)}") from error
     if not isinstance(document, dict):
         raise SettingsError(f"{path}: expected sections such as serving:")
     try:

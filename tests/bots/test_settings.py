@@ -145,6 +145,22 @@ def test_a_key_of_an_older_version_that_is_not_used_any_more_is_read_and_changes
     assert structs.replace(after, replicates=None) == before
 
 
+def test_a_key_that_stands_twice_is_named_with_both_lines() -> None:
+    line = TEXT.splitlines().index("  primary: roc_auc") + 1
+    twice = TEXT.replace("  primary: roc_auc\n", "  primary: roc_auc\n  primary: accuracy\n")
+    said = f"params.yaml: not YAML: line {line + 1}, column 3: the key 'primary' stands a second time, the first is in "
+    with pytest.raises(SettingsError, match=f"^{said}line {line}; keep one of the two$"):
+        settings.parse_settings(twice, "params.yaml")
+
+
+def test_a_key_of_a_merged_mapping_may_be_written_again() -> None:
+    merged = TEXT.replace(
+        "limits: {roc_auc: {at_least: 0.6}}",
+        "limits: {<<: {roc_auc: {at_least: 0.1}}, roc_auc: {at_least: 0.6}}",
+    )
+    assert settings.parse_settings(merged, "x") == settings.parse_settings(TEXT, "x")
+
+
 def test_a_wrong_type_or_range_names_key_and_expectation() -> None:
     assert refusal(("confidence: 0.95", "confidence: 95")) == "gate.confidence: expected `float` < 1.0"
     assert refusal(("confidence: 0.95", "tolerates: 0.5")) == "gate.tolerates: expected `float` >= 1.0"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -359,9 +360,33 @@ class TestContract:
         assert schema.columns["NO"].nullable
         assert schema.columns["01"].null == ["NA", "0"]
 
+    @pytest.mark.parametrize(
+        ("columns", "said"),
+        [
+            (
+                "  a: {a}\n  b: {b}\n  a: {c}\n",
+                "line 5, column 3: the key 'a' stands a second time, the first is in line 3",
+            ),
+            (
+                "  0: {a}\n  '0': {b}\n",
+                "line 4, column 3: the key '0' stands a second time, the first is in line 3",
+            ),
+            ("  a: {type: text, type: number}\n", "line 3, column 19: the key 'type' stands a second time"),
+        ],
+    )
+    def test_a_column_that_stands_twice_is_named_with_both_lines(
+        self, tmp_path: Path, columns: str, said: str
+    ) -> None:
+        path = tmp_path / "schema.yaml"
+        path.write_text(f"row: a sale\ncolumns:\n{columns}")
+        with pytest.raises(ConfigError, match=re.escape(said)):
+            table.load(path)
+
     @settings(deadline=None)
     @given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
     @example(b'columns: !!int ""')
+    @example(b"? &a b\n: 1\n? *a\n: 2")
+    @example(b"<<: {a: 1}\n<<: {a: 2}")
     @example(b"columns: !!timestamp x")
     @example(b"columns: !!bool maybe")
     @example(b"columns: 2013-13-45")

@@ -268,6 +268,7 @@ def test_the_template_writes_down_the_defaults_of_the_service(tmp_path):
         ("serving: [", "not YAML"),
         ("3", "expected sections"),
         ("serving: !!int ''", "not YAML"),
+        ("serving:\n  rows: {}\n  rows: {}", "line 3, column 3: the key 'rows' stands a second time"),
     ],
 )
 def test_a_mistake_in_the_params_is_named(tmp_path, text, words):

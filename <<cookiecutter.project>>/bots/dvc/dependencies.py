@@ -8,9 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import yaml
-
 from bots import files, layout
+from bots.decoding import YAML_ERRORS, load_yaml
 from bots.dvc.command_line import DvcError
 from bots.dvc.imports import ImportFinder
 from bots.dvc.stage_graph import Stages, load_stages
@@ -114,8 +113,8 @@ def _list_known(stage: Mapping[str, Any]) -> Iterator[str]:
 def _list_import_paths(path: Path) -> Iterator[str]:
     """List every text of params.yaml that could be an import path; none where it cannot be read, which a stage says."""
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, ValueError, RecursionError):
+        document = load_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, *YAML_ERRORS):
         return
     for text in _list_texts(document):
         if _IMPORT_PATH.fullmatch(text):

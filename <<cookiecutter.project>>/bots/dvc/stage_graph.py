@@ -7,10 +7,8 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import yaml
-
 from bots import layout
-from bots.decoding import YAML_ERRORS, describe_yaml_error
+from bots.decoding import YAML_ERRORS, describe_yaml_error, load_yaml
 from bots.dvc import cache, lockfile
 from bots.dvc.command_line import DvcError
 from bots.dvc.lockfile import Lock
@@ -24,7 +22,7 @@ def load_stages(root: Path) -> dict[str, dict[str, Any]]:
     text = ""
     try:
         text = path.read_text(encoding="utf-8")
-        document: dict[str, Any] = yaml.safe_load(text)
+        document: dict[str, Any] = load_yaml(text)
         return {str(name): dict(stage) for name, stage in document["stages"].items()}
     except OSError as error:
         raise DvcError(f"{path}: cannot be read: {error.strerror}") from error
@@ -141,11 +139,11 @@ def is_up_to_date(root: Path, stages: Stages, lock: Lock) -> bool:
     DVC decides; this only tells beforehand whether there is likely something to run.
     """
     try:
-        params = yaml.safe_load((root / layout.PARAMS).read_text(encoding="utf-8"))
+        params = load_yaml((root / layout.PARAMS).read_text(encoding="utf-8"))
         return all(
             _is_as_locked(root, name, stage, params=params, lock=lock) for name, stage in stages.items()
         )
-    except (OSError, ValueError, yaml.YAMLError):
+    except (OSError, *YAML_ERRORS):
         return False
 
 

@@ -13,10 +13,9 @@ from typing import Annotated, Any, Literal, Protocol, TypeVar
 from urllib.parse import quote
 
 import msgspec
-import yaml
 from msgspec import Meta, Struct
 
-from bots.decoding import DECODE_ERRORS, describe_decode_error
+from bots.decoding import DECODE_ERRORS, YAML_ERRORS, describe_decode_error, describe_yaml_error, load_yaml
 from bots.errors import BotsError
 from bots.retry import RequestDenied, Retry
 
@@ -104,11 +103,11 @@ class Change:
 def parse_protection(text: str) -> Protection:
     """Parse the file. Raises `ProtectionError` that names the key."""
     try:
-        return msgspec.convert(yaml.safe_load(text), Protection)
-    except yaml.YAMLError as error:
-        raise ProtectionError(f"{FILE}: not YAML ({' '.join(str(error).split())[:300]})") from error
+        return msgspec.convert(load_yaml(text), Protection)
     except DECODE_ERRORS as error:
         raise ProtectionError(f"{FILE}: {describe_decode_error(error)}") from error
+    except YAML_ERRORS as error:
+        raise ProtectionError(f"{FILE}: not YAML ({describe_yaml_error(text, error)[:300]})") from error
 
 
 def build_rulesets(wanted: Protection) -> list[dict[str, Any]]:

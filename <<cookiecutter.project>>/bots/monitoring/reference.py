@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
-import yaml
 from msgspec import Struct
 from msgspec.structs import replace
 
 from bots import evidence
+from bots.decoding import load_yaml
 from bots.dvc import cache
 from bots.errors import BotsError
 from bots.evidence import Count, DataReport, ExplanationReport, FeaturesReport, Name, Share, Task, Text
@@ -230,7 +230,7 @@ def list_time_columns(root: Path, settings: Settings) -> list[str]:
     found = [] if settings.gate.resample == "rows" else [settings.gate.resample]
     path = root / PARAMS
     if path.exists():
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = load_yaml(path.read_text(encoding="utf-8"))
         split = document.get("split") if isinstance(document, dict) else None
         column = split.get("column") if isinstance(split, dict) else None
         if isinstance(column, str) and column not in found:

@@ -13,6 +13,7 @@ from typing import Any, Final
 import yaml
 from msgspec import Struct
 
+from bots.decoding import YAML_ERRORS, describe_yaml_error, load_yaml
 from bots.errors import BotsError
 from bots.layout import PARAMS
 from bots.observations import Day
@@ -202,9 +203,9 @@ def edit_scalars(text: str, changes: Mapping[tuple[str | int, ...], str | None])
 
 def _parse(text: str) -> dict[str, Any]:
     try:
-        document = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise CannotRetrain(f"{PARAMS}: expected YAML: {' '.join(str(error).split())[:300]}") from error
+        document = load_yaml(text)
+    except YAML_ERRORS as error:
+        raise CannotRetrain(f"{PARAMS}: expected YAML: {describe_yaml_error(text, error)[:300]}") from error
     if not isinstance(document, dict):
         raise CannotRetrain(f"{PARAMS}: expected sections such as data: and split:")
     return document

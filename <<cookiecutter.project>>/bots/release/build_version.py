@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import yaml
 from msgspec.structs import replace
 
+from bots.decoding import load_yaml
 from bots.deploy.checks import Check, list_failed
 from bots.evidence import MetricsReport
 from bots.git.bare import run_git
@@ -82,7 +82,7 @@ def read_content(checkout: Checkout) -> Content | None:
     entries = [
         entry.partition("\t")[::2] for entry in listed.decode(errors="surrogateescape").split("\0") if entry
     ]
-    document = yaml.safe_load((checkout.root / PARAMS).read_text(encoding="utf-8"))
+    document = load_yaml((checkout.root / PARAMS).read_text(encoding="utf-8"))
     blobs = [(path, about.split()[2]) for about, path in entries]
     service = verify.fingerprint_service(blobs, document.get("serving"))
     return Content(model=model, onnx=onnx, service=service)

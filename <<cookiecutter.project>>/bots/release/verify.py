@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
-import yaml
 from msgspec import Struct
 
 from bots import evidence
-from bots.decoding import DECODE_ERRORS, describe_decode_error
+from bots.decoding import DECODE_ERRORS, describe_decode_error, load_yaml
 from bots.deploy.checks import Check
 from bots.dvc import cache, lockfile
 from bots.errors import BotsError
@@ -117,7 +116,7 @@ class Checkout:
     @cached_property
     def derived(self) -> Mapping[str, str]:
         """The features that the model computes by itself, with their expressions."""
-        document = yaml.safe_load((self.root / PARAMS).read_text(encoding="utf-8"))
+        document = load_yaml((self.root / PARAMS).read_text(encoding="utf-8"))
         known: Mapping[str, str] = (document.get("features") or {}).get("derived") or {}
         return known
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
+from pipeline import config
 from pipeline.files import StageError
 from pipeline.onboarding import scratch
 from pipeline.onboarding.proposal import ColumnPlan
@@ -73,11 +72,12 @@ def read_before(root: Path, report: Path) -> Before | None:
     if not commit or not (root / report).exists():
         return None
     written = [
-        yaml.safe_load(scratch.run_git(root, "show", f"{commit}:./{name}"))
+        config.load_yaml(scratch.run_git(root, "show", f"{commit}:./{name}"))
         for name in ("params.yaml", "schema.yaml")
     ]
     edited = [
-        yaml.safe_load((root / name).read_text(encoding="utf-8")) for name in ("params.yaml", "schema.yaml")
+        config.read_yaml(root / name, expected="what `make onboard` wrote, edited or not")
+        for name in ("params.yaml", "schema.yaml")
     ]
     return Before(
         written_params=written[0],

@@ -223,6 +223,10 @@ def test_what_github_took_and_does_not_show_is_an_error(
     ("text", "words"),
     [
         ("main: [", "not YAML"),
+        (
+            "main: {}\nmain: {}",
+            "line 2, column 1: the key 'main' stands a second time, the first is in line 1",
+        ),
         ("main: {}", "approvals"),
         ("", "expected"),
         ("main: {aprovals: 1}", "aprovals"),

@@ -87,6 +87,7 @@ def test_the_new_holdout_has_no_day_that_main_s_model_was_trained_on() -> None:
         ('["2013-01-01", "2013-07-01"]', "soon", "expected two days"),
         ("by: time", "by: magic", "expected time, group or random"),
         ("by: time", "by: [", "expected YAML"),
+        ("by: time", "by: time\n  by: random", "the key 'by' stands a second time"),
     ],
 )
 def test_what_cannot_be_moved_is_said(old: str, new: str, words: str) -> None:
