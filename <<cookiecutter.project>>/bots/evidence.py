@@ -341,8 +341,8 @@ class ExplanationReport(Evidence, frozen=True, kw_only=True):
 
 
 class ColumnDrift(Evidence, frozen=True, kw_only=True):
-    """One column's drift score. It has drifted when the score is above its threshold; the threshold is
-    calibrated on the reference's own periods where there are some."""
+    """One column's drift score. It has drifted when the score is above its threshold, which is calibrated on the
+    reference's own periods; where these have too few values it is the same for every column, and not `calibrated`."""
 
     column: Name
     role: Literal["input", "target", "prediction"]
@@ -350,6 +350,7 @@ class ColumnDrift(Evidence, frozen=True, kw_only=True):
     score: Positive | None
     threshold: Positive
     drifted: bool
+    calibrated: bool = True
     missing_reference: Share
     missing_current: Share
     note: Text | None = None

@@ -34,6 +34,7 @@ MOST_BLOCKS = 12
 RANDOM_BLOCKS = 5
 # Numbers with so few different values are compared like categories, as Evidently does by default.
 FEW_VALUES = 5
+NOT_CALIBRATED = f"cannot be calibrated: no period of the reference has {FEWEST} values beside {FEWEST} more"
 METHODS = {"wasserstein": "Wasserstein distance (normed)", "jensenshannon": "Jensen-Shannon distance"}
 
 Role = Literal["input", "target", "prediction"]
@@ -241,7 +242,10 @@ def cut_blocks(rows: int, periods: pd.Series | None) -> list[np.ndarray]:
 def judge_column(
     name: str, role: Role, before: pd.Series, after: pd.Series, blocks: list[np.ndarray], settings: Drift
 ) -> JudgedColumn:
-    """Judge one column: its distance against a threshold from the reference's own blocks, and its missing values."""
+    """Judge one column: its distance against a threshold from the reference's own blocks, and its missing values.
+
+    Where no block has values enough, the threshold is `floor`, which knows nothing of the column, and that is said.
+    """
     lost, known = (
         judge_missing(before, after, blocks=blocks, settings=settings),
         (before.dropna(), after.dropna()),
@@ -254,6 +258,7 @@ def judge_column(
         "score": None,
         "threshold": settings.floor,
         "drifted": lost is not None and role == "input",
+        "calibrated": True,
         "missing_reference": round(float(before.isna().mean()), 6),
         "missing_current": round(float(after.isna().mean()), 6),
         "note": lost if role == "input" else None,
@@ -267,11 +272,17 @@ def judge_column(
         few = f"fewer than {FEWEST} {what} on a side: not judged"
         return JudgedColumn({**verdict, "note": verdict["note"] or few}, method)
     score = measure_distance(reference, current, method)
-    worst = max(measure_own_distances(before, len(current), method=method, blocks=blocks), default=0.0)
-    threshold = round(max(settings.floor, settings.margin * worst), 6)
-    drifted = verdict["drifted"] or score > threshold
+    own = list(measure_own_distances(before, len(current), method=method, blocks=blocks))
+    threshold = round(max(settings.floor, settings.margin * max(own, default=0.0)), 6)
+    found = {
+        "score": score,
+        "threshold": threshold,
+        "drifted": verdict["drifted"] or score > threshold,
+        "calibrated": bool(own),
+        "note": verdict["note"] or (None if own else NOT_CALIBRATED),
+    }
     return JudgedColumn(
-        {**verdict, "score": score, "threshold": threshold, "drifted": drifted},
+        {**verdict, **found},
         method,
         reference=reference,
         current=current,
@@ -296,7 +307,8 @@ def judge_missing(
     share, allowed = after.isna().mean(), max(settings.floor, settings.margin * max(rises, default=0.0))
     if share - gone.mean() <= allowed:
         return None
-    return f"missing values rose from {gone.mean():.1%} to {share:.1%}"
+    told = "" if rises else " (no period of the reference tells what is usual)"
+    return f"missing values rose from {gone.mean():.1%} to {share:.1%}{told}"
 
 
 def choose_method(before: pd.Series, after: pd.Series) -> tuple[str, tuple[pd.Series, pd.Series]]:

@@ -243,6 +243,23 @@ def test_fewer_missing_values_than_before_are_no_drift() -> None:
     assert not judge(before, normal(1))["drifted"]
 
 
+@pytest.mark.parametrize(("count", "calibrated"), [(300, False), (3000, True)])
+def test_a_threshold_that_no_period_tells_is_called_so(count: int, calibrated: bool) -> None:
+    found = judge(normal(1, count=count), normal(2, count=count))
+    assert (found["score"] is None, found["calibrated"]) == (False, calibrated)
+    told = "cannot be calibrated: no period of the reference has 100 values beside 100 more"
+    assert found["note"] == (None if calibrated else told)
+    assert calibrated or found["threshold"] == SETTINGS.floor
+
+
+def test_a_rise_of_missing_values_that_no_period_tells_is_called_so() -> None:
+    after = normal(2, count=300)
+    after[::2] = np.nan
+    found = judge(normal(1, count=300), after)
+    told = "missing values rose from 0.0% to 50.0% (no period of the reference tells what is usual)"
+    assert (found["drifted"], found["calibrated"], found["note"]) == (True, False, told)
+
+
 @pytest.mark.parametrize("count", [1, 99])
 def test_too_few_values_are_not_judged(count: int) -> None:
     found = judge(normal(1), normal(2, shift=9, count=count))

@@ -392,6 +392,9 @@ def _describe_drift(card: Card) -> str:
     judged = sum(column.score is not None for each in comparisons for column in each.columns)
     if not judged and not found:
         return f"not judged: too few values ({against})"
+    uncalibrated = sum(not column.calibrated for each in comparisons for column in each.columns)
+    if uncalibrated:
+        against += f"; {uncalibrated} of the thresholds could not be calibrated"
     if not found:
         return f"none of {judged} columns ({against})"
     named = ", ".join(escape_code(column.column) for column in found[:MOST_LIMITS])

@@ -238,7 +238,11 @@ def _describe_drift(review: Review, style: Style) -> Iterator[Line]:
 
 def _describe_comparison(topic: str, comparison: DriftComparison, style: Style) -> Line:
     beyond, unknown = selection.rank_drifted(comparison), selection.list_unjudged(comparison)
-    judged = len(comparison.columns) - len(unknown)
+    judged, uncalibrated = (
+        len(comparison.columns) - len(unknown),
+        len(selection.list_uncalibrated(comparison)),
+    )
+    limits = f"; {uncalibrated} of the thresholds could not be calibrated" if uncalibrated else ""
     if not judged:
         why = style.text(next((column.note for column in unknown if column.note), None) or "it has no column")
         return Line(
@@ -246,7 +250,10 @@ def _describe_comparison(topic: str, comparison: DriftComparison, style: Style) 
         )
     if not beyond:
         rest = f"; {pluralize(len(unknown), 'other')} not judged" if unknown else ""
-        return Line(topic, "ok", f"none of {pluralize(judged, 'column')} is beyond its threshold{rest}")
+        state: State = "note" if uncalibrated == judged else "ok"
+        return Line(
+            topic, state, f"none of {pluralize(judged, 'column')} is beyond its threshold{rest}{limits}"
+        )
     named = ", ".join(
         f"{style.code(column.column)} {format_number(column.score, 2)} over {format_number(column.threshold, 2)}"
         if column.score is not None
@@ -255,7 +262,9 @@ def _describe_comparison(topic: str, comparison: DriftComparison, style: Style) 
     )
     more = f" and {len(beyond) - SHOWN} more" if len(beyond) > SHOWN else ""
     where = style.text(comparison.name)
-    return Line(topic, "note", f"{where}, {len(beyond)} of {pluralize(judged, 'column')}: {named}{more}")
+    return Line(
+        topic, "note", f"{where}, {len(beyond)} of {pluralize(judged, 'column')}: {named}{more}{limits}"
+    )
 
 
 def _describe_export(review: Review, style: Style) -> Iterator[Line]:

@@ -119,6 +119,11 @@ def list_unjudged(comparison: DriftComparison) -> list[ColumnDrift]:
     return [column for column in comparison.columns if column.score is None and not column.drifted]
 
 
+def list_uncalibrated(comparison: DriftComparison) -> list[ColumnDrift]:
+    """List the columns that were judged by a threshold that no period of the reference was there for."""
+    return [column for column in comparison.columns if column.score is not None and not column.calibrated]
+
+
 def rank_columns(comparison: DriftComparison) -> list[ColumnDrift]:
     """List all columns: those beyond their threshold, those below it, those that were not judged."""
     unknown = list_unjudged(comparison)

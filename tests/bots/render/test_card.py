@@ -366,6 +366,11 @@ def test_what_the_evidence_says_against_the_model_is_a_limit(
     assert expected in section(rendered(bench, evidence), "Limits")
 
 
+def test_thresholds_of_drift_that_could_not_be_calibrated_are_told(bench: Bench, evidence: Any) -> None:
+    evidence["drift"]["comparisons"][0]["columns"][0]["calibrated"] = False
+    assert "1 of the thresholds could not be calibrated" in rendered(bench, evidence)
+
+
 def test_a_drifted_column_is_a_limit_and_stands_on_the_first_screen(bench: Bench, evidence: Any) -> None:
     evidence["drift"]["comparisons"][0]["columns"][0]["drifted"] = True
     page = rendered(bench, evidence)

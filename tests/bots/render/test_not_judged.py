@@ -65,6 +65,26 @@ def test_columns_that_were_not_judged_are_counted_apart():
     )
 
 
+def test_thresholds_that_could_not_be_calibrated_are_counted_and_told_at_the_column():
+    calibrated, other = make_column("x", 0.01), make_column("y", 0.02)
+    guessed = replace(make_column("z", 0.03), calibrated=False, note="cannot be calibrated")
+    told = "; 1 of the thresholds could not be calibrated"
+    mixed = with_drift(calibrated, other, guessed)
+    assert find_line(mixed, "Drift") == ("ok", f"none of 3 columns is beyond its threshold{told}")
+    assert find_line(with_drift(guessed), "Drift") == (
+        "note",
+        f"none of 1 column is beyond its threshold{told}",
+    )
+    beyond = with_drift(calibrated, replace(guessed, score=0.5, drifted=True))
+    assert find_line(beyond, "Drift") == (
+        "note",
+        f"holdout vs training, 1 of 2 columns: z 0.5 over 0.1{told}",
+    )
+    assert f"0 of 3 judged columns beyond the threshold{told}" in render_page(mixed)
+    for form in (render_comment(mixed), render_page(mixed)):
+        assert "cannot be calibrated" in form
+
+
 def test_slices_of_few_rows_are_not_judged_and_never_called_not_worse():
     improved = reviews.improved()
     few = [
