@@ -10,9 +10,13 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from serving.errors import LogError, ServingError
 from serving.settings import Environment, load_settings
+
+if TYPE_CHECKING:
+    from serving.settings import Settings
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -59,7 +63,8 @@ def main(argv: list[str] | None = None) -> int:
         if arguments.command == "get":
             return get(environment, arguments.path, arguments.seconds)
         if arguments.command == "check":
-            return check(arguments.folder or environment.model, as_json=arguments.json)
+            settings = load_settings(environment.params)
+            return check(arguments.folder or environment.model, settings, as_json=arguments.json)
         if arguments.command == "archive":
             return archive(arguments.folder or environment.log)
         return serve(environment)
@@ -120,13 +125,18 @@ def get(environment: Environment, path: str, seconds: float) -> int:
     return 0 if 200 <= response.status < 300 else 1
 
 
-def check(folder: Path, *, as_json: bool) -> int:
-    """Open a model as the service would, hold it against the checkout, and print what it is. Raises `ModelError`."""
+def check(folder: Path, settings: Settings, *, as_json: bool) -> int:
+    """Open a model as the service would, hold it against the checkout, and print what it is.
+
+    Raises `ModelError`, and `SettingsError` where the settings do not fit the model.
+    """
     from serving import checkout
+    from serving.answers import build_interpreter
     from serving.model import load_model
 
     checkout.refuse_failed_export(Path.cwd(), folder)
     contract = load_model(folder).contract
+    build_interpreter(contract, settings.rows.fallback)
     standing = checkout.compare_with_checkout(Path.cwd(), folder, contract.onnx)
     if as_json:
         print(
@@ -135,14 +145,16 @@ def check(folder: Path, *, as_json: bool) -> int:
                     "onnx": contract.onnx,
                     "opset": contract.opset,
                     "task": contract.task,
+                    **({"classes": contract.classes} if contract.classes else {}),
                     "probes": len(contract.probes),
                     "checkout": standing,
                 }
             )
         )
     else:
+        several = f" ({len(contract.classes)} classes)" if contract.classes else ""
         print(
-            f"{folder}: {contract.title}, {contract.task} of {contract.target.name}; "
+            f"{folder}: {contract.title}, {contract.task} of {contract.target.name}{several}; "
             f"{contract.onnx} answers its {len(contract.probes)} probes; {standing}"
         )
     return 0

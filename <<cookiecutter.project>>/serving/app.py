@@ -143,6 +143,7 @@ class App:
             columns=[field.name for field in contract.inputs],
             kinds=COUNTED_KINDS,
             grid=contract.grid,
+            classes=contract.classes,
         )
         return Predictor(model, self._settings, metrics, version=self._version, hash_key=environment.hash_key)
 
@@ -273,6 +274,7 @@ class App:
                 "task": contract.task,
                 "target": contract.target,
                 "threshold": contract.threshold,
+                **({"classes": contract.classes} if contract.classes else {}),
                 "version": self._version,
                 "onnx": contract.onnx,
                 "opset": contract.opset,

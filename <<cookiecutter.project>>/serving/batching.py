@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from serving.answers import Score
     from serving.rows import Finding
 
-# The score of each row, and the findings by the row's number.
-ScoredRows = tuple[list[float], dict[int, list["Finding"]]]
+# The score of each row (with several classes those of each), and the findings by the row's number.
+ScoredRows = tuple[list["Score"], dict[int, list["Finding"]]]
 Waiting = tuple[list[Any], "asyncio.Future[ScoredRows]"]
 
 

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 HINT = "; `dvc repro` writes it, or `python -m bots storage fetch` fetches it"
+MOST_CLASSES = 100
 Digest = Annotated[str, Meta(pattern="^sha256:[0-9a-f]{64}$")]
+ClassName = Annotated[str, Meta(min_length=1, max_length=200)]
 Bound = float | None
 Cell = float | str | None
 
@@ -78,7 +80,8 @@ class Identity(_Record, frozen=True):
 class ScoreBin(_Record, frozen=True):
     """The holdout rows whose score is at least `above`, up to the next bin.
 
-    Classification: `share` of them were positive. Regression: a score plus `low` and plus `high` is its interval.
+    Classification: `share` of them were positive. Several classes: the score is the largest probability, and `share`
+    of them were of the class that has it. Regression: a score plus `low` and plus `high` is its interval.
     """
 
     above: float
@@ -89,10 +92,10 @@ class ScoreBin(_Record, frozen=True):
 
 
 class Probe(_Record, frozen=True):
-    """A row and the score that the model gave it when it was exported."""
+    """A row and the score that the model gave it when it was exported; with several classes one for each."""
 
     row: dict[str, Cell]
-    score: float
+    score: float | list[float]
 
 
 class Contract(_Record, frozen=True):
@@ -100,6 +103,9 @@ class Contract(_Record, frozen=True):
 
     `threshold` is the lowest score with the label yes, `confidence` is that of the intervals. `grid` holds the bucket
     bounds of the histogram of scores, `holdout` the counts of the holdout in these buckets.
+
+    `multiclass`: `classes` are the names, in the order of the model's scores; the label is the class of the largest
+    one, the first of equal ones. `grid` and `holdout` are of the largest, `called` counts the holdout's labels.
     """
 
     format: int
@@ -107,7 +113,7 @@ class Contract(_Record, frozen=True):
     question: str
     row: str
     moment: str | None
-    task: Literal["classification", "regression"]
+    task: Literal["classification", "regression", "multiclass"]
     target: Target
     threshold: float | None
     onnx: Digest
@@ -119,6 +125,8 @@ class Contract(_Record, frozen=True):
     grid: Annotated[list[float], Meta(min_length=1)]
     holdout: list[int]
     probes: Annotated[list[Probe], Meta(min_length=1)]
+    classes: Annotated[list[ClassName], Meta(max_length=MOST_CLASSES)] = []
+    called: list[int] = []
 
     @property
     def numeric(self) -> list[Input]:
@@ -148,8 +156,25 @@ def decode_contract(data: bytes, path: Path) -> Contract:
             f"{path}: format {found}, but this service reads format {FORMAT}; serve it by its own"
         )
     contract = decode_json(data, Contract, path, name="a contract", hint=HINT)
-    if contract.task == "classification" and not 0 <= (contract.threshold or 0) <= 1:
-        raise ModelError(
-            f"{path}: threshold {contract.threshold}: no probability, so no label could be right"
-        )
+    if problem := _find_problem(contract):
+        raise ModelError(f"{path}: {problem}")
     return contract
+
+
+def _find_problem(contract: Contract) -> str | None:
+    """Find what the types do not show: parts of a contract that cannot be true together."""
+    if contract.task == "classification" and not 0 <= (contract.threshold or 0) <= 1:
+        return f"threshold {contract.threshold}: no probability, so no label could be right"
+    several, classes = contract.task == "multiclass", contract.classes
+    if several and len(classes) < 2:
+        return f"{len(classes)} classes: a model of several classes names each of them"
+    if twice := sorted({name for name in classes if classes.count(name) > 1}):
+        return f"classes: {twice[0]!r} is there more than once"
+    if classes and not several:
+        return f"classes: the task is {contract.task}, which has none"
+    for number, probe in enumerate(contract.probes):
+        found = len(probe.score) if isinstance(probe.score, list) else 0
+        if found != len(classes):
+            expected = f"a list of {len(classes)} scores, one for each class" if several else "one score"
+            return f"probe {number}: expected {expected}"
+    return None

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import os
 from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 
 from serving.decoding import DECODE_ERRORS
-from serving.log_format import COLUMNS, SUFFIX, ColumnType, Entry, Header
+from serving.log_format import SUFFIX, ColumnType, Entry, Header
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -105,7 +106,7 @@ def _build_chunks(entries: Iterator[Entry], header: Header) -> Iterator[Any]:
     from arro3.core import Array, DataType, RecordBatch
 
     arrow_types = {"number": DataType.float64(), "boolean": DataType.bool(), "text": DataType.utf8()}
-    types = COLUMNS | header.columns
+    types = header.own_columns | header.columns
     decoder = msgspec.json.Decoder(dict[str, Any])
     rows: list[tuple[Any, ...]] = []
 
@@ -124,6 +125,7 @@ def _build_chunks(entries: Iterator[Entry], header: Header) -> Iterator[Any]:
             (
                 *(entry.id, _format_time(entry.time), header.version, header.onnx, entry.score, entry.label),
                 *(entry.low, entry.high, entry.fallback, " ".join(entry.warnings)),
+                *(entry.scores or itertools.repeat(None, len(header.classes))),
                 *(_convert_value(row.get(name), kind) for name, kind in header.columns.items()),
             )
         )

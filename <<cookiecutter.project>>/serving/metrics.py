@@ -44,9 +44,18 @@ class Metrics:
     """The counters of one worker. The workers of a service share a folder, and each has a file in it."""
 
     def __init__(
-        self, folder: Path, columns: Iterable[str], kinds: Iterable[str], grid: Iterable[float]
+        self,
+        folder: Path,
+        columns: Iterable[str],
+        kinds: Iterable[str],
+        grid: Iterable[float],
+        *,
+        classes: Iterable[str] = (),
     ) -> None:
-        """`columns` and `kinds` are the labels of warnings, `grid` the bucket bounds of scores."""
+        """`columns` and `kinds` are the labels of warnings, `grid` the bucket bounds of scores.
+
+        `classes` are the names of several classes, in which predictions are counted as well.
+        """
         self._bounds = tuple(grid)
         self._requests = {pair: at for at, pair in enumerate(itertools.product(ROUTES, STATUSES))}
         # A histogram takes its buckets, one more for what is above all bounds, and the sum.
@@ -57,6 +66,8 @@ class Metrics:
         at += len(self._bounds) + 2
         self._warnings = {pair: at + number for number, pair in enumerate(itertools.product(columns, kinds))}
         at += len(self._warnings)
+        self._classes = {name: at + number for number, name in enumerate(classes)}
+        at += len(self._classes)
         self._lost, self._unshipped, size = at, at + 1, at + 2
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
@@ -86,6 +97,10 @@ class Metrics:
         )
         self._counters[self._scores : self._scores + len(self._bounds) + 1] += buckets
         self._counters[self._scores + len(self._bounds) + 1] += float(scores.sum(dtype=np.float64))
+
+    def count_class(self, name: str) -> None:
+        """Count a prediction of one of several classes."""
+        self._counters[self._classes[name]] += 1
 
     def count_warning(self, column: str, kind: str) -> None:
         """Count a warning; a column that the model does not know is not counted."""
@@ -141,6 +156,13 @@ class Metrics:
         yield HistogramMetricFamily(
             "model_prediction_score", "Scores given", buckets=buckets, sum_value=added
         )
+        if self._classes:
+            called = CounterMetricFamily(
+                "model_class_predictions", "Rows predicted, by what they are called", labels=["class"]
+            )
+            for name, at in self._classes.items():
+                called.add_metric([name], total[at])
+            yield called
         warnings = CounterMetricFamily(
             "model_input_warnings", "Inputs unlike the training data", labels=["column", "kind"]
         )

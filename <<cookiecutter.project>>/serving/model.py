@@ -62,8 +62,9 @@ class Model:
     def score(self, batch: Batch) -> np.ndarray:
         """Compute the probability of yes, or the predicted value, of each row: float32, shape (rows,).
 
-        NaN for a row that the model refuses, such as one with a category that its encoder does not take. Raises what
-        onnxruntime raises where it refuses every row, which is a fault of the service.
+        With several classes the probability of each: shape (rows, classes), in the order of the contract. NaN for a
+        row that the model refuses, such as one with a category that its encoder does not take. Raises what onnxruntime
+        raises where it refuses every row, which is a fault of the service.
         """
         feed = self._single_feed if batch is self._single else self._build_feed(batch)
         try:
@@ -74,7 +75,9 @@ class Model:
 
     def _score_one_by_one(self, batch: Batch) -> np.ndarray:
         """Score each row alone, after the model has refused some of them. Raises if it refuses the probes as well."""
-        scores = np.full(batch.numbers.shape[1], np.nan, np.float32)
+        rows = batch.numbers.shape[1]
+        classes = len(self.contract.classes)
+        scores = np.full((rows, classes) if classes else rows, np.nan, np.float32)
         for at in range(len(scores)):
             one = Batch(batch.numbers[:, at : at + 1], batch.categories[:, at : at + 1])
             with contextlib.suppress(Exception):  # as above
@@ -83,8 +86,8 @@ class Model:
             self.score_probes()
         return scores
 
-    def score_probes(self) -> list[float]:
-        """Score the contract's probes. Raises what stands in the way."""
+    def score_probes(self) -> np.ndarray:
+        """Score the contract's probes: shape (probes,) or (probes, classes). Raises what stands in the way."""
         contract = self.contract
         fields = [
             {field.name: decode_cell(field, probe.row[field.name]) for field in contract.inputs}
@@ -92,7 +95,7 @@ class Model:
         ]
         rows = [self.reader.make_row(row) for row in fields]
         feed = self._build_feed(self.reader.build_batch(rows))
-        scores: list[float] = self._session.run(self._outputs, feed)[0].tolist()
+        scores: np.ndarray = self._session.run(self._outputs, feed)[0]
         return scores
 
     def _build_feed(self, batch: Batch) -> dict[str, np.ndarray]:
@@ -169,7 +172,7 @@ def _open_session(path: Path, data: bytes) -> onnxruntime.InferenceSession:
 def _check_inputs(
     path: Path, session: onnxruntime.InferenceSession, contract: Contract, graph: dict[str, str]
 ) -> None:
-    """Check that the graph takes the contract's inputs in their types, and gives one score for each row."""
+    """Check that the graph takes the contract's inputs in their types, and gives numbers for each row."""
     wanted = {
         field.name: "tensor(float)" if field.kind == "number" else "tensor(string)"
         for field in contract.inputs
@@ -197,11 +200,18 @@ def _check_probes(path: Path, model: Model) -> None:
         scores = model.score_probes()
     except Exception as error:
         raise ModelError(f"{path}: cannot answer the contract's probes ({_shorten(error)})") from error
-    for number, (probe, score) in enumerate(zip(contract.probes, scores, strict=True)):
-        if not abs(score - probe.score) <= PROBE_TOLERANCE * max(1.0, abs(probe.score)):
-            raise ModelError(
-                f"{path}: says {score:.6g} of probe {number}, but {probe.score:.6g} when it was exported"
-            )
+    expected = np.array([probe.score for probe in contract.probes])
+    if scores.shape != expected.shape:
+        each = f", one for each of {len(contract.classes)} classes" if contract.classes else ""
+        raise ModelError(f"{path}: gives scores of shape {scores.shape}, expected {expected.shape}{each}")
+    names = contract.classes or [""]
+    close = np.abs(scores - expected) <= PROBE_TOLERANCE * np.maximum(1.0, np.abs(expected))
+    for number, at in np.argwhere(~close.reshape(len(expected), -1)).tolist()[:1]:
+        said, was = (found.reshape(len(expected), -1)[number, at] for found in (scores, expected))
+        which = f" for {names[at]!r}" if contract.classes else ""
+        raise ModelError(
+            f"{path}: says {said:.6g}{which} of probe {number}, but {was:.6g} when it was exported"
+        )
 
 
 def _shorten(error: Exception) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from serving.answers import find_most_rows
 from serving.rows import MAX_NUMBER, MAX_TEXT, decode_cell
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def describe(contract: Contract, settings: Settings, version: str, *, keys: bool
                 "description": contract.target.description,
                 "threshold": contract.threshold,
                 "answers": msgspec.to_builtins(contract.target.answers),
+                **({"classes": contract.classes} if contract.classes else {}),
             },
         },
         "paths": _describe_paths(contract, settings, keys=keys),
@@ -55,14 +57,17 @@ def _describe_paths(contract: Contract, settings: Settings, *, keys: bool) -> Sc
     secured: Schema = {"security": [{"key": []}]} if keys else {}
     unauthorized = {"401": _describe_error("No valid key")} if keys else {}
     not_ready = {"503": _describe_error("Not ready, and why")}
-    errors = unauthorized | _describe_row_errors(settings)
+    errors = unauthorized | _describe_row_errors(contract, settings)
+    score = "probability of the class in `label`" if contract.classes else "score"
     return {
         "/predict": {
             "post": {
                 "operationId": "predict",
                 "summary": f"Predict {contract.target.name} for one row or many",
                 "description": "The answers stand in the order of the rows. Each is in the prediction log.",
-                "requestBody": _describe_body({"oneOf": [_refer("Row"), _describe_rows(settings)]}, contract),
+                "requestBody": _describe_body(
+                    {"oneOf": [_refer("Row"), _describe_rows(contract, settings)]}, contract
+                ),
                 "responses": {"200": _describe_json("The predictions", _refer("Predictions")), **errors},
                 **secured,
             }
@@ -71,7 +76,7 @@ def _describe_paths(contract: Contract, settings: Settings, *, keys: bool) -> Sc
             "post": {
                 "operationId": "explain",
                 "summary": "Why this score: what each value does to it",
-                "description": "Each value in turn is replaced by a typical one; the effect is how much the score "
+                "description": f"Each value in turn is replaced by a typical one; the effect is how much the {score} "
                 "changes. Effects need not add up. Nothing is logged.",
                 "requestBody": _describe_body(_refer("Row"), contract),
                 "responses": {
@@ -104,12 +109,13 @@ def _describe_paths(contract: Contract, settings: Settings, *, keys: bool) -> Sc
     }
 
 
-def _describe_row_errors(settings: Settings) -> Schema:
+def _describe_row_errors(contract: Contract, settings: Settings) -> Schema:
     """Describe the errors of the routes that take rows."""
+    rows = find_most_rows(contract, settings.limits)
     return {
         "400": _describe_error("The body is not JSON, or no row"),
         "408": _describe_error("The body did not arrive in time"),
-        "413": _describe_error(f"More than {settings.limits.bytes:,} bytes or {settings.limits.rows:,} rows"),
+        "413": _describe_error(f"More than {settings.limits.bytes:,} bytes or {rows:,} rows"),
         "415": _describe_error("The body is not declared as JSON"),
         "422": _describe_error("A row is refused; `errors` say which field and why"),
         "503": _describe_error(
@@ -269,12 +275,16 @@ def _describe_score(contract: Contract) -> Schema:
     if contract.task == "classification":
         event = target.name if target.answers is None else f"{target.name}: {target.answers.yes}"
         return {**NUMBER, "minimum": 0, "maximum": 1, "description": f"Probability of {event}"}
+    if contract.classes:
+        return {**NUMBER, "minimum": 0, "maximum": 1, "description": "Probability of the class in `label`"}
     unit = f" ({target.unit})" if target.unit else ""
     return {**NUMBER, "description": f"Predicted {target.name}{unit}"}
 
 
 def _describe_label_or_interval(contract: Contract) -> Schema:
     """Describe the fields beside a score, which depend on the task."""
+    if contract.classes:
+        return _describe_classes(contract)
     if contract.task == "classification":
         observed = _describe_object({"share": NUMBER, "rows": INTEGER})
         answers = contract.target.answers
@@ -291,13 +301,28 @@ def _describe_label_or_interval(contract: Contract) -> Schema:
     return {"interval": {"description": f"{words}; null after a fallback", "oneOf": [interval, NULL]}}
 
 
+def _describe_classes(contract: Contract) -> Schema:
+    """Describe the fields beside the score of a model of several classes."""
+    shares = {name: {**NUMBER, "minimum": 0, "maximum": 1} for name in contract.classes}
+    label = {**STRING, "enum": contract.classes}
+    words = f"What {contract.target.name} is called: the class of the largest probability"
+    observed = _describe_object({"share": NUMBER, "rows": INTEGER})
+    often = "How often rows of the holdout whose largest probability was like this one were called rightly"
+    return {
+        "label": {**label, "description": words},
+        "probabilities": {**_describe_object(shares), "description": "The probability of each class"},
+        "observed": {"description": f"{often}; null after a fallback", "oneOf": [observed, NULL]},
+    }
+
+
 def _describe_body(schema: Schema, contract: Contract) -> Schema:
     typical = {field.name: decode_cell(field, field.example) for field in contract.inputs}
     return {"required": True, "content": {"application/json": {"schema": schema, "example": typical}}}
 
 
-def _describe_rows(settings: Settings) -> Schema:
-    return {"type": "array", "items": _refer("Row"), "minItems": 1, "maxItems": settings.limits.rows}
+def _describe_rows(contract: Contract, settings: Settings) -> Schema:
+    most = find_most_rows(contract, settings.limits)
+    return {"type": "array", "items": _refer("Row"), "minItems": 1, "maxItems": most}
 
 
 def _describe_error(words: str) -> Schema:

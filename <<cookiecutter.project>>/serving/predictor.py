@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import bisect
 import math
 import secrets
 from concurrent.futures import ThreadPoolExecutor
@@ -12,18 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
+from serving.answers import build_interpreter, find_most_rows
 from serving.batching import Batcher
 from serving.errors import LogError, MalformedBodyError, RequestError, TooLargeError
 from serving.log_format import FORMAT, ColumnType, Entry, Header
 from serving.redaction import build_redactor
-from serving.responses import Explanation, Interval, Observed, Prediction, Predictions, Reason, RowError
+from serving.responses import Explanation, Interval, Prediction, Predictions, Reason, RowError
 from serving.rows import POLICY_KEYS, Finding, FindingKind, Hints, ParsedRow, decode_cell
 
 if TYPE_CHECKING:
+    from serving.answers import Score
     from serving.batching import ScoredRows
-    from serving.contract import Contract, Identity, Input, ScoreBin
+    from serving.contract import Identity, Input
     from serving.log_writer import LogWriter
     from serving.metrics import Metrics
     from serving.model import Model
@@ -41,11 +42,15 @@ LARGE_AT_ONCE = 4
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """The response to a request, the entries of its rows for the log, and their scores: float32, shape (rows,)."""
+    """The response to a request, the entries of its rows for the log, and their scores: float32, shape (rows,).
+
+    With several classes `classes` are the names that the rows are called.
+    """
 
     response: bytes
     entries: bytes
     scores: np.ndarray
+    classes: list[str]
 
 
 class Predictor:
@@ -60,15 +65,17 @@ class Predictor:
         version: str,
         hash_key: str,
     ) -> None:
-        """`version` is part of every response. `hash_key` is the secret for `serving.log.personal: hash`."""
+        """`version` is part of every response. `hash_key` is the secret for `serving.log.personal: hash`.
+
+        Raises `SettingsError` where the settings do not fit the model.
+        """
         self.model, self.settings, self.metrics, self.version = model, settings, metrics, version
         contract = model.contract
         self._contract = contract
-        self._bin_starts = [score_bin.above for score_bin in contract.experience]
-        self._bins: list[Any] = [_summarize_bin(score_bin, contract) for score_bin in contract.experience]
-        self._threshold = 0.5 if contract.threshold is None else contract.threshold
-        self._is_classification = contract.task == "classification"
-        self._answers = contract.target.answers
+        self._interpreter = build_interpreter(contract, settings.rows.fallback)
+        self._limits = msgspec.structs.replace(
+            settings.limits, rows=find_most_rows(contract, settings.limits)
+        )
         self._encoder = msgspec.json.Encoder()
         self._id_prefix, self._id_count = secrets.token_hex(8), 0
         self._large = asyncio.Semaphore(LARGE_AT_ONCE)
@@ -85,7 +92,13 @@ class Predictor:
             field.name: "text" if hashed and field.personal else _choose_column_type(field)
             for field in self.model.reader.fields
         }
-        header = Header(format=FORMAT, version=self.version, onnx=self._contract.onnx, columns=columns)
+        header = Header(
+            format=FORMAT,
+            version=self.version,
+            onnx=self._contract.onnx,
+            columns=columns,
+            classes=self._contract.classes,
+        )
         return self._encoder.encode(header)
 
     async def predict(self, body: bytes, log: LogWriter) -> bytes:
@@ -98,6 +111,8 @@ class Predictor:
         del body
         await self._log_entries(answer.entries, len(answer.scores), log)
         self.metrics.count_scores(answer.scores)
+        for name in answer.classes:
+            self.metrics.count_class(name)
         return answer.response
 
     async def _answer(self, body: bytes) -> Answer:
@@ -128,13 +143,15 @@ class Predictor:
             response=self._encoder.encode(Predictions(self.version, predictions)),
             entries=self._encoder.encode_lines(entries),
             scores=np.array([entry.score for entry in entries], dtype=np.float32),
+            classes=[str(entry.label) for entry in entries] if self._contract.classes else [],
         )
 
     def explain(self, body: bytes) -> bytes:
         """Build the response to `POST /explain`: replace one value after the other by a typical one, in one batch.
 
         This is the sensitivity of Robnik-Šikonja and Kononenko (2008, "Explaining classifications for individual
-        instances"). Effects need not add up where inputs act together. Raises `RequestError`.
+        instances"). Effects need not add up where inputs act together. With several classes it is the probability of
+        the class that the row is called. Raises `RequestError`.
         """
         parsed = self._decode(body)
         if len(parsed) != 1:
@@ -157,10 +174,12 @@ class Predictor:
         findings += found
         if errors := [(0, finding) for finding in findings if self._choose_action(finding) == "refuse"]:
             raise _build_refusal(errors)
-        score, typical_score, *replaced = self.model.score(batch).tolist()
-        if not math.isfinite(score):
+        scores = self.model.score(batch)
+        own: Score = scores[0].tolist()
+        if not self._interpreter.has_answer(own):
             unanswered = self._find_unanswered(row, by_field=True)
             raise _build_refusal([(0, finding) for finding in unanswered])
+        score, typical_score, *replaced = self._interpreter.pick_explained(scores)
         values = msgspec.structs.astuple(row)
         reasons = [
             Reason(field=field.name, value=value, typical=usual, effect=score - without)
@@ -170,14 +189,15 @@ class Predictor:
             if value != usual and math.isfinite(without)
         ]
         reasons.sort(key=lambda reason: -abs(reason.effect))
-        label, observed, interval = self._interpret(score)
+        meaning = self._interpreter.interpret(own)
         explanation = Explanation(
             version=self.version,
-            score=score,
-            label=label,
-            answer=self._name_answer(label),
-            observed=observed,
-            interval=interval,
+            score=meaning.score,
+            label=meaning.label,
+            probabilities=meaning.probabilities,
+            answer=meaning.answer,
+            observed=meaning.observed,
+            interval=meaning.interval,
             typical_score=typical_score if math.isfinite(typical_score) else None,
             reasons=reasons,
             warnings=findings,
@@ -192,7 +212,7 @@ class Predictor:
     def _decode(self, body: bytes) -> list[ParsedRow]:
         """Decode the rows of a request. Raises `RequestError`."""
         try:
-            rows = self.model.reader.decode(body, self.settings.limits)
+            rows = self.model.reader.decode(body, self._limits)
         except TooLargeError as error:
             raise RequestError(413, str(error)) from error
         except MalformedBodyError as error:
@@ -201,7 +221,7 @@ class Predictor:
             raise RequestError(422, "the list of rows is empty")
         return rows
 
-    async def _check_and_score(self, parsed: list[ParsedRow]) -> tuple[list[list[Finding]], dict[int, float]]:
+    async def _check_and_score(self, parsed: list[ParsedRow]) -> tuple[list[list[Finding]], dict[int, Score]]:
         """Return the findings of each row, and the scores of those that can be read, by the row's number."""
         findings = [list(row.findings) for row in parsed]
         readable = [at for at, row in enumerate(parsed) if row.row is not None]
@@ -217,12 +237,13 @@ class Predictor:
         return findings, dict(zip(readable, scores, strict=True))
 
     def _explain_unanswered(
-        self, parsed: list[ParsedRow], findings: list[list[Finding]], scores: dict[int, float]
+        self, parsed: list[ParsedRow], findings: list[list[Finding]], scores: dict[int, Score]
     ) -> None:
         """Add to each row without a finite score why it has none, unless it is refused or falls back anyhow."""
         explained = 0
+        has_answer = self._interpreter.has_answer
         for at, score in scores.items():
-            if math.isfinite(score) or any(self._choose_action(found) != "warn" for found in findings[at]):
+            if has_answer(score) or any(self._choose_action(found) != "warn" for found in findings[at]):
                 continue
             explained += 1
             findings[at] += self._find_unanswered(parsed[at].row, explained <= MAX_EXPLAINED)
@@ -246,11 +267,11 @@ class Predictor:
         if by_field:
             typical = self._build_typical_row()
             replaced = [msgspec.structs.replace(row, **{name: value}) for name, value in typical.items()]
-            scores = self.model.score(self.model.reader.build_batch(replaced))
+            scores = self.model.score(self.model.reader.build_batch(replaced)).tolist()
             fields = [
                 field.name
                 for field, score in zip(self.model.reader.inputs, scores, strict=True)
-                if math.isfinite(score)
+                if self._interpreter.has_answer(score)
             ]
         if not fields:
             return [Finding("", kind, "the model has no finite answer for this row")]
@@ -267,61 +288,43 @@ class Predictor:
         return "refuse" if action == "warn" and (without or new) else action
 
     def _build_prediction(
-        self, row: Any, score: float, findings: list[Finding], *, now: datetime
+        self, row: Any, score: Score, findings: list[Finding], *, now: datetime
     ) -> tuple[Prediction, Entry]:
         """Build the prediction of one row, and its entry in the log."""
         falls_back = bool(findings) and any(self._choose_action(found) == "fallback" for found in findings)
-        if falls_back and self.settings.rows.fallback is not None:
-            score = self.settings.rows.fallback
+        if falls_back and self._interpreter.fallback is not None:
+            score = self._interpreter.fallback
         self._id_count += 1
         name = f"{self._id_prefix}-{self._id_count:x}"
-        label, observed, interval = self._interpret(score)
-        if falls_back:  # the bins hold the model's scores
-            observed, interval = (None, UNSET) if self._is_classification else (UNSET, None)
+        meaning = self._interpreter.interpret(score, falls_back=falls_back)
         for finding in findings:
             self.metrics.count_warning(finding.field, finding.kind)
         prediction = Prediction(
             id=name,
-            score=score,
-            label=label,
-            answer=self._name_answer(label),
-            observed=observed,
-            interval=interval,
+            score=meaning.score,
+            label=meaning.label,
+            probabilities=meaning.probabilities,
+            answer=meaning.answer,
+            observed=meaning.observed,
+            interval=meaning.interval,
             fallback=falls_back,
             warnings=findings,
         )
+        interval = meaning.interval
         low, high = (interval.low, interval.high) if isinstance(interval, Interval) else (None, None)
         entry = Entry(
             id=name,
             time=now,
             row=msgspec.Raw(self._encoder.encode(self.model.reader.name_values(self._redact(row)))),
-            score=score,
-            label=None if label is UNSET else label,
+            score=meaning.score,
+            label=None if meaning.label is UNSET else meaning.label,
             low=low,
             high=high,
             fallback=falls_back,
             warnings=[f"{finding.field}:{finding.kind}" for finding in findings],
+            scores=meaning.scores,
         )
         return prediction, entry
-
-    def _interpret(self, score: float) -> tuple[Any, Any, Any]:
-        """Return label, observed share and interval of a score. Those that the task does not have are unset."""
-        found = self._bins[max(bisect.bisect_right(self._bin_starts, score) - 1, 0)]
-        if self._is_classification:
-            return score >= self._threshold, found, UNSET
-        interval = Interval(
-            low=score + found.low,
-            high=score + found.high,
-            confidence=found.confidence,
-            rows=found.rows,
-        )
-        return UNSET, UNSET, interval
-
-    def _name_answer(self, label: bool | UnsetType) -> str | UnsetType:
-        """Name a label as the data does; unset where it has no name of its own."""
-        if self._answers is None or label is UNSET:
-            return UNSET
-        return self._answers.yes if label else self._answers.no
 
     async def _log_entries(self, entries: bytes, rows: int, log: LogWriter) -> None:
         """Log predictions. If this fails, count them as lost or raise `RequestError`, as the policy says."""
@@ -333,18 +336,6 @@ class Predictor:
                     503, f"the prediction log does not take entries: {error}", retry_after=5
                 ) from error
             self.metrics.count_lost(rows)
-
-
-def _summarize_bin(score_bin: ScoreBin, contract: Contract) -> Observed | Interval:
-    """Build what a response says of a score in this bin. The bounds of an interval are relative to the score."""
-    if score_bin.share is not None:
-        return Observed(share=score_bin.share, rows=score_bin.rows)
-    return Interval(
-        low=score_bin.low or 0.0,
-        high=score_bin.high or 0.0,
-        confidence=contract.confidence or 0.0,
-        rows=score_bin.rows,
-    )
 
 
 def _choose_column_type(field: Input | Identity) -> ColumnType:

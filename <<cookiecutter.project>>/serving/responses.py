@@ -10,7 +10,10 @@ from serving.rows import Finding
 
 
 class Observed(Struct, frozen=True):
-    """The share of positive rows among the holdout rows with such a score, and how many rows these are."""
+    """The share of positive rows among the holdout rows with such a score, and how many rows these are.
+
+    With several classes the share of rows whose class was the one that is called.
+    """
 
     share: float
     rows: int
@@ -26,11 +29,15 @@ class Interval(Struct, frozen=True):
 
 
 class Prediction(Struct, frozen=True):
-    """The prediction of one row, or its `errors` if the row is refused."""
+    """The prediction of one row, or its `errors` if the row is refused.
+
+    With several classes `label` is one of their names, `score` its probability, and `probabilities` has them all.
+    """
 
     id: str | UnsetType = UNSET
     score: float | UnsetType = UNSET
-    label: bool | UnsetType = UNSET
+    label: bool | str | UnsetType = UNSET
+    probabilities: dict[str, float] | UnsetType = UNSET
     answer: str | UnsetType = UNSET
     observed: Observed | UnsetType | None = UNSET
     interval: Interval | UnsetType | None = UNSET
@@ -45,7 +52,10 @@ class Predictions(Struct, frozen=True):
 
 
 class Reason(Struct, frozen=True):
-    """What one value does to the score: `effect` is the score minus the score with the typical value in its place."""
+    """What one value does to the score: `effect` is the score minus the score with the typical value in its place.
+
+    With several classes the score is the probability of the class that the row is called, in both.
+    """
 
     field: str
     value: Any
@@ -54,14 +64,18 @@ class Reason(Struct, frozen=True):
 
 
 class Explanation(Struct, frozen=True):
-    """Why a row has its score. `typical_score` is None where the model has no answer for a row typical throughout."""
+    """Why a row has its score. `typical_score` is None where the model has no answer for a row typical throughout.
+
+    With several classes all of it is about the probability of the class in `label`.
+    """
 
     version: str
     score: float
-    label: bool | UnsetType
+    label: bool | str | UnsetType
+    probabilities: dict[str, float] | UnsetType
     answer: str | UnsetType
-    observed: Observed | UnsetType
-    interval: Interval | UnsetType
+    observed: Observed | UnsetType | None
+    interval: Interval | UnsetType | None
     typical_score: float | None
     reasons: list[Reason]
     warnings: list[Finding]

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Action = Literal["warn", "refuse", "fallback"]
+# A score; of several classes the name of one, or the probabilities of some, which are 1 together.
+Fallback = float | str | dict[str, float] | None
 
 VARIABLES = (
     "HOST",
@@ -39,14 +41,15 @@ class _Section(Struct, frozen=True, forbid_unknown_fields=True):
 class RowPolicy(_Section, frozen=True):
     """What to do with a row that has an unknown field, or a value that is missing, impossible, or unlike training.
 
-    `fallback` is the score that the action `fallback` gives. With `whole_batch` one refused row refuses the request.
+    `fallback` is what the action `fallback` answers: a score, or a class or the probabilities of classes. With
+    `whole_batch` one refused row refuses the request.
     """
 
     unknown: Action = "warn"
     missing: Action = "warn"
     impossible: Action = "refuse"
     unlike: Action = "warn"
-    fallback: float | None = None
+    fallback: Fallback = None
     whole_batch: bool = True
 
 
@@ -185,7 +188,7 @@ def _find_conflict(settings: Settings) -> str | None:
     policy = settings.rows
     falls_back = "fallback" in (policy.unknown, policy.missing, policy.impossible, policy.unlike)
     if falls_back and policy.fallback is None:
-        return "rows.fallback: a row is to fall back, so say on which score"
+        return "rows.fallback: a row is to fall back, so say on which score, or on which class"
     if settings.log.failure == "refuse" and settings.log.patience > settings.limits.seconds:
         return "log.patience: longer than limits.seconds, so it would never be reached"
     ship = settings.log.ship

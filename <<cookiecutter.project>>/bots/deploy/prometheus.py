@@ -81,7 +81,8 @@ def parse_samples(text: str) -> Iterator[Sample]:
     """Parse every sample of the text. Raises `MetricsError` with the line that is none."""
     from prometheus_client.parser import text_fd_to_metric_families
 
-    lines = _Lines(text.splitlines())
+    # A label may hold any other character that ends a line elsewhere.
+    lines = _Lines(text.split("\n"))
     try:
         for family in text_fd_to_metric_families(lines):  # type: ignore[arg-type]
             yield from family.samples
