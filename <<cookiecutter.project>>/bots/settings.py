@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -426,6 +426,18 @@ class Settings(Struct, frozen=True, kw_only=True):
         chosen = self.evaluate
         return metrics.Context(threshold=chosen.threshold, costs=chosen.costs, bins=chosen.calibration_bins)
 
+    @property
+    def named_metrics(self) -> dict[str, list[str]]:
+        """The metrics that each key of params.yaml names."""
+        gate = self.gate
+        return {
+            "evaluate.metrics": self.evaluate.metrics,
+            "gate.primary": [gate.primary],
+            "gate.guards": gate.guards,
+            "gate.matters": list(gate.matters),
+            "gate.limits": list(gate.limits),
+        }
+
 
 def load_settings(root: Path) -> Settings:
     """Load the bots' part of a project's params.yaml. Raises `SettingsError`."""
@@ -510,6 +522,7 @@ def _find_problems(settings: Settings) -> Iterator[str]:
     yield from _find_unknown_metrics(settings)
     yield from _find_gate_problems(settings.gate, settings.evaluate.metrics)
     yield from _find_needs(settings)
+    yield from _find_class_problems(settings)
     yield from _find_command_problems(settings)
     yield from _find_label_problems(settings.monitoring.labels)
 
@@ -539,7 +552,7 @@ def _find_gate_problems(gate: Gate, metrics: list[str]) -> Iterator[str]:
 
 def _find_needs(settings: Settings) -> Iterator[str]:
     for name in settings.evaluate.metrics:
-        needs = metrics.MEASURES[name].needs
+        needs = metrics.get_measure(name, settings.task).needs
         if "threshold" in needs and settings.evaluate.threshold is None:
             yield f"evaluate.threshold: expected a number between 0 and 1, `{name}` needs it"
         if "costs" in needs and (problem := _check_costs(settings)):
@@ -547,18 +560,10 @@ def _find_needs(settings: Settings) -> Iterator[str]:
 
 
 def _find_unknown_metrics(settings: Settings) -> Iterator[str]:
-    gate = settings.gate
-    fitting = [name for name, measure in metrics.MEASURES.items() if settings.task in measure.tasks]
-    named = (
-        ("evaluate.metrics", settings.evaluate.metrics),
-        ("gate.primary", [gate.primary]),
-        ("gate.guards", gate.guards),
-        ("gate.matters", list(gate.matters)),
-        ("gate.limits", list(gate.limits)),
-    )
-    for key, names in named:
+    fitting = metrics.list_names(settings.task)
+    for key, names in settings.named_metrics.items():
         for name in names:
-            if name not in fitting:
+            if metrics.find_measure(name, settings.task) is None:
                 yield f"{key}: no metric `{name}` for a {settings.task}{_suggest(name, fitting)}"
 
 
@@ -571,8 +576,41 @@ def _check_costs(settings: Settings) -> str | None:
     }[settings.task]
     if costs is None:
         return f"evaluate.costs: expected currency, {', '.join(cells)}; `value` needs them"
-    missing = [cell for cell in cells if getattr(costs, cell) is None]
+    missing = [cell for cell in cells if not _is_named(getattr(costs, cell))]
     return f"evaluate.costs: expected {', '.join(missing)} for a {settings.task}" if missing else None
+
+
+def _is_named(cell: object) -> bool:
+    return cell is not None and cell != {}
+
+
+def _find_class_problems(settings: Settings) -> Iterator[str]:
+    if settings.data.classes is None:
+        return
+    if settings.task != "multiclass":
+        yield f"data.classes: only the task multiclass has several classes, and data.task is {settings.task}"
+        return
+    yield from _find_unknown_classes(settings, settings.data.classes)
+
+
+def _find_unknown_classes(settings: Settings, classes: Sequence[str]) -> Iterator[str]:
+    """Yield each key that names a class which is none of these."""
+    for key, names in settings.named_metrics.items():
+        for name in names:
+            label = metrics.find_class(name)
+            if label is not None and label not in classes:
+                yield f"{key}: `{name}`: no class `{label}`{_suggest(label, classes)}"
+    costs = settings.evaluate.costs
+    for actual, row in ((costs.matrix if costs else None) or {}).items():
+        for label in (actual, *row):
+            if label not in classes:
+                yield f"evaluate.costs.matrix: no class `{label}`{_suggest(label, classes)}"
+
+
+def require_named_classes(settings: Settings, classes: Sequence[str]) -> None:
+    """Raise `SettingsError` where a metric or a cost names a class that is none of these."""
+    if problem := next(_find_unknown_classes(settings, classes), None):
+        raise SettingsError(f"{PARAMS}: {problem}")
 
 
 def _find_command_problems(settings: Settings) -> Iterator[str]:

@@ -50,6 +50,7 @@ def load_card(root: Path, settings: Settings) -> Card:
         path,
         task=settings.task,
         slices=settings.evaluate.slices,
+        class_slice=settings.data.target or "target",
         resample=settings.gate.resample,
         days_together=settings.gate.days_together,
         threshold=metrics.threshold,

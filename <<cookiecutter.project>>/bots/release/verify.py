@@ -26,7 +26,9 @@ from bots.verification.model_checks import check_explanation, check_metrics, che
 from bots.verification.onnx_model import ModelError
 from bots.verification.reviewed_predictions import (
     estimate_half_widths,
+    list_reviewed_classes,
     load_reviewed_scores,
+    load_reviewed_targets,
     load_reviewed_weights,
 )
 
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     from bots.dvc.storage import Storage
     from bots.layout import Layout
     from bots.settings import Settings
+    from bots.stats.metrics import Floats
+    from bots.verification.onnx_model import HoldoutRows
 
 EVIDENCE: Final = tuple(
     f"{REPORTS}/{name}.json" for name in ("data", "split", "metrics", "explanation", "export")
@@ -156,7 +160,7 @@ def verify_model(checkout: Checkout, settings: Settings, tell: Callable[[str], N
     parity = (
         _report_other_rows(checkout.files)
         if reviewed is None
-        else check_parity(scores, reviewed, export, threshold=evaluation.threshold)
+        else check_parity(scores, reviewed, export, task=evaluation.task, threshold=evaluation.threshold)
     )
     tell("asking what moves its answers")
     explanation = checkout.load_report("explanation", ExplanationReport)
@@ -164,17 +168,44 @@ def verify_model(checkout: Checkout, settings: Settings, tell: Callable[[str], N
     return [
         same_bytes,
         parity,
-        check_metrics(
-            rows.target,
+        _check_figures(
+            rows,
             scores,
+            predictions,
             evaluation=evaluation,
             bins=settings.evaluate.calibration_bins,
             half_widths=estimate_half_widths(predictions, settings, evaluation.threshold),
-            weights=load_reviewed_weights(predictions, rows.row),
         ),
         check_explanation(importance, explanation, checkout.derived),
         _check_data(checkout, evaluation),
     ]
+
+
+def _check_figures(
+    rows: HoldoutRows,
+    scores: Floats,
+    path: Path,
+    *,
+    evaluation: MetricsReport,
+    bins: int,
+    half_widths: Mapping[str, float],
+) -> Check:
+    """Whether the model's scores have the metrics that were reviewed; `path` is the table of reviewed predictions."""
+    several = evaluation.task == "multiclass"
+    target = load_reviewed_targets(path, rows.row) if several or rows.target is None else rows.target
+    classes = list_reviewed_classes(path) if several else ()
+    if target is None or scores.shape[1:] != ((len(classes),) if several else ()):
+        words = f"the model does not give the scores that {path.name} has"
+        return Check("metrics", passed=False, words=words, figures={})
+    return check_metrics(
+        target,
+        scores,
+        evaluation=evaluation,
+        bins=bins,
+        half_widths=half_widths,
+        weights=load_reviewed_weights(path, rows.row),
+        classes=classes,
+    )
 
 
 def _report_other_rows(files: Layout) -> Check:

@@ -79,7 +79,7 @@ def format_interval(metric: MetricComparison | SliceComparison, name: str) -> st
 
 def _is_tiny(name: str, x: float, least: float) -> bool:
     """Whether a quantity is so small that decimals would not show it; a share of so little is zero."""
-    measure = metrics.MEASURES.get(name)
+    measure = metrics.describe_measure(name)
     return measure is not None and measure.kind not in ("share", "loss") and 0 < abs(x) < least
 
 
@@ -89,7 +89,7 @@ def _widen_minus(number: str) -> str:
 
 
 def _choose_decimals(name: str, x: float) -> int:
-    measure = metrics.MEASURES.get(name)
+    measure = metrics.describe_measure(name)
     if measure and measure.kind in ("share", "loss"):
         return measure.decimals
     return 3 if abs(x) < 10 else 2 if abs(x) < 100 else 1

@@ -104,7 +104,7 @@ def name_metric(name: str) -> str:
 
 def mark_direction(name: str, direction: str) -> str:
     """Return the mark of what is better: up, down, or to zero."""
-    measure = metrics.MEASURES.get(name)
+    measure = metrics.describe_measure(name)
     return ZERO_WANTED if measure is not None and measure.signed else WANTED[direction]
 
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from bots.errors import BotsError
 from bots.review.champion import score_rows
-from bots.review.holdout import align_scores
+from bots.review.holdout import align_scores, list_both_classes
 from bots.review.seen import have_same_output
-from bots.stats.predictions import get_numbers
+from bots.stats.predictions import get_scores
 from bots.stats.split_columns import PLAIN_ROW, find_row_column
 from bots.verdict import fresh_rows
 from bots.verdict.confirmation import explain_untold, judge_fresh_rows
@@ -70,11 +70,13 @@ def _score_both(root: Path, candidate: Candidate, champion: Champion, rows: pyar
         names = pyarrow.table({PLAIN_ROW: rows[find_row_column(rows.column_names)]})
         scored = align_scores(own.result(), names, whose="this change's")
         before = align_scores(mains.result(), names, whose="main's")
+    classes = list_both_classes(scored, before, main.settings)
     return fresh_rows.pair_scores(
         rows,
         path,
-        champion=get_numbers(before, "score", path),
-        candidate=get_numbers(scored, "score", path),
+        champion=get_scores(before, path, classes),
+        candidate=get_scores(scored, path, classes),
+        classes=classes,
         policy=main.settings,
         thresholds=(
             main.reports.metrics.threshold if main.reports.metrics else None,

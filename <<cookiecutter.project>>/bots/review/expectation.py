@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from bots import layout, settings
 from bots.dvc import cache, lockfile, wrong_files
 from bots.dvc.cache import CacheError
@@ -115,8 +117,8 @@ def _load_predictions(root: Path, lock: Lock, policy: Settings) -> Predictions |
 
 
 def _put_beside(main: Predictions, earlier: Predictions) -> Predictions:
-    """Main's predictions with those of an earlier model as what they are compared with."""
-    if len(main.target) != len(earlier.target) or (main.target != earlier.target).any():
+    """Main's predictions with those of an earlier model as what they are compared with, where both are alike."""
+    if main.classes != earlier.classes or not np.array_equal(main.target, earlier.target):
         return main
     return replace(main, champion=earlier.candidate, champion_threshold=earlier.candidate_threshold)
 
@@ -127,7 +129,8 @@ def _estimate(predictions: Predictions, policy: Settings) -> Interval | None:
 
     gate = policy.gate
     rows = intervals.choose_rows(predictions)
-    return intervals.estimate_interval(rows, metrics.MEASURES[gate.primary], confidence=gate.confidence)
+    measure = metrics.get_measure(gate.primary, policy.task)
+    return intervals.estimate_interval(rows, measure, confidence=gate.confidence)
 
 
 def _assume(own: Interval | None) -> Interval | None:

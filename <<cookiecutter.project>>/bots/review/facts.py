@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bots.dvc import lockfile
-from bots.stats.metrics import MEASURES
+from bots.stats.metrics import describe_measure
 from bots.verdict.moved import shares_rows
 
 if TYPE_CHECKING:
@@ -286,7 +286,7 @@ def have_same_metrics(claimed: MetricsReport, found: MetricsReport, matters: Map
     Where nothing is said to matter, to a millionth: of one, and of a quantity in the target's unit of the largest such.
     """
     one, other = claimed.values, found.values
-    quantities = {name for name in one if (known := MEASURES.get(name)) and known.kind == "quantity"}
+    quantities = {name for name in one if (known := describe_measure(name)) and known.kind == "quantity"}
     largest = max((abs(one[name]) for name in quantities), default=1.0)
     return set(one) == set(other) and all(
         abs(one[name] - other[name])

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow
 import pyarrow.compute as arrow
@@ -14,21 +15,30 @@ from bots.errors import BotsError
 from bots.evidence import MetricsReport
 from bots.layout import Layout
 from bots.review.champion import ChampionUnavailable
-from bots.settings import Settings
+from bots.settings import Settings, SettingsError, require_named_classes
 from bots.stats import metrics
 from bots.stats.distinct import are_distinct
 from bots.stats.predictions import (
+    FEWEST_CLASSES,
     WEIGHT,
     Predictions,
     PredictionsError,
-    get_numbers,
+    UnknownClasses,
+    get_scores,
+    get_targets,
     get_weights,
+    join_classes,
+    list_class_names,
+    list_classes,
     make_predictions,
     read_table,
 )
 from bots.stats.split_columns import PLAIN_ROW, ROW, find_row_column
 from bots.verdict import comparison
 from bots.verdict.comparison import Comparison
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["HoldoutPredictions", "NotScored", "PredictionsError", "align_scores", "load_predictions"]
 
@@ -48,6 +58,11 @@ class HoldoutPredictions:
     settings: Settings
     metric_units: dict[str, str | None]
 
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """The names of several classes, in the order of the table; none for another task."""
+        return list_classes(self.table.column_names) if self.settings.task == "multiclass" else ()
+
     @property
     def path(self) -> str:
         """Where the table is, for messages."""
@@ -60,10 +75,10 @@ class HoldoutPredictions:
     def find_contradictions(self, scored: pyarrow.Table, tolerance: float = 1e-6) -> tuple[str, ...]:
         """Whether the model, asked again, gives other scores than the table says."""
         try:
-            again = self._get_numbers(align_scores(scored, self.table, whose="this change's"), "score")
-        except NotScored as error:
+            again = self.get_scores(scored, whose="this change's")
+        except BotsError as error:
             return (f"{self.path} cannot be checked against the model: {error}",)
-        said = self._get_numbers(self.table, "score")
+        said = get_scores(self.table, self.path, self.classes)
         differences = metrics.scale_differences(again, said, self.settings.task)
         off = int((~(differences <= tolerance)).sum())
         if not off:
@@ -79,12 +94,15 @@ class HoldoutPredictions:
         """The candidate's own figures, where there is no champion to hold it against."""
         return comparison.compare(self._make_predictions(self.table, self.settings), self.settings)
 
-    def get_scores(self, scored: pyarrow.Table, *, whose: str) -> NDArray[Any]:
+    def get_scores(
+        self, scored: pyarrow.Table, *, whose: str, classes: Sequence[str] | None = None
+    ) -> NDArray[Any]:
         """The scores of another model for the same rows, in their order; messages say whose model it is.
 
-        Raises `BotsError` where it did not score a row.
+        `classes` are those that the scores are of, else this table's. Raises `BotsError` where it did not score a row.
         """
-        return self._get_numbers(align_scores(scored, self.table, whose=whose), "score")
+        known = self.classes if classes is None else classes
+        return get_scores(align_scores(scored, self.table, whose=whose), self.path, known)
 
     def pair_with(
         self, scored: pyarrow.Table, *, truth: pyarrow.Table | None, policy: Settings
@@ -97,8 +115,23 @@ class HoldoutPredictions:
         `ChampionUnavailable` where main did not score a row.
         """
         known = self._keep_weights(policy) if truth is None else self._check_against(truth)
-        scores = self._get_numbers(_align_champion(scored, self.table), "score")
-        return replace(self._make_predictions(known, policy), champion=scores)
+        mains = list_classes(scored.column_names) if self.classes else ()
+        classes = join_classes(self.classes, mains)
+        if self.classes:
+            self._require_known(known, mains)
+        scores = get_scores(_align_champion(scored, self.table), self.path, classes)
+        return replace(self._make_predictions(known, policy, classes), champion=scores)
+
+    def _require_known(self, known: pyarrow.Table, mains: Sequence[str]) -> None:
+        """Raise `ChampionUnavailable` where the holdout has a class that one of the two models does not know."""
+        for classes, words in (
+            (mains, "main's model does not know every class of the holdout"),
+            (self.classes, "this change's model does not know every class of the holdout"),
+        ):
+            try:
+                get_targets(known, "the holdout", classes)
+            except UnknownClasses as error:
+                raise ChampionUnavailable(f"{words}: {error}") from error
 
     def _keep_weights(self, policy: Settings) -> pyarrow.Table:
         """The table with its weights where these settings name some, else without."""
@@ -112,18 +145,27 @@ class HoldoutPredictions:
                 f"{self.path}: expected main's {len(truth):,} rows of the same holdout, got {len(self.table):,}"
             )
         known = _align_champion(truth, self.table)
-        if off := int((self._get_numbers(known, "target") != self._get_numbers(self.table, "target")).sum()):
+        both = join_classes(self.classes, list_class_names(known, self.path)) if self.classes else ()
+        targets = [get_targets(table, self.path, both) for table in (known, self.table)]
+        if off := int((targets[0] != targets[1]).sum()):
             raise PredictionsError(
                 f"{self.path}: target: expected what main's record of the same holdout says; {off:,} rows differ"
             )
         return known
 
-    def _make_predictions(self, known: pyarrow.Table, policy: Settings) -> Predictions:
-        """The candidate's scores beside what is known of the same rows."""
+    def _make_predictions(
+        self, known: pyarrow.Table, policy: Settings, classes: Sequence[str] | None = None
+    ) -> Predictions:
+        """The candidate's scores beside what is known of the same rows; of these classes, else of its own."""
+        classes = self.classes if classes is None else classes
+        if self.classes:
+            _require_named(policy, classes)
         own = make_predictions(
             known,
             self.path,
-            scores=self._get_numbers(self.table, "score"),
+            scores=get_scores(self.table, self.path, classes),
+            classes=classes,
+            class_slice=policy.data.target or "target",
             task=policy.task,
             slices=policy.evaluate.slices,
             resample=policy.gate.resample,
@@ -134,8 +176,13 @@ class HoldoutPredictions:
         )
         return replace(own, metric_units=self.metric_units)
 
-    def _get_numbers(self, table: pyarrow.Table, column: str) -> NDArray[Any]:
-        return get_numbers(table, column, self.path)
+
+def _require_named(policy: Settings, classes: Sequence[str]) -> None:
+    """Raise `PredictionsError` where these settings name a class that no model has."""
+    try:
+        require_named_classes(policy, classes)
+    except SettingsError as error:
+        raise PredictionsError(str(error)) from error
 
 
 def find_disagreements(table: pyarrow.Table, written: MetricsReport, settings: Settings) -> tuple[str, ...]:
@@ -144,16 +191,21 @@ def find_disagreements(table: pyarrow.Table, written: MetricsReport, settings: S
     `settings` are those of the commit that wrote both. Raises `PredictionsError` for a table without numbers.
     """
     path = settings.review.files.predictions
+    classes = list_classes(table.column_names) if settings.task == "multiclass" else ()
     own = Predictions(
         task=settings.task,
-        target=get_numbers(table, "target", path),
-        candidate=get_numbers(table, "score", path),
+        target=get_targets(table, path, classes),
+        candidate=get_scores(table, path, classes),
         weights=get_weights(table, path),
+        classes=classes,
         candidate_threshold=written.threshold,
         costs=written.costs[0] if written.costs else None,
         bins=settings.evaluate.calibration_bins,
     )
-    return tuple(comparison.find_disagreements(written.values, own))
+    return (
+        *comparison.find_disagreements(written.values, own),
+        *comparison.find_class_disagreements(written, own),
+    )
 
 
 def load_predictions(root: Path, settings: Settings, written: MetricsReport) -> HoldoutPredictions:
@@ -164,9 +216,16 @@ def load_predictions(root: Path, settings: Settings, written: MetricsReport) -> 
     files = settings.review.files
     _check_rows(root, files)
     table = read_table(root / files.predictions, files.predictions)
-    if missing := {"row", "target", "score"} - set(table.column_names):
+    several = settings.task == "multiclass"
+    wanted = {"row", "target"} if several else {"row", "target", "score"}
+    if missing := wanted - set(table.column_names):
         raise PredictionsError(
-            f"{files.predictions}: expected the columns row, target, score; no {', '.join(sorted(missing))}"
+            f"{files.predictions}: expected the columns {'row, target' if several else 'row, target, score'}; no "
+            f"{', '.join(sorted(missing))}"
+        )
+    if several and len(list_classes(table.column_names)) < FEWEST_CLASSES:
+        raise PredictionsError(
+            f"{files.predictions}: expected a column `score:CLASS` with the probability of each class"
         )
     return HoldoutPredictions(table, settings, {metric.name: metric.unit for metric in written.metrics})
 
@@ -194,6 +253,13 @@ def _check_rows(root: Path, files: Layout) -> None:
     pyarrow.default_memory_pool().release_unused()
 
 
+def list_both_classes(own: pyarrow.Table, mains: pyarrow.Table, policy: Settings) -> tuple[str, ...]:
+    """The classes that either of two tables of scores has, this change's first; none where main's task has none."""
+    if policy.task != "multiclass":
+        return ()
+    return join_classes(list_classes(own.column_names), list_classes(mains.column_names))
+
+
 def _align_champion(table: pyarrow.Table, like: pyarrow.Table) -> pyarrow.Table:
     """A table of main's in the row order of the candidate's."""
     try:
@@ -204,7 +270,10 @@ def _align_champion(table: pyarrow.Table, like: pyarrow.Table) -> pyarrow.Table:
 
 def align_scores(table: pyarrow.Table, like: pyarrow.Table, *, whose: str) -> pyarrow.Table:
     """A table of scores in the row order of another; messages say whose it is. Raises `NotScored`."""
-    if missing := {"row", "score"} - set(table.column_names):
+    missing = {"row", "score"} - set(table.column_names)
+    if list_classes(table.column_names):
+        missing -= {"score"}
+    if missing:
         raise NotScored(f"{whose} predictions have no column {', '.join(sorted(missing))}")
     if like["row"].equals(table["row"]):
         return table

@@ -16,7 +16,16 @@ from bots.review.champion import ChampionTampered, score_rows
 from bots.review.holdout import HoldoutPredictions, align_scores
 from bots.stats import metrics
 from bots.stats.copies import KnownRows, choose_columns, find_known_rows
-from bots.stats.predictions import get_numbers, get_weights, open_table, read_table
+from bots.stats.predictions import (
+    get_scores,
+    get_targets,
+    get_weights,
+    join_classes,
+    list_class_names,
+    list_classes,
+    open_table,
+    read_table,
+)
 from bots.stats.split_columns import PLAIN_ROW, PLAIN_TARGET, ROW, TARGET, find_row_column
 from bots.verdict.moved import is_comparable
 from bots.verdict.seen import FEW_SHARE
@@ -181,11 +190,15 @@ def _look_at_old(
 def _measure(scored: pyarrow.Table, truth: pyarrow.Table, candidate: Candidate, main: Side) -> float | None:
     """The metric that decides, of this change's scores of main's holdout."""
     name, path = main.settings.gate.primary, main.files.predictions
-    scores = get_numbers(align_scores(scored, truth, whose="this change's"), "score", path)
+    classes: tuple[str, ...] = ()
+    if main.settings.task == "multiclass":
+        classes = join_classes(list_classes(scored.column_names), list_class_names(truth, path))
+    scores = get_scores(align_scores(scored, truth, whose="this change's"), path, classes)
     context = metrics.Context(
         threshold=candidate.settings.evaluate.threshold,
         costs=main.settings.evaluate.costs,
         bins=main.settings.evaluate.calibration_bins,
+        classes=classes,
     )
-    target, weights = get_numbers(truth, "target", path), get_weights(truth, path)
+    target, weights = get_targets(truth, path, classes), get_weights(truth, path)
     return metrics.compute_value(name, target, scores, context, weights)

@@ -44,6 +44,8 @@ def build_review(facts: Facts, result: GateResult) -> evidence.Review:
         stages=_list_stages(candidate, champion),
         metrics=comparison.metrics if comparison else [],
         slices=comparison.slices if comparison else [],
+        classes=comparison.classes if comparison else [],
+        champion_confusion=comparison.champion_confusion if comparison else [],
         shifts=compare_importances(champion.reports.explanation if champion else None, reports.explanation),
         statistics=structs.replace(comparison.statistics, expected=facts.expected) if comparison else None,
         seeds=comparison.seeds if comparison else None,

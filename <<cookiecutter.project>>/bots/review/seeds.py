@@ -227,7 +227,9 @@ class _Study:
                 for (trainer, _, seed), copy in zip(tasks, copies, strict=True)
             ]
         for (trainer, trained, seed), future in zip(tasks, futures, strict=True):
-            scores = self.predictions.get_scores(future.result(), whose=trainer.recipe.whose)
+            scores = self.predictions.get_scores(
+                future.result(), whose=trainer.recipe.whose, classes=self.pair.classes
+            )
             trained.seeds.append(seed)
             trained.scores.append(self.measure(scores, trainer.recipe.context))
             trained.same = len(trained.seeds) == 2 and np.array_equal(scores, trainer.recipe.committed)

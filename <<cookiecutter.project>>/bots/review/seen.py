@@ -16,10 +16,18 @@ from bots.errors import BotsError
 from bots.evidence import CopiedRows, FitGap
 from bots.review.champion import score_rows
 from bots.review.facts import Seen
-from bots.review.holdout import PredictionsError, align_scores
+from bots.review.holdout import PredictionsError, align_scores, list_both_classes
 from bots.stats import split_columns
 from bots.stats.copies import CopyCount, count_copies, find_columns
-from bots.stats.predictions import SLICE, WEIGHT, Predictions, get_numbers, make_predictions, open_table
+from bots.stats.predictions import (
+    SLICE,
+    WEIGHT,
+    Predictions,
+    get_numbers,
+    get_scores,
+    make_predictions,
+    open_table,
+)
 from bots.stats.targets import get_target
 from bots.verdict.fit_gap import compare_fit
 
@@ -201,8 +209,9 @@ def _make_pair(
     missing = {row, target or TARGET, *({together} - {"rows"})} - set(sample.column_names)
     if missing:
         raise PredictionsError(f"{name}: no column {', '.join(sorted(missing))}")
-    truth = get_target(sample, target or TARGET, name, settings.data.positive)
-    columns = {split_columns.PLAIN_ROW: sample[row], TARGET: truth}
+    classes = list_both_classes(own, mains, policy)
+    truth = get_target(sample, target or TARGET, name, settings.data.positive, classes)
+    columns = {split_columns.PLAIN_ROW: sample[row]}
     if (weight := policy.data.weight) is not None and weight in sample.column_names:
         columns[WEIGHT] = get_numbers(sample, weight, name)
     if together != "rows":
@@ -211,7 +220,9 @@ def _make_pair(
     pair = make_predictions(
         table,
         name,
-        scores=get_numbers(align_scores(own, table, whose="this change's"), "score", name),
+        scores=get_scores(align_scores(own, table, whose="this change's"), name, classes),
+        classes=classes,
+        target=truth,
         task=policy.task,
         slices=[],
         resample=together,
@@ -220,4 +231,4 @@ def _make_pair(
         costs=None,
         bins=policy.evaluate.calibration_bins,
     )
-    return replace(pair, champion=get_numbers(align_scores(mains, table, whose="main's"), "score", name))
+    return replace(pair, champion=get_scores(align_scores(mains, table, whose="main's"), name, classes))

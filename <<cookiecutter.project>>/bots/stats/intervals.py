@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 FEWEST_UNITS = 10
 FEWEST_OF_A_CLASS = 20
 FEWEST_CALLED = 20
+FEWEST_OF_EACH_CLASS = 10
 # Two degrees of freedom are what one differing unit among many has.
 _FREEDOM_OF_ONE = 2.0
 
@@ -188,11 +189,12 @@ def subtract(measure: Measure, champion: float | None, candidate: float | None) 
 
 def clip_difference(name: str, low: float, high: float) -> tuple[float, float]:
     """The interval of a difference, no wider than the metric's range allows: a share cannot change by more than one."""
-    measure = metrics.MEASURES.get(name)
-    lowest, highest = measure.bounds if measure is not None else (None, None)
-    if lowest is None or highest is None:
+    found = [metrics.find_measure(name, task) for task in ("classification", "regression", "multiclass")]
+    bounds = [measure.bounds for measure in found if measure is not None]
+    widths = [highest - lowest for lowest, highest in bounds if lowest is not None and highest is not None]
+    if not widths or len(widths) < len(bounds):
         return low, high
-    return max(low, lowest - highest), min(high, highest - lowest)
+    return max(low, -max(widths)), min(high, max(widths))
 
 
 def find_t_quantile(probability: float, freedom: float) -> float:
@@ -235,7 +237,10 @@ class _LeftOut:
 
 def _find_handfuls(rows: Rows, measure: Measure) -> Iterator[str]:
     """What there is too little of; there are enough units."""
-    target = rows.samples[1].target
+    views = [measure.choose_view(sample) for sample in rows.models]
+    target = views[-1].target
+    if measure.every_class:
+        yield from _find_rare_classes(rows)
     if measure.both_classes:
         positives = int(target.sum())
         if min(positives, len(target) - positives) < FEWEST_OF_A_CLASS:
@@ -243,11 +248,22 @@ def _find_handfuls(rows: Rows, measure: Measure) -> Iterator[str]:
         for kind, wanted in (("positive", 1), ("negative", 0)):
             if rows.count_units(target == wanted) < FEWEST_UNITS:
                 yield f"{kind} rows in fewer than {FEWEST_UNITS} {rows.name}"
-    for sample in rows.models:
-        if measure.name == "precision":
+    for sample in views:
+        if measure.name.partition(":")[0] == "precision":
             yield from _find_few_calls(rows, sample.called)
         if measure.name == "median_absolute_error" and metrics.is_lumpy_at_median(sample.errors):
             yield "many errors are equal around the median, so that it jumps instead of moving"
+
+
+def _find_rare_classes(rows: Rows) -> Iterator[str]:
+    """The classes that too few rows are of for a mean over classes."""
+    sample = rows.samples[1]
+    for code, count in enumerate(np.bincount(sample.target.astype(np.intp))):
+        name = sample.context.classes[code]
+        if 0 < count < FEWEST_OF_EACH_CLASS:
+            yield f"fewer than {FEWEST_OF_EACH_CLASS} rows of class {name}"
+        elif count and rows.count_units(sample.target == code) < FEWEST_OF_EACH_CLASS:
+            yield f"rows of class {name} in fewer than {FEWEST_OF_EACH_CLASS} {rows.name}"
 
 
 def _find_few_calls(rows: Rows, called: NDArray[np.bool_]) -> Iterator[str]:

@@ -39,16 +39,18 @@ _BLOCK = 2**18
 @dataclass(frozen=True, kw_only=True)
 class Context:
     """What a metric needs beside the rows: from which score on a row is called positive, what decisions are
-    worth, and into how many bins scores are sorted."""
+    worth, into how many bins scores are sorted, and the names of several classes in their order."""
 
     threshold: float | None = None
     costs: Costs | None = None
     bins: int = 10
+    classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """Rows with one model's scores: `target` and `score` are float64 of shape (n,).
+    """Rows with one model's scores: `target` and `score` are float64 of shape (n,). With several classes `target` is
+    the place of a row's class and `score` the probability of each, (n, k).
 
     `weights` (n,) say how much each row counts, all above zero; None: each counts once.
     """
@@ -105,7 +107,9 @@ class Measure:
     (..., k) and gives (...). `bounds` is the range of possible values, `both_classes` says that the metric
     has no value where one class is missing, `needs` what params.yaml has to say before it can be computed.
     `counted(averages)` is the share of rows that the metric is a share of, where it counts rows; `signed` says that
-    zero is best and that models are compared by the size of the value.
+    zero is best and that models are compared by the size of the value. Of several classes: `view(sample)` is the sample
+    of two answers that a metric of one class is about, `every_class` says that a metric is a mean over classes, and
+    `several` that it has no value where all rows are of one.
     """
 
     name: str
@@ -121,6 +125,22 @@ class Measure:
     needs: tuple[Literal["threshold", "costs"], ...] = ()
     counted: Callable[[Floats], float] | None = None
     signed: bool = False
+    view: Callable[[Sample], Sample] | None = None
+    every_class: bool = False
+    several: bool = False
+
+    def choose_view(self, sample: Sample) -> Sample:
+        """The sample of two answers that a metric of one class is about; of any other metric the sample itself."""
+        return sample if self.view is None else self.view(sample)
+
+    def lacks_class(self, sample: Sample) -> bool:
+        """Whether rows of a class are missing that the metric has no value without."""
+        if self.several:
+            return bool((sample.target == sample.target[0]).all())
+        if not self.both_classes:
+            return False
+        target = self.choose_view(sample).target
+        return not 0 < target.sum() < len(target)
 
     def components(self, target: Floats, score: Floats, context: Context) -> Floats:
         """The components of all rows, (n, k)."""
@@ -151,13 +171,13 @@ def compute_value(
     name: str, target: Floats, score: Floats, context: Context, weights: Floats | None = None
 ) -> float | None:
     """The metric of these rows, or None where it has none (no rows, one class missing, a constant target)."""
-    return compute_sample_value(MEASURES[name], make_sample(target, score, context, weights))
+    measure = get_measure(name, find_task(score, name))
+    return compute_sample_value(measure, make_sample(target, score, context, weights))
 
 
 def compute_sample_value(measure: Measure, sample: Sample) -> float | None:
     """As `compute_value`, for a sample whose ranking other metrics share."""
-    rows = len(sample.target)
-    if not rows or (measure.both_classes and not 0 < sample.target.sum() < rows):
+    if not len(sample.target) or measure.lacks_class(sample):
         return None
     totals = sample.sum_components(measure.prepare(sample))
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
@@ -176,8 +196,11 @@ def find_scale(measure: Measure, sample: Sample) -> float:
 
 
 def scale_differences(scores: Floats, expected: Floats, task: Task) -> Floats:
-    """How far scores lie from what is expected, (n,): of probabilities as they are, else beside the size of the
-    expected score or, where that is larger, of all of them (root of the mean square)."""
+    """How far scores lie from what is expected, (n,): of probabilities as they are (the largest of several classes'),
+    else beside the size of the expected score or, where that is larger, of all of them (root of the mean square)."""
+    if task == "multiclass":
+        largest_of_row: Floats = np.abs(scores - expected).max(axis=1)
+        return largest_of_row
     if task == "classification":
         return np.abs(scores - expected)
     largest = float(np.abs(expected).max(initial=0.0)) or 1.0
@@ -188,20 +211,72 @@ def scale_differences(scores: Floats, expected: Floats, task: Task) -> Floats:
 
 def choose_measures(names: Iterable[str], task: Task) -> list[Measure]:
     """The metrics of these names that a task has."""
-    return [MEASURES[name] for name in names if task in MEASURES[name].tasks]
+    found = [find_measure(name, task) for name in names]
+    return [measure for measure in found if measure is not None]
+
+
+def find_measure(name: str, task: Task) -> Measure | None:
+    """The metric of this name that a task has, `recall:CLASS` with several classes too; None where there is none."""
+    if task == "multiclass":
+        from bots.stats import classes
+
+        return classes.CLASS_MEASURES.get(name) or classes.define_of_class(name)
+    measure = MEASURES.get(name)
+    return measure if measure is not None and task in measure.tasks else None
+
+
+def list_names(task: Task) -> list[str]:
+    """The names of the metrics that a task has; those of one class as `recall:CLASS`."""
+    if task == "multiclass":
+        from bots.stats import classes
+
+        return [*classes.CLASS_MEASURES, *(f"{kind}:CLASS" for kind in classes.OF_ONE_CLASS)]
+    return [name for name, measure in MEASURES.items() if task in measure.tasks]
+
+
+def find_class(name: str) -> str | None:
+    """The class that a metric of several classes is about, as in `recall:CLASS`; None for any other metric."""
+    from bots.stats import classes
+
+    found = classes.split_name(name)
+    return None if found is None else found[1]
+
+
+def get_measure(name: str, task: Task) -> Measure:
+    """The metric of this name that a task has. Raises ValueError where it has none."""
+    measure = find_measure(name, task)
+    if measure is None:
+        raise ValueError(f"{name} is no metric of a {task}")
+    return measure
+
+
+def find_task(score: Floats, name: str) -> Task:
+    """The task that scores of this shape belong to, where a metric of this name is computed from them."""
+    if score.ndim == 2:
+        return "multiclass"
+    return MEASURES[name].tasks[0]
+
+
+def describe_measure(name: str) -> Measure | None:
+    """The metric of this name, of whatever task: for its label, unit and decimals alone."""
+    if name in MEASURES:
+        return MEASURES[name]
+    return find_measure(name, "multiclass")
 
 
 def find_unit(name: str, costs: Costs | None) -> str | None:
     """The unit of a metric, where it has one: `USD per row` for the business value."""
-    return f"{costs.currency} per row" if MEASURES[name].kind == "money" and costs else None
+    measure = describe_measure(name)
+    return f"{costs.currency} per row" if measure and measure.kind == "money" and costs else None
 
 
 def find_label(name: str) -> str:
     """The metric's name for people: `ROC AUC` for roc_auc."""
-    return MEASURES[name].label if name in MEASURES else name.replace("_", " ")
+    measure = describe_measure(name)
+    return measure.label if measure else name.replace("_", " ")
 
 
-def _stack(*columns: NDArray[Any]) -> Floats:
+def stack_columns(*columns: NDArray[Any]) -> Floats:
     """Columns (n,) side by side as (n, k), each in one piece of memory: their sums are then pairwise and fast."""
     return np.stack([np.asarray(column, dtype=np.float64) for column in columns]).T
 
@@ -273,7 +348,7 @@ def _prepare_roc_auc(sample: Sample) -> Callable[[slice], Floats]:
     )
 
     def make(part: slice) -> Floats:
-        return _stack(
+        return stack_columns(
             positive[part], np.where(positive[part], wins[part], 0), np.where(positive[part], 0, wins[part])
         )
 
@@ -303,20 +378,20 @@ def _prepare_average_precision(sample: Sample) -> Callable[[slice], Floats]:
     above += np.cumsum(gained[::-1], out=gained[::-1])
     del gained
     influence = _spread_by_rank(ranking, lambda row, group: target[row] * above[group] - below[group])
-    return lambda part: _stack(influence[part], target[part])
+    return lambda part: stack_columns(influence[part], target[part])
 
 
 def _decompose_log_loss(target: Floats, score: Floats, _: Context) -> Floats:
     eps = np.finfo(np.float64).eps
-    return _stack(-np.log(np.clip(np.where(target == 1, score, 1 - score), eps, 1 - eps)))
+    return stack_columns(-np.log(np.clip(np.where(target == 1, score, 1 - score), eps, 1 - eps)))
 
 
 def _decompose_squared_error(target: Floats, score: Floats, _: Context) -> Floats:
-    return _stack((score - target) ** 2)
+    return stack_columns((score - target) ** 2)
 
 
 def _decompose_absolute_error(target: Floats, score: Floats, _: Context) -> Floats:
-    return _stack(np.abs(score - target))
+    return stack_columns(np.abs(score - target))
 
 
 def _call_positive(score: Floats, context: Context) -> NDArray[np.bool_]:
@@ -324,21 +399,21 @@ def _call_positive(score: Floats, context: Context) -> NDArray[np.bool_]:
 
 
 def _decompose_accuracy(target: Floats, score: Floats, context: Context) -> Floats:
-    return _stack(_call_positive(score, context) == (target == 1))
+    return stack_columns(_call_positive(score, context) == (target == 1))
 
 
 def _decompose_precision(target: Floats, score: Floats, context: Context) -> Floats:
     called = _call_positive(score, context)
-    return _stack(called * target, called)
+    return stack_columns(called * target, called)
 
 
 def _decompose_recall(target: Floats, score: Floats, context: Context) -> Floats:
-    return _stack(_call_positive(score, context) * target, target)
+    return stack_columns(_call_positive(score, context) * target, target)
 
 
 def _decompose_f1(target: Floats, score: Floats, context: Context) -> Floats:
     called = _call_positive(score, context)
-    return _stack(2 * called * target, called + target)
+    return stack_columns(2 * called * target, called + target)
 
 
 def _prepare_calibration(sample: Sample) -> Callable[[slice], Floats]:
@@ -358,14 +433,16 @@ def _prepare_calibration(sample: Sample) -> Callable[[slice], Floats]:
 def _decompose_value(target: Floats, score: Floats, context: Context) -> Floats:
     costs = context.costs
     if costs is None:
-        return _stack(np.full(len(target), np.nan))
+        return stack_columns(np.full(len(target), np.nan))
     if costs.under is not None or costs.over is not None:
         short = target - score
-        return _stack((costs.under or 0) * np.maximum(short, 0) + (costs.over or 0) * np.maximum(-short, 0))
+        return stack_columns(
+            (costs.under or 0) * np.maximum(short, 0) + (costs.over or 0) * np.maximum(-short, 0)
+        )
     called = _call_positive(score, context)
     right = np.where(called, costs.true_positive or 0, costs.false_negative or 0)
     wrong = np.where(called, costs.false_positive or 0, costs.true_negative or 0)
-    return _stack(np.where(target == 1, right, wrong))
+    return stack_columns(np.where(target == 1, right, wrong))
 
 
 def _prepare_r2(sample: Sample) -> Callable[[slice], Floats]:
@@ -374,7 +451,7 @@ def _prepare_r2(sample: Sample) -> Callable[[slice], Floats]:
 
     def make(part: slice) -> Floats:
         centred = target[part] - mean
-        return _stack((target[part] - score[part]) ** 2, centred, centred**2)
+        return stack_columns((target[part] - score[part]) ** 2, centred, centred**2)
 
     return make
 
@@ -395,7 +472,7 @@ def _prepare_median(sample: Sample) -> Callable[[slice], Floats]:
     low, high = find_quantiles(errors, sample.weights, [0.5 - window, 0.5 + window])
     below = errors <= middle
     share, sparsity = np.average(below, weights=sample.weights), (high - low) / (2 * window)
-    return lambda part: _stack(middle + (share - below[part]) * sparsity)
+    return lambda part: stack_columns(middle + (share - below[part]) * sparsity)
 
 
 def find_median_window(rows: int) -> float:
@@ -416,10 +493,10 @@ def is_lumpy_at_median(errors: Floats) -> bool:
 
 
 def _decompose_error(target: Floats, score: Floats, _: Context) -> Floats:
-    return _stack(score - target)
+    return stack_columns(score - target)
 
 
-def _by_row(
+def prepare_by_row(
     decompose: Callable[[Floats, Floats, Context], Floats],
 ) -> Callable[[Sample], Callable[[slice], Floats]]:
     """The components of a metric whose rows know nothing of each other."""
@@ -439,7 +516,8 @@ def _count_rarer_class(means: Floats) -> float:
     return float(min(means[0], 1 - means[0]))
 
 
-def _combine_mean(means: Floats) -> Floats:
+def combine_mean(means: Floats) -> Floats:
+    """The average of the only component."""
     return means[..., 0]
 
 
@@ -505,8 +583,8 @@ _MEASURES = (
         "log_loss",
         "log loss",
         "lower",
-        prepare=_by_row(_decompose_log_loss),
-        combine=_combine_mean,
+        prepare=prepare_by_row(_decompose_log_loss),
+        combine=combine_mean,
         kind="loss",
         bounds=(0.0, None),
         decimals=4,
@@ -515,16 +593,16 @@ _MEASURES = (
         "brier",
         "Brier score",
         "lower",
-        prepare=_by_row(_decompose_squared_error),
-        combine=_combine_mean,
+        prepare=prepare_by_row(_decompose_squared_error),
+        combine=combine_mean,
         decimals=4,
     ),
     _define_classification(
         "accuracy",
         "accuracy",
         "higher",
-        prepare=_by_row(_decompose_accuracy),
-        combine=_combine_mean,
+        prepare=prepare_by_row(_decompose_accuracy),
+        combine=combine_mean,
         needs=("threshold",),
         counted=_count_rows,
     ),
@@ -532,7 +610,7 @@ _MEASURES = (
         "precision",
         "precision",
         "higher",
-        prepare=_by_row(_decompose_precision),
+        prepare=prepare_by_row(_decompose_precision),
         combine=_combine_share,
         needs=("threshold",),
         counted=_count_below,
@@ -541,7 +619,7 @@ _MEASURES = (
         "recall",
         "recall",
         "higher",
-        prepare=_by_row(_decompose_recall),
+        prepare=prepare_by_row(_decompose_recall),
         combine=_combine_share,
         both_classes=True,
         needs=("threshold",),
@@ -551,7 +629,7 @@ _MEASURES = (
         "f1",
         "F1 score",
         "higher",
-        prepare=_by_row(_decompose_f1),
+        prepare=prepare_by_row(_decompose_f1),
         combine=_combine_share,
         both_classes=True,
         needs=("threshold",),
@@ -566,10 +644,13 @@ _MEASURES = (
         decimals=4,
     ),
     _define_regression(
-        "mae", "mean absolute error", prepare=_by_row(_decompose_absolute_error), combine=_combine_mean
+        "mae", "mean absolute error", prepare=prepare_by_row(_decompose_absolute_error), combine=combine_mean
     ),
     _define_regression(
-        "rmse", "root mean squared error", prepare=_by_row(_decompose_squared_error), combine=_combine_root
+        "rmse",
+        "root mean squared error",
+        prepare=prepare_by_row(_decompose_squared_error),
+        combine=_combine_root,
     ),
     _define_regression(
         "r2",
@@ -584,13 +665,13 @@ _MEASURES = (
         "median_absolute_error",
         "median absolute error",
         prepare=_prepare_median,
-        combine=_combine_mean,
+        combine=combine_mean,
     ),
     _define_regression(
         "bias",
         "bias",
-        prepare=_by_row(_decompose_error),
-        combine=_combine_mean,
+        prepare=prepare_by_row(_decompose_error),
+        combine=combine_mean,
         bounds=(None, None),
         signed=True,
     ),
@@ -600,8 +681,8 @@ _MEASURES = (
         direction="higher",
         tasks=("classification", "regression"),
         kind="money",
-        prepare=_by_row(_decompose_value),
-        combine=_combine_mean,
+        prepare=prepare_by_row(_decompose_value),
+        combine=combine_mean,
         needs=("costs",),
     ),
 )

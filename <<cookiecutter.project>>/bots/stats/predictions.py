@@ -1,5 +1,6 @@
 """Predictions on the holdout as the metrics take them, and their table: `row`, `target`, `score`, `slice:<column>`,
-and `weight` where rows do not count alike.
+and `weight` where rows do not count alike. With several classes `target` is the name of a row's class, and each class
+has its probability in `score:<class>`, in the order of the classes.
 
 Without pandas, which pyarrow's shorter ways (`read_table`, `to_numpy`, any null) load: that takes longer than to read.
 """
@@ -20,7 +21,7 @@ from bots.stats.metrics import Context, Floats
 from bots.stats.weights import simplify_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import pyarrow
@@ -30,11 +31,19 @@ if TYPE_CHECKING:
     from bots.evidence import Costs, Task
 
 SLICE = "slice:"
+CLASS_SCORE = "score:"
+FEWEST_CLASSES = 2
 WEIGHT = "weight"
+_ADD_UP = 1e-3
+"""How far a row's probabilities may be from adding up to 1: a model's own may be float32."""
 
 
 class PredictionsError(BotsError):
     """The predictions cannot be compared; the message names column, first wrong row and what was expected."""
+
+
+class UnknownClasses(PredictionsError):
+    """Rows are of a class that a model does not know; the message names both."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,10 +70,11 @@ class Predictions:
     """Both models' scores for the same n holdout rows, in the same order.
 
     `target`, `champion`, `candidate`: (n,) finite numbers; for a classification targets are 0 or 1 and scores
-    are probabilities. `champion` is None where main has no model. `slices`: column -> (n,) labels.
-    `clusters`: (n,) labels of what is left out as a whole, None for single rows. `bins` is the number of
-    calibration bins, `metric_units` the unit of a metric by its name. `weights`: (n,) how much each row counts, zero or
-    more and some of them above; None: each counts once. Raises `PredictionsError`.
+    are probabilities. With several classes a target is its place in `classes`, and the models' scores are (n, k)
+    probabilities in that order; a class that a model does not know has 0. `champion` is None where main has no
+    model. `slices`: column -> (n,) labels. `clusters`: (n,) labels of what is left out as a whole, None for single
+    rows. `bins` is the number of calibration bins, `metric_units` the unit of a metric by its name. `weights`: (n,)
+    how much each row counts, zero or more and some of them above; None: each counts once. Raises `PredictionsError`.
     """
 
     task: Task
@@ -79,21 +89,15 @@ class Predictions:
     bins: int = 10
     metric_units: Mapping[str, str | None] = field(default_factory=dict)
     weights: Floats | None = None
+    classes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("target", "candidate", "champion", "weights"):
             if getattr(self, name) is not None:
-                object.__setattr__(self, name, _convert(name, getattr(self, name)))
-        labels = {**self.slices, **({} if self.clusters is None else {"clusters": self.clusters})}
-        lengths = {name: len(column) for name, column in labels.items()}
-        lengths |= {"candidate": len(self.candidate)}
-        lengths |= {} if self.champion is None else {"champion": len(self.champion)}
-        lengths |= {} if self.weights is None else {"weights": len(self.weights)}
-        for name, length in lengths.items():
-            if length != len(self.target):
-                raise PredictionsError(
-                    f"{name}: expected {len(self.target)} rows as in the target, got {length}"
-                )
+                several = self.task == "multiclass" and name in ("candidate", "champion")
+                column = _convert(name, getattr(self, name), columns=len(self.classes) if several else None)
+                object.__setattr__(self, name, column)
+        self._require_lengths()
         if self.weights is not None:
             _require(self.weights, "weights", self.weights < 0, "zero or more")
             if not self.weights.any():
@@ -104,6 +108,29 @@ class Predictions:
             for name, score in (("candidate", self.candidate), ("champion", self.champion)):
                 if score is not None:
                     _require(score, name, (score < 0) | (score > 1), "a probability from 0 to 1")
+        if self.task == "multiclass":
+            self._require_classes()
+
+    def _require_lengths(self) -> None:
+        labels = {**self.slices, **({} if self.clusters is None else {"clusters": self.clusters})}
+        lengths = {name: len(column) for name, column in labels.items()}
+        lengths |= {"candidate": len(self.candidate)}
+        lengths |= {} if self.champion is None else {"champion": len(self.champion)}
+        lengths |= {} if self.weights is None else {"weights": len(self.weights)}
+        for name, length in lengths.items():
+            if length != len(self.target):
+                raise PredictionsError(
+                    f"{name}: expected {len(self.target)} rows as in the target, got {length}"
+                )
+
+    def _require_classes(self) -> None:
+        strange = (self.target < 0) | (self.target >= len(self.classes)) | (self.target % 1 != 0)
+        _require(self.target, "target", strange, f"the place of one of {len(self.classes)} classes")
+        for name, score in (("candidate", self.candidate), ("champion", self.champion)):
+            if score is not None:
+                lowest, total = score.min(axis=1), score.sum(axis=1)
+                _require(lowest, name, lowest < 0, "probabilities from 0 to 1")
+                _require(total, name, np.abs(total - 1) > _ADD_UP, "probabilities that add up to 1")
 
     @cached_property
     def units(self) -> Labels | None:
@@ -113,7 +140,7 @@ class Predictions:
     @property
     def contexts(self) -> tuple[Context, Context]:
         """What the metrics of the champion and of the candidate need beside the rows."""
-        shared = Context(costs=self.costs, bins=self.bins)
+        shared = Context(costs=self.costs, bins=self.bins, classes=self.classes)
         champion = replace(shared, threshold=self.champion_threshold)
         return champion, replace(shared, threshold=self.candidate_threshold)
 
@@ -132,7 +159,11 @@ def read_table(path: Path, name: str, columns: list[str] | None = None) -> pyarr
         text = (pyarrow.string(), pyarrow.large_string())
         if len(set(wanted)) < len(wanted):
             raise PredictionsError(f"{name}: expected each column once, got {', '.join(wanted)}")
-        coded = [one for one in wanted if one.startswith(SLICE) and known.field(one).type in text]
+        coded = [
+            one
+            for one in wanted
+            if (one.startswith(SLICE) or one == "target") and known.field(one).type in text
+        ]
     with open_table(path, name, coded) as file:
         parts = [_join_chunks(file.read([one])) for one in wanted]
     return pyarrow.table(dict(zip(wanted, parts, strict=True)))
@@ -170,6 +201,99 @@ def get_numbers(table: pyarrow.Table, column: str, name: str) -> NDArray[Any]:
     if known.null_count:
         known = known.fill_null(math.nan)
     return np.from_dlpack(known.chunk(0) if known.num_chunks == 1 else known.combine_chunks())
+
+
+def list_classes(names: Iterable[str]) -> tuple[str, ...]:
+    """The classes that a table has probabilities of, in its order, by the names of its columns."""
+    return tuple(name.removeprefix(CLASS_SCORE) for name in names if name.startswith(CLASS_SCORE))
+
+
+def join_classes(one: Iterable[str], other: Iterable[str]) -> tuple[str, ...]:
+    """The classes of two models: the first one's in its order, then those that only the other one has."""
+    return tuple(dict.fromkeys([*one, *other]))
+
+
+def spread_scores(scores: Floats, own: Sequence[str], classes: Sequence[str]) -> Floats:
+    """Probabilities (n, k) of a model's own classes as those of more classes, (n, K): 0 of what it does not know."""
+    if tuple(own) == tuple(classes):
+        return scores
+    spread = np.zeros((len(scores), len(classes)))
+    spread[:, [classes.index(name) for name in own]] = scores
+    return spread
+
+
+def get_scores(table: pyarrow.Table, name: str, classes: Sequence[str] = ()) -> Floats:
+    """A model's score of each row, (n,), or of each of these classes, (n, k). Raises `PredictionsError`."""
+    if not classes:
+        return get_numbers(table, "score", name)
+    own = [one for one in list_classes(table.column_names) if one in classes]
+    if not own:
+        raise PredictionsError(f"{name}: expected a column `{CLASS_SCORE}CLASS` for each class")
+    scores = np.stack([get_numbers(table, CLASS_SCORE + one, name) for one in own], axis=1)
+    return spread_scores(scores, own, classes)
+
+
+def get_targets(table: pyarrow.Table, name: str, classes: Sequence[str] = ()) -> Floats:
+    """What happened in each row, (n,): a number, or the place of its class among these. Raises `PredictionsError`."""
+    return encode_classes(table, "target", name, classes) if classes else get_numbers(table, "target", name)
+
+
+def encode_classes(table: pyarrow.Table, column: str, name: str, classes: Sequence[str]) -> Floats:
+    """The place of each row's class among these, (n,), NaN where the column has none.
+
+    Raises `PredictionsError` for a class that is not among them.
+    """
+    labels = get_class_names(table, column, name)
+    known = [str(label) for label in labels.dictionary.to_pylist()]
+    strange = sorted(label for label in known if label and label not in classes)
+    if strange:
+        raise UnknownClasses(
+            f"{name}: {column}: no such class: {', '.join(map(repr, strange[:5]))}"
+            f"{' and more' if len(strange) > 5 else ''}; known are {', '.join(map(repr, classes[:10]))}"
+            f"{' and more' if len(classes) > 10 else ''}"
+        )
+    places = np.array([float(classes.index(label)) if label else math.nan for label in known] + [math.nan])
+    codes = labels.indices.fill_null(len(known)).to_numpy(zero_copy_only=False)
+    found: Floats = places[codes.astype(np.int64)]
+    return found
+
+
+def get_class_names(table: pyarrow.Table, column: str, name: str) -> pyarrow.DictionaryArray:
+    """The name of each row's class as text in a dictionary, "" or null where there is none: truths in small letters,
+    whole numbers without a point. Raises `PredictionsError` where the table has no such column."""
+    import pyarrow
+
+    if column not in table.column_names:
+        raise PredictionsError(f"{name}: no column {column}")
+    coded = table[column].combine_chunks()
+    coded = coded.combine_chunks() if isinstance(coded, pyarrow.ChunkedArray) else coded
+    coded = coded if hasattr(coded, "dictionary") else coded.dictionary_encode()
+    texts = [write_label(value) for value in coded.dictionary.to_pylist()]
+    return pyarrow.DictionaryArray.from_arrays(coded.indices, pyarrow.array(texts, pyarrow.string()))
+
+
+def list_class_names(table: pyarrow.Table, name: str) -> list[str]:
+    """The classes that rows of a table of predictions are of, sorted. Raises `PredictionsError`."""
+    found = get_class_names(table, "target", name).dictionary.to_pylist()
+    return sorted({str(label) for label in found if label})
+
+
+def write_label(value: Any) -> str:
+    """Write a value as the pipeline shows it: truths in small letters, whole numbers without a point; "" for none."""
+    if value is None or value != value:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def make_class_labels(target: Floats, classes: Sequence[str]) -> Labels:
+    """The classes of rows as labels that results are cut by; `target` (n,) are places in `classes`."""
+    names = tuple(sorted(classes))
+    places = np.array([names.index(one) for one in classes], dtype=np.int32)
+    return Labels(places[target.astype(np.intp)], names)
 
 
 def get_weights(table: pyarrow.Table, name: str) -> Floats | None:
@@ -233,18 +357,31 @@ def make_predictions(
     threshold: float | None,
     costs: Costs | None,
     bins: int,
+    classes: Sequence[str] | None = None,
+    target: Floats | None = None,
+    class_slice: str | None = None,
 ) -> Predictions:
     """One model's predictions: its scores are the table's, or `scores` in the order of the table's rows.
 
     `resample` is `rows`, or the column whose rows are one unit; `days_together` of its dates in a row are one.
-    Raises `PredictionsError`.
+    `classes` are those of `scores`, else the table's own; `target` (n,) stands in the place of the table's. With
+    several classes each is a slice of the column `class_slice`. Raises `PredictionsError`.
     """
+    if task != "multiclass":
+        classes = ()
+    elif classes is None:
+        classes = list_classes(table.column_names)
+    if target is None:
+        target = get_targets(table, name, classes)
     labels = {column: get_labels(table, column) for column in slices}
+    if classes and class_slice is not None and np.isfinite(target).all():
+        labels = {class_slice: make_class_labels(target, classes), **labels}
     return Predictions(
         task=task,
-        target=get_numbers(table, "target", name),
-        candidate=get_numbers(table, "score", name) if scores is None else scores,
+        target=target,
+        candidate=get_scores(table, name, classes) if scores is None else scores,
         weights=get_weights(table, name),
+        classes=tuple(classes),
         slices={column: known for column, known in labels.items() if known is not None},
         clusters=_choose_units(table, resample, days_together),
         candidate_threshold=threshold,
@@ -253,14 +390,21 @@ def make_predictions(
     )
 
 
-def _convert(name: str, column: Any) -> Floats:
+def _convert(name: str, column: Any, columns: int | None = None) -> Floats:
+    """Finite numbers as float64, (n,), or (n, columns) where so many are named."""
     try:
         numbers = np.asarray(column, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise PredictionsError(f"{name}: expected numbers: {error}") from error
-    if numbers.ndim != 1 or not len(numbers):
-        raise PredictionsError(f"{name}: expected a column of at least one row, got shape {numbers.shape}")
-    _require(numbers, name, ~np.isfinite(numbers), "a finite number")
+    if columns is not None and columns < FEWEST_CLASSES:
+        raise PredictionsError(f"{name}: expected a column `{CLASS_SCORE}CLASS` for each of several classes")
+    if numbers.shape[1:] != (() if columns is None else (columns,)) or not len(numbers):
+        expected = "a column" if columns is None else f"{columns} columns"
+        raise PredictionsError(f"{name}: expected {expected} of at least one row, got shape {numbers.shape}")
+    if columns is not None:
+        _require(numbers.sum(axis=1), name, ~np.isfinite(numbers.sum(axis=1)), "finite numbers")
+    else:
+        _require(numbers, name, ~np.isfinite(numbers), "a finite number")
     return numbers
 
 

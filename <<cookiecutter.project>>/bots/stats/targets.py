@@ -6,13 +6,16 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from bots.stats.predictions import PredictionsError, get_numbers
+from bots.stats.predictions import PredictionsError, encode_classes, get_numbers
+from bots.stats.predictions import write_label as write_label
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pyarrow
 
     from bots.evidence import Answers
@@ -30,12 +33,17 @@ TRUTHS: Final = {"true": 1.0, "t": 1.0, "yes": 1.0, "y": 1.0, "1": 1.0, "1.0": 1
 Label = str | bool | int | float
 
 
-def get_target(table: pyarrow.Table, column: str, name: str, positive: Label | None) -> Floats:
+def get_target(
+    table: pyarrow.Table, column: str, name: str, positive: Label | None, classes: Sequence[str] = ()
+) -> Floats:
     """The target of each row as float64, (rows,): NaN where it is not known; messages call the table `name`.
 
-    Without `positive` these are the column's numbers. Raises `PredictionsError` for a column that is none, and for
-    labels that are more than two or not the named one.
+    With several `classes` it is the place of the row's class among them. Without `positive` these are the column's
+    numbers. Raises `PredictionsError` for a column that is none, for a class that is not among them, and for labels
+    that are more than two or not the named one.
     """
+    if classes:
+        return encode_classes(table, column, name, classes)
     if positive is None:
         return get_numbers(table, column, name)
     if column not in table.column_names:
@@ -65,17 +73,6 @@ def find_positive(labels: list[str], positive: Label, *, text: bool) -> str | No
         return None
     alike = [label for label in labels if _read_quantity(label) == _read_quantity(wanted) is not None]
     return alike[0] if len(alike) == 1 else None
-
-
-def write_label(value: Any) -> str:
-    """Write a value as the pipeline shows it: truths in small letters, whole numbers without a point; "" for none."""
-    if value is None or value != value:
-        return ""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value)
 
 
 def read_answer(text: str, answers: Answers) -> float:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from msgspec import structs
 
-from bots.evidence import MetricComparison, Sensitivity, SliceComparison, Statistics
-from bots.stats import dependence, intervals, metrics
+from bots.evidence import ClassComparison, MetricComparison, Sensitivity, SliceComparison, Statistics
+from bots.stats import classes, dependence, intervals, metrics
 from bots.stats.predictions import Labels
 from bots.verdict import decision
 from bots.verdict import seeds as luck
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from bots.evidence import Confirmation, Seeds
+    from bots.evidence import Confirmation, MetricsReport, Seeds
     from bots.settings import Gate, Settings
     from bots.stats.dependence import Dependence
     from bots.stats.intervals import Interval, Rows
@@ -31,7 +31,8 @@ Role = Literal["primary", "guard", "shown"]
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
     """What `review.json` says of the numbers. `seedless`: main's settings say that training has no seed to set. `look`:
-    how many models the holdout has judged with this one. `confirmation`: what fresh rows say, where they were asked."""
+    how many models the holdout has judged with this one. `confirmation`: what fresh rows say, where they were asked.
+    `classes` and `champion_confusion` are there with several classes."""
 
     metrics: list[MetricComparison]
     slices: list[SliceComparison]
@@ -40,6 +41,8 @@ class Comparison:
     seedless: bool = False
     look: int = 1
     confirmation: Confirmation | None = None
+    classes: list[ClassComparison] = field(default_factory=list)
+    champion_confusion: list[list[int]] = field(default_factory=list)
 
 
 def compare(predictions: Predictions, settings: Settings, seeds: Seeds | None = None) -> Comparison:
@@ -86,6 +89,10 @@ def compare(predictions: Predictions, settings: Settings, seeds: Seeds | None = 
         ),
         seeds=enough or seeds,
         seedless=settings.review.seed is None,
+        classes=compare_classes(predictions, rows, gate),
+        champion_confusion=count_confusion(rows.samples[0])
+        if predictions.classes and rows.samples[0]
+        else [],
     )
 
 
@@ -93,7 +100,7 @@ def _measure_dependence(rows: Rows, predictions: Predictions, gate: Gate) -> tup
     """Whether the units have an order in time, and how they depend on each other in it."""
     if predictions.units is None or not dependence.are_times(predictions.units.names):
         return False, None
-    effects = intervals.measure_unit_effects(rows, metrics.MEASURES[gate.primary])
+    effects = intervals.measure_unit_effects(rows, metrics.get_measure(gate.primary, predictions.task))
     return True, None if effects is None else dependence.measure_dependence(effects)
 
 
@@ -142,8 +149,8 @@ def find_disagreements(
     found = []
     sample = intervals.choose_rows(predictions).samples[1]
     for name, written in values.items():
-        measure = metrics.MEASURES.get(name)
-        if measure is None or predictions.task not in measure.tasks:
+        measure = metrics.find_measure(name, predictions.task)
+        if measure is None:
             continue
         actual = metrics.compute_sample_value(measure, sample)
         if actual is not None and abs(actual - written) <= tolerance * abs(actual):
@@ -154,13 +161,81 @@ def find_disagreements(
     return found
 
 
+def find_class_disagreements(
+    written: MetricsReport, predictions: Predictions, tolerance: float = 1e-6
+) -> list[str]:
+    """Where the figures of each class and the confusion differ from what the predictions say, one sentence each."""
+    if not predictions.classes:
+        return ["classes: written, and the task has none"] if written.classes or written.confusion else []
+    sample = intervals.choose_rows(predictions).samples[1]
+    known, found = classes.describe_classes(sample), []
+    said = {one.name: one for one in written.classes}
+    if [one.name for one in written.classes] != [one.name for one in known]:
+        return ["classes: not those that the predictions have, in their order"]
+    for one in known:
+        for name in ("rows", "predicted", "recall", "precision", "f1", "roc_auc"):
+            before, after = getattr(said[one.name], name), getattr(one, name)
+            same = before == after if before is None or after is None else abs(before - after) <= tolerance
+            if not same:
+                found.append(
+                    f"{name} of {one.name}: written {_write(before)}, the predictions give {_write(after)}"
+                )
+    if written.confusion != count_confusion(sample):
+        found.append("confusion: not the counts that the predictions give")
+    return found
+
+
+def _write(value: float | None) -> str:
+    return "nothing" if value is None else f"{value:.8g}"
+
+
+def count_confusion(sample: metrics.Sample) -> list[list[int]]:
+    """How many rows of each class are called each class, by a model of several classes."""
+    counts = classes.count_confusion(sample.target, sample.score, len(sample.context.classes))
+    return [[int(cell) for cell in row] for row in counts]
+
+
+def compare_classes(predictions: Predictions, rows: Rows, gate: Gate) -> list[ClassComparison]:
+    """Each of several classes, main against this change; the level is shared out among their recalls (Bonferroni)."""
+    names = predictions.classes
+    if not names:
+        return []
+    champion, candidate = (
+        None if sample is None else classes.describe_classes(sample) for sample in rows.samples
+    )
+    assert candidate is not None
+    confidence = 1 - (1 - gate.confidence) / len(names)
+    found = []
+    for code, name in enumerate(names):
+        interval = _compare_recall(predictions, rows, name, confidence=confidence)
+        found.append(
+            ClassComparison(
+                name=name,
+                rows=candidate[code].rows,
+                champion=champion[code] if champion else None,
+                candidate=candidate[code],
+                difference=interval.difference,
+                low=interval.low if champion else None,
+                high=interval.high if champion else None,
+                note=interval.note,
+            )
+        )
+    return found
+
+
+def _compare_recall(predictions: Predictions, rows: Rows, name: str, *, confidence: float) -> Interval:
+    measure = metrics.get_measure(f"recall:{name}", predictions.task)
+    return intervals.estimate_interval(rows, measure, confidence=confidence)
+
+
 def find_role(name: str, gate: Gate) -> Role:
     """The part that the gate gives to a metric."""
     return "primary" if name == gate.primary else "guard" if name in gate.guards else "shown"
 
 
 def _compare_metric(name: str, interval: Interval, predictions: Predictions, gate: Gate) -> MetricComparison:
-    measure, matters = metrics.MEASURES[name], gate.matters.get(name, 0.0)
+    measure = metrics.get_measure(name, predictions.task)
+    matters = gate.matters.get(name, 0.0)
     inner = decision.narrow_interval(interval, gate.confidence)
     return MetricComparison(
         name=name,
@@ -205,7 +280,7 @@ def _compare_slices(predictions: Predictions, gate: Gate) -> list[SliceCompariso
 def _compare_slice(
     predictions: Predictions, part: _Slice, gate: Gate, *, confidence: float
 ) -> SliceComparison:
-    measure = metrics.MEASURES[gate.primary]
+    measure = metrics.get_measure(gate.primary, predictions.task)
     rows = intervals.choose_rows(predictions, part.rows, _name_units(gate))
     if part.note is None:
         interval = intervals.estimate_interval(rows, measure, confidence=confidence)
@@ -258,7 +333,7 @@ def _explain_too_small(predictions: Predictions, gate: Gate, rows: NDArray[np.in
     if len(rows) < gate.slices.rows:
         return f"fewer than {gate.slices.rows:,} rows"
     chosen = intervals.choose_rows(predictions, rows, _name_units(gate))
-    return intervals.find_obstacle(chosen, metrics.MEASURES[gate.primary])
+    return intervals.find_obstacle(chosen, metrics.get_measure(gate.primary, predictions.task))
 
 
 def _name_units(gate: Gate) -> str:

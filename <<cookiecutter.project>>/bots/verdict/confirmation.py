@@ -45,7 +45,8 @@ def find_needed_gain(error: float, freedom: float, matters: float) -> float:
 
 def judge_fresh_rows(both: Predictions, gate: Gate) -> Confirmation:
     """What both models' scores on fresh rows say of the primary metric; it cannot tell where they are too few."""
-    measure, matters = metrics.MEASURES[gate.primary], gate.matters.get(gate.primary, 0.0)
+    measure = metrics.get_measure(gate.primary, both.task)
+    matters = gate.matters.get(gate.primary, 0.0)
     rows = intervals.choose_rows(both)
     found = intervals.estimate_interval(rows, measure, confidence=gate.confidence)
     if found.difference is None or found.error is None or found.freedom is None:

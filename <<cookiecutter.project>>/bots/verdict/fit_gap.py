@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bots.stats.metrics import Floats
     from bots.stats.predictions import Predictions
 
-LOSSES = {"classification": "log loss", "regression": "absolute error"}
+LOSSES = {"classification": "log loss", "multiclass": "log loss", "regression": "absolute error"}
 # The two-sided 99% point of the normal distribution.
 _BEYOND_CHANCE = 2.576
 _SHARE = 0.25
@@ -95,5 +95,8 @@ def _compute_losses(side: Predictions, score: Floats) -> Floats:
     """Each row's loss; shape (rows,)."""
     if side.task == "regression":
         return np.abs(score - side.target)
-    right = np.where(side.target > 0, score, 1 - score)
+    if side.task == "multiclass":
+        right = score[np.arange(len(score)), side.target.astype(np.intp)]
+    else:
+        right = np.where(side.target > 0, score, 1 - score)
     return -np.log(np.maximum(right, _SMALLEST))

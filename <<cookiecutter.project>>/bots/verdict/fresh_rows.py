@@ -11,6 +11,7 @@ from bots.stats.predictions import (
     SLICE,
     WEIGHT,
     PredictionsError,
+    get_class_names,
     get_numbers,
     make_predictions,
     open_table,
@@ -20,9 +21,11 @@ from bots.stats.split_columns import PLAIN_ROW, ROW, find_row_column
 from bots.stats.targets import get_target
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     import pyarrow
+    from numpy.typing import NDArray
 
     from bots.settings import Settings
     from bots.stats.metrics import Floats
@@ -52,8 +55,7 @@ def draw_labelled_rows(path: Path, name: str, policy: Settings) -> pyarrow.Table
         missing = wanted - set(schema.names)
         if missing:
             raise PredictionsError(f"{name}: no column {', '.join(sorted(missing))}")
-        known = get_target(file.read([target]), target, name, policy.data.positive)
-    labelled = np.flatnonzero(np.isfinite(known))
+        labelled = np.flatnonzero(_find_labelled(file.read([target]), target, name, policy))
     chosen = labelled[
         np.arange(min(len(labelled), MOST_ROWS)) * len(labelled) // min(len(labelled), MOST_ROWS)
     ]
@@ -64,6 +66,14 @@ def draw_labelled_rows(path: Path, name: str, policy: Settings) -> pyarrow.Table
             drawn.append(batch.take(pyarrow.array(inside)))
             start += len(batch)
     return pyarrow.Table.from_batches(drawn, schema=schema)
+
+
+def _find_labelled(table: pyarrow.Table, target: str, name: str, policy: Settings) -> NDArray[np.bool_]:
+    """Which rows have a target, (n,)."""
+    if policy.task != "multiclass":
+        return np.isfinite(get_target(table, target, name, policy.data.positive))
+    labels = get_class_names(table, target, name)
+    return np.array([bool(label) for label in labels.to_pylist()], dtype=np.bool_)
 
 
 def count_missing_rows(wanted: Path, path: Path, name: str) -> int:
@@ -88,16 +98,17 @@ def pair_scores(
     candidate: Floats,
     policy: Settings,
     thresholds: tuple[float | None, float | None],
+    classes: Sequence[str] = (),
 ) -> Predictions:
-    """Both models' scores, (n,) each in the order of the rows, as a comparison takes them.
+    """Both models' scores in the order of the rows, (n,) each or (n, k) of these classes, as a comparison takes them.
 
     `thresholds` are the champion's and the candidate's. Raises `PredictionsError`.
     """
     import pyarrow
 
     together = policy.gate.resample
-    target = get_target(rows, policy.data.target or TARGET, name, policy.data.positive)
-    columns = {PLAIN_ROW: rows[find_row_column(rows.column_names)], TARGET: target}
+    target = get_target(rows, policy.data.target or TARGET, name, policy.data.positive, classes)
+    columns = {PLAIN_ROW: rows[find_row_column(rows.column_names)]}
     if (weight := policy.data.weight) is not None:
         columns[WEIGHT] = get_numbers(rows, weight, name)
     if together != "rows":
@@ -106,6 +117,8 @@ def pair_scores(
         pyarrow.table(columns),
         name,
         scores=candidate,
+        classes=classes,
+        target=target,
         task=policy.task,
         slices=[],
         resample=together,

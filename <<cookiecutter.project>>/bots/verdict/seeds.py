@@ -56,7 +56,8 @@ def widen_interval(interval: Interval, name: str, seeds: Seeds | None, confidenc
     unknown = replace(interval, low=None, high=None, error=None, freedom=None, note=note)
     if champion is None or candidate is None:
         return unknown
-    measure = metrics.MEASURES[name]
+    measure = metrics.describe_measure(name)
+    assert measure is not None
     with np.errstate(over="ignore", invalid="ignore"):
         means = float(np.mean(champion)), float(np.mean(candidate))
         difference = intervals.subtract(measure, *means)

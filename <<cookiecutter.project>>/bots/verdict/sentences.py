@@ -153,7 +153,7 @@ def describe_limit(name: str, limit: Limit, value: float) -> str:
 
 def holds_limit(name: str, limit: Limit, value: float) -> bool:
     """Whether a metric's value lies within its limit."""
-    measure = metrics.MEASURES.get(name)
+    measure = metrics.describe_measure(name)
     return limit.holds(value, signed=measure is not None and measure.signed)
 
 

@@ -92,9 +92,11 @@ def check_answers(
     # A change does not choose how far its model may be off, as long as main has a model that says it.
     known = main.export.tolerance if main.export else None
     own = min(export.tolerance or TOLERANCE, LOOSEST)
-    flips = (export.flips or 0) if main.settings.task == "classification" else None
+    flips = None if main.settings.task == "regression" else (export.flips or 0)
     fair = structs.replace(export, tolerance=own if known is None else known, flips=flips)
-    seen = model_checks.check_parity(answers.scores, reviewed, fair, threshold=evaluation.threshold)
+    seen = model_checks.check_parity(
+        answers.scores, reviewed, fair, task=main.settings.task, threshold=evaluation.threshold
+    )
     yield convert_check(seen, {})
     yield _check_metrics(target, answers.scores, evaluation, weights=weights, tables=tables, main=main)
     if review.explanation is None or not review.explanation.passed:
@@ -117,10 +119,26 @@ def _line_up(
     if found is None or len(answers.scores) != len(found):
         raise Stop(VerificationCheck(name="parity", passed=False, words=words))
     try:
-        target, score = (predictions.get_numbers(found, name, path) for name in ("target", "score"))
+        classes = list_own_classes(tables, main)
+        target, score = (
+            predictions.get_targets(found, path, classes),
+            predictions.get_scores(found, path, classes),
+        )
+        if answers.scores.shape != score.shape:
+            raise PredictionsError(
+                f"the packed model gives {answers.scores.shape[1:] or 1} scores a row, and the change's {path} have "
+                f"{score.shape[1:] or 1}"
+            )
         return target, score, predictions.get_weights(found, path)
     except PredictionsError as error:
         raise Stop(VerificationCheck(name="parity", passed=False, words=str(error))) from error
+
+
+def list_own_classes(tables: Tables, main: Main) -> tuple[str, ...]:
+    """The classes of the change's model, in its order; none where main's task has none."""
+    return (
+        predictions.list_classes(tables.predicted.column_names) if main.settings.task == "multiclass" else ()
+    )
 
 
 def _check_metrics(
@@ -140,6 +158,7 @@ def _check_metrics(
         bins=main.settings.evaluate.calibration_bins,
         half_widths=half_widths,
         weights=weights,
+        classes=list_own_classes(tables, main),
     )
     return convert_check(seen, {metric.name: metric.value for metric in evaluation.metrics})
 

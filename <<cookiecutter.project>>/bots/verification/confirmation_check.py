@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Final
 from bots.errors import BotsError
 from bots.evidence import VerificationCheck, VerifiedFigure
 from bots.render.numbers import format_difference
-from bots.stats.predictions import read_table
+from bots.stats.predictions import list_classes as get_own_classes
+from bots.stats.predictions import read_table, spread_scores
 from bots.stats.split_columns import find_target_column
 from bots.stats.targets import get_target
 from bots.verdict import fresh_rows
 from bots.verdict.confirmation import explain_untold, judge_fresh_rows
 from bots.verification.collection import is_praised
+from bots.verification.row_checks import list_classes
 from bots.verification.rows import align_rows, compare_inputs, get_row_names
 
 if TYPE_CHECKING:
@@ -26,10 +28,11 @@ if TYPE_CHECKING:
 
     from bots.evidence import Confirmation
     from bots.publish.model_bundle import ModelBundle
+    from bots.stats.metrics import Floats
     from bots.verification.answer_checks import AskModel
     from bots.verification.collection import Collected
     from bots.verification.main_side import Main
-    from bots.verification.row_checks import InputRows
+    from bots.verification.row_checks import InputRows, Tables
     from bots.verification.scorer import Answers
 
 NAME: Final = "confirmation"
@@ -48,6 +51,7 @@ def check_confirmation(
     main: Main,
     *,
     rows: InputRows,
+    tables: Tables,
     answers: Answers,
     ask: AskModel,
     told: list[str],
@@ -66,7 +70,7 @@ def check_confirmation(
         return
     tell("asking fresh rows whether the change is better there too")
     try:
-        found = _ask_again(collected, bundle, main, rows=rows, answers=answers, ask=ask)
+        found = _ask_again(collected, bundle, main, rows=rows, tables=tables, answers=answers, ask=ask)
     except BotsError as error:
         if said is not None and said.outcome != "cannot tell":
             yield VerificationCheck(
@@ -120,6 +124,7 @@ def _ask_again(
     main: Main,
     *,
     rows: InputRows,
+    tables: Tables,
     answers: Answers,
     ask: AskModel,
 ) -> Confirmation:
@@ -154,15 +159,36 @@ def _ask_again(
         main.metrics.threshold if main.metrics else None,
         collected.review.evaluation.threshold if collected.review.evaluation else None,
     )
+    classes, scores = _line_up_classes(before.scores, after.scores, tables=tables, main=main)
     both = fresh_rows.pair_scores(
         drawn,
         path,
-        champion=before.scores,
-        candidate=after.scores,
+        champion=scores[0],
+        candidate=scores[1],
+        classes=classes,
         policy=main.settings,
         thresholds=thresholds,
     )
     return judge_fresh_rows(both, main.settings.gate)
+
+
+def _line_up_classes(
+    before: Floats, after: Floats, *, tables: Tables, main: Main
+) -> tuple[tuple[str, ...], tuple[Floats, Floats]]:
+    """The classes of both models, and their scores in that order. Raises `CannotTell` where scores are of others."""
+    classes = list_classes(tables, main.settings)
+    if not classes or tables.of_main is None:
+        return (), (before, after)
+    spread = []
+    for scores, table, whose in (
+        (before, tables.of_main, "main's"),
+        (after, tables.predicted, "this change's"),
+    ):
+        own = get_own_classes(table.column_names)
+        if scores.ndim != 2 or scores.shape[1] != len(own):
+            raise CannotTell(f"{whose} packed model does not score the {len(own)} classes of its predictions")
+        spread.append(spread_scores(scores, own, classes))
+    return classes, (spread[0], spread[1])
 
 
 def _is_named(collected: Collected, main: Main, path: str) -> bool:
@@ -198,6 +224,11 @@ def _write_rows(drawn: pyarrow.Table, path: Path, main: Main) -> None:
     import pyarrow.parquet as parquet
 
     data = main.settings.data
-    labels = get_target(drawn, data.target or fresh_rows.TARGET, path.name, data.positive)
+    column = data.target or fresh_rows.TARGET
+    labels: object = (
+        drawn[column].cast(pyarrow.string())
+        if main.settings.task == "multiclass"
+        else get_target(drawn, column, path.name, data.positive)
+    )
     columns = {name: drawn[name] for name in drawn.column_names}
     parquet.write_table(pyarrow.table({**columns, find_target_column(drawn.column_names): labels}), path)

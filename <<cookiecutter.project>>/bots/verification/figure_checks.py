@@ -16,14 +16,17 @@ from bots.verdict.conclusion import conclude
 from bots.verdict.looks import judge_at_look
 from bots.verdict.moved import check_moved
 from bots.verdict.sentences import cut
-from bots.verification import figures
+from bots.verification import figures, row_checks
 from bots.verification.claim_checks import is_compared
 from bots.verification.row_checks import make_own
 from bots.verification.seed_checks import check_seeds
 from bots.verification.stop import Stop
 
 if TYPE_CHECKING:
+    import pyarrow
+
     from bots.evidence import Review
+    from bots.settings import Settings
     from bots.verification.main_side import Main
     from bots.verification.row_checks import Tables
 
@@ -69,7 +72,8 @@ def check_figures(
 def _check_evaluation(evaluation: MetricsReport, own: Predictions) -> VerificationCheck:
     """Whether metrics.json says what the predictions give, in both places where it says it."""
     written = {metric.name: metric.value for metric in evaluation.metrics}
-    found = [
+    found = comparison.find_class_disagreements(evaluation, own, tolerance=figures.EXACT)
+    found += [
         words
         for values in (evaluation.values, written)
         for words in comparison.find_disagreements(values, own, tolerance=figures.EXACT)
@@ -89,10 +93,14 @@ def join_predictions(evaluation: MetricsReport, tables: Tables, main: Main) -> P
     policy, path = main.settings, main.settings.review.files.predictions
     truth = tables.truth
     assert truth is not None
+    classes = row_checks.list_classes(tables, policy)
+    _require_known_classes(truth, tables, policy)
     own = predictions.make_predictions(
         truth,
         path,
-        scores=predictions.get_numbers(tables.predicted, "score", path),
+        scores=predictions.get_scores(tables.predicted, path, classes),
+        classes=classes,
+        class_slice=policy.data.target or "target",
         task=policy.task,
         slices=policy.evaluate.slices,
         resample=policy.gate.resample,
@@ -103,10 +111,19 @@ def join_predictions(evaluation: MetricsReport, tables: Tables, main: Main) -> P
     )
     return replace(
         own,
-        champion=predictions.get_numbers(truth, "score", path),
+        champion=predictions.get_scores(truth, path, classes),
         champion_threshold=main.metrics.threshold if main.metrics else None,
         metric_units={metric.name: metric.unit for metric in evaluation.metrics},
     )
+
+
+def _require_known_classes(known: pyarrow.Table, tables: Tables, policy: Settings) -> None:
+    """Raise `PredictionsError` where the holdout has a class that one of two models does not know."""
+    if policy.task != "multiclass":
+        return
+    assert tables.of_main is not None
+    for table in (tables.of_main, tables.predicted):
+        predictions.get_targets(known, "the holdout", predictions.list_classes(table.column_names))
 
 
 def get_comparison(review: Review, main: Main) -> Comparison | None:
@@ -121,6 +138,8 @@ def get_comparison(review: Review, main: Main) -> Comparison | None:
         seedless=main.settings.review.seed is None,
         look=review.looks.count if review.looks else 1,
         confirmation=review.confirmation,
+        classes=review.classes,
+        champion_confusion=review.champion_confusion,
     )
 
 

@@ -9,7 +9,7 @@ from bots.evidence import VerifiedFigure
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from bots.evidence import MetricComparison, Sensitivity, SliceComparison
+    from bots.evidence import ClassComparison, MetricComparison, Sensitivity, SliceComparison
     from bots.verdict.comparison import Comparison
 
 EXACT: Final = 1e-6
@@ -54,11 +54,40 @@ def find_different_figures(
         {f"{part.column} = {part.value}": part for part in found.slices},
         slack,
     )
+    yield from _compare_classes(said, found, slack)
     for name in _COUNTED:
         before, after = getattr(said.statistics, name, None), getattr(found.statistics, name, None)
         if not _is_alike(before, after):
             yield _name_figure(f"statistics: {name}", before, after)
     yield from _compare_sensitivity(said.statistics.sensitivity, found.statistics.sensitivity)
+
+
+def _compare_classes(said: Comparison, found: Comparison, slack: float) -> Iterator[VerifiedFigure]:
+    """The figures of each of several classes, in their order, and how often main calls one the other."""
+    if [one.name for one in said.classes] != [one.name for one in found.classes]:
+        yield VerifiedFigure(name="classes: not those of the predictions")
+        return
+    for before, after in zip(said.classes, found.classes, strict=True):
+        for figure, one, other in _list_class_figures(before, after):
+            allowed = (EXACT + slack) + (SPREAD if figure in ("low", "high") else 0.0)
+            same = one == other
+            if isinstance(one, float) and isinstance(other, float):
+                same = abs(one - other) <= allowed
+            if not same:
+                yield _name_figure(f"class {before.name[:100]}: {figure}", one, other)
+    if said.champion_confusion != found.champion_confusion and not slack:
+        yield VerifiedFigure(name="how often main's model calls one class the other")
+
+
+def _list_class_figures(
+    before: ClassComparison, after: ClassComparison
+) -> Iterator[tuple[str, object, object]]:
+    for name in ("rows", "difference", "low", "high", "note"):
+        yield name, getattr(before, name), getattr(after, name)
+    for side in ("champion", "candidate"):
+        one, other = getattr(before, side), getattr(after, side)
+        for name in ("rows", "predicted", "recall", "precision", "f1", "roc_auc"):
+            yield f"{side}: {name}", getattr(one, name, None), getattr(other, name, None)
 
 
 def _compare_sensitivity(said: Sensitivity | None, found: Sensitivity | None) -> Iterator[VerifiedFigure]:

@@ -19,22 +19,33 @@ if TYPE_CHECKING:
 UNSEEN: Final = 0.01
 
 
-def check_parity(scores: Floats, reviewed: Floats, export: ExportReport, *, threshold: float | None) -> Check:
+def check_parity(
+    scores: Floats, reviewed: Floats, export: ExportReport, *, task: Task, threshold: float | None
+) -> Check:
     """Whether the model's scores are the reviewed ones; differences are relative where scores are large."""
     import numpy as np
 
-    task: Task = "regression" if export.flips is None else "classification"
+    if scores.shape != reviewed.shape:
+        words = f"the model gives scores of shape {scores.shape}, reviewed were {reviewed.shape}"
+        return Check("parity", passed=False, words=words, figures={})
     differences = metrics.scale_differences(scores, reviewed, task)
     largest = float(np.max(differences, initial=0.0))
     tolerance = export.tolerance or 0.0
     figures = {"largest_difference": largest, "tolerance": tolerance, "rows": float(len(scores))}
     words = f"{len(scores):,} rows differ by at most {largest:.1e}, {tolerance:.1e} allowed"
     if export.flips is not None:
-        at = 0.5 if threshold is None else threshold
-        flips = int(((scores >= at) != (reviewed >= at)).sum())
+        flips = _count_flips(scores, reviewed, threshold)
         figures["flips"] = float(flips)
         words += f"; {flips:,} decisions differ"
     return Check("parity", passed=bool(largest <= tolerance), words=words, figures=figures)
+
+
+def _count_flips(scores: Floats, reviewed: Floats, threshold: float | None) -> int:
+    """How many rows are called otherwise."""
+    if scores.ndim == 2:
+        return int((scores.argmax(axis=1) != reviewed.argmax(axis=1)).sum())
+    at = 0.5 if threshold is None else threshold
+    return int(((scores >= at) != (reviewed >= at)).sum())
 
 
 def check_metrics(
@@ -45,12 +56,13 @@ def check_metrics(
     bins: int,
     half_widths: Mapping[str, float],
     weights: Floats | None = None,
+    classes: tuple[str, ...] = (),
 ) -> Check:
     """Whether the model's own scores have the metrics that were reviewed; `weights` say how much each row counts."""
     costs = evaluation.costs[0] if evaluation.costs else None
-    context = metrics.Context(threshold=evaluation.threshold, costs=costs, bins=bins)
+    context = metrics.Context(threshold=evaluation.threshold, costs=costs, bins=bins, classes=classes)
     worst, figures, said = 0.0, {}, ""
-    known = [one for one in evaluation.metrics if one.name in metrics.MEASURES]
+    known = [one for one in evaluation.metrics if metrics.find_measure(one.name, evaluation.task) is not None]
     for one in known:
         actual = metrics.compute_value(one.name, target, scores, context=context, weights=weights)
         half = half_widths.get(one.name, abs(one.value))

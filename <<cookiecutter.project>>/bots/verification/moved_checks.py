@@ -6,7 +6,7 @@ change's own word: then a person decides, whatever else comes out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,6 +20,7 @@ from bots.stats.predictions import PredictionsError
 from bots.verification import moved_rows
 from bots.verification.collection import CollectionError, list_records
 from bots.verification.moved_rows import Record
+from bots.verification.row_checks import list_classes
 from bots.verification.rows import align_rows, compare_inputs, get_row_names
 from bots.verification.scorer import NotScored
 from bots.verification.stop import Stop
@@ -58,7 +59,7 @@ def load_moved_rows(collected: Collected, bundle: ModelBundle, main: Main, table
         record = moved_rows.load_record(collected, bundle.lock, main, tables.predicted["row"], paths)
         training = files.find_output(main.lock, layout.training_rows)
         known = _find_known(training, record, main)
-        return MovedRows(record, record.get_target(main), ~known)
+        return MovedRows(record, record.get_target(main, list_classes(tables, main.settings)), ~known)
     except (CollectionError, PredictionsError) as error:
         raise _stop(f"the rows of this change's holdout cannot be held against main's: {error}") from error
 
@@ -75,14 +76,14 @@ def _stop(words: str, *, passed: bool | None = None, name: str = "moved holdout"
     return Stop(VerificationCheck(name=name, passed=passed, words=words))
 
 
-def check_moved_rows(tables: Tables, rows: MovedRows) -> VerificationCheck:
+def check_moved_rows(tables: Tables, rows: MovedRows, main: Main) -> VerificationCheck:
     """Whether the rows and targets that judge are those that main has.
 
     They are not main's holdout under another name: then its looks would not count.
     """
     name, count = "holdout", len(rows.target)
     try:
-        said = predictions.get_numbers(tables.predicted, "target", "target")
+        said = predictions.get_targets(tables.predicted, "target", list_classes(tables, main.settings))
     except PredictionsError as error:
         raise _stop(str(error), passed=False, name=name) from error
     known, unlabelled = np.isfinite(rows.target), int((~np.isfinite(rows.target)).sum())
@@ -241,6 +242,16 @@ def _weigh_as_main(known: pyarrow.Table, rows: MovedRows, main: Main) -> pyarrow
     return known.append_column(predictions.WEIGHT, pyarrow.array(weights))
 
 
+def _require_known_classes(
+    target: Floats, judging: NDArray[np.bool_], classes: Sequence[str], models: Sequence[Sequence[str]]
+) -> None:
+    """Raise `PredictionsError` where a row that judges is of a class that one of the models does not know."""
+    present = {classes[int(code)] for code in np.unique(target[judging])}
+    for known in models:
+        if strange := sorted(present - set(known)):
+            raise PredictionsError(f"a model does not know the class {strange[0]} of the new holdout")
+
+
 def join_moved_predictions(
     evaluation: MetricsReport, tables: Tables, rows: MovedRows, scores: Floats, main: Main
 ) -> Predictions:
@@ -248,16 +259,27 @@ def join_moved_predictions(
     import pyarrow
 
     policy, path = main.settings, main.settings.review.files.predictions
-    place = tables.predicted.column_names.index("target")
+    classes = list_classes(tables, policy)
     target = np.where(
-        np.isfinite(rows.target), rows.target, predictions.get_numbers(tables.predicted, "target", path)
+        np.isfinite(rows.target), rows.target, predictions.get_targets(tables.predicted, path, classes)
     )
-    known = tables.predicted.set_column(place, "target", pyarrow.array(target))
-    known = _weigh_as_main(known, rows, main)
+    known = _weigh_as_main(tables.predicted, rows, main)
+    if classes and tables.of_main is not None:
+        mains = predictions.list_classes(tables.of_main.column_names)
+        if scores.ndim != 2 or scores.shape[1] != len(mains):
+            raise PredictionsError(f"main's packed model does not score the {len(mains)} classes of {path}")
+        _require_known_classes(
+            target, rows.judging, classes, (mains, predictions.list_classes(known.column_names))
+        )
+        scores = predictions.spread_scores(scores, mains, classes)
     judging = known.filter(pyarrow.array(rows.judging)).combine_chunks()
     own = predictions.make_predictions(
         judging,
         path,
+        scores=predictions.get_scores(judging, path, classes),
+        classes=classes,
+        target=target[rows.judging],
+        class_slice=policy.data.target or "target",
         task=policy.task,
         slices=policy.evaluate.slices,
         resample=policy.gate.resample,

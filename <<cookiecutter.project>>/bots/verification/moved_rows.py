@@ -15,7 +15,7 @@ from bots.stats.targets import get_target
 from bots.verification.collection import CollectionError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     import pyarrow
@@ -37,12 +37,15 @@ class Record:
     table: pyarrow.Table
     unknown: int
 
-    def get_target(self, main: Main) -> Floats:
-        """The target of each row, (n,); not a number where main has none. Raises `PredictionsError`."""
+    def get_target(self, main: Main, classes: Sequence[str] = ()) -> Floats:
+        """The target of each row, (n,), of several classes its place among these; not a number where main has none.
+
+        Raises `PredictionsError`.
+        """
         name = main.settings.data.target
         column = name if name and name in self.table.column_names else "target"
         positive = main.settings.data.positive if column == name else None
-        return get_target(self.table, column, "main's rows", positive)
+        return get_target(self.table, column, "main's rows", positive, classes)
 
     def find_other_labels(self, predicted: pyarrow.Table, column: str, *, by_name: bool) -> str | None:
         """Why the labels of a column are not a name for each of its values; None where they are.

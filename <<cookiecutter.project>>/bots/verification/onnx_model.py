@@ -38,16 +38,17 @@ class _Column(Struct):
 
 @dataclass(frozen=True)
 class HoldoutRows:
-    """The holdout: identity (n,), target (n,), and each input as the model takes it, (n, 1)."""
+    """The holdout: identity (n,), target (n,) as a number or None where it names classes, and each input as the model
+    takes it, (n, 1)."""
 
     row: NDArray[Any]
-    target: Floats
+    target: Floats | None
     inputs: Inputs
 
 
 @dataclass(frozen=True)
 class OnnxModel:
-    """An ONNX model with one output, the score.
+    """An ONNX model with one output, the score, or the probability of each of several classes.
 
     `places` maps the name of a column to the graph's input that takes it, in the graph's order; `texts` are the columns
     that it takes as text.
@@ -58,7 +59,7 @@ class OnnxModel:
     texts: frozenset[str]
 
     def score(self, inputs: Inputs) -> Floats:
-        """The score of each row: float64, (n,). Raises `ModelError`."""
+        """The score of each row: float64, (n,), or (n, k) of several classes. Raises `ModelError`."""
         rows = len(next(iter(inputs.values())))
         try:
             parts = [
@@ -69,9 +70,11 @@ class OnnxModel:
             ]
         except Exception as error:  # onnxruntime's errors share no base class
             raise ModelError(f"the ONNX model gives no answer: {_shorten(error)}") from error
-        scores = np.concatenate(parts).astype(np.float64).reshape(-1)
+        scores = np.concatenate(parts).astype(np.float64)
+        if scores.ndim != 2 or scores.shape[1] == 1 or len(scores) != rows:
+            scores = scores.reshape(-1)
         if len(scores) != rows or not np.isfinite(scores).all():
-            raise ModelError("the ONNX model does not give one finite number a row")
+            raise ModelError("the ONNX model does not give finite numbers for each row")
         return scores
 
 
@@ -126,7 +129,8 @@ def load_rows(path: Path, model: OnnxModel) -> HoldoutRows:
             found[find_target_column(found.column_names)],
             found[find_row_column(found.column_names)],
         )
-        target = np.asarray(labels.cast(pyarrow.float64()).to_numpy(zero_copy_only=False))
+        named = pyarrow.types.is_string(labels.type) or pyarrow.types.is_large_string(labels.type)
+        target = None if named else np.asarray(labels.cast(pyarrow.float64()).to_numpy(zero_copy_only=False))
         row = np.asarray(names.cast(pyarrow.string()).to_numpy(zero_copy_only=False))
     except (OSError, KeyError, pyarrow.ArrowException) as error:
         raise ModelError(f"the holdout does not have what the model takes: {error}") from error

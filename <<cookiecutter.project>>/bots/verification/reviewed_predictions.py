@@ -18,9 +18,20 @@ if TYPE_CHECKING:
 
 
 def load_reviewed_scores(path: Path, row: NDArray[Any]) -> Floats | None:
-    """Load the scores that were reviewed, in the order of these rows; None where they are about other rows."""
+    """Load the scores that were reviewed, (n,) or (n, k), in the order of these rows; None where they are about other
+    rows."""
     found = _load_reviewed(path, row)
-    return None if found is None else predictions.get_numbers(found, "score", path.name)
+    if found is None:
+        return None
+    return predictions.get_scores(found, path.name, predictions.list_classes(found.column_names))
+
+
+def load_reviewed_targets(path: Path, row: NDArray[Any]) -> Floats | None:
+    """Load what happened, (n,), in the order of these rows, a class by its place; None where they are other rows."""
+    found = _load_reviewed(path, row)
+    if found is None:
+        return None
+    return predictions.get_targets(found, path.name, predictions.list_classes(found.column_names))
 
 
 def load_reviewed_weights(path: Path, row: NDArray[Any]) -> Floats | None:
@@ -29,11 +40,18 @@ def load_reviewed_weights(path: Path, row: NDArray[Any]) -> Floats | None:
     return None if found is None else predictions.get_weights(found, path.name)
 
 
+def list_reviewed_classes(path: Path) -> tuple[str, ...]:
+    """The classes that the reviewed predictions have scores of, in order; none where they have one score a row."""
+    with predictions.open_table(path, path.name) as file:
+        return predictions.list_classes(file.schema_arrow.names)
+
+
 def _load_reviewed(path: Path, row: NDArray[Any]) -> pyarrow.Table | None:
     import pyarrow
     import pyarrow.compute as arrow
 
-    found = predictions.read_table(path, path.name, ["row", "score", predictions.WEIGHT])
+    scores = [predictions.CLASS_SCORE + one for one in list_reviewed_classes(path)]
+    found = predictions.read_table(path, path.name, ["row", "target", "score", *scores, predictions.WEIGHT])
     at = arrow.index_in(pyarrow.array(row), value_set=found["row"].cast(pyarrow.string()).combine_chunks())
     return None if at.null_count or len(found) != len(row) else found.take(at)
 

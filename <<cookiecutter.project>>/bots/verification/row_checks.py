@@ -132,6 +132,7 @@ def check_main_predictions(tables: Tables, main: Main) -> VerificationCheck:
     except PredictionsError as error:
         return VerificationCheck(name=name, passed=None, words=f"main's {error}")
     found = comparison.find_disagreements(main.metrics.values, own)
+    found += comparison.find_class_disagreements(main.metrics, own)
     words = (
         f"{len(main.metrics.values)} figures of main's {name_report('metrics')} come out of what is stored"
     )
@@ -143,7 +144,15 @@ def check_main_predictions(tables: Tables, main: Main) -> VerificationCheck:
     return VerificationCheck(name=name, passed=True, words=words)
 
 
-def check_holdout(review: Review, tables: Tables, unverified: list[str]) -> VerificationCheck:
+def list_classes(tables: Tables, policy: Settings) -> tuple[str, ...]:
+    """The classes that either side's predictions have, the change's first; none where main's task has none."""
+    if policy.task != "multiclass":
+        return ()
+    mains = () if tables.of_main is None else predictions.list_classes(tables.of_main.column_names)
+    return predictions.join_classes(predictions.list_classes(tables.predicted.column_names), mains)
+
+
+def check_holdout(review: Review, tables: Tables, main: Main, unverified: list[str]) -> VerificationCheck:
     """Whether the change is judged on main's rows, with main's targets."""
     name, count = "holdout", len(tables.predicted)
     if not is_compared(review):
@@ -156,8 +165,9 @@ def check_holdout(review: Review, tables: Tables, unverified: list[str]) -> Veri
         words = f"the change was judged on {count:,} rows that are not the {of_main:,} of main's holdout"
         return VerificationCheck(name=name, passed=False, words=words)
     try:
+        classes = list_classes(tables, main.settings)
         targets = [
-            predictions.get_numbers(table, "target", "target") for table in (tables.predicted, tables.truth)
+            predictions.get_targets(table, "target", classes) for table in (tables.predicted, tables.truth)
         ]
     except PredictionsError as error:
         return VerificationCheck(name=name, passed=False, words=str(error))
@@ -170,10 +180,12 @@ def check_holdout(review: Review, tables: Tables, unverified: list[str]) -> Veri
 
 def make_own(table: pyarrow.Table, path: str, written: MetricsReport, policy: Settings) -> Predictions:
     """One model's predictions, as the metrics that were written with them take them. Raises `PredictionsError`."""
+    classes = predictions.list_classes(table.column_names) if policy.task == "multiclass" else ()
     return Predictions(
         task=policy.task,
-        target=predictions.get_numbers(table, "target", path),
-        candidate=predictions.get_numbers(table, "score", path),
+        target=predictions.get_targets(table, path, classes),
+        candidate=predictions.get_scores(table, path, classes),
+        classes=classes,
         weights=predictions.get_weights(table, path),
         candidate_threshold=written.threshold,
         costs=written.costs[0] if written.costs else None,

@@ -49,7 +49,8 @@ class Limits:
 
 @dataclass(frozen=True)
 class Answers:
-    """A model's score of each row, (n,), and how much each of its inputs moves it (see `permutation_importance`)."""
+    """A model's score of each row, (n,), or of each of several classes, (n, k), and how much each of its inputs moves
+    it (see `permutation_importance`)."""
 
     scores: Floats
     importance: dict[str, float]
@@ -125,8 +126,8 @@ def _read_answers(folder: Path, code: int, limits: Limits) -> Answers:
         scores = np.load(folder / _SCORES, allow_pickle=False)
     except (OSError, ValueError) as error:
         raise NotScored(f"the process that ran the model left no scores: {error}") from error
-    if scores.ndim != 1 or scores.dtype != np.float64 or not np.isfinite(scores).all():
-        raise NotScored("the model does not give one finite number a row")
+    if scores.ndim not in (1, 2) or scores.dtype != np.float64 or not np.isfinite(scores).all():
+        raise NotScored("the model does not give finite numbers for each row")
     return Answers(scores, told.importance)
 
 

@@ -130,7 +130,7 @@ def _check_review(
             collected, bundle, main, tables=tables, unverified=unverified, ask=ask, tell=tell
         )
         return
-    yield _require(check_holdout(review, tables, unverified))
+    yield _require(check_holdout(review, tables, main, unverified))
     tell("asking the model for every row of the holdout")
     try:
         rows = load_inputs(collected, bundle, main)
@@ -160,7 +160,7 @@ def _check_moved(
     assert review.moved is not None
     tell("holding the new holdout against main's own tables")
     moved = load_moved_rows(collected, bundle, main, tables)
-    yield _require(check_moved_rows(tables, moved), unknown=True)
+    yield _require(check_moved_rows(tables, moved, main), unknown=True)
     yield _require(check_claims(review, collected, main, moved))
     yield check_labels(tables, moved, main)
     if review.moved.old is not None and review.moved.old.candidate is not None:
@@ -201,7 +201,7 @@ def _check_model(
         collected.review, answers, tables, rows=rows, main=main, derived=derived, told=told
     )
     yield from check_confirmation(
-        collected, bundle, main, rows=rows, answers=answers, ask=ask, told=told, tell=tell
+        collected, bundle, main, rows=rows, tables=tables, answers=answers, ask=ask, told=told, tell=tell
     )
 
 
