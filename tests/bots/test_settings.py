@@ -199,3 +199,59 @@ def test_a_flipped_character_is_read_or_refused_and_nothing_else(at: int, charac
     with suppress(SettingsError):
         changed = settings.parse_settings(TEXT[:at] + character + TEXT[at + 1 :], "params.yaml")
         assert 0.5 <= changed.gate.confidence < 1
+
+
+SEVERAL = """
+project: {name: flowers, title: Flowers, description: Which species, owner: octo-org}
+data: {task: multiclass, target: species, classes: [setosa, versicolor, virginica]}
+evaluate:
+  metrics: [log_loss, balanced_accuracy, value, "recall:setosa"]
+  costs: {currency: USD, matrix: {setosa: {virginica: -4.0}}}
+gate: {primary: log_loss, guards: ["recall:setosa"], matters: {log_loss: 0.01, "recall:setosa": 0.02}}
+review: {score: "x {rows} {out}"}
+"""
+
+
+def test_several_classes_are_read_with_what_names_one_of_them() -> None:
+    found = settings.parse_settings(SEVERAL, "params.yaml")
+    assert found.task == "multiclass"
+    assert found.data.classes == ["setosa", "versicolor", "virginica"]
+    assert found.evaluate.costs is not None
+    assert found.evaluate.costs.matrix == {"setosa": {"virginica": -4.0}}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            '"recall:setosa"]',
+            '"recall:setossa"]',
+            "evaluate.metrics: `recall:setossa`: no class `setossa`; did you",
+        ),
+        (
+            "{virginica:",
+            "{virginia:",
+            "evaluate.costs.matrix: no class `virginia`; did you mean `virginica`?",
+        ),
+        ("task: multiclass", "task: classification", "evaluate.metrics: no metric `balanced_accuracy`"),
+        ("balanced_accuracy", "balanced_acuracy", "did you mean `balanced_accuracy`?"),
+        ("matrix: {setosa: {virginica: -4.0}}", "true_positive: 1.0", "evaluate.costs: expected matrix"),
+        ("balanced_accuracy", "recall", "no metric `recall` for a multiclass"),
+        ("balanced_accuracy", "roc_auc", "no metric `roc_auc` for a multiclass"),
+    ],
+)
+def test_a_name_that_is_no_class_or_no_metric_of_several_classes_is_refused(
+    old: str, new: str, said: str
+) -> None:
+    text = SEVERAL
+    if "setossa" in new:
+        text = text.replace('guards: ["recall:setosa"]', 'guards: ["recall:setossa"]').replace(
+            '"recall:setosa": 0.02', '"recall:setossa": 0.02'
+        )
+    assert said in refusal((old, new), text=text)
+
+
+def test_only_several_classes_have_an_order() -> None:
+    assert refusal(
+        ("target: late", "target: late, classes: [a, b]"),
+    ).startswith("data.classes: only the task multiclass has several classes")
