@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 
-from pipeline import files, metrics, model, table
+from pipeline import class_metrics, classes, files, metrics, model, table
 from pipeline.files import ROW, ROW_NAME, WEIGHT, StageError
 from pipeline.metrics import Rows
 
@@ -29,9 +29,12 @@ CURVE_POINTS = 200
 
 def run(settings: Params) -> None:
     """Predict the holdout; writes predictions, `reports/metrics.json` and plots. Raises `files.StageError`."""
+    metrics.check_costs(settings.evaluate.costs, settings.task)
+    metrics.check_threshold(settings.evaluate.threshold, settings.task)
     for name in {*settings.evaluate.metrics, settings.gate.primary}:
         metrics.find_metric(name, settings.task)
     predictions = predict(settings)
+    check_classes(settings, classes.list_scored(predictions.columns))
     content = build_report(predictions, settings)
     files.write_table(predictions, files.PREDICTIONS)
     write_csv(pd.DataFrame(content["calibration"])[["predicted", "observed"]], PLOTS / "calibration.csv")
@@ -40,28 +43,56 @@ def run(settings: Params) -> None:
 
 
 def predict(settings: Params) -> pd.DataFrame:
-    """Predict every holdout row: `row`, `target`, `score`, `weight` where rows have one, labels `slice:<column>`."""
+    """Predict every holdout row: `row`, `target`, `score`, `weight` where rows have one, labels `slice:<column>`.
+
+    With several classes `target` is the name of one, and instead of `score` there is `score:CLASS` for each.
+    """
     frame = files.read_table(HOLDOUT)
-    target = frame[files.TARGET].to_numpy(dtype=np.float64)
-    if settings.task == "classification" and len(found := np.unique(target)) < 2:
+    several = settings.task == "multiclass"
+    target = frame[files.TARGET].to_numpy(dtype=object if several else np.float64)
+    if settings.task != "regression" and len(found := pd.unique(target)) < 2:
+        only = found[0] if several else f"{found[0]:g}"
         raise StageError(
-            f"{HOLDOUT}: the target {settings.data.target!r} has one class only ({found[0]:g}); a model cannot "
+            f"{HOLDOUT}: the target {settings.data.target!r} has one class only ({only}); a model cannot "
             "be judged on that: choose other bounds under split.holdout in params.yaml"
         )
     fitted = model.load(trusted=settings.model.trusted)
     scores = model.predict(fitted, frame, settings.task, what="holdout", shown=table.load().shown)
-    columns = {ROW: frame[ROW_NAME].astype("str"), "target": target, "score": scores}
+    columns: dict[str, Any] = {ROW: frame[ROW_NAME].astype("str")}
+    if several:
+        names = classes.get_names(fitted)
+        _check_known(frame[files.TARGET], names)
+        columns |= {"target": frame[files.TARGET].astype("str")}
+        columns |= dict(zip(classes.name_scores(names), scores.T, strict=True))
+    else:
+        columns |= {"target": target, "score": scores}
     if WEIGHT in frame:
         columns["weight"] = frame[WEIGHT].to_numpy(dtype=np.float64)
         _check_weights(columns["weight"], target, settings)
     return pd.DataFrame({**columns, **label_slices(frame[ROW_NAME], settings)})
 
 
-def _check_weights(weight: NDArray[np.float64], target: NDArray[np.float64], settings: Params) -> None:
+def _check_known(target: pd.Series, names: list[str]) -> None:
+    """Raise `StageError` where the holdout has a class that the model does not know."""
+    if strange := sorted(set(target) - set(names)):
+        raise StageError(
+            f"{HOLDOUT}: the model was not trained on the classes {classes.quote_labels(strange)}, it knows "
+            f"{classes.quote_labels(names)}; run `dvc repro`"
+        )
+
+
+def check_classes(settings: Params, names: list[str]) -> None:
+    """Raise `StageError` where params.yaml names a class in a metric or in the costs that the model does not know."""
+    metrics.check_costs(settings.evaluate.costs, settings.task, names)
+    for name in (*settings.evaluate.metrics, settings.gate.primary):
+        metrics.find_metric(name, settings.task, names)
+
+
+def _check_weights(weight: NDArray[np.float64], target: NDArray[Any], settings: Params) -> None:
     """Raise `StageError` where the holdout's rows that weigh anything are none, or of one class."""
-    counting = np.unique(target[weight > 0])
-    if len(counting) < (2 if settings.task == "classification" else 1):
-        what = f"one class only ({counting[0]:g})" if len(counting) else "nothing"
+    counting = pd.unique(target[weight > 0])
+    if len(counting) < (1 if settings.task == "regression" else 2):
+        what = f"one class only ({counting[0]})" if len(counting) else "nothing"
         raise StageError(
             f"{HOLDOUT}: the rows that weigh anything (data.weight: {settings.data.weight}) have {what}; a model "
             "cannot be judged on that: choose other bounds under split.holdout in params.yaml, or another weight"
@@ -91,9 +122,13 @@ def label_slices(rows: pd.Series, settings: Params) -> dict[str, NDArray[Any]]:
 
 def make_rows(predictions: pd.DataFrame, settings: Params) -> Rows:
     """Convert the predictions for the metrics."""
+    names = classes.list_scored(predictions.columns)
+    scores = predictions[classes.name_scores(names) if names else "score"].to_numpy(dtype=np.float64)
+    target = predictions["target"]
     return Rows(
-        target=predictions["target"].to_numpy(),
-        score=predictions["score"].to_numpy(),
+        target=classes.number_labels(target, names) if names else target.to_numpy(),
+        score=scores,
+        classes=tuple(names),
         threshold=0.5 if settings.evaluate.threshold is None else settings.evaluate.threshold,
         costs=settings.evaluate.costs,
         bins=settings.evaluate.calibration_bins,
@@ -134,11 +169,26 @@ def build_report(predictions: pd.DataFrame, settings: Params) -> dict[str, Any]:
         "holdout": _read_holdout_digest(),
         "threshold": evaluate.threshold,
         "costs": [_list_costs(settings)] if evaluate.costs else [],
+        **_describe_classes(rows),
+    }
+
+
+def _describe_classes(rows: Rows) -> dict[str, Any]:
+    """Describe each of several classes, and which is taken for which; nothing for another task."""
+    if not rows.classes:
+        return {}
+    return {
+        "classes": class_metrics.describe_classes(rows),
+        "confusion": class_metrics.count_confusions(rows),
     }
 
 
 def compute_curve(rows: Rows, task: Task) -> pd.DataFrame:
-    """Compute up to 200 points: precision (y) by recall (x), or quantiles of target (y) by those of score (x)."""
+    """Compute up to 200 points: precision (y) by recall (x), or quantiles of target (y) by those of score (x).
+
+    Of several classes: the share of right answers (y) among the share of rows that the model is surest of (x), which is
+    called selective accuracy by coverage (El-Yaniv and Wiener, JMLR 11, 2010).
+    """
     if task == "regression":
         levels = np.linspace(0.01, 0.99, 99)
         rows = rows.leave_out_weightless()
@@ -146,11 +196,23 @@ def compute_curve(rows: Rows, task: Task) -> pd.DataFrame:
         return pd.DataFrame(
             {name: metrics.find_quantiles(side, rows.weight, levels) for name, side in sides.items()}
         )
+    if rows.classes:
+        return _compute_coverage(rows.top.leave_out_weightless())
     from sklearn.metrics import precision_recall_curve
 
     precision, recall, _ = precision_recall_curve(rows.target, rows.score, sample_weight=rows.weight)
     kept = np.unique(np.linspace(0, len(recall) - 1, CURVE_POINTS).astype(int))
     return pd.DataFrame({"x": recall[kept], "y": precision[kept]})
+
+
+def _compute_coverage(rows: Rows) -> pd.DataFrame:
+    """Compute the accuracy among the rows with the largest probability of the class called; equal ones go together."""
+    order = np.argsort(-rows.score, kind="stable")
+    weight = np.ones(len(rows)) if rows.weight is None else rows.weight[order]
+    covered, right = np.cumsum(weight), np.cumsum(weight * rows.target[order])
+    ends = np.flatnonzero(np.append(np.diff(rows.score[order]) != 0, True))
+    kept = ends[np.unique(np.linspace(0, len(ends) - 1, CURVE_POINTS).astype(int))]
+    return pd.DataFrame({"x": covered[kept] / covered[-1], "y": right[kept] / covered[kept]})
 
 
 def write_csv(frame: pd.DataFrame, path: Path) -> None:
@@ -166,7 +228,7 @@ def _judge_metric(name: str, rows: Rows, settings: Params, target_unit: str | No
     return {
         "name": name,
         "value": value,
-        "direction": metrics.find_metric(name, settings.task).direction,
+        "direction": metrics.find_metric(name, settings.task, rows.classes).direction,
         "unit": metrics.find_unit(name, settings.evaluate.costs, target_unit),
     }
 
@@ -178,8 +240,8 @@ def _judge_slice(column: str, value: str, rows: Rows, settings: Params) -> dict[
         "column": column,
         "value": value,
         "rows": len(rows),
-        "target": rows.average(rows.target),
-        "prediction": rows.average(rows.score),
+        "target": None if rows.classes else rows.average(rows.target),
+        "prediction": None if rows.classes else rows.average(rows.score),
         "metric": metrics.compute(settings.gate.primary, rows, settings.task) if enough else None,
     }
 
@@ -206,7 +268,8 @@ def _measure_gaps(
     """Measure the widest differences between those groups of a column that have enough rows.
 
     For a classification the share of positives that is found (equal opportunity: Hardt, Price and Srebro,
-    NeurIPS 2016) and the share of rows that is called positive; for a regression the mean error.
+    NeurIPS 2016) and the share of rows that is called positive; for a regression the mean error. For several classes
+    the accuracy, and these two shares of the class in which each differs most.
     """
     parts = {
         value: part
@@ -214,6 +277,8 @@ def _measure_gaps(
         if len(part := rows.select(chosen).leave_out_weightless()) >= FEWEST_OF_A_GROUP
     }
     readings: dict[str, dict[str, float]]
+    if task == "multiclass":
+        return _measure_class_gaps(column, parts)
     if task == "regression":
         readings = {
             "mean error": {value: part.average(part.score - part.target) for value, part in parts.items()}
@@ -225,6 +290,28 @@ def _measure_gaps(
             "selection rate": {value: part.average(part.called) for value, part in parts.items()},
         }
     return [_describe_gap(column, measure, found) for measure, found in readings.items() if len(found) > 1]
+
+
+def _measure_class_gaps(column: str, parts: dict[str, Rows]) -> list[dict[str, Any]]:
+    """Measure the widest differences between groups with several classes, as `_measure_gaps` says."""
+    names = next(iter(parts.values())).classes if parts else ()
+    readings: dict[str, dict[str, dict[str, float]]] = {"recall": {}, "selection rate": {}}
+    for number, name in enumerate(names):
+        of_it = {value: part.select(part.target == number) for value, part in parts.items()}
+        for kind, groups in (("recall", of_it), ("selection rate", parts)):
+            readings[kind][name] = {
+                value: part.average(part.called == number) for value, part in groups.items() if len(part)
+            }
+    accuracy = {value: part.average(part.called == part.target) for value, part in parts.items()}
+    gaps = [_describe_gap(column, "accuracy", accuracy)] if len(accuracy) > 1 else []
+    for kind, found in readings.items():
+        wide = [
+            _describe_gap(column, f"{kind} of {name}"[:200], rates)
+            for name, rates in found.items()
+            if len(rates) > 1
+        ]
+        gaps += [max(wide, key=lambda gap: float(gap["gap"]))] if wide else []
+    return gaps
 
 
 def _describe_gap(column: str, measure: str, found: dict[str, float]) -> dict[str, Any]:

@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 SAMPLE = 20_000
 FOLDS = 5
 PRIOR = 20  # a category's mean is mixed with the overall mean as if of so many rows
+BINS = 50  # of a number that is held against several classes
+MEASURES: dict[Task, str] = {
+    "classification": "|2 AUC - 1|",
+    "multiclass": "mean over the classes of |2 AUC - 1|, each against the rest,",
+    "regression": "squared rank correlation",
+}
 
 Finding = dict[str, Any]
 
@@ -62,7 +68,7 @@ def find_leaks(
     """
     for name, power in powers.items():
         if power is not None and power > settings.data.leakage:
-            measure = "|2 AUC - 1|" if settings.task == "classification" else "squared rank correlation"
+            measure = MEASURES[settings.task]
             told = f"{name}: predicts {settings.data.target} almost by itself ({measure} {power:.3f}"
             if name in checked:
                 message = f"{told}); schema.yaml says that somebody checked that it is known before"
@@ -91,10 +97,14 @@ def measure_association(feature: pd.Series, target: pd.Series, task: Task, *, nu
 
     For a classification |2 AUC - 1|, for a regression the squared rank correlation. A missing number counts
     as the smallest or the largest, whichever predicts more: whether a value is missing can leak too. A
-    category becomes the mean target of its rows in the other folds (target encoding; Micci-Barreca 2001).
+    category becomes the mean target of its rows in the other folds (target encoding; Micci-Barreca 2001). For several
+    classes it is the mean of |2 AUC - 1| over the classes, each against the rest; a number counts as it is or in bins
+    of equal count, whichever predicts more: a class may lie between two others.
     """
     import numpy as np
 
+    if task == "multiclass":
+        return _measure_classes(feature, target, numeric=numeric)
     truth = target.to_numpy(dtype="float64")
     if len(truth) < 2 or truth.min() == truth.max():
         return None
@@ -107,6 +117,50 @@ def measure_association(feature: pd.Series, target: pd.Series, task: Task, *, nu
         return None
     fills = (-np.inf, np.inf) if missing.any() else (0.0,)
     return max(_measure_power(np.where(missing, fill, values), truth, task) for fill in fills)
+
+
+def _measure_classes(feature: pd.Series, target: pd.Series, *, numeric: bool) -> float | None:
+    """Measure how well one feature tells each of several classes from the rest, the mean over the classes."""
+    import numpy as np
+    import pandas as pd
+
+    known = target.notna().to_numpy()
+    feature = feature[known]
+    truth, names = pd.factorize(target[known])
+    if len(names) < 2:
+        return None
+    if not numeric:
+        return float(_encode_classes(pd.factorize(table.make_labels(feature))[0], truth, len(names)).mean())
+    values = feature.astype("Float64").astype("float64").reset_index(drop=True)
+    missing = values.isna()
+    if missing.all() or (not missing.any() and values.nunique() == 1):
+        return None
+    fills = (-np.inf, np.inf) if missing.any() else (0.0,)
+    plain = [_measure_orders(values.fillna(fill), truth, len(names)) for fill in fills]
+    places = values.rank(method="dense") if values.nunique() <= BINS else values.rank(pct=True) * BINS
+    bins = pd.factorize(np.floor(places.fillna(0.0)))[0]
+    return float(np.max([*plain, _encode_classes(bins, truth, len(names))], axis=0).mean())
+
+
+def _measure_orders(values: pd.Series, truth: np.ndarray, count: int) -> np.ndarray:
+    """Compute |2 AUC - 1| of a number for each class against the rest, (count,); `truth` are the classes' numbers."""
+    import numpy as np
+
+    ranks = values.rank().to_numpy()
+    sizes, sums = np.bincount(truth, minlength=count), np.bincount(truth, ranks, minlength=count)
+    others = (ranks.sum() - sums) / (len(ranks) - sizes)
+    return np.asarray(np.abs(2 * (sums / sizes - others) / len(ranks)))
+
+
+def _encode_classes(categories: np.ndarray, truth: np.ndarray, count: int) -> np.ndarray:
+    """Compute 2 AUC - 1 of numbered categories for each class against the rest, (count,), nothing below 0."""
+    import numpy as np
+
+    powers = [
+        _measure_power(_encode_codes(categories, chosen), chosen, "classification", oriented=True)
+        for chosen in ((truth == number).astype(np.float64) for number in range(count))
+    ]
+    return np.maximum(powers, 0.0)
 
 
 def _check_raw(name: str, section: str, settings: Params, schema: table.Schema) -> Iterator[Finding]:
@@ -169,12 +223,17 @@ def _make_error(check: str, message: str, column: str | None = None, **details: 
 
 def _encode_categories(labels: pd.Series, truth: np.ndarray) -> np.ndarray:
     """Replace each row's category by its mean target over the other folds, mixed with the overall mean."""
-    import numpy as np
     import pandas as pd
 
-    codes, categories = pd.factorize(labels)
+    return _encode_codes(pd.factorize(labels)[0], truth)
+
+
+def _encode_codes(codes: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Replace each row's category, a number from 0 on, as `_encode_categories` does."""
+    import numpy as np
+
     folds = np.arange(len(truth)) % FOLDS
-    shape = (len(categories), FOLDS)
+    shape = (int(codes.max()) + 1, FOLDS)
     sums, counts = np.zeros(shape), np.zeros(shape)
     np.add.at(sums, (codes, folds), truth)
     np.add.at(counts, (codes, folds), 1)

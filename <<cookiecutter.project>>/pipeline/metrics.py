@@ -14,9 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn import metrics as sk
 
+from pipeline import class_metrics
+from pipeline.classes import find_called, make_worths, quote_labels
 from pipeline.files import StageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pipeline.params import Costs, Task
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -29,34 +33,36 @@ class Rows:
     """Targets and scores of the same rows, float64 of shape (n,), and how to read them.
 
     Targets are 0 or 1 for a classification. `threshold` is the probability from which on a row counts as positive.
+    With several `classes` a target is the number of one, and the scores are the probabilities of each, (n, classes).
     `weight` (n,) says how much each row counts; None: each counts once.
     """
 
-    target: Floats
+    target: NDArray[Any]
     score: Floats
     threshold: float = 0.5
     costs: Costs | None = None
     bins: int = 10
     weight: Floats | None = None
+    classes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.target)
 
     @property
-    def called(self) -> NDArray[np.bool_]:
-        """The rows that are called positive."""
-        return self.score >= self.threshold
+    def called(self) -> NDArray[Any]:
+        """The rows that are called positive; with several classes the number of the one that each row is called."""
+        return find_called(self.score) if self.classes else self.score >= self.threshold
+
+    @property
+    def top(self) -> Rows:
+        """Of several classes: whether the one that a row is called is right (target), and its probability (score)."""
+        right = (self.called == self.target).astype(np.float64)
+        return replace(self, target=right, score=self.score.max(axis=1), classes=())
 
     def select(self, chosen: NDArray[np.bool_]) -> Rows:
         """The chosen rows alone."""
-        return Rows(
-            target=self.target[chosen],
-            score=self.score[chosen],
-            threshold=self.threshold,
-            costs=self.costs,
-            bins=self.bins,
-            weight=None if self.weight is None else self.weight[chosen],
-        )
+        weight = None if self.weight is None else self.weight[chosen]
+        return replace(self, target=self.target[chosen], score=self.score[chosen], weight=weight)
 
     def average(self, values: NDArray[Any]) -> float:
         """The mean of one value a row, each row as much as it weighs; not a number where no row weighs anything."""
@@ -83,17 +89,33 @@ class Metric:
     unit: Literal["target", "money"] | None = None
 
 
-def find_metric(name: str, task: Task) -> Metric:
-    """Find the metric of that name. Raises `StageError` for an unknown one, or one of the other task."""
-    if name in METRICS and task in METRICS[name].tasks:
-        return METRICS[name]
-    fitting = ", ".join(other for other, metric in METRICS.items() if task in metric.tasks)
+def find_metric(name: str, task: Task, classes: Sequence[str] = ()) -> Metric:
+    """Find the metric of that name; that of one class, `recall:CLASS`, where there are several.
+
+    Raises `StageError` for an unknown one, one of another task, and one of a class that is none of `classes`, where
+    they are known.
+    """
+    named = class_metrics.find_class_metric(name) if task == "multiclass" else None
+    if named is not None:
+        kind, of = named
+        if classes and of not in classes:
+            raise StageError(
+                f"params.yaml: evaluate.metrics: {name!r}: no class {quote_labels([of])}; the classes are "
+                f"{quote_labels(classes)}"
+            )
+        return Metric((task,), "higher", lambda rows: class_metrics.compute_class_metric(kind, of, rows))
+    known = CLASS_METRICS if task == "multiclass" else METRICS
+    if name in known and task in known[name].tasks:
+        return known[name]
+    fitting = ", ".join(other for other, metric in known.items() if task in metric.tasks)
+    if task == "multiclass":
+        fitting += " and, of one class, " + ", ".join(f"{kind}:CLASS" for kind in class_metrics.OF_A_CLASS)
     raise StageError(f"params.yaml: evaluate.metrics: no metric {name!r} for a {task}; there are {fitting}")
 
 
 def compute(name: str, rows: Rows, task: Task) -> float | None:
     """Compute a metric of these rows; None where it has no value (no rows, one class only, a constant target)."""
-    metric, rows = find_metric(name, task), rows.leave_out_weightless()
+    metric, rows = find_metric(name, task, rows.classes), rows.leave_out_weightless()
     if not len(rows) or (metric.both_classes and not 0 < rows.target.sum() < len(rows)):
         return None
     value = float(metric.value(rows))
@@ -102,7 +124,7 @@ def compute(name: str, rows: Rows, task: Task) -> float | None:
 
 def find_unit(name: str, costs: Costs | None, target_unit: str | None) -> str | None:
     """Find the unit of a metric: the target's, money per row, or none."""
-    kind = METRICS[name].unit
+    kind = METRICS[name].unit if name in METRICS else None
     if kind == "money" and costs is not None:
         return f"{costs.currency} per row"
     return target_unit if kind == "target" else None
@@ -111,9 +133,10 @@ def find_unit(name: str, costs: Costs | None, target_unit: str | None) -> str | 
 def compute_calibration(rows: Rows) -> list[dict[str, Any]]:
     """Compare mean score and mean target of rows of similar score, in bins of equal count; equal scores share a bin.
 
-    Bins of rows that count unlike are of equal weight, and so are their means.
+    Bins of rows that count unlike are of equal weight, and so are their means. Of several classes it is the probability
+    of the one that a row is called, against whether that is right.
     """
-    rows = rows.leave_out_weightless()
+    rows = (rows.top if rows.classes else rows).leave_out_weightless()
     inside = _assign_bins(rows)
     counts = np.bincount(inside)
     used = counts > 0
@@ -129,12 +152,38 @@ def compute_worth(rows: Rows) -> Floats:
     costs = rows.costs
     if costs is None:
         raise StageError(NO_COSTS)
+    if rows.classes:
+        return class_metrics.compute_class_worth(rows)
     if costs.under is not None or costs.over is not None:
         short = rows.target - rows.score
         return (costs.under or 0.0) * np.maximum(short, 0) + (costs.over or 0.0) * np.maximum(-short, 0)
     late = np.where(rows.called, costs.true_positive or 0.0, costs.false_negative or 0.0)
     fine = np.where(rows.called, costs.false_positive or 0.0, costs.true_negative or 0.0)
     return np.where(rows.target == 1, late, fine)
+
+
+def check_costs(costs: Costs | None, task: Task, classes: Sequence[str] = ()) -> None:
+    """Raise `StageError` for costs of another task, and for those of a class that is none of `classes`, where known."""
+    if costs is None:
+        return
+    given = {name for name in COSTS_OF for cell in COSTS_OF[name] if getattr(costs, cell) is not None}
+    if wrong := sorted(given - {task}):
+        cells = ", ".join(cell for cell in COSTS_OF[wrong[0]] if getattr(costs, cell) is not None)
+        raise StageError(
+            f"params.yaml: evaluate.costs: {cells} are for the task {wrong[0]}, and data.task is {task}: its costs are "
+            f"{', '.join(COSTS_OF[task])}"
+        )
+    if classes:
+        make_worths(costs, classes)
+
+
+def check_threshold(threshold: float | None, task: Task) -> None:
+    """Raise `StageError` for a threshold where several classes are: the largest probability decides there."""
+    if threshold is not None and task == "multiclass":
+        raise StageError(
+            "params.yaml: evaluate.threshold: with several classes the one of the largest probability is the answer, "
+            "and there is no threshold: say null"
+        )
 
 
 def _assign_bins(rows: Rows) -> NDArray[np.int64]:
@@ -204,6 +253,11 @@ def _define(
     return Metric((task,), direction, value, both_classes=both_classes, unit=unit)
 
 
+COSTS_OF: dict[Task, tuple[str, ...]] = {
+    "classification": ("true_positive", "false_positive", "true_negative", "false_negative"),
+    "regression": ("under", "over"),
+    "multiclass": ("matrix",),
+}
 METRICS: dict[str, Metric] = {
     "roc_auc": _define(
         "higher", lambda r: sk.roc_auc_score(r.target, r.score, sample_weight=r.weight), both_classes=True
@@ -250,4 +304,17 @@ METRICS: dict[str, Metric] = {
     "value": Metric(
         ("classification", "regression"), "higher", lambda r: r.average(compute_worth(r)), unit="money"
     ),
+}
+CLASS_METRICS: dict[str, Metric] = {
+    "log_loss": _define("lower", class_metrics.compute_log_loss, task="multiclass"),
+    "brier": _define("lower", class_metrics.compute_brier, task="multiclass"),
+    "accuracy": _define("higher", class_metrics.compute_accuracy, task="multiclass"),
+    "balanced_accuracy": _define("higher", class_metrics.compute_balanced_accuracy, task="multiclass"),
+    "f1_macro": _define("higher", class_metrics.compute_f1_macro, task="multiclass"),
+    "precision_macro": _define("higher", class_metrics.compute_precision_macro, task="multiclass"),
+    "roc_auc_ovr": _define("higher", class_metrics.compute_roc_auc_ovr, task="multiclass"),
+    "expected_calibration_error": _define(
+        "lower", lambda r: _compute_calibration_error(r.top), task="multiclass"
+    ),
+    "value": Metric(("multiclass",), "higher", lambda r: r.average(compute_worth(r)), unit="money"),
 }

@@ -10,7 +10,7 @@ import io
 import json
 import warnings
 import zipfile
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from pipeline import expressions, files, unanswered
+from pipeline import classes, expressions, files, unanswered
 from pipeline.files import StageError
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from pipeline.params import Features, Params, Step, Task
 
+# Sums of probabilities of several classes differ from 1 by so much where they are float32.
+ROUNDED = 1e-4
 # What fitted scikit-learn models hold beside the types that skops trusts by itself.
 TRUSTED = (
     "numpy.dtype",
@@ -210,6 +212,7 @@ def predict(
 ) -> np.ndarray:
     """Predict the probability of the positive class, or the value: finite float64, shape (rows,).
 
+    Of several classes the probability of each in the order of `class_names_`, shape (rows, classes).
     `frame` has the raw columns as `features.build_inputs` makes them. Raises `StageError` where one is missing, and
     where the model has no answer for a row: it names the column and the edit that helps. `what` says which rows these
     are; the error repeats only values of the columns in `shown`.
@@ -221,25 +224,54 @@ def predict(
         )
     rows = frame[wanted]
     if rows.empty:
-        return np.empty(0)
+        return np.empty((0, len(classes.get_names(model))) if task == "multiclass" else 0)
     score = functools.partial(score_rows, model, task=task)
     try:
         scores = score(rows)
     except Exception as error:  # scikit-learn and other libraries raise errors of many types
         raise unanswered.explain_refusal(model, rows, score, what=what, shown=shown) from error
-    if not np.isfinite(scores).all():
+    if not unanswered.are_finite(scores).all():
         raise unanswered.explain_refusal(model, rows, score, what=what, shown=shown)
+    if task == "multiclass" and not _are_probabilities(scores):
+        raise StageError(
+            f"params.yaml: model.estimator: what {type(model[-1]).__name__} gives for several classes are no "
+            "probabilities that sum to 1; choose another estimator"
+        )
     return scores
 
 
 def score_rows(model: Pipeline, rows: pd.DataFrame, task: Task) -> np.ndarray:
-    """Score rows as scikit-learn does: float64, shape (rows,), perhaps not finite. Raises whatever the model raises.
+    """Score rows as scikit-learn does: float64, perhaps not finite. Raises whatever the model raises.
 
+    The shape is (rows,), of several classes (rows, classes), where each row sums to 1: float32 is not so exact.
     `rows` has the columns that the model reads, in their order.
     """
     with np.errstate(all="ignore"):  # the caller looks for what is not finite
+        if task == "multiclass":
+            return _complete(np.asarray(model.predict_proba(rows), dtype=np.float64))
         found = model.predict_proba(rows)[:, 1] if task == "classification" else model.predict(rows)
     return np.asarray(found, dtype=np.float64).reshape(len(rows))
+
+
+def _complete(scores: np.ndarray) -> np.ndarray:
+    """Let the probabilities of each row sum to 1 where a float32's rounding is all that keeps them from it."""
+    sums = scores.sum(axis=1, keepdims=True)
+    near = np.abs(sums - 1) < ROUNDED
+    return np.where(near, scores / np.where(near, sums, 1.0), scores)
+
+
+def _are_probabilities(scores: np.ndarray) -> bool:
+    return bool((scores >= 0).all() and (np.abs(scores.sum(axis=1) - 1) < 1e-6).all())
+
+
+def refuse_other_classes(model: Pipeline, names: Sequence[str], use: str) -> None:
+    """Raise `StageError` for a fitted classifier that gives no probability of each of these classes, in order."""
+    found = [int(label) for label in getattr(model, "classes_", ())]
+    if found != list(range(len(names))):
+        raise StageError(
+            f"params.yaml: model.estimator: {use} has learned {len(found)} of the {len(names)} classes of the training "
+            "rows; use a class that learns all of them"
+        )
 
 
 def make_canonical(data: bytes) -> bytes:
@@ -368,10 +400,10 @@ def _make_estimator(settings: Params) -> Any:
 
     spec, task = settings.model.estimator, settings.task
     estimator = _make_by_path(spec.use, spec.params, where="model.estimator", seed=settings.model.seed)
-    if not (is_classifier(estimator) if task == "classification" else is_regressor(estimator)):
-        wanted = "classifier" if task == "classification" else "regressor"
+    if not (is_regressor(estimator) if task == "regression" else is_classifier(estimator)):
+        wanted = "regressor" if task == "regression" else "classifier"
         raise StageError(f"params.yaml: model.estimator: {spec.use} is no {wanted}, but data.task is {task}")
-    if task == "classification":
+    if task != "regression":
         asked = _fit_tiny(estimator)
         if asked is not None:
             refuse_without_probabilities(asked, spec.use)

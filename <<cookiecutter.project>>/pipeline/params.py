@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 
 from pipeline import config
 
-Task = Literal["classification", "regression"]
+Task = Literal["classification", "regression", "multiclass"]
 Fraction = Annotated[float, Meta(gt=0, lt=1)]
 Bounds = tuple[str | None, str | None]
 
@@ -49,6 +49,8 @@ class Data(_Section, frozen=True):
     leakage: Fraction = 0.8
     # The label that counts as yes, where a classification's target is no truth and not 0 and 1; the other one is no.
     positive: str | bool | int | float | None = None
+    # The order of several classes; null: the training rows' own, sorted as text.
+    classes: Annotated[list[str], Meta(min_length=2, max_length=100)] | None = None
     # The column that says how much each row counts.
     weight: str | None = None
     read: Read = Read()
@@ -108,6 +110,8 @@ class Costs(_Section, frozen=True):
     false_negative: float | None = None
     under: float | None = None
     over: float | None = None
+    # Several classes: what a row of the first class is worth that is called the second one.
+    matrix: dict[str, dict[str, float]] | None = None
 
 
 class Evaluate(_Section, frozen=True):
@@ -156,7 +160,7 @@ class Params(_Section, frozen=True):
 
     @property
     def task(self) -> Task:
-        """Whether a yes or no is predicted, or a quantity."""
+        """Whether a yes or no is predicted, a quantity, or one of several classes."""
         return self.data.task
 
 

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from pipeline.params import Task
 
 
+CLASS_SCORING = "neg_log_loss"
+"""The score of several classes: a fold need not have each of them, in training or in judging."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Given:
     """What all jobs of a search share: `folds` are the row numbers that fit and those that judge; each fit may use so
@@ -80,14 +84,27 @@ def score_fold(given: Given, candidate: int, fold: int) -> float:
             **name_weights(None if weights is None else weights[fits]),
         )
         judging = {} if weights is None else {"sample_weight": weights[judges]}
+        scorer = score_classes if given.scoring == CLASS_SCORING else get_scorer(given.scoring)
         try:
-            score = get_scorer(given.scoring)(
-                fitted, given.inputs.iloc[judges], given.target[judges], **judging
-            )
+            score = scorer(fitted, given.inputs.iloc[judges], given.target[judges], **judging)
         except ValueError as error:
             _refuse_unanswered(fitted, given.inputs.iloc[judges], error)
             raise
     return float(score)
+
+
+def score_classes(
+    fitted: Pipeline, rows: pd.DataFrame, target: np.ndarray, sample_weight: np.ndarray | None = None
+) -> float:
+    """The negative log loss in nats of several classes. `target` are their numbers; a class that the fitted model has
+    not seen has the probability 0. Raises ValueError for probabilities that are not finite."""
+    from sklearn.metrics import log_loss
+
+    known = fitted.classes_.astype(np.int64)
+    count = 1 + int(max(1, known.max(), target.max()))
+    scores = np.zeros((len(rows), count))
+    scores[:, known] = fitted.predict_proba(rows)
+    return -float(log_loss(target, scores, labels=np.arange(count), sample_weight=sample_weight))
 
 
 def _refuse_unanswered(fitted: Pipeline, rows: pd.DataFrame, error: ValueError) -> None:
@@ -96,7 +113,7 @@ def _refuse_unanswered(fitted: Pipeline, rows: pd.DataFrame, error: ValueError) 
 
     from pipeline import model, unanswered
 
-    task: Task = "classification" if is_classifier(fitted) else "regression"
+    task: Task = "multiclass" if is_classifier(fitted) else "regression"
     score = functools.partial(model.score_rows, fitted, task=task)
     if unanswered.find_first(rows, score) is not None:
         what = "held-out (model.search)"

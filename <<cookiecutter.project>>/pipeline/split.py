@@ -6,7 +6,7 @@ import hashlib
 import itertools
 from typing import TYPE_CHECKING, Any
 
-from pipeline import files, table
+from pipeline import classes, files, table
 from pipeline.files import ROW, ROW_NAME, StageError
 
 if TYPE_CHECKING:
@@ -31,10 +31,12 @@ def run(settings: Params) -> None:
     for name in PARTS:  # one after the other, so that the parts are not all in memory beside the table
         part = division.take_part(name)
         files.write_table(part, files.SPLITS / f"{name}.parquet")
-        described.append(_describe_part(name, part, settings=settings, schema=schema))
+        described.append(_describe_part(name, part, settings=settings, schema=schema, names=division.classes))
     report: dict[str, Any] = {"by": settings.split.by, "parts": described, "unlabelled": division.unlabelled}
     if (answers := table.name_answers(frame, settings)) is not None:
         report["answers"] = dict(zip(("yes", "no"), answers, strict=True))
+    if division.classes:
+        report["classes"] = division.classes
     files.write_evidence("split", report)
 
 
@@ -49,8 +51,9 @@ def divide(
 class Division:
     """Which part each row of a typed table belongs to.
 
-    Every row gets its name in the column `split:row`. Raises `StageError` for bounds that overlap, a part that is
-    empty or has a single class, and rows that cannot be told apart.
+    Every row gets its name in the column `split:row`. `classes` are the several classes of the task multiclass, in
+    order. Raises `StageError` for bounds that overlap, a part that is empty or has a single class, a class that
+    training lacks or hardly has, and rows that cannot be told apart.
     """
 
     def __init__(self, frame: pd.DataFrame, settings: Params, schema: table.Schema) -> None:
@@ -67,7 +70,10 @@ class Division:
         self.unlabelled = int(left_out.sum())
         time = settings.split.column if settings.split.by == "time" else schema.time
         self.keys = [time] if time in frame.columns else []
+        self.classes: list[str] = []
         self._check(target, settings)
+        if settings.task == "multiclass":
+            self.classes = self._find_classes(target, settings)
 
     def take_part(self, name: str) -> pd.DataFrame:
         """Take the rows of a part, sorted by time and row."""
@@ -94,10 +100,32 @@ class Division:
             where = f" between {_format_bounds(getattr(settings.split, name))}" if by_time else ""
             if not sizes[name]:
                 raise StageError(f"params.yaml: split.{name}: no row with a target{where} ({context})")
-            if settings.task == "classification" and target[self.part == name].nunique() < 2:
+            single = target[self.part == name].nunique() < 2
+            if single and settings.task != "regression":
                 raise StageError(
                     f"params.yaml: split.{name}: only one class of {settings.data.target}{where} ({context})"
                 )
+
+    def _find_classes(self, target: pd.Series, settings: Params) -> list[str]:
+        """Find the classes that the training rows have, in order.
+
+        Raises `StageError` where they are too few, too many or too rare, and where the holdout has another one.
+        """
+        counts = {
+            str(label): int(rows) for label, rows in target[self.part == "train"].value_counts().items()
+        }
+        if problem := classes.find_problem(counts, settings.data):
+            raise StageError(problem)
+        names = classes.list_classes(counts, settings.data)
+        held = target[self.part == "holdout"].value_counts()
+        if strange := sorted(str(label) for label in held.index if label not in counts):
+            rows = int(held[strange].sum())
+            raise StageError(
+                f"the holdout has classes of {settings.data.target} that no training row has: "
+                f"{classes.quote_labels(strange)} ({rows:,} rows); no model can know them: move split.train or "
+                "split.holdout in params.yaml so that training has them, or leave these rows out of the table"
+            )
+        return names
 
 
 def name_rows(frame: pd.DataFrame, schema: table.Schema) -> pd.Series:
@@ -246,8 +274,13 @@ def _check_bounds(bounds: dict[str, tuple[pd.Timestamp, pd.Timestamp] | None], s
             )
 
 
-def _describe_part(name: str, part: pd.DataFrame, settings: Params, schema: table.Schema) -> dict[str, Any]:
-    """Describe a part as the evidence has it; its target is the mean over the rows that have one."""
+def _describe_part(
+    name: str, part: pd.DataFrame, settings: Params, schema: table.Schema, names: list[str]
+) -> dict[str, Any]:
+    """Describe a part as the evidence has it; its target is the mean over the rows that have one.
+
+    Of several classes, `names`, it is the share of each.
+    """
     import pandas as pd
 
     column = (settings.split.column if settings.split.by == "time" else None) or schema.time
@@ -259,14 +292,18 @@ def _describe_part(name: str, part: pd.DataFrame, settings: Params, schema: tabl
     content = part
     if name == "holdout":
         content = pd.DataFrame({ROW: part[ROW_NAME], "target": target}).sort_values(ROW)
-    return {
+    described = {
         "name": name,
         "rows": len(part),
         "digest": files.digest_table(content),
         "first": first,
         "last": last,
-        "target": float(target.mean()),
     }
+    if not names:
+        return {**described, "target": float(target.mean())}
+    shares = target.value_counts(normalize=True)
+    known = [float(shares.get(label, 0.0)) for label in names] if len(shares) else []
+    return {**described, "target": None, "classes": known}
 
 
 def _format_bounds(bounds: Bounds) -> str:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
-from pipeline import config, expressions, files
+from pipeline import classes, config, expressions, files
+from pipeline.classes import quote_labels as quote_labels
 from pipeline.config import ConfigError
 from pipeline.conversion import LARGEST_WHOLE, TRUTHS, Kind, drop_empty, make_label, unpack_objects
 from pipeline.conversion import convert_column as convert_column
@@ -46,7 +47,7 @@ ADVICE_ON_DUPLICATES = (
     "the columns that tell rows apart"
 )
 _TIMES = ("", " %H:%M", " %H:%M:%S")
-_LABELS: tuple[Kind, ...] = ("boolean", "number", "category", "text")  # what a classification's target may be
+_LABELS: tuple[Kind, ...] = ("boolean", "number", "category", "text")  # what a target that has classes may be
 
 
 class _Section(Struct, frozen=True, forbid_unknown_fields=True):
@@ -156,14 +157,33 @@ def find_contradictions(settings: Params, schema: Schema) -> Iterator[str]:
             )
     if settings.data.positive is not None and settings.task != "classification":
         yield "params.yaml: data.positive: only a classification has a label that counts as yes"
+    yield from _find_wrong_classes(settings)
     if target in schema.columns:
         yield from _find_wrong_target(schema.columns[target], settings)
+
+
+def _find_wrong_classes(settings: Params) -> Iterator[str]:
+    """Find what is wrong with the order of the classes whatever the rows are."""
+    names = settings.data.classes
+    if names is None:
+        return
+    if settings.task != "multiclass":
+        yield (
+            f"params.yaml: data.classes: only the task multiclass has several classes, and data.task is {settings.task}"
+        )
+    elif repeated := sorted({name for name in names if names.count(name) > 1}):
+        yield f"params.yaml: data.classes: {quote_labels(repeated)} stands there more than once"
+    elif len(names) < classes.FEWEST:
+        yield (
+            f"params.yaml: data.classes: {len(names)} classes are a classification: say `task: classification` there, "
+            f"and `positive: {quote_labels(names[-1:])}`"
+        )
 
 
 def _find_wrong_target(column: Column, settings: Params) -> Iterator[str]:
     """Find why a declared column cannot be the target."""
     where = f"schema.yaml: columns.{settings.data.target}"
-    wanted = _LABELS if settings.task == "classification" else ("number",)
+    wanted = ("number",) if settings.task == "regression" else _LABELS
     if column.type not in wanted:
         kinds = " or ".join(wanted)
         yield f"{where}.type: the target of a {settings.task} is of type {kinds}, not {column.type}"
@@ -306,11 +326,14 @@ def find_missing_columns(columns: Iterable[str], settings: Params, schema: Schem
 def get_target(frame: pd.DataFrame, settings: Params) -> pd.Series:
     """Get the target as float64, NaN where it is not known (yet); a classification's is 1.0 (yes) or 0.0 (no).
 
-    Yes is the label `data.positive`, without it true or 1. Raises `StageError` for labels that are no yes and no.
+    Yes is the label `data.positive`, without it true or 1. One of several classes is its name as text. Raises
+    `StageError` for labels that are no yes and no, and for numbers that name no class.
     """
     series = frame[settings.data.target]
     if settings.task == "regression":
         return series.astype("Float64").astype("float64")
+    if settings.task == "multiclass":
+        return _get_class(series, settings)
     if settings.data.positive is None and not is_text(series):
         values = series.astype("Float64").astype("float64")
         if values.dropna().isin([0.0, 1.0]).all():
@@ -323,12 +346,24 @@ def get_target(frame: pd.DataFrame, settings: Params) -> pd.Series:
     return labels.eq(positive).astype("float64").mask(labels.eq(""))
 
 
+def _get_class(series: pd.Series, settings: Params) -> pd.Series:
+    """Get the class of each row as text, missing where it is not known. Raises `StageError` for fractions."""
+    if series.dtype.kind == "f" and (fractions := series[series.notna() & (series % 1 != 0)]).size:
+        raise files.StageError(
+            f"{settings.data.target}: the target has numbers with a fraction ({fractions.iloc[0]:g} in one of "
+            f"{len(fractions):,} such rows), and a class is a text or a whole number: say `data.task: regression` in "
+            "params.yaml, or derive classes by data.derive"
+        )
+    labels = make_labels(series)
+    return labels.mask(labels.eq(""))
+
+
 def name_answers(frame: pd.DataFrame, settings: Params) -> tuple[str, str] | None:
     """Name the labels that count as yes and as no, as the table has them; None where no `data.positive` is named.
 
     Raises `StageError` as `get_target` does.
     """
-    if settings.data.positive is None:
+    if settings.task != "classification" or settings.data.positive is None:
         return None
     get_target(frame, settings)
     series = frame[settings.data.target]
@@ -376,12 +411,6 @@ def is_text(series: pd.Series) -> bool:
     return bool(pd.api.types.is_string_dtype(series))
 
 
-def quote_labels(labels: Iterable[str], most: int = 5) -> str:
-    """List labels in quotes, as YAML takes them: the first of many, each cut to 60 characters."""
-    shown = ["'" + label[:60].replace("'", "''") + "'" for label in labels]
-    return ", ".join(shown[:most]) + (f" and {len(shown) - most} more" if len(shown) > most else "")
-
-
 def suggest_positive(labels: list[str]) -> str:
     """Suggest which label counts as yes, as `positive: 'churned'`: the one that says so, else the last one given."""
     return (
@@ -410,9 +439,10 @@ def _describe_labels(labels: list[str], settings: Params, *, positive: str | Non
     name, shown = settings.data.target, quote_labels(labels)
     if len(labels) > 2:
         example = f"{name} == {quote_labels(labels[:1])}" if text else f"{name} > {min(labels, key=float)}"
+        several = "" if len(labels) > classes.MOST else "say `data.task: multiclass` in params.yaml, or "
         return (
-            f"the target has {len(labels):,} labels ({shown}), and a classification answers yes or no: derive one "
-            f"in params.yaml (data.derive, such as `answer: {example}`; declare it in schema.yaml and name it in "
+            f"the target has {len(labels):,} labels ({shown}), and a classification answers yes or no: {several}derive "
+            f"one in params.yaml (data.derive, such as `answer: {example}`; declare it in schema.yaml and name it in "
             f"data.target){'' if text else ', or say `data.task: regression`'}"
         )
     if not labels:

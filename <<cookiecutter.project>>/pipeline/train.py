@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import joblib
 import numpy as np
 
-from pipeline import files, model, search_jobs
+from pipeline import classes, files, model, search_jobs
 from pipeline.files import GROUP, TARGET, WEIGHT, StageError
 from pipeline.fit_errors import explain_fit_error
 
@@ -26,16 +26,21 @@ TRAIN = files.FEATURES / "train.parquet"
 # With more rows than this, a training may take long enough to try a few rows before it.
 REHEARSED_FROM = 20_000
 REHEARSED = 500
-SCORING = {"classification": "roc_auc", "regression": "neg_mean_absolute_error"}
+SCORING = {
+    "classification": "roc_auc",
+    "regression": "neg_mean_absolute_error",
+    "multiclass": search_jobs.CLASS_SCORING,
+}
 
 
 def run(settings: Params) -> None:
     """Fit on the training rows; writes the model and `reports/training.json`. Raises `files.StageError`."""
     frame = files.read_table(TRAIN)
     pipeline = model.build_pipeline(settings, files.get_aliases(frame))
-    target = read_target(frame, settings)
+    names = read_classes(frame, settings)
+    target = read_target(frame, settings, names)
     inputs = frame[settings.features.raw]
-    weights = read_weights(frame, pipeline, settings)
+    weights = read_weights(frame, pipeline, target=target, settings=settings, names=names)
     if len(frame) > REHEARSED_FROM:
         rehearse(pipeline, inputs, target, settings=settings)
     pipeline, found = fit(
@@ -46,6 +51,9 @@ def run(settings: Params) -> None:
         groups=frame.get(GROUP),
         weights=weights,
     )
+    if names:
+        model.refuse_other_classes(pipeline, names, settings.model.estimator.use)
+        pipeline.class_names_ = names
     model.save(pipeline, trusted=settings.model.trusted)
     files.write_evidence("training", build_report(settings, pipeline, rows=len(frame), found=found))
 
@@ -66,14 +74,37 @@ def rehearse(pipeline: Pipeline, inputs: pd.DataFrame, target: np.ndarray, *, se
             fitted = clone(pipeline).fit(inputs.iloc[chosen], target[chosen])
     except (TypeError, ValueError):
         return
-    if settings.task == "classification":
+    if settings.task != "regression":
         model.refuse_without_probabilities(fitted[-1], settings.model.estimator.use)
     model.dump(fitted, settings.model.trusted)
 
 
-def read_target(frame: pd.DataFrame, settings: Params) -> np.ndarray:
-    """Read the target as float64; 0 or 1 for a classification. Raises `StageError` where it cannot be learned."""
+def read_classes(frame: pd.DataFrame, settings: Params) -> list[str]:
+    """Read the several classes of the training rows, in order; empty for another task.
+
+    Raises `StageError` where they cannot be learned.
+    """
+    if settings.task != "multiclass":
+        return []
+    labels = frame[TARGET].astype("str")
+    if missing := int(labels.isna().sum()):
+        raise StageError(
+            f"{TRAIN}: target {settings.data.target!r} is missing in {missing} of {len(labels)} rows"
+        )
+    counts = {str(label): int(rows) for label, rows in labels.value_counts().items()}
+    if problem := classes.find_problem(counts, settings.data):
+        raise StageError(f"{TRAIN}: {problem}")
+    return classes.list_classes(counts, settings.data)
+
+
+def read_target(frame: pd.DataFrame, settings: Params, names: list[str]) -> np.ndarray:
+    """Read the target as float64; 0 or 1 for a classification, the place of the class in `names` for several.
+
+    Raises `StageError` where it cannot be learned.
+    """
     name = settings.data.target
+    if names:
+        return classes.number_labels(frame[TARGET], names)
     try:
         target = frame[TARGET].to_numpy(dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -92,13 +123,15 @@ def read_target(frame: pd.DataFrame, settings: Params) -> np.ndarray:
         shown = ", ".join(f"{value:g}" for value in values[:5])
         raise StageError(
             f"{TRAIN}: target {name!r} has {len(values)} values ({shown}{', …' if len(values) > 5 else ''}); "
-            "expected false and true, or 0 and 1. More than two classes are not supported: derive a yes or no, or use "
-            "data.task: regression"
+            "expected false and true, or 0 and 1. More than two classes are data.task: multiclass in params.yaml, "
+            "and a quantity is data.task: regression"
         )
     return target
 
 
-def read_weights(frame: pd.DataFrame, pipeline: Pipeline, settings: Params) -> np.ndarray | None:
+def read_weights(
+    frame: pd.DataFrame, pipeline: Pipeline, target: np.ndarray, settings: Params, names: list[str]
+) -> np.ndarray | None:
     """Read how much each row counts, float64; None where each counts once.
 
     Raises `StageError` for an estimator that takes no weights, and where no row of a class, or none at all, has any.
@@ -111,7 +144,12 @@ def read_weights(frame: pd.DataFrame, pipeline: Pipeline, settings: Params) -> n
             "model.estimator, or take data.weight out"
         )
     weights = frame[WEIGHT].to_numpy(dtype=np.float64)
-    counting = frame[TARGET].to_numpy(dtype=np.float64)[weights > 0]
+    counting = target[weights > 0]
+    if lost := [name for number, name in enumerate(names) if number not in counting]:
+        raise StageError(
+            f"{TRAIN}: every training row of the classes {classes.quote_labels(lost)} of {settings.data.target} weighs "
+            f"nothing (data.weight: {settings.data.weight}): nobody can learn them"
+        )
     if len(np.unique(counting)) < 2:
         raise StageError(
             f"{TRAIN}: the training rows that weigh anything (data.weight: {settings.data.weight}) have only one value "
@@ -172,7 +210,7 @@ def fit(
         ValueError,
     ) as error:  # what scikit-learn raises for wrong parameters and unusable data
         raise StageError(explain_fit_error(error, inputs, settings)) from error
-    if settings.task == "classification":
+    if settings.task != "regression":
         model.refuse_without_probabilities(fitted[-1], settings.model.estimator.use)
     jobs = {name: None for name, value in fitted.get_params().items() if name.endswith("n_jobs") and value}
     return fitted.set_params(**jobs), found
@@ -222,13 +260,13 @@ def _choose_folds(settings: Params, count: int) -> tuple[str, BaseCrossValidator
         TimeSeriesSplit,
     )
 
-    classes, seed = settings.task == "classification", settings.model.seed
+    stratified, seed = settings.task != "regression", settings.model.seed
     if settings.split.by == "time":
         return "by time", TimeSeriesSplit(count)
     if settings.split.by == "group":
-        kind = StratifiedGroupKFold if classes else GroupKFold
+        kind = StratifiedGroupKFold if stratified else GroupKFold
         return "by group", kind(count, shuffle=True, random_state=seed)
-    kind = StratifiedKFold if classes else KFold
+    kind = StratifiedKFold if stratified else KFold
     return "shuffled", kind(count, shuffle=True, random_state=seed)
 
 

@@ -74,11 +74,16 @@ def explain_refusal(
     )
 
 
+def are_finite(scores: np.ndarray) -> np.ndarray:
+    """Find the rows whose score, or whose score of each class, is a finite number: a mask, shape (rows,)."""
+    return np.asarray(np.isfinite(scores).all(axis=tuple(range(1, scores.ndim))), dtype=bool)
+
+
 def find_first(rows: pd.DataFrame, score: Score) -> int | None:
     """Find the first row without a finite score, by its position; None where every row has one."""
     scores = _try(rows, score)
     if scores is not None:
-        wrong = np.flatnonzero(~np.isfinite(scores))
+        wrong = np.flatnonzero(~are_finite(scores))
         return int(wrong[0]) if len(wrong) else None
     if len(rows) == 1:
         return 0
@@ -140,7 +145,7 @@ def _try(rows: pd.DataFrame, score: Score) -> np.ndarray | None:
 def _catch_words(rows: pd.DataFrame, score: Score) -> str:
     """Say in the library's words what is wrong, where nothing better is known."""
     try:
-        wrong = int((~np.isfinite(score(rows))).sum())
+        wrong = int((~are_finite(score(rows))).sum())
     except Exception as error:  # noqa: BLE001  see _try
         return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
     return f"it gives no finite number for {wrong:,} of {len(rows):,}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from pipeline import files, table
+from pipeline import classes, files, table
 from pipeline.config import ConfigError
 from pipeline.files import StageError, make_finding
 
@@ -251,14 +251,16 @@ def _is_constant(series: pd.Series) -> bool:
 def _advise_on_labels(misfit: Finding, raw: Raw, settings: Params) -> Finding:
     """Add to the target's values that are of another type how labels of any two names are declared."""
     name = settings.data.target
-    if misfit["column"] != name or settings.task != "classification":
+    if misfit["column"] != name or settings.task == "regression":
         return misfit
     counts = table.convert_column(raw[name], "category").value_counts()
     labels = [str(label) for label in counts.index]
-    advice = (
-        f"labels of any two names are `type: category` in schema.yaml, with the one that counts as yes in "
-        f"params.yaml, under data: {table.suggest_positive(labels)}"
-    )
+    advice = "labels of any names are `type: category` in schema.yaml"
+    if settings.task == "classification":
+        advice = (
+            "labels of any two names are `type: category` in schema.yaml, with the one that counts as yes in "
+            f"params.yaml, under data: {table.suggest_positive(labels)}"
+        )
     shown = table.quote_labels(labels)
     return {**misfit, "message": f"{misfit['message']}: the column has {shown}; {advice}"[:4000]}
 
@@ -273,12 +275,15 @@ def _check_target(typed: pd.DataFrame, settings: Params) -> list[Finding]:
     except StageError as error:
         examples = table.make_labels(typed[name].dropna().value_counts().index.to_series()).head(SHOWN)
         return [make_finding("target", "error", str(error), column=name, examples=list(examples))]
+    if settings.task == "multiclass" and len(found := values.value_counts().index.tolist()) > 1:
+        wrong = classes.find_wrong_number(found, settings.data, where="in the table")
+        return [make_finding("target", "error", wrong, column=name)] if wrong else []
     if values.nunique() > 1:
         return []
     only = table.make_labels(typed[name].dropna().head(1))
-    what = "one class" if settings.task == "classification" else "one value"
-    found = f"only {what} ({only.iloc[0]})" if len(only) else "no value at all"
-    message = f"{name}: the target has {found}: nothing can be learned"
+    what = "one value" if settings.task == "regression" else "one class"
+    told = f"only {what} ({only.iloc[0]})" if len(only) else "no value at all"
+    message = f"{name}: the target has {told}: nothing can be learned"
     return [make_finding("target", "error", message, column=name)]
 
 

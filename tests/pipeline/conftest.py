@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fixtures import flights, trained
+from fixtures import flights, species, trained
 
 
 @pytest.fixture(scope="module")
@@ -29,3 +29,8 @@ def bench(classification: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def minutes(regression: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> flights.Bench:
     monkeypatch.chdir(tmp_path)
     return trained.copy(regression, tmp_path, "regression")
+
+
+@pytest.fixture(scope="module")
+def birds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return species.prepare(tmp_path_factory.mktemp("birds"))
