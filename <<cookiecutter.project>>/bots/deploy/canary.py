@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bots.settings import Canary
 
 # Errors, refusals, two quantiles and the scores share the policy's risk (Bonferroni); half of the errors' part is for
-# looking at them again and again before the end.
+# looking at them again and again before the end, and half of the scores' part for the classes, where there are several.
 TESTS = 5
 QUANTILES = (0.95, 0.99)
 # Below this chance, were it exactly at the limit, what was seen is likelier beyond the limit than within it.
@@ -45,10 +45,11 @@ class CanaryObservation:
     """What was seen since the canary got its share of the requests, which is `seconds` ago.
 
     `restarts` are the canary's; `alive` is whether it runs and calls itself ready. `allowed` is the shift of scores
-    that the review already saw between the two models on the same rows of the holdout. `judged` is how often everything
-    was tested before, the last time with `judged_at` of the canary's requests; `watches` is how often it was watched,
-    with this time. `last` is whether this watch ends now. A `shadow`'s latency is not judged: it gets the processor
-    that the others leave, and nobody waits for it.
+    that the review already saw between the two models on the same rows of the holdout, and `allowed_called` that of the
+    classes which these rows are called, where there are several. `judged` is how often everything was tested before,
+    the last time with `judged_at` of the canary's requests; `watches` is how often it was watched, with this time.
+    `last` is whether this watch ends now. A `shadow`'s latency is not judged: it gets the processor that the others
+    leave, and nobody waits for it.
     """
 
     canary: ServiceCounters
@@ -57,6 +58,7 @@ class CanaryObservation:
     restarts: int = 0
     alive: bool = True
     allowed: float = 0.0
+    allowed_called: float = 0.0
     judged: int = 0
     judged_at: int = 0
     watches: int = 1
@@ -126,13 +128,17 @@ def _decide_quiet(
 def _check_everything(seen: CanaryObservation, policy: Canary) -> list[Check]:
     """Check all there is, at this time's part of the risk: a half, then a quarter, and so on."""
     risk = policy.risk / TESTS / 2 ** (seen.judged + 1)
+    several = bool(seen.canary.classes or seen.stable.classes)
+    shifts = [_check_scores(seen, policy, risk / 2 if several else risk)]
+    if several:
+        shifts.append(_check_classes(seen, policy, risk / 2))
     return [
         _check_alive(seen),
         _check_log(seen),
         _check_errors(seen, policy, risk / 2),
         _check_refusals(seen, policy, risk),
         *(_check_latency(seen, policy, q, risk=risk) for q in QUANTILES if not seen.shadow),
-        _check_scores(seen, policy, risk),
+        *shifts,
     ]
 
 
@@ -209,14 +215,34 @@ def _check_latency(seen: CanaryObservation, policy: Canary, q: float, *, risk: f
 
 def _check_scores(seen: CanaryObservation, policy: Canary, risk: float) -> Check:
     """Compare the scores: shifted when they differ by more than the policy allows and than the review already saw."""
-    name = "predictions"
-    own, running = seen.canary, seen.stable
-    if own.scores.keys() != running.scores.keys():
-        return Check(name, passed=None, words="the two versions count their scores on different grids")
+    if seen.canary.scores.keys() != seen.stable.scores.keys():
+        words = "the two versions count their scores on different grids"
+        return Check("predictions", passed=None, words=words)
+    counts = prometheus.count_bins(seen.canary.scores), prometheus.count_bins(seen.stable.scores)
     allowed = max(policy.shift, seen.allowed)
+    return _compare_counts("predictions", seen, counts, allowed=allowed, risk=risk)
+
+
+def _check_classes(seen: CanaryObservation, policy: Canary, risk: float) -> Check:
+    """Compare how often each class is called, as the scores are compared. A class that one of them lacks counts 0."""
+    own, running = seen.canary.classes, seen.stable.classes
+    if not own or not running:
+        words = "only one of the two versions has several classes"
+        return Check("classes", passed=None, words=words)
+    # The rare ones first: where a class has too few predictions, it is judged together with its neighbours.
+    names = sorted({*own, *running}, key=lambda name: (own.get(name, 0) + running.get(name, 0), name))
+    counts = [own.get(name, 0) for name in names], [running.get(name, 0) for name in names]
+    allowed = max(policy.shift, seen.allowed_called)
+    return _compare_counts("classes", seen, counts, allowed=allowed, risk=risk)
+
+
+def _compare_counts(
+    name: str, seen: CanaryObservation, counts: tuple[list[int], list[int]], *, allowed: float, risk: float
+) -> Check:
+    """Compare two histograms; `counts` of the canary and of the running version."""
+    own, running = seen.canary, seen.stable
     index, p = significance.compute_shift(
-        prometheus.count_bins(own.scores),
-        prometheus.count_bins(running.scores),
+        *counts,
         allowed=allowed,
         size=own.answered,
         size_before=running.answered,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from bots.errors import BotsError
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 ROUTE = "/predict"
 
+# What a bin is named by: its upper bound, or its class.
+Bin = TypeVar("Bin", float, str)
+
 
 class MetricsError(BotsError):
     """A service's metrics cannot be read; the message says which line."""
@@ -22,12 +25,16 @@ class MetricsError(BotsError):
 
 @dataclass(frozen=True)
 class ServiceCounters:
-    """Counters of the prediction route. Histograms are cumulative: bound -> how many values are at most that."""
+    """Counters of the prediction route. Histograms are cumulative: bound -> how many values are at most that.
+
+    `classes` has the predictions of each class, all of the model's; empty where it has no several classes.
+    """
 
     statuses: Counter[int] = field(default_factory=Counter)
     seconds: Mapping[float, int] = field(default_factory=dict)
     scores: Mapping[float, int] = field(default_factory=dict)
     lost: int = 0
+    classes: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def requests(self) -> int:
@@ -58,6 +65,7 @@ def parse_metrics(text: str) -> ServiceCounters:
     statuses: Counter[int] = Counter()
     seconds: Counter[float] = Counter()
     scores: Counter[float] = Counter()
+    classes: Counter[str] = Counter()
     lost = 0
     for sample in parse_samples(text):
         labels = sample.labels
@@ -70,11 +78,13 @@ def parse_metrics(text: str) -> ServiceCounters:
                 seconds[float(labels["le"])] += int(sample.value)
             elif sample.name == "model_prediction_score_bucket":
                 scores[float(labels["le"])] += int(sample.value)
+            elif sample.name == "model_class_predictions_total":
+                classes[labels["class"]] += int(sample.value)
             elif sample.name == "model_log_lost_total":
                 lost += int(sample.value)
         except (ValueError, KeyError, OverflowError) as error:
             raise MetricsError(_describe_problem(f"{sample.name}{labels} {sample.value}", error)) from error
-    return ServiceCounters(statuses, seconds=seconds, scores=scores, lost=lost)
+    return ServiceCounters(statuses, seconds=seconds, scores=scores, lost=lost, classes=classes)
 
 
 def parse_samples(text: str) -> Iterator[Sample]:
@@ -155,6 +165,7 @@ def _add(a: ServiceCounters, b: ServiceCounters) -> ServiceCounters:
         seconds=_add_bins(a.seconds, b.seconds),
         scores=_add_bins(a.scores, b.scores),
         lost=a.lost + b.lost,
+        classes=_add_bins(a.classes, b.classes),
     )
 
 
@@ -164,9 +175,11 @@ def _subtract(a: ServiceCounters, b: ServiceCounters) -> ServiceCounters:
         seconds=_add_bins(a.seconds, b.seconds, sign=-1),
         scores=_add_bins(a.scores, b.scores, sign=-1),
         lost=max(0, a.lost - b.lost),
+        classes=_add_bins(a.classes, b.classes, sign=-1),
     )
 
 
-def _add_bins(a: Mapping[float, int], b: Mapping[float, int], *, sign: int = 1) -> dict[float, int]:
+def _add_bins(a: Mapping[Bin, int], b: Mapping[Bin, int], *, sign: int = 1) -> dict[Bin, int]:
     """Bin by bin; a bin that holds nothing is still a bin."""
-    return {bound: a.get(bound, 0) + sign * b.get(bound, 0) for bound in sorted({*a, *b})}
+    bins: set[Bin] = {*a, *b}
+    return {name: a.get(name, 0) + sign * b.get(name, 0) for name in sorted(bins)}

@@ -7,6 +7,7 @@ what the next one goes on from.
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -53,10 +54,13 @@ class RolloutResult(Struct, frozen=True, kw_only=True):
 
 
 class _Holdout(Struct):
-    """What a contract says of its model's scores on the holdout."""
+    """What a contract says of its model's answers on the holdout: scores, and what rows are called."""
 
     grid: list[float]
     holdout: list[int]
+    task: str = ""
+    classes: list[str] = []
+    called: list[int] = []
 
 
 @dataclass(frozen=True)
@@ -199,7 +203,8 @@ def _watch(
     tell: Callable[[str], None],
 ) -> tuple[CanaryDecision, Watch]:
     """Watch a canary with its share of the requests, or a shadow with copies, until a decision ends that."""
-    allowed = measure_reviewed_shift(target.load_contract("stable"), target.load_contract(role))
+    contracts = target.load_contract("stable"), target.load_contract(role)
+    allowed, allowed_called = measure_reviewed_shift(*contracts), measure_reviewed_classes(*contracts)
     if role == "canary":
         target.set_share(policy.share)
     if paused:
@@ -219,7 +224,11 @@ def _watch(
         if not paused:
             clock.sleep(policy.every)
         seconds = clock.wall() - watch.since if paused else clock.now() - since
-        seen = _observe(target, watch, seconds=max(0.0, seconds), allowed=allowed, last=paused is not None)
+        seen = dataclasses.replace(
+            _observe(target, watch, seconds=max(0.0, seconds), last=paused is not None),
+            allowed=allowed,
+            allowed_called=allowed_called,
+        )
         decision = decide_canary(seen, policy)
         if decision.judged:
             watch = replace(watch, judged=watch.judged + 1, judged_at=seen.canary.requests)
@@ -228,9 +237,7 @@ def _watch(
         tell(f"watching: {decision.words}")
 
 
-def _observe(
-    target: Target, watch: Watch, *, seconds: float, allowed: float, last: bool
-) -> CanaryObservation:
+def _observe(target: Target, watch: Watch, *, seconds: float, last: bool) -> CanaryObservation:
     """Look at both versions once."""
     health = target.check_health(watch.role)
     return CanaryObservation(
@@ -239,7 +246,6 @@ def _observe(
         seconds=seconds,
         restarts=health.restarts,
         alive=health.alive,
-        allowed=allowed,
         judged=watch.judged,
         judged_at=watch.judged_at,
         watches=watch.watches,
@@ -257,12 +263,35 @@ def measure_reviewed_shift(stable: bytes | None, canary: bytes | None) -> float:
 
     That is the stability index of the histograms in their contracts; 0 where they cannot be compared.
     """
-    if stable is None or canary is None:
+    found = _decode_holdouts(stable, canary)
+    if found is None:
         return 0.0
-    try:
-        old, new = (msgspec.json.decode(text, type=_Holdout) for text in (stable, canary))
-    except msgspec.DecodeError:
-        return 0.0
-    if old.grid != new.grid or len(old.holdout) != len(new.holdout):
+    old, new = found
+    if old.task != new.task or old.grid != new.grid or len(old.holdout) != len(new.holdout):
         return 0.0
     return significance.compute_stability_index(new.holdout, old.holdout)
+
+
+def measure_reviewed_classes(stable: bytes | None, canary: bytes | None) -> float:
+    """Measure how differently the two models called the holdout's rows when the change was reviewed.
+
+    That is the stability index of what rows are called, over the classes of both; 0 where they cannot be compared.
+    """
+    found = _decode_holdouts(stable, canary)
+    if found is None or not all(one.called and len(one.called) == len(one.classes) for one in found):
+        return 0.0
+    old, new = (dict(zip(one.classes, one.called, strict=True)) for one in found)
+    names = sorted({*old, *new})
+    return significance.compute_stability_index(
+        [new.get(name, 0) for name in names], [old.get(name, 0) for name in names]
+    )
+
+
+def _decode_holdouts(stable: bytes | None, canary: bytes | None) -> tuple[_Holdout, _Holdout] | None:
+    """Decode what two contracts say of the holdout; None where one is missing or cannot be read."""
+    if stable is None or canary is None:
+        return None
+    try:
+        return msgspec.json.decode(stable, type=_Holdout), msgspec.json.decode(canary, type=_Holdout)
+    except msgspec.DecodeError:
+        return None

@@ -10,7 +10,7 @@ import secrets
 import time
 import urllib.error
 import urllib.request
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bots.deploy.checks import Check
@@ -41,14 +41,20 @@ RESTRICTIONS: dict[str, Any] = {
 }
 
 Row = dict[str, float | str | None]
+# Begins the name of a column of predictions.parquet that has the probability of a class.
+CLASS_SCORE = "score:"
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Rows of the reviewed holdout, and the score that the review has for each."""
+    """Rows of the reviewed holdout, and the scores that the review has for each: shape (rows, scores of a row).
+
+    `classes` has the class of each score of a row; empty where the model has one score for a row.
+    """
 
     rows: list[Row]
-    scores: list[float]
+    scores: list[list[float]]
+    classes: list[str] = field(default_factory=list)
 
 
 def load_sample(root: Path, files: Layout, count: int) -> Sample:
@@ -58,16 +64,23 @@ def load_sample(root: Path, files: Layout, count: int) -> Sample:
 
     try:
         inputs = parquet.read_table(root / files.holdout_features)
-        known = parquet.read_table(root / files.predictions, columns=["row", "score"])
+        classes = [
+            name.removeprefix(CLASS_SCORE)
+            for name in parquet.read_schema(root / files.predictions).names
+            if name.startswith(CLASS_SCORE)
+        ]
+        names = [f"{CLASS_SCORE}{name}" for name in classes] or ["score"]
+        known = parquet.read_table(root / files.predictions, columns=["row", *names])
     except (OSError, pyarrow.ArrowException) as error:
         raise EngineError(
             f"the reviewed holdout cannot be read: {error}; `python -m bots storage fetch`"
         ) from error
     step = max(1, inputs.num_rows // count)
     chosen = inputs.take(list(range(0, inputs.num_rows, step))[:count])
-    scores = dict(zip(known["row"].to_pylist(), known["score"].to_pylist(), strict=True))
+    columns = [known[name].to_pylist() for name in names]
+    scores = {row: list(found) for row, *found in zip(known["row"].to_pylist(), *columns, strict=True)}
     expected = [scores[row] for row in chosen[find_row_column(chosen.column_names)].to_pylist()]
-    return Sample(chosen.drop_columns(list_added(chosen.column_names)).to_pylist(), expected)
+    return Sample(chosen.drop_columns(list_added(chosen.column_names)).to_pylist(), expected, classes)
 
 
 def run_smoke_test(image: str, sample: Sample, policy: Smoke, *, tell: Callable[[str], None]) -> list[Check]:
@@ -135,15 +148,37 @@ def _check_answers(container: Container, sample: Sample, policy: Smoke) -> Check
     if status != 200:
         words = f"{status} for {len(sample.rows)} rows of the holdout: {json.dumps(answer)[:300]}"
         return Check("answers", passed=False, words=words)
-    given = [float(one["score"]) for one in answer["predictions"]]
+    return compare_answers(answer["predictions"], sample, policy)
+
+
+def compare_answers(answers: list[dict[str, Any]], sample: Sample, policy: Smoke) -> Check:
+    """Compare what the service answered with what the review has: scores, and with several classes the names."""
+    given = [_list_scores(one, sample.classes) for one in answers]
     if len(given) != len(sample.scores):
         return Check("answers", passed=False, words=f"{len(given)} answers for {len(sample.scores)} rows")
+    if None in given:
+        words = (
+            f"it does not answer with the reviewed classes: {json.dumps(answers[given.index(None)])[:300]}"
+        )
+        return Check("answers", passed=False, words=words)
     largest = max(
-        abs(a - b) if math.isfinite(a) else math.inf for a, b in zip(given, sample.scores, strict=True)
+        abs(a - b) if math.isfinite(a) else math.inf
+        for answered, reviewed in zip(given, sample.scores, strict=True)
+        for a, b in zip(answered or [], reviewed, strict=True)
     )
     words = f"{len(given)} rows of the holdout as reviewed, at most {largest:.1e} apart"
     figures = {"rows": float(len(given)), "largest_difference": largest}
     return Check("answers", passed=largest <= policy.tolerance, words=words, figures=figures)
+
+
+def _list_scores(answer: dict[str, Any], classes: list[str]) -> list[float] | None:
+    """List the scores of an answer, in the order of the classes; None where it has other classes."""
+    if not classes:
+        return [float(answer["score"])]
+    found = answer.get("probabilities")
+    if not isinstance(found, dict) or {*found} != {*classes} or answer.get("label") not in classes:
+        return None
+    return [float(found[name]) for name in classes]
 
 
 def _check_refusals(container: Container, sample: Sample) -> Check:

@@ -24,6 +24,7 @@ class PackedCounters(Struct, frozen=True):
     seconds: dict[Text, Count] = {}
     scores: dict[Text, Count] = {}
     lost: Count = 0
+    classes: dict[Text, Count] = {}
 
 
 class Watch(Struct, frozen=True, kw_only=True):
@@ -51,6 +52,7 @@ class Watch(Struct, frozen=True, kw_only=True):
                 seconds={str(bound): count for bound, count in one.seconds.items()},
                 scores={str(bound): count for bound, count in one.scores.items()},
                 lost=one.lost,
+                classes=dict(one.classes),
             )
             for name, one in counters.items()
         }
@@ -63,6 +65,7 @@ class Watch(Struct, frozen=True, kw_only=True):
                 seconds={float(bound): count for bound, count in one.seconds.items()},
                 scores={float(bound): count for bound, count in one.scores.items()},
                 lost=one.lost,
+                classes=one.classes,
             )
             for name, one in (self.watched if which == "watched" else self.stable).items()
         }

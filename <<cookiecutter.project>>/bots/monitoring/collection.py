@@ -43,6 +43,8 @@ COLUMNS = {
     "prediction:warnings": TEXT,
 }
 """The columns that each table of the log has before those of the rows (docs/serving.md)."""
+CLASS_SCORE = "prediction:score:"
+"""Begins the name of a column with the probability of a class. Where there are some, the label is the name of one."""
 
 LARGEST_GROUP = 2_000_000_000  # bytes of a part of a table, as it says itself
 MOST_COLUMNS = 5_000
@@ -329,13 +331,15 @@ def find_schema_problems(schema: pa.Schema) -> Iterator[str]:
     )
     for name in doubled:
         yield f"the column {name} is there more than once"
-    for name, kind in COLUMNS.items():
+    classes = [name for name in dict.fromkeys(names) if name.startswith(CLASS_SCORE)]
+    expected = COLUMNS | ({"prediction:label": TEXT} if classes else {}) | dict.fromkeys(classes, NUMBER)
+    for name, kind in expected.items():
         if name not in names:
             yield f"the column {name} is missing"
         elif name not in doubled and (found := _name_kind(schema.field(name).type)) != kind:
             yield f"the column {name} is {found}, expected {kind}"
     for field in schema:
-        if field.name not in COLUMNS and _name_kind(field.type) not in (TEXT, NUMBER, BOOLEAN):
+        if field.name not in expected and _name_kind(field.type) not in (TEXT, NUMBER, BOOLEAN):
             yield f"the column {field.name} is {field.type}, expected {TEXT}, {NUMBER} or {BOOLEAN}"
 
 

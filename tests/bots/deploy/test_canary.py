@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from bots.deploy import prometheus
 from bots.deploy.canary import CanaryDecision, CanaryObservation, decide_canary
 from bots.deploy.prometheus import MetricsError, ServiceCounters
+from bots.deploy.watch import Watch
 from bots.settings import Canary
 from bots.stats import significance
 
@@ -35,6 +37,7 @@ def reading(
     seconds: np.ndarray | None = None,
     scores: np.ndarray | None = None,
     lost: int = 0,
+    classes: dict[str, int] | None = None,
 ) -> ServiceCounters:
     """So many requests, each answered in 2 ms with a score of one half, unless told otherwise."""
     answered = requests - errors - refused
@@ -43,6 +46,7 @@ def reading(
         cumulated(np.full(requests, 0.002) if seconds is None else seconds, TIMES),
         cumulated(np.full(answered, 0.5) if scores is None else scores, GRID),
         lost,
+        classes or {},
     )
 
 
@@ -67,6 +71,44 @@ def test_a_version_like_the_running_one_is_promoted_once_enough_requests_came() 
         "p99 latency",
         "predictions",
     }
+
+
+def test_a_version_that_calls_the_same_requests_otherwise_is_taken_back() -> None:
+    running = reading(4500, classes={"a": 2250, "b": 1800, "c": 450})
+    alike = judged(reading(500, classes={"a": 250, "b": 200, "c": 50}), running)
+    assert alike.action == "promote"
+    assert [check.passed for check in alike.checks if check.name == "classes"] == [True]
+    moved = reading(500, classes={"a": 50, "b": 200, "c": 250})
+    found = judged(moved, running)
+    assert found.action == "roll back"
+    assert found.words.startswith("classes: stability index")
+    assert judged(moved, running, allowed_called=2.0).action == "promote"
+
+
+def test_a_class_that_only_one_version_has_counts_as_never_called_by_the_other() -> None:
+    running = reading(4500, classes={"a": 2250, "b": 2250})
+    found = judged(reading(500, classes={"a": 150, "b": 150, "new": 200}), running)
+    assert found.action == "roll back"
+    assert judged(reading(500, classes={"a": 250, "b": 250, "new": 0}), running).action == "promote"
+
+
+def test_whether_one_version_with_classes_and_one_without_agree_cannot_be_told() -> None:
+    found = judged(reading(500, classes={"a": 500}), reading(4500), seconds=600.0)
+    assert found.action == "pause"
+    assert "classes: only one of the two versions has several classes" in found.words
+
+
+@given(st.integers(0, 2**31), st.integers(2, 100))
+@settings(max_examples=40, deadline=None)
+def test_versions_that_call_alike_are_seldom_told_apart_however_many_the_classes(
+    seed: int, classes: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    shares = rng.dirichlet(np.full(classes, 0.5))
+    own, running = (dict(enumerate(rng.multinomial(size, shares).tolist())) for size in (500, 4500))
+    counted = [{str(name): count for name, count in one.items()} for one in (own, running)]
+    found = judged(reading(500, classes=counted[0]), reading(4500, classes=counted[1]))
+    assert found.action != "roll back"
 
 
 @pytest.mark.parametrize("quiet", ["promote", "roll back", "pause"])
@@ -300,6 +342,8 @@ model_request_seconds_bucket{le="0.001",route="/model"} 7.0
 model_prediction_score_bucket{le="0.5"} 12.0
 model_prediction_score_bucket{le="+Inf"} 30.0
 model_log_lost_total 1.0
+model_class_predictions_total{class="say \\"hi\\"\u2028{x}"} 12.0
+model_class_predictions_total{class="b"} 0.0
 model_info{onnx="sha256:aa",version="a \\"quoted\\" {one}"} 1.0
 """
 
@@ -308,6 +352,7 @@ def test_only_predictions_are_read_of_what_a_service_says() -> None:
     found = prometheus.parse_metrics(TEXT)
     assert (found.requests, found.answered, found.errors, found.lost) == (32, 30, 2, 1)
     assert found.seconds == {0.001: 10, math.inf: 32}
+    assert found.classes == {'say "hi"\u2028{x}': 12, "b": 0}
     assert prometheus.count_bins(found.scores) == [12, 18]
 
 
@@ -319,6 +364,13 @@ def test_what_is_no_metrics_text_is_named() -> None:
 def test_an_instance_that_started_anew_counts_from_its_start() -> None:
     before, now = {"a": reading(100), "b": reading(50)}, {"a": reading(130), "b": reading(7), "c": reading(5)}
     assert prometheus.count_since(before, now).requests == 30 + 7 + 5
+
+
+def test_classes_are_counted_since_a_look_and_survive_a_pause() -> None:
+    before, now = {"a": reading(10, classes={"x": 4, "y": 6})}, {"a": reading(15, classes={"x": 9, "y": 6})}
+    watch = Watch(since=0.0, watched=Watch.pack(before), stable={})
+    stored = msgspec.json.decode(msgspec.json.encode(watch), type=Watch)
+    assert prometheus.count_since(stored.unpack("watched"), now).classes == {"x": 5, "y": 0}
 
 
 def test_an_empty_bin_stays_a_bin() -> None:

@@ -15,7 +15,13 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from bots.deploy.prometheus import ServiceCounters
-from bots.deploy.rollout import Clock, RolloutResult, measure_reviewed_shift, roll_out
+from bots.deploy.rollout import (
+    Clock,
+    RolloutResult,
+    measure_reviewed_classes,
+    measure_reviewed_shift,
+    roll_out,
+)
 from bots.deploy.target import Health, NotReady, State, Version
 from bots.deploy.watch import Watch
 from bots.settings import Canary
@@ -370,6 +376,26 @@ def test_the_shift_that_the_review_saw_is_read_from_both_contracts() -> None:
     assert measure_reviewed_shift(contract([90, 10, 0], grid), contract([9, 1, 0], [0.4, 1.0])) == 0
     assert measure_reviewed_shift(None, contract([9, 1, 0], grid)) == 0
     assert measure_reviewed_shift(b"{}", contract([9, 1, 0], grid)) == 0
+
+
+def name_classes(called: dict[str, int]) -> bytes:
+    about = {"task": "multiclass", "grid": [1.0], "holdout": [1, 0]}
+    return json.dumps({**about, "classes": [*called], "called": [*called.values()]}).encode()
+
+
+def test_how_differently_the_review_saw_rows_called_is_read_from_both_contracts_by_the_classes_names() -> (
+    None
+):
+    before = name_classes({"a": 90, "b": 10})
+    assert measure_reviewed_classes(before, name_classes({"b": 10, "a": 90})) == 0
+    assert measure_reviewed_classes(before, name_classes({"a": 10, "b": 90})) == pytest.approx(3.4, abs=0.1)
+    assert measure_reviewed_classes(before, name_classes({"a": 45, "b": 5, "c": 50})) > 1
+    assert measure_reviewed_classes(before, contract([9, 1], [1.0])) == 0
+    assert measure_reviewed_classes(before, None) == 0
+    assert (
+        measure_reviewed_classes(before, b'{"grid":[1.0],"holdout":[1],"classes":["a"],"called":[1,2]}') == 0
+    )
+    assert measure_reviewed_shift(before, contract([9, 1], [1.0])) == 0  # a score is another thing there
 
 
 @given(

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pytest
 import yaml
@@ -486,6 +487,26 @@ def test_a_schema_is_the_logs_or_something_is_named(columns: dict[str, pa.DataTy
     kinds = {"text": pa.string(), "number": pa.float64(), "boolean": pa.bool_()}
     fits = all(columns.get(name) == kinds[kind] for name, kind in COLUMNS.items())
     assert bool(problems) != (fits and all(kind in kinds.values() for kind in columns.values()))
+
+
+def test_a_table_of_several_classes_is_one_of_the_log_as_the_service_writes_it(tmp_path: Path) -> None:
+    header = log_format.Header(
+        format=log_format.FORMAT, version="v1", onnx=ONNX, columns={"x": "number"}, classes=["a", 'b "c"']
+    )
+    entry = b'{"id":"1","time":"2026-09-09T10:00:00Z","row":{"x":1},"score":0.75,"label":"a","scores":[0.75,0.25]}'
+    (tmp_path / "one.jsonl").write_bytes(msgspec.json.encode(header) + b"\n" + entry + b"\n")
+    (path,) = log_parquet.convert_log(tmp_path)
+    table = parquet.read_table(path)
+    assert list(find_schema_problems(table.schema)) == []
+    assert table.column('prediction:score:b "c"').to_pylist() == [0.25]
+    wrong = table.set_column(5, "prediction:label", pa.array([True]))
+    assert list(find_schema_problems(wrong.schema)) == [
+        "the column prediction:label is boolean, expected text"
+    ]
+    wrong = table.drop_columns(["prediction:score:a", 'prediction:score:b "c"'])
+    assert list(find_schema_problems(wrong.schema)) == [
+        "the column prediction:label is text, expected boolean"
+    ]
 
 
 class Killed(BaseException):

@@ -84,7 +84,8 @@ def test_the_service_is_asked_rows_with_all_their_inputs_and_no_others(tmp_path:
     write(tmp_path / files.predictions, row=["b", "a"], target=[1.0, 0.0], score=[0.9, 0.1])
     sample = smoke_test.load_sample(tmp_path, files, 2)
     assert sample.rows == [{"row": 1.0, "target": "x"}, {"row": 2.0, "target": "y"}]
-    assert sample.scores == [0.1, 0.9]
+    assert sample.scores == [[0.1], [0.9]]
+    assert sample.classes == []
 
 
 @pytest.mark.parametrize(
