@@ -181,5 +181,5 @@ def _subtract(a: ServiceCounters, b: ServiceCounters) -> ServiceCounters:
 
 def _add_bins(a: Mapping[Bin, int], b: Mapping[Bin, int], *, sign: int = 1) -> dict[Bin, int]:
     """Bin by bin; a bin that holds nothing is still a bin."""
-    bins: set[Bin] = {*a, *b}
+    bins = set(a).union(b)
     return {name: a.get(name, 0) + sign * b.get(name, 0) for name in sorted(bins)}
