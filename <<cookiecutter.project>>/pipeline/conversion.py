@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
+from pipeline.amounts import Form, write_plainly
 from pipeline.params import Read
 
 if TYPE_CHECKING:
@@ -22,14 +23,16 @@ _WHOLE = r"^[+-]?[0-9]+$"
 _LONG = r"^[+-]?[0-9]{16,}$"  # whole numbers that float64 may not hold
 
 
-def convert_column(series: pd.Series, kind: Kind, read: Read | None = None) -> pd.Series:
+def convert_column(
+    series: pd.Series, kind: Kind, read: Read | None = None, form: Form | None = None
+) -> pd.Series:
     """Convert one column to a type of the contract; what does not fit becomes missing.
 
-    `read` says how numbers and times are written where the column is text.
+    `read` says how numbers and times are written where the column is text, `form` how the numbers of this column are.
     """
     series, read = unpack_objects(series), read or Read()
     if kind == "number":
-        return _convert_numbers(series, read.decimal)
+        return _convert_numbers(series, form or Form(read.decimal))
     if kind == "datetime":
         return _convert_times(series, read.dates)
     return _convert_booleans(series) if kind == "boolean" else _convert_strings(series)
@@ -114,7 +117,7 @@ def _make_all_labels(values: Any) -> Iterable[str]:
     return [make_label(value) for value in values]
 
 
-def _convert_numbers(series: pd.Series, decimal: str) -> pd.Series:
+def _convert_numbers(series: pd.Series, form: Form) -> pd.Series:
     """Convert to int64, to Int64 where whole numbers above 2**53 stand beside missing ones, else to float64."""
     import numpy as np
     import pandas as pd
@@ -122,7 +125,7 @@ def _convert_numbers(series: pd.Series, decimal: str) -> pd.Series:
     if series.dtype.kind in "mM":  # pandas would count nanoseconds
         return pd.Series(np.nan, index=series.index, name=series.name)
     if isinstance(series.dtype, pd.StringDtype):
-        series = _parse_numbers(series, decimal)
+        series = _parse_numbers(series, form)
     elif not pd.api.types.is_numeric_dtype(series):
         series = pd.to_numeric(series, errors="coerce")
     if pd.api.types.is_integer_dtype(series):
@@ -150,14 +153,16 @@ def _shrink_whole_numbers(series: pd.Series) -> pd.Series:
     return pd.Series(values, index=series.index, name=series.name)
 
 
-def _parse_numbers(series: pd.Series, decimal: str) -> pd.Series:
+def _parse_numbers(series: pd.Series, form: Form) -> pd.Series:
     """Parse texts as numbers: whole ones exactly, others to the nearest float64. What is no number becomes missing."""
     import pandas as pd
     import pyarrow as pa
     import pyarrow.compute as compute
 
     texts = compute.utf8_trim_whitespace(pa.array(series, type=pa.large_string(), from_pandas=True))
-    if decimal == ",":
+    if not form.is_plain:
+        texts = write_plainly(texts, form)
+    elif form.decimal == ",":
         dotted = compute.match_substring(texts, ".")
         texts = compute.if_else(dotted, None, compute.replace_substring(texts, ",", "."))
     numbers = _cast_whole(texts)

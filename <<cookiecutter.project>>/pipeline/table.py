@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from msgspec import Meta, Struct
 
 from pipeline import classes, config, expressions, files
+from pipeline.amounts import Form, find_form
 from pipeline.classes import quote_labels as quote_labels
 from pipeline.config import ConfigError
 from pipeline.conversion import LARGEST_WHOLE, TRUTHS, Kind, drop_empty, make_label, unpack_objects
@@ -72,6 +73,11 @@ class Column(_Section, frozen=True):
     leak: Literal["checked"] | None = None
     # The texts that stand for no value here; null: those of the whole contract.
     null: list[str] | None = None
+    # How a text file writes the numbers of this column: its decimal sign (null: `data.read.decimal`), what parts
+    # thousands, and the sign that stands before or after each number.
+    decimal: Literal[".", ","] | None = None
+    thousands: Literal[",", ".", " ", "'"] | None = None
+    strip: Annotated[str, Meta(min_length=1, max_length=10)] | None = None
 
     @property
     def allowed_missing(self) -> float:
@@ -79,6 +85,10 @@ class Column(_Section, frozen=True):
         if self.missing is not None:
             return self.missing
         return 1.0 if self.nullable else 0.0
+
+    def find_form(self, read: Read) -> Form:
+        """Find how the column's numbers are written."""
+        return Form(self.decimal or read.decimal, self.thousands, self.strip)
 
 
 class Schema(_Section, frozen=True):
@@ -155,6 +165,7 @@ def find_contradictions(settings: Params, schema: Schema) -> Iterator[str]:
                 f"schema.yaml: columns.{name}.known: derived from {', '.join(sorted(future))}, which is only "
                 f"known after the moment of prediction; say `known: after`"
             )
+    yield from _find_wrong_forms(settings.data.read, schema)
     if settings.data.positive is not None and settings.task != "classification":
         yield "params.yaml: data.positive: only a classification has a label that counts as yes"
     yield from _find_wrong_classes(settings)
@@ -178,6 +189,16 @@ def _find_wrong_classes(settings: Params) -> Iterator[str]:
             f"params.yaml: data.classes: {len(names)} classes are a classification: say `task: classification` there, "
             f"and `positive: {quote_labels(names[-1:])}`"
         )
+
+
+def _find_wrong_forms(read: Read, schema: Schema) -> Iterator[str]:
+    """Find the columns whose thousands are parted by what `data.read.decimal` says is the decimal sign."""
+    for name, column in schema.columns.items():
+        if column.thousands is not None and column.thousands == column.find_form(read).decimal:
+            yield (
+                f"schema.yaml: columns.{name}.thousands: {column.thousands!r} is the decimal sign too "
+                "(params.yaml: data.read.decimal); say `decimal` at the column"
+            )
 
 
 def _find_wrong_target(column: Column, settings: Params) -> Iterator[str]:
@@ -223,9 +244,12 @@ def coerce_column(
     column = schema.columns[name]
     texts = schema.null if column.null is None else column.null
     raw = drop_empty(unpack_objects(series), column.type, texts)
-    typed = convert_column(raw, column.type, read)
+    form = column.find_form(read)
+    typed = convert_column(raw, column.type, read, form=form)
     misfits = raw[typed.isna() & raw.notna()]
-    return typed, _describe_misfit(name, column.type, misfits=misfits, read=read) if len(misfits) else None
+    if not len(misfits):
+        return typed, None
+    return typed, _describe_misfit(name, column.type, misfits=misfits, read=read, form=form)
 
 
 def derive(frame: pd.DataFrame, settings: Params, schema: Schema) -> pd.DataFrame:
@@ -554,6 +578,15 @@ def _find_column_problems(name: str, column: Column) -> Iterable[str]:
         yield f"columns.{name}.range: expected [lowest, highest], got [{low}, {high}]"
     if column.categories is not None and column.type not in ("category", "text"):
         yield f"columns.{name}.categories: only for categories, this is a {column.type}"
+    for key in ("decimal", "thousands", "strip"):
+        if getattr(column, key) is not None and column.type != "number":
+            yield f"columns.{name}.{key}: only for numbers, this is a {column.type}"
+    if column.thousands is not None and column.thousands == column.decimal:
+        yield f"columns.{name}.thousands: {column.thousands!r} is the decimal sign too"
+    if column.strip is not None and (
+        column.strip != column.strip.strip() or re.search(r"[\d+()-]", column.strip)
+    ):
+        yield f"columns.{name}.strip: expected a sign such as $ or %, without digits, + and -, got {column.strip!r}"
     if column.missing and not column.nullable:
         yield f"columns.{name}.missing: only where nullable is true"
 
@@ -570,17 +603,19 @@ def _find_alias_problems(name: str, alias: str, schema: Schema) -> Iterable[str]
         yield f"{where}: {alias!r} is the alias of {others[0]!r} too"
 
 
-def _describe_misfit(name: str, kind: Kind, misfits: pd.Series, read: Read) -> dict[str, Any]:
+def _describe_misfit(name: str, kind: Kind, misfits: pd.Series, read: Read, form: Form) -> dict[str, Any]:
     expected = EXPECTED[kind]
     if kind == "datetime" and read.dates is not None:
         expected = f"a date or time as {read.dates!r} (data.read.dates) writes it"
-    if kind == "number" and read.decimal == ",":
+    if kind == "number" and not form.is_plain:
+        expected = form.describe()
+    elif kind == "number" and form.decimal == ",":
         expected = "a finite number with a decimal comma (data.read.decimal)"
     examples = list(misfits.astype(str).drop_duplicates().head(5))
     return files.make_finding(
         "type",
         "error",
-        f"{name}: {len(misfits):,} values are not {expected}{_advise(kind, examples, read)}",
+        f"{name}: {len(misfits):,} values are not {expected}{_advise(kind, examples, read=read, form=form)}",
         column=name,
         expected=expected,
         found=str(misfits.dtype),
@@ -589,23 +624,48 @@ def _describe_misfit(name: str, kind: Kind, misfits: pd.Series, read: Read) -> d
     )
 
 
-def _advise(kind: Kind, examples: list[str], read: Read) -> str:
+def _advise(kind: Kind, examples: list[str], *, read: Read, form: Form) -> str:
     """Advise which edit reads the values that do not fit; empty where none is known."""
     shown = examples[0][:60]
     if kind == "datetime" and read.dates is None and (made := _guess_dates(examples)):
         return f', for instance {shown!r}; say in params.yaml, under data.read: `dates: "{made}"`'
-    if kind != "number":
+    if kind != "number" or not form.is_plain:
         return ""
-    if read.decimal == "." and all(re.fullmatch(r"\s*[+-]?\d+,\d+\s*", one) for one in examples):
+    if form.decimal == "." and all(re.fullmatch(r"\s*[+-]?\d+,\d+\s*", one) for one in examples):
         return f', for instance {shown!r}; say in params.yaml, under data.read: `decimal: ","`'
     if all(re.fullmatch(r"[+-]?\d{16,}", one.strip()) for one in examples):
         return f": {shown} has too many digits for one; say `type: category` or `type: text`"
+    if amounts := _advise_form(examples, read):
+        return f", for instance {shown!r}; say {amounts} at the column in schema.yaml"
     if all(re.fullmatch(r"[^\d]{1,12}", one) for one in examples):
         return (
             f", for instance {shown!r}; say `null: {json.dumps(examples, ensure_ascii=False)}` at the column in "
             "schema.yaml where that stands for no value"
         )
     return ""
+
+
+def _advise_form(examples: list[str], read: Read) -> str | None:
+    """Advise the keys of a column whose numbers are amounts such as these; None where they are of no one form."""
+    import pyarrow as pa
+
+    found = find_form(pa.array(examples, type=pa.large_string()))
+    if found is None:
+        return None
+    keys = list_form_keys(found.form, read.decimal)
+    return (
+        "`"
+        + ", ".join(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in keys.items())
+        + "`"
+    )
+
+
+def list_form_keys(form: Form, decimal: str) -> dict[str, str]:
+    """List what a column says of how its numbers are written, in a table whose decimal sign is `decimal`."""
+    keys = {"strip": form.strip, "thousands": form.thousands, "decimal": form.decimal}
+    if form.decimal == decimal:
+        del keys["decimal"]
+    return {key: value for key, value in keys.items() if value is not None}
 
 
 def _guess_dates(examples: list[str]) -> str | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipeline import expressions, files, leakage, table
+from pipeline.amounts import Form
 from pipeline.files import StageError
 from pipeline.onboarding import rules, targets, words
 from pipeline.onboarding.profile import ISO_8601
@@ -190,6 +191,8 @@ def plan_column(column: ColumnProfile, places: Places) -> ColumnPlan:
     contract |= rules.allow_missing(column)
     if column.nulls:
         contract["null"] = ["", *column.nulls]
+    if kind == "number":
+        contract |= choose_form(column, places.decimal)
     personal = words.find_personal(column.name, column.values if column.kind == "text" else None)
     if personal:
         contract["personal"] = True
@@ -216,8 +219,6 @@ def plan_column(column: ColumnProfile, places: Places) -> ColumnPlan:
 def choose_type(column: ColumnProfile, places: Places) -> tuple[str, str]:
     """Choose a column's type in the contract, and say why it is not the one that its values suggest."""
     if column.kind == "number":
-        if column.decimal not in (None, places.decimal):
-            return "text", f"; most numbers of the table have a decimal {places.decimal!r}, so it stays text"
         if column.whole and words.is_place(column.name) and column.distinct > 2:
             return "category", "; its name says that they are codes"
         return "number", ""
@@ -231,6 +232,17 @@ def choose_type(column: ColumnProfile, places: Places) -> tuple[str, str]:
         return "text", ""
     long = float(column.values.dropna().head(1000).str.len().mean()) > LONG_TEXT
     return ("text" if long else "category"), ""
+
+
+def choose_form(column: ColumnProfile, decimal: str) -> dict[str, str]:
+    """Choose what the contract says of how a column's numbers are written, and the unit that their sign is."""
+    form = column.form or Form()
+    if column.decimal is None and form.thousands != decimal:
+        form = dataclasses.replace(form, decimal=decimal)  # no number has a decimal sign
+    elif column.form is None:
+        form = Form(column.decimal or decimal)
+    unit = {} if form.strip is None else {"unit": form.strip}
+    return table.list_form_keys(form, decimal) | unit
 
 
 def find_reason_to_leave_out(column: ColumnProfile, kind: str) -> str | None:
@@ -447,9 +459,12 @@ def _tell_width(plans: list[ColumnPlan], truth: pd.Series) -> list[str]:
 
 
 def _tell_doubts(profile: Profile) -> list[str]:
-    """Say what a person should look at: dates that can be read in two ways."""
+    """Say what a person should look at: dates and amounts that can be read in two ways."""
     return [
         f"{column.name}: day and month could be changed about; read as {column.dates} (`data.read.dates`)"
+        if column.form is None
+        else f"{column.name}: a sign before three digits parts thousands or is the decimal one; read as "
+        f"{'thousands' if column.form.thousands else 'decimals'} (`thousands` and `decimal` in schema.yaml)"
         for column in profile.columns.values()
         if column.ambiguous
     ]

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from pipeline import table
+from pipeline import amounts, table
 from pipeline.conversion import LARGEST_WHOLE
+from pipeline.onboarding import words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,6 +71,8 @@ class ColumnProfile:
     # The texts that stand for no value here, beside the empty one.
     nulls: tuple[str, ...] = ()
     decimal: str | None = None
+    # How its numbers are written, where they are amounts with a sign or with parted thousands.
+    form: amounts.Form | None = None
     # How its times are written: a format as `strptime` has it, or ISO_8601; None: times of the file itself.
     dates: str | None = None
     ambiguous: bool = False
@@ -193,6 +196,7 @@ def _profile_text(text: pd.Series, name: str) -> ColumnProfile:
             whole=found.whole,
             nulls=tokens,
             decimal=found.decimal,
+            form=found.form,
             dates=found.dates,
             ambiguous=found.ambiguous,
         )
@@ -212,6 +216,7 @@ class _Found:
     confidence: float
     whole: bool = False
     decimal: str | None = None
+    form: amounts.Form | None = None
     dates: str | None = None
     ambiguous: bool = False
 
@@ -229,7 +234,9 @@ def _recognise(known: pd.Series, name: str) -> Iterator[_Found]:
     if matches(known, COMMA_NUMBER) and known.str.contains(",", regex=False).any() and not _is_grouped(known):
         yield _read_numbers(known, ",")
         return
-    if date := _try_iso(known) or _try_dates(known, name, DATES[:-1]):
+    if not words.find_personal(name, None) and (amount := _read_amounts(known)):
+        yield amount
+    elif date := _try_iso(known) or _try_dates(known, name, DATES[:-1]):
         yield date
 
 
@@ -266,6 +273,34 @@ def _read_numbers(known: pd.Series, decimal: str) -> _Found:
     what = "whole numbers" if whole else "numbers"
     said = f"all values are {what}" + (" with a decimal comma" if decimal == "," else "")
     return _Found("number", numbers, said, 0.97, whole=whole, decimal=decimal if not whole else None)
+
+
+def _read_amounts(known: pd.Series) -> _Found | None:
+    """Read amounts that are all written in one form, which is told with an example; None where there is none."""
+    import pandas as pd
+    import pyarrow as pa
+
+    texts = pa.array(known, type=pa.large_string())
+    found = amounts.find_form(texts)
+    if found is None:
+        return None
+    form = found.form
+    numbers = pd.to_numeric(amounts.write_plainly(texts, form).to_pandas()).astype("float64")
+    whole = bool((numbers == numbers.round()).all())
+    example = max(known, key=len)
+    said = f"all values are {form.describe()}" + (
+        "; a single sign before three digits could be the decimal one" if found.doubtful else ""
+    )
+    return _Found(
+        "number",
+        numbers,
+        f"{said}, for instance {example!r}",
+        0.6 if found.doubtful else 0.95,
+        whole=whole,
+        decimal=None if whole else form.decimal,
+        form=form,
+        ambiguous=found.doubtful,
+    )
 
 
 def _try_iso(known: pd.Series) -> _Found | None:
@@ -323,17 +358,20 @@ def _explain_text(known: pd.Series) -> tuple[str, float, bool]:
         if matches(known, r"^\s*[+-]?\d+\s*$"):
             return "more digits than a float holds: no amount", 0.95, True
         return "1.1 and 1.10 would be one number: no amount", 0.6, True
-    if matches(known, MONEY):
-        return (
-            f"amounts with signs, for instance {known.iloc[0]!r}, which are text until they are plain numbers",
-            0.8,
-            False,
-        )
+    if matches(known, f"{MONEY}|{NUMBER}") and known.str.contains(MONEY, regex=True).any():
+        shown = _show_forms(known)
+        return f"amounts in more than one form, so they stay text, for instance {shown}", 0.8, False
     fits = known.str.contains(NUMBER, regex=True)
     if fits.mean() > 0.5 and len(known) > 2:
         odd = known[~fits]
         return f"{len(odd):,} different values are no numbers, for instance {odd.iloc[0]!r}", 0.6, False
     return "words", 0.9, False
+
+
+def _show_forms(known: pd.Series) -> str:
+    """Show amounts whose signs differ: the first of each kind."""
+    marks = known.str.replace(r"[\d\s]+", "", regex=True)
+    return ", ".join(repr(value) for value in known[~marks.duplicated()].head(SHOWN))
 
 
 def _describe(

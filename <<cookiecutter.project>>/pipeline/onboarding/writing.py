@@ -23,6 +23,8 @@ HEAD = """\
 #   range     [lowest, highest] that is physically or commercially possible
 #   nullable  true where a missing value is normal;  missing: the largest share that is still normal
 #   null      the texts that stand for no value
+#   strip     the sign that stands beside each number in a text file ($, %);  thousands: what parts its thousands
+#   decimal   the column's decimal sign, where it is another than data.read.decimal of params.yaml
 #   personal  true where it could tell about a person
 #   leak      checked: somebody said that it is known before, although it predicts the target nearly alone
 #
