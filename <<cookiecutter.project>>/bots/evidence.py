@@ -703,7 +703,8 @@ class Confirmation(Evidence, frozen=True, kw_only=True):
 class Review(Evidence, frozen=True, kw_only=True):
     """`review.json`: everything a review says. Rendered by `bots`, validated as hostile input by `publish`.
 
-    `base` is the commit that the change was held against, whether it has a model or not.
+    `base` is the commit that the change was held against, whether it has a model or not. With several classes
+    `confusion` and `champion_confusion` count who is called whom by this change and by main, in the order of `classes`.
     """
 
     format: Literal[1] = FORMAT
@@ -722,6 +723,7 @@ class Review(Evidence, frozen=True, kw_only=True):
     metrics: Annotated[list[MetricComparison], Meta(max_length=100)] = []
     slices: Annotated[list[SliceComparison], Meta(max_length=5_000)] = []
     classes: Annotated[list[ClassComparison], Meta(max_length=MOST_CLASSES)] = []
+    confusion: Confusion = []
     champion_confusion: Confusion = []
     shifts: Annotated[list[ImportanceShift], Meta(max_length=5_000)] = []
     statistics: Statistics | None = None

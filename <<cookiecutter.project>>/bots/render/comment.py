@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bots.evidence import GateRule, Review, Verification
 from bots.log import make_visible
-from bots.render import certainty, folds, glance, selection, words
+from bots.render import certainty, classes, folds, glance, selection, words
 from bots.render import markdown as md
 from bots.render.escape import check_address, escape_code, escape_prose, escape_text
 from bots.render.numbers import (
@@ -84,6 +84,7 @@ def list_sections(review: Review, verification: Verification | None = None) -> I
         ),
         (3, "gate", md.fold("Gate rules", folds.format_rules(review))),
         (4, "all metrics", md.fold("All metrics, and what they mean", folds.format_metrics(review))),
+        (4, "classes", md.fold("Each class, and which is called which", classes.format_classes(review))),
         (5, "slices", md.fold("Slices", folds.format_slices(review))),
         (7, "calibration", md.fold("Calibration", folds.format_calibration(review))),
         (5, "explanation", md.fold("What moves the prediction", folds.format_explanation(review))),

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from bots.evidence import ColumnDrift, DriftComparison, MetricComparison, Reason, Review
+from bots.evidence import (
+    ColumnDrift,
+    DriftComparison,
+    MetricComparison,
+    Reason,
+    Review,
+    WorstPrediction,
+)
 from bots.log import make_visible
-from bots.render import certainty, selection, words
+from bots.render import certainty, classes, selection, words
 from bots.render import markdown as md
 from bots.render.escape import escape_code, escape_label, escape_prose, escape_text
 from bots.render.numbers import (
@@ -126,7 +133,10 @@ def format_calibration(review: Review) -> str:
     line, bars = [b.predicted for b in bins], [b.observed for b in bins]
     chart = _draw_chart(line, bars) if max(map(abs, [*line, *bars])) < HUGE else ""
     table = md.format_table(["predicted", "happened", "difference", "rows"], rows)
-    return f"Bars: what happened. Line: what was predicted, bin by bin.\n\n{chart}\n\n{table}"
+    told = "Bars: what happened. Line: what was predicted, bin by bin."
+    if review.classes:
+        told += " Predicted is the largest probability, happened how often the class that has it was right."
+    return f"{told}\n\n{chart}\n\n{table}"
 
 
 def _draw_chart(line: list[float], bars: list[float]) -> str:
@@ -168,12 +178,17 @@ def format_explanation(review: Review) -> str:
         f"Share of the mean effect on {md.escape_phrase(report.output)}, by {report.method}, "
         f"over {pluralize(report.rows, 'row')}."
     )
-    return f"{table}\n\n<sub>{told}{md.describe_rest(len(report.ranking))}</sub>"
+    each = classes.format_rankings(review)
+    return f"{table}\n\n<sub>{told}{md.describe_rest(len(report.ranking))}</sub>" + (
+        f"\n\n{each}" if each else ""
+    )
 
 
 def format_worst(review: Review) -> str:
     """Format the worst predictions, each with what moved it most."""
     worst = review.explanation.worst if review.explanation else []
+    if any(row.actual is not None for row in worst):
+        return _format_worst_of_classes(worst)
     rows = [
         [
             md.escape_name(row.row),
@@ -184,6 +199,21 @@ def format_worst(review: Review) -> str:
         for row in worst[:10]
     ]
     return md.format_table([":Row", "happened", "predicted", ":Because of"], rows) if rows else ""
+
+
+def _format_worst_of_classes(worst: list[WorstPrediction]) -> str:
+    rows = [
+        [
+            md.escape_name(row.row),
+            md.escape_name(row.actual or ""),
+            md.escape_name(row.called or ""),
+            format_score(row.score),
+            ", ".join(_format_reason(reason) for reason in row.reasons[:3]),
+        ]
+        for row in worst[:10]
+    ]
+    heads = [":Row", ":happened", ":called", "probability of what happened", ":Because of"]
+    return md.format_table(heads, rows)
 
 
 def _format_happened(target: float, review: Review) -> str:

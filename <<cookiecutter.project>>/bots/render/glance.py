@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bots.evidence import MANY_LOOKS, DriftComparison, ExportReport, ImportanceShift, Review, SliceComparison
-from bots.render import selection, words
+from bots.render import classes, selection, words
 from bots.render.moved import describe_moved
 from bots.render.numbers import (
     format_amount,
@@ -49,6 +49,7 @@ def collect_lines(review: Review, style: Style) -> list[Line]:
         _describe_moved,
         _describe_confirmation,
         _describe_units,
+        _describe_classes,
         _describe_slices,
         _describe_explanation,
         _describe_data,
@@ -147,6 +148,13 @@ def _describe_confirmation(review: Review, style: Style) -> Iterator[Line]:
     }[found.outcome]
     states: dict[str, State] = {"confirmed": "ok", "contradicted": "bad"}
     yield Line("Fresh rows", states.get(found.outcome, "note"), told)
+
+
+def _describe_classes(review: Review, style: Style) -> Iterator[Line]:
+    """Say which of several classes lost, and what their rows are called now."""
+    found = classes.describe_classes(review, code=style.code, text=style.text)
+    if found is not None and not selection.is_unchanged(review):
+        yield Line("Classes", *found)
 
 
 def _describe_slices(review: Review, style: Style) -> Iterator[Line]:

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from bots.evidence import Review
 from bots.log import make_visible
-from bots.render import certainty, charts, glance, jinja, numbers, selection, words
+from bots.render import certainty, charts, classes, glance, jinja, numbers, selection, words
 from bots.render.escape import split_code
 
 ROWS = 500
@@ -29,6 +29,7 @@ def render_page(review: Review) -> str:
         format_prose=format_prose,
         certainty=certainty,
         charts=charts,
+        classes=classes,
         selection=selection,
         numbers=numbers,
         words=words,

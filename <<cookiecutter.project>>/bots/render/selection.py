@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from bots.evidence import (
+    ClassComparison,
     ColumnDrift,
     DriftComparison,
     Finding,
@@ -75,6 +76,47 @@ def rank_slices(review: Review, limit: int | None = None) -> list[SliceCompariso
             piece.value,
         ),
     )[:limit]
+
+
+def rank_classes(review: Review, limit: int | None = None) -> list[ClassComparison]:
+    """Order the classes: those whose recall fell beyond chance, then by how far it fell, then by recall itself."""
+    return sorted(
+        review.classes,
+        key=lambda one: (
+            not has_fallen(one),
+            one.difference if one.difference is not None else 0.0,
+            one.candidate.recall if one.candidate.recall is not None else 2.0,
+            one.name,
+        ),
+    )[:limit]
+
+
+def has_fallen(one: ClassComparison) -> bool:
+    """Return whether a class's recall is lower than main's beyond chance."""
+    return one.high is not None and one.high < 0
+
+
+def get_confusions(review: Review) -> tuple[list[list[int]], list[list[int]]]:
+    """Return who is called whom by this change and by main; nothing of a table that is no square of the classes."""
+    size = len(review.classes)
+
+    def keep(table: list[list[int]]) -> list[list[int]]:
+        return table if len(table) == size and all(len(row) == size for row in table) else []
+
+    return keep(review.confusion), keep(review.champion_confusion)
+
+
+def rank_confusions(review: Review, limit: int | None = None) -> list[tuple[str, str, int, int | None]]:
+    """List the mistakes, `(actual, called, by this change, by main)`: those that changed, else all; largest first."""
+    names = [one.name for one in review.classes]
+    confusion, main = get_confusions(review)
+    found = []
+    for actual, row in enumerate(confusion):
+        for called, count in enumerate(row):
+            before = main[actual][called] if main else None
+            if actual != called and (count if before is None else count != before):
+                found.append((names[actual], names[called], count, before))
+    return sorted(found, key=lambda one: (-abs(one[2] - (one[3] or 0)), -one[2], one[:2]))[:limit]
 
 
 def rank_shifts(review: Review, limit: int | None = None) -> list[ImportanceShift]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bots.evidence import GateRule, Looks, MetricComparison, Review, SplitReport, Statistics
+from bots.evidence import GateRule, Looks, MetricComparison, Part, Review, SplitReport, Statistics
 from bots.log import make_visible
 from bots.render.numbers import format_count, format_number, format_percent
 from bots.stats import dependence, intervals, metrics
@@ -41,7 +41,11 @@ MEANINGS = {
     "average_precision": "precision, averaged over every recall",
     "log_loss": "surprise at what happened, given the predicted probability",
     "brier": "mean squared distance between probability and outcome",
-    "accuracy": "share of right decisions at the threshold",
+    "accuracy": "share of right decisions, at the threshold where there is one",
+    "balanced_accuracy": "recall of each class, on average: a rare class counts as much as a frequent one",
+    "f1_macro": "F1 score of each class, on average",
+    "precision_macro": "precision of each class, on average",
+    "roc_auc_ovr": "ROC AUC of each class against all others, on average",
     "precision": "share of the alarms that were right",
     "recall": "share of the positives that were found",
     "f1": "harmonic mean of precision and recall",
@@ -52,6 +56,14 @@ MEANINGS = {
     "median_absolute_error": "the miss that half of the rows stay below",
     "bias": "mean error: above zero, predictions are too high; models are compared by its size",
     "value": "what the decisions are worth, by the cost matrix in params.yaml",
+}
+
+
+OF_ONE_CLASS = {
+    "recall": "share of this class's rows that are called so",
+    "precision": "share of the rows called so that are of this class",
+    "f1": "harmonic mean of this class's precision and recall",
+    "roc_auc": "chance that a row of this class has a higher probability of it than a row of another",
 }
 
 
@@ -122,8 +134,18 @@ def name_happened(target: float, split: SplitReport | None) -> str | None:
     return split.answers.yes if target == 1 else split.answers.no
 
 
+def describe_shares(split: SplitReport, part: Part, most: int = 10) -> str:
+    """The share of each of several classes in a part of the split, not escaped: `setosa 33.3%, …`."""
+    told = [
+        f"{name} {format_percent(share)}" for name, share in zip(split.classes, part.classes, strict=False)
+    ]
+    return ", ".join(told[:most]) + (", …" if len(told) > most else "")
+
+
 def explain_metric(name: str) -> str:
     """Return what a metric tells, or nothing where only the team knows."""
+    if metrics.find_class(name) is not None:
+        return OF_ONE_CLASS.get(name.partition(":")[0], "")
     return MEANINGS.get(name, "")
 
 

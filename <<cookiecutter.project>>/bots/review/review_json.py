@@ -45,6 +45,7 @@ def build_review(facts: Facts, result: GateResult) -> evidence.Review:
         metrics=comparison.metrics if comparison else [],
         slices=comparison.slices if comparison else [],
         classes=comparison.classes if comparison else [],
+        confusion=comparison.confusion if comparison else [],
         champion_confusion=comparison.champion_confusion if comparison else [],
         shifts=compare_importances(champion.reports.explanation if champion else None, reports.explanation),
         statistics=structs.replace(comparison.statistics, expected=facts.expected) if comparison else None,

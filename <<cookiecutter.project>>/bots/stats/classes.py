@@ -248,13 +248,11 @@ def _define_measures() -> Iterator[Measure]:
     yield _define(
         "balanced_accuracy", "balanced accuracy", prepare=_prepare_balanced_accuracy, every_class=True
     )
-    yield _define("f1_macro", "mean F1 score of the classes", prepare=_prepare_f1_macro, every_class=True)
-    yield _define(
-        "precision_macro", "mean precision of the classes", prepare=_prepare_precision_macro, every_class=True
-    )
+    yield _define("f1_macro", "macro F1 score", prepare=_prepare_f1_macro, every_class=True)
+    yield _define("precision_macro", "macro precision", prepare=_prepare_precision_macro, every_class=True)
     yield _define(
         "roc_auc_ovr",
-        "mean ROC AUC of the classes",
+        "macro ROC AUC",
         prepare=_prepare_roc_auc_ovr,
         every_class=True,
         several=True,

@@ -32,7 +32,7 @@ Role = Literal["primary", "guard", "shown"]
 class Comparison:
     """What `review.json` says of the numbers. `seedless`: main's settings say that training has no seed to set. `look`:
     how many models the holdout has judged with this one. `confirmation`: what fresh rows say, where they were asked.
-    `classes` and `champion_confusion` are there with several classes."""
+    `classes` and who is called whom, by both models, are there with several classes."""
 
     metrics: list[MetricComparison]
     slices: list[SliceComparison]
@@ -42,6 +42,7 @@ class Comparison:
     look: int = 1
     confirmation: Confirmation | None = None
     classes: list[ClassComparison] = field(default_factory=list)
+    confusion: list[list[int]] = field(default_factory=list)
     champion_confusion: list[list[int]] = field(default_factory=list)
 
 
@@ -90,6 +91,7 @@ def compare(predictions: Predictions, settings: Settings, seeds: Seeds | None = 
         seeds=enough or seeds,
         seedless=settings.review.seed is None,
         classes=compare_classes(predictions, rows, gate),
+        confusion=count_confusion(rows.samples[1]) if predictions.classes else [],
         champion_confusion=count_confusion(rows.samples[0])
         if predictions.classes and rows.samples[0]
         else [],

@@ -139,6 +139,7 @@ def get_comparison(review: Review, main: Main) -> Comparison | None:
         look=review.looks.count if review.looks else 1,
         confirmation=review.confirmation,
         classes=review.classes,
+        confusion=review.confusion,
         champion_confusion=review.champion_confusion,
     )
 

@@ -75,8 +75,10 @@ def _compare_classes(said: Comparison, found: Comparison, slack: float) -> Itera
                 same = abs(one - other) <= allowed
             if not same:
                 yield _name_figure(f"class {before.name[:100]}: {figure}", one, other)
+    if said.confusion != found.confusion:
+        yield VerifiedFigure(name="how often this change calls one class another")
     if said.champion_confusion != found.champion_confusion and not slack:
-        yield VerifiedFigure(name="how often main's model calls one class the other")
+        yield VerifiedFigure(name="how often main's model calls one class another")
 
 
 def _list_class_figures(

@@ -262,6 +262,7 @@ FIXED = {
     "by", "method", "share", "champion_share", "missing", "missing_reference", "missing_current",
     "moved", "confidence", "association", "tolerance", "error", "freedom", "shows", "correlation", "independent",
     "largest_difference", "additivity", "importance", "threshold", "matters", "needed", "split", "drift", "shifts",
+    "recall", "precision", "f1", "roc_auc",
 }  # fmt: skip
 
 
@@ -328,3 +329,20 @@ def test_a_review_of_what_is_in_no_commit_gives_no_recipe_that_would_make_other_
         assert recipe in render(review)
         assert recipe not in render(dirty)
         assert "commit and review again" in render(dirty)
+
+
+def test_the_comment_says_which_class_lost_and_what_its_rows_are_called_now():
+    markdown = render_comment(reviews.several_classes())
+    assert (
+        "✗ **Classes** recall of 1 of 3 is lower beyond chance: `Chinstrap` −0.235 (0.897 → 0.662), more often called "
+        "`Adelie`"
+    ) in markdown
+    folded = markdown.partition("Each class, and which is called which")[2].partition("</details>")[0]
+    assert folded.index("| `Chinstrap` |") < folded.index("| `Adelie` |")
+    assert "| **`Chinstrap`** | 21 (+16) | **45** (−16) | 2 |" in folded
+
+
+def test_of_many_classes_only_the_mistakes_that_changed_are_listed():
+    folded = render_comment(reviews.many_classes()).partition("Each class, and")[2].partition("</details>")[0]
+    assert "| `8` | `B` | 0 | 30 | +30 |" in folded
+    assert "actual ╲ called" not in folded

@@ -146,3 +146,29 @@ def test_one_seed_only_is_said_with_its_reason():
 
 def test_escape_sequences_from_data_do_not_reach_the_terminal():
     assert "\x1b" not in _printed(reviews.hostile())
+
+
+def test_the_page_shows_which_class_is_called_which_and_what_got_worse_first():
+    html = render_page(reviews.several_classes())
+    part = html.partition('<section id="classes">')[2].partition("</section>")[0]
+    assert part.index("Chinstrap") < part.index("Adelie")
+    assert "−0.235" in part
+    assert '<td class="number shade-3">21 <small>(+16)</small></td>' in part
+    assert "happened Chinstrap, with a predicted probability of 0.080; called Adelie" in html
+    assert "Adelie 33.3%, Chinstrap 33.3%, Gentoo 33.3%" in html
+
+
+def test_of_many_classes_the_page_lists_the_mistakes_that_changed():
+    html = render_page(reviews.many_classes())
+    assert "The mistakes that changed most" in html
+    assert 'class="confusion"' not in html
+
+
+@pytest.mark.parametrize("table", [[[1]], [[1, 2, 3]] * 2, [[1, 2], [3, 4, 5], [6]]])
+def test_a_table_of_classes_that_is_no_square_of_them_is_not_shown(table):
+    for review in (
+        replace(reviews.several_classes(), confusion=table),
+        replace(reviews.several_classes(), champion_confusion=table),
+    ):
+        html = render_page(review)
+        assert ("Which is called which" in html) == (review.confusion != table)
