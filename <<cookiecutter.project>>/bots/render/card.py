@@ -21,6 +21,8 @@ MUCH_MISSING = 0.05
 MUCH_BIAS = 0.1
 MOST_LIMITS = 5
 MOST_SLICES = 10
+MOST_CLASSES = 10
+MOST_PRICES = 40
 
 Interval = tuple[float, float]
 
@@ -149,6 +151,10 @@ def _describe_target(card: Card) -> str:
     kind = "the probability of " if card.metrics.task == "classification" else ""
     named = card.split.answers
     labels = "" if named is None else f" being {escape_code(named.yes)} (else {escape_code(named.no)})"
+    if card.split.classes:
+        kind = f"the probability of each of {len(card.split.classes)} classes of "
+        listed = ", ".join(map(escape_code, card.split.classes[:MOST_CLASSES]))
+        labels = f" ({listed}{', …' if len(card.split.classes) > MOST_CLASSES else ''})"
     return f"{kind}{escape_code(card.target)}{labels}{meaning}{unit}"
 
 
@@ -206,7 +212,40 @@ def _render_quality(card: Card) -> str:
     note = f"On the holdout; in brackets the {format_percent(card.settings.gate.confidence, 0)} interval."
     if card.metrics.threshold is not None:
         note += f" A row is called yes from a probability of {format_number(card.metrics.threshold)} on."
-    return f"{note}\n\n{format_table([':Metric', ':Value', ':Unit', ':', ':Meaning'], rows)}"
+    table = format_table([":Metric", ":Value", ":Unit", ":", ":Meaning"], rows)
+    each = _render_classes(card)
+    return f"{note}\n\n{table}" + (f"\n\n{each}" if each else "")
+
+
+def _render_classes(card: Card) -> str:
+    """Each of several classes, the one that is found least first, and which is called which."""
+    known = card.metrics.classes
+    if not known:
+        return ""
+    ranked = sorted(known, key=lambda one: (one.recall if one.recall is not None else 2.0, one.name))
+    rows = [
+        [
+            escape_code(one.name),
+            format_count(one.rows),
+            format_count(one.predicted),
+            *(format_value("recall", share) for share in (one.recall, one.precision, one.f1, one.roc_auc)),
+        ]
+        for one in ranked
+    ]
+    heads = [":Class", "Rows", "Called so", "Recall", "Precision", "F1", "ROC AUC against all others"]
+    parts = [
+        "A row is called the class of the largest probability. The class that is found least stands first.",
+        format_table(heads, rows),
+    ]
+    names = [one.name for one in known]
+    if card.metrics.confusion and len(names) <= MOST_CLASSES:
+        cells = [
+            [escape_code(names[at]), *map(format_count, row)]
+            for at, row in enumerate(card.metrics.confusion[: len(names)])
+        ]
+        parts.append("Rows of the class on the left that are called the class above:")
+        parts.append(format_table([":actual ╲ called", *map(escape_code, names)], cells))
+    return "\n\n".join(parts)
 
 
 def _render_slices(card: Card) -> str:
@@ -214,15 +253,14 @@ def _render_slices(card: Card) -> str:
     known = _rank_slices(card)
     if not known:
         return "No slice was judged: none has enough rows for the metric."
-    half = MOST_SLICES // 2
+    half, several = MOST_SLICES // 2, card.metrics.task == "multiclass"
     chosen = known if len(known) <= MOST_SLICES else [*known[:half], *known[-half:]]
     rows = [
         [
             _name_slice(found),
             format_count(found.rows),
             _format_slice(card, found),
-            format_score(found.target),
-            format_score(found.prediction),
+            *([] if several else [format_score(found.target), format_score(found.prediction)]),
         ]
         for found in chosen
     ]
@@ -230,7 +268,7 @@ def _render_slices(card: Card) -> str:
     note += "." if len(known) <= MOST_SLICES else "; the five worst and the five best."
     if card.slice_intervals:
         note += " In brackets the intervals that hold for all of them together."
-    heads = [":Slice", "Rows", ":Metric", "Observed mean", "Predicted mean"]
+    heads = [":Slice", "Rows", ":Metric", *([] if several else ["Observed mean", "Predicted mean"])]
     return f"{note}\n\n{format_table(heads, rows)}"
 
 
@@ -263,6 +301,10 @@ def _render_calibration(card: Card) -> str:
         for found in bins
     ]
     verdict = _describe_bias(card) or "On average it predicts what happens"
+    if card.metrics.task == "multiclass":
+        verdict += (
+            ". Predicted is the largest probability, observed how often the class that has it was right"
+        )
     return f"{verdict}.\n\n{format_table(['Rows', 'Predicted', 'Observed'], rows)}"
 
 
@@ -276,6 +318,11 @@ def _describe_bias(card: Card) -> str | None:
     observed = sum(found.rows * found.observed for found in bins) / rows
     if abs(predicted - observed) <= MUCH_BIAS * abs(observed):
         return None
+    if card.metrics.task == "multiclass":
+        much = "surer than right" if predicted > observed else "less sure than right"
+        told = f"{format_score(predicted)} is its mean largest probability, "
+        told += f"{format_score(observed)} the share called rightly"
+        return f"It is {much} on average: {told}"
     much = "too high" if predicted > observed else "too low"
     told = f"{format_score(predicted)} predicted, {format_score(observed)} observed"
     return f"Its predictions are {much} on average: {told}"
@@ -319,6 +366,11 @@ def _render_value(card: Card) -> str:
         )
         if price is not None
     ]
+    prices += [
+        f"{escape_code(actual)} called {escape_code(called)}: {format_number(price)} {_escape(costs.currency)}"
+        for actual, row in (costs.matrix or {}).items()
+        for called, price in row.items()
+    ][:MOST_PRICES]
     return f"{worth[0].upper()}{worth[1:]}.\n\nThe prices:\n\n{_format_list(prices)}"
 
 
@@ -330,11 +382,12 @@ def _describe_worth(card: Card) -> str | None:
     costs, share = card.metrics.costs[0], card.split.find_part("holdout").target
     currency = _escape(costs.currency)
     low, high = card.intervals.get("value", (None, None))
-    if card.metrics.task == "regression" or share is None:
+    if card.metrics.task != "classification" or share is None:
         if found.value >= 0:
             return f"{_format_amount(found.value)} {currency} for each 1,000 rows{_format_amounts(low, high)}"
         ends = _format_amounts(None if high is None else -high, None if low is None else -low)
-        return f"its errors cost {_format_amount(-found.value)} {currency} for each 1,000 rows{ends}"
+        lost = "its decisions" if card.metrics.task == "multiclass" else "its errors"
+        return f"{lost} cost {_format_amount(-found.value)} {currency} for each 1,000 rows{ends}"
     never = share * (costs.false_negative or 0) + (1 - share) * (costs.true_negative or 0)
     always = share * (costs.true_positive or 0) + (1 - share) * (costs.false_positive or 0)
     ends = _format_amounts(None if low is None else low - never, None if high is None else high - never)

@@ -302,6 +302,45 @@ def test_a_regressions_worth_is_the_price_of_its_errors(bench: Bench, evidence: 
     assert "one unit too low: −1 EUR" in page
 
 
+def make_several(evidence: dict[str, Any]) -> None:
+    """Turn the evidence into that of a model of three classes."""
+    names = ["early", "on time", "late"]
+    evidence["split"] |= {"classes": names}
+    for part in evidence["split"]["parts"]:
+        part |= {"target": None, "classes": [0.2, 0.5, 0.3]}
+    evidence["metrics"] |= {
+        "task": "multiclass",
+        "costs": [{"currency": "EUR", "matrix": {"late": {"on time": -7.0}}}],
+        "classes": [
+            {"name": name, "rows": 100, "predicted": 90, "recall": recall, "precision": 0.5}
+            for name, recall in zip(names, (0.9, 0.4, None), strict=True)
+        ],
+        "confusion": [[90, 10, 0], [5, 40, 55], [0, 0, 100]],
+    }
+    evidence["metrics"]["metrics"][1] |= {"value": -0.7, "low": -0.9, "high": -0.5}
+    for piece in evidence["metrics"]["slices"]:
+        piece |= {"target": None, "prediction": None}
+
+
+def test_of_several_classes_the_card_says_which_is_found_least_and_which_is_called_which(
+    bench: Bench, evidence: Any
+) -> None:
+    make_several(evidence)
+    page = rendered(bench, evidence)
+    assert "the probability of each of 3 classes of" in page
+    quality = section(page, "Quality")
+    assert (
+        quality.index("| `on time` | 100 |")
+        < quality.index("| `early` | 100 |")
+        < quality.index("| `late` |")
+    )
+    assert "| `on time` | 5 | 40 | 55 |" in quality
+    assert "Its decisions cost 700 EUR for each 1,000 rows" in page
+    assert "`late` called `on time`: −7 EUR" in page
+    assert "Observed mean" not in page
+    assert "n/a" in quality
+
+
 def test_without_prices_it_says_where_to_set_them(bench: Bench, evidence: Any) -> None:
     evidence["metrics"] |= {"costs": [], "metrics": evidence["metrics"]["metrics"][:1]}
     assert "`evaluate.costs` in params.yaml" in section(rendered(bench, evidence), "Business value")
