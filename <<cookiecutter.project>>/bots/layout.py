@@ -9,6 +9,7 @@ from msgspec import Meta, Struct
 
 REPORTS = "reports"
 CARD = "MODEL_CARD.md"
+MODEL = "models/model.skops"
 DVC_LOCK = "dvc.lock"
 DVC_YAML = "dvc.yaml"
 PARAMS = "params.yaml"
@@ -60,7 +61,13 @@ class Layout(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     predictions: Annotated[str, Meta(description="the model's scores on the holdout")] = (
         "reports/predictions.parquet"
     )
-    model: Annotated[str, Meta(description="the trained model")] = "models/model.skops"
+    model: Annotated[
+        str,
+        Meta(
+            description="the trained model: its path, or its name under `artifacts:` in dvc.yaml; left out: the only "
+            "artifact there of the type `model`"
+        ),
+    ] = MODEL
     onnx: Annotated[str, Meta(description="the folder of the exported model")] = "models/onnx"
 
     def is_data(self, path: str) -> bool:

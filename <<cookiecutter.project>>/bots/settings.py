@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -14,7 +14,7 @@ from msgspec import Meta, Struct, inspect
 from bots.decoding import DECODE_ERRORS, YAML_ERRORS, describe_yaml_error, load_yaml, locate_decode_error
 from bots.errors import BotsError
 from bots.evidence import MOST_CLASSES, MOST_SEEDS, Costs, Task
-from bots.layout import PARAMS, WATCHED, Layout
+from bots.layout import DVC_YAML, PARAMS, WATCHED, Layout
 from bots.stats import metrics
 
 Fraction = Annotated[float, Meta(gt=0, lt=1)]
@@ -187,6 +187,13 @@ class ReviewSettings(_Section, frozen=True):
             "the files and folders that judge or feed the model: a change of them is told above all else"
         ),
     ] = WATCHED
+    unjudged: Annotated[
+        tuple[str, ...],
+        _explain(
+            "what looks like another model and need not be judged: parts and other forms of the model, models that are "
+            "judged elsewhere; outputs, folders (with a slash at the end), other dvc.yaml files"
+        ),
+    ] = ()
     data_stages: Annotated[
         tuple[str, ...], _explain("the stages whose refusal is about the data, not the code")
     ] = ("acquire", "validate", "split", "features")
@@ -443,16 +450,18 @@ def load_settings(root: Path) -> Settings:
     """Load the bots' part of a project's params.yaml. Raises `SettingsError`."""
     try:
         text = (root / PARAMS).read_text(encoding="utf-8")
+        pipeline = (root / DVC_YAML).read_text(encoding="utf-8") if (root / DVC_YAML).is_file() else None
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{PARAMS}: cannot be read: {error}") from error
-    return parse_settings(text, PARAMS)
+    return parse_settings(text, PARAMS, pipeline)
 
 
-def parse_settings(text: str, name: str) -> Settings:
+def parse_settings(text: str, name: str, pipeline: str | None = None) -> Settings:
     """Parse the bots' part of params.yaml.
 
-    `name` is what a message calls the text: `params.yaml`, `main's params.yaml`. Raises `SettingsError` for
-    text that is not YAML, an unknown key, a wrong type, or settings that contradict each other.
+    `name` is what a message calls the text: `params.yaml`, `main's params.yaml`. `pipeline` is the text of the dvc.yaml
+    beside it, whose `artifacts:` say where the model lies. Raises `SettingsError` for text that is not YAML, an unknown
+    key, a wrong type, or settings that contradict each other.
     """
     try:
         document = load_yaml(text)
@@ -466,7 +475,44 @@ def parse_settings(text: str, name: str) -> Settings:
         raise SettingsError(f"{name}: {_describe(error)}") from error
     if problem := next(_find_problems(settings), None):
         raise SettingsError(f"{name}: {problem}")
-    return settings
+    return _place_model(settings, document, list_declared_models(pipeline), name)
+
+
+def list_declared_models(pipeline: str | None) -> dict[str, str]:
+    """The artifacts of the type `model` in the text of a dvc.yaml: their names and paths from the project's root.
+
+    None where it is no YAML: whoever reads its stages says so. Raises `SettingsError` for a path that is a template.
+    """
+    try:
+        document = load_yaml(pipeline or "")
+        declared = document["artifacts"].items() if isinstance(document, dict) else ()
+        found = {str(name): str(one["path"]) for name, one in declared if one.get("type") == "model"}
+    except (*YAML_ERRORS, AttributeError):
+        return {}
+    for name, path in found.items():
+        if "${" in path:
+            raise SettingsError(f"{DVC_YAML}: artifacts.{name}.path: write the path out, not as {path}")
+    return {name: str(PurePosixPath(path)) for name, path in found.items()}
+
+
+def _place_model(
+    settings: Settings, document: dict[str, Any], declared: dict[str, str], name: str
+) -> Settings:
+    """Put the model where dvc.yaml declares it, unless params.yaml says which model, or where."""
+    files = settings.review.files
+    declared = {
+        key: path for key, path in declared.items() if not PurePosixPath(path).is_relative_to(files.onnx)
+    }
+    chosen = (document["review"].get("files") or {}).get("model")
+    if chosen is None and len(declared) > 1:
+        listed = ", ".join(f"{key} ({path})" for key, path in declared.items())
+        raise SettingsError(
+            f"{name}: review.files.model: {DVC_YAML} declares {len(declared)} models: {listed}; name the one that a "
+            "review judges"
+        )
+    model = declared.get(chosen, chosen) if chosen is not None else next(iter(declared.values()), files.model)
+    placed = msgspec.structs.replace(files, model=model)
+    return msgspec.structs.replace(settings, review=msgspec.structs.replace(settings.review, files=placed))
 
 
 def _describe(error: Exception) -> str:

@@ -255,3 +255,35 @@ def test_only_several_classes_have_an_order() -> None:
     assert refusal(
         ("target: late", "target: late, classes: [a, b]"),
     ).startswith("data.classes: only the task multiclass has several classes")
+
+
+ONE = "stages: {}\nartifacts:\n  net: {path: ./out/net.pt, type: model}\n  lot: {path: out/words.txt, type: dataset}\n"
+TWO = ONE + "  small: {path: out/small.pt, type: model}\n  form: {path: models/onnx, type: model}\n"
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "files", "model"),
+    [
+        (None, "", "models/model.skops"),
+        ("not: [yaml", "", "models/model.skops"),
+        ("stages: {}", "", "models/model.skops"),
+        (ONE, "", "out/net.pt"),
+        (ONE, "{model: small/other.pt}", "small/other.pt"),
+        (TWO, "{model: small}", "out/small.pt"),
+        (TWO, "{model: out/net.pt}", "out/net.pt"),
+    ],
+)
+def test_the_model_is_where_dvc_yaml_declares_it_unless_params_yaml_says_which(
+    pipeline: str | None, files: str, model: str
+) -> None:
+    text = f"{TEXT}  files: {files}\n" if files else TEXT
+    assert settings.parse_settings(text, "params.yaml", pipeline).review.files.model == model
+
+
+def test_of_several_declared_models_one_is_named() -> None:
+    with pytest.raises(
+        SettingsError, match=r"files\.model: dvc\.yaml declares 2 models: net \(out/net\.pt\), small"
+    ):
+        settings.parse_settings(TEXT, "params.yaml", TWO)
+    with pytest.raises(SettingsError, match=r"dvc\.yaml: artifacts\.net\.path: write the path out"):
+        settings.parse_settings(TEXT, "params.yaml", ONE.replace("./out/net.pt", "'${out}/net.pt'"))

@@ -171,7 +171,7 @@ def map_named_digests(
     """
     repository = Repository(root)
     revision = revision and repository.resolve(revision)
-    tracked = _list_paths(root, revision)
+    tracked = list_paths(root, revision)
     found = {}
     for file in sorted(tracked):
         if not file.endswith(".dvc") and PurePosixPath(file).name != "dvc.lock":
@@ -191,7 +191,7 @@ def _overlap(output: PurePosixPath, target: PurePosixPath) -> bool:
     return output.is_relative_to(target) or target.is_relative_to(output)
 
 
-def _list_paths(root: Path, revision: str | None) -> set[str]:
+def list_paths(root: Path, revision: str | None) -> set[str]:
     """List the paths of a commit; without one those of the work tree, also what git would add."""
     work_tree = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     words = work_tree if revision is None else ["ls-tree", "-r", "-z", "--name-only", revision]

@@ -12,7 +12,7 @@ from bots import files, layout
 from bots.decoding import YAML_ERRORS, load_yaml
 from bots.dvc.command_line import DvcError
 from bots.dvc.imports import ImportFinder
-from bots.dvc.stage_graph import Stages, load_stages
+from bots.dvc.stage_graph import Stages, get_group, load_stages
 
 _IMPORT_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 Missing = Mapping[str, list[str]]
@@ -84,12 +84,15 @@ def _write_deps(text: str, missing: Missing) -> str:
     except YAMLError as error:
         raise DvcError(f"{layout.DVC_YAML}: not a DVC pipeline ({error})") from error
     for name, paths in missing.items():
-        stage = document["stages"][name]
+        stage = document["stages"][get_group(name)]
         stage = stage.get("do", stage)
         deps = stage.get("deps")
         if deps is None:
             _insert_after(stage, "cmd", "deps", list(paths))
             continue
+        paths = [
+            path for path in paths if path not in deps
+        ]  # another item of the same `foreach` may need it too
         code = [at for at, dep in enumerate(deps) if str(dep).endswith(".py")]
         for offset, added in enumerate(paths):
             deps.insert((code[-1] + 1 if code else 0) + offset, added)

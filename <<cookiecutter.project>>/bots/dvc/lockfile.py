@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
@@ -102,12 +102,15 @@ def split_records(text: str) -> tuple[str, dict[str, str]]:
     return head, {str(next(iter(yaml.safe_load(block)))): block for block in blocks}
 
 
-def arrange_stages(text: str, like: Iterable[str]) -> str:
-    """The lock's text with its stages in this order, the others after them.
+def arrange_stages(text: str, like: Iterable[str], *, keep: Collection[str] | None = None) -> str:
+    """The lock's text with its stages in this order, the others after them; of those in `keep` alone, if it is given.
 
     DVC appends a stage where it ends; stages that run side by side end in any order.
     """
     head, found = split_records(text)
+    found = found if keep is None else {name: lines for name, lines in found.items() if name in keep}
+    if not found:
+        return ""
     order = dict.fromkeys([*(name for name in like if name in found), *found])
     return head + "".join(found[name] for name in order)
 

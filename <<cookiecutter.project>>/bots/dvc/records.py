@@ -16,6 +16,7 @@ from bots.dvc import cache
 from bots.dvc.lockfile import LockfileError
 
 if TYPE_CHECKING:
+    from dvc.repo import Repo
     from dvc.stage import PipelineStage
 
 _CONFIG = "[core]\n    no_scm = true\n    analytics = false\n    check_update = false\n"
@@ -101,6 +102,33 @@ def find_tracked_digest(content: bytes) -> str | None:
 def _load_stages(read: Callable[[str], bytes | None]) -> Iterator[dict[str, PipelineStage]]:
     """Load a commit's stages as DVC resolves them, templates and all, in a folder that holds nothing else."""
     from dvc.dvcfile import load_file
+
+    with _open_pipeline(read) as (repo, root):
+        found = load_file(repo, str(root / layout.DVC_YAML)).stages
+        yield {name: found[name] for name in found}
+
+
+def resolve_stages(read: Callable[[str], bytes | None]) -> dict[str, dict[str, Any]]:
+    """Write out the stages of a dvc.yaml as DVC does: a stage for each item of `foreach` and `matrix`, and no `${…}`.
+
+    `read` returns the content of a path. Raises `LockfileError` where DVC cannot read it.
+    """
+    from dvc.dvcfile import load_file
+    from dvc.exceptions import DvcException
+
+    try:
+        with _open_pipeline(read) as (repo, root):
+            resolver = load_file(repo, str(root / layout.DVC_YAML)).resolver
+            return {str(name): dict(resolver.resolve_one(name)[name]) for name in resolver.get_keys()}
+    except (DvcException, RecursionError, ValueError, TypeError, AttributeError) as error:
+        raise LockfileError(
+            f"{layout.DVC_YAML}: DVC cannot read this pipeline: {_join_causes(error)}"
+        ) from error
+
+
+@contextmanager
+def _open_pipeline(read: Callable[[str], bytes | None]) -> Iterator[tuple[Repo, Path]]:
+    """Open DVC's project with a commit's dvc.yaml and files of parameters, in a folder that holds nothing else."""
     from dvc.repo import Repo
 
     pipeline = read(layout.DVC_YAML)
@@ -115,8 +143,7 @@ def _load_stages(read: Callable[[str], bytes | None]) -> Iterator[dict[str, Pipe
                 (root / path).parent.mkdir(parents=True, exist_ok=True)
                 (root / path).write_bytes(content)
         with Repo(str(root)) as repo:
-            found = load_file(repo, str(root / layout.DVC_YAML)).stages
-            yield {name: found[name] for name in found}
+            yield repo, root
 
 
 def _parse_document(text: str) -> dict[str, Any]:

@@ -9,15 +9,48 @@ from typing import Any
 
 from bots import layout
 from bots.decoding import YAML_ERRORS, describe_yaml_error, load_yaml
-from bots.dvc import cache, lockfile
+from bots.dvc import cache, lockfile, records
 from bots.dvc.command_line import DvcError
-from bots.dvc.lockfile import Lock
+from bots.dvc.lockfile import Lock, LockfileError
 
 Stages = Mapping[str, Mapping[str, Any]]
 
 
+TEMPLATE = "template"
+"""Where a stage that DVC made of a template keeps what was written: its text names the parameters that it takes."""
+
+
 def load_stages(root: Path) -> dict[str, dict[str, Any]]:
-    """The stages of dvc.yaml, in its order. Raises `DvcError` where it is no pipeline."""
+    """The stages of dvc.yaml, in its order, as DVC runs them: one for each item of `foreach` and `matrix`.
+
+    Raises `DvcError` where it is no pipeline.
+    """
+    written = load_written_stages(root)
+    if not any(_is_template(stage) for stage in written.values()):
+        return written
+
+    def read(path: str) -> bytes | None:
+        file = root / path
+        return file.read_bytes() if file.is_file() else None
+
+    try:
+        stages = records.resolve_stages(read)
+    except (LockfileError, OSError) as error:
+        raise DvcError(str(error)) from error
+    return {name: {**stage, TEMPLATE: str(written[get_group(name)])} for name, stage in stages.items()}
+
+
+def get_group(name: str) -> str:
+    """The name under which dvc.yaml has a stage: `train` of `train@north`, which `foreach` or `matrix` made."""
+    return name.partition("@")[0]
+
+
+def _is_template(stage: Mapping[str, Any]) -> bool:
+    return "foreach" in stage or "matrix" in stage or "${" in str(stage)
+
+
+def load_written_stages(root: Path) -> dict[str, dict[str, Any]]:
+    """The stages of dvc.yaml as they are written. Raises `DvcError` where it is no pipeline."""
     path = root / layout.DVC_YAML
     text = ""
     try:
@@ -80,14 +113,21 @@ def find_affected(stages: Stages, parameter: str, output: str) -> list[str]:
 
 def _reads(stage: Mapping[str, Any], parameter: str) -> bool:
     """Whether a stage depends on a parameter of params.yaml: it, a section around it, or its value in the command."""
+    inside = any(key in ("", parameter) or parameter.startswith(f"{key}.") for key in _list_parameters(stage))
+    written = str(stage.get(TEMPLATE, stage.get("cmd")))
+    sections = [parameter, *(parameter.rsplit(".", cut)[0] for cut in range(1, parameter.count(".") + 1))]
+    return inside or any(f"${{{section}}}" in written for section in sections)
+
+
+def _list_parameters(stage: Mapping[str, Any]) -> list[str]:
+    """The keys of params.yaml that a stage of dvc.yaml names; "" for all of them."""
     keys: list[str] = []
     for entry in stage.get("params") or []:
         if isinstance(entry, Mapping):
-            keys += (entry[layout.PARAMS] or [""]) if layout.PARAMS in entry else []
+            keys += map(str, entry[layout.PARAMS] or [""]) if layout.PARAMS in entry else []
         else:
             keys.append(str(entry))
-    inside = any(key in ("", parameter) or parameter.startswith(f"{key}.") for key in keys)
-    return inside or f"${{{parameter}}}" in str(stage.get("cmd"))
+    return keys
 
 
 def find_needed(stages: Stages, names: Collection[str]) -> list[str]:
@@ -139,7 +179,7 @@ def is_up_to_date(root: Path, stages: Stages, lock: Lock) -> bool:
     DVC decides; this only tells beforehand whether there is likely something to run.
     """
     try:
-        params = load_yaml((root / layout.PARAMS).read_text(encoding="utf-8"))
+        params = load_params(root)
         return all(
             _is_as_locked(root, name, stage, params=params, lock=lock) for name, stage in stages.items()
         )
@@ -147,12 +187,19 @@ def is_up_to_date(root: Path, stages: Stages, lock: Lock) -> bool:
         return False
 
 
+def load_params(root: Path) -> Any:
+    """The values of params.yaml; nothing where there is no such file. Raises `YAMLError` and `ValueError`."""
+    path = root / layout.PARAMS
+    return load_yaml(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
 def _is_as_locked(root: Path, name: str, stage: Mapping[str, Any], *, params: Any, lock: Lock) -> bool:
+    """Whether a stage's command, parameters and files in git are those of its record in the lock."""
     known = lock.stages.get(name)
     if (
         known is None
         or known.command != stage.get("cmd")
-        or dict(known.params) != dict(_find_params(stage, params))
+        or dict(known.params) != dict(find_params(stage, params))
     ):
         return False
     computed = lock.outputs
@@ -164,12 +211,13 @@ def _is_as_locked(root: Path, name: str, stage: Mapping[str, Any], *, params: An
     )
 
 
-def _find_params(stage: Mapping[str, Any], params: Any) -> Iterator[tuple[str, Any]]:
-    for key in stage.get("params") or []:
+def find_params(stage: Mapping[str, Any], params: Any) -> Iterator[tuple[str, Any]]:
+    """What a stage reads of params.yaml, whose values `params` are: dotted keys and values."""
+    for key in _list_parameters(stage):
         value = params
-        for part in str(key).split("."):
+        for part in key.split(".") if key else ():
             value = value.get(part) if isinstance(value, Mapping) else None
-        yield from lockfile.flatten(value, str(key)).items()
+        yield from lockfile.flatten(value, key).items()
 
 
 def drop_unconfirmed_records(text: str, base: str | None, stages: Stages) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from bots.dvc import lockfile
 from bots.dvc.lockfile import Lock, LockfileError
-from bots.layout import DVC_LOCK, PARAMS
+from bots.layout import DVC_LOCK, DVC_YAML, PARAMS
 from bots.retry import RequestDenied, RetriesExhausted, Retry
 from bots.settings import Evaluate, Gate, Settings, SettingsError, parse_settings
 
@@ -173,5 +173,5 @@ def load_judge(api: GitHubApi, commit: str, *, folder: str, retry: Retry) -> Jud
     params = read(PARAMS)
     if params is None:
         raise SettingsError(f"{name}: there is none")
-    settings = parse_settings(params, name)
+    settings = parse_settings(params, name, read(DVC_YAML))
     return build_judge(lockfile.parse_lock(read(DVC_LOCK), f"{folder}{DVC_LOCK} of {commit[:7]}"), settings)

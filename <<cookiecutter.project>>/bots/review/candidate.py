@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -11,6 +11,7 @@ from bots import evidence, layout
 from bots.dvc import cache, dependencies, lockfile, repro, stage_graph, wrong_files
 from bots.dvc.command_line import run_dvc
 from bots.dvc.repro import Reproduction
+from bots.dvc.unread import find_unread
 from bots.evidence import EvidenceError, MetricsReport, Refusal
 from bots.git.repository import Repository
 from bots.review.facts import Candidate, Reports
@@ -27,13 +28,15 @@ def reproduce_candidate(
     pull: bool,
     retrain: bool,
     jobs: int,
+    left_alone: Collection[str],
     before: Callable[[], None],
     tell: Callable[[str], None],
 ) -> Candidate:
     """Bring the checkout up to date with its code, data and parameters, and read its evidence.
 
     `settings` are the checkout's own. `retrain` makes again what dvc.lock says beyond the base commit's; `jobs` stages
-    run at once. `before` is called before the first one runs, if any is likely to.
+    run at once. `left_alone` are the paths of `review.unjudged` that count. `before` is called before the first stage
+    runs, if any is likely to.
     """
     root = repository.root
     commit = repository.resolve("HEAD")
@@ -45,7 +48,7 @@ def reproduce_candidate(
     # What came wrong from the remote is made again: DVC would fetch the same once more, and not look at it.
     pull = pull and not removed
     changed = [*repository.list_changed_paths(base, commit), *dirty]
-    reproduction = _refuse_unnamed_code(root, changed)
+    reproduction = _refuse_unread_stages(root, left_alone) or _refuse_unnamed_code(root, changed)
     if reproduction is None:
         if not stage_graph.is_up_to_date(root, stage_graph.load_stages(root), _load_lock(root)):
             before()
@@ -76,6 +79,18 @@ def _fetch_files(root: Path, tell: Callable[[str], None]) -> list[str]:
     tell("fetching what dvc.lock names")
     run_dvc(root, "fetch", "--quiet")
     return wrong_files.remove_wrong_files(wrong_files.find_folders(root), named)
+
+
+def _refuse_unread_stages(root: Path, left_alone: Collection[str]) -> Reproduction | None:
+    """Refuse a pipeline of which a review would read a part only; None where it reads all."""
+    stages = stage_graph.load_stages(root)
+    unread = next(find_unread(root, stages, _load_lock(root), left_alone), None)
+    if unread is None:
+        return None
+    states: dict[str, repro.State] = dict.fromkeys(stages, "not reached")
+    if unread.stage in states:
+        states[unread.stage] = "failed"
+    return Reproduction(states, failed=unread.stage, error=unread.words)
 
 
 def _refuse_unnamed_code(root: Path, changed: Iterable[str]) -> Reproduction | None:
@@ -119,13 +134,17 @@ def _drop_unconfirmed_records(repository: Repository, base: str) -> None:
 
 
 def _arrange_lock(repository: Repository, commit: str) -> None:
-    """Put the lock's stages in the order of the commit's, and of dvc.yaml: the same lock is then the same text."""
+    """Put the lock's stages in the order of the commit's, and of dvc.yaml: the same lock is then the same text.
+
+    A stage that dvc.yaml does not have any more leaves it; DVC would keep its record for ever.
+    """
     path = repository.root / layout.DVC_LOCK
     if path.exists():
         written = path.read_text(encoding="utf-8")
         _, committed = lockfile.split_records(repository.read_text(commit, layout.DVC_LOCK) or "")
-        order = [*committed, *stage_graph.load_stages(repository.root)]
-        path.write_text(lockfile.arrange_stages(written, order), encoding="utf-8")
+        stages = stage_graph.load_stages(repository.root)
+        arranged = lockfile.arrange_stages(written, [*committed, *stages], keep=stages)
+        path.write_text(arranged, encoding="utf-8")
 
 
 def _load_lock(root: Path) -> lockfile.Lock:

@@ -122,31 +122,41 @@ def open_champion(
     *,
     tell: Callable[[str], None] = lambda words: None,
 ) -> Iterator[Champion | None]:
-    """Main's champion at a commit, or None where that commit has no trained model.
+    """Main's champion at a commit, or None where that commit's lock names no model.
 
     `otherwise` are its settings where the commit has no params.yaml. `removed`: outputs that were stored with a wrong
     content so far. `tell` hears of what takes time. Raises `SettingsError`, `LockfileError`.
     """
-    lock = lockfile.parse_lock(repository.read_text(commit, layout.DVC_LOCK), f"main's {layout.DVC_LOCK}")
-    if not lock.stages:
-        yield None
-        return
-    side = Side(
-        commit=commit,
-        settings=_read_settings(repository, commit) or otherwise,
-        lock=lock,
-        reports=_read_reports(repository, commit),
-    )
-    if side.model is None:
+    side = read_side(repository, commit, otherwise)
+    if side is None or side.model is None:
         yield None
         return
     with ExitStack() as stack:
         yield Champion(side, repository, stack, list(removed), tell)
 
 
+def read_side(repository: Repository, commit: str, otherwise: Settings) -> Side | None:
+    """Main's side at a commit as git has it, or None where that commit's lock has no stage.
+
+    Raises `SettingsError`, `LockfileError`.
+    """
+    lock = lockfile.parse_lock(repository.read_text(commit, layout.DVC_LOCK), f"main's {layout.DVC_LOCK}")
+    if not lock.stages:
+        return None
+    return Side(
+        commit=commit,
+        settings=_read_settings(repository, commit) or otherwise,
+        lock=lock,
+        reports=_read_reports(repository, commit),
+    )
+
+
 def _read_settings(repository: Repository, commit: str) -> Settings | None:
     text = repository.read_text(commit, layout.PARAMS)
-    return settings.parse_settings(text, f"main's {layout.PARAMS}") if text else None
+    if not text:
+        return None
+    pipeline = repository.read_text(commit, layout.DVC_YAML)
+    return settings.parse_settings(text, f"main's {layout.PARAMS}", pipeline)
 
 
 def _read_reports(repository: Repository, commit: str) -> Reports:

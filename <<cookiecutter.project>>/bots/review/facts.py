@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bots.dvc import lockfile
+from bots.dvc.other_models import OtherModels, find_other_models
 from bots.stats.metrics import describe_measure
 from bots.verdict.moved import shares_rows
 
@@ -171,7 +172,8 @@ class Facts:
 
     `changed`: paths in which this change's commit differs from main's. `removed`: outputs that were stored with another
     content than a dvc.lock names, and so were removed. `looks`: how many models the holdout has judged; None where this
-    one was not held against main's.
+    one was not held against main's. `unnamed` is main's side where its lock has stages and names no model; `declared`
+    are the models that main's dvc.yaml or this change's declares.
     """
 
     candidate: Candidate
@@ -183,11 +185,25 @@ class Facts:
     expected: Sensitivity | None = None
     looks: LookCount | None = None
     deployed: bool = False
+    unnamed: Side | None = None
+    declared: frozenset[str] = frozenset()
 
     @property
     def policy(self) -> Settings:
         """By what the change is judged: main's settings; its own where main has no model that its gate was made for."""
         return (self.champion or self.candidate).settings
+
+    @property
+    def other_models(self) -> OtherModels:
+        """What dvc.lock has beside the judged model; `left_alone` is main's list."""
+        main = self.champion or self.unnamed
+        return find_other_models(
+            main.lock if main else lockfile.Lock(),
+            self.candidate.lock,
+            self.candidate.files,
+            declared=self.declared,
+            left_alone=(main or self.candidate).settings.review.unjudged,
+        )
 
     @property
     def comparison(self) -> Comparison | None:

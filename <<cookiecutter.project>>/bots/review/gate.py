@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bots import layout
+from bots.dvc.other_models import find_lookalikes
 from bots.evidence import Verdict
 from bots.render.numbers import pluralize
 from bots.review.facts import Tampered, Unavailable
@@ -20,14 +21,17 @@ from bots.verdict.rules import (
 )
 from bots.verdict.seen import check_seen
 from bots.verdict.sentences import (
+    cut,
     describe_metric,
     end_sentence,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from bots.dvc.lockfile import Lock
     from bots.evidence import DataReport
+    from bots.layout import Layout
     from bots.review.facts import Facts
     from bots.settings import Gate
     from bots.verdict.comparison import Comparison
@@ -60,6 +64,7 @@ def _check(facts: Facts, gate: Gate) -> Iterator[Finding]:
     yield _check_lock(facts.not_reproduced)
     if facts.nothing_changed:
         return
+    yield from _check_models(facts)
     reports = facts.candidate.reports
     yield from check_limits({name: _find_candidate_value(facts, name) for name in gate.limits}, gate)
     if reports.export is not None:
@@ -133,9 +138,65 @@ def _find_candidate_value(facts: Facts, name: str) -> float | None:
     return evaluation.values.get(name) if evaluation else None
 
 
+def _check_models(facts: Facts) -> Iterator[Finding]:
+    """Whether dvc.lock names the model that is judged, and whether another one changed that nobody judged."""
+    candidate = facts.candidate
+    judged, rule = candidate.files.model, "models"
+    if candidate.model is None:
+        found = find_lookalikes(candidate.lock, candidate.files)
+        message = (
+            f"This change's {layout.DVC_LOCK} names no {judged}: no model to judge. {ask_for_model(found)}"
+        )
+        yield Finding(rule=rule, passed=False, message=message, reason="model-not-named")
+        return
+    others = facts.other_models
+    if not others.known and not others.unjudged:
+        return
+    count = len({*others.known}) + 1
+    models = f"{layout.DVC_LOCK} names {count} models" if others.known else layout.DVC_LOCK
+    message = f"{models}; this review judges only {judged}"
+    if not others.unjudged:
+        yield Finding(rule=rule, passed=True, message=f"{message}, and the others are main's.")
+        return
+    listed = _list_paths(others.unjudged)
+    message += (
+        f": {listed} changed and {'was' if len(others.unjudged) == 1 else 'were'} not judged. Judge it in a project of "
+        f"its own, or, where it is a part or another form of {judged}, name it in review.unjudged of main's "
+        f"{layout.PARAMS}."
+    )
+    yield Finding(rule=rule, passed=False, message=message, reason="model-not-judged")
+
+
+def ask_for_model(lock: Lock, files: Layout) -> str:
+    """What to do where a dvc.lock names no model: the outputs that look like one, and where to say it."""
+    holder = lock.find_holder(files.model)
+    if holder is not None:
+        return f"It lies in the output {holder}: name that, or let a stage write {files.model} as an output of its own."
+    found = find_lookalikes(lock, files)
+    where = (
+        f"say which under `artifacts:` in {layout.DVC_YAML} (a path, and `type: model`), or in review.files.model of "
+        f"{layout.PARAMS}."
+    )
+    if not found:
+        return f"None of its outputs looks like one: {where}"
+    return f"{'This output looks' if len(found) == 1 else 'These outputs look'} like one: {_list_paths(found)}; {where}"
+
+
+def _list_paths(paths: Sequence[str]) -> str:
+    more = ", …" if len(paths) > _SHOWN else ""
+    return ", ".join(cut(path, 200) for path in paths[:_SHOWN]) + more
+
+
 def _check_baseline(facts: Facts, gate: Gate) -> Finding:
     verdict: Verdict = "not comparable"
-    if facts.champion is None:
+    if facts.champion is None and facts.unnamed is not None:
+        main = facts.unnamed
+        message = (
+            f"Main's {layout.DVC_LOCK} names no {main.files.model}, so there is nothing to compare with. "
+            f"{ask_for_model(main.lock, main.files)}"
+        )
+        reason = "model-not-named"
+    elif facts.champion is None:
         message, reason = "Main has no model yet, so there is nothing to compare with.", "no-baseline"
         verdict = "no baseline"
     elif isinstance(facts.result, Tampered):

@@ -12,6 +12,7 @@ from bots import evidence, layout, settings
 from bots.dvc import cache, lockfile, repro
 from bots.dvc.command_line import DvcError
 from bots.dvc.storage import prepare_storage
+from bots.dvc.unread import require_project
 from bots.dvc.wrong_files import find_folders, forget_state, remove_wrong_files
 from bots.git.repository import Repository
 from bots.review.candidate import reproduce_candidate
@@ -20,6 +21,7 @@ from bots.review.champion import (
     ChampionTampered,
     ChampionUnavailable,
     open_champion,
+    read_side,
     score_rows,
 )
 from bots.review.confirm import confirm_on_fresh_rows
@@ -71,10 +73,12 @@ def review(
     be made at all; everything else that goes wrong is the review's verdict. `jobs` stages are reproduced at once, by
     default one on a core.
     """
+    require_project(repository.root)
     base_commit = repository.resolve(base)
     repository.remove_abandoned_worktrees()
     jobs = jobs or repro.count_cores()
     own = settings.load_settings(repository.root)
+    main = read_side(repository, base_commit, own)
     with forget_state():
         removed = _prepare_files(repository, base_commit, pull=pull, tell=tell)
         expected: list[evidence.Sensitivity] = []
@@ -85,6 +89,7 @@ def review(
             pull=pull,
             retrain=retrain,
             jobs=jobs,
+            left_alone=(main.settings if main else own).review.unjudged,
             before=lambda: expected.extend(_expect(repository, base_commit, tell)),
             tell=tell,
         )
@@ -101,12 +106,22 @@ def review(
                 deployed=any(
                     repository.has_path(base_commit, path) for path in (layout.COMPOSE, layout.KUBERNETES)
                 ),
+                unnamed=main if champion is None else None,
+                declared=_find_declared_models(repository, base_commit),
             )
             facts = _judge_at_look(facts, count_looks, tell)
             facts = _ask_fresh_rows(facts, repository.root, champion, tell)
     removed += champion.removed if champion else []
     facts = replace(facts, removed=tuple(dict.fromkeys(removed)))
     return build_review(facts, apply_gate(facts))
+
+
+def _find_declared_models(repository: Repository, base: str) -> frozenset[str]:
+    """The paths of the models that dvc.yaml declares, here or at the base."""
+    path = repository.root / layout.DVC_YAML
+    here = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None
+    texts = (here, repository.read_text(base, layout.DVC_YAML))
+    return frozenset(place for text in texts for place in settings.list_declared_models(text).values())
 
 
 def _expect(repository: Repository, base: str, tell: Tell) -> Iterator[evidence.Sensitivity]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
-from bots import evidence
+from bots import evidence, layout
 from bots.dvc import lockfile
 from bots.render.moved import warn_of_choice
 from bots.review.facts import Compared
@@ -153,8 +153,10 @@ def _has_flipped(before: Importance | None, after: Importance | None) -> bool:
 def _tell_of_merge(candidate: Candidate, champion: Side | None) -> list[str]:
     """What becomes of main's model when the change is merged."""
     old, new = champion.model if champion else None, candidate.model
-    if candidate.reproduction.failed or new is None:
+    if candidate.reproduction.failed:
         return ["Nothing can be merged yet: the pipeline stopped, so there is no model to judge."]
+    if new is None:
+        return [f"Nothing can be merged yet: {layout.DVC_LOCK} names no {candidate.files.model}."]
     if old == new:
         return [f"Main keeps the model it has ({new})."]
     replaced = f"{new} becomes main's model" + (f", in the place of {old}." if old else ", its first.")
@@ -211,8 +213,15 @@ def _note(facts: Facts) -> Iterator[str]:
         yield from facts.seen.untold
     if candidate.dirty:
         yield f"The work tree differs from its commit: {_list_paths(candidate.dirty)}."
+    if not candidate.reproduction.failed and facts.other_models.aside:
+        shown = _list_paths(facts.other_models.aside)
+        yield (
+            f"This review says nothing of {shown}: it differs from main's, and neither makes the judged model nor is "
+            "made of it."
+        )
     trained = candidate.has_made(candidate.files.model)
-    if not facts.nothing_changed and not trained and not candidate.reproduction.failed:
+    mains = facts.champion is not None and facts.champion.model == candidate.model
+    if candidate.model and not mains and not trained and not candidate.reproduction.failed:
         yield "No training ran here: the model is the one that the author's dvc.lock names, scored again."
     if facts.differently_reproduced and not facts.not_reproduced:
         yield (

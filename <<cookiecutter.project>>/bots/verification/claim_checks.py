@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bots.dvc import lockfile
+from bots.dvc.other_models import find_other_models
 from bots.evidence import VerificationCheck, VerifiedFigure
 from bots.layout import DVC_LOCK
 from bots.publish.lock import find_contradictions
@@ -57,6 +58,26 @@ def check_base(review: Review, main: Main) -> VerificationCheck:
             f"the review was made against another {' and '.join(wrong)} than main has at {main.commit[:7]}"
         )
     return VerificationCheck(name=name, passed=not wrong, words=words)
+
+
+def check_models(review: Review, bundle: ModelBundle, main: Main) -> VerificationCheck:
+    """Whether only the model changed that a review judges; a review that says so itself does not pass anyway."""
+    name, judged = "models", main.settings.review.files.model
+    others = find_other_models(
+        main.lock,
+        bundle.lock,
+        main.settings.review.files,
+        declared=main.declared,
+        left_alone=main.settings.review.unjudged,
+    )
+    if others.unjudged and review.passed and main.model is not None:
+        listed = ", ".join(others.unjudged[:3])
+        words = f"{listed} changed, and the review, which judges only {judged}, passes without a word of it"
+        return VerificationCheck(name=name, passed=False, words=words)
+    words = f"no other model than {judged} changed"
+    if others.unjudged:
+        words = f"the review does not pass, as another model than {judged} changed"
+    return VerificationCheck(name=name, passed=True, words=words)
 
 
 def check_unchanged(review: Review, bundle: ModelBundle, main: Main) -> VerificationCheck:

@@ -18,7 +18,7 @@ from bots.evidence import (
     TrainingReport,
 )
 from bots.git.repository import Repository
-from bots.layout import COMPOSE, KUBERNETES, name_report
+from bots.layout import COMPOSE, DVC_YAML, KUBERNETES, name_report
 from bots.verification.collection import load_lock
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ class Main:
     seeds: SeedScores | None = None
     training: TrainingReport | None = None
     deployed: bool = False
+    declared: frozenset[str] = frozenset()
 
     @property
     def model(self) -> str | None:
@@ -91,7 +92,15 @@ def load_main(root: Path) -> Main:
         seeds=_load_seeds(root),
         training=load("training", TrainingReport),
         deployed=any((root / path).exists() for path in (COMPOSE, KUBERNETES)),
+        declared=_find_declared_models(root),
     )
+
+
+def _find_declared_models(root: Path) -> frozenset[str]:
+    """The paths of the models that main's dvc.yaml declares."""
+    path = root / DVC_YAML
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None
+    return frozenset(settings.list_declared_models(text).values())
 
 
 def _load_seeds(root: Path) -> SeedScores | None:

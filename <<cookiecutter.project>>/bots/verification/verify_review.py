@@ -15,7 +15,14 @@ from bots.evidence import Verification, VerificationCheck, VerificationOutcome
 from bots.publish.verification_result import compute_digest
 from bots.verdict.sentences import cut
 from bots.verification.answer_checks import ask_packed_model, check_answers, find_derived
-from bots.verification.claim_checks import UNCHANGED, check_base, check_pack, check_unchanged, is_compared
+from bots.verification.claim_checks import (
+    UNCHANGED,
+    check_base,
+    check_models,
+    check_pack,
+    check_unchanged,
+    is_compared,
+)
 from bots.verification.confirmation_check import check_confirmation
 from bots.verification.figure_checks import check_figures
 from bots.verification.moved_checks import (
@@ -122,6 +129,7 @@ def _check_review(
     if review.reason == UNCHANGED:
         yield check_unchanged(review, bundle, main)
         return
+    yield _require(check_models(review, bundle, main))
     tables = load_tables(collected, bundle, main)
     if tables.truth is not None:
         yield _require(check_main_predictions(tables, main))

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bots.dvc import lockfile, stage_graph
+from bots.dvc.command_line import DvcError
 from fixtures.support import TEMPLATE
 
 Stages = dict[str, dict[str, Any]]
@@ -231,3 +232,49 @@ def test_what_is_affected_can_run_in_this_order_and_nothing_else_changes(
     for at, name in enumerate(found):
         assert name == reader or upstream[name] & set(found[:at])
         assert not upstream[name] & set(found[at:])
+
+
+GROUPS = """\
+stages:
+  train:
+    foreach: [north, south]
+    do:
+      cmd: python train.py ${item} ${model.depth}
+      deps: [train.py]
+      outs: ["models/${item}.bin"]
+  tune:
+    matrix: {depth: [1, 2]}
+    cmd: python tune.py ${item.depth}
+    outs: ["tuned/${item.depth}.json"]
+  judge:
+    cmd: judge
+    deps: [models/north.bin]
+    outs: [report.json]
+"""
+
+
+def test_a_stage_for_each_item_is_a_stage_of_its_own(project: Path):
+    """Else DVC's lock would name stages that nobody knows, and their changes would be nobody's."""
+    (project / "dvc.yaml").write_text(GROUPS)
+    declared = stage_graph.load_stages(project)
+    assert list(declared) == ["train@north", "train@south", "tune@1", "tune@2", "judge"]
+    assert declared["train@north"]["cmd"] == "python train.py north 3"
+    assert stage_graph.find_writers(declared)["models/south.bin"] == "train@south"
+    assert stage_graph.find_upstream(declared)["judge"] == {"train@north"}
+    assert stage_graph.find_affected(declared, "model.depth", "report.json") == ["train@north", "judge"]
+    assert [stage_graph.get_group(name) for name in declared] == ["train", "train", "tune", "tune", "judge"]
+
+
+def test_a_template_of_what_is_not_there_is_said(project: Path):
+    (project / "dvc.yaml").write_text(GROUPS.replace("model.depth", "model.width"))
+    with pytest.raises(DvcError, match=r"dvc\.yaml.*model\.width"):
+        stage_graph.load_stages(project)
+
+
+def test_a_record_of_an_item_that_main_lacks_is_made_again(project: Path):
+    (project / "dvc.yaml").write_text(GROUPS)
+    declared = stage_graph.load_stages(project)
+    record = "  judge:\n    cmd: judge\n    outs:\n    - {path: report.json, md5: aa}\n"
+    text = "schema: '2.0'\nstages:\n" + record
+    assert stage_graph.drop_unconfirmed_records(text, text, declared) == text
+    assert stage_graph.drop_unconfirmed_records(text, None, declared) == ""

@@ -123,15 +123,15 @@ def data(*, passed: bool, message: str = "late: 30% of the rows have no value") 
     return DataReport(passed=passed, rows=1000, checks=57, findings=findings, columns=[])
 
 
-STAGES = ("train", "evaluate")
+OUTPUTS = {"train": "models/model.skops", "evaluate": "reports/metrics.json"}
 
 
 def lock(digests: Mapping[str, str]) -> Lock:
     """A lock in which every stage was given the same, and wrote what `digests` says."""
     return Lock(
         {
-            stage: LockedStage(command=stage, deps={}, params={}, outs={stage: digests.get(stage, "md5:1")})
-            for stage in STAGES
+            stage: LockedStage(command=stage, deps={}, params={}, outs={path: digests.get(stage, "md5:1")})
+            for stage, path in OUTPUTS.items()
         }
     )
 
@@ -594,3 +594,19 @@ def test_each_verdict_has_its_exit_code() -> None:
         "improved": 0, "equivalent": 0, "regressed": 20, "blocked": 21, "not comparable": 22, "no baseline": 23,
         "undecided": 24,
     }  # fmt: skip
+
+
+def test_a_second_model_that_is_mains_is_told_and_changes_nothing_else() -> None:
+    found = facts()
+    assert found.champion is not None
+    second = LockedStage(command="b", deps={}, params={}, outs={"models/b.pt": "md5:1"})
+    locks = [Lock({**side.lock.stages, "b": second}) for side in (found.candidate, found.champion)]
+    both = replace(
+        found,
+        candidate=replace(found.candidate, lock=locks[0]),
+        champion=replace(found.champion, lock=locks[1]),
+    )
+    assert verdict(both) == verdict(found)
+    assert rule(judged(both), "models").message == (
+        "dvc.lock names 2 models; this review judges only models/model.skops, and the others are main's."
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from msgspec import structs
 
 from bots import evidence
@@ -69,7 +71,7 @@ def test_an_honest_review_comes_out_again_and_what_nobody_can_see_is_listed(
     assert bench.review.verdict == "improved"
     assert found.outcome == "passed", found.words
     assert set(list_checks(found)) == {
-        "pack", "main", "main's predictions", "holdout", "inputs", "parity", "metrics", "explanation",
+        "pack", "main", "models", "main's predictions", "holdout", "inputs", "parity", "metrics", "explanation",
         "evaluation", "comparison", "seeds", "rules",
     }  # fmt: skip
     assert found.unverified[0] == "that this code and this data trained the model"
@@ -214,6 +216,27 @@ def test_a_holdout_of_easier_rows_under_mains_digest_is_refuted(bench: Bench, tm
     found = bench.verify(tmp_path)
     assert found.outcome == "refuted"
     assert "200 rows that are not the 400 of main's holdout" in find_words(found, "holdout")
+
+
+def test_a_review_that_passes_beside_another_models_change_is_refuted(
+    bench: Bench, ask: AskModel, tmp_path: Path
+) -> None:
+    lock = bench.change / "dvc.lock"
+    document = yaml.safe_load(lock.read_text())
+    (bench.change / "models/b.pt").write_bytes(b"worse")
+    out = {"path": "models/b.pt", "hash": "md5", "md5": hashlib.md5(b"worse").hexdigest()}
+    document["stages"]["train_b"] = {"cmd": "train b", "outs": [out]}
+    lock.write_text(yaml.safe_dump(document, sort_keys=False))
+    store = bench.change / ".dvc/cache/files/md5" / out["md5"][:2]
+    store.mkdir(parents=True, exist_ok=True)
+    (store / out["md5"][2:]).write_bytes(b"worse")
+    assert bench.review.passed
+
+    found = bench.verify(tmp_path, ask)
+    assert found.outcome == "refuted"
+    assert "models/b.pt changed, and the review, which judges only models/model.skops" in find_words(
+        found, "models"
+    )
 
 
 def describe_lock(review: Review, bench: Bench) -> Review:

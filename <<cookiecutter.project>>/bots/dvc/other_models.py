@@ -1,0 +1,192 @@
+"""Finds the models in a dvc.lock that a review does not judge, and what changed without being judged.
+
+A review judges one model. A second one, whose figures may fall, must not pass unseen as "nothing got worse".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from bots import evidence
+from bots.dvc import lockfile
+from bots.dvc.lockfile import Lock, LockedStage
+from bots.layout import CARD, REPORTS, Layout
+
+_ENDINGS = (
+    *(
+        ".bst",
+        ".cbm",
+        ".ckpt",
+        ".gguf",
+        ".h5",
+        ".joblib",
+        ".keras",
+        ".mlmodel",
+        ".onnx",
+        ".pickle",
+        ".pkl",
+        ".pmml",
+    ),
+    *(".pt", ".pth", ".safetensors", ".skops", ".tflite", ".ubj"),
+)
+_EVIDENCE = frozenset(f"{REPORTS}/{name}" for name in evidence.FILES) | {CARD}
+_WORDS = frozenset({"model", "models", "weights", "checkpoint", "checkpoints"})
+_FIGURES = frozenset({"metric", "metrics", "score", "scores", "evaluation"})
+_FIGURE_ENDINGS = (".json", ".yaml", ".yml", ".toml", ".csv", ".tsv", ".parquet")
+_TEXTS = (".md", ".html", ".csv", ".tsv", ".parquet", ".png", ".svg", ".jpg", ".pdf")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OtherModels:
+    """What a change's dvc.lock has beside the judged model. `known`: all outputs that look like a model. `unjudged`:
+    those of them, and figures of them, that differ from main's. `aside`: other outputs that differ from main's and lead
+    neither to the judged model nor from it."""
+
+    known: tuple[str, ...]
+    unjudged: tuple[str, ...]
+    aside: tuple[str, ...]
+
+
+def find_other_models(
+    before: Lock, after: Lock, files: Layout, *, declared: Collection[str], left_alone: Collection[str]
+) -> OtherModels:
+    """Find the models beside the judged one, and what changed of them between two locks.
+
+    `files` are the paths of the change, `declared` the models that dvc.yaml declares. `left_alone` are paths, and
+    folders with a slash at the end, that are no model of their own or are judged elsewhere.
+    """
+    lock = _join(before, after)
+    changed = lockfile.find_changed_outputs(before, after)
+    near = _find_relatives(lock, files)
+    known, unjudged, aside = list[str](), list[str](), list[str]()
+    for name, stage in lock.stages.items():
+        for path in stage.outs:
+            if _is_judged(path, files) or is_left_alone(path, left_alone):
+                continue
+            model = path in declared or looks_like_model(path)
+            model = model or (name not in near and PurePosixPath(path).parent == _find_folder(files))
+            if model:
+                known.append(path)
+            if path not in changed:
+                continue
+            if model or (name not in near and _looks_like_figures(path)):
+                unjudged.append(path)
+            elif name not in near:
+                aside.append(path)
+    return OtherModels(
+        known=tuple(dict.fromkeys(known)),
+        unjudged=tuple(dict.fromkeys(unjudged)),
+        aside=tuple(dict.fromkeys(aside)),
+    )
+
+
+def find_lookalikes(lock: Lock, files: Layout) -> list[str]:
+    """The outputs of a lock that could be the model that it names nowhere."""
+    found = [path for path in lock.outputs if path not in _list_others(files) and looks_like_model(path)]
+    folder = _find_folder(files)
+    near = [path for path in lock.outputs if folder is not None and PurePosixPath(path).parent == folder]
+    return list(dict.fromkeys([*found, *(path for path in near if path not in _list_others(files))]))
+
+
+def looks_like_model(path: str) -> bool:
+    """Whether the name of an output is one that people give to a model: `churn.pt`, `model_b.txt`, `weights`."""
+    place = PurePosixPath(path)
+    if place.name == CARD or place.suffix.lower() in _TEXTS:
+        return False
+    if place.suffix.lower() in _ENDINGS:
+        return True
+    return place.parts[0] != REPORTS and bool(_split_words(place.stem) & _WORDS)
+
+
+def is_left_alone(path: str, left_alone: Collection[str]) -> bool:
+    """Whether a path is one of these, or lies in a folder among them, which has a slash at the end."""
+    return any(
+        path == place or (place.endswith("/") and f"{path}/".startswith(place)) for place in left_alone
+    )
+
+
+def _looks_like_figures(path: str) -> bool:
+    place = PurePosixPath(path)
+    return place.suffix.lower() in _FIGURE_ENDINGS and bool(_split_words(place.stem) & _FIGURES)
+
+
+def _split_words(name: str) -> set[str]:
+    return set(re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()))
+
+
+def _is_judged(path: str, files: Layout) -> bool:
+    """Whether a path is the judged model, holds it or lies in it; the same of its ONNX form, tables and evidence."""
+    if path in _EVIDENCE:
+        return True
+    own = [PurePosixPath(each) for each in (files.model, *_list_others(files))]
+    place = PurePosixPath(path)
+    return any(place.is_relative_to(each) or each.is_relative_to(place) for each in own)
+
+
+def _list_others(files: Layout) -> list[str]:
+    """The paths that are known to be something else than the trained model."""
+    return [
+        files.raw,
+        files.splits,
+        files.training_rows,
+        files.holdout_rows,
+        files.production_rows,
+        files.training_features,
+        files.holdout_features,
+        files.predictions,
+        files.onnx,
+    ]
+
+
+def _find_folder(files: Layout) -> PurePosixPath | None:
+    """The folder of the judged model; None where that is the project's own."""
+    folder = PurePosixPath(files.model).parent
+    return None if folder == PurePosixPath() else folder
+
+
+def _join(before: Lock, after: Lock) -> Lock:
+    """Every stage of both locks with all outputs that it has in one of them, so that what went is there too."""
+    joined = {}
+    for name in [*after.stages, *(name for name in before.stages if name not in after.stages)]:
+        known = [lock.stages[name] for lock in (before, after) if name in lock.stages]
+        joined[name] = LockedStage(
+            command="",
+            deps={path: digest for stage in known for path, digest in stage.deps.items()},
+            params={},
+            outs={path: digest for stage in known for path, digest in stage.outs.items()},
+        )
+    return Lock(joined)
+
+
+def _find_relatives(lock: Lock, files: Layout) -> set[str]:
+    """The stages that lead to the judged model and its predictions, and those that it leads to."""
+    judged = [PurePosixPath(files.model), PurePosixPath(files.predictions)]
+    writers = {name for name, stage in lock.stages.items() if _touches(stage.outs, judged)}
+    up, down = (
+        set(writers),
+        {name for name, stage in lock.stages.items() if _touches(stage.outs, [PurePosixPath(files.model)])},
+    )
+    for _ in lock.stages:
+        up |= {other for name in up for other in _find_readers(lock, name, backwards=True)}
+        down |= {other for name in down for other in _find_readers(lock, name, backwards=False)}
+    return up | down
+
+
+def _find_readers(lock: Lock, name: str, *, backwards: bool) -> Iterator[str]:
+    """The stages that read what a stage writes; `backwards`: those that write what it reads."""
+    stage = lock.stages[name]
+    for other, its in lock.stages.items():
+        pair = (its.outs, stage.deps) if backwards else (stage.outs, its.deps)
+        if _touches(pair[0], [PurePosixPath(path) for path in pair[1]]):
+            yield other
+
+
+def _touches(paths: Collection[str], others: Collection[PurePosixPath]) -> bool:
+    return any(
+        PurePosixPath(path).is_relative_to(other) or other.is_relative_to(PurePosixPath(path))
+        for path in paths
+        for other in others
+    )
