@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import types
+import typing
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -25,6 +28,84 @@ def locate_decode_error(error: Exception) -> tuple[str, str]:
 def describe_decode_error(error: Exception) -> str:
     """Describe a decode error as `field: expectation`."""
     return ": ".join(locate_decode_error(error))
+
+
+def list_misfits(value: Any, kind: Any, place: str = "") -> Iterator[tuple[str, str]]:
+    """Yield every field of a decoded document that does not fit its type, and what was expected there.
+
+    msgspec stops at the first one. Of a list the first three items with a misfit are told.
+    """
+    record, item = _find_record(kind), _find_item(kind)
+    if record is not None and isinstance(value, dict):
+        yield from _list_field_misfits(value, record, place)
+        return
+    if item is not None and isinstance(value, list):
+        wrong = [
+            found
+            for number, one in enumerate(value)
+            if (found := list(list_misfits(one, item, f"{place}[{number}]")))
+        ]
+        yield from (misfit for found in wrong[:3] for misfit in found)
+        if wrong:
+            return
+    try:
+        msgspec.convert(value, kind)
+    except DECODE_ERRORS as error:
+        inner, what = locate_decode_error(error)
+        if what.startswith("invalid enum value"):
+            what = f"{what}; expected {_describe_type(kind)}"
+        yield (
+            place + ("" if inner == "the document" else inner if inner.startswith("[") else f".{inner}"),
+            what,
+        )
+
+
+def _list_field_misfits(
+    value: dict[str, Any], record: type[msgspec.Struct], place: str
+) -> Iterator[tuple[str, str]]:
+    fields = {field.encode_name: field for field in msgspec.structs.fields(record)}
+    if record.__struct_config__.forbid_unknown_fields:
+        for name in value.keys() - fields.keys():
+            yield f"{place}.{name}".lstrip("."), "a field that the contract does not name: leave it out"
+    for name, field in fields.items():
+        inner = f"{place}.{name}".lstrip(".")
+        if name in value:
+            yield from list_misfits(value[name], field.type, inner)
+        elif field.required:
+            yield inner, f"missing; expected {_describe_type(field.type)}"
+
+
+def _list_kinds(kind: Any) -> tuple[Any, ...]:
+    """The types that a type is, without its bounds: several of a union."""
+    bare = typing.get_args(kind)[0] if typing.get_origin(kind) is typing.Annotated else kind
+    if typing.get_origin(bare) in (typing.Union, types.UnionType):
+        return tuple(one for each in typing.get_args(bare) for one in _list_kinds(each))
+    return (bare,)
+
+
+def _find_record(kind: Any) -> type[msgspec.Struct] | None:
+    """The only record that a type can be; None where it can be none, or several."""
+    records = [one for one in _list_kinds(kind) if isinstance(one, type) and issubclass(one, msgspec.Struct)]
+    return records[0] if len(records) == 1 else None
+
+
+def _find_item(kind: Any) -> Any:
+    """The type of a list's items; None where a type is no list."""
+    lists = [one for one in _list_kinds(kind) if typing.get_origin(one) is list]
+    return typing.get_args(lists[0])[0] if lists else None
+
+
+def _describe_type(kind: Any) -> str:
+    """What to write for a type, in words."""
+    words = {str: "text", int: "a whole number", float: "a number", bool: "true or false", type(None): "null"}
+    found = []
+    for bare in _list_kinds(kind):
+        origin = typing.get_origin(bare)
+        if origin is typing.Literal:
+            found.append("one of " + ", ".join(map(str, typing.get_args(bare))))
+        else:
+            found.append(words.get(bare, "a list" if origin is list else "a mapping"))
+    return " or ".join(found)
 
 
 def lower_first(text: str) -> str:

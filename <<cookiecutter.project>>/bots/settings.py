@@ -167,6 +167,13 @@ class ReviewSettings(_Section, frozen=True):
     """
 
     score: Annotated[str, _explain("the command that scores the table {rows} and writes the scores to {out}")]
+    setup: Annotated[
+        str | None,
+        _explain(
+            "the command that makes a fresh checkout ready to run, such as `npm ci`, wherever a review runs another "
+            "commit; {project} is the project's own folder; null: nothing but Python is needed"
+        ),
+    ] = None
     drift: Annotated[
         str | None,
         _explain("the command that compares the tables {reference} and {current}, and writes {out}"),

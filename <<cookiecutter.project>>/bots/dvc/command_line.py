@@ -35,9 +35,24 @@ def run_dvc(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+# How programs begin the line that says what went wrong: Python, Node.js, R, Java, Go, Rust, shells, compilers.
+_ERROR = re.compile(
+    r"(Uncaught |Exception in thread \S+ )?"
+    r"([\w.$]*(Error|Exception)\b|error\b|ERROR\b|fatal\b|panic:|thread '.*' panicked|Execution halted$)"
+)
+_DVC = "ERROR: failed to reproduce"
+
+
 def find_last_words(log: str) -> str:
-    """The last line of a log that says something, an error before any other, without terminal colours."""
+    """The line of a log that says what went wrong, without terminal colours; its last line where none does.
+
+    What a program calls an ERROR comes first, then the last error that some language's runtime told; DVC's word that a
+    stage failed only where there is nothing else.
+    """
     plain = re.sub(r"\x1b\[[0-9;]*m", "", log)
     spoken = [line.strip() for line in plain.splitlines() if line.strip()]
-    errors = [line for line in spoken if line.startswith("ERROR")]
-    return (errors or spoken or ["no output"])[0 if errors else -1][:1000]
+    told = [line for line in spoken if not line.startswith(_DVC)]
+    called = [line for line in told if line.startswith("ERROR")]
+    thrown = [line for line in told if _ERROR.match(line) and line != "Execution halted"]
+    wrapped = [line for line in spoken if line.startswith(_DVC)]
+    return next(iter(called or thrown[-1:] or wrapped or spoken[-1:]), "no output")[:1000]

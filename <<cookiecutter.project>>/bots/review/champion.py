@@ -99,7 +99,12 @@ class Champion:
 
     @cached_property
     def _worktree(self) -> Path:
-        return self._stack.enter_context(self._repository.open_worktree(self.side.commit))
+        worktree = self._stack.enter_context(self._repository.open_worktree(self.side.commit))
+        try:
+            set_up(worktree, self._repository.root, self.side.settings)
+        except DvcError as error:
+            raise ChampionUnavailable(f"main's checkout cannot be made ready: {error}") from error
+        return worktree
 
     def _fetch(self, path: str) -> None:
         try:
@@ -176,6 +181,12 @@ def _read_reports(repository: Repository, commit: str) -> Reports:
         metrics=read("metrics", evidence.MetricsReport),
         explanation=read("explanation", evidence.ExplanationReport),
     )
+
+
+def set_up(worktree: Path, project: Path, settings: Settings) -> None:
+    """Make a fresh checkout ready to run, as its `review.setup` says. Raises `DvcError`."""
+    if settings.review.setup is not None:
+        repro.run_command(worktree, settings.review.setup, project=project)
 
 
 def score_rows(root: Path, command: str, rows: Path) -> pyarrow.Table:

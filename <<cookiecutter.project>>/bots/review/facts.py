@@ -77,9 +77,9 @@ class Side:
         return self.lock.find_digest(self.files.splits)
 
     def find_rows_digest(self, part: str) -> str | None:
-        """The digest of the rows of a part of its split; None where there is no split."""
+        """The digest of the rows of a part of its split; None where there is no split, or it has no such part."""
         split = self.reports.split
-        return split.find_part(part).digest if split else None
+        return next((one.digest for one in split.parts if one.name == part), None) if split else None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -104,14 +104,15 @@ def _check_data(data: DataReport) -> Finding:
 
 
 def _check_evidence(facts: Facts) -> Finding:
-    path = layout.name_report("metrics")
+    path, reports = layout.name_report("metrics"), facts.candidate.reports
     reason = "evidence-broken"
+    missing = [name for name in ("metrics", "split") if getattr(reports, name) is None]
     if facts.broken:
         message = f"The evidence is broken: {end_sentence(facts.broken)}"
-    elif facts.candidate.reports.metrics is None and not facts.nothing_changed:
-        writer = facts.candidate.writers.get(path)
-        who = f"the stage `{writer}` writes it" if writer else f"no stage of {layout.DVC_YAML} writes it"
-        message = f"The evidence is broken: {path} is missing; {who}."
+    elif missing and not facts.nothing_changed:
+        message = f"The evidence is broken: {_tell_of_missing(facts, layout.name_report(missing[0]))}."
+    elif facts.candidate.find_rows_digest("holdout") is None and not facts.nothing_changed:
+        message = f"The evidence is broken: {layout.name_report('split')}: parts: expected one named holdout."
     elif facts.disagreements:
         told = end_sentence("; ".join(facts.disagreements[:_SHOWN]))
         message = f"{path} is not what the predictions beside it say: {told}"
@@ -120,6 +121,12 @@ def _check_evidence(facts: Facts) -> Finding:
         message = "Every report is readable and agrees with the predictions."
         return Finding(rule="evidence", passed=True, message=message)
     return Finding(rule="evidence", passed=False, message=message, reason=reason)
+
+
+def _tell_of_missing(facts: Facts, path: str) -> str:
+    writer = facts.candidate.writers.get(path)
+    who = f"the stage `{writer}` writes it" if writer else f"no stage of {layout.DVC_YAML} writes it"
+    return f"{path} is missing; {who}"
 
 
 def _check_lock(not_reproduced: list[str]) -> Finding:
@@ -143,10 +150,8 @@ def _check_models(facts: Facts) -> Iterator[Finding]:
     candidate = facts.candidate
     judged, rule = candidate.files.model, "models"
     if candidate.model is None:
-        found = find_lookalikes(candidate.lock, candidate.files)
-        message = (
-            f"This change's {layout.DVC_LOCK} names no {judged}: no model to judge. {ask_for_model(found)}"
-        )
+        told = ask_for_model(candidate.lock, candidate.files)
+        message = f"This change's {layout.DVC_LOCK} names no {judged}: no model to judge. {told}"
         yield Finding(rule=rule, passed=False, message=message, reason="model-not-named")
         return
     others = facts.other_models
@@ -215,6 +220,12 @@ def _check_baseline(facts: Facts, gate: Gate) -> Finding:
         if found.passed:
             return found
         message, reason = found.message, found.reason
+    elif facts.champion.find_rows_digest("holdout") is None:
+        message, reason = (
+            f"Main's {layout.name_report('split')} names no holdout, so nobody can tell whether both are judged on the "
+            "same rows.",
+            UNKNOWN,
+        )
     elif not facts.same_holdout:
         message, reason = (
             "This change's holdout is not main's, so main's model may have seen its rows.",

@@ -69,8 +69,9 @@ class HoldoutPredictions:
         return self.settings.review.files.predictions
 
     def find_disagreements(self, written: MetricsReport) -> tuple[str, ...]:
-        """Where metrics.json says something else than the predictions beside it."""
-        return find_disagreements(self.table, written, self.settings)
+        """Where metrics.json says something else than the predictions beside it, or than itself."""
+        inner = comparison.find_inner_disagreements(written)
+        return (*inner, *find_disagreements(self.table, written, self.settings))
 
     def find_contradictions(self, scored: pyarrow.Table, tolerance: float = 1e-6) -> tuple[str, ...]:
         """Whether the model, asked again, gives other scores than the table says."""

@@ -195,6 +195,24 @@ def _warn_of_edits(facts: Facts) -> Iterator[str]:
         )
 
 
+def _tell_of_untold(facts: Facts) -> Iterator[str]:
+    """What of this change's pipeline a review cannot tell, and nobody should take for looked at."""
+    candidate = facts.candidate
+    if candidate.reproduction.failed:
+        return
+    if candidate.reports.split is not None and candidate.find_rows_digest("train") is None:
+        yield (
+            f"{layout.name_report('split')} has no part named train, so nobody can tell whether the training rows are "
+            "main's."
+        )
+    if facts.other_models.aside:
+        shown = _list_paths(facts.other_models.aside)
+        yield (
+            f"This review says nothing of {shown}: it differs from main's, and neither makes the judged model nor is "
+            "made of it."
+        )
+
+
 def _note(facts: Facts) -> Iterator[str]:
     """What a reader should know beside the verdict."""
     candidate = facts.candidate
@@ -213,12 +231,7 @@ def _note(facts: Facts) -> Iterator[str]:
         yield from facts.seen.untold
     if candidate.dirty:
         yield f"The work tree differs from its commit: {_list_paths(candidate.dirty)}."
-    if not candidate.reproduction.failed and facts.other_models.aside:
-        shown = _list_paths(facts.other_models.aside)
-        yield (
-            f"This review says nothing of {shown}: it differs from main's, and neither makes the judged model nor is "
-            "made of it."
-        )
+    yield from _tell_of_untold(facts)
     trained = candidate.has_made(candidate.files.model)
     mains = facts.champion is not None and facts.champion.model == candidate.model
     if candidate.model and not mains and not trained and not candidate.reproduction.failed:

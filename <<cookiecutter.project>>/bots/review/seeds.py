@@ -17,7 +17,7 @@ from bots.dvc import repro, stage_graph
 from bots.errors import BotsError
 from bots.evidence import EvidenceError, Outcome, Seeds, SeedScores
 from bots.git.repository import Repository
-from bots.review.champion import score_rows
+from bots.review.champion import score_rows, set_up
 from bots.review.facts import Candidate, Side
 from bots.stats import metrics
 from bots.verdict import seeds as luck
@@ -286,6 +286,7 @@ class _Trainer:
         copy = self._stack.enter_context(self._repository.open_worktree(self.recipe.side.commit))
         if self.recipe.uncommitted:
             self._repository.copy_uncommitted(copy)
+        set_up(copy, self._repository.root, self.recipe.side.settings)
         return copy
 
     def _find_stages(self, copy: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -160,6 +161,24 @@ def find_disagreements(
         if actual is None or not abs(actual - written) <= tolerance * metrics.find_scale(measure, sample):
             said = "undefined" if actual is None else f"{actual:.8g}"
             found.append(f"{measure.label}: written {written:.8g}, the predictions give {said}")
+    return found
+
+
+def find_inner_disagreements(written: MetricsReport) -> list[str]:
+    """Where the two places of a metric's value, `values` and `metrics`, say something else, one sentence each."""
+    listed = {metric.name: metric.value for metric in written.metrics}
+    found = [
+        f"metrics: {name}: {listed[name]:.8g}, under values {value:.8g}"
+        for name, value in written.values.items()
+        if name in listed and not math.isclose(listed[name], value, rel_tol=1e-9, abs_tol=1e-12)
+    ]
+    found += [
+        f"metrics: {name}: {value:.8g}, and not under values"
+        for name, value in listed.items()
+        if name not in written.values
+    ]
+    if written.primary not in written.values:
+        found.append(f"values: no {written.primary}, which is the primary metric")
     return found
 
 

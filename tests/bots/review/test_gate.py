@@ -610,3 +610,18 @@ def test_a_second_model_that_is_mains_is_told_and_changes_nothing_else() -> None
     assert rule(judged(both), "models").message == (
         "dvc.lock names 2 models; this review judges only models/model.skops, and the others are main's."
     )
+
+
+def test_a_split_that_is_missing_or_names_no_holdout_is_said_and_not_taken_for_another_holdout() -> None:
+    found = facts()
+    without = replace(found, candidate=replace(found.candidate, reports=Reports(metrics=EVALUATION)))
+    assert verdict(without)[:2] == ("blocked", "evidence-broken")
+    assert "reports/split.json is missing; no stage of dvc.yaml writes it." in judged(without).headline
+    train = SplitReport(by="time", parts=[Part(name="train", rows=1, digest="md5:" + "0" * 32)], unlabelled=0)
+    reports = Reports(metrics=EVALUATION, split=train)
+    nameless = replace(found, candidate=replace(found.candidate, reports=reports))
+    assert judged(nameless).headline.endswith("reports/split.json: parts: expected one named holdout.")
+    assert found.champion is not None
+    main = replace(found, champion=replace(found.champion, reports=Reports(split=train)))
+    assert verdict(main)[0] == "not comparable"
+    assert judged(main).headline.startswith("Main's reports/split.json names no holdout")

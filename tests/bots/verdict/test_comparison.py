@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 from scipy import stats
 
+from bots import evidence
 from bots.settings import GateSlices
 from bots.stats import intervals, metrics
 from bots.stats.predictions import Predictions, PredictionsError
@@ -487,3 +488,26 @@ def test_metrics_that_differ_from_their_predictions_are_named() -> None:
     assert found.startswith("ROC AUC: written 0.99, the predictions give 0.67")
     assert len(comparison.find_disagreements({**values, "roc_auc": float("nan")}, predictions)) == 1
     assert comparison.find_disagreements({"our_own": 3.0}, predictions) == []
+
+
+def test_a_metric_that_is_written_in_two_ways_is_a_contradiction() -> None:
+    report = evidence.MetricsReport(
+        task="regression",
+        primary="mae",
+        values={"mae": 1.5},
+        metrics=[
+            evidence.Metric(name="mae", value=1.25, direction="lower"),
+            evidence.Metric(name="r2", value=0.5, direction="higher"),
+        ],
+        slices=[],
+        calibration=[],
+        rows=3,
+        holdout="md5:" + "0" * 32,
+    )
+    found = comparison.find_inner_disagreements(report)
+    assert found == ["metrics: mae: 1.25, under values 1.5", "metrics: r2: 0.5, and not under values"]
+    both = structs.replace(report, values={"mae": 1.25, "r2": 0.5})
+    assert comparison.find_inner_disagreements(both) == []
+    assert comparison.find_inner_disagreements(structs.replace(both, primary="bias")) == [
+        "values: no bias, which is the primary metric"
+    ]
