@@ -43,6 +43,7 @@ Outcome = Literal["improved", "equivalent", "undecided", "regressed", "not judge
 ConfirmationOutcome = Literal["confirmed", "not confirmed", "contradicted", "cannot tell"]
 VerificationOutcome = Literal["passed", "refuted", "could not"]
 CauseKind = Literal["code", "params", "data", "environment"]
+SpreadOutcome = Literal["alike", "within", "too wide", "outside", "repeats", "could not"]
 
 
 class EvidenceError(BotsError):
@@ -667,6 +668,41 @@ class Seeds(Evidence, frozen=True, kw_only=True):
         return [after - before for before, after in zip(*values, strict=False)]
 
 
+class SpreadMetric(Evidence, frozen=True, kw_only=True):
+    """A metric of the committed model, of each training here, and the interval in which one more training lies."""
+
+    name: Name
+    committed: float
+    values: Annotated[list[float], Meta(min_length=2, max_length=20)]
+    low: float
+    high: float
+
+
+class TrainingSpread(Evidence, frozen=True, kw_only=True):
+    """What training again says of a committed model that did not come out again byte for byte.
+
+    `trainings` of the same commit were made here by `stage`. *alike*: other bytes with the same metrics. *within*:
+    training is not deterministic, and the committed model is like what it gives. *too wide*: it gives so different
+    models that nobody can tell. *outside*: no training here gives such a model. *repeats*: training gives the same each
+    time, and the committed model is another one. *could not*: `failure` says why nobody could try. `unlike` is how far
+    the committed scores lie from those of the trainings on average, `apart` the most that two trainings lie from each
+    other.
+    """
+
+    stage: Name
+    outcome: SpreadOutcome
+    trainings: Annotated[int, Meta(ge=1, le=20)]
+    metrics: Annotated[list[SpreadMetric], Meta(max_length=50)] = []
+    unlike: Positive | None = None
+    apart: Positive | None = None
+    failure: Text | None = None
+
+    @property
+    def judges_committed(self) -> bool:
+        """Whether the committed model is what is judged."""
+        return self.outcome in ("alike", "within", "too wide")
+
+
 class Looks(Evidence, frozen=True, kw_only=True):
     """How often this holdout has judged: `count` distinct models were held against main's on it, this change's among
     them, at least. The primary metric has improved where the interval of this `confidence`, `low` to `high`, lies
@@ -745,6 +781,7 @@ class Review(Evidence, frozen=True, kw_only=True):
     copied_rows: Annotated[list[CopiedRows], Meta(max_length=10)] = []
     fit_gap: FitGap | None = None
     moved: MovedHoldout | None = None
+    spread: TrainingSpread | None = None
 
 
 class VerifiedFigure(Evidence, frozen=True, kw_only=True):

@@ -115,6 +115,22 @@ def arrange_stages(text: str, like: Iterable[str], *, keep: Collection[str] | No
     return head + "".join(found[name] for name in order)
 
 
+def drop_stages(text: str, names: Iterable[str]) -> str:
+    """The lock's text without the records of these stages, so that DVC runs them."""
+    head, found = split_records(text)
+    gone = set(names)
+    return head + "".join(block for name, block in found.items() if name not in gone)
+
+
+def take_record(text: str, other: str, name: str) -> str:
+    """The lock's text with a stage's record as another lock's text has it. Raises `LockfileError` where it has none."""
+    head, found = split_records(text)
+    record = split_records(other)[1].get(name)
+    if record is None:
+        raise LockfileError(f"dvc.lock: expected a record of the stage {name}; `{REPRO}` writes it")
+    return head + "".join(({**found, name: record}).values())
+
+
 def _parse_stage(recorded: Mapping[str, Any]) -> LockedStage:
     params: dict[str, Any] = {}
     for keys in (recorded.get("params") or {}).values():

@@ -96,10 +96,7 @@ def find_affected(stages: Stages, parameter: str, output: str) -> list[str]:
     output. Raises `DvcError` where stages need each other in a circle.
     """
     upstream = find_upstream(stages)
-    try:
-        order = list(TopologicalSorter(upstream).static_order())
-    except CycleError as error:
-        raise DvcError(f"{layout.DVC_YAML}: stages need each other in a circle: {error}") from error
+    order = _sort_stages(upstream)
     wanted = {find_writers(stages).get(output)}
     for name in reversed(order):
         if name in wanted:
@@ -109,6 +106,34 @@ def find_affected(stages: Stages, parameter: str, output: str) -> list[str]:
         if name in wanted and (_reads(stages[name], parameter) or upstream[name].intersection(affected)):
             affected.append(name)
     return affected
+
+
+def find_between(stages: Stages, first: str, output: str) -> list[str]:
+    """The stages that read what a stage leads to and lead to an output themselves, in an order to run them; without the
+    first. Raises `DvcError` where stages need each other in a circle."""
+    upstream, wanted = find_upstream(stages), {find_writers(stages).get(output)}
+    for name in reversed(_sort_stages(upstream)):
+        if name in wanted:
+            wanted |= upstream[name]
+    return [name for name in find_after(stages, first) if name in wanted]
+
+
+def find_after(stages: Stages, first: str) -> list[str]:
+    """The stages that read what a stage leads to, in an order to run them; without the first. Raises `DvcError`."""
+    upstream, after = find_upstream(stages), {first}
+    order = _sort_stages(upstream)
+    for name in order:
+        if upstream[name] & after:
+            after.add(name)
+    return [name for name in order if name in after and name != first]
+
+
+def _sort_stages(upstream: Mapping[str, set[str]]) -> list[str]:
+    """Each stage after those that it needs. Raises `DvcError` where they need each other in a circle."""
+    try:
+        return list(TopologicalSorter(upstream).static_order())
+    except CycleError as error:
+        raise DvcError(f"{layout.DVC_YAML}: stages need each other in a circle: {error}") from error
 
 
 def _reads(stage: Mapping[str, Any], parameter: str) -> bool:

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from bots import evidence, layout
 from bots.dvc import cache, dependencies, lockfile, repro, stage_graph, wrong_files
-from bots.dvc.command_line import run_dvc
+from bots.dvc.command_line import DvcError, find_last_words, run_dvc
 from bots.dvc.repro import Reproduction
 from bots.dvc.unread import find_unread
 from bots.evidence import EvidenceError, MetricsReport, Refusal
@@ -40,7 +40,9 @@ def reproduce_candidate(
     """
     root = repository.root
     commit = repository.resolve("HEAD")
-    committed = lockfile.parse_lock(repository.read_text(commit, layout.DVC_LOCK))
+    lockfile.parse_lock(
+        repository.read_text(commit, layout.DVC_LOCK)
+    )  # one that is broken is told before any work
     dirty = repository.list_dirty_paths()
     if retrain:
         _drop_unconfirmed_records(repository, base)
@@ -53,6 +55,74 @@ def reproduce_candidate(
         if not stage_graph.is_up_to_date(root, stage_graph.load_stages(root), _load_lock(root)):
             before()
         reproduction = _reproduce(root, settings, pull=pull, jobs=jobs, tell=tell)
+    return _read_candidate(
+        repository, commit, settings, reproduction=reproduction, dirty=dirty, removed=removed
+    )
+
+
+def reproduce_committed(
+    repository: Repository, candidate: Candidate, stage: str, *, jobs: int, tell: Callable[[str], None]
+) -> Candidate:
+    """The candidate with what its commit says that a stage wrote, and with all that follows from it made again.
+
+    Raises `LockfileError` and `DvcError` where the committed outputs cannot be had.
+    """
+    root, commit = repository.root, candidate.commit
+    stages = stage_graph.load_stages(root)
+    restore_record(repository, root, commit, stage, stage_graph.find_after(stages, stage))
+    removed = _fetch_files(root, tell)
+    done = run_dvc(root, "checkout", "--quiet", "--force", *stage_graph.list_outputs(stages[stage]))
+    if done.returncode:
+        raise DvcError(
+            f"the committed outputs of `{stage}` cannot be had: {find_last_words(done.stdout + done.stderr)}"
+        )
+    again = _reproduce(root, candidate.settings, pull=False, jobs=jobs, tell=tell)
+    states = {
+        name: _join_states(candidate.reproduction.states[name], state) for name, state in again.states.items()
+    }
+    return _read_candidate(
+        repository,
+        commit,
+        candidate.settings,
+        reproduction=replace(again, states=states),
+        dirty=candidate.dirty,
+        removed=[*candidate.removed, *removed],
+    )
+
+
+def _join_states(first: repro.State, second: repro.State) -> repro.State:
+    """What became of a stage in two runs after each other."""
+    return first if second == "unchanged" else second
+
+
+def restore_record(repository: Repository, root: Path, commit: str, stage: str, after: Iterable[str]) -> None:
+    """Put a commit's record of a stage, and those of its outputs that git keeps, into a checkout; forget what followed.
+
+    Raises `LockfileError`.
+    """
+    lock = root / layout.DVC_LOCK
+    committed = repository.read_text(commit, layout.DVC_LOCK) or ""
+    text = lockfile.take_record(lock.read_text(encoding="utf-8"), committed, stage)
+    lock.write_text(lockfile.drop_stages(text, after), encoding="utf-8")
+    for path in lockfile.parse_lock(committed).stages[stage].outs:
+        content = repository.read_file(commit, path)
+        if content is not None:
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / path).unlink(missing_ok=True)
+            (root / path).write_bytes(content)
+
+
+def _read_candidate(
+    repository: Repository,
+    commit: str,
+    settings: Settings,
+    *,
+    reproduction: Reproduction,
+    dirty: list[str],
+    removed: list[str],
+) -> Candidate:
+    """What a reproduction left in the checkout."""
+    root = repository.root
     _arrange_lock(repository, commit)
     writers = stage_graph.find_writers(stage_graph.load_stages(root))
     reports, refusal = _load_evidence(root, reproduction, writers)
@@ -62,7 +132,7 @@ def reproduce_candidate(
         lock=_load_lock(root),
         reports=reports,
         dirty=dirty,
-        committed=committed,
+        committed=lockfile.parse_lock(repository.read_text(commit, layout.DVC_LOCK)),
         claimed=_read_claimed_metrics(repository, commit),
         reproduction=reproduction,
         refusal=refusal,

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         Sensitivity,
         SplitReport,
         TrainingReport,
+        TrainingSpread,
     )
     from bots.layout import Layout
     from bots.settings import Settings
@@ -89,7 +90,7 @@ class Candidate(Side):
     `lock` and `reports` are what reproduction left, `committed` and `claimed` the dvc.lock and metrics.json of the
     commit. `dirty`: paths in which the work tree differs from the commit. `refusal`: why the pipeline stopped, where
     it did. `writers`: output -> the stage that writes it, by dvc.yaml. `removed`: paths that the remote had with a
-    wrong content.
+    wrong content. `spread`: what training again said, where the committed model did not come out again.
     """
 
     dirty: list[str]
@@ -99,6 +100,7 @@ class Candidate(Side):
     refusal: Refusal | None
     writers: Mapping[str, str]
     removed: tuple[str, ...] = ()
+    spread: TrainingSpread | None = None
 
     def has_made(self, path: str) -> bool:
         """Whether a stage wrote this output in this run; otherwise it is as dvc.lock says."""
@@ -297,11 +299,17 @@ def have_same_holdout(candidate: Side, champion: Side) -> bool:
 
 
 def have_same_metrics(claimed: MetricsReport, found: MetricsReport, matters: Mapping[str, float]) -> bool:
+    """Whether two sets of metrics agree, as `have_same_values` says."""
+    return have_same_values(claimed.values, found.values, matters)
+
+
+def have_same_values(
+    one: Mapping[str, float], other: Mapping[str, float], matters: Mapping[str, float]
+) -> bool:
     """Whether two sets of metrics agree to a tenth of what matters.
 
     Where nothing is said to matter, to a millionth: of one, and of a quantity in the target's unit of the largest such.
     """
-    one, other = claimed.values, found.values
     quantities = {name for name in one if (known := describe_measure(name)) and known.kind == "quantity"}
     largest = max((abs(one[name]) for name in quantities), default=1.0)
     return set(one) == set(other) and all(

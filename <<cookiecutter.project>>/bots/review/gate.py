@@ -25,6 +25,7 @@ from bots.verdict.sentences import (
     describe_metric,
     end_sentence,
 )
+from bots.verdict.spread import check_spread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -61,7 +62,7 @@ def _check(facts: Facts, gate: Gate) -> Iterator[Finding]:
     if facts.candidate.refusal:
         return
     yield _check_evidence(facts)
-    yield _check_lock(facts.not_reproduced)
+    yield _check_lock(facts)
     if facts.nothing_changed:
         return
     yield from _check_models(facts)
@@ -129,7 +130,10 @@ def _tell_of_missing(facts: Facts, path: str) -> str:
     return f"{path} is missing; {who}"
 
 
-def _check_lock(not_reproduced: list[str]) -> Finding:
+def _check_lock(facts: Facts) -> Finding:
+    not_reproduced, spread = facts.not_reproduced, facts.candidate.spread
+    if spread is not None and (not not_reproduced or not spread.judges_committed):
+        return check_spread(spread)
     if not not_reproduced:
         return Finding(rule="lock", passed=True, message="Nothing contradicts the committed dvc.lock.")
     stages = ", ".join(f"`{stage}`" for stage in not_reproduced)

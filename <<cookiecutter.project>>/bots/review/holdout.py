@@ -95,6 +95,15 @@ class HoldoutPredictions:
         """The candidate's own figures, where there is no champion to hold it against."""
         return comparison.compare(self._make_predictions(self.table, self.settings), self.settings)
 
+    @property
+    def scores(self) -> NDArray[Any]:
+        """The candidate's own scores, in the order of the table's rows."""
+        return get_scores(self.table, self.path, self.classes)
+
+    def read_alone(self, policy: Settings) -> Predictions:
+        """The candidate's predictions, to be measured by main's settings, without main's model."""
+        return self._make_predictions(self._keep_weights(policy), policy)
+
     def get_scores(
         self, scored: pyarrow.Table, *, whose: str, classes: Sequence[str] | None = None
     ) -> NDArray[Any]:

@@ -93,9 +93,11 @@ def review(
             before=lambda: expected.extend(_expect(repository, base_commit, tell)),
             tell=tell,
         )
-        removed += candidate.removed
         changed = tuple(repository.list_changed_paths(base_commit, candidate.commit))
-        with open_champion(repository, base_commit, own, removed, tell=tell) as champion:
+        with open_champion(
+            repository, base_commit, own, [*removed, *candidate.removed], tell=tell
+        ) as champion:
+            candidate = _try_committed(repository, candidate, champion, jobs=jobs, tell=tell)
             facts = Facts(
                 candidate=candidate,
                 champion=champion.side if champion else None,
@@ -111,7 +113,7 @@ def review(
             )
             facts = _judge_at_look(facts, count_looks, tell)
             facts = _ask_fresh_rows(facts, repository.root, champion, tell)
-    removed += champion.removed if champion else []
+    removed += [*candidate.removed, *(champion.removed if champion else [])]
     facts = replace(facts, removed=tuple(dict.fromkeys(removed)))
     return build_review(facts, apply_gate(facts))
 
@@ -148,6 +150,18 @@ def _prepare_files(repository: Repository, base: str, *, pull: bool, tell: Tell)
         tell("fetching from storage")
         prepare_storage(root, [base], tell)
     return removed
+
+
+def _try_committed(
+    repository: Repository, candidate: Candidate, champion: Champion | None, *, jobs: int, tell: Tell
+) -> Candidate:
+    """The change with its committed model, where that is another than what training gave here and may be judged."""
+    if not lockfile.find_not_reproduced(candidate.committed, candidate.lock):
+        return candidate
+    from bots.review.training_spread import try_committed
+
+    policy = (champion.side if champion else candidate).settings
+    return try_committed(repository, candidate, policy, jobs=jobs, tell=tell)
 
 
 def _compare(

@@ -69,6 +69,7 @@ def build_review(facts: Facts, result: GateResult) -> evidence.Review:
         copied_rows=list(facts.seen.copied) if facts.seen else [],
         fit_gap=facts.seen.gap if facts.seen else None,
         moved=facts.moved,
+        spread=candidate.spread,
     )
 
 

@@ -18,16 +18,6 @@ from fixtures.small import Small
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="session")
-def main(tmp_path_factory: pytest.TempPathFactory) -> Small:
-    return small.make_trained_project(tmp_path_factory.mktemp("main"))
-
-
-@pytest.fixture
-def change(main: Small, tmp_path: Path) -> Small:
-    return small.copy_project(main, tmp_path)
-
-
 def test_a_better_feature_improves_and_says_which_parameter_made_it(change: Small):
     change.edit(lambda params: params["features"].update(numeric=["x1", "x2"]))
     change.commit("See x1 as well")
