@@ -128,7 +128,7 @@ def _render_summary(card: Card) -> str:
         for item in card.explanation.ranking[:3]
     ]
     train = card.split.find_part("train")
-    moment = _escape(card.data.moment) or "at any moment"
+    moment = _escape(card.data.moment) or "at a moment that schema.yaml does not say (`moment`)"
     rows = [
         ("Predicts", _describe_target(card)),
         ("For each row", f"{_describe_row(card)}; {moment}"),
@@ -173,12 +173,13 @@ def _describe_quality(card: Card) -> str:
 
 def _render_intended_use(card: Card) -> str:
     """What the model is for, and what it is not."""
-    moment = _escape(card.data.moment) or "the moment of prediction"
+    told = _escape(card.data.moment)
+    known, moment = told or "at the moment of prediction", told or "the moment of prediction"
     read = [feature.name for feature in card.features.features if not feature.expression]
     personal = [name for name in read if name in card.columns and card.columns[name].personal]
     later = [escape_code(name) for name, column in card.columns.items() if column.known == "after"]
     lines = [
-        f"To predict {_describe_target(card)}, for {_describe_row(card)}, with what is known {moment}.",
+        f"To predict {_describe_target(card)}, for {_describe_row(card)}, with what is known {known}.",
         "",
         "Not intended:",
         "",
@@ -498,7 +499,7 @@ def _render_data(card: Card) -> str:
     digest = f", {escape_code(card.data.digest)}" if card.data.digest else ""
     return (
         f"{format_count(card.data.rows)} rows{origin}{digest}. A row is {_describe_row(card)}. "
-        f"Split by {card.split.by}.\n\n"
+        f"Split {'at random' if card.split.by == 'random' else f'by {card.split.by}'}.\n\n"
         f"{format_table([':Part', 'Rows', ':Period', 'Mean target', ':Digest'], rows)}"
     )
 

@@ -16,6 +16,7 @@ from pipeline import config, files, params
 from pipeline.files import StageError
 from pipeline.onboarding import (
     baseline,
+    description,
     example,
     inference,
     merge,
@@ -85,9 +86,11 @@ def onboard(root: Path, options: Options) -> tuple[str, dict[str, Any]]:
     proposal, kept = merge.keep_columns(proposal, before)
     branch = scratch.choose_branch(root, found.name)
     with scratch.copy_project(root, branch) as copy:
+        titles = dict.fromkeys(example.list_titles(copy), found.title)
         removed = example.remove_example(copy)
         sources.bring(found, root, copy)
         kept += write_project(proposal, copy, source=found, before=before)
+        describe_project(proposal, copy, before=before, titles=titles)
         told = Told(reading=reading, removed=removed, kept=kept)
         content = train_baseline(copy, proposal, source=found.kept, told=told, before=before)
         scratch.commit_all(copy, write_message(content))
@@ -176,6 +179,17 @@ def write_project(
     )
     sources.depend_on(copy, source, proposal.read.get("query"))
     return kept
+
+
+def describe_project(
+    proposal: Proposal, copy: Path, *, before: merge.Before | None, titles: dict[str, str]
+) -> None:
+    """Write what the model answers, where nobody has said it, and a title for that of the example."""
+    said = config.read_yaml(copy / "params.yaml", expected="sections such as data: and model:")
+    row = config.read_yaml(copy / "schema.yaml", expected="keys such as row: and columns:")["row"]
+    edits = description.list_description_edits(said, proposal, str(row), before=before, titles=titles)
+    edit_params(copy, edits)
+    description.edit_readme(copy, said, edits)
 
 
 def edit_params(copy: Path, edits: list[writing.Edit]) -> None:

@@ -41,6 +41,15 @@ def remove_example(root: Path) -> list[str]:
     return told
 
 
+def list_titles(root: Path) -> list[str]:
+    """List the titles that are the example's; none where it was taken out before."""
+    manifest = root / PLACE
+    if not manifest.exists():
+        return []
+    titles: list[str] = json.loads(manifest.read_text(encoding="utf-8"))["titles"]
+    return titles
+
+
 def _list_edits(root: Path, example: dict[str, Any]) -> list[tuple[str, Callable[[str], str]]]:
     """List the files that speak of the example, each with the edit that takes it out."""
     package = example["package"]

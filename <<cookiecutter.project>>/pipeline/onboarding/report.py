@@ -138,19 +138,19 @@ def write_page(report: dict[str, Any]) -> str:
         _tell_task(report),
         *_write_section(
             "Look at this first",
-            [f"{number}. {_escape(doubt)}" for number, doubt in enumerate(report["look_first"], 1)],
+            [f"{number}. {escape_text(doubt)}" for number, doubt in enumerate(report["look_first"], 1)],
         ),
         *_write_section("The baseline beside a dummy", _write_baseline(report["baseline"])),
         *_write_section(
             "How the table was read",
-            [f"- {_escape(said)}" for said in report["reading"] or ["as the file says"]],
+            [f"- {escape_text(said)}" for said in report["reading"] or ["as the file says"]],
         ),
         *_write_section("What was concluded", _write_facts(report["facts"])),
         *_write_section("The columns", _write_columns(report["columns"])),
     ]
     for title, key in (("Kept as they were", "kept"), ("Taken out with the example", "removed")):
         if report[key]:
-            lines += _write_section(title, [f"- {_escape(said)}" for said in report[key]])
+            lines += _write_section(title, [f"- {escape_text(said)}" for said in report[key]])
     return "\n".join(lines) + "\n"
 
 
@@ -189,9 +189,9 @@ def _write_baseline(base: dict[str, Any]) -> list[str]:
 def _write_facts(facts: list[dict[str, Any]]) -> list[str]:
     rows = [
         (
-            _escape(one["where"]),
+            escape_text(one["where"]),
             _quote(_shorten(one["value"])),
-            _escape(one["evidence"]),
+            escape_text(one["evidence"]),
             f"{one['confidence']:.0%}",
         )
         for one in facts[:MOST_FACTS]
@@ -205,7 +205,7 @@ def _write_columns(columns: list[dict[str, Any]]) -> list[str]:
             _quote(one["name"]),
             ROLES[one["role"]],
             one["type"],
-            _escape(one["evidence"]),
+            escape_text(one["evidence"]),
             f"{one['confidence']:.0%}",
         )
         for one in columns[:MOST_COLUMNS]
@@ -237,7 +237,7 @@ def _quote(text: str) -> str:
     return f"{fence}{inner}{fence}".replace("|", "\\|")
 
 
-def _escape(text: str) -> str:
+def escape_text(text: str) -> str:
     """Escape Markdown and HTML in a sentence that holds words of the table; code that was quoted stays."""
     parts = re.split(r"(`+[^`]*`+)", " ".join(text.split()))
     return "".join(part if part.startswith("`") else _escape_plain(part) for part in parts)

@@ -35,6 +35,11 @@ class Source:
     local: Path | None = None
 
     @property
+    def title(self) -> str:
+        """The name as people say it."""
+        return self.name.replace("-", " ").capitalize()
+
+    @property
     def place(self) -> Path:
         """The local table's copy in the project; marks that would make a pattern of its name are replaced."""
         assert self.local is not None

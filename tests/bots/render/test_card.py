@@ -405,6 +405,15 @@ def test_what_the_evidence_says_against_the_model_is_a_limit(
     assert expected in section(rendered(bench, evidence), "Limits")
 
 
+def test_a_moment_that_nobody_said_is_called_so_in_whole_sentences(bench: Bench, evidence: Any) -> None:
+    bench.edit("schema.moment", ...)
+    evidence["split"]["by"] = "random"
+    page = rendered(bench, evidence)
+    assert "at a moment that schema.yaml does not say (`moment`)" in page.split("## ")[0]
+    assert "with what is known at the moment of prediction." in section(page, "Intended use")
+    assert "Split at random." in section(page, "Data")
+
+
 def test_thresholds_of_drift_that_could_not_be_calibrated_are_told(bench: Bench, evidence: Any) -> None:
     evidence["drift"]["comparisons"][0]["columns"][0]["calibrated"] = False
     assert "1 of the thresholds could not be calibrated" in rendered(bench, evidence)
