@@ -79,7 +79,10 @@ class Evaluate(_Section, frozen=True):
         Meta(min_length=1, max_length=50),
         _explain("the metrics of every review, see docs/statistics.md"),
     ]
-    threshold: Annotated[Fraction | None, _explain("from this score on a row is called positive")] = None
+    threshold: Annotated[
+        Fraction | None,
+        _explain("from this score on a row is called positive; null: the estimator's own, else 0.5"),
+    ] = None
     costs: Annotated[
         Costs | None, _explain("what a decision is worth, for each row; the metric `value` needs it")
     ] = None
@@ -606,8 +609,6 @@ def _find_gate_problems(gate: Gate, metrics: list[str]) -> Iterator[str]:
 def _find_needs(settings: Settings) -> Iterator[str]:
     for name in settings.evaluate.metrics:
         needs = metrics.get_measure(name, settings.task).needs
-        if "threshold" in needs and settings.evaluate.threshold is None:
-            yield f"evaluate.threshold: expected a number between 0 and 1, `{name}` needs it"
         if "costs" in needs and (problem := _check_costs(settings)):
             yield problem
 

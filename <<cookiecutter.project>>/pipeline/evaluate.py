@@ -33,6 +33,7 @@ def run(settings: Params) -> None:
     metrics.check_threshold(settings.evaluate.threshold, settings.task)
     for name in {*settings.evaluate.metrics, settings.gate.primary}:
         metrics.find_metric(name, settings.task)
+    settings = model.adopt_threshold(settings)
     predictions = predict(settings)
     check_classes(settings, classes.list_scored(predictions.columns))
     content = build_report(predictions, settings)

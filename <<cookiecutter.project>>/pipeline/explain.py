@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from pipeline import expressions, files, model
+from pipeline import expressions, files, model, wrappers
 from pipeline.files import StageError
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Explanation:
 
 def run(settings: Params) -> None:
     """Explain the model; writes `reports/explanation.json` and `.csv`. Raises `files.StageError`."""
-    fitted = model.load(trusted=settings.model.trusted)
+    fitted = wrappers.unwrap_last(model.load(trusted=settings.model.trusted))
     table = files.read_table(HOLDOUT)
     holdout = table.set_index(files.ROW_NAME)[settings.features.raw]
     predictions = files.read_table(files.PREDICTIONS).set_index(files.ROW)[["target", "score"]]
@@ -249,6 +249,10 @@ def _trace_part(part: Any, given: list[str], step: str) -> list[str] | None:
     if part == "passthrough":
         return given
     inner = [f"input_{at}" for at in range(len(given))]
+    if type(part).__name__ == "FunctionTransformer" and (
+        part.func is None or isinstance(part.func, np.ufunc)
+    ):
+        return given  # it computes each column from itself
     try:
         outputs = _forget_names(part).get_feature_names_out(inner)
     except (AttributeError, TypeError, ValueError):  # a team's own transformer may take no names, or others

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import hashlib
 import json
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline import contract, expressions, files, model, parity, scalers, table, trees
+from pipeline import contract, converters, expressions, files, model, parity, scalers, table, trees, wrappers
 from pipeline.files import ROW, ROW_NAME, StageError
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ def run(settings: Params) -> None:
     files.ONNX.unlink(missing_ok=True)
     files.ONNX.parent.mkdir(parents=True, exist_ok=True)  # DVC wants the folder, also with nothing in it
     contract.PATH.unlink(missing_ok=True)
+    settings = model.adopt_threshold(settings)
     pipeline = model.load(trusted=settings.model.trusted)
     frame = files.read_table(HOLDOUT)
     target, expected = load_scores(frame)
@@ -165,7 +167,7 @@ def convert_model(pipeline: Pipeline, settings: Params) -> bytes:
     `score` (rows,). Raises `NotExportable` that
     names the part of the pipeline that cannot be converted."""
     register_converter()
-    pipeline = trees.copy_with_float32_thresholds(pipeline)
+    pipeline = trees.copy_with_float32_thresholds(wrappers.unwrap_last(pipeline))
     inputs = list_inputs(settings.features)
     try:
         onnx = _convert_part(pipeline, inputs)
@@ -288,21 +290,24 @@ def find_culprit(pipeline: Pipeline, inputs: list[tuple[str, Any]]) -> tuple[str
     """Find the first part of the pipeline that cannot be converted alone, and why; None where every part can."""
     from skl2onnx.common.data_types import FloatTensorType
 
-    kinds = [type(kind) for _, kind in inputs]
     prepare, estimator = pipeline
-    parts = [
-        (name, part, kinds[columns[0]], len(columns))
-        for name, part, columns in prepare.transformers_
-        if columns
-    ]
     width = max(part.stop for part in prepare.output_indices_.values())
-    for name, part, kind, columns in [*parts, ("estimator", estimator, FloatTensorType, width)]:
-        if part in ("drop", "passthrough"):
-            continue
-        try:
-            _convert_part(part, [("input", kind([None, columns]))])
-        except Exception as error:  # noqa: BLE001  see convert
-            return f"{name} ({type(_get_last_step(part)).__name__})", error
+    for name, part, columns in prepare.transformers_:
+        if columns and part not in ("drop", "passthrough"):
+            alone = copy.copy(prepare)  # with its columns read as the whole reads them
+            alone.transformers_ = [(name, part, columns)]
+            if error := _try_part(alone, inputs):
+                return f"{name} ({type(_get_last_step(part)).__name__})", error
+    error = _try_part(estimator, [("input", FloatTensorType([None, width]))])
+    return error and (f"estimator ({type(_get_last_step(estimator)).__name__})", error)
+
+
+def _try_part(part: Any, inputs: list[tuple[str, Any]]) -> Exception | None:
+    """Convert a part alone, and return the error where that is not possible."""
+    try:
+        _convert_part(part, inputs)
+    except Exception as error:  # noqa: BLE001  see convert_model
+        return error
     return None
 
 
@@ -312,6 +317,7 @@ def register_converter() -> None:
     from skl2onnx import update_registered_converter
 
     scalers.register_scalers()
+    converters.register_converters()
     update_registered_converter(model.Derive, "GitopsDerive", _set_derive_shape, _convert_derive)
 
 

@@ -15,10 +15,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from pipeline import classes, expressions, files, unanswered
+from pipeline import classes, expressions, files, functions, unanswered, wrappers
 from pipeline.files import StageError
 
 if TYPE_CHECKING:
@@ -36,19 +37,60 @@ TRUSTED = (
     "scipy._lib.array_api_compat.numpy._aliases.asarray",
     "scipy.interpolate._bsplines.BSpline",
     "scipy.interpolate._interpolate.interp1d",
+    "sklearn._loss.link.IdentityLink",
+    "sklearn._loss.link.Interval",
+    "sklearn._loss.link.LogLink",
+    "sklearn._loss.link.LogitLink",
+    "sklearn._loss.loss.AbsoluteError",
+    "sklearn._loss.loss.ExponentialLoss",
+    "sklearn._loss.loss.HalfBinomialLoss",
+    "sklearn._loss.loss.HalfGammaLoss",
+    "sklearn._loss.loss.HalfPoissonLoss",
+    "sklearn._loss.loss.HalfSquaredError",
+    "sklearn._loss.loss.HalfTweedieLoss",
     "sklearn._loss.loss.HalfTweedieLossIdentity",
+    "sklearn._loss.loss.HuberLoss",
+    "sklearn._loss.loss.PinballLoss",
     "sklearn.calibration._CalibratedClassifier",
     "sklearn.calibration._SigmoidCalibration",
     "sklearn.compose._column_transformer._RemainderColsList",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.feature_selection._mutual_info.mutual_info_classif",
+    "sklearn.feature_selection._mutual_info.mutual_info_regression",
+    "sklearn.feature_selection._univariate_selection.chi2",
     "sklearn.feature_selection._univariate_selection.f_classif",
     "sklearn.feature_selection._univariate_selection.f_regression",
+    "sklearn.gaussian_process._gpc._BinaryGaussianProcessClassifierLaplace",
+    "sklearn.gaussian_process.kernels.ConstantKernel",
+    "sklearn.gaussian_process.kernels.DotProduct",
+    "sklearn.gaussian_process.kernels.ExpSineSquared",
+    "sklearn.gaussian_process.kernels.Exponentiation",
+    "sklearn.gaussian_process.kernels.Hyperparameter",
+    "sklearn.gaussian_process.kernels.Matern",
+    "sklearn.gaussian_process.kernels.Product",
+    "sklearn.gaussian_process.kernels.RBF",
+    "sklearn.gaussian_process.kernels.RationalQuadratic",
+    "sklearn.gaussian_process.kernels.Sum",
+    "sklearn.gaussian_process.kernels.WhiteKernel",
+    "sklearn.impute._iterative._ImputerTriplet",
+    "sklearn.metrics._dist_metrics.ChebyshevDistance64",
     "sklearn.metrics._dist_metrics.EuclideanDistance64",
+    "sklearn.metrics._dist_metrics.ManhattanDistance64",
+    "sklearn.metrics._dist_metrics.MinkowskiDistance64",
+    "sklearn.neighbors._ball_tree.BallTree",
     "sklearn.neighbors._kd_tree.KDTree",
     "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
+    "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
     "sklearn.tree._tree.Tree",
     "sklearn.utils._bunch.Bunch",
 )
+
+# Classes that scikit-learn gives only after another import.
+EXPERIMENTAL = {
+    "IterativeImputer": "enable_iterative_imputer",
+    "HalvingGridSearchCV": "enable_halving_search_cv",
+    "HalvingRandomSearchCV": "enable_halving_search_cv",
+}
 
 
 class Derive(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -178,6 +220,16 @@ def save(model: Pipeline, path: Path = files.MODEL, trusted: Iterable[str] = ())
     data = dump(model, trusted)
     with files.write_whole(path) as part:
         part.write_bytes(data)
+
+
+def adopt_threshold(settings: Params) -> Params:
+    """The settings with the threshold that the trained model itself brings, where it does."""
+    if settings.task != "classification" or not wrappers.has_own_threshold(_make_estimator(settings)):
+        return settings
+    own = wrappers.get_own_threshold(load(trusted=settings.model.trusted)[-1])
+    return msgspec.structs.replace(
+        settings, evaluate=msgspec.structs.replace(settings.evaluate, threshold=own)
+    )
 
 
 def load(path: Path = files.MODEL, trusted: Iterable[str] = ()) -> Pipeline:
@@ -407,7 +459,25 @@ def _make_estimator(settings: Params) -> Any:
         asked = _fit_tiny(estimator)
         if asked is not None:
             refuse_without_probabilities(asked, spec.use)
+        _refuse_two_thresholds(estimator, settings)
     return estimator
+
+
+def _refuse_two_thresholds(estimator: Any, settings: Params) -> None:
+    """Raise `StageError` where both params.yaml and the estimator say from which probability on the answer is yes."""
+    if not wrappers.has_own_threshold(estimator):
+        return
+    use = settings.model.estimator.use
+    if settings.evaluate.threshold is not None:
+        raise StageError(
+            f"params.yaml: evaluate.threshold: {use} brings the threshold that decides, so say `threshold: null` here, "
+            "or name the estimator inside of it in model.estimator"
+        )
+    if wrappers.decides_by_something_else(estimator):
+        raise StageError(
+            f"params.yaml: model.estimator: {use}: its threshold is one of decision values; say "
+            "`response_method: predict_proba`, so that it is a probability"
+        )
 
 
 def refuse_without_probabilities(estimator: Any, use: str) -> None:
@@ -463,7 +533,7 @@ def _make_by_path(use: str, params: dict[str, Any], where: str, seed: int) -> An
     try:
         made = kind(**values)
         # scikit-learn's own check of values, which `fit` would do first.
-        if hasattr(made, "_validate_params"):
+        if hasattr(made, "_validate_params") and hasattr(made, "_parameter_constraints"):
             made._validate_params()
     except (TypeError, ValueError) as error:
         raise StageError(f"params.yaml: {where}: {use}: {' '.join(str(error).split())[:300]}") from error
@@ -473,6 +543,8 @@ def _make_by_path(use: str, params: dict[str, Any], where: str, seed: int) -> An
 def _make_value(value: Any, where: str, seed: int) -> Any:
     if isinstance(value, dict) and "use" in value and set(value) <= {"use", "params"}:
         return _make_by_path(value["use"], value.get("params", {}), where=where, seed=seed)
+    if isinstance(value, dict) and set(value) == {"function"}:
+        return functions.import_function(str(value["function"]), where)
     if isinstance(value, list):
         return [_make_value(item, where, seed) for item in value]
     return value
@@ -488,12 +560,19 @@ def _is_native_categorical(kind: Any, params: dict[str, Any]) -> bool:
 def _import_class(use: str, where: str) -> Any:
     module, _, name = use.rpartition(".")
     try:
+        _enable_experimental(name)
         kind = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise StageError(f"params.yaml: {where}: no {use!r} to import{_suggest_public_path(name)}") from error
     if not (inspect.isclass(kind) and hasattr(kind, "fit")):
         raise StageError(f"params.yaml: {where}: {use} is no estimator: expected a class with `fit`")
     return kind
+
+
+def _enable_experimental(name: str) -> None:
+    """Import what scikit-learn asks for before it gives one of its experimental classes."""
+    if name in EXPERIMENTAL:
+        importlib.import_module(f"sklearn.experimental.{EXPERIMENTAL[name]}")
 
 
 def _suggest_public_path(name: str) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import joblib
 import numpy as np
 
-from pipeline import classes, files, model, search_jobs
+from pipeline import classes, files, model, search_jobs, wrappers
 from pipeline.files import GROUP, TARGET, WEIGHT, StageError
 from pipeline.fit_errors import explain_fit_error
 
@@ -212,6 +212,9 @@ def fit(
         raise StageError(explain_fit_error(error, inputs, settings)) from error
     if settings.task != "regression":
         model.refuse_without_probabilities(fitted[-1], settings.model.estimator.use)
+    if chosen := wrappers.describe_choice(fitted[-1]):
+        found = (found or {}) | chosen
+    fitted = wrappers.settle(fitted)
     jobs = {name: None for name, value in fitted.get_params().items() if name.endswith("n_jobs") and value}
     return fitted.set_params(**jobs), found
 

@@ -131,8 +131,7 @@ def test_a_limit_without_a_bound_is_refused() -> None:
     assert refusal(("{at_least: 0.6}", "{}")) == "gate.limits.roc_auc: expected at_least, at_most or both"
 
 
-def test_decisions_need_a_threshold_and_value_needs_costs() -> None:
-    assert "`accuracy` needs it" in refusal(("threshold: 0.3", "threshold: null"))
+def test_value_needs_costs() -> None:
     assert "`value` needs them" in refusal(("costs: {", "costs: null #"))
     assert "expected false_negative for" in refusal((", false_negative: 0.0", ""))
     assert "expected over for a regression" in refusal((", over: -0.4", ""), text=REGRESSION)

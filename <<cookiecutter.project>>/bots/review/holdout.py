@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow
 import pyarrow.compute as arrow
+from msgspec import structs
 from numpy.typing import NDArray
 
 from bots.errors import BotsError
@@ -237,7 +238,15 @@ def load_predictions(root: Path, settings: Settings, written: MetricsReport) -> 
         raise PredictionsError(
             f"{files.predictions}: expected a column `score:CLASS` with the probability of each class"
         )
-    return HoldoutPredictions(table, settings, {metric.name: metric.unit for metric in written.metrics})
+    units = {metric.name: metric.unit for metric in written.metrics}
+    return HoldoutPredictions(table, adopt_threshold(settings, written), units)
+
+
+def adopt_threshold(settings: Settings, written: MetricsReport | None) -> Settings:
+    """The settings with the threshold that the model itself brought, as its metrics say, where params.yaml has none."""
+    if written is None or settings.evaluate.threshold is not None:
+        return settings
+    return structs.replace(settings, evaluate=structs.replace(settings.evaluate, threshold=written.threshold))
 
 
 def _check_rows(root: Path, files: Layout) -> None:

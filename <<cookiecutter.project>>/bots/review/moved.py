@@ -13,7 +13,7 @@ from bots import layout
 from bots.errors import BotsError
 from bots.evidence import EvidenceError, MovedHoldout, OldHoldout
 from bots.review.champion import ChampionTampered, score_rows
-from bots.review.holdout import HoldoutPredictions, align_scores
+from bots.review.holdout import HoldoutPredictions, adopt_threshold, align_scores
 from bots.stats import metrics
 from bots.stats.copies import KnownRows, choose_columns, find_known_rows
 from bots.stats.predictions import (
@@ -195,7 +195,7 @@ def _measure(scored: pyarrow.Table, truth: pyarrow.Table, candidate: Candidate, 
         classes = join_classes(list_classes(scored.column_names), list_class_names(truth, path))
     scores = get_scores(align_scores(scored, truth, whose="this change's"), path, classes)
     context = metrics.Context(
-        threshold=candidate.settings.evaluate.threshold,
+        threshold=adopt_threshold(candidate.settings, candidate.reports.metrics).evaluate.threshold,
         costs=main.settings.evaluate.costs,
         bins=main.settings.evaluate.calibration_bins,
         classes=classes,
