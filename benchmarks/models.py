@@ -60,6 +60,7 @@ TREE = use("sklearn.tree.DecisionTreeClassifier", max_depth=4)
 REGRESSION_TREE = use("sklearn.tree.DecisionTreeRegressor", max_depth=4)
 FOREST = use("sklearn.ensemble.RandomForestClassifier", n_estimators=10, max_depth=6)
 HISTOGRAM = use("sklearn.ensemble.HistGradientBoostingClassifier", max_iter=30)
+BAGS = {"max_rounds": 30, "outer_bags": 2, "interactions": 2}
 ONE_HOT = {
     "columns": "categorical",
     **use("sklearn.preprocessing.OneHotEncoder", handle_unknown="ignore", min_frequency=10),
@@ -182,7 +183,7 @@ def _list_classifiers() -> list[Recipe]:
         _classify("GridSearchCV", estimator=LOGISTIC, param_grid={"C": [0.1, 1.0]}),
         _classify("RandomizedSearchCV", estimator=LOGISTIC, param_distributions={"C": [0.1, 1.0]}, n_iter=2),
         Recipe("ExplainableBoostingClassifier", use(
-            "interpret.glassbox.ExplainableBoostingClassifier", max_rounds=200), GAPPED),
+            "interpret.glassbox.ExplainableBoostingClassifier", **BAGS), GAPPED),
     ]  # fmt: skip
 
 
@@ -229,7 +230,7 @@ def _list_regressors() -> list[Recipe]:
         _regress("StackingRegressor", *FILLED, estimators=both),
         _regress("TransformedTargetRegressor", regressor=RIDGE, **logarithm),
         Recipe("ExplainableBoostingRegressor", use(
-            "interpret.glassbox.ExplainableBoostingRegressor", max_rounds=200), GAPPED, regression=True),
+            "interpret.glassbox.ExplainableBoostingRegressor", **BAGS), GAPPED, regression=True),
         _regress("IsolationForest", *FILLED),
     ]  # fmt: skip
 

@@ -62,13 +62,17 @@ class Nodes:
 
         self.give("Cast", name, to_name=to_name, to=TensorProto.FLOAT)
 
-    def apply(self, part: Any, inputs: Any, outputs: Sequence[Any]) -> list[str]:
-        """Convert another fitted part on these inputs; `outputs` are the types of what it gives."""
+    def apply(self, part: Any, inputs: Any, outputs: Sequence[Any], alias: str | None = None) -> list[str]:
+        """Convert another fitted part on these inputs; `outputs` are the types of what it gives.
+
+        `alias` names a converter of skl2onnx; by default that of the part's class.
+        """
         from skl2onnx._supported_operators import sklearn_operator_name_map
 
-        if type(part) not in sklearn_operator_name_map:
+        alias = alias or sklearn_operator_name_map.get(type(part))
+        if alias is None:
             raise NotImplementedError(f"skl2onnx has no converter for {type(part).__name__}")
-        operator = self.scope.declare_local_operator(sklearn_operator_name_map[type(part)], part)
+        operator = self.scope.declare_local_operator(alias, part)
         operator.inputs = inputs
         for kind in outputs:
             operator.outputs.append(self.scope.declare_local_variable("inner", kind))
@@ -81,6 +85,7 @@ def register_converters() -> None:
     from skl2onnx.common.shape_calculator import calculate_linear_classifier_output_shapes
     from sklearn.compose import TransformedTargetRegressor
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+    from sklearn.ensemble import HistGradientBoostingRegressor
     from sklearn.linear_model import QuantileRegressor, TheilSenRegressor
     from sklearn.preprocessing import FunctionTransformer
 
@@ -99,6 +104,9 @@ def register_converters() -> None:
     )
     for kind in (QuantileRegressor, TheilSenRegressor):
         update_registered_converter(kind, f"Gitops{kind.__name__}", set_one_value, _convert_linear)
+    update_registered_converter(
+        HistGradientBoostingRegressor, "GitopsHistGradientBoosting", set_one_value, _convert_histogram
+    )
     _mend_voting()
 
 
@@ -150,6 +158,19 @@ def _convert_transformed_target(scope: Any, operator: Any, container: Any) -> No
             f"TransformedTargetRegressor with a {type(back).__name__} has no ONNX form; name its func and inverse_func"
         )
     nodes.narrow(value, operator.outputs[0].full_name)
+
+
+def _convert_histogram(scope: Any, operator: Any, container: Any) -> None:
+    """Convert the trees as skl2onnx does, and raise e to their sum for a loss that predicts a logarithm."""
+    from skl2onnx.common.data_types import FloatTensorType
+
+    nodes, model = Nodes(scope, container), operator.raw_operator
+    kind = [FloatTensorType([None, 1])]
+    (total,) = nodes.apply(model, operator.inputs, kind, alias="SklearnHistGradientBoostingRegressor")
+    if model.loss in ("poisson", "gamma"):
+        nodes.narrow(nodes.add("Exp", nodes.widen(total)), operator.outputs[0].full_name)
+    else:
+        nodes.give("Identity", total, to_name=operator.outputs[0].full_name)
 
 
 def _convert_linear(scope: Any, operator: Any, container: Any) -> None:

@@ -267,6 +267,8 @@ def _forget_names(part: Any) -> Any:
         forgetful.steps = [(name, _forget_names(step)) for name, step in part.steps]
     elif "feature_names_in_" in vars(part):
         del forgetful.feature_names_in_
+    if isinstance(getattr(part, "func", None), np.ufunc) and hasattr(part, "feature_names_out"):
+        forgetful.feature_names_out = "one-to-one"  # it computes each column from itself
     return forgetful
 
 

@@ -14,7 +14,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline import contract, converters, expressions, files, model, parity, scalers, table, trees, wrappers
+from pipeline import (
+    additive,
+    contract,
+    converters,
+    expressions,
+    files,
+    model,
+    parity,
+    scalers,
+    step_converters,
+    table,
+    trees,
+    wrappers,
+)
 from pipeline.files import ROW, ROW_NAME, StageError
 
 if TYPE_CHECKING:
@@ -167,6 +180,7 @@ def convert_model(pipeline: Pipeline, settings: Params) -> bytes:
     `score` (rows,). Raises `NotExportable` that
     names the part of the pipeline that cannot be converted."""
     register_converter()
+    additive.register_boosting_machines()
     pipeline = trees.copy_with_float32_thresholds(wrappers.unwrap_last(pipeline))
     inputs = list_inputs(settings.features)
     try:
@@ -318,6 +332,7 @@ def register_converter() -> None:
 
     scalers.register_scalers()
     converters.register_converters()
+    step_converters.register_steps()
     update_registered_converter(model.Derive, "GitopsDerive", _set_derive_shape, _convert_derive)
 
 

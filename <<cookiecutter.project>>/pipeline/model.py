@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 ROUNDED = 1e-4
 # What fitted scikit-learn models hold beside the types that skops trusts by itself.
 TRUSTED = (
+    "interpret.glassbox._ebm._ebm.ExplainableBoostingClassifier",
+    "interpret.glassbox._ebm._ebm.ExplainableBoostingRegressor",
     "numpy.dtype",
     "pipeline.model.Derive",
     "scipy._lib.array_api_compat.numpy._aliases.asarray",
