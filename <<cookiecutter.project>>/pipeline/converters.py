@@ -62,6 +62,12 @@ class Nodes:
 
         self.give("Cast", name, to_name=to_name, to=TensorProto.FLOAT)
 
+    def round(self, name: str) -> str:
+        """Round float64 numbers to float32, and keep them as float64."""
+        from onnx import TensorProto
+
+        return self.widen(self.add("Cast", name, to=TensorProto.FLOAT))
+
     def apply(self, part: Any, inputs: Any, outputs: Sequence[Any], alias: str | None = None) -> list[str]:
         """Convert another fitted part on these inputs; `outputs` are the types of what it gives.
 

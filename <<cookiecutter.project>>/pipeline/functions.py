@@ -96,8 +96,6 @@ def _write_cbrt(value: str, node: Node, number: Number) -> str:
 _FORMS: dict[str, Callable[[str, Node, Number], str]] = {
     "numpy.abs": _plain("Abs"),
     "numpy.absolute": _plain("Abs"),
-    "numpy.arctan": _plain("Atan"),
-    "numpy.arcsinh": _plain("Asinh"),
     "numpy.cbrt": _write_cbrt,
     "numpy.ceil": _plain("Ceil"),
     "numpy.cos": _plain("Cos"),

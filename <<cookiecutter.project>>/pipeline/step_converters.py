@@ -51,10 +51,10 @@ def _write_splines(nodes: Nodes, column: str, spline: Any, model: Any) -> str:
     from onnx import TensorProto
     from scipy.interpolate import PPoly
 
-    degree = model.degree
-    first, last = degree, len(spline.t) - degree - 1
-    pieces = PPoly.from_spline(spline)
-    kept = pieces.c[:, first:last, : spline.c.shape[1] - (0 if model.include_bias else 1)]
+    first, last = model.degree, len(spline.t) - model.degree - 1
+    count = spline.c.shape[1] - (0 if model.include_bias else 1)
+    pieces = [PPoly.from_spline((spline.t, spline.c[:, at], model.degree)).c for at in range(count)]
+    kept = np.stack(pieces, axis=-1)[:, first:last]
     starts = np.asarray(spline.t[first:last], dtype=np.float64)
     low, high = nodes.number(float(spline.t[first])), nodes.number(float(spline.t[last]))
     inside = nodes.add("Min", nodes.add("Max", column, low), high)
@@ -94,7 +94,7 @@ def _convert_imputer(scope: Any, operator: Any, container: Any) -> None:
     from skl2onnx.common.data_types import FloatTensorType
 
     nodes, model = Nodes(scope, container), operator.raw_operator
-    usual = np.asarray(model.initial_imputer_.statistics_, dtype=np.float64)
+    usual = np.asarray(model.initial_imputer_.statistics_).astype(np.float32).astype(np.float64)
     if not np.isfinite(usual).all() or model.add_indicator or model.sample_posterior:
         raise NotImplementedError(
             "IterativeImputer has no ONNX form with add_indicator, sample_posterior, or a column without any value"
@@ -119,7 +119,7 @@ def _convert_imputer(scope: Any, operator: Any, container: Any) -> None:
             said = nodes.add("Reshape", nodes.widen(answer), nodes.constant(np.array([-1, 1])))
         low, high = nodes.number(_bound(model._min_value[at])), nodes.number(_bound(model._max_value[at]))
         said = nodes.add("Min", nodes.add("Max", said, low), high)
-        columns[at] = nodes.add("Where", gaps[at], said, columns[at])
+        columns[at] = nodes.add("Where", gaps[at], nodes.round(said), columns[at])
     nodes.narrow(nodes.add("Concat", *columns, axis=1), operator.outputs[0].full_name)
 
 
