@@ -22,7 +22,17 @@ from markdown_it import MarkdownIt
 
 from pipeline import leakage, metrics, params, table
 from pipeline.files import StageError
-from pipeline.onboarding import baseline, inference, merge, profile, questions, report, writing, yaml_text
+from pipeline.onboarding import (
+    baseline,
+    inference,
+    merge,
+    profile,
+    questions,
+    report,
+    targets,
+    writing,
+    yaml_text,
+)
 from pipeline.onboarding import source as sources
 from pipeline.onboarding.proposal import Proposal, Question
 
@@ -86,6 +96,21 @@ def infer(frame: pd.DataFrame, asked: list[Question] | None = None, **known: obj
 )
 def test_a_column_is_taken_for_what_all_of_its_values_are(cells: list[str], kind: str) -> None:
     assert look(*cells).kind == kind
+
+
+@pytest.mark.parametrize(
+    ("labels", "known"),
+    [
+        (["None"] * 4 + ["Some"] * 2 + ["Marked"] * 3, 3),
+        (["none"] * 1 + ["yes"] * 4 + ["no"] * 4, 2),
+        (["NA"] * 6 + ["yes"] * 2 + ["no"] * 1, 2),
+    ],
+)
+def test_a_word_for_nothing_is_a_label_of_the_target_only_where_it_may_be_an_answer(
+    labels: list[str], known: int
+) -> None:
+    found = profile.profile_table(pd.DataFrame({"improved": labels}))
+    assert targets.settle_target(found, "improved").columns["improved"].distinct == known
 
 
 def test_na_is_no_value_among_numbers_and_a_country_among_countries() -> None:

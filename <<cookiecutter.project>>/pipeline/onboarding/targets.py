@@ -61,13 +61,22 @@ def choose_target(profile: Profile, named: str | None, ask: Ask) -> Fact:
     return Fact("params.yaml: data.target", best, _explain_target(profile.columns[best], profile), confidence)
 
 
+ANSWERS = frozenset({"none", "nil", "unknown", "missing"})
+"""Words for no value that may be a label as well: how much it improved, which treatment was given."""
+
+
 def settle_target(profile: Profile, name: str) -> Profile:
-    """Let a word such as NA stand for no value in a target of text that has two other labels."""
+    """Let a word such as NA stand for no value in a target of text that has two other labels.
+
+    A word that may be an answer, such as None, is one where as many rows have it as the rarer of the two labels.
+    """
     column = profile.columns[name]
     if column.kind != "text" or column.distinct > 2 + MOST_TOKENS:
         return profile
     labels = set(column.values.dropna().unique())
     tokens = {label for label in labels if label.strip().lower() in NOTHING}
+    if tokens & _find_answers(column.values, tokens):
+        return profile
     if not tokens or len(labels - tokens) != 2:
         return profile
     values = column.values.mask(column.values.isin(tokens))
@@ -82,6 +91,13 @@ def settle_target(profile: Profile, name: str) -> Profile:
         confidence=0.8,
     )
     return dataclasses.replace(profile, columns={**profile.columns, name: settled})
+
+
+def _find_answers(values: pd.Series, tokens: set[str]) -> set[str]:
+    """The words such as None that are an answer themselves, as beside Some and Marked: as frequent as another label."""
+    counts = values.value_counts()
+    least = min((count for label, count in counts.items() if label not in tokens), default=0)
+    return {token for token in tokens if token.strip().lower() in ANSWERS and counts[token] >= least}
 
 
 def _rate_target(column: ColumnProfile, profile: Profile) -> float:
