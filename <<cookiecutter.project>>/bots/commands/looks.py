@@ -21,7 +21,7 @@ def add_parser(verbs: Verbs) -> None:
         description="A look is a model that a review held against main's on a holdout: each is a ref "
         "refs/looks/HOLDOUT/MODEL of the remote, and the more there are, the more a further model must be better by to "
         "be called improved. Without an option: how many looks each holdout has had.",
-        epilog="exit codes: 0 done, 1 it could not be done and why, 2 wrong usage",
+        epilog="exit codes: 0 done, 1 it could not be done and why, 2 wrong usage, or with --record: not in a workflow",
     )
     what = parser.add_mutually_exclusive_group()
     what.add_argument(

@@ -41,7 +41,8 @@ def add_parser(verbs: Verbs) -> None:
         "issue for each kind of trouble and one pull request that retrains. Run it again whenever you like: every row "
         "is counted once.",
         epilog="exit codes: 0 looked, whatever was found, or nothing is in production yet, 1 something could not be "
-        "seen or done and what, 2 wrong usage or settings, 3 the branch monitoring cannot be read or written",
+        "seen or done and what (or params.yaml is wrong), 2 wrong usage, 3 the branch monitoring cannot be read or "
+        "written",
     )
     parser.add_argument("--out", type=Path, default=Path("monitoring"), metavar="FOLDER", help="of the page")
     parser.add_argument(
