@@ -7,6 +7,7 @@ from types import ModuleType
 from bots.commands import (
     card,
     collect,
+    conform,
     decide,
     deps,
     download,
@@ -40,6 +41,7 @@ COMMANDS: dict[str, ModuleType] = {
         propose,
         card,
         deps,
+        conform,
         storage,
         looks,
         pack,

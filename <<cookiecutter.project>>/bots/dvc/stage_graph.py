@@ -70,6 +70,19 @@ def list_outputs(stage: Mapping[str, Any]) -> Iterator[str]:
             yield from out if isinstance(out, Mapping) else [str(out)]
 
 
+def list_kept_by_git(stages: Stages) -> set[str]:
+    """The outputs that DVC leaves to git: those with `cache: false`."""
+    return {
+        str(path)
+        for stage in stages.values()
+        for kind in ("outs", "metrics", "plots")
+        for out in stage.get(kind) or []
+        if isinstance(out, Mapping)
+        for path, options in out.items()
+        if isinstance(options, Mapping) and options.get("cache") is False
+    }
+
+
 def find_writers(stages: Stages) -> dict[str, str]:
     """Each output with the stage that writes it."""
     return {path: name for name, stage in stages.items() for path in list_outputs(stage)}
@@ -210,6 +223,19 @@ def is_up_to_date(root: Path, stages: Stages, lock: Lock) -> bool:
         )
     except (OSError, *YAML_ERRORS):
         return False
+
+
+def find_outdated(root: Path, stages: Stages, lock: Lock) -> list[str]:
+    """The stages whose record is missing, or is of another command, parameters or files in git."""
+    params = load_params(root)
+    outdated = []
+    for name, stage in stages.items():
+        try:
+            if not _is_as_locked(root, name, stage, params=params, lock=lock):
+                outdated.append(name)
+        except OSError:
+            outdated.append(name)
+    return outdated
 
 
 def load_params(root: Path) -> Any:

@@ -263,7 +263,7 @@ def test_a_model_that_dvc_yaml_declares_is_one_whatever_its_name():
     )
 )
 def test_an_output_is_either_judged_or_told_of_where_it_changed(paths: list[str]):
-    known = {"train": ([], {"models/model.skops": "md5:1"})}
+    known: dict[str, tuple[list[str], dict[str, str]]] = {"train": ([], {"models/model.skops": "md5:1"})}
     one, other = ({**known, "aside": ([], dict.fromkeys(paths, digest))} for digest in ("md5:1", "md5:2"))
     found = find_other_models(lock(**one), lock(**other), FILES, declared=[], left_alone=[])
     assert {*found.unjudged, *found.aside} == {*paths}

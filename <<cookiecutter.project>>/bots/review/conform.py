@@ -1,0 +1,425 @@
+"""Says what a pipeline of a team's own lacks for the bots, all at once: file, field, and what to write there.
+
+It looks at what lies in the checkout and trains nothing. Only `review.score` runs, in a fresh checkout, as a review of
+a later change will run it.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, Literal
+
+from bots import evidence, layout
+from bots.decoding import list_misfits
+from bots.dvc import cache, dependencies, lockfile, repro, stage_graph
+from bots.dvc.other_models import is_left_alone, looks_like_model
+from bots.dvc.unread import find_unread
+from bots.errors import BotsError
+from bots.review.champion import read_side, score_rows, set_up
+
+if TYPE_CHECKING:
+    from bots.dvc.lockfile import Lock
+    from bots.dvc.stage_graph import Stages
+    from bots.git.repository import Repository
+    from bots.layout import Layout
+    from bots.review.holdout import HoldoutPredictions
+    from bots.settings import Settings
+
+Purpose = Literal["review", "lock", "release", "serve"]
+PURPOSES: tuple[Purpose, ...] = ("review", "lock", "release", "serve")
+NEEDED = ("metrics", "split")
+"""The reports without which nothing can be reviewed; the others may be missing, and must fit where they are there."""
+_SHOWN = 5
+_FIGURES = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lack:
+    """What is missing for a purpose: the file, the field in it ("" for the file itself), and what to write or do."""
+
+    purpose: Purpose
+    file: str
+    field: str = ""
+    words: str
+
+
+@dataclass(frozen=True)
+class Project:
+    """The checkout that is looked at: its settings and its stages."""
+
+    repository: Repository
+    settings: Settings
+    stages: Stages
+
+    @property
+    def root(self) -> Path:
+        """The folder that holds params.yaml."""
+        return self.repository.root
+
+    @property
+    def files(self) -> Layout:
+        """Where the pipeline leaves its files."""
+        return self.settings.review.files
+
+    @cached_property
+    def lock(self) -> Lock:
+        """What dvc.lock says. Raises `LockfileError`."""
+        path = self.root / layout.DVC_LOCK
+        return lockfile.parse_lock(path.read_text(encoding="utf-8") if path.is_file() else None)
+
+    @cached_property
+    def tracked(self) -> set[str]:
+        """The paths that git has, or would add."""
+        return cache.list_paths(self.root, None)
+
+    @cached_property
+    def outputs(self) -> dict[str, str]:
+        """Each output of dvc.yaml with the stage that writes it."""
+        return {
+            str(PurePosixPath(path)): name for path, name in stage_graph.find_writers(self.stages).items()
+        }
+
+    def find_output(self, path: str) -> str | None:
+        """The output of dvc.yaml that a path is, or lies in."""
+        places = (str(place) for place in (PurePosixPath(path), *PurePosixPath(path).parents))
+        return next((place for place in places if place in self.outputs), None)
+
+
+def find_lacks(project: Project, tell: Callable[[str], None]) -> Iterator[Lack]:
+    """Yield everything that is missing for a review and for the lock bot, in an order in which to mend it."""
+    tell("reading dvc.yaml and params.yaml")
+    yield from _check_pipeline(project)
+    yield from _check_outputs(project)
+    yield from _check_seed(project)
+    tell("reading the evidence")
+    reports = {name: _load_report(project.root, name) for name in evidence.FILES if name not in _NOT_OURS}
+    yield from _check_reports(project, reports)
+    tell("reading the holdout's predictions")
+    try:
+        predictions = _load_predictions(project)
+    except BotsError as error:
+        yield Lack(purpose="review", file=project.files.predictions, words=str(error))
+    else:
+        yield from _check_slices(project, predictions)
+        yield from _check_figures(project, predictions, reports["metrics.json"], reports["split.json"])
+        tell("running review.score in a fresh checkout")
+        yield from _check_score(project, predictions)
+    tell("reading dvc.lock")
+    yield from _check_lock(project)
+
+
+_NOT_OURS = ("review.json", "verification.json", "refusal.json", "seeds.json")
+
+
+def _check_pipeline(project: Project) -> Iterator[Lack]:
+    """What a review does not read, code that DVC does not see, and inputs that a fresh checkout lacks."""
+    for unread in find_unread(project.root, project.stages, project.lock, project.settings.review.unjudged):
+        yield Lack(purpose="review", file=layout.DVC_YAML, field=f"stages.{unread.stage}", words=unread.words)
+    for name, paths in dependencies.find_missing(project.root, project.stages).items():
+        words = f"it runs {', '.join(paths)}: add them, or run `python -m bots deps --write`"
+        yield Lack(purpose="review", file=layout.DVC_YAML, field=f"stages.{name}.deps", words=words)
+    for name, stage in project.stages.items():
+        for path in map(str, stage.get("deps") or []):
+            if not _is_known(project, path):
+                words = (
+                    f"{path} is in no commit, and no stage writes it: `git add {path}`, or `dvc add {path}` and commit "
+                    f"{path}.dvc"
+                )
+                yield Lack(purpose="review", file=layout.DVC_YAML, field=f"stages.{name}.deps", words=words)
+
+
+def _is_known(project: Project, path: str) -> bool:
+    """Whether a fresh checkout has a dependency, or gets it: by git, by DVC, by a stage, from another machine."""
+    place = PurePosixPath(path)
+    if "://" in path or place.is_absolute() or project.find_output(path) is not None:
+        return True
+    held = {str(place), *map(str, place.parents)}
+    if any(f"{each}.dvc" in project.tracked for each in held):
+        return True
+    inside = f"{place}/"
+    return any(
+        known == str(place) or known.startswith(inside) for known in (*project.tracked, *project.outputs)
+    )
+
+
+def _check_outputs(project: Project) -> Iterator[Lack]:
+    """Whether a stage writes each file that a review reads, and how dvc.yaml says where the model lies."""
+    files = project.files
+    if files.model not in project.outputs:
+        alike = [path for path in project.outputs if looks_like_model(path) and path != files.onnx]
+        told = f"no stage writes {files.model}: write `model: {{path: {alike[0] if alike else '…'}, type: model}}`"
+        if holder := project.find_output(files.model):
+            told = f"{files.model} lies in the output {holder}: make the file an output of its own, or name {holder}"
+        words = told + (f" (these outputs look like a model: {', '.join(alike[:_SHOWN])})" if alike else "")
+        yield Lack(purpose="review", file=layout.DVC_YAML, field="artifacts", words=words)
+    wanted = {
+        "predictions": files.predictions,
+        "holdout_rows": files.holdout_rows,
+        "training_rows": files.training_rows,
+    }
+    for key, path in wanted.items():
+        if project.find_output(path) is None:
+            words = (
+                f"no stage writes {path}: name it under `outs`, or name another path in review.files.{key}"
+            )
+            yield Lack(purpose="review", file=layout.DVC_YAML, field="stages.….outs", words=words)
+    for name in NEEDED:
+        path = layout.name_report(name)
+        if project.find_output(path) is None:
+            words = (
+                f"no stage writes {path}: write `- {path}: {{cache: false}}` under `outs` or `metrics` of one"
+            )
+            yield Lack(purpose="review", file=layout.DVC_YAML, field="stages.….outs", words=words)
+    for path in project.outputs:
+        own = (files.model, files.onnx, layout.CARD)
+        alone = is_left_alone(path, project.settings.review.unjudged)
+        if looks_like_model(path) and path not in own and not alone and not path.startswith(f"{files.onnx}/"):
+            words = (
+                f"a change of {path} will block, as it looks like a model that nobody judges: name it there where it "
+                f"is a part or another form of {files.model}, or is judged elsewhere"
+            )
+            yield Lack(purpose="review", file=layout.PARAMS, field="review.unjudged", words=words)
+
+
+def _check_seed(project: Project) -> Iterator[Lack]:
+    """Whether a review can train with other seeds, where the gate asks for some."""
+    from bots.review.seeds import SeedFailed, find_number
+
+    seed, gate = project.settings.review.seed, project.settings.gate
+    if seed is None or gate.seeds == 1:
+        return
+    text = (project.root / layout.PARAMS).read_text(encoding="utf-8")
+    try:
+        find_number(text, seed, layout.PARAMS)
+        if not stage_graph.find_affected(project.stages, seed, project.files.predictions):
+            words = (
+                f"no stage that leads to {project.files.predictions} reads {seed}: write it under `params` of the "
+                f"stage that trains, or `seed: null` under review in {layout.PARAMS}"
+            )
+            yield Lack(purpose="review", file=layout.DVC_YAML, field="stages.….params", words=words)
+    except SeedFailed as error:
+        yield Lack(purpose="review", file=layout.PARAMS, field="review.seed", words=str(error))
+    except BotsError as error:
+        yield Lack(purpose="review", file=layout.DVC_YAML, field="stages", words=str(error))
+
+
+def _load_report(root: Path, name: str) -> Any:
+    """A report as JSON; None where there is none, the error's words where it is no JSON."""
+    import msgspec
+
+    path = root / layout.REPORTS / name
+    try:
+        return msgspec.json.decode(path.read_bytes()) if path.is_file() else None
+    except (OSError, msgspec.DecodeError) as error:
+        return str(error)
+
+
+def _check_reports(project: Project, reports: Mapping[str, Any]) -> Iterator[Lack]:
+    """Whether each report is there, fits the contract, and is an output of a stage."""
+    for name, document in reports.items():
+        path = f"{layout.REPORTS}/{name}"
+        if document is None:
+            if name.removesuffix(".json") in NEEDED:
+                words = f"missing; docs/evidence/{name.replace('.json', '.schema.json')} says what it holds"
+                yield Lack(purpose="review", file=path, words=words)
+            continue
+        if isinstance(document, str):
+            yield Lack(purpose="review", file=path, words=f"expected JSON: {document}")
+            continue
+        for place, words in list_misfits(document, evidence.FILES[name]):
+            yield Lack(purpose="review", file=path, field=place, words=words)
+        if project.find_output(path) is None and name.removesuffix(".json") not in NEEDED:
+            words = f"no stage writes {path}: write `- {path}: {{cache: false}}` under `outs` of the one that does"
+            yield Lack(purpose="lock", file=layout.DVC_YAML, field="stages.….outs", words=words)
+
+
+def _load_predictions(project: Project) -> HoldoutPredictions:
+    """The predictions, which are about exactly the rows of the holdout. Raises `BotsError`."""
+    from bots.evidence import MetricsReport
+    from bots.review import holdout
+
+    settings = project.settings
+    written = MetricsReport(
+        task=settings.task,
+        primary=settings.gate.primary,
+        values={},
+        metrics=[evidence.Metric(name=settings.gate.primary, value=0.0, direction="higher")],
+        slices=[],
+        calibration=[],
+        rows=0,
+        holdout="md5:" + "0" * 32,
+    )
+    return holdout.load_predictions(project.root, settings, written)
+
+
+def _check_slices(project: Project, predictions: HoldoutPredictions) -> Iterator[Lack]:
+    """Whether the predictions have the columns that results are cut by, resampled by and weighed by."""
+    settings, columns = project.settings, predictions.table.column_names
+    wanted = {f"slice:{name}": "evaluate.slices" for name in settings.evaluate.slices}
+    if settings.gate.resample != "rows":
+        wanted[f"slice:{settings.gate.resample}"] = "gate.resample"
+    if settings.data.weight is not None:
+        wanted["weight"] = "data.weight"
+    for column, key in wanted.items():
+        if column not in columns:
+            words = (
+                f"missing, and {key} of {layout.PARAMS} asks for it: write the column, or take it out there"
+            )
+            yield Lack(purpose="review", file=project.files.predictions, field=column, words=words)
+
+
+def _check_figures(
+    project: Project, predictions: HoldoutPredictions, metrics: Any, split: Any
+) -> Iterator[Lack]:
+    """Whether metrics.json and split.json say what the tables give; the value to write where they do not."""
+    path = layout.name_report("metrics")
+    try:
+        found = {metric.name: metric.candidate for metric in predictions.summarize().metrics}
+    except BotsError as error:
+        yield Lack(purpose="review", file=predictions.path, words=str(error))
+        return
+    rows = len(predictions.table)
+    if isinstance(metrics, dict):
+        values = metrics.get("values") if isinstance(metrics.get("values"), dict) else {}
+        wanted = {f"values.{name}": (values.get(name), value) for name, value in found.items()}
+        wanted["rows"] = (metrics.get("rows"), rows)
+        wanted["primary"] = (metrics.get("primary"), project.settings.gate.primary)
+        wanted["task"] = (metrics.get("task"), project.settings.task)
+        wanted["threshold"] = (metrics.get("threshold"), project.settings.evaluate.threshold)
+        for field, (said, value) in wanted.items():
+            if value is not None and not _is_alike(said, value):
+                yield Lack(
+                    purpose="review", file=path, field=field, words=f"write {_show(value)}, not {_show(said)}"
+                )
+        yield from _check_listed(metrics, values)
+    yield from _check_split(split, metrics, rows)
+
+
+def _check_listed(metrics: Mapping[str, Any], values: Mapping[str, Any]) -> Iterator[Lack]:
+    """Whether the list of metrics says what `values` says."""
+    for number, one in enumerate(metrics.get("metrics") or []):
+        name = one.get("name") if isinstance(one, dict) else None
+        if isinstance(name, str) and not _is_alike(one.get("value"), values.get(name)):
+            words = (
+                f"{name} is {_show(one.get('value'))}, under values {_show(values.get(name))}: write the same"
+            )
+            yield Lack(
+                purpose="review",
+                file=layout.name_report("metrics"),
+                field=f"metrics[{number}].value",
+                words=words,
+            )
+
+
+def _check_split(split: Any, metrics: Any, rows: int) -> Iterator[Lack]:
+    """Whether the split names both parts, with the rows of the predictions and the digest of metrics.json."""
+    if not isinstance(split, dict) or not isinstance(split.get("parts"), list):
+        return
+    path = layout.name_report("split")
+    parts = {part.get("name"): part for part in split["parts"] if isinstance(part, dict)}
+    for name in ("train", "holdout"):
+        if name not in parts:
+            words = f"no part named {name}: write one with its rows and the digest of its rows (`sha256:…`)"
+            yield Lack(purpose="review", file=path, field="parts", words=words)
+    holdout = parts.get("holdout", {})
+    if holdout and holdout.get("rows") != rows:
+        words = f"write {rows} for the holdout, as the predictions have; not {_show(holdout.get('rows'))}"
+        yield Lack(purpose="review", file=path, field="parts[].rows", words=words)
+    if holdout and isinstance(metrics, dict) and metrics.get("holdout") != holdout.get("digest"):
+        words = f"write {holdout.get('digest')}, as {path} says; not {_show(metrics.get('holdout'))}"
+        yield Lack(purpose="review", file=layout.name_report("metrics"), field="holdout", words=words)
+
+
+def _is_alike(said: Any, value: Any) -> bool:
+    """Whether a written value is the computed one, numbers to a millionth."""
+    numbers = (int, float)
+    if isinstance(said, numbers) and isinstance(value, numbers) and not isinstance(said, bool):
+        return abs(said - value) <= 1e-6 * max(abs(value), 1.0)
+    return bool(said == value)
+
+
+def _show(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    return f"{value:.{_FIGURES}g}" if isinstance(value, float) else str(value)[:100]
+
+
+def _check_score(project: Project, predictions: HoldoutPredictions) -> Iterator[Lack]:
+    """Whether `review.score`, in a fresh checkout with the model that dvc.lock names, gives the predictions."""
+    files, key = project.files, "review.score"
+    holdout = project.root / files.holdout_rows
+    if files.model not in project.outputs or project.lock.find_digest(files.model) is None:
+        where = layout.DVC_LOCK if files.model in project.outputs else layout.DVC_YAML
+        words = f"not tried: {where} names no {files.model}; mend that, run `dvc repro`, and ask again"
+        yield Lack(purpose="review", file=layout.PARAMS, field=key, words=words)
+        return
+    try:
+        with project.repository.open_worktree("HEAD") as copy:
+            project.repository.copy_uncommitted(copy)
+            set_up(copy, project.root, project.settings)
+            repro.fetch_outputs(copy, project.root, [files.model], [], whose="this change's")
+            scored = score_rows(copy, project.settings.review.score, holdout)
+    except (BotsError, OSError) as error:
+        yield Lack(purpose="review", file=layout.PARAMS, field=key, words=str(error))
+        return
+    for words in predictions.find_contradictions(scored):
+        yield Lack(purpose="review", file=layout.PARAMS, field=key, words=words)
+
+
+def _check_lock(project: Project) -> Iterator[Lack]:
+    """Whether dvc.lock is that of this checkout, everything that it names is at hand, and main reads the same paths."""
+    lock, file = project.lock, layout.DVC_LOCK
+    if not lock.stages:
+        yield Lack(purpose="lock", file=file, words="missing; run `dvc repro` and commit what it writes")
+        return
+    for name in stage_graph.find_outdated(project.root, project.stages, lock):
+        words = "its record is not of this command, these parameters and files: run `dvc repro` and commit"
+        yield Lack(purpose="lock", file=file, field=f"stages.{name}", words=words)
+    for name in lock.stages.keys() - project.stages.keys():
+        words = f"{layout.DVC_YAML} has no such stage any more: take its lines out"
+        yield Lack(purpose="lock", file=file, field=f"stages.{name}", words=words)
+    yield from _check_kept(project)
+    yield from _check_paths_of_main(project)
+
+
+def _check_kept(project: Project) -> Iterator[Lack]:
+    """Whether git has each output that DVC leaves to it, and DVC's cache each other one."""
+    in_git = stage_graph.list_kept_by_git(project.stages)
+    stored = cache.list_digests(project.root / ".dvc" / "cache")
+    for path, digest in project.lock.outputs.items():
+        if path in in_git:
+            if _is_ignored(project.root, path):
+                words = f"git ignores {path}, which {layout.DVC_YAML} leaves to git (`cache: false`): take it out there"
+                yield Lack(purpose="lock", file=".gitignore", field=path, words=words)
+        elif digest.removeprefix("md5:") not in stored:
+            words = f"DVC's cache lacks {path} as {layout.DVC_LOCK} names it: run `dvc commit {path}`, or `dvc pull`"
+            yield Lack(purpose="lock", file=path, words=words)
+
+
+def _is_ignored(root: Path, path: str) -> bool:
+    words = ["git", "check-ignore", "--quiet", "--no-index", "--", path]
+    return subprocess.run(words, cwd=root, capture_output=True, check=False).returncode == 0
+
+
+def _check_paths_of_main(project: Project) -> Iterator[Lack]:
+    """Whether main, by whose paths the lock bot reads, names the same ones as this checkout."""
+    repository = project.repository
+    try:
+        main = read_side(repository, repository.resolve("main"), project.settings)
+    except BotsError as error:
+        yield Lack(
+            purpose="lock", file=layout.PARAMS, field="review.files", words=f"main's cannot be read: {error}"
+        )
+        return
+    if main is None:
+        return
+    own, theirs = project.files, main.files
+    for name in own.__struct_fields__:
+        here, there = getattr(own, name), getattr(theirs, name)
+        if here != there:
+            words = f"main says {there}, this checkout {here}: bring that line to main in a change of its own first"
+            yield Lack(purpose="lock", file=layout.PARAMS, field=f"review.files.{name}", words=words)
