@@ -78,7 +78,8 @@ class DayInputs(Observation, frozen=True, kw_only=True):
 
     `hours` (24) are the rows of each hour in UTC, empty where rows have no time. `warnings` are the rows with a kind of
     warning (`unlike`), and of an input with it (`temp:unlike`). `scores` are the model's own answers, without the
-    `fallback` rows."""
+    `fallback` rows. With several classes they are the largest probabilities, and `called` counts the rows that each
+    class was the answer of."""
 
     format: Literal[1] = OBSERVATION_FORMAT
     day: Day
@@ -91,6 +92,7 @@ class DayInputs(Observation, frozen=True, kw_only=True):
     numbers: dict[str, NumberSummary] = {}
     categories: dict[str, CategorySummary] = {}
     scores: ScoreCounts | None = None
+    called: dict[Text, Count] = {}
 
 
 class SliceOutcomes(Observation, frozen=True, kw_only=True):
@@ -120,9 +122,10 @@ class DayOutcomes(Observation, frozen=True, kw_only=True):
     is in none of them. `ages` are the labelled rows by the label's age in days since the prediction (place i: i days;
     place 366: that or older; shorter where none is so old). `sums` are the sums over labelled rows that metrics are
     computed from, by name: `loss`, `metric`, `value`, `log_loss`, `squared_error`, `absolute_error`, `error` (score
-    less target), `score`, `target`, `target_squares`. `slices`: column -> value -> outcomes, at most 100 values each.
-    `errors` is a sketch of the absolute errors of a regression. A `mature` day is closed: its labels do not count any
-    more. It may be judged unless its `cohort` is `no labels`."""
+    less target), `score`, `target`, `target_squares`. With several classes `score` is of the largest probability,
+    `target` of the rows that were called rightly, and `brier` is there too. `slices`: column -> value -> outcomes, at
+    most 100 values each. `errors` is a sketch of the absolute errors of a regression. A `mature` day is closed: its
+    labels do not count any more. It may be judged unless its `cohort` is `no labels`."""
 
     format: Literal[1] = OBSERVATION_FORMAT
     day: Day

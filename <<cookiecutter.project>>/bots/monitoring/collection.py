@@ -24,6 +24,7 @@ from bots.monitoring.log_listing import (
     SourceUnreachable,
     Tell,
 )
+from bots.monitoring.summary_spec import CLASS_SCORE
 from bots.observations import LeftFile, LogFile
 
 if TYPE_CHECKING:
@@ -43,8 +44,6 @@ COLUMNS = {
     "prediction:warnings": TEXT,
 }
 """The columns that each table of the log has before those of the rows (docs/serving.md)."""
-CLASS_SCORE = "prediction:score:"
-"""Begins the name of a column with the probability of a class. Where there are some, the label is the name of one."""
 
 LARGEST_GROUP = 2_000_000_000  # bytes of a part of a table, as it says itself
 MOST_COLUMNS = 5_000

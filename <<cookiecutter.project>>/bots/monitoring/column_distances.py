@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from bots.stats.metrics import Floats
 
 Kind = Literal["input", "missing", "prediction"]
+CALLED = "called class"
+"""What the classes that rows are called stand for among the predictions, where there are several."""
 FEWEST_ROWS = 30
 """A day with fewer rows of a column is not ranked by it."""
 FEWEST_ALIKE = 8
@@ -133,6 +135,18 @@ class ReferenceDistances:
                 yield self._rank_counts(
                     "", "prediction", predicted, counts=counts, day=inputs.day, groups=self._predicted
                 )
+
+        called = self._reference.called
+        if called is not None and sum(inputs.called.values()) >= FEWEST_ROWS:
+            named = [float(inputs.called.get(name, 0)) for name in called.names]
+            yield self._rank_counts(
+                CALLED,
+                "prediction",
+                called,
+                counts=np.array([*named, 0.0]),
+                day=inputs.day,
+                groups=self._predicted,
+            )
 
     def _rank_counts(
         self,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from msgspec.structs import replace
 
-from bots.monitoring.column_distances import Ranked, ReferenceDistances
+from bots.monitoring.column_distances import CALLED, Ranked, ReferenceDistances
 from bots.monitoring.performance import Restart, find_drift_threshold
 from bots.observations import Day, DayInputs, DriftRank, DriftState, Finding, Level
 from bots.render.monitoring_words import format_date
@@ -208,11 +208,15 @@ def _say_change(state: DriftState, named: list[DriftRank]) -> str:
 def _list_columns(named: Sequence[DriftRank]) -> str:
     words: Mapping[str, str] = {"missing": " (missing values)", "input": "", "prediction": ""}
     names = [
-        "the predictions" if rank.kind == "prediction" else f"{rank.column}{words[rank.kind]}"
+        _name_prediction(rank) if rank.kind == "prediction" else f"{rank.column}{words[rank.kind]}"
         for rank in named
     ]
     more = len(names) - SHOWN
     return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _name_prediction(rank: DriftRank) -> str:
+    return "which classes rows are called" if rank.column == CALLED else "the predictions"
 
 
 def _say_blind(reference: Reference) -> str:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bots.stats.metrics import Context, Floats
 
 TARGET = "target"
-"""The share of positives."""
+"""The share of positives; of rows that are called rightly, with several classes."""
 WEEK = 7
 FEWEST_WEEKS = 4
 ESTIMATED = ("log_loss", "brier", "roc_auc", "value")
@@ -34,6 +34,8 @@ def list_estimated(metrics: Sequence[str], primary: str, loss: BoundedLoss, task
     """The metrics that are estimated, the primary one first where it is among them."""
     if task == "regression":
         return [_LOSSES[loss.plain]] if loss.plain in _LOSSES else []
+    if task == "multiclass":
+        return [TARGET]
     known = [name for name in (primary, *metrics) if name in ESTIMATED]
     return [*dict.fromkeys(known), TARGET]
 
@@ -65,7 +67,7 @@ def compute_truths(days: Sequence[DayOutcomes], names: Iterable[str], task: Task
     rows = sum(day.labelled for day in days)
     if not rows:
         return {}
-    sums: Mapping[str, str] = _SUMS if task == "classification" else _SUMS_OF_REGRESSION
+    sums: Mapping[str, str] = _SUMS_OF_REGRESSION if task == "regression" else _SUMS
     found: dict[str, float] = {}
     for name in names:
         key = sums.get(name)

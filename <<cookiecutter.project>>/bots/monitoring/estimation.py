@@ -23,7 +23,7 @@ from bots.observations import Day, DayInputs, DayOutcomes, EstimateRecord, Findi
 from bots.render.monitoring_words import format_date
 from bots.render.numbers import format_value, pluralize
 from bots.stats.histograms import add_counts
-from bots.stats.metrics import MEASURES, find_label
+from bots.stats.metrics import describe_measure, find_label
 
 if TYPE_CHECKING:
     from bots.monitoring.reference import Reference
@@ -142,7 +142,8 @@ def find_reach(missed: Sequence[float], days: int) -> float:
 
 
 def _clip(name: str, low: float, high: float) -> tuple[float, float]:
-    least, most = (0.0, 1.0) if name == TARGET else MEASURES[name].bounds
+    measure = describe_measure(name)
+    least, most = (0.0, 1.0) if name == TARGET or measure is None else measure.bounds
     return (low if least is None else max(least, low)), (high if most is None else min(most, high))
 
 
@@ -190,8 +191,8 @@ def _find_doubts(records: Sequence[EstimateRecord], reference: Reference) -> Ite
             expected=CONFIDENCE,
             found=1 - misses / len(known),
             words=(
-                f"Do not believe the estimates of {_name(name)}: the truth lay outside of them in {misses} of "
-                f"{pluralize(len(known), 'week')}. What a score means has changed since the review."
+                f"Do not believe the estimates of {_name(name, reference)}: the truth lay outside of them in "
+                f"{misses} of {pluralize(len(known), 'week')}. What a score means has changed since the review."
             ),
         )
 
@@ -205,8 +206,9 @@ def _find_chance(misses: int, weeks: int) -> float:
     )
 
 
-def _name(metric: str) -> str:
-    return "the share of positives" if metric == TARGET else find_label(metric)
+def _name(metric: str, reference: Reference) -> str:
+    share = "the share of rows that are called rightly" if reference.classes else "the share of positives"
+    return share if metric == TARGET else find_label(metric)
 
 
 def _find_harm(
@@ -237,8 +239,8 @@ def _find_harm(
         low=record.low,
         high=record.high,
         words=(
-            f"Before labels came, the {_name(primary)} of the week of {format_date(record.day)} is estimated to be "
-            f"{format_value(primary, record.estimate)} ({format_value(primary, record.low)} to "
+            f"Before labels came, the {_name(primary, reference)} of the week of {format_date(record.day)} is "
+            f"estimated to be {format_value(primary, record.estimate)} ({format_value(primary, record.low)} to "
             f"{format_value(primary, record.high)}), where the review's holdout had {format_value(primary, usual)}. "
             "The rows have become harder; whether answers have become wrong, only labels tell."
         ),

@@ -37,7 +37,7 @@ from bots.observations import (
     TroubleState,
     WatchReport,
 )
-from bots.stats.metrics import MEASURES
+from bots.stats.metrics import describe_measure
 
 if TYPE_CHECKING:
     from bots.monitoring.deployed import Deployed
@@ -191,7 +191,8 @@ def find_loss(known: Known, running: tuple[str, str] | None) -> str:
     if running is None:
         return ""
     name = name_plain(known.records[running[1]].reference)
-    return MEASURES[name].label if name in MEASURES else name
+    measure = describe_measure(name)
+    return measure.label if measure else name
 
 
 def find_running(known: Known) -> tuple[str, str] | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets as random_bits
 import shutil
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -91,7 +91,8 @@ class _Tally:
 class LabelTable:
     """Labels in a folder: `key` columns as they came, the label as a number, and when it became known.
 
-    `times` are the key columns that are compared as instants because the labels have them as times.
+    `times` are the key columns that are compared as instants because the labels have them as times. With several
+    `classes` a label is the place of its class among them.
     """
 
     folder: Path
@@ -100,6 +101,7 @@ class LabelTable:
     where: str
     times: frozenset[str] = frozenset()
     answers: Answers | None = None
+    classes: tuple[str, ...] = ()
     tally: _Tally = field(default_factory=_Tally)
     newest: str | None = None
     """the newest day on which a label became known"""
@@ -149,7 +151,7 @@ class LabelTable:
         tally = self.tally
         tally.rows += batch.num_rows
         column = batch.column(wanted.target)
-        labels = read_labels(column, self.task, self.answers)
+        labels = read_labels(column, self.task, self.answers, self.classes)
         missing = find_missing_labels(column)
         unreadable = np.isnan(labels) & ~missing
         if unreadable.any() and tally.unreadable_example is None:
@@ -285,12 +287,17 @@ def _name_day(time: int) -> str:
     return str(np.datetime64(time, "us").astype("datetime64[D]"))
 
 
-def read_labels(column: pa.Array, task: Task, answers: Answers | None = None) -> NDArray[np.float64]:
-    """Return labels as numbers, NaN where there is none: 1 and 0 for a classification, finite ones for a regression.
+def read_labels(
+    column: pa.Array, task: Task, answers: Answers | None = None, classes: Sequence[str] = ()
+) -> NDArray[np.float64]:
+    """Return labels as numbers, NaN where there is none: 1 and 0 for a classification, finite ones for a regression,
+    the place of the class among several `classes`.
 
     A classification takes numbers 0 and 1, truths, and the words that the data contract takes for them; or `answers`,
     what its two labels are called.
     """
+    if task == "multiclass":
+        return convert_classes(column, classes)
     if task == "classification":
         return convert_truths(column) if answers is None else convert_answers(column, answers)
     from pyarrow import types
@@ -299,6 +306,18 @@ def read_labels(column: pa.Array, task: Task, answers: Answers | None = None) ->
         return np.full(len(column), np.nan)
     numbers = convert_numbers(column)
     return np.where(np.isfinite(numbers), numbers, np.nan)
+
+
+def convert_classes(column: pa.Array, classes: Sequence[str]) -> NDArray[np.float64]:
+    """Return the place of each row's class among these, (n,); NaN where it is none of them."""
+    places = {name: float(code) for code, name in enumerate(classes)}
+    coded = column if hasattr(column, "dictionary") else column.dictionary_encode()
+    names = [write_label(value) for value in coded.dictionary.to_pylist()]
+    table = np.array([places.get(name, places.get(name.strip(), np.nan)) for name in names] + [np.nan])
+    found: NDArray[np.float64] = table[
+        coded.indices.fill_null(len(names)).to_numpy(zero_copy_only=False).astype(np.int64)
+    ]
+    return found
 
 
 def find_missing_labels(column: pa.Array) -> NDArray[np.bool_]:
@@ -335,7 +354,14 @@ def load_labels(
     wanted = find_wanted_columns(settings, data)
     tell(f"labels from {source.where}")
     shutil.rmtree(folder, ignore_errors=True)
-    table = LabelTable(folder, settings, data.task, source.where, answers=load_answers(data, root))
+    table = LabelTable(
+        folder,
+        settings,
+        data.task,
+        source.where,
+        answers=load_answers(data, root),
+        classes=load_classes(data, root),
+    )
     try:
         folder.mkdir(parents=True)
         table.write_batches(source.read_batches(wanted, since), wanted, since, now)
@@ -368,6 +394,25 @@ def load_answers(data: Data, root: Path) -> Answers | None:
             "run `dvc repro` and commit the report"
         )
     return report.answers
+
+
+def load_classes(data: Data, root: Path) -> tuple[str, ...]:
+    """Load what several classes are called; none for another task.
+
+    Raises `LabelsError` where main's split does not name them.
+    """
+    if data.task != "multiclass":
+        return ()
+    path = name_report("split")
+    try:
+        report = evidence.load_if_there(root / path, evidence.SplitReport, path)
+    except evidence.EvidenceError as error:
+        raise LabelsError(str(error)) from error
+    if report is None or not report.classes:
+        raise LabelsError(
+            f"{path}: classes: expected the names of the classes; run `dvc repro` and commit the report"
+        )
+    return tuple(report.classes)
 
 
 def find_wanted_columns(settings: Labels, data: Data) -> WantedColumns:

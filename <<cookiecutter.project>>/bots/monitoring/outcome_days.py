@@ -59,7 +59,7 @@ def count_outcomes(
             for day, rows, _ in split_days(batch, name=name):
                 key = day, versions[name], onnx
                 if key in keys:
-                    counts.setdefault(key, OutcomeCount(specs[onnx])).add_batch(rows)
+                    counts.setdefault(key, OutcomeCount(specs[onnx], labels.classes)).add_batch(rows)
         for (day, _, onnx), found in result.days.items():
             key = day, versions[name], onnx
             joined[key][0] += found.duplicated

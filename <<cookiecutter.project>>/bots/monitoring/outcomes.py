@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from bots.monitoring.categories import make_label, shorten_value
-from bots.monitoring.summary_spec import AGE, FALLBACK, LABEL, LARGEST, SCORE, SummarySpec
+from bots.monitoring.summary_spec import AGE, CLASS_SCORE, FALLBACK, LABEL, LARGEST, SCORE, SummarySpec
 from bots.observations import DayOutcomes, ScoreCounts, SliceOutcomes
+from bots.stats.classes import call_classes
 from bots.stats.histograms import add_counts, count_scores
-from bots.stats.metrics import MEASURES, Floats
+from bots.stats.metrics import Context, Floats, get_measure
 from bots.stats.sketches import Sketch, add_sketches
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Sequence
 
     import pyarrow as pa
     from numpy.typing import NDArray
@@ -27,6 +28,7 @@ OLDEST: Final = 366
 MOST_SLICES: Final = 100
 """So many values of a column are told each day, those with most labelled rows."""
 MISSING: Final = "missing"
+UNKNOWN: Final = "(a class that the model does not know)"
 
 
 @dataclass
@@ -34,6 +36,8 @@ class OutcomeCount:
     """Counts labelled rows batch by batch."""
 
     spec: SummarySpec
+    known: tuple[str, ...] = ()
+    """the several classes that labels are places of, where those are not the model's"""
     predicted: int = 0
     labelled: int = 0
     ages: NDArray[np.int64] = field(default_factory=lambda: np.zeros(OLDEST + 1, dtype=np.int64))
@@ -57,23 +61,38 @@ class OutcomeCount:
         if not len(target):
             return
         target, score = (np.clip(values, -LARGEST, LARGEST) for values in (target, score))
+        several = _read_several(batch, target, self.spec, self.known) if self.spec.classes else None
+        if several is not None:
+            target, score = several.right, several.top
         self.labelled += len(target)
         if AGE in batch.schema.names:
             days = np.nan_to_num(_read_column(batch.column(AGE)), nan=0.0)
             self.ages += np.bincount(
                 np.clip(np.floor(days), 0, OLDEST).astype(np.int64), minlength=OLDEST + 1
             )
-        rows = compute_rows(target, score, self.spec)
+        rows = compute_rows(target, score, self.spec, several)
         for name, values in rows.items():
             self.sums[name] = self.sums.get(name, 0.0) + float(values.sum())
-        positive = target == 1 if self.spec.task == "classification" else None
+        positive = None if self.spec.task == "regression" else target == 1
         self.scores = add_counts(self.scores, count_scores(score, np.asarray(self.spec.edges), positive))
         if self.spec.task == "regression":
             self.errors.add_values(rows["absolute_error"])
+        for name, labels in self._list_slices(batch, several):
+            found = self._summarize_slices(labels, rows, score=score, positive=positive)
+            self.slices[name] = _add_mappings(self.slices.get(name, {}), found)
+
+    def _list_slices(
+        self, batch: pa.RecordBatch, several: SeveralClasses | None
+    ) -> Iterator[tuple[str, pa.Array]]:
+        """The columns that outcomes are cut by, with the labels of rows; with several classes the actual one first."""
+        import pyarrow as pa
+
+        if several is not None:
+            names = np.array([*self.spec.classes, UNKNOWN], dtype=object)
+            yield self.spec.class_slice, pa.array(names[several.codes.astype(np.intp)], pa.string())
         for name in self.spec.slices:
-            if name in batch.schema.names:
-                found = self._summarize_slices(batch.column(name), rows, score=score, positive=positive)
-                self.slices[name] = _add_mappings(self.slices.get(name, {}), found)
+            if name in batch.schema.names and (several is None or name != self.spec.class_slice):
+                yield name, batch.column(name)
 
     def _summarize_slices(
         self,
@@ -143,10 +162,61 @@ class OutcomeCount:
         )
 
 
-def compute_rows(target: Floats, score: Floats, spec: SummarySpec) -> dict[str, Floats]:
-    """What is summed over labelled rows, (n,) each: see `DayOutcomes.sums`."""
+@dataclass(frozen=True, eq=False)
+class SeveralClasses:
+    """Rows of several classes: `codes` (n,) is the place of the class that came, `scores` (n, k) the probabilities.
+
+    `top` is the largest of them and `right` whether its class came, (n,) each. A class that came and that the model
+    does not know has the place k and the probability 0: whatever is called then is wrong.
+    """
+
+    codes: Floats
+    scores: Floats
+    context: Context
+
+    @property
+    def right(self) -> Floats:
+        """Whether each row was called rightly, 1 or 0."""
+        return np.asarray(call_classes(self.scores) == self.codes, dtype=np.float64)
+
+    @property
+    def top(self) -> Floats:
+        """The largest probability of each row."""
+        largest: Floats = self.scores.max(axis=1)
+        return largest
+
+
+def make_several(codes: Floats, scores: Floats, context: Context) -> SeveralClasses:
+    """Rows of several classes; a code that is no place of a class becomes one more class, that no row is called."""
+    classes = context.classes
+    if (codes >= len(classes)).any():
+        scores = np.column_stack([scores, np.zeros(len(scores))])
+        context = replace(context, classes=(*classes, UNKNOWN))
+    return SeveralClasses(codes, scores, context)
+
+
+def _read_several(
+    batch: pa.RecordBatch, label: Floats, spec: SummarySpec, known: Sequence[str]
+) -> SeveralClasses:
+    """What came and the probabilities of a batch; `label` (n,) are places in `known`, else in the model's classes."""
+    places = {name: float(code) for code, name in enumerate(spec.classes)}
+    table = np.array([places.get(name, float(len(places))) for name in known or spec.classes])
+    scores = np.stack([_read_column(batch.column(CLASS_SCORE + name)) for name in spec.classes], axis=1)
+    return make_several(table[label.astype(np.intp)], np.nan_to_num(scores), spec.context)
+
+
+def compute_rows(
+    target: Floats, score: Floats, spec: SummarySpec, several: SeveralClasses | None = None
+) -> dict[str, Floats]:
+    """What is summed over labelled rows, (n,) each: see `DayOutcomes.sums`.
+
+    With `several` classes `target` says whether a row was called rightly, and `score` is the largest probability.
+    """
     error = score - target
-    plain = spec.loss.compute_plain(target, score, spec.context)
+    if several is None:
+        plain = spec.loss.compute_plain(target, score, spec.context)
+    else:
+        plain = spec.loss.compute_plain(several.codes, several.scores, several.context)
     rows = {
         "loss": spec.loss.bound_losses(plain),
         "metric": plain,
@@ -157,10 +227,13 @@ def compute_rows(target: Floats, score: Floats, spec: SummarySpec) -> dict[str, 
         "target_squares": target**2,
         "score": score,
     }
-    if spec.task == "classification":
-        rows["log_loss"] = MEASURES["log_loss"].components(target, score, spec.context)[:, 0]
-    if spec.context.costs is not None:
-        rows["value"] = MEASURES["value"].components(target, score, spec.context)[:, 0]
+    names = {"classification": ["log_loss"], "multiclass": ["log_loss", "brier"], "regression": []}[spec.task]
+    names += ["value"] if spec.context.costs is not None else []
+    given = (
+        (target, score, spec.context) if several is None else (several.codes, several.scores, several.context)
+    )
+    for name in names:
+        rows[name] = get_measure(name, spec.task).components(*given)[:, 0]
     return rows
 
 

@@ -292,7 +292,7 @@ def _watch_loss(reference: Reference, settings: Settings) -> Iterator[Watched]:
 def _watch_calibration(reference: Reference, settings: Settings) -> Iterator[Watched]:
     """Predictions too high and too low: of a regression where what matters of its bias is said."""
     harm = settings.monitoring.harm
-    if reference.task == "classification":
+    if reference.task != "regression":
         tolerance, lowest = harm.calibration, -1.0
     elif "bias" in settings.gate.matters:
         tolerance, lowest = harm.tolerance * settings.gate.matters["bias"], -math.inf
@@ -313,11 +313,12 @@ def _watch_calibration(reference: Reference, settings: Settings) -> Iterator[Wat
 
 
 def _watch_guards(reference: Reference, settings: Settings) -> Iterator[Watched]:
+    guards = GUARDS | ({"brier": "brier"} if reference.classes else {})
     for name in settings.gate.guards:
-        if name not in GUARDS:
+        if name not in guards:
             continue
         sign = -1.0 if name == "value" else 1.0
-        read = read_sum(GUARDS[name], sign)
+        read = read_sum(guards[name], sign)
         matter = settings.gate.matters[name]
         if name == "rmse":
             mean = reference.find_mean("squared_error") or 0.0
@@ -327,7 +328,7 @@ def _watch_guards(reference: Reference, settings: Settings) -> Iterator[Watched]
             "guard",
             subject=name,
             read=read,
-            show=read_sum(GUARDS[name]),
+            show=read_sum(guards[name]),
             reference=reference,
             tolerance=settings.monitoring.harm.tolerance * matter,
             lowest=_find_lowest(name, settings),
@@ -339,6 +340,8 @@ def _find_lowest(name: str, settings: Settings) -> float:
     costs = settings.evaluate.costs
     if name != "value" or costs is None or settings.task == "regression":
         return 0.0
+    if costs.matrix is not None:
+        return -max(0.0, *(worth for row in costs.matrix.values() for worth in row.values()))
     cells = (costs.true_positive, costs.false_positive, costs.true_negative, costs.false_negative)
     return -max(cell or 0.0 for cell in cells)
 
@@ -350,7 +353,8 @@ def _watch_slices(reference: Reference, settings: Settings) -> Iterator[Watched]
     tolerance = settings.monitoring.harm.tolerance * find_matter(reference, settings)
     if settings.gate.slices:
         tolerance = max(tolerance, settings.gate.slices.matters)
-    for column in settings.evaluate.slices:
+    actual = [settings.data.target or "target"] if reference.classes else []
+    for column in dict.fromkeys([*actual, *settings.evaluate.slices]):
         for value in sorted({value for day in reference.outcomes for value in day.slices.get(column, {})}):
             rows = [
                 day.slices[column][value].rows

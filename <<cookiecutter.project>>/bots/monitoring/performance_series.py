@@ -12,7 +12,7 @@ import numpy as np
 
 from bots.observations import Day, DayOutcomes, Point, ScoreCounts, Series
 from bots.stats.estimates import Bins, compute_auc, compute_auc_error
-from bots.stats.metrics import MEASURES, find_label
+from bots.stats.metrics import describe_measure, find_label
 
 if TYPE_CHECKING:
     from bots.monitoring.reference import Reference
@@ -55,25 +55,26 @@ def draw_series(days: Sequence[DayOutcomes], reference: Reference, settings: Set
 def _draw_metric(name: str, days: Sequence[DayOutcomes], reference: Reference) -> Series | None:
     if name == "roc_auc":
         return _draw_auc(days, reference)
-    if name not in SUMS:
+    sums = SUMS | ({"brier": "brier", "accuracy": "target"} if reference.classes else {})
+    measure = describe_measure(name)
+    if name not in sums or measure is None:
         return None
-    measure = MEASURES[name]
     root = name == "rmse"
 
     def convert(mean: float | None) -> float | None:
         return math.sqrt(max(0.0, mean)) if root and mean is not None else mean
 
     points = [
-        _make_point(day, convert(day.sums[SUMS[name]] / day.labelled))
+        _make_point(day, convert(day.sums[sums[name]] / day.labelled))
         for day in days
-        if SUMS[name] in day.sums
+        if sums[name] in day.sums
     ]
     return Series(
         name=name,
         label=measure.label,
         kind=measure.kind,
         direction="neither" if measure.signed else measure.direction,
-        reference=convert(reference.find_mean(SUMS[name])),
+        reference=convert(reference.find_mean(sums[name])),
         points=points,
     )
 
@@ -83,8 +84,9 @@ def _make_point(day: DayOutcomes, value: float | None) -> Point:
 
 
 def _draw_calibration(days: Sequence[DayOutcomes], reference: Reference) -> Iterable[Series]:
-    kind = "share" if reference.task == "classification" else "quantity"
-    for name, key, label in (("predicted", "score", "predicted"), ("observed", "target", "came")):
+    kind = "quantity" if reference.task == "regression" else "share"
+    labels = ("largest probability", "called rightly") if reference.classes else ("predicted", "came")
+    for name, key, label in (("predicted", "score", labels[0]), ("observed", "target", labels[1])):
         points = [_make_point(day, day.sums[key] / day.labelled) for day in days if key in day.sums]
         if points:
             yield Series(

@@ -64,6 +64,12 @@ def _join_sentences(seen: Seen, reference: Reference, settings: Settings) -> str
 
 
 def _describe_calibration(seen: Seen, reference: Reference, settings: Settings) -> str:
+    if reference.classes:
+        sure = "too sure" if seen.subject == "too high" else "not sure enough"
+        return (
+            f"Predictions are {sure}: the largest probability was {format_percent(seen.predicted)} on average and "
+            f"{format_percent(seen.observed)} of the rows were called rightly,"
+        )
     if reference.task == "classification":
         said = f"{format_percent(seen.predicted)} was predicted on average and {format_percent(seen.observed)} came"
     else:

@@ -5,6 +5,7 @@ It is made once of a version, from the released commit's own files, and kept on 
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable, Iterable, Iterator
 from datetime import date
@@ -27,14 +28,23 @@ from bots.git.repository import Repository
 from bots.layout import PARAMS, name_report
 from bots.monitoring.categories import make_label, shorten_value
 from bots.monitoring.estimated_metrics import backtest_estimates, list_estimated
-from bots.monitoring.outcomes import summarize_outcomes
+from bots.monitoring.outcomes import SeveralClasses, make_several, summarize_outcomes
 from bots.monitoring.summaries import read_numbers
-from bots.monitoring.summary_spec import LABEL, SCORE, SummarySpec, build_spec
+from bots.monitoring.summary_spec import CLASS_SCORE, LABEL, SCORE, SummarySpec, build_spec
 from bots.observations import Day, DayOutcomes, ScoreCounts
+from bots.stats.classes import call_classes
 from bots.stats.estimates import fit_losses, fit_rates
 from bots.stats.histograms import add_counts, choose_edges
 from bots.stats.losses import BoundedLoss, choose_loss
-from bots.stats.predictions import SLICE, get_numbers, open_table, read_table
+from bots.stats.predictions import (
+    SLICE,
+    get_numbers,
+    get_scores,
+    get_targets,
+    list_classes,
+    open_table,
+    read_table,
+)
 from bots.stats.sequential import Usual, measure_usual
 from bots.stats.sketches import Sketch
 from bots.stats.split_columns import PLAIN_ROW, ROW, find_row_column
@@ -86,6 +96,8 @@ class Reference(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     `edges`; `missed` is by how much estimates of the holdout's weeks missed, by metric. `days` are those of the
     training rows that `columns` tell of, `predicted_days` the holdout's that `predictions` tells of. `weights` are the
     inputs' shares in the explanation of the model. `notes` are whole sentences about what the reference cannot tell.
+    With several `classes` scores are the largest probabilities, `rates` how often the class that has it was right, and
+    `called` is what the holdout's rows are called, on the days of `predictions`.
     """
 
     format: Literal[1] = REFERENCE_FORMAT
@@ -107,6 +119,8 @@ class Reference(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     predictions: ColumnReference | None = None
     weights: dict[str, float] = {}
     notes: list[Text] = []
+    classes: list[Name] = []
+    called: ColumnReference | None = None
 
     @property
     def labelled(self) -> int:
@@ -182,15 +196,21 @@ def build_reference(root: Path, settings: Settings, *, version: str, onnx: str) 
     features = evidence.load(root / name_report("features"), FeaturesReport)
     data = evidence.load_if_there(root / name_report("data"), DataReport)
     table = read_table(root / files.predictions, files.predictions)
-    target = get_numbers(table, "target", files.predictions)
-    score = get_numbers(table, "score", files.predictions)
+    classes = list_classes(table.column_names) if settings.task == "multiclass" else ()
+    context = dataclasses.replace(settings.context, classes=classes)
+    target = get_targets(table, files.predictions, classes)
+    score = get_scores(table, files.predictions, classes)
+    loss = choose_loss(settings.gate.primary, settings.task, target, score, context)
+    several = make_several(target, score, context) if classes else None
+    label = target
+    if several is not None:
+        target, score = several.right, several.top
     edges = choose_edges(settings.task, settings.evaluate.threshold, score)
-    loss = choose_loss(settings.gate.primary, settings.task, target, score, settings.context)
-    spec = build_spec(settings, features, data, edges=edges, loss=loss)
+    spec = build_spec(settings, features, data, edges=edges, loss=loss, classes=classes)
     timed = list_time_columns(root, settings)
     days = find_prediction_days(root, table, settings, timed)
     outcomes = list(
-        _summarize_holdout(table, target, score=score, days=days, spec=spec, named=(version, onnx))
+        _summarize_holdout(table, label, score=score, days=days, spec=spec, named=(version, onnx))
     )
     whole = reduce(add_counts, (day.scores for day in outcomes), None)
     notes, columns, training_days = _read_training(root, settings, spec, timed)
@@ -203,9 +223,16 @@ def build_reference(root: Path, settings: Settings, *, version: str, onnx: str) 
             f"The log does not say how much a row counts ({settings.data.weight}, data.weight): the watch counts "
             "each row once, on the holdout too, so its figures are not those of the review."
         )
+    if several is not None:
+        notes.append(
+            "With several classes only the share of rows that are called rightly is estimated before labels come: the "
+            "log loss and every other metric need them."
+        )
     return Reference(
         version=version,
         onnx=onnx,
+        classes=list(classes),
+        called=None if several is None or days is None else _describe_called(several, days),
         task=settings.task,
         primary=settings.gate.primary,
         loss=loss,
@@ -295,6 +322,9 @@ def _summarize_holdout(
     import pyarrow as pa
 
     columns = {name: table[SLICE + name] for name in spec.slices if SLICE + name in table.column_names}
+    columns |= {
+        CLASS_SCORE + name: get_numbers(table, f"score:{name}", "predictions") for name in spec.classes
+    }
     joined = pa.table({SCORE: score, LABEL: target, **columns})
     labels = np.full(len(target), WHOLE) if days is None else days
     order = np.argsort(labels, kind="stable")
@@ -321,7 +351,7 @@ def _fit_rates(whole: ScoreCounts | None) -> list[float]:
 
 def _fit_losses(target: Floats, score: Floats, spec: SummarySpec) -> list[float]:
     """The mean plain loss in each bin of scores, for a regression."""
-    if spec.task == "classification":
+    if spec.task != "regression":
         return []
     plain = spec.loss.compute_plain(target, score, spec.context)
     bins = len(spec.edges) - 1
@@ -369,6 +399,19 @@ def _describe_predictions(outcomes: list[DayOutcomes], whole: ScoreCounts) -> Co
     edges = [whole.edges[end] for end in np.unique(ends) if end < len(whole.edges) - 1]
     rows = [coarsen_scores(day.scores, edges) if day.scores else [0] * (len(edges) + 1) for day in outcomes]
     return ColumnReference(kind="number", edges=edges, rows=rows, missing=[0] * len(rows))
+
+
+def _describe_called(several: SeveralClasses, days: NDArray[Any]) -> ColumnReference:
+    """How many of the holdout's rows each class is the answer of, day by day."""
+    known, codes = np.unique(days, return_inverse=True)
+    names = list(several.context.classes)
+    called = call_classes(several.scores)
+    return ColumnReference(
+        kind="category",
+        names=names,
+        rows=_count_bins(codes, called, len(known), len(names) + 1),
+        missing=[0] * len(known),
+    )
 
 
 def _read_training(

@@ -20,6 +20,7 @@ from bots.monitoring.categories import CategoryCount, add_categories
 from bots.monitoring.outcomes import add_outcomes, sum_outcomes, summarize_outcomes
 from bots.monitoring.summary_spec import (
     ANSWER,
+    CLASS_SCORE,
     FALLBACK,
     ID,
     LARGEST,
@@ -146,6 +147,7 @@ class DayCount:
         self.numbers: dict[str, NumberCount | PresenceCount] = {}
         self.categories: dict[str, CategoryCount | PresenceCount] = {}
         self.scores: ScoreCounts | None = None
+        self.called: dict[str, int] = {}
         self.sample = row_sample.SampleCount(spec.sample)
         self._edges = np.asarray(spec.edges)
 
@@ -188,8 +190,19 @@ class DayCount:
             own = answered.true_count
             self.fallback += batch.num_rows - own
             if own < batch.num_rows:
-                scores = scores.filter(answered)
+                scores, batch = scores.filter(answered), batch.filter(answered)
+        if self.spec.classes and ANSWER in batch.schema.names:
+            self._count_called(batch.column(ANSWER))
         self.scores = add_counts(self.scores, count_scores(read_numbers(scores), self._edges))
+
+    def _count_called(self, answers: pa.Array) -> None:
+        """Count the rows that each of several classes was the answer of."""
+        known, counted = set(self.spec.classes), answers.value_counts()
+        for name, rows in zip(
+            counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True
+        ):
+            if name in known:
+                self.called[name] = self.called.get(name, 0) + rows
 
     def _count_warnings(self, array: pa.Array) -> None:
         counted = array.value_counts()
@@ -212,6 +225,7 @@ class DayCount:
             numbers={name: _close_number(count) for name, count in self.numbers.items()},
             categories={name: _close_category(count) for name, count in self.categories.items()},
             scores=self.scores,
+            called={name: self.called[name] for name in self.spec.classes if name in self.called},
         )
 
 
@@ -275,7 +289,8 @@ def summarize_file(path: Path, spec: SummarySpec) -> FileSummary:
     try:
         with pq.ParquetFile(path, read_dictionary=[VERSION, ONNX, WARNINGS, *spec.categories]) as file:
             there = file.schema_arrow.names
-            if lost := [name for name in (ID, TIME, VERSION, ONNX, SCORE) if name not in there]:
+            needed = [ID, TIME, VERSION, ONNX, SCORE, *(CLASS_SCORE + name for name in spec.classes)]
+            if lost := [name for name in needed if name not in there]:
                 raise SummaryError(
                     f"{path.name}: is no file of the prediction log: it has no {', '.join(lost)}"
                 )
@@ -374,6 +389,7 @@ def add_inputs(first: DayInputs, second: DayInputs, cap: int) -> DayInputs:
             first.categories, second.categories, lambda one, other: add_categories(one, other, cap)
         ),
         scores=add_counts(first.scores, second.scores),
+        called=_add_mappings(first.called, second.called, int.__add__),
     )
 
 

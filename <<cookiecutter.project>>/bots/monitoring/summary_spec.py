@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -25,6 +26,8 @@ VERSION: Final = "prediction:version"
 ONNX: Final = "prediction:onnx"
 SCORE: Final = "prediction:score"
 ANSWER: Final = "prediction:label"
+CLASS_SCORE: Final = "prediction:score:"
+"""Begins the name of a column with the probability of a class. Where there are some, the label is the name of one."""
 FALLBACK: Final = "prediction:fallback"
 WARNINGS: Final = "prediction:warnings"
 LABEL: Final = "label"
@@ -41,7 +44,8 @@ class SummarySpec(Struct, frozen=True, kw_only=True):
     `numbers` and `categories` are the model's inputs; of a category the values that training showed, or None where the
     evidence does not name all of them. Columns that are `personal` are counted as there or missing, and never more.
     `edges` are the bins of the score, `slice_edges` those of a slice. `cap` is how many categories of a column are
-    named, `sample` how many rows of a day are kept."""
+    named, `sample` how many rows of a day are kept. With several classes, `context.classes`, the score is the largest
+    probability, and each actual class is a slice of the column `class_slice`."""
 
     task: Task
     numbers: tuple[str, ...]
@@ -54,6 +58,12 @@ class SummarySpec(Struct, frozen=True, kw_only=True):
     personal: frozenset[str] = frozenset()
     cap: int = 200
     sample: int = 200
+    class_slice: str = "target"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The model's several classes, in order; none for another task."""
+        return tuple(self.context.classes)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -68,15 +78,16 @@ def build_spec(
     *,
     edges: Sequence[float],
     loss: BoundedLoss,
+    classes: Sequence[str] = (),
 ) -> SummarySpec:
-    """Build what is counted of a version from its evidence; `edges` and `loss` are fixed with the version.
+    """Build what is counted of a version from its evidence; `edges`, `loss` and `classes` are fixed with the version.
 
     Without `data` no column is known to be personal.
     """
     inputs = [feature for feature in features.features if feature.expression is None]
     personal = frozenset(column.name for column in data.columns if column.personal) if data else frozenset()
     threshold = settings.context.threshold
-    bins = SLICE_BINS if settings.task == "classification" else None
+    bins = None if settings.task == "regression" else SLICE_BINS
     return SummarySpec(
         task=settings.task,
         numbers=tuple(feature.name for feature in inputs if feature.kind == "numeric"),
@@ -88,7 +99,8 @@ def build_spec(
         edges=tuple(edges),
         slice_edges=choose_edges(settings.task, threshold, bins=bins) if bins else tuple(edges[::10]),
         loss=loss,
-        context=settings.context,
+        context=replace(settings.context, classes=tuple(classes)),
+        class_slice=settings.data.target or "target",
         slices=tuple(name for name in settings.evaluate.slices if name not in personal),
         personal=personal,
         cap=settings.monitoring.categories,

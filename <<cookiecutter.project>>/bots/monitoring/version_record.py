@@ -67,6 +67,7 @@ def make_record(
             data,
             edges=reference.edges,
             loss=reference.loss,
+            classes=reference.classes,
         )
         times = [column.name for column in data.columns if column.type == "datetime"] if data else []
         return VersionRecord(spec=spec, reference=reference, times=times)

@@ -48,7 +48,7 @@ def describe_classes(review: Review, *, code: Escape, text: Escape) -> tuple[Sta
         left = len(ranked) - judged
         rest = f" ({left} could not be told)" if left else ""
         compared = f", none of {judged} lost recall beyond chance{rest}"
-    state = "ok" if judged == len(ranked) or not selection.is_compared(review) else "note"
+    state: State = "ok" if judged == len(ranked) or not selection.is_compared(review) else "note"
     return state, f"{len(ranked)} classes{compared}; lowest recall {named}"
 
 
@@ -105,8 +105,8 @@ def _format_class(one: ClassComparison, *, compared: bool) -> list[str]:
         else ""
     )
     shown = [
-        (_format_share(before and before.recall), _format_share(after.recall)),
-        (_format_share(before and before.precision), _format_share(after.precision)),
+        (_format_share(before.recall if before else None), _format_share(after.recall)),
+        (_format_share(before.precision if before else None), _format_share(after.precision)),
         (format_count(before.predicted) if before else "–", format_count(after.predicted)),
     ]
     recall, precision, called = (f"{was} → {now}" if compared and was != now else now for was, now in shown)

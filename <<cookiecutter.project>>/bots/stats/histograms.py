@@ -37,10 +37,11 @@ def choose_edges(
 ) -> tuple[float, ...]:
     """Choose the edges of a version's bins.
 
-    A classification has equal bins of [0, 1], with one more edge where the threshold (0.5 if None) lies between two.
+    A classification has equal bins of [0, 1], with one more edge where the threshold (0.5 if None) lies between two;
+    so have several classes, for their largest probability.
     A regression has bins of equally many of the reference's `scores`, (n,). Raises ValueError where it has none.
     """
-    if task == "classification":
+    if task != "regression":
         cut = 0.5 if threshold is None else threshold
         bins = bins or BINS
         equal = [place / bins for place in range(bins + 1)]

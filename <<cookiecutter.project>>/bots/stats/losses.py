@@ -8,6 +8,9 @@ A detector that is valid whatever the data look like needs a loss with bounds. E
 | Brier score, ROC AUC, average precision, calibration error | squared error of the probability | the same |
 | accuracy, precision, recall, F1 | 1 for a wrong decision, else 0 | the same |
 | value (classification) | what the best cell is worth beyond this row's | divided by the range of the cells |
+| log loss, Brier score of several classes | the same of all probabilities | clipped at `limit`; divided by 2 |
+| any other metric of several classes | 1 for a wrong class, else 0 | the same |
+| value (several classes) | what the best cell is worth beyond this row's | divided by the range of the cells |
 | value (regression) | the cost of the error | clipped at `limit`, divided by it |
 | mean and median absolute error, bias | absolute error | clipped at `limit`, divided by it |
 | root mean squared error, R² | squared error | clipped at `limit`, divided by it |
@@ -23,7 +26,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from msgspec import Struct
 
-from bots.stats.metrics import MEASURES, Context, Floats
+from bots.stats.metrics import Context, Floats, find_task, get_measure
 
 if TYPE_CHECKING:
     from bots.evidence import Costs, Task
@@ -57,7 +60,7 @@ class BoundedLoss(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     limit: float
 
     def compute_plain(self, target: Floats, score: Floats, context: Context) -> Floats:
-        """The loss of each row in its own unit, (n,), not clipped; zero is best."""
+        """The loss of each row in its own unit, (n,), not clipped; zero is best. Several classes' scores are (n, k)."""
         return _compute_plain(self.plain, target, score=score, context=context)
 
     def bound_losses(self, plain: Floats) -> Floats:
@@ -72,7 +75,7 @@ class BoundedLoss(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 def name_plain_loss(primary: str) -> str:
     """The name of the loss of a row that stands for a primary metric."""
-    return _PLAIN[primary]
+    return _PLAIN.get(primary, "wrong")
 
 
 def choose_loss(primary: str, task: Task, target: Floats, score: Floats, context: Context) -> BoundedLoss:
@@ -80,9 +83,10 @@ def choose_loss(primary: str, task: Task, target: Floats, score: Floats, context
 
     Raises ValueError for a metric that the task does not have, and where there is no row.
     """
-    if task not in MEASURES[primary].tasks:
-        raise ValueError(f"{primary} is no metric of a {task}")
+    get_measure(primary, task)
     plain = name_plain_loss(primary)
+    if task == "multiclass" and primary not in ("log_loss", "brier", "value"):
+        plain = "wrong"
     natural = _find_natural_limit(plain, task, context.costs)
     if natural is not None:
         return BoundedLoss(plain=plain, limit=natural)
@@ -96,9 +100,11 @@ def choose_loss(primary: str, task: Task, target: Floats, score: Floats, context
 
 def _find_natural_limit(plain: str, task: Task, costs: Costs | None) -> float | None:
     """The largest loss that there can be, or None where there is none."""
+    if plain == "brier" and task == "multiclass":
+        return 2.0
     if plain in {"brier", "wrong"}:
         return 1.0
-    if plain == "cost" and task == "classification":
+    if plain == "cost" and task != "regression":
         cells = _list_cells(costs)
         return (max(cells) - min(cells)) or 1.0
     return None
@@ -107,6 +113,8 @@ def _find_natural_limit(plain: str, task: Task, costs: Costs | None) -> float | 
 def _list_cells(costs: Costs | None) -> list[float]:
     if costs is None:
         return [0.0]
+    if costs.matrix is not None:
+        return [0.0, *(value for row in costs.matrix.values() for value in row.values())]
     return [
         costs.true_positive or 0.0,
         costs.false_positive or 0.0,
@@ -117,13 +125,13 @@ def _list_cells(costs: Costs | None) -> list[float]:
 
 def _compute_plain(plain: str, target: Floats, score: Floats, context: Context) -> Floats:
     if plain == "wrong":
-        right = MEASURES["accuracy"].components(target, score, context)[:, 0]
+        right = get_measure("accuracy", find_task(score, "accuracy")).components(target, score, context)[:, 0]
         return np.asarray(1.0 - right)
     if plain == "cost":
-        value = MEASURES["value"].components(target, score, context)[:, 0]
         costs = context.costs
+        value = get_measure("value", find_task(score, "value")).components(target, score, context)[:, 0]
         by_cell = costs is not None and costs.under is None and costs.over is None
         return np.asarray((max(_list_cells(costs)) if by_cell else 0.0) - value)
     if plain == "squared_error":
         return np.asarray((score - target) ** 2)
-    return MEASURES[plain].components(target, score, context)[:, 0]
+    return get_measure(plain, find_task(score, plain)).components(target, score, context)[:, 0]

@@ -252,9 +252,7 @@ def get_measure(name: str, task: Task) -> Measure:
 
 def find_task(score: Floats, name: str) -> Task:
     """The task that scores of this shape belong to, where a metric of this name is computed from them."""
-    if score.ndim == 2:
-        return "multiclass"
-    return MEASURES[name].tasks[0]
+    return "multiclass" if score.ndim == 2 else MEASURES[name].tasks[0]
 
 
 def describe_measure(name: str) -> Measure | None:
