@@ -60,6 +60,17 @@ def find_odd_records(
         raise LockfileError(f"DVC cannot read this pipeline: {_join_causes(error)}") from error
 
 
+def list_kept_by_git(read: Callable[[str], bytes | None]) -> set[str]:
+    """List the outputs that a commit's dvc.yaml leaves to git, as DVC reads it. Raises `LockfileError`."""
+    from dvc.exceptions import DvcException
+
+    try:
+        with _load_stages(read) as stages:
+            return {out.def_path for stage in stages.values() for out in stage.outs if not out.use_cache}
+    except (DvcException, RecursionError, ValueError) as error:
+        raise LockfileError(f"DVC cannot read this pipeline: {_join_causes(error)}") from error
+
+
 def list_parameter_files(text: bytes) -> list[str]:
     """List the files that a dvc.yaml may take values from, as paths from the project's root."""
     import yaml

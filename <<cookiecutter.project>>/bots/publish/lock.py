@@ -133,6 +133,11 @@ def find_contradictions(review: Review, bundle: ModelBundle, files: Layout) -> l
     return found
 
 
+def find_own_texts(bundle: ModelBundle) -> set[str]:
+    """Find the bundle's texts that only a pipeline of a team's own has."""
+    return set(bundle.texts) - model_bundle.KEPT_BY_GIT
+
+
 def list_texts(review: Review, bundle: ModelBundle) -> dict[str, bytes]:
     """List what the lock's commit says: the bundle's texts, and the scores by seed that main will keep of this model.
 
@@ -262,6 +267,10 @@ def _lock(
     if found := find_other_inputs(bundle, judged.read):
         raise LockRefused(
             f"dvc.lock was made from other files than {run.head_sha[:7]} holds: {', '.join(found[:5])}; review it again"
+        )
+    if unasked := sorted(find_own_texts(bundle) - records.list_kept_by_git(judged.read)):
+        raise LockRefused(
+            f"{', '.join(unasked[:5])}: {DVC_YAML} of {run.head_sha[:7]} does not leave that to git (`cache: false`)"
         )
     commit = judged.create_lock_commit(list_texts(review, bundle), build_message(review, run))
     head = retry.call("fetch", lambda: bare.fetch_tip(branch))

@@ -9,18 +9,18 @@ import os
 import stat
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import yaml
 
 from bots import evidence
-from bots.dvc import cache, lockfile
+from bots.dvc import cache, lockfile, stage_graph
 from bots.dvc.cache import CacheError
 from bots.dvc.lockfile import Lock, LockfileError
 from bots.dvc.records import Size
 from bots.errors import BotsError
 from bots.evidence import EvidenceError
-from bots.layout import CARD, DVC_LOCK, REPORTS
+from bots.layout import CARD, DVC_LOCK, DVC_YAML, PARAMS, REPORTS, WATCHED
 
 EVIDENCE = {
     f"{REPORTS}/{name}": kind
@@ -28,6 +28,7 @@ EVIDENCE = {
     if name not in ("review.json", "refusal.json", "seeds.json", "verification.json")
 }
 KEPT_BY_GIT = frozenset({DVC_LOCK, CARD, *EVIDENCE})
+"""What git keeps in every project; a pipeline of a team's own may leave it more, by `cache: false` in dvc.yaml."""
 
 MIB = 1 << 20
 LARGEST_LOCK = 2 * MIB
@@ -67,16 +68,45 @@ def write_bundle(root: Path, out: Path, find_stored: Callable[[Collection[str]],
         raise PackError(f"{out} is not empty: name a folder that is, or does not exist yet")
     folder = root / ".dvc" / "cache"
     outputs = lockfile.parse_lock(text.decode("utf-8", errors="replace")).outputs
-    cached = {digest.removeprefix("md5:") for path, digest in outputs.items() if path not in KEPT_BY_GIT}
+    in_git = KEPT_BY_GIT | _list_own_texts(root)
+    cached = {digest.removeprefix("md5:") for path, digest in outputs.items() if path not in in_git}
     here = cache.expand_folders(cached, cache.make_reader([folder])) & cache.list_digests(folder)
     packed = here.difference(find_stored(here)) if here else here
-    wanted = {DVC_LOCK: text, **{path: _read_text(root / path) for path in outputs if path in KEPT_BY_GIT}}
+    wanted = {DVC_LOCK: text, **{path: _read_text(root / path) for path in outputs if path in in_git}}
     for path, content in wanted.items():
         (out / path).parent.mkdir(parents=True, exist_ok=True)
         (out / path).write_bytes(content)
     for digest in packed:
         cache.place_file(folder / cache.build_path(digest), out / cache.build_path(digest))
     return len(packed)
+
+
+def _list_own_texts(root: Path) -> set[str]:
+    """The outputs that a checkout leaves to git. Raises `PackError` for one that the lock bot cannot commit."""
+    if not (root / DVC_YAML).is_file():
+        return set()
+    found = stage_graph.list_kept_by_git(stage_graph.load_stages(root)) - KEPT_BY_GIT
+    for path in sorted(found):
+        if (root / path).is_dir():
+            raise PackError(
+                f"{DVC_YAML}: {path} is a folder with `cache: false`: name its files, or let DVC cache it"
+            )
+        if not may_be_own_text(path):
+            raise PackError(
+                f"{DVC_YAML}: {path} is no place for an output with `cache: false`: write it elsewhere"
+            )
+    return found
+
+
+def may_be_own_text(path: str) -> bool:
+    """Whether the lock bot may commit an output here: nothing that judges or feeds the model, nothing hidden."""
+    parts = PurePosixPath(path).parts
+    reserved = any(path == place or (place.endswith("/") and path.startswith(place)) for place in WATCHED)
+    hidden = any(part.startswith(".") for part in parts)
+    ours = {f"{REPORTS}/{name}" for name in evidence.FILES}
+    known = path in (PARAMS, DVC_YAML, *ours, *KEPT_BY_GIT) or path.endswith((".dvc", ".py"))
+    known = known or cache.parse_digest(path) is not None
+    return cache.is_inside(path) and not (reserved or hidden or known)
 
 
 def guess_stored(root: Path, base: str) -> set[str]:
@@ -103,18 +133,21 @@ def load_bundle(folder: Path) -> ModelBundle:
     texts: dict[str, bytes] = {}
     files: dict[str, Path] = {}
     total = 0
-    for name, path, size in _list_plain_files(folder):
+    listed = _list_plain_files(folder)
+    locks = [path.read_bytes() for name, path, size in listed if name == DVC_LOCK and size <= LARGEST_LOCK]
+    locked = _parse_lock({DVC_LOCK: locks[0]} if locks else {})
+    for name, path, size in listed:
         total += size
         if len(texts) + len(files) >= MOST_FILES or total > LARGEST:
             raise InvalidBundle(f"it holds more than {MOST_FILES} files or {LARGEST // MIB} MiB")
         digest = cache.parse_digest(name)
-        if name in KEPT_BY_GIT and size <= (LARGEST_LOCK if name == DVC_LOCK else LARGEST_TEXT):
+        own = name in locked.outputs and may_be_own_text(name)
+        if (name in KEPT_BY_GIT or own) and size <= (LARGEST_LOCK if name == DVC_LOCK else LARGEST_TEXT):
             texts[name] = path.read_bytes()
         elif digest and size <= LARGEST_FILE:
             files[digest] = path
         else:
             raise InvalidBundle(f"{name[:200]!r} has no place in it, or is too large ({size / MIB:.0f} MiB)")
-    locked = _parse_lock(texts)
     _check_texts(texts, locked)
     _check_files(files, locked)
     return ModelBundle(locked, texts, files)
@@ -206,7 +239,7 @@ def _refuse_bombs(text: str) -> None:
 
 
 def _check_texts(texts: Mapping[str, bytes], locked: Lock) -> None:
-    named = {path: digest for path, digest in locked.outputs.items() if path in KEPT_BY_GIT}
+    named = {path: digest for path, digest in locked.outputs.items() if path in KEPT_BY_GIT or path in texts}
     if {DVC_LOCK, *named} != set(texts):
         odd = sorted({DVC_LOCK, *named} ^ set(texts))
         raise InvalidBundle(f"{', '.join(odd)}: either {DVC_LOCK} or the pack does not have it")
@@ -216,7 +249,7 @@ def _check_texts(texts: Mapping[str, bytes], locked: Lock) -> None:
         try:
             if path == CARD:
                 texts[path].decode("utf-8")
-            else:
+            elif path in EVIDENCE:
                 evidence.decode(texts[path], EVIDENCE[path], path)
         except (EvidenceError, UnicodeDecodeError) as error:
             raise InvalidBundle(f"{path}: {error}") from error
@@ -247,7 +280,7 @@ def list_needed_digests(bundle: ModelBundle) -> dict[str, str]:
     """List what storage must have before the bundle's lock can be checked out: digest to the output it belongs to."""
     found = {}
     for path, digest in bundle.lock.outputs.items():
-        if path not in KEPT_BY_GIT:
+        if path not in bundle.texts:
             named = cache.expand_folders(
                 [digest.removeprefix("md5:")], lambda digest: _read_folder(bundle.files, digest)
             )

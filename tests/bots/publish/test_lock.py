@@ -251,6 +251,26 @@ def bench(original: Bench, tmp_path: Path) -> Bench:
     return Bench(project, tmp_path / "pack", original.review, original.head)
 
 
+def test_an_output_that_dvc_yaml_leaves_to_git_is_committed_too(bench: Bench) -> None:
+    assert (bench.pack / "notes.txt").read_bytes() == NOTES
+    new = b"written anew by the run\n"
+    (bench.pack / "notes.txt").write_bytes(new)
+    (bench.pack / "dvc.lock").write_text(
+        (bench.pack / "dvc.lock")
+        .read_text()
+        .replace(compute_digest(NOTES), compute_digest(new))
+        .replace(f"size: {len(NOTES)}", f"size: {len(new)}")
+    )
+    assert bench.lock().done == "locked"
+    assert bench.file("notes.txt") == new
+
+
+def test_an_output_that_dvc_yaml_does_not_leave_to_git_is_not_committed(bench: Bench) -> None:
+    put_unasked_text(bench.pack)
+    with pytest.raises(LockRefused, match=r"data/raw\.parquet: dvc\.yaml of .* does not leave that to git"):
+        bench.lock()
+
+
 def test_what_was_judged_is_stored_and_committed_byte_for_byte_on_top_of_the_judged_commit(
     bench: Bench,
 ) -> None:
@@ -767,6 +787,20 @@ def put_odd_object(folder: Path) -> None:
     (folder / "files" / "md5" / "zz" / ("0" * 30)).touch()
 
 
+def put_unasked_text(folder: Path) -> None:
+    """An output of dvc.lock that dvc.yaml does not leave to git."""
+    (folder / "data").mkdir()
+    (folder / "data/raw.parquet").write_bytes(RAW)
+
+
+def put_text_in_a_watched_folder(folder: Path) -> None:
+    lock_text = (folder / "dvc.lock").read_text()
+    assert "path: notes.txt" in lock_text
+    (folder / "dvc.lock").write_text(lock_text.replace("path: notes.txt", "path: pipeline/notes.txt"))
+    (folder / "pipeline").mkdir()
+    (folder / "notes.txt").rename(folder / "pipeline/notes.txt")
+
+
 def put_giant_report(folder: Path) -> None:
     with (folder / "reports" / "metrics.json").open("ab") as file:
         file.truncate(model_bundle.LARGEST_TEXT + 1)
@@ -846,6 +880,7 @@ HOSTILE: list[tuple[Callable[[Path], None], str]] = [
     (put_wrong_content, "not what its name says"),
     (put_unnamed_object, "are not named by dvc.lock"),
     (put_odd_object, "has no place"),
+    (put_text_in_a_watched_folder, "'pipeline/notes.txt' has no place"),
     (put_giant_report, "too large"),
     (put_giant_object, "too large"),
     (put_wrong_report, "reports/metrics.json: is not what dvc.lock says"),
