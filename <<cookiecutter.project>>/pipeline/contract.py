@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline import files, parity
+from pipeline.classes import find_called
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import pandas as pd
 
@@ -33,6 +34,7 @@ QUANTITIES = [digit * 10.0**power for power in range(-3, 7) for digit in (1, 2, 
 GRIDS: dict[Task, list[float]] = {
     "classification": SHARES,
     "regression": [*(-bound for bound in reversed(QUANTITIES)), 0.0, *QUANTITIES],
+    "multiclass": SHARES,
 }
 
 
@@ -57,12 +59,14 @@ def describe(
     onnx: str,
     limits: Limits,
     answers: dict[str, str] | None = None,
+    names: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Describe an ONNX model for the service.
 
-    `train` and `holdout` hold the model's inputs; `target` and `scores` are float64, shape (holdout rows,);
-    `score` runs the ONNX model, whose digest is `onnx`. `limits` are what the service must refuse, `answers` what yes
-    and no are called. Of a personal column no value is shown. Raises `NoProbe`.
+    `train` and `holdout` hold the model's inputs; `target` and `scores` are float64, shape (holdout rows,); of several
+    classes `names` are their names, targets their numbers, and scores (holdout rows, classes). `score` runs the ONNX
+    model, whose digest is `onnx`. `limits` are what the service must refuse, `answers` what yes and no are called.
+    Of a personal column no value is shown. Raises `NoProbe`.
     """
     inputs = [
         _describe_input(name, "number", column=schema.columns[name], values=train[name], limits=limits)
@@ -72,6 +76,12 @@ def describe(
         _describe_input(name, "category", column=schema.columns[name], values=train[name], limits=limits)
         for name in settings.features.categorical
     ]
+    called: list[int] = []
+    probes = _choose_probes(inputs, holdout, score)
+    if names:
+        answered = find_called(scores)
+        called = np.bincount(answered, minlength=len(names)).tolist()
+        target, scores = (answered == target).astype(np.float64), scores.max(axis=1)
     declared = schema.columns[settings.data.target]
     known = np.isfinite(target)
     return {
@@ -105,18 +115,21 @@ def describe(
         "experience": summarize_experience(target[known], scores[known], settings.task),
         "grid": GRIDS[settings.task],
         "holdout": count_scores(scores, GRIDS[settings.task]),
-        "probes": _choose_probes(inputs, holdout, score),
+        "probes": probes,
+        **({"classes": list(names), "called": called} if names else {}),
     }
 
 
 def summarize_experience(target: np.ndarray, scores: np.ndarray, task: Task) -> list[dict[str, Any]]:
     """Say of scores from `above` on how often the holdout's answer was yes, or how far off the scores were.
 
+    Of several classes a score is the largest probability, and yes means that its class was right.
+
     The bins hold equally many rows; equal scores share a bin. A quantity's `low` and `high` are added to a score for
     an interval: split conformal prediction within each bin (Lei et al. 2018, "Distribution-free predictive inference
     for regression"; by groups after Vovk 2012), which covers `CONFIDENCE` of rows like the holdout's.
     """
-    most = CALIBRATION_BINS if task == "classification" else INTERVAL_BINS
+    most = INTERVAL_BINS if task == "regression" else CALIBRATION_BINS
     bins = max(1, min(most, len(scores) // FEWEST))
     edges = (
         np.unique(np.quantile(scores, np.arange(bins) / bins, method="lower"))
@@ -128,10 +141,10 @@ def summarize_experience(target: np.ndarray, scores: np.ndarray, task: Task) -> 
     for number, edge in enumerate(edges):
         chosen = members == number
         entry: dict[str, Any] = {"above": float(edge), "rows": int(chosen.sum())}
-        if task == "classification":
-            entry["share"] = float(target[chosen].mean())
-        else:
+        if task == "regression":
             entry["low"], entry["high"] = _find_interval(np.sort(target[chosen] - scores[chosen]))
+        else:
+            entry["share"] = float(target[chosen].mean())
         found.append(entry)
     return found
 
@@ -151,7 +164,7 @@ def _find_interval(residuals: np.ndarray) -> tuple[float, float]:
 
 
 def _choose_threshold(settings: Params) -> float | None:
-    if settings.task == "regression":
+    if settings.task != "classification":
         return None
     return 0.5 if settings.evaluate.threshold is None else settings.evaluate.threshold
 
@@ -232,9 +245,9 @@ def _choose_probes(
     ]
     scores = parity.ask(rows, score)
     probes = [
-        {"row": row, "score": float(found)}
+        {"row": row, "score": found.tolist()}
         for row, found in zip(given, scores, strict=False)
-        if math.isfinite(found)
+        if np.isfinite(found).all()
     ]
     if not probes:
         words = "the service could not test itself: the ONNX model answers no row"

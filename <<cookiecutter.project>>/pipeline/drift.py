@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 
-from pipeline import features, files, model, table
+from pipeline import classes, features, files, model, table
 from pipeline.files import StageError
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ PAGE = files.REPORTS / "drift.html"
 SEED = 7
 SCORE, LOGGED_SCORE = "score", "prediction:score"
 """The prediction as a table of predictions names it, and as the service's log does."""
+LOGGED_CLASS = "prediction:label"
+"""The class that is called, as the service's log names it; its score there is the largest probability."""
 # With fewer values a distance is mostly chance.
 FEWEST = 100
 # Periods are merged into at most so many blocks, because every block needs a distance for every column.
@@ -120,16 +122,46 @@ def compare(
 def judge_scores(before: pd.DataFrame, after: pd.DataFrame, settings: Params) -> Iterator[JudgedColumn]:
     """Judge the predictions, where there are some on both sides: `score` before, and those of the service's log after.
 
-    They are of other rows than the inputs', which the model has not seen in training: of those it knows too much.
+    They are of other rows than the inputs', which the model has not seen in training: of those it knows too much. Of
+    several classes they are the class that is called, and its probability.
     """
-    if SCORE not in before or LOGGED_SCORE not in after:
-        return
-    sides = (before[SCORE], after[LOGGED_SCORE])
+    known = describe_scores(before, settings)
+    logged = {name_confidence(settings): LOGGED_SCORE, name_prediction(settings): LOGGED_CLASS}
+    if settings.task != "multiclass":
+        logged = {name_prediction(settings): LOGGED_SCORE}
+    for name, column in known.items():
+        if logged[name] in after:
+            yield _judge_prediction(name, column, after[logged[name]], settings)
+
+
+def describe_scores(predictions: pd.DataFrame, settings: Params) -> dict[str, pd.Series]:
+    """Describe a table of predictions as columns that are judged, by their names; empty where it has no scores."""
+    if settings.task != "multiclass":
+        return {name_prediction(settings): predictions[SCORE]} if SCORE in predictions else {}
+    names = classes.list_scored(predictions.columns)
+    scores = predictions[classes.name_scores(names)].to_numpy(dtype=np.float64)
+    return describe_classes(scores, names, predictions.index, settings) if names else {}
+
+
+def describe_classes(
+    scores: np.ndarray, names: list[str], index: pd.Index, settings: Params
+) -> dict[str, pd.Series]:
+    """Describe the probabilities of several classes, (rows, classes): the class called, and its probability."""
+    called = np.array(names, dtype=object)[classes.find_called(scores)]
+    return {
+        name_prediction(settings): pd.Series(called, index, dtype="str"),
+        name_confidence(settings): pd.Series(scores.max(axis=1), index),
+    }
+
+
+def _judge_prediction(name: str, before: pd.Series, after: pd.Series, settings: Params) -> JudgedColumn:
+    """Judge one column of predictions, of which a sample is drawn."""
     limit = settings.drift.rows
-    drawn = [one if len(one) <= limit else one.sample(limit, random_state=SEED) for one in sides]
-    reference, current = (one.astype("float64").reset_index(drop=True) for one in drawn)
-    yield judge_column(
-        name_prediction(settings),
+    drawn = [one if len(one) <= limit else one.sample(limit, random_state=SEED) for one in (before, after)]
+    kind = "str" if pd.api.types.is_string_dtype(before) else "float64"
+    reference, current = (one.astype(kind).reset_index(drop=True) for one in drawn)
+    return judge_column(
+        name,
         "prediction",
         before=reference,
         after=current,
@@ -161,16 +193,22 @@ def observe(
         values[settings.data.target] = target
     if fitted is not None:
         what = name.removeprefix("the ").removesuffix(" rows")
-        values[name_prediction(settings)] = model.predict(
-            fitted, inputs, settings.task, what=what, shown=schema.shown
-        )
+        found = model.predict(fitted, inputs, settings.task, what=what, shown=schema.shown)
+        if settings.task == "multiclass":
+            told = describe_classes(found, classes.get_names(fitted), values.index, settings)
+            values = values.assign(**told)
+        else:
+            values[name_prediction(settings)] = found
     period = settings.drift.period
     periods = drawn[period] if period is not None and period in drawn else None
     return Side(name, len(rows), columns=list(rows.columns), values=values, periods=periods)
 
 
 def find_target(rows: pd.DataFrame, settings: Params, schema: table.Schema) -> pd.Series | None:
-    """Get the target as numbers, derived from other columns if need be; None where that is not possible."""
+    """Get the target as numbers, or as the names of several classes, derived from other columns if need be.
+
+    None where that is not possible.
+    """
     name = settings.data.target
     if name in rows:
         return table.get_target(table.coerce(rows, schema, [name])[0], settings)
@@ -181,8 +219,16 @@ def find_target(rows: pd.DataFrame, settings: Params, schema: table.Schema) -> p
 
 def name_prediction(settings: Params) -> str:
     """Return the name of the prediction among the columns, which no input has."""
-    name = f"predicted {settings.data.target}"
-    while name in settings.features.raw:
+    return _name_apart(f"predicted {settings.data.target}", settings)
+
+
+def name_confidence(settings: Params) -> str:
+    """Return the name of the probability of the class that is called among the columns, which no input has."""
+    return _name_apart("confidence", settings)
+
+
+def _name_apart(name: str, settings: Params) -> str:
+    while name in settings.features.raw or name == settings.data.target:
         name += " (by the model)"
     return name
 
@@ -212,6 +258,8 @@ def judge_columns(reference: Side, current: Side, settings: Params) -> Iterator[
     blocks = cut_blocks(len(reference.values), reference.periods)
     roles: dict[str, Role] = dict.fromkeys(settings.features.raw, "input")
     roles |= {settings.data.target: "target", name_prediction(settings): "prediction"}
+    if settings.task == "multiclass":
+        roles |= {name_confidence(settings): "prediction"}
     for name, role in roles.items():
         absent = [side.name for side in both if name not in side.values]
         if len(absent) == len(both):
@@ -360,6 +408,8 @@ def describe_unshared(main: Side, candidate: Side, settings: Params) -> Iterator
     The contract does not limit such a name, so it is cut to the length that the evidence takes.
     """
     judged_names = {*settings.features.raw, settings.data.target, files.ROW_NAME, LOGGED_SCORE}
+    if settings.task == "multiclass":
+        judged_names |= {LOGGED_CLASS}
     for side, other in ((main, candidate), (candidate, main)):
         known = {*other.columns, *judged_names, *(() if files.ROW_NAME in side.columns else (files.ROW,))}
         for name in (column for column in side.columns if column not in known):

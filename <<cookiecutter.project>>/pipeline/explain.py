@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from pipeline import expressions, files, model, wrappers
+from pipeline import classes, expressions, files, model, wrappers
 from pipeline.files import StageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from sklearn.compose import ColumnTransformer
     from sklearn.pipeline import Pipeline
@@ -27,6 +27,7 @@ HOLDOUT = files.FEATURES / "holdout.parquet"
 # A fixed seed, not the model's: main and every change explain the same rows while the holdout stays the same.
 SEED = 7
 REASONS = 6
+MOST_OF_A_CLASS = 20  # features in the ranking of one of several classes
 REPEATS = 5
 # Largest error of the sum of SHAP's values against the model's output, relative to the largest output.
 TOLERANCE = 1e-6
@@ -38,12 +39,17 @@ FEWEST_ROWS = 100
 
 @dataclass(frozen=True)
 class Explanation:
-    """How much each feature (a column) changes each prediction (a row), of the sample and of the worst."""
+    """How much each feature (a column) changes each prediction (a row), of the sample and of the worst.
+
+    With several classes there is one sample and one importance for each, and a worst prediction is told by the effects
+    on the class that the row is of; else `samples` and `importances` have one entry. `importance` is that of all.
+    """
 
     method: str
     output: str
-    sample: pd.DataFrame
+    samples: list[pd.DataFrame]
     worst: pd.DataFrame
+    importances: list[pd.Series]
     importance: pd.Series
     base: float | None = None
     additivity: float | None = None
@@ -55,19 +61,41 @@ def run(settings: Params) -> None:
     fitted = wrappers.unwrap_last(model.load(trusted=settings.model.trusted))
     table = files.read_table(HOLDOUT)
     holdout = table.set_index(files.ROW_NAME)[settings.features.raw]
-    predictions = files.read_table(files.PREDICTIONS).set_index(files.ROW)[["target", "score"]]
+    names = classes.get_names(fitted) if settings.task == "multiclass" else []
+    predictions = read_predictions(names)
     if strange := predictions.index.symmetric_difference(holdout.index).tolist():
         both = f"{HOLDOUT} and {files.PREDICTIONS}"
         raise StageError(f"{both} do not hold the same rows, for instance {strange[0]!r}; run `dvc repro`")
     report = build_report(
         fitted,
         holdout,
-        predictions=predictions.astype("float64"),
+        predictions=predictions,
         settings=settings,
+        names=names,
         aliases=files.get_aliases(table),
     )
     files.write_evidence("explanation", report)
     write_ranking(report["ranking"])
+
+
+def read_predictions(names: list[str]) -> pd.DataFrame:
+    """Read target and score of the holdout by row name, float64.
+
+    Of several classes, `names`, the target is 1 and the score the probability of the row's own class; `actual` and
+    `called` are the numbers of that class and of the one that the row is called.
+    """
+    table = files.read_table(files.PREDICTIONS).set_index(files.ROW)
+    if not names:
+        return table[["target", "score"]].astype("float64")
+    scores = table[classes.name_scores(names)].to_numpy(dtype=np.float64)
+    actual = classes.number_labels(table["target"], names)
+    columns = {
+        "target": 1.0,
+        "score": scores[np.arange(len(table)), actual],
+        "actual": actual,
+        "called": classes.find_called(scores),
+    }
+    return pd.DataFrame(columns, index=table.index)
 
 
 def build_report(
@@ -76,28 +104,43 @@ def build_report(
     predictions: pd.DataFrame,
     settings: Params,
     aliases: Mapping[str, str] = expressions.NO_ALIASES,
+    names: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Build this stage's evidence. `holdout` has the inputs, `predictions` target and score, by row name."""
+    """Build this stage's evidence. `holdout` has the inputs, `predictions` what `read_predictions` reads."""
     worst = find_worst(predictions, settings.task, settings.explain.worst)
     sample = holdout.loc[sample_rows(holdout.index, settings.explain.rows)]
     found = explain(
-        fitted, sample, worst=holdout.loc[worst.index], target=predictions["target"], settings=settings
+        fitted,
+        sample,
+        worst=holdout.loc[worst.index],
+        target=predictions["actual" if names else "target"],
+        settings=settings,
+        names=names,
     )
     passed = found.additivity is None or found.additivity <= TOLERANCE
     failure = None if passed else "SHAP's values do not add up to the model's output: do not trust them"
     values = compute_features(holdout, settings.features, aliases)
+    explained = found.samples[0].index
+
+    def rank(importance: pd.Series, effects: pd.DataFrame | None) -> list[dict[str, Any]]:
+        return rank_features(importance, effects, values=values.loc[explained], features=settings.features)
+
+    ranked = zip(names, found.importances, found.samples, strict=True) if names else ()
+    classed = [
+        {"name": name, "ranking": rank(importance, effects)[:MOST_OF_A_CLASS]}
+        for name, importance, effects in ranked
+    ]
     return {
         "method": found.method,
         "output": found.output,
-        "rows": len(found.sample),
+        "rows": len(explained),
         "base": _round(found.base),
         "additivity": None if found.additivity is None else float(f"{found.additivity:.1e}"),
         "passed": passed,
         "note": "; ".join(filter(None, [failure, found.note])) or None,
-        "ranking": rank_features(
-            found.importance, found.sample, values=values.loc[found.sample.index], features=settings.features
-        ),
-        "worst": describe_worst(worst, found.worst, values),
+        "ranking": rank(found.importance, None if names else found.samples[0]),
+        "worst": describe_worst(worst, found.worst, values, names),
+        **({"classes": classed} if names else {}),
     }
 
 
@@ -110,7 +153,10 @@ def sample_rows(rows: pd.Index, count: int) -> pd.Index:
 
 
 def compute_losses(target: np.ndarray, score: np.ndarray, task: Task) -> np.ndarray:
-    """Compute each prediction's loss: log loss in nats for a classification, absolute error for a regression."""
+    """Compute each prediction's loss: log loss in nats for a classification, absolute error for a regression.
+
+    Of several classes the score is the probability of the row's own class, and the target 1.
+    """
     if task == "regression":
         return np.asarray(np.abs(target - score))
     likelihood = np.where(target == 1, score, 1 - score)
@@ -118,16 +164,25 @@ def compute_losses(target: np.ndarray, score: np.ndarray, task: Task) -> np.ndar
 
 
 def find_worst(predictions: pd.DataFrame, task: Task, count: int) -> pd.DataFrame:
-    """Find the rows with the largest loss, worst first: `target`, `score`, `loss` by row name."""
+    """Find the rows with the largest loss, worst first: the predictions' columns and `loss` by row name."""
     loss = compute_losses(predictions["target"].to_numpy(), predictions["score"].to_numpy(), task)
     table = predictions.assign(loss=loss).sort_index()
     return table.sort_values("loss", ascending=False, kind="stable").head(count)
 
 
 def explain(
-    fitted: Pipeline, sample: pd.DataFrame, worst: pd.DataFrame, target: pd.Series, settings: Params
+    fitted: Pipeline,
+    sample: pd.DataFrame,
+    worst: pd.DataFrame,
+    target: pd.Series,
+    settings: Params,
+    names: Sequence[str] = (),
 ) -> Explanation:
-    """Explain by SHAP where the estimator is linear or made of trees (not too many), else by permutation."""
+    """Explain by SHAP where the estimator is linear or made of trees (not too many), else by permutation.
+
+    `target` is by row name; of several classes, `names`, it is the number of the row's own.
+    """
+    own = target.loc[worst.index].to_numpy() if names else None
     explainer, rows, words = choose_explainer(fitted, sample)
     rows = min(rows - len(worst), len(sample))
     if explainer is None or rows < min(FEWEST_ROWS, len(sample)):
@@ -138,22 +193,37 @@ def explain(
             target=target.loc[sample.index].to_numpy(),
             settings=settings,
             why=words,
+            names=names,
+            own=own,
         )
     note = f"{words}: {rows:,} rows explained instead of {len(sample):,}" if rows < len(sample) else None
     sample = sample.loc[sample_rows(sample.index, rows)]
-    effects, base = compute_effects(fitted, explainer, rows=pd.concat([sample, worst]), settings=settings)
+    layers, bases = compute_effects(
+        fitted, explainer, rows=pd.concat([sample, worst]), settings=settings, several=bool(names)
+    )
     actual, output = compute_output(fitted, pd.concat([sample, worst]), settings)
-    error = np.abs(effects.sum(axis=1) + base - actual).max() / (np.abs(actual).max() or 1.0)
+    sums = np.column_stack([layer.sum(axis=1) for layer in layers]) + bases
+    error = np.abs(sums - actual.reshape(sums.shape)).max() / (np.abs(actual).max() or 1.0)
+    importances = [layer.iloc[:rows].abs().mean() for layer in layers]
     return Explanation(
         method="shap",
         output=output,
-        sample=effects.iloc[:rows],
-        worst=effects.iloc[rows:],
-        importance=effects.iloc[:rows].abs().mean(),
-        base=base,
+        samples=[layer.iloc[:rows] for layer in layers],
+        worst=pick_own([layer.iloc[rows:] for layer in layers], own),
+        importances=importances,
+        importance=pd.concat(importances, axis=1).mean(axis=1),
+        base=None if names else float(bases[0]),
         additivity=float(error),
         note=note,
     )
+
+
+def pick_own(layers: list[pd.DataFrame], own: np.ndarray | None) -> pd.DataFrame:
+    """Pick of each row the effects on its own class, whose number `own` (rows,) says; without it there is one layer."""
+    if own is None:
+        return layers[0]
+    picked = np.stack([layer.to_numpy() for layer in layers])[own, np.arange(len(own))]
+    return pd.DataFrame(picked, index=layers[0].index, columns=layers[0].columns)
 
 
 def choose_explainer(fitted: Pipeline, sample: pd.DataFrame) -> tuple[Any, int, str]:
@@ -172,8 +242,14 @@ def choose_explainer(fitted: Pipeline, sample: pd.DataFrame) -> tuple[Any, int, 
         return shap.LinearExplainer(estimator, background), sys.maxsize, ""
     try:
         explainer = shap.TreeExplainer(estimator)
-    except (ValueError, NotImplementedError):  # what shap raises for a model that it does not know
-        return None, 0, f"{type(estimator).__name__} is neither linear nor made of trees"
+    except (
+        ValueError,
+        NotImplementedError,
+    ) as error:  # shap does not know the model, or not with so many classes
+        why = "is explained by SHAP for two classes only"
+        if "binary" not in str(error):
+            why = "is neither linear nor made of trees"
+        return None, 0, f"{type(estimator).__name__} {why}"
     return explainer, *limit_rows(explainer.model)
 
 
@@ -188,24 +264,33 @@ def limit_rows(ensemble: Any) -> tuple[int, str]:
 
 
 def compute_effects(
-    fitted: Pipeline, explainer: Any, rows: pd.DataFrame, settings: Params
-) -> tuple[pd.DataFrame, float]:
-    """Compute SHAP values, summed over the columns that come from one feature, and the base that they add to."""
+    fitted: Pipeline, explainer: Any, rows: pd.DataFrame, settings: Params, *, several: bool = False
+) -> tuple[list[pd.DataFrame], np.ndarray]:
+    """Compute SHAP values, summed over the columns that come from one feature, and the bases that they add to.
+
+    There is a table and a base for each class where there are `several`, else one.
+    """
     prepare = fitted[:-1]
     matrix = np.asarray(prepare.transform(rows), dtype=np.float64)
     # The caller checks that they add up: SHAP's own check is missing for some models and lax for others.
     options = {"check_additivity": False} if hasattr(explainer, "model_output") else {}
     result = explainer(matrix, **options)
     values, base = np.asarray(result.values), np.asarray(result.base_values, dtype=np.float64)
-    if values.ndim == 3:  # a layer for each class
-        values, base = values[:, :, -1], base[..., -1]
+    if values.ndim == 2:
+        values, base = values[:, :, None], base.reshape(-1, 1)
+    elif not several:  # a layer for each of two classes
+        values, base = values[:, :, -1:], base.reshape(-1, values.shape[2])[:, -1:]
     sources = np.array(trace_outputs(fitted[0], settings.features.raw), dtype=object)
     effects = {name: values[:, sources == name].sum(axis=1) for name in dict.fromkeys(sources.tolist())}
-    return pd.DataFrame(effects, index=rows.index), float(base.reshape(-1)[0])
+    layers = [
+        pd.DataFrame({name: effect[:, at] for name, effect in effects.items()}, index=rows.index)
+        for at in range(values.shape[2])
+    ]
+    return layers, base.reshape(-1, values.shape[2])[0]
 
 
 def compute_output(fitted: Pipeline, rows: pd.DataFrame, settings: Params) -> tuple[np.ndarray, str]:
-    """Compute the model's output that SHAP explains, and name its unit."""
+    """Compute the model's output that SHAP explains, (rows,) or (rows, classes), and name its unit."""
     predicted = model.predict(fitted, rows, settings.task, what="explained")
     estimator = fitted[-1]
     if settings.task == "regression":
@@ -216,6 +301,10 @@ def compute_output(fitted: Pipeline, rows: pd.DataFrame, settings: Params) -> tu
     if not hasattr(estimator, "decision_function"):
         return predicted, "probability"
     decision = np.asarray(fitted.decision_function(rows), dtype=np.float64)
+    if settings.task == "multiclass":
+        powers = np.exp(decision - decision.max(axis=1, keepdims=True))
+        softmax = np.allclose(powers / powers.sum(axis=1, keepdims=True), predicted)
+        return decision, "log-odds before softmax" if softmax else "decision value"
     logistic = np.allclose(np.exp(-np.logaddexp(0, -decision)), predicted)
     return decision, "log-odds" if logistic else "decision value"
 
@@ -290,38 +379,54 @@ def explain_by_permutation(
     target: np.ndarray,
     settings: Params,
     why: str,
+    names: Sequence[str] = (),
+    own: np.ndarray | None = None,
 ) -> Explanation:
-    """Explain by permutation. `target` is the sample's.
+    """Explain by permutation. `target` is the sample's, `own` the numbers of the worst rows' classes.
 
-    Importance: the loss that shuffling a raw column adds (Breiman, Machine Learning 45, 2001). Effect: the
-    prediction minus the one with that column at its usual value."""
+    Importance: the loss that shuffling a raw column adds (Breiman, Machine Learning 45, 2001); of several classes also
+    that of each one against the rest. Effect: the prediction minus the one with that column at its usual value."""
     from sklearn.inspection import permutation_importance
 
     task = settings.task
 
-    def quality(estimator: Any, inputs: pd.DataFrame, known: np.ndarray) -> float:
-        return -float(
-            compute_losses(known, model.predict(estimator, inputs, task, what="shuffled"), task).mean()
-        )
+    def quality(estimator: Any, inputs: pd.DataFrame, known: np.ndarray) -> dict[str, float]:
+        found = model.predict(estimator, inputs, task, what="shuffled")
+        if not names:
+            return {"all": -float(compute_losses(known, found, task).mean())}
+        right = found[np.arange(len(known)), known]
+        losses = {"all": compute_losses(np.ones(len(known)), right, task)}
+        losses |= {
+            f"class {at}": compute_losses((known == at).astype(np.float64), found[:, at], task)
+            for at in range(len(names))
+        }
+        return {name: -float(loss.mean()) for name, loss in losses.items()}
 
     shuffled = permutation_importance(
         fitted, sample, target, scoring=quality, n_repeats=REPEATS, random_state=SEED
+    )
+    importance, *of_classes = (
+        pd.Series(np.clip(one.importances_mean, 0, None), index=sample.columns) for one in shuffled.values()
     )
     rows = pd.concat([sample, worst])
     predicted = model.predict(fitted, rows, task, what="explained")
     replaced = {name: _replace_column(rows, name, find_usual(sample[name])) for name in rows.columns}
     changes = {
-        name: predicted - model.predict(fitted, changed, task, what="explained")
+        name: (predicted - model.predict(fitted, changed, task, what="explained")).reshape(len(rows), -1)
         for name, changed in replaced.items()
     }
-    effects = pd.DataFrame(changes, index=rows.index)
-    loss = "log-loss" if task == "classification" else f"mean absolute error of {settings.data.target}"
+    layers = [
+        pd.DataFrame({name: change[:, at] for name, change in changes.items()}, index=rows.index)
+        for at in range(max(1, len(names)))
+    ]
+    loss = f"mean absolute error of {settings.data.target}" if task == "regression" else "log-loss"
     return Explanation(
         method="permutation",
-        output="probability" if task == "classification" else settings.data.target,
-        sample=effects.iloc[: len(sample)],
-        worst=effects.iloc[len(sample) :],
-        importance=pd.Series(np.clip(shuffled.importances_mean, 0, None), index=sample.columns),
+        output=settings.data.target if task == "regression" else "probability",
+        samples=[layer.iloc[: len(sample)] for layer in layers],
+        worst=pick_own([layer.iloc[len(sample) :] for layer in layers], own),
+        importances=of_classes or [importance],
+        importance=importance,
         note=f"{why}: a column's importance is the {loss} that shuffling it adds, and its part in a "
         "prediction is what changes when it takes its usual value",
     )
@@ -352,9 +457,9 @@ def compute_features(
 
 
 def rank_features(
-    importance: pd.Series, effects: pd.DataFrame, values: pd.DataFrame, features: Features
+    importance: pd.Series, effects: pd.DataFrame | None, values: pd.DataFrame, features: Features
 ) -> list[dict[str, Any]]:
-    """Rank the features by importance, largest first; a categorical one has no direction."""
+    """Rank the features by importance, largest first; a categorical one has no direction, nor one without `effects`."""
     total = float(importance.sum()) or 1.0
     order = sorted(importance.index, key=lambda name: (-importance[name], name))
     ordered = {*features.numeric, *features.derived}
@@ -363,7 +468,9 @@ def rank_features(
             "feature": name,
             "importance": _round(importance[name]),
             "share": round(float(importance[name]) / total, 6),
-            "direction": measure_direction(values[name], effects[name]) if name in ordered else None,
+            "direction": measure_direction(values[name], effects[name])
+            if name in ordered and effects is not None
+            else None,
         }
         for name in order
     ]
@@ -377,14 +484,21 @@ def measure_direction(values: pd.Series, effects: pd.Series) -> float | None:
     return round(float(np.corrcoef(pairs["value"], pairs["effect"])[0, 1]), 3)
 
 
-def describe_worst(worst: pd.DataFrame, effects: pd.DataFrame, values: pd.DataFrame) -> list[dict[str, Any]]:
+def describe_worst(
+    worst: pd.DataFrame, effects: pd.DataFrame, values: pd.DataFrame, names: Sequence[str] = ()
+) -> list[dict[str, Any]]:
     """Describe the worst predictions as the evidence has them."""
+
+    def name_class(row: Any) -> dict[str, str]:
+        return {kind: names[int(worst.at[row, kind])] for kind in ("actual", "called")} if names else {}
+
     return [
         {
             "row": str(row),
             "target": _round(worst.at[row, "target"]),
             "score": _round(worst.at[row, "score"]),
             "loss": _round(worst.at[row, "loss"]),
+            **name_class(row),
             "reasons": find_reasons(effects.loc[row], values.loc[row]),
         }
         for row in worst.index

@@ -16,6 +16,7 @@ import numpy as np
 
 from pipeline import (
     additive,
+    classes,
     contract,
     converters,
     expressions,
@@ -87,7 +88,8 @@ def run(settings: Params) -> None:
     settings = model.adopt_threshold(settings)
     pipeline = model.load(trusted=settings.model.trusted)
     frame = files.read_table(HOLDOUT)
-    target, expected = load_scores(frame)
+    names = classes.get_names(pipeline) if settings.task == "multiclass" else []
+    target, expected = load_scores(frame, names)
     train = files.read_table(TRAIN, columns=settings.features.raw)
     try:
         onnx = convert_model(pipeline, settings)
@@ -108,6 +110,7 @@ def run(settings: Params) -> None:
             onnx="sha256:" + hashlib.sha256(onnx).hexdigest(),
             limits=limits,
             answers=files.read_evidence("split").get("answers"),
+            names=names,
         )
     except (NotExportable, contract.NoProbe) as error:
         failure = {"step": getattr(error, "step", "contract"), "reason": str(error)[:2000]}
@@ -165,11 +168,18 @@ def try_beyond(
     return limits, sum(trial.asked for trial in trials)
 
 
-def load_scores(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Load the target and scikit-learn's score of these rows, from the predictions that were evaluated."""
-    predictions = files.read_table(files.PREDICTIONS, columns=[ROW, TARGET, SCORE])
+def load_scores(frame: pd.DataFrame, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Load the target and scikit-learn's score of these rows, from the predictions that were evaluated.
+
+    Of several classes, `names`, the number of each row's class and the score of each, shape (rows, classes).
+    """
+    scored = classes.name_scores(names) or [SCORE]
+    predictions = files.read_table(files.PREDICTIONS, columns=[ROW, TARGET, *scored])
     if not predictions[ROW].equals(frame[ROW_NAME].astype(predictions[ROW].dtype)):
         raise StageError(f"{files.PREDICTIONS} does not list the rows of {HOLDOUT}; run `dvc repro`")
+    if names:
+        numbers = classes.number_labels(predictions[TARGET], names)
+        return numbers.astype(np.float64), predictions[scored].to_numpy()
     return predictions[TARGET].to_numpy(dtype=np.float64), predictions[SCORE].to_numpy()
 
 
@@ -177,7 +187,7 @@ def convert_model(pipeline: Pipeline, settings: Params) -> bytes:
     """Convert the pipeline to ONNX; the same pipeline gives the same bytes.
 
     The model has an input (rows, 1) for each raw column, `input_0` and on in the order of `features.raw`, and an output
-    `score` (rows,). Raises `NotExportable` that
+    `score`, (rows,) or of several classes (rows, classes). Raises `NotExportable` that
     names the part of the pipeline that cannot be converted."""
     register_converter()
     additive.register_boosting_machines()
@@ -198,7 +208,10 @@ def convert_model(pipeline: Pipeline, settings: Params) -> bytes:
 
 
 def run_model(onnx: bytes, frame: pd.DataFrame, features: Features) -> np.ndarray:
-    """Score these rows by onnxruntime: float64, shape (rows,). Raises `NotExportable` where that is not possible."""
+    """Score these rows by onnxruntime: float64, (rows,) or (rows, classes).
+
+    Raises `NotExportable` where that is not possible.
+    """
     return score_rows(open_session(onnx), frame, features)
 
 
@@ -215,7 +228,10 @@ def open_session(onnx: bytes) -> InferenceSession:
 
 
 def score_rows(session: InferenceSession, frame: pd.DataFrame, features: Features) -> np.ndarray:
-    """Score these rows by an open model: float64, shape (rows,). Raises `NotExportable` where it refuses them."""
+    """Score these rows by an open model: float64, (rows,) or (rows, classes).
+
+    Raises `NotExportable` where it refuses them.
+    """
     try:
         parts = [
             session.run(None, make_inputs(frame.iloc[start : start + CHUNK], features))[0]
@@ -241,8 +257,13 @@ def name_input(at: int) -> str:
 def _scale_differences(
     found: np.ndarray, expected: np.ndarray, settings: Params, usual: np.ndarray | None = None
 ) -> np.ndarray:
-    """Measure how far the scores are apart, beside what size matters in: for a quantity the size of `usual` scores."""
+    """Measure how far each row's scores are apart, (rows,): for a quantity beside the size of `usual` scores.
+
+    Of several classes it is the largest difference of any.
+    """
     differences = np.abs(found - expected)
+    if settings.task == "multiclass":
+        return np.asarray(differences.max(axis=1))
     if settings.task == "classification":
         return differences
     size = float(np.sqrt(np.mean(np.square(expected if usual is None else usual)))) or 1.0
@@ -262,7 +283,8 @@ def build_report(
 
     Parity means that no difference is above `export.tolerance`: of probabilities as they are, else relative to the
     score or, where that is larger, to the usual size of scores; on the holdout, and on `asked` rows beyond it as far as
-    the service answers them. Flips are decisions that differ at the threshold: within the tolerance they are ties.
+    the service answers them. Flips are decisions that differ, at the threshold or in the class that is called: within
+    the tolerance they are ties.
     """
     differences = _scale_differences(found, expected, settings)
     largest = float(np.max(differences, initial=0.0))  # NaN where an answer is no number
@@ -272,8 +294,11 @@ def build_report(
         problems.insert(0, f"in {wrong:,} of {len(expected):,} holdout rows")
     more = f"; and {len(problems) - SHOWN} times more" if len(problems) > SHOWN else ""
     reason = f"the two differ by more than {tolerance:g} {'; '.join(problems[:SHOWN])}{more}"
-    threshold = 0.5 if settings.evaluate.threshold is None else settings.evaluate.threshold
-    flips = int(((found >= threshold) != (expected >= threshold)).sum())
+    if settings.task == "multiclass":
+        flipped = classes.find_called(found) != classes.find_called(expected)
+    else:
+        threshold = 0.5 if settings.evaluate.threshold is None else settings.evaluate.threshold
+        flipped = (found >= threshold) != (expected >= threshold)
     return {
         "exported": True,
         "passed": not problems,
@@ -288,7 +313,7 @@ def build_report(
         "closed": limits.closed,
         "largest_difference": largest,
         "tolerance": tolerance,
-        "flips": flips if settings.task == "classification" else None,
+        "flips": None if settings.task == "regression" else int(flipped.sum()),
     }
 
 
@@ -396,7 +421,10 @@ def _get_last_step(part: Any) -> Any:
 
 
 def _keep_score(onnx: ModelProto, task: Task) -> None:
-    """Leave one output: the score, shape (rows,), called `score`, or `score_` where a node gives that already."""
+    """Leave one output: the score, (rows,), called `score`, or `score_` where a node gives that already.
+
+    Of several classes it is the probability of each, (rows, classes).
+    """
     from onnx import TensorProto, helper
 
     graph = onnx.graph
@@ -405,6 +433,11 @@ def _keep_score(onnx: ModelProto, task: Task) -> None:
     name = SCORE
     while name in taken:
         name += "_"
+    if task == "multiclass":
+        graph.node.append(helper.make_node("Identity", [last.name], [name], name=f"{name}:Identity"))
+        columns = last.type.tensor_type.shape.dim[1].dim_value or None
+        _leave_output(graph, name, last, [None, columns])
+        return
     wanted = [1] if task == "classification" else [-1]
     shape = [] if task == "classification" else [1]
     graph.initializer.append(helper.make_tensor(f"{name}:wanted", TensorProto.INT64, shape, wanted))
@@ -413,7 +446,14 @@ def _keep_score(onnx: ModelProto, task: Task) -> None:
     graph.node.append(
         helper.make_node(kind, [last.name, f"{name}:wanted"], [name], name=f"{name}:{kind}", **attributes)
     )
-    output = helper.make_tensor_value_info(name, last.type.tensor_type.elem_type, [None])
+    _leave_output(graph, name, last, [None])
+
+
+def _leave_output(graph: Any, name: str, last: Any, shape: list[int | None]) -> None:
+    """Leave one output of this name, of the type that the last one had."""
+    from onnx import helper
+
+    output = helper.make_tensor_value_info(name, last.type.tensor_type.elem_type, shape)
     del graph.output[:]
     graph.output.append(output)
 

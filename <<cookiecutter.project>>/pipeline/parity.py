@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from pipeline.unanswered import are_finite
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -130,10 +132,11 @@ def try_inputs(
     def compare(asked: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
         answers = [ask(asked, score) for score in (scikit, onnx)]
         expected, found = (each[: min(map(len, answers))] for each in answers)
-        both = np.isfinite(expected) & np.isfinite(found)
-        neither = ~np.isfinite(expected) & ~np.isfinite(found)
+        one, other = are_finite(expected), are_finite(found)
+        both, neither = one & other, ~one & ~other
         alike = neither.copy()
-        alike[both] = is_alike(found[both], expected[both])
+        if both.any():
+            alike[both] = is_alike(found[both], expected[both])
         return alike, neither
 
     def count(name: str, kind: Kind, *, alike: np.ndarray, neither: np.ndarray) -> Trial:
@@ -184,20 +187,23 @@ def list_changes(values: pd.Series, column: Column) -> Iterator[tuple[Kind, floa
 
 
 def ask(rows: pd.DataFrame, score: Score) -> np.ndarray:
-    """Score rows, NaN where there is no answer; only the first few, one by one, where the whole table is refused."""
+    """Score rows, (n,) or (n, classes), NaN where there is no answer.
+
+    Only the first few are scored, one by one, where the whole table is refused.
+    """
     try:
         return _score(rows, score)
     except Exception:  # noqa: BLE001  every library raises its own kinds for rows that it does not take
-        return np.concatenate(
-            [_ask_one(rows.iloc[at : at + 1], score) for at in range(min(SINGLE, len(rows)))]
-        )
+        answers = [_ask_one(rows.iloc[at : at + 1], score) for at in range(min(SINGLE, len(rows)))]
+        shape = next((one.shape for one in answers if one is not None), (1,))
+        return np.concatenate([np.full(shape, np.nan) if one is None else one for one in answers])
 
 
-def _ask_one(row: pd.DataFrame, score: Score) -> np.ndarray:
+def _ask_one(row: pd.DataFrame, score: Score) -> np.ndarray | None:
     try:
         return _score(row, score)
     except Exception:  # noqa: BLE001  as above
-        return np.array([np.nan])
+        return None
 
 
 def _score(rows: pd.DataFrame, score: Score) -> np.ndarray:

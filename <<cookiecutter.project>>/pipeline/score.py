@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pandas as pd
 
-from pipeline import cluster, features, files, model, table
+from pipeline import classes, cluster, features, files, model, table
 from pipeline.files import StageError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ CHUNK_ROWS: Final = 200_000
 
 
 def run(settings: Params, rows: str, out: str) -> None:
-    """Predict a table of raw rows; writes `row` and `score` in the same order."""
+    """Predict a table of raw rows; writes `row` and `score` in the same order, `score:CLASS` for each of several."""
     raw = files.read_table(Path(rows))
     named = files.ROW_NAME if files.ROW_NAME in raw else files.ROW
     if named not in raw:
@@ -31,12 +31,17 @@ def run(settings: Params, rows: str, out: str) -> None:
             f"{rows}: expected a column {files.ROW_NAME!r} (or {files.ROW!r}) that names each row"
         )
     frame = features.build_inputs(raw, settings, table.load())
-    scores = predict_anywhere(model.load(trusted=settings.model.trusted), frame, settings.task)
-    files.write_table(pd.DataFrame({files.ROW: raw[named].to_numpy(), "score": scores}), Path(out))
+    fitted = model.load(trusted=settings.model.trusted)
+    scores = predict_anywhere(fitted, frame, settings.task)
+    named_scores = {"score": scores}
+    if settings.task == "multiclass":
+        columns = classes.name_scores(classes.get_names(fitted))
+        named_scores = dict(zip(columns, scores.T, strict=True))
+    files.write_table(pd.DataFrame({files.ROW: raw[named].to_numpy(), **named_scores}), Path(out))
 
 
 def predict_anywhere(fitted: Pipeline, frame: pd.DataFrame, task: Task) -> np.ndarray:
-    """Score inputs, (n,), side by side on the Dask cluster where there is one and the rows are many; else here.
+    """Score inputs, (n,) or (n, classes): on the Dask cluster where there is one and the rows are many; else here.
 
     Raises `StageError` where the cluster cannot do it.
     """
@@ -52,11 +57,9 @@ def predict_anywhere(fitted: Pipeline, frame: pd.DataFrame, task: Task) -> np.nd
             sent = client.scatter((content, rows), hash=False)
             return cluster.submit_call(client, score_on_worker, task, data=sent)
 
-        scores = np.empty(len(frame))
         starts = range(0, len(frame), CHUNK_ROWS)
-        for start, found in cluster.run_jobs(client, submit_rows, starts):
-            scores[start : start + len(found)] = found
-        return scores
+        parts = dict(cluster.run_jobs(client, submit_rows, starts))
+        return np.concatenate([parts[start] for start in starts])
 
 
 def score_on_worker(task: Task, sent: tuple[bytes, bytes]) -> np.ndarray:

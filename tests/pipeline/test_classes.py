@@ -13,11 +13,33 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from bots.evidence import FeaturesReport, MetricsReport, SplitReport, TrainingReport
+from bots.evidence import (
+    DriftReport,
+    ExplanationReport,
+    ExportReport,
+    FeaturesReport,
+    MetricsReport,
+    SplitReport,
+    TrainingReport,
+)
 from fixtures import species
 from fixtures.flights import Bench
 from fixtures.species import CLASSES
-from pipeline import class_metrics, classes, evaluate, files, leakage, metrics, model, search_jobs
+from pipeline import __main__ as command
+from pipeline import (
+    class_metrics,
+    classes,
+    drift,
+    evaluate,
+    export,
+    files,
+    leakage,
+    metrics,
+    model,
+    parity,
+    search_jobs,
+)
+from serving.contract import load_contract
 
 pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning", "ignore::DeprecationWarning")
 
@@ -468,3 +490,146 @@ def test_classes_that_yaml_takes_for_numbers_or_truths_are_their_words(fresh: Be
     path.write_text(re.sub(r"classes:\n  - 1\n  - 2\n  - 3\n", "classes: [1, 02, NO]\n", path.read_text()))
 
     assert fresh.settings.data.classes == ["1", "02", "NO"]
+
+
+def run_stages(bench: Bench, *stages: str) -> None:
+    for stage in stages:
+        assert bench.run(stage) == 0, bench.refusal()
+
+
+def test_every_class_has_its_own_ranking_and_the_whole_is_their_mean(bench: Bench) -> None:
+    run_stages(bench, "explain")
+    found = bench.evidence(ExplanationReport)
+
+    assert (found.method, found.output, found.passed) == ("shap", "log-odds before softmax", True)
+    assert [one.name for one in found.classes] == CLASSES
+    for one in found.ranking:
+        parts = [
+            part.importance for of in found.classes for part in of.ranking if part.feature == one.feature
+        ]
+        assert one.importance == pytest.approx(np.mean(parts), rel=1e-5)
+        assert one.direction is None
+    directions = {of.name: {part.feature: part.direction for part in of.ranking} for of in found.classes}
+    assert directions["Gentoo"]["mass"] > 0.5
+    assert directions["Adelie"]["mass"] < -0.5
+
+
+def test_a_worst_prediction_says_what_it_was_called_and_why_its_own_class_was_unlikely(bench: Bench) -> None:
+    run_stages(bench, "explain")
+    found = pd.read_parquet(files.PREDICTIONS).set_index("row")
+    scores = found[[f"score:{name}" for name in CLASSES]].set_axis(CLASSES, axis=1)
+    worst = bench.evidence(ExplanationReport).worst
+
+    own = pd.Series({row: scores.at[row, found.at[row, "target"]] for row in found.index})
+    assert [one.row for one in worst] == own.sort_values().index[:3].tolist()
+    for one in worst:
+        assert (one.target, one.score) == (1.0, pytest.approx(own[one.row], rel=1e-5))
+        assert one.loss == pytest.approx(-np.log(own[one.row]), rel=1e-5)
+        assert (one.actual, one.called) == (found.at[one.row, "target"], scores.loc[one.row].idxmax())
+        assert sum(reason.effect for reason in one.reasons) < 0
+
+
+def test_classes_are_explained_by_permutation_too(bench: Bench) -> None:
+    bench.edit("params.features", {"numeric": ["depth", "mass"], "categorical": ["island"], "derived": {}})
+    bench.edit(
+        "params.model.estimator",
+        {"use": "sklearn.ensemble.GradientBoostingClassifier", "params": {"n_estimators": 8}},
+    )
+    run_stages(bench, "features", "train", "evaluate", "explain")
+    found = bench.evidence(ExplanationReport)
+
+    assert (found.method, found.output) == ("permutation", "probability")
+    assert "GradientBoostingClassifier is explained by SHAP for two classes only" in str(found.note)
+    assert [one.name for one in found.classes] == CLASSES
+    assert {one.name: one.ranking[0].feature for one in found.classes}["Gentoo"] in ("mass", "depth")
+    assert found.worst[0].actual in CLASSES
+
+
+def test_the_onnx_model_gives_the_probability_of_each_class(bench: Bench) -> None:
+    run_stages(bench, "export")
+    report = bench.evidence(ExportReport)
+    found = pd.read_parquet(files.PREDICTIONS)
+    rows = pd.read_parquet(files.FEATURES / "holdout.parquet")
+    scores = export.run_model(files.ONNX.read_bytes(), rows, bench.settings.features)
+
+    expected = found[[f"score:{name}" for name in CLASSES]].to_numpy()
+    assert scores.shape == (len(rows), 3)
+    assert np.abs(scores - expected).max() == report.largest_difference < 1e-6
+    assert (report.passed, report.flips) == (True, 0)
+    output = export.open_session(files.ONNX.read_bytes()).get_outputs()
+    assert [(one.name, one.type, one.shape[1]) for one in output] == [("score", "tensor(float)", 3)]
+
+
+def test_the_service_s_contract_names_the_classes(bench: Bench) -> None:
+    run_stages(bench, "export")
+    contract = load_contract(files.ONNX.with_name("contract.json"))
+    found = pd.read_parquet(files.PREDICTIONS)
+    scores = found[[f"score:{name}" for name in CLASSES]].to_numpy()
+    called = np.array(CLASSES)[scores.argmax(axis=1)]
+
+    assert (contract.task, contract.classes, contract.threshold) == ("multiclass", CLASSES, None)
+    assert contract.called == [(called == name).sum() for name in CLASSES]
+    assert sum(contract.holdout) == len(found)
+    for probe in contract.probes:
+        assert isinstance(probe.score, list)
+        assert sum(probe.score) == pytest.approx(1, abs=1e-5)
+    right = sum((one.share or 0.0) * one.rows for one in contract.experience)
+    assert right == pytest.approx((called == found["target"]).sum())
+    assert contract.experience[0].above == scores.max(axis=1).min()
+
+
+def test_a_flip_is_a_row_that_is_called_another_class(bench: Bench) -> None:
+    run_stages(bench, "export")  # writes the file whose digest the report has
+    expected = np.array([[0.5, 0.4, 0.1], [0.1, 0.5, 0.4]])
+    found = np.array([[0.4, 0.5, 0.1], [0.1, 0.6, 0.3]])
+    report = export.build_report(
+        b"", expected, found=found, settings=bench.settings, limits=parity.Limits([], [], []), asked=0
+    )
+
+    assert (report["flips"], report["passed"]) == (1, False)
+    assert report["largest_difference"] == pytest.approx(0.1)
+    assert "in 2 of 2 holdout rows" in report["reason"]
+
+
+def test_rows_that_a_model_of_several_classes_refuses_have_no_answer() -> None:
+    def score(rows: pd.DataFrame) -> np.ndarray:
+        if rows["x"].isna().any():
+            raise ValueError("no gaps")
+        return np.tile([0.2, 0.3, 0.5], (len(rows), 1))
+
+    found = parity.ask(pd.DataFrame({"x": [1.0, np.nan, 2.0]}), score)
+    assert np.isfinite(found).all(axis=1).tolist() == [True, False, True]
+    assert parity.ask(pd.DataFrame({"x": [np.nan]}), score).shape == (1,)
+
+
+def test_drift_is_judged_of_the_class_called_and_of_its_probability(bench: Bench) -> None:
+    run_stages(bench, "drift")
+    columns = {one.column: one for one in bench.evidence(DriftReport).comparisons[0].columns}
+
+    assert (columns["species"].role, columns["species"].method) == ("target", "Jensen-Shannon distance")
+    called, confidence = columns["predicted species"], columns["confidence"]
+    assert (called.role, called.method) == ("prediction", "Jensen-Shannon distance")
+    assert (confidence.role, confidence.method) == ("prediction", "Wasserstein distance (normed)")
+    assert not called.drifted
+
+
+def test_a_log_of_other_classes_has_drifted(bench: Bench) -> None:
+    found = pd.read_parquet(files.PREDICTIONS)
+    after = pd.DataFrame({"prediction:label": "Gentoo", "prediction:score": 0.5}, index=range(300))
+    told = {one.verdict["column"]: one.verdict for one in drift.judge_scores(found, after, bench.settings)}
+
+    assert set(told) == {"predicted species", "confidence"}
+    assert all(one["drifted"] for one in told.values())
+    assert not list(drift.judge_scores(found[["row"]], after, bench.settings))
+
+
+def test_a_review_scores_rows_by_class(bench: Bench) -> None:
+    rows = pd.read_parquet(files.SPLITS / "holdout.parquet").head(20)
+    files.write_table(rows, bench.folder / "rows.parquet")
+    assert command.main(["score", "--rows", "rows.parquet", "--out", "scores.parquet"]) == 0
+    scored = pd.read_parquet("scores.parquet")
+
+    expected = pd.read_parquet(files.PREDICTIONS).head(20)
+    columns = ["row", *(f"score:{name}" for name in CLASSES)]
+    pd.testing.assert_frame_equal(scored[columns], expected[columns])
+    assert list(scored.columns) == columns
