@@ -37,7 +37,8 @@ Kind = Literal["number", "category", "datetime"]
 class PublicTable:
     """A table with what is true of it: which columns are numbers and dates, the others being categories.
 
-    `share` is that of one of the target's two labels, `mean` that of a quantity, both of the rows that have a target.
+    `share` is that of one of the target's two labels, `shares` those of several classes, `mean` that of a quantity, all
+    of the rows that have a target.
     """
 
     name: str
@@ -51,6 +52,7 @@ class PublicTable:
     quote: str = '"'
     share: float | None = None
     mean: float | None = None
+    shares: dict[str, float] | None = None
 
     def get_kind(self, column: str) -> Kind:
         """Get what a column truly is. Row names without a heading are called `index`."""
@@ -140,6 +142,7 @@ STAR = (
     "PERMINTE_AVYRSEXP|PERMINTE_AVSAL|AVYRSEXP_AVSAL|PERSPEN_PTRATIO|PERSPEN_PCTAF|PTRATIO_PCTAF|"
     "PERMINTE_AVYRSEXP_AVSAL|PERSPEN_PTRATIO_PCTAF"
 )
+IRISES = ("setosa", "versicolor", "virginica")
 TABLES = (
     PublicTable(
         "penguins", functools.partial(read_package, "palmerpenguins", "data/penguins.csv"), "sex", 344,
@@ -193,6 +196,20 @@ TABLES = (
     PublicTable(
         "diabetes", functools.partial(write_bunch, "diabetes", "progression", scaled=False), "progression", 442,
         numbers="age|sex|bmi|bp|s1|s2|s3|s4|s5|s6|progression", mean=152.133484,
+    ),
+    PublicTable(
+        "species", functools.partial(read_package, "palmerpenguins", "data/penguins.csv"), "species", 344,
+        numbers="bill_length_mm|bill_depth_mm|flipper_length_mm|body_mass_g|year",
+        shares={"Adelie": 152 / 344, "Chinstrap": 68 / 344, "Gentoo": 124 / 344},
+    ),
+    PublicTable(
+        "iris", functools.partial(write_bunch, "iris", "species", IRISES), "species", 150,
+        numbers="sepal length (cm)|sepal width (cm)|petal length (cm)|petal width (cm)",
+        shares=dict.fromkeys(IRISES, 1 / 3),
+    ),
+    PublicTable(
+        "cultivars", functools.partial(write_bunch, "wine", "cultivar"), "cultivar", 178, numbers=f"{WINE}|cultivar",
+        shares={"0": 59 / 178, "1": 71 / 178, "2": 48 / 178},
     ),
     PublicTable(
         "wine", functools.partial(write_bunch, "wine", "cultivar", ("a", "b", "c")), "alcohol", 178, numbers=WINE,
@@ -286,6 +303,10 @@ def find_misread(table: PublicTable, project: Path, report: dict[str, Any]) -> l
         and min(abs(report["share"] - table.share), abs(1 - report["share"] - table.share)) > 1e-6
     ):
         found.append(f"{table.target}: a share of {report['share']}, not {table.share}")
+    if table.shares is not None and any(
+        abs(report["classes"].get(name, 0.0) - share) > 1e-6 for name, share in table.shares.items()
+    ):
+        found.append(f"{table.target}: shares of {report['classes']}, not {table.shares}")
     if table.mean is not None and abs(sum(target) / len(target) - table.mean) > 1e-5 * abs(table.mean):
         found.append(f"{table.target}: the mean is {sum(target) / len(target)}")
     return found
@@ -332,7 +353,9 @@ def find_edits(table: PublicTable, report: dict[str, Any]) -> list[str]:
         # 0 and 1 in the target of a yes or no say it themselves, as numbers too.
         and not (column["name"] == table.target and column["type"] == "number" and table.share is not None)
     ]
-    wanted = "classification" if table.share is not None else "regression"
+    wanted = "multiclass" if table.shares is not None else "regression"
+    if table.share is not None:
+        wanted = "classification"
     if report["task"] != wanted:
         edits.append(f"task: {report['task']}, is {wanted}")
     if not any(column["role"] == "input" for column in report["columns"]):

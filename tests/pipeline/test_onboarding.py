@@ -20,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from fixtures import species
 from pipeline import leakage, metrics, params, table
 from pipeline.files import StageError
 from pipeline.onboarding import (
@@ -163,13 +164,114 @@ def test_a_table_of_customers_is_understood() -> None:
     assert columns["plan"]["categories"] == ["basic", "plus", "pro"]
 
 
-def test_more_than_two_labels_are_refused_with_what_to_do() -> None:
+def test_three_labels_are_three_classes_with_the_share_of_each() -> None:
     frame = make_customers()
+    found = infer(frame, target="plan")
 
-    with pytest.raises(
-        StageError, match=r"plan: has 3 different labels .* more than two are not possible yet"
-    ):
-        infer(frame, target="plan")
+    assert (found.task, found.positive, found.threshold, found.share) == ("multiclass", None, None, None)
+    assert found.shares == pytest.approx(frame["plan"].value_counts(normalize=True).to_dict())
+    assert (
+        next(fact for fact in found.facts if fact.where == "params.yaml: data.task").evidence
+        == "plan has 3 labels"
+    )
+    target = next(column for column in found.columns if column.name == "plan")
+    assert (target.contract["type"], "categories" in target.contract) == ("category", False)
+    edits = {edit.path: edit.value for edit in writing.list_edits(found, "table.csv")}
+    assert edits["evaluate.metrics"][:2] == ["log_loss", "brier"]
+    assert (edits["gate.primary"], edits["gate.guards"]) == ("log_loss", ["balanced_accuracy"])
+    assert edits["model.estimator"]["use"].endswith("HistGradientBoostingClassifier")
+
+
+@pytest.mark.parametrize(
+    ("name", "numbers", "task", "found"),
+    [
+        ("class", [1, 2, 3], None, "multiclass"),
+        ("class", list(range(1, 27)), None, "multiclass"),
+        ("target", list(range(9)), None, "regression"),
+        ("quality", [3, 4, 5, 6], None, "regression"),
+        ("quality", [3, 4, 5, 6], "multiclass", "multiclass"),
+        ("class", [1, 2, 3], "regression", "regression"),
+    ],
+)
+def test_whole_numbers_are_classes_where_their_name_or_a_person_says_so(
+    name: str, numbers: list[int], task: str | None, found: str
+) -> None:
+    frame = make_customers().assign(**{name: np.random.default_rng(2).choice(numbers, ROWS).astype(str)})
+
+    proposal = infer(frame, target=name, task=task)
+    assert proposal.task == found
+    fact = next(one for one in proposal.facts if one.where == "params.yaml: data.task")
+    assert ("--task" in fact.evidence) == (task is None)
+
+
+def test_classes_that_are_numbers_stand_in_the_order_of_their_size() -> None:
+    frame = make_customers().assign(grade=np.random.default_rng(2).choice(["9", "10", "11"], ROWS))
+    found = infer(frame, target="grade", task="multiclass")
+
+    assert found.classes == ["9", "10", "11"]
+    text = writing.apply_edits("data:\n  classes: null\n", [writing.Edit("data.classes", found.classes)])
+    assert yaml.safe_load(text)["data"]["classes"] == ["9", "10", "11"]
+
+
+@pytest.mark.parametrize(
+    ("column", "named", "said"),
+    [
+        (lambda rows: [f"kind {at % 90}" for at in range(rows)], "classification", "--task multiclass"),
+        (lambda rows: [f"kind {at % 101}" for at in range(rows)], None, "at most 100 classes are possible"),
+        (lambda rows: [f"kind {at % 3}" for at in range(rows)], "regression", "--task multiclass"),
+        (lambda rows: [f"{at % 7}.5" for at in range(rows)], "multiclass", "--task regression"),
+        (lambda rows: ["a" if at % 2 else "b" for at in range(rows)], "multiclass", "--task classification"),
+        (lambda rows: ["a" if at % 2 else "b" for at in range(rows - 9)] + ["c"] * 9, None, "'c' (9)"),
+    ],
+)
+def test_labels_that_are_no_classes_are_refused_with_what_to_do(
+    column: Any, named: str | None, said: str
+) -> None:
+    frame = make_customers()
+    with pytest.raises(StageError, match=re.escape(said)):
+        infer(frame.assign(kind=column(len(frame))), target="kind", task=named)
+
+
+def test_a_word_that_can_be_no_class_stands_for_no_value_and_unknown_may_be_one() -> None:
+    frame = make_customers()
+    plan = frame["plan"].mask(frame.index % 20 == 0, "NA").mask(frame.index % 20 == 1, "unknown")
+    found = infer(frame.assign(plan=plan), target="plan")
+
+    assert set(found.shares) == {"basic", "plus", "pro", "unknown"}
+    assert next(one for one in found.columns if one.name == "plan").contract["null"] == ["", "NA"]
+
+
+def test_times_that_judge_a_class_which_training_lacks_do_not_part_the_rows() -> None:
+    frame = make_customers()
+    day = pd.date_range("2025-01-01", periods=len(frame), freq="h").strftime("%Y-%m-%d %H:%M")
+    whole = infer(frame.assign(at=day), target="plan")
+    late = frame["plan"].mask(frame.index > 0.7 * len(frame), "max")
+    assert whole.split["by"] == "time"
+
+    assert infer(frame.assign(at=day, plan=late), target="plan").split["by"] == "random"
+
+
+def test_the_dummy_of_several_classes_says_the_share_of_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    bench = species.make_bench(tmp_path)
+    bench.edit("params.evaluate.metrics", ["log_loss", "balanced_accuracy", "roc_auc_ovr"])
+    rng = np.random.default_rng(3)
+    names = ["a", "b", "c"]
+    target = rng.choice(names, 600, p=[0.5, 0.3, 0.2])
+    score = np.where(np.array(names) == target[:, None], 0.8, 0.1)
+    predictions = pd.DataFrame({f"score:{name}": score[:, at] for at, name in enumerate(names)})
+    predictions = predictions.assign(row=[str(at) for at in range(600)], target=target)
+    measures = {one.name: one for one in baseline.measure(predictions, pd.Series(target), bench.settings)}
+
+    shares = pd.Series(target).value_counts(normalize=True)
+    assert measures["log_loss"].dummy == pytest.approx(-(shares * np.log(shares)).sum())
+    assert measures["log_loss"].baseline == pytest.approx(-np.log(0.8))
+    assert measures["balanced_accuracy"].dummy == pytest.approx(1 / 3)
+    gate = baseline.derive_gate(list(measures.values()), "log_loss", rows=600)
+    assert set(gate.matters) == {"log_loss", "balanced_accuracy", "roc_auc_ovr"}
+    assert list(gate.limits) == ["roc_auc_ovr"]
 
 
 def test_an_unknown_target_is_refused_with_the_nearest_name() -> None:

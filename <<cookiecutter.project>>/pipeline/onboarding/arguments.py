@@ -21,7 +21,7 @@ class Options:
 
     source: str
     target: str | None = None
-    task: Literal["classification", "regression"] | None = None
+    task: Literal["classification", "multiclass", "regression"] | None = None
     positive: str | None = None
     query: str | None = None
     yes: bool = False
@@ -37,7 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "source", help="CSV, Parquet or Excel file, folder, address (https://, s3://, …) or database"
     )
     parser.add_argument("--target", help="the column to predict; else it is chosen by name and place")
-    parser.add_argument("--task", choices=["classification", "regression"], help="yes or no, or a quantity")
+    parser.add_argument(
+        "--task",
+        choices=["classification", "multiclass", "regression"],
+        help="yes or no, one of several classes, or a quantity",
+    )
     parser.add_argument("--positive", metavar="LABEL", help="the label of the target that counts as yes")
     parser.add_argument("--query", metavar="FILE", help="for a database: the file that holds one SELECT")
     parser.add_argument("--yes", action="store_true", help="ask nothing, take the likeliest")

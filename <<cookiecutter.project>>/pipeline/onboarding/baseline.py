@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline import metrics
+from pipeline import evaluate, metrics
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +24,10 @@ SHARE_OF_GAIN, SHARE_OF_ERROR = 0.05, 0.25
 # correlation of 0.95 between their losses.
 ERROR_OF_DIFFERENCE = 0.32
 # What a constant answer scores here says nothing about a model.
-DUMMY_IS_SILLY = ("accuracy", "precision", "recall", "f1", "bias")
+DUMMY_IS_SILLY = (
+    *("accuracy", "precision", "recall", "f1", "bias"),
+    *("balanced_accuracy", "f1_macro", "precision_macro"),
+)
 # Standard normal quantiles: equivalence at 95% twice, in four of five reviews.
 REACH = 1.645 + 1.282
 
@@ -62,21 +65,14 @@ class Gate:
     why_slices: str
 
 
-def measure(predictions: pd.DataFrame, train: NDArray[np.float64], settings: Params) -> list[Measure]:
+def measure(predictions: pd.DataFrame, train: pd.Series, settings: Params) -> list[Measure]:
     """Measure the baseline and a dummy on the holdout's predictions.
 
-    The dummy says the training rows' mean (a classification), or their median (a regression), of every row.
+    The dummy says the training rows' mean (a classification), their share of each class (several), or their median (a
+    regression), of every row. `train` is their target.
     """
-    rows = metrics.Rows(
-        target=predictions["target"].to_numpy(),
-        score=predictions["score"].to_numpy(),
-        threshold=0.5 if settings.evaluate.threshold is None else settings.evaluate.threshold,
-        bins=settings.evaluate.calibration_bins,
-    )
-    said = float(np.mean(train) if settings.task == "classification" else np.median(train))
-    constant = metrics.Rows(
-        target=rows.target, score=np.full(len(rows), said), threshold=rows.threshold, bins=rows.bins
-    )
+    rows = replace(evaluate.make_rows(predictions, settings), weight=None)
+    constant = replace(rows, score=guess_constant(train, rows, settings.task))
     units = find_units(predictions, settings.gate.resample)
     found = []
     for name in settings.evaluate.metrics:
@@ -85,9 +81,18 @@ def measure(predictions: pd.DataFrame, train: NDArray[np.float64], settings: Par
             continue
         error, gain_error = measure_errors(name, rows, constant, task=settings.task, units=units)
         dummy = metrics.compute(name, constant, settings.task)
-        direction = metrics.find_metric(name, settings.task).direction
+        direction = metrics.find_metric(name, settings.task, rows.classes).direction
         found.append(Measure(name, value, dummy, error, direction, gain_error))
     return found
+
+
+def guess_constant(train: pd.Series, rows: metrics.Rows, task: Task) -> NDArray[np.float64]:
+    """Guess the same of every row from the training rows' target alone: as the rows' scores, of their shape."""
+    if task == "multiclass":
+        shares = train.value_counts(normalize=True)
+        return np.tile([float(shares.get(name, 0.0)) for name in rows.classes], (len(rows), 1))
+    known = train.to_numpy(dtype=np.float64)
+    return np.full(len(rows), float(np.mean(known) if task == "classification" else np.median(known)))
 
 
 def find_units(predictions: pd.DataFrame, resample: str) -> NDArray[np.int64]:
@@ -132,7 +137,7 @@ def derive_gate(measures: list[Measure], primary: str, rows: int) -> Gate:
     limits = {}
     why = "no limit: the baseline is not clearly better than the dummy"
     judged = {one.name: one for one in measures}
-    chosen = "roc_auc" if "roc_auc" in judged else primary
+    chosen = next((name for name in ("roc_auc", "roc_auc_ovr") if name in judged), primary)
     if chosen in judged and (limit := choose_limit(judged[chosen])) is not None:
         limits = {chosen: {"at_least" if judged[chosen].direction == "higher" else "at_most": limit}}
         one = judged[chosen]
@@ -150,11 +155,7 @@ def derive_gate(measures: list[Measure], primary: str, rows: int) -> Gate:
 
 def choose_matters(one: Measure) -> float:
     """Choose the smallest difference of a metric that matters, in its own unit, with one significant digit."""
-    gain = (
-        one.gain
-        if one.gain is not None and one.name not in ("precision", "recall", "f1", "accuracy", "bias")
-        else 0.0
-    )
+    gain = one.gain if one.gain is not None and one.name not in DUMMY_IS_SILLY else 0.0
     found = max(SHARE_OF_GAIN * max(gain, 0.0), SHARE_OF_ERROR * one.error)
     return round_figure(found) or 0.001
 

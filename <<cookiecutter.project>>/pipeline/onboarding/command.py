@@ -210,7 +210,7 @@ def train_baseline(
             settings = params.load.__wrapped__(Path("params.yaml"))
             predictions = files.read_table(files.PREDICTIONS)
             train = files.read_table(files.FEATURES / "train.parquet")
-            measures = baseline.measure(predictions, read_target(train), settings)
+            measures = baseline.measure(predictions, train[files.TARGET], settings)
         gate = baseline.derive_gate(measures, settings.gate.primary, len(predictions))
         edits, kept = merge.keep_params(writing.list_gate_edits(gate), before, set())
         edit_params(copy, edits)
@@ -230,11 +230,6 @@ def train_baseline(
     (copy / JSON).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     (copy / PAGE).write_text(report.write_page(content), encoding="utf-8")
     return content
-
-
-def read_target(train: pd.DataFrame) -> Any:
-    """Read the target that the model was trained on."""
-    return train[files.TARGET].to_numpy(dtype="float64")
 
 
 def run_pipeline(copy: Path, environ: dict[str, str]) -> None:

@@ -79,7 +79,7 @@ def infer_contract(
     plans, leaks, limit = judge_leaks(
         plans, profile, truth=truth, task=what.value, order=order, ask=ask, checked=checked
     )
-    plans = [_declare_target(plan, yes) if plan.name == chosen.value else plan for plan in plans]
+    plans = [_declare_target(plan, yes, what.value) if plan.name == chosen.value else plan for plan in plans]
     plans = give_aliases(plans)
     facts += leaks
     if not any(plan.section for plan in plans):
@@ -91,6 +91,7 @@ def infer_contract(
     facts += found
     slices, fairness = choose_slices(plans, profile, truth)
     share = float(truth.mean()) if what.value == "classification" else None
+    several = truth.value_counts(normalize=True) if what.value == "multiclass" else {}
     resample, units = rules.choose_resample(profile, time=time, group=group, division=division)
     facts += [resample, *slices, *fairness]
     return Proposal(
@@ -111,6 +112,8 @@ def infer_contract(
         period=time.value if time else None,
         resample=resample.value,
         share=share,
+        classes=targets.order_classes(column) if what.value == "multiclass" else None,
+        shares={str(name): float(part) for name, part in several.items()},
         facts=tuple(facts),
         warnings=(*warnings, *units, *_tell_doubts(profile), *_tell_width(plans, truth)),
         suspects={
@@ -339,7 +342,7 @@ def _measure(plan: ColumnPlan, profile: Profile, truth: pd.Series, task: Task, o
 
 
 def _tell_suspect(name: str, power: float, task: Task, *, out: bool, cleared: bool) -> Fact:
-    measure = "|2 AUC - 1|" if task == "classification" else "squared rank correlation"
+    measure = leakage.MEASURES[task]
     then = (
         "you said that it is known before"
         if cleared
@@ -376,9 +379,14 @@ def _needs_positive(column: ColumnProfile) -> bool:
     return labels not in ({"true", "false"}, {"0", "1"})
 
 
-def _declare_target(plan: ColumnPlan, positive: str | None) -> ColumnPlan:
+def _declare_target(plan: ColumnPlan, positive: str | None, task: Task) -> ColumnPlan:
     """Declare the target's type: labels stay the words that they are."""
     contract = {key: value for key, value in plan.contract.items() if key not in ("range", "categories")}
+    if task == "multiclass":
+        kept = contract["type"] in ("boolean", "number", "category")
+        return dataclasses.replace(
+            plan, contract={**contract, "type": contract["type"] if kept else "category"}
+        )
     if positive is None:
         return dataclasses.replace(plan, contract={**contract, "type": "number"})
     kind = (

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SECTIONS = {"number": "numeric", "boolean": "numeric", "category": "categorical"}
 # What this run must write: where the table is, how it is read, and what is predicted.
-ALWAYS = ("data.source", "data.read", "data.target", "data.task", "data.positive")
+ALWAYS = ("data.source", "data.read", "data.target", "data.task", "data.positive", "data.classes")
 
 
 @dataclass(frozen=True)

@@ -63,8 +63,11 @@ class Proposal:
     fairness: tuple[str, ...]
     period: str | None
     resample: str
-    # The share of yes, or None where a number is predicted.
+    # The share of yes, or None where no yes is predicted.
     share: float | None
+    # The order of several classes, where it is another than that of text; and the share of each.
+    classes: list[str] | None = None
+    shares: dict[str, float] = field(default_factory=dict)
     facts: tuple[Fact, ...] = ()
     warnings: tuple[str, ...] = ()
     suspects: dict[str, float] = field(default_factory=dict)

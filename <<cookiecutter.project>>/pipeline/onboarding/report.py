@@ -24,6 +24,7 @@ ROLES = {
 MOST_COLUMNS = 200
 MOST_FACTS = 100
 MOST_SUSPECTS = 10
+MOST_CLASSES = 10
 
 
 def build_report(
@@ -50,6 +51,7 @@ def build_report(
         "target": proposal.target,
         "positive": proposal.positive,
         "share": proposal.share,
+        "classes": proposal.shares,
         "split": proposal.split,
         "facts": [
             {"where": one.where, "value": one.value, "evidence": one.evidence, "confidence": one.confidence}
@@ -218,6 +220,11 @@ def _write_columns(columns: list[dict[str, Any]]) -> list[str]:
 def _tell_task(report: dict[str, Any]) -> str:
     inputs = sum(one["role"] == "input" for one in report["columns"])
     begun = f"{report['rows']:,} rows, {len(report['columns']):,} columns, {inputs:,} of them inputs of the model."
+    if report["task"] == "multiclass":
+        shares = sorted(report["classes"].items(), key=lambda one: -one[1])
+        shown = ", ".join(f"{_quote(name)} {share:.1%}" for name, share in shares[:MOST_CLASSES])
+        more = f" and {len(shares) - MOST_CLASSES} more" if len(shares) > MOST_CLASSES else ""
+        return f"{begun} One of {len(shares)} classes is predicted: {shown}{more}."
     if report["task"] == "regression":
         return f"{begun} A quantity is predicted."
     label = f": {_quote(report['positive'])}" if report["positive"] else ""

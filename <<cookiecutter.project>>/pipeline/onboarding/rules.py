@@ -10,6 +10,7 @@ import itertools
 import math
 from typing import TYPE_CHECKING, Any
 
+from pipeline import classes
 from pipeline.onboarding import words
 from pipeline.onboarding.proposal import Fact
 
@@ -244,7 +245,8 @@ def choose_split(
 def find_bounds(times: pd.Series, truth: pd.Series, task: Task) -> list[list[str]] | None:
     """Find the bounds of train, holdout and production as dates, or as times where the table spans few days.
 
-    None where a part would be empty, or training or holdout would have one class alone.
+    None where a part would be empty, training or holdout would have one class alone, or a class would be judged that
+    training hardly has.
     """
     import pandas as pd
 
@@ -257,11 +259,26 @@ def find_bounds(times: pd.Series, truth: pd.Series, task: Task) -> list[list[str
     edges = [start, *cuts, end]
     if any(not earlier < later for earlier, later in itertools.pairwise(edges)):
         return None
-    for low, high in itertools.pairwise(edges[:3]):
-        part = truth[times.between(low, high, inclusive="left")].dropna()
-        if len(part) < 10 or (task == "classification" and part.nunique() < 2):
-            return None
+    parts = [
+        truth[times.between(low, high, inclusive="left")].dropna()
+        for low, high in itertools.pairwise(edges[:3])
+    ]
+    if any(len(part) < 10 or (task != "regression" and part.nunique() < 2) for part in parts):
+        return None
+    if task == "multiclass" and not learns_classes(*parts):
+        return None
     return [[low.strftime(pattern), high.strftime(pattern)] for low, high in itertools.pairwise(edges)]
+
+
+def learns_classes(train: pd.Series, holdout: pd.Series) -> bool:
+    """Whether training has several classes, enough rows of each, and every class of the holdout."""
+    counts = train.value_counts()
+    known = set(counts.index)
+    return (
+        len(counts) >= classes.FEWEST
+        and int(counts.min()) >= classes.FEWEST_ROWS
+        and set(holdout.unique()) <= known
+    )
 
 
 def choose_resample(

@@ -1,4 +1,4 @@
-"""Choose what is predicted: the column, whether it is a yes or a quantity, and which label is the yes."""
+"""Choose what is predicted: the column, whether it is a yes, a quantity or one of several classes, and the yes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from pipeline import table
+from pipeline import classes, table
 from pipeline.files import StageError
 from pipeline.onboarding import words
 from pipeline.onboarding.profile import NOTHING
@@ -22,11 +22,14 @@ Ask = Callable[[Question], str]
 
 # Labels that are counted up from 0 or 1 name classes rather than amounts, up to so many.
 MOST_CLASSES = 5
+# The same where the name says it, and may not mean an amount.
+MOST_NAMED_CLASSES = 30
 FEWEST_ROWS = 50
 FEWEST_OF_A_CLASS = 10
 SURE = 0.9
 MOST_TOKENS = 2
 OFFERED = 6
+SHOWN = 5
 
 
 def choose_target(profile: Profile, named: str | None, ask: Ask) -> Fact:
@@ -66,18 +69,20 @@ ANSWERS = frozenset({"none", "nil", "unknown", "missing"})
 
 
 def settle_target(profile: Profile, name: str) -> Profile:
-    """Let a word such as NA stand for no value in a target of text that has two other labels.
+    """Let a word such as NA stand for no value in a target of text that has two other labels, or several.
 
-    A word that may be an answer, such as None, is one where as many rows have it as the rarer of the two labels.
+    A word that may be an answer, such as None, is one where as many rows have it as the rarest of the others, and
+    always among several.
     """
     column = profile.columns[name]
-    if column.kind != "text" or column.distinct > 2 + MOST_TOKENS:
+    if column.kind != "text" or column.distinct > classes.MOST + MOST_TOKENS:
         return profile
     labels = set(column.values.dropna().unique())
     tokens = {label for label in labels if label.strip().lower() in NOTHING}
-    if tokens & _find_answers(column.values, tokens):
-        return profile
-    if not tokens or len(labels - tokens) != 2:
+    tokens -= _find_answers(column.values, tokens)
+    if len(labels - tokens) > 2:
+        tokens = {label for label in tokens if label.strip().lower() not in ANSWERS}
+    if not tokens or len(tokens) > MOST_TOKENS or len(labels - tokens) < 2:
         return profile
     values = column.values.mask(column.values.isin(tokens))
     shown = ", ".join(repr(token) for token in sorted(tokens))
@@ -85,9 +90,9 @@ def settle_target(profile: Profile, name: str) -> Profile:
         column,
         values=values,
         missing=int(values.isna().sum()),
-        distinct=2,
+        distinct=len(labels - tokens),
         nulls=tuple(sorted(tokens)),
-        evidence=f"{column.evidence}; {shown} beside two labels stands for no value",
+        evidence=f"{column.evidence}; {shown} beside the labels stands for no value",
         confidence=0.8,
     )
     return dataclasses.replace(profile, columns={**profile.columns, name: settled})
@@ -131,7 +136,7 @@ def _explain_target(column: ColumnProfile, profile: Profile) -> str:
 
 
 def choose_task(column: ColumnProfile, named: Task | None) -> Fact:
-    """Choose between yes or no and a quantity. Raises `StageError` for a target that can be neither."""
+    """Choose between yes or no, several classes and a quantity. Raises `StageError` for a target that can be none."""
     where = "params.yaml: data.task"
     if column.kind == "empty" or column.distinct < 2:
         raise StageError(
@@ -139,26 +144,38 @@ def choose_task(column: ColumnProfile, named: Task | None) -> Fact:
         )
     if column.kind == "time":
         raise StageError(
-            f"{column.name}: is a time, and a model predicts a yes or a quantity; choose another --target"
+            f"{column.name}: is a time, and a model predicts a yes, a class or a quantity; choose another --target"
         )
     if column.distinct == 2:
         if named == "regression" and column.kind == "number":
             return Fact(where, "regression", "you said so", 1.0)
+        if named == "multiclass":
+            raise StageError(
+                f"{column.name}: has two values, which are a yes and a no: --task classification"
+            )
         return Fact(where, "classification", f"{column.name} has two values", 0.98)
-    if column.kind in ("text", "truth") or (named == "classification" and column.distinct > 2):
-        raise StageError(_refuse_classes(column))
+    text = column.kind in ("text", "truth")
+    if named == "classification" or (text and named == "regression"):
+        raise StageError(_refuse_labels(column, named))
+    if named == "multiclass" or (text and named is None):
+        return _settle_classes(column, named, text=text)
     if named == "regression":
         return Fact(where, "regression", "you said so", 1.0)
-    classes = column.whole and column.distinct <= MOST_CLASSES
-    if classes and set(words.split_words(column.name)) & words.CLASSES:
-        raise StageError(
-            f"{_refuse_classes(column)}. Where its numbers are amounts or grades, say so: --task regression"
-        )
+    return _judge_numbers(column)
+
+
+def _judge_numbers(column: ColumnProfile) -> Fact:
+    """Judge whether more than two numbers are a quantity, or whole numbers that name classes."""
+    where = "params.yaml: data.task"
+    if column.whole and _names_classes(column):
+        evidence = f"{column.distinct} whole numbers, which name classes by the column's name; where they are amounts "
+        return Fact(where, "multiclass", f"{evidence}or grades, say --task regression", 0.7)
     if column.whole and column.distinct <= 12:
         return Fact(
             where,
             "regression",
-            f"{column.distinct} whole numbers in order, taken as grades: more is more",
+            f"{column.distinct} whole numbers in order, taken as grades: more is more; where they name classes, say "
+            "--task multiclass",
             0.6,
         )
     return Fact(where, "regression", f"{column.name} has {column.distinct:,} different numbers", 0.95)
@@ -168,13 +185,52 @@ def _count_values(column: ColumnProfile) -> str:
     return "one value in every row" if column.distinct == 1 else "no value"
 
 
-def _refuse_classes(column: ColumnProfile) -> str:
+def _names_classes(column: ColumnProfile) -> bool:
+    """Whether a column's name says that its few whole numbers name classes."""
+    said = set(words.split_words(column.name)) & words.CLASSES
+    return bool(said) and column.distinct <= (MOST_CLASSES if said == {"target"} else MOST_NAMED_CLASSES)
+
+
+def _settle_classes(column: ColumnProfile, named: Task | None, *, text: bool) -> Fact:
+    """Settle that a target is one of several classes. Raises `StageError` for too many, and for fractions."""
+    if not (text or column.whole):
+        raise StageError(
+            f"{column.name}: has numbers with a fraction, and a class is a text or a whole number: --task regression"
+        )
+    if column.distinct > classes.MOST:
+        raise StageError(
+            f"{column.name}: has {column.distinct:,} different labels ({', '.join(column.examples)}, …), and at most "
+            f"{classes.MOST} classes are possible. Add a column of coarser classes to the table, or one of yes and no, "
+            "and name it with --target"
+        )
+    where = "params.yaml: data.task"
+    if named is not None:
+        return Fact(where, "multiclass", "you said so", 1.0)
+    return Fact(where, "multiclass", f"{column.name} has {column.distinct} labels", 0.95)
+
+
+def _refuse_labels(column: ColumnProfile, named: Task | None) -> str:
+    """Say why a target of more than two values is neither a yes nor a quantity."""
     shown = ", ".join(column.examples)
+    if named == "regression":
+        return (
+            f"{column.name}: has labels ({shown}, …) and no numbers, so it is no quantity: --task multiclass"
+        )
     return (
-        f"{column.name}: has {column.distinct:,} different labels ({shown}, …); more than two are not possible yet. "
-        f"Add a column of yes and no to the table, for instance whether {column.name} is {column.examples[0]}, and "
-        "name it with --target"
+        f"{column.name}: has {column.distinct:,} different values ({shown}, …), and a classification answers yes or "
+        f"no: --task multiclass. Or add a column of yes and no to the table, for instance whether {column.name} is "
+        f"{column.examples[0]}, and name it with --target"
     )
+
+
+def order_classes(column: ColumnProfile) -> list[str] | None:
+    """Order classes that are numbers by their size, where the order of text is another; None else."""
+    labels = sorted(table.make_labels(column.values.dropna()).unique())
+    try:
+        by_size = sorted(labels, key=float)
+    except ValueError:
+        return None
+    return by_size if by_size != labels else None
 
 
 def choose_positive(column: ColumnProfile, named: str | None, ask: Ask) -> Fact:
@@ -223,10 +279,16 @@ def choose_positive(column: ColumnProfile, named: str | None, ask: Ask) -> Fact:
 
 
 def make_truth(column: ColumnProfile, task: Task, positive: str | None) -> pd.Series:
-    """The target as float64: 1 for the yes and 0 for the no, or the number itself; NaN where there is none."""
+    """The target as float64: 1 for the yes and 0 for the no, or the number itself; NaN where there is none.
+
+    Of several classes it is their names as text.
+    """
     import numpy as np
     import pandas as pd
 
+    if task == "multiclass":
+        labels = table.make_labels(column.values)
+        return labels.mask(labels.eq(""))
     if task == "regression":
         return column.values.astype("float64")
     labels = table.make_labels(column.values)
@@ -245,6 +307,8 @@ def check_amount(truth: pd.Series, task: Task, target: str) -> list[str]:
     held_out = len(known) // 5
     if task == "regression":
         return [_tell_few(held_out, "rows", 1000)] if held_out < 1000 else []
+    if task == "multiclass":
+        return _check_classes(known, target, held_out)
     fewest = int(min(known.sum(), len(known) - known.sum()))
     if fewest < FEWEST_OF_A_CLASS:
         raise StageError(
@@ -252,6 +316,22 @@ def check_amount(truth: pd.Series, task: Task, target: str) -> list[str]:
             f"bring {FEWEST_OF_A_CLASS} at least, and some hundreds for a verdict"
         )
     warnings = [_tell_few(fewest // 5, "rows of the rarer label", 200)] if fewest // 5 < 200 else []
+    return warnings + ([_tell_few(held_out, "rows", 1000)] if held_out < 1000 else [])
+
+
+def _check_classes(known: pd.Series, target: str, held_out: int) -> list[str]:
+    """Say which classes have few rows. Raises `StageError` where a class has too few to train and judge."""
+    counts = known.value_counts()
+    rare = counts[counts < FEWEST_OF_A_CLASS]
+    if len(rare):
+        shown = ", ".join(f"{name!r} ({rows:,})" for name, rows in list(rare.items())[:SHOWN])
+        more = f" and {len(rare) - SHOWN} more" if len(rare) > SHOWN else ""
+        raise StageError(
+            f"{target!r}: fewer than {FEWEST_OF_A_CLASS} rows have the classes {shown}{more}: too few to train on some "
+            "and judge on others; bring more of them, put them together with another class, or leave their rows out"
+        )
+    fewest, name = int(counts.min()), str(counts.index[-1])
+    warnings = [_tell_few(fewest // 5, f"rows of the rarest class, {name!r}", 200)] if fewest < 1000 else []
     return warnings + ([_tell_few(held_out, "rows", 1000)] if held_out < 1000 else [])
 
 

@@ -33,6 +33,7 @@ HEAD = """\
 """
 ESTIMATORS = {
     "classification": "sklearn.ensemble.HistGradientBoostingClassifier",
+    "multiclass": "sklearn.ensemble.HistGradientBoostingClassifier",
     "regression": "sklearn.ensemble.HistGradientBoostingRegressor",
 }
 METRICS = {
@@ -40,10 +41,14 @@ METRICS = {
         "roc_auc", "average_precision", "log_loss", "brier", "accuracy", "precision", "recall", "f1",
         "expected_calibration_error",
     ],
+    "multiclass": [
+        "log_loss", "brier", "accuracy", "balanced_accuracy", "f1_macro", "precision_macro", "roc_auc_ovr",
+        "expected_calibration_error",
+    ],
     "regression": ["mae", "rmse", "r2", "median_absolute_error", "bias"],
 }  # fmt: skip
-PRIMARY = {"classification": "log_loss", "regression": "mae"}
-GUARDS = {"classification": ["roc_auc"], "regression": ["rmse"]}
+PRIMARY = {"classification": "log_loss", "multiclass": "log_loss", "regression": "mae"}
+GUARDS = {"classification": ["roc_auc"], "multiclass": ["balanced_accuracy"], "regression": ["rmse"]}
 FEW_ROWS = 10_000
 NOTHING = object()
 
@@ -97,6 +102,7 @@ def list_edits(proposal: Proposal, source: str) -> list[Edit]:
         Edit(
             "data.positive", proposal.positive, _say(facts.get("data.positive")) if proposal.positive else ""
         ),
+        Edit("data.classes", proposal.classes, "their order, by size" if proposal.classes else ""),
         Edit("data.derive", {}),
         Edit("data.max_age_days", None),
         Edit("data.leakage", proposal.leakage, _tell_leakage(proposal)),
