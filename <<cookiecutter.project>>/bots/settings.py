@@ -5,10 +5,12 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
 import msgspec
+import yaml
 from msgspec import Meta, Struct, inspect
 
 from bots.decoding import DECODE_ERRORS, YAML_ERRORS, describe_yaml_error, load_yaml, locate_decode_error
@@ -479,6 +481,7 @@ def parse_settings(text: str, name: str, pipeline: str | None = None) -> Setting
         raise SettingsError(f"{name}: not YAML: {describe_yaml_error(text, error)}") from error
     if not isinstance(document, dict):
         raise SettingsError(f"{name}: the document: expected sections such as gate: and evaluate:")
+    _take_class_names(document, yaml.load(text, Loader=yaml.BaseLoader))  # noqa: S506  it makes text of all
     try:
         settings = msgspec.convert(document, Settings)
     except DECODE_ERRORS as error:
@@ -523,6 +526,36 @@ def _place_model(
     model = declared.get(chosen, chosen) if chosen is not None else next(iter(declared.values()), files.model)
     placed = msgspec.structs.replace(files, model=model)
     return msgspec.structs.replace(settings, review=msgspec.structs.replace(settings.review, files=placed))
+
+
+def _take_class_names(document: dict[str, Any], words: dict[str, Any]) -> None:
+    """Take the names of classes as the file writes them, where YAML made a number of 3 and a truth of NO.
+
+    `words` is the same document with nothing but text.
+    """
+    for section, key in (("data", "classes"), ("evaluate", "costs")):
+        found, told = document.get(section), words.get(section)
+        if isinstance(found, dict) and isinstance(told, dict) and key in found and key in told:
+            document[section] = {**found, key: _take_names(found[key], told[key], within=key == "costs")}
+
+
+def _take_names(value: Any, words: Any, *, within: bool = False) -> Any:
+    """Take text for each name of a list, and for each key of a mapping; `within`: only in its `matrix`."""
+    if isinstance(value, list) and isinstance(words, list):
+        return [
+            word if isinstance(one, bool | int | float | date) else one
+            for one, word in zip(value, words, strict=True)
+        ]
+    if not (isinstance(value, dict) and isinstance(words, dict)) or len(value) != len(words):
+        return value
+    if within:
+        return {
+            key: _take_names(one, words.get(key)) if key == "matrix" else one for key, one in value.items()
+        }
+    return {
+        word: _take_names(one, words[word]) if isinstance(one, dict) else one
+        for (word, one) in zip(words, value.values(), strict=True)
+    }
 
 
 def _describe(error: Exception) -> str:

@@ -87,7 +87,7 @@ def unwrap_last(pipeline: Any) -> Any:
     if inner is pipeline[-1]:
         return pipeline
     seen = type(pipeline)([*pipeline.steps[:-1], (pipeline.steps[-1][0], inner)])
-    for name in ("feature_names_in_", "n_features_in_"):
+    for name in ("feature_names_in_", "n_features_in_", "class_names_"):
         if name in vars(pipeline):
             setattr(seen, name, getattr(pipeline, name))
     return seen

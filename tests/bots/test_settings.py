@@ -286,3 +286,22 @@ def test_of_several_declared_models_one_is_named() -> None:
         settings.parse_settings(TEXT, "params.yaml", TWO)
     with pytest.raises(SettingsError, match=r"dvc\.yaml: artifacts\.net\.path: write the path out"):
         settings.parse_settings(TEXT, "params.yaml", ONE.replace("./out/net.pt", "'${out}/net.pt'"))
+
+
+def test_a_class_is_called_as_the_file_writes_it_whatever_yaml_makes_of_it() -> None:
+    text = """
+project: {name: grades, title: Grades, description: Which grade, owner: octo-org}
+data: {task: multiclass, target: grade, classes: [1, 02, NO, 2026-01-01, "5"]}
+evaluate:
+  metrics: [log_loss, value]
+  costs: {currency: USD, matrix: {1: {02: -3, NO: -1.5}, NO: {"5": 2}}}
+gate: {primary: log_loss, matters: {log_loss: 0.1, value: 1.0}}
+review: {score: "x {rows} {out}"}
+"""
+    found = settings.parse_settings(text, "params.yaml")
+
+    assert found.data.classes == ["1", "02", "NO", "2026-01-01", "5"]
+    assert found.evaluate.costs is not None
+    assert found.evaluate.costs.matrix == {"1": {"02": -3.0, "NO": -1.5}, "NO": {"5": 2.0}}
+    assert "data.classes[1]" in refusal(("02,", "[3],"), text=text)
+    assert "evaluate.costs.matrix" in refusal(("{1: {02", "{2: {02"), text=text)
