@@ -86,7 +86,7 @@ def test_the_table_of_results_counts_what_needs_no_edit_and_names_the_rest() -> 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["penguins", "election", "biopsies", "barley", "salaries"])
+@pytest.mark.parametrize("name", ["penguins", "barley", "salaries"])
 def test_a_public_table_becomes_a_project_whose_cells_are_the_table_s(name: str, tmp_path: Path) -> None:
     outcome = onboarding.onboard_table(
         BY_NAME[name], tmp_path / "work", tests=name in ("penguins", "salaries")

@@ -6,13 +6,13 @@ import hashlib
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
 import msgspec
 import yaml
 
-from bots.decoding import DECODE_ERRORS, describe_decode_error
+from bots.decoding import DECODE_ERRORS, describe_decode_error, load_recorded_yaml
 from bots.dvc import lockfile
 from bots.errors import BotsError
 from bots.files import replace_file
@@ -142,6 +142,31 @@ def place_file(source: Path, target: Path) -> None:
         part.chmod(0o444)
 
 
+def copy_out(folder: Path, root: Path, named: Mapping[str, str]) -> None:
+    """Copy outputs from a cache into a work tree, in the place of what lies there; `named` maps digests to paths.
+
+    A folder comes as its list says. The copies are the work tree's own: to write to one leaves the cache as it is.
+    Raises `CacheError` for a list or a path that cannot be, `OSError` for a file that the cache lacks or that cannot be
+    written.
+    """
+    for digest, path in named.items():
+        if not is_inside(path):
+            raise CacheError(f"{path[:200]!r}: an output cannot be there")
+        source, target = folder / build_path(digest), root / path
+        if target.is_dir() and not target.is_symlink():
+            shutil.rmtree(target)
+        else:
+            target.unlink(missing_ok=True)
+        files = {"": digest}
+        if digest.endswith(".dir"):
+            target.mkdir(parents=True)
+            files = map_members(source.read_bytes(), digest)
+        for inner, member in files.items():
+            copy = target / inner if inner else target
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(folder / build_path(member), copy)
+
+
 def place_fitting_file(source: Path, digest: str, folder: Path) -> bool:
     """Put a file into a cache if its content has this digest; return whether it has."""
     try:
@@ -214,7 +239,7 @@ def _parse_outputs(text: str, file: str) -> dict[str, str]:
             str(folder / path): digest for path, digest in lockfile.parse_lock(text, file).outputs.items()
         }
     try:
-        outs = (yaml.safe_load(text) or {}).get("outs") or []
+        outs = (load_recorded_yaml(text) or {}).get("outs") or []
         return {str(folder / str(out["path"])): f"md5:{out.get('md5', '')}" for out in outs}
     except (yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
         raise lockfile.LockfileError(f"{file}: not a DVC file ({error}); restore it with git") from error

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from bots import layout
-from bots.decoding import YAML_ERRORS, describe_yaml_error, find_conflict
+from bots.decoding import YAML_ERRORS, describe_yaml_error, find_conflict, load_recorded_yaml
 from bots.errors import BotsError
 from bots.evidence import Cause, CauseKind
 from bots.layout import Layout
@@ -69,7 +69,7 @@ def parse_lock(text: str | None, name: str = "dvc.lock") -> Lock:
     if not text:
         return Lock()
     try:
-        document = yaml.safe_load(text)
+        document = load_recorded_yaml(text)
         stages = document["stages"]
         return Lock({str(stage): _parse_stage(recorded) for stage, recorded in stages.items()})
     except YAML_ERRORS as error:
@@ -99,7 +99,7 @@ def _explain_fault(text: str, name: str, error: Exception) -> str:
 def split_records(text: str) -> tuple[str, dict[str, str]]:
     """A lock's text as what stands before its stages, and each stage's own lines as DVC wrote them."""
     head, *blocks = re.split(r"(?m)^(?=  [^\s#])", text)
-    return head, {str(next(iter(yaml.safe_load(block)))): block for block in blocks}
+    return head, {str(next(iter(load_recorded_yaml(block)))): block for block in blocks}
 
 
 def arrange_stages(text: str, like: Iterable[str], *, keep: Collection[str] | None = None) -> str:

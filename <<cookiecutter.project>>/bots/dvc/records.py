@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bots import layout
+from bots.decoding import load_recorded_yaml
 from bots.dvc import cache
 from bots.dvc.lockfile import LockfileError
 
@@ -76,7 +77,7 @@ def list_parameter_files(text: bytes) -> list[str]:
     import yaml
 
     try:
-        document = yaml.safe_load(text)
+        document = load_recorded_yaml(text)
     except (yaml.YAMLError, RecursionError, ValueError):
         return [layout.PARAMS]
     return sorted({layout.PARAMS, *_find_file_names(document)})
@@ -102,7 +103,7 @@ def find_tracked_digest(content: bytes) -> str | None:
     import yaml
 
     try:
-        (out,) = yaml.safe_load(content)["outs"]
+        (out,) = load_recorded_yaml(content)["outs"]
         digest = out["md5"]
     except (yaml.YAMLError, RecursionError, KeyError, TypeError, ValueError):
         return None

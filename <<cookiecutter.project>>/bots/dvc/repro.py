@@ -264,10 +264,30 @@ def fetch_outputs(
         tell(f"fetching {whose} {', '.join(targets)}")
         failure = _bring(worktree, project, targets, named=named, removed=removed, tell=tell)
         removed += wrong_files.remove_wrong_files(folders, named)
-    done = run_dvc(worktree, "checkout", "--quiet", "--force", *targets)
-    if done.returncode:
-        why = failure or f"DVC says: {find_last_words(done.stdout + done.stderr)}"
-        raise DvcError(f"{whose} {', '.join(targets)} cannot be had: not in the cache here, and {why}")
+    if why := _check_out(worktree, project, targets, named):
+        raise DvcError(
+            f"{whose} {', '.join(targets)} cannot be had: not in the cache here, and {failure or why}"
+        )
+
+
+def _check_out(worktree: Path, project: Path, targets: Sequence[str], named: Mapping[str, str]) -> str | None:
+    """Put outputs from the project's cache into a worktree; why that cannot be done, or None.
+
+    They are copied, as DVC would do after a second of imports. DVC does it where the project asks for links instead
+    (`cache.type`), and where the cache lacks a file or a target is more, or less, than an output: it can say so.
+    """
+    if (
+        wrong_files.asks_for_links(project)
+        or not set(named.values()).issuperset(targets)
+        or not wrong_files.has_all(project, named)
+    ):
+        done = run_dvc(worktree, "checkout", "--quiet", "--force", *targets)
+        return f"DVC says: {find_last_words(done.stdout + done.stderr)}" if done.returncode else None
+    try:
+        cache.copy_out(wrong_files.find_folders(project)[0], worktree, named)
+    except (OSError, cache.CacheError) as error:
+        return f"it cannot be copied from there: {error}"
+    return None
 
 
 def _bring(

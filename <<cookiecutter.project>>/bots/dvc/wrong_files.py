@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from bots.dvc import cache
 from bots.dvc.cache import CacheError
@@ -37,13 +38,22 @@ def forget_state() -> Iterator[None]:
 
 def find_folders(root: Path) -> list[Path]:
     """Find where files lie that DVC takes without a look: its cache, and `.storage/` where that is its remote."""
+    chosen = _read_cache_setting(root, "dir")
+    return [Path(chosen) if chosen else root / ".dvc" / "cache", root / FOLDER]
+
+
+def asks_for_links(root: Path) -> bool:
+    """Tell whether the project's DVC settings say how the work tree gets files from the cache."""
+    return bool(_read_cache_setting(root, "type"))
+
+
+def _read_cache_setting(root: Path, name: str) -> Any:
     from dvc.config import Config, ConfigError
 
     try:
-        chosen = Config(str(root / ".dvc"))["cache"].get("dir")
+        return Config(str(root / ".dvc"))["cache"].get(name)
     except (ConfigError, KeyError):
-        chosen = None
-    return [Path(chosen) if chosen else root / ".dvc" / "cache", root / FOLDER]
+        return None
 
 
 def has_all(root: Path, named: Iterable[str]) -> bool:

@@ -8,8 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from bots.dvc import cache
-from bots.dvc.wrong_files import find_folders, forget_state, has_all, remove_wrong_files
+from bots.dvc import cache, repro
+from bots.dvc.wrong_files import (
+    asks_for_links,
+    find_folders,
+    forget_state,
+    has_all,
+    remove_wrong_files,
+)
 from fixtures import dvc_projects
 from fixtures.dvc_projects import DvcProject
 
@@ -105,3 +111,36 @@ def test_what_dvc_remembers_of_a_file_is_not_believed(project: DvcProject) -> No
     with forget_state():
         assert "model.bin" in project.dvc("status")
     assert "up to date" in project.dvc("status"), "the database of every day was not touched"
+
+
+def test_outputs_are_copied_out_in_the_place_of_what_lies_there(project: DvcProject, tmp_path: Path) -> None:
+    folder, target = find_folders(project.folder)[0], tmp_path / "worktree"
+    wanted = project.read_outputs()
+    (target / "parts").mkdir(parents=True)
+    (target / "parts" / "left over.txt").write_text("old")
+    (target / "model.bin").symlink_to(tmp_path / "elsewhere")
+    cache.copy_out(folder, target, name(project))
+    found = {path.name: path.read_bytes() for path in target.rglob("*") if path.is_file()}
+    assert found == wanted
+    assert not (tmp_path / "elsewhere").exists()
+    (target / "model.bin").write_bytes(b"other")
+    assert remove_wrong_files([folder], name(project)) == [], "the copy is no link to the cache"
+
+
+@pytest.mark.parametrize("path", ["../outside", "/tmp/outside", ".git/hooks/post-checkout"])
+def test_nothing_is_copied_to_where_no_output_can_be(project: DvcProject, tmp_path: Path, path: str) -> None:
+    folder = find_folders(project.folder)[0]
+    named = {digest: path for digest, output in name(project).items() if output == "model.bin"}
+    with pytest.raises(cache.CacheError, match="an output cannot be there"):
+        cache.copy_out(folder, tmp_path / "worktree", named)
+
+
+def test_a_project_that_asks_for_links_gets_them_from_dvc(project: DvcProject, tmp_path: Path) -> None:
+    assert not asks_for_links(project.folder)
+    project.dvc("config", "cache.type", "hardlink")
+    assert asks_for_links(project.folder)
+    project.git("commit", "--quiet", "--all", "--message", "Link")
+    worktree = tmp_path / "worktree"
+    project.git("worktree", "add", "--quiet", "--detach", str(worktree))
+    repro.fetch_outputs(worktree, project.folder, ["model.bin"], [])
+    assert (worktree / "model.bin").stat().st_nlink > 1
