@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
@@ -73,8 +74,8 @@ def compute_fingerprint() -> str:
     return digest.hexdigest()
 
 
-def bake(folder: Path) -> Path:
-    """Bake the default project, if the template has changed since the last demo."""
+def bake(folder: Path, answers: Mapping[str, str] | None = None) -> Path:
+    """Bake the default project, with other `answers` where some are given, if the template has changed since."""
     from cookiecutter.main import cookiecutter
 
     stamp, project = folder / "template.sha256", folder / "late-flights"
@@ -87,7 +88,7 @@ def bake(folder: Path) -> Path:
         str(ROOT),
         no_input=True,
         output_dir=str(folder),
-        extra_context={"project": "late-flights"},
+        extra_context={"project": "late-flights", **(answers or {})},
         default_config=True,
     )
     stamp.write_text(compute_fingerprint())
