@@ -40,19 +40,22 @@ _ERROR = re.compile(
     r"(Uncaught |Exception in thread \S+ )?"
     r"([\w.$]*(Error|Exception)\b|error\b|ERROR\b|fatal\b|panic:|thread '.*' panicked|Execution halted$)"
 )
-_DVC = "ERROR: failed to reproduce"
+# What only says that another program failed, whose own words are better.
+_WRAPPER = re.compile(
+    r"ERROR: failed to reproduce|subprocess\.CalledProcessError\b|make: \*\*\*|npm (ERR!|error)"
+)
 
 
 def find_last_words(log: str) -> str:
     """The line of a log that says what went wrong, without terminal colours; its last line where none does.
 
-    What a program calls an ERROR comes first, then the last error that some language's runtime told; DVC's word that a
-    stage failed only where there is nothing else.
+    What a program calls an ERROR comes first, then the last error that some language's runtime told; the word of DVC,
+    or of another program in between, that something failed only where there is nothing else.
     """
     plain = re.sub(r"\x1b\[[0-9;]*m", "", log)
     spoken = [line.strip() for line in plain.splitlines() if line.strip()]
-    told = [line for line in spoken if not line.startswith(_DVC)]
+    told = [line for line in spoken if not _WRAPPER.match(line)]
     called = [line for line in told if line.startswith("ERROR")]
     thrown = [line for line in told if _ERROR.match(line) and line != "Execution halted"]
-    wrapped = [line for line in spoken if line.startswith(_DVC)]
+    wrapped = [line for line in spoken if _WRAPPER.match(line)]
     return next(iter(called or thrown[-1:] or wrapped or spoken[-1:]), "no output")[:1000]

@@ -6,7 +6,7 @@ A review judges one model. A second one, whose figures may fall, must not pass u
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -67,7 +67,7 @@ def find_other_models(
             if _is_judged(path, files) or is_left_alone(path, left_alone):
                 continue
             model = path in declared or looks_like_model(path)
-            model = model or (name not in near and PurePosixPath(path).parent == _find_folder(files))
+            model = model or (name not in near and _lies_with_models(path, files))
             if model:
                 known.append(path)
             if path not in changed:
@@ -85,10 +85,29 @@ def find_other_models(
 
 def find_lookalikes(lock: Lock, files: Layout) -> list[str]:
     """The outputs of a lock that could be the model that it names nowhere."""
-    found = [path for path in lock.outputs if path not in _list_others(files) and looks_like_model(path)]
-    folder = _find_folder(files)
-    near = [path for path in lock.outputs if folder is not None and PurePosixPath(path).parent == folder]
-    return list(dict.fromkeys([*found, *(path for path in near if path not in _list_others(files))]))
+    return choose_lookalikes(lock.outputs, files)
+
+
+def choose_lookalikes(outputs: Iterable[str], files: Layout) -> list[str]:
+    """The outputs that could be the model, those with a name of one first."""
+    left = [path for path in outputs if not _is_known(path, files)]
+    named = [path for path in left if looks_like_model(path)]
+    return list(dict.fromkeys([*named, *(path for path in left if _lies_with_models(path, files))]))
+
+
+def _lies_with_models(path: str, files: Layout) -> bool:
+    """Whether a path lies in the folder of the judged model, or in one that is called after models."""
+    place = PurePosixPath(path)
+    if place.suffix.lower() in _TEXTS:
+        return False
+    return place.parent == _find_folder(files) or any(
+        _split_words(part) & _WORDS for part in place.parts[:-1]
+    )
+
+
+def _is_known(path: str, files: Layout) -> bool:
+    """Whether a path is known to be something else than a trained model."""
+    return path in _EVIDENCE or path in _list_others(files) or path.startswith(f"{files.onnx}/")
 
 
 def looks_like_model(path: str) -> bool:

@@ -7,16 +7,19 @@ a later change will run it.
 from __future__ import annotations
 
 import subprocess
+import sys
+import sysconfig
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.machinery import PathFinder
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
 
 from bots import evidence, layout
 from bots.decoding import list_misfits
 from bots.dvc import cache, dependencies, lockfile, repro, stage_graph
-from bots.dvc.other_models import is_left_alone, looks_like_model
+from bots.dvc.other_models import choose_lookalikes, is_left_alone, looks_like_model
 from bots.dvc.unread import find_unread
 from bots.errors import BotsError
 from bots.review.champion import read_side, score_rows, set_up
@@ -95,14 +98,17 @@ def find_lacks(project: Project, tell: Callable[[str], None]) -> Iterator[Lack]:
     yield from _check_pipeline(project)
     yield from _check_outputs(project)
     yield from _check_seed(project)
+    yield from _check_commands(project)
     tell("reading the evidence")
     reports = {name: _load_report(project.root, name) for name in evidence.FILES if name not in _NOT_OURS}
     yield from _check_reports(project, reports)
     tell("reading the holdout's predictions")
+    yield from _check_rows(project)
     try:
         predictions = _load_predictions(project)
     except BotsError as error:
-        yield Lack(purpose="review", file=project.files.predictions, words=str(error))
+        words = f"{error}; slices, figures and review.score were not looked at"
+        yield Lack(purpose="review", file=project.files.predictions, words=words)
     else:
         yield from _check_slices(project, predictions)
         yield from _check_figures(project, predictions, reports["metrics.json"], reports["split.json"])
@@ -150,7 +156,7 @@ def _check_outputs(project: Project) -> Iterator[Lack]:
     """Whether a stage writes each file that a review reads, and how dvc.yaml says where the model lies."""
     files = project.files
     if files.model not in project.outputs:
-        alike = [path for path in project.outputs if looks_like_model(path) and path != files.onnx]
+        alike = choose_lookalikes(project.outputs, files) or _list_read(project)
         told = f"no stage writes {files.model}: write `model: {{path: {alike[0] if alike else '…'}, type: model}}`"
         if holder := project.find_output(files.model):
             told = f"{files.model} lies in the output {holder}: make the file an output of its own, or name {holder}"
@@ -183,6 +189,44 @@ def _check_outputs(project: Project) -> Iterator[Lack]:
                 f"is a part or another form of {files.model}, or is judged elsewhere"
             )
             yield Lack(purpose="review", file=layout.PARAMS, field="review.unjudged", words=words)
+
+
+def _list_read(project: Project) -> list[str]:
+    """The outputs that the stage of the predictions reads: the model is likely one of them."""
+    writer = project.outputs.get(project.files.predictions)
+    deps = map(str, project.stages[writer].get("deps") or []) if writer else ()
+    return [path for path in deps if path in project.outputs]
+
+
+def _check_commands(project: Project) -> Iterator[Lack]:
+    """Whether the commands of params.yaml start modules that are there: `pipeline/` may have gone."""
+    review = project.settings.review
+    commands = {
+        "review.score": review.score,
+        "review.drift": review.drift,
+        "review.fork_server": review.fork_server,
+        "monitoring.page": project.settings.monitoring.page,
+    }
+    for key, command in commands.items():
+        words = (command or "").split()
+        module = words[words.index("-m") + 1] if "-m" in words[:-1] else None
+        if module is None or _has_module(project.root, module.partition(".")[0]):
+            continue
+        instead = "a command of your own" if key == "review.score" else "null, or a command of your own"
+        yield Lack(
+            purpose="review",
+            file=layout.PARAMS,
+            field=key,
+            words=f"there is no module {module}: write {instead}",
+        )
+
+
+def _has_module(root: Path, name: str) -> bool:
+    """Whether Python finds a module in the project, or installed."""
+    if (root / f"{name}.py").is_file() or (root / name).is_dir():
+        return True
+    installed = [sysconfig.get_path(kind) for kind in ("stdlib", "purelib", "platlib")]
+    return name in sys.builtin_module_names or PathFinder.find_spec(name, installed) is not None
 
 
 def _check_seed(project: Project) -> Iterator[Lack]:
@@ -237,6 +281,34 @@ def _check_reports(project: Project, reports: Mapping[str, Any]) -> Iterator[Lac
             yield Lack(purpose="lock", file=layout.DVC_YAML, field="stages.….outs", words=words)
 
 
+def _check_rows(project: Project) -> Iterator[Lack]:
+    """Whether the tables of rows name their rows, and the one that trains has the target and what is resampled."""
+    from bots.stats.predictions import open_table
+    from bots.stats.split_columns import PLAIN_ROW, PLAIN_TARGET, find_row_column
+
+    files, settings = project.files, project.settings
+    for path in (files.training_rows, files.holdout_rows):
+        if not (project.root / path).is_file():
+            continue  # that no stage writes it was said
+        try:
+            with open_table(project.root / path, path) as table:
+                names = set(table.schema_arrow.names)
+        except BotsError as error:
+            yield Lack(purpose="review", file=path, words=str(error))
+            continue
+        if find_row_column(names) not in names:
+            words = f"missing: write the name of each row, as {files.predictions} has it"
+            yield Lack(purpose="review", file=path, field=PLAIN_ROW, words=words)
+        target = settings.data.target or PLAIN_TARGET
+        if path == files.training_rows and not names & {target, PLAIN_TARGET}:
+            words = f"missing: write the target as {target}, which data.target of {layout.PARAMS} says, or as target"
+            yield Lack(purpose="review", file=path, field=target, words=words)
+        together = settings.gate.resample
+        if path == files.training_rows and together != "rows" and together not in names:
+            words = f"missing, and gate.resample of {layout.PARAMS} asks for it"
+            yield Lack(purpose="review", file=path, field=together, words=words)
+
+
 def _load_predictions(project: Project) -> HoldoutPredictions:
     """The predictions, which are about exactly the rows of the holdout. Raises `BotsError`."""
     from bots.evidence import MetricsReport
@@ -276,26 +348,27 @@ def _check_figures(
     project: Project, predictions: HoldoutPredictions, metrics: Any, split: Any
 ) -> Iterator[Lack]:
     """Whether metrics.json and split.json say what the tables give; the value to write where they do not."""
-    path = layout.name_report("metrics")
+    path, rows = layout.name_report("metrics"), len(predictions.table)
+    said = metrics if isinstance(metrics, dict) else {}
+    values = said["values"] if isinstance(said.get("values"), dict) else {}
+    wanted: dict[str, tuple[Any, Any]] = {
+        "task": (said.get("task"), project.settings.task),
+        "primary": (said.get("primary"), project.settings.gate.primary),
+        "rows": (said.get("rows"), rows),
+        "threshold": (said.get("threshold"), project.settings.evaluate.threshold),
+    }
     try:
-        found = {metric.name: metric.candidate for metric in predictions.summarize().metrics}
+        found = predictions.summarize().metrics
+        wanted |= {f"values.{one.name}": (values.get(one.name), one.candidate) for one in found}
     except BotsError as error:
-        yield Lack(purpose="review", file=predictions.path, words=str(error))
-        return
-    rows = len(predictions.table)
-    if isinstance(metrics, dict):
-        values = metrics.get("values") if isinstance(metrics.get("values"), dict) else {}
-        wanted = {f"values.{name}": (values.get(name), value) for name, value in found.items()}
-        wanted["rows"] = (metrics.get("rows"), rows)
-        wanted["primary"] = (metrics.get("primary"), project.settings.gate.primary)
-        wanted["task"] = (metrics.get("task"), project.settings.task)
-        wanted["threshold"] = (metrics.get("threshold"), project.settings.evaluate.threshold)
-        for field, (said, value) in wanted.items():
-            if value is not None and not _is_alike(said, value):
-                yield Lack(
-                    purpose="review", file=path, field=field, words=f"write {_show(value)}, not {_show(said)}"
-                )
-        yield from _check_listed(metrics, values)
+        yield Lack(purpose="review", file=predictions.path, words=f"{error}; its figures were not computed")
+    for field, (written, value) in wanted.items():
+        if said and value is not None and not _is_alike(written, value):
+            words = f"write {_show(value)}, not {_show(written)}"
+            if field in ("task", "primary", "threshold"):
+                words = f"{layout.PARAMS} says {_show(value)}, {path} {_show(written)}: write the same"
+            yield Lack(purpose="review", file=path, field=field, words=words)
+    yield from _check_listed(said, values)
     yield from _check_split(split, metrics, rows)
 
 

@@ -206,11 +206,13 @@ def _make_pair(
 
     together, target = policy.gate.resample, settings.data.target
     row = split_columns.find_row_column(sample.column_names)
-    missing = {row, target or TARGET, *({together} - {"rows"})} - set(sample.column_names)
+    # A pipeline of a team's own may call the target so in its tables.
+    target = target if target is not None and target in sample.column_names else TARGET
+    missing = {row, target, *({together} - {"rows"})} - set(sample.column_names)
     if missing:
         raise PredictionsError(f"{name}: no column {', '.join(sorted(missing))}")
     classes = list_both_classes(own, mains, policy)
-    truth = get_target(sample, target or TARGET, name, settings.data.positive, classes)
+    truth = get_target(sample, target, name, settings.data.positive, classes)
     columns = {split_columns.PLAIN_ROW: sample[row]}
     if (weight := policy.data.weight) is not None and weight in sample.column_names:
         columns[WEIGHT] = get_numbers(sample, weight, name)

@@ -75,11 +75,12 @@ def test_everything_that_is_wrong_is_told_at_once_with_what_to_write(project: Dv
     edit_json(project, "metrics.json", lambda report: report.pop("slices"))
     edit_json(project, "metrics.json", lambda report: report["values"].update(log_loss=0.1))
     edit_json(project, "metrics.json", lambda report: report["metrics"][0].update(direction="down"))
-    edit_json(project, "metrics.json", lambda report: report.update(rows=7, threshold=0.5))
+    edit_json(project, "metrics.json", lambda report: report.update(rows=7, primary="roc_auc"))
     edit_json(project, "split.json", lambda report: report["parts"].pop(0))
     (folder / "reports/drift.json").write_text("{}")
     lucky.edit(project, "gate", resample="day")
     lucky.edit(project, "evaluate", slices=["north"])
+    lucky.edit(project, "review", drift="python -m pipeline compare {reference} {current} {out}")
     lucky.edit(project, "model", seed="seven")
     (folder / "helper.py").write_text("")
     code = folder / "make.py"
@@ -98,12 +99,18 @@ def test_everything_that_is_wrong_is_told_at_once_with_what_to_write(project: Dv
     assert found[path, "values.log_loss"] == f"write {loss:.6g}, not 0.1"
     assert "expected one of higher, lower" in found[path, "metrics[0].direction"]
     assert found[path, "rows"] == "write 2000, not 7"
+    assert found[path, "primary"] == "params.yaml says log_loss, reports/metrics.json roc_auc: write the same"
     assert "metrics[0].value" in {field for file, field in found if file == path}
     assert "no part named train" in found["reports/split.json", "parts"]
     assert found["reports/drift.json", "comparisons"] == "missing; expected a list"
     predictions = "reports/predictions.parquet"
     assert "gate.resample of params.yaml asks for it" in found[predictions, "slice:day"]
     assert "evaluate.slices of params.yaml asks for it" in found[predictions, "slice:north"]
+    assert "gate.resample of params.yaml asks for it" in found["data/splits/train.parquet", "day"]
+    assert (
+        found["params.yaml", "review.drift"]
+        == "there is no module pipeline: write null, or a command of your own"
+    )
     assert "model.seed: expected a whole number" in found["params.yaml", "review.seed"]
     assert "not tried: dvc.yaml names no models/model.skops" in found["params.yaml", "review.score"]
     assert "it runs helper.py: add them" in found[pipeline, "stages.evaluate.deps"]
@@ -146,6 +153,7 @@ def test_predictions_of_other_rows_are_told_and_hide_nothing_else(project: DvcPr
     edit_json(project, "metrics.json", lambda report: report.pop("rows"))
     found = conform(project, "lock", expect=1)
     assert "no score" in found["reports/predictions.parquet", ""]
+    assert "slices, figures and review.score were not looked at" in found["reports/predictions.parquet", ""]
     assert found["reports/metrics.json", "rows"] == "missing; expected a whole number"
 
 

@@ -47,6 +47,8 @@ ModuleNotFoundError: No module named 'torch'
         ('Exception in thread "main" java.lang.IllegalStateException: no model\n\tat Main.main(Main.java:3)\n',
          'Exception in thread "main" java.lang.IllegalStateException: no model'),
         ("panic: no model\n\ngoroutine 1 [running]:\nexit status 2\n", "panic: no model"),
+        (NODE + "Traceback …\nsubprocess.CalledProcessError: Command '['node', 'score.js']' returned 1\n",
+         "Error: no weights in model.json"),
         ("one\ntwo\n", "two"),
         ("\x1b[31m\n", "no output"),
     ],
