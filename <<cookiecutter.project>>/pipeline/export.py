@@ -69,6 +69,10 @@ PLAIN = (
 )
 
 
+# skl2onnx's graph for more quantiles grows with their square: 64 take seconds, 100 half a minute, 1,000 an hour.
+MOST_QUANTILES = 64
+
+
 class NotExportable(Exception):
     """The model has no ONNX form; `step` names the first part that has none."""
 
@@ -189,6 +193,7 @@ def convert_model(pipeline: Pipeline, settings: Params) -> bytes:
     The model has an input (rows, 1) for each raw column, `input_0` and on in the order of `features.raw`, and an output
     `score`, (rows,) or of several classes (rows, classes). Raises `NotExportable` that
     names the part of the pipeline that cannot be converted."""
+    refuse_slow_parts(pipeline)
     register_converter()
     additive.register_boosting_machines()
     pipeline = trees.copy_with_float32_thresholds(wrappers.unwrap_last(pipeline))
@@ -205,6 +210,22 @@ def convert_model(pipeline: Pipeline, settings: Params) -> bytes:
     del onnx.opset_import[:]
     onnx.opset_import.extend(domains)
     return bytes(onnx.SerializeToString(deterministic=True))
+
+
+def refuse_slow_parts(pipeline: Pipeline) -> None:
+    """Raise `NotExportable` for what skl2onnx would convert for minutes or hours, so that it seems to hang."""
+    for name, part, columns in pipeline[0].transformers_:
+        for step in [one for _, one in part.steps] if hasattr(part, "steps") else [part]:
+            if (
+                columns
+                and type(step).__name__ == "QuantileTransformer"
+                and step.n_quantiles_ > MOST_QUANTILES
+            ):
+                raise NotExportable(
+                    f"{name} (QuantileTransformer)",
+                    f"to write {step.n_quantiles_:,} quantiles as ONNX takes from minutes to hours; say `n_quantiles: "
+                    f"{MOST_QUANTILES}` at most in its params, or use sklearn.preprocessing.PowerTransformer",
+                )
 
 
 def run_model(onnx: bytes, frame: pd.DataFrame, features: Features) -> np.ndarray:

@@ -289,9 +289,12 @@ def _describe_label_or_interval(contract: Contract) -> Schema:
         observed = _describe_object({"share": NUMBER, "rows": INTEGER})
         answers = contract.target.answers
         happened = "positive" if answers is None else answers.yes
-        words = f"How often rows of the holdout with such a score were {happened}; null after a fallback"
+        often = f"How often rows of the holdout with such a score were {happened}, each row counted once"
         label = {**BOOLEAN, "description": f"Whether the score reaches {contract.threshold}"}
-        fields = {"label": label, "observed": {"description": words, "oneOf": [observed, NULL]}}
+        fields = {
+            "label": label,
+            "observed": {"description": f"{often}; null after a fallback", "oneOf": [observed, NULL]},
+        }
         if answers is not None:
             named = {"type": "string", "enum": [answers.yes, answers.no]}
             fields["answer"] = {**named, "description": f"The label in words: {answers.yes} where it is true"}
@@ -307,7 +310,10 @@ def _describe_classes(contract: Contract) -> Schema:
     label = {**STRING, "enum": contract.classes}
     words = f"What {contract.target.name} is called: the class of the largest probability"
     observed = _describe_object({"share": NUMBER, "rows": INTEGER})
-    often = "How often rows of the holdout whose largest probability was like this one were called rightly"
+    often = (
+        "How often rows of the holdout whose largest probability was like this one were called rightly, each row "
+        "counted once"
+    )
     return {
         "label": {**label, "description": words},
         "probabilities": {**_describe_object(shares), "description": "The probability of each class"},

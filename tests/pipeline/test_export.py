@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,10 @@ import onnx
 import onnxruntime
 import pandas as pd
 import pytest
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import QuantileTransformer
 
 from bots import evidence
 from fixtures import support
@@ -241,6 +246,27 @@ def test_the_default_model_requires_nothing_and_was_asked_beyond_the_holdout(ben
     assert (report.required, report.closed) == ([], [])
     assert report.asked is not None
     assert report.asked > 1000
+
+
+def test_quantiles_that_would_be_converted_for_hours_are_refused_at_once_with_what_to_do(
+    bench: flights.Bench,
+) -> None:
+    many = {"columns": ["hour"], "use": "sklearn.preprocessing.QuantileTransformer"}
+    report = exported(bench, [many], use="sklearn.linear_model.LogisticRegression", params={"tol": 0.01})
+    assert (report.exported, report.step) == (False, "quantiletransformer (QuantileTransformer)")
+    assert report.reason == (
+        "to write 1,000 quantiles as ONNX takes from minutes to hours; say `n_quantiles: 64` at most in its params, or "
+        "use sklearn.preprocessing.PowerTransformer"
+    )
+
+
+@pytest.mark.parametrize(("count", "refused"), [(65, True), (64, False)])
+def test_quantiles_within_a_pipeline_of_steps_are_counted_too(count: int, refused: bool) -> None:
+    spread = make_pipeline(SimpleImputer(), QuantileTransformer(n_quantiles=count))
+    pipeline = make_pipeline(ColumnTransformer([("spread", spread, [0])]))
+    pipeline.fit(np.random.default_rng(0).normal(size=(200, 1)))
+    with pytest.raises(export.NotExportable, match="to write 65 quantiles") if refused else nullcontext():
+        export.refuse_slow_parts(pipeline)
 
 
 def test_what_a_linear_model_cannot_answer_is_required_or_closed(bench: flights.Bench) -> None:
