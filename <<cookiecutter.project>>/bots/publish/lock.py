@@ -119,7 +119,11 @@ def find_contradictions(review: Review, bundle: ModelBundle, files: Layout) -> l
         named.append(("ONNX model", files.onnx, candidate.onnx))
     for name, path, digest in named:
         locked = bundle.lock.find_digest(path)
-        if locked != digest:
+        if locked is None and digest is not None:
+            found.append(
+                f"{DVC_LOCK} names no {path}, where main keeps the {name}: bring a new path to main first"
+            )
+        elif locked != digest:
             found.append(f"the review judged the {name} {digest}, dvc.lock names {locked}")
     if review.seeds is not None and (seeds := review.seeds.candidate) is not None:
         rows = (seeds.model, seeds.holdout)

@@ -150,13 +150,14 @@ def read_side(repository: Repository, commit: str, otherwise: Settings) -> Side 
         return None
     return Side(
         commit=commit,
-        settings=_read_settings(repository, commit) or otherwise,
+        settings=read_settings(repository, commit) or otherwise,
         lock=lock,
         reports=_read_reports(repository, commit),
     )
 
 
-def _read_settings(repository: Repository, commit: str) -> Settings | None:
+def read_settings(repository: Repository, commit: str) -> Settings | None:
+    """The bots' settings at a commit; None where it has no params.yaml. Raises `SettingsError`."""
     text = repository.read_text(commit, layout.PARAMS)
     if not text:
         return None

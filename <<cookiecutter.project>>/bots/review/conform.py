@@ -22,7 +22,7 @@ from bots.dvc import cache, dependencies, lockfile, repro, stage_graph
 from bots.dvc.other_models import choose_lookalikes, is_left_alone, looks_like_model
 from bots.dvc.unread import find_unread
 from bots.errors import BotsError
-from bots.review.champion import read_side, score_rows, set_up
+from bots.review.champion import read_settings, score_rows, set_up
 
 if TYPE_CHECKING:
     from bots.dvc.lockfile import Lock
@@ -482,7 +482,7 @@ def _check_paths_of_main(project: Project) -> Iterator[Lack]:
     """Whether main, by whose paths the lock bot reads, names the same ones as this checkout."""
     repository = project.repository
     try:
-        main = read_side(repository, repository.resolve("main"), project.settings)
+        main = read_settings(repository, repository.resolve("main"))
     except BotsError as error:
         yield Lack(
             purpose="lock", file=layout.PARAMS, field="review.files", words=f"main's cannot be read: {error}"
@@ -490,7 +490,7 @@ def _check_paths_of_main(project: Project) -> Iterator[Lack]:
         return
     if main is None:
         return
-    own, theirs = project.files, main.files
+    own, theirs = project.files, main.review.files
     for name in own.__struct_fields__:
         here, there = getattr(own, name), getattr(theirs, name)
         if here != there:

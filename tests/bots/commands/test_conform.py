@@ -157,6 +157,18 @@ def test_predictions_of_other_rows_are_told_and_hide_nothing_else(project: DvcPr
     assert found["reports/metrics.json", "rows"] == "missing; expected a whole number"
 
 
+def test_paths_that_main_does_not_say_yet_are_told(project: DvcProject):
+    lucky.edit(project, "review", files={"raw": "data/orders.csv"})
+    found = conform(project, "lock", expect=1)
+    assert found == {
+        (
+            "params.yaml",
+            "review.files.raw",
+        ): "main says data/raw.parquet, this checkout data/orders.csv: bring that "
+        "line to main in a change of its own first"
+    }
+
+
 def test_outputs_that_dvc_leaves_to_git_are_listed():
     stages = {
         "a": {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,12 @@ import yaml
 from msgspec import structs
 
 from bots import evidence
+from bots.dvc.lockfile import Lock, LockedStage
 from bots.evidence import ExplanationReport, Importance, Looks, Review, Verification
+from bots.publish.model_bundle import ModelBundle
 from bots.verification.answer_checks import AskModel
+from bots.verification.claim_checks import check_pack
+from bots.verification.main_side import load_main
 from bots.verification.scorer import Answers, ask_model
 from fixtures import verified_reviews
 from fixtures.release_projects import INPUTS, WEIGHTS, write_model
@@ -236,6 +241,22 @@ def test_a_review_that_passes_beside_another_models_change_is_refuted(
     assert found.outcome == "refuted"
     assert "models/b.pt changed, and the review, which judges only models/model.skops" in find_words(
         found, "models"
+    )
+
+
+def test_a_first_model_at_a_path_that_main_does_not_say_yet_is_no_lie(bench: Bench) -> None:
+    """Nobody can verify it, and main's settings come first; where main has a model, it is a contradiction."""
+    elsewhere = Lock(
+        {"train": LockedStage("train", deps={}, params={}, outs={"out/net.pt": "md5:" + "0" * 32})}
+    )
+    bundle = ModelBundle(elsewhere, {}, {})
+    main = load_main(bench.main.folder)
+    assert check_pack(bench.review, bundle, main).passed is False
+    first = check_pack(bench.review, bundle, replace(main, lock=Lock()))
+    assert first.passed is None
+    assert (
+        "dvc.lock names no models/model.skops, where main keeps the model: bring a new path to main first"
+        in first.words
     )
 
 
