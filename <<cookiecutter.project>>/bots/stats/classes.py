@@ -2,7 +2,7 @@
 
 A row is called the class of its largest probability, the first of equal ones. Figures of one class (`recall:CLASS`) are
 those of two answers, this class against all others. A mean over classes is its value plus each row's influence on it
-(the infinitesimal jackknife, as `bots.stats.metrics` has it), so that one number a row is kept, not one for each class.
+(the infinitesimal jackknife, as in `bots.stats.measures`), so that one number a row is kept, not one for each class.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from bots.evidence import ClassFigures
-from bots.stats.metrics import MEASURES, Measure, Sample, combine_mean, prepare_by_row, stack_columns
+from bots.stats.measures import MEASURES, Measure, Sample, combine_mean, prepare_by_row, stack_columns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bots.evidence import Costs
-    from bots.stats.metrics import Context, Floats
+    from bots.stats.measures import Context, Floats
 
 TASK: Final = "multiclass"
 OF_ONE_CLASS: Final = ("recall", "precision", "f1", "roc_auc")
