@@ -139,7 +139,7 @@ def release(context: ReleaseContext, *, until: Until, accept: str | None) -> Rel
             found = _find_or_build(session, commit, accept)
             if found is None:
                 notes = report.describe_skipped(repository.registry)
-                return ReleaseResult("There is no model yet: nothing to release.", notes=notes)
+                return ReleaseResult(explain_nothing(context.root), notes=notes)
             made, version = found
             promoted = promote.promote(session.promotion, version, until if platform != "none" else "version")
         except ReleaseFailed as error:
@@ -174,6 +174,20 @@ def resume(context: ReleaseContext, *, reason: str | None) -> ReleaseResult:
                 session, Failure("broken", str(error), version.commit, version=version.version)
             )
         return _conclude_release(session, version, promoted, made=False)
+
+
+def explain_nothing(root: Path) -> str:
+    """Why a checkout has nothing to release: no model yet, or none where dvc.lock should name it. Raises `NoModel`."""
+    checkout = Checkout(root, settings.load_settings(root).review.files)
+    if not (root / DVC_LOCK).exists() or not checkout.lock.stages:
+        return "There is no model yet: nothing to release."
+    wanted = (checkout.files.model, checkout.files.onnx)
+    missing = [path for path in wanted if checkout.lock.find_digest(path) is None]
+    return (
+        f"{DVC_LOCK} names no {' and no '.join(missing)}: nothing to release. Where the model lies elsewhere, say so "
+        "under `artifacts:` in dvc.yaml and in review.files; `python -m bots conform --for release` says what is "
+        "missing."
+    )
 
 
 def _find_or_build(session: _Session, commit: str, accept: str | None) -> tuple[bool, Release] | None:

@@ -193,7 +193,7 @@ class Facts:
     @property
     def policy(self) -> Settings:
         """By what the change is judged: main's settings; its own where main has no model that its gate was made for."""
-        return (self.champion or self.candidate).settings
+        return (self.champion or self.unnamed or self.candidate).settings
 
     @property
     def other_models(self) -> OtherModels:

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from bots.dvc import stage_graph
+from bots.release.release import explain_nothing
 from fixtures import lucky
 
 if TYPE_CHECKING:
@@ -167,6 +168,14 @@ def test_paths_that_main_does_not_say_yet_are_told(project: DvcProject):
         ): "main says data/raw.parquet, this checkout data/orders.csv: bring that "
         "line to main in a change of its own first"
     }
+
+
+def test_a_release_of_a_model_without_onnx_form_does_not_say_that_there_is_no_model(
+    main: DvcProject, tmp_path: Path
+):
+    assert explain_nothing(main.folder).startswith("dvc.lock names no models/onnx: nothing to release.")
+    (tmp_path / "params.yaml").write_text((main.folder / "params.yaml").read_text())
+    assert explain_nothing(tmp_path) == "There is no model yet: nothing to release."
 
 
 def test_outputs_that_dvc_leaves_to_git_are_listed():
