@@ -42,8 +42,7 @@ def compute_accuracy(rows: Rows) -> float:
 
 def compute_balanced_accuracy(rows: Rows) -> float:
     """Compute the mean recall of the classes that occur."""
-    found = [compute_recall(rows, number) for number in np.unique(rows.target)]
-    return float(np.mean(found))
+    return float(sk.balanced_accuracy_score(rows.target, rows.called, sample_weight=rows.weight))
 
 
 def compute_precision_macro(rows: Rows) -> float:
@@ -63,13 +62,14 @@ def compute_f1_macro(rows: Rows) -> float:
 
 
 def compute_roc_auc_ovr(rows: Rows) -> float:
-    """Compute the mean over the classes of the ROC AUC of one against the rest; not a number where one has no row."""
-    return float(np.mean([compute_roc_auc(rows, number) for number in _number(rows)]))
+    """Compute the mean ROC AUC of the classes that occur, each against the rest; not a number for one alone."""
+    found = [compute_roc_auc(rows, number) for number in _number(rows) if _has_both(rows, number)]
+    return float(np.mean(found)) if found else math.nan
 
 
 def compute_recall(rows: Rows, number: int) -> float:
-    """Compute the share of a class's rows that are called so; not a number where there are none."""
-    if not (rows.target == number).any():
+    """Compute the share of a class's rows that are called so; not a number where these rows are none or all."""
+    if not _has_both(rows, number):
         return math.nan
     return float(
         sk.recall_score(
@@ -88,8 +88,8 @@ def compute_precision(rows: Rows, number: int) -> float:
 
 
 def compute_f1(rows: Rows, number: int) -> float:
-    """Compute the F1 of a class; not a number where it has no rows."""
-    if not (rows.target == number).any():
+    """Compute the F1 of a class; not a number where its rows are none or all."""
+    if not _has_both(rows, number):
         return math.nan
     return float(
         sk.f1_score(rows.target == number, rows.called == number, zero_division=0, sample_weight=rows.weight)
@@ -98,10 +98,9 @@ def compute_f1(rows: Rows, number: int) -> float:
 
 def compute_roc_auc(rows: Rows, number: int) -> float:
     """Compute the ROC AUC of a class's probability against the rest; not a number where either has no rows."""
-    of_it = rows.target == number
-    if of_it.all() or not of_it.any():
+    if not _has_both(rows, number):
         return math.nan
-    return float(sk.roc_auc_score(of_it, rows.score[:, number], sample_weight=rows.weight))
+    return float(sk.roc_auc_score(rows.target == number, rows.score[:, number], sample_weight=rows.weight))
 
 
 _COMPUTE: dict[str, Callable[[Rows, int], float]] = {
@@ -155,6 +154,12 @@ def count_confusions(rows: Rows) -> list[list[int]]:
     rows = rows.leave_out_weightless()
     found: list[list[int]] = sk.confusion_matrix(rows.target, rows.called, labels=_number(rows)).tolist()
     return found
+
+
+def _has_both(rows: Rows, number: int) -> bool:
+    """Whether a class has rows, and others have some, too: of two classes, too, these figures have no value else."""
+    of_it = rows.target == number
+    return bool(of_it.any() and not of_it.all())
 
 
 def _number(rows: Rows) -> Sequence[int]:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import evaluate, export, files, metrics, model
+from pipeline import classes, evaluate, export, files, metrics, model
 from pipeline.params import Params
 
 if TYPE_CHECKING:
@@ -45,8 +45,11 @@ def test_every_prediction_is_a_number_in_range(
 ) -> None:
     found = scores(trained, rows, settings)
     assert np.isfinite(found).all()
-    if settings.task == "classification":
+    if settings.task != "regression":
         assert ((found >= 0) & (found <= 1)).all()
+    if settings.task == "multiclass":
+        assert found.shape == (len(rows), len(classes.get_names(trained)))
+        np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-6)
 
 
 def test_a_prediction_depends_on_its_own_row_alone(
@@ -100,17 +103,29 @@ def test_the_model_is_not_worse_than_one_that_knows_nothing(trained: Pipeline, s
     if not evaluate.HOLDOUT.exists():
         pytest.skip(f"no holdout: {evaluate.HOLDOUT} is not here; run `dvc repro` or `dvc pull`")
     holdout = files.read_table(evaluate.HOLDOUT)
-    target, found = holdout[files.TARGET].to_numpy(dtype="float64"), scores(trained, holdout, settings)
+    found = scores(trained, holdout, settings)
+    if settings.task == "multiclass":
+        names = classes.get_names(trained)
+        target = classes.number_labels(holdout[files.TARGET], names)
+        for number in range(len(names)):
+            hold_above_chance((target == number).astype("float64"), found[:, number])
+        return
+    target = holdout[files.TARGET].to_numpy(dtype="float64")
     if len(set(target)) == 1:
         pytest.skip("every row of the holdout has the same target, so nothing can be told")
     if settings.task == "classification":
-        auc = metrics.compute("roc_auc", metrics.Rows(target, found), settings.task)
-        positive, negative = int((target == 1).sum()), int((target == 0).sum())
-        assert auc is not None
-        # The standard error of an AUC of one half: that of the rank sum (Mann and Whitney, 1947).
-        assert auc > 0.5 - 3 * np.sqrt((positive + negative + 1) / (12 * positive * negative))
+        hold_above_chance(target, found)
     elif found.std() > 0:
         assert np.corrcoef(target, found)[0, 1] > -3 / np.sqrt(len(target))
+
+
+def hold_above_chance(target: np.ndarray, found: np.ndarray) -> None:
+    """Hold that scores order two classes no worse than chance; nothing where one of the two has no row."""
+    auc = metrics.compute("roc_auc", metrics.Rows(target, found), "classification")
+    positive, negative = int((target == 1).sum()), int((target == 0).sum())
+    if auc is not None:
+        # The standard error of an AUC of one half: that of the rank sum (Mann and Whitney, 1947).
+        assert auc > 0.5 - 3 * np.sqrt((positive + negative + 1) / (12 * positive * negative))
 
 
 def test_the_onnx_model_answers_alike(trained: Pipeline, rows: pd.DataFrame, settings: Params) -> None:

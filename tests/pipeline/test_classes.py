@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
+from bots import evidence
 from bots.evidence import (
     DriftReport,
     ExplanationReport,
@@ -22,6 +24,7 @@ from bots.evidence import (
     SplitReport,
     TrainingReport,
 )
+from bots.stats import metrics as stats
 from fixtures import species
 from fixtures.flights import Bench
 from fixtures.species import CLASSES
@@ -39,6 +42,7 @@ from pipeline import (
     parity,
     search_jobs,
 )
+from pipeline.params import Costs
 from serving.contract import load_contract
 
 pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning", "ignore::DeprecationWarning")
@@ -398,6 +402,15 @@ def make_rows(draw: st.DrawFn) -> metrics.Rows:
     )
 
 
+def average_present(rows: metrics.Rows, weight: dict[str, Any]) -> float | None:
+    """The mean AUC of the classes that occur, where scikit-learn has none because one does not."""
+    found = [
+        sk.roc_auc_score(rows.target == number, rows.score[:, number], **weight)
+        for number in set(rows.target)
+    ]
+    return float(np.mean(found)) if len(found) > 1 else None
+
+
 @given(make_rows())
 @settings(max_examples=25, deadline=None)
 @pytest.mark.filterwarnings("ignore")
@@ -416,16 +429,16 @@ def test_every_metric_of_several_classes_is_scikit_learn_s(rows: metrics.Rows) -
         "precision_macro": sk.precision_score(actual, called, average="macro", zero_division=0, **weight),
         "roc_auc_ovr": sk.roc_auc_score(actual, rows.score, multi_class="ovr", labels=names, **weight)
         if whole
-        else None,
+        else average_present(rows, weight),
     }
     for number, name in enumerate(names):
         of_it = actual == name
-        some, both = bool(of_it.any()), bool(of_it.any() and not of_it.all())
+        both = bool(of_it.any() and not of_it.all())
         one = {"labels": [name], "average": None, "zero_division": 0, **weight}
         expected |= {
-            f"recall:{name}": sk.recall_score(actual, called, **one)[0] if some else None,
+            f"recall:{name}": sk.recall_score(actual, called, **one)[0] if both else None,
             f"precision:{name}": sk.precision_score(actual, called, **one)[0],
-            f"f1:{name}": sk.f1_score(actual, called, **one)[0] if some else None,
+            f"f1:{name}": sk.f1_score(actual, called, **one)[0] if both else None,
             f"roc_auc:{name}": sk.roc_auc_score(of_it, rows.score[:, number], **weight) if both else None,
         }
     for metric, value in expected.items():
@@ -633,3 +646,19 @@ def test_a_review_scores_rows_by_class(bench: Bench) -> None:
     columns = ["row", *(f"score:{name}" for name in CLASSES)]
     pd.testing.assert_frame_equal(scored[columns], expected[columns])
     assert list(scored.columns) == columns
+
+
+@given(make_rows())
+@settings(max_examples=25, deadline=None)
+@pytest.mark.filterwarnings("ignore")
+def test_the_pipeline_and_the_bots_agree_on_every_metric_of_several_classes(rows: metrics.Rows) -> None:
+    matrix = {"class 0": {"class 1": -3.0}, "class 2": {"class 2": 1.5}}
+    costed = replace(rows, costs=Costs("USD", matrix=matrix))
+    context = stats.Context(
+        classes=rows.classes, bins=rows.bins, costs=evidence.Costs(currency="USD", matrix=matrix)
+    )
+    of_each = [f"{kind}:{name}" for kind in class_metrics.OF_A_CLASS for name in rows.classes]
+    for name in (*metrics.CLASS_METRICS, *of_each):
+        ours = metrics.compute(name, costed, "multiclass")
+        theirs = stats.compute_value(name, rows.target.astype(float), rows.score, context, rows.weight)
+        assert (None if theirs is None or np.isnan(theirs) else pytest.approx(theirs, abs=1e-9)) == ours, name
