@@ -402,7 +402,11 @@ def _render_explanation(card: Card) -> str:
     """What moves the prediction, and the worst mistakes."""
     found = card.explanation
     rows = [
-        [escape_code(item.feature), format_percent(item.share), words.describe_direction(item.direction)]
+        [
+            escape_code(item.feature),
+            format_percent(item.share),
+            *([] if found.classes else [words.describe_direction(item.direction)]),
+        ]
         for item in found.ranking[:10]
     ]
     how = "SHAP values" if found.method == "shap" else "Permutation importance"
@@ -410,8 +414,19 @@ def _render_explanation(card: Card) -> str:
     lines = [
         f"{how} on {format_count(found.rows)} rows of the holdout, in {_escape(found.output)}.{note}",
         "",
-        format_table([":Feature", "Share", ":Higher values"], rows),
+        format_table([":Feature", "Share", *([] if found.classes else [":Higher values"])], rows),
     ]
+    if found.classes:
+        each = [
+            [
+                escape_code(one.name),
+                ", ".join(
+                    f"{escape_code(item.feature)} {format_percent(item.share, 0)}" for item in one.ranking[:3]
+                ),
+            ]
+            for one in found.classes[:MOST_CLASSES]
+        ]
+        lines += ["", format_table([":Class", ":What moves its probability most"], each)]
     if found.worst:
         lines += [
             "",
@@ -429,6 +444,9 @@ def _describe_mistake(card: Card, worst: evidence.WorstPrediction) -> str:
     named = words.name_happened(worst.target, card.split)
     happened = format_number(worst.target) if named is None else escape_code(named)
     told = f"predicted {format_score(worst.score)}, was {happened}"
+    if worst.actual is not None:
+        called = f", called {escape_code(worst.called)}" if worst.called is not None else ""
+        told = f"predicted {format_score(worst.score)} for {escape_code(worst.actual)}, which it was{called}"
     return f"{escape_code(worst.row)}: {told}{because}"
 
 

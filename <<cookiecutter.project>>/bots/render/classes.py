@@ -36,7 +36,7 @@ def describe_classes(review: Review, *, code: Escape, text: Escape) -> tuple[Sta
     if fallen:
         told = "; ".join(_describe_fallen(one, review, code) for one in fallen[:SHOWN])
         more = f"; and {len(fallen) - SHOWN} more" if len(fallen) > SHOWN else ""
-        return "bad", f"recall of {len(fallen)} of {len(ranked)} is lower beyond chance: {told}{more}"
+        return "bad", f"recall fell beyond chance in {len(fallen)} of {len(ranked)}: {told}{more}"
     known = [one for one in ranked if one.candidate.recall is not None]
     lowest = sorted(known, key=lambda one: one.candidate.recall or 0.0)[:SHOWN]
     named = ", ".join(f"{code(one.name)} {format_value('recall', one.candidate.recall)}" for one in lowest)

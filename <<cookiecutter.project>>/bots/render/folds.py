@@ -169,11 +169,12 @@ def format_explanation(review: Review) -> str:
             f"`{md.draw_bar(item.share / most if most else 0.0)}`",
             format_percent(before.get(item.feature)),
             format_percent(item.share),
-            words.describe_direction(item.direction),
+            *([] if report.classes else [words.describe_direction(item.direction)]),
         ]
         for item in report.ranking[: md.ROWS]
     ]
-    table = md.format_table([":Feature", ":", "main", "this change", ":Larger values"], rows)
+    heads = [":Feature", ":", "main", "this change", *([] if report.classes else [":Larger values"])]
+    table = md.format_table(heads, rows)
     told = (
         f"Share of the mean effect on {md.escape_phrase(report.output)}, by {report.method}, "
         f"over {pluralize(report.rows, 'row')}."
@@ -213,7 +214,8 @@ def _format_worst_of_classes(worst: list[WorstPrediction]) -> str:
         for row in worst[:10]
     ]
     heads = [":Row", ":happened", ":called", "probability of what happened", ":Because of"]
-    return md.format_table(heads, rows)
+    told = "Each reason is of the class that happened: below zero it speaks against it."
+    return f"{md.format_table(heads, rows)}\n\n<sub>{told}</sub>"
 
 
 def _format_happened(target: float, review: Review) -> str:

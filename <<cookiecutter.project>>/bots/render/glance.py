@@ -44,12 +44,12 @@ class Line:
 def collect_lines(review: Review, style: Style) -> list[Line]:
     """Return a line for everything that this review has evidence for."""
     makers = (
+        _describe_classes,
         _describe_seeds,
         _describe_looks,
         _describe_moved,
         _describe_confirmation,
         _describe_units,
-        _describe_classes,
         _describe_slices,
         _describe_explanation,
         _describe_data,

@@ -317,6 +317,19 @@ def make_several(evidence: dict[str, Any]) -> None:
         ],
         "confusion": [[90, 10, 0], [5, 40, 55], [0, 0, 100]],
     }
+    explained = evidence["explanation"]
+    explained["classes"] = [{"name": "late", "ranking": explained["ranking"]}]
+    explained["worst"] = [
+        {
+            "row": "r1",
+            "target": 1,
+            "score": 0.08,
+            "loss": 2.5,
+            "reasons": [],
+            "actual": "late",
+            "called": "on time",
+        }
+    ]
     evidence["metrics"]["metrics"][1] |= {"value": -0.7, "low": -0.9, "high": -0.5}
     for piece in evidence["metrics"]["slices"]:
         piece |= {"target": None, "prediction": None}
@@ -338,6 +351,9 @@ def test_of_several_classes_the_card_says_which_is_found_least_and_which_is_call
     assert "Its decisions cost 700 EUR for each 1,000 rows" in page
     assert "`late` called `on time`: −7 EUR" in page
     assert "Observed mean" not in page
+    assert "predicted 0.080 for `late`, which it was, called `on time`" in section(page, "Explanation")
+    assert "Higher values" not in page
+    assert "| `late` | `hour` 75%" in section(page, "Explanation")
     assert "n/a" in quality
 
 

@@ -334,7 +334,7 @@ def test_a_review_of_what_is_in_no_commit_gives_no_recipe_that_would_make_other_
 def test_the_comment_says_which_class_lost_and_what_its_rows_are_called_now():
     markdown = render_comment(reviews.several_classes())
     assert (
-        "✗ **Classes** recall of 1 of 3 is lower beyond chance: `Chinstrap` −0.235 (0.897 → 0.662), more often called "
+        "✗ **Classes** recall fell beyond chance in 1 of 3: `Chinstrap` −0.235 (0.897 → 0.662), more often called "
         "`Adelie`"
     ) in markdown
     folded = markdown.partition("Each class, and which is called which")[2].partition("</details>")[0]
