@@ -32,7 +32,7 @@ def make_flights(folder: Path) -> Small:
     )
     project = Small(folder / "flights")
     project.edit(lambda params: params["model"]["estimator"]["params"].update(max_iter=4))
-    project.dvc("repro", "--quiet")
+    project.reproduce()
     project.commit("Train the first model")
     return project
 
@@ -84,7 +84,7 @@ def test_rows_that_arrive_later_join_a_random_holdout_and_a_person_is_asked_wher
     change = small.make_trained_project(tmp_path, train=False)
     change.edit(lambda params: params["split"].update(by="random", holdout_share=0.4))
     change.deliver(small.make_rows().iloc[:4500])
-    change.dvc("repro", "--quiet")
+    change.reproduce()
     change.commit("Train on what came first")
     change.git("checkout", "--quiet", "-b", "fresh")
     change.edit(lambda params: params["features"].update(numeric=["x1", "x2"]))

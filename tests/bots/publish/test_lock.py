@@ -1136,7 +1136,7 @@ def test_a_real_change_is_reviewed_packed_locked_and_reproduced_from_a_fresh_clo
     """The real pipeline: a clone of the locked branch has the judged model without training anything."""
     project = small.make_trained_project(tmp_path, train=False)
     project.edit(lambda params: params["gate"].update(seeds=2))
-    project.dvc("repro", "--quiet")
+    project.reproduce()
     project.commit("Train the first model")
     origin = tmp_path / "origin.git"
     dvc_projects.run_git(tmp_path, "init", "--quiet", "--bare", "--initial-branch=main", str(origin))

@@ -162,7 +162,7 @@ def test_a_first_model_has_no_baseline(change: Small):
 
 def test_a_lock_that_claims_another_model_does_not_reproduce(change: Small):
     change.edit(lambda params: params["features"].update(numeric=["x1", "x2"]))
-    change.dvc("repro", "--quiet")
+    change.reproduce()
     lock, metrics = change.folder / "dvc.lock", change.folder / "reports" / "metrics.json"
     recorded = yaml.safe_load(lock.read_text())
     model = next(out for out in recorded["stages"]["train"]["outs"] if out["path"] == "models/model.skops")
@@ -228,7 +228,7 @@ def predict(settings: Params) -> pd.DataFrame:
 
 def test_predictions_that_a_committed_lock_names_are_asked_of_the_model_again(change: Small):
     change.edit(lambda params: params["features"].update(numeric=["noise"]))
-    change.dvc("repro", "--quiet")
+    change.reproduce()
     path = change.folder / "reports" / "predictions.parquet"
     table = pd.read_parquet(path)
     table["score"] = 0.9 * table["target"] + 0.05
@@ -245,7 +245,7 @@ def test_a_consistent_lock_of_a_training_that_never_was_is_made_again_and_blocke
     honest = yaml.safe_load((change.folder / "params.yaml").read_text())
     change.edit(lambda params: params["features"].update(numeric=["x1", "x2"]))
     change.edit(lambda params: params["model"]["estimator"]["params"].update(max_iter=30))
-    change.dvc("repro", "--quiet")
+    change.reproduce()
     # As if what 30 iterations gave had been trained with 60: every digest in the lock is of a file that is there.
     change.edit(lambda params: params["model"]["estimator"].update(honest["model"]["estimator"]))
     lock = change.folder / "dvc.lock"
@@ -300,11 +300,11 @@ def shuffle_scores(path: Path) -> bytes:
 
 def test_a_forged_run_cache_is_not_asked(change: Small):
     change.edit(lambda params: params["features"].update(numeric=["x1", "x2"]))
-    change.dvc("repro", "--quiet")
+    change.reproduce()
     other = read_lock(change, "models/model.skops")
     change.git("checkout", "--quiet", "--", ".")
     change.edit(lambda params: params["model"].update(seed=8))
-    change.dvc("repro", "--quiet")
+    change.reproduce()
     honest = read_lock(change, "models/model.skops")
     change.git("checkout", "--quiet", "--", "dvc.lock", "reports")
     forged = 0
@@ -496,7 +496,7 @@ def shared(main: Small, tmp_path_factory: pytest.TempPathFactory) -> Small:
     change.git("push", "--quiet", "origin", "main")
     change.run(sys.executable, "-m", "bots", "storage", "push")
     change.edit(lambda params: params["features"].update(numeric=["x1", "x2"]))
-    change.dvc("repro", "--quiet")
+    change.reproduce()
     change.commit("See x1 as well")
     change.git("push", "--quiet", "origin", "change")
     change.run(sys.executable, "-m", "bots", "storage", "push")
@@ -581,7 +581,7 @@ def test_two_branches_that_trained_are_merged_as_the_message_about_the_lock_says
         document = yaml.safe_load(path.read_text())
         document["explain"]["worst"] = worst
         path.write_text(yaml.safe_dump(document, sort_keys=False))
-        change.dvc("repro", "--quiet")
+        change.reproduce()
         change.commit(f"Explain {worst}")
     change.run("git", "merge", "one", expect=1)
     done = change.run(sys.executable, "-m", "bots", "review", expect=1)

@@ -109,7 +109,7 @@ def deployed(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     folder = tmp_path_factory.mktemp("deployed")
     project = small.make_trained_project(folder, train=False)
     project.edit(quick)
-    project.dvc("repro", "--quiet")
+    project.reproduce()
     keys = project.folder / signing.KEYS
     keys.parent.mkdir(exist_ok=True)
     keys.write_text(releases.SIGNER.format_line("of the tests"), encoding="utf-8")
@@ -138,7 +138,7 @@ def test_a_merge_goes_to_production_and_back_while_callers_notice_nothing(deploy
 
     with versions.Load(deployed.ports["production"], ROWS) as load:
         deployed.project.edit(use_both_readings)
-        deployed.project.dvc("repro", "--quiet")
+        deployed.project.reproduce()
         deployed.project.run(sys.executable, "-m", "bots", "storage", "push")
         commit = deployed.merge()
         deployed.bots("release")
