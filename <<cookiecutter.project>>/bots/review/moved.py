@@ -12,11 +12,12 @@ from msgspec import structs
 from bots import layout
 from bots.errors import BotsError
 from bots.evidence import EvidenceError, MovedHoldout, OldHoldout
-from bots.review.champion import ChampionTampered, score_rows
+from bots.review.champion import ChampionTampered, ChampionUnavailable, score_rows
 from bots.review.holdout import HoldoutPredictions, adopt_threshold, align_scores
 from bots.stats import metrics
 from bots.stats.copies import KnownRows, choose_columns, find_known_rows
 from bots.stats.predictions import (
+    PredictionsError,
     get_scores,
     get_targets,
     get_weights,
@@ -91,6 +92,30 @@ def look_at_moved_holdout(
     old = _look_at_old(root, candidate, champion, mains[1], load_truth=load_truth, tell=tell)
     found = structs.replace(found, old=old)
     return Moved(found, judging if found.trained_on and is_comparable(found) else None)
+
+
+def refuse_another_table(root: Path, candidate: Candidate, main: Side) -> None:
+    """Raise `ChampionUnavailable` where main's model is one of another table, which has nothing to do with this one.
+
+    It is, where this change's holdout has neither main's target nor one of its model's inputs. Names of rows are no
+    help there: two tables may both number theirs. Where either cannot be read, nothing is said here.
+    """
+    report, target = main.reports.training, main.settings.data.target
+    path = root / candidate.files.holdout_rows
+    if report is None or target is None or not path.is_file():
+        return
+    try:
+        with open_table(path, candidate.files.holdout_rows) as file:
+            columns = set(file.schema_arrow.names)
+    except PredictionsError:
+        return
+    if columns.isdisjoint({target, *report.inputs}):
+        inputs = ", ".join(report.inputs[:5]) + (", …" if len(report.inputs) > 5 else "")
+        raise ChampionUnavailable(
+            f"it was made for another table, with the target {target} and the inputs {inputs}, and "
+            f"{candidate.files.holdout_rows} has none of these columns. No model can be held against it: look at this "
+            "change's own figures, and let a person decide whether its model takes the place of main's"
+        )
 
 
 def find_holdout(side: Side) -> Part | None:

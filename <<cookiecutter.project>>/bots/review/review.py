@@ -304,11 +304,12 @@ def _compare_with_champion(
 
 
 def _look_at_moved(root: Path, candidate: Candidate, champion: Champion, tell: Tell) -> Moved | None:
-    """What there is to say of a holdout that is not main's; None where it is. Raises `ChampionTampered`."""
+    """What there is to say of a holdout that is not main's; None where it is. Raises `ChampionUnavailable`."""
     if have_same_holdout(candidate, champion.side):
         return None
-    from bots.review.moved import look_at_moved_holdout
+    from bots.review.moved import look_at_moved_holdout, refuse_another_table
 
+    refuse_another_table(root, candidate, champion.side)
     return look_at_moved_holdout(
         root, candidate, champion, load_truth=lambda: _load_truth(champion), tell=tell
     )

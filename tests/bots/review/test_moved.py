@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from msgspec import structs
 
 from bots import evidence
 from bots.dvc.command_line import DvcError
@@ -131,6 +132,35 @@ def test_columns_that_a_change_renames_hide_no_row(bench: Bench) -> None:
     table = pa.table({"row": ["p", "q"], "y": [1.0, -2.0], "late": [True, False]})
     pq.write_table(table, bench.folder / "change" / SPLITS / "holdout.parquet")
     assert bench.look().found.trained_on == 2
+
+
+def name_target(bench: Bench, target: str) -> None:
+    settings = bench.side.settings
+    data = structs.replace(settings.data, target=target)
+    bench.side = replace(bench.side, settings=structs.replace(settings, data=data))
+
+
+def test_a_model_of_another_table_is_not_held_against_this_one_although_both_number_their_rows(
+    bench: Bench,
+) -> None:
+    name_target(bench, "late")
+    holdout = bench.folder / "change" / SPLITS / "holdout.parquet"
+    pq.write_table(pa.table({"row": ["a", "b"], "bill": [1.0, 2.0], "sex": ["f", "m"]}), holdout)
+    with pytest.raises(ChampionUnavailable) as raised:
+        moved.refuse_another_table(bench.folder / "change", bench.candidate, bench.side)
+    assert str(raised.value) == (
+        "it was made for another table, with the target late and the inputs x, and data/splits/holdout.parquet has "
+        "none of these columns. No model can be held against it: look at this change's own figures, and let a person "
+        "decide whether its model takes the place of main's"
+    )
+
+
+@pytest.mark.parametrize("kept", ["x", "late"])
+def test_a_table_that_keeps_an_input_or_the_target_is_the_same_table(bench: Bench, kept: str) -> None:
+    name_target(bench, "late")
+    holdout = bench.folder / "change" / SPLITS / "holdout.parquet"
+    pq.write_table(pa.table({"row": ["a", "b"], kept: [1.0, 0.0], "new": [1.0, 2.0]}), holdout)
+    moved.refuse_another_table(bench.folder / "change", bench.candidate, bench.side)
 
 
 def test_how_the_change_does_on_mains_holdout_is_measured_where_it_was_not_trained_on_it(
