@@ -79,6 +79,8 @@ def find_form(texts: pa.Array) -> FoundForm | None:
     strip = _find_sign(texts[0].as_py())
     if strip is None or (strip and not compute.all(compute.match_substring(texts, strip)).as_py()):
         return None
+    if not strip and compute.any(compute.starts_with(texts, "+")).as_py():
+        return None  # +49 170 123 456 is a phone number
     bare = compute.replace_substring(texts, strip, "") if strip else texts
     bare = compute.replace_substring_regex(bare, r"^[(+ -]+|[) ]+$", "")
     if compute.any(compute.match_substring_regex(bare, r"^0\d")).as_py():
