@@ -44,6 +44,7 @@ from pipeline import (
 )
 from pipeline.params import Costs
 from serving.contract import load_contract
+from serving.model import load_model
 
 pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning", "ignore::DeprecationWarning")
 
@@ -589,6 +590,7 @@ def test_the_service_s_contract_names_the_classes(bench: Bench) -> None:
     right = sum((one.share or 0.0) * one.rows for one in contract.experience)
     assert right == pytest.approx((called == found["target"]).sum())
     assert contract.experience[0].above == scores.max(axis=1).min()
+    assert load_model(files.ONNX.parent).score_probes().shape == (len(contract.probes), 3)
 
 
 def test_a_flip_is_a_row_that_is_called_another_class(bench: Bench) -> None:

@@ -87,7 +87,7 @@ class OutcomeCount:
         """The columns that outcomes are cut by, with the labels of rows; with several classes the actual one first."""
         import pyarrow as pa
 
-        if several is not None:
+        if several is not None and self.spec.class_slice is not None:
             names = np.array([*self.spec.classes, UNKNOWN], dtype=object)
             yield self.spec.class_slice, pa.array(names[several.codes.astype(np.intp)], pa.string())
         for name in self.spec.slices:

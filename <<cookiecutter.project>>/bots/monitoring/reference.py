@@ -232,7 +232,9 @@ def build_reference(root: Path, settings: Settings, *, version: str, onnx: str) 
         version=version,
         onnx=onnx,
         classes=list(classes),
-        called=None if several is None or days is None else _describe_called(several, days),
+        called=None
+        if several is None or days is None or spec.class_slice is None
+        else _describe_called(several, days),
         task=settings.task,
         primary=settings.gate.primary,
         loss=loss,

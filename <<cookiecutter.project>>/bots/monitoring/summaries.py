@@ -191,7 +191,8 @@ class DayCount:
             self.fallback += batch.num_rows - own
             if own < batch.num_rows:
                 scores, batch = scores.filter(answered), batch.filter(answered)
-        if self.spec.classes and ANSWER in batch.schema.names:
+        counted = self.spec.classes and self.spec.class_slice is not None
+        if counted and ANSWER in batch.schema.names:
             self._count_called(batch.column(ANSWER))
         self.scores = add_counts(self.scores, count_scores(read_numbers(scores), self._edges))
 

@@ -45,7 +45,8 @@ class SummarySpec(Struct, frozen=True, kw_only=True):
     evidence does not name all of them. Columns that are `personal` are counted as there or missing, and never more.
     `edges` are the bins of the score, `slice_edges` those of a slice. `cap` is how many categories of a column are
     named, `sample` how many rows of a day are kept. With several classes, `context.classes`, the score is the largest
-    probability, and each actual class is a slice of the column `class_slice`."""
+    probability, and each actual class is a slice of the column `class_slice`. It is None where that column is personal:
+    then nothing is counted by class."""
 
     task: Task
     numbers: tuple[str, ...]
@@ -58,7 +59,7 @@ class SummarySpec(Struct, frozen=True, kw_only=True):
     personal: frozenset[str] = frozenset()
     cap: int = 200
     sample: int = 200
-    class_slice: str = "target"
+    class_slice: str | None = "target"
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -88,6 +89,7 @@ def build_spec(
     personal = frozenset(column.name for column in data.columns if column.personal) if data else frozenset()
     threshold = settings.context.threshold
     bins = None if settings.task == "regression" else SLICE_BINS
+    target = settings.data.target or "target"
     return SummarySpec(
         task=settings.task,
         numbers=tuple(feature.name for feature in inputs if feature.kind == "numeric"),
@@ -100,7 +102,7 @@ def build_spec(
         slice_edges=choose_edges(settings.task, threshold, bins=bins) if bins else tuple(edges[::10]),
         loss=loss,
         context=replace(settings.context, classes=tuple(classes)),
-        class_slice=settings.data.target or "target",
+        class_slice=None if target in personal else target,
         slices=tuple(name for name in settings.evaluate.slices if name not in personal),
         personal=personal,
         cap=settings.monitoring.categories,

@@ -12,7 +12,7 @@ import pytest
 from msgspec import structs
 
 from bots import evidence
-from bots.evidence import FeaturesReport
+from bots.evidence import ColumnProfile, DataReport, FeaturesReport
 from bots.monitoring.column_distances import CALLED, ReferenceDistances
 from bots.monitoring.drift import judge_drift
 from bots.monitoring.labels import LabelsError, convert_classes, load_classes
@@ -188,6 +188,21 @@ def test_a_class_that_the_model_does_not_know_is_always_a_wrong_answer(reference
     assert found.sums["target"] == right
     assert found.slices["species"][UNKNOWN].rows == (target == 0).sum()
     assert np.isfinite(found.sums["log_loss"])
+
+
+def test_of_a_personal_target_nothing_is_counted_by_class(reference: Any, tmp_path: Path) -> None:
+    folder, found, _ = reference
+    features = evidence.load(folder / "reports/features.json", FeaturesReport)
+    target = make_settings().data.target
+    column = ColumnProfile(name=target, type="category", missing=0.0, distinct=3, personal=True)
+    data = DataReport(passed=True, rows=9, checks=1, findings=[], columns=[column])
+    spec = build_spec(
+        make_settings(), features, data, edges=found.edges, loss=found.loss, classes=found.classes
+    )
+    outcomes = watch_day(spec, 0)
+    assert outcomes.labelled == ROWS
+    assert target not in outcomes.slices
+    assert ask_day(tmp_path, spec, 0).called == {}
 
 
 def test_labels_are_the_names_of_classes() -> None:
