@@ -114,6 +114,21 @@ def test_a_word_for_nothing_is_a_label_of_the_target_only_where_it_may_be_an_ans
     assert targets.settle_target(found, "improved").columns["improved"].distinct == known
 
 
+def test_a_column_with_values_only_where_the_target_is_unknown_is_no_input() -> None:
+    rows = 400
+    half = np.arange(rows) < rows // 2
+    frame = pd.DataFrame(
+        {
+            "mood": np.random.default_rng(2).normal(size=rows).round(3).astype(str),
+            "later": np.where(half, "NA", np.arange(rows).astype(str)),
+            "price": np.where(half, np.arange(rows).astype(str), "NA"),
+        }
+    )
+    plan = next(plan for plan in infer(frame, target="price").columns if plan.name == "later")
+    assert (plan.role, plan.section) == ("left out", None)
+    assert plan.evidence.endswith("no row whose target is known has a value")
+
+
 def test_na_is_no_value_among_numbers_and_a_country_among_countries() -> None:
     assert look("1", "NA", "2.5").nulls == ("NA",)
     assert look("NA", "DE").nulls == ()

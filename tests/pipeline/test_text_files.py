@@ -148,6 +148,12 @@ def test_row_names_without_a_heading_are_the_column_index() -> None:
     assert table.found == ["rows.csv: the first column has no name; it is called 'index'"]
 
 
+def test_a_first_column_without_a_name_gets_one_that_no_other_column_has() -> None:
+    table = read('"",sex,index\n1,M,1\n2,F,1\n')
+    assert list(table.data.to_pydict()) == ["index_2", "sex", "index"]
+    assert table.found == ["rows.csv: the first column has no name; it is called 'index_2'"]
+
+
 def test_a_table_of_names_only_has_no_rows() -> None:
     assert cells("a,b\n") == {"a": [], "b": []}
     assert cells("a,b\n\n\n") == {"a": [], "b": []}

@@ -76,6 +76,7 @@ def infer_contract(
         decimal=decimal,
     )
     plans = [plan_column(one, places) for one in profile.columns.values()]
+    plans = [leave_out_unlabelled(plan, profile.columns[plan.name], truth) for plan in plans]
     plans, leaks, limit = judge_leaks(
         plans, profile, truth=truth, task=what.value, order=order, ask=ask, checked=checked
     )
@@ -217,6 +218,14 @@ def plan_column(column: ColumnProfile, places: Places) -> ColumnPlan:
     elif kind == "category":
         contract |= rules.learn_categories(column, places.order)
     return dataclasses.replace(plan, role="input", section="categorical" if kind == "category" else "numeric")
+
+
+def leave_out_unlabelled(plan: ColumnPlan, column: ColumnProfile, truth: pd.Series) -> ColumnPlan:
+    """Leave out an input that has values only in rows whose target is unknown: no model can learn from it."""
+    if plan.section is None or column.values[truth.notna().to_numpy()].notna().any():
+        return plan
+    reason = "no row whose target is known has a value"
+    return dataclasses.replace(plan, role="left out", section=None, evidence=f"{plan.evidence}; {reason}")
 
 
 def choose_type(column: ColumnProfile, places: Places) -> tuple[str, str]:

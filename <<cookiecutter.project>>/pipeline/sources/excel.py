@@ -75,7 +75,7 @@ def _build_table(rows: list[list[Any]]) -> tuple[pa.Table, list[str]]:
     columns = [column for column in columns if any(value != "" for value in column)]
     written = [tables.write_value(column[0]) for column in columns]
     names = tables.check_names(written)
-    found = [] if written == names else ["the first column has no name; it is called 'index'"]
+    found = [] if written == names else [f"the first column has no name; it is called {names[0]!r}"]
     arrays = []
     for name, column in zip(names, columns, strict=True):
         values = [None if value == "" else value for value in column[1:]]

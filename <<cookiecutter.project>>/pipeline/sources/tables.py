@@ -81,10 +81,12 @@ def write_raw(table: Table, path: Path) -> None:
 def check_names(names: list[str]) -> list[str]:
     """Return a table's names of columns, each once and none empty.
 
-    The first may be empty, as programs write it above the names of rows: it becomes `index`. Raises `StageError`.
+    The first may be empty, as programs write it above the names of rows: it becomes `index`, or `index_2` where another
+    column has that name. Raises `StageError`.
     """
-    if names and not names[0].strip() and "index" not in names:
-        names = ["index", *names[1:]]
+    if names and not names[0].strip():
+        free = (f"index_{number}" if number > 1 else "index" for number in range(1, len(names) + 1))
+        names = [next(name for name in free if name not in names), *names[1:]]
     empty = [position for position, name in enumerate(names, start=1) if not name.strip()]
     if empty:
         raise StageError(

@@ -37,8 +37,8 @@ def read_file(path: Path, source: str, read: Read) -> tuple[pa.Table, list[str],
             key = "quote" if dialect.separator.isascii() else "separator"
             raise StageError(f"params.yaml: data.read.{key}: expected an ASCII character")
         data, names = _read_cells(path, dialect)
-        if names and "index" in data.column_names and not names[0]:
-            found.append("the first column has no name; it is called 'index'")
+        if names and not names[0].strip():
+            found.append(f"the first column has no name; it is called {data.column_names[0]!r}")
     filled = msgspec.structs.replace(
         read, separator=dialect.separator, encoding=dialect.encoding, quote=dialect.quote
     )
