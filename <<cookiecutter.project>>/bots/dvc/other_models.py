@@ -42,8 +42,8 @@ _TEXTS = (".md", ".html", ".csv", ".tsv", ".parquet", ".png", ".svg", ".jpg", ".
 @dataclass(frozen=True, kw_only=True)
 class OtherModels:
     """What a change's dvc.lock has beside the judged model. `known`: all outputs that look like a model. `unjudged`:
-    those of them, and figures of them, that differ from main's. `aside`: other outputs that differ from main's and lead
-    neither to the judged model nor from it."""
+    those of them that differ from main's, and whatever else differs, lead neither to the judged model nor from it, and
+    could be a model or its figures. `aside`: tables and pages that do."""
 
     known: tuple[str, ...]
     unjudged: tuple[str, ...]
@@ -72,7 +72,8 @@ def find_other_models(
                 known.append(path)
             if path not in changed:
                 continue
-            if model or (name not in near and _looks_like_figures(path)):
+            page = PurePosixPath(path).suffix.lower() in _TEXTS
+            if model or (name not in near and (not page or _looks_like_figures(path))):
                 unjudged.append(path)
             elif name not in near:
                 aside.append(path)

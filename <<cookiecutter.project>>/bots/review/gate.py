@@ -162,8 +162,8 @@ def _check_models(facts: Facts) -> Iterator[Finding]:
     if not others.known and not others.unjudged:
         return
     count = len({*others.known}) + 1
-    models = f"{layout.DVC_LOCK} names {count} models" if others.known else layout.DVC_LOCK
-    message = f"{models}; this review judges only {judged}"
+    only = f"this review judges only {judged}"
+    message = f"{layout.DVC_LOCK} names {count} models; {only}" if others.known else only.capitalize()
     if not others.unjudged:
         yield Finding(rule=rule, passed=True, message=f"{message}, and the others are main's.")
         return

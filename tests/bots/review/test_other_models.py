@@ -232,14 +232,25 @@ def find(path: str, *, deps: tuple[str, ...] = ("data/splits",), **more: Any) ->
 
 @pytest.mark.parametrize(
     "path",
-    ["models/b.skops", "b.pt", "out/Model.txt", "fraudModel", "models/b", "x/metrics.json", "weights/"],
+    [
+        "models/b.skops",
+        "b.pt",
+        "out/Model.txt",
+        "fraudModel",
+        "models/b",
+        "x/metrics.csv",
+        "weights/",
+        "out/x",
+    ],
 )
 def test_what_looks_like_another_model_or_its_figures_is_not_judged(path: str):
     assert find(path).unjudged == (path,)
     assert find(path, left_alone=[path]).unjudged == ()
 
 
-@pytest.mark.parametrize("path", ["docs/profile.html", "data/profile.json", "remodelling.json", "models.md"])
+@pytest.mark.parametrize(
+    "path", ["docs/profile.html", "data/profile.csv", "remodelling.parquet", "models.md"]
+)
 def test_what_only_stands_aside_is_told_and_does_not_block(path: str):
     assert (find(path).unjudged, find(path).aside) == ((), (path,))
 
