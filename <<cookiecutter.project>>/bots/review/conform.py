@@ -368,8 +368,25 @@ def _check_figures(
             if field in ("task", "primary", "threshold"):
                 words = f"{layout.PARAMS} says {_show(value)}, {path} {_show(written)}: write the same"
             yield Lack(purpose="review", file=path, field=field, words=words)
-    yield from _check_listed(said, values)
+    listed = list(_check_listed(said, values))
+    yield from listed
     yield from _check_split(split, metrics, rows)
+    if not listed:
+        yield from check_as_reviewed(predictions, said)
+
+
+def check_as_reviewed(predictions: HoldoutPredictions, metrics: Mapping[str, Any]) -> Iterator[Lack]:
+    """What a review itself would find, but for `values`, which were held against the predictions one by one."""
+    import msgspec
+
+    try:
+        written = msgspec.convert(metrics, evidence.MetricsReport)
+        found = predictions.find_disagreements(msgspec.structs.replace(written, values={}))
+    except (BotsError, msgspec.ValidationError):
+        return  # what does not fit was told, field by field
+    for words in found:
+        if not words.startswith(("values: ", "metrics: ")):
+            yield Lack(purpose="review", file=layout.name_report("metrics"), words=words)
 
 
 def _check_listed(metrics: Mapping[str, Any], values: Mapping[str, Any]) -> Iterator[Lack]:

@@ -12,6 +12,9 @@ import yaml
 
 from bots.dvc import stage_graph
 from bots.release.release import explain_nothing
+from bots.review.conform import check_as_reviewed
+from bots.review.holdout import HoldoutPredictions
+from bots.settings import parse_settings
 from fixtures import lucky
 
 if TYPE_CHECKING:
@@ -176,6 +179,24 @@ def test_a_release_of_a_model_without_onnx_form_does_not_say_that_there_is_no_mo
     assert explain_nothing(main.folder).startswith("dvc.lock names no models/onnx: nothing to release.")
     (tmp_path / "params.yaml").write_text((main.folder / "params.yaml").read_text())
     assert explain_nothing(tmp_path) == "There is no model yet: nothing to release."
+
+
+def test_the_classes_of_the_figures_are_held_against_the_predictions():
+    document = {**lucky.PARAMS, "data": {"task": "multiclass", "target": "kind"}}
+    document |= {
+        "evaluate": {"metrics": ["log_loss"]},
+        "gate": {"primary": "log_loss", "matters": {"log_loss": 0.01}},
+    }
+    scores = {f"score:{name}": [0.2, 0.3, 0.5] for name in ("a", "b")} | {"score:c": [0.6, 0.4, 0.0]}
+    table = pa.table({"row": ["1", "2", "3"], "target": ["a", "b", "c"], **scores})
+    predictions = HoldoutPredictions(table, parse_settings(yaml.safe_dump(document), "params.yaml"), {})
+    report = {
+        "task": "multiclass", "primary": "log_loss", "values": {"log_loss": 1.0}, "slices": [], "calibration": [],
+        "metrics": [{"name": "log_loss", "value": 1.0, "direction": "lower"}], "rows": 3, "holdout": "md5:" + "0" * 32,
+    }  # fmt: skip
+    (lack,) = check_as_reviewed(predictions, report)
+    assert lack.words == "classes: not those that the predictions have, in their order"
+    assert list(check_as_reviewed(predictions, {})) == [], "what does not fit is told elsewhere"
 
 
 def test_outputs_that_dvc_leaves_to_git_are_listed():
