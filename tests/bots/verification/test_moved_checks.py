@@ -58,7 +58,7 @@ def test_an_honest_comparison_on_a_moved_holdout_comes_out_again(bench: MovedBen
     found = bench.verify(tmp_path)
     assert found.outcome == "passed", found.words
     assert set(list_checks(found)) == {
-        "pack", "main", "holdout", "moved holdout", "labels", "inputs", "parity", "metrics",
+        "pack", "main", "models", "holdout", "moved holdout", "labels", "inputs", "parity", "metrics",
         "explanation", "main's model", "evaluation", "comparison", "rules",
     }  # fmt: skip
 
