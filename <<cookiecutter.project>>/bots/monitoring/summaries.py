@@ -163,7 +163,10 @@ class DayCount:
         if SCORE in names:
             self._count_scores(batch)
         if ID in names and spec.sample:
-            self.sample.add_batch(batch, [name for name in spec.columns if name not in spec.personal])
+            # Of a personal target no class is kept.
+            hidden = {ANSWER} if spec.classes and spec.class_slice is None else set()
+            shown = batch.select([name for name in batch.schema.names if name not in hidden])
+            self.sample.add_batch(shown, [name for name in spec.columns if name not in spec.personal])
 
     def _count_columns(self, batch: pa.RecordBatch, names: set[str]) -> None:
         personal = self.spec.personal

@@ -16,7 +16,7 @@ from msgspec import Struct
 from bots.decoding import DECODE_ERRORS
 from bots.errors import BotsError
 from bots.evidence import Count, Name, Text
-from bots.monitoring.summary_spec import FALLBACK, LARGEST, SCORE
+from bots.monitoring.summary_spec import ANSWER, FALLBACK, LARGEST, SCORE
 from bots.observations import Day, DayInputs
 
 if TYPE_CHECKING:
@@ -73,21 +73,24 @@ def choose_days(days: Iterable[DayInputs], running: tuple[str, str], today: Day)
 
 
 def build_table(samples: Sequence[pa.Table], spec: SummarySpec) -> pa.Table:
-    """Build one table of the samples: the model's inputs that are not personal, and its score.
+    """Build one table of the samples: the model's inputs that are not personal, its score, and of several classes the
+    one that was called.
 
-    Numbers are float64, all else is text; a score that the fallback gave is none of the model's, and is left out.
+    Numbers are float64, all else is text; what the fallback answered is none of the model's, and is left out.
     """
     import pyarrow as pa
 
     def read_column(sample: pa.Table, name: str, kind: pa.DataType) -> pa.Array:
         column = sample[name].combine_chunks() if name in sample.column_names else pa.nulls(len(sample), kind)
-        if name == SCORE:
+        if name in (SCORE, ANSWER):
             column = _take_out_fallback(column, sample)
         return _convert_values(column, kind)
 
     kinds = dict.fromkeys((name for name in spec.numbers if name not in spec.personal), pa.float64())
     kinds |= dict.fromkeys((name for name in spec.categories if name not in spec.personal), pa.string())
     kinds[SCORE] = pa.float64()
+    if spec.classes and spec.class_slice is not None:
+        kinds[ANSWER] = pa.string()
     there = {name for sample in samples for name in sample.column_names}
     return pa.table(
         {

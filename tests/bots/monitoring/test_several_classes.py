@@ -13,6 +13,7 @@ from msgspec import structs
 
 from bots import evidence
 from bots.evidence import ColumnProfile, DataReport, FeaturesReport
+from bots.monitoring import week
 from bots.monitoring.column_distances import CALLED, ReferenceDistances
 from bots.monitoring.drift import judge_drift
 from bots.monitoring.labels import LabelsError, convert_classes, load_classes
@@ -203,6 +204,24 @@ def test_of_a_personal_target_nothing_is_counted_by_class(reference: Any, tmp_pa
     assert outcomes.labelled == ROWS
     assert target not in outcomes.slices
     assert ask_day(tmp_path, spec, 0).called == {}
+    kept = summarize_file(tmp_path / "log-0.parquet", spec).samples[name_day(0)]
+    assert "prediction:label" not in kept.column_names
+    assert week.build_table([kept], spec).column_names == ["prediction:score"]
+
+
+def test_the_week_s_table_has_the_class_that_was_called_and_not_the_fallback_s(
+    reference: Any, tmp_path: Path
+) -> None:
+    _, _, spec = reference
+    score = draw_rows(4, seed=5)[1]
+    batch = make_log(0, np.zeros(4), score, label=False)
+    batch = batch.append_column("prediction:fallback", pa.array([False, True, False, False]))
+    pq.write_table(pa.Table.from_batches([batch]), tmp_path / "log.parquet")
+    kept = summarize_file(tmp_path / "log.parquet", spec).samples[name_day(0)]
+    found = week.build_table([kept], spec)
+    called = [NAMES[code] for code in score.argmax(axis=1)]
+    assert sorted(found["prediction:label"].drop_null().to_pylist()) == sorted([called[0], *called[2:]])
+    assert found["prediction:score"].null_count == found["prediction:label"].null_count == 1
 
 
 def test_labels_are_the_names_of_classes() -> None:
