@@ -44,8 +44,8 @@ def check_base(review: Review, main: Main) -> VerificationCheck:
     name, champion = "main", review.champion
     if champion is None:
         if main.model is None:
-            named = main.settings.review.files.model
-            words = f"main's {DVC_LOCK} names no {named}" if main.lock.stages else "main has no model yet"
+            path = main.settings.review.files.model
+            words = f"main's {DVC_LOCK} names no {path}" if main.lock.stages else "main has no model yet"
             return VerificationCheck(name=name, passed=True, words=words)
         words = "the review says that main has no model, and it has one: review the change again"
         return VerificationCheck(name=name, passed=None, words=words)
