@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import yaml
@@ -36,37 +35,72 @@ def set_value(text: str, path: str, value: Any, comment: str = "", *, block: boo
     """Set the value of `section.key` or deeper, with a comment behind it; the lines before it stay.
 
     `block` writes a mapping's keys on lines of their own. A key that is not there is added at the end of its section.
-    Raises `StageError` where there is no such section.
+    A section in braces, or an empty one, is written anew. Raises `StageError` where there is no such section.
     """
     *sections, key = path.split(".")
-    lines = text.split("\n")
-    start, stop, margin = -1, len(lines), 0
-    for section in sections:
-        at = _find_key(lines, section, start=start + 1, stop=stop, margin=margin)
-        if at is None:
-            if not margin:
-                raise StageError(
-                    f"params.yaml: no section `{section}:`; restore it with `git checkout params.yaml`"
-                )
-            depth = path.split(".").index(section)
-            made = _nest(path.split(".")[depth + 1 :], value)
+    within = yaml.compose(text, Loader=yaml.SafeLoader)
+    if isinstance(within, yaml.MappingNode) and within.flow_style:
+        text = "".join(
+            f"{format_flow(name)}: {format_flow(one)}\n" for name, one in _construct(within).items()
+        )
+        within = yaml.compose(text, Loader=yaml.SafeLoader)
+    for depth, section in enumerate(sections):
+        inner = _find_entry(within, section)
+        if inner is None and depth == 0:
+            raise StageError(
+                f"params.yaml: no section `{section}:`; restore it with `git checkout params.yaml`"
+            )
+        if inner is None or not _has_lines_of_its_own(inner[1]):
+            known = None if inner is None else _construct(inner[1])
+            made = _put(known, path.split(".")[depth + 1 :], value)
             return set_value(text, ".".join(path.split(".")[: depth + 1]), made, comment)
-        start, stop, margin = at, _find_end(lines, at, stop=stop, margin=margin), margin + INDENT
-    written = _write(key, value, comment, margin=margin, block=block)
-    at = _find_key(lines, key, start=start + 1, stop=stop, margin=margin)
-    if at is None:
-        last = max(n for n in range(start, stop) if lines[n].strip())
-        return "\n".join([*lines[: last + 1], *written, *lines[last + 1 :]])
-    end = at + 1
-    while end < stop and lines[end].startswith(" " * (margin + 1)):
-        end += 1
-    return "\n".join([*lines[:at], *written, *lines[end:]])
+        within = inner[1]
+    margin = within.value[0][0].start_mark.column
+    lines, written = text.split("\n"), _write(key, value, comment, margin=margin, block=block)
+    entry = _find_entry(within, key)
+    begin = _find_line(text, entry[0].start_mark) if entry else _find_last_line(text, within) + 1
+    end = _find_last_line(text, entry[1]) + 1 if entry else begin
+    inner = " " * (margin + 1 if entry else margin)
+    while end < len(lines) and lines[end].startswith(inner) and lines[end].strip()[:1] == "#":
+        end += 1  # a comment at the end of what is replaced, or of what stands before a new key
+    return "\n".join([*lines[: begin if entry else end], *written, *lines[end:]])
 
 
-def _nest(keys: list[str], value: Any) -> Any:
-    for key in reversed(keys):
-        value = {key: value}
-    return value
+def _find_entry(mapping: Any, key: str) -> tuple[yaml.Node, yaml.Node] | None:
+    """Find the nodes of a key and of its value."""
+    return next((pair for pair in mapping.value if pair[0].value == key), None)
+
+
+def _has_lines_of_its_own(node: yaml.Node) -> bool:
+    return isinstance(node, yaml.MappingNode) and not node.flow_style and bool(node.value)
+
+
+def _construct(node: yaml.Node) -> Any:
+    return yaml.constructor.SafeConstructor().construct_document(node)
+
+
+def _put(known: Any, keys: list[str], value: Any) -> Any:
+    """Put a value below the keys of a mapping; what is no mapping becomes one."""
+    if not keys:
+        return value
+    kept = known if isinstance(known, dict) else {}
+    return {**kept, keys[0]: _put(kept.get(keys[0]), keys[1:], value)}
+
+
+def _find_line(text: str, mark: yaml.Mark) -> int:
+    """Find the line of a mark, counted from 0; PyYAML takes more for the end of a line than `\\n`."""
+    return text.count("\n", 0, mark.index)
+
+
+def _find_last_line(text: str, node: yaml.Node) -> int:
+    """Find the last line of a value, whatever comments and empty lines come before the next."""
+    if isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
+        last = node.value[-1]
+        return _find_last_line(text, last[1] if isinstance(last, tuple) else last)
+    end = node.end_mark.index
+    if isinstance(node, yaml.ScalarNode) and node.style in ("|", ">"):
+        end = len(text[:end].rstrip())
+    return text.count("\n", 0, end)
 
 
 def _write(key: str, value: Any, comment: str, *, margin: int, block: bool) -> list[str]:
@@ -74,22 +108,5 @@ def _write(key: str, value: Any, comment: str, *, margin: int, block: bool) -> l
     if block and isinstance(value, dict) and value:
         inner = " " * (margin + INDENT)
         rows = [f"{inner}{format_flow(name)}: {format_flow(one)}" for name, one in value.items()]
-        return [f"{space}{key}:{said}", *rows]
-    return [f"{space}{key}: {format_flow(value)}{said}"]
-
-
-def _find_key(lines: list[str], key: str, *, start: int, stop: int, margin: int) -> int | None:
-    """Find the line of a key that stands at this margin."""
-    pattern = re.compile(rf"{' ' * margin}{re.escape(key)}:(?:\s|$)")
-    return next((n for n in range(start, stop) if pattern.match(lines[n])), None)
-
-
-def _find_end(lines: list[str], at: int, *, stop: int, margin: int) -> int:
-    """Find the line behind what belongs to a key; comments before the next key at its margin are that one's."""
-    inner = " " * (margin + 1)
-    end = next(
-        (n for n in range(at + 1, stop) if lines[n].strip() and not lines[n].startswith((inner, "#"))), stop
-    )
-    while end > at + 1 and not lines[end - 1].startswith(inner):
-        end -= 1
-    return end
+        return [f"{space}{format_flow(key)}:{said}", *rows]
+    return [f"{space}{format_flow(key)}: {format_flow(value)}{said}"]
