@@ -1206,3 +1206,32 @@ def test_a_real_change_is_reviewed_packed_locked_and_reproduced_from_a_fresh_clo
     assert len(kept["scores"]) == 2
     assert fresh.dvc("status", "--json").strip() == "{}"
     assert fresh.git("status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize("path", ["notes.txt", "out/summary.json", "reports/own.json", "docs/card.md"])
+def test_an_output_of_ones_own_may_be_kept_by_git(path: str) -> None:
+    assert model_bundle.may_be_own_text(path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [".github/workflows/x.yaml", "a/.hidden", "bots/x.txt", "pipeline/x", "params.yaml", "schema.yaml", "Makefile",
+     "setup.py", "data/raw.csv.dvc", "reports/review.json", "reports/seeds.json", "../out.txt", "/etc/passwd", "a/../b",
+     "requirements/x.txt", f"files/md5/{'0' * 2}/{'0' * 30}"],
+)  # fmt: skip
+def test_what_judges_feeds_or_hides_is_never_committed_as_an_output(path: str) -> None:
+    assert not model_bundle.may_be_own_text(path)
+
+
+def test_a_folder_that_dvc_yaml_leaves_to_git_is_refused_when_it_is_packed(tmp_path: Path) -> None:
+    (tmp_path / "dvc.yaml").write_text("stages:\n  a:\n    cmd: a\n    outs: [{out: {cache: false}}]\n")
+    (tmp_path / "dvc.lock").write_text("schema: '2.0'\nstages: {}\n")
+    (tmp_path / "out").mkdir()
+    with pytest.raises(model_bundle.PackError, match="out is a folder with `cache: false`: name its files"):
+        model_bundle.write_bundle(tmp_path, tmp_path / "pack", lambda digests: [])
+    (tmp_path / "out").rmdir()
+    (tmp_path / "dvc.yaml").write_text(
+        "stages:\n  a:\n    cmd: a\n    outs: [{bots/out.txt: {cache: false}}]\n"
+    )
+    with pytest.raises(model_bundle.PackError, match=r"bots/out\.txt is no place for an output"):
+        model_bundle.write_bundle(tmp_path, tmp_path / "pack", lambda digests: [])
