@@ -359,7 +359,7 @@ def find_culprit(pipeline: Pipeline, inputs: list[tuple[str, Any]]) -> tuple[str
             if error := _try_part(alone, inputs):
                 return f"{name} ({type(_get_last_step(part)).__name__})", error
     error = _try_part(estimator, [("input", FloatTensorType([None, width]))])
-    return error and (f"estimator ({type(_get_last_step(estimator)).__name__})", error)
+    return None if error is None else (f"estimator ({type(_get_last_step(estimator)).__name__})", error)
 
 
 def _try_part(part: Any, inputs: list[tuple[str, Any]]) -> Exception | None:
