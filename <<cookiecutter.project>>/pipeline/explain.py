@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from pipeline import classes, expressions, files, model, wrappers
+from pipeline import classes, effort, expressions, files, model, wrappers
 from pipeline.files import StageError
 
 if TYPE_CHECKING:
@@ -31,9 +31,10 @@ MOST_OF_A_CLASS = 20  # features in the ranking of one of several classes
 REPEATS = 5
 # Largest error of the sum of SHAP's values against the model's output, relative to the largest output.
 TOLERANCE = 1e-6
-# TreeSHAP's work per row grows with leaves x depth^2. A unit was measured at 1 to 4 ns, so this is 5 to 20 s.
-# It is a limit in units, not in seconds, because a commit must give the same report on every machine.
-WORK = 5e9
+# TreeSHAP's work per row grows with leaves x depth^2. A unit was measured at 1 to 4 ns; so many of them are a second.
+# The budget is counted in units and in what a model holds, because a commit must give the same report on every machine.
+WORK = 2.5e8
+FEWEST_SHUFFLED = 50
 FEWEST_ROWS = 100
 
 
@@ -183,9 +184,11 @@ def explain(
     `target` is by row name; of several classes, `names`, it is the number of the row's own.
     """
     own = target.loc[worst.index].to_numpy() if names else None
-    explainer, rows, words = choose_explainer(fitted, sample)
+    explainer, rows, words = choose_explainer(fitted, sample, settings.explain.seconds)
     rows = min(rows - len(worst), len(sample))
     if explainer is None or rows < min(FEWEST_ROWS, len(sample)):
+        sample, fewer = limit_sample(fitted, sample, settings.explain.seconds)
+        words = "; ".join(filter(None, [fewer, words]))
         return explain_by_permutation(
             fitted,
             sample,
@@ -226,7 +229,22 @@ def pick_own(layers: list[pd.DataFrame], own: np.ndarray | None) -> pd.DataFrame
     return pd.DataFrame(picked, index=layers[0].index, columns=layers[0].columns)
 
 
-def choose_explainer(fitted: Pipeline, sample: pd.DataFrame) -> tuple[Any, int, str]:
+def limit_sample(fitted: Pipeline, sample: pd.DataFrame, seconds: float) -> tuple[pd.DataFrame, str]:
+    """Choose as many rows of the sample as can be shuffled in so many seconds, and say why not all of them."""
+    asked = len(sample.columns) * (REPEATS + 1)
+    rows = max(FEWEST_SHUFFLED, int(seconds / (effort.estimate_seconds(fitted) * asked)))
+    if rows >= len(sample):
+        return sample, ""
+    chosen = sample.loc[sample_rows(sample.index, rows)]
+    numbers = effort.count_numbers(fitted)
+    return chosen, (
+        f"{rows:,} rows explained instead of {len(sample):,}, because each of {len(sample.columns):,} columns is "
+        f"shuffled {REPEATS} times, the model holds a row against {numbers:,} numbers, and explain.seconds is "
+        f"{seconds:g}"
+    )
+
+
+def choose_explainer(fitted: Pipeline, sample: pd.DataFrame, seconds: float) -> tuple[Any, int, str]:
     """Choose SHAP's explainer (None where there is none), for how many rows, and say why for no more.
 
     Trees: path-dependent TreeSHAP (Lundberg et al., Nature Machine Intelligence 2, 2020). Linear models:
@@ -250,17 +268,19 @@ def choose_explainer(fitted: Pipeline, sample: pd.DataFrame) -> tuple[Any, int, 
         if "binary" not in str(error):
             why = "is neither linear nor made of trees"
         return None, 0, f"{type(estimator).__name__} {why}"
-    return explainer, *limit_rows(explainer.model)
+    return explainer, *limit_rows(explainer.model, seconds)
 
 
-def limit_rows(ensemble: Any) -> tuple[int, str]:
-    """Compute how many rows SHAP can explain within `WORK`, and say why no more; `ensemble` is SHAP's own."""
+def limit_rows(ensemble: Any, seconds: float) -> tuple[int, str]:
+    """Compute how many rows SHAP can explain in so many seconds, and say why no more; `ensemble` is SHAP's own."""
     trees = [ensemble.children_left[tree, :nodes] for tree, nodes in enumerate(ensemble.num_nodes)]
     leaves = sum(int((children < 0).sum()) for children in trees)
     # TreeSHAP counts a feature once in a path, however deep the tree is.
     features = max(1, int(ensemble.features.max()) + 1)
     depth = max(1, min(int(ensemble.max_depth), features))
-    return int(WORK / (leaves * depth**2)), f"SHAP is slow on {len(trees):,} trees with {leaves:,} leaves"
+    return int(
+        WORK * seconds / (leaves * depth**2)
+    ), f"SHAP is slow on {len(trees):,} trees with {leaves:,} leaves"
 
 
 def compute_effects(
@@ -338,10 +358,6 @@ def _trace_part(part: Any, given: list[str], step: str) -> list[str] | None:
     if part == "passthrough":
         return given
     inner = [f"input_{at}" for at in range(len(given))]
-    if type(part).__name__ == "FunctionTransformer" and (
-        part.func is None or isinstance(part.func, np.ufunc)
-    ):
-        return given  # it computes each column from itself
     try:
         outputs = _forget_names(part).get_feature_names_out(inner)
     except (AttributeError, TypeError, ValueError):  # a team's own transformer may take no names, or others

@@ -125,6 +125,7 @@ class Evaluate(_Section, frozen=True):
 
 class Explain(_Section, frozen=True):
     rows: Annotated[int, Meta(ge=10)] = 1000
+    seconds: Annotated[float, Meta(gt=0)] = 20.0
     worst: Annotated[int, Meta(ge=0, le=50)] = 10
 
 

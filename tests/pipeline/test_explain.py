@@ -10,14 +10,16 @@ import pandas as pd
 import pytest
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
-from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.impute import SimpleImputer
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, PolynomialFeatures, StandardScaler
+from sklearn.svm import SVC
 
 from bots.evidence import ExplanationReport
 from fixtures.flights import Bench, settings_with
-from pipeline import explain, files, model
+from pipeline import effort, explain, files, model
 from pipeline.params import Estimator, Features, Params, Step
 
 ROWS = 1500
@@ -201,7 +203,7 @@ def test_large_trees_get_fewer_rows_and_the_note_says_so(
     settings = with_model(bench, [ORDINAL, AS_IT_IS], FOREST)
     whole = explained(settings)
     monkeypatch.setattr(explain, "FEWEST_ROWS", 10)
-    monkeypatch.setattr(explain, "WORK", 5e6)
+    monkeypatch.setattr(explain, "WORK", 5e6 / 20)
     less = explained(settings)
     assert (whole["rows"], whole["note"]) == (400, None)
     assert 10 <= less["rows"] < 400
@@ -212,10 +214,36 @@ def test_large_trees_get_fewer_rows_and_the_note_says_so(
 def test_trees_beyond_bearing_are_explained_by_permutation(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(explain, "WORK", 1e4)
+    monkeypatch.setattr(explain, "WORK", 1e4 / 20)
     report = explained(with_model(bench, [ORDINAL, AS_IT_IS], FOREST))
     assert report["method"] == "permutation"
     assert "SHAP is slow on 20 trees" in report["note"]
+
+
+def test_a_slow_model_is_explained_on_as_many_rows_as_the_seconds_allow_and_the_note_says_which(
+    bench: Bench,
+) -> None:
+    settings = with_model(bench, [ONE_HOT, SCALED], Estimator("sklearn.neighbors.KNeighborsClassifier"))
+    whole = explained(settings)
+    less = explained(settings_with(settings, explain={"seconds": 0.02}))
+    assert whole["rows"] == 400
+    assert "explain.seconds" not in whole["note"]
+    assert 50 <= less["rows"] < 400
+    assert f"{less['rows']} rows explained instead of 400" in less["note"]
+    assert "explain.seconds is 0.02" in less["note"]
+    assert less == explained(settings_with(settings, explain={"seconds": 0.02}))
+
+
+def test_what_a_prediction_takes_is_counted_by_what_each_row_is_held_against() -> None:
+    rows = np.random.default_rng(0).normal(size=(200, 3))
+    target = (rows[:, 0] > 0).astype(int)
+    machine = SVC(C=0.1).fit(rows, target)
+    assert effort.count_numbers(machine) >= 3 * machine.n_support_.sum()
+    forest = RandomForestClassifier(10, max_depth=3, random_state=0).fit(rows, target)
+    assert 10 * 10 <= effort.count_numbers(forest) < 1000
+    assert effort.count_numbers(KNeighborsClassifier().fit(rows, target)) >= rows.size
+    assert effort.count_numbers("passthrough") == 0
+    assert effort.estimate_seconds("passthrough") > 0
 
 
 def test_a_model_that_shap_does_not_know_is_explained_by_permutation(bench: Bench) -> None:
