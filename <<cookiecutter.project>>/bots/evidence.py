@@ -144,7 +144,7 @@ class Feature(Evidence, frozen=True, kw_only=True):
     """One input of the model, as seen in the training rows."""
 
     name: Name
-    kind: Literal["numeric", "categorical"]
+    kind: Literal["numeric", "categorical", "text"]
     expression: Text | None = None
     missing: Share
     distinct: Count

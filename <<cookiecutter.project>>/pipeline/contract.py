@@ -74,8 +74,11 @@ def describe(
     ]
     inputs += [
         _describe_input(name, "category", column=schema.columns[name], values=train[name], limits=limits)
-        for name in settings.features.categorical
+        for name in settings.features.words
     ]
+    for entry in inputs:
+        if entry["name"] in settings.features.text and not entry["closed"]:
+            entry["seen"] = None  # each text is a new one
     called: list[int] = []
     probes = _choose_probes(inputs, holdout, score)
     if names:

@@ -341,8 +341,11 @@ def trace_outputs(prepare: ColumnTransformer, raw: list[str]) -> list[str] | Non
         width = prepare.output_indices_[name]
         if width.start == width.stop:
             continue
-        given = [raw[at] if isinstance(at, int | np.integer) else at for at in columns]
-        sources = _trace_part(part, given, name)
+        single = not isinstance(columns, list)  # a column of free text
+        given = [
+            raw[at] if isinstance(at, int | np.integer) else at for at in ([columns] if single else columns)
+        ]
+        sources = given * (width.stop - width.start) if single else _trace_part(part, given, name)
         if sources is None or len(sources) != width.stop - width.start:
             return None
         found |= dict(zip(range(width.start, width.stop), sources, strict=True))

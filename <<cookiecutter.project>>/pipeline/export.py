@@ -26,6 +26,7 @@ from pipeline import (
     scalers,
     step_converters,
     table,
+    texts,
     trees,
     wrappers,
 )
@@ -201,6 +202,7 @@ def convert_model(pipeline: Pipeline, settings: Params) -> bytes:
     try:
         onnx = _convert_part(pipeline, inputs)
         trees.keep_missing_branches(onnx, pipeline)
+        texts.set_locale(onnx)
         _keep_score(onnx, settings.task)
     except Exception as error:  # skl2onnx has no common error: every converter raises its own kind
         step, reason = find_culprit(pipeline, inputs) or ("the pipeline as a whole", error)
@@ -266,8 +268,8 @@ def score_rows(session: InferenceSession, frame: pd.DataFrame, features: Feature
 def make_inputs(frame: pd.DataFrame, features: Features) -> dict[str, np.ndarray]:
     """Convert rows for the ONNX model: one array (rows, 1) for each column, float32 or text."""
     numbers = [frame[name].to_numpy(dtype=np.float32)[:, None] for name in features.numeric]
-    texts = [frame[name].to_numpy(dtype=object)[:, None] for name in features.categorical]
-    return {name_input(at): column for at, column in enumerate([*numbers, *texts])}
+    words = [frame[name].to_numpy(dtype=object)[:, None] for name in features.words]
+    return {name_input(at): column for at, column in enumerate([*numbers, *words])}
 
 
 def name_input(at: int) -> str:
@@ -342,7 +344,7 @@ def list_inputs(features: Features) -> list[tuple[str, Any]]:
     """List the graph's inputs as skl2onnx wants them: one (rows, 1) tensor for each raw column."""
     from skl2onnx.common.data_types import FloatTensorType, StringTensorType
 
-    kinds = [FloatTensorType] * len(features.numeric) + [StringTensorType] * len(features.categorical)
+    kinds = [FloatTensorType] * len(features.numeric) + [StringTensorType] * len(features.words)
     return [(name_input(at), kind([None, 1])) for at, kind in enumerate(kinds)]
 
 
@@ -353,7 +355,7 @@ def find_culprit(pipeline: Pipeline, inputs: list[tuple[str, Any]]) -> tuple[str
     prepare, estimator = pipeline
     width = max(part.stop for part in prepare.output_indices_.values())
     for name, part, columns in prepare.transformers_:
-        if columns and part not in ("drop", "passthrough"):
+        if not (isinstance(columns, list) and not columns) and part not in ("drop", "passthrough"):
             alone = copy.copy(prepare)  # with its columns read as the whole reads them
             alone.transformers_ = [(name, part, columns)]
             if error := _try_part(alone, inputs):
@@ -427,7 +429,9 @@ def _convert_part(part: Any, inputs: list[tuple[str, Any]]) -> ModelProto:
     from sklearn.base import is_classifier
 
     estimator = _get_last_step(part)
-    options = {id(estimator): {"zipmap": False}} if is_classifier(estimator) else None
+    options: dict[int, dict[str, Any]] = texts.list_options(part)
+    if is_classifier(estimator):
+        options[id(estimator)] = {"zipmap": False}
     with warnings.catch_warnings():
         # Where warnings are errors, protobuf takes numpy's deprecations for values out of range.
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -485,7 +489,7 @@ def _add_properties(onnx: ModelProto, settings: Params) -> None:
 
     features, threshold = settings.features, settings.evaluate.threshold
     inputs = [{"name": name, "kind": "number"} for name in features.numeric]
-    inputs += [{"name": name, "kind": "category"} for name in features.categorical]
+    inputs += [{"name": name, "kind": "category"} for name in features.words]
     properties = {"task": settings.task, "target": settings.data.target, "inputs": json.dumps(inputs)}
     properties["binding"] = "position"
     helper.set_model_props(onnx, properties | ({} if threshold is None else {"threshold": repr(threshold)}))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pipeline.params import Params
 
 MOST_CATEGORIES = 1000
+LONGEST_TEXT = 20_000  # characters that the service takes
 
 
 def run(settings: Params) -> None:
@@ -58,7 +59,8 @@ def build_inputs(frame: pd.DataFrame, settings: Params, schema: table.Schema) ->
     """The model's inputs for a table of raw columns, with or without a target, row by row.
 
     Exactly the columns `features.numeric` (float32: ONNX reads the same numbers, and no decision flips) and
-    `features.categorical` (text; a missing one is ""). Raises `StageError` for a column that is not there.
+    `features.categorical` and `features.text` (text; a missing one is ""). Raises `StageError` for a column that is
+    not there.
     """
     import pandas as pd
 
@@ -68,7 +70,7 @@ def build_inputs(frame: pd.DataFrame, settings: Params, schema: table.Schema) ->
         raise StageError(f"the table lacks the model's inputs {hints}")
     typed, _ = table.coerce(frame, schema, settings.features.raw)
     inputs = {name: typed[name].astype("Float32").astype("float32") for name in settings.features.numeric}
-    inputs |= {name: table.make_labels(typed[name]) for name in settings.features.categorical}
+    inputs |= {name: table.make_labels(typed[name]) for name in settings.features.words}
     return pd.DataFrame(inputs, index=frame.index)
 
 
@@ -92,6 +94,10 @@ def build_report(
         described.append(
             {"name": name, "kind": "categorical", **_describe_categorical(train[name]), "association": power}
         )
+    for name in features.text:
+        power = leakage.measure_association(sample[name], sample[TARGET], settings.task, numeric=False)
+        seen = {"missing": float((train[name] == "").mean()), "distinct": int(train[name].nunique())}
+        described.append({"name": name, "kind": "text", **seen, "association": power})
     for name, expression in features.derived.items():
         values = _compute_derived(train, expression)
         power = leakage.measure_association(values[sample.index], sample[TARGET], settings.task, numeric=True)
@@ -141,7 +147,8 @@ def _find_empty(train: pd.DataFrame, settings: Params) -> Iterator[dict[str, Any
     """Find the features without a single value in the training rows; no model learns from them, and many fail."""
     features = settings.features
     advice = "take it out there, or let split.train have rows with it"
-    for where, names in (("numeric", features.numeric), ("categorical", features.categorical)):
+    sections = (("numeric", features.numeric), ("categorical", features.categorical), ("text", features.text))
+    for where, names in sections:
         for name in names:
             if train[name].isna().all() or (train[name] == "").all():
                 message = (
@@ -157,9 +164,20 @@ def _find_empty(train: pd.DataFrame, settings: Params) -> Iterator[dict[str, Any
             yield make_finding("empty", "error", message, column=name)
 
 
+def _find_long_texts(train: pd.DataFrame, settings: Params) -> Iterator[dict[str, Any]]:
+    """Find columns of text with values that the service refuses because of their length."""
+    for name in settings.features.text:
+        if rows := int((train[name].str.len() > LONGEST_TEXT).sum()):
+            message = (
+                f"{name}: {rows:,} training rows have more than {LONGEST_TEXT:,} characters, and the service refuses "
+                "such long ones"
+            )
+            yield make_finding("length", "warning", message, column=name, rows=rows)
+
+
 def _find_oddities(train: pd.DataFrame, holdout: pd.DataFrame, settings: Params) -> list[dict[str, Any]]:
     """What is wrong or odd about the inputs: no value to learn from stops, one value or one never seen does not."""
-    findings = list(_find_empty(train, settings))
+    findings = [*_find_empty(train, settings), *_find_long_texts(train, settings)]
     empty = {found["column"] for found in findings}
     for name in settings.features.raw:
         if train[name].nunique(dropna=False) == 1 and name not in empty:

@@ -37,7 +37,8 @@ def check_features(settings: Params, schema: table.Schema) -> list[Finding]:
         for name in dict.fromkeys(features.raw)
         if features.raw.count(name) > 1
     ]
-    for section, names in (("numeric", features.numeric), ("categorical", features.categorical)):
+    sections = (("numeric", features.numeric), ("categorical", features.categorical), ("text", features.text))
+    for section, names in sections:
         for name in dict.fromkeys(names):
             problems += _check_raw(name, section, settings=settings, schema=schema)
     for name, expression in features.derived.items():
@@ -182,6 +183,12 @@ def _check_raw(name: str, section: str, settings: Params, schema: table.Schema) 
         yield _make_error("feature", f"{where}: {name!r} identifies a person, says schema.yaml", name)
     elif section == "numeric" and column.type not in ("number", "boolean"):
         yield _make_error("feature", f"{where}: {name!r} is a {column.type}, not a number", name)
+    elif section == "text" and column.type != "text":
+        yield _make_error(
+            "feature",
+            f"{where}: {name!r} is a {column.type} by schema.yaml; say `type: text` for free text",
+            name,
+        )
     elif column.type == "datetime":
         yield _make_error("feature", f"{where}: {name!r} is a point in time; derive a category from it", name)
 

@@ -194,11 +194,15 @@ def build_pipeline(settings: Params, aliases: Mapping[str, str] = expressions.NO
     if not chosen:
         raise StageError("params.yaml: model.steps: no step uses a column, so the model would see nothing")
     used = [name for _, columns in chosen for name in columns]
-    parts: list[tuple[str, Any, list[int]]] = []
+    parts: list[tuple[str, Any, list[int] | int]] = []
     for step, columns in chosen:
-        transformer, inputs = _make_transformer(step, columns, settings, aliases)
-        name = _make_unique(_shorten_path(step.use), [name for name, _, _ in parts])
-        parts.append((name, transformer, [places[column] for column in inputs]))
+        reads_text = set(columns) <= set(settings.features.text)
+        for together in [[column] for column in columns] if reads_text else [columns]:
+            transformer, inputs = _make_transformer(step, together, settings, aliases)
+            name = _make_unique(_shorten_path(step.use), [name for name, _, _ in parts])
+            read = [places[column] for column in inputs]
+            # What reads texts takes them as a list, not as a table of one column.
+            parts.append((name, transformer, read[0] if reads_text else read))
     # Dense, because not every estimator takes sparse input; names stay plain unless two steps share a column.
     clash = len(set(used)) < len(used)
     prepare = ColumnTransformer(parts, sparse_threshold=0, verbose_feature_names_out=clash)
@@ -393,21 +397,23 @@ def _refuse_untrusted(found: list[str], trusted: Iterable[str], what: str) -> No
 def list_columns(step: Step, features: Features) -> list[str]:
     """List the features that a step transforms; derived ones are numeric. Raises `StageError`."""
     numeric = [*features.numeric, *features.derived]
-    known = {"numeric": numeric, "categorical": features.categorical}
+    known = {"numeric": numeric, "categorical": features.categorical, "text": features.text}
     if isinstance(step.columns, str):
         return known[step.columns]
-    every = [*numeric, *features.categorical]
+    every = [*numeric, *features.words]
     for name in step.columns:
         if name not in every:
             raise StageError(
                 f"params.yaml: model.steps: {step.use}: no feature named {name!r}{suggest_name(name, every)}"
             )
-    categorical = set(step.columns) & set(features.categorical)
-    if categorical and len(categorical) < len(step.columns):
-        raise StageError(
-            f"params.yaml: model.steps: {step.use}: mixes numeric and categorical columns "
-            f"({', '.join(sorted(categorical))}); use one step for each kind"
-        )
+    for kind in ("categorical", "text"):
+        some = set(step.columns) & set(known[kind])
+        if some and len(some) < len(step.columns):
+            others = "numeric and categorical" if kind == "categorical" else "text and other"
+            raise StageError(
+                f"params.yaml: model.steps: {step.use}: mixes {others} columns ({', '.join(sorted(some))}); "
+                "use one step for each kind"
+            )
     return step.columns
 
 
@@ -530,6 +536,7 @@ def _make_by_path(use: str, params: dict[str, Any], where: str, seed: int) -> An
             "model that decides otherwise; encode the columns by a step such as sklearn.preprocessing.OrdinalEncoder"
         )
     values = {name: _make_value(value, where, seed) for name, value in params.items()}
+    values = _make_tuples(kind, values)
     if "random_state" in known:
         values.setdefault("random_state", seed)
     try:
@@ -540,6 +547,19 @@ def _make_by_path(use: str, params: dict[str, Any], where: str, seed: int) -> An
     except (TypeError, ValueError) as error:
         raise StageError(f"params.yaml: {where}: {use}: {' '.join(str(error).split())[:300]}") from error
     return made
+
+
+def _make_tuples(kind: Any, values: dict[str, Any]) -> dict[str, Any]:
+    """Make tuples of lists where scikit-learn takes only those: YAML has none."""
+    allowed = getattr(kind, "_parameter_constraints", {})
+    return {
+        name: tuple(value) if isinstance(value, list) and _wants_tuple(allowed.get(name)) else value
+        for name, value in values.items()
+    }
+
+
+def _wants_tuple(constraints: Any) -> bool:
+    return isinstance(constraints, list) and tuple in constraints and list not in constraints
 
 
 def _make_value(value: Any, where: str, seed: int) -> Any:

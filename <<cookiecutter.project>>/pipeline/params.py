@@ -68,16 +68,23 @@ class Split(_Section, frozen=True):
 class Features(_Section, frozen=True):
     numeric: list[str] = []
     categorical: list[str] = []
+    # Columns of free text, each read by a step of its own such as TfidfVectorizer.
+    text: list[str] = []
     derived: dict[str, str] = {}
 
     @property
     def raw(self) -> list[str]:
         """The raw columns that the model reads, in the order of its inputs."""
-        return [*self.numeric, *self.categorical]
+        return [*self.numeric, *self.words]
+
+    @property
+    def words(self) -> list[str]:
+        """The raw columns that reach the model as text: categories, and free text."""
+        return [*self.categorical, *self.text]
 
 
 class Step(_Section, frozen=True):
-    columns: Literal["numeric", "categorical"] | list[str]
+    columns: Literal["numeric", "categorical", "text"] | list[str]
     use: str
     params: dict[str, Any] = {}
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from serving.answers import find_most_rows
-from serving.rows import MAX_NUMBER, MAX_TEXT, decode_cell
+from serving.rows import MAX_LONG_TEXT, MAX_NUMBER, MAX_TEXT, decode_cell
 
 if TYPE_CHECKING:
     from serving.contract import Contract, Identity, Input
@@ -220,7 +220,10 @@ def _describe_input(field: Input, settings: Settings) -> Schema:
     elif field.categories is not None:
         schema |= {"type": ["string", "null"], "enum": [*field.categories, None]}
     else:
-        schema |= {"type": ["string", "null"], "maxLength": MAX_TEXT}
+        schema |= {
+            "type": ["string", "null"],
+            "maxLength": MAX_LONG_TEXT if field.type == "text" else MAX_TEXT,
+        }
     _add_limits(schema, field, settings)
     if field.unit:
         schema["x-unit"] = field.unit

@@ -30,6 +30,7 @@ POLICY_KEYS: dict[FindingKind, str] = {
     "unseen": "unlike",
 }
 MAX_TEXT = 1000
+MAX_LONG_TEXT = 20_000  # of a column of free text
 MAX_NUMBER = float(np.finfo(np.float32).max)
 # Findings of one row, and of all rows of a request together: a row beyond has one, so that it is not taken for good.
 MAX_FINDINGS = 100
@@ -50,6 +51,7 @@ COUNTED_TIMES = 20
 
 Number = Annotated[float, Meta(ge=-MAX_NUMBER, le=MAX_NUMBER)]
 Text = Annotated[str, Meta(max_length=MAX_TEXT)]
+LongText = Annotated[str, Meta(max_length=MAX_LONG_TEXT)]
 
 
 class Finding(Struct, frozen=True):
@@ -271,6 +273,8 @@ def decode_cell(field: Input, cell: Cell) -> Any:
 def _choose_type(field: Input) -> Any:
     if field.type == "boolean":
         return bool | None
+    if field.type == "text":
+        return LongText | None
     return Number | None if field.type == "number" else Text | None
 
 

@@ -552,7 +552,7 @@ def _describe_values(feature: evidence.Feature) -> str:
         return f"{format_number(feature.low, 6)} to {format_number(feature.high, 6)}"
     if 0 < len(feature.categories) <= 6:
         return ", ".join(map(escape_code, feature.categories))
-    return f"{format_count(feature.distinct)} categories"
+    return f"{format_count(feature.distinct)} {'texts' if feature.kind == 'text' else 'categories'}"
 
 
 def _render_model(card: Card) -> str:
