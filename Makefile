@@ -56,7 +56,10 @@ lint: setup ## Check style, formatting, types, workflows, shell and paths
 	@$(BIN)/python -m pytest --quiet tests/template/test_paths.py
 
 bench: setup ## Measure what must be fast
-	@for script in benchmarks/*.py; do $(BIN)/python "$$script" || exit 1; done
+	@for script in $$(ls benchmarks/*.py | grep --invert-match models.py); do $(BIN)/python "$$script" || exit 1; done
+
+models: setup ## Try the estimators that people use, and hold what each can do against docs/models.md of the project
+	@$(BIN)/python benchmarks/models.py --check
 
 picture: setup ## Draw docs/review.png anew from a real review
 	@$(BIN)/python -m demo.picture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -154,3 +155,47 @@ def test_a_function_that_cannot_be_imported_is_told_by_its_path(path: str) -> No
 def test_the_nearest_function_is_suggested() -> None:
     with pytest.raises(StageError, match=r"did you mean numpy\.log1p"):
         functions.import_function("numpy.logg1p", "model.steps")
+
+
+OWN = """
+import numpy as np
+from skl2onnx import update_registered_converter
+from skl2onnx.common.data_types import FloatTensorType
+from sklearn.base import BaseEstimator, TransformerMixin
+
+
+class Half(TransformerMixin, BaseEstimator):
+    def fit(self, X, y=None):
+        self.n_features_in_ = X.shape[1]
+        return self
+
+    def transform(self, X):
+        return np.asarray(X) / np.float32(2)
+
+
+def set_shape(operator):
+    operator.outputs[0].type = FloatTensorType([None, operator.raw_operator.n_features_in_])
+
+
+def convert(scope, operator, container):
+    two = scope.get_unique_variable_name("two")
+    container.add_initializer(two, 1, [1], [2.0])
+    container.add_node("Div", [operator.inputs[0].full_name, two], [operator.outputs[0].full_name])
+
+
+update_registered_converter(Half, "OwnHalf", set_shape, convert)
+"""
+
+
+def test_a_transformer_of_one_s_own_is_served_by_the_converter_that_its_module_registers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_half.py").write_text(OWN)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    half = model._make_by_path("own_half.Half", {}, where="model.steps", seed=0)
+    fitted = pipeline.make_pipeline(half, linear_model.Ridge()).fit(X, AMOUNT)
+    with pytest.raises(StageError, match=r"not trusted: own_half\.Half; .*model\.trusted"):
+        model.dump(fitted)
+    (tmp_path / "model.skops").write_bytes(model.dump(fitted, ["own_half.Half"]))
+    loaded = model.load(tmp_path / "model.skops", trusted=["own_half.Half"])
+    assert np.allclose(run(loaded, X).ravel(), fitted.predict(X), rtol=1e-5, atol=1e-6)
