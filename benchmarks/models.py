@@ -191,7 +191,10 @@ def _list_classifiers() -> list[Recipe]:
 
 def _list_regressors() -> list[Recipe]:
     both = [["ridge", RIDGE], ["tree", REGRESSION_TREE]]
-    logarithm = {"func": {"function": "numpy.log1p"}, "inverse_func": {"function": "numpy.expm1"}}
+    logarithm: dict[str, Any] = {
+        "func": {"function": "numpy.log1p"},
+        "inverse_func": {"function": "numpy.expm1"},
+    }
     return [
         _regress("LinearRegression"),
         _regress("Ridge"),
@@ -447,7 +450,8 @@ def place_lines(document: str, lines: dict[str, str], names: Iterable[str]) -> s
     before, heading, rest = document.partition(HEADING)
     if not heading:
         raise SystemExit(f"{DOCUMENT}: has no table that begins with {HEADING}")
-    rows, after = [], []
+    rows: list[str] = []
+    after: list[str] = []
     for line in rest.splitlines()[1:]:
         (rows if line.startswith("|") else after).append(line)
     known = {name: line for line in rows if (name := read_name(line))} | lines
