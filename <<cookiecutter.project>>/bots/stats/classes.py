@@ -36,15 +36,13 @@ def call_classes(score: Floats) -> NDArray[np.intp]:
 
 def view_top(sample: Sample) -> Sample:
     """Whether each row is called rightly (1 or 0), and the largest probability, as target and score."""
-    right = call_classes(sample.score) == sample.target
+    right = sample.called_class == sample.target
     return replace(sample, target=right.astype(np.float64), score=sample.score.max(axis=1))
 
 
 def view_class(sample: Sample, code: int, *, called: bool) -> Sample:
     """One class against all others: its probability or, with `called`, whether a row is called so, as the score."""
-    score = (
-        (call_classes(sample.score) == code).astype(np.float64) if called else sample.score[:, code].copy()
-    )
+    score = (sample.called_class == code).astype(np.float64) if called else sample.score[:, code].copy()
     target = (sample.target == code).astype(np.float64)
     return replace(sample, target=target, score=score, context=replace(sample.context, threshold=0.5))
 
@@ -173,7 +171,7 @@ def _average_shares(
 
     `list_parts(actual, called)` gives what stands above and below the line for one class.
     """
-    called, weights = call_classes(sample.score), sample.weights
+    called, weights = sample.called_class, sample.weights
     found = np.zeros(len(sample.target))
     for code in codes:
         above, below = list_parts(sample.target == code, called == code)
@@ -195,7 +193,7 @@ def _prepare_balanced_accuracy(sample: Sample) -> Callable[[slice], Floats]:
 
 def _find_met(sample: Sample) -> NDArray[np.intp]:
     """The places of the classes that have rows, or that rows are called: scikit-learn averages over these."""
-    return np.union1d(find_present(sample), call_classes(sample.score))
+    return np.union1d(find_present(sample), sample.called_class)
 
 
 def _prepare_f1_macro(sample: Sample) -> Callable[[slice], Floats]:

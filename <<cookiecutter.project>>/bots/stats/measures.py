@@ -66,6 +66,12 @@ class Sample:
         return _rank_rows(self.target, self.score, self.weights)
 
     @cached_property
+    def called_class(self) -> NDArray[np.intp]:
+        """The place of the class that each row is called, of several: the largest probability, first of equal ones."""
+        called: NDArray[np.intp] = self.score.argmax(axis=1)
+        return called
+
+    @cached_property
     def total(self) -> float:
         """The sum of the weights: the number of rows where each counts once."""
         return len(self.target) if self.weights is None else float(self.weights.sum())
