@@ -219,5 +219,5 @@ class _UniqueKeys(_WithUniqueKeys, yaml.SafeLoader):
     pass
 
 
-class _FastUniqueKeys(_WithUniqueKeys, _Fast):
+class _FastUniqueKeys(_WithUniqueKeys, _Fast):  # type: ignore[misc]
     pass

@@ -110,11 +110,10 @@ def refuse_another_table(root: Path, candidate: Candidate, main: Side) -> None:
     except PredictionsError:
         return
     if columns.isdisjoint({target, *report.inputs}):
-        inputs = ", ".join(report.inputs[:5]) + (", …" if len(report.inputs) > 5 else "")
+        inputs = ", ".join(report.inputs[:3]) + (", …" if len(report.inputs) > 3 else "")
         raise ChampionUnavailable(
-            f"it was made for another table, with the target {target} and the inputs {inputs}, and "
-            f"{candidate.files.holdout_rows} has none of these columns. No model can be held against it: look at this "
-            "change's own figures, and let a person decide whether its model takes the place of main's"
+            f"it is one of another table: {candidate.files.holdout_rows} has neither its target {target} nor any of "
+            f"its inputs ({inputs}). A person decides by this change's own figures"
         )
 
 

@@ -38,7 +38,7 @@ def set_value(text: str, path: str, value: Any, comment: str = "", *, block: boo
     A section in braces, or an empty one, is written anew. Raises `StageError` where there is no such section.
     """
     *sections, key = path.split(".")
-    within = yaml.compose(text, Loader=yaml.SafeLoader)
+    within: Any = yaml.compose(text, Loader=yaml.SafeLoader)
     if isinstance(within, yaml.MappingNode) and within.flow_style:
         text = "".join(
             f"{format_flow(name)}: {format_flow(one)}\n" for name, one in _construct(within).items()
@@ -60,15 +60,16 @@ def set_value(text: str, path: str, value: Any, comment: str = "", *, block: boo
     entry = _find_entry(within, key)
     begin = _find_line(text, entry[0].start_mark) if entry else _find_last_line(text, within) + 1
     end = _find_last_line(text, entry[1]) + 1 if entry else begin
-    inner = " " * (margin + 1 if entry else margin)
-    while end < len(lines) and lines[end].startswith(inner) and lines[end].strip()[:1] == "#":
+    deeper = " " * (margin + 1 if entry else margin)
+    while end < len(lines) and lines[end].startswith(deeper) and lines[end].strip()[:1] == "#":
         end += 1  # a comment at the end of what is replaced, or of what stands before a new key
     return "\n".join([*lines[: begin if entry else end], *written, *lines[end:]])
 
 
 def _find_entry(mapping: Any, key: str) -> tuple[yaml.Node, yaml.Node] | None:
     """Find the nodes of a key and of its value."""
-    return next((pair for pair in mapping.value if pair[0].value == key), None)
+    entries = mapping.value if isinstance(mapping, yaml.MappingNode) else []
+    return next((pair for pair in entries if pair[0].value == key), None)
 
 
 def _has_lines_of_its_own(node: yaml.Node) -> bool:

@@ -9,6 +9,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.files import StageError
 from pipeline.onboarding.yaml_text import format_flow, set_value
 
 KEYS = st.sampled_from(["a", "b", "c d", "é", "no", "1"])
@@ -76,3 +77,9 @@ def test_a_section_in_braces_takes_a_value(text: str) -> None:
 
 def test_an_empty_section_takes_a_value() -> None:
     assert yaml.safe_load(set_value("s:\nt: 1\n", "s.key", 7)) == {"s": {"key": 7}, "t": 1}
+
+
+def test_without_the_section_it_says_what_restores_it() -> None:
+    for text in ("", "# nothing\n", "t: 1\n"):
+        with pytest.raises(StageError, match="no section `s:`; restore it"):
+            set_value(text, "s.key", 7)
