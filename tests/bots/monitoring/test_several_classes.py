@@ -16,7 +16,8 @@ from bots.evidence import ColumnProfile, DataReport, FeaturesReport
 from bots.monitoring import week
 from bots.monitoring.column_distances import CALLED, ReferenceDistances
 from bots.monitoring.drift import judge_drift
-from bots.monitoring.labels import LabelsError, convert_classes, load_classes
+from bots.monitoring.label_sources import LabelsError
+from bots.monitoring.labels import convert_classes, load_classes
 from bots.monitoring.outcomes import UNKNOWN, OutcomeCount
 from bots.monitoring.performance import Restart, judge_performance
 from bots.monitoring.reference import Reference, build_reference

@@ -188,6 +188,7 @@ def test_a_model_that_does_not_know_a_class_gives_it_no_probability() -> None:
 
 def test_exchanging_the_models_changes_nothing_but_signs() -> None:
     both = draw_predictions(400, seed=5, candidate=1.5)
+    assert both.champion is not None
     swapped = replace(both, champion=both.candidate, candidate=both.champion)
     for name in METRICS:
         measure = metrics.get_measure(name, "multiclass")

@@ -63,6 +63,7 @@ def test_each_class_is_told_with_its_recall_before_and_after() -> None:
         assert one.champion is not None
         assert one.champion.recall is not None
         assert one.candidate.recall is not None
+        assert one.difference is not None
         assert one.difference == pytest.approx(one.candidate.recall - one.champion.recall)
         assert one.low is not None
         assert one.high is not None
