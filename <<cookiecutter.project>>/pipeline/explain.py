@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from pipeline import classes, effort, expressions, files, model, wrappers
+from pipeline import boosters, classes, effort, expressions, files, model, wrappers
 from pipeline.files import StageError
 
 if TYPE_CHECKING:
@@ -31,6 +31,10 @@ MOST_OF_A_CLASS = 20  # features in the ranking of one of several classes
 REPEATS = 5
 # Largest error of the sum of SHAP's values against the model's output, relative to the largest output.
 TOLERANCE = 1e-6
+# The same of values in float32, which XGBoost gives.
+TOLERANCE_FLOAT32 = 1e-5
+# How far a probability that is computed in float32 may be from the same in float64.
+CLOSE = 1e-6
 # TreeSHAP's work per row grows with leaves x depth^2. A unit was measured at 1 to 4 ns; so many of them are a second.
 # The budget is counted in units and in what a model holds, because a commit must give the same report on every machine.
 WORK = 2.5e8
@@ -118,7 +122,8 @@ def build_report(
         settings=settings,
         names=names,
     )
-    passed = found.additivity is None or found.additivity <= TOLERANCE
+    tolerance = TOLERANCE_FLOAT32 if boosters.has_float32_margins(fitted[-1]) else TOLERANCE
+    passed = found.additivity is None or found.additivity <= tolerance
     failure = None if passed else "SHAP's values do not add up to the model's output: do not trust them"
     values = compute_features(holdout, settings.features, aliases)
     explained = found.samples[0].index
@@ -184,26 +189,33 @@ def explain(
     `target` is by row name; of several classes, `names`, it is the number of the row's own.
     """
     own = target.loc[worst.index].to_numpy() if names else None
-    explainer, rows, words = choose_explainer(fitted, sample, settings.explain.seconds)
-    rows = min(rows - len(worst), len(sample))
-    if explainer is None or rows < min(FEWEST_ROWS, len(sample)):
-        sample, fewer = limit_sample(fitted, sample, settings.explain.seconds)
-        words = "; ".join(filter(None, [fewer, words]))
+
+    def permute(why: str) -> Explanation:
+        chosen, fewer = limit_sample(fitted, sample, settings.explain.seconds)
         return explain_by_permutation(
             fitted,
-            sample,
+            chosen,
             worst=worst,
-            target=target.loc[sample.index].to_numpy(),
+            target=target.loc[chosen.index].to_numpy(),
             settings=settings,
-            why=words,
+            why="; ".join(filter(None, [fewer, why])),
             names=names,
             own=own,
         )
+
+    explainer, rows, words = choose_explainer(fitted, sample, settings.explain.seconds)
+    rows = min(rows - len(worst), len(sample))
+    if explainer is None or rows < min(FEWEST_ROWS, len(sample)):
+        return permute(why=words)
     note = f"{words}: {rows:,} rows explained instead of {len(sample):,}" if rows < len(sample) else None
     sample = sample.loc[sample_rows(sample.index, rows)]
-    layers, bases = compute_effects(
-        fitted, explainer, rows=pd.concat([sample, worst]), settings=settings, several=bool(names)
-    )
+    try:
+        layers, bases = compute_effects(
+            fitted, explainer, rows=pd.concat([sample, worst]), settings=settings, several=bool(names)
+        )
+    except boosters.list_errors() as error:  # as LightGBM's for trees with linear models in their leaves
+        why = f"SHAP cannot explain {type(fitted[-1]).__name__} ({' '.join(str(error).split())[:200]})"
+        return permute(why=why)
     actual, output = compute_output(fitted, pd.concat([sample, worst]), settings)
     sums = np.column_stack([layer.sum(axis=1) for layer in layers]) + bases
     error = np.abs(sums - actual.reshape(sums.shape)).max() / (np.abs(actual).max() or 1.0)
@@ -313,20 +325,35 @@ def compute_output(fitted: Pipeline, rows: pd.DataFrame, settings: Params) -> tu
     """Compute the model's output that SHAP explains, (rows,) or (rows, classes), and name its unit."""
     predicted = model.predict(fitted, rows, settings.task, what="explained")
     estimator = fitted[-1]
+    margin = boosters.compute_margin(estimator, np.asarray(fitted[:-1].transform(rows)))
+    if margin is not None and margin.ndim == 1:
+        return margin, _name_margin(margin, predicted, settings)
     if settings.task == "regression":
         logarithmic = estimator.get_params().get("loss") in ("poisson", "gamma")
         if logarithmic or type(estimator).__name__ in ("PoissonRegressor", "GammaRegressor"):
             return np.log(predicted), f"logarithm of {settings.data.target}"
         return predicted, settings.data.target
-    if not hasattr(estimator, "decision_function"):
+    if margin is None and not hasattr(estimator, "decision_function"):
         return predicted, "probability"
-    decision = np.asarray(fitted.decision_function(rows), dtype=np.float64)
+    found = fitted.decision_function(rows) if margin is None else margin
+    decision = np.asarray(found, dtype=np.float64)
     if settings.task == "multiclass":
         powers = np.exp(decision - decision.max(axis=1, keepdims=True))
-        softmax = np.allclose(powers / powers.sum(axis=1, keepdims=True), predicted)
+        softmax = np.allclose(powers / powers.sum(axis=1, keepdims=True), predicted, atol=CLOSE)
         return decision, "log-odds before softmax" if softmax else "decision value"
     logistic = np.allclose(np.exp(-np.logaddexp(0, -decision)), predicted)
     return decision, "log-odds" if logistic else "decision value"
+
+
+def _name_margin(margin: np.ndarray, predicted: np.ndarray, settings: Params) -> str:
+    """Name what trees add up to, by what the model makes of it."""
+    target = settings.data.target
+    if settings.task != "regression":
+        logistic = np.allclose(np.exp(-np.logaddexp(0, -margin)), predicted, atol=CLOSE)
+        return "log-odds" if logistic else "decision value"
+    with np.errstate(over="ignore"):
+        ways = ((target, margin), (f"logarithm of {target}", np.exp(margin)))
+    return next((name for name, made in ways if np.allclose(made, predicted)), "sum of the trees")
 
 
 def trace_outputs(prepare: ColumnTransformer, raw: list[str]) -> list[str] | None:

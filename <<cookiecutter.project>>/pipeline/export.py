@@ -16,6 +16,8 @@ import numpy as np
 
 from pipeline import (
     additive,
+    booster_onnx,
+    booster_trees,
     classes,
     contract,
     converters,
@@ -197,6 +199,7 @@ def convert_model(pipeline: Pipeline, settings: Params) -> bytes:
     refuse_slow_parts(pipeline)
     register_converter()
     additive.register_boosting_machines()
+    booster_onnx.register_converters(pipeline)
     pipeline = trees.copy_with_float32_thresholds(wrappers.unwrap_last(pipeline))
     inputs = list_inputs(settings.features)
     try:
@@ -497,6 +500,8 @@ def _add_properties(onnx: ModelProto, settings: Params) -> None:
 
 def _explain_conversion(error: Exception) -> str:
     """Explain why a part cannot be converted: a class without a converter by its name, else in skl2onnx's words."""
+    if isinstance(error, booster_trees.NoOnnxForm):
+        return str(error)
     named = re.search(r"type '<class '(?P<path>[\w.]+)'>'", str(error))
     if type(error).__name__ in ("MissingShapeCalculator", "MissingConverter") and named:
         name = named["path"].rpartition(".")[2]

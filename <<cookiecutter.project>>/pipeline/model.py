@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from pipeline import classes, expressions, files, functions, unanswered, wrappers
+from pipeline import boosters, classes, expressions, files, functions, unanswered, wrappers
 from pipeline.files import StageError
 
 if TYPE_CHECKING:
@@ -166,13 +166,15 @@ def find_mistakes(settings: Params, aliases: Mapping[str, str] = expressions.NO_
 
 def refuse_unknown_parameters(pipeline: Pipeline, settings: Params) -> None:
     """Raise `StageError` for each parameter of `model.search` that the pipeline does not have."""
-    known = pipeline.get_params()
-    wrong = [
-        name for name in (settings.model.search.params if settings.model.search else ()) if name not in known
-    ]
+    searched = list(settings.model.search.params if settings.model.search else ())
+    kind = type(pipeline[-1])
+    known = [*pipeline.get_params(), *(f"estimator__{name}" for name in boosters.list_parameters(kind))]
+    wrong = [name for name in searched if name not in known]
     if wrong:
         told = "; ".join(f"no parameter {name!r}{suggest_name(name, known)}" for name in wrong)
         raise StageError(f"params.yaml: model.search.params: {told}")
+    own = [name.removeprefix("estimator__") for name in searched if name.startswith("estimator__")]
+    boosters.refuse_parameters(settings.model.estimator.use, kind, own, where="model.search.params")
 
 
 def _make_step(step: Step, settings: Params, aliases: Mapping[str, str]) -> None:
@@ -213,6 +215,7 @@ def dump(model: Pipeline, trusted: Iterable[str] = ()) -> bytes:
     """Convert the model to a skops file; the same fit gives the same bytes in any process. Raises `StageError`."""
     from skops import io as skops
 
+    boosters.forget_run(model)
     try:
         data = skops.dumps(model)
     except Exception as error:  # skops raises errors of many types
@@ -389,7 +392,7 @@ def _clear_padding(content: bytes, name: str) -> bytes:
 
 
 def _refuse_untrusted(found: list[str], trusted: Iterable[str], what: str) -> None:
-    if strange := sorted(set(found) - {*TRUSTED, *trusted}):
+    if strange := sorted(set(found) - {*TRUSTED, *boosters.TRUSTED, *trusted}):
         advice = "add them to model.trusted in params.yaml if you know where they come from"
         raise StageError(f"{what} holds types that are not trusted: {', '.join(strange)}; {advice}")
 
@@ -524,7 +527,8 @@ def _fit_tiny(estimator: Any) -> Any:
 def _make_by_path(use: str, params: dict[str, Any], where: str, seed: int) -> Any:
     """Make an estimator by its import path. A parameter `{use: …, params: …}` becomes an estimator itself."""
     kind = _import_class(use, where)
-    known = list(inspect.signature(kind).parameters)
+    boosters.refuse_class(use, kind, where)
+    known = boosters.list_parameters(kind)
     for name in params:
         if name not in known:
             raise StageError(
@@ -535,10 +539,9 @@ def _make_by_path(use: str, params: dict[str, Any], where: str, seed: int) -> An
             f"params.yaml: {where}: {use}: categorical_features gives wrong SHAP explanations and an ONNX "
             "model that decides otherwise; encode the columns by a step such as sklearn.preprocessing.OrdinalEncoder"
         )
+    boosters.refuse_parameters(use, kind, params, where)
     values = {name: _make_value(value, where, seed) for name, value in params.items()}
-    values = _make_tuples(kind, values)
-    if "random_state" in known:
-        values.setdefault("random_state", seed)
+    values = boosters.complete_parameters(kind, _make_tuples(kind, values), seed)
     try:
         made = kind(**values)
         # scikit-learn's own check of values, which `fit` would do first.
@@ -546,6 +549,7 @@ def _make_by_path(use: str, params: dict[str, Any], where: str, seed: int) -> An
             made._validate_params()
     except (TypeError, ValueError) as error:
         raise StageError(f"params.yaml: {where}: {use}: {' '.join(str(error).split())[:300]}") from error
+    boosters.refuse_values(made, use, where)
     return made
 
 
@@ -585,7 +589,8 @@ def _import_class(use: str, where: str) -> Any:
         _enable_experimental(name)
         kind = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise StageError(f"params.yaml: {where}: no {use!r} to import{_suggest_public_path(name)}") from error
+        told = boosters.explain_import(use) or f"no {use!r} to import{_suggest_public_path(name)}"
+        raise StageError(f"params.yaml: {where}: {told}") from error
     if not (inspect.isclass(kind) and hasattr(kind, "fit")):
         raise StageError(f"params.yaml: {where}: {use} is no estimator: expected a class with `fit`")
     return kind

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import joblib
 import numpy as np
 
-from pipeline import classes, files, model, search_jobs, wrappers
+from pipeline import boosters, classes, files, model, search_jobs, wrappers
 from pipeline.files import GROUP, TARGET, WEIGHT, StageError
 from pipeline.fit_errors import explain_fit_error
 
@@ -72,7 +72,7 @@ def rehearse(pipeline: Pipeline, inputs: pd.DataFrame, target: np.ndarray, *, se
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             fitted = clone(pipeline).fit(inputs.iloc[chosen], target[chosen])
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, *boosters.list_errors()):
         return
     if settings.task != "regression":
         model.refuse_without_probabilities(fitted[-1], settings.model.estimator.use)
@@ -187,6 +187,7 @@ def fit(
     `weights` (rows,) go to the estimator alone; a step that transforms sees every row once.
     """
     search = settings.model.search
+    boosters.set_threads(pipeline, settings.model.threads)
     try:
         # Threads change the speed, never the model: estimators that take `n_jobs` get them for fitting, and
         # lose them again for predicting.
@@ -208,6 +209,7 @@ def fit(
     except (
         TypeError,
         ValueError,
+        *boosters.list_errors(),
     ) as error:  # what scikit-learn raises for wrong parameters and unusable data
         raise StageError(explain_fit_error(error, inputs, settings)) from error
     if settings.task != "regression":
@@ -289,7 +291,7 @@ def build_report(
         "rows": rows,
         "seed": settings.model.seed,
         "data": files.digest_file(TRAIN),
-        "environment": {"python": python, **libraries},
+        "environment": {"python": python, **libraries, **boosters.list_versions(pipeline)},
         "search": found,
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -80,14 +80,20 @@ def _identify(features: NDArray[Any], thresholds: NDArray[Any]) -> tuple[bytes, 
 
 def _find_trees(model: Any) -> Iterator[Any]:
     """Find the fitted trees in a model, whatever holds them: scikit-learn's own, and those of histogram boosting."""
-    from sklearn.base import BaseEstimator
     from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor
     from sklearn.tree._tree import Tree
+
+    return find_parts(model, lambda part: isinstance(part, Tree | TreePredictor))
+
+
+def find_parts(model: Any, is_wanted: Callable[[Any], bool]) -> Iterator[Any]:
+    """Find the wanted parts of a fitted model, whatever estimators, lists or arrays hold them."""
+    from sklearn.base import BaseEstimator
 
     seen: set[int] = set()
 
     def walk(part: Any) -> Iterator[Any]:
-        if isinstance(part, Tree | TreePredictor):
+        if is_wanted(part):
             yield part
             return
         if id(part) in seen:
