@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from bots.evidence import ExplanationReport, ExportReport, TrainingReport
-from fixtures import flights, support, trained
+from fixtures import flights, species, support, trained
 from pipeline import boosters, model, settings_check
 from pipeline.files import StageError
 
@@ -244,3 +244,18 @@ def test_no_package_is_trusted_as_a_whole() -> None:
     ranker.fit(np.arange(40.0).reshape(-1, 1), np.arange(40) % 2, group=[20, 20])
     assert "lightgbm.sklearn.LGBMRanker" in skops.get_untrusted_types(data=skops.dumps(ranker))
     assert "lightgbm.sklearn.LGBMRanker" not in boosters.TRUSTED
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("library", FEW)
+def test_several_classes_are_learnt_explained_and_exported(
+    birds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    bench = species.copy(birds, tmp_path)
+    take(bench, f"{library}Classifier", **FEW[library])
+    for stage in ("train", "evaluate", "explain", "export"):
+        assert bench.run(stage) == 0, (stage, bench.refusal())
+    explained, exported = bench.evidence(ExplanationReport), bench.evidence(ExportReport)
+    assert (explained.method, explained.output, explained.passed) == ("shap", "log-odds before softmax", True)
+    assert (exported.passed, exported.flips) == (True, 0), exported.reason
