@@ -283,10 +283,11 @@ def refuse_values(made: Any, use: str, where: str) -> None:
             raise StageError(f"params.yaml: {where}: {use}: {said[:300]}") from error
 
 
-def list_errors() -> tuple[type[Exception], ...]:
-    """List the errors of the libraries that are imported, beside TypeError and ValueError."""
+def list_errors(*others: type[Exception]) -> tuple[type[Exception], ...]:
+    """List the errors of the libraries that are imported, after `others`."""
     found = {"lightgbm.basic": "LightGBMError", "catboost": "CatBoostError", "xgboost.core": "XGBoostError"}
-    return tuple(getattr(sys.modules[name], kind) for name, kind in found.items() if name in sys.modules)
+    own = [getattr(sys.modules[name], kind) for name, kind in found.items() if name in sys.modules]
+    return (*others, *own)
 
 
 def set_threads(pipeline: Pipeline, threads: int) -> None:

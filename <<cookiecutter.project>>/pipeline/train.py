@@ -72,7 +72,7 @@ def rehearse(pipeline: Pipeline, inputs: pd.DataFrame, target: np.ndarray, *, se
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             fitted = clone(pipeline).fit(inputs.iloc[chosen], target[chosen])
-    except (TypeError, ValueError, *boosters.list_errors()):
+    except boosters.list_errors(TypeError, ValueError):
         return
     if settings.task != "regression":
         model.refuse_without_probabilities(fitted[-1], settings.model.estimator.use)
@@ -206,10 +206,8 @@ def fit(
                 else (pipeline, None)
             )
             fitted.fit(inputs, target, **search_jobs.name_weights(weights))
-    except (
-        TypeError,
-        ValueError,
-        *boosters.list_errors(),
+    except boosters.list_errors(
+        TypeError, ValueError
     ) as error:  # what scikit-learn raises for wrong parameters and unusable data
         raise StageError(explain_fit_error(error, inputs, settings)) from error
     if settings.task != "regression":
