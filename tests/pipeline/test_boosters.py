@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -259,3 +261,22 @@ def test_several_classes_are_learnt_explained_and_exported(
     explained, exported = bench.evidence(ExplanationReport), bench.evidence(ExportReport)
     assert (explained.method, explained.output, explained.passed) == ("shap", "log-odds before softmax", True)
     assert (exported.passed, exported.flips) == (True, 0), exported.reason
+
+
+def test_what_serves_and_what_verifies_needs_no_library_of_models() -> None:
+    for lock in ("serving.txt", "bots.txt"):
+        text = (support.TEMPLATE / "requirements" / lock).read_text(encoding="utf-8")
+        assert not re.findall(rf"^(?:{'|'.join(PACKAGES)})\b", text, re.MULTILINE), lock
+    modules = [path for room in ("serving", "bots") for path in (support.TEMPLATE / room).rglob("*.py")]
+    pattern = re.compile(rf"^\s*(?:import|from) (?:{'|'.join(PACKAGES)})\b", re.MULTILINE)
+    assert len(modules) > 100
+    assert [path.name for path in modules if pattern.search(path.read_text(encoding="utf-8"))] == []
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_versions_that_make_add_takes_are_those_that_are_tested(package: str) -> None:
+    from packaging.requirements import Requirement
+
+    lines = (support.TEMPLATE / f"requirements/models/{package}.in").read_text(encoding="utf-8").splitlines()
+    wanted = Requirement(next(line for line in lines if not line.startswith("#")))
+    assert wanted.specifier.contains(version(wanted.name))
