@@ -21,7 +21,7 @@ SCORE = "score:"
 MOST = 100
 FEWEST = 3
 FEWEST_ROWS = 2  # of a class, in training
-LONGEST = 200  # characters of a class's name
+LONGEST = 180  # characters of a class's name, which a metric such as `recall:CLASS` adds its own to
 SHOWN = 5
 
 

@@ -218,7 +218,7 @@ def explain(
         return permute(why=why)
     actual, output = compute_output(fitted, pd.concat([sample, worst]), settings)
     sums = np.column_stack([layer.sum(axis=1) for layer in layers]) + bases
-    error = np.abs(sums - actual.reshape(sums.shape)).max() / (np.abs(actual).max() or 1.0)
+    apart = np.abs(sums - actual.reshape(sums.shape)).max() / (np.abs(actual).max() or 1.0)
     importances = [layer.iloc[:rows].abs().mean() for layer in layers]
     return Explanation(
         method="shap",
@@ -228,7 +228,7 @@ def explain(
         importances=importances,
         importance=pd.concat(importances, axis=1).mean(axis=1),
         base=None if names else float(bases[0]),
-        additivity=float(error),
+        additivity=float(apart),
         note=note,
     )
 

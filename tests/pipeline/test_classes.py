@@ -155,7 +155,7 @@ def test_an_order_of_other_classes_is_refused(fresh: Bench, order: list[str], sa
         (lambda y: y.where(y.index != 0, "Emperor"), "fewer than 2 rows in training: 'Emperor'"),
         (lambda y: pd.Series([f"kind {at % 101}" for at in range(len(y))]), "101 classes in training"),
         (lambda y: pd.Series("Adelie", y.index), "split.train: only one class of species"),
-        (lambda y: y.replace("Gentoo", "G" * 201), "longer than 200 characters"),
+        (lambda y: y.replace("Gentoo", "G" * 181), "longer than 180 characters"),
     ],
 )
 def test_labels_that_are_no_several_classes_are_refused_with_what_to_do(

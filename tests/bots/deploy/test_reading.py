@@ -465,7 +465,7 @@ class Tried:
 def test_an_answer_that_was_cut_does_not_condemn_an_image() -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        seen = smoke_test.Sample([{"x": 1.0}], [0.5])
+        seen = smoke_test.Sample([{"x": 1.0}], [[0.5]])
         check = smoke_test._check_answers(cast("Any", Tried(server.server_port)), seen, Smoke())
         server.shutdown()
     assert check.passed, check
@@ -476,7 +476,7 @@ def test_an_image_that_ends_when_it_is_asked_fails_its_check() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    seen = smoke_test.Sample([{"x": 1.0}], [0.5])
+    seen = smoke_test.Sample([{"x": 1.0}], [[0.5]])
     ended = cast("Any", Tried(port, status="exited"))
     for check in (smoke_test._check_answers(ended, seen, Smoke()), smoke_test._check_refusals(ended, seen)):
         assert check.passed is False
