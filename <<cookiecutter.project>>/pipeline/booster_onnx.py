@@ -11,7 +11,7 @@ from pipeline import booster_trees, boosters, trees
 from pipeline.booster_trees import Ensemble, NoOnnxForm
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
 
     from sklearn.pipeline import Pipeline
 
@@ -25,11 +25,12 @@ OPTIONS = {"zipmap": [True, False, "columns"], "raw_scores": [True, False], "noc
 def register_converters(pipeline: Pipeline) -> None:
     """Tell skl2onnx how to convert the libraries' estimators that are in a pipeline."""
     for part in trees.find_parts(pipeline, lambda part: boosters.find_library(part) is not None):
-        _register_class(type(part))
+        kind: Hashable = type(part)
+        _register_class(kind)
 
 
 @functools.cache
-def _register_class(kind: type) -> None:
+def _register_class(kind: Any) -> None:
     from skl2onnx import update_registered_converter
 
     classifies = _classifies(kind)
@@ -95,11 +96,8 @@ def convert_estimator(scope: Any, operator: Any, container: Any) -> None:
     margin = add_node("TreeEnsembleRegressor", [given], op_domain="ai.onnx.ml", op_version=1, **attributes)
     if scale != 1.0:
         margin = add_node("Mul", [margin, add_constant([scale], TensorProto.FLOAT)])
-    answer = (
-        margin
-        if link == "Identity"
-        else add_node(link, [margin], **({"axis": 1} if link == "Softmax" else {}))
-    )
+    shape: dict[str, Any] = {"axis": 1} if link == "Softmax" else {}
+    answer = margin if link == "Identity" else add_node(link, [margin], **shape)
     if not _classifies(type(estimator)):
         add_node("Identity", [answer], operator.outputs[0].full_name)
         return

@@ -323,12 +323,12 @@ def compute_margin(estimator: Any, matrix: np.ndarray) -> np.ndarray | None:
     library = find_library(estimator)
     if library is None:
         return None
-    option = {
+    options: dict[str, dict[str, Any]] = {
         "LightGBM": {"raw_score": True},
         "XGBoost": {"output_margin": True},
         "CatBoost": {"prediction_type": "RawFormulaVal"},
-    }[library.title]
-    return np.asarray(estimator.predict(matrix, **option), dtype=np.float64)
+    }
+    return np.asarray(estimator.predict(matrix, **options[library.title]), dtype=np.float64)
 
 
 def has_float32_margins(estimator: Any) -> bool:
@@ -344,7 +344,7 @@ def _list_estimators(model: Any) -> Iterator[tuple[str, Any]]:
             yield name, part
 
 
-def _list_signature(kind: type) -> list[str]:
+def _list_signature(kind: Any) -> list[str]:
     return list(inspect.signature(kind.__init__).parameters) if "__init__" in vars(kind) else []
 
 

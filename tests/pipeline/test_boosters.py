@@ -214,7 +214,7 @@ def test_a_library_that_is_not_installed_is_told_with_the_word_that_brings_it(
     use = {"lightgbm": "LGBMClassifier", "xgboost": "XGBClassifier", "catboost": "CatBoostClassifier"}[
         package
     ]
-    monkeypatch.setitem(sys.modules, package, None)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, package, None)
     take(bench, f"{package}.{use}")
     assert f"which is not installed: `make add MODELS={package}`" in refuse(bench)
 
