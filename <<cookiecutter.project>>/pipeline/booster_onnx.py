@@ -11,7 +11,7 @@ from pipeline import booster_trees, boosters, trees
 from pipeline.booster_trees import Ensemble, NoOnnxForm
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable
 
     from sklearn.pipeline import Pipeline
 
@@ -25,8 +25,7 @@ OPTIONS = {"zipmap": [True, False, "columns"], "raw_scores": [True, False], "noc
 def register_converters(pipeline: Pipeline) -> None:
     """Tell skl2onnx how to convert the libraries' estimators that are in a pipeline."""
     for part in trees.find_parts(pipeline, lambda part: boosters.find_library(part) is not None):
-        kind: Hashable = type(part)
-        _register_class(kind)
+        _register_class(type(part))  # type: ignore[arg-type]  # a class can be hashed, whatever its own objects can
 
 
 @functools.cache
