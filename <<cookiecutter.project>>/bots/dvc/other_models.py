@@ -15,22 +15,8 @@ from bots.dvc import lockfile
 from bots.dvc.lockfile import Lock, LockedStage
 from bots.layout import CARD, REPORTS, Layout
 
-_ENDINGS = (
-    *(
-        ".bst",
-        ".cbm",
-        ".ckpt",
-        ".gguf",
-        ".h5",
-        ".joblib",
-        ".keras",
-        ".mlmodel",
-        ".onnx",
-        ".pickle",
-        ".pkl",
-        ".pmml",
-    ),
-    *(".pt", ".pth", ".safetensors", ".skops", ".tflite", ".ubj"),
+_ENDING = re.compile(
+    r"\.(bst|cbm|ckpt|gguf|h5|joblib|keras|mlmodel|onnx|pickle|pkl|pmml|pth?|safetensors|skops|tflite|ubj)"
 )
 _EVIDENCE = frozenset(f"{REPORTS}/{name}" for name in evidence.FILES) | {CARD}
 _WORDS = frozenset({"model", "models", "weights", "checkpoint", "checkpoints"})
@@ -116,7 +102,7 @@ def looks_like_model(path: str) -> bool:
     place = PurePosixPath(path)
     if place.name == CARD or place.suffix.lower() in _TEXTS:
         return False
-    if place.suffix.lower() in _ENDINGS:
+    if _ENDING.fullmatch(place.suffix.lower()):
         return True
     return place.parts[0] != REPORTS and bool(_split_words(place.stem) & _WORDS)
 
