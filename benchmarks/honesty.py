@@ -359,7 +359,13 @@ def make_facts(figures: Comparison, policy: Settings) -> Facts:
         holdout=f"sha256:{0:064}",
     )
     main, change = (
-        Lock({"train": LockedStage(command="", deps={}, params={}, outs={"model": f"md5:{number}"})})
+        Lock(
+            {
+                "train": LockedStage(
+                    command="", deps={}, params={}, outs={policy.review.files.model: f"md5:{number}"}
+                )
+            }
+        )
         for number in (0, 1)
     )
     champion = Side(commit="a" * 40, settings=policy, lock=main, reports=Reports(split=split))

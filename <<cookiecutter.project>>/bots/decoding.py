@@ -152,6 +152,11 @@ def load_recorded_yaml(text: str | bytes) -> Any:
     return _load(text, fast=_Fast, judge=yaml.SafeLoader)
 
 
+def load_yaml_as_text(text: str | bytes) -> Any:
+    """Load a YAML document with every value as the text that stands there: 1, NO and 02 too. Raises `YAML_ERRORS`."""
+    return _load(text, fast=getattr(yaml, "CBaseLoader", yaml.BaseLoader), judge=yaml.BaseLoader)
+
+
 def _load(text: str | bytes, *, fast: Any, judge: Any) -> Any:
     """Load the plain values of a text: those of the loader `judge`, ten times as fast where PyYAML has libyaml.
 

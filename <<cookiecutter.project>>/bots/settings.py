@@ -10,10 +10,16 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
 import msgspec
-import yaml
 from msgspec import Meta, Struct, inspect
 
-from bots.decoding import DECODE_ERRORS, YAML_ERRORS, describe_yaml_error, load_yaml, locate_decode_error
+from bots.decoding import (
+    DECODE_ERRORS,
+    YAML_ERRORS,
+    describe_yaml_error,
+    load_yaml,
+    load_yaml_as_text,
+    locate_decode_error,
+)
 from bots.errors import BotsError
 from bots.evidence import MOST_CLASSES, MOST_SEEDS, Costs, Task
 from bots.layout import DVC_YAML, PARAMS, WATCHED, Layout
@@ -477,11 +483,12 @@ def parse_settings(text: str, name: str, pipeline: str | None = None) -> Setting
     """
     try:
         document = load_yaml(text)
+        written = load_yaml_as_text(text)
     except YAML_ERRORS as error:
         raise SettingsError(f"{name}: not YAML: {describe_yaml_error(text, error)}") from error
     if not isinstance(document, dict):
         raise SettingsError(f"{name}: the document: expected sections such as gate: and evaluate:")
-    _take_class_names(document, yaml.load(text, Loader=yaml.BaseLoader))  # noqa: S506  it makes text of all
+    _take_class_names(document, written)
     try:
         settings = msgspec.convert(document, Settings)
     except DECODE_ERRORS as error:

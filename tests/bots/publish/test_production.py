@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -93,8 +94,10 @@ def test_an_old_word_is_no_word(root: Path) -> None:
 
 def test_where_nobody_watches_nothing_is_said_unless_somebody_set_it_up(root: Path) -> None:
     assert find_note(root) == ""
-    with (root / "params.yaml").open("a", encoding="utf-8") as file:
-        file.write("\nmonitoring: {labels: {source: labels.csv}}\n")
+    path = root / "params.yaml"
+    params = yaml.safe_load(path.read_text(encoding="utf-8"))
+    params["monitoring"] = {"labels": {"source": "labels.csv"}}
+    path.write_text(yaml.safe_dump(params), encoding="utf-8")
     assert "`monitoring.labels.source`, and production was never watched" in find_note(root)
 
 
