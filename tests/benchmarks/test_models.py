@@ -9,6 +9,8 @@ import pytest
 from benchmarks import models
 from pipeline import functions
 
+pytestmark = pytest.mark.slow
+
 BY_NAME = {recipe.name: recipe for recipe in models.RECIPES}
 
 

@@ -20,6 +20,8 @@ from pipeline.files import StageError
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 FEW: dict[str, dict[str, Any]] = {
     "lightgbm.LGBM": {"n_estimators": 25, "num_leaves": 15},
     "xgboost.XGB": {"n_estimators": 25, "max_depth": 4},

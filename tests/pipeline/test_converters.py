@@ -22,6 +22,8 @@ from sklearn import (
 from pipeline import additive, export, functions, model, trees
 from pipeline.files import StageError
 
+pytestmark = pytest.mark.slow
+
 ROWS, COLUMNS = 300, 4
 RANDOM = np.random.default_rng(3)
 X = RANDOM.normal(size=(ROWS, COLUMNS)).astype(np.float32)

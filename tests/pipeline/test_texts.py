@@ -20,6 +20,8 @@ from pipeline import contract, export, features, texts
 from serving.model import load_model
 from serving.rows import MAX_LONG_TEXT, MAX_TEXT
 
+pytestmark = pytest.mark.slow
+
 WRITTEN = [
     "Los Angeles Intl",
     "São Paulo naïve Übung",

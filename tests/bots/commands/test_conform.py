@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from fixtures.dvc_projects import DvcProject
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def main(tmp_path_factory: pytest.TempPathFactory) -> DvcProject:

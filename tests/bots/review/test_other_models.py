@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from fixtures.dvc_projects import DvcProject
 
+pytestmark = pytest.mark.slow
+
 SECOND = """
 def train_b():
     write("models/b.bin", {"slope": PARAMS["b"]["slope"]})
