@@ -9,11 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bots.stats.metrics import Floats
+Floats = NDArray[np.float64]
 
 
 def simplify_weights(weights: Floats | None) -> Floats | None:
