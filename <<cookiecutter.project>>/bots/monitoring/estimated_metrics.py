@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bots.monitoring.performance_series import make_bins
 from bots.stats.estimates import Bins, compute_auc, estimate_metric
 from bots.stats.histograms import add_counts
 
@@ -28,6 +27,20 @@ ESTIMATED = ("log_loss", "brier", "roc_auc", "value")
 _LOSSES = {"mae": "mae", "squared_error": "rmse", "cost": "value"}
 _SUMS = {"log_loss": "log_loss", "brier": "squared_error", "value": "value", "target": "target"}
 _SUMS_OF_REGRESSION = {"mae": "absolute_error", "rmse": "squared_error", "value": "value"}
+
+
+def make_bins(counts: Sequence[ScoreCounts]) -> Bins | None:
+    """Labelled rows of several days in one histogram; None where there is none, or the days' edges differ."""
+    known = [one for one in counts if one.positives]
+    if not known or any(one.edges != known[0].edges for one in known):
+        return None
+    rows, totals, positives = (
+        np.array([getattr(one, name) for one in known], dtype=np.float64).sum(axis=0)
+        for name in ("rows", "totals", "positives")
+    )
+    middles = (np.array(known[0].edges[:-1]) + np.array(known[0].edges[1:])) / 2
+    scores = np.divide(totals, rows, out=middles, where=rows > 0)
+    return Bins(rows, scores, positives)
 
 
 def list_estimated(metrics: Sequence[str], primary: str, loss: BoundedLoss, task: Task) -> list[str]:

@@ -8,10 +8,9 @@ from datetime import date, timedelta
 from functools import reduce
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from bots.observations import Day, DayOutcomes, Point, ScoreCounts, Series
-from bots.stats.estimates import Bins, compute_auc, compute_auc_error
+from bots.monitoring.estimated_metrics import make_bins
+from bots.observations import Day, DayOutcomes, Point, Series
+from bots.stats.estimates import compute_auc, compute_auc_error
 from bots.stats.metrics import describe_measure, find_label
 
 if TYPE_CHECKING:
@@ -102,20 +101,6 @@ def find_week(day: Day) -> Day:
     """The Monday of a day's week."""
     known = date.fromisoformat(day)
     return (known - timedelta(days=known.weekday())).isoformat()
-
-
-def make_bins(counts: Sequence[ScoreCounts]) -> Bins | None:
-    """Labelled rows of several days in one histogram; None where there is none, or the days' edges differ."""
-    known = [one for one in counts if one.positives]
-    if not known or any(one.edges != known[0].edges for one in known):
-        return None
-    rows, totals, positives = (
-        np.array([getattr(one, name) for one in known], dtype=np.float64).sum(axis=0)
-        for name in ("rows", "totals", "positives")
-    )
-    middles = (np.array(known[0].edges[:-1]) + np.array(known[0].edges[1:])) / 2
-    scores = np.divide(totals, rows, out=middles, where=rows > 0)
-    return Bins(rows, scores, positives)
 
 
 def _draw_auc(days: Sequence[DayOutcomes], reference: Reference) -> Series | None:
