@@ -14,7 +14,7 @@ from pipeline import classes
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pipeline.metrics import Floats, Rows
+    from pipeline.scored_rows import Floats, Rows
 
 OF_A_CLASS = ("recall", "precision", "f1", "roc_auc")
 """A metric of one class is called `recall:CLASS`."""

@@ -11,7 +11,7 @@ import pandas as pd
 
 from pipeline import class_metrics, classes, files, metrics, model, table
 from pipeline.files import ROW, ROW_NAME, WEIGHT, StageError
-from pipeline.metrics import Rows
+from pipeline.scored_rows import Rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

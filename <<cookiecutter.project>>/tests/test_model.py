@@ -13,6 +13,7 @@ import pytest
 
 from pipeline import classes, evaluate, export, files, metrics, model
 from pipeline.params import Params
+from pipeline.scored_rows import Rows
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -121,7 +122,7 @@ def test_the_model_is_not_worse_than_one_that_knows_nothing(trained: Pipeline, s
 
 def hold_above_chance(target: np.ndarray, found: np.ndarray) -> None:
     """Hold that scores order two classes no worse than chance; nothing where one of the two has no row."""
-    auc = metrics.compute("roc_auc", metrics.Rows(target, found), "classification")
+    auc = metrics.compute("roc_auc", Rows(target, found), "classification")
     positive, negative = int((target == 1).sum()), int((target == 0).sum())
     if auc is not None:
         # The standard error of an AUC of one half: that of the rank sum (Mann and Whitney, 1947).

@@ -43,6 +43,7 @@ from pipeline import (
     search_jobs,
 )
 from pipeline.params import Costs
+from pipeline.scored_rows import Rows
 from serving.contract import load_contract
 from serving.model import load_model
 
@@ -249,7 +250,7 @@ def test_groups_are_held_against_each_other_by_class(bench: Bench) -> None:
     assert holdout["island"].nunique() == 3
     predictions = pd.DataFrame({"row": [str(at) for at in range(3000)]})
     predictions["slice:island"] = np.repeat(["a", "b", "c"], 1000)
-    rows = metrics.Rows(
+    rows = Rows(
         target=rng.integers(0, 3, 3000),
         score=rng.dirichlet(np.ones(3), 3000),
         classes=tuple(CLASSES),
@@ -388,14 +389,14 @@ def test_a_leak_of_several_classes_stops_the_features(fresh: Bench) -> None:
 
 
 @st.composite
-def make_rows(draw: st.DrawFn) -> metrics.Rows:
+def make_rows(draw: st.DrawFn) -> Rows:
     """Random rows of 3 to 5 classes, perhaps not each of them, with ties, and perhaps with weights."""
     count, rows = draw(st.integers(3, 5)), draw(st.integers(2, 60))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     raw = rng.integers(0, 5, (rows, count)) + 0.25
     weights = draw(st.sampled_from(["none", "whole", "any"]))
     weight = {"none": None, "whole": rng.integers(1, 4, rows).astype(float), "any": rng.uniform(0.1, 3, rows)}
-    return metrics.Rows(
+    return Rows(
         target=rng.integers(0, draw(st.integers(1, count)), rows),
         score=raw / raw.sum(axis=1, keepdims=True),
         classes=tuple(f"class {number}" for number in range(count)),
@@ -403,7 +404,7 @@ def make_rows(draw: st.DrawFn) -> metrics.Rows:
     )
 
 
-def average_present(rows: metrics.Rows, weight: dict[str, Any]) -> float | None:
+def average_present(rows: Rows, weight: dict[str, Any]) -> float | None:
     """The mean AUC of the classes that occur, where scikit-learn has none because one does not."""
     found = [
         sk.roc_auc_score(rows.target == number, rows.score[:, number], **weight)
@@ -415,7 +416,7 @@ def average_present(rows: metrics.Rows, weight: dict[str, Any]) -> float | None:
 @given(make_rows())
 @settings(max_examples=25, deadline=None)
 @pytest.mark.filterwarnings("ignore")
-def test_every_metric_of_several_classes_is_scikit_learn_s(rows: metrics.Rows) -> None:
+def test_every_metric_of_several_classes_is_scikit_learn_s(rows: Rows) -> None:
     names = list(rows.classes)
     actual = np.array(names)[rows.target]
     called = np.array(names)[rows.score.argmax(axis=1)]
@@ -462,7 +463,7 @@ def test_no_metric_of_several_classes_is_without_a_test() -> None:
 
 
 def test_the_calibration_error_is_that_of_the_class_that_is_called() -> None:
-    rows = metrics.Rows(
+    rows = Rows(
         target=np.array([0, 0, 1, 2]),
         score=np.array([[0.8, 0.1, 0.1], [0.2, 0.8, 0.0], [0.2, 0.6, 0.2], [0.2, 0.2, 0.6]]),
         classes=("a", "b", "c"),
@@ -479,7 +480,7 @@ def test_of_equal_probabilities_the_first_class_is_called() -> None:
 
 
 def test_a_class_that_nobody_is_called_has_no_precision() -> None:
-    rows = metrics.Rows(
+    rows = Rows(
         target=np.array([0, 1, 1]),
         score=np.array([[0.9, 0.1, 0.0], [0.8, 0.2, 0.0], [0.7, 0.3, 0.0]]),
         classes=("a", "b", "c"),
@@ -657,7 +658,7 @@ def test_a_review_scores_rows_by_class(bench: Bench) -> None:
 @given(make_rows())
 @settings(max_examples=25, deadline=None)
 @pytest.mark.filterwarnings("ignore")
-def test_the_pipeline_and_the_bots_agree_on_every_metric_of_several_classes(rows: metrics.Rows) -> None:
+def test_the_pipeline_and_the_bots_agree_on_every_metric_of_several_classes(rows: Rows) -> None:
     matrix = {"class 0": {"class 1": -3.0}, "class 2": {"class 2": 1.5}}
     costed = replace(rows, costs=Costs("USD", matrix=matrix))
     context = stats.Context(

@@ -17,8 +17,8 @@ from bots.evidence import Costs as BotsCosts
 from bots.stats import metrics as bots_metrics
 from pipeline import evaluate, files, metrics
 from pipeline.files import StageError
-from pipeline.metrics import Rows
 from pipeline.params import Costs
+from pipeline.scored_rows import Rows
 
 if TYPE_CHECKING:
     from fixtures import flights

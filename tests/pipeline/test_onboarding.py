@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from fixtures import species
-from pipeline import leakage, metrics, params, table
+from pipeline import leakage, params, table
 from pipeline.files import StageError
 from pipeline.onboarding import (
     baseline,
@@ -36,6 +36,7 @@ from pipeline.onboarding import (
 )
 from pipeline.onboarding import source as sources
 from pipeline.onboarding.proposal import Proposal, Question
+from pipeline.scored_rows import Rows
 
 ROWS = 1000
 PARAMS = Path(__file__).parents[2] / "<<cookiecutter.project>>" / "params.yaml"
@@ -567,7 +568,7 @@ def test_what_matters_follows_from_the_gain_and_the_error() -> None:
 def test_the_standard_error_of_a_mean_is_that_of_its_formula() -> None:
     rng = np.random.default_rng(0)
     target, score = rng.normal(size=4000), np.zeros(4000)
-    rows = metrics.Rows(target=target, score=score)
+    rows = Rows(target=target, score=score)
 
     found, gained = baseline.measure_errors("mae", rows, rows, task="regression", units=np.arange(4000))
 

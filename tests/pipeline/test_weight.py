@@ -14,6 +14,7 @@ import yaml
 from bots.evidence import MetricsReport
 from fixtures.flights import Bench
 from pipeline import config, evaluate, files, metrics, model, params, search_jobs, table, train
+from pipeline.scored_rows import Rows
 
 pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning", "ignore::DeprecationWarning")
 ROWS = 1500
@@ -240,6 +241,6 @@ def test_a_slice_whose_rows_weigh_nothing_is_left_out(tmp_path: Path) -> None:
 
 
 def test_rows_without_weight_average_to_nothing() -> None:
-    rows = metrics.Rows(target=np.ones(2), score=np.ones(2), weight=np.zeros(2))
+    rows = Rows(target=np.ones(2), score=np.ones(2), weight=np.zeros(2))
     assert metrics.compute("brier", rows, "classification") is None
     assert params.Data(source="x", task="regression", target="y").weight is None

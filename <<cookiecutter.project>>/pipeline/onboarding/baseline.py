@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline import evaluate, metrics
+from pipeline.scored_rows import Rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,7 +87,7 @@ def measure(predictions: pd.DataFrame, train: pd.Series, settings: Params) -> li
     return found
 
 
-def guess_constant(train: pd.Series, rows: metrics.Rows, task: Task) -> NDArray[np.float64]:
+def guess_constant(train: pd.Series, rows: Rows, task: Task) -> NDArray[np.float64]:
     """Guess the same of every row from the training rows' target alone: as the rows' scores, of their shape."""
     if task == "multiclass":
         shares = train.value_counts(normalize=True)
@@ -105,7 +106,7 @@ def find_units(predictions: pd.DataFrame, resample: str) -> NDArray[np.int64]:
 
 
 def measure_errors(
-    name: str, rows: metrics.Rows, constant: metrics.Rows, *, task: Task, units: NDArray[np.int64]
+    name: str, rows: Rows, constant: Rows, *, task: Task, units: NDArray[np.int64]
 ) -> tuple[float, float]:
     """Estimate the standard error of a metric, and of its difference from the dummy's.
 

@@ -74,10 +74,11 @@ def test_regression_metrics_are_those_of_scikit_learn(seed: int, rows: int) -> N
 def test_the_pipeline_reports_the_values_that_the_bots_recompute(task: Task) -> None:
     from pipeline import metrics as pipeline
     from pipeline.params import Costs
+    from pipeline.scored_rows import Rows
 
     drawn = simulated.draw_predictions(task, 4_000, np.random.default_rng(3))
     costs = msgspec.convert(msgspec.to_builtins(drawn.costs), Costs)
-    rows = pipeline.Rows(drawn.target, drawn.candidate, 0.3, costs)
+    rows = Rows(drawn.target, drawn.candidate, 0.3, costs)
     context = drawn.contexts[1]
     for name in simulated.METRICS[task]:
         theirs = pipeline.compute(name, rows, task)

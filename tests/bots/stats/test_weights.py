@@ -16,6 +16,7 @@ from bots.stats.weights import find_quantiles
 from bots.verdict.fit_gap import compare_fit
 from pipeline import metrics as pipeline_metrics
 from pipeline.params import Costs as PipelineCosts
+from pipeline.scored_rows import Rows
 
 CLASSES = [name for name, one in metrics.MEASURES.items() if "classification" in one.tasks]
 QUANTITIES = [name for name, one in metrics.MEASURES.items() if "regression" in one.tasks]
@@ -88,7 +89,7 @@ def test_pipeline_and_bots_weigh_alike(
     )
     assume(weights.any())
     context = get_context(task)
-    own = pipeline_metrics.Rows(
+    own = Rows(
         target=target,
         score=score,
         threshold=0.45,
