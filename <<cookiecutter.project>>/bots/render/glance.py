@@ -63,7 +63,7 @@ def collect_lines(review: Review, style: Style) -> list[Line]:
 def _describe_units(review: Review, style: Style) -> Iterator[Line]:
     """Warn where units follow each other, so that intervals hold the truth less often than they say."""
     if review.statistics and (told := words.describe_dependence(review.statistics)):
-        yield Line("Intervals", "note", told)
+        yield Line("Intervals", "note", style.text(told))
 
 
 def _describe_seeds(review: Review, style: Style) -> Iterator[Line]:
