@@ -14,6 +14,7 @@ from bots.commands import (
     key,
     lock,
     looks,
+    merge,
     models,
     pack,
     preview,
@@ -38,6 +39,7 @@ COMMANDS: dict[str, ModuleType] = {
     for module in (
         review,
         preview,
+        merge,
         propose,
         card,
         deps,

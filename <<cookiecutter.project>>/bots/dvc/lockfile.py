@@ -115,11 +115,16 @@ def arrange_stages(text: str, like: Iterable[str], *, keep: Collection[str] | No
     return head + "".join(found[name] for name in order)
 
 
+def join_records(head: str, blocks: Mapping[str, str]) -> str:
+    """A lock's text from what stands before its stages, and their own lines. DVC reads no empty `stages:`."""
+    return head + "".join(blocks.values()) if blocks else re.sub(r"(?m)^stages:\s*$", "stages: {}", head)
+
+
 def drop_stages(text: str, names: Iterable[str]) -> str:
     """The lock's text without the records of these stages, so that DVC runs them."""
     head, found = split_records(text)
     gone = set(names)
-    return head + "".join(block for name, block in found.items() if name not in gone)
+    return join_records(head, {name: block for name, block in found.items() if name not in gone})
 
 
 def take_record(text: str, other: str, name: str) -> str:

@@ -26,7 +26,8 @@ Standing = Literal["current", "stale", "elsewhere", "unknown"]
 
 UPDATE = (
     "Update the branch (the button Update branch, or `git fetch origin` and `git merge origin/{branch}`; where dvc.lock"
-    " and reports/ conflict, take those of {branch}) and push: that starts a review against what {branch} is now."
+    " and reports/ conflict, `python -m bots merge` settles them) and push: that starts a review against what {branch}"
+    " is now."
 )
 
 
