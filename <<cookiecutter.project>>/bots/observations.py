@@ -123,7 +123,8 @@ class DayOutcomes(Observation, frozen=True, kw_only=True):
     place 366: that or older; shorter where none is so old). `sums` are the sums over labelled rows that metrics are
     computed from, by name: `loss`, `metric`, `value`, `log_loss`, `squared_error`, `absolute_error`, `error` (score
     less target), `score`, `target`, `target_squares`. With several classes `score` is of the largest probability,
-    `target` of the rows that were called rightly, and `brier` is there too. `slices`: column -> value -> outcomes, at
+    `target` of the rows that were called rightly, and `brier` is there too. Of a regression the
+    pinball losses of the review are there by their names, `pinball:0.9`. `slices`: column -> value -> outcomes, at
     most 100 values each. `errors` is a sketch of the absolute errors of a regression. A `mature` day is closed: its
     labels do not count any more. It may be judged unless its `cohort` is `no labels`."""
 

@@ -23,7 +23,7 @@ from bots.decoding import (
 from bots.errors import BotsError
 from bots.evidence import MOST_CLASSES, MOST_SEEDS, Costs, Task
 from bots.layout import DVC_YAML, PARAMS, WATCHED, Layout
-from bots.stats import metrics
+from bots.stats import deviances, metrics
 
 Fraction = Annotated[float, Meta(gt=0, lt=1)]
 Smallest = Annotated[float, Meta(ge=0)]
@@ -658,7 +658,9 @@ def _find_unknown_metrics(settings: Settings) -> Iterator[str]:
     for key, names in settings.named_metrics.items():
         for name in names:
             if metrics.find_measure(name, settings.task) is None:
-                yield f"{key}: no metric `{name}` for a {settings.task}{_suggest(name, fitting)}"
+                hint = deviances.explain_name(name) if settings.task == "regression" else None
+                hint = f"; {hint}" if hint else _suggest(name, fitting)
+                yield f"{key}: no metric `{name}` for a {settings.task}{hint}"
 
 
 def _check_costs(settings: Settings) -> str | None:

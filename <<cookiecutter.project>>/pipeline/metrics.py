@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn import metrics as sk
 
-from pipeline import class_metrics
+from pipeline import class_metrics, deviances
 from pipeline.classes import make_worths, quote_labels
 from pipeline.files import StageError
 from pipeline.scored_rows import Floats, Rows
@@ -40,7 +40,7 @@ class Metric:
 
 
 def find_metric(name: str, task: Task, classes: Sequence[str] = ()) -> Metric:
-    """Find the metric of that name; that of one class, `recall:CLASS`, where there are several.
+    """Find the metric of that name; that of one class, `recall:CLASS`, where there are several; `pinball:0.9`.
 
     Raises `StageError` for an unknown one, one of another task, and one of a class that is none of `classes`, where
     they are known.
@@ -54,12 +54,17 @@ def find_metric(name: str, task: Task, classes: Sequence[str] = ()) -> Metric:
                 f"{quote_labels(classes)}"
             )
         return Metric((task,), "higher", lambda rows: class_metrics.compute_class_metric(kind, of, rows))
+    level = deviances.find_level(name) if task == "regression" else None
+    if level is not None:
+        return Metric((task,), "lower", lambda rows: deviances.compute_pinball(level, rows), unit="target")
     known = CLASS_METRICS if task == "multiclass" else METRICS
     if name in known and task in known[name].tasks:
         return known[name]
     fitting = ", ".join(other for other, metric in known.items() if task in metric.tasks)
     if task == "multiclass":
         fitting += " and, of one class, " + ", ".join(f"{kind}:CLASS" for kind in class_metrics.OF_A_CLASS)
+    if task == "regression":
+        fitting += f", {deviances.PINBALL}:LEVEL ({deviances.NAMING})"
     raise StageError(f"params.yaml: evaluate.metrics: no metric {name!r} for a {task}; there are {fitting}")
 
 
@@ -75,6 +80,8 @@ def compute(name: str, rows: Rows, task: Task) -> float | None:
 def find_unit(name: str, costs: Costs | None, target_unit: str | None) -> str | None:
     """Find the unit of a metric: the target's, money per row, or none."""
     kind = METRICS[name].unit if name in METRICS else None
+    if deviances.find_level(name) is not None:
+        kind = "target"
     if kind == "money" and costs is not None:
         return f"{costs.currency} per row"
     return target_unit if kind == "target" else None
@@ -251,6 +258,8 @@ METRICS: dict[str, Metric] = {
     "r2": _define("higher", _compute_r2, task="regression"),
     "median_absolute_error": _define("lower", _compute_median_error, task="regression", unit="target"),
     "bias": _define("lower", _compute_bias, task="regression", unit="target"),
+    "poisson_deviance": _define("lower", deviances.compute_poisson, task="regression"),
+    "gamma_deviance": _define("lower", deviances.compute_gamma, task="regression"),
     "value": Metric(
         ("classification", "regression"), "higher", lambda r: r.average(compute_worth(r)), unit="money"
     ),

@@ -46,7 +46,7 @@ def make_bins(counts: Sequence[ScoreCounts]) -> Bins | None:
 def list_estimated(metrics: Sequence[str], primary: str, loss: BoundedLoss, task: Task) -> list[str]:
     """The metrics that are estimated, the primary one first where it is among them."""
     if task == "regression":
-        return [_LOSSES[loss.plain]] if loss.plain in _LOSSES else []
+        return [_LOSSES.get(loss.plain, loss.plain)]
     if task == "multiclass":
         return [TARGET]
     known = [name for name in (primary, *metrics) if name in ESTIMATED]
@@ -67,7 +67,7 @@ def estimate_metrics(
     if len(losses):
         mean = float((rows * losses).sum() / total)
         converted = {"mae": mean, "rmse": math.sqrt(max(0.0, mean)), "value": -mean}
-        return {name: converted[name] for name in names if name in converted}
+        return {name: converted.get(name, mean) for name in names}
     middles = (np.array(counts.edges[:-1]) + np.array(counts.edges[1:])) / 2
     scores = np.divide(np.array(counts.totals, dtype=np.float64), rows, out=middles, where=rows > 0)
     bins = Bins(rows, scores, rows * rates)
@@ -83,7 +83,7 @@ def compute_truths(days: Sequence[DayOutcomes], names: Iterable[str], task: Task
     sums: Mapping[str, str] = _SUMS_OF_REGRESSION if task == "regression" else _SUMS
     found: dict[str, float] = {}
     for name in names:
-        key = sums.get(name)
+        key = sums.get(name, "metric" if task == "regression" else None)
         if name == "roc_auc":
             bins = make_bins([day.scores for day in days if day.scores])
             auc = compute_auc(bins) if bins else None

@@ -22,6 +22,7 @@ from bots.monitoring.performance_series import find_week
 from bots.observations import Day, DayInputs, DayOutcomes, EstimateRecord, Finding, ScoreCounts
 from bots.render.monitoring_words import format_date
 from bots.render.numbers import format_value, pluralize
+from bots.stats import deviances
 from bots.stats.histograms import add_counts
 from bots.stats.metrics import describe_measure, find_label
 
@@ -218,6 +219,8 @@ def _find_harm(
     primary = settings.gate.primary
     newest = [one for one in records if one.metric == primary and one.version == reference.version][-1:]
     names = {"log_loss": "log_loss", "brier": "squared_error", "mae": "absolute_error"}
+    if deviances.find_measure(primary) is not None:
+        names[primary] = "metric"
     if not newest or newest[0].truth is not None or primary not in names:
         return
     record, usual = newest[0], reference.find_mean(names[primary])

@@ -227,7 +227,12 @@ def compute_rows(
         "target_squares": target**2,
         "score": score,
     }
-    names = {"classification": ["log_loss"], "multiclass": ["log_loss", "brier"], "regression": []}[spec.task]
+    by_task = {
+        "classification": ["log_loss"],
+        "multiclass": ["log_loss", "brier"],
+        "regression": spec.quantiles,
+    }
+    names = [*by_task[spec.task]]
     names += ["value"] if spec.context.costs is not None else []
     given = (
         (target, score, spec.context) if several is None else (several.codes, several.scores, several.context)

@@ -29,6 +29,7 @@ from bots.observations import (
     Trouble,
 )
 from bots.stats import sequential
+from bots.stats.deviances import find_level
 from bots.stats.sequential import Bets, Usual
 
 if TYPE_CHECKING:
@@ -230,9 +231,9 @@ def find_matter(reference: Reference, settings: Settings) -> float:
     matters, primary, plain = settings.gate.matters, settings.gate.primary, reference.loss.plain
     mean = reference.find_mean("metric") or 0.0
     own = {"log_loss": "log_loss", "brier": "brier", "wrong": "accuracy", "mae": "mae", "cost": "value"}.get(
-        plain
+        plain, plain
     )
-    if own is not None and own in matters:
+    if own in matters:
         return matters[own]
     if primary == "rmse":
         return (math.sqrt(max(mean, 0.0)) + matters[primary]) ** 2 - mean
@@ -314,6 +315,7 @@ def _watch_calibration(reference: Reference, settings: Settings) -> Iterator[Wat
 
 def _watch_guards(reference: Reference, settings: Settings) -> Iterator[Watched]:
     guards = GUARDS | ({"brier": "brier"} if reference.classes else {})
+    guards |= {name: name for name in settings.gate.guards if find_level(name) is not None}
     for name in settings.gate.guards:
         if name not in guards:
             continue

@@ -55,8 +55,10 @@ def _draw_metric(name: str, days: Sequence[DayOutcomes], reference: Reference) -
     if name == "roc_auc":
         return _draw_auc(days, reference)
     sums = SUMS | ({"brier": "brier", "accuracy": "target"} if reference.classes else {})
+    if name not in sums:
+        sums = {**sums, name: "metric" if name == reference.loss.plain else name}
     measure = describe_measure(name)
-    if name not in sums or measure is None:
+    if measure is None:
         return None
     root = name == "rmse"
 

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from bots.evidence import Task
 from bots.monitoring.categories import shorten_value
+from bots.stats.deviances import find_level
 from bots.stats.histograms import SLICE_BINS, choose_edges
 from bots.stats.losses import BoundedLoss
 from bots.stats.metrics import Context
@@ -46,7 +47,7 @@ class SummarySpec(Struct, frozen=True, kw_only=True):
     `edges` are the bins of the score, `slice_edges` those of a slice. `cap` is how many categories of a column are
     named, `sample` how many rows of a day are kept. With several classes, `context.classes`, the score is the largest
     probability, and each actual class is a slice of the column `class_slice`. It is None where that column is personal:
-    then nothing is counted by class."""
+    then nothing is counted by class. `quantiles` are the pinball losses that are summed beside the loss."""
 
     task: Task
     numbers: tuple[str, ...]
@@ -60,6 +61,7 @@ class SummarySpec(Struct, frozen=True, kw_only=True):
     cap: int = 200
     sample: int = 200
     class_slice: str | None = "target"
+    quantiles: tuple[str, ...] = ()
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -105,6 +107,7 @@ def build_spec(
         class_slice=None if target in personal else target,
         slices=tuple(name for name in settings.evaluate.slices if name not in personal),
         personal=personal,
+        quantiles=tuple(name for name in settings.evaluate.metrics if find_level(name) is not None),
         cap=settings.monitoring.categories,
         sample=settings.monitoring.sample,
     )

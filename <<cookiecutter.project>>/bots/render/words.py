@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from bots.evidence import GateRule, Looks, MetricComparison, Part, Review, SplitReport, Statistics
 from bots.log import make_visible
 from bots.render.numbers import format_count, format_number, format_percent
-from bots.stats import dependence, intervals, metrics
+from bots.stats import dependence, deviances, intervals, metrics
 
 VERDICTS = {
     "improved": "Improved",
@@ -54,6 +54,9 @@ MEANINGS = {
     "rmse": "the same, with large misses weighing more",
     "r2": "share of the variance that is explained",
     "median_absolute_error": "the miss that half of the rows stay below",
+    "pinball": "mean miss, where too low and too high weigh as the quantile asks: the smallest is that quantile's",
+    "poisson_deviance": "how far a mean of counts lies from them, beside their own chance",
+    "gamma_deviance": "how far a mean of amounts lies from them, beside their size",
     "bias": "mean error: above zero, predictions are too high; models are compared by its size",
     "value": "what the decisions are worth, by the cost matrix in params.yaml",
 }
@@ -146,7 +149,7 @@ def explain_metric(name: str) -> str:
     """Return what a metric tells, or nothing where only the team knows."""
     if metrics.find_class(name) is not None:
         return OF_ONE_CLASS.get(name.partition(":")[0], "")
-    return MEANINGS.get(name, "")
+    return MEANINGS.get("pinball" if deviances.find_level(name) is not None else name, "")
 
 
 def describe_dependence(made: Statistics) -> str:

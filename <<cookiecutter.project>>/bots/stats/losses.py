@@ -14,6 +14,7 @@ A detector that is valid whatever the data look like needs a loss with bounds. E
 | value (regression) | the cost of the error | clipped at `limit`, divided by it |
 | mean and median absolute error, bias | absolute error | clipped at `limit`, divided by it |
 | root mean squared error, R² | squared error | clipped at `limit`, divided by it |
+| `pinball:LEVEL`, Poisson and gamma deviance | the same | clipped at `limit`, divided by it |
 
 `limit` is fixed with the version: twice the 99% quantile of the holdout's own losses. So clipping touches less than 1%
 of the rows of a model that is as it was, and a loss that grows twofold still shows in full.
@@ -26,6 +27,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from msgspec import Struct
 
+from bots.stats import deviances
 from bots.stats.metrics import Context, Floats, find_task, get_measure
 
 if TYPE_CHECKING:
@@ -54,14 +56,18 @@ _PLAIN: Final = {
 
 class BoundedLoss(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The loss of a version: `plain` names what a row's loss is (`log_loss`, `brier`, `wrong`, `mae`, `squared_error`,
-    `cost`), `limit` where it is clipped, in its own unit."""
+    `cost`, or a metric such as `pinball:0.9`), `limit` where it is clipped, in its own unit."""
 
     plain: str
     limit: float
 
     def compute_plain(self, target: Floats, score: Floats, context: Context) -> Floats:
-        """The loss of each row in its own unit, (n,), not clipped; zero is best. Several classes' scores are (n, k)."""
-        return _compute_plain(self.plain, target, score=score, context=context)
+        """The loss of each row in its own unit, (n,), not clipped; zero is best. Several classes' scores are (n, k).
+
+        A row that the loss has no value of, as a deviance of a score below zero, loses `limit`.
+        """
+        losses = _compute_plain(self.plain, target, score=score, context=context)
+        return np.asarray(np.where(np.isfinite(losses), losses, self.limit))
 
     def bound_losses(self, plain: Floats) -> Floats:
         """Plain losses (n,) as losses in [0, 1]."""
@@ -75,7 +81,7 @@ class BoundedLoss(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 def name_plain_loss(primary: str) -> str:
     """The name of the loss of a row that stands for a primary metric."""
-    return _PLAIN.get(primary, "wrong")
+    return primary if deviances.find_measure(primary) is not None else _PLAIN.get(primary, "wrong")
 
 
 def choose_loss(primary: str, task: Task, target: Floats, score: Floats, context: Context) -> BoundedLoss:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bots.stats import classes
+from bots.stats import classes, deviances
 from bots.stats.measures import (
     MEASURES,
     Context,
@@ -90,15 +90,17 @@ def find_measure(name: str, task: Task) -> Measure | None:
     """The metric of this name that a task has, `recall:CLASS` with several classes too; None where there is none."""
     if task == "multiclass":
         return classes.CLASS_MEASURES.get(name) or classes.define_of_class(name)
-    measure = MEASURES.get(name)
+    measure = MEASURES.get(name) or deviances.find_measure(name)
     return measure if measure is not None and task in measure.tasks else None
 
 
 def list_names(task: Task) -> list[str]:
-    """The names of the metrics that a task has; those of one class as `recall:CLASS`."""
+    """The names of the metrics that a task has; those of one class as `recall:CLASS`, those of a quantile as
+    `pinball:LEVEL`."""
     if task == "multiclass":
         return [*classes.CLASS_MEASURES, *(f"{kind}:CLASS" for kind in classes.OF_ONE_CLASS)]
-    return [name for name, measure in MEASURES.items() if task in measure.tasks]
+    found = [name for name, measure in MEASURES.items() if task in measure.tasks]
+    return [*found, *deviances.DEVIANCES, f"{deviances.PINBALL}:LEVEL"] if task == "regression" else found
 
 
 def find_class(name: str) -> str | None:
@@ -117,14 +119,16 @@ def get_measure(name: str, task: Task) -> Measure:
 
 def find_task(score: Floats, name: str) -> Task:
     """The task that scores of this shape belong to, where a metric of this name is computed from them."""
-    return "multiclass" if score.ndim == 2 else MEASURES[name].tasks[0]
+    if score.ndim == 2:
+        return "multiclass"
+    return MEASURES[name].tasks[0] if name in MEASURES else "regression"
 
 
 def describe_measure(name: str) -> Measure | None:
     """The metric of this name, of whatever task: for its label, unit and decimals alone."""
     if name in MEASURES:
         return MEASURES[name]
-    return find_measure(name, "multiclass")
+    return find_measure(name, "regression") or find_measure(name, "multiclass")
 
 
 def find_unit(name: str, costs: Costs | None) -> str | None:

@@ -179,3 +179,14 @@ def test_a_label_that_came_after_years_is_old_and_one_before_its_prediction_has_
     found = summarize_table(make_joined(3, label=[1.0, 0.0, 1.0], age=[5_000.0, -2.0, 1.5]))
     assert len(found.ages) == 367
     assert (found.ages[0], found.ages[1], found.ages[366]) == (1, 1, 1)
+
+
+def test_the_pinball_losses_of_a_review_are_summed_by_their_names() -> None:
+    random = np.random.default_rng(5)
+    score = random.normal(10, 30, 3_000)
+    target = score + random.normal(2, 15, 3_000)
+    spec = msgspec.structs.replace(make_regression_spec(score), quantiles=("pinball:0.9", "pinball:0.1"))
+    found = summarize_table(make_joined(3_000, **{"prediction:score": score, "label": target}), spec)
+    for name in spec.quantiles:
+        mean = found.sums[name] / found.labelled
+        assert mean == pytest.approx(compute_value(name, target, score, spec.context)), name

@@ -13,6 +13,7 @@ from bots.monitoring.performance import PerformanceJudgement, Restart
 from bots.monitoring.reference import Reference
 from bots.observations import DayOutcomes, Decision, Deployment, DetectorState, Finding
 from bots.settings import Settings
+from bots.stats.losses import BoundedLoss
 from fixtures.watched import VERSION, draw_days, make_day, make_reference, make_settings, name_day
 
 RESTART = Restart(day=name_day(0), why="v1.0.0 was deployed by ann")
@@ -242,3 +243,46 @@ def test_one_row_one_day_and_no_day_raise_nothing(task: Any) -> None:
     for days in ([], [make_day(0, rows=1)], [make_day(0, rows=0)]):
         judgement = performance.judge_performance(days, [], reference, settings, restart=RESTART)
         assert not find(judgement, level="alarm")
+
+
+def test_a_quantile_is_watched_by_its_own_loss_as_primary_metric_and_as_guard() -> None:
+    def make_days(first: int, count: int, worse: float = 0.0) -> list[DayOutcomes]:
+        days = draw_days(count, first=first)
+        return [
+            replace(
+                day,
+                sums={
+                    **day.sums,
+                    "pinball:0.1": day.sums["absolute_error"] * (1 + worse),
+                    "error": 0.0,
+                },
+            )
+            for day in days
+        ]
+
+    gate = {
+        "primary": "pinball:0.9",
+        "guards": ["pinball:0.1"],
+        "matters": {"pinball:0.9": 0.01, "pinball:0.1": 0.01},
+    }
+    settings = make_settings()
+    settings = replace(
+        settings,
+        gate=replace(settings.gate, **gate),
+        evaluate=replace(settings.evaluate, metrics=[*gate["matters"]]),
+    )
+    loss = BoundedLoss(plain="pinball:0.9", limit=4.0)
+    reference = replace(
+        make_reference(make_days(-60, 60)), task="regression", primary="pinball:0.9", loss=loss
+    )
+    assert performance.find_matter(reference, settings) == 0.01
+    watched = performance.list_watched(reference, settings)
+    assert [(one.name, one.subject) for one in watched] == [
+        ("loss", "pinball:0.9"),
+        ("guard: pinball:0.1", "pinball:0.1"),
+    ]
+    judgement = judge(make_days(0, 60, worse=0.5), reference=reference, settings=settings)
+    alarm = find(judgement, level="alarm")
+    assert [one.subject for one in alarm] == ["pinball:0.1"]
+    assert "The pinball loss at 0.1 is" in alarm[0].words
+    assert [one.name for one in judgement.series][:2] == ["pinball:0.9", "pinball:0.1"]

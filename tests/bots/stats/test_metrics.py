@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from bots.evidence import Costs
-from bots.stats import metrics
+from bots.stats import deviances, metrics
 from bots.stats.metrics import Context
 from fixtures import simulated
 
@@ -86,7 +86,7 @@ def test_the_pipeline_reports_the_values_that_the_bots_recompute(task: Task) -> 
         ours = metrics.compute_value(name, drawn.target, drawn.candidate, context)
         assert ours == pytest.approx(theirs, abs=1e-9), name
         assert pipeline.METRICS[name].direction == metrics.MEASURES[name].direction
-    assert set(pipeline.METRICS) == set(metrics.MEASURES)
+    assert set(pipeline.METRICS) == {*metrics.MEASURES, *deviances.DEVIANCES}
 
 
 def test_a_perfectly_calibrated_bin_adds_nothing_and_a_wrong_one_its_share() -> None:
