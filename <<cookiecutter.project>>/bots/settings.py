@@ -177,7 +177,13 @@ class ReviewSettings(_Section, frozen=True):
     Placeholders in a command are replaced by paths.
     """
 
-    score: Annotated[str, _explain("the command that scores the table {rows} and writes the scores to {out}")]
+    score: Annotated[
+        str,
+        _explain(
+            "the command that scores the table {rows} and writes the scores to {out}, both Parquet; {rows_csv} and "
+            "{out_csv} are the same as CSV"
+        ),
+    ]
     setup: Annotated[
         str | None,
         _explain(
@@ -719,5 +725,7 @@ def _find_command_problems(settings: Settings) -> Iterator[str]:
     )
     for key, command, names in wanted:
         for name in names:
-            if command is not None and f"{{{name}}}" not in command:
+            # The rows and the scores may be CSV, too.
+            other = f"{{{name}_csv}}" if key == "review.score" else f"{{{name}}}"
+            if command is not None and f"{{{name}}}" not in command and other not in command:
                 yield f"{key}: expected the placeholder {{{name}}} in the command"

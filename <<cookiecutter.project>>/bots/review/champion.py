@@ -193,15 +193,44 @@ def set_up(worktree: Path, project: Path, settings: Settings) -> None:
 def score_rows(root: Path, command: str, rows: Path) -> pyarrow.Table:
     """What the code and model in a checkout predict for these rows: columns `row`, `score`.
 
-    Raises `DvcError` where the command fails or leaves no such table.
+    The tables are Parquet, or CSV where the command asks for `{rows_csv}` or `{out_csv}`. Raises `DvcError` where the
+    command fails or leaves no such table.
     """
+    with TemporaryDirectory(prefix="scores-") as name:
+        folder = Path(name)
+        files = {"rows": rows, "out": folder / "scores.parquet"}
+        files |= {"rows_csv": folder / "rows.csv", "out_csv": folder / "scores.csv"}
+        if "{rows_csv}" in command:
+            _write_csv(rows, files["rows_csv"])
+        repro.run_command(root, command, **files)
+        return _read_scores(files["out_csv" if "{out_csv}" in command else "out"], command)
+
+
+def _write_csv(rows: Path, out: Path) -> None:
+    """Write a Parquet table as CSV; a cell without a value is empty. Raises `DvcError`."""
     import pyarrow
+    import pyarrow.csv
     import pyarrow.parquet as parquet
 
-    with TemporaryDirectory(prefix="scores-") as folder:
-        out = Path(folder) / "scores.parquet"
-        repro.run_command(root, command, rows=rows, out=out)
-        try:
-            return parquet.read_table(out)
-        except (OSError, pyarrow.ArrowException) as error:
-            raise DvcError(f"`{command}` left no readable table: {error}") from error
+    try:
+        pyarrow.csv.write_csv(parquet.read_table(rows), out)
+    except (OSError, pyarrow.ArrowException) as error:
+        raise DvcError(f"the rows to score cannot be written as CSV: {error}") from error
+
+
+def _read_scores(out: Path, command: str) -> pyarrow.Table:
+    """The table that a command left. Names of rows stay text. Raises `DvcError`."""
+    import pyarrow
+    import pyarrow.csv
+    import pyarrow.parquet as parquet
+
+    from bots.stats.split_columns import PLAIN_ROW, ROW
+
+    texts = pyarrow.csv.ConvertOptions(column_types=dict.fromkeys((ROW, PLAIN_ROW), pyarrow.string()))
+    try:
+        if out.suffix == ".csv":
+            lines = pyarrow.csv.ParseOptions(newlines_in_values=True)
+            return pyarrow.csv.read_csv(out, parse_options=lines, convert_options=texts)
+        return parquet.read_table(out)
+    except (OSError, pyarrow.ArrowException) as error:
+        raise DvcError(f"`{command}` left no readable table: {error}") from error

@@ -1,0 +1,50 @@
+"""`score`: ask a team's ONNX model for its scores of a table, as `review.score` of params.yaml may."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from bots.commands.options import Verbs
+
+
+def add_parser(verbs: Verbs) -> None:
+    """Add the verb and its options."""
+    parser = verbs.add_parser(
+        "score",
+        help="ask a model of one's own, where it is ONNX, for its scores of a table of rows",
+        description="Score rows with the ONNX model as the training wrote it. Its inputs are called as the columns of "
+        "the rows, or it has one input for all columns in their order, but for the row's name and the target. A yes or "
+        "no and several classes need probabilities; classes have the order of data.classes. Meant for review.score.",
+        epilog="exit codes: 0 written; 1 the model does not fit the rows or the task, and nothing was written; 2 wrong "
+        "usage",
+    )
+    parser.add_argument(
+        "rows", type=Path, metavar="ROWS", help="a Parquet table of rows, each named by `row`"
+    )
+    parser.add_argument("out", type=Path, metavar="OUT", help="the Parquet table to write: row, score")
+    parser.add_argument(
+        "--model",
+        type=Path,
+        metavar="FILE",
+        help="the ONNX model (default: the artifact of the type `model`)",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Score; 0, or 1 where the rows cannot be read."""
+    from pyarrow import parquet
+
+    from bots import settings
+    from bots.files import replace_file
+    from bots.review.onnx_scores import score_table
+    from bots.stats.predictions import read_table
+
+    known = settings.load_settings(Path())
+    model: Path = arguments.model or Path(known.review.files.model)
+    scored = score_table(model, read_table(arguments.rows, str(arguments.rows)), known)
+    with replace_file(arguments.out) as part:
+        parquet.write_table(scored, part)
+    print(f"score: {len(scored):,} rows by {model}", file=sys.stderr)
+    return 0

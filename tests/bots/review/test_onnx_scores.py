@@ -1,0 +1,147 @@
+"""A team whose model is ONNX writes no code to score rows: its model is asked as its framework wrote it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+import pyarrow as pa
+import pyarrow.parquet as parquet
+import pytest
+import yaml
+from onnx import TensorProto, helper
+
+from bots.__main__ import main
+from bots.review.onnx_scores import NotScored, score_table
+from bots.settings import parse_settings
+from fixtures import lucky
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bots.settings import Settings
+
+ROWS = pa.table({"row": ["a", "b", "c"], "x": [0.0, 1.0, None], "z": [1, 2, 3], "y": [0, 1, 1]})
+
+
+def make_settings(task: str = "classification", **data: Any) -> Settings:
+    document = {**lucky.PARAMS, "data": {"task": task, "target": "y", **data}}
+    metric = "mae" if task == "regression" else "log_loss"
+    document |= {"evaluate": {"metrics": [metric]}, "gate": {"primary": metric, "matters": {metric: 0.1}}}
+    return parse_settings(yaml.safe_dump(document), "params.yaml")
+
+
+def save(path: Path, nodes: list[Any], inputs: list[Any], outputs: list[Any], **weights: Any) -> Path:
+    known = [
+        helper.make_tensor(name, TensorProto.FLOAT, np.shape(value), np.ravel(value))
+        for name, value in weights.items()
+    ]
+    graph = helper.make_graph(nodes, "model", inputs, outputs, known)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, path)
+    return path
+
+
+def make_float(name: str, width: int | None) -> Any:
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["rows", width])
+
+
+def save_matrix(path: Path, weights: Any, last: str = "Sigmoid") -> Path:
+    """A model of one matrix, as PyTorch writes it."""
+    nodes = [helper.make_node("MatMul", ["m", "w"], ["h"]), helper.make_node(last, ["h"], ["p"])]
+    width = len(weights)
+    return save(
+        path, nodes, [make_float("m", width)], [make_float("p", np.shape(weights)[1])], w=np.array(weights)
+    )
+
+
+def test_a_model_of_one_matrix_gets_all_columns_but_the_row_s_name_and_the_target(tmp_path: Path) -> None:
+    model = save_matrix(tmp_path / "net.onnx", [[2.0], [-1.0]])
+    scored = score_table(model, ROWS.slice(0, 2), make_settings())
+    assert scored["row"].to_pylist() == ["a", "b"]
+    np.testing.assert_allclose(scored["score"].to_numpy(), 1 / (1 + np.exp([1.0, 0.0])), rtol=1e-6)
+
+
+def test_inputs_that_are_called_as_columns_get_them_in_any_order(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Sub", ["z", "x"], ["score"])]
+    inputs = [make_float("z", 1), make_float("x", 1)]
+    model = save(tmp_path / "difference.onnx", nodes, inputs, [make_float("score", 1)])
+    scored = score_table(model, ROWS, make_settings("regression"))
+    assert str(scored["score"].to_pylist()) == "[1.0, 1.0, nan]"
+
+
+def test_a_classifier_s_label_is_left_out_and_of_two_probabilities_the_second_is_that_of_yes(
+    tmp_path: Path,
+) -> None:
+    from skl2onnx import to_onnx
+    from sklearn.linear_model import LogisticRegression
+
+    matrix = np.array([[0.0, 1.0], [1.0, 2.0], [2.0, 1.0], [3.0, 5.0]], dtype=np.float32)
+    fitted = LogisticRegression().fit(matrix, [0, 1, 0, 1])
+    rows = pa.table({"row": ["1", "2", "3", "4"], "a": matrix[:, 0], "b": matrix[:, 1]})
+    model = tmp_path / "model.onnx"
+    model.write_bytes(to_onnx(fitted, matrix, options={"zipmap": False}).SerializeToString())
+    scored = score_table(model, rows, make_settings())
+    np.testing.assert_allclose(scored["score"].to_numpy(), fitted.predict_proba(matrix)[:, 1], rtol=1e-5)
+    model.write_bytes(to_onnx(fitted, matrix).SerializeToString())
+    with pytest.raises(NotScored, match="export it with `zipmap: False`"):
+        score_table(model, rows, make_settings())
+
+
+def test_several_classes_have_the_order_of_the_parameters(tmp_path: Path) -> None:
+    model = save_matrix(tmp_path / "net.onnx", [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]], last="Softmax")
+    scored = score_table(model, ROWS.slice(0, 2), make_settings("multiclass", classes=["b", "a", "c"]))
+    assert scored.column_names == ["row", "score:b", "score:a", "score:c"]
+    np.testing.assert_allclose(sum(scored[name].to_numpy() for name in scored.column_names[1:]), 1, rtol=1e-6)
+    with pytest.raises(NotScored, match=r"data\.classes: name the 3 classes in the order"):
+        score_table(model, ROWS.slice(0, 2), make_settings("multiclass"))
+
+
+@pytest.mark.parametrize(
+    ("weights", "last", "words"),
+    [
+        ([[2.0], [-1.0]], "Identity", "which is no probability: let the graph end with a sigmoid"),
+        ([[2.0]], "Sigmoid", "the model takes 1 numbers of each row, and the rows have 2 columns"),
+        ([[2.0, 0.0, 0.0], [1.0, 0.0, 0.0]], "Sigmoid", "gives 3 numbers for each row, and a classification has one"),
+    ],
+)  # fmt: skip
+def test_a_model_that_does_not_fit_is_told_what_to_do(
+    tmp_path: Path, weights: Any, last: str, words: str
+) -> None:
+    model = save_matrix(tmp_path / "net.onnx", weights, last)
+    with pytest.raises(NotScored, match=re.escape(words)):
+        score_table(model, ROWS.slice(0, 2), make_settings())
+
+
+def test_a_gap_is_refused_where_the_model_takes_whole_numbers(tmp_path: Path) -> None:
+    whole = helper.make_tensor_value_info("x", TensorProto.INT64, ["rows", 1])
+    nodes = [helper.make_node("Cast", ["x"], ["p"], to=TensorProto.FLOAT)]
+    model = save(tmp_path / "cast.onnx", nodes, [whole], [make_float("p", 1)])
+    with pytest.raises(NotScored, match="column x has rows without a value"):
+        score_table(model, ROWS, make_settings("regression"))
+
+
+def test_columns_that_the_model_asks_for_and_are_not_there_are_named(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Add", ["x", "speed"], ["p"])]
+    inputs = [make_float("x", 1), make_float("speed", 1)]
+    model = save(tmp_path / "sum.onnx", nodes, inputs, [make_float("p", 1)])
+    with pytest.raises(NotScored, match="the model asks for speed, and the rows have no such column"):
+        score_table(model, ROWS, make_settings("regression"))
+
+
+def test_the_command_scores_the_artifact_and_says_in_a_line_what_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(lucky.PARAMS))
+    (tmp_path / "dvc.yaml").write_text("artifacts: {net: {path: net.onnx, type: model}}\n")
+    parquet.write_table(ROWS.slice(0, 2), "rows.parquet")
+    assert main(["score", "rows.parquet", "out.parquet"]) == 1
+    assert "ERROR: score: net.onnx cannot be opened as an ONNX model" in capsys.readouterr().err
+    save_matrix(tmp_path / "net.onnx", [[2.0], [-1.0]])
+    assert main(["score", "rows.parquet", "out.parquet"]) == 0
+    assert parquet.read_table("out.parquet").column_names == ["row", "score"]
+    assert main(["score", "params.yaml", "out.parquet"]) == 1
+    assert "not a readable Parquet table" in capsys.readouterr().err
