@@ -16,7 +16,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("dvc", "render", "verdict"),
     ("review", "publish", "deploy"),
     ("verification",),
-    ("release",),
+    ("release", "derive"),
     ("monitoring",),
     ("commands", "__main__"),
 )

@@ -121,12 +121,13 @@ class Answers(Evidence, frozen=True, kw_only=True):
 
 
 class SplitReport(Evidence, frozen=True, kw_only=True):
-    """`reports/split.json`: which rows train, which judge, which stand for production. `answers` is there where the
+    """`reports/split.json`: which rows train, which judge, which stand for production. `by` says how they were told
+    apart; null, and a part that is missing: nobody told it. `answers` is there where the
     target is no truth and not 0 and 1. `classes` are the names of several classes, in the order that every other file
     keeps to; empty for the other tasks."""
 
     format: Literal[1] = FORMAT
-    by: Literal["time", "group", "random"]
+    by: Literal["time", "group", "random"] | None = None
     parts: Annotated[list[Part], Meta(max_length=3)]
     unlabelled: Count
     answers: Answers | None = None

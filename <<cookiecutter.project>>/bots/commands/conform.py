@@ -58,6 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         listed = [
             {"for": lack.purpose, "file": lack.file, "field": lack.field, "words": lack.words}
+            | ({"paste": lack.paste} if lack.paste else {})
             for lack in lacks
         ]
         ready = {purpose: not count for purpose, count in counts.items()}
@@ -66,6 +67,8 @@ def run(arguments: argparse.Namespace) -> int:
     for lack in lacks:
         place = f"{lack.file}: {lack.field}" if lack.field else lack.file
         print(f"{lack.purpose:7}  {make_visible(f'{place}: {lack.words}', 2_000)}")
+        for line in lack.paste.splitlines():
+            print(" " * (len(line) - len(line.lstrip())) + make_visible(line, 2_000))
     print()
     for purpose, count in counts.items():
         print(f"{purpose:7}  {'ready' if not count else f'{count} missing':11}  {MEANINGS[purpose]}")

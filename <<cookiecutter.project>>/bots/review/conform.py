@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from bots import evidence, layout
 from bots.decoding import list_misfits
-from bots.dvc import cache, dependencies, lockfile, repro, stage_graph
+from bots.dvc import cache, dependencies, derived, lockfile, repro, stage_graph
 from bots.dvc.other_models import choose_lookalikes, is_left_alone, looks_like_model
 from bots.dvc.unread import find_unread
 from bots.errors import BotsError
@@ -42,12 +42,16 @@ _FIGURES = 6
 
 @dataclass(frozen=True, kw_only=True)
 class Lack:
-    """What is missing for a purpose: the file, the field in it ("" for the file itself), and what to write or do."""
+    """What is missing for a purpose: the file, the field in it ("" for the file itself), and what to write or do.
+
+    `paste` is text to paste there, in lines.
+    """
 
     purpose: Purpose
     file: str
     field: str = ""
     words: str
+    paste: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,7 @@ def find_lacks(project: Project, tell: Callable[[str], None]) -> Iterator[Lack]:
     tell("reading dvc.yaml and params.yaml")
     yield from _check_pipeline(project)
     yield from _check_outputs(project)
+    yield from _propose_stage(project)
     yield from _check_seed(project)
     yield from _check_commands(project)
     tell("reading the evidence")
@@ -162,24 +167,6 @@ def _check_outputs(project: Project) -> Iterator[Lack]:
             told = f"{files.model} lies in the output {holder}: make the file an output of its own, or name {holder}"
         words = told + (f" (these outputs look like a model: {', '.join(alike[:_SHOWN])})" if alike else "")
         yield Lack(purpose="review", file=layout.DVC_YAML, field="artifacts", words=words)
-    wanted = {
-        "predictions": files.predictions,
-        "holdout_rows": files.holdout_rows,
-        "training_rows": files.training_rows,
-    }
-    for key, path in wanted.items():
-        if project.find_output(path) is None:
-            words = (
-                f"no stage writes {path}: name it under `outs`, or name another path in review.files.{key}"
-            )
-            yield Lack(purpose="review", file=layout.DVC_YAML, field="stages.….outs", words=words)
-    for name in NEEDED:
-        path = layout.name_report(name)
-        if project.find_output(path) is None:
-            words = (
-                f"no stage writes {path}: write `- {path}: {{cache: false}}` under `outs` or `metrics` of one"
-            )
-            yield Lack(purpose="review", file=layout.DVC_YAML, field="stages.….outs", words=words)
     for path in project.outputs:
         own = (files.model, files.onnx, layout.CARD)
         alone = is_left_alone(path, project.settings.review.unjudged)
@@ -189,6 +176,28 @@ def _check_outputs(project: Project) -> Iterator[Lack]:
                 f"is a part or another form of {files.model}, or is judged elsewhere"
             )
             yield Lack(purpose="review", file=layout.PARAMS, field="review.unjudged", words=words)
+
+
+def _propose_stage(project: Project) -> Iterator[Lack]:
+    """What no stage writes of the tables and reports that a review reads, and the stage by which the bots make it."""
+    files = project.files
+    wanted = [files.predictions, files.holdout_rows, files.training_rows, *map(layout.name_report, NEEDED)]
+    lacking = [path for path in dict.fromkeys(wanted) if project.find_output(path) is None]
+    if not lacking:
+        return
+    told, stage = f"no stage writes {', '.join(lacking)}", derived.find_stage(project.stages)
+    outs = ", ".join(f"`- {path}: {{cache: false}}`" for path in lacking if path.endswith(".json"))
+    if stage is not None:
+        words = f"{told}: name it under `outs` of the stage {stage}, and the table that it is made from in its command"
+        yield Lack(purpose="review", file=layout.DVC_YAML, field=f"stages.{stage}.outs", words=words)
+        return
+    words = (
+        f"{told}: name the outputs under `outs` of the stages that write them{f' ({outs})' if outs else ''}, and "
+        "other paths of tables in review.files; or let the bots make them from the holdout's predictions and the rows, "
+        "as CSV or Parquet (docs/evidence.md), by this stage"
+    )
+    text = derived.write_stage(files, derived.guess_sources(files, project.stages), project.outputs)
+    yield Lack(purpose="review", file=layout.DVC_YAML, field="stages.….outs", words=words, paste=text)
 
 
 def _list_read(project: Project) -> list[str]:
@@ -269,6 +278,8 @@ def _check_reports(project: Project, reports: Mapping[str, Any]) -> Iterator[Lac
         if document is None:
             if name.removesuffix(".json") in NEEDED:
                 words = f"missing; docs/evidence/{name.replace('.json', '.schema.json')} says what it holds"
+                if (stage := derived.find_stage(project.stages)) is not None:
+                    words = f"missing; the stage {stage} makes it: run `dvc repro`"
                 yield Lack(purpose="review", file=path, words=words)
             continue
         if isinstance(document, str):

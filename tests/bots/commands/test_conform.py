@@ -210,3 +210,34 @@ def test_outputs_that_dvc_leaves_to_git_are_listed():
         "b": {"cmd": "nothing"},
     }
     assert stage_graph.list_kept_by_git(stages) == {"y", "m"}
+
+
+def test_a_training_without_reports_is_told_the_stage_that_derives_them(project: DvcProject):
+    def edit(document: dict[str, Any]) -> None:
+        stages = document["stages"]
+        stages.pop("split")
+        stages["train"]["outs"] += ["train.csv", "my_holdout.csv"]
+        stages["evaluate"]["outs"] = ["out/predictions.csv"]
+        stages["evaluate"]["metrics"] = []
+
+    edit_yaml(project, edit)
+    done = project.bots("conform", "--for", "review", "--json", expect=1)
+    proposed = [one for one in json.loads(done.stdout)["missing"] if "paste" in one]
+    assert len(proposed) == 1
+    assert proposed[0]["words"].startswith(
+        "no stage writes reports/predictions.parquet, data/splits/holdout.parquet,"
+    )
+    stage = yaml.safe_load(proposed[0]["paste"])["stages"]["evidence"]
+    assert stage["cmd"] == (
+        "python -m bots derive --predictions out/predictions.csv --holdout my_holdout.csv --train train.csv"
+    )
+    shown = project.bots("conform", "--for", "review", expect=1).stdout
+    assert proposed[0]["paste"] in shown
+    edit_yaml(
+        project, lambda document: document["stages"].update(evidence={**stage, "outs": ["data/splits"]})
+    )
+    found = conform(project, "review", expect=1)
+    told = found["dvc.yaml", "stages.evidence.outs"]
+    assert told.startswith(
+        "no stage writes reports/predictions.parquet, reports/split.json: name it under `outs`"
+    )

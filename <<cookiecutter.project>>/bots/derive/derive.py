@@ -1,0 +1,169 @@
+"""Derives evidence: from a team's tables and model those files of the contract that no other stage writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from bots import evidence, layout
+from bots.derive.data_report import build_data_report
+from bots.derive.figures import build_metrics_report
+from bots.derive.parts import build_split_report
+from bots.derive.predictions import Judged, judge_rows
+from bots.derive.schema import load_schema
+from bots.derive.tables import DeriveError, Rows, load_rows, require_apart
+from bots.dvc import derived
+from bots.files import replace_file, write_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pyarrow
+
+    from bots.derive.schema import Schema
+    from bots.dvc.derived import Sources
+    from bots.dvc.stage_graph import Stages
+    from bots.settings import Settings
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is written here, by path, and sentences about what is not."""
+
+    written: list[str]
+    notes: list[str] = field(default_factory=list)
+
+
+def make_plan(settings: Settings, stages: Stages, sources: Sources) -> Plan:
+    """Decide what is written: what can be derived, no other stage writes, and the own stage names, where there is one.
+
+    Raises `DeriveError` where the own stage names an output that these sources do not give.
+    """
+    foreign, own = derived.list_foreign(stages), list(derived.list_own_outputs(stages))
+    plan, possible = Plan([]), derived.list_derived(settings.review.files, sources)
+    for path in possible:
+        holder = derived.find_holder(path, foreign)
+        if holder is not None:
+            plan.notes.append(f"{path} is left as the stage {foreign[holder]} writes it")
+        elif own and derived.find_holder(path, own) is None:
+            plan.notes.append(
+                f"{path} is not written: name it under `outs` of the stage {derived.find_stage(stages)}"
+            )
+        else:
+            plan.written.append(path)
+    _require_possible(plan.written, own, stages, sources)
+    return plan
+
+
+def _require_possible(written: list[str], own: list[str], stages: Stages, sources: Sources) -> None:
+    for output in own:
+        if not any(derived.find_holder(path, [output]) for path in written):
+            missing = [
+                f"{option} FILE"
+                for option, path in (("--holdout", sources.holdout), ("--onnx", sources.onnx))
+                if path is None
+            ]
+            hint = f"add {' and '.join(missing)} to its command, or " if missing else ""
+            raise DeriveError(
+                f"{layout.DVC_YAML}: the stage {derived.find_stage(stages)} names {output}, which cannot be made from "
+                f"{', '.join(sources.list_files())}: {hint}take it out"
+            )
+
+
+def derive_evidence(
+    root: Path, settings: Settings, stages: Stages, sources: Sources, *, time: str | None, tell: Tell
+) -> Plan:
+    """Write all that is planned, or nothing. `time` is the column of the rows' times.
+
+    Raises `DeriveError`, and what the contract's own readers raise for files that other stages wrote.
+    """
+    plan = make_plan(settings, stages, sources)
+    tell("reading the tables")
+    predictions = load_rows(root, sources.predictions)
+    holdout = load_rows(root, sources.holdout) if sources.holdout else None
+    training = load_rows(root, sources.training) if sources.training else None
+    if training is not None and holdout is not None:
+        require_apart(training, holdout)
+    judged = judge_rows(predictions, holdout, settings)
+    _require_whole(predictions, judged, settings)
+    tell("computing the figures")
+    made = _make_reports(root, plan, judged, holdout, training, settings=settings, time=time)
+    tables = {
+        settings.review.files.training_rows: training,
+        settings.review.files.holdout_rows: holdout,
+        settings.review.files.predictions: judged,
+    }
+    for path, rows in tables.items():
+        if path in plan.written and rows is not None:
+            _write_table(rows.table, root / path)
+    for path, report in made.items():
+        write_file(root / path, evidence.encode(report))
+    if training is None:
+        plan.notes.append(
+            "no rows that train were named (--train FILE), so nobody can tell whether the model has seen the holdout"
+        )
+    return plan
+
+
+def _make_reports(
+    root: Path,
+    plan: Plan,
+    judged: Judged,
+    holdout: Rows | None,
+    training: Rows | None,
+    *,
+    settings: Settings,
+    time: str | None,
+) -> dict[str, evidence.Evidence]:
+    """The reports that are planned, by their paths."""
+    schema = load_schema(root)
+    found: dict[str, evidence.Evidence] = {}
+    split = layout.name_report("split")
+    if split in plan.written:
+        described = build_split_report(judged, holdout, training, settings, time)
+        found[split] = described
+    else:
+        described = evidence.load(root / split, evidence.SplitReport, split)
+    data = layout.name_report("data")
+    if data in plan.written and holdout is not None:
+        found[data] = build_data_report(holdout, training, schema)
+    metrics = layout.name_report("metrics")
+    if metrics in plan.written:
+        unit = _find_unit(schema, settings)
+        digest = described.find_part("holdout").digest
+        found[metrics] = build_metrics_report(judged, settings, digest, unit)
+    return found
+
+
+def _find_unit(schema: Schema, settings: Settings) -> str | None:
+    column = schema.columns.get(settings.data.target or "")
+    return None if column is None else column.unit
+
+
+def _require_whole(predictions: Rows, judged: Judged, settings: Settings) -> None:
+    """Raise `DeriveError` where a table that is read where the bots read it lacks a column that was found elsewhere."""
+    if predictions.path != settings.review.files.predictions:
+        return
+    for name in judged.table.column_names:
+        if name not in predictions.columns:
+            raise DeriveError(
+                f"{predictions.path}: no column `{name}`: write it there; or write the predictions to another file, "
+                "and name that by --predictions, so that it is added"
+            )
+
+
+def _write_table(table: pyarrow.Table, path: Path) -> None:
+    """Write a table whole or not at all, without what a library noted beside it: equal rows give equal bytes."""
+    from pyarrow import parquet
+
+    with replace_file(path) as part:
+        parquet.write_table(table.replace_schema_metadata(None), part)
+
+
+def describe_plan(plan: Plan) -> list[str]:
+    """What was written, in a line, and each note."""
+    written: Any = ", ".join(plan.written) or "nothing"
+    return [f"derive: wrote {written}", *(f"derive: {note}" for note in plan.notes)]

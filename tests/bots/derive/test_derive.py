@@ -1,0 +1,207 @@
+"""`derive`: three tables give the evidence of a review; what is wrong is told with what to write."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as parquet
+import pytest
+import yaml
+
+from bots import evidence, settings
+from bots.dvc import derived
+from bots.evidence import DataReport, MetricsReport, SplitReport
+from bots.review.holdout import load_predictions
+
+if TYPE_CHECKING:
+    from .conftest import OwnProject
+
+TASKS = pytest.mark.parametrize(
+    "project", ["classification", "regression", "multiclass"], indirect=True, ids=str
+)
+
+
+@TASKS
+def test_three_tables_are_enough_for_a_review(project: OwnProject) -> None:
+    said = project.derive_all()
+    assert (
+        "derive: wrote data/splits/train.parquet, data/splits/holdout.parquet, reports/predictions.parquet"
+        in said
+    )
+    report = project.load_report(MetricsReport)
+    known = settings.load_settings(project.folder)
+    predictions = load_predictions(project.folder, known, report)
+    assert predictions.find_disagreements(report) == ()
+    split = project.load_report(SplitReport)
+    assert [(part.name, part.rows) for part in split.parts] == [("train", 200), ("holdout", 200)]
+    assert report.holdout == split.find_part("holdout").digest
+    assert split.classes == (["low", "mid", "top"] if project.task == "multiclass" else [])
+    assert project.load_report(DataReport).passed
+    assert {one.value for one in report.slices} == {"01067", "NA", "missing"}
+    holdout = parquet.read_table(project.folder / "data/splits/holdout.parquet")
+    assert holdout["row"].to_pylist()[0] == "r200"
+    assert set(holdout["city"].to_pylist()) == {"01067", "NA", None}
+
+
+def test_the_same_tables_give_the_same_bytes_whatever_their_form_and_order(project: OwnProject) -> None:
+    project.derive_all()
+    before = {
+        name: (project.folder / name).read_bytes() for name in ("reports/metrics.json", "reports/split.json")
+    }
+    for name in ("predictions", "holdout"):
+        lines = (project.folder / f"{name}.csv").read_text().splitlines()
+        (project.folder / f"{name}.csv").write_text("\n".join([lines[0], *reversed(lines[1:])]))
+    rows = parquet.read_table(project.folder / "data/splits/train.parquet")
+    parquet.write_table(rows, project.folder / "train.parquet")
+    project.derive("--predictions", "predictions.csv", "--holdout", "holdout.csv", "--train", "train.parquet")
+    assert before["reports/split.json"] == (project.folder / "reports/split.json").read_bytes()
+    after = evidence.load(project.folder / "reports/metrics.json", MetricsReport)
+    assert after.values == pytest.approx(
+        evidence.decode(before["reports/metrics.json"], MetricsReport, "").values
+    )
+
+
+def test_predictions_alone_give_metrics_and_the_part_of_the_split_that_is_known(project: OwnProject) -> None:
+    lines = (project.folder / "predictions.csv").read_text().splitlines()
+    flags = [line.rpartition(",")[2] for line in (project.folder / "holdout.csv").read_text().splitlines()]
+    (project.folder / "predictions.csv").write_text(
+        "\n".join([f"{line},{flag}" for line, flag in zip(lines, ["target", *flags[1:]], strict=True)])
+    )
+    project.edit("evaluate", slices=[])
+    said = project.derive("--predictions", "predictions.csv")
+    assert "nobody can tell whether the model has seen the holdout" in said
+    split = project.load_report(SplitReport)
+    assert split.by is None
+    assert [part.name for part in split.parts] == ["holdout"]
+    assert project.load_report(MetricsReport).rows == 200
+
+
+def test_what_another_stage_writes_is_left_alone(project: OwnProject) -> None:
+    theirs = {
+        "by": "random",
+        "unlabelled": 0,
+        "parts": [{"name": "holdout", "rows": 200, "digest": "md5:" + "a" * 32}],
+    }
+    (project.folder / "reports").mkdir()
+    (project.folder / "reports/split.json").write_text(json.dumps(theirs))
+    stages = {"split": {"cmd": "python split.py", "outs": [{"reports/split.json": {"cache": False}}]}}
+    (project.folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
+    said = project.derive_all()
+    assert "reports/split.json is left as the stage split writes it" in said
+    assert project.load_report(MetricsReport).holdout == "md5:" + "a" * 32
+
+
+def test_the_stage_that_is_printed_is_the_one_that_writes_all_of_its_outputs(project: OwnProject) -> None:
+    from bots.__main__ import main
+
+    words = ["--predictions", "predictions.csv", "--holdout", "holdout.csv", "--train", "train.csv"]
+    assert main(["derive", *words, "--stage"]) == 0
+    text = project.capture.readouterr().out
+    stage = yaml.safe_load(text)["stages"][derived.STAGE]
+    assert stage["cmd"] == "python -m bots derive " + " ".join(words)
+    assert stage["outs"][0] == "data/splits"
+    assert stage["metrics"] == [{"reports/metrics.json": {"cache": False}}]
+    (project.folder / "dvc.yaml").write_text(text)
+    project.derive_all()
+    named = [*stage["outs"], *stage["metrics"]]
+    assert all(
+        (project.folder / (path if isinstance(path, str) else next(iter(path)))).exists() for path in named
+    )
+    project.replace("dvc.yaml", "reports/data.json", "reports/export.json")
+    assert "names reports/export.json, which cannot be made from" in project.refuse_all()
+
+
+def test_a_split_by_time_is_told_where_training_is_earlier(project: OwnProject) -> None:
+    for name, month in (("train", 1), ("holdout", 2)):
+        lines = (project.folder / f"{name}.csv").read_text().splitlines()
+        days = ["day", *(f"2024-0{month}-{1 + at % 28:02d}" for at in range(len(lines) - 1))]
+        (project.folder / f"{name}.csv").write_text(
+            "\n".join(f"{line},{day}" for line, day in zip(lines, days, strict=True))
+        )
+    project.derive_all("--time", "day")
+    split = project.load_report(SplitReport)
+    assert (split.by, split.parts[0].last, split.parts[1].first) == ("time", "2024-01-28", "2024-02-01")
+    assert "no column `week`, which --time names" in project.refuse(
+        "--predictions", "predictions.csv", "--holdout", "holdout.csv", "--time", "week"
+    )
+
+
+def test_labels_of_a_teams_own_are_answers(project: OwnProject) -> None:
+    for name in ("train", "holdout"):
+        text = (project.folder / f"{name}.csv").read_text()
+        (project.folder / f"{name}.csv").write_text(
+            text.replace(",1\n", ",left\n").replace(",0\n", ",stayed\n")
+        )
+    assert "expected 0 and 1, got 'left', 'stayed': say which one counts as yes" in project.refuse_all()
+    project.edit("data", positive="left")
+    project.derive_all()
+    answers = project.load_report(SplitReport).answers
+    assert (answers.yes, answers.no) == ("left", "stayed")
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "words"),
+    [
+        ("predictions.csv", "row,", "id,", "predictions.csv: no column `row` (it has id, score): write one that names"),
+        ("predictions.csv", "score", "proba", "predictions.csv: no column `score`: write the probability of yes"),
+        ("predictions.csv", "r200,", "r201,", "row: expected each name once; 1 stand more than once, such as 'r201'"),
+        ("predictions.csv", "r200,", "s200,", "1 of the 200 rows of holdout.csv are missing, such as 'r200'"),
+        ("predictions.csv", "r200,", "r200,1", "expected probabilities from 0 to 1; 1 of 200 are not"),
+        ("predictions.csv", "r200,", "r200,x", "score: expected numbers"),
+        ("predictions.csv", "r200,", ",", "row: expected a name for each row; 1 of 200 have none"),
+        ("holdout.csv", "row,x,z,city,y", "row,x,x,city,y", "holdout.csv: expected each column once, got `x` more"),
+        ("holdout.csv", "row,x,z,city,y", "row,x,z,city,label", "say what happened: write a column `target`"),
+        ("holdout.csv", "row,x,z,city,y", "row,x,z,town,y", "no column `slice:city`, and holdout.csv none called"),
+        ("train.csv", "r0,", "r200,", "1 rows have the name of a row of holdout.csv, such as 'r200'"),
+        ("train.csv", "row,x,z,city,y", "row,x,z,city,label", "train.csv: no column `y`: write the target"),
+        ("train.csv", "row,x,z,city,y", "row;x;z;city;y", "train.csv: not a readable CSV table"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_told_with_what_to_write(
+    project: OwnProject, name: str, old: str, new: str, words: str
+) -> None:
+    project.replace(name, old, new)
+    assert words in project.refuse_all()
+
+
+def test_files_that_are_none_are_told(project: OwnProject) -> None:
+    named = ["--holdout", "holdout.csv", "--predictions"]
+    assert "nothing.csv: there is no such file" in project.refuse(*named, "nothing.csv")
+    assert "expected a file that ends in .csv or .parquet" in project.refuse(*named, "params.yaml")
+    (project.folder / "bad.parquet").write_bytes(b"PAR1 no table PAR1")
+    assert "bad.parquet: not a readable Parquet table" in project.refuse(*named, "bad.parquet")
+    (project.folder / "latin.csv").write_bytes("row,score\nr1,0.5\ncaf\xe9,0.5\n".encode("latin-1"))
+    assert "latin.csv: not a readable CSV table in UTF-8" in project.refuse(*named, "latin.csv")
+    (project.folder / "empty.csv").write_text("row,score\n")
+    assert "empty.csv: expected at least one row" in project.refuse(*named, "empty.csv")
+
+
+@pytest.mark.parametrize("project", ["multiclass"], indirect=True)
+def test_classes_without_predictions_are_told(project: OwnProject) -> None:
+    project.replace("predictions.csv", "score:mid", "score:mild")
+    assert "no such class: 'mid'" in project.refuse_all()
+    project.edit("data", classes=["top", "mid", "low"])
+    assert "no column `score:mid`, and data.classes of params.yaml names it" in project.refuse_all()
+    project.replace("predictions.csv", "score:mild", "score:mid")
+    project.derive_all()
+    assert project.load_report(SplitReport).classes == ["top", "mid", "low"]
+    table = parquet.read_table(project.folder / "reports/predictions.parquet")
+    assert [name for name in table.column_names if name.startswith("score:")] == [
+        "score:top",
+        "score:mid",
+        "score:low",
+    ]
+    project.edit("data", classes=None, task="classification", positive="top")
+    project.edit("evaluate", metrics=["log_loss"])
+    assert "has a column for each of several classes, and data.task" in project.refuse_all()
+
+
+def test_targets_that_contradict_each_other_are_told(project: OwnProject) -> None:
+    rows = [line.split(",")[0] for line in (project.folder / "predictions.csv").read_text().splitlines()[1:]]
+    table = pa.table({"row": rows, "score": np.full(200, 0.5), "target": np.zeros(200)})
+    parquet.write_table(table, project.folder / "predictions.parquet")
+    named = ["--holdout", "holdout.csv", "--predictions", "predictions.parquet"]
+    assert "rows say otherwise than y of holdout.csv" in project.refuse(*named)
