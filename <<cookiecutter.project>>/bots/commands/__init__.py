@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import ModuleType
 
 from bots.commands import (
+    audit,
     card,
     collect,
     conform,
@@ -31,6 +32,7 @@ from bots.commands import (
     stale,
     start,
     storage,
+    trace,
     verify,
     watch,
     week,
@@ -62,6 +64,8 @@ COMMANDS: dict[str, ModuleType] = {
         release,
         rollback,
         models,
+        trace,
+        audit,
         watch,
         week,
         key,

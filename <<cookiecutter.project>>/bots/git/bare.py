@@ -285,6 +285,10 @@ class BareRepository:
         words = ["log", "--first-parent", "--format=%H", commit, "--", path]
         return self._run_git(*words).stdout.decode().split()
 
+    def list_history(self, ref: str) -> list[str]:
+        """List the commits of a fetched ref along first parents, newest first."""
+        return self._run_git("rev-list", "--first-parent", ref).stdout.decode().split()
+
     def list_addresses(self, tip: str, base: str) -> frozenset[str]:
         """List the e-mail addresses of who wrote the commits of `tip` that `base` has not; both must be fetched."""
         words = ["log", "--format=%ae%n%ce", f"{base}..{tip}", "--"]

@@ -79,10 +79,10 @@ class RegistryRepository:
 
     def _load_keys(self, tip: str) -> PublicKeys:
         """Load the public keys that main's newest commit has. Raises `SigningError`."""
-        content = self._read_file(tip, signing.KEYS)
+        content = self.read_file(tip, signing.KEYS)
         return PublicKeys.parse((content or b"").decode(errors="replace"))
 
-    def _read_file(self, commit: str, path: str) -> bytes | None:
+    def read_file(self, commit: str, path: str) -> bytes | None:
         """Read a file of the project at a commit; None where the commit has none."""
         blob = self.bare.resolve(f"{commit}:{self.prefix}{path}")
         if blob is None:
@@ -122,6 +122,18 @@ class RegistryRepository:
         }
         return ledger, added
 
+    def list_ledger_history(self) -> list[dict[str, str]]:
+        """List the files of each commit of the ledger, path to blob, the oldest first; empty where it is none yet."""
+        if self.bare.get_kind(REF) != "commit":
+            return []
+        return [self.bare.list_files(commit) for commit in reversed(self.bare.list_history(REF))]
+
+    def read_ledger_tags(self, blobs: Mapping[str, str]) -> list[Tag]:
+        """Read tags from blobs that any commit of the ledger has, by the tags' names."""
+        self.retry.call("registry", lambda: self.bare.fetch_blobs(REF, blobs.values()))
+        contents = self.bare.read_objects(blobs.values())
+        return [parse_tag(name, "tag", contents.get(blob, b"")) for name, blob in blobs.items()]
+
     def contains(self, commit: str) -> bool:
         """Whether a commit is on main."""
         return self.bare.resolve(f"{commit}^{{commit}}") is not None and self.bare.contains(self.tip, commit)
@@ -145,7 +157,7 @@ class RegistryRepository:
 
     def load_digests(self, commit: str, files: Layout) -> tuple[str | None, str | None]:
         """Load what dvc.lock of a commit names as the model, and as its ONNX form."""
-        content = self._read_file(commit, DVC_LOCK)
+        content = self.read_file(commit, DVC_LOCK)
         if content is None:
             return None, None
         text = content.decode(errors="replace")
