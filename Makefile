@@ -5,6 +5,8 @@ BIN := $(CURDIR)/.venv/bin
 LOCK := requirements/dev.txt
 # Several tests fit at once when idle threads sleep.
 FUZZ_MINUTES ?= 10
+RESOLVE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
+	--no-annotate --custom-compile-command 'make lock' $(UPGRADE)
 PYTEST := OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses auto --no-loadscope-reorder
 
 export PATH := $(BIN):$(PATH)
@@ -66,6 +68,7 @@ picture: setup ## Draw docs/review.png anew from a real review
 
 lock: setup ## Lock the versions that requirements/*.in ask for, here and in the generated project
 	@$(MAKE) --no-print-directory -C '$(PROJECT)' lock UV=$(BIN)/uv UPGRADE='$(UPGRADE)'
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
-		--no-annotate --custom-compile-command 'make lock' $(UPGRADE) requirements/dev.in \
+	@$(RESOLVE) requirements/dev.in \
 		--constraints '$(PROJECT)/requirements/dev.txt' --output-file $(LOCK)
+	@$(RESOLVE) '$(PROJECT)/requirements/models/torch.in' \
+		--constraints '$(PROJECT)/requirements/dev.txt' --output-file '$(PROJECT)/requirements/models/torch.txt'

@@ -14,7 +14,7 @@ import yaml
 import house
 from fixtures.support import ROOT, TEMPLATE
 
-LOCKS = sorted([*(ROOT / "requirements").glob("*.txt"), *(TEMPLATE / "requirements").glob("*.txt")])
+LOCKS = sorted([*(ROOT / "requirements").rglob("*.txt"), *(TEMPLATE / "requirements").rglob("*.txt")])
 WORKFLOWS = sorted([*(ROOT / ".github").rglob("*.y*ml"), *(TEMPLATE / ".github").rglob("*.y*ml")])
 ROOMS = ("pipeline", "bots", "serving")
 EXAMPLES = {"bots/commands/VERB.py", "bots/commands/verdict.py"}
@@ -179,8 +179,11 @@ def code(page: Path) -> str:
 
 
 def targets(folder: Path) -> set[str]:
-    """The words of a Makefile."""
-    return set(re.findall(r"(?m)^([a-z]+):", (folder / "Makefile").read_text(encoding="utf-8")))
+    """The words of a Makefile, and of what it includes."""
+    files = [folder / "Makefile", *folder.glob("*/words.mk")]
+    return {
+        word for file in files for word in re.findall(r"(?m)^([a-z]+):", file.read_text(encoding="utf-8"))
+    }
 
 
 def verbs(room: str) -> set[str]:

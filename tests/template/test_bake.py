@@ -458,7 +458,9 @@ def test_answers_given_at_the_prompt_are_data_as_well(tmp_path: Path) -> None:
 
 
 def test_make_onboard_hands_on_what_was_given_and_expands_no_variable(tmp_path: Path) -> None:
-    (tmp_path / "Makefile").write_bytes((TEMPLATE / "Makefile").read_bytes())
+    (tmp_path / "pipeline").mkdir()
+    for name in ("Makefile", "pipeline/words.mk"):
+        (tmp_path / name).write_bytes((TEMPLATE / name).read_bytes())
     for name in ("requirements/review.txt", ".venv/lock"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("nothing==1\n")

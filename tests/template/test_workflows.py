@@ -319,24 +319,29 @@ def test_what_a_stage_once_gave_is_in_no_cache() -> None:
     restored = [
         step["with"]["path"] for name in NAMES for step in steps(name) if "/restore@" in step.get("uses", "")
     ]
-    assert set(restored) == {".dvc/cache/files", ".packages"}
+    assert set(restored) == {".dvc/cache/files", ".packages", ".wheels"}
 
 
 def test_a_pull_request_restores_nothing_that_runs_and_finds_the_packages_that_main_saved() -> None:
     found = yaml.safe_load(ACTION.read_text(encoding="utf-8"))["runs"]["steps"]
     names = [step["name"] for step in found]
-    tools, packages = (
+    tools, packages, wheels = (
         step for step in found if "/restore@" in step.get("uses", "") and "path" in step["with"]
     )
     assert tools["with"]["path"] == ".venv"
     assert "!startsWith(github.event_name, 'pull_request')" in tools["if"]
     assert "github.ref == format('refs/heads/{0}', github.event.repository.default_branch)" in tools["if"]
-    saved = next(
-        step
+    saved = {
+        step["with"]["path"]: step["with"]["key"]
         for step in steps("caches")
-        if "/restore@" in step["uses"] and step["with"]["path"] == ".packages"
+        if "/restore@" in step.get("uses", "")
+    }
+    assert packages["with"]["key"].replace("${{ inputs.room }}", "dev") == saved[".packages"]
+    assert (wheels["with"]["path"], wheels["with"]["key"]) == (".wheels", saved[".wheels"])
+    cleaning = next(step for step in found if step["name"] == "Remove packages that no lock file names")
+    assert all(
+        f'keep_known.py" {folder} requirements' in cleaning["run"] for folder in (".packages", ".wheels")
     )
-    assert packages["with"]["key"].replace("${{ inputs.room }}", "dev") == saved["with"]["key"]
     assert names.index("Remove packages that no lock file names") < names.index("Install the tools")
 
 
