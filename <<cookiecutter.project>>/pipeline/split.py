@@ -76,19 +76,24 @@ class Division:
             self.classes = self._find_classes(target, settings)
 
     def take_part(self, name: str) -> pd.DataFrame:
-        """Take the rows of a part, sorted by time and row."""
+        """Take the rows of a part, sorted by time and row; rows without a time stand last."""
+        chosen = self._order_part(name)
+        part = self.frame.take(chosen).reset_index(drop=True)
+        part[ROW_NAME] = self.rows.iloc[chosen].to_numpy()
+        return part.astype({ROW_NAME: "str"})
+
+    def _order_part(self, name: str) -> np.ndarray:
+        """Find the positions of a part's rows, sorted by time and row: int64 (rows of the part,)."""
         import numpy as np
-        import pandas as pd
+        import pyarrow as pa
+        import pyarrow.compute as compute
 
         chosen = np.flatnonzero(self.part == name)
-        keys = pd.DataFrame({key: self.frame[key].iloc[chosen] for key in self.keys}, copy=False)
+        keys = {key: pa.array(self.frame[key].iloc[chosen], from_pandas=True) for key in self.keys}
         # Equal rows stay in the order of their numbers, where text would put 10 before 2.
-        keys[ROW_NAME] = _find_content(self.rows.iloc[chosen], self.schema)
-        keys = keys.reset_index(drop=True).sort_values(list(keys.columns), kind="stable")
-        order = chosen[keys.index.to_numpy()]
-        part = self.frame.take(order).reset_index(drop=True)
-        part[ROW_NAME] = self.rows.iloc[order].to_numpy()
-        return part.astype({ROW_NAME: "str"})
+        content = _find_content(self.rows.iloc[chosen], self.schema)
+        keys[ROW_NAME] = pa.array(content, type=pa.large_string())
+        return chosen[compute.sort_indices(pa.table(keys), sort_keys=[(key, "ascending") for key in keys])]
 
     def _check(self, target: pd.Series, settings: Params) -> None:
         """Raise `StageError` for training rows or a holdout that are empty, or have a single class."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline import files
 
@@ -45,3 +48,24 @@ def test_a_number_that_is_not_finite_is_null_in_evidence_and_refused_elsewhere(t
     assert (tmp_path / "drift.json").read_text() == '{\n  "format": 1,\n  "score": null\n}\n'
     with pytest.raises(ValueError, match="JSON"):
         files.write_json({"score": float("inf")}, tmp_path / "contract.json")
+
+
+@given(st.lists(st.sampled_from(["", "a", "b", "Zoë", None]), max_size=8), st.booleans())
+def test_a_digest_is_the_one_that_pandas_hashes_give_whether_texts_repeat_or_not(
+    texts: list[str | None], repeat: bool
+) -> None:
+    texts = texts * 5 if repeat else texts
+    frame = pd.DataFrame(
+        {
+            "text": pd.Series(texts, dtype="str"),
+            "number": pd.Series(range(len(texts)), dtype="float64"),
+            "gaps": pd.Series([len(one) if one else None for one in texts], dtype="Int64"),
+            "time": pd.Series(
+                [pd.Timestamp("2026-01-01", tz="UTC")] * len(texts), dtype="datetime64[us, UTC]"
+            ),
+            "truth": pd.Series([one == "a" for one in texts], dtype="boolean"),
+        }
+    )
+    expected = hashlib.sha256(repr([(name, str(kind)) for name, kind in frame.dtypes.items()]).encode())
+    expected.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())
+    assert files.digest_table(frame) == f"sha256:{expected.hexdigest()}"

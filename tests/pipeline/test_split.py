@@ -280,6 +280,21 @@ def test_appended_rows_never_move_a_row(
     assert set(early["holdout"]["split:row"]) <= set(late["holdout"]["split:row"])
 
 
+def test_the_rows_of_a_part_are_sorted_by_time_and_name_and_those_without_a_time_stand_last(
+    world: tuple[pd.DataFrame, Params, table.Schema],
+) -> None:
+    frame, contract, schema = world
+    gaps = frame.assign(time_hour=frame["time_hour"].mask(frame["flight"] % 7 == 0))
+    parts, _ = split.divide(
+        gaps, settings_with(contract, split={"by": "random"}), msgspec.structs.replace(schema, identity=[])
+    )
+    for name in ("train", "holdout"):
+        part = parts[name]
+        assert part["time_hour"].isna().iloc[-1]
+        ordered = part.sample(frac=1, random_state=0).sort_values(["time_hour", "split:row"])
+        assert list(part["split:row"]) == list(ordered["split:row"])
+
+
 def test_equal_rows_are_numbered_where_they_are_natural_and_stay_on_one_side(
     world: tuple[pd.DataFrame, Params, table.Schema],
 ) -> None:
