@@ -86,7 +86,11 @@ def onboard(root: Path, options: Options) -> tuple[str, dict[str, Any]]:
     proposal, kept = merge.keep_columns(proposal, before)
     branch = scratch.choose_branch(root, found.name)
     with scratch.copy_project(root, branch) as copy:
-        titles = dict.fromkeys(example.list_titles(copy), found.title)
+        unchosen = [
+            *example.list_titles(copy),
+            *([sources.find_title(before.written_source)] if before else []),
+        ]
+        titles = dict.fromkeys(unchosen, found.title)
         removed = example.remove_example(copy)
         sources.bring(found, root, copy)
         kept += write_project(proposal, copy, source=found, before=before)

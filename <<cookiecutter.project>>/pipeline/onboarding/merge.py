@@ -38,6 +38,11 @@ class Before:
         return str(self.edited_params["data"]["source"])
 
     @property
+    def written_source(self) -> str:
+        """Where the table came from when the project was onboarded last."""
+        return str((self.written_params.get("data") or {}).get("source", ""))
+
+    @property
     def derived(self) -> list[str]:
         """The columns that `data.derive` makes."""
         return list(self.edited_params["data"].get("derive") or {})

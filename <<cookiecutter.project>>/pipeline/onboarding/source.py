@@ -37,7 +37,7 @@ class Source:
     @property
     def title(self) -> str:
         """The name as people say it."""
-        return self.name.replace("-", " ").capitalize()
+        return _make_title(self.name)
 
     @property
     def place(self) -> Path:
@@ -77,6 +77,16 @@ def find_source(given: str, here: Path) -> Source:
     if not path.exists():
         raise StageError(f"{given}: no such file or folder, seen from {here}")
     return Source(given, _make_name(path.name), local=path)
+
+
+def find_title(kept: str) -> str:
+    """Find the title that an onboarding took from a table, by what `data.source` says of it since."""
+    return _make_title(_make_name(kept.rstrip("/").rsplit("/", 1)[-1]))
+
+
+def _make_title(name: str) -> str:
+    """Make the short name of a table one that people say."""
+    return name.replace("-", " ").capitalize()
 
 
 def _make_name(name: str) -> str:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fixtures import support
-from pipeline.onboarding import description, example
+from pipeline.onboarding import description, example, source
 from pipeline.onboarding.merge import Before
 from pipeline.onboarding.source import Source
 from pipeline.onboarding.writing import Edit, look_up
@@ -45,10 +45,10 @@ def propose(target: str) -> Any:
     return SimpleNamespace(task="classification", target=target, positive="yes")
 
 
-def edit(said: str, before: Before | None = None) -> list[Edit]:
+def edit(said: str, before: Before | None = None, *, titles: dict[str, str] | None = None) -> list[Edit]:
     params = {"project": {"title": "Late flights", "description": said}}
     return description.list_description_edits(
-        params, propose("churned"), ROW, before=before, titles={"Late flights": "Churn"}
+        params, propose("churned"), ROW, before=before, titles=titles or {"Late flights": "Churn"}
     )
 
 
@@ -92,3 +92,29 @@ def test_the_example_says_which_titles_nobody_chose() -> None:
     assert look_up({"project": {"title": title}}, "project.title") == title
     assert Source("x", "orders-2024").title == "Orders 2024"
     assert example.list_titles(support.TEMPLATE / "docs") == []
+
+
+@pytest.mark.parametrize(
+    "name", ["churn.csv", "Orders (2024) #1.xlsx", "parts", "shop.db", "_Ümläut_.csv.gz", "!.csv"]
+)
+def test_a_title_that_an_onboarding_took_is_known_again_by_the_source_that_it_wrote(
+    name: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).touch()
+    for said in (name, f"sqlite:///{tmp_path}/{name}"):
+        found = source.find_source(said, tmp_path)
+        assert source.find_title(found.kept) == found.title
+    address = "postgresql://me:${SECRET}@127.0.0.1/shop"
+    assert source.find_title(address) == source.find_source(address, tmp_path).title == "Shop"
+
+
+def test_the_title_of_an_earlier_table_gives_way_to_that_of_the_new_one() -> None:
+    before = Before(
+        written_params={"data": {"source": "data/tables/late flights.csv"}},
+        edited_params={},
+        written_schema={"row": ROW},
+        edited_schema={},
+    )
+    earlier = source.find_title(before.written_source)
+    assert earlier == "Late flights"
+    assert Edit("project.title", "Churn") in edit("Who leaves us?", before, titles={earlier: "Churn"})
