@@ -123,7 +123,8 @@ class DayOutcomes(Observation, frozen=True, kw_only=True):
     place 366: that or older; shorter where none is so old). `sums` are the sums over labelled rows that metrics are
     computed from, by name: `loss`, `metric`, `value`, `log_loss`, `squared_error`, `absolute_error`, `error` (score
     less target), `score`, `target`, `target_squares`. With several classes `score` is of the largest probability,
-    `target` of the rows that were called rightly, and `brier` is there too. Of a regression the
+    `target` of the rows that were called rightly, `brier` is there too, and `confusion` has the rows of each class that
+    came by the class that they were called (none where the target is personal). Of a regression the
     pinball losses of the review are there by their names, `pinball:0.9`. `slices`: column -> value -> outcomes, at
     most 100 values each. `errors` is a sketch of the absolute errors of a regression. A `mature` day is closed: its
     labels do not count any more. It may be judged unless its `cohort` is `no labels`."""
@@ -143,6 +144,7 @@ class DayOutcomes(Observation, frozen=True, kw_only=True):
     sums: dict[str, float] = {}
     slices: dict[str, dict[str, SliceOutcomes]] = {}
     errors: bytes | None = None
+    confusion: dict[Text, dict[Text, Count]] = {}
 
 
 class LogFile(Observation, frozen=True, kw_only=True):

@@ -45,6 +45,7 @@ class OutcomeCount:
     slices: dict[str, dict[str, SliceOutcomes]] = field(default_factory=dict)
     scores: ScoreCounts | None = None
     errors: Sketch = field(default_factory=Sketch)
+    confusion: dict[str, dict[str, int]] = field(default_factory=dict)
 
     def add_batch(self, batch: pa.RecordBatch) -> None:
         """Add predictions; those with a null in `label` have none yet. What the fallback answered is left out."""
@@ -64,6 +65,8 @@ class OutcomeCount:
         several = _read_several(batch, target, self.spec, self.known) if self.spec.classes else None
         if several is not None:
             target, score = several.right, several.top
+            if self.spec.class_slice is not None:
+                self.confusion = _add_confusions(self.confusion, _count_confusion(several, self.spec.classes))
         self.labelled += len(target)
         if AGE in batch.schema.names:
             days = np.nan_to_num(_read_column(batch.column(AGE)), nan=0.0)
@@ -159,6 +162,7 @@ class OutcomeCount:
             sums=dict(sorted(self.sums.items())),
             slices={name: _keep_largest(found) for name, found in self.slices.items()},
             errors=self.errors.write_bytes() if self.errors.rows else None,
+            confusion=self.confusion,
         )
 
 
@@ -203,6 +207,36 @@ def _read_several(
     table = np.array([places.get(name, float(len(places))) for name in known or spec.classes])
     scores = np.stack([_read_column(batch.column(CLASS_SCORE + name)) for name in spec.classes], axis=1)
     return make_several(table[label.astype(np.intp)], np.nan_to_num(scores), spec.context)
+
+
+def _count_confusion(several: SeveralClasses, classes: Sequence[str]) -> dict[str, dict[str, int]]:
+    """The rows of each class that came by the class that they were called; cells without rows are left out."""
+    names = [*classes, UNKNOWN]
+    cells = several.codes.astype(np.intp) * len(names) + call_classes(several.scores)
+    found: dict[str, dict[str, int]] = {}
+    for cell, rows in zip(*(part.tolist() for part in np.unique(cells, return_counts=True)), strict=True):
+        actual, called = divmod(cell, len(names))
+        found.setdefault(names[actual], {})[names[called]] = rows
+    return found
+
+
+def _add_confusions(
+    first: Mapping[str, Mapping[str, int]], second: Mapping[str, Mapping[str, int]]
+) -> dict[str, dict[str, int]]:
+    """The counts of both, in the order of the names."""
+    added: dict[str, dict[str, int]] = {}
+    for actual in sorted({*first, *second}):
+        one, other = first.get(actual, {}), second.get(actual, {})
+        added[actual] = {
+            called: one.get(called, 0) + other.get(called, 0) for called in sorted({*one, *other})
+        }
+    return added
+
+
+def sum_confusions(days: Iterable[DayOutcomes]) -> dict[str, dict[str, int]]:
+    """The rows of all days of each class that came by the class that they were called."""
+    empty: dict[str, dict[str, int]] = {}
+    return reduce(_add_confusions, (day.confusion for day in days), empty)
 
 
 def compute_rows(
@@ -312,6 +346,7 @@ def add_outcomes(first: DayOutcomes, second: DayOutcomes) -> DayOutcomes:
         sums={name: first.sums.get(name, 0.0) + second.sums.get(name, 0.0) for name in names},
         slices=slices,
         errors=add_sketches(first.errors, second.errors),
+        confusion=_add_confusions(first.confusion, second.confusion),
     )
 
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from msgspec.structs import replace
 
-from bots.monitoring.performance_series import draw_series, name_plain
+from bots.monitoring.outcomes import sum_confusions
+from bots.monitoring.performance_series import compute_counted, draw_series, name_plain
 from bots.monitoring.performance_words import Seen, describe_seen
 from bots.observations import (
     Day,
@@ -28,7 +29,7 @@ from bots.observations import (
     Series,
     Trouble,
 )
-from bots.stats import sequential
+from bots.stats import confusion, sequential
 from bots.stats.deviances import find_level
 from bots.stats.sequential import Bets, Usual
 
@@ -61,6 +62,8 @@ GUARDS = {
 
 Read = Callable[[DayOutcomes], tuple[float, float] | None]
 """A day's rows, and the sum over them of what a detector watches; None where the day has none."""
+Measure = Callable[[Sequence[DayOutcomes]], float | None]
+"""A metric of days together; None where it has no value."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +76,10 @@ class Restart:
 
 @dataclass(frozen=True, kw_only=True)
 class Watched:
-    """One thing that can alarm: what is read of a day, what is expected, and how it bets."""
+    """One thing that can alarm: what is read of a day, what is expected, and how it bets.
+
+    People are shown `measure` of the days or, where it is None, the mean of what `show` reads.
+    """
 
     name: str
     check: Check
@@ -84,6 +90,11 @@ class Watched:
     expected: float
     bets: Bets
     threshold: float = math.inf
+    measure: Measure | None = None
+
+    def measure_days(self, days: Sequence[DayOutcomes]) -> float | None:
+        """What people are shown of days; None where they have no rows of it."""
+        return _find_mean(days, self.show) if self.measure is None else self.measure(days)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,7 +193,8 @@ def _take_judged(days: Iterable[DayOutcomes], start: Day, share: float) -> Itera
 def list_watched(reference: Reference, settings: Settings) -> list[Watched]:
     """Everything that can alarm for a version, with its part of the budget."""
     found = [*_watch_loss(reference, settings), *_watch_calibration(reference, settings)]
-    found += [*_watch_guards(reference, settings), *_watch_slices(reference, settings)]
+    found += [*_watch_guards(reference, settings), *_watch_counted(reference, settings)]
+    found += _watch_slices(reference, settings)
     every = sequential.count_days(settings.monitoring.false_alarm_every)
     budget = 1 - DRIFT_SHARE if "drift" in settings.monitoring.retrain.when else 1.0
     kinds = [one.check for one in found]
@@ -251,6 +263,7 @@ def _watch(
     tolerance: float,
     lowest: float,
     centre: float | None = None,
+    measure: Measure | None = None,
 ) -> Iterator[Watched]:
     """One thing that is worse the larger it is. `centre` is what is expected; None: as on the holdout, whose own chance
     is then tolerated too."""
@@ -273,6 +286,7 @@ def _watch(
         usual=usual,
         expected=expected,
         bets=bets,
+        measure=measure,
     )
 
 
@@ -335,6 +349,49 @@ def _watch_guards(reference: Reference, settings: Settings) -> Iterator[Watched]
             tolerance=settings.monitoring.harm.tolerance * matter,
             lowest=_find_lowest(name, settings),
         )
+
+
+def _watch_counted(reference: Reference, settings: Settings) -> Iterator[Watched]:
+    """What comes from the counts of several classes, where it is a guard or the primary metric: macro F1, a recall.
+
+    A day is judged by the metric's first derivative at the holdout: a number for each row, by its class and what it is
+    called, whose mean is the metric there. So a day of few rows of a class says little of that class, and no more.
+    """
+    classes = reference.classes
+    if not classes:
+        return
+    table = confusion.make_table(sum_confusions(reference.outcomes), classes)
+    for name in dict.fromkeys([settings.gate.primary, *settings.gate.guards]):
+        cells = confusion.linearise_metric(name, table, classes)
+        if cells is None or (name == "accuracy" and name == settings.gate.primary):
+            continue
+        read = _read_cells(1 - cells, classes)
+        yield from _watch(
+            f"guard: {name}",
+            "guard",
+            subject=name,
+            read=read,
+            show=read,
+            reference=reference,
+            tolerance=settings.monitoring.harm.tolerance * settings.gate.matters[name],
+            lowest=float((1 - cells).min()),
+            measure=_measure_counted(name, classes),
+        )
+
+
+def _measure_counted(name: str, classes: Sequence[str]) -> Measure:
+    return lambda days: compute_counted(name, days, classes)
+
+
+def _read_cells(cells: Floats, classes: Sequence[str]) -> Read:
+    """Read the rows of a day's counts, and the sum of the numbers of the cells that they are in."""
+
+    def read(day: DayOutcomes) -> tuple[float, float] | None:
+        table = confusion.make_table(day.confusion, classes)
+        rows = float(table.sum())
+        return (rows, float((cells * table).sum())) if rows else None
+
+    return read
 
 
 def _find_lowest(name: str, settings: Settings) -> float:
@@ -472,8 +529,8 @@ def _find_findings(
         day=chosen[-1].day,
         days=len(chosen),
         rows=round(rows),
-        found=_find_mean(chosen, watched.show),
-        expected=_find_mean(reference.outcomes, watched.show),
+        found=watched.measure_days(chosen),
+        expected=watched.measure_days(reference.outcomes),
         predicted=_find_mean(chosen, read_sum("score")),
         observed=_find_mean(chosen, read_sum("target")),
         evidence=evidence,

@@ -9,9 +9,11 @@ from functools import reduce
 from typing import TYPE_CHECKING
 
 from bots.monitoring.estimated_metrics import make_bins
+from bots.monitoring.outcomes import sum_confusions
 from bots.observations import Day, DayOutcomes, Point, Series
+from bots.stats import confusion
 from bots.stats.estimates import compute_auc, compute_auc_error
-from bots.stats.metrics import describe_measure, find_label
+from bots.stats.metrics import describe_measure, find_label, find_measure
 
 if TYPE_CHECKING:
     from bots.monitoring.reference import Reference
@@ -39,7 +41,8 @@ def name_plain(reference: Reference) -> str:
 def draw_series(days: Sequence[DayOutcomes], reference: Reference, settings: Settings) -> list[Series]:
     """Draw every curve of a version's labelled days, in order: the primary metric first.
 
-    Sums come day by day, ROC AUC week by week with the interval of Hanley & McNeil. None of them is tested.
+    Sums come day by day; week by week ROC AUC, with the interval of Hanley & McNeil, and what comes from the counts of
+    several classes, with that of independent rows. None of them is tested.
     """
     labelled = [day for day in days if day.labelled]
     names = [
@@ -54,6 +57,8 @@ def draw_series(days: Sequence[DayOutcomes], reference: Reference, settings: Set
 def _draw_metric(name: str, days: Sequence[DayOutcomes], reference: Reference) -> Series | None:
     if name == "roc_auc":
         return _draw_auc(days, reference)
+    if reference.classes and name != "accuracy" and confusion.is_counted(name):
+        return _draw_counted(name, days, reference)
     sums = SUMS | ({"brier": "brier", "accuracy": "target"} if reference.classes else {})
     if name not in sums:
         sums = {**sums, name: "metric" if name == reference.loss.plain else name}
@@ -119,6 +124,46 @@ def _draw_auc(days: Sequence[DayOutcomes], reference: Reference) -> Series | Non
         direction="higher",
         reference=compute_auc(whole) if whole else None,
         points=points,
+    )
+
+
+def _draw_counted(name: str, days: Sequence[DayOutcomes], reference: Reference) -> Series | None:
+    """A metric of several classes, week by week, from the counts of what was called what."""
+    measure = find_measure(name, "multiclass")
+    if measure is None:
+        return None
+    weeks: dict[Day, list[DayOutcomes]] = {}
+    for day in days:
+        if day.confusion:
+            weeks.setdefault(find_week(day.day), []).append(day)
+    return Series(
+        name=name,
+        label=f"{measure.label}, week by week",
+        kind=measure.kind,
+        direction=measure.direction,
+        reference=compute_counted(name, reference.outcomes, reference.classes),
+        points=[_make_counted_point(name, week, found, reference) for week, found in weeks.items()],
+    )
+
+
+def compute_counted(name: str, days: Iterable[DayOutcomes], classes: Sequence[str]) -> float | None:
+    """A metric of several classes of all rows of these days; None where it has no value."""
+    return confusion.compute_metric(name, confusion.make_table(sum_confusions(days), classes), classes)
+
+
+def _make_counted_point(name: str, week: Day, days: Sequence[DayOutcomes], reference: Reference) -> Point:
+    table = confusion.make_table(sum_confusions(days), reference.classes)
+    value = confusion.compute_metric(name, table, reference.classes)
+    error = confusion.estimate_error(name, table, reference.classes)
+    half = None if value is None or error is None else CERTAIN * error
+    return Point(
+        day=week,
+        value=value,
+        low=None if value is None or half is None else max(0.0, value - half),
+        high=None if value is None or half is None else min(1.0, value + half),
+        rows=sum(day.labelled for day in days),
+        version=days[0].version,
+        mature=all(day.mature for day in days),
     )
 
 

@@ -21,7 +21,7 @@ from bots.monitoring.labels import convert_classes, load_classes
 from bots.monitoring.outcomes import UNKNOWN, OutcomeCount
 from bots.monitoring.performance import Restart, judge_performance
 from bots.monitoring.reference import Reference, build_reference
-from bots.monitoring.summaries import SummaryError, summarize_file
+from bots.monitoring.summaries import SummaryError, sum_outcomes, summarize_file
 from bots.monitoring.summary_spec import SummarySpec, build_spec
 from bots.observations import DayInputs, DayOutcomes
 from bots.stats.metrics import Context, compute_value
@@ -204,6 +204,7 @@ def test_of_a_personal_target_nothing_is_counted_by_class(reference: Any, tmp_pa
     outcomes = watch_day(spec, 0)
     assert outcomes.labelled == ROWS
     assert target not in outcomes.slices
+    assert outcomes.confusion == {}
     assert ask_day(tmp_path, spec, 0).called == {}
     kept = summarize_file(tmp_path / "log-0.parquet", spec).samples[name_day(0)]
     assert "prediction:label" not in kept.column_names
@@ -244,3 +245,87 @@ def test_a_log_without_each_class_s_probability_is_left_and_named(reference: Any
     pq.write_table(pa.Table.from_batches([batch]).drop_columns(["prediction:score:b"]), path)
     with pytest.raises(SummaryError, match="it has no prediction:score:b"):
         summarize_file(path, spec)
+
+
+def make_guarded(**gate: Any) -> Any:
+    """Settings with means over classes in the gate."""
+    base = make_settings(**gate)
+    names = ["log_loss", "accuracy", "balanced_accuracy", "f1_macro", "recall:c", "roc_auc_ovr"]
+    return structs.replace(base, evaluate=structs.replace(base.evaluate, metrics=names))
+
+
+def call_rarely(day: int, spec: SummarySpec, name: str) -> DayOutcomes:
+    """A day of a model that does not find one class any more, and is as it was with all others."""
+    target, score = draw_rows(ROWS, seed=100 + day)
+    at = NAMES.index(name)
+    score[:, at] /= 30
+    count = OutcomeCount(spec, NAMES)
+    count.add_batch(make_log(day, target, score / score.sum(axis=1, keepdims=True), label=True))
+    return count.close_outcomes(day=name_day(day), version=VERSION, onnx=ONNX, mature=True)
+
+
+def test_a_day_counts_what_was_called_what_and_days_add_up(reference: Any) -> None:
+    _, found, spec = reference
+    days = [watch_day(spec, at) for at in range(31, 34)]
+    whole = sum_outcomes(days)
+    assert whole is not None
+    assert sum(sum(row.values()) for row in whole.confusion.values()) == 3 * ROWS
+    assert sum(whole.confusion[name].get(name, 0) for name in NAMES) == whole.sums["target"]
+    assert {name: sum(row.values()) for name, row in whole.confusion.items()} == {
+        name: one.rows for name, one in whole.slices["species"].items()
+    }
+    assert sum(sum(row.values()) for day in found.outcomes for row in day.confusion.values()) == 30 * ROWS
+
+
+def test_means_over_classes_are_drawn_week_by_week_beside_the_review_s(reference: Any) -> None:
+    folder, found, spec = reference
+    judged = judge_performance(
+        [watch_day(spec, at) for at in range(31, 60)],
+        [],
+        found,
+        make_guarded(),
+        restart=Restart(day=name_day(31), why=""),
+    )
+    table = pq.read_table(folder / "reports/predictions.parquet")
+    target = np.array([float(NAMES.index(name)) for name in table["target"].to_pylist()])
+    score = np.stack([table[f"score:{name}"].to_numpy() for name in NAMES], axis=1)
+    series = {one.name: one for one in judged.series}
+    for name in ("balanced_accuracy", "f1_macro", "recall:c"):
+        assert series[name].label.endswith(", week by week")
+        assert series[name].reference == pytest.approx(
+            compute_value(name, target, score, Context(classes=NAMES))
+        )
+        assert all(point.low < point.value < point.high for point in series[name].points)  # type: ignore[operator]
+    assert "roc_auc_ovr" not in series
+
+
+@pytest.mark.parametrize(
+    ("primary", "guards", "alarms", "words"),
+    [
+        ("log_loss", ["f1_macro"], "f1_macro", "The macro F1 score is 0."),
+        ("log_loss", ["recall:c"], "recall:c", "The recall of c is 0."),
+        ("balanced_accuracy", [], "balanced_accuracy", "The balanced accuracy is 0."),
+    ],
+)
+def test_a_class_that_is_lost_alarms_by_the_metric_that_guards_it(
+    reference: Any, primary: str, guards: list[str], alarms: str, words: str
+) -> None:
+    _, found, spec = reference
+    settings = make_guarded(
+        primary=primary, guards=guards, matters=dict.fromkeys([primary, *guards], 0.01), slices=None
+    )
+    restart = Restart(day=name_day(31), why="")
+    quiet = judge_performance(
+        [watch_day(spec, at) for at in range(31, 71)], [], found, settings, restart=restart
+    )
+    assert f"guard: {alarms}" in {one.name for one in quiet.detectors}
+    assert [one for one in quiet.findings if one.level == "alarm"] == []
+    lost = judge_performance(
+        [call_rarely(at, spec, "c") for at in range(31, 91)], [], found, settings, restart=restart
+    )
+    (finding,) = [one for one in lost.findings if one.subject == alarms and one.level == "alarm"]
+    assert finding.words.startswith(words)
+    assert "where the review's holdout had 0." in finding.words
+    assert finding.found is not None
+    assert finding.expected is not None
+    assert finding.found < finding.expected - 0.05
