@@ -34,7 +34,7 @@ Count = Annotated[int, Meta(ge=0)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Positive = Annotated[float, Meta(ge=0)]
 
-Task = Literal["classification", "regression", "multiclass"]
+Task = Literal["classification", "regression", "multiclass", "scores"]
 Direction = Literal["higher", "lower"]
 Verdict = Literal[
     "improved", "equivalent", "undecided", "regressed", "blocked", "not comparable", "no baseline"
@@ -195,7 +195,7 @@ class Metric(Evidence, frozen=True, kw_only=True):
 
 class Slice(Evidence, frozen=True, kw_only=True):
     """The primary metric on a named subset of the holdout; `low` and `high` as in `Metric`. `target` and `prediction`
-    are means; null with several classes, which have none."""
+    are means; null with several classes and for the task `scores`, which have none."""
 
     column: Name
     value: Text

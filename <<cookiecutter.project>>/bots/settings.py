@@ -21,7 +21,7 @@ from bots.decoding import (
     locate_decode_error,
 )
 from bots.errors import BotsError
-from bots.evidence import MOST_CLASSES, MOST_SEEDS, Costs, Task
+from bots.evidence import MOST_CLASSES, MOST_SEEDS, Costs, Direction, Task
 from bots.layout import DVC_YAML, PARAMS, WATCHED, Layout
 from bots.stats import deviances, metrics
 
@@ -30,6 +30,10 @@ Smallest = Annotated[float, Meta(ge=0)]
 Share = Annotated[float, Meta(gt=0, le=0.5)]
 Rate = Annotated[float, Meta(ge=0, le=1)]
 Positive = Annotated[float, Meta(gt=0)]
+
+
+LONGEST_NAME = 100
+"""So many characters the name of a metric that rows bring may have: it stands in tables and in columns' names."""
 
 
 class SettingsError(BotsError):
@@ -79,6 +83,16 @@ class Data(Struct, frozen=True, kw_only=True):
     ] = {}
 
 
+class RowMetric(_Section, frozen=True):
+    """A metric that code of a team's own measures on each row, and writes to `metric:NAME` of the predictions."""
+
+    direction: Annotated[Direction, _explain("which mean is better: `higher` of a reward, `lower` of a loss")]
+    unit: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=50)] | None,
+        _explain("its unit, as every table shows it: `s`, `points`"),
+    ] = None
+
+
 class Evaluate(_Section, frozen=True):
     """What is measured on the holdout."""
 
@@ -99,6 +113,10 @@ class Evaluate(_Section, frozen=True):
     calibration_bins: Annotated[
         int, Meta(ge=2, le=100), _explain("into how many bins the scores are sorted")
     ] = 10
+    scores: Annotated[
+        dict[str, RowMetric],
+        _explain("the task scores: the metrics that each row brings, by the names that people read"),
+    ] = {}
 
 
 class Limit(_Section, frozen=True):
@@ -455,7 +473,22 @@ class Settings(Struct, frozen=True, kw_only=True):
     def context(self) -> metrics.Context:
         """Return what the metrics need to know beside the rows."""
         chosen = self.evaluate
-        return metrics.Context(threshold=chosen.threshold, costs=chosen.costs, bins=chosen.calibration_bins)
+        return metrics.Context(
+            threshold=chosen.threshold,
+            costs=chosen.costs,
+            bins=chosen.calibration_bins,
+            row_metrics=self.row_metrics,
+        )
+
+    @property
+    def row_metrics(self) -> dict[str, Direction]:
+        """The metrics that each row brings, with what is better; none but for the task scores."""
+        return {name: one.direction for name, one in self.evaluate.scores.items()}
+
+    @property
+    def metric_units(self) -> dict[str, str | None]:
+        """The units of the metrics that each row brings, of those that have one."""
+        return {name: one.unit for name, one in self.evaluate.scores.items() if one.unit is not None}
 
     @property
     def named_metrics(self) -> dict[str, list[str]]:
@@ -468,6 +501,10 @@ class Settings(Struct, frozen=True, kw_only=True):
             "gate.matters": list(gate.matters),
             "gate.limits": list(gate.limits),
         }
+
+    def find_measure(self, name: str) -> metrics.Measure | None:
+        """The metric of this name that the task has, or that is declared; None where there is none."""
+        return metrics.find_measure(name, self.task, self.row_metrics)
 
 
 def load_settings(root: Path) -> Settings:
@@ -621,6 +658,7 @@ def _suggest(word: str, known: Iterable[str]) -> str:
 
 def _find_problems(settings: Settings) -> Iterator[str]:
     """Yield what no type can find: names that refer to nothing, and what a metric lacks."""
+    yield from _find_score_problems(settings)
     yield from _find_unknown_metrics(settings)
     yield from _find_gate_problems(settings.gate, settings.evaluate.metrics)
     yield from _find_needs(settings)
@@ -654,19 +692,56 @@ def _find_gate_problems(gate: Gate, metrics: list[str]) -> Iterator[str]:
 
 def _find_needs(settings: Settings) -> Iterator[str]:
     for name in settings.evaluate.metrics:
-        needs = metrics.get_measure(name, settings.task).needs
-        if "costs" in needs and (problem := _check_costs(settings)):
+        measure = settings.find_measure(name)
+        if measure is not None and "costs" in measure.needs and (problem := _check_costs(settings)):
             yield problem
 
 
+def _find_score_problems(settings: Settings) -> Iterator[str]:
+    """Yield what is wrong with the metrics that each row brings, and with what has no meaning beside them."""
+    evaluate, known = settings.evaluate, settings.evaluate.scores
+    if settings.task != "scores":
+        if known:
+            yield f"evaluate.scores: only the task scores has such metrics, and data.task is {settings.task}"
+        return
+    if not known:
+        yield (
+            "evaluate.scores: expected each metric that the rows bring, as `ndcg: {direction: higher}`; the task "
+            "scores has no others"
+        )
+    for name in known:
+        if problem := _find_name_problem(name):
+            yield f"evaluate.scores: `{name}`: {problem}"
+        elif name not in evaluate.metrics:
+            yield f"evaluate.metrics: `{name}` of evaluate.scores is not in it; add it there, or take it out"
+    for key, found in (
+        ("evaluate.threshold", evaluate.threshold),
+        ("evaluate.costs", evaluate.costs),
+        ("evaluate.fairness", evaluate.fairness or None),
+        ("data.positive", settings.data.positive),
+    ):
+        if found is not None:
+            yield f"{key}: the task scores knows no score and no target of a row, so it means nothing; take it out"
+
+
+def _find_name_problem(name: str) -> str | None:
+    """Why a metric that rows bring may not be called so; None where it may."""
+    if not name.isprintable() or name != name.strip() or not 0 < len(name) <= LONGEST_NAME:
+        return f"expected 1 to {LONGEST_NAME} visible characters, without a blank at either end"
+    if metrics.describe_measure(name) is not None:
+        return "the bots compute a metric of that name themselves, for another task; call yours otherwise"
+    return None
+
+
 def _find_unknown_metrics(settings: Settings) -> Iterator[str]:
-    fitting = metrics.list_names(settings.task)
+    fitting = list(settings.evaluate.scores) or metrics.list_names(settings.task)
     for key, names in settings.named_metrics.items():
         for name in names:
-            if metrics.find_measure(name, settings.task) is None:
+            if settings.find_measure(name) is None:
+                where = "in evaluate.scores" if settings.task == "scores" else f"for a {settings.task}"
                 hint = deviances.explain_name(name) if settings.task == "regression" else None
                 hint = f"; {hint}" if hint else _suggest(name, fitting)
-                yield f"{key}: no metric `{name}` for a {settings.task}{hint}"
+                yield f"{key}: no metric `{name}` {where}{hint}"
 
 
 def _check_costs(settings: Settings) -> str | None:
@@ -675,6 +750,7 @@ def _check_costs(settings: Settings) -> str | None:
         "classification": ("true_positive", "false_positive", "true_negative", "false_negative"),
         "regression": ("under", "over"),
         "multiclass": ("matrix",),
+        "scores": (),
     }[settings.task]
     if costs is None:
         return f"evaluate.costs: expected currency, {', '.join(cells)}; `value` needs them"

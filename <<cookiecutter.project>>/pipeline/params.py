@@ -177,9 +177,15 @@ def load(path: Path = Path("params.yaml")) -> Params:
     """Read and check params.yaml. Raises `ConfigError` for a missing file, bad YAML, a wrong key or no table yet."""
     document = config.read_yaml(path, expected="sections such as data: and model:")
     known = {name: document[name] for name in Params.__struct_fields__ if name in document}
-    if isinstance(data := known.get("data"), dict) and data.get("target") == "":
+    data = known.get("data")
+    if isinstance(data, dict) and data.get("target") == "":
         raise config.ConfigError(
             f"{path}: data.target: no table is described yet; `make onboard DATA=table.csv` does that"
+        )
+    if isinstance(data, dict) and data.get("task") == "scores":
+        raise config.ConfigError(
+            f"{path}: data.task: this pipeline predicts a target, and the task scores is for code of your own that "
+            "measures each row itself: docs/evidence.md says what it writes"
         )
     if isinstance(gate := known.get("gate"), dict):
         known["gate"] = {name: gate[name] for name in Gate.__struct_fields__ if name in gate}

@@ -256,6 +256,59 @@ def test_only_several_classes_have_an_order() -> None:
     ).startswith("data.classes: only the task multiclass has several classes")
 
 
+SCORES = """
+project: {name: search, title: Search, description: Which documents, owner: octo-org}
+data: {task: scores}
+evaluate: {metrics: [NDCG@5, seconds], scores: {NDCG@5: {direction: higher}, seconds: {direction: lower, unit: s}}}
+gate: {primary: NDCG@5, guards: [seconds], matters: {NDCG@5: 0.01, seconds: 0.1}}
+review: {score: "x {rows} {out}"}
+"""
+
+
+def test_metrics_that_rows_bring_are_read_with_what_is_better() -> None:
+    found = settings.parse_settings(SCORES, "params.yaml")
+    assert found.task == "scores"
+    assert found.row_metrics == {"NDCG@5": "higher", "seconds": "lower"}
+    assert found.metric_units == {"seconds": "s"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("direction: lower", "direction: down", "evaluate.scores[...].direction: "),
+        ("{direction: higher}", "{}", "required field `direction`"),
+        (", unit: s", ", label: s", "label: unknown key; expected one of direction, unit"),
+        ("[NDCG@5, seconds]", "[NDCG@5, second]", "`seconds` of evaluate.scores is not in it"),
+        (
+            "[NDCG@5, seconds]",
+            "[NDCG@5, seconds, mae]",
+            "evaluate.metrics: no metric `mae` in evaluate.scores",
+        ),
+        (
+            "NDCG@5: 0.01",
+            "NDCG@10: 0.01",
+            "gate.matters: no metric `NDCG@10` in evaluate.scores; did you mean",
+        ),
+        ("metrics: [", "threshold: 0.5, metrics: [", "evaluate.threshold: the task scores knows no score"),
+        ("metrics: [", "fairness: [sex], metrics: [", "evaluate.fairness: the task scores knows no"),
+        ("task: scores", "task: regression", "evaluate.scores: only the task scores has such metrics"),
+        ("task: scores", "task: scores, positive: x", "data.positive: the task scores knows no"),
+        ("seconds:", "'recall:de':", "`recall:de`: the bots compute a metric of that name themselves"),
+        ("seconds:", "rmse:", "`rmse`: the bots compute a metric of that name themselves"),
+        ("seconds:", "' seconds':", "expected 1 to 100 visible characters"),
+        ("seconds:", '"a\\tb":', "expected 1 to 100 visible characters"),
+        ("seconds:", f"{'x' * 101}:", "expected 1 to 100 visible characters"),
+    ],
+)
+def test_metrics_that_rows_bring_are_refused_by_what_is_wrong(old: str, new: str, said: str) -> None:
+    assert said in refusal((old, new), text=SCORES)
+
+
+def test_the_task_scores_needs_its_metrics() -> None:
+    text = SCORES.replace(SCORES[SCORES.index(", scores:") : SCORES.index("}}}") + 2], "")
+    assert refusal(text=text).startswith("evaluate.scores: expected each metric that the rows bring")
+
+
 ONE = "stages: {}\nartifacts:\n  net: {path: ./out/net.pt, type: model}\n  lot: {path: out/words.txt, type: dataset}\n"
 TWO = ONE + "  small: {path: out/small.pt, type: model}\n  form: {path: models/onnx, type: model}\n"
 

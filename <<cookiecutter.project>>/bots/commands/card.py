@@ -56,6 +56,7 @@ def load_card(root: Path, settings: Settings) -> Card:
         threshold=metrics.threshold,
         costs=metrics.costs[0] if metrics.costs else None,
         bins=settings.evaluate.calibration_bins,
+        row_metrics=settings.row_metrics,
     )
     found = comparison.compare(known, settings)
     return Card(

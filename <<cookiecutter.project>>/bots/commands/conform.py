@@ -96,9 +96,13 @@ def _find_lacks(root: Path, wanted: tuple[str, ...], tell: Callable[[str], None]
 def _check_release(project: Project, tell: Callable[[str], None]) -> Iterator[Lack]:
     """What the release's own checks say of this checkout."""
     from bots.errors import BotsError
-    from bots.release.verify import EVIDENCE, Checkout, verify_model
+    from bots.layout import PARAMS
+    from bots.release.verify import EVIDENCE, NOT_SERVED, Checkout, verify_model
     from bots.review.conform import Lack
 
+    if project.settings.task == "scores":
+        yield Lack(purpose="release", file=PARAMS, field="data.task", words=NOT_SERVED)
+        return
     missing = [
         path for path in EVIDENCE if project.find_output(path) is None or not (project.root / path).is_file()
     ]
@@ -127,6 +131,8 @@ def _check_service(project: Project, tell: Callable[[str], None]) -> Iterator[La
     from bots.dvc.command_line import build_environment, find_last_words
     from bots.review.conform import Lack
 
+    if project.settings.task == "scores":
+        return  # the release said that nothing of this task is served
     folder = project.files.onnx
     if not (project.root / "serving").is_dir():
         words = "there is no serving/ in this project, so nobody can tell whether the model can be served"

@@ -29,6 +29,14 @@ if TYPE_CHECKING:
 BUDGET = 900.0
 PAGE = "monitoring.html"
 REPORT = "monitoring.json"
+NOTHING_YET = (
+    "no version is in production yet, so there is nothing to watch. `python -m bots release` brings one there; or name "
+    "the prediction log of your own service in params.yaml: monitoring.predictions"
+)
+NOT_WATCHED = (
+    "data.task is scores: how production is cannot be told here, for no log holds the metrics of a row; measure what "
+    "your service answers by your own code"
+)
 
 
 def add_parser(verbs: Verbs) -> None:
@@ -80,6 +88,8 @@ def run(arguments: argparse.Namespace) -> int:
     from bots.settings import load_settings
 
     root, settings = Path.cwd(), load_settings(Path.cwd())
+    if settings.task == "scores":
+        return _say_nothing(NOT_WATCHED, as_json=arguments.json)
     now = arguments.at or datetime.now(UTC)
     keep = not arguments.dry_run
     with (
@@ -89,7 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
     ):
         registry, unseen = _load_registry(root, tell)
         if _is_nothing_there(registry, settings):
-            return _say_nothing(as_json=arguments.json)
+            return _say_nothing(NOTHING_YET, as_json=arguments.json)
         bots = _open_bots(settings, root, now=now, tell=tell) if keep and not arguments.no_act else None
         context = _build_context(
             root, settings, now=now, folder=folder, bots=bots, registry=registry, unseen=unseen, tell=tell
@@ -267,14 +277,11 @@ def _is_nothing_there(registry: Registry | None, settings: Settings) -> bool:
     )
 
 
-def _say_nothing(*, as_json: bool) -> int:
-    """Say that there is nothing to watch yet; that is no failure, and nothing is opened for it."""
+def _say_nothing(words: str, *, as_json: bool) -> int:
+    """Say why there is nothing to watch; that is no failure, and nothing is opened for it."""
     if as_json:
         print("null")
-    log(
-        "no version is in production yet, so there is nothing to watch. `python -m bots release` brings one there; or "
-        "name the prediction log of your own service in params.yaml: monitoring.predictions"
-    )
+    log(words)
     return 0
 
 

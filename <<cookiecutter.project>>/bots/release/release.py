@@ -22,7 +22,7 @@ from bots.release.failure import EXIT_CODES, Failure, Kind, ReleaseFailed
 from bots.release.judgement import Judge
 from bots.release.registry import RegistryError, RegistryRepository
 from bots.release.signing import Signer
-from bots.release.verify import Checkout
+from bots.release.verify import NOT_SERVED, Checkout
 from bots.release.versions import Release, Stage
 from bots.retry import RequestDenied, RetriesExhausted, Retry
 
@@ -178,9 +178,12 @@ def resume(context: ReleaseContext, *, reason: str | None) -> ReleaseResult:
 
 def explain_nothing(root: Path) -> str:
     """Why a checkout has nothing to release: no model yet, or none where dvc.lock should name it. Raises `NoModel`."""
-    checkout = Checkout(root, settings.load_settings(root).review.files)
+    chosen = settings.load_settings(root)
+    checkout = Checkout(root, chosen.review.files)
     if not (root / DVC_LOCK).exists() or not checkout.lock.stages:
         return "There is no model yet: nothing to release."
+    if chosen.task == "scores":
+        return f"Nothing to release: {NOT_SERVED}."
     wanted = (checkout.files.model, checkout.files.onnx)
     missing = [path for path in wanted if checkout.lock.find_digest(path) is None]
     return (
@@ -202,6 +205,8 @@ def _find_or_build(session: _Session, commit: str, accept: str | None) -> tuple[
     if not (context.root / DVC_LOCK).exists():
         return None
     chosen = settings.load_settings(context.root)
+    if chosen.task == "scores":
+        return None
     checkout = Checkout(context.root, chosen.review.files)
     content = build_version.read_content(checkout)
     if content is None:

@@ -46,6 +46,13 @@ EVIDENCE: Final = tuple(
     f"{REPORTS}/{name}.json" for name in ("data", "split", "metrics", "explanation", "export")
 )
 
+NOT_SERVED: Final = (
+    "a model of the task scores is reviewed, locked and merged, and not served: no ONNX model gives the metrics of a "
+    "row, so neither image nor canary could be held against the review; ship the file that dvc.lock names by your own "
+    "means"
+)
+"""Why nothing is released of a model whose rows bring their metrics."""
+
 E = TypeVar("E", bound=evidence.Evidence)
 
 
@@ -144,6 +151,8 @@ def verify_model(checkout: Checkout, settings: Settings, tell: Callable[[str], N
     same_bytes = _check_bytes(checkout)
     if not same_bytes.passed:
         return [same_bytes]
+    if settings.task == "scores":
+        return [same_bytes, Check("model", passed=False, words=NOT_SERVED)]
     evaluation = checkout.load_report("metrics", MetricsReport)
     export = checkout.load_report("export", ExportReport)
     if problem := _find_onnx_problem(checkout, export):

@@ -71,6 +71,7 @@ class Card:
 def render_card(card: Card) -> str:
     """The whole card; the same evidence gives the same bytes."""
     project = card.settings.project
+    measured = card.metrics.task == "scores"
     sections = {
         "Intended use": _render_intended_use(card),
         "Limits": _format_list(list_limits(card)) or "None that the evidence shows.",
@@ -87,7 +88,10 @@ def render_card(card: Card) -> str:
         "How to reproduce": _render_commands(card),
     }
     head = f"# {_escape(project.title)}\n\n{_escape(project.description)}\n\n{_render_summary(card)}"
-    body = "\n\n".join(f"## {title}\n\n{section}" for title, section in sections.items())
+    left_out = ("Calibration", "Fairness", "Business value") if measured else ()
+    body = "\n\n".join(
+        f"## {title}\n\n{section}" for title, section in sections.items() if title not in left_out
+    )
     return f"{head}\n\n{body}\n"
 
 
@@ -122,7 +126,7 @@ def list_limits(card: Card) -> Iterator[str]:
 
 def _render_summary(card: Card) -> str:
     """The first screen: what a decision needs, one line each."""
-    found = list(list_limits(card))
+    found, scores = list(list_limits(card)), card.metrics.task == "scores"
     top = [
         f"{escape_code(item.feature)} ({format_percent(item.share, 0)})"
         for item in card.explanation.ranking[:3]
@@ -130,10 +134,10 @@ def _render_summary(card: Card) -> str:
     train = card.split.find_part("train")
     moment = _escape(card.data.moment) or "at a moment that schema.yaml does not say (`moment`)"
     rows = [
-        ("Predicts", _describe_target(card)),
+        ("Measured by" if scores else "Predicts", _describe_target(card)),
         ("For each row", f"{_describe_row(card)}; {moment}"),
         ("Quality", _describe_quality(card)),
-        ("Worth", _describe_worth(card) or "no prices in params.yaml, so not known"),
+        *([] if scores else [("Worth", _describe_worth(card) or "no prices in params.yaml, so not known")]),
         ("Learned from", f"{format_count(train.rows)} rows{_describe_period(train)}"),
         ("Moved most by", ", ".join(top) or "nothing"),
         ("Drift", _describe_drift(card)),
@@ -144,7 +148,9 @@ def _render_summary(card: Card) -> str:
 
 
 def _describe_target(card: Card) -> str:
-    """What is predicted, in the data contract's words."""
+    """What is predicted, in the data contract's words; for the task scores, what is measured."""
+    if card.metrics.task == "scores":
+        return ", ".join(escape_code(name) for name in card.settings.evaluate.scores)
     column = card.columns.get(card.target)
     meaning = f": {_escape(column.description)}" if column and column.description else ""
     unit = f" ({_escape(column.unit)})" if column and column.unit else ""
@@ -179,7 +185,7 @@ def _render_intended_use(card: Card) -> str:
     personal = [name for name in read if name in card.columns and card.columns[name].personal]
     later = [escape_code(name) for name, column in card.columns.items() if column.known == "after"]
     lines = [
-        f"To predict {_describe_target(card)}, for {_describe_row(card)}, with what is known {known}.",
+        f"{_describe_use(card)}, for {_describe_row(card)}, with what is known {known}.",
         "",
         "Not intended:",
         "",
@@ -198,6 +204,12 @@ def _render_intended_use(card: Card) -> str:
     return "\n".join(lines)
 
 
+def _describe_use(card: Card) -> str:
+    if card.metrics.task == "scores":
+        return f"To do well by {_describe_target(card)}"
+    return f"To predict {_describe_target(card)}"
+
+
 def _render_quality(card: Card) -> str:
     """Every metric with its interval and what it means."""
     rows = [
@@ -206,7 +218,9 @@ def _render_quality(card: Card) -> str:
             _format_metric(card, metric),
             _escape(metric.unit),
             f"{metric.direction} is better",
-            words.explain_metric(metric.name),
+            "mean of what the team's own code measured"
+            if card.metrics.task == "scores"
+            else words.explain_metric(metric.name),
         ]
         for metric in card.metrics.metrics
     ]
@@ -254,7 +268,7 @@ def _render_slices(card: Card) -> str:
     known = _rank_slices(card)
     if not known:
         return "No slice was judged: none has enough rows for the metric."
-    half, several = MOST_SLICES // 2, card.metrics.task == "multiclass"
+    half, several = MOST_SLICES // 2, card.metrics.task in ("multiclass", "scores")
     chosen = known if len(known) <= MOST_SLICES else [*known[:half], *known[-half:]]
     rows = [
         [

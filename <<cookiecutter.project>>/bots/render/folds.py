@@ -75,6 +75,8 @@ def format_metrics(review: Review) -> str:
         for m in shown
         if words.explain_metric(m.name)
     ]
+    if review.task == "scores":
+        meanings.append("Each is the mean over the rows of what the team's own code measured on them.")
     return f"{md.format_table(heads, rows)}\n\n{caption}\n\n" + "\n".join(meanings)
 
 

@@ -15,7 +15,7 @@ from bots.review.seen import have_same_output
 from bots.stats.predictions import get_scores
 from bots.stats.split_columns import PLAIN_ROW, find_row_column
 from bots.verdict import fresh_rows
-from bots.verdict.confirmation import explain_untold, judge_fresh_rows
+from bots.verdict.confirmation import UNTOLD_BY_SCORES, explain_untold, judge_fresh_rows
 
 if TYPE_CHECKING:
     import pyarrow
@@ -31,6 +31,8 @@ def confirm_on_fresh_rows(
 ) -> Confirmation:
     """What the labelled rows of main's production part say; whatever is in the way is an answer too, not an error."""
     path = champion.side.files.production_rows
+    if champion.side.settings.task == "scores":
+        return explain_untold(UNTOLD_BY_SCORES)
     try:
         place = champion.fetch_production_rows()
         if place is None:

@@ -311,7 +311,8 @@ def _check_rows(project: Project) -> Iterator[Lack]:
             words = f"missing: write the name of each row, as {files.predictions} has it"
             yield Lack(purpose="review", file=path, field=PLAIN_ROW, words=words)
         target = settings.data.target or PLAIN_TARGET
-        if path == files.training_rows and not names & {target, PLAIN_TARGET}:
+        needed = path == files.training_rows and settings.task != "scores"
+        if needed and not names & {target, PLAIN_TARGET}:
             words = f"missing: write the target as {target}, which data.target of {layout.PARAMS} says, or as target"
             yield Lack(purpose="review", file=path, field=target, words=words)
         together = settings.gate.resample

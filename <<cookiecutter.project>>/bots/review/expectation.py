@@ -113,6 +113,7 @@ def _load_predictions(root: Path, lock: Lock, policy: Settings) -> Predictions |
         threshold=evaluate.threshold,
         costs=evaluate.costs,
         bins=evaluate.calibration_bins,
+        row_metrics=policy.row_metrics,
     )
 
 
@@ -125,11 +126,11 @@ def _put_beside(main: Predictions, earlier: Predictions) -> Predictions:
 
 def _estimate(predictions: Predictions, policy: Settings) -> Interval | None:
     """The interval of the primary metric; None where its figures make none, or of one model alone no difference."""
-    from bots.stats import intervals, metrics
+    from bots.stats import intervals
 
     gate = policy.gate
     rows = intervals.choose_rows(predictions)
-    measure = metrics.get_measure(gate.primary, policy.task)
+    measure = predictions.get_measure(gate.primary)
     return intervals.estimate_interval(rows, measure, confidence=gate.confidence)
 
 

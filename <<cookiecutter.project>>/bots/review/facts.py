@@ -257,7 +257,11 @@ class Facts:
     def gate_changed(self) -> bool:
         """Whether the change edits what it would be judged by."""
         own, policy = self.candidate.settings, self.policy
-        return (own.gate, own.evaluate.costs) != (policy.gate, policy.evaluate.costs)
+        return (own.gate, own.evaluate.costs, own.evaluate.scores) != (
+            policy.gate,
+            policy.evaluate.costs,
+            policy.evaluate.scores,
+        )
 
     @property
     def watched(self) -> dict[str, list[str]]:
@@ -310,7 +314,9 @@ def have_same_values(
 
     Where nothing is said to matter, to a millionth: of one, and of a quantity in the target's unit of the largest such.
     """
-    quantities = {name for name in one if (known := describe_measure(name)) and known.kind == "quantity"}
+    quantities = {
+        name for name in one if (known := describe_measure(name)) is None or known.kind == "quantity"
+    }
     largest = max((abs(one[name]) for name in quantities), default=1.0)
     return set(one) == set(other) and all(
         abs(one[name] - other[name])

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow
 import pyarrow.compute as arrow
 from msgspec import structs
@@ -25,6 +26,7 @@ from bots.stats.predictions import (
     Predictions,
     PredictionsError,
     UnknownClasses,
+    add_unpaired,
     get_scores,
     get_targets,
     get_weights,
@@ -34,12 +36,14 @@ from bots.stats.predictions import (
     make_predictions,
     read_table,
 )
+from bots.stats.row_metrics import COLUMN as ROW_METRIC
+from bots.stats.row_metrics import list_row_metrics
 from bots.stats.split_columns import PLAIN_ROW, ROW, find_row_column
 from bots.verdict import comparison
 from bots.verdict.comparison import Comparison
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
 __all__ = ["HoldoutPredictions", "NotScored", "PredictionsError", "align_scores", "load_predictions"]
 
@@ -72,6 +76,7 @@ class HoldoutPredictions:
     def find_disagreements(self, written: MetricsReport) -> tuple[str, ...]:
         """Where metrics.json says something else than the predictions beside it, or than itself."""
         inner = comparison.find_inner_disagreements(written)
+        inner += comparison.find_other_directions(written, self.settings.row_metrics)
         return (*inner, *find_disagreements(self.table, written, self.settings))
 
     def find_contradictions(self, scored: pyarrow.Table, tolerance: float = 1e-6) -> tuple[str, ...]:
@@ -80,7 +85,7 @@ class HoldoutPredictions:
             again = self.get_scores(scored, whose="this change's")
         except BotsError as error:
             return (f"{self.path} cannot be checked against the model: {error}",)
-        said = get_scores(self.table, self.path, self.classes)
+        said = self._get_own_scores()
         differences = metrics.scale_differences(again, said, self.settings.task)
         off = int((~(differences <= tolerance)).sum())
         if not off:
@@ -96,24 +101,30 @@ class HoldoutPredictions:
         """The candidate's own figures, where there is no champion to hold it against."""
         return comparison.compare(self._make_predictions(self.table, self.settings), self.settings)
 
-    @property
-    def scores(self) -> NDArray[Any]:
+    def _get_own_scores(self) -> NDArray[Any]:
         """The candidate's own scores, in the order of the table's rows."""
-        return get_scores(self.table, self.path, self.classes)
+        return get_scores(self.table, self.path, self.classes, self.settings.row_metrics)
 
     def read_alone(self, policy: Settings) -> Predictions:
         """The candidate's predictions, to be measured by main's settings, without main's model."""
         return self._make_predictions(self._keep_weights(policy), policy)
 
     def get_scores(
-        self, scored: pyarrow.Table, *, whose: str, classes: Sequence[str] | None = None
+        self,
+        scored: pyarrow.Table,
+        *,
+        whose: str,
+        classes: Sequence[str] | None = None,
+        row_metrics: Collection[str] | None = None,
     ) -> NDArray[Any]:
         """The scores of another model for the same rows, in their order; messages say whose model it is.
 
-        `classes` are those that the scores are of, else this table's. Raises `BotsError` where it did not score a row.
+        `classes` are those that the scores are of, else this table's; so are `row_metrics`. Raises `BotsError` where it
+        did not score a row.
         """
         known = self.classes if classes is None else classes
-        return get_scores(align_scores(scored, self.table, whose=whose), self.path, known)
+        names = self.settings.row_metrics if row_metrics is None else row_metrics
+        return get_scores(align_scores(scored, self.table, whose=whose), f"{whose} predictions", known, names)
 
     def pair_with(
         self, scored: pyarrow.Table, *, truth: pyarrow.Table | None, policy: Settings
@@ -130,8 +141,31 @@ class HoldoutPredictions:
         classes = join_classes(self.classes, mains)
         if self.classes:
             self._require_known(known, mains)
-        scores = get_scores(_align_champion(scored, self.table), self.path, classes)
-        return replace(self._make_predictions(known, policy, classes), champion=scores)
+        aligned = _align_champion(scored, self.table)
+        if policy.task == "scores":
+            self._require_mains_metrics(policy)
+            _require_row_metrics(aligned, policy)
+        scores = get_scores(aligned, self.path, classes, policy.row_metrics)
+        pair = replace(self._make_predictions(known, policy, classes), champion=scores)
+        added = {
+            name: direction
+            for name, direction in self.settings.row_metrics.items()
+            if name not in policy.row_metrics and name in self.metric_units
+        }
+        return add_unpaired(pair, self.table, self.path, added)
+
+    def _require_mains_metrics(self, policy: Settings) -> None:
+        """Raise `PredictionsError` where this change does not measure what main does: it is compared by that."""
+        missing = [
+            f"{ROW_METRIC}{name}"
+            for name in policy.row_metrics
+            if f"{ROW_METRIC}{name}" not in self.table.column_names
+        ]
+        if missing:
+            raise PredictionsError(
+                f"{self.path}: no column {', '.join(missing)}: main measures that (evaluate.scores), so a change is "
+                "compared by it; a metric goes in a change of its own, first from gate, then from evaluate"
+            )
 
     def _require_known(self, known: pyarrow.Table, mains: Sequence[str]) -> None:
         """Raise `ChampionUnavailable` where the holdout has a class that one of the two models does not know."""
@@ -157,7 +191,8 @@ class HoldoutPredictions:
             )
         known = _align_champion(truth, self.table)
         both = join_classes(self.classes, list_class_names(known, self.path)) if self.classes else ()
-        targets = [get_targets(table, self.path, both) for table in (known, self.table)]
+        names = self.settings.row_metrics
+        targets = [get_targets(table, self.path, both, names) for table in (known, self.table)]
         if off := int((targets[0] != targets[1]).sum()):
             raise PredictionsError(
                 f"{self.path}: target: expected what main's record of the same holdout says; {off:,} rows differ"
@@ -174,8 +209,9 @@ class HoldoutPredictions:
         own = make_predictions(
             known,
             self.path,
-            scores=get_scores(self.table, self.path, classes),
+            scores=get_scores(self.table, self.path, classes, policy.row_metrics),
             classes=classes,
+            row_metrics=policy.row_metrics,
             class_slice=policy.data.target or "target",
             task=policy.task,
             slices=policy.evaluate.slices,
@@ -185,7 +221,20 @@ class HoldoutPredictions:
             costs=policy.evaluate.costs,
             bins=policy.evaluate.calibration_bins,
         )
-        return replace(own, metric_units=self.metric_units)
+        return replace(own, metric_units={**self.metric_units, **policy.metric_units})
+
+
+def _require_row_metrics(scored: pyarrow.Table, policy: Settings) -> None:
+    """Raise `ChampionUnavailable` where main's code does not measure each row as main's settings say."""
+    try:
+        scores = get_scores(scored, "main's predictions", row_metrics=policy.row_metrics)
+    except PredictionsError as error:
+        raise ChampionUnavailable(str(error)) from error
+    for name, column in zip(policy.row_metrics, scores.T, strict=True):
+        if off := int((~np.isfinite(column)).sum()):
+            raise ChampionUnavailable(
+                f"main's predictions: metric:{name}: expected a finite number in every row; {off:,} are not"
+            )
 
 
 def _require_named(policy: Settings, classes: Sequence[str]) -> None:
@@ -205,8 +254,9 @@ def find_disagreements(table: pyarrow.Table, written: MetricsReport, settings: S
     classes = list_classes(table.column_names) if settings.task == "multiclass" else ()
     own = Predictions(
         task=settings.task,
-        target=get_targets(table, path, classes),
-        candidate=get_scores(table, path, classes),
+        target=get_targets(table, path, classes, settings.row_metrics),
+        candidate=get_scores(table, path, classes, settings.row_metrics),
+        row_metrics=settings.row_metrics,
         weights=get_weights(table, path),
         classes=classes,
         candidate_threshold=written.threshold,
@@ -225,14 +275,16 @@ def load_predictions(root: Path, settings: Settings, written: MetricsReport) -> 
     Raises `PredictionsError` for a file that is missing, broken, or not about exactly the rows of the holdout.
     """
     files = settings.review.files
-    _check_rows(root, files)
+    _check_rows(root, files, repeated=settings.task == "scores")
     table = read_table(root / files.predictions, files.predictions)
     several = settings.task == "multiclass"
-    wanted = {"row", "target"} if several else {"row", "target", "score"}
-    if missing := wanted - set(table.column_names):
+    columns = {"multiclass": ["row", "target"], "scores": ["row"]}.get(
+        settings.task, ["row", "target", "score"]
+    )
+    columns += [f"{ROW_METRIC}{name}" for name in settings.row_metrics]
+    if missing := set(columns) - set(table.column_names):
         raise PredictionsError(
-            f"{files.predictions}: expected the columns {'row, target' if several else 'row, target, score'}; no "
-            f"{', '.join(sorted(missing))}"
+            f"{files.predictions}: expected the columns {', '.join(columns)}; no {', '.join(sorted(missing))}"
         )
     if several and len(list_classes(table.column_names)) < FEWEST_CLASSES:
         raise PredictionsError(
@@ -249,9 +301,10 @@ def adopt_threshold(settings: Settings, written: MetricsReport | None) -> Settin
     return structs.replace(settings, evaluate=structs.replace(settings.evaluate, threshold=written.threshold))
 
 
-def _check_rows(root: Path, files: Layout) -> None:
+def _check_rows(root: Path, files: Layout, *, repeated: bool) -> None:
     """Raise `PredictionsError` where the predictions are not about exactly the rows of the holdout, each once.
 
+    `repeated`: a name may stand at several rows of the holdout, which are measured as one: a query's documents.
     Before the other columns are read: to find rows that stand in another order takes a gigabyte for a moment.
     """
     table = read_table(root / files.predictions, files.predictions, ["row"])
@@ -263,6 +316,8 @@ def _check_rows(root: Path, files: Layout) -> None:
     if not known.column_names:
         raise PredictionsError(f"{files.holdout_rows}: expected a column `{ROW}` or `{PLAIN_ROW}`")
     holdout = known[find_row_column(known.column_names)]
+    if repeated:
+        holdout = pyarrow.chunked_array([holdout.unique()])
     same = holdout.equals(table["row"])
     if not same and (len(holdout) != len(table) or _find_rows(holdout, table).null_count):
         raise PredictionsError(
@@ -290,7 +345,7 @@ def _align_champion(table: pyarrow.Table, like: pyarrow.Table) -> pyarrow.Table:
 def align_scores(table: pyarrow.Table, like: pyarrow.Table, *, whose: str) -> pyarrow.Table:
     """A table of scores in the row order of another; messages say whose it is. Raises `NotScored`."""
     missing = {"row", "score"} - set(table.column_names)
-    if list_classes(table.column_names):
+    if list_classes(table.column_names) or list_row_metrics(table.column_names):
         missing -= {"score"}
     if missing:
         raise NotScored(f"{whose} predictions have no column {', '.join(sorted(missing))}")

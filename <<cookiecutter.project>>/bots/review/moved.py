@@ -217,12 +217,14 @@ def _measure(scored: pyarrow.Table, truth: pyarrow.Table, candidate: Candidate, 
     classes: tuple[str, ...] = ()
     if main.settings.task == "multiclass":
         classes = join_classes(list_classes(scored.column_names), list_class_names(truth, path))
-    scores = get_scores(align_scores(scored, truth, whose="this change's"), path, classes)
+    declared = main.settings.row_metrics
+    scores = get_scores(align_scores(scored, truth, whose="this change's"), path, classes, declared)
     context = metrics.Context(
         threshold=adopt_threshold(candidate.settings, candidate.reports.metrics).evaluate.threshold,
         costs=main.settings.evaluate.costs,
         bins=main.settings.evaluate.calibration_bins,
         classes=classes,
+        row_metrics=declared,
     )
-    target, weights = get_targets(truth, path, classes), get_weights(truth, path)
+    target, weights = get_targets(truth, path, classes, declared), get_weights(truth, path)
     return metrics.compute_value(name, target, scores, context, weights)

@@ -272,7 +272,7 @@ def _compare_with_champion(
     """
     main = champion.side
     if main.settings.task != candidate.settings.task:
-        raise ChampionUnavailable(f"main's model solves another task, a {main.settings.task}")
+        raise ChampionUnavailable(f"main's model solves another task, {main.settings.task}")
     truth = _load_truth(champion) if moved is None else None
     scores = truth
     if truth is None or main.splits != candidate.splits:

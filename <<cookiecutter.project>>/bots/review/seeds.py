@@ -177,7 +177,7 @@ class _Study:
             measure.name: metrics.compute_value(
                 measure.name, self.pair.target, scores, context, self.pair.weights
             )
-            for measure in metrics.choose_measures(names, self.pair.task)
+            for measure in self.pair.choose_measures(names)
         }
         return {name: value for name, value in values.items() if value is not None}
 
@@ -228,7 +228,10 @@ class _Study:
             ]
         for (trainer, trained, seed), future in zip(tasks, futures, strict=True):
             scores = self.predictions.get_scores(
-                future.result(), whose=trainer.recipe.whose, classes=self.pair.classes
+                future.result(),
+                whose=trainer.recipe.whose,
+                classes=self.pair.classes,
+                row_metrics=self.pair.row_metrics,
             )
             trained.seeds.append(seed)
             trained.scores.append(self.measure(scores, trainer.recipe.context))

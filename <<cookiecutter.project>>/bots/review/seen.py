@@ -71,6 +71,12 @@ def look_for_seen_rows(
         found = replace(found, untold=(f"Whether training rows are in the holdout cannot be told: {error}",))
     if champion is None or holdout is None or not trains_by_other_code(candidate, champion, changed):
         return found
+    if champion.side.settings.task == "scores":
+        said = (
+            "Whether the model was fitted to the holdout cannot be told: for the task scores nobody but the team knows "
+            "how its metrics fall where a model learns by heart."
+        )
+        return replace(found, untold=(*found.untold, said))
     tell("comparing how both models fit training rows and holdout")
     try:
         return replace(found, gap=_compare_fit(root, candidate, champion, holdout()))

@@ -105,7 +105,7 @@ class _Trial:
     def judge(self) -> TrainingSpread:
         """What the committed model is beside what training gives. Raises `BotsError` where it cannot be tried."""
         committed = self._score_committed()
-        trained = [self._measure(self._own.scores)]
+        trained = [self._measure(self._pair.candidate)]
         gate = self._policy.gate
         if have_same_values(committed.values, trained[0].values, gate.matters):
             return TrainingSpread(stage=self._stage, outcome="alike", trainings=1)
@@ -170,7 +170,9 @@ class _Trial:
             raise _NotTried(f"{what}: the stage `{done.failed}` failed: {done.error or 'it left no message'}")
         path = self._candidate.files.predictions
         table = read_table(copy / path, f"{path} ({what})")
-        return self._measure(self._own.get_scores(table, whose="this change's"))
+        return self._measure(
+            self._own.get_scores(table, whose="this change's", row_metrics=self._pair.row_metrics)
+        )
 
     def _measure(self, scores: NDArray[Any]) -> _Scored:
         _, context = self._pair.contexts
@@ -178,7 +180,7 @@ class _Trial:
             measure.name: metrics.compute_value(
                 measure.name, self._pair.target, scores, context, self._pair.weights
             )
-            for measure in metrics.choose_measures(self._policy.evaluate.metrics, self._pair.task)
+            for measure in self._pair.choose_measures(self._policy.evaluate.metrics)
         }
         return _Scored(
             scores=scores, values={name: value for name, value in values.items() if value is not None}

@@ -15,7 +15,7 @@ Components are made for a block of rows at a time: ten million rows with ten bin
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, Literal
@@ -27,7 +27,7 @@ from bots.evidence import Costs
 from bots.stats.weights import find_quantiles, simplify_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from bots.evidence import Direction, Task
 
@@ -39,18 +39,21 @@ _BLOCK = 2**18
 @dataclass(frozen=True, kw_only=True)
 class Context:
     """What a metric needs beside the rows: from which score on a row is called positive, what decisions are
-    worth, into how many bins scores are sorted, and the names of several classes in their order."""
+    worth, into how many bins scores are sorted, the names of several classes in their order, and those of the metrics
+    that each row brings (task scores), in the order of their columns, with what is better."""
 
     threshold: float | None = None
     costs: Costs | None = None
     bins: int = 10
     classes: tuple[str, ...] = ()
+    row_metrics: Mapping[str, Direction] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
 class Sample:
     """Rows with one model's scores: `target` and `score` are float64 of shape (n,). With several classes `target` is
-    the place of a row's class and `score` the probability of each, (n, k).
+    the place of a row's class and `score` the probability of each, (n, k). Where each row brings its metrics, `score`
+    has one column for each, (n, m), and `target` says nothing.
 
     `weights` (n,) say how much each row counts, all above zero; None: each counts once.
     """

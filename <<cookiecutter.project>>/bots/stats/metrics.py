@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bots.stats import classes, deviances
+from bots.stats import classes, deviances, row_metrics
 from bots.stats.measures import (
     MEASURES,
     Context,
@@ -25,9 +25,9 @@ from bots.stats.measures import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
-    from bots.evidence import Costs, Task
+    from bots.evidence import Costs, Direction, Task
 
 __all__ = [
     "MEASURES",
@@ -62,13 +62,17 @@ def compute_value(
     name: str, target: Floats, score: Floats, context: Context, weights: Floats | None = None
 ) -> float | None:
     """The metric of these rows, or None where it has none (no rows, one class missing, a constant target)."""
-    measure = get_measure(name, find_task(score, name))
+    declared = row_metrics.find_row_metric(name, context.row_metrics)
+    measure = declared or get_measure(name, find_task(score, name))
     return compute_sample_value(measure, make_sample(target, score, context, weights))
 
 
 def scale_differences(scores: Floats, expected: Floats, task: Task) -> Floats:
     """How far scores lie from what is expected, (n,): of probabilities as they are (the largest of several classes'),
-    else beside the size of the expected score or, where that is larger, of all of them (root of the mean square)."""
+    else beside the size of the expected score or, where that is larger, of all of them (root of the mean square). Of
+    metrics that each row brings the one that is furthest off counts."""
+    if task == "scores":
+        return row_metrics.scale_row_differences(scores, expected)
     if task == "multiclass":
         largest_of_row: Floats = np.abs(scores - expected).max(axis=1)
         return largest_of_row
@@ -80,14 +84,21 @@ def scale_differences(scores: Floats, expected: Floats, task: Task) -> Floats:
     return differences
 
 
-def choose_measures(names: Iterable[str], task: Task) -> list[Measure]:
+def choose_measures(
+    names: Iterable[str], task: Task, declared: Mapping[str, Direction] | None = None
+) -> list[Measure]:
     """The metrics of these names that a task has."""
-    found = [find_measure(name, task) for name in names]
+    found = [find_measure(name, task, declared) for name in names]
     return [measure for measure in found if measure is not None]
 
 
-def find_measure(name: str, task: Task) -> Measure | None:
-    """The metric of this name that a task has, `recall:CLASS` with several classes too; None where there is none."""
+def find_measure(name: str, task: Task, declared: Mapping[str, Direction] | None = None) -> Measure | None:
+    """The metric of this name that a task has, `recall:CLASS` with several classes too; None where there is none.
+
+    The task scores has no metrics but those that are `declared`, with what is better.
+    """
+    if task == "scores":
+        return row_metrics.find_row_metric(name, declared or {})
     if task == "multiclass":
         return classes.CLASS_MEASURES.get(name) or classes.define_of_class(name)
     measure = MEASURES.get(name) or deviances.find_measure(name)
@@ -109,9 +120,9 @@ def find_class(name: str) -> str | None:
     return None if found is None else found[1]
 
 
-def get_measure(name: str, task: Task) -> Measure:
+def get_measure(name: str, task: Task, declared: Mapping[str, Direction] | None = None) -> Measure:
     """The metric of this name that a task has. Raises ValueError where it has none."""
-    measure = find_measure(name, task)
+    measure = find_measure(name, task, declared)
     if measure is None:
         raise ValueError(f"{name} is no metric of a {task}")
     return measure
@@ -140,4 +151,4 @@ def find_unit(name: str, costs: Costs | None) -> str | None:
 def find_label(name: str) -> str:
     """The metric's name for people: `ROC AUC` for roc_auc."""
     measure = describe_measure(name)
-    return measure.label if measure else name.replace("_", " ")
+    return measure.label if measure else row_metrics.label_row_metric(name)

@@ -1,6 +1,7 @@
 """Predictions on the holdout as the metrics take them, and their table: `row`, `target`, `score`, `slice:<column>`,
 and `weight` where rows do not count alike. With several classes `target` is the name of a row's class, and each class
-has its probability in `score:<class>`, in the order of the classes.
+has its probability in `score:<class>`, in the order of the classes. For the task scores there is neither: each row
+brings its metrics in `metric:<name>`.
 
 Without pandas, which pyarrow's shorter ways (`read_table`, `to_numpy`, any null) load: that takes longer than to read.
 """
@@ -17,18 +18,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bots.errors import BotsError
-from bots.stats.metrics import Context, Floats
+from bots.stats.metrics import Context, Floats, Measure, choose_measures, find_measure, get_measure
+from bots.stats.row_metrics import COLUMN as ROW_METRIC
 from bots.stats.weights import simplify_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import pyarrow
     import pyarrow.parquet as parquet
     from numpy.typing import NDArray
 
-    from bots.evidence import Costs, Task
+    from bots.evidence import Costs, Direction, Task
 
 SLICE = "slice:"
 CLASS_SCORE = "score:"
@@ -74,7 +76,11 @@ class Predictions:
     probabilities in that order; a class that a model does not know has 0. `champion` is None where main has no
     model. `slices`: column -> (n,) labels. `clusters`: (n,) labels of what is left out as a whole, None for single
     rows. `bins` is the number of calibration bins, `metric_units` the unit of a metric by its name. `weights`: (n,)
-    how much each row counts, zero or more and some of them above; None: each counts once. Raises `PredictionsError`.
+    how much each row counts, zero or more and some of them above; None: each counts once.
+
+    For the task scores `target` is all zero and the models' scores are (n, m): a row's metrics, in the order of
+    `row_metrics`, which says what is better. `unpaired` has those of the candidate that main does not declare, alone.
+    Raises `PredictionsError`.
     """
 
     task: Task
@@ -90,13 +96,19 @@ class Predictions:
     metric_units: Mapping[str, str | None] = field(default_factory=dict)
     weights: Floats | None = None
     classes: tuple[str, ...] = ()
+    row_metrics: Mapping[str, Direction] = field(default_factory=dict)
+    unpaired: Predictions | None = None
 
     def __post_init__(self) -> None:
         for name in ("target", "candidate", "champion", "weights"):
-            if getattr(self, name) is not None:
+            if (known := getattr(self, name)) is None:
+                continue
+            if self.task == "scores" and name in ("candidate", "champion"):
+                column = _convert_row_metrics(name, known, tuple(self.row_metrics))
+            else:
                 several = self.task == "multiclass" and name in ("candidate", "champion")
-                column = _convert(name, getattr(self, name), columns=len(self.classes) if several else None)
-                object.__setattr__(self, name, column)
+                column = _convert(name, known, columns=len(self.classes) if several else None)
+            object.__setattr__(self, name, column)
         self._require_lengths()
         if self.weights is not None:
             _require(self.weights, "weights", self.weights < 0, "zero or more")
@@ -140,9 +152,21 @@ class Predictions:
     @property
     def contexts(self) -> tuple[Context, Context]:
         """What the metrics of the champion and of the candidate need beside the rows."""
-        shared = Context(costs=self.costs, bins=self.bins, classes=self.classes)
+        shared = Context(costs=self.costs, bins=self.bins, classes=self.classes, row_metrics=self.row_metrics)
         champion = replace(shared, threshold=self.champion_threshold)
         return champion, replace(shared, threshold=self.candidate_threshold)
+
+    def find_measure(self, name: str) -> Measure | None:
+        """The metric of this name that these predictions have; None where they have none."""
+        return find_measure(name, self.task, self.row_metrics)
+
+    def get_measure(self, name: str) -> Measure:
+        """The metric of this name that these predictions have. Raises ValueError where they have none."""
+        return get_measure(name, self.task, self.row_metrics)
+
+    def choose_measures(self, names: Iterable[str]) -> list[Measure]:
+        """The metrics of these names that these predictions have."""
+        return choose_measures(names, self.task, self.row_metrics)
 
 
 def read_table(path: Path, name: str, columns: list[str] | None = None) -> pyarrow.Table:
@@ -222,8 +246,15 @@ def spread_scores(scores: Floats, own: Sequence[str], classes: Sequence[str]) ->
     return spread
 
 
-def get_scores(table: pyarrow.Table, name: str, classes: Sequence[str] = ()) -> Floats:
-    """A model's score of each row, (n,), or of each of these classes, (n, k). Raises `PredictionsError`."""
+def get_scores(
+    table: pyarrow.Table, name: str, classes: Sequence[str] = (), row_metrics: Collection[str] = ()
+) -> Floats:
+    """A model's score of each row, (n,), or of each of these classes, (n, k), or these metrics of each row, (n, m).
+
+    Raises `PredictionsError`.
+    """
+    if row_metrics:
+        return _get_row_metrics(table, name, row_metrics)
     if not classes:
         return get_numbers(table, "score", name)
     own = [one for one in list_classes(table.column_names) if one in classes]
@@ -233,8 +264,24 @@ def get_scores(table: pyarrow.Table, name: str, classes: Sequence[str] = ()) -> 
     return spread_scores(scores, own, classes)
 
 
-def get_targets(table: pyarrow.Table, name: str, classes: Sequence[str] = ()) -> Floats:
-    """What happened in each row, (n,): a number, or the place of its class among these. Raises `PredictionsError`."""
+def _get_row_metrics(table: pyarrow.Table, name: str, wanted: Collection[str]) -> Floats:
+    missing = [ROW_METRIC + one for one in wanted if ROW_METRIC + one not in table.column_names]
+    if missing:
+        raise PredictionsError(
+            f"{name}: no column {', '.join(missing)}: expected a number of each row for each metric of evaluate.scores"
+        )
+    return np.stack([get_numbers(table, ROW_METRIC + one, name) for one in wanted], axis=1)
+
+
+def get_targets(
+    table: pyarrow.Table, name: str, classes: Sequence[str] = (), row_metrics: Collection[str] = ()
+) -> Floats:
+    """What happened in each row, (n,): a number, or the place of its class among these; zero where rows bring metrics.
+
+    Raises `PredictionsError`.
+    """
+    if row_metrics:
+        return np.zeros(len(table))
     return encode_classes(table, "target", name, classes) if classes else get_numbers(table, "target", name)
 
 
@@ -360,26 +407,29 @@ def make_predictions(
     classes: Sequence[str] | None = None,
     target: Floats | None = None,
     class_slice: str | None = None,
+    row_metrics: Mapping[str, Direction] | None = None,
 ) -> Predictions:
     """One model's predictions: its scores are the table's, or `scores` in the order of the table's rows.
 
     `resample` is `rows`, or the column whose rows are one unit; `days_together` of its dates in a row are one.
     `classes` are those of `scores`, else the table's own; `target` (n,) stands in the place of the table's. With
-    several classes each is a slice of the column `class_slice`. Raises `PredictionsError`.
+    several classes each is a slice of the column `class_slice`. `row_metrics` are those that each row brings, with what
+    is better. Raises `PredictionsError`.
     """
+    row_metrics = row_metrics or {}
     if task != "multiclass":
         classes = ()
     elif classes is None:
         classes = list_classes(table.column_names)
     if target is None:
-        target = get_targets(table, name, classes)
+        target = get_targets(table, name, classes, row_metrics)
     labels = {column: get_labels(table, column) for column in slices}
     if classes and class_slice is not None and np.isfinite(target).all():
         labels = {class_slice: make_class_labels(target, classes), **labels}
     return Predictions(
         task=task,
         target=target,
-        candidate=get_scores(table, name, classes) if scores is None else scores,
+        candidate=get_scores(table, name, classes, row_metrics) if scores is None else scores,
         weights=get_weights(table, name),
         classes=tuple(classes),
         slices={column: known for column, known in labels.items() if known is not None},
@@ -387,7 +437,36 @@ def make_predictions(
         candidate_threshold=threshold,
         costs=costs,
         bins=bins,
+        row_metrics=row_metrics,
     )
+
+
+def add_unpaired(
+    pair: Predictions, table: pyarrow.Table, name: str, added: Mapping[str, Direction]
+) -> Predictions:
+    """Both models' predictions with the metrics that only the candidate's table has, by their names; the table has the
+    rows of the pair in its order. Raises `PredictionsError`."""
+    if not added:
+        return pair
+    scores = get_scores(table, name, row_metrics=added)
+    alone = replace(
+        pair, candidate=scores, champion=None, row_metrics=added, slices={}, metric_units=pair.metric_units
+    )
+    return replace(pair, unpaired=alone)
+
+
+def _convert_row_metrics(name: str, rows: Any, names: tuple[str, ...]) -> Floats:
+    """Finite numbers as float64, (n, m), a column for each of these metrics."""
+    numbers = np.asarray(rows, dtype=np.float64)
+    if not names or numbers.shape[1:] != (len(names),) or not len(numbers):
+        raise PredictionsError(
+            f"{name}: expected a column `{ROW_METRIC}NAME` for each of {len(names)} metrics and at least one row, got "
+            f"shape {numbers.shape}"
+        )
+    for place, one in enumerate(names):
+        column = numbers[:, place]
+        _require(column, f"{name}: {ROW_METRIC}{one}", ~np.isfinite(column), "a finite number")
+    return numbers
 
 
 def _convert(name: str, column: Any, columns: int | None = None) -> Floats:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 from msgspec import structs
@@ -20,13 +20,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from bots.evidence import Confirmation, MetricsReport, Seeds
+    from bots.evidence import Confirmation, Direction, MetricsReport, Seeds
     from bots.settings import Gate, Settings
     from bots.stats.dependence import Dependence
     from bots.stats.intervals import Interval, Rows
     from bots.stats.predictions import Predictions
 
 Role = Literal["primary", "guard", "shown"]
+NEW_METRIC: Final = "main does not measure it"
+"""Why a metric that only this change declares is not compared."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,11 +55,12 @@ def compare(predictions: Predictions, settings: Settings, seeds: Seeds | None = 
     With `seeds`, the scores of both recipes with further seeds, the difference of a metric is that of the means over
     seeds, and what seeds differ by is in its interval; slices speak of the two models alone. Too few seeds change
     nothing, nor do any where one seed calls the primary metric neither improved nor regressed. Without a champion the
-    result holds the candidate's values with their own intervals, and judges nothing.
+    result holds the candidate's values with their own intervals, and judges nothing. Metrics that main does not declare
+    (task scores) stand last, by the candidate's values alone.
     """
     gate = settings.gate
     slices = _compare_slices(predictions, gate)
-    chosen = metrics.choose_measures(settings.evaluate.metrics, predictions.task)
+    chosen = predictions.choose_measures(settings.evaluate.metrics)
     rows = intervals.choose_rows(predictions, name=_name_units(gate))
     found = {
         measure.name: intervals.estimate_interval(rows, measure, confidence=gate.confidence)
@@ -71,7 +74,8 @@ def compare(predictions: Predictions, settings: Settings, seeds: Seeds | None = 
                 name, luck.widen_interval(interval, name, enough, gate.confidence), predictions, gate
             )
             for name, interval in found.items()
-        ],
+        ]
+        + list(_show_unpaired(predictions.unpaired, gate)),
         slices=slices,
         statistics=Statistics(
             rows=len(predictions.target),
@@ -99,11 +103,22 @@ def compare(predictions: Predictions, settings: Settings, seeds: Seeds | None = 
     )
 
 
+def _show_unpaired(alone: Predictions | None, gate: Gate) -> Iterator[MetricComparison]:
+    """The metrics that only this change has: shown by its own values, and judged by nobody."""
+    if alone is None:
+        return
+    rows = intervals.choose_rows(alone, name=_name_units(gate))
+    for measure in alone.choose_measures(alone.row_metrics):
+        interval = intervals.estimate_interval(rows, measure, confidence=gate.confidence)
+        shown = _compare_metric(measure.name, interval, alone, gate)
+        yield structs.replace(shown, role="shown", note=interval.note or NEW_METRIC)
+
+
 def _measure_dependence(rows: Rows, predictions: Predictions, gate: Gate) -> tuple[bool, Dependence | None]:
     """Whether the units have an order in time, and how they depend on each other in it."""
     if predictions.units is None or not dependence.are_times(predictions.units.names):
         return False, None
-    effects = intervals.measure_unit_effects(rows, metrics.get_measure(gate.primary, predictions.task))
+    effects = intervals.measure_unit_effects(rows, predictions.get_measure(gate.primary))
     return True, None if effects is None else dependence.measure_dependence(effects)
 
 
@@ -152,7 +167,7 @@ def find_disagreements(
     found = []
     sample = intervals.choose_rows(predictions).samples[1]
     for name, written in values.items():
-        measure = metrics.find_measure(name, predictions.task)
+        measure = predictions.find_measure(name)
         if measure is None:
             continue
         actual = metrics.compute_sample_value(measure, sample)
@@ -179,6 +194,23 @@ def find_inner_disagreements(written: MetricsReport) -> list[str]:
     ]
     if written.primary not in written.values:
         found.append(f"values: no {written.primary}, which is the primary metric")
+    return found
+
+
+def find_other_directions(written: MetricsReport, declared: Mapping[str, Direction]) -> list[str]:
+    """Where a metric that rows bring is written down otherwise than params.yaml declares it, one sentence each."""
+    if written.task != "scores":
+        return []
+    found = [
+        f"direction of {metric.name}: written {metric.direction}, evaluate.scores says {declared[metric.name]}"
+        for metric in written.metrics
+        if metric.name in declared and metric.direction != declared[metric.name]
+    ]
+    found += [
+        f"{metric.name}: written, and evaluate.scores does not declare it"
+        for metric in written.metrics
+        if metric.name not in declared
+    ]
     return found
 
 
@@ -245,7 +277,7 @@ def compare_classes(predictions: Predictions, rows: Rows, gate: Gate) -> list[Cl
 
 
 def _compare_recall(predictions: Predictions, rows: Rows, name: str, *, confidence: float) -> Interval:
-    measure = metrics.get_measure(f"recall:{name}", predictions.task)
+    measure = predictions.get_measure(f"recall:{name}")
     return intervals.estimate_interval(rows, measure, confidence=confidence)
 
 
@@ -255,7 +287,7 @@ def find_role(name: str, gate: Gate) -> Role:
 
 
 def _compare_metric(name: str, interval: Interval, predictions: Predictions, gate: Gate) -> MetricComparison:
-    measure = metrics.get_measure(name, predictions.task)
+    measure = predictions.get_measure(name)
     matters = gate.matters.get(name, 0.0)
     inner = decision.narrow_interval(interval, gate.confidence)
     return MetricComparison(
@@ -301,7 +333,7 @@ def _compare_slices(predictions: Predictions, gate: Gate) -> list[SliceCompariso
 def _compare_slice(
     predictions: Predictions, part: _Slice, gate: Gate, *, confidence: float
 ) -> SliceComparison:
-    measure = metrics.get_measure(gate.primary, predictions.task)
+    measure = predictions.get_measure(gate.primary)
     rows = intervals.choose_rows(predictions, part.rows, _name_units(gate))
     if part.note is None:
         interval = intervals.estimate_interval(rows, measure, confidence=confidence)
@@ -354,7 +386,7 @@ def _explain_too_small(predictions: Predictions, gate: Gate, rows: NDArray[np.in
     if len(rows) < gate.slices.rows:
         return f"fewer than {gate.slices.rows:,} rows"
     chosen = intervals.choose_rows(predictions, rows, _name_units(gate))
-    return intervals.find_obstacle(chosen, metrics.get_measure(gate.primary, predictions.task))
+    return intervals.find_obstacle(chosen, predictions.get_measure(gate.primary))
 
 
 def _name_units(gate: Gate) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from bots.evidence import MANY_LOOKS, Confirmation
-from bots.stats import intervals, metrics
+from bots.stats import intervals
 from bots.verdict import decision
 
 if TYPE_CHECKING:
@@ -24,6 +24,10 @@ NEEDED_FROM: Final = MANY_LOOKS
 """From this look on, praise that fresh rows could not confirm waits for a person's word."""
 SHARE: Final = 0.5
 """The part of what matters that must be gained on the fresh rows."""
+UNTOLD_BY_SCORES: Final = (
+    "the task scores has no label in a row that says whether it can be measured, so no fresh rows are known"
+)
+"""Why fresh rows cannot confirm a metric that each row brings."""
 LEVEL: Final = 0.8
 """The one-sided confidence at which the gain on the fresh rows must be beyond chance."""
 
@@ -45,7 +49,7 @@ def find_needed_gain(error: float, freedom: float, matters: float) -> float:
 
 def judge_fresh_rows(both: Predictions, gate: Gate) -> Confirmation:
     """What both models' scores on fresh rows say of the primary metric; it cannot tell where they are too few."""
-    measure = metrics.get_measure(gate.primary, both.task)
+    measure = both.get_measure(gate.primary)
     matters = gate.matters.get(gate.primary, 0.0)
     rows = intervals.choose_rows(both)
     found = intervals.estimate_interval(rows, measure, confidence=gate.confidence)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from bots.stats.metrics import Floats
     from bots.stats.predictions import Predictions
 
+# By task; the task scores has none: what a loss is, only the team knows.
 LOSSES = {"classification": "log loss", "multiclass": "log loss", "regression": "absolute error"}
 # The two-sided 99% point of the normal distribution.
 _BEYOND_CHANCE = 2.576
@@ -33,8 +34,10 @@ def compare_fit(training: Predictions, holdout: Predictions) -> FitGap:
     `difference` is how much main's gap (holdout minus training) exceeds the candidate's: what the candidate gained on
     the holdout beyond what it gained on the training rows. Its 99% interval is normal, with a standard error by the
     units that are resampled together (the cluster-robust one of Liang and Zeger 1986). Raises `PredictionsError` where
-    there are too few units for one.
+    there are too few units for one, and for the task scores.
     """
+    if holdout.task not in LOSSES:
+        raise PredictionsError("the task scores has no loss that is known to fall as a model learns by heart")
     (on_training, training_error), (on_holdout, holdout_error) = (
         _compare_losses(side) for side in (training, holdout)
     )

@@ -98,8 +98,9 @@ def join_predictions(evaluation: MetricsReport, tables: Tables, main: Main) -> P
     own = predictions.make_predictions(
         truth,
         path,
-        scores=predictions.get_scores(tables.predicted, path, classes),
+        scores=predictions.get_scores(tables.predicted, path, classes, policy.row_metrics),
         classes=classes,
+        row_metrics=policy.row_metrics,
         class_slice=policy.data.target or "target",
         task=policy.task,
         slices=policy.evaluate.slices,
@@ -109,12 +110,16 @@ def join_predictions(evaluation: MetricsReport, tables: Tables, main: Main) -> P
         costs=policy.evaluate.costs,
         bins=policy.evaluate.calibration_bins,
     )
-    return replace(
+    units = {metric.name: metric.unit for metric in evaluation.metrics}
+    pair = replace(
         own,
-        champion=predictions.get_scores(truth, path, classes),
+        champion=predictions.get_scores(truth, path, classes, policy.row_metrics),
         champion_threshold=main.metrics.threshold if main.metrics else None,
-        metric_units={metric.name: metric.unit for metric in evaluation.metrics},
+        metric_units={**units, **policy.metric_units},
     )
+    known = row_checks.list_written_row_metrics(evaluation, tables.predicted, policy)
+    added = {name: direction for name, direction in known.items() if name not in policy.row_metrics}
+    return predictions.add_unpaired(pair, tables.predicted, path, added)
 
 
 def _require_known_classes(known: pyarrow.Table, tables: Tables, policy: Settings) -> None:

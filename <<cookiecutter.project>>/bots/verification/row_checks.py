@@ -10,6 +10,7 @@ from bots.evidence import VerificationCheck
 from bots.layout import name_report
 from bots.stats import predictions
 from bots.stats.predictions import Predictions, PredictionsError
+from bots.stats.row_metrics import list_row_metrics
 from bots.stats.split_columns import PLAIN_ROW, find_row_column, list_added
 from bots.verdict import comparison
 from bots.verification.claim_checks import is_compared
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     import pyarrow
 
     from bots.dvc.lockfile import Lock
-    from bots.evidence import MetricsReport, Review
+    from bots.evidence import Direction, MetricsReport, Review
     from bots.publish.model_bundle import ModelBundle
     from bots.settings import Settings
     from bots.verification.collection import Collected
@@ -167,25 +168,40 @@ def check_holdout(review: Review, tables: Tables, main: Main, unverified: list[s
     try:
         classes = list_classes(tables, main.settings)
         targets = [
-            predictions.get_targets(table, "target", classes) for table in (tables.predicted, tables.truth)
+            predictions.get_targets(table, "target", classes, main.settings.row_metrics)
+            for table in (tables.predicted, tables.truth)
         ]
     except PredictionsError as error:
         return VerificationCheck(name=name, passed=False, words=str(error))
     if off := int((targets[0] != targets[1]).sum()):
         words = f"{off:,} of {count:,} rows have another target than main's holdout says"
         return VerificationCheck(name=name, passed=False, words=words)
-    words = f"the {count:,} rows and their targets are those of main's holdout"
+    what = "rows" if main.settings.task == "scores" else "rows and their targets"
+    words = f"the {count:,} {what} are those of main's holdout"
     return VerificationCheck(name=name, passed=True, words=words)
+
+
+def list_written_row_metrics(
+    written: MetricsReport, table: pyarrow.Table, policy: Settings
+) -> dict[str, Direction]:
+    """The metrics that rows bring, with what is better: main's, and those that only the change has and wrote down."""
+    if policy.task != "scores":
+        return {}
+    there = list_row_metrics(table.column_names)
+    own = {one.name: one.direction for one in written.metrics if one.name in there}
+    return policy.row_metrics | {name: one for name, one in own.items() if name not in policy.row_metrics}
 
 
 def make_own(table: pyarrow.Table, path: str, written: MetricsReport, policy: Settings) -> Predictions:
     """One model's predictions, as the metrics that were written with them take them. Raises `PredictionsError`."""
+    row_metrics = list_written_row_metrics(written, table, policy)
     classes = predictions.list_classes(table.column_names) if policy.task == "multiclass" else ()
     return Predictions(
         task=policy.task,
-        target=predictions.get_targets(table, path, classes),
-        candidate=predictions.get_scores(table, path, classes),
+        target=predictions.get_targets(table, path, classes, row_metrics),
+        candidate=predictions.get_scores(table, path, classes, row_metrics),
         classes=classes,
+        row_metrics=row_metrics,
         weights=predictions.get_weights(table, path),
         candidate_threshold=written.threshold,
         costs=written.costs[0] if written.costs else None,

@@ -61,6 +61,8 @@ ALWAYS = (
     "the checks of the data, drift, calibration and fairness, and what the review says was changed",
 )
 """What no verification of a model can see."""
+ROW_METRICS = "the metrics of each row: the change's own code measured them"
+"""What is not seen where rows bring their metrics."""
 OF_THE_SAME = ("that this change's code and data make what main has",)
 """What is not seen where nothing changed."""
 
@@ -133,6 +135,9 @@ def _check_review(
     tables = load_tables(collected, bundle, main)
     if tables.truth is not None:
         yield _require(check_main_predictions(tables, main))
+    if main.settings.task == "scores":
+        yield from _check_scores(review, tables, main, unverified, tell=tell)
+        return
     if review.moved is not None and is_compared(review):
         yield from _check_moved(
             collected, bundle, main, tables=tables, unverified=unverified, ask=ask, tell=tell
@@ -147,6 +152,29 @@ def _check_review(
         )
     except Stop as stop:
         yield stop.check
+    tell("making the review's figures again")
+    if review.seeds is not None:
+        unverified.append(OWN_WORD)
+    yield from check_figures(review, tables, main)
+
+
+def _check_scores(
+    review: Review, tables: Tables, main: Main, unverified: list[str], *, tell: Tell
+) -> Iterator[VerificationCheck]:
+    """Every check of metrics that each row brings: no model can be asked for them, so they stay the change's word."""
+    unverified.append(ROW_METRICS)
+    if review.moved is not None and is_compared(review):
+        words = (
+            "the holdout is not main's, and no ONNX model gives the metrics of a row: nothing was made again"
+        )
+        yield VerificationCheck(name="model", passed=None, words=words)
+        return
+    yield _require(check_holdout(review, tables, main, unverified))
+    words = (
+        "no ONNX model gives the metrics of a row (task scores): the change's own code measured each row, and the "
+        "figures were made again from what it wrote"
+    )
+    yield VerificationCheck(name="model", passed=None, words=words)
     tell("making the review's figures again")
     if review.seeds is not None:
         unverified.append(OWN_WORD)

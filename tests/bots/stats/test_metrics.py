@@ -17,7 +17,7 @@ from bots.stats.metrics import Context
 from fixtures import simulated
 
 if TYPE_CHECKING:
-    from bots.evidence import Task
+    from pipeline.params import Task
 
 SEEDS = st.integers(0, 2**32 - 1)
 COSTS = Costs(currency="USD", true_positive=12.0, false_positive=-4.0, true_negative=0.5, false_negative=-1.0)
