@@ -293,6 +293,23 @@ class ReleaseSettings(_Section, frozen=True):
     canary: Annotated[Canary, _explain("how a new version is watched in production")] = Canary()
 
 
+MOST_REPLICAS = 16
+"""As many as deploy/proxy/haproxy.cfg has servers for each version."""
+
+
+class Replicas(_Section, frozen=True):
+    """How many containers of the stable version share production's requests, with Docker Compose."""
+
+    least: Annotated[
+        int, Meta(ge=1, le=MOST_REPLICAS), _explain("a release starts so many, and `scale` leaves no fewer")
+    ] = 1
+    most: Annotated[
+        int,
+        Meta(ge=1, le=MOST_REPLICAS),
+        _explain("and no more than these; while a version is promoted twice as many run"),
+    ] = 1
+
+
 class DeploySettings(_Section, frozen=True):
     """How versions run."""
 
@@ -302,6 +319,9 @@ class DeploySettings(_Section, frozen=True):
             "a new version first gets copies of production's requests; its answers are logged and thrown away"
         ),
     ] = False
+    replicas: Annotated[
+        Replicas, _explain("how many containers share production's requests, with Docker Compose")
+    ] = Replicas()
 
 
 class Labels(_Section, frozen=True):
@@ -665,6 +685,12 @@ def _find_problems(settings: Settings) -> Iterator[str]:
     yield from _find_class_problems(settings)
     yield from _find_command_problems(settings)
     yield from _find_label_problems(settings.monitoring.labels)
+    yield from _find_replica_problems(settings.deploy.replicas)
+
+
+def _find_replica_problems(replicas: Replicas) -> Iterator[str]:
+    if replicas.most < replicas.least:
+        yield f"deploy.replicas.most: expected at least `least`, which is {replicas.least}"
 
 
 def _find_label_problems(labels: Labels) -> Iterator[str]:

@@ -16,10 +16,12 @@ from bots.deploy.docker import EngineError, find_builder, find_compose, indent_e
 from bots.deploy.haproxy import Proxy
 from bots.deploy.image import CA
 from bots.deploy.reading import Incomplete, NotRunning, Reader, wrap_in_python
+from bots.deploy.replicas import count_canaries, count_wanted, describe_copy, list_running
 from bots.deploy.target import Health, NotReady, State, Version
+from bots.settings import Replicas
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from docker import DockerClient
@@ -45,6 +47,7 @@ class Compose:
     tell: Callable[[str], None]
     ready: float = 60.0
     drain: float = 30.0
+    replicas: Replicas = field(default_factory=Replicas)
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
@@ -111,18 +114,44 @@ class Compose:
             self._remove("shadow")
 
     def set_share(self, canary: float) -> None:
-        """See `Target`."""
-        self._proxy.set_share(canary)
+        """See `Target`. There are as many canaries as carry it with no more work for each than now."""
+        stable = len(self._list_running("stable"))
+        if canary and self._list_running("canary"):
+            self._keep("canary", count_canaries(canary, stable))
+        self._split(canary)
 
     def load_metrics(self, role: Role) -> Mapping[str, str]:
         """See `Target`."""
-        there, text = self._ask_service(role, "/metrics")
-        return {str(there.id): text} if there and text is not None else {}
+        answers = self._ask_services(role, "/metrics")
+        return {str(there.id): text for there, text in answers if text is not None}
 
     def check_health(self, role: Role) -> Health:
         """See `Target`."""
-        there, text = self._ask_service(role, "/health/ready")
-        return Health(int(there.attrs["RestartCount"]) if there else 0, alive=text is not None)
+        answers = self._ask_services(role, "/health/ready")
+        alive = bool(answers) and all(text is not None for _, text in answers)
+        return Health(sum(_count_restarts(there) for there, _ in answers), alive)
+
+    def scale(self, wanted: int) -> int:
+        """Make so many containers answer as the stable version, without losing a request; how many there were.
+
+        One that ended is replaced. Raises `NotReady`, and then there are as many as before, and `EngineError`.
+        """
+        before, share = self.get_state(), self._proxy.load_share()
+        if before.stable is None:
+            raise EngineError(f"{self.name}: no version runs here, so there is nothing to scale; release one")
+        if share >= 1:
+            raise EngineError(f"{self.name}: a version is being promoted just now; scale once that is done")
+        running = self._list_running("stable")
+        added = self._keep("stable", wanted)
+        if self.get_state().stable != before.stable or self._proxy.load_share() >= 1:
+            self._take_away("stable", added)
+            raise EngineError(f"{self.name}: a version was promoted meanwhile; scale once that is done")
+        self._split(share)
+        return len(running)
+
+    def count_replicas(self) -> int:
+        """Count the stable version's containers that run."""
+        return len(self._list_running("stable"))
 
     def load_contract(self, role: Role) -> bytes | None:
         """See `Target`."""
@@ -132,33 +161,43 @@ class Compose:
         return self._reader.read(f"the contract of {there.name}", lambda: _read_contract(there))
 
     def promote(self, version: Version) -> None:
-        """See `Target`. The canary takes all requests while the stable version is replaced."""
+        """See `Target`. As many canaries take all requests while the stable version's containers are replaced."""
         before = self.get_state()
+        stable, canaries = (len(self._list_begun(role)) for role in ("stable", "canary"))
+        wanted = count_wanted(self.replicas, stable, canaries)
+        if before.stable != version and before.canary == version:
+            self._keep("canary", wanted)
+            self._split(1)
         try:
             if before.stable == version:
-                self._wait_until_ready("stable", version, self._count_restarts("stable"))
+                restarts = _list_restarts(self._list_begun("stable"))
+                self._wait_until_ready("stable", version, restarts)
+                self._keep("stable", wanted)
             else:
-                if before.canary == version:
-                    self.set_share(1)
                 self._remove("stable")
-                self._start_stable(version)
+                self._start_stable(version, wanted)
         except NotReady:
             former = before.previous if before.stable == version else before.stable or before.previous
             if former or before.stable is None:
                 self._remove("stable")
             if former:
-                self._start_stable(former)
+                self._start_stable(former, wanted)
             raise
         self.withdraw()
 
     def withdraw(self) -> None:
         """See `Target`."""
         if self._find_container("stable"):
-            self._open_server("stable")
-        self.set_share(0)
+            self._open_servers("stable")
+        self._split(0)
         self._remove("canary")
 
-    def _start_stable(self, version: Version) -> None:
+    def _split(self, canary: float) -> None:
+        """Split the requests between the containers that there are now."""
+        stable, canaries = (max(1, len(self._list_running(role))) for role in ("stable", "canary"))
+        self._proxy.set_share(canary, stable=stable, canaries=canaries)
+
+    def _start_stable(self, version: Version, wanted: int) -> None:
         self.tell(f"starting {version.name} as the stable version")
         self._start_service(
             "stable",
@@ -167,68 +206,159 @@ class Compose:
             STABLE_DEPLOYED=_format_now(),
         )
         self._wait_until_ready("stable", version)
+        self._keep("stable", wanted)
 
-    def _wait_until_ready(self, role: Role, version: Version, before: int = 0) -> None:
-        """Wait until the version is ready and the proxy sees that. `before`: how often it was restarted until now.
+    def _keep(self, role: Role, wanted: int) -> list[Container]:
+        """Keep so many containers of a role's version; those that were added. One that ended is replaced.
 
-        Raises `NotReady`.
+        Raises `NotReady`, and then those that were added are gone again.
+        """
+        found = self._list_containers(role)
+        running = list_running(found)
+        if not running:
+            raise EngineError(f"{self.name}: no container of `{role}` runs any more; release a version")
+        self._delete([one for one in found if one not in running])
+        if len(running) > wanted:
+            self._take_away(role, running[wanted:])
+        if len(running) < wanted:
+            return self._add(role, running, wanted - len(running))
+        self._open_servers(role)
+        return []
+
+    def _add(self, role: Role, running: Sequence[Container], more: int) -> list[Container]:
+        """Start more containers like the oldest one; they get requests once they are ready. Raises `NotReady`."""
+        self.tell(f"starting {more} more of {role}, which makes {len(running) + more}")
+        version = _read_version(running[0], "release.image", "release.version") or Version("", role)
+        restarts = _list_restarts(running)
+        self._proxy.close_free_servers(role)
+        added: list[Container] = []
+        try:
+            for _ in range(more):
+                added += [self._start_copy(running[0], role)]
+            self._wait_until_ready(role, version, restarts)
+        except BaseException:
+            self._delete(added)
+            self._proxy.open_servers(role)
+            raise
+        return added
+
+    def _start_copy(self, pattern: Container, role: Role) -> Container:
+        from docker.errors import DockerException
+
+        name, description = describe_copy(pattern.attrs, self._list_containers(role))
+        try:
+            made = self.client.api.create_container_from_config(description, name)
+            there = self.client.containers.get(made["Id"])
+            there.start()
+            there.reload()
+            return there
+        except (DockerException, OSError) as error:
+            raise EngineError(f"{name} cannot be started: {error}") from error
+
+    def _take_away(self, role: Role, surplus: Sequence[Container]) -> None:
+        """Remove containers of a role, each once it has answered what it was asked; the others stay."""
+        self.tell(f"stopping {len(surplus)} of {role}")
+        addresses = {address for there in surplus for address in _list_addresses(there)}
+        names = [server.name for server in self._proxy.load_servers(role) if server.address in addresses]
+        self._proxy.drain_servers(role, names)
+        self._wait_until_idle(role, names)
+        self._proxy.close_servers(role, names)
+        self._delete(surplus)
+        deadline = self.clock() + self.drain
+        while self.clock() < deadline and any(
+            server.address in addresses for server in self._proxy.load_servers(role)
+        ):
+            self.sleep(PAUSE)
+        self._open_servers(role)
+
+    def _delete(self, containers: Iterable[Container]) -> None:
+        """Stop and remove containers; the service finishes what is in work."""
+        from docker.errors import NotFound
+
+        for there in containers:
+            with suppress(NotFound):
+                there.update(restart_policy={"Name": "no"})
+                there.stop()
+                there.remove()
+
+    def _wait_until_ready(
+        self, role: Role, version: Version, restarts: Mapping[str, int] | None = None
+    ) -> None:
+        """Wait until all containers of the role are ready and the proxy sees that.
+
+        `restarts` has how often each was restarted until now. Raises `NotReady`.
         """
         deadline = self.clock() + self.ready
+        ready: set[str] = set()
         while self.clock() < deadline:
-            there = self._get_container(role)
-            if int(there.attrs["RestartCount"]) > before:
-                code = self._describe_exit_code(role)
-                words = f"{version.name} ended by itself{code} and was started anew; its last words:\n"
-                raise NotReady(words + _read_last_words(there))
-            if self._read_answer(there, "/health/ready") is not None and self._is_known_to_proxy(role, there):
-                self._open_server(role)
+            found = self._list_expected(role)
+            for there in found:
+                if _count_restarts(there) > (restarts or {}).get(str(there.id), 0):
+                    code = self._describe_exit_code(there)
+                    words = f"{version.name} ended by itself{code} and was started anew; its last words:\n"
+                    raise NotReady(words + _read_last_words(there))
+            for there in found:
+                if there.id not in ready and self._read_answer(there, "/health/ready") is not None:
+                    ready.add(str(there.id))
+            if all(there.id in ready for there in found) and self._are_known_to_proxy(role, found):
+                self._open_servers(role)
                 return
             self.sleep(PAUSE)
+        late = next((one for one in self._list_expected(role) if one.id not in ready), None)
         words = f"{version.name} is not ready after {self.ready:.0f} s; its last words:\n"
-        raise NotReady(words + _read_last_words(self._get_container(role)))
+        raise NotReady(words + _read_last_words(late or self._get_container(role)))
 
-    def _describe_exit_code(self, role: Role) -> str:
+    def _list_expected(self, role: Role) -> list[Container]:
+        """List the role's containers that run; where none does, the newest that did. Raises `EngineError`."""
+        return self._list_running(role) or [self._get_container(role)]
+
+    def _describe_exit_code(self, there: Container) -> str:
         """` with CODE` of a container that keeps ending; its state has the exit code only until its next start."""
+        from docker.errors import DockerException
+
         for _ in range(EXIT_LOOKS):
-            there = self._get_container(role)
+            with suppress(DockerException):
+                there.reload()
             if there.status != "running":
                 return f" with {there.attrs['State']['ExitCode']}"
             self.sleep(PAUSE)
         return ""
 
-    def _count_restarts(self, role: Role) -> int:
-        return int(self._get_container(role).attrs["RestartCount"])
+    def _are_known_to_proxy(self, role: Role, found: Sequence[Container]) -> bool:
+        """Whether the proxy knows where the containers are by now."""
+        known = {server.address for server in self._proxy.load_servers(role)}
+        return all(known.intersection(_list_addresses(there)) for there in found)
 
-    def _is_known_to_proxy(self, role: Role, there: Container) -> bool:
-        """Whether the proxy knows where the container is by now."""
-        networks = there.attrs["NetworkSettings"]["Networks"].values()
-        return self._proxy.load_server(role).address in {network["IPAddress"] for network in networks}
-
-    def _open_server(self, role: Role) -> None:
-        """Let the proxy send requests, and wait until the server passes its checks."""
-        self._proxy.open_server(role)
+    def _open_servers(self, role: Role) -> None:
+        """Let the proxy send requests, and wait until the servers pass its checks."""
+        self._proxy.open_servers(role)
         deadline = self.clock() + self.drain
-        while self.clock() < deadline and not self._proxy.load_server(role).up:
+        while self.clock() < deadline:
+            servers = self._proxy.load_servers(role)
+            if servers and all(server.up for server in servers):
+                return
             self.sleep(PAUSE)
 
-    def _drain(self, role: Role) -> None:
-        """Wait until no request is being answered; what takes longer is finished by the service's own graceful stop."""
+    def _wait_until_idle(self, role: Role, names: Iterable[str] | None = None) -> None:
+        """Wait until no request is being answered; what takes longer is finished by the service's own graceful stop.
+
+        `names` are some of the role's servers; else all.
+        """
+        chosen = None if names is None else set(names)
         deadline = self.clock() + self.drain
-        while self.clock() < deadline and self._proxy.load_server(role).busy:
+        while self.clock() < deadline and any(
+            server.busy
+            for server in self._proxy.load_servers(role)
+            if chosen is None or server.name in chosen
+        ):
             self.sleep(PAUSE)
 
     def _remove(self, role: Role) -> None:
-        """Remove the role's container once no request is being answered there."""
-        from docker.errors import NotFound
-
+        """Remove the role's containers once no request is being answered there."""
         if self._find_container(role):
-            self._drain(role)
-        self._proxy.close_server(role)
-        for there in self._list_containers(role):
-            with suppress(NotFound):
-                there.update(restart_policy={"Name": "no"})
-                there.stop()
-                there.remove()
+            self._wait_until_idle(role)
+        self._proxy.close_servers(role)
+        self._delete(self._list_containers(role))
 
     @property
     def _reader(self) -> Reader:
@@ -238,16 +368,18 @@ class Compose:
     def _proxy(self) -> Proxy:
         return Proxy(self._get_container("proxy"), self._reader)
 
-    def _ask_service(self, role: Role, path: str) -> tuple[Container | None, str | None]:
-        """The role's container and its service's answer, asked for up to three times: one failure may be bad luck."""
-        there = None
+    def _ask_services(self, role: Role, path: str) -> list[tuple[Container, str | None]]:
+        """The role's containers, each with its service's answer; one that fails is asked up to three times."""
+        answers: dict[str, str | None] = {}
         for left in reversed(range(TRIES)):
-            there = self._find_container(role)
-            text = self._read_answer(there, path) if there else None
-            if there is None or text is not None or not left:
-                return there, text
+            found = self._list_begun(role)
+            for there in found:
+                if answers.get(str(there.id)) is None:
+                    answers[str(there.id)] = self._read_answer(there, path)
+            if not left or all(answers[str(there.id)] is not None for there in found):
+                return [(there, answers[str(there.id)]) for there in found]
             self.sleep(1)
-        return there, None
+        return []
 
     def _read_answer(self, there: Container, path: str) -> str | None:
         """Read what the service in the container answers; None when it does not answer, or not well."""
@@ -260,8 +392,14 @@ class Compose:
 
     def _find_container(self, service: str) -> Container | None:
         """Find the service's container that was started; the newest, should a killed bot have left two."""
-        begun = [one for one in self._list_containers(service) if one.status != "created"]
-        return max(begun, key=lambda one: str(one.attrs["Created"]), default=None)
+        return max(self._list_begun(service), key=lambda one: str(one.attrs["Created"]), default=None)
+
+    def _list_begun(self, service: str) -> list[Container]:
+        """List the service's containers that were started, whether they still run or not."""
+        return [one for one in self._list_containers(service) if one.status != "created"]
+
+    def _list_running(self, service: str) -> list[Container]:
+        return list_running(self._list_containers(service))
 
     def _list_containers(self, service: str) -> list[Container]:
         labels = [f"com.docker.compose.project={self.name}", f"com.docker.compose.service={service}"]
@@ -328,6 +466,21 @@ class Compose:
 def _read_version(there: Container | None, image: str, name: str) -> Version | None:
     labels = there.labels if there else {}
     return Version(labels[image], labels.get(name, "")) if labels.get(image) else None
+
+
+def _count_restarts(there: Container) -> int:
+    return int(there.attrs["RestartCount"])
+
+
+def _list_restarts(found: Iterable[Container]) -> dict[str, int]:
+    """How often each container was restarted until now, by its id."""
+    return {str(there.id): _count_restarts(there) for there in found}
+
+
+def _list_addresses(there: Container) -> set[str]:
+    """The container's addresses in its networks."""
+    networks = there.attrs["NetworkSettings"]["Networks"].values()
+    return {network["IPAddress"] for network in networks if network["IPAddress"]}
 
 
 def _read_contract(there: Container) -> bytes | None:

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Literal
 
 from bots.deploy.docker import EngineError, connect
 from bots.layout import COMPOSE, KUBERNETES
+from bots.settings import Replicas
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
+    from bots.deploy.compose import Compose
     from bots.deploy.target import Target
 
 Platform = Literal["compose", "kubernetes", "none"]
@@ -34,20 +36,18 @@ def open_stage(
     stage: str,
     *,
     tell: Callable[[str], None],
+    replicas: Replicas | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Iterator[Target]:
     """Open a stage (`staging`, `production`) of the project in `root`.
 
-    STAGING_PORT and PRODUCTION_PORT of `environ` say where it listens. Raises `EngineError` where the project is
-    deployed nowhere.
+    `replicas` is what production has; staging has one. STAGING_PORT and PRODUCTION_PORT of `environ` say where it
+    listens. Raises `EngineError` where the project is deployed nowhere.
     """
     deploy, name, platform = root / "deploy", f"{project}-{stage}", find_platform(root)
     if platform == "compose":
-        from bots.deploy.compose import Compose
-
-        with connect() as client:
-            port = environ.get(f"{stage.upper()}_PORT") or PORTS[stage]
-            yield Compose(deploy, name, client, tell=tell, environ={**environ, "PORT": port})
+        with open_compose(root, project, stage, tell=tell, replicas=replicas, environ=environ) as target:
+            yield target
     elif platform == "kubernetes":
         from bots.deploy.kubernetes import Kubernetes
 
@@ -55,4 +55,37 @@ def open_stage(
     else:
         raise EngineError(
             f"{root} has neither deploy/compose.yaml nor deploy/kubernetes/: it is deployed nowhere"
+        )
+
+
+@contextlib.contextmanager
+def open_compose(
+    root: Path,
+    project: str,
+    stage: str,
+    *,
+    tell: Callable[[str], None],
+    replicas: Replicas | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Iterator[Compose]:
+    """Open a stage as `open_stage` does. Raises `EngineError` where it is not one of Docker Compose."""
+    from bots.deploy.compose import Compose
+
+    if (platform := find_platform(root)) != "compose":
+        advice = {
+            "kubernetes": "deploy/kubernetes/base/autoscaler.yaml says how many pods there are",
+            "none": f"{root} has no deploy/compose.yaml",
+        }
+        raise EngineError(f"only a stage of Docker Compose is scaled by the bots: {advice[platform]}")
+    # Staging has no requests of its own to share.
+    limits = replicas if replicas and stage == "production" else Replicas()
+    port = environ.get(f"{stage.upper()}_PORT") or PORTS[stage]
+    with connect() as client:
+        yield Compose(
+            root / "deploy",
+            f"{project}-{stage}",
+            client,
+            tell=tell,
+            replicas=limits,
+            environ={**environ, "PORT": port},
         )

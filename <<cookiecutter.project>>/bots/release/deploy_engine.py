@@ -21,8 +21,11 @@ from bots.log import make_visible
 from bots.release.engine import EngineFailed, StageResult
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from bots.deploy.checks import Check
     from bots.deploy.lineage import Lineage
+    from bots.deploy.target import Target
     from bots.deploy.watch import Watch
     from bots.release.versions import Stage
     from bots.settings import Settings
@@ -67,8 +70,7 @@ class DeployEngine:
 
     def withdraw(self, stage: Stage) -> None:
         """See `Engine`."""
-        name = self._settings.project.name
-        with _as_engine_failed(), open_stage(self.root, name, stage, tell=_print_step) as target:
+        with _as_engine_failed(), self._open_stage(stage) as target:
             target.prepare()
             if target.get_state().stable is not None:
                 target.withdraw()
@@ -82,10 +84,7 @@ class DeployEngine:
         self, stage: Stage, version: Version, *, watch: bool, paused: Watch | None = None
     ) -> StageResult:
         known = self._settings
-        with (
-            _as_engine_failed(),
-            open_stage(self.root, known.project.name, stage, tell=_print_step) as target,
-        ):
+        with _as_engine_failed(), self._open_stage(stage) as target:
             found = roll_out(
                 target,
                 version,
@@ -100,6 +99,12 @@ class DeployEngine:
             words=found.words,
             checks=found.decision.checks if found.decision else [],
             watch=found.watch,
+        )
+
+    def _open_stage(self, stage: Stage) -> AbstractContextManager[Target]:
+        known = self._settings
+        return open_stage(
+            self.root, known.project.name, stage, tell=_print_step, replicas=known.deploy.replicas
         )
 
     @property

@@ -32,17 +32,27 @@ from bots.deploy.haproxy import Proxy, Server
 from bots.deploy.reading import Incomplete, NotRunning, Reader
 from bots.settings import Smoke
 
-STATES = """\
+ADDRESSES = {"stable1": "172.18.0.3", "stable3": "172.18.0.5", "canary2": "172.18.0.4"}
+SERVERS = [f"{role}{number}" for role in ("stable", "canary") for number in range(1, 17)]
+STATES = "\n".join(
+    [
+        "1",
+        "# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight",
+        *(
+            f"3 service {number} {name} {ADDRESSES.get(name, '-')} {2 if name[0] == 's' else 0} 0 1"
+            for number, name in enumerate(SERVERS)
+        ),
+        "\n",
+    ]
+)
+STATS = "\n".join(
+    ["# pxname,svname,qcur,qmax,scur,smax,", *(f"service,{name},0,0,{name[-1]},9," for name in SERVERS), "\n"]
+)
+STABLE = [Server("stable1", "172.18.0.3", up=True, busy=1), Server("stable3", "172.18.0.5", up=True, busy=3)]
+SHARE = """\
 1
 # be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight
-3 service 1 stable 172.18.0.3 2 0 100
-3 service 2 canary 172.18.0.4 0 5 0
-
-"""
-STATS = """\
-# pxname,svname,qcur,qmax,scur,smax,
-service,stable,0,0,3,9,
-service,canary,0,0,0,1,
+4 share 1 canary 127.0.0.1 0 5 30
 
 """
 METRICS = "".join(f'model_requests_total{{route="/predict",status="{code}"}} 7\n' for code in (200, 422, 500))
@@ -55,10 +65,11 @@ if [ -e "$FOLDER/silent" ]; then rm "$FOLDER/silent"; exit 0; fi
 if [ -e "$FOLDER/refusing" ]; then rm "$FOLDER/refusing"; echo "Connection refused" >&2; exit 1; fi
 case "$words" in
 "show servers state service") cat "$FOLDER/states" ;;
+"show servers state share") printf '%s\\n' "$SHARE" ;;
 "show info") printf 'Name: HAProxy\\n\\n' ;;
 "show stat service 4 -1") cat "$FOLDER/stats" ;;
-"set server service/other "*) printf 'No such server.\\n\\n' ;;
-*) echo ;;
+*service/other*) printf '\\nNo such server.\\n\\n\\n' ;;
+*) printf '%s' "$words" | tr -cd ';' | tr ';' '\\n'; echo ;;
 esac
 """
 
@@ -92,6 +103,7 @@ class Container:
         assert demux
         self.commands += 1
         environ = {**os.environ, "PATH": f"{self.folder}:{os.environ['PATH']}", "FOLDER": str(self.folder)}
+        environ["SHARE"] = SHARE.removesuffix("\n")
         environ["PYTHONPATH"] = str(self.folder)
         done = subprocess.run(words, env=environ, capture_output=True, check=False)
         fault = self.faults.pop(0) if self.faults else lambda output: output
@@ -135,7 +147,7 @@ def refusal(status: int, words: str) -> APIError:
 @pytest.mark.parametrize("times", [1, 5])
 def test_a_spoilt_answer_of_the_proxy_is_read_again(container: Container, fault: Mangle, times: int) -> None:
     container.faults = [fault] * times
-    assert proxy(container).load_server("stable") == Server("172.18.0.3", up=True, busy=3)
+    assert proxy(container).load_servers("stable") == STABLE
     assert container.commands == times + 2
 
 
@@ -144,16 +156,35 @@ def test_what_the_proxy_is_told_is_told_again_when_its_answer_is_lost(
     container: Container, name: str
 ) -> None:
     container.faults = [FAULTS[name], FAULTS[name]]
-    proxy(container).set_share(0.25)
+    proxy(container).set_share(0.25, stable=3)
     told = (container.folder / "told").read_text().splitlines()
-    assert told == [*["set server service/stable weight 75"] * 3, "set server service/canary weight 25"]
+    weights = [f"set server service/{name} weight 1" for name in [*SERVERS[16:], *SERVERS[:16]]]
+    assert told == ["; ".join(["set server share/canary weight 25", *weights])] * 3
+
+
+def test_who_changes_the_number_of_replicas_can_tell_the_canarys_share(container: Container) -> None:
+    assert proxy(container).load_share() == 0.3
+
+
+def test_a_container_that_is_started_gets_no_request_before_it_is_ready(container: Container) -> None:
+    proxy(container).close_free_servers("stable")
+    *_, told = (container.folder / "told").read_text().splitlines()
+    assert told == "; ".join(
+        f"set server service/{name} state maint" for name in SERVERS[:16] if name not in ADDRESSES
+    )
+
+
+def test_a_proxy_of_an_older_release_that_knows_no_replicas_is_told_as_that(container: Container) -> None:
+    (container.folder / "states").write_text("1\n# srv_name srv_addr srv_op_state\nstable 172.18.0.3 2\n\n")
+    with pytest.raises(EngineError, match=r"'stable1': .* older release, the next one exchanges it"):
+        proxy(container).load_servers("stable")
 
 
 @EVERY_FAULT
 def test_a_proxy_whose_answers_never_arrive_is_told_as_that(container: Container, fault: Mangle) -> None:
     container.faults = [fault] * 1000
     with pytest.raises(EngineError, match=r"show servers state.* did not arrive whole in 6 s") as caught:
-        proxy(container, seconds=6).load_server("stable")
+        proxy(container, seconds=6).load_servers("stable")
     assert "haproxy.cfg" not in str(caught.value)
     assert 20 < container.commands <= 31
 
@@ -163,7 +194,7 @@ def test_an_admin_socket_that_is_busy_is_asked_again(container: Container, troub
     (container.folder / trouble).touch()
     assert not proxy(container).is_listening()
     (container.folder / trouble).touch()
-    assert proxy(container).load_server("canary") == Server("172.18.0.4", up=False, busy=0)
+    assert proxy(container).load_servers("canary") == [Server("canary2", "172.18.0.4", up=False, busy=2)]
     assert proxy(container).is_listening()
 
 
@@ -174,27 +205,27 @@ def test_a_table_that_the_proxy_did_not_finish_is_read_again(container: Containe
         (container.folder / "states").write_text(STATES)
 
     asked = Proxy(cast("Any", container), Reader(sleep=finish))
-    assert asked.load_server("stable").up
+    assert asked.load_servers("stable") == STABLE
 
 
 def test_an_unknown_server_still_gets_its_advice_and_at_once(container: Container) -> None:
-    with pytest.raises(EngineError, match=r"does not know the server 'other': is .*haproxy\.cfg edited"):
-        proxy(container).load_server("other")
+    with pytest.raises(EngineError, match=r"does not know the server 'other1': is .*haproxy\.cfg edited"):
+        proxy(container).load_servers("other")
     assert container.commands == 2
 
 
 def test_what_the_proxy_does_not_take_is_said_at_once(container: Container) -> None:
     with pytest.raises(
-        EngineError, match=r"did not take 'set server service/other state maint': No such server"
+        EngineError, match=r"did not take 'set server service/other1 state maint.*': No such server"
     ):
-        proxy(container).close_server("other")
+        proxy(container).close_servers("other")
     assert container.commands == 1
 
 
 def test_a_proxy_that_does_not_run_is_said_at_once(container: Container) -> None:
     container.faults = [refusal(409, "Container c0ffee is not running")]
     with pytest.raises(EngineError, match="the proxy does not run: Container c0ffee is not running"):
-        proxy(container).load_server("stable")
+        proxy(container).load_servers("stable")
 
 
 @pytest.mark.parametrize(
@@ -208,7 +239,7 @@ def test_a_proxy_that_does_not_run_is_said_at_once(container: Container) -> None
 )
 def test_an_engine_that_fails_once_is_asked_again(container: Container, fault: Exception) -> None:
     container.faults = [fault]
-    assert proxy(container).load_server("stable").up
+    assert proxy(container).load_servers("stable") == STABLE
 
 
 def test_an_engine_that_never_ends_an_answer_is_told_as_that(container: Container) -> None:
@@ -220,7 +251,7 @@ def test_an_engine_that_never_ends_an_answer_is_told_as_that(container: Containe
 
     try:
         with pytest.raises(EngineError, match="there was no answer"):
-            Proxy(cast("Any", Stuck(container.folder)), Reader(seconds=0.1)).load_server("stable")
+            Proxy(cast("Any", Stuck(container.folder)), Reader(seconds=0.1)).load_servers("stable")
     finally:
         never.set()
 
