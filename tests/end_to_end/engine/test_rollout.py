@@ -11,20 +11,22 @@ import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import docker
 import pytest
 from pyarrow import parquet
 
-from bots.deploy import image, rollout, smoke_test
+from bots.deploy import compose, image, rollout, smoke_test
 from bots.deploy.compose import Compose
 from bots.deploy.docker import EngineError, connect
-from bots.deploy.target import State, Version
+from bots.deploy.prometheus import parse_metrics
+from bots.deploy.replicas import describe_copy
+from bots.deploy.target import NotReady, State, Version
 from bots.layout import Layout
 from bots.monitoring.collection import collect_files
 from bots.monitoring.engine_logs import open_engine_logs
-from bots.settings import Canary, Smoke
+from bots.settings import Canary, Replicas, Smoke
 from fixtures import docker_engine as engines
 from fixtures import versions
 from fixtures.support import TEMPLATE
@@ -375,6 +377,81 @@ def test_a_version_comes_to_a_host_over_ssh_and_back_while_callers_notice_nothin
             assert far.roll_out(versions.failing.__name__, versions.failing).done == "rolled back"
             assert far.roll_out("v1", watch=False).done == "promoted"
     assert stage.containers() == ["proxy", "stable"]
+    assert stage.load.failed == {}
+
+
+def list_requests(target: Compose, role: Literal["stable", "canary"] = "stable") -> list[int]:
+    """How many requests each of a version's containers answered."""
+    return sorted(parse_metrics(text).requests for text in target.load_metrics(role).values())
+
+
+def test_one_replica_becomes_three_and_one_again_and_each_answers_while_callers_notice_nothing(
+    stage: Stage,
+) -> None:
+    stage.roll_out("v1", watch=False)
+    assert stage.target.scale(3) == 1
+    assert stage.containers() == ["proxy", "stable", "stable", "stable"]
+    before, asked = sum(list_requests(stage.target)), stage.load.answers["200"]
+    time.sleep(3)
+    counted, after = list_requests(stage.target), stage.load.answers["200"]
+    # The counters are added up: whoever answered, each request is counted once.
+    assert after - asked - 20 <= sum(counted) - before <= stage.load.answers["200"] - asked + 20
+    assert min(counted) > 20
+    assert stage.target.scale(1) == 3
+    assert stage.containers() == ["proxy", "stable"]
+    assert stage.target.get_state() == State(Version(stage.builder.shipped("v1"), "v1"))
+    assert stage.load.failed == {}
+
+
+def test_a_replica_that_is_killed_costs_no_request_and_is_replaced(stage: Stage) -> None:
+    stage.roll_out("v1", watch=False)
+    stage.target.scale(2)
+    killed = next(one for one in stage.all() if one.labels["com.docker.compose.service"] == "stable")
+    killed.kill()
+    time.sleep(2)
+    assert stage.target.count_replicas() == 1
+    assert stage.target.scale(2) == 1
+    assert killed.id not in stage.ids()
+    assert stage.containers() == ["proxy", "stable", "stable"]
+    time.sleep(1)
+    assert min(list_requests(stage.target)) > 5
+    stage.target.scale(1)
+    assert stage.load.failed == {}
+
+
+def test_a_replica_that_does_not_become_ready_is_taken_away_and_the_others_answer_on(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.roll_out("v1", watch=False)
+    before = stage.ids()
+
+    def describe_sick(*words: Any) -> tuple[str, dict[str, Any]]:
+        name, found = describe_copy(*words)
+        return name, {**found, "Env": [*found["Env"], "SERVING_WORKERS=none"]}
+
+    monkeypatch.setattr(compose, "describe_copy", describe_sick)
+    with pytest.raises(NotReady, match="v1 ended by itself"):
+        stage.target.scale(2)
+    assert stage.ids() == before
+    assert stage.load.failed == {}
+
+
+def test_a_new_version_and_the_one_before_have_as_many_replicas_as_the_one_that_ran(stage: Stage) -> None:
+    stage.roll_out("v1", watch=False)
+    limits = Replicas(least=2, most=3)
+    many = replace(stage, target=replace(stage.target, replicas=limits))
+    many.target.scale(3)
+    assert many.roll_out("v2", versions.good).done == "promoted"
+    assert stage.containers() == ["proxy", "stable", "stable", "stable"]
+    assert {one.labels.get("release.version") for one in stage.all()} - {None, ""} == {"v2"}
+    assert many.roll_out(versions.failing.__name__, versions.failing).done == "rolled back"
+    assert stage.containers() == ["proxy", "stable", "stable", "stable"]
+    # The limits of params.yaml hold at the next release.
+    assert stage.roll_out("v1", watch=False).done == "promoted"
+    assert stage.containers() == ["proxy", "stable"]
+    assert many.roll_out("v1").done == "runs already"
+    assert stage.containers() == ["proxy", "stable", "stable"]
+    stage.target.scale(1)
     assert stage.load.failed == {}
 
 
