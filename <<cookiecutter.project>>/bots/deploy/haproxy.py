@@ -163,10 +163,15 @@ def compute_weights(percent: int, *, stable: int, canaries: int) -> tuple[int, i
         return 0, 1
     ratio = Fraction(percent * stable, (_PERCENT - percent) * canaries)
     if ratio > 1:
-        nearest = (1 / ratio).limit_denominator(_HEAVIEST)
-        return max(1, nearest.numerator), nearest.denominator
-    nearest = ratio.limit_denominator(_HEAVIEST)
-    return nearest.denominator, max(1, nearest.numerator)
+        return _find_nearest(1 / ratio)
+    small, large = _find_nearest(ratio)
+    return large, small
+
+
+def _find_nearest(ratio: Fraction) -> tuple[int, int]:
+    """Find the two weights whose ratio, at most 1, is nearest."""
+    nearest = max(ratio.limit_denominator(_HEAVIEST), Fraction(1, _HEAVIEST))
+    return nearest.numerator, nearest.denominator
 
 
 def _list_servers(role: str) -> list[str]:
