@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ class Played:
     def get(self, name: str) -> Container:
         return next(one for one in self.containers if one.id == name)
 
-    def list(self, *, filters: dict[str, list[str]], **_: Any) -> list[Container]:
+    def list(self, *, filters: dict[str, list[str]], **_: Any) -> Sequence[Container]:
         service = filters["label"][1].partition("service=")[2]
         return [one for one in self.containers if one.labels["com.docker.compose.service"] == service]
 
@@ -64,7 +65,7 @@ class Played:
         self.share = canary
         self.told.append(f"share {canary} of {stable} and {canaries}")
 
-    def load_servers(self, role: str) -> list[Server]:
+    def load_servers(self, role: str) -> Sequence[Server]:
         found = [
             one for one in self.list(filters={"label": ["", f"service={role}"]}) if one.status == "running"
         ]
@@ -73,10 +74,10 @@ class Played:
     def close_free_servers(self, role: str) -> None:
         self.told.append(f"close free {role}")
 
-    def close_servers(self, role: str, names: list[str] | None = None) -> None:
+    def close_servers(self, role: str, names: Sequence[str] | None = None) -> None:
         self.told.append(f"close {names or role}")
 
-    def drain_servers(self, role: str, names: list[str]) -> None:
+    def drain_servers(self, role: str, names: Sequence[str]) -> None:
         self.told.append(f"drain {names}")
 
     def open_servers(self, role: str) -> None:
