@@ -83,8 +83,9 @@ def derive_evidence(
     plan = make_plan(settings, stages, sources)
     tell("reading the tables")
     predictions = load_rows(root, sources.predictions)
-    holdout = load_rows(root, sources.holdout) if sources.holdout else None
-    training = load_rows(root, sources.training) if sources.training else None
+    repeated = settings.task == "scores"
+    holdout = load_rows(root, sources.holdout, repeated=repeated) if sources.holdout else None
+    training = load_rows(root, sources.training, repeated=repeated) if sources.training else None
     if training is not None and holdout is not None:
         require_apart(training, holdout)
     judged = judge_rows(predictions, holdout, settings)

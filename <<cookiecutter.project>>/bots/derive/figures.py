@@ -73,7 +73,7 @@ def build_metrics_report(
             for value, part in groups[column].items()
             if len(part.sample.target)
         ],
-        calibration=measure_calibration(sample),
+        calibration=[] if task == "scores" else measure_calibration(sample),
         fairness=[gap for name in evaluate.fairness for gap in _measure_gaps(name, groups[name], task)],
         rows=len(judged.table),
         holdout=holdout,
@@ -87,15 +87,15 @@ def build_metrics_report(
 def _judge_metrics(sample: Sample, settings: Settings, unit: str | None) -> Iterator[Metric]:
     """Each metric that params.yaml names and that these rows have a value of."""
     for name in dict.fromkeys([*settings.evaluate.metrics, settings.gate.primary]):
-        measure = metrics.get_measure(name, settings.task)
+        measure = metrics.get_measure(name, settings.task, settings.row_metrics)
         value = metrics.compute_sample_value(measure, sample)
         if value is not None:
-            own = metrics.find_unit(name, settings.evaluate.costs)
+            own = settings.metric_units.get(name) or metrics.find_unit(name, settings.evaluate.costs)
             yield Metric(
                 name=name,
                 value=value,
                 direction=measure.direction,
-                unit=unit if measure.kind == "quantity" else own,
+                unit=unit if measure.kind == "quantity" and settings.task != "scores" else own,
             )
 
 
@@ -124,8 +124,8 @@ def _make_sort_key(label: str) -> tuple[bool, float, str]:
 def _judge_slice(column: str, value: str, part: Group, settings: Settings) -> Slice:
     """The primary metric of a slice; null where its rows are too few or of one class."""
     measure, several = (
-        metrics.get_measure(settings.gate.primary, settings.task),
-        settings.task == "multiclass",
+        metrics.get_measure(settings.gate.primary, settings.task, settings.row_metrics),
+        settings.task in ("multiclass", "scores"),
     )
     sample, enough = part.sample, part.rows >= FEWEST_OF_A_SLICE
     return Slice(

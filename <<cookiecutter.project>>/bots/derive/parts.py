@@ -43,7 +43,8 @@ def build_split_report(
     Raises `DeriveError`.
     """
     judging, learning = _find_ends(holdout, time), _find_ends(training, time)
-    parts = [_describe_holdout(judged, judging)]
+    whole = holdout if settings.task == "scores" else None
+    parts = [_describe_holdout(judged, judging, whole)]
     if training is not None:
         parts.insert(0, _describe_training(training, judged, settings, learning))
     in_order = judging is not None and learning is not None and bool(learning.last <= judging.first)
@@ -56,25 +57,34 @@ def build_split_report(
     )
 
 
-def _describe_holdout(judged: Judged, ends: _Ends | None) -> Part:
-    """The holdout is the same while the same rows have the same target, whatever other columns say."""
+def _describe_holdout(judged: Judged, ends: _Ends | None, whole: Rows | None) -> Part:
+    """The holdout is the same while the same rows have the same target, whatever other columns say.
+
+    Where rows bring their metrics nobody knows which column has the truth: then it is the `whole` table, if there is.
+    """
     import pyarrow
     import pyarrow.compute as arrow
 
-    known = judged.table.select([PLAIN_ROW, "target"])
+    columns = [name for name in (PLAIN_ROW, "target") if name in judged.table.column_names]
+    known = judged.table.select(columns)
     order = arrow.sort_indices(known, sort_keys=[(PLAIN_ROW, "ascending")])
-    several = bool(judged.classes)
+    several, told = bool(judged.classes), "target" in columns
     return Part(
         name="holdout",
         rows=len(judged.table),
-        digest=compute_digest(pyarrow.table(known.take(order).columns, names=[PLAIN_ROW, "target"])),
+        digest=compute_digest(
+            whole.table if whole else pyarrow.table(known.take(order).columns, names=columns)
+        ),
         **_write_ends(ends),
-        target=None if several else float(judged.target.mean()),
+        target=None if several or not told else float(judged.target.mean()),
         classes=_count_shares(judged.target, len(judged.classes)) if several else [],
     )
 
 
 def _describe_training(training: Rows, judged: Judged, settings: Settings, ends: _Ends | None) -> Part:
+    if settings.task == "scores":
+        digest, rows = compute_digest(training.table), len(training)
+        return Part(name="train", rows=rows, digest=digest, **_write_ends(ends))
     column, classes = find_target(training, settings), judged.classes
     if column is None:
         wanted = settings.data.target or "target"

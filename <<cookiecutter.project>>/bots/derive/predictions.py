@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from bots.derive.tables import DeriveError, Rows, align_rows, write_names
+from bots.derive.tables import DeriveError, Rows, align_rows, keep_first_rows, write_names
 from bots.evidence import MOST_CLASSES, Answers
 from bots.layout import PARAMS
 from bots.settings import SettingsError, require_named_classes
@@ -24,6 +24,7 @@ from bots.stats.predictions import (
     list_classes,
     make_predictions,
 )
+from bots.stats.row_metrics import COLUMN as ROW_METRIC
 from bots.stats.split_columns import PLAIN_ROW, PLAIN_TARGET, TARGET
 from bots.stats.targets import find_positive, get_target
 
@@ -48,7 +49,8 @@ class Judged:
     """The holdout's rows with their predictions.
 
     `table` is what the bots read as the table of predictions, in the holdout's order. `target` (n,) is a number, or the
-    place of a row's class among `classes`. `answers` are what a classification calls yes and no, where it does.
+    place of a row's class among `classes`, or zero where rows bring their metrics. `answers` are what a classification
+    calls yes and no, where it does.
     """
 
     table: pyarrow.Table
@@ -69,13 +71,20 @@ def judge_rows(predictions: Rows, holdout: Rows | None, settings: Settings) -> J
     """
     import pyarrow
 
+    if holdout is not None and settings.task == "scores":
+        holdout = keep_first_rows(holdout)
     known = predictions if holdout is None else align_rows(predictions, holdout)
     classes = _find_classes(known, settings)
-    labels = _find_labels(known, holdout, settings)
-    target, answers = _read_target(labels, known.path if holdout is None else holdout.path, settings, classes)
     columns: dict[str, pyarrow.Array | NDArray[np.float64]] = {PLAIN_ROW: known.names}
-    columns["target"] = np.array(classes, dtype=object)[target.astype(int)] if classes else target
-    columns |= _read_scores(known, settings, classes)
+    if settings.task == "scores":
+        target, answers = np.zeros(len(known)), None
+        columns |= _read_row_metrics(known, settings)
+    else:
+        labels = _find_labels(known, holdout, settings)
+        path = known.path if holdout is None else holdout.path
+        target, answers = _read_target(labels, path, settings, classes)
+        columns["target"] = np.array(classes, dtype=object)[target.astype(int)] if classes else target
+        columns |= _read_scores(known, settings, classes)
     weight = _find_column(known, holdout, WEIGHT, settings.data.weight)
     if weight is not None:
         columns[WEIGHT] = _read_numbers(weight, WEIGHT, known.path)
@@ -108,6 +117,7 @@ def measure_predictions(judged: Judged, settings: Settings) -> Predictions:
         bins=evaluate.calibration_bins,
         classes=judged.classes,
         target=judged.target,
+        row_metrics=settings.row_metrics,
     )
 
 
@@ -267,6 +277,20 @@ def _read_scores(known: Rows, settings: Settings, classes: Sequence[str]) -> dic
             f"first adds up to {total[off][0]:g}"
         )
     return scores
+
+
+def _read_row_metrics(known: Rows, settings: Settings) -> dict[str, Floats]:
+    """The metrics that each row brings. Raises `DeriveError` where one is missing, or has no number in a row."""
+    missing = [name for name in settings.row_metrics if ROW_METRIC + name not in known.columns]
+    if missing:
+        raise DeriveError(
+            f"{known.path}: no column `{ROW_METRIC}{missing[0]}`: write what {missing[0]} is of each row there, or "
+            f"take it out of evaluate.scores and evaluate.metrics in {PARAMS}"
+        )
+    return {
+        ROW_METRIC + name: _read_numbers(known.table[ROW_METRIC + name], ROW_METRIC + name, known.path)
+        for name in settings.row_metrics
+    }
 
 
 def _require_probabilities(score: Floats, path: str, column: str) -> None:

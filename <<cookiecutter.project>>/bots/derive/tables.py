@@ -33,7 +33,8 @@ class DeriveError(BotsError):
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """A table whose rows have names: `names` are distinct texts in the order of `table`, which has them as `row`.
+    """A table whose rows have names: `names` are distinct texts (but for the tables of rows of the task scores) in the
+    order of `table`, which has them as `row`.
 
     `path` is what messages call it.
     """
@@ -51,10 +52,11 @@ class Rows:
         return list(self.table.column_names)
 
 
-def load_rows(root: Path, path: str, texts: Collection[str] = ()) -> Rows:
+def load_rows(root: Path, path: str, texts: Collection[str] = (), *, repeated: bool = False) -> Rows:
     """Load a CSV or Parquet file, whose path is relative to `root`. Columns of `texts` stay text.
 
-    Raises `DeriveError` where it cannot be read, a column stands twice, or its rows have no distinct names.
+    `repeated`: a name may stand at several rows, which are measured as one: a query's documents. Raises `DeriveError`
+    where it cannot be read, a column stands twice, or its rows have no distinct names.
     """
     file = root / path
     if not file.is_file():
@@ -67,7 +69,7 @@ def load_rows(root: Path, path: str, texts: Collection[str] = ()) -> Rows:
         raise DeriveError(f"{path}: expected a file that ends in .csv or .parquet")
     if not len(table):
         raise DeriveError(f"{path}: expected at least one row of data")
-    return _name_rows(table, path)
+    return _name_rows(table, path, repeated=repeated)
 
 
 def _read_parquet(file: Path, path: str) -> pyarrow.Table:
@@ -140,7 +142,7 @@ def _require_distinct_columns(names: list[str], path: str) -> None:
         raise DeriveError(f"{path}: expected each column once, got `{twice[0]}` more than once")
 
 
-def _name_rows(table: pyarrow.Table, path: str) -> Rows:
+def _name_rows(table: pyarrow.Table, path: str, *, repeated: bool) -> Rows:
     """The table with the names of its rows as text. Raises `DeriveError` where it has none, or one stands twice."""
     import pyarrow.compute as arrow
 
@@ -155,7 +157,7 @@ def _name_rows(table: pyarrow.Table, path: str) -> Rows:
     if gaps := int(arrow.sum(arrow.equal(arrow.fill_null(names, ""), "")).as_py() or 0):
         raise DeriveError(f"{path}: row: expected a name for each row; {gaps:,} of {len(names):,} have none")
     counts = arrow.value_counts(names)
-    if len(counts) < len(names):
+    if len(counts) < len(names) and not repeated:
         twice = counts.filter(arrow.greater(counts.field("counts"), 1))
         raise DeriveError(
             f"{path}: row: expected each name once; {len(twice):,} stand more than once, such as "
@@ -186,6 +188,17 @@ def write_names(column: pyarrow.ChunkedArray) -> pyarrow.ChunkedArray:
 def write_value(value: Any) -> str:
     """A value as text: whole numbers without a point, truths in small letters, times in ISO 8601."""
     return str(value.isoformat()) if hasattr(value, "isoformat") else write_label(value)
+
+
+def keep_first_rows(rows: Rows) -> Rows:
+    """The first row of each name."""
+    import pyarrow
+    import pyarrow.compute as arrow
+
+    names = rows.names.combine_chunks()
+    places = arrow.index_in(names.unique(), value_set=names)
+    table = rows.table.take(places)
+    return Rows(table, pyarrow.chunked_array([names.take(places)]), rows.path)
 
 
 def align_rows(rows: Rows, like: Rows) -> Rows:
