@@ -45,7 +45,7 @@ def draw_predictions(task: str, rows: int = 3000, *, weighted: bool = False) -> 
     if task == "classification":
         columns |= {"target": (rng.random(rows) < score).astype(float), "score": score}
     elif task == "regression":
-        columns |= {"target": score * 90 - 20 + rng.normal(size=rows), "score": score * 90 - 20}
+        columns |= {"target": score * 90 + 20 + rng.normal(size=rows), "score": score * 90 + 20}
     else:
         shares = np.round(rng.dirichlet([2, 1, 1], rows), 3)
         shares[:, 0] += 1 - shares.sum(axis=1)
