@@ -84,7 +84,7 @@ def _describe_holdout(judged: Judged, ends: _Ends | None, whole: Rows | None) ->
 def _describe_training(training: Rows, judged: Judged, settings: Settings, ends: _Ends | None) -> Part:
     if settings.task == "scores":
         digest, rows = compute_digest(training.table), len(training)
-        return Part(name="train", rows=rows, digest=digest, **_write_ends(ends))
+        return Part(name="train", rows=rows, digest=digest, **_write_ends(ends), target=None, classes=[])
     column, classes = find_target(training, settings), judged.classes
     if column is None:
         wanted = settings.data.target or "target"
