@@ -22,7 +22,9 @@ from bots.decoding import (
 )
 from bots.errors import BotsError
 from bots.evidence import MOST_CLASSES, MOST_SEEDS, Costs, Direction, Task
+from bots.git.bare import find_folder
 from bots.layout import DVC_YAML, PARAMS, WATCHED, Layout
+from bots.naming import ALONE, Naming, make_naming
 from bots.stats import deviances, metrics
 
 Fraction = Annotated[float, Meta(gt=0, lt=1)]
@@ -535,6 +537,17 @@ def load_settings(root: Path) -> Settings:
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{PARAMS}: cannot be read: {error}") from error
     return parse_settings(text, PARAMS, pipeline)
+
+
+def load_naming(root: Path, model: str | None = None) -> Naming:
+    """Load how what the bots make of a checkout's project, or of one of its models, is called.
+
+    A project at the root of its repository needs no params.yaml for that. Raises `SettingsError`, `NamingError`.
+    """
+    folder = find_folder(root)
+    if not folder and model is None:
+        return ALONE
+    return make_naming(load_settings(root).project.name, folder, model)
 
 
 def parse_settings(text: str, name: str, pipeline: str | None = None) -> Settings:

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 import time
+from pathlib import Path
 
 from bots.commands.options import Verbs
 
@@ -31,6 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
     from bots.github.client import Connection, GitHubClient, NotInWorkflow
     from bots.monitoring.decisions import load_issue_edit, obey_edit
     from bots.retry import RequestDenied, RetriesExhausted, Retry
+    from bots.settings import load_naming
 
     try:
         connection = Connection.from_environ(os.environ)
@@ -40,7 +42,13 @@ def run(arguments: argparse.Namespace) -> int:
         return 2
     retry = Retry(time.time, time.sleep, log, deadline=time.time() + BUDGET)
     try:
-        result = obey_edit(edit, GitHubClient(connection), author=connection.author, retry=retry)
+        result = obey_edit(
+            edit,
+            GitHubClient(connection),
+            author=connection.author,
+            retry=retry,
+            naming=load_naming(Path.cwd()),
+        )
     except (RequestDenied, RetriesExhausted) as error:
         log(f"ERROR: what was ticked in #{edit.issue.number} is not obeyed: {error}. Tick it again later")
         return 1

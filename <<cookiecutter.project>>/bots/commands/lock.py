@@ -63,6 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     from bots.publish.target import find_target
     from bots.publish.verification_result import find_verification
     from bots.retry import RequestDenied, RetriesExhausted, Retry
+    from bots.settings import load_naming
 
     try:
         connection = Connection.from_environ(os.environ)
@@ -74,7 +75,15 @@ def run(arguments: argparse.Namespace) -> int:
     artifact = find_review(arguments.artifact)
     verification = find_verification(arguments.verification, artifact)
     api, folder = GitHubClient(connection), find_folder(Path.cwd())
-    target = find_target(api, workflow_run, artifact, folder=folder, retry=retry, explain=explain_failure)
+    target = find_target(
+        api,
+        workflow_run,
+        artifact,
+        folder=folder,
+        retry=retry,
+        explain=explain_failure,
+        naming=load_naming(Path.cwd()),
+    )
     try:
         result = _lock(
             arguments.pack,

@@ -51,6 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     from bots.publish.review_artifact import find_review
     from bots.publish.verification_result import find_verification
     from bots.retry import Retry
+    from bots.settings import load_naming
 
     try:
         connection = Connection.from_environ(os.environ)
@@ -59,11 +60,11 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"ERROR: publish: {error}", file=sys.stderr)
         return 2
     api = GitHubClient(connection)
+    root = Path.cwd()
     retry = Retry(time.time, time.sleep, log, deadline=time.time() + BUDGET)
     if arguments.started:
-        announce(api, workflow_run, retry)
+        announce(api, workflow_run, retry, load_naming(root))
         return 0
-    root = Path.cwd()
     artifact = find_review(arguments.artifact)
     known = count_looks(root, os.environ, retry)
     # What is shown; everything else is about the review as it was uploaded.
@@ -79,6 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
         retry=retry,
         folder=find_folder(root),
         summary=actions.find_summary(os.environ),
+        naming=load_naming(root),
     )
     if not result.channels:
         for line in result.body.splitlines():

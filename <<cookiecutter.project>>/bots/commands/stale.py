@@ -36,6 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     from bots.github.client import Connection, GitHubClient, NotInWorkflow
     from bots.publish.stale import settle_all
     from bots.retry import RequestDenied, RetriesExhausted, Retry
+    from bots.settings import load_naming
 
     try:
         connection = Connection.from_environ(os.environ)
@@ -50,6 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
             folder=find_folder(Path.cwd()),
             author=connection.author,
             retry=retry,
+            naming=load_naming(Path.cwd()),
         )
     except (RequestDenied, RetriesExhausted) as error:
         log(

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 import time
+from pathlib import Path
 
 from bots.commands.options import Verbs
 
@@ -31,6 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
     from bots.github.client import Connection, GitHubClient, NotInWorkflow
     from bots.monitoring.start import start_reviews
     from bots.retry import RequestDenied, RetriesExhausted, Retry
+    from bots.settings import load_naming
 
     try:
         connection = Connection.from_environ(os.environ)
@@ -45,6 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
             repository=connection.repository,
             author=connection.author,
             retry=retry,
+            naming=load_naming(Path.cwd()),
         )
     except (RequestDenied, RetriesExhausted) as error:
         log(

@@ -85,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
     from bots.commands.release import open_progress
     from bots.monitoring.store import MonitoringStore, StoreError
     from bots.monitoring.watch import watch_production
-    from bots.settings import load_settings
+    from bots.settings import load_naming, load_settings
 
     root, settings = Path.cwd(), load_settings(Path.cwd())
     if settings.task == "scores":
@@ -95,7 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
     with (
         open_progress() as tell,
         _choose_folder(arguments.cache) as folder,
-        MonitoringStore(root, tell) as store,
+        MonitoringStore(root, tell, naming=load_naming(root)) as store,
     ):
         registry, unseen = _load_registry(root, tell)
         if _is_nothing_there(registry, settings):
@@ -142,6 +142,7 @@ class _Bots:
         from bots.monitoring.retrain import open_retrain_bot
         from bots.render.monitoring_issue import IssueLinks
         from bots.retry import Retry
+        from bots.settings import load_naming
 
         connection = Connection.from_environ(os.environ)
         client = GitHubClient(connection)
@@ -149,7 +150,12 @@ class _Bots:
         retry = Retry(time.time, time.sleep, tell, deadline=time.time() + BUDGET)
         self.settings, self.today, self.tell = settings, instant[:10], tell
         self.issues = WatchIssues(
-            client, connection.author, retry, instant, IssueLinks(run=_find_run(os.environ))
+            client,
+            connection.author,
+            retry,
+            instant,
+            IssueLinks(run=_find_run(os.environ)),
+            load_naming(root),
         )
         self.retrain = open_retrain_bot(
             os.environ,

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Literal
 
 from bots.github.client import CheckRunContent, Conclusion
 from bots.github.marker import parse_marker
+from bots.naming import ALONE
 
 if TYPE_CHECKING:
     from bots.github.client import GitHubApi
     from bots.github.marker import Marker
 
-CHECK_NAME = "model review"
+CHECK_NAME = ALONE.check
+"""Of a project that is alone in its repository."""
 
 
 def build_content(
@@ -19,7 +21,7 @@ def build_content(
 ) -> CheckRunContent:
     """Build what the check run of a review says; without a conclusion the review is still running."""
     return CheckRunContent(
-        name=CHECK_NAME,
+        name=marker.naming.check,
         external_id=marker.format_line(),
         conclusion=conclusion,
         title=title,
@@ -36,7 +38,7 @@ def write_check_run(api: GitHubApi, marker: Marker, content: CheckRunContent, *,
     ours = [
         (written, check_run.id, check_run)
         for check_run in api.list_check_runs(marker.commit, content.name)
-        if (written := parse_marker(check_run.external_id))
+        if (written := parse_marker(check_run.external_id, marker.naming))
     ]
     if not ours:
         if final:

@@ -8,9 +8,10 @@ from typing import get_args
 from urllib.parse import quote, unquote
 
 from bots.evidence import Verdict
+from bots.naming import ALONE, Naming
 
 _LINE = re.compile(
-    r"model-review run=(?P<run>\d{1,12}) attempt=(?P<attempt>\d{1,6}) "
+    r" run=(?P<run>\d{1,12}) attempt=(?P<attempt>\d{1,6}) "
     r"started=(?P<started>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ) commit=(?P<commit>[0-9a-f]{40,64})"
     r"(?: model=(?P<model>md5:[0-9a-f]{32}) onnx=(?P<onnx>md5:[0-9a-f]{32}\.dir))?"
     # Markers of an older version of the bots end before the verdict.
@@ -20,6 +21,7 @@ _LINE = re.compile(
 )
 _DIGESTS = re.compile(r"(?P<model>md5:[0-9a-f]{32}) (?P<onnx>md5:[0-9a-f]{32}\.dir)")
 _VERDICTS: dict[str, Verdict] = {verdict.replace(" ", "-"): verdict for verdict in get_args(Verdict)}
+_WORD = "model-review"
 _OPEN, _CLOSE = "<!-- ", " -->"
 
 
@@ -38,7 +40,7 @@ class Marker:
     `started` is when GitHub started this attempt. It is compared first, because the number of a run starts again at
     1 when a workflow's file is renamed, and because authors choose the time of a commit. `digests` and `verdict` say
     what the run judged, `base` and `base_commit` the branch and the commit that it was held against (None: unknown), so
-    they are not compared.
+    they are not compared. `naming` says of which project and model the review is; others' are never read.
     """
 
     started: str
@@ -49,6 +51,7 @@ class Marker:
     verdict: Verdict | None = field(default=None, compare=False)
     base: str | None = field(default=None, compare=False)
     base_commit: str | None = field(default=None, compare=False)
+    naming: Naming = field(default=ALONE, compare=False)
 
     def may_concern_base_of(self, other: Marker) -> bool:
         """Tell whether both may be about the same base: reviews for different ones never stand for each other."""
@@ -56,9 +59,8 @@ class Marker:
 
     def format_line(self) -> str:
         """Write the marker as text, as a check run keeps it in `external_id`; spaces of the verdict become hyphens."""
-        line = (
-            f"model-review run={self.run} attempt={self.attempt} started={self.started} commit={self.commit}"
-        )
+        word = self.naming.add_to_mark(_WORD)
+        line = f"{word} run={self.run} attempt={self.attempt} started={self.started} commit={self.commit}"
         if self.digests:
             line += f" model={self.digests.model} onnx={self.digests.onnx}"
         if self.verdict:
@@ -75,14 +77,15 @@ def add_marker(body: str, marker: Marker) -> str:
     return f"{_OPEN}{marker.format_line()}{_CLOSE}\n{body}"
 
 
-def is_marked(body: str) -> bool:
-    """Tell whether a comment starts with a marker of any version of the bots."""
-    return body.startswith(f"{_OPEN}model-review ")
+def is_marked(body: str, naming: Naming = ALONE) -> bool:
+    """Tell whether a comment starts with a marker of any version of the bots, of this project and model."""
+    return body.startswith(f"{_OPEN}{naming.add_to_mark(_WORD)} ")
 
 
-def parse_marker(text: str) -> Marker | None:
-    """Read the marker at the start of a comment or an `external_id`; None where there is none."""
-    found = _LINE.match(text.removeprefix(_OPEN))
+def parse_marker(text: str, naming: Naming = ALONE) -> Marker | None:
+    """Read the marker at the start of a comment or an `external_id`; None where there is none of this project's."""
+    text, word = text.removeprefix(_OPEN), naming.add_to_mark(_WORD)
+    found = _LINE.match(text, len(word)) if text.startswith(word) else None
     if found is None:
         return None
     return Marker(
@@ -94,6 +97,7 @@ def parse_marker(text: str) -> Marker | None:
         verdict=_VERDICTS.get(found["verdict"] or ""),
         base=unquote(found["base"]) if found["base"] else None,
         base_commit=found["base_commit"],
+        naming=naming,
     )
 
 

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from bots.decoding import DECODE_ERRORS, describe_decode_error
 from bots.github.client import NotInWorkflow
 from bots.github.marker import Marker
+from bots.naming import ALONE, Naming
 
 # As GitHub names the branch of a group; nobody else may push to branches of this name.
 _GROUP = re.compile(r"gh-readonly-queue/(?P<base>.+)/pr-\d+-[0-9a-f]{40,64}")
@@ -65,14 +66,14 @@ class WorkflowRun(Struct, frozen=True, kw_only=True):
         found = _GROUP.fullmatch(self.head_branch or "")
         return found["base"] if found else None
 
-    @property
-    def marker(self) -> Marker:
-        """The marker of what this run writes."""
+    def make_marker(self, naming: Naming = ALONE) -> Marker:
+        """Make the marker of what this run writes about a project and its model."""
         return Marker(
             started=self.run_started_at,
             run=self.run_number,
             attempt=self.run_attempt,
             commit=self.head_sha,
+            naming=naming,
         )
 
     def is_of_fork(self, repository: str) -> bool:

@@ -75,7 +75,7 @@ class Days:
         try:
             return read_sample(content)
         except SampleError as error:
-            raise explain_strange(path, str(error)) from error
+            raise explain_strange(path, str(error), snapshot.branch) from error
 
     def set_sample(self, key: Key, table: bytes) -> None:
         """Put a day's sample, a Parquet table, in the place of what was there."""

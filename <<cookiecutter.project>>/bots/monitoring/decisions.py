@@ -18,6 +18,7 @@ from msgspec import Meta, Struct
 
 from bots.decoding import DECODE_ERRORS, describe_decode_error
 from bots.github.client import Comment, Issue, NotInWorkflow
+from bots.naming import ALONE, Naming
 from bots.observations import Decision, Instant
 from bots.render import monitoring_issue as rendering
 from bots.render.monitoring_issue import LABEL, Box, parse_boxes, parse_issue_marker
@@ -100,8 +101,8 @@ def load_issue_edit(path: str | None) -> IssueEdit:
         raise NotInWorkflow(f"{path} is not the payload of an issues event: {said}") from error
 
 
-def find_new_ticks(edit: IssueEdit, author: str) -> list[Box]:
-    """Find the boxes that this edit ticked in an issue of the bot's; none in any other."""
+def find_new_ticks(edit: IssueEdit, author: str, naming: Naming = ALONE) -> list[Box]:
+    """Find the boxes that this edit ticked in an issue of this project's watch; none in any other."""
     issue = edit.issue
     body = issue.body or ""
     is_ours = (
@@ -111,21 +112,23 @@ def find_new_ticks(edit: IssueEdit, author: str) -> list[Box]:
     )
     if edit.action != "edited" or edit.changes.body is None or not is_ours or edit.sender.login == author:
         return []
-    marker = parse_issue_marker(body)
-    if marker is None or marker != parse_issue_marker(edit.changes.body.before):
+    marker = parse_issue_marker(body, naming)
+    if marker is None or marker != parse_issue_marker(edit.changes.body.before, naming):
         return []
     before = {(box.what, box.until) for box in parse_boxes(edit.changes.body.before) if box.ticked}
     return [box for box in parse_boxes(body) if box.ticked and (box.what, box.until) not in before]
 
 
-def obey_edit(edit: IssueEdit, api: DecisionApi, *, author: str, retry: Retry) -> ObeyResult:
+def obey_edit(
+    edit: IssueEdit, api: DecisionApi, *, author: str, retry: Retry, naming: Naming = ALONE
+) -> ObeyResult:
     """Keep each decision as a comment of the bot's, and take the ticks out. Safe to repeat.
 
     Raises `RequestDenied`, `RetriesExhausted` where GitHub does not say what the sender may do, or takes no comment:
     then nothing was obeyed that is not kept.
     """
-    ticks = find_new_ticks(edit, author)
-    marker = parse_issue_marker(edit.issue.body or "")
+    ticks = find_new_ticks(edit, author, naming)
+    marker = parse_issue_marker(edit.issue.body or "", naming)
     if not ticks or marker is None:
         return ObeyResult([], [])
     number, who = edit.issue.number, edit.sender.login

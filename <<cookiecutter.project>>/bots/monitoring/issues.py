@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 from bots.github.client import GitHubApi, Issue
+from bots.naming import ALONE, Naming
 from bots.observations import Decision, Episode, Instant, Trouble, TroubleState
 from bots.render import monitoring_issue as rendering
 from bots.render.monitoring_issue import LABEL, IssueLinks, IssueMarker, parse_issue_marker
@@ -76,6 +77,7 @@ class WatchIssues:
     retry: Retry
     now: Instant
     links: IssueLinks = field(default_factory=IssueLinks)
+    naming: Naming = ALONE
 
     def settle_issues(self, states: Sequence[TroubleState]) -> list[IssueResult]:
         """Bring the issue of each kind of trouble to how it stands. What fails is told and stops no other."""
@@ -135,7 +137,7 @@ class WatchIssues:
             return IssueResult(trouble=state.trouble, done="none", words="")
         done: Done = "edited"
         if chosen is None:
-            text = rendering.render_issue(state, now=self.now, links=self.links)
+            text = rendering.render_issue(state, now=self.now, links=self.links, naming=self.naming)
             self.api.create_issue(text.title, text.body, LABEL)
             done, chosen = "opened", self._choose(self._list_own(state.trouble), episode)
             if chosen is None:
@@ -159,7 +161,12 @@ class WatchIssues:
         number = chosen.issue.number
         ticked = any(box.ticked for box in rendering.parse_boxes(chosen.issue.body))
         text = rendering.render_issue(
-            state, now=self.now, paged=chosen.marker.paged, links=self.links, unconfirmed=ticked
+            state,
+            now=self.now,
+            paged=chosen.marker.paged,
+            links=self.links,
+            unconfirmed=ticked,
+            naming=self.naming,
         )
         if not chosen.issue.open:
             self.api.reopen_issue(number, title=text.title, body=text.body)
@@ -201,7 +208,7 @@ class WatchIssues:
                 body = rendering.replace_issue_marker(one.issue.body, replace(one.marker, state="recovered"))
             else:
                 body = rendering.render_issue(
-                    state, now=self.now, paged=one.marker.paged, links=self.links
+                    state, now=self.now, paged=one.marker.paged, links=self.links, naming=self.naming
                 ).body
             self.api.close_issue(closed, body)
         if closed is None:
@@ -213,7 +220,8 @@ class WatchIssues:
         """List the bot's issues about a trouble (None: all), the oldest first, open and closed."""
         found = []
         for issue in self.api.list_issues(LABEL, closed=True):
-            marker = parse_issue_marker(issue.body) if issue.author == self.author else None
+            is_bots = issue.author == self.author
+            marker = parse_issue_marker(issue.body, self.naming) if is_bots else None
             if marker is not None and trouble in (None, marker.trouble):
                 found.append(_OwnIssue(issue, marker))
         return sorted(found, key=lambda one: one.issue.number)

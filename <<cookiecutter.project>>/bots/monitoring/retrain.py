@@ -16,7 +16,6 @@ from typing import Final, Literal, Protocol
 from bots.errors import BotsError
 from bots.git.bare import Author, BareRepository, Remote, find_folder, open_bare
 from bots.git.repository import GitError
-from bots.github.check_run import CHECK_NAME
 from bots.github.client import (
     ACTIONS,
     CheckRun,
@@ -31,14 +30,15 @@ from bots.github.marker import Marker, parse_marker
 from bots.github.sticky_comment import upsert_comment
 from bots.layout import PARAMS
 from bots.monitoring.window import CannotRetrain, WindowPlan, plan_window, write_window
+from bots.naming import ALONE, Naming
 from bots.observations import Day, Decision, Deployment, Instant, Trouble, TroubleState
 from bots.publish.base import find_base
 from bots.publish.lock import BOT
 from bots.render import retrain as rendering
 from bots.render.escape import escape_prose
-from bots.render.retrain import LABEL, PREFIX, RetrainMarker, RetrainText, parse_retrain_marker
+from bots.render.retrain import LABEL, RetrainMarker, RetrainText, parse_retrain_marker
 from bots.retry import RequestDenied, RetriesExhausted, Retry
-from bots.settings import Retrain
+from bots.settings import Retrain, load_naming
 
 REFRESH_DAYS: Final = 7
 """An open pull request is moved on once it lacks so many labelled days."""
@@ -164,6 +164,7 @@ class RetrainBot:
     retry: Retry
     now: Instant
     checks_by: str = ACTIONS
+    naming: Naming = ALONE
     _prefix: str = field(default="", init=False)
 
     @property
@@ -219,8 +220,8 @@ class RetrainBot:
                 for pull in found
                 if pull.author == self.author
                 and pull.repository == self.repository
-                and pull.branch.startswith(PREFIX)
-                and (marker := parse_retrain_marker(pull.body)) is not None
+                and pull.branch.startswith(self.naming.retrain_prefix)
+                and (marker := parse_retrain_marker(pull.body, self.naming)) is not None
             ),
             key=lambda one: one[0].number,
         )
@@ -267,7 +268,8 @@ class RetrainBot:
         ours = [
             (pull, marker)
             for pull in past
-            if pull.author == self.author and (marker := parse_retrain_marker(pull.body)) is not None
+            if pull.author == self.author
+            and (marker := parse_retrain_marker(pull.body, self.naming)) is not None
         ]
         wish = reason.asked
         if wish is not None and not any((marker.asked or "") >= wish.at for _, marker in ours):
@@ -287,7 +289,7 @@ class RetrainBot:
         self, bare: BareRepository, reason: RetrainReason, *, newest: Day, tip: str, params: str
     ) -> RetrainResult:
         plan = plan_window(params, newest, self.settings, self.now[:10])
-        branch = f"{PREFIX}{self.now[:10]}"
+        branch = f"{self.naming.retrain_prefix}{self.now[:10]}"
         commit = self._commit(bare, plan, tip=tip, params=params, reason=reason, newest=newest)
         self._push(bare, branch, commit)
         text = self._build_text(plan, reason, newest=newest, params=params)
@@ -430,8 +432,9 @@ class RetrainBot:
         if not self.is_app:
             return "a person merges it, because what GitHub Actions merges starts no deployment"
         found = find_check(
-            self.retry.call("check", lambda: self.api.list_check_runs(pull.head_sha, CHECK_NAME)),
+            self.retry.call("check", lambda: self.api.list_check_runs(pull.head_sha, self.naming.check)),
             self.checks_by,
+            self.naming,
         )
         if found is None or found[1].conclusion != "success" or found[0].verdict != "improved":
             return "the bot merges it once its check is green and says improved"
@@ -468,6 +471,7 @@ class RetrainBot:
                 newest=newest,
                 params=digest_params(params),
                 asked=reason.asked.at if reason.asked else None,
+                naming=self.naming,
             ),
             why=reason.why,
             rows=tuple(rows),
@@ -506,6 +510,7 @@ def open_retrain_bot(
         settings=settings,
         retry=retry,
         now=now,
+        naming=load_naming(root),
     )
 
 
@@ -532,12 +537,14 @@ def answer_wish(
     return None
 
 
-def find_check(checks: Sequence[CheckRun], author: str) -> tuple[Marker, CheckRun] | None:
+def find_check(
+    checks: Sequence[CheckRun], author: str, naming: Naming = ALONE
+) -> tuple[Marker, CheckRun] | None:
     """Find the newest check run that the bots wrote about a commit: the one that counts."""
     ours = [
         (check.id, marker, check)
         for check in checks
-        if check.app == author and (marker := parse_marker(check.external_id)) is not None
+        if check.app == author and (marker := parse_marker(check.external_id, naming)) is not None
     ]
     return max(ours, key=lambda one: one[0])[1:] if ours else None
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-from bots.github.check_run import CHECK_NAME
 from bots.github.client import ACTIONS, CheckRun, PullRequestText
 from bots.monitoring.retrain import find_check
-from bots.render.retrain import PREFIX, parse_retrain_marker
+from bots.naming import ALONE, Naming
+from bots.render.retrain import parse_retrain_marker
 from bots.retry import Retry
 
-WORKFLOW: Final = "pull-request.yaml"
+WORKFLOW: Final = "pull-request"
 
 
 class StartApi(Protocol):
@@ -28,21 +28,31 @@ class StartApi(Protocol):
 
 
 def start_reviews(
-    api: StartApi, *, branch: str, repository: str, author: str, retry: Retry, checks_by: str = ACTIONS
+    api: StartApi,
+    *,
+    branch: str,
+    repository: str,
+    author: str,
+    retry: Retry,
+    checks_by: str = ACTIONS,
+    naming: Naming = ALONE,
 ) -> list[int]:
     """Start a review for each of the bot's open retrain pull requests whose head has no check; returns their numbers.
 
     One that an App opened has its review already. Raises `RequestDenied`, `RetriesExhausted`.
     """
     started = []
+    file = naming.name_workflow(WORKFLOW)
     for pull in retry.call("pull requests", lambda: api.list_pull_request_texts(branch)):
-        ours = pull.author == author and pull.repository == repository and pull.branch.startswith(PREFIX)
-        if not ours or parse_retrain_marker(pull.body) is None:
+        ours = (pull.author, pull.repository) == (author, repository)
+        if not ours or not pull.branch.startswith(naming.retrain_prefix):
+            continue
+        if parse_retrain_marker(pull.body, naming) is None:
             continue
         sha = pull.head_sha
-        checks = retry.call("check", lambda sha=sha: api.list_check_runs(sha, CHECK_NAME))  # type: ignore[misc]
-        if find_check(checks, checks_by) is None:
+        checks = retry.call("check", lambda sha=sha: api.list_check_runs(sha, naming.check))  # type: ignore[misc]
+        if find_check(checks, checks_by, naming) is None:
             name = pull.branch
-            retry.call("start", lambda name=name: api.start_workflow(WORKFLOW, name))  # type: ignore[misc]
+            retry.call("start", lambda name=name: api.start_workflow(file, name))  # type: ignore[misc]
             started.append(pull.number)
     return started

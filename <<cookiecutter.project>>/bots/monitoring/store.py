@@ -25,10 +25,12 @@ from bots.errors import BotsError
 from bots.git.bare import Author, BareRepository, RefMoved, Remote, find_folder, open_bare
 from bots.git.repository import GitError
 from bots.log import make_visible
+from bots.naming import ALONE, Naming
 from bots.observations import LogFile
 from bots.retry import RetriesExhausted, Retry, TemporaryFailure
 
-BRANCH = "monitoring"
+BRANCH = ALONE.monitoring_branch
+"""Of a project that is alone in its repository."""
 KEEPER = ("monitoring", "noreply@localhost")
 STATE = "state.json"
 REPORT = "report.json"
@@ -97,11 +99,11 @@ def encode(value: Any) -> bytes:
     return msgspec.json.encode(value, order="deterministic") + b"\n"
 
 
-def explain_strange(path: str, said: str) -> StoreError:
+def explain_strange(path: str, said: str, branch: str = BRANCH) -> StoreError:
     """Explain that a file of the branch is not what the watch wrote, and how to take the change back."""
     return StoreError(
-        f"{path} on the branch {BRANCH} is not what the watch wrote: {make_visible(said, 300)}. Take back the commit "
-        f"that changed it (`git log origin/{BRANCH} -- {path}`); until then nothing is counted and nothing is lost"
+        f"{path} on the branch {branch} is not what the watch wrote: {make_visible(said, 300)}. Take back the commit "
+        f"that changed it (`git log origin/{branch} -- {path}`); until then nothing is counted and nothing is lost"
     )
 
 
@@ -110,7 +112,7 @@ class Snapshot:
     """The branch at one commit. Its files come when they are read, and stay here until the store is closed.
 
     `tip` is None where the branch does not exist yet. Paths are relative to `folder`, the project's place in the
-    repository (empty, or with a slash at its end): projects of one repository share the branch.
+    repository (empty, or with a slash at its end).
     """
 
     tip: str | None
@@ -119,6 +121,7 @@ class Snapshot:
     _retry: Callable[[], Retry]
     _files: dict[str, str]
     _contents: dict[str, bytes] = field(default_factory=dict)
+    branch: str = BRANCH
 
     @property
     def strange(self) -> list[str]:
@@ -135,14 +138,14 @@ class Snapshot:
         if not wanted or self.tip is None:
             return
         tip = self.tip
-        with _explain_failures(self._bare.remote):
+        with _explain_failures(self._bare.remote, self.branch):
             self._retry().call(
-                f"read the branch {BRANCH}", lambda: self._bare.fetch_blobs(tip, wanted.values())
+                f"read the branch {self.branch}", lambda: self._bare.fetch_blobs(tip, wanted.values())
             )
             found = self._bare.read_objects(dict.fromkeys(wanted.values()))
         for path, blob in wanted.items():
             if blob not in found:
-                raise StoreError(f"the branch {BRANCH}: {path} did not come; run it again")
+                raise StoreError(f"the branch {self.branch}: {path} did not come; run it again")
             self._contents[path] = found[blob]
 
     def read(self, path: str) -> bytes | None:
@@ -158,7 +161,7 @@ class Snapshot:
         try:
             return msgspec.json.decode(content, type=kind)
         except DECODE_ERRORS as error:
-            raise explain_strange(path, describe_decode_error(error)) from error
+            raise explain_strange(path, describe_decode_error(error), self.branch) from error
 
     def _has(self, path: str) -> bool:
         return path in self._files and _LAYOUT.fullmatch(path) is not None
@@ -168,7 +171,8 @@ class Snapshot:
 class MonitoringStore:
     """The branch `monitoring` of the checkout's remote. Use it in a `with` block: what was fetched goes at its end.
 
-    `clock` is in seconds since 1970; `remote` stands in for the checkout's own.
+    `clock` is in seconds since 1970; `remote` stands in for the checkout's own, `naming` says how the
+    branch is really called.
     """
 
     root: Path
@@ -176,6 +180,7 @@ class MonitoringStore:
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
     remote: Remote | None = None
+    naming: Naming = ALONE
     _stack: ExitStack = field(default_factory=ExitStack)
     _bare: BareRepository | None = None
 
@@ -192,15 +197,15 @@ class MonitoringStore:
         """Ask for the branch's newest commit and the names of its files. Raises `StoreError`, `GitError`."""
         if self._bare is None:
             self._bare = self._stack.enter_context(open_bare(self.root, self.remote))
-        bare = self._bare
-        with _explain_failures(bare.remote):
-            tip = self._make_retry().call(f"read the branch {BRANCH}", lambda: bare.fetch_tip(BRANCH))
+        bare, branch = self._bare, self.naming.monitoring_branch
+        with _explain_failures(bare.remote, branch):
+            tip = self._make_retry().call(f"read the branch {branch}", lambda: bare.fetch_tip(branch))
             folder = find_folder(self.root)
             listed = bare.list_files(tip) if tip else {}
             files = {
                 path.removeprefix(folder): blob for path, blob in listed.items() if path.startswith(folder)
             }
-            return Snapshot(tip, folder, bare, self._make_retry, files)
+            return Snapshot(tip, folder, bare, self._make_retry, files, branch=branch)
 
     def save(self, snapshot: Snapshot, changes: Mapping[str, bytes | None], message: str) -> str:
         """Change files (None: take it away) in one commit on top of the snapshot, and push it; return the commit.
@@ -210,9 +215,9 @@ class MonitoringStore:
         or refuses. A killed process has either pushed the whole commit or nothing of it.
         """
         if wrong := [path for path in changes if not _LAYOUT.fullmatch(path)]:
-            raise ValueError(f"the branch {BRANCH} has no place for {wrong}")
-        bare = snapshot._bare
-        with _explain_failures(bare.remote):
+            raise ValueError(f"the branch {snapshot.branch} has no place for {wrong}")
+        bare, branch = snapshot._bare, snapshot.branch
+        with _explain_failures(bare.remote, branch):
             blobs = _add_contents(bare, {path: new for path, new in changes.items() if new is not None})
             added = {path: blob for path, blob in blobs.items() if snapshot._files.get(path) != blob}
             removed = [path for path, new in changes.items() if new is None and path in snapshot._files]
@@ -226,7 +231,7 @@ class MonitoringStore:
                 removed=[snapshot.folder + path for path in removed],
             )
             first = self._make_retry().call(
-                f"write the branch {BRANCH}", lambda: _push(bare, commit, snapshot.tip)
+                f"write the branch {branch}", lambda: _push(bare, commit, branch, expected=snapshot.tip)
             )
         if not first:
             raise RefMoved("another run of the watch was first")
@@ -245,19 +250,19 @@ def _add_contents(bare: BareRepository, contents: Mapping[str, bytes]) -> dict[s
         return dict(zip(contents, bare.add_files(files), strict=True)) if files else {}
 
 
-def _push(bare: BareRepository, commit: str, expected: str | None) -> bool:
+def _push(bare: BareRepository, commit: str, branch: str, *, expected: str | None) -> bool:
     """Push the commit; False where another was first. A push of which only the answer was lost counts as done."""
     try:
-        bare.push(commit, BRANCH, expected)
+        bare.push(commit, branch, expected)
     except RefMoved:
-        return bare.find_remote_ref(f"refs/heads/{BRANCH}") == commit
+        return bare.find_remote_ref(f"refs/heads/{branch}") == commit
     return True
 
 
 @contextmanager
-def _explain_failures(remote: Remote) -> Iterator[None]:
+def _explain_failures(remote: Remote, branch: str) -> Iterator[None]:
     """Turn what git and the network raise into a `StoreError` that says which branch; no password is in it."""
-    where = f"the branch {BRANCH} of {remote.hide_password()}"
+    where = f"the branch {branch} of {remote.hide_password()}"
     try:
         yield
     except RetriesExhausted as error:

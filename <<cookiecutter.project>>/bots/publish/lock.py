@@ -30,6 +30,7 @@ from bots.git.bare import (
 )
 from bots.github import check_run
 from bots.layout import DVC_LOCK, DVC_YAML, MONITORING_BRANCH, PARAMS, REPORTS, Layout
+from bots.naming import MONITORING
 from bots.publish import model_bundle, publish
 from bots.publish.model_bundle import InvalidBundle, ModelBundle
 from bots.publish.target import ask_base_again
@@ -191,7 +192,7 @@ def explain_branch(branch: str, default: str | None) -> str | None:
         return f"{branch} is the default branch: only a merge moves it"
     if branch == STORAGE_BRANCH:
         return f"{branch} is where files are stored"
-    if branch == MONITORING_BRANCH:
+    if branch == MONITORING_BRANCH or branch.startswith(MONITORING):
         return f"{branch} is where the watch keeps what it knows"
     if branch.startswith("refs/") or not is_branch_name(branch):
         return f"{branch[:100]!r} cannot be a branch of a pull request"

@@ -16,13 +16,13 @@ import msgspec
 from bots.decoding import DECODE_ERRORS
 from bots.git.bare import Remote, find_folder, open_bare
 from bots.git.repository import GitError
-from bots.layout import MONITORING_BRANCH, WATCH_STATUS
+from bots.layout import WATCH_STATUS
 from bots.log import make_visible
 from bots.observations import WatchStatus
 from bots.render.escape import escape_prose
 from bots.render.watch_status import WHERE, describe_status
 from bots.retry import RetriesExhausted, Retry
-from bots.settings import MonitoringSettings, SettingsError, load_settings
+from bots.settings import MonitoringSettings, SettingsError, load_naming, load_settings
 
 LARGEST: Final = 100_000
 
@@ -50,9 +50,10 @@ def find_production_note(root: Path, environ: Mapping[str, str], now: float, ret
 
 
 def _read_status(root: Path, environ: Mapping[str, str], retry: Retry) -> bytes | None:
-    """Read the status from the branch `monitoring`; None where nobody has written one."""
+    """Read the status from the watch's branch; None where nobody has written one."""
+    branch = load_naming(root).monitoring_branch
     with open_bare(root, Remote.from_checkout(root, environ)) as bare:
-        tip = retry.call("production", lambda: bare.fetch_tip(MONITORING_BRANCH))
+        tip = retry.call("production", lambda: bare.fetch_tip(branch))
         blob = bare.list_files(tip).get(f"{find_folder(root)}{WATCH_STATUS}") if tip else None
         if tip is None or blob is None:
             return None

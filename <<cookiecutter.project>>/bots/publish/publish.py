@@ -10,11 +10,14 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec.structs
+
 from bots.evidence import Review
 from bots.github import check_run
 from bots.github.client import Conclusion, Connection, GitHubApi
 from bots.github.marker import add_marker, is_marked, parse_digests, parse_marker
 from bots.github.sticky_comment import upsert_comment
+from bots.naming import ALONE, Naming
 from bots.publish.base import UPDATE
 from bots.publish.decision import Decision
 from bots.publish.review_artifact import ArtifactContent, InvalidArtifact, NoArtifact
@@ -225,16 +228,19 @@ def publish(
     folder: str = "",
     summary: Callable[[str], None] | None = None,
     render: Render | None = None,
+    naming: Naming = ALONE,
 ) -> PublishResult:
     """Write the comment, the check run and the job's summary; each has the whole review and what failed before it.
 
     `verification` is what main's code made again of the review: without it nothing passes. `folder` is the project's
     place in the repository: empty, or with a slash at the end. `doubt` says why an improvement is not believed,
-    `production` what the watch last said, as Markdown.
+    `production` what the watch last said, as Markdown. `naming` says of which project and model the review is.
     """
 
     def ask() -> Target:
-        return find_target(api, run, artifact, folder=folder, retry=retry, explain=explain_failure)
+        return find_target(
+            api, run, artifact, folder=folder, retry=retry, explain=explain_failure, naming=naming
+        )
 
     note = (FORK if run.is_of_fork(connection.repository) else "") + production
     target = ask()
@@ -284,12 +290,13 @@ def _build_result(
     body = None
     if decision.words is None and isinstance(artifact, Review):
         try:
-            body = decision.warning + draw(artifact, limit=LIMIT - RESERVED, links=links) + note
+            named = msgspec.structs.replace(artifact, title=target.naming.add_to_title(artifact.title))
+            body = decision.warning + draw(named, limit=LIMIT - RESERVED, links=links) + note
         except Exception as error:  # noqa: BLE001 - the review is hostile input, and something has to be published
             decision = decide(run, target, InvalidArtifact(f"it cannot be drawn ({type(error).__name__})"))
     if body is None:
         words = f"{decision.words}\n\n<sub>[run]({check_address(run.html_url)})</sub>\n"
-        body = f"### Model review: {decision.title.lower()}\n\n{words}"
+        body = f"### {target.naming.add_to_title('Model review')}: {decision.title.lower()}\n\n{words}"
     log(f"{decision.conclusion}: {decision.title}")
     return PublishResult(decision, body, notes=[target.problem] if target.problem else [])
 
@@ -336,7 +343,7 @@ def build_marker(run: WorkflowRun, target: Target, decision: Decision) -> Marker
     """Build the marker of what a run judged and what that was held against."""
     base = target.base
     return replace(
-        run.marker,
+        run.make_marker(target.naming),
         verdict=decision.verdict,
         base=base.branch if base else target.pull.base if target.pull else None,
         base_commit=base.commit if base else None,
@@ -355,7 +362,7 @@ def _has_main_moved(api: GitHubApi, target: Target, retry: Retry) -> bool:
         return False
 
 
-def announce(api: GitHubApi, run: WorkflowRun, retry: Retry) -> None:
+def announce(api: GitHubApi, run: WorkflowRun, retry: Retry, naming: Naming = ALONE) -> None:
     """Show the check run as in progress while the review runs. A failure is only logged: nothing depends on it.
 
     Only where one pull request has the commit, and it goes to the default branch: else the check may be another's.
@@ -366,7 +373,7 @@ def announce(api: GitHubApi, run: WorkflowRun, retry: Retry) -> None:
                 "check: not announced, the commit is not that of one pull request to the default branch"
             )
             return
-        marker = replace(run.marker, base=run.default_branch)
+        marker = replace(run.make_marker(naming), base=run.default_branch)
         content = check_run.build_content(
             marker,
             conclusion=None,
@@ -392,11 +399,18 @@ def _upsert_comment(api: GitHubApi, number: int, body: str, *, marker: Marker, a
     """Create or update the review's comment, unless a newer run wrote it; returns what was done."""
 
     def is_newer(body: str) -> bool:
-        written = parse_marker(body)
+        written = parse_marker(body, marker.naming)
         return written is not None and written > marker
 
     content = add_marker(body, marker)
-    return upsert_comment(api, number, content, author=author, is_ours=is_marked, is_newer=is_newer)
+    return upsert_comment(
+        api,
+        number,
+        content,
+        author=author,
+        is_ours=lambda body: is_marked(body, marker.naming),
+        is_newer=is_newer,
+    )
 
 
 def explain_failure(channel: str, error: RequestDenied | RetriesExhausted) -> str:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 
-from bots.github.check_run import CHECK_NAME, build_content
+from bots.github.check_run import build_content
 from bots.github.marker import parse_marker
+from bots.naming import ALONE, Naming
 from bots.publish.base import FAILURES, UPDATE, compare_judges
 from bots.render.escape import escape_prose, escape_text
 
@@ -38,7 +39,7 @@ class StaleChecks:
     """The open pull requests to a branch, held against its newest commit `tip`.
 
     `folder` is the project's place in the repository: empty, or with a slash at the end. `author` is the login under
-    which the bots write.
+    which the bots write. `naming` says of which project and model the checks are.
     """
 
     api: GitHubApi
@@ -47,6 +48,7 @@ class StaleChecks:
     folder: str
     author: str
     retry: Retry
+    naming: Naming = ALONE
     _known: dict[str, tuple[Standing, str | None]] = field(default_factory=dict)
 
     def settle(self, pull: PullRequest) -> Outcome:
@@ -91,8 +93,9 @@ class StaleChecks:
         """Find the newest check run that the bots wrote about a commit: the one that counts."""
         ours = [
             (check.id, marker, check)
-            for check in self.api.list_check_runs(sha, CHECK_NAME)
-            if check.app == self.author and (marker := parse_marker(check.external_id)) is not None
+            for check in self.api.list_check_runs(sha, self.naming.check)
+            if check.app == self.author
+            and (marker := parse_marker(check.external_id, self.naming)) is not None
         ]
         return max(ours, key=lambda one: one[0])[1:] if ours else None
 
@@ -113,9 +116,13 @@ class StaleChecks:
         return f"{escape_prose(advice, 900)}{said} The comment on the pull request has the review."
 
 
-def settle_all(api: GitHubApi, *, branch: str, folder: str, author: str, retry: Retry) -> list[Outcome]:
+def settle_all(
+    api: GitHubApi, *, branch: str, folder: str, author: str, retry: Retry, naming: Naming = ALONE
+) -> list[Outcome]:
     """Settle every open pull request to a branch. Raises `RequestDenied`, `RetriesExhausted` where none are known."""
     tip = retry.call("base", lambda: api.find_branch(branch))
     pulls = retry.call("pull requests", lambda: api.list_open_pull_requests(branch))
-    checks = StaleChecks(api=api, branch=branch, tip=tip, folder=folder, author=author, retry=retry)
+    checks = StaleChecks(
+        api=api, branch=branch, tip=tip, folder=folder, author=author, retry=retry, naming=naming
+    )
     return [checks.settle(pull) for pull in pulls]

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bots.evidence import Review
+from bots.naming import ALONE, Naming
 from bots.publish.base import FAILURES, find_base, load_judge, name_base_commit, shorten_digest
 from bots.retry import RequestDenied, RetriesExhausted, Retry
 
@@ -31,6 +32,7 @@ class Target:
     default branch, whose check this commit's is: then this review has no say in it. `unclear`: the run left no review
     and may be of `pull` or of another pull request with the same commit. `group`: a merge queue had it reviewed, so
     there is no pull request to speak to; `unlocked` says why what it judged is not what the group's commit holds.
+    `naming`: of which project and model the review is.
     """
 
     pull: PullRequest | None = None
@@ -40,6 +42,7 @@ class Target:
     group: bool = False
     unlocked: str | None = None
     problem: str | None = None
+    naming: Naming = ALONE
 
     def set_head(self, commit: str) -> Target:
         """Return the target with the pull request at this commit: the lock moves the head on by itself."""
@@ -54,8 +57,22 @@ def find_target(
     folder: str,
     retry: Retry,
     explain: Callable[[str, RequestDenied | RetriesExhausted], str],
+    naming: Naming = ALONE,
 ) -> Target:
     """Ask GitHub where a run's review belongs; `explain` puts a failure in words."""
+    found = _find_target(api, run, artifact, folder=folder, retry=retry, explain=explain)
+    return replace(found, naming=naming)
+
+
+def _find_target(
+    api: GitHubApi,
+    run: WorkflowRun,
+    artifact: Review | NoArtifact | InvalidArtifact,
+    *,
+    folder: str,
+    retry: Retry,
+    explain: Callable[[str, RequestDenied | RetriesExhausted], str],
+) -> Target:
     default = run.default_branch
     commit = name_base_commit(artifact) if isinstance(artifact, Review) else None
 

@@ -12,9 +12,9 @@ from typing import Protocol
 
 from bots.errors import BotsError
 from bots.evidence import Verdict
-from bots.github.check_run import CHECK_NAME
 from bots.github.client import ACTIONS, CheckRun, MergedPullRequest, PullRequestReview
 from bots.github.marker import Marker, ModelDigests, parse_marker
+from bots.naming import ALONE, Naming
 from bots.release.failure import EXIT_CODES
 from bots.release.versions import Acceptance
 from bots.retry import RequestDenied, Retry
@@ -49,7 +49,8 @@ class ApprovalApi(Protocol):
 class Approval:
     """What GitHub knows of a commit: its pull request, who approved that, and the check on what was merged.
 
-    `in_queue`: that check is on the commit itself, which a merge queue had reviewed.
+    `in_queue`: that check is on the commit itself, which a merge queue had reviewed. `naming`: of which project and
+    model the check is.
     """
 
     commit: str
@@ -57,6 +58,7 @@ class Approval:
     approvers: tuple[str, ...] = ()
     check: CheckRun | None = None
     in_queue: bool = False
+    naming: Naming = ALONE
 
     @property
     def model(self) -> ModelDigests | None:
@@ -75,7 +77,7 @@ class Approval:
 
     @property
     def _marker(self) -> Marker | None:
-        return parse_marker(self.check.external_id) if self.check else None
+        return parse_marker(self.check.external_id, self.naming) if self.check else None
 
 
 def list_approvers(reviews: Iterable[PullRequestReview], author: str) -> tuple[str, ...]:
@@ -92,7 +94,9 @@ def list_approvers(reviews: Iterable[PullRequestReview], author: str) -> tuple[s
     )
 
 
-def find_own_check(checks: Iterable[CheckRun], head: str, author: str, *, base: str) -> CheckRun | None:
+def find_own_check(
+    checks: Iterable[CheckRun], head: str, author: str, *, base: str, naming: Naming = ALONE
+) -> CheckRun | None:
     """Find the newest check run that the bots wrote about this very commit; others' of the same name do not count.
 
     Nor does one about another base than `base`, unless it names none, as older ones do. GitHub Actions counts beside
@@ -102,7 +106,7 @@ def find_own_check(checks: Iterable[CheckRun], head: str, author: str, *, base: 
         (written, check.id, check)
         for check in checks
         if check.app in (author, ACTIONS)
-        and (written := parse_marker(check.external_id)) is not None
+        and (written := parse_marker(check.external_id, naming)) is not None
         and written.commit == head
         and written.base in (base, None)
     ]
@@ -115,9 +119,11 @@ def find_objection(approval: Approval, model: ModelDigests | None) -> str | None
         return f"{approval.commit[:7]} came to main without a pull request, so no review let it pass"
     name = f"#{approval.pull.number}"
     if approval.check is None:
-        return f"{name} was merged at {approval.pull.head_sha[:7]} without the check `{CHECK_NAME}`"
+        return (
+            f"{name} was merged at {approval.pull.head_sha[:7]} without the check `{approval.naming.check}`"
+        )
     if approval.check.conclusion is None:
-        return f"the check `{CHECK_NAME}` of {name} was still running when it was merged"
+        return f"the check `{approval.naming.check}` of {name} was still running when it was merged"
     if approval.check.conclusion != "success":
         said = approval.check.title or approval.check.conclusion
         return f"{name} was merged although its check says: {said}"
@@ -142,21 +148,26 @@ def find_objection(approval: Approval, model: ModelDigests | None) -> str | None
     return None
 
 
-def find_approval(api: ApprovalApi, commit: str, *, base: str, author: str, retry: Retry) -> Approval:
+def find_approval(
+    api: ApprovalApi, commit: str, *, base: str, author: str, retry: Retry, naming: Naming = ALONE
+) -> Approval:
     """Ask GitHub about a commit. Raises `RequestDenied` and `RetriesExhausted`."""
 
     def step() -> Approval:
         into = [pull for pull in api.list_merged_pull_requests(commit) if pull.base == base]
         if not into:
-            return Approval(commit, None)
+            return Approval(commit, None, naming=naming)
         pull = into[0]
         approvers = list_approvers(api.list_reviews(pull.number), pull.author)
         # A merge queue has its own commit reviewed, which is what main then is: the newer word, and about more.
         for head in (commit, pull.head_sha):
-            check = find_own_check(api.list_check_runs(head, CHECK_NAME), head, author, base=base)
+            listed = api.list_check_runs(head, naming.check)
+            check = find_own_check(listed, head, author, base=base, naming=naming)
             if check is not None:
-                return Approval(commit, pull, approvers=approvers, check=check, in_queue=head == commit)
-        return Approval(commit, pull, approvers=approvers)
+                return Approval(
+                    commit, pull, approvers=approvers, check=check, in_queue=head == commit, naming=naming
+                )
+        return Approval(commit, pull, approvers=approvers, naming=naming)
 
     return retry.call("pull request", step)
 

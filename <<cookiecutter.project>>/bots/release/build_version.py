@@ -133,7 +133,14 @@ def find_approvals(context: BuildContext, content: Content) -> Approvals:
 
 
 def _ask_github(context: BuildContext, commit: str) -> Approval:
-    return approval.find_approval(context.api, commit, base=MAIN, author=context.author, retry=context.retry)
+    return approval.find_approval(
+        context.api,
+        commit,
+        base=MAIN,
+        author=context.author,
+        retry=context.retry,
+        naming=context.repository.naming,
+    )
 
 
 def _verify(context: BuildContext, number: str | None) -> list[Check]:

@@ -84,5 +84,10 @@ class Judge:
 
     def _ask_github(self, commit: str) -> approval.Approval:
         return approval.find_approval(
-            self.api, commit, base=MAIN, author=self.author, retry=self.start_retry()
+            self.api,
+            commit,
+            base=MAIN,
+            author=self.author,
+            retry=self.start_retry(),
+            naming=self.repository.naming,
         )

@@ -63,7 +63,13 @@ class Lease:
     @property
     def ref(self) -> str:
         """The ref that holds the lease."""
-        return f"refs/registry/lock/{self.stage}"
+        return self.repository.naming.name_lease(self.stage)
+
+    @property
+    def _place(self) -> str:
+        """What a lease is signed for: one project's lease is none of another's."""
+        naming = self.repository.naming
+        return self.stage if naming.is_plain else f"{naming.artifact} {self.stage}"
 
     def acquire(self) -> None:
         """Take the lease, and wait for it while somebody has it. Raises `RegistryError` where that takes too long."""
@@ -137,7 +143,7 @@ class Lease:
             stage=self.stage, by=self.by, since=format_time(at), holder=self._holder, turn=self._turn
         )
         line = msgspec.json.encode(known).decode()
-        signature = signer.sign(_format_payload(self.stage, line))
+        signature = signer.sign(_format_payload(self._place, line))
         made = self.repository.bare.create_tag(
             f"lock-{self.stage}",
             self.repository.tip,
@@ -159,7 +165,7 @@ class Lease:
         tag = parse_tag(f"lock-{self.stage}", "tag", raw or b"")
         line = tags.find_record_line(tag.message)
         signature = tags.find_signature(tag.message)
-        fault = tag.fault or self.repository.keys.find_fault(signature, _format_payload(self.stage, line))
+        fault = tag.fault or self.repository.keys.find_fault(signature, _format_payload(self._place, line))
         if fault:
             self.tell(f"{self.ref} {fault}; it is not obeyed")
             return None

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from bots.github.client import GitHubApi, Issue
 from bots.github.sticky_comment import upsert_comment
+from bots.naming import ALONE, Naming
 from bots.release import report
 from bots.retry import RequestDenied, RetriesExhausted, Retry
 
@@ -29,21 +30,29 @@ class IssueApi(GitHubApi, Protocol):
         """Close an issue, with its last text."""
 
 
-def write_comment(api: IssueApi, number: int, body: str, *, author: str, retry: Retry) -> str | None:
+def write_comment(
+    api: IssueApi, number: int, body: str, *, author: str, retry: Retry, naming: Naming = ALONE
+) -> str | None:
     """Create or update the release's comment on a pull request; None, or why that failed."""
     return _try(
-        "comment", lambda: upsert_comment(api, number, body, author=author, is_ours=report.is_own), retry
+        "comment",
+        lambda: upsert_comment(
+            api, number, body, author=author, is_ours=lambda text: report.is_own(text, naming)
+        ),
+        retry,
     )
 
 
-def write_issue(api: IssueApi, title: str, body: str, *, author: str, retry: Retry) -> str | None:
+def write_issue(
+    api: IssueApi, title: str, body: str, *, author: str, retry: Retry, naming: Naming = ALONE
+) -> str | None:
     """Create or update the one open issue of failed releases; None, or why that failed."""
 
     def step() -> str:
-        existing = _list_own_issues(api, author)
+        existing = _list_own_issues(api, author, naming)
         if not existing:
             api.create_issue(title, body, report.LABEL)
-            existing = _list_own_issues(api, author)
+            existing = _list_own_issues(api, author, naming)
         for other in existing[1:]:
             api.close_issue(other.number, other.body)
         if existing and (existing[0].title, existing[0].body.split()) != (title, body.split()):
@@ -53,19 +62,22 @@ def write_issue(api: IssueApi, title: str, body: str, *, author: str, retry: Ret
     return _try("issue", step, retry)
 
 
-def close_issue(api: IssueApi, rewrite: Callable[[str], str], *, author: str, retry: Retry) -> str | None:
+def close_issue(
+    api: IssueApi, rewrite: Callable[[str], str], *, author: str, retry: Retry, naming: Naming = ALONE
+) -> str | None:
     """Close the issue, if there is one, with its text rewritten; None, or why that failed."""
 
     def step() -> str:
-        for issue in _list_own_issues(api, author):
+        for issue in _list_own_issues(api, author, naming):
             api.close_issue(issue.number, rewrite(issue.body))
         return "closed"
 
     return _try("issue", step, retry)
 
 
-def _list_own_issues(api: IssueApi, author: str) -> list[Issue]:
-    found = [one for one in api.list_issues(report.LABEL) if one.author == author and report.is_own(one.body)]
+def _list_own_issues(api: IssueApi, author: str, naming: Naming) -> list[Issue]:
+    listed = api.list_issues(report.LABEL)
+    found = [one for one in listed if one.author == author and report.is_own(one.body, naming)]
     return sorted(found, key=lambda issue: issue.number)
 
 

@@ -242,5 +242,5 @@ def _end_pause(
 
 def _explain_missing(registry: Registry, version: str) -> str:
     """Explain why a version that somebody asks for is not believed, where there is a tag of that number."""
-    name = versions.format_version_tag(version)
+    name = versions.format_version_tag(version, registry.naming)
     return next((f": its tag {one.reason}" for one in registry.skipped if one.name == name), "")

@@ -21,11 +21,13 @@ from bots.dvc import lockfile
 from bots.errors import BotsError
 from bots.git.bare import Author, BareRepository, PushRejected, RefMoved, Tag, open_bare, parse_tag, run_git
 from bots.layout import DVC_LOCK
+from bots.naming import ALONE, Naming
 from bots.release import signing, tags, versions
 from bots.release.signing import PublicKeys, Signer, SigningError
 from bots.release.tags import Entry
 from bots.release.versions import Assignment, Record, Registry, Release, Stage
 from bots.retry import RetriesExhausted, Retry
+from bots.settings import load_naming
 
 if TYPE_CHECKING:
     from bots.deploy.watch import Watch
@@ -34,7 +36,8 @@ if TYPE_CHECKING:
 MAIN: Final = "main"
 BUDGET: Final = 600.0  # seconds
 ADDED: Final = "signed/"
-REF: Final = f"refs/registry/{versions.MODEL}"
+REF: Final = ALONE.ledger
+"""The ledger of a project that is alone in its repository."""
 TAGGER: Final = ("github-actions[bot]", "41898282+github-actions[bot]@users.noreply.github.com")
 
 
@@ -55,6 +58,7 @@ class RegistryRepository:
     retry: Retry
     clock: Callable[[], float]
     signer: Signer | None = None
+    naming: Naming = ALONE
     tip: str = ""
     registry: Registry = field(default_factory=Registry)
     ledger: dict[str, Tag] = field(default_factory=dict)
@@ -63,19 +67,24 @@ class RegistryRepository:
 
     def refresh(self) -> Registry:
         """Read main and the registry anew."""
-        patterns = (f"refs/tags/{versions.MODEL}*", "refs/registry/*")
+        patterns = self.naming.registry_refs
         tip = self.retry.call("registry", lambda: self.bare.fetch_history(MAIN, *patterns))
         if tip is None:
             raise RegistryError(f"the remote has no branch {MAIN}; push it first")
         self.tip, self.keys = tip, self._load_keys(tip)
         self.ledger, self.added = self._load_ledger()
         self.registry = tags.parse_tags(
-            self.bare.list_tags(f"{versions.MODEL}*"),
+            self._list_tags(),
             self.ledger.values(),
             find_fault=self.find_fault,
             is_on_main=self.bare.list_ancestors(tip).__contains__,
+            naming=self.naming,
         )
         return self.registry
+
+    def _list_tags(self) -> list[Tag]:
+        """List the tags that were fetched with a name of this registry's."""
+        return [tag for name in self.naming.tags for tag in self.bare.list_tags(f"{name}*")]
 
     def _load_keys(self, tip: str) -> PublicKeys:
         """Load the public keys that main's newest commit has. Raises `SigningError`."""
@@ -105,15 +114,21 @@ class RegistryRepository:
 
         Nothing from a ref as older bots wrote it.
         """
-        if self.bare.get_kind(REF) != "commit":
+        if self.bare.get_kind(self.naming.ledger) != "commit":
             return {}, {}
-        wanted = (*tags.OURS, *(f"{ADDED}{name}" for name in tags.OURS))
-        blobs = {path: blob for path, blob in self.bare.list_files(REF).items() if path.startswith(wanted)}
-        self.retry.call("registry", lambda: self.bare.fetch_blobs(REF, blobs.values()))
+        wanted = (*self.naming.tags, *(f"{ADDED}{name}" for name in self.naming.tags))
+        blobs = {
+            path: blob
+            for path, blob in self.bare.list_files(self.naming.ledger).items()
+            if path.startswith(wanted)
+        }
+        self.retry.call("registry", lambda: self.bare.fetch_blobs(self.naming.ledger, blobs.values()))
         contents = self.bare.read_objects(blobs.values())
         read = {path: contents.get(blob, b"") for path, blob in blobs.items()}
         ledger = {
-            path: parse_tag(path, "tag", raw) for path, raw in read.items() if path.startswith(tags.OURS)
+            path: parse_tag(path, "tag", raw)
+            for path, raw in read.items()
+            if path.startswith(self.naming.tags)
         }
         added = {
             path.removeprefix(ADDED): raw.decode(errors="replace").strip()
@@ -169,8 +184,10 @@ class RegistryRepository:
 
         Raises `RegistryMoved` where something else was registered meanwhile, so that the number may be wrong now.
         """
-        tag = versions.format_version_tag(release.version)
-        added = self._push_tag(tag, release.commit, f"Release model {release.version}", release)
+        tag = versions.format_version_tag(release.version, self.naming)
+        added = self._push_tag(
+            tag, release.commit, f"Release {self.naming.artifact} {release.version}", release
+        )
         found = self.registry.find_commit(release.commit)
         if found is not None:
             return found
@@ -212,8 +229,9 @@ class RegistryRepository:
                 watch=watch,
                 checks=list(checks),
             )
-            tag = versions.format_stage_tag(stage, versions.choose_counter(self.registry, stage))
-            headline = f"{stage.capitalize()} has model {release.version}"
+            counter = versions.choose_counter(self.registry, stage)
+            tag = versions.format_stage_tag(stage, counter, self.naming)
+            headline = f"{stage.capitalize()} has {self.naming.artifact} {release.version}"
             if not self._push_tag(tag, release.commit, headline, made):
                 raise RefMoved("the registry has grown")
             return made
@@ -228,7 +246,7 @@ class RegistryRepository:
         made = self.bare.create_tag(name, commit, message=words, author=author)
         refs = {
             f"refs/tags/{name}": (made, None),
-            REF: (self._extend_ledger(name, made), self.bare.resolve(REF)),
+            self.naming.ledger: (self._extend_ledger(name, made), self.bare.resolve(self.naming.ledger)),
         }
 
         def step() -> bool:
@@ -257,7 +275,11 @@ class RegistryRepository:
 
     def _commit_ledger(self, contents: Mapping[str, bytes], message: str) -> str:
         """Create a commit of the ledger that adds these files to it."""
-        parent = self.bare.resolve(REF) if self.bare.get_kind(REF) == "commit" else None
+        parent = (
+            self.bare.resolve(self.naming.ledger)
+            if self.bare.get_kind(self.naming.ledger) == "commit"
+            else None
+        )
         blobs = {path: self.bare.add_blob(content) for path, content in contents.items()}
         author = Author(*TAGGER, int(self.clock()))
         return self.bare.create_commit(parent, blobs, message=f"{message}\n", author=author)
@@ -266,8 +288,8 @@ class RegistryRepository:
         """List the tags that would be believed if a key of today had signed them."""
         skipped = {one.name for one in self.registry.skipped}
         read = [
-            tags.parse_entry(tag, lambda tag: tag.fault)
-            for tag in self.bare.list_tags(f"{versions.MODEL}*")
+            tags.parse_entry(tag, lambda tag: tag.fault, self.naming)
+            for tag in self._list_tags()
             if tag.name in skipped and self.find_fault(tag)
         ]
         return [entry for entry in read if isinstance(entry, Entry) and self.contains(entry.tag.commit)]
@@ -290,7 +312,7 @@ class RegistryRepository:
                 {path: text.encode() for path, text in made.items()}, "Sign " + ", ".join(names)
             )
             try:
-                self.bare.push_refs({REF: (tip, self.bare.resolve(REF))})
+                self.bare.push_refs({self.naming.ledger: (tip, self.bare.resolve(self.naming.ledger))})
             except RefMoved:
                 self.refresh()
                 raise
@@ -306,8 +328,8 @@ class RegistryRepository:
         skipped = {one.name for one in self.registry.skipped}
         return [
             tag
-            for tag in self.bare.list_tags(f"{versions.MODEL}*")
-            if tag.name.startswith(tags.OURS) and tag.name not in skipped
+            for tag in self._list_tags()
+            if tag.name.startswith(self.naming.tags) and tag.name not in skipped
         ]
 
 
@@ -327,15 +349,20 @@ def format_time(seconds: float) -> str:
 
 @contextmanager
 def open_registry(
-    root: Path, retry: Retry, clock: Callable[[], float], signer: Signer | None = None
+    root: Path,
+    retry: Retry,
+    clock: Callable[[], float],
+    signer: Signer | None = None,
+    model: str | None = None,
 ) -> Iterator[RegistryRepository]:
     """Open the registry of the project's remote, and read it; with a key it can be added to.
 
-    Raises `RegistryError`, `SigningError` and `GitError`.
+    `model` names another model than the project's main one. Raises `RegistryError`, `SigningError` and `GitError`.
     """
     prefix = run_git(root, "rev-parse", "--show-prefix").stdout.decode().strip()
+    naming = load_naming(root, model)
     with open_bare(root) as bare:
-        repository = RegistryRepository(bare, prefix, retry, clock, signer)
+        repository = RegistryRepository(bare, prefix, retry, clock, signer, naming)
         try:
             repository.refresh()
             yield repository

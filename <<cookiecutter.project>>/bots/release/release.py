@@ -28,6 +28,7 @@ from bots.retry import RequestDenied, RetriesExhausted, Retry
 
 if TYPE_CHECKING:
     from bots.github.client import Connection, GitHubClient
+    from bots.naming import Naming
     from bots.release.promote import Promoted, Until
 
 # Failures that open no issue: the pull request's comment says them, and the run is red.
@@ -102,6 +103,16 @@ class _Session:
     platform: Platform
 
     @property
+    def naming(self) -> Naming:
+        """How what is released is called."""
+        return self.repository.naming
+
+    @property
+    def image(self) -> str:
+        """The repository of what is released among the images."""
+        return self.naming.name_image(self.context.image)
+
+    @property
     def promotion(self) -> promote.Promotion:
         context = self.context
         return promote.Promotion(
@@ -113,7 +124,7 @@ class _Session:
                 api=context.github,
                 repository=self.repository,
                 files=settings.load_settings(context.root).review.files,
-                image=context.image,
+                image=self.image,
                 author=context.author,
                 start_retry=context.start_retry,
                 tell=context.tell,
@@ -226,7 +237,7 @@ def _find_or_build(session: _Session, commit: str, accept: str | None) -> tuple[
         retry=context.start_retry(),
         tell=context.tell,
         author=context.author,
-        image=context.image,
+        image=session.image,
         settings=chosen,
         actor=context.actor,
         accept=accept,
@@ -259,9 +270,10 @@ def _close_issue(session: _Session, version: Release, place: str, *, result: Rel
     context = session.context
     note = notify.close_issue(
         context.github,
-        lambda old: report.render_settled(version, place, old),
+        lambda old: report.render_settled(version, place, old, session.naming),
         author=context.author,
         retry=context.start_retry(),
+        naming=session.naming,
     )
     result.notes += [note] if note else []
 
@@ -287,7 +299,12 @@ def _conclude_failure(session: _Session, failure: Failure) -> ReleaseResult:
         _comment_displaced(session, version, result=result)
     if failure.kind not in QUIET:
         note = notify.write_issue(
-            context.github, failure.title, body, author=context.author, retry=context.start_retry()
+            context.github,
+            session.naming.add_to_title(failure.title),
+            body,
+            author=context.author,
+            retry=context.start_retry(),
+            naming=session.naming,
         )
         result.notes += [note] if note else []
     return result
@@ -309,7 +326,12 @@ def _comment(session: _Session, commit: str, body: str, *, result: ReleaseResult
         numbers = [known.pull_request]
     for number in numbers:
         note = notify.write_comment(
-            context.github, number, body, author=context.author, retry=context.start_retry()
+            context.github,
+            number,
+            body,
+            author=context.author,
+            retry=context.start_retry(),
+            naming=session.naming,
         )
         result.notes += [note] if note else []
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from bots.deploy.checks import Check, list_failed
+from bots.naming import ALONE, Naming
 from bots.release import versions
 from bots.release.versions import STAGES, Assignment, Registry, Release, Stage
 from bots.render import markdown as md
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
     from bots.deploy.platform import Platform
     from bots.release.failure import Failure, Kind
 
-MARK: Final = "<!-- model-release -->"
+WORD: Final = "model-release"
+MARK: Final = f"<!-- {WORD} -->"
+"""What a comment or an issue of a project begins with that is alone in its repository."""
 LABEL: Final = "release"
 MOST_SKIPPED: Final = 20
 WHERE: Final = "Actions > Deploy > Run workflow"
@@ -63,9 +66,14 @@ STAGE_ADVICE: Final = (
 )
 
 
-def is_own(body: str) -> bool:
-    """Whether a comment or issue begins as the bots' own do."""
-    return body.startswith(MARK)
+def make_mark(naming: Naming) -> str:
+    """Make the line that a comment or an issue of a project and its model begins with; GitHub does not show it."""
+    return f"<!-- {naming.add_to_mark(WORD)} -->"
+
+
+def is_own(body: str, naming: Naming = ALONE) -> bool:
+    """Whether a comment or issue begins as the bots' own of this project and model do."""
+    return body.startswith(make_mark(naming))
 
 
 def describe_skipped(registry: Registry) -> list[str]:
@@ -83,6 +91,7 @@ def describe_skipped(registry: Registry) -> list[str]:
 def render_released(registry: Registry, release: Release, platform: Platform, run: str | None = None) -> str:
     """Render the comment of a version that was released, as far as it came."""
     return _assemble(
+        registry.naming,
         f"{release.version}: {_name_place(registry, release, platform)}",
         _render_alert("TIP", _render_headline(registry, release, platform)),
         _render_stages(registry, release) if platform != "none" else "",
@@ -107,6 +116,7 @@ def render_failure(registry: Registry, failure: Failure, platform: Platform, run
     wrong = list_failed(list(failure.checks))
     advice = STAGE_ADVICE if _is_refused_late(failure) else ADVICE[failure.kind].format(version=failure.name)
     return _assemble(
+        registry.naming,
         f"{failure.name}: {describe_outcome(failure)}",
         _render_alert("WARNING" if failure.kind in ("refused", "paused") else "CAUTION", md.join_lines(said)),
         _render_checks([one for one in failure.checks if one.passed is None])
@@ -140,6 +150,7 @@ def render_replaced(registry: Registry, release: Release, stage: Stage, run: str
     if now.reason:
         said.append(f"Why: {escape_text(now.reason, 500)}")
     return _assemble(
+        registry.naming,
         f"{release.version}: taken out of {stage}",
         _render_alert("WARNING", md.join_lines(said)),
         _render_stages(registry, release),
@@ -159,6 +170,7 @@ def render_displaced(
         *_render_production(registry, "compose"),
     ]
     return _assemble(
+        registry.naming,
         f"{release.version}: gave way to {newer.version}",
         _render_alert("NOTE", md.join_lines(said)),
         md.fold("What it is made of, and who answers for it", _render_origin(release)),
@@ -166,10 +178,11 @@ def render_displaced(
     )
 
 
-def render_settled(release: Release, place: str, body: str) -> str:
+def render_settled(release: Release, place: str, body: str, naming: Naming = ALONE) -> str:
     """Render the closed issue: that it is settled, above what it said."""
-    head = f"{MARK}\n> [!TIP]\n> Settled: **{escape_text(release.version)}** is {escape_text(place)}.\n\n"
-    return head + body.removeprefix(MARK).lstrip("\n")
+    mark = make_mark(naming)
+    head = f"{mark}\n> [!TIP]\n> Settled: **{escape_text(release.version)}** is {escape_text(place)}.\n\n"
+    return head + body.removeprefix(mark).lstrip("\n")
 
 
 def render_table(registry: Registry) -> str:
@@ -363,11 +376,9 @@ def _render_footer(run: str | None) -> str:
     )
 
 
-def _assemble(title: str, *parts: str) -> str:
-    return (
-        "\n\n".join([f"{MARK}\n### Release {escape_text(title, 120)}", *(part for part in parts if part)])
-        + "\n"
-    )
+def _assemble(naming: Naming, title: str, *parts: str) -> str:
+    head = f"{make_mark(naming)}\n### {naming.add_to_title('Release')} {escape_text(title, 120)}"
+    return "\n\n".join([head, *(part for part in parts if part)]) + "\n"
 
 
 def encode_registry(registry: Registry) -> str:

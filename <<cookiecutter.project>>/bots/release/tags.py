@@ -14,19 +14,17 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
+from bots.naming import ALONE, Naming
 from bots.release import versions
-from bots.release.versions import MODEL, PART, Assignment, Record, Registry, Release, SkippedTag
+from bots.release.versions import PART, Assignment, Record, Registry, Release, SkippedTag
 
 if TYPE_CHECKING:
     from bots.git.bare import Tag
     from bots.release.signing import PublicKeys, Signer
 
 # The part of gto.constants.tag_re that these tags need: GTO takes most of a second to import.
-_NAME = re.compile(
-    rf"{MODEL}(?:@(?P<version>v{PART}\.{PART}\.{PART})|#(?P<stage>[a-z]+)#(?P<counter>[0-9]{{1,9}}))"
-)
+_NAME = re.compile(rf"(?:@(?P<version>v{PART}\.{PART}\.{PART})|#(?P<stage>[a-z]+)#(?P<counter>[0-9]{{1,9}}))")
 SIGNED = "Signature: "
-OURS = (f"{MODEL}@", f"{MODEL}#")
 R = TypeVar("R", bound=Record)
 FindFault = Callable[["Tag"], str | None]
 """Why a tag is not the bots' own; None where it is."""
@@ -99,18 +97,21 @@ def parse_tags(
     *,
     find_fault: FindFault,
     is_on_main: Callable[[str], bool] = lambda commit: True,
+    naming: Naming = ALONE,
 ) -> Registry:
     """Read the registry from its tags, and from its ledger, which remembers every tag that was pushed.
 
     What the bots did not make, what was deleted or replaced, and what says something that cannot be is skipped and
     named. Numbers go on from what the bots made, so a tag by anybody else leads to no number.
     """
-    there = {tag.name: tag for tag in tags if tag.name.startswith(OURS)}
-    kept = {tag.name: entry for tag in ledger if isinstance(entry := parse_entry(tag, find_fault), Entry)}
+    there = {tag.name: tag for tag in tags if tag.name.startswith(naming.tags)}
+    kept = {
+        tag.name: entry for tag in ledger if isinstance(entry := parse_entry(tag, find_fault, naming), Entry)
+    }
     made: dict[str, Entry] = {}
     skipped = dict.fromkeys(kept.keys() - there.keys(), "was deleted; its number is not used again")
     for name, tag in there.items():
-        entry = parse_entry(tag, find_fault)
+        entry = parse_entry(tag, find_fault, naming)
         if isinstance(entry, str):
             skipped[name] = entry
         elif name in kept and kept[name].tag.raw != tag.raw:
@@ -128,12 +129,14 @@ def parse_tags(
         counter=max((one.counter for one in known), default=0),
         occupied=frozenset(there),
         skipped=tuple(SkippedTag(name, reason) for name, reason in sorted(skipped.items())),
+        naming=naming,
     )
 
 
-def parse_entry(tag: Tag, find_fault: FindFault) -> Entry | str:
+def parse_entry(tag: Tag, find_fault: FindFault, naming: Naming = ALONE) -> Entry | str:
     """Parse a tag with a name of the registry's; the reason where it is not believed."""
-    found = _NAME.fullmatch(tag.name)
+    place = len(naming.artifact)
+    found = _NAME.fullmatch(tag.name, place) if tag.name.startswith(naming.artifact) else None
     if found is None:
         return "has a name that the bots do not give"
     if fault := find_fault(tag):

@@ -15,8 +15,8 @@ from bots.deploy.lineage import Lineage
 from bots.deploy.watch import Watch
 from bots.errors import BotsError
 from bots.evidence import Commit, Digest
+from bots.naming import ALONE, Naming
 
-MODEL: Final = "model"
 Stage = Literal["staging", "production"]
 STAGES: tuple[Stage, ...] = ("staging", "production")
 Bump = Literal["major", "minor", "patch"]
@@ -132,7 +132,8 @@ class Registry:
     """Every version, the lowest first, and every assignment, the oldest first.
 
     `taken` are the numbers that a version has or had, also those whose tag was deleted. `occupied` are the names of all
-    tags, whoever made them: a new tag cannot have one of these. `skipped` are the tags that are not believed.
+    tags, whoever made them: a new tag cannot have one of these. `skipped` are the tags that are not believed. `naming`:
+    of which project and model all that is.
     """
 
     releases: tuple[Release, ...] = ()
@@ -141,6 +142,7 @@ class Registry:
     counter: int = field(default=0, compare=False)
     occupied: frozenset[str] = field(default=frozenset(), compare=False)
     skipped: tuple[SkippedTag, ...] = ()
+    naming: Naming = ALONE
 
     @property
     def newest(self) -> Release | None:
@@ -219,7 +221,7 @@ def choose_next_version(registry: Registry, now: Content) -> str | None:
         return None
     highest = max((parse_version(version) for version in registry.taken), default=Version(0))
     following = raise_version(highest, bump)
-    while format_version_tag(f"v{following}") in registry.occupied:
+    while format_version_tag(f"v{following}", registry.naming) in registry.occupied:
         following = raise_version(following, bump)
     return f"v{following}"
 
@@ -303,16 +305,16 @@ def plan_steps(registry: Registry, version: str, until: str) -> list[Step]:
 def choose_counter(registry: Registry, stage: Stage) -> int:
     """Choose the counter of a stage's next tag: one that orders it last, and whose name is free."""
     counter = registry.counter + 1
-    while format_stage_tag(stage, counter) in registry.occupied:
+    while format_stage_tag(stage, counter, registry.naming) in registry.occupied:
         counter += 1
     return counter
 
 
-def format_version_tag(version: str) -> str:
+def format_version_tag(version: str, naming: Naming = ALONE) -> str:
     """`model@v1.4.0`."""
-    return f"{MODEL}@{version}"
+    return f"{naming.tags[0]}{version}"
 
 
-def format_stage_tag(stage: str, counter: int) -> str:
+def format_stage_tag(stage: str, counter: int, naming: Naming = ALONE) -> str:
     """`model#production#7`; the counter gives the order over all stages."""
-    return f"{MODEL}#{stage}#{counter}"
+    return f"{naming.tags[1]}{stage}#{counter}"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Final, Literal, cast, get_args
 
+from bots.naming import ALONE, Naming
 from bots.observations import Day, Decision, Episode, Finding, Instant, Trouble, TroubleState
 from bots.render import words
 from bots.render.escape import check_address, escape_code, escape_prose, escape_text
@@ -19,6 +20,7 @@ from bots.render.markdown import format_table
 from bots.render.numbers import format_number, pluralize
 
 LABEL: Final = "monitoring"
+_WORD: Final = "model-watch"
 LIMIT: Final = 65_000
 """GitHub takes 65,536 characters; so many bytes are surely fewer."""
 MOST_FINDINGS: Final = 20
@@ -36,7 +38,8 @@ IssueState = Literal["open", "recovered", "doubled"]
 What = Literal["acknowledged", "muted", "retrain"]
 
 _MARKER = re.compile(
-    r"<!-- model-watch trouble=(?P<trouble>[a-z]{1,20}) since=(?P<since>\d{4}-\d\d-\d\d) state=(?P<state>[a-z]{1,20})"
+    r"<!-- (?P<word>model-watch(?:/[a-z0-9/-]{1,120})?) trouble=(?P<trouble>[a-z]{1,20}) "
+    r"since=(?P<since>\d{4}-\d\d-\d\d) state=(?P<state>[a-z]{1,20})"
     r"(?: paged=(?P<paged>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ))? -->"
 )
 _DECISION = re.compile(
@@ -63,17 +66,19 @@ class IssueText:
 
 @dataclass(frozen=True)
 class IssueMarker:
-    """Which trouble an issue is about, what the bot did with it, and which alarm people were told of."""
+    """Which trouble an issue is about, what the bot did with it, which alarm people were told of, and whose it is."""
 
     trouble: Trouble
     since: Day
     state: IssueState = "open"
     paged: Instant | None = None
+    naming: Naming = ALONE
 
     def format_line(self) -> str:
         """Format the marker; GitHub does not show it."""
         paged = f" paged={self.paged}" if self.paged else ""
-        return f"<!-- model-watch trouble={self.trouble} since={self.since} state={self.state}{paged} -->"
+        word = self.naming.add_to_mark(_WORD)
+        return f"<!-- {word} trouble={self.trouble} since={self.since} state={self.state}{paged} -->"
 
 
 @dataclass(frozen=True)
@@ -93,11 +98,12 @@ class IssueLinks:
     pull: int | None = None
 
 
-def parse_issue_marker(body: str) -> IssueMarker | None:
-    """Parse the marker at the start of an issue; None where it is not one of the watch's."""
+def parse_issue_marker(body: str, naming: Naming = ALONE) -> IssueMarker | None:
+    """Parse the marker at the start of an issue; None where it is not one of the watch's of this project and model."""
     found = _MARKER.match(body)
     if (
         found is None
+        or found["word"] != naming.add_to_mark(_WORD)
         or found["trouble"] not in get_args(Trouble)
         or found["state"] not in get_args(IssueState)
     ):
@@ -107,6 +113,7 @@ def parse_issue_marker(body: str) -> IssueMarker | None:
         since=found["since"],
         state=cast("IssueState", found["state"]),
         paged=found["paged"],
+        naming=naming,
     )
 
 
@@ -138,6 +145,7 @@ def render_issue(
     paged: Instant | None = None,
     links: IssueLinks | None = None,
     unconfirmed: bool = False,
+    naming: Naming = ALONE,
 ) -> IssueText:
     """Render the issue of a trouble that goes on, or has just ended; `state.episode` must be there.
 
@@ -145,7 +153,7 @@ def render_issue(
     """
     episode = get_episode(state)
     over = episode.until is not None
-    marker = IssueMarker(state.trouble, episode.since, "recovered" if over else "open", paged)
+    marker = IssueMarker(state.trouble, episode.since, "recovered" if over else "open", paged, naming)
     for findings, entries, length in _SIZES:
         parts = [
             marker.format_line(),
@@ -158,7 +166,7 @@ def render_issue(
         body = "\n\n".join(part for part in parts if part) + "\n"
         if len(body.encode()) <= LIMIT:
             break
-    return IssueText(f"{TITLES[state.trouble]}, since {episode.since}", body)
+    return IssueText(naming.add_to_title(f"{TITLES[state.trouble]}, since {episode.since}"), body)
 
 
 def render_plain_words(state: TroubleState) -> str:

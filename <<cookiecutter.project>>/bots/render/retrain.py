@@ -6,17 +6,19 @@ import re
 from dataclasses import dataclass
 from typing import Final, Literal, cast, get_args
 
+from bots.naming import ALONE, Naming
 from bots.observations import Day, Instant, Trouble
 from bots.render.escape import escape_code, escape_prose
 from bots.render.markdown import format_table
 
 LABEL: Final = "retrain"
-PREFIX: Final = "retrain/"
+_WORD: Final = "model-retrain"
 ANSWER: Final = "<!-- model-retrain-answer -->"
 PullState = Literal["open", "obsolete"]
 
 _MARKER = re.compile(
-    r"<!-- model-retrain trouble=(?P<trouble>[a-z]{1,20}) newest=(?P<newest>\d{4}-\d\d-\d\d) "
+    r"<!-- (?P<word>model-retrain(?:/[a-z0-9/-]{1,120})?) trouble=(?P<trouble>[a-z]{1,20}) "
+    r"newest=(?P<newest>\d{4}-\d\d-\d\d) "
     r"params=(?P<params>[0-9a-f]{16}) state=(?P<state>[a-z]{1,20})"
     r"(?: asked=(?P<asked>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ))? -->"
 )
@@ -47,19 +49,22 @@ _STARTED_BY_APP: Final = "Its review was started by opening it, as everybody's i
 @dataclass(frozen=True)
 class RetrainMarker:
     """What a retrain pull request is about: the trouble (None: the schedule, or a person's wish alone), the newest
-    labelled day that it trains or judges on, the params.yaml that it began from, and the wish that it answers."""
+    labelled day that it trains or judges on, the params.yaml that it began from, the wish that it answers, and
+    whose it is."""
 
     trouble: Trouble | None
     newest: Day
     params: str
     state: PullState = "open"
     asked: Instant | None = None
+    naming: Naming = ALONE
 
     def format_line(self) -> str:
         """Format the marker; GitHub does not show it."""
         asked = f" asked={self.asked}" if self.asked else ""
+        word = self.naming.add_to_mark(_WORD)
         return (
-            f"<!-- model-retrain trouble={self.trouble or 'none'} newest={self.newest} params={self.params} "
+            f"<!-- {word} trouble={self.trouble or 'none'} newest={self.newest} params={self.params} "
             f"state={self.state}{asked} -->"
         )
 
@@ -77,10 +82,12 @@ class RetrainText:
     merges: bool
 
 
-def parse_retrain_marker(body: str) -> RetrainMarker | None:
-    """Parse the marker at the start of a pull request; None where it is not one of the watch's."""
+def parse_retrain_marker(body: str, naming: Naming = ALONE) -> RetrainMarker | None:
+    """Parse the marker at the start of a pull request; None where it is not one of this project's watch."""
     found = _MARKER.match(body)
-    if found is None or found["state"] not in get_args(PullState):
+    if found is None or found["word"] != naming.add_to_mark(_WORD):
+        return None
+    if found["state"] not in get_args(PullState):
         return None
     trouble = None if found["trouble"] == "none" else found["trouble"]
     if trouble is not None and trouble not in get_args(Trouble):
@@ -91,6 +98,7 @@ def parse_retrain_marker(body: str) -> RetrainMarker | None:
         params=found["params"],
         state=cast("PullState", found["state"]),
         asked=found["asked"],
+        naming=naming,
     )
 
 
@@ -101,9 +109,9 @@ def replace_retrain_marker(body: str, marker: RetrainMarker) -> str:
 
 def render_title(text: RetrainText) -> str:
     """Render the title."""
-    return (
-        f"Retrain on rows until {text.marker.newest}: {HEADLINES.get(text.marker.trouble, HEADLINES[None])}"
-    )
+    marker = text.marker
+    why = HEADLINES.get(marker.trouble, HEADLINES[None])
+    return marker.naming.add_to_title(f"Retrain on rows until {marker.newest}: {why}")
 
 
 def render_body(text: RetrainText) -> str:

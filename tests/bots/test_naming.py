@@ -1,0 +1,111 @@
+"""How things are called that lie beside others of their kind."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from gto.constants import tag_re
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from bots.git.bare import is_branch_name, run_git
+from bots.naming import ALONE, Naming, NamingError, make_naming
+from bots.settings import load_naming
+
+SLUGS = st.from_regex(r"[a-z][a-z0-9]{0,5}(-[a-z0-9]{1,4}){0,2}", fullmatch=True).filter("model".__ne__)
+NAMINGS = st.builds(Naming, st.none() | SLUGS, st.none() | SLUGS)
+
+
+def list_names(naming: Naming) -> dict[str, str]:
+    """Everything that must be told apart from another project's or model's."""
+    return {
+        "marker": f"{naming.add_to_mark('model-review')} ",
+        "check": naming.check,
+        "version tag": naming.tags[0],
+        "stage tag": naming.tags[1],
+        "ledger": naming.ledger,
+        "lease": naming.name_lease("production"),
+        "branch": naming.monitoring_branch,
+        "image": naming.name_image("ghcr.io/octo-org/models"),
+        "key": naming.key,
+    }
+
+
+def test_a_project_that_is_alone_bears_the_plain_names() -> None:
+    assert list_names(ALONE) == {
+        "marker": "model-review ",
+        "check": "model review",
+        "version tag": "model@",
+        "stage tag": "model#",
+        "ledger": "refs/registry/model",
+        "lease": "refs/registry/lock/production",
+        "branch": "monitoring",
+        "image": "ghcr.io/octo-org/models",
+        "key": "model",
+    }
+    assert (ALONE.retrain_prefix, ALONE.add_to_title("Late flights")) == ("retrain/", "Late flights")
+    assert ALONE.name_workflow("deploy") == "deploy.yaml"
+    assert ALONE.name_artifact("review", 2) == "review-2"
+    assert ALONE.name_deployment("flights", "staging") == "flights-staging"
+
+
+def test_a_project_in_a_subfolder_adds_its_name() -> None:
+    churn = make_naming("churn", "projects/churn/")
+
+    assert list_names(churn) == {
+        "marker": "model-review/churn ",
+        "check": "model review (churn)",
+        "version tag": "churn@",
+        "stage tag": "churn#",
+        "ledger": "refs/registry-of/churn/ledger",
+        "lease": "refs/registry-of/churn/lock/production",
+        "branch": "monitoring-of/churn",
+        "image": "ghcr.io/octo-org/models/churn",
+        "key": "churn",
+    }
+    assert churn.name_workflow("deploy") == "churn-deploy.yaml"
+    assert churn.add_to_title(churn.add_to_title("Who leaves?")) == "churn: Who leaves?"
+
+
+def test_a_further_model_adds_its_name_to_its_projects() -> None:
+    assert make_naming("churn", "", "upsell").check == "model review: upsell"
+    assert make_naming("churn", "churn/", "upsell").check == "model review (churn): upsell"
+    assert make_naming("churn", "churn/", "upsell").tags == ("churn/upsell@", "churn/upsell#")
+
+
+@given(NAMINGS, NAMINGS)
+def test_two_projects_or_models_never_share_a_name(one: Naming, other: Naming) -> None:
+    assume(one != other)
+    names = list_names(one), list_names(other)
+
+    assert [kind for kind in names[0] if names[0][kind] == names[1][kind]] == []
+    # What a tag, a marker and a ref begin with is how they are found.
+    for kind in ("marker", "version tag", "stage tag", "ledger", "lease"):
+        assert not names[0][kind].startswith(names[1][kind])
+
+
+@given(NAMINGS)
+def test_every_name_is_valid_where_it_stands(naming: Naming) -> None:
+    assert tag_re.fullmatch(f"{naming.tags[0]}v1.2.0")
+    assert tag_re.fullmatch(f"{naming.tags[1]}production#7")
+    assert is_branch_name(naming.monitoring_branch)
+    assert is_branch_name(f"{naming.retrain_prefix}2026-01-31")
+    assert re.fullmatch(r"[a-z0-9]+([._/-][a-z0-9]+)*", naming.artifact)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "Churn", "churn model", "churn/upsell", "model", "a--b", "x" * 51, "../x"]
+)
+def test_a_name_that_cannot_stand_in_a_tag_is_refused_beside_others(name: str) -> None:
+    with pytest.raises(NamingError, match=r"project\.name is .*beside others it needs a name"):
+        make_naming(name, "projects/churn/")
+
+    assert make_naming(name, "") == ALONE
+
+
+def test_a_checkout_at_the_root_needs_no_params(tmp_path: Path) -> None:
+    run_git(tmp_path, "init", "-q")
+
+    assert load_naming(tmp_path) == ALONE
