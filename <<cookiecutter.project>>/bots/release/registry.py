@@ -83,8 +83,9 @@ class RegistryRepository:
         return self.registry
 
     def _list_tags(self) -> list[Tag]:
-        """List the tags that were fetched with a name of this registry's."""
-        return [tag for name in self.naming.tags for tag in self.bare.list_tags(f"{name}*")]
+        """List the tags that were fetched with a name of this registry's, by their names."""
+        found = [tag for name in self.naming.tags for tag in self.bare.list_tags(f"{name}*")]
+        return sorted(found, key=lambda tag: tag.name)
 
     def _load_keys(self, tip: str) -> PublicKeys:
         """Load the public keys that main's newest commit has. Raises `SigningError`."""

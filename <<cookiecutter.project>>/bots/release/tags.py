@@ -133,10 +133,14 @@ def parse_tags(
     )
 
 
+def match_name(name: str, naming: Naming = ALONE) -> re.Match[str] | None:
+    """Match a name that the bots give a tag of this registry: `version`, or `stage` and `counter`; else None."""
+    return _NAME.fullmatch(name, len(naming.artifact)) if name.startswith(naming.artifact) else None
+
+
 def parse_entry(tag: Tag, find_fault: FindFault, naming: Naming = ALONE) -> Entry | str:
     """Parse a tag with a name of the registry's; the reason where it is not believed."""
-    place = len(naming.artifact)
-    found = _NAME.fullmatch(tag.name, place) if tag.name.startswith(naming.artifact) else None
+    found = match_name(tag.name, naming)
     if found is None:
         return "has a name that the bots do not give"
     if fault := find_fault(tag):

@@ -109,7 +109,7 @@ def test_numbers_only_rise_and_the_same_content_in_a_row_gets_one(history: list[
 
 @given(st.from_regex(r"(model|other)?[@#]?(v?[0-9.]{0,6}|[a-z]{1,9})(#[0-9]{1,3})?!?", fullmatch=True))
 def test_every_tag_that_we_read_is_one_of_gto(name: str) -> None:
-    if ours := tags._NAME.fullmatch(name):
+    if ours := tags.match_name(name):
         version, stage, counter = ours["version"], ours["stage"], int(ours["counter"] or 0)
         found = tag_re.match(name)
         assert found is not None
