@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from bots.github import check_run
+from bots.naming import ALONE
 from fixtures import github_actions
 from fixtures.baking import bake_project
 from fixtures.support import TEMPLATE
@@ -493,7 +493,7 @@ def test_only_a_job_that_reads_no_secret_may_start_workflows() -> None:
 
 def test_no_job_could_be_taken_for_the_check() -> None:
     called = [job.get("name", key) for name in NAMES for key, job in jobs(name)]
-    assert check_run.CHECK_NAME not in [name.lower() for name in called]
+    assert ALONE.check not in [name.lower() for name in called]
     assert len(set(called)) == len(called)
 
 

@@ -6,14 +6,10 @@ from typing import TYPE_CHECKING, Literal
 
 from bots.github.client import CheckRunContent, Conclusion
 from bots.github.marker import parse_marker
-from bots.naming import ALONE
 
 if TYPE_CHECKING:
     from bots.github.client import GitHubApi
     from bots.github.marker import Marker
-
-CHECK_NAME = ALONE.check
-"""Of a project that is alone in its repository."""
 
 
 def build_content(

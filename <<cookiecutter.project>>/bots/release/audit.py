@@ -53,10 +53,15 @@ class Audit(Struct, frozen=True, kw_only=True):
 
 def audit_registry(repository: RegistryRepository) -> Audit:
     """Read every entry that the registry's record ever had, and verify it. Raises `RegistryError`, `GitError`."""
-    there = {tag.name: tag for tag in repository.bare.list_tags("model*") if tag.name.startswith(tags.OURS)}
+    there = {tag.name: tag for tag in repository.list_tags()}
     history = repository.list_ledger_history()
     faults = list(find_changes(history))
-    ever = {name: blob for files in history for name, blob in files.items() if name.startswith(tags.OURS)}
+    ever = {
+        name: blob
+        for files in history
+        for name, blob in files.items()
+        if name.startswith(repository.naming.tags)
+    }
     known = {**{tag.name: tag for tag in repository.read_ledger_tags(ever)}, **repository.ledger}
     names = [*known, *(name for name in there if name not in known)]
     audited = [_audit_entry(repository, name, known.get(name), there.get(name)) for name in names]
@@ -87,7 +92,7 @@ def find_gaps(counters: Sequence[int], occupied: frozenset[str]) -> Iterator[str
 
 def _parse_all(repository: RegistryRepository, found: Iterable[Tag]) -> Iterator[Entry]:
     for tag in found:
-        if isinstance(entry := tags.parse_entry(tag, repository.find_fault), Entry):
+        if isinstance(entry := tags.parse_entry(tag, repository.find_fault, repository.naming), Entry):
             yield entry
 
 
@@ -104,7 +109,7 @@ def _audit_entry(
         faults.append("its tag was deleted")
     elif there.raw != kept.raw:
         faults.append("its tag was replaced")
-    read = tags.parse_entry(tag, repository.find_fault)
+    read = tags.parse_entry(tag, repository.find_fault, repository.naming)
     if isinstance(read, str):
         return _describe_unread(name, tag, [read, *faults])
     if not repository.contains(tag.commit):

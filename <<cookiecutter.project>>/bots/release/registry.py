@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 MAIN: Final = "main"
 BUDGET: Final = 600.0  # seconds
 ADDED: Final = "signed/"
-REF: Final = ALONE.ledger
-"""The ledger of a project that is alone in its repository."""
 TAGGER: Final = ("github-actions[bot]", "41898282+github-actions[bot]@users.noreply.github.com")
 
 
@@ -74,7 +72,7 @@ class RegistryRepository:
         self.tip, self.keys = tip, self._load_keys(tip)
         self.ledger, self.added = self._load_ledger()
         self.registry = tags.parse_tags(
-            self._list_tags(),
+            self.list_tags(),
             self.ledger.values(),
             find_fault=self.find_fault,
             is_on_main=self.bare.list_ancestors(tip).__contains__,
@@ -82,7 +80,7 @@ class RegistryRepository:
         )
         return self.registry
 
-    def _list_tags(self) -> list[Tag]:
+    def list_tags(self) -> list[Tag]:
         """List the tags that were fetched with a name of this registry's, by their names."""
         found = [tag for name in self.naming.tags for tag in self.bare.list_tags(f"{name}*")]
         return sorted(found, key=lambda tag: tag.name)
@@ -140,13 +138,15 @@ class RegistryRepository:
 
     def list_ledger_history(self) -> list[dict[str, str]]:
         """List the files of each commit of the ledger, path to blob, the oldest first; empty where it is none yet."""
-        if self.bare.get_kind(REF) != "commit":
+        if self.bare.get_kind(self.naming.ledger) != "commit":
             return []
-        return [self.bare.list_files(commit) for commit in reversed(self.bare.list_history(REF))]
+        return [
+            self.bare.list_files(commit) for commit in reversed(self.bare.list_history(self.naming.ledger))
+        ]
 
     def read_ledger_tags(self, blobs: Mapping[str, str]) -> list[Tag]:
         """Read tags from blobs that any commit of the ledger has, by the tags' names."""
-        self.retry.call("registry", lambda: self.bare.fetch_blobs(REF, blobs.values()))
+        self.retry.call("registry", lambda: self.bare.fetch_blobs(self.naming.ledger, blobs.values()))
         contents = self.bare.read_objects(blobs.values())
         return [parse_tag(name, "tag", contents.get(blob, b"")) for name, blob in blobs.items()]
 
@@ -290,7 +290,7 @@ class RegistryRepository:
         skipped = {one.name for one in self.registry.skipped}
         read = [
             tags.parse_entry(tag, lambda tag: tag.fault, self.naming)
-            for tag in self._list_tags()
+            for tag in self.list_tags()
             if tag.name in skipped and self.find_fault(tag)
         ]
         return [entry for entry in read if isinstance(entry, Entry) and self.contains(entry.tag.commit)]
@@ -329,7 +329,7 @@ class RegistryRepository:
         skipped = {one.name for one in self.registry.skipped}
         return [
             tag
-            for tag in self._list_tags()
+            for tag in self.list_tags()
             if tag.name.startswith(self.naming.tags) and tag.name not in skipped
         ]
 

@@ -30,10 +30,10 @@ from bots.dvc.storage import StorageError, branch
 from bots.dvc.storage.branch import BranchStorage
 from bots.evidence import Review, Revision, Seeds, SeedScores
 from bots.git.bare import BareRepository
-from bots.github import check_run
 from bots.github.client import PullRequest
 from bots.github.workflow_run import WorkflowRun
 from bots.layout import Layout
+from bots.naming import ALONE
 from bots.publish import lock, model_bundle
 from bots.publish.base import Base
 from bots.publish.lock import LockRefused, LockResult
@@ -1029,7 +1029,7 @@ def test_the_job_carries_the_check_over_to_its_own_commit_once(
     commit = bench.branch()
     assert commit != bench.head
     [check] = job.list_checks(commit)
-    assert (check.name, check.conclusion) == (check_run.CHECK_NAME, "success")
+    assert (check.name, check.conclusion) == (ALONE.check, "success")
     assert check.output["title"] == "Improved"
     assert check.external_id.endswith(f" verdict=improved base=main@{bench.review.base}")
     assert f"commit={commit}\n" in (tmp_path / "output").read_text()

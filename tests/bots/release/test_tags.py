@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from bots.git.bare import Author, Tag, parse_tag
+from bots.naming import ALONE
 from bots.release import registry, tags, versions
 from bots.release.registry import RegistryRepository
 from bots.release.signing import PublicKeys, Signer, SigningError
@@ -328,7 +329,7 @@ def test_a_forged_ledger_leads_to_no_number(project: DvcProject) -> None:
         forged = make_tag("model@v999999999.0.0", sha, a_release("v999999999.0.0", commit=sha), signer=OTHERS)
         made = one.bare.create_tag(forged.name, sha, message=forged.message, author=Author("m", "m@x", 1))
         tip = one._commit_ledger({forged.name: one.bare.read_objects([made])[made]}, "Add")
-        one.bare.push_refs({registry.REF: (tip, one.bare.resolve(registry.REF))})
+        one.bare.push_refs({ALONE.ledger: (tip, one.bare.resolve(ALONE.ledger))})
     known, _ = read(project)
     assert versions.choose_next_version(known, OTHER) == "v1.0.1"
 
