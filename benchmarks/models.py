@@ -282,9 +282,39 @@ def _list_texts() -> list[Recipe]:
     ]
 
 
+def _list_boosters() -> list[Recipe]:
+    def boost(name: str, path: str, **params: Any) -> Recipe:
+        return Recipe(name, use(path, **params), GAPPED, regression=path.endswith("Regressor"))
+
+    bags = {"boosting_type": "rf", "bagging_fraction": 0.7, "bagging_freq": 1, "feature_fraction": 0.8}
+    return [
+        boost("LGBMClassifier", "lightgbm.LGBMClassifier"),
+        boost("LGBMClassifier (dart)", "lightgbm.LGBMClassifier", boosting_type="dart"),
+        boost("LGBMClassifier (rf)", "lightgbm.LGBMClassifier", **bags),
+        boost("XGBClassifier", "xgboost.XGBClassifier"),
+        boost("XGBRFClassifier", "xgboost.XGBRFClassifier"),
+        boost("CatBoostClassifier", "catboost.CatBoostClassifier", iterations=200),
+        boost("LGBMRegressor", "lightgbm.LGBMRegressor"),
+        boost("LGBMRegressor (quantile loss)", "lightgbm.LGBMRegressor", objective="quantile", alpha=0.9),
+        boost("LGBMRegressor (Poisson loss)", "lightgbm.LGBMRegressor", objective="poisson"),
+        boost("LGBMRegressor (rf)", "lightgbm.LGBMRegressor", **bags),
+        boost("XGBRegressor", "xgboost.XGBRegressor"),
+        boost("XGBRegressor (quantile loss)", "xgboost.XGBRegressor", objective="reg:quantileerror",
+              quantile_alpha=0.9),
+        boost("XGBRegressor (Poisson loss)", "xgboost.XGBRegressor", objective="count:poisson"),
+        boost("XGBRFRegressor", "xgboost.XGBRFRegressor"),
+        boost("CatBoostRegressor", "catboost.CatBoostRegressor", iterations=200),
+        boost("CatBoostRegressor (quantile loss)", "catboost.CatBoostRegressor", iterations=200,
+              loss_function="Quantile:alpha=0.9"),
+        boost("CatBoostRegressor (Poisson loss)", "catboost.CatBoostRegressor", iterations=200,
+              loss_function="Poisson"),
+    ]  # fmt: skip
+
+
 RECIPES: tuple[Recipe, ...] = (
     *_list_classifiers(),
     *_list_regressors(),
+    *_list_boosters(),
     *_list_transformers(),
     *_list_texts(),
 )

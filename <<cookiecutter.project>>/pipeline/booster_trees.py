@@ -27,12 +27,11 @@ class Ensemble:
 
     A row goes to `yes` where its value of `feature` is at most `threshold` (below it where `mode` is `BRANCH_LT`), or
     is missing and `gaps` is 1; else to `no`. A leaf adds values to margins: `leaf_value` to `leaf_target`, one entry
-    for each value of a leaf. `base` are the margins before any tree. An answer is made of the margins times `share`.
+    for each value of a leaf. `base` are the margins before any tree.
     """
 
     mode: str
     base: list[float]
-    share: float = 1.0
     tree: list[int] = field(default_factory=list)
     node: list[int] = field(default_factory=list)
     feature: list[int] = field(default_factory=list)
@@ -81,8 +80,8 @@ def read_ensemble(estimator: Any) -> Ensemble:
 def _read_lightgbm(estimator: Any) -> Ensemble:
     model = estimator.booster_.dump_model(num_iteration=-1)
     targets = int(model["num_tree_per_iteration"])
-    share = targets / len(model["tree_info"]) if model.get("average_output") else 1.0
-    found = Ensemble("BRANCH_LEQ", [0.0] * targets, share)
+    share = boosters.find_share(estimator)
+    found = Ensemble("BRANCH_LEQ", [0.0] * targets)
     for at, tree in enumerate(model["tree_info"]):
         waiting, count = [(0, tree["tree_structure"])], 1
         while waiting:
@@ -92,7 +91,7 @@ def _read_lightgbm(estimator: Any) -> Ensemble:
                     raise NoOnnxForm(
                         "linear_tree puts linear models into the leaves, which ONNX trees cannot have"
                     )
-                found.add_leaf(at, node, values=[entry["leaf_value"]], first=at % targets)
+                found.add_leaf(at, node, values=[entry["leaf_value"] * share], first=at % targets)
                 continue
             if entry["decision_type"] != "<=":
                 raise NoOnnxForm("a split by categories; encode them by a step in model.steps")

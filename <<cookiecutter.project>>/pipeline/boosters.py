@@ -315,7 +315,8 @@ def forget_run(model: Any) -> None:
 
 
 def compute_margin(estimator: Any, matrix: np.ndarray) -> np.ndarray | None:
-    """Compute what a library's estimator adds up over its trees, before it becomes a probability or a quantity.
+    """Compute what a library's estimator makes of its trees, before it becomes a probability or a quantity: their sum,
+    or their mean where `find_share` says so.
 
     `matrix` (rows, columns) is what the estimator reads. Gives float64, shape (rows,), or (rows, classes) for more than
     two classes; None for an estimator of another library.
@@ -328,7 +329,17 @@ def compute_margin(estimator: Any, matrix: np.ndarray) -> np.ndarray | None:
         "XGBoost": {"output_margin": True},
         "CatBoost": {"prediction_type": "RawFormulaVal"},
     }
-    return np.asarray(estimator.predict(matrix, **options[library.title]), dtype=np.float64)
+    added = np.asarray(estimator.predict(matrix, **options[library.title]), dtype=np.float64)
+    return added * find_share(estimator)
+
+
+def find_share(estimator: Any) -> float:
+    """Find by how much a fitted estimator multiplies the sum of its trees: LightGBM's `rf` answers by their mean."""
+    library = find_library(estimator)
+    if library is None or library.title != "LightGBM":
+        return 1.0
+    booster = estimator.booster_
+    return 1 / booster.current_iteration() if booster.dump_model(num_iteration=1)["average_output"] else 1.0
 
 
 def has_float32_margins(estimator: Any) -> bool:

@@ -307,7 +307,8 @@ def compute_effects(
     # The caller checks that they add up: SHAP's own check is missing for some models and lax for others.
     options = {"check_additivity": False} if hasattr(explainer, "model_output") else {}
     result = explainer(matrix, **options)
-    values, base = np.asarray(result.values), np.asarray(result.base_values, dtype=np.float64)
+    share = boosters.find_share(fitted[-1])
+    values, base = np.asarray(result.values) * share, np.asarray(result.base_values, dtype=np.float64) * share
     if values.ndim == 2:
         values, base = values[:, :, None], base.reshape(-1, 1)
     elif not several:  # a layer for each of two classes

@@ -85,6 +85,38 @@ def test_every_stage_holds_explanations_add_up_and_onnx_decides_alike(
     assert not list(tmp_path.glob("catboost_info")), "a training leaves files behind"
 
 
+BAGS: dict[str, Any] = {"boosting_type": "rf", "bagging_fraction": 0.7, "bagging_freq": 1, "n_estimators": 20}
+
+
+@pytest.mark.slow
+def test_lightgbm_s_random_forest_is_explained_and_exported_as_the_mean_of_its_trees(
+    bench: flights.Bench,
+) -> None:
+    take(bench, "lightgbm.LGBMClassifier", **BAGS)
+    for stage in ("train", "evaluate", "explain", "export"):
+        assert bench.run(stage) == 0, (stage, bench.refusal())
+    explained, exported = bench.evidence(ExplanationReport), bench.evidence(ExportReport)
+    assert (explained.output, explained.passed) == ("log-odds", True), explained.note
+    assert (exported.exported, exported.passed, exported.flips) == (True, True, 0), exported.reason
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_margin_of_lightgbm_s_random_forest_is_what_its_answer_is_made_of(classes: int) -> None:
+    import lightgbm
+
+    random = np.random.default_rng(3)
+    rows = random.normal(size=(400, 3))
+    target = np.clip(np.round(rows[:, 0] + random.normal(size=400) + 1), 0, classes - 1).astype(int)
+    fitted = lightgbm.LGBMClassifier(**BAGS, verbose=-1, num_threads=1).fit(rows, target)
+    assert boosters.find_share(fitted) == 1 / 20
+    margin, answer = boosters.compute_margin(fitted, rows), fitted.predict_proba(rows)
+    assert margin is not None
+    two = np.column_stack([np.zeros(len(margin)), margin]) if classes == 2 else margin
+    assert np.exp(two) / np.exp(two).sum(axis=1, keepdims=True) == pytest.approx(answer)
+    summed = lightgbm.LGBMClassifier(n_estimators=3, verbose=-1, num_threads=1).fit(rows, target)
+    assert boosters.find_share(summed) == 1
+
+
 FIT = """
 import hashlib
 from pipeline import files, model, params, train
