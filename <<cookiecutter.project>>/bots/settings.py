@@ -21,7 +21,7 @@ from bots.decoding import (
     locate_decode_error,
 )
 from bots.errors import BotsError
-from bots.evidence import MOST_CLASSES, MOST_SEEDS, Costs, Direction, Task
+from bots.evidence import MOST_CLASSES, MOST_SEEDS, Costs, Direction, MetricsReport, Task
 from bots.git.bare import find_folder
 from bots.layout import DVC_YAML, PARAMS, WATCHED, Layout
 from bots.naming import ALONE, Naming, make_naming
@@ -527,6 +527,19 @@ class Settings(Struct, frozen=True, kw_only=True):
     def find_measure(self, name: str) -> metrics.Measure | None:
         """The metric of this name that the task has, or that is declared; None where there is none."""
         return metrics.find_measure(name, self.task, self.row_metrics)
+
+
+def adopt_threshold(settings: Settings, written: MetricsReport | None) -> Settings:
+    """The settings with the threshold that the model itself brought, as its metrics say, where params.yaml has none."""
+    if written is None or settings.evaluate.threshold is not None:
+        return settings
+    return set_threshold(settings, written.threshold)
+
+
+def set_threshold(settings: Settings, threshold: float | None) -> Settings:
+    """The settings with another threshold."""
+    evaluate = msgspec.structs.replace(settings.evaluate, threshold=threshold)
+    return msgspec.structs.replace(settings, evaluate=evaluate)
 
 
 def load_settings(root: Path) -> Settings:

@@ -112,7 +112,38 @@ def test_a_word_for_nothing_is_a_label_of_the_target_only_where_it_may_be_an_ans
     labels: list[str], known: int
 ) -> None:
     found = profile.profile_table(pd.DataFrame({"improved": labels}))
-    assert targets.settle_target(found, "improved").columns["improved"].distinct == known
+    assert targets.settle_target(found, "improved", lambda _: "").columns["improved"].distinct == known
+
+
+@pytest.mark.parametrize(
+    ("others", "answer", "nulls"),
+    [
+        (["DE", "FR", "AT"], "", ()),
+        (["DE", "FR", "AT"], "no", ("NA",)),
+        (["OK", "KO"], "", ("NA",)),
+        (["EU", "AS"], "yes", ()),
+        (["A", "B", "C"], "yes", ("NA",)),
+        (["low", "mid", "high"], "yes", ("NA",)),
+        (["Da", "Fr", "At"], "yes", ("NA",)),
+    ],
+)
+def test_na_is_one_of_the_codes_that_a_target_names_and_asked_about(
+    others: list[str], answer: str, nulls: tuple[str, ...]
+) -> None:
+    asked: list[Question] = []
+
+    def ask(question: Question) -> str:
+        asked.append(question)
+        return answer
+
+    found = profile.profile_table(pd.DataFrame({"region": [*others, "NA"] * 3}))
+    column = targets.settle_target(found, "region", ask).columns["region"]
+    assert (column.nulls, column.distinct) == (nulls, len(others) + (not nulls))
+    assert "'NA'" in column.evidence
+    if len(others[0]) == 2 and others[0].isupper():
+        assert [question.words for question in asked] == ["Is 'NA' a label of region, and no missing value?"]
+    else:
+        assert not asked
 
 
 def test_a_column_with_values_only_where_the_target_is_unknown_is_no_input() -> None:

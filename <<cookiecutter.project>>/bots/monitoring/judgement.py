@@ -37,6 +37,7 @@ from bots.observations import (
     TroubleState,
     WatchReport,
 )
+from bots.settings import set_threshold
 from bots.stats.metrics import describe_measure
 
 if TYPE_CHECKING:
@@ -258,8 +259,10 @@ def _judge_running(
         restart=find_restart(version, first, known.deployed.deployments, decisions, trouble="drift"),
         complete=known.complete,
     )
+    # The version's own threshold decided its answers, where params.yaml says none.
+    settings = set_threshold(known.settings, known.records[onnx].spec.context.threshold)
     estimates = estimate_weeks(
-        known.inputs, outcomes, state.estimates, reference, known.settings, complete=known.complete
+        known.inputs, outcomes, state.estimates, reference, settings, complete=known.complete
     )
     return RunningJudgement(
         findings=[*performance.findings, *drift.findings, *estimates.findings],

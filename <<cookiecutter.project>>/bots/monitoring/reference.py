@@ -158,7 +158,7 @@ def fetch_reference_files(
     Raises `StorageError`, `LockfileError`, `GitError`, and `ReferenceMissing` where the storage lacks a file.
     """
     repository, files = Repository(root), settings.review.files
-    for path in (PARAMS, *map(name_report, ("features", "data", "explanation"))):
+    for path in (PARAMS, *map(name_report, ("metrics", "features", "data", "explanation"))):
         if (content := repository.read_file(commit, path)) is not None:
             write_file(folder / path, content)
     wanted = (files.predictions, files.holdout_rows, files.training_rows, files.training_features)

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from bots import evidence
-from bots.evidence import DataReport, FeaturesReport
+from bots.evidence import DataReport, FeaturesReport, MetricsReport
 from bots.layout import name_report
 from bots.monitoring.health import Usual
 from bots.monitoring.reference import Reference, build_reference, fetch_reference_files
 from bots.monitoring.summary_spec import SummarySpec, build_spec
-from bots.settings import load_settings
+from bots.settings import adopt_threshold, load_settings
 
 if TYPE_CHECKING:
     from bots.dvc.storage import Storage
@@ -58,7 +58,8 @@ def make_record(
     with tempfile.TemporaryDirectory(prefix="reference-") as name:
         folder = Path(name)
         fetch_reference_files(root, commit, settings, storage(), folder)
-        own = load_settings(folder)
+        written = evidence.load_if_there(folder / name_report("metrics"), MetricsReport)
+        own = adopt_threshold(load_settings(folder), written)
         reference = build_reference(folder, own, version=version, onnx=onnx)
         data = evidence.load_if_there(folder / name_report("data"), DataReport)
         spec = build_spec(

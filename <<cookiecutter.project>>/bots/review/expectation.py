@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bots import layout, settings
+from bots import evidence, layout, settings
 from bots.dvc import cache, lockfile, wrong_files
 from bots.dvc.cache import CacheError
 from bots.dvc.lockfile import Lock, LockfileError
+from bots.evidence import EvidenceError, MetricsReport
 from bots.render.certainty import describe_sensitivity
 from bots.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from bots.evidence import Sensitivity
     from bots.git.repository import Repository
@@ -55,7 +55,7 @@ def expect_sensitivity(repository: Repository, base: str) -> Expectation | None:
             repository.read_text(base, layout.PARAMS) or "", "main's params.yaml"
         )
         lock = lockfile.parse_lock(repository.read_text(base, layout.DVC_LOCK))
-        main = _load_predictions(repository.root, lock, policy)
+        main = _load_predictions(repository, base, lock, policy)
         if main is None:
             return None
         earlier = next(_load_earlier(repository, base, lock, policy), None)
@@ -63,7 +63,7 @@ def expect_sensitivity(repository: Repository, base: str) -> Expectation | None:
         basis = EARLIER
         if interval is None or not interval.error:
             interval, basis = _assume(_estimate(main, policy)), ASSUMED
-    except (SettingsError, LockfileError, PredictionsError):
+    except (SettingsError, LockfileError, PredictionsError, EvidenceError):
         return None  # the review itself says what is wrong with main's files
     found = comparison.describe_sensitivity(interval, policy.gate, rows=len(main.target), basis=basis)
     if found is None:
@@ -83,13 +83,15 @@ def _load_earlier(repository: Repository, base: str, main: Lock, policy: Setting
             continue
         same = lock.find_digest(files.splits) == main.find_digest(files.splits)
         if same and lock.find_digest(files.predictions) != main.find_digest(files.predictions):
-            found = _load_predictions(repository.root, lock, policy)
+            found = _load_predictions(repository, commit, lock, policy)
             if found is not None:
                 yield found
 
 
-def _load_predictions(root: Path, lock: Lock, policy: Settings) -> Predictions | None:
-    """The predictions that a lock names; None where the cache does not have them as they were."""
+def _load_predictions(
+    repository: Repository, commit: str, lock: Lock, policy: Settings
+) -> Predictions | None:
+    """The predictions that a commit's lock names; None where the cache does not have them as they were."""
     from bots.stats.predictions import make_predictions, read_table
 
     path = policy.review.files.predictions
@@ -97,12 +99,12 @@ def _load_predictions(root: Path, lock: Lock, policy: Settings) -> Predictions |
     if digest is None or not digest.startswith("md5:"):
         return None
     name = digest.removeprefix("md5:")
-    file = wrong_files.find_folders(root)[0] / cache.build_path(name)
+    file = wrong_files.find_folders(repository.root)[0] / cache.build_path(name)
     try:
         cache.verify_file(file, name)
     except (OSError, CacheError):
         return None
-    gate, evaluate = policy.gate, policy.evaluate
+    gate, evaluate = policy.gate, _adopt_threshold(repository, commit, policy).evaluate
     return make_predictions(
         read_table(file, path),
         path,
@@ -115,6 +117,14 @@ def _load_predictions(root: Path, lock: Lock, policy: Settings) -> Predictions |
         bins=evaluate.calibration_bins,
         row_metrics=policy.row_metrics,
     )
+
+
+def _adopt_threshold(repository: Repository, commit: str, policy: Settings) -> Settings:
+    """The settings with the threshold that the model of a commit brought itself, where params.yaml has none."""
+    path = layout.name_report("metrics")
+    content = repository.read_file(commit, path)
+    written = evidence.decode(content, MetricsReport, f"{path} of {commit[:12]}") if content else None
+    return settings.adopt_threshold(policy, written)
 
 
 def _put_beside(main: Predictions, earlier: Predictions) -> Predictions:

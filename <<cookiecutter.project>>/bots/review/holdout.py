@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow
 import pyarrow.compute as arrow
-from msgspec import structs
 from numpy.typing import NDArray
 
 from bots.errors import BotsError
 from bots.evidence import MetricsReport
 from bots.layout import Layout
 from bots.review.champion import ChampionUnavailable
-from bots.settings import Settings, SettingsError, require_named_classes
+from bots.settings import Settings, SettingsError, adopt_threshold, require_named_classes
 from bots.stats import metrics
 from bots.stats.distinct import are_distinct
 from bots.stats.predictions import (
@@ -292,13 +291,6 @@ def load_predictions(root: Path, settings: Settings, written: MetricsReport) -> 
         )
     units = {metric.name: metric.unit for metric in written.metrics}
     return HoldoutPredictions(table, adopt_threshold(settings, written), units)
-
-
-def adopt_threshold(settings: Settings, written: MetricsReport | None) -> Settings:
-    """The settings with the threshold that the model itself brought, as its metrics say, where params.yaml has none."""
-    if written is None or settings.evaluate.threshold is not None:
-        return settings
-    return structs.replace(settings, evaluate=structs.replace(settings.evaluate, threshold=written.threshold))
 
 
 def _check_rows(root: Path, files: Layout, *, repeated: bool) -> None:

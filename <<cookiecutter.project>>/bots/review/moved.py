@@ -13,7 +13,8 @@ from bots import layout
 from bots.errors import BotsError
 from bots.evidence import EvidenceError, MovedHoldout, OldHoldout
 from bots.review.champion import ChampionTampered, ChampionUnavailable, score_rows
-from bots.review.holdout import HoldoutPredictions, adopt_threshold, align_scores
+from bots.review.holdout import HoldoutPredictions, align_scores
+from bots.settings import adopt_threshold
 from bots.stats import metrics
 from bots.stats.copies import KnownRows, choose_columns, find_known_rows
 from bots.stats.predictions import (

@@ -161,7 +161,7 @@ def check_project(root: Path, found: sources.Source, *, force: bool) -> None:
 
 def read_table(found: sources.Source, options: Options) -> tuple[pd.DataFrame, dict[str, Any], list[str]]:
     """Read the table as `acquire` will. Returns it, what `data.read` must say, and sentences on what was found."""
-    table = read_source(found.address, params.Read(query=options.query))
+    table = read_source(found.address, params.Read(query=options.query, sheet=options.sheet))
     known = {name: getattr(table.read, name) for name in USUAL}
     read = {name: value for name, value in known.items() if value not in (None, *USUAL[name])}
     return table.frame, read, table.found

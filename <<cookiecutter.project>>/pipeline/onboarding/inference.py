@@ -48,7 +48,7 @@ def infer_contract(
     """
     check_table(profile)
     chosen = targets.choose_target(profile, target, ask)
-    profile = targets.settle_target(profile, chosen.value)
+    profile = targets.settle_target(profile, chosen.value, ask)
     column = profile.columns[chosen.value]
     what = targets.choose_task(column, task)
     facts = [chosen, what]

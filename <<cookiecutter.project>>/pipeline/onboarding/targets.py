@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pipeline import classes, table
+from pipeline.classes import quote_labels
 from pipeline.files import StageError
 from pipeline.onboarding import words
 from pipeline.onboarding.profile import NOTHING
@@ -30,6 +32,8 @@ SURE = 0.9
 MOST_TOKENS = 2
 OFFERED = 6
 SHOWN = 5
+# Codes of countries, regions or currencies: NA is Namibia, and North America.
+CODE = re.compile("[A-Z]{2,3}")
 
 
 def choose_target(profile: Profile, named: str | None, ask: Ask) -> Fact:
@@ -68,11 +72,12 @@ ANSWERS = frozenset({"none", "nil", "unknown", "missing"})
 """Words for no value that may be a label as well: how much it improved, which treatment was given."""
 
 
-def settle_target(profile: Profile, name: str) -> Profile:
+def settle_target(profile: Profile, name: str, ask: Ask) -> Profile:
     """Let a word such as NA stand for no value in a target of text that has two other labels, or several.
 
     A word that may be an answer, such as None, is one where as many rows have it as the rarest of the others, and
-    always among several.
+    always among several. One that is written as all the others are, as NA among DE and FR, is asked about; unasked it
+    is a label among several, and none beside two.
     """
     column = profile.columns[name]
     if column.kind != "text" or column.distinct > classes.MOST + MOST_TOKENS:
@@ -84,18 +89,51 @@ def settle_target(profile: Profile, name: str) -> Profile:
         tokens = {label for label in tokens if label.strip().lower() not in ANSWERS}
     if not tokens or len(tokens) > MOST_TOKENS or len(labels - tokens) < 2:
         return profile
+    codes = _find_codes(labels, tokens)
+    kept = codes if codes and _ask_for_codes(name, codes, ask, several=len(labels - tokens) > 2) else set()
+    settled = column
+    if kept:
+        evidence = (
+            f"{column.evidence}; {quote_labels(sorted(kept))} is written as the other labels are: one of them"
+        )
+        settled = dataclasses.replace(settled, evidence=evidence, confidence=0.7)
+    if tokens := tokens - kept:
+        settled = _take_out(settled, labels, tokens)
+    return dataclasses.replace(profile, columns={**profile.columns, name: settled})
+
+
+def _take_out(column: ColumnProfile, labels: set[str], tokens: set[str]) -> ColumnProfile:
+    """Let some of a target's labels stand for no value."""
     values = column.values.mask(column.values.isin(tokens))
-    shown = ", ".join(repr(token) for token in sorted(tokens))
-    settled = dataclasses.replace(
+    return dataclasses.replace(
         column,
         values=values,
         missing=int(values.isna().sum()),
         distinct=len(labels - tokens),
         nulls=tuple(sorted(tokens)),
-        evidence=f"{column.evidence}; {shown} beside the labels stands for no value",
+        evidence=f"{column.evidence}; {quote_labels(sorted(tokens))} beside the labels stands for no value",
         confidence=0.8,
     )
-    return dataclasses.replace(profile, columns={**profile.columns, name: settled})
+
+
+def _find_codes(labels: set[str], tokens: set[str]) -> set[str]:
+    """Find the words for no value that are written as all other labels are: capital letters, and as many."""
+    others = labels - tokens
+    lengths = {len(label) for label in others}
+    if len(lengths) > 1 or not all(CODE.fullmatch(label) for label in others):
+        return set()
+    return {token for token in tokens if CODE.fullmatch(token) and len(token) in lengths}
+
+
+def _ask_for_codes(name: str, codes: set[str], ask: Ask, *, several: bool) -> bool:
+    """Ask whether a code is a label; unasked it is one among several."""
+    question = Question(
+        "label",
+        f"Is {quote_labels(sorted(codes))} a label of {name}, and no missing value?",
+        ("yes", "no"),
+        "yes" if several else "no",
+    )
+    return (ask(question) or question.default).strip().lower() in words.YES
 
 
 def _find_answers(values: pd.Series, tokens: set[str]) -> set[str]:
@@ -337,6 +375,6 @@ def _check_classes(known: pd.Series, target: str, held_out: int) -> list[str]:
 
 def _tell_few(found: int, what: str, wanted: int) -> str:
     return (
-        f"The holdout has about {found:,} {what}. Below {wanted:,} a review mostly says *undecided* and asks a person: "
+        f"The holdout has about {found:,} {what}. Below {wanted:,} a review mostly says 'undecided' and asks a person: "
         "small differences cannot be told from chance"
     )

@@ -48,7 +48,8 @@ def _choose_sheet(book: Any, wanted: str | None) -> str:
         raise StageError("no sheet has cells; expected a row of column names")
     if len(filled) > 1:
         raise StageError(
-            f"the sheets {', '.join(filled)} have cells; say in data.read.sheet which one is meant"
+            f"the sheets {', '.join(filled)} have cells; say in data.read.sheet (onboarding: --sheet NAME) "
+            "which one is meant"
         )
     return filled[0]
 

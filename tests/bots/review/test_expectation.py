@@ -11,6 +11,7 @@ import pyarrow.parquet as parquet
 import pytest
 import yaml
 
+from bots.evidence import Metric, MetricsReport, encode
 from bots.git.repository import Repository
 from bots.review.expectation import ASSUMED, EARLIER, Expectation, expect_sensitivity
 from bots.stats import intervals, metrics
@@ -30,8 +31,28 @@ class Main:
         text = support.render_file("params.yaml", task="classification")
         (root / "params.yaml").write_text(text)
 
-    def merge(self, score: np.ndarray, target: np.ndarray, splits: str = "0") -> Path:
-        """Commit a model with these predictions of a holdout; returns where they are kept."""
+    def merge(
+        self, score: np.ndarray, target: np.ndarray, splits: str = "0", *, threshold: float | None = None
+    ) -> Path:
+        """Commit a model with these predictions of a holdout; returns where they are kept.
+
+        `threshold` is what the model brings itself, as its metrics say.
+        """
+        if threshold is not None:
+            (self.root / "reports").mkdir(exist_ok=True)
+            written = MetricsReport(
+                task="classification",
+                primary="accuracy",
+                values={},
+                metrics=[Metric(name="accuracy", value=0.9, direction="higher")],
+                slices=[],
+                calibration=[],
+                rows=len(target),
+                holdout="sha256:" + "0" * 64,
+                threshold=threshold,
+            )
+            (self.root / "reports/metrics.json").write_bytes(encode(written))
+            run_git(self.root, "add", "--force", "reports/metrics.json")
         days = np.resize([f"2013-07-{day:02}" for day in range(1, 32)], len(target))
         table = pa.table(
             {"row": np.arange(len(target)), "target": target, "score": score, "slice:date": days}
@@ -98,6 +119,27 @@ def test_two_models_of_main_on_one_holdout_tell_how_much_a_difference_varies(mai
     rows = intervals.choose_rows(predictions)
     interval = intervals.estimate_interval(rows, metrics.MEASURES["log_loss"], confidence=0.95)
     assert found.sensitivity.error == pytest.approx(interval.error, rel=0.05)
+
+
+def test_a_threshold_that_the_model_brings_itself_decides_what_the_holdout_can_show(tmp_path: Path) -> None:
+    def expect(name: str, said: float | None, brought: float | None) -> float:
+        (tmp_path / name).mkdir()
+        main = Main(tmp_path / name)
+        path = main.root / "params.yaml"
+        params = yaml.safe_load(path.read_text())
+        params["evaluate"]["threshold"] = said
+        params["gate"] |= {"primary": "accuracy", "guards": []}
+        params["gate"]["matters"] |= {"accuracy": 0.003}
+        path.write_text(yaml.safe_dump(params))
+        for score in (FIRST, SECOND):
+            main.merge(score, TARGET, threshold=brought)
+        found = main.expect()
+        assert found is not None
+        return found.sensitivity.error
+
+    brought = expect("brought", None, 0.2)
+    assert brought == expect("said", 0.2, None)
+    assert brought != expect("half", None, None)
 
 
 def test_a_model_on_another_holdout_or_with_the_same_scores_tells_nothing_of_a_difference(main: Main) -> None:

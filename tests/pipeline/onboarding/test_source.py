@@ -5,10 +5,14 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import pytest
 from scmrepo.git import Git
 
 from fixtures.support import TEMPLATE
-from pipeline.onboarding import source
+from fixtures.workbooks import write_workbook
+from pipeline.files import StageError
+from pipeline.onboarding import command, source
+from pipeline.onboarding.arguments import Options
 
 
 def test_git_leaves_a_table_alone_and_dvc_sees_what_names_it(tmp_path: Path) -> None:
@@ -28,3 +32,15 @@ def test_git_leaves_a_table_alone_and_dvc_sees_what_names_it(tmp_path: Path) -> 
     subprocess.run(["git", "add", "--all"], cwd=tmp_path, check=True)
     listed = subprocess.run(["git", "ls-files"], cwd=tmp_path, check=True, capture_output=True, text=True)
     assert listed.stdout.split() == [".gitignore", "data/source/churn.csv.dvc", "data/source/many.dvc"]
+
+
+def test_of_a_workbook_with_several_sheets_the_named_one_is_read_and_named_for_acquire(
+    tmp_path: Path,
+) -> None:
+    write_workbook(tmp_path / "book.xlsx", {"Customers": [["id"], ["1"]], "Legend": [["word"], ["x"]]})
+    found = source.find_source("book.xlsx", tmp_path)
+    with pytest.raises(StageError, match=r"the sheets Customers, Legend have cells; .*--sheet NAME"):
+        command.read_table(found, Options("book.xlsx"))
+    frame, read, _ = command.read_table(found, Options("book.xlsx", sheet="Customers"))
+    assert list(frame.columns) == ["id"]
+    assert read["sheet"] == "Customers"
