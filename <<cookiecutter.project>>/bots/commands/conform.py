@@ -95,6 +95,7 @@ def _find_lacks(root: Path, wanted: tuple[str, ...], tell: Callable[[str], None]
 
 def _check_release(project: Project, tell: Callable[[str], None]) -> Iterator[Lack]:
     """What the release's own checks say of this checkout."""
+    from bots.dvc import derived
     from bots.errors import BotsError
     from bots.layout import PARAMS
     from bots.release.verify import EVIDENCE, NOT_SERVED, Checkout, verify_model
@@ -103,15 +104,19 @@ def _check_release(project: Project, tell: Callable[[str], None]) -> Iterator[La
     if project.settings.task == "scores":
         yield Lack(purpose="release", file=PARAMS, field="data.task", words=NOT_SERVED)
         return
+    stage = derived.find_stage(project.stages)
+    hint = "let a stage write it: `python -m bots derive --onnx FILE` does (docs/evidence.md)"
+    if stage is not None:
+        hint = f"name it under `outs` of the stage {stage}, and the model in its command (`--onnx FILE`)"
     missing = [
         path for path in EVIDENCE if project.find_output(path) is None or not (project.root / path).is_file()
     ]
     for path in missing:
-        words = "missing: a release holds the model against it; let a stage write it"
+        words = f"missing: a release holds the model against it; {hint}"
         yield Lack(purpose="release", file=path, words=words)
     for path in (project.files.onnx, project.files.holdout_features):
         if project.find_output(path) is None:
-            words = f"no stage writes {path}: a release asks the ONNX model for these rows again"
+            words = f"no stage writes {path}: a release asks the ONNX model for these rows again; {hint}"
             yield Lack(purpose="release", file=path, words=words)
             missing.append(path)
     if missing:

@@ -21,8 +21,9 @@ def add_parser(verbs: Verbs) -> None:
         "derive",
         help="make the evidence that follows from predictions and tables of rows, for a pipeline of one's own",
         description="Write those reports and tables that the bots read and no other stage of dvc.yaml writes: metrics, "
-        "slices and calibration from the predictions; split and data from the rows. Run it as a stage of dvc.yaml. "
-        "Each file is CSV or Parquet, and has a column `row` that names each row. docs/evidence.md tells more.",
+        "slices and calibration from the predictions; split and data from the rows; parity, an explanation and the "
+        "service's contract from an ONNX model. Run it as a stage of dvc.yaml. Each file of rows is CSV or Parquet, "
+        "and has a column `row` that names each row. docs/evidence.md tells more.",
         epilog="exit codes: 0 written; 1 a file is missing or not what it must be, nothing was written; 2 wrong usage",
     )
     parser.add_argument(
@@ -42,6 +43,27 @@ def add_parser(verbs: Verbs) -> None:
         metavar="FILE",
         help="the rows that train, with the same columns (default: review.files.training_rows, as above)",
     )
+    parser.add_argument(
+        "--onnx",
+        metavar="FILE",
+        help="the model as ONNX: it is wrapped so that each input is a column of the holdout, held against the "
+        "predictions, explained, and described for the service",
+    )
+    parser.add_argument(
+        "--inputs",
+        metavar="COLUMNS",
+        type=lambda text: [name.strip() for name in text.split(",")],
+        help="the columns that the model takes, in its order, with commas between (default: all of the holdout but the "
+        "row's name, the target and the weight)",
+    )
+    parser.add_argument(
+        "--tolerance",
+        metavar="NUMBER",
+        type=float,
+        default=1e-4,
+        help="how far the model's scores may be from the predictions; beside the scores' size where they are no "
+        "probabilities (default: 0.0001)",
+    )
     parser.add_argument("--time", metavar="COLUMN", help="the column that says when a row was")
     parser.add_argument(
         "--stage", action="store_true", help="write nothing: print the stage for dvc.yaml that does this"
@@ -60,13 +82,30 @@ def run(arguments: argparse.Namespace) -> int:
     stages = stage_graph.load_stages(root) if (root / layout.DVC_YAML).is_file() else {}
     sources = _find_sources(arguments, known.review.files, stages)
     if arguments.stage:
-        print(derived.write_stage(known.review.files, sources, derived.list_foreign(stages)), end="")
+        foreign, options = derived.list_foreign(stages), _list_options(arguments)
+        print(derived.write_stage(known.review.files, sources, foreign, options), end="")
         return 0
     with Progress() as progress:
-        plan = derive_evidence(root, known, stages, sources, time=arguments.time, tell=progress.tell)
+        plan = derive_evidence(
+            root,
+            known,
+            stages,
+            sources,
+            tell=progress.tell,
+            time=arguments.time,
+            inputs=arguments.inputs,
+            tolerance=arguments.tolerance,
+        )
     for line in describe_plan(plan):
         print(make_visible(line, 2_000), file=sys.stderr)
     return 0
+
+
+def _list_options(arguments: argparse.Namespace) -> list[str]:
+    """The options that say how, as they were given."""
+    words = [] if arguments.time is None else ["--time", arguments.time]
+    words += [] if arguments.inputs is None else ["--inputs", ",".join(arguments.inputs)]
+    return words + ([] if arguments.tolerance == 1e-4 else ["--tolerance", f"{arguments.tolerance:g}"])
 
 
 def _find_sources(arguments: argparse.Namespace, files: Layout, stages: Stages) -> Sources:
@@ -82,4 +121,5 @@ def _find_sources(arguments: argparse.Namespace, files: Layout, stages: Stages) 
         predictions=arguments.predictions or files.predictions,
         holdout=choose(arguments.holdout, files.holdout_rows),
         training=choose(arguments.train, files.training_rows),
+        onnx=arguments.onnx,
     )

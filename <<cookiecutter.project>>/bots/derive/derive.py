@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bots import evidence, layout
+from bots.derive import onnx_graph
 from bots.derive.data_report import build_data_report
+from bots.derive.export import TOLERANCE, build_export
 from bots.derive.figures import build_metrics_report
 from bots.derive.parts import build_split_report
 from bots.derive.predictions import Judged, judge_rows
@@ -17,10 +19,12 @@ from bots.dvc import derived
 from bots.files import replace_file, write_file
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     import pyarrow
 
+    from bots.derive.export import Export
     from bots.derive.schema import Schema
     from bots.dvc.derived import Sources
     from bots.dvc.stage_graph import Stages
@@ -74,24 +78,54 @@ def _require_possible(written: list[str], own: list[str], stages: Stages, source
 
 
 def derive_evidence(
-    root: Path, settings: Settings, stages: Stages, sources: Sources, *, time: str | None, tell: Tell
+    root: Path,
+    settings: Settings,
+    stages: Stages,
+    sources: Sources,
+    *,
+    tell: Tell,
+    time: str | None = None,
+    inputs: Sequence[str] | None = None,
+    tolerance: float = TOLERANCE,
 ) -> Plan:
     """Write all that is planned, or nothing. `time` is the column of the rows' times.
+
+    `inputs` are the columns that the ONNX model takes, in its order, where the holdout's are others; `tolerance` is how
+    far its scores may be from the predictions.
 
     Raises `DeriveError`, and what the contract's own readers raise for files that other stages wrote.
     """
     plan = make_plan(settings, stages, sources)
     tell("reading the tables")
+    graph = onnx_graph.load_graph(root / sources.onnx, sources.onnx) if sources.onnx else None
+    texts = [] if graph is None else onnx_graph.list_text_columns(graph)
     predictions = load_rows(root, sources.predictions)
     repeated = settings.task == "scores"
-    holdout = load_rows(root, sources.holdout, repeated=repeated) if sources.holdout else None
-    training = load_rows(root, sources.training, repeated=repeated) if sources.training else None
+    holdout = load_rows(root, sources.holdout, texts, repeated=repeated) if sources.holdout else None
+    training = load_rows(root, sources.training, texts, repeated=repeated) if sources.training else None
     if training is not None and holdout is not None:
         require_apart(training, holdout)
     judged = judge_rows(predictions, holdout, settings)
     _require_whole(predictions, judged, settings)
     tell("computing the figures")
-    made = _make_reports(root, plan, judged, holdout, training, settings=settings, time=time)
+    schema = load_schema(root)
+    made = _make_reports(root, plan, judged, holdout, training, settings=settings, schema=schema, time=time)
+    export = None
+    if graph is not None and holdout is not None:
+        tell("asking the ONNX model for the holdout")
+        export = build_export(
+            graph,
+            str(sources.onnx),
+            judged,
+            holdout,
+            training,
+            chosen=inputs,
+            tolerance=tolerance,
+            settings=settings,
+            schema=schema,
+        )
+        made |= {path: report for path, report in export.reports.items() if path in plan.written}
+        plan.notes.extend([f"WARNING: {export.warning}"] if export.warning else [])
     tables = {
         settings.review.files.training_rows: training,
         settings.review.files.holdout_rows: holdout,
@@ -100,6 +134,8 @@ def derive_evidence(
     for path, rows in tables.items():
         if path in plan.written and rows is not None:
             _write_table(rows.table, root / path)
+    if export is not None:
+        _write_export(root, plan, export, settings)
     for path, report in made.items():
         write_file(root / path, evidence.encode(report))
     if training is None:
@@ -117,10 +153,10 @@ def _make_reports(
     training: Rows | None,
     *,
     settings: Settings,
+    schema: Schema,
     time: str | None,
 ) -> dict[str, evidence.Evidence]:
-    """The reports that are planned, by their paths."""
-    schema = load_schema(root)
+    """The reports of rows and predictions that are planned, by their paths."""
     found: dict[str, evidence.Evidence] = {}
     split = layout.name_report("split")
     if split in plan.written:
@@ -154,6 +190,16 @@ def _require_whole(predictions: Rows, judged: Judged, settings: Settings) -> Non
                 f"{predictions.path}: no column `{name}`: write it there; or write the predictions to another file, "
                 "and name that by --predictions, so that it is added"
             )
+
+
+def _write_export(root: Path, plan: Plan, export: Export, settings: Settings) -> None:
+    """Write the holdout as inputs, the model and its contract, as far as they are planned."""
+    files = settings.review.files
+    if files.holdout_features in plan.written:
+        _write_table(export.features, root / files.holdout_features)
+    if files.onnx in plan.written:
+        write_file(root / files.onnx / "model.onnx", export.onnx)
+        write_file(root / files.onnx / "contract.json", export.contract)
 
 
 def _write_table(table: pyarrow.Table, path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
@@ -11,7 +12,7 @@ from bots.dvc import stage_graph
 from bots.layout import name_report
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from bots.dvc.stage_graph import Stages
     from bots.layout import Layout
@@ -79,6 +80,7 @@ def guess_sources(files: Layout, stages: Stages) -> Sources:
         predictions=choose(files.predictions, "predictions.csv", "predict", "score"),
         holdout=choose(files.holdout_rows, "holdout.csv", "holdout", "test", "valid"),
         training=choose(files.training_rows, "train.csv", "train"),
+        onnx=next((path for path in outputs if path.endswith(".onnx")), None),
     )
 
 
@@ -100,8 +102,13 @@ def list_foreign(stages: Stages) -> dict[str, str]:
     }
 
 
-def write_stage(files: Layout, sources: Sources, foreign: Iterable[str] = ()) -> str:
-    """The stage as text for dvc.yaml; what other stages write (`foreign`) is none of its outputs."""
+def write_stage(
+    files: Layout, sources: Sources, foreign: Iterable[str] = (), options: Sequence[str] = ()
+) -> str:
+    """The stage as text for dvc.yaml; what other stages write (`foreign`) is none of its outputs.
+
+    `options` are more words of its command.
+    """
     from io import StringIO
 
     from ruamel.yaml import YAML
@@ -109,16 +116,16 @@ def write_stage(files: Layout, sources: Sources, foreign: Iterable[str] = ()) ->
     known = list(foreign)
     paths = [path for path in list_derived(files, sources) if find_holder(path, known) is None]
     listed = list(dict.fromkeys(_name_output(path, files) for path in paths))
-    options = {
+    named = {
         "--predictions": sources.predictions,
         "--holdout": sources.holdout,
         "--train": sources.training,
         "--onnx": sources.onnx,
     }
-    words = [f"{option} {path}" for option, path in options.items() if path is not None]
+    words = [word for option, path in named.items() if path is not None for word in (option, path)]
     metrics = name_report("metrics")
     stage: dict[str, Any] = {
-        "cmd": " ".join(["python -m bots derive", *words]),
+        "cmd": "python -m bots derive " + shlex.join([*words, *options]),
         "deps": sources.list_files(),
         "params": ["project", "data", "evaluate", "gate"],
         "outs": [_write_output(path) for path in listed if path != metrics],
