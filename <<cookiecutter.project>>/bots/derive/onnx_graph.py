@@ -325,8 +325,8 @@ def _leave_output(
     _replace(graph.graph.node, kept)
     _replace(graph.graph.initializer, constants)
     rank = 2 if tail and tail[-1][0] == "Identity" else 1
-    shape = [None] * rank if tail else None
-    _replace(graph.graph.output, [helper.make_tensor_value_info(f"{PREFIX}.score", TensorProto.FLOAT, shape)])
+    known = [None] * rank if tail else None
+    _replace(graph.graph.output, [helper.make_tensor_value_info(f"{PREFIX}.score", TensorProto.FLOAT, known)])
 
 
 def _try_model(content: bytes, name: str, inputs: Inputs) -> tuple[int, ...]:

@@ -201,7 +201,11 @@ def test_other_forms_of_the_same_model_give_the_same_answers(
 
 
 def test_a_model_with_its_weights_in_a_file_beside_it_becomes_one_file(project: OwnProject) -> None:
-    options = {"save_as_external_data": True, "location": "model.onnx.data", "size_threshold": 0}
+    options: dict[str, Any] = {
+        "save_as_external_data": True,
+        "location": "model.onnx.data",
+        "size_threshold": 0,
+    }
     onnx.save(make_network("classification"), project.folder / "model.onnx", **options)
     assert (project.folder / "model.onnx.data").exists()
     assert "WARNING" not in project.derive_all("--onnx", "model.onnx", "--inputs", "x,z")
