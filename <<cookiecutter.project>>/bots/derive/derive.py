@@ -95,6 +95,10 @@ def derive_evidence(
 
     Raises `DeriveError`, and what the contract's own readers raise for files that other stages wrote.
     """
+    if sources.onnx is not None and settings.task == "scores":
+        raise DeriveError(
+            f"{sources.onnx}: a model whose rows bring their metrics is not served: take --onnx out"
+        )
     plan = make_plan(settings, stages, sources)
     tell("reading the tables")
     graph = onnx_graph.load_graph(root / sources.onnx, sources.onnx) if sources.onnx else None
