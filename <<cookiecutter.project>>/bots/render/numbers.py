@@ -80,7 +80,9 @@ def format_interval(metric: MetricComparison | SliceComparison, name: str) -> st
 def _is_tiny(name: str, x: float, least: float) -> bool:
     """Whether a quantity is so small that decimals would not show it; a share of so little is zero."""
     measure = metrics.describe_measure(name)
-    return measure is not None and measure.kind not in ("share", "loss") and 0 < abs(x) < least
+    # Of a metric that rows bring nobody knows the size; what has no name is a prediction.
+    may_be_tiny = bool(name) if measure is None else measure.kind not in ("share", "loss")
+    return may_be_tiny and 0 < abs(x) < least
 
 
 def _widen_minus(number: str) -> str:

@@ -56,11 +56,10 @@ def widen_interval(interval: Interval, name: str, seeds: Seeds | None, confidenc
     unknown = replace(interval, low=None, high=None, error=None, freedom=None, note=note)
     if champion is None or candidate is None:
         return unknown
-    measure = metrics.describe_measure(name)
-    assert measure is not None
+    measure = metrics.describe_measure(name)  # None for a metric that rows bring
     with np.errstate(over="ignore", invalid="ignore"):
         means = float(np.mean(champion)), float(np.mean(candidate))
-        difference = intervals.subtract(measure, *means)
+        difference = means[1] - means[0] if measure is None else intervals.subtract(measure, *means)
         error, freedom = combine_errors(interval.error, interval.freedom or 1.0, champion, candidate)
     if difference is None or not (math.isfinite(difference) and math.isfinite(error)):
         return unknown

@@ -22,7 +22,13 @@ def test_numbers_are_shown_as_people_read_them() -> None:
     assert numbers.format_difference("roc_auc", 0.0) == "0.000"
 
 
-@given(st.sampled_from(sorted(metrics.MEASURES)), st.floats(-1e6, 1e6))
+def test_a_tiny_loss_that_rows_bring_is_not_shown_as_zero() -> None:
+    assert numbers.format_value("loss per token", 0.00003) == "3e−05"
+    assert numbers.format_difference("loss per token", -2e-7) == "−2e−07"
+    assert numbers.format_value("", 0.00003) == "0.000", "a prediction"
+
+
+@given(st.sampled_from([*sorted(metrics.MEASURES), "NDCG@5"]), st.floats(-1e6, 1e6))
 def test_a_difference_that_is_there_is_never_shown_as_zero(name: str, x: float) -> None:
     shown = numbers.format_difference(name, x)
     if abs(x) >= 1e-6:

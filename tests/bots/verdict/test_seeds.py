@@ -254,3 +254,16 @@ def test_where_the_means_say_better_and_the_two_models_do_not_a_person_decides(b
     found = study(side(0.5, 0.9, 0.91, 0.9), side(0.5, 0.3, 0.31, 0.3))
     outcome, rules = judge(worse, structs.replace(found, one_seed="improved"), confidence=0.6)
     assert (outcome, rules["seeds"]) == ("improved", False), "whatever the review says of one seed"
+
+
+def test_a_metric_that_rows_bring_is_judged_with_what_its_seeds_differ_by() -> None:
+    name = "NDCG@5"
+    alone = interval(0.5, 0.6, error=0.001)
+    found = widen_interval(
+        alone, name, study(side(0.5, 0.52, 0.54, name=name), side(0.6, 0.58, 0.56, name=name)), 0.95
+    )
+    assert found.difference == pytest.approx(0.06)
+    assert found.error is not None
+    assert found.error > 0.01
+    assert found.low is not None
+    assert found.low < 0.06 < (found.high or 0)
