@@ -18,11 +18,22 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("verification",),
     ("release", "derive"),
     ("monitoring",),
+    ("respond",),
     ("commands", "__main__"),
 )
 """The rooms of `bots/`, the lowest floor first. A room imports from lower floors and from its own."""
 
-TRUSTED = ("github", "render", "verdict", "publish", "deploy", "verification", "release", "monitoring")
+TRUSTED = (
+    "github",
+    "render",
+    "verdict",
+    "publish",
+    "deploy",
+    "verification",
+    "release",
+    "monitoring",
+    "respond",
+)
 UNTRUSTED = ("bots.review", "bots.dvc.repro")
 """What runs a pull request's code, and the rooms that hold a token and must never come near it."""
 

@@ -474,6 +474,15 @@ class MonitoringSettings(_Section, frozen=True):
     retrain: Annotated[Retrain, _explain("the retrain pull request")] = Retrain()
 
 
+class CommandSettings(_Section, frozen=True):
+    """`commands` of params.yaml: what people may write in comments."""
+
+    prefix: Annotated[
+        Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z-]{0,29}\Z")] | None,
+        _explain("the word before each command: ml for `/ml approve`; null: `/approve`"),
+    ] = None
+
+
 class Settings(Struct, frozen=True, kw_only=True):
     """What the bots read of params.yaml; every other section is the pipeline's own business."""
 
@@ -485,6 +494,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     release: ReleaseSettings = ReleaseSettings()
     deploy: DeploySettings = DeploySettings()
     monitoring: MonitoringSettings = MonitoringSettings()
+    commands: CommandSettings = CommandSettings()
 
     @property
     def task(self) -> Task:

@@ -160,6 +160,7 @@ class CheckRun:
     title: str | None
     app: str = ACTIONS
     details_url: str = ""
+    completed_at: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -309,6 +310,15 @@ class GitHubClient:
             except github.UnknownObjectException:
                 return
 
+    def react(self, comment: int, content: str) -> None:
+        """`POST issues/comments/{comment}/reactions`; GitHub keeps one of a kind of each account."""
+        with self._translate_errors():
+            self._repository.requester.requestJsonAndCheck(
+                "POST",
+                f"{self._repository.url}/issues/comments/{comment}/reactions",
+                input={"content": content},
+            )
+
     def list_check_runs(self, sha: str, name: str) -> list[CheckRun]:
         """`GET commits/{sha}/check-runs`."""
         with self._translate_errors():
@@ -321,6 +331,7 @@ class GitHubClient:
                     title=run.output.title,
                     app=f"{run.app.slug}[bot]",
                     details_url=run.details_url or "",
+                    completed_at=run.completed_at and run.completed_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
                 )
                 for run in found
             ]
@@ -418,19 +429,12 @@ class GitHubClient:
     def list_pull_request_texts(self, base: str) -> list[PullRequestText]:
         """`GET pulls`, the open ones to a branch."""
         with self._translate_errors():
-            return [
-                PullRequestText(
-                    number=pull.number,
-                    author=getattr(pull.user, "login", ""),
-                    title=pull.title,
-                    body=pull.body or "",
-                    repository=getattr(pull.head.repo, "full_name", ""),
-                    branch=pull.head.ref,
-                    head_sha=pull.head.sha,
-                    base=pull.base.ref,
-                )
-                for pull in self._repository.get_pulls(state="open", base=base)
-            ]
+            return [_convert_text(pull) for pull in self._repository.get_pulls(state="open", base=base)]
+
+    def get_pull_request(self, number: int) -> PullRequestText:
+        """`GET pulls/{number}`."""
+        with self._translate_errors():
+            return _convert_text(self._repository.get_pull(number))
 
     def list_labelled_pull_requests(self, label: str) -> list[LabelledPullRequest]:
         """`GET issues`, those that are pull requests, open and closed, the newest first."""
@@ -576,6 +580,19 @@ def _convert_issue(issue: GitHubIssue) -> Issue:
         title=issue.title,
         body=issue.body or "",
         open=issue.state == "open",
+    )
+
+
+def _convert_text(pull: GitHubPullRequest) -> PullRequestText:
+    return PullRequestText(
+        number=pull.number,
+        author=getattr(pull.user, "login", ""),
+        title=pull.title,
+        body=pull.body or "",
+        repository=getattr(pull.head.repo, "full_name", ""),
+        branch=pull.head.ref,
+        head_sha=pull.head.sha,
+        base=pull.base.ref,
     )
 
 

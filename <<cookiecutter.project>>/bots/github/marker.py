@@ -18,6 +18,8 @@ _LINE = re.compile(
     r"(?: verdict=(?P<verdict>[a-z-]{1,40}))?"
     # Or before the base.
     r"(?: base=(?P<base>[A-Za-z0-9_.~%/-]{1,900})(?:@(?P<base_commit>[0-9a-f]{40,64}))?(?![^ ]))?"
+    # Or before who approved it.
+    r"(?: approved=(?P<approved>[A-Za-z0-9_-]{1,60})(?![^ ]))?"
 )
 _DIGESTS = re.compile(r"(?P<model>md5:[0-9a-f]{32}) (?P<onnx>md5:[0-9a-f]{32}\.dir)")
 _VERDICTS: dict[str, Verdict] = {verdict.replace(" ", "-"): verdict for verdict in get_args(Verdict)}
@@ -39,8 +41,9 @@ class Marker:
 
     `started` is when GitHub started this attempt. It is compared first, because the number of a run starts again at
     1 when a workflow's file is renamed, and because authors choose the time of a commit. `digests` and `verdict` say
-    what the run judged, `base` and `base_commit` the branch and the commit that it was held against (None: unknown), so
-    they are not compared. `naming` says of which project and model the review is; others' are never read.
+    what the run judged, `base` and `base_commit` the branch and the commit that it was held against (None: unknown),
+    `approved` the person who let it pass where the review asked for one, so they are not compared. `naming` says of
+    which project and model the review is; others' are never read.
     """
 
     started: str
@@ -52,6 +55,7 @@ class Marker:
     base: str | None = field(default=None, compare=False)
     base_commit: str | None = field(default=None, compare=False)
     naming: Naming = field(default=ALONE, compare=False)
+    approved: str | None = field(default=None, compare=False)
 
     def may_concern_base_of(self, other: Marker) -> bool:
         """Tell whether both may be about the same base: reviews for different ones never stand for each other."""
@@ -69,6 +73,8 @@ class Marker:
             # The name of a branch may hold what ends a comment.
             line += f" base={quote(self.base, safe='/')}"
             line += f"@{self.base_commit}" if self.base_commit else ""
+        if self.approved:
+            line += f" approved={self.approved}"
         return line
 
 
@@ -98,6 +104,7 @@ def parse_marker(text: str, naming: Naming = ALONE) -> Marker | None:
         base=unquote(found["base"]) if found["base"] else None,
         base_commit=found["base_commit"],
         naming=naming,
+        approved=found["approved"],
     )
 
 

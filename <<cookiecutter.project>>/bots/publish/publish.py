@@ -30,6 +30,7 @@ from bots.retry import RequestDenied, RetriesExhausted, Retry
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from bots.evidence import Verdict
     from bots.github.marker import Marker, ModelDigests
     from bots.github.workflow_run import WorkflowRun
     from bots.publish.verification_result import VerificationResult
@@ -180,12 +181,17 @@ def describe_end(run: WorkflowRun) -> str:
     return ENDS.get(run.conclusion, UNKNOWN_END)
 
 
+def describe_verdict(verdict: Verdict) -> str:
+    """Say in a check's title that a review with this verdict does not let its change pass."""
+    asks = "a person has to decide" if verdict == "undecided" else "the gate does not let this change pass"
+    return f"{verdict.capitalize()}: {asks}"
+
+
 def _decide_by_verdict(run: WorkflowRun, review: Review) -> Decision:
     verdict = review.verdict
     words = verdict.capitalize()
     if not review.passed or verdict in NEVER_PASS:
-        asks = verdict == "undecided"
-        title = f"{words}: {'a person has to decide' if asks else 'the gate does not let this change pass'}"
+        title = describe_verdict(verdict)
         # The step of a review that does not pass fails, and so its run does.
         locks = verdict not in NEVER_PASS and run.conclusion in ("success", "failure")
         return Decision("failure", title, locks=locks, verdict=verdict)

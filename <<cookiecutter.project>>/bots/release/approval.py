@@ -164,12 +164,20 @@ def find_approval(
             listed = api.list_check_runs(head, naming.check)
             check = find_own_check(listed, head, author, base=base, naming=naming)
             if check is not None:
+                approvers = _add_decider(approvers, check, naming)
                 return Approval(
                     commit, pull, approvers=approvers, check=check, in_queue=head == commit, naming=naming
                 )
         return Approval(commit, pull, approvers=approvers, naming=naming)
 
     return retry.call("pull request", step)
+
+
+def _add_decider(approvers: tuple[str, ...], check: CheckRun, naming: Naming) -> tuple[str, ...]:
+    """Add the person who let a change pass for which the review asked one."""
+    marker = parse_marker(check.external_id, naming)
+    decider = (marker.approved,) if marker and marker.approved else ()
+    return tuple(sorted({*approvers, *decider}))
 
 
 def accept_objections(

@@ -342,6 +342,18 @@ def delete_comment(state: State, payloads: Payloads, call: Call) -> Answer:
     return Answer(204, None)
 
 
+@register_operation(
+    "POST", f"{R}/issues/comments/{{comment_id}}/reactions", "issues=write|pull_requests=write"
+)
+def create_reaction(state: State, payloads: Payloads, call: Call) -> Answer:
+    comment = find_or_refuse(state.comments, call.number("comment_id"))
+    known = (call.token.login, call.body["content"])
+    there = known in comment.reactions
+    if not there:
+        comment.reactions.append(known)
+    return Answer(200 if there else 201, payloads.build_reaction(comment, *known))
+
+
 @register_operation("POST", f"{R}/check-runs", "checks=write")
 def create_check_run(state: State, payloads: Payloads, call: Call) -> Answer:
     _only_apps(call.token)

@@ -153,6 +153,16 @@ class Payloads:
         }
         return self.contract.complete("issue-comment", known)
 
+    def build_reaction(self, comment: Comment, login: str, content: str) -> dict[str, Any]:
+        """Build a reaction to a comment; its id follows from both."""
+        known = {
+            "id": zlib.crc32(f"{comment.id} {login} {content}".encode()),
+            "user": self.build_user(login),
+            "content": content,
+            "created_at": self.state.format_now(),
+        }
+        return self.contract.complete("reaction", known)
+
     def build_check(self, check: Check) -> dict[str, Any]:
         """Build a check run."""
         app = {

@@ -50,6 +50,7 @@ class Comment:
     body: str
     created: str
     updated: str
+    reactions: list[tuple[str, str]] = field(default_factory=list)
 
 
 @dataclass

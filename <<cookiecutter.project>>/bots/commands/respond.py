@@ -1,0 +1,71 @@
+"""`respond`: answer the commands that a person wrote in a comment."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+from bots.commands.options import Verbs
+
+BUDGET = 300.0
+
+
+def add_parser(verbs: Verbs) -> None:
+    """Add the verb and its options."""
+    verbs.add_parser(
+        "respond",
+        help="answer the commands that a person wrote in a comment",
+        description="In a workflow of the default branch that a comment started: find lines such as /approve, ask "
+        "GitHub what their author may do, obey or say why not, in one reply. `/help` lists the words. A comment that "
+        "has its answer is left alone.",
+        epilog="exit codes: 0 answered, or nothing to answer, 1 GitHub could not be asked or takes no answer, or "
+        "params.yaml is wrong, 2 wrong usage, or not in such a workflow, 3 a command was not obeyed, and the reply "
+        "says why",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Answer the event of this run; the exit code says whether each command was obeyed. Raises `SettingsError`."""
+    from bots.git.bare import find_folder
+    from bots.github.client import Connection, GitHubClient, NotInWorkflow
+    from bots.respond.event import load_comment_event
+    from bots.respond.respond import respond
+    from bots.retry import RequestDenied, RetriesExhausted, Retry
+    from bots.settings import load_settings
+
+    try:
+        connection = Connection.from_environ(os.environ)
+        event = load_comment_event(os.environ.get("GITHUB_EVENT_PATH"))
+    except NotInWorkflow as error:
+        log(f"ERROR: {error}")
+        return 2
+    root = Path.cwd()
+    retry = Retry(time.time, time.sleep, log, deadline=time.time() + BUDGET)
+    try:
+        result = respond(
+            event,
+            GitHubClient(connection),
+            settings=load_settings(root),
+            repository=connection.repository,
+            author=connection.author,
+            folder=find_folder(root),
+            retry=retry,
+        )
+    except (RequestDenied, RetriesExhausted) as error:
+        log(f"ERROR: the comment in #{event.issue.number} is not answered: {error}. Run the job again")
+        return 1
+    for name in result.obeyed:
+        log(f"#{event.issue.number}: {name} by {event.sender.login}")
+    for words in result.refused:
+        log(f"#{event.issue.number}: not obeyed: {words}")
+    return 3 if result.refused else 0
+
+
+def log(words: str) -> None:
+    """Print one line on standard error."""
+    from bots.log import print_line
+
+    print_line("respond", words, sys.stderr)

@@ -1,0 +1,1 @@
+"""Answers what people ask of the bots in comments: `/approve`, `/explain`, `/retrain`, `/mute`, `/help`."""

@@ -1,0 +1,83 @@
+"""What a command is given, and what it answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from bots.github.client import CheckRun, CheckRunContent, Comment, Issue, PullRequestText
+    from bots.naming import Naming
+    from bots.respond.event import CommentEvent
+    from bots.settings import Settings
+
+
+class RespondApi(Protocol):
+    """What answering asks of GitHub. Every call raises `RequestDenied` or `TemporaryFailure`."""
+
+    def get_permission(self, login: str) -> str:
+        """What a person may do here: admin, write, read or none."""
+
+    def get_pull_request(self, number: int) -> PullRequestText:
+        """A pull request as it is now."""
+
+    def get_issue(self, number: int) -> Issue:
+        """An issue."""
+
+    def list_comments(self, number: int) -> list[Comment]:
+        """The comments, oldest first."""
+
+    def create_comment(self, number: int, body: str) -> None:
+        """Add a comment."""
+
+    def react(self, comment: int, content: str) -> None:
+        """Put a reaction below a comment; once, however often."""
+
+    def list_check_runs(self, sha: str, name: str) -> list[CheckRun]:
+        """Every check run of that name on a commit."""
+
+    def edit_check_run(self, check_run: int, content: CheckRunContent) -> None:
+        """Replace what a check run says."""
+
+    def read_file(self, commit: str, path: str) -> bytes | None:
+        """A file at a commit; None where it has none."""
+
+    def start_workflow(self, file: str, branch: str) -> None:
+        """Start a workflow on a branch."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """A command with all that it may look at.
+
+    `folder` is the project's place in the repository: empty, or with a slash at the end. `author` is the login under
+    which the bots write, `may_decide` whether the sender may write here.
+    """
+
+    arguments: str
+    event: CommentEvent
+    api: RespondApi
+    settings: Settings
+    repository: str
+    author: str
+    folder: str
+    naming: Naming
+    may_decide: bool
+
+    @property
+    def who(self) -> str:
+        """The login of who asks."""
+        return self.event.sender.login
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is said to a command, as Markdown in which nothing of others is raw; `obeyed` whether it was done."""
+
+    words: str
+    obeyed: bool = True
+
+
+def refuse(words: str) -> Answer:
+    """A command that is not obeyed, and why."""
+    return Answer(words, obeyed=False)

@@ -1,0 +1,102 @@
+"""`/approve`: lets a change pass for which the review asks a person; bound to its commit and to the judged model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from bots.evidence import Verdict
+from bots.github.check_run import build_content
+from bots.github.client import CheckRun
+from bots.github.marker import Marker, parse_marker
+from bots.publish.publish import describe_verdict
+from bots.render.escape import check_address, escape_prose, escape_text
+from bots.respond.answer import Answer, Request, refuse
+
+if TYPE_CHECKING:
+    from bots.github.client import PullRequestText
+
+ASKS: Final[tuple[Verdict, ...]] = ("undecided", "not comparable", "no baseline")
+"""The verdicts with which a review asks a person."""
+LONGEST: Final = 300
+
+
+def approve(request: Request) -> Answer:
+    """Turn the check of the head into a success in the sender's name, where the review asks for that."""
+    if not request.event.is_on_pull_request:
+        return refuse("`/approve` belongs below a pull request.")
+    if not request.may_decide:
+        return refuse("Only people who may write to this repository approve a change.")
+    pull = request.api.get_pull_request(request.event.issue.number)
+    if pull.author == request.who:
+        return refuse("Nobody approves their own change: ask a colleague.")
+    found = find_check(request, pull)
+    if found is None:
+        return refuse(
+            f"The newest commit, {pull.head_sha[:7]}, has no review yet: wait for its check `{request.naming.check}`."
+        )
+    marker, check = found
+    if problem := explain_refusal(marker, check, pull, seen_at=request.event.comment.created_at):
+        return refuse(problem)
+    approved = replace(marker, approved=request.who)
+    why = " ".join(request.arguments.split())[:LONGEST]
+    request.api.edit_check_run(
+        check.id,
+        build_content(
+            approved,
+            conclusion="success",
+            title=f"Approved by {request.who}: {marker.verdict}",
+            summary=f"{escape_text(request.who)} approved the model {name_model(marker)} for which the review asked a "
+            f"person{': ' + escape_prose(why) if why else ''}. The comment on the pull request has the review.",
+            details_url=check.details_url,
+        ),
+    )
+    model = f"{name_model(marker)} of {pull.head_sha[:7]}"
+    return Answer(
+        f"Approved: the model {model}, which the review calls {marker.verdict}, may be merged. A new push voids this. "
+        "The check of the bots is about the model alone: whether the team's tests passed, "
+        f"[the run]({check_address(check.details_url)}) says."
+    )
+
+
+def find_check(request: Request, pull: PullRequestText) -> tuple[Marker, CheckRun] | None:
+    """Find the newest check run that the bots wrote about the head."""
+    ours = [
+        (check.id, marker, check)
+        for check in request.api.list_check_runs(pull.head_sha, request.naming.check)
+        if check.app == request.author
+        and (marker := parse_marker(check.external_id, request.naming)) is not None
+        and marker.commit == pull.head_sha
+    ]
+    return max(ours, key=lambda one: one[0])[1:] if ours else None
+
+
+def explain_refusal(marker: Marker, check: CheckRun, pull: PullRequestText, *, seen_at: str) -> str | None:
+    """Why a check is nothing to approve; None where it is. `seen_at` is when the command was written."""
+    head = pull.head_sha[:7]
+    if check.conclusion is None:
+        return f"The review of {head} is still running. Read it, then approve."
+    if check.completed_at is None or check.completed_at > seen_at:
+        return f"The review of {head} is newer than this command. Read it, then approve again."
+    if check.conclusion == "success":
+        return (
+            f"There is nothing to approve: the check of {head} says {escape_text(check.title or 'success')}."
+        )
+    if marker.base != pull.base:
+        return f"The review of {head} is not about {escape_text(pull.base)}."
+    if marker.verdict not in ASKS:
+        said = escape_text(check.title or marker.verdict or check.conclusion)
+        return (
+            f"This cannot be approved: the check says “{said}”. A person decides only where the review asks for one: "
+            f"{', '.join(ASKS)}."
+        )
+    if check.title != describe_verdict(marker.verdict):
+        return f"This cannot be approved: the check says “{escape_text(check.title or '')}”. Mend that first."
+    if marker.digests is None:
+        return f"The review of {head} does not name the model that it judged, so nobody can say what is approved."
+    return None
+
+
+def name_model(marker: Marker) -> str:
+    """A model by the first digits of its digest."""
+    return f"`{marker.digests.model[4:12]}`" if marker.digests else "unknown"

@@ -1,0 +1,65 @@
+"""The event of a comment, as GitHub sends it; nothing in it is trusted but who sent it, which GitHub says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
+
+from bots.decoding import DECODE_ERRORS, describe_decode_error
+from bots.github.client import NotInWorkflow
+
+Login = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,60}(\[bot\])?\Z")]
+Moment = Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\Z")]
+
+
+class Person(Struct, frozen=True):
+    """An account."""
+
+    login: Login
+    type: str = "User"
+
+
+class Subject(Struct, frozen=True):
+    """The issue or pull request that was commented on."""
+
+    number: int
+    state: str = "open"
+    pull_request: dict[str, Any] | None = None
+
+
+class Remark(Struct, frozen=True):
+    """The comment."""
+
+    id: int
+    created_at: Moment
+    body: str | None = None
+
+
+class CommentEvent(Struct, frozen=True):
+    """What GitHub's event `issue_comment` tells of a comment."""
+
+    action: str
+    issue: Subject
+    comment: Remark
+    sender: Person
+
+    @property
+    def is_on_pull_request(self) -> bool:
+        """Whether the comment stands below a pull request."""
+        return self.issue.pull_request is not None
+
+
+def load_comment_event(path: str | None) -> CommentEvent:
+    """Load the event that `GITHUB_EVENT_PATH` names. Raises `NotInWorkflow` for any other event."""
+    if not path:
+        raise NotInWorkflow("GITHUB_EVENT_PATH must be set; GitHub Actions does")
+    try:
+        return msgspec.json.decode(Path(path).read_bytes(), type=CommentEvent)
+    except OSError as error:
+        raise NotInWorkflow(f"{path} is not the payload of an issue_comment event: {error}") from error
+    except DECODE_ERRORS as error:
+        said = describe_decode_error(error)
+        raise NotInWorkflow(f"{path} is not the payload of an issue_comment event: {said}") from error

@@ -1,0 +1,446 @@
+"""What people write in comments is obeyed or answered with why not; nobody is met with silence, and nothing is run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bots.__main__ import main
+from bots.evidence import ExplanationReport
+from bots.github.client import Connection, GitHubClient
+from bots.github.marker import Marker, ModelDigests, parse_marker
+from bots.naming import make_naming
+from bots.observations import Decision
+from bots.release.approval import find_approval
+from bots.render.monitoring_issue import parse_decision
+from bots.respond.event import CommentEvent, Person, Remark, Subject
+from bots.respond.explain import explain_word
+from bots.respond.parse import Command, find_commands
+from bots.respond.respond import respond
+from bots.retry import Retry
+from bots.settings import parse_settings
+from doubles.github import TOKEN, Check, GitHubDouble
+from fixtures import support
+
+NUMBER, ISSUE = 7, 9
+HEAD = "a" * 40
+ACTIONS = "github-actions[bot]"
+DIGESTS = ModelDigests("md5:" + "1" * 32, "md5:" + "2" * 32 + ".dir")
+SENT = "2026-02-02T03:00:00Z"
+UNDECIDED = "Undecided: a person has to decide"
+EXPLANATION: dict[str, Any] = {
+    "format": 1, "method": "shap", "output": "log-odds", "rows": 1000, "base": 0.1, "additivity": 1e-7, "passed": True,
+    "ranking": [
+        {"feature": "hour", "importance": 0.5, "share": 0.6, "direction": 0.9},
+        {"feature": "temp", "importance": 0.3, "share": 0.4, "direction": None},
+    ],
+    "worst": [
+        {"row": "r1", "target": 1.0, "score": 0.02, "loss": 3.9,
+         "reasons": [{"feature": "hour", "value": "5", "effect": -1.5}]},
+    ],
+}  # fmt: skip
+
+
+@pytest.fixture
+def double() -> Iterator[GitHubDouble]:
+    """A pull request of ada's with a review that asks a person, and an issue of the watch; linus may write."""
+    with GitHubDouble() as made:
+        made.add_pull(NUMBER, HEAD, author="ada", branch="better")
+        made.state.permissions["linus"] = "write"
+        made.state.permissions["ada"] = "write"
+        yield made
+    assert made.violations == []
+
+
+def add_check(double: GitHubDouble, title: str = UNDECIDED, **what: Any) -> Check:
+    known: dict[str, Any] = {
+        "conclusion": "failure",
+        "completed": "2026-02-02T02:30:00Z",
+        "app": ACTIONS,
+        **what,
+    }
+    about = {"verdict": "undecided", "base": "main", "base_commit": "b" * 40, "digests": DIGESTS}
+    about = {name: known.pop(name, value) for name, value in about.items()}
+    line = Marker("2026-02-02T02:02:02Z", 1, 1, known.pop("commit", HEAD), **about).format_line()
+    status = "completed" if known["conclusion"] else "in_progress"
+    app, conclusion, completed = known["app"], known["conclusion"], known["completed"]
+    check = Check(
+        next(double.state.ids), HEAD, "model review", app, status, "2026-02-02T02:02:02Z", line,
+        details_url="https://github.com/o/n/actions/runs/1", conclusion=conclusion, output={"title": title},
+        completed=completed,
+    )  # fmt: skip
+    double.state.checks[check.id] = check
+    return check
+
+
+Say = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def say(double: GitHubDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Say:
+    """Write a comment, run the verb on its event, and return exit code and reply (empty: none)."""
+    (tmp_path / "params.yaml").write_text(support.render_file("params.yaml"))
+    monkeypatch.chdir(tmp_path)
+
+    def write(body: str, who: str = "linus", number: int = NUMBER, **changes: Any) -> tuple[int, str]:
+        comment = double.add_comment(number, body, who)
+        kind = {"pull_request": {"url": "x"}} if number == NUMBER else {}
+        event = {
+            "action": "created",
+            "issue": {"number": number, "state": "open", **kind},
+            "comment": {"id": comment.id, "body": body, "created_at": SENT, "user": {"login": "root"}},
+            "sender": {"login": who, "type": "User"},
+            **changes,
+        }
+        (tmp_path / "event.json").write_text(json.dumps(event))
+        environ = {
+            "GITHUB_REPOSITORY": double.repository, "GITHUB_TOKEN": TOKEN, "GITHUB_API_URL": double.api_url,
+            "GITHUB_EVENT_PATH": str(tmp_path / "event.json"),
+        }  # fmt: skip
+        for name, value in environ.items():
+            monkeypatch.setenv(name, value)
+        before = {one.id for one in double.list_comments(number)}
+        code = main(["respond"])
+        replies = [
+            one.body
+            for one in double.list_comments(number)
+            if one.id not in before and "model-answer" in one.body
+        ]
+        assert len(replies) <= 1
+        return code, "".join(replies)
+
+    return write
+
+
+def test_an_undecided_change_is_approved_in_a_person_s_name(double: GitHubDouble, say: Say) -> None:
+    check = add_check(double)
+    code, reply = say("Looks right to me.\r\n/approve the new airline is *fine*\r\n")
+    assert code == 0
+    assert (
+        "Approved: the model `11111111` of aaaaaaa, which the review calls undecided, may be merged" in reply
+    )
+    assert (check.conclusion, check.output["title"]) == ("success", "Approved by linus: undecided")
+    assert "&#42;fine&#42;" in check.output["summary"]
+    marker = parse_marker(check.external_id)
+    assert marker is not None
+    assert (marker.approved, marker.digests, marker.verdict) == ("linus", DIGESTS, "undecided")
+    asked = next(one for one in double.state.comments.values() if "/approve" in one.body)
+    assert asked.reactions == [(ACTIONS, "eyes"), (ACTIONS, "+1")]
+
+
+def test_who_approved_stands_in_the_release(double: GitHubDouble, say: Say) -> None:
+    add_check(double)
+    say("/approve")
+    double.merge(NUMBER, "c" * 40)
+    connection = Connection(repository=double.repository, token=TOKEN, api_url=double.api_url, pause=0)
+    retry = Retry(lambda: 0.0, lambda seconds: None, lambda words: None, deadline=900)
+    found = find_approval(GitHubClient(connection), "c" * 40, base="main", author=ACTIONS, retry=retry)
+    assert found.approvers == ("linus",)
+
+
+@pytest.mark.parametrize(
+    ("title", "what", "words"),
+    [
+        (
+            "Regressed: the gate does not let this change pass",
+            {"verdict": "regressed"},
+            "This cannot be approved",
+        ),
+        (
+            "Blocked: the gate does not let this change pass",
+            {"verdict": "blocked"},
+            "This cannot be approved",
+        ),
+        ("Refuted: the review's figures do not come out again", {}, "Mend that first"),
+        ("Stale: main's model moved", {"conclusion": "action_required"}, "Mend that first"),
+        ("Improved", {"conclusion": "success", "verdict": "improved"}, "There is nothing to approve"),
+        (UNDECIDED, {"conclusion": None, "completed": None}, "still running"),
+        (UNDECIDED, {"base": "other"}, "is not about main"),
+        (UNDECIDED, {"digests": None}, "does not name the model"),
+        (UNDECIDED, {"app": "evil[bot]"}, "has no review yet"),
+        (UNDECIDED, {"commit": "d" * 40}, "has no review yet"),
+    ],
+)
+def test_what_asks_no_person_cannot_be_approved(
+    double: GitHubDouble, say: Say, title: str, what: dict[str, Any], words: str
+) -> None:
+    check = add_check(double, title, **what)
+    before = (check.conclusion, check.output["title"], check.external_id)
+    code, reply = say("/approve")
+    assert code == 3
+    assert words in reply
+    assert (check.conclusion, check.output["title"], check.external_id) == before
+
+
+def test_a_review_that_is_newer_than_the_command_is_not_approved(double: GitHubDouble, say: Say) -> None:
+    check = add_check(double, completed="2026-02-02T03:00:01Z")
+    code, reply = say("/approve")
+    assert (code, check.conclusion) == (3, "failure")
+    assert "is newer than this command" in reply
+
+
+def test_a_new_push_voids_an_approval(double: GitHubDouble, say: Say) -> None:
+    add_check(double)
+    say("/approve")
+    double.push(NUMBER, "e" * 40)
+    code, reply = say("/approve")
+    assert code == 3
+    assert "eeeeeee, has no review yet" in reply
+
+
+def test_nobody_approves_their_own_change(double: GitHubDouble, say: Say) -> None:
+    check = add_check(double)
+    code, reply = say("/approve", who="ada")
+    assert (code, check.conclusion) == (3, "failure")
+    assert "ask a colleague" in reply
+
+
+@pytest.mark.parametrize("line", ["/approve", "/retrain"])
+def test_who_may_not_write_here_is_told_so_and_nothing_happens(
+    double: GitHubDouble, say: Say, line: str
+) -> None:
+    check = add_check(double)
+    double.state.permissions["reader"] = "read"
+    for who in ("reader", "stranger"):
+        code, reply = say(line, who=who)
+        assert code == 3
+        assert "Only people who may write to this repository" in reply
+    assert check.conclusion == "failure"
+    assert double.state.started == []
+
+
+def test_a_word_that_is_not_known_is_answered_with_help(say: Say) -> None:
+    code, reply = say("/aprove")
+    assert code == 3
+    assert "`/help` lists what they know" in reply
+    code, reply = say("/help")
+    assert code == 0
+    for word in ("/approve", "/explain", "/retrain", "/mute", "/acknowledge", "/help"):
+        assert f"`{word}" in reply
+
+
+@pytest.mark.parametrize(
+    ("body", "changes"),
+    [
+        ("see /usr/bin/env and a/b", {}),
+        ("> /approve\n\n```\n/approve\n```\n<!-- /approve -->", {}),
+        ("/approve", {"action": "edited"}),
+        ("/approve", {"sender": {"login": "x[bot]", "type": "Bot"}}),
+        (None, {}),
+    ],
+)
+def test_what_is_no_new_comment_of_a_person_is_left_alone(
+    double: GitHubDouble, say: Say, body: str | None, changes: dict[str, Any]
+) -> None:
+    check = add_check(double)
+    code, reply = say(
+        body or "x", **(changes if body else {"comment": {"id": 1, "body": None, "created_at": SENT}})
+    )
+    assert (code, reply, check.conclusion) == (0, "", "failure")
+
+
+def test_a_comment_is_answered_once(
+    double: GitHubDouble, say: Say, capsys: pytest.CaptureFixture[str]
+) -> None:
+    say("/help")
+    assert main(["respond"]) == 0
+    assert len([one for one in double.list_comments(NUMBER) if "model-answer" in one.body]) == 1
+
+
+def test_several_commands_get_one_reply(say: Say) -> None:
+    code, reply = say("/help\n/nonsense\n/explain")
+    assert code == 3
+    assert reply.count("model-answer") == 1
+    assert [word in reply for word in ("**`/help`**", "**`/nonsense`** (not done)", "**`/explain`**")] == [
+        True
+    ] * 3
+    _, many = say("\n".join(["/help"] * 9))
+    assert "may hold 5 commands" in many
+
+
+def test_with_a_prefix_only_its_lines_are_ours(double: GitHubDouble, say: Say) -> None:
+    check = add_check(double)
+    params = Path("params.yaml")
+    params.write_text(params.read_text().replace("prefix: null", "prefix: ml"))
+    assert say("/approve")[1] == ""
+    code, reply = say("/ml approve")
+    assert (code, check.conclusion) == (0, "success")
+    assert "`/ml approve`" in reply
+    assert "`/ml help`" in say("/ml")[1]
+
+
+def test_a_review_is_started_anew_on_the_branch(double: GitHubDouble, say: Say) -> None:
+    code, reply = say("/retrain")
+    assert code == 0
+    assert "was started anew" in reply
+    assert double.state.started == [("pull-request.yaml", "better")]
+    code, reply = say("/retrain model.seed=1")
+    assert code == 3
+    assert "takes nothing here" in reply
+
+
+def test_a_change_from_a_fork_cannot_be_started(double: GitHubDouble, say: Say) -> None:
+    double.get_pull(NUMBER).head_repository = "someone/fork"
+    assert "comes from a fork" in say("/retrain")[1]
+
+
+def watch_issue(double: GitHubDouble, trouble: str = "performance", author: str = ACTIONS) -> None:
+    body = f"<!-- model-watch trouble={trouble} since=2026-02-01 state=open -->\nIt is worse."
+    double.add_issue(ISSUE, "Production", author=author, labels=["monitoring"]).body = body
+
+
+@pytest.mark.parametrize(
+    ("line", "what", "until"),
+    [
+        ("/mute 2026-02-20", "muted", "2026-02-20"),
+        ("/retrain", "retrain", None),
+        ("/acknowledge", "acknowledged", None),
+    ],
+)
+def test_an_issue_of_the_watch_keeps_what_a_person_decided(
+    double: GitHubDouble, say: Say, line: str, what: str, until: str | None
+) -> None:
+    watch_issue(double)
+    code, reply = say(line, number=ISSUE)
+    assert code == 0
+    assert "the next run of the watch reads it" in reply
+    kept = [found for one in double.list_comments(ISSUE) if (found := parse_decision(one.body, ISSUE))]
+    assert kept == [
+        Decision(trouble="performance", what=what, by="linus", at=SENT, until=until, issue=ISSUE)  # type: ignore[arg-type]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("/mute", "needs a day, such as `/mute 2026-02-09`"),
+        ("/mute tomorrow", "needs a day"),
+        ("/mute 2026-01-01", "is not within them"),
+        ("/mute 2099-01-01", "is not within them"),
+        ("/approve", "belongs below a pull request"),
+        ("/explain", "belongs below a pull request"),
+    ],
+)
+def test_a_wrong_word_below_an_issue_says_what_is_right(
+    double: GitHubDouble, say: Say, line: str, words: str
+) -> None:
+    watch_issue(double)
+    code, reply = say(line, number=ISSUE)
+    assert code == 3
+    assert words in reply
+
+
+def test_an_issue_that_only_looks_like_the_watch_s_keeps_nothing(double: GitHubDouble, say: Say) -> None:
+    watch_issue(double, author="mallory")
+    assert "belongs below an open issue of the watch" in say("/mute 2026-02-20", number=ISSUE)[1]
+    assert "belongs below an open issue of the watch" in say("/mute 2026-02-20")[1]
+
+
+def test_trouble_that_training_does_not_mend_is_told(double: GitHubDouble, say: Say) -> None:
+    watch_issue(double, "labels")
+    assert "does not mend" in say("/retrain", number=ISSUE)[1]
+
+
+def put_explanation(double: GitHubDouble, text: str) -> None:
+    double.state.files[HEAD, "reports/explanation.json"] = text.encode()
+
+
+def test_features_and_bad_rows_are_explained_from_the_change_s_own_report(
+    double: GitHubDouble, say: Say
+) -> None:
+    assert "has no `reports/explanation.json`" in say("/explain")[1]
+    put_explanation(double, json.dumps(EXPLANATION))
+    assert "| hour | 60.0% | +0.90 |" in say("/explain")[1]
+    assert "**hour** is number 1 of 2: 60.0% of all effects; larger values raise" in say("/explain hour")[1]
+    assert "**temp** is number 2 of 2: 40.0% of all effects." in say("/explain temp", who="stranger")[1]
+    assert "| hour | 5 | -1.5 |" in say("/explain r1")[1]
+    code, reply = say("/explain nothing")
+    assert code == 3
+    assert "explains its worst rows: `r1`" in reply
+
+
+def test_a_report_that_cannot_be_read_is_told(double: GitHubDouble, say: Say) -> None:
+    put_explanation(double, '{"ranking": "<b>"}')
+    code, reply = say("/explain")
+    assert code == 3
+    assert "is no explanation that the bots can read" in reply
+
+
+def test_an_explanation_that_is_hostile_is_shown_as_text() -> None:
+    evil = "@all | <img src=x> `x` [a](http://b) \n# x"
+    reasons = [{"feature": evil, "value": evil, "effect": 1}]
+    wild = {
+        **EXPLANATION,
+        "ranking": [{"feature": evil, "importance": 1, "share": 1, "direction": None}],
+        "worst": [{"row": evil, "target": 1, "score": 0, "loss": 1, "reasons": reasons}],
+    }
+    report = msgspec.convert(wild, ExplanationReport)
+    for word in ("", evil, "other"):
+        words = explain_word(report, word, HEAD).words
+        assert "<img" not in words
+        assert "\n# x" not in words
+        assert "[a](http" not in words
+
+
+# --- reading
+
+
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        ("/approve", [Command("approve", "")]),
+        ("  /Approve   because  it is \t", [Command("approve", "because  it is")]),
+        ("text\n/mute 2026-01-01\n/help", [Command("mute", "2026-01-01"), Command("help", "")]),
+        ("    /approve", []),
+        ("/approve/x", []),
+        ("//approve", []),
+        ("/ approve", []),
+        ("~~~\n/approve\n```\n~~~\n/help", [Command("help", "")]),
+        ("```\n/approve", []),
+        ("<!-- \n/approve\n", []),
+    ],
+)
+def test_only_whole_lines_that_are_shown_as_plain_text_are_commands(body: str, found: list[Command]) -> None:
+    assert find_commands(body) == found
+
+
+MEANT = ["/approve", "/retrain $(id)", "/mute `x`", "```", "~~~~", "> /help", "<!--", "-->", "/ml x", "/x;ls"]
+LINES = st.lists(st.one_of(st.text(max_size=30), st.sampled_from(MEANT)), max_size=12).map("\n".join)
+
+
+@settings(max_examples=2_000)
+@given(LINES)
+def test_no_body_runs_anything_and_none_with_a_command_is_silent(body: str) -> None:
+    found = find_commands(body)
+    for one in found:
+        assert one.name.replace("-", "").isalpha()
+        assert "\n" not in one.arguments
+    plain = "```" not in body and "~~~" not in body and "<!--" not in body
+    if plain and any(line == "/approve" for line in body.replace("\r\n", "\n").split("\n")):
+        assert Command("approve", "") in found
+
+
+def test_beside_others_a_project_listens_to_its_own_name(double: GitHubDouble) -> None:
+    add_check(double)
+    params = parse_settings(support.render_file("params.yaml"), "params.yaml")
+    comment = double.add_comment(NUMBER, "/approve\n/churn help", "linus")
+    remark = Remark(id=comment.id, created_at=SENT, body=comment.body)
+    event = CommentEvent("created", Subject(NUMBER, pull_request={}), remark, Person("linus"))
+    connection = Connection(repository=double.repository, token=TOKEN, api_url=double.api_url, pause=0)
+    retry = Retry(lambda: 0.0, lambda seconds: None, lambda words: None, deadline=900)
+    for project in ("churn", "fraud", "churn"):
+        naming = make_naming(project, f"{project}/")
+        respond(
+            event, GitHubClient(connection), settings=params, repository=double.repository, author=ACTIONS,
+            folder=f"{project}/", retry=retry, naming=naming,
+        )  # fmt: skip
+    (reply,) = [one.body for one in double.list_comments(NUMBER) if one.author == ACTIONS]
+    assert reply.startswith("<!-- model-answer/churn to=")
+    assert "`/churn approve [why]`" in reply
