@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     from bots.respond.event import load_comment_event
     from bots.respond.respond import respond
     from bots.retry import RequestDenied, RetriesExhausted, Retry
-    from bots.settings import load_settings
+    from bots.settings import load_naming, load_settings
 
     try:
         connection = Connection.from_environ(os.environ)
@@ -53,6 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
             author=connection.author,
             folder=find_folder(root),
             retry=retry,
+            naming=load_naming(root),
         )
     except (RequestDenied, RetriesExhausted) as error:
         log(f"ERROR: the comment in #{event.issue.number} is not answered: {error}. Run the job again")

@@ -331,7 +331,7 @@ class GitHubClient:
                     title=run.output.title,
                     app=f"{run.app.slug}[bot]",
                     details_url=run.details_url or "",
-                    completed_at=run.completed_at and run.completed_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+                    completed_at=f"{run.completed_at:%Y-%m-%dT%H:%M:%SZ}" if run.completed_at else None,
                 )
                 for run in found
             ]

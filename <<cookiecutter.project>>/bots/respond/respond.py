@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from bots.monitoring.decisions import MAY_DECIDE
+from bots.naming import ALONE, Naming
 from bots.render.escape import escape_text
 from bots.respond.answer import Answer, Request, RespondApi, refuse
 from bots.respond.approve import approve
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from bots.respond.event import CommentEvent
     from bots.settings import Settings
 
-_MARK = re.compile(r"<!-- model-answer to=(?P<comment>\d{1,20}) -->")
+_WORD: Final = "model-answer"
+_MARK: Final = re.compile(r"<!-- (?P<word>\S{1,200}) to=(?P<comment>\d{1,20}) -->")
 SEEN, DONE, REFUSED = "eyes", "+1", "confused"
 
 
@@ -36,7 +38,7 @@ class Verb:
 
 def show_help(request: Request) -> Answer:
     """List the commands."""
-    start = _format_start(request.settings.commands.prefix)
+    start = _format_start(find_prefix(request.settings, request.naming))
     lines = [f"- `{start}{verb.usage}`: {verb.meaning}" for verb in VERBS.values()]
     return Answer("\n".join(["The bots obey these, each on a line of its own:", "", *lines]))
 
@@ -82,29 +84,31 @@ def respond(
     author: str,
     folder: str,
     retry: Retry,
+    naming: Naming = ALONE,
 ) -> RespondResult:
     """Answer a new comment of a person. Safe to repeat: a comment that has its answer is left alone.
 
     Raises `RequestDenied`, `RetriesExhausted` where GitHub does not take the answer.
     """
-    commands = find_commands(event.comment.body or "", settings.commands.prefix)
+    prefix = find_prefix(settings, naming)
+    commands = find_commands(event.comment.body or "", prefix)
     if event.action != "created" or event.sender.type != "User" or not commands:
         return RespondResult()
     number = event.issue.number
-    if retry.call("comments", lambda: _has_answer(api, event, author)):
+    if retry.call("comments", lambda: _has_answer(api, event, author, naming)):
         return RespondResult()
     retry.call("reaction", lambda: api.react(event.comment.id, SEEN))
     may_decide = retry.call("permission", lambda: _get_permission(api, event.sender.login)) in MAY_DECIDE
-    request = Request("", event, api, settings, repository, author, folder, may_decide)
+    request = Request("", event, api, settings, repository, author, folder, naming, may_decide)
     answers = [(one, retry.call(one.name, partial(obey, one, request))) for one in commands[:MOST]]
     if len(commands) > MOST:
         answers.append(
             (commands[MOST], refuse(f"A comment may hold {MOST} commands; the rest was not read."))
         )
-    body = render_answer(event.comment.id, answers, settings.commands.prefix)
+    body = render_answer(event.comment.id, answers, prefix, naming)
 
     def answer() -> None:
-        if not _has_answer(api, event, author):
+        if not _has_answer(api, event, author, naming):
             api.create_comment(number, body)
 
     retry.call("answer", answer)
@@ -118,7 +122,7 @@ def obey(command: Command, request: Request) -> Answer:
     """Obey a command, or say why not. Raises `TemporaryFailure`."""
     verb = VERBS.get(command.name)
     if verb is None:
-        start = _format_start(request.settings.commands.prefix)
+        start = _format_start(find_prefix(request.settings, request.naming))
         return refuse(f"The bots know no such word. `{start}help` lists what they know.")
     try:
         return verb.run(replace(request, arguments=command.arguments))
@@ -126,25 +130,31 @@ def obey(command: Command, request: Request) -> Answer:
         return refuse(f"GitHub does not allow it: {escape_text(str(error), 300)}")
 
 
-def render_answer(comment: int, answers: list[tuple[Command, Answer]], prefix: str | None) -> str:
+def render_answer(
+    comment: int, answers: list[tuple[Command, Answer]], prefix: str | None, naming: Naming
+) -> str:
     """The reply to a comment: each command with what was done."""
     start = _format_start(prefix)
     parts = [
         f"**`{start}{escape_text(one.name, 30)}`** {'' if answer.obeyed else '(not done) '}{answer.words}"
         for one, answer in answers
     ]
-    return "\n\n".join([f"<!-- model-answer to={comment} -->", *parts])
+    return "\n\n".join([f"<!-- {naming.add_to_mark(_WORD)} to={comment} -->", *parts])
+
+
+def find_prefix(settings: Settings, naming: Naming) -> str | None:
+    """The word before each command: the one that is set, else, beside others, the name of the project."""
+    return settings.commands.prefix or naming.model or naming.project
 
 
 def _format_start(prefix: str | None) -> str:
     return f"/{prefix} " if prefix else "/"
 
 
-def _has_answer(api: RespondApi, event: CommentEvent, author: str) -> bool:
+def _has_answer(api: RespondApi, event: CommentEvent, author: str, naming: Naming) -> bool:
+    wanted = (naming.add_to_mark(_WORD), str(event.comment.id))
     return any(
-        one.author == author
-        and (found := _MARK.match(one.body))
-        and int(found["comment"]) == event.comment.id
+        one.author == author and (found := _MARK.match(one.body)) is not None and found.groups() == wanted
         for one in api.list_comments(event.issue.number)
     )
 

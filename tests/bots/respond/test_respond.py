@@ -66,7 +66,12 @@ def add_check(double: GitHubDouble, title: str = UNDECIDED, **what: Any) -> Chec
         "app": ACTIONS,
         **what,
     }
-    about = {"verdict": "undecided", "base": "main", "base_commit": "b" * 40, "digests": DIGESTS}
+    about: dict[str, Any] = {
+        "verdict": "undecided",
+        "base": "main",
+        "base_commit": "b" * 40,
+        "digests": DIGESTS,
+    }
     about = {name: known.pop(name, value) for name, value in about.items()}
     line = Marker("2026-02-02T02:02:02Z", 1, 1, known.pop("commit", HEAD), **about).format_line()
     status = "completed" if known["conclusion"] else "in_progress"
@@ -89,6 +94,8 @@ def say(double: GitHubDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     (tmp_path / "params.yaml").write_text(support.render_file("params.yaml"))
     monkeypatch.chdir(tmp_path)
 
+    connection = Connection(repository=double.repository, token=TOKEN, api_url=double.api_url, pause=0)
+
     def write(body: str, who: str = "linus", number: int = NUMBER, **changes: Any) -> tuple[int, str]:
         comment = double.add_comment(number, body, who)
         kind = {"pull_request": {"url": "x"}} if number == NUMBER else {}
@@ -100,12 +107,8 @@ def say(double: GitHubDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             **changes,
         }
         (tmp_path / "event.json").write_text(json.dumps(event))
-        environ = {
-            "GITHUB_REPOSITORY": double.repository, "GITHUB_TOKEN": TOKEN, "GITHUB_API_URL": double.api_url,
-            "GITHUB_EVENT_PATH": str(tmp_path / "event.json"),
-        }  # fmt: skip
-        for name, value in environ.items():
-            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("GITHUB_EVENT_PATH", str(tmp_path / "event.json"))
+        monkeypatch.setattr(Connection, "from_environ", classmethod(lambda cls, environ: connection))
         before = {one.id for one in double.list_comments(number)}
         code = main(["respond"])
         replies = [
