@@ -72,3 +72,8 @@ lock: setup ## Lock the versions that requirements/*.in ask for, here and in the
 		--constraints '$(PROJECT)/requirements/dev.txt' --output-file $(LOCK)
 	@$(RESOLVE) '$(PROJECT)/requirements/models/torch.in' \
 		--constraints '$(PROJECT)/requirements/dev.txt' --output-file '$(PROJECT)/requirements/models/torch.txt'
+	@rm -rf .own && cp -R '$(PROJECT)/requirements' .own && cp '$(PROJECT)/own/requirements/pipeline.in' .own/ \
+		&& for room in pipeline review dev; do \
+			$(RESOLVE) .own/$$room.in --constraints '$(PROJECT)/requirements/dev.txt' --output-file .own/$$room.txt \
+				&& cp .own/$$room.txt '$(PROJECT)/own/requirements/' || exit 1; done
+	@rm -r .own

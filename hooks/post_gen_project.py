@@ -40,6 +40,10 @@ MANIFEST: dict[str, dict[str, list[str]]] = {
         "ssh": ["requirements/storage-ssh.in", "requirements/storage-ssh.txt"],
         "local": [],
     },
+    "pipeline": {
+        "full": ["pipeline", "schema.yaml", "dvc.yaml", "tests", "docs/onboarding.md", "docs/models.md"],
+        "own": ["own"],
+    },
     "deploy": {
         "compose": ["deploy/compose.yaml", "deploy/version.yaml", "deploy/proxy", "deploy/monitoring"],
         "kubernetes": ["deploy/kubernetes", "deploy/monitoring"],
@@ -66,6 +70,16 @@ NEXT_STEPS = """
     git add --all && git commit --message "Train the first model"
 
 README.md says how to change the model and read a review.
+"""
+NEXT_STEPS_OWN = """
+{project} is ready. What comes next:
+
+    cd {project}
+    make setup    # the tools, each checked by hash
+    make repro    # run train.py, a short sample to replace by your training, and judge its model
+    git add --all && git commit --message "Train the first model"
+
+README.md says how to bring your own training and read a review.
 """
 NEXT_STEPS_WITH_TABLE = """
 {project} is ready. What comes next:
@@ -96,9 +110,28 @@ def delete_unchosen(project: Path, answers: dict[str, Any]) -> None:
     (project / f"LICENSE-{answers['license']}").rename(project / "LICENSE")
 
 
+def place_own(project: Path, answers: dict[str, Any]) -> None:
+    """Put what a training of one's own begins with into its place: the files below `own/`, train.py by the task.
+
+    Locks take the place of those that have what only the template's pipeline needs.
+    """
+    own = project / "own"
+    if answers["pipeline"] != "own":
+        return
+    (own / "train" / f"{answers['task']}.py").rename(own / "train.py")
+    shutil.rmtree(own / "train")
+    for path in sorted(own.rglob("*")):
+        place = project / path.relative_to(own)
+        if path.is_dir():
+            place.mkdir(exist_ok=True)
+        else:
+            path.replace(place)
+    shutil.rmtree(own)
+
+
 def delete_example(project: Path, answers: dict[str, Any]) -> None:
     """Take the example out of a project that is made for a table, by the project's own code for it."""
-    if answers["table"]:
+    if answers["table"] and answers["pipeline"] == "full":
         runpy.run_path(str(project / "pipeline/onboarding/example.py"))["remove_example"](project)
 
 
@@ -151,11 +184,13 @@ def main() -> int:
     try:
         delete_unchosen(project, ANSWERS)
         delete_example(project, ANSWERS)
+        place_own(project, ANSWERS)
         make_first_commit(project)
     except (HookError, OSError) as error:
         print(f"ERROR: {error}", file=sys.stderr)
         return 1
     steps = NEXT_STEPS_WITH_TABLE if ANSWERS["table"] else NEXT_STEPS
+    steps = NEXT_STEPS_OWN if ANSWERS["pipeline"] == "own" else steps
     print(steps.format(project=ANSWERS["project"], table=shlex.quote(TABLE)))
     return 0
 

@@ -48,7 +48,12 @@ ADDRESSES = {
 
 def find_problems(answers: dict[str, Any], table: str = "") -> Iterator[str]:
     """Find what is wrong with the answers. Each problem says what to change. `table` is the table's whole path."""
-    if answers["table"]:
+    if answers["table"] and answers["pipeline"] == "own":
+        yield (
+            "table: only the template's pipeline reads a table by itself; with pipeline=own leave it empty, and let "
+            "your train.py read it"
+        )
+    elif answers["table"]:
         yield from find_table_problems(answers["table"], table)
     yield from find_project_problems(answers["project"])
     for name, longest in (("title", 100), ("description", 300)):

