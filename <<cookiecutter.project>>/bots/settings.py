@@ -310,6 +310,21 @@ class Replicas(_Section, frozen=True):
         Meta(ge=1, le=MOST_REPLICAS),
         _explain("and no more than these; while a version is promoted twice as many run"),
     ] = 1
+    in_work: Annotated[
+        float,
+        Meta(gt=0),
+        _explain(
+            "`autoscale` starts another container where each has more requests in work than this, on average"
+        ),
+    ] = 2.0
+    latency: Annotated[
+        Positive | None,
+        _explain("or where an answer takes more seconds than this on average; null: that does not count"),
+    ] = None
+    every: Annotated[float, Meta(ge=1), _explain("seconds between two looks of `autoscale`")] = 10.0
+    patience: Annotated[
+        Positive, _explain("seconds for which fewer containers must have been enough before one is stopped")
+    ] = 300.0
 
 
 class DeploySettings(_Section, frozen=True):

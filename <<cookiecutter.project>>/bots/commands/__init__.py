@@ -6,6 +6,7 @@ from types import ModuleType
 
 from bots.commands import (
     audit,
+    autoscale,
     card,
     collect,
     conform,
@@ -67,6 +68,7 @@ COMMANDS: dict[str, ModuleType] = {
         release,
         rollback,
         scale,
+        autoscale,
         models,
         trace,
         audit,

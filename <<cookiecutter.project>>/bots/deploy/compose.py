@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from docker import DockerClient
     from docker.models.containers import Container
 
+    from bots.deploy.haproxy import Traffic
     from bots.deploy.target import Role
 
 CONTRACT = "/srv/model/contract.json"
@@ -143,15 +144,23 @@ class Compose:
             raise EngineError(f"{self.name}: a version is being promoted just now; scale once that is done")
         running = self._list_running("stable")
         added = self._keep("stable", wanted)
-        if self.get_state().stable != before.stable or self._proxy.load_share() >= 1:
+        if self.get_state().stable != before.stable or self.is_promoting():
             self._take_away("stable", added)
             raise EngineError(f"{self.name}: a version was promoted meanwhile; scale once that is done")
         self._split(share)
         return len(running)
 
-    def count_replicas(self) -> int:
-        """Count the stable version's containers that run."""
-        return len(self._list_running("stable"))
+    def count_replicas(self, *, ended: bool = False) -> int:
+        """Count the stable version's containers that run; with `ended` those too that do no more."""
+        return len((self._list_begun if ended else self._list_running)("stable"))
+
+    def is_promoting(self) -> bool:
+        """Whether the canaries take all requests, because the stable version is replaced."""
+        return self._proxy.load_share() >= 1
+
+    def load_traffic(self) -> Traffic:
+        """Load how much the stable version was asked."""
+        return self._proxy.load_traffic("stable")
 
     def load_contract(self, role: Role) -> bytes | None:
         """See `Target`."""

@@ -12,7 +12,7 @@ from bots.deploy.reading import Incomplete, NotRunning, run_once, wrap_in_shell
 from bots.settings import MOST_REPLICAS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from docker.models.containers import Container
 
@@ -38,6 +38,15 @@ class Server:
     address: str
     up: bool
     busy: int
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What the proxy counted until now: each server's requests, the mean seconds of its newest, how many wait."""
+
+    requests: Mapping[str, int]
+    seconds: Mapping[str, float]
+    waiting: int = 0
 
 
 @dataclass(frozen=True)
@@ -116,6 +125,24 @@ class Proxy:
             except (KeyError, ValueError) as error:
                 raise _not_known(name) from error
         return found
+
+    def load_traffic(self, role: str) -> Traffic:
+        """Load how much a role's servers were asked. Seconds: the mean of the newest 1024 requests, queue included."""
+        paths = _list_servers(role)
+        backend, names = paths[0].partition("/")[0], {path.partition("/")[2] for path in paths}
+        rows = _parse_table(self._send(f"show stat {backend} 6 -1").splitlines(), ",")
+        try:
+            own = {row["svname"]: row for row in rows if row["svname"] in names}
+            requests = {name: int(row["req_tot"] or 0) for name, row in own.items()}
+            seconds = {
+                name: (int(row["qtime"] or 0) + int(row["rtime"] or 0)) / 1000 for name, row in own.items()
+            }
+            waiting = sum(int(row["qcur"] or 0) for row in rows if row["svname"] in (*own, "BACKEND"))
+        except (KeyError, ValueError) as error:
+            raise EngineError(f"the proxy's counters cannot be read: {error!r}") from error
+        if len(own) != len(names):
+            raise _not_known(min(names - set(own)))
+        return Traffic(requests, seconds, waiting)
 
     def _set_state(self, role: str, names: Iterable[str] | None, state: str) -> None:
         paths = _list_servers(role)

@@ -111,7 +111,9 @@ def test_a_copy_has_all_that_makes_the_container_and_a_number_of_its_own() -> No
     ],
 )
 def test_limits_that_contradict_each_other_or_the_proxy_are_refused(replicas: str, said: str) -> None:
-    text = support.render_file("params.yaml").replace("{least: 1, most: 1}", replicas)
+    text = support.render_file("params.yaml")
+    written = text.partition("\n  replicas: ")[2].partition("\n")[0]
+    text = text.replace(written, replicas)
     with pytest.raises(SettingsError) as caught:
         parse_settings(text, "params.yaml")
     assert said in str(caught.value)

@@ -18,6 +18,7 @@ import pytest
 from pyarrow import parquet
 
 from bots.deploy import compose, image, rollout, smoke_test
+from bots.deploy.autoscale import Autoscaler
 from bots.deploy.compose import Compose
 from bots.deploy.docker import EngineError, connect
 from bots.deploy.prometheus import parse_metrics
@@ -433,6 +434,31 @@ def test_a_replica_that_does_not_become_ready_is_taken_away_and_the_others_answe
     with pytest.raises(NotReady, match="v1 ended by itself"):
         stage.target.scale(2)
     assert stage.ids() == before
+    assert stage.load.failed == {}
+
+
+def test_load_starts_replicas_and_its_end_stops_them_while_callers_notice_nothing(stage: Stage) -> None:
+    stage.roll_out("v1", watch=False)
+    # A model that takes its time: four callers are more than one container answers.
+    stage.roll_out("slow", versions.slow, watch=False)
+    policy = Replicas(least=1, most=3, in_work=1, every=1, patience=4)
+    target = replace(stage.target, replicas=policy)
+    scaler = Autoscaler(lambda: contextlib.nullcontext(target), print, time.monotonic)
+
+    def follow(number: int) -> None:
+        deadline = time.monotonic() + 60
+        while target.count_replicas() != number:
+            assert time.monotonic() < deadline, target.load_traffic()
+            time.sleep(policy.every)
+            scaler.look()
+
+    follow(3)
+    assert stage.containers() == ["proxy", "stable", "stable", "stable"]
+    assert min(list_requests(target)) > 0
+    # A quick one has the number of the slow one, until nobody needs them.
+    assert replace(stage, target=target).roll_out("v1", watch=False).done == "promoted"
+    assert target.count_replicas() == 3
+    follow(1)
     assert stage.load.failed == {}
 
 
