@@ -47,15 +47,18 @@ class Wish:
 
 
 def measure_load(before: Traffic, now: Traffic, *, seconds: float, replicas: int) -> Load:
-    """Measure the load between two looks, which are so many seconds apart. A proxy that started anew counts from 0."""
-    in_work, asked = float(now.waiting), 0
+    """Measure the load between two looks, which are so many seconds apart. A proxy that started anew counts from 0.
+
+    The mean of the newest seconds follows slowly where a model is slow; what was in work at both looks is seen at once.
+    """
+    asked, spent = 0, 0.0
     for name, requests in now.requests.items():
         earlier = before.requests.get(name, 0)
         came = requests - earlier if requests >= earlier else requests
         asked += came
-        in_work += came / seconds * now.seconds.get(name, 0.0)
-    took = (in_work - now.waiting) * seconds / asked if asked else None
-    return Load(replicas, in_work, took)
+        spent += came * now.seconds.get(name, 0.0)
+    in_work = max(spent / seconds, float(min(before.busy, now.busy)))
+    return Load(replicas, in_work, spent / asked if asked else None)
 
 
 def find_wish(load: Load, policy: Replicas) -> int:

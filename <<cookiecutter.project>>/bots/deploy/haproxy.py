@@ -42,11 +42,14 @@ class Server:
 
 @dataclass(frozen=True)
 class Traffic:
-    """What the proxy counted until now: each server's requests, the mean seconds of its newest, how many wait."""
+    """What the proxy counted until now: each server's requests, and the mean seconds of its newest.
+
+    `busy` is how many are in work or wait at this moment.
+    """
 
     requests: Mapping[str, int]
     seconds: Mapping[str, float]
-    waiting: int = 0
+    busy: int = 0
 
 
 @dataclass(frozen=True)
@@ -137,12 +140,13 @@ class Proxy:
             seconds = {
                 name: (int(row["qtime"] or 0) + int(row["rtime"] or 0)) / 1000 for name, row in own.items()
             }
-            waiting = sum(int(row["qcur"] or 0) for row in rows if row["svname"] in (*own, "BACKEND"))
+            busy = sum(int(row["scur"] or 0) for row in own.values())
+            busy += sum(int(row["qcur"] or 0) for row in rows if row["svname"] in (*own, "BACKEND"))
         except (KeyError, ValueError) as error:
             raise EngineError(f"the proxy's counters cannot be read: {error!r}") from error
         if len(own) != len(names):
             raise _not_known(min(names - set(own)))
-        return Traffic(requests, seconds, waiting)
+        return Traffic(requests, seconds, busy)
 
     def _set_state(self, role: str, names: Iterable[str] | None, state: str) -> None:
         paths = _list_servers(role)

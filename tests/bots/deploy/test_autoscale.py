@@ -120,12 +120,18 @@ def test_slow_answers_ask_for_another_container_where_more_would_help(
 
 def test_requests_in_work_are_counted_by_littles_law() -> None:
     before = Traffic({"stable1": 100, "stable2": 700}, {"stable1": 0.1, "stable2": 0.2})
-    now = Traffic({"stable1": 200, "stable2": 50}, {"stable1": 0.1, "stable2": 0.2}, waiting=3)
+    now = Traffic({"stable1": 200, "stable2": 50}, {"stable1": 0.1, "stable2": 0.2}, busy=3)
     load = measure_load(before, now, seconds=10, replicas=2)
     # 10 a second of 0.1 s, and 5 a second of 0.2 s: the second server's counter began anew.
-    assert load.in_work == pytest.approx(1 + 1 + 3)
+    assert load.in_work == pytest.approx(1 + 1)
     assert load.seconds == pytest.approx(20 / 150)
     assert measure_load(now, now, seconds=10, replicas=2) == Load(2, 3.0, None)
+
+
+def test_requests_that_pile_up_are_seen_before_the_mean_of_their_seconds_has_followed() -> None:
+    before = Traffic({"stable1": 100}, {"stable1": 0.01}, busy=7)
+    now = Traffic({"stable1": 260}, {"stable1": 0.02}, busy=9)
+    assert measure_load(before, now, seconds=10, replicas=1).in_work == 7
 
 
 class Stage:
