@@ -49,6 +49,14 @@ STATS = "\n".join(
     ["# pxname,svname,qcur,qmax,scur,smax,", *(f"service,{name},0,0,{name[-1]},9," for name in SERVERS), "\n"]
 )
 STABLE = [Server("stable1", "172.18.0.3", up=True, busy=1), Server("stable3", "172.18.0.5", up=True, busy=3)]
+TRAFFIC = "\n".join(
+    [
+        "# pxname,svname,qcur,scur,req_tot,qtime,rtime,",
+        "service,BACKEND,2,9,999,0,9,",
+        *(f"service,{name},1,3,{40 if name == 'stable3' else 0},1,20," for name in SERVERS),
+        "\n",
+    ]
+)
 SHARE = """\
 1
 # be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight
@@ -68,6 +76,7 @@ case "$words" in
 "show servers state share") printf '%s\\n' "$SHARE" ;;
 "show info") printf 'Name: HAProxy\\n\\n' ;;
 "show stat service 4 -1") cat "$FOLDER/stats" ;;
+"show stat service 6 -1") cat "$FOLDER/traffic" ;;
 *service/other*) printf '\\nNo such server.\\n\\n\\n' ;;
 *) printf '%s' "$words" | tr -cd ';' | tr ';' '\\n'; echo ;;
 esac
@@ -118,6 +127,7 @@ def container(tmp_path: Path) -> Container:
     (tmp_path / "socat").chmod(0o755)
     (tmp_path / "states").write_text(STATES)
     (tmp_path / "stats").write_text(STATS)
+    (tmp_path / "traffic").write_text(TRAFFIC)
     return Container(tmp_path)
 
 
@@ -164,6 +174,15 @@ def test_what_the_proxy_is_told_is_told_again_when_its_answer_is_lost(
 
 def test_who_changes_the_number_of_replicas_can_tell_the_canarys_share(container: Container) -> None:
     assert proxy(container).load_share() == 0.3
+
+
+def test_the_load_of_a_version_is_what_its_servers_answered_and_what_is_in_work_or_waits(
+    container: Container,
+) -> None:
+    traffic = proxy(container).load_traffic("stable")
+    assert traffic.requests["stable3"] == sum(traffic.requests.values()) == 40
+    assert traffic.seconds["stable3"] == pytest.approx(0.021)
+    assert traffic.busy == 16 * (3 + 1) + 2
 
 
 def test_a_container_that_is_started_gets_no_request_before_it_is_ready(container: Container) -> None:
