@@ -175,7 +175,9 @@ class Compose:
         stable, canaries = (len(self._list_begun(role)) for role in ("stable", "canary"))
         wanted = count_wanted(self.replicas, stable, canaries)
         if before.stable != version and before.canary == version:
-            self._keep("canary", wanted)
+            # One that ended carries nothing; the stable version is started all the same.
+            if self._list_running("canary"):
+                self._keep("canary", wanted)
             self._split(1)
         try:
             if before.stable == version:

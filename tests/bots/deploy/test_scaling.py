@@ -221,15 +221,20 @@ def test_what_was_added_while_a_version_was_promoted_is_taken_away_again(
     assert [one.labels["release.version"] for one in played.containers] == ["v2"]
 
 
+@pytest.mark.parametrize(
+    ("running", "ended", "wanted"),
+    [(3, 0, 3), (0, 1, 1), (2, 1, 3)],
+    ids=["all run", "it ended", "one ended"],
+)
 def test_a_promotion_that_was_killed_has_the_number_from_its_canaries(
-    played: Played, monkeypatch: pytest.MonkeyPatch
+    played: Played, monkeypatch: pytest.MonkeyPatch, running: int, ended: int, wanted: int
 ) -> None:
-    for _ in range(3):
-        played.add("canary", "v2")
+    for number in range(running + ended):
+        played.add("canary", "v2", "running" if number < running else "exited")
     stage = open_stage(played, replicas=Replicas(least=1, most=4))
     monkeypatch.setattr(Compose, "_start_service", lambda *_, **__: played.add(version="v2"))
-    [there, *_] = played.containers
-    stage.promote(stage.get_state().canary)  # type: ignore[arg-type]
-    assert there not in played.containers
-    assert len(list_numbers(played)) == 3
+    canary = stage.get_state().canary
+    assert canary is not None
+    stage.promote(canary)
+    assert len(list_numbers(played)) == wanted
     assert list_numbers(played, "canary") == []
