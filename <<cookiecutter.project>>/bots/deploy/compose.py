@@ -257,6 +257,7 @@ class Compose:
         from docker.errors import DockerException
 
         name, description = describe_copy(pattern.attrs, self._list_containers(role))
+        there = None
         try:
             made = self.client.api.create_container_from_config(description, name)
             there = self.client.containers.get(made["Id"])
@@ -264,6 +265,9 @@ class Compose:
             there.reload()
             return there
         except (DockerException, OSError) as error:
+            if there is not None:
+                with suppress(DockerException, OSError):
+                    there.remove(force=True)
             raise EngineError(f"{name} cannot be started: {error}") from error
 
     def _take_away(self, role: Role, surplus: Sequence[Container]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from docker.errors import DockerException
 
 from bots.deploy.compose import Compose
 from bots.deploy.docker import EngineError
@@ -122,7 +123,7 @@ class Container:
     def stop(self) -> None:
         self.engine.told.append(f"stop {self.number}")
 
-    def remove(self) -> None:
+    def remove(self, **_: Any) -> None:
         self.engine.containers.remove(self)
 
 
@@ -159,6 +160,23 @@ def test_the_newest_go_and_answer_first_what_they_were_asked(played: Played) -> 
         "drain ['stable2', 'stable3']", "close ['stable2', 'stable3']", "stop 2", "stop 3",
     ]  # fmt: skip
     assert list_numbers(played) == ["1"]
+
+
+def test_one_that_the_engine_cannot_start_is_not_left_behind(
+    played: Played, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    played.add()
+
+    def refuse(container: Container) -> None:
+        raise DockerException("no such network interface")
+
+    monkeypatch.setattr(Container, "start", refuse)
+    with pytest.raises(
+        EngineError, match=r"production-stable-2 cannot be started: no such network interface"
+    ):
+        open_stage(played).scale(2)
+    assert list_numbers(played) == ["1"]
+    assert played.told == ["close free stable", "open stable"]
 
 
 def test_one_that_ended_is_replaced_and_those_that_run_stay(played: Played) -> None:
