@@ -740,12 +740,14 @@ class Confirmation(Evidence, frozen=True, kw_only=True):
 class Review(Evidence, frozen=True, kw_only=True):
     """`review.json`: everything a review says. Rendered by `bots`, validated as hostile input by `publish`.
 
-    `base` is the commit that the change was held against, whether it has a model or not. With several classes
+    `model_name` is the name of one of a project's further models, None for the main one. `base` is the commit that the
+    change was held against, whether it has a model or not. With several classes
     `confusion` and `champion_confusion` count who is called whom by this change and by main, in the order of `classes`.
     """
 
     format: Literal[1] = FORMAT
     title: Name
+    model_name: Name | None = None
     task: Task
     verdict: Verdict
     reason: Name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Annotated
 
 from msgspec import Meta, Struct
@@ -30,6 +30,12 @@ WATCHED = (
     "Makefile",
     "requirements/",
 )
+
+
+def place_review(folder: Path, model: str | None) -> Path:
+    """Where the review of a model lies in the folder of a project's reviews, or what belongs to it in another folder:
+    the main model's in it, any other's below."""
+    return folder if model is None else folder / "models" / model
 
 
 def name_report(name: str) -> str:
@@ -69,6 +75,16 @@ class Layout(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ),
     ] = MODEL
     onnx: Annotated[str, Meta(description="the folder of the exported model")] = "models/onnx"
+    reports: Annotated[str, Meta(description="the folder of the model's evidence")] = REPORTS
+
+    def name_report(self, name: str) -> str:
+        """The path of a piece of this model's evidence: `reports/metrics.json` for metrics."""
+        return f"{self.reports}/{name}.json"
+
+    @property
+    def card(self) -> str:
+        """The path of the model card: the project's root has that of the main model."""
+        return CARD if self.reports == REPORTS else f"{self.reports}/{CARD}"
 
     def is_data(self, path: str) -> bool:
         """Whether a path lies in the folder of the raw table, or in the one where the splits are."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path, PurePosixPath
@@ -23,8 +24,8 @@ from bots.decoding import (
 from bots.errors import BotsError
 from bots.evidence import MOST_CLASSES, MOST_SEEDS, Costs, Direction, MetricsReport, Task
 from bots.git.bare import find_folder
-from bots.layout import DVC_YAML, PARAMS, WATCHED, Layout
-from bots.naming import ALONE, Naming, make_naming
+from bots.layout import DVC_YAML, PARAMS, REPORTS, WATCHED, Layout
+from bots.naming import ALONE, PLAIN, Naming, make_naming
 from bots.stats import deviances, metrics
 
 Fraction = Annotated[float, Meta(gt=0, lt=1)]
@@ -32,6 +33,13 @@ Smallest = Annotated[float, Meta(ge=0)]
 Share = Annotated[float, Meta(gt=0, le=0.5)]
 Rate = Annotated[float, Meta(ge=0, le=1)]
 Positive = Annotated[float, Meta(gt=0)]
+_MODEL_NAME = re.compile(r"(?=.{1,40}\Z)[a-z][a-z0-9]*(-[a-z0-9]+)*")
+MOST_MODELS = 20
+MAIN_MODEL = "the main model"
+"""How sentences call the model of the sections at the top of params.yaml, which has no name of its own."""
+_BELOW_REPORTS = re.compile(rf"{REPORTS}/[A-Za-z0-9_-]+")
+OVERLAID = ("data", "evaluate", "gate", "review")
+"""The sections of which a further model may have keys of its own."""
 
 
 LONGEST_NAME = 100
@@ -498,6 +506,18 @@ class CommandSettings(_Section, frozen=True):
     ] = None
 
 
+class FurtherModel(_Section, frozen=True):
+    """What is otherwise for a further model than for the main one."""
+
+    data: Annotated[dict[str, Any], _explain("keys of `data` that are others for it")] = {}
+    evaluate: Annotated[dict[str, Any], _explain("keys of `evaluate` that are others for it")] = {}
+    gate: Annotated[dict[str, Any], _explain("keys of `gate` that are others for it")] = {}
+    review: Annotated[
+        dict[str, Any],
+        _explain("keys of `review` that are others for it: `score` has to be there, `files` goes key by key"),
+    ] = {}
+
+
 class Settings(Struct, frozen=True, kw_only=True):
     """What the bots read of params.yaml; every other section is the pipeline's own business."""
 
@@ -510,6 +530,17 @@ class Settings(Struct, frozen=True, kw_only=True):
     deploy: DeploySettings = DeploySettings()
     monitoring: MonitoringSettings = MonitoringSettings()
     commands: CommandSettings = CommandSettings()
+    models: Annotated[
+        dict[str, FurtherModel],
+        Meta(max_length=MOST_MODELS),
+        _explain(
+            "further models of this project, each by its name: the keys of the sections here that are others for it. "
+            "Its model is the artifact of its name in dvc.yaml, its evidence lies in reports/NAME"
+        ),
+    ] = {}
+    # Not of the file: which of its models these settings are for, and where the others keep their files.
+    model_name: str | None = msgspec.field(default=None, name="(the model's name)")
+    others: dict[str, Layout] = msgspec.field(default_factory=dict, name="(the other models)")
 
     @property
     def task(self) -> Task:
@@ -536,6 +567,11 @@ class Settings(Struct, frozen=True, kw_only=True):
     def metric_units(self) -> dict[str, str | None]:
         """The units of the metrics that each row brings, of those that have one."""
         return {name: one.unit for name, one in self.evaluate.scores.items() if one.unit is not None}
+
+    @property
+    def title(self) -> str:
+        """The heading of what is said of the model: the name of a further model, and the project's title."""
+        return f"{self.model_name}: {self.project.title}" if self.model_name else self.project.title
 
     @property
     def named_metrics(self) -> dict[str, list[str]]:
@@ -567,14 +603,24 @@ def set_threshold(settings: Settings, threshold: float | None) -> Settings:
     return msgspec.structs.replace(settings, evaluate=evaluate)
 
 
-def load_settings(root: Path) -> Settings:
-    """Load the bots' part of a project's params.yaml. Raises `SettingsError`."""
+def load_settings(root: Path, model: str | None = None) -> Settings:
+    """Load the bots' part of a project's params.yaml, as it is for a model: None is the main one.
+
+    Raises `SettingsError`.
+    """
+    family = load_models(root)
+    require_model(family, model)
+    return family[model]
+
+
+def load_models(root: Path) -> dict[str | None, Settings]:
+    """Load the settings of every model of a project by its name, as `parse_models` does. Raises `SettingsError`."""
     try:
         text = (root / PARAMS).read_text(encoding="utf-8")
         pipeline = (root / DVC_YAML).read_text(encoding="utf-8") if (root / DVC_YAML).is_file() else None
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{PARAMS}: cannot be read: {error}") from error
-    return parse_settings(text, PARAMS, pipeline)
+    return parse_models(text, PARAMS, pipeline)
 
 
 def load_naming(root: Path, model: str | None = None) -> Naming:
@@ -588,12 +634,45 @@ def load_naming(root: Path, model: str | None = None) -> Naming:
     return make_naming(load_settings(root).project.name, folder, model)
 
 
-def parse_settings(text: str, name: str, pipeline: str | None = None) -> Settings:
+def list_namings(root: Path) -> list[Naming]:
+    """List how what the bots make of each of a project's models is called, the main one's first.
+
+    Where params.yaml cannot be read, nobody knows the others: the main one's alone. Raises `NamingError`.
+    """
+    try:
+        models = list(load_models(root))
+    except SettingsError:
+        models = [None]
+    return [load_naming(root, model) for model in models]
+
+
+def parse_settings(
+    text: str, name: str, pipeline: str | None = None, *, model: str | None = None
+) -> Settings:
     """Parse the bots' part of params.yaml.
 
     `name` is what a message calls the text: `params.yaml`, `main's params.yaml`. `pipeline` is the text of the dvc.yaml
-    beside it, whose `artifacts:` say where the model lies. Raises `SettingsError` for text that is not YAML, an unknown
-    key, a wrong type, or settings that contradict each other.
+    beside it, whose `artifacts:` say where the model lies. `model` is the name of a further model under `models:`,
+    whose keys take the place of those of the sections. Raises `SettingsError` for text that is not YAML, an unknown
+    key, a wrong type, settings that contradict each other, or a model that `models:` does not name.
+    """
+    family = parse_models(text, name, pipeline)
+    require_model(family, model, name.removesuffix(PARAMS))
+    return family[model]
+
+
+def require_model(family: Mapping[str | None, Settings], model: str | None, whose: str = "") -> None:
+    """Raise `SettingsError` where `models:` of params.yaml, whose it is, does not name a model."""
+    if model not in family:
+        known = [one for one in family if one is not None]
+        wanted = _suggest(str(model), known) if known else "; it names none"
+        raise SettingsError(f"{whose}{PARAMS}: models: no model `{model}`{wanted}")
+
+
+def parse_models(text: str, name: str, pipeline: str | None = None) -> dict[str | None, Settings]:
+    """Parse the settings of every model of a project by its name; None is the main one, and comes first.
+
+    The arguments and errors are those of `parse_settings`.
     """
     try:
         document = load_yaml(text)
@@ -602,14 +681,94 @@ def parse_settings(text: str, name: str, pipeline: str | None = None) -> Setting
         raise SettingsError(f"{name}: not YAML: {describe_yaml_error(text, error)}") from error
     if not isinstance(document, dict):
         raise SettingsError(f"{name}: the document: expected sections such as gate: and evaluate:")
-    _take_class_names(document, written)
+    declared = list_declared_models(pipeline)
+    main = _convert(document, written, name)
+    others: dict[str | None, Settings] = {}
+    for model in main.models:
+        keys, own = document["models"][model], f"{name}: models.{model}"
+        overlaid, words = (_overlay(one, model, own) for one in (document, written))
+        if pipeline is not None:
+            _require_own(keys, model, declared, own)
+        others[model] = _place_model(_convert(overlaid, words, own), overlaid, declared, own)
+    taken = {one.review.files.model for one in others.values()}
+    left = {one: path for one, path in declared.items() if one not in others}
+    if len(left) > 1:
+        left = {one: path for one, path in left.items() if path not in taken}
+    return _introduce({None: _place_model(main, document, left, name), **others}, name)
+
+
+def _convert(document: dict[str, Any], words: dict[str, Any], name: str) -> Settings:
+    """Type a document, and refuse what contradicts itself. `words` is the same document with nothing but text."""
+    _take_class_names(document, words)
     try:
         settings = msgspec.convert(document, Settings)
     except DECODE_ERRORS as error:
         raise SettingsError(f"{name}: {_describe(error)}") from error
     if problem := next(_find_problems(settings), None):
         raise SettingsError(f"{name}: {problem}")
-    return _place_model(settings, document, list_declared_models(pipeline), name)
+    return settings
+
+
+def _overlay(document: dict[str, Any], model: str, name: str) -> dict[str, Any]:
+    """The document as it is for a further model: its keys in the place of the sections' own.
+
+    A key is replaced whole, but `review.files` key by key. What is the model's own has a place of its own by default.
+    """
+    keys = document["models"][model]
+    sections = {
+        section: {**(document.get(section) or {}), **(keys.get(section) or {})} for section in OVERLAID
+    }
+    reports = f"{REPORTS}/{model}"
+    own = {"model": model, "reports": reports, "onnx": f"models/{model}/onnx"}
+    shared, chosen = ((one.get("review") or {}).get("files") or {} for one in (document, keys))
+    if not (isinstance(shared, dict) and isinstance(chosen, dict)):
+        raise SettingsError(f"{name}.review.files: expected keys and values")
+    folder = str(chosen.get("reports", reports))
+    own["predictions"] = f"{folder}/predictions.parquet"
+    sections["review"]["files"] = {**shared, **own, **chosen}
+    sections["review"]["seed"] = (keys.get("review") or {}).get("seed")
+    return {**document, **sections}
+
+
+def _require_own(keys: dict[str, Any], model: str, declared: dict[str, str], name: str) -> None:
+    """Raise `SettingsError` where nothing says which output a further model is, or how it scores rows."""
+    review = keys.get("review") or {}
+    chosen = (review.get("files") or {}).get("model")
+    if "score" not in review:
+        raise SettingsError(f"{name}.review.score: expected the command that scores rows with this model")
+    if chosen is None and model not in declared:
+        raise SettingsError(
+            f"{name}: {DVC_YAML} has no artifact {model} of the type `model`: declare it there under `artifacts:` (its "
+            f"path, and `type: model`), or name its path in models.{model}.review.files.model"
+        )
+
+
+def _introduce(found: dict[str | None, Settings], name: str) -> dict[str | None, Settings]:
+    """Tell each model's settings its name, and where the others keep their files. Two must not share a place."""
+    places: dict[str, str] = {}
+    for model, settings in found.items():
+        files, called = settings.review.files, model or MAIN_MODEL
+        if files.reports != REPORTS if model is None else not _BELOW_REPORTS.fullmatch(files.reports):
+            wanted = REPORTS if model is None else f"{REPORTS}/{model}, or another folder in {REPORTS}/"
+            raise SettingsError(
+                f"{name}: review.files.reports of {called}: expected {wanted}, not {files.reports}"
+            )
+        for key in ("model", "predictions", "onnx", "reports"):
+            place = str(PurePosixPath(getattr(files, key)))
+            if place in places:
+                both = f"{called} and {places[place]}"
+                raise SettingsError(
+                    f"{name}: {both} have the same review.files.{key}, {place}: each needs its own"
+                )
+            places[place] = called
+    return {
+        model: msgspec.structs.replace(
+            settings,
+            model_name=model,
+            others={one or MAIN_MODEL: other.review.files for one, other in found.items() if one != model},
+        )
+        for model, settings in found.items()
+    }
 
 
 def list_declared_models(pipeline: str | None) -> dict[str, str]:
@@ -642,7 +801,7 @@ def _place_model(
         listed = ", ".join(f"{key} ({path})" for key, path in declared.items())
         raise SettingsError(
             f"{name}: review.files.model: {DVC_YAML} declares {len(declared)} models: {listed}; name the one that a "
-            "review judges"
+            "review judges, and declare the others under `models:`, each with a review of its own"
         )
     model = declared.get(chosen, chosen) if chosen is not None else next(iter(declared.values()), files.model)
     placed = msgspec.structs.replace(files, model=model)
@@ -711,7 +870,7 @@ def list_keys(section: str = "", kind: inspect.Type | None = None) -> Iterator[K
     elif isinstance(kind, inspect.DictType):
         yield from list_keys(f"{section}[...]", kind.value_type)
     elif isinstance(kind, inspect.StructType):
-        for field in kind.fields:
+        for field in (one for one in kind.fields if one.name == one.encode_name):
             yield _describe_key(section, field)
             yield from list_keys(f"{section}.{field.name}".lstrip("."), field.type)
 
@@ -731,6 +890,12 @@ def _find_problems(settings: Settings) -> Iterator[str]:
     """Yield what no type can find: names that refer to nothing, and what a metric lacks."""
     yield from _find_score_problems(settings)
     yield from _find_unknown_metrics(settings)
+    for model in settings.models:
+        if not _MODEL_NAME.fullmatch(model) or model == PLAIN:
+            yield (
+                f"models: `{model}`: expected a name of up to 40 lower-case letters, digits and single hyphens that "
+                f"begins with a letter and is not `{PLAIN}`"
+            )
     yield from _find_gate_problems(settings.gate, settings.evaluate.metrics)
     yield from _find_needs(settings)
     yield from _find_class_problems(settings)

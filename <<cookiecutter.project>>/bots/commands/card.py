@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bots.commands.options import Verbs
+from bots.commands.options import Verbs, add_model_option
 
 if TYPE_CHECKING:
     from bots.evidence import MetricComparison, SliceComparison
@@ -16,32 +16,34 @@ if TYPE_CHECKING:
 
 def add_parser(verbs: Verbs) -> None:
     """The verb's options."""
-    verbs.add_parser(
+    parser = verbs.add_parser(
         "card",
         help="write the model card from the evidence",
-        description="Write MODEL_CARD.md from the reports of all stages; its intervals come from the predictions.",
+        description="Write MODEL_CARD.md from the reports of all stages; its intervals come from the predictions. That "
+        "of a further model lies beside its reports.",
         epilog="exit codes: 0 written, 1 a report is missing or does not fit the contract, 2 wrong usage",
     )
+    add_model_option(parser, "write this one's card")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the card; 0."""
-    from bots import files, layout, settings
+    from bots import files, settings
     from bots.render.card import render_card
 
-    known = settings.load_settings(Path())
-    files.write_file(Path(layout.CARD), render_card(load_card(Path(), known)).encode())
+    known = settings.load_settings(Path(), arguments.model)
+    files.write_file(Path(known.review.files.card), render_card(load_card(Path(), known)).encode())
     return 0
 
 
 def load_card(root: Path, settings: Settings) -> Card:
     """Read what the card is made of. Raises `EvidenceError`, `PredictionsError`."""
-    from bots import evidence, layout
+    from bots import evidence
     from bots.render.card import Card
     from bots.stats import predictions
     from bots.verdict import comparison
 
-    reports = root / layout.REPORTS
+    reports = root / settings.review.files.reports
     metrics = evidence.load(reports / "metrics.json", evidence.MetricsReport)
     path = settings.review.files.predictions
     table = predictions.read_table(root / path, path)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bots.commands.options import Verbs
+from bots.commands.options import Verbs, add_model_option, refuse_model
 
 if TYPE_CHECKING:
     from bots.review.conform import Lack, Project
@@ -38,9 +38,9 @@ def add_parser(verbs: Verbs) -> None:
         "--for",
         dest="purpose",
         choices=CHOICES,
-        default="serve",
-        help="how far: each includes those before it (default: serve, which is all)",
+        help="how far: each includes those before it (default: serve, which is all; of a further model lock)",
     )
+    add_model_option(parser, "look at this one")
     parser.add_argument(
         "--json", action="store_true", help="print what is missing, and what is ready, as JSON"
     )
@@ -50,9 +50,14 @@ def run(arguments: argparse.Namespace) -> int:
     """Look, and print a line for each lack and a table; 1 where something is missing."""
     from bots.log import Progress, make_visible
 
-    wanted = CHOICES[: CHOICES.index(arguments.purpose) + 1]
+    model: str | None = arguments.model
+    purpose = arguments.purpose or ("serve" if model is None else "lock")
+    if purpose == "serve":
+        refuse_model("conform --for serve", model)
+    wanted = CHOICES[: CHOICES.index(purpose) + 1]
     with Progress() as progress:
-        lacks = [lack for lack in _find_lacks(Path.cwd(), wanted, progress.tell) if lack.purpose in wanted]
+        found = _find_lacks(Path.cwd(), model, wanted, progress.tell)
+        lacks = [lack for lack in found if lack.purpose in wanted]
     lacks = list(dict.fromkeys(lacks))
     counts = {purpose: sum(lack.purpose == purpose for lack in lacks) for purpose in wanted}
     if arguments.json:
@@ -75,7 +80,9 @@ def run(arguments: argparse.Namespace) -> int:
     return int(bool(lacks))
 
 
-def _find_lacks(root: Path, wanted: tuple[str, ...], tell: Callable[[str], None]) -> Iterator[Lack]:
+def _find_lacks(
+    root: Path, model: str | None, wanted: tuple[str, ...], tell: Callable[[str], None]
+) -> Iterator[Lack]:
     from bots import settings
     from bots.dvc import stage_graph
     from bots.dvc.unread import require_project
@@ -84,7 +91,7 @@ def _find_lacks(root: Path, wanted: tuple[str, ...], tell: Callable[[str], None]
     from bots.review.conform import Project, find_lacks
 
     require_project(root)
-    project = Project(Repository(root), settings.load_settings(root), stage_graph.load_stages(root))
+    project = Project(Repository(root), settings.load_settings(root, model), stage_graph.load_stages(root))
     with forget_state():
         yield from find_lacks(project, tell)
     if "release" in wanted:
@@ -109,7 +116,9 @@ def _check_release(project: Project, tell: Callable[[str], None]) -> Iterator[La
     if stage is not None:
         hint = f"name it under `outs` of the stage {stage}, and the model in its command (`--onnx FILE`)"
     missing = [
-        path for path in EVIDENCE if project.find_output(path) is None or not (project.root / path).is_file()
+        path
+        for path in map(project.files.name_report, EVIDENCE)
+        if project.find_output(path) is None or not (project.root / path).is_file()
     ]
     for path in missing:
         words = f"missing: a release holds the model against it; {hint}"

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 from bots.commands.options import Verbs, add_artifact_option, add_pack_option
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bots.github.client import GitHubApi
     from bots.github.workflow_run import WorkflowRun
-    from bots.publish.lock import LockResult
-    from bots.publish.review_artifact import ArtifactContent
-    from bots.publish.target import Target
-    from bots.publish.verification_result import VerificationResult
+    from bots.publish.lock import JudgedModel, LockResult
+    from bots.publish.models import ModelReview
     from bots.retry import Retry
 
 BUDGET = 600.0
@@ -52,18 +53,13 @@ def run(arguments: argparse.Namespace) -> int:
     import msgspec
 
     from bots.errors import BotsError
-    from bots.evidence import Review
     from bots.git.bare import find_folder
     from bots.github import actions
     from bots.github.client import Connection, GitHubClient, NotInWorkflow
     from bots.github.workflow_run import load_workflow_run
-    from bots.publish.lock import carry_over_check
+    from bots.publish.models import load_reviews
     from bots.publish.publish import explain_failure
-    from bots.publish.review_artifact import find_review
-    from bots.publish.target import find_target
-    from bots.publish.verification_result import find_verification
     from bots.retry import RequestDenied, RetriesExhausted, Retry
-    from bots.settings import load_naming
 
     try:
         connection = Connection.from_environ(os.environ)
@@ -72,45 +68,22 @@ def run(arguments: argparse.Namespace) -> int:
         log(f"ERROR: {error}")
         return 2
     retry = Retry(time.time, time.sleep, log, deadline=time.time() + BUDGET)
-    artifact = find_review(arguments.artifact)
-    verification = find_verification(arguments.verification, artifact)
     api, folder = GitHubClient(connection), find_folder(Path.cwd())
-    target = find_target(
-        api,
+    main, *others = _find_targets(
+        load_reviews(Path.cwd(), arguments.artifact, arguments.verification),
         workflow_run,
-        artifact,
+        api=api,
         folder=folder,
         retry=retry,
-        explain=explain_failure,
-        naming=load_naming(Path.cwd()),
     )
     try:
-        result = _lock(
-            arguments.pack,
-            workflow_run,
-            artifact,
-            verification=verification,
-            repository=connection.repository,
-            target=target,
-            retry=retry,
-        )
+        result = _lock(arguments.pack, main, others, repository=connection.repository, retry=retry)
     except BotsError as error:
         return _conclude(f"Not locked: {error}.", 1)
     if result.commit not in (None, workflow_run.head_sha):
         assert result.commit is not None
-        assert isinstance(artifact, Review)
         try:
-            done = carry_over_check(
-                api,
-                workflow_run,
-                artifact,
-                verification=verification,
-                target=target,
-                commit=result.commit,
-                folder=folder,
-                retry=retry,
-            )
-            log(f"check: {done}")
+            _carry_over(api, main, others, commit=result.commit, folder=folder, retry=retry)
         except (RequestDenied, RetriesExhausted) as error:
             why = explain_failure("check", error)
             return _conclude(f"Locked, but {result.commit} has no check: {why}", 1)
@@ -120,31 +93,85 @@ def run(arguments: argparse.Namespace) -> int:
     return _conclude(f"{result.done.capitalize()}: {result.words}", 0)
 
 
-def _lock(
-    folder: Path,
-    workflow_run: WorkflowRun,
-    artifact: ArtifactContent,
+def _find_targets(
+    reviews: Sequence[ModelReview], run: WorkflowRun, *, api: GitHubApi, folder: str, retry: Retry
+) -> list[JudgedModel]:
+    """Find where each model's review belongs, the main one's first."""
+    from bots.publish.lock import JudgedModel
+    from bots.publish.models import explain_run
+    from bots.publish.publish import explain_failure
+    from bots.publish.target import find_target
+    from bots.settings import MAIN_MODEL
+
+    return [
+        JudgedModel(
+            name=one.name or MAIN_MODEL,
+            run=explain_run(run, reviews, one),
+            artifact=one.artifact,
+            verification=one.verification,
+            target=find_target(
+                api,
+                run,
+                one.artifact,
+                folder=folder,
+                retry=retry,
+                explain=explain_failure,
+                naming=one.naming,
+            ),
+            files=one.files,
+        )
+        for one in reviews
+    ]
+
+
+def _carry_over(
+    api: GitHubApi,
+    main: JudgedModel,
+    others: Sequence[JudgedModel],
     *,
-    verification: VerificationResult,
-    repository: str,
-    target: Target,
+    commit: str,
+    folder: str,
     retry: Retry,
+) -> None:
+    """Carry every model's check over to the lock's commit, the main one's last. Raises what GitHub does."""
+    from bots.evidence import Review
+    from bots.publish.lock import carry_over_check
+
+    decisions = {other.name: other.decide() for other in others}
+    for one in (*others, main):
+        assert isinstance(one.artifact, Review)
+        done = carry_over_check(
+            api,
+            one.run,
+            one.artifact,
+            verification=one.verification,
+            target=one.target,
+            others=decisions if one is main else {},
+            commit=commit,
+            folder=folder,
+            retry=retry,
+        )
+        log(f"{one.target.naming.check}: {done}")
+
+
+def _lock(
+    folder: Path, main: JudgedModel, others: Sequence[JudgedModel], *, repository: str, retry: Retry
 ) -> LockResult:
     """Lock with the storage of this checkout and the paths that its params.yaml names."""
     from bots.dvc.storage import open_storage
     from bots.publish.lock import lock
-    from bots.settings import load_settings
 
     root = Path.cwd()
     return lock(
         root,
-        workflow_run,
-        artifact,
-        verification=verification,
+        main.run,
+        main.artifact,
+        verification=main.verification,
         repository=repository,
-        target=target,
+        target=main.target,
         folder=folder,
-        files=load_settings(root).review.files,
+        files=main.files,
+        others=others,
         storage=open_storage(root, log),
         retry=retry,
     )

@@ -34,7 +34,8 @@ def add_parser(verbs: Verbs) -> None:
         "--record",
         nargs=2,
         metavar=("HOLDOUT", "MODEL"),
-        help="in a workflow of the default branch: record a look, named by the two digests",
+        help="in a workflow of the default branch: record a look, named by the two digests; of several models each a "
+        "list with commas, in the same order",
     )
     what.add_argument("--json", action="store_true", help="print the looks as JSON")
 
@@ -61,8 +62,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _record(holdout: str, model: str) -> int:
-    """Record a look on GitHub. The ref points at the commit that the job runs on, which is there in any case."""
-    from bots.git.looks import make_ref
+    """Record looks on GitHub. Their refs point at the commit that the job runs on, which is there in any case."""
+    from functools import partial
+
+    from bots.git.looks import LooksError, make_ref
     from bots.git.repository import Repository
     from bots.github.client import Connection, GitHubClient, NotInWorkflow
     from bots.log import print_line
@@ -71,7 +74,10 @@ def _record(holdout: str, model: str) -> int:
     def log(words: str) -> None:
         print_line("looks", words, sys.stdout)
 
-    ref = make_ref(holdout, model)
+    holdouts, models = holdout.split(","), model.split(",")
+    if len(holdouts) != len(models):
+        raise LooksError(f"{len(holdouts)} holdouts and {len(models)} models: expected as many of both")
+    refs = [make_ref(*pair) for pair in zip(holdouts, models, strict=True)]
     try:
         connection = Connection.from_environ(os.environ)
     except NotInWorkflow as error:
@@ -80,6 +86,7 @@ def _record(holdout: str, model: str) -> int:
     api = GitHubClient(connection)
     retry = Retry(time.time, time.sleep, log, deadline=time.time() + BUDGET)
     commit = Repository(Path.cwd()).resolve("HEAD")
-    made = retry.call("look", lambda: api.create_ref(ref, commit))
-    log(f"{ref} is recorded" if made else f"{ref} was recorded before")
+    for ref in dict.fromkeys(refs):
+        made = retry.call("look", partial(api.create_ref, ref, commit))
+        log(f"{ref} is recorded" if made else f"{ref} was recorded before")
     return 0

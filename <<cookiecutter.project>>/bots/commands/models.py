@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from bots.commands.options import Verbs
+from bots.commands.options import Verbs, add_model_option
 
 
 def add_parser(verbs: Verbs) -> None:
@@ -20,6 +20,7 @@ def add_parser(verbs: Verbs) -> None:
         "are named on standard error. In a workflow the output `paused` says whether a stage has a paused one.",
         epilog="exit codes: 0 listed, 1 the registry cannot be read, 2 wrong usage",
     )
+    add_model_option(parser, "list the versions of this one")
     parser.add_argument("--json", action="store_true", help="print the registry as JSON")
 
 
@@ -32,7 +33,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     with (
         open_progress() as tell,
-        registry.open_registry(Path.cwd(), registry.start_retry(tell), time.time) as repository,
+        registry.open_registry(
+            Path.cwd(), registry.start_retry(tell), time.time, model=arguments.model
+        ) as repository,
     ):
         known = repository.registry
     for words in report.describe_skipped(known):

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TypeAlias
 
+from bots.errors import BotsError
+
 Verbs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
@@ -23,6 +25,21 @@ def add_artifact_option(parser: argparse.ArgumentParser) -> None:
 def add_pack_option(parser: argparse.ArgumentParser) -> None:
     """Add the folder of what a review judged."""
     parser.add_argument("--pack", type=Path, default=Path("pack"), metavar="FOLDER", help="default: pack/")
+
+
+def add_model_option(parser: argparse.ArgumentParser, words: str) -> None:
+    """Add the name of a further model of params.yaml; `words` say what is done with it alone."""
+    parser.add_argument("--model", metavar="NAME", help=f"a name under `models:` of params.yaml: {words}")
+
+
+def refuse_model(verb: str, model: str | None) -> None:
+    """Raise `BotsError` where a verb that knows the main model alone is asked for another."""
+    if model is not None:
+        raise BotsError(
+            f"{verb} knows the main model of a project alone: {model} is reviewed, locked and released as an image, "
+            "and neither deployed nor watched. Where it is to be, give it a project of its own, which may lie in a "
+            "subfolder of this repository"
+        )
 
 
 def parse_count(text: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from bots.commands.options import Verbs
+from bots.commands.options import Verbs, add_model_option
 
 
 def add_parser(verbs: Verbs) -> None:
@@ -20,19 +20,20 @@ def add_parser(verbs: Verbs) -> None:
     parser.add_argument(
         "--out", type=Path, default=Path("review"), metavar="FOLDER", help="where the review lies"
     )
+    add_model_option(parser, "show this one's review")
     parser.add_argument("--open", action="store_true", help="open the page in the browser")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the page and print the summary; 0."""
     from bots import evidence
+    from bots.layout import place_review
     from bots.render import preview, terminal
 
-    result = evidence.load(arguments.out / "review.json", evidence.Review)
-    page = preview.write_preview(
-        (arguments.out / "review.md").read_text(encoding="utf-8"), result, arguments.out
-    )
-    terminal.print_review(result, arguments.out)
+    folder = place_review(arguments.out, arguments.model)
+    result = evidence.load(folder / "review.json", evidence.Review)
+    page = preview.write_preview((folder / "review.md").read_text(encoding="utf-8"), result, folder)
+    terminal.print_review(result, folder)
     print(f"The comment as GitHub shows it: {page.resolve().as_uri()}")
     if arguments.open:
         import webbrowser

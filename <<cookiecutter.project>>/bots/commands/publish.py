@@ -7,8 +7,18 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bots.commands.options import Verbs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bots.github.client import Connection, GitHubApi
+    from bots.github.workflow_run import WorkflowRun
+    from bots.publish.decision import Decision
+    from bots.publish.models import ModelReview
+    from bots.retry import Retry
 
 BUDGET = 300.0
 
@@ -19,7 +29,8 @@ def add_parser(verbs: Verbs) -> None:
         "publish",
         help="say a review on its pull request: comment, check, job summary",
         description="In a workflow of the default branch, after a review: check what the review job handed over, and "
-        "say it on the pull request. Where GitHub lets one of comment, check and summary not be written, the others "
+        "say it on the pull request, of each model with a comment and a check of its own; the main model's passes only "
+        "where the others' do. Where GitHub lets one of comment, check and summary not be written, the others "
         "say so.",
         epilog="exit codes: 0 said, 1 it could not be said anywhere, 2 wrong usage, or no workflow_run event",
     )
@@ -41,17 +52,12 @@ def run(arguments: argparse.Namespace) -> int:
 
     Exit codes: 0 published, 1 not published anywhere, 2 not in a workflow_run job.
     """
-    from bots.git.bare import find_folder
-    from bots.github import actions
     from bots.github.client import Connection, GitHubClient, NotInWorkflow
     from bots.github.workflow_run import load_workflow_run
-    from bots.publish.looks import correct_looks, count_looks, find_doubt, find_look, find_main_holdout
-    from bots.publish.production import find_production_note
-    from bots.publish.publish import announce, publish
-    from bots.publish.review_artifact import find_review
-    from bots.publish.verification_result import find_verification
+    from bots.publish.models import load_reviews
+    from bots.publish.publish import announce
     from bots.retry import Retry
-    from bots.settings import load_naming
+    from bots.settings import list_namings
 
     try:
         connection = Connection.from_environ(os.environ)
@@ -59,36 +65,66 @@ def run(arguments: argparse.Namespace) -> int:
     except NotInWorkflow as error:
         print(f"ERROR: publish: {error}", file=sys.stderr)
         return 2
-    api = GitHubClient(connection)
-    root = Path.cwd()
+    api, root = GitHubClient(connection), Path.cwd()
     retry = Retry(time.time, time.sleep, log, deadline=time.time() + BUDGET)
     if arguments.started:
-        announce(api, workflow_run, retry, load_naming(root))
+        for naming in list_namings(root):
+            announce(api, workflow_run, retry, naming)
         return 0
-    artifact = find_review(arguments.artifact)
-    known = count_looks(root, os.environ, retry)
-    # What is shown; everything else is about the review as it was uploaded.
-    shown = correct_looks(artifact, known, find_main_holdout(root))
-    result = publish(
-        api,
-        workflow_run,
-        shown,
-        verification=find_verification(arguments.verification, artifact),
-        doubt=find_doubt(shown, known, artifact),
-        production=find_production_note(root, os.environ, time.time(), retry),
-        connection=connection,
-        retry=retry,
-        folder=find_folder(root),
-        summary=actions.find_summary(os.environ),
-        naming=load_naming(root),
-    )
-    if not result.channels:
-        for line in result.body.splitlines():
-            log(line)
-    holdout, model = find_look(workflow_run, artifact) or ("", "")
-    outputs = {"locks": "true" if result.decision.locks else "false", "holdout": holdout, "model": model}
+    reviews = load_reviews(root, arguments.artifact, arguments.verification)
+    return _publish_all(reviews, workflow_run, api=api, connection=connection, root=root, retry=retry)
+
+
+def _publish_all(
+    reviews: Sequence[ModelReview],
+    workflow_run: WorkflowRun,
+    *,
+    api: GitHubApi,
+    connection: Connection,
+    root: Path,
+    retry: Retry,
+) -> int:
+    """Publish every model's review, the main one's last, which needs the others' to pass; the exit code."""
+    from bots.git.bare import find_folder
+    from bots.github import actions
+    from bots.publish.looks import correct_looks, count_looks, find_doubt, find_look, find_main_holdout
+    from bots.publish.models import explain_run, is_untouched
+    from bots.publish.production import find_production_note
+    from bots.publish.publish import publish
+
+    known, failures = count_looks(root, os.environ, retry), 0
+    decisions: dict[str, Decision] = {}
+    for one in reversed(reviews):
+        # What is shown; everything else is about the review as it was uploaded.
+        shown = correct_looks(one.artifact, known, find_main_holdout(root, one.files))
+        result = publish(
+            api,
+            explain_run(workflow_run, reviews, one),
+            shown,
+            verification=one.verification,
+            doubt=find_doubt(shown, known, one.artifact),
+            production="" if one.name else find_production_note(root, os.environ, time.time(), retry),
+            others={} if one.name else dict(decisions),
+            opens=one.name is None or not is_untouched(one.artifact),
+            connection=connection,
+            retry=retry,
+            folder=find_folder(root),
+            summary=actions.find_summary(os.environ),
+            naming=one.naming,
+        )
+        if not result.channels:
+            for line in result.body.splitlines():
+                log(line)
+            failures += 1
+        decisions[one.name or ""] = result.decision
+    looks = [look for one in reviews if (look := find_look(workflow_run, one.artifact))]
+    outputs = {
+        "locks": "true" if decisions[""].locks else "false",
+        "holdout": ",".join(holdout for holdout, _ in looks),
+        "model": ",".join(model for _, model in looks),
+    }
     actions.write_outputs(os.environ, outputs)
-    return 0 if result.channels else 1
+    return 1 if failures else 0
 
 
 def log(words: str) -> None:

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bots.commands.options import Verbs
+from bots.commands.options import Verbs, refuse_model
+from bots.errors import BotsError
 
 if TYPE_CHECKING:
     from bots.release.engine import Engine
@@ -30,6 +31,17 @@ def add_parser(verbs: Verbs) -> None:
         "32 its image could not be built or does not work, 33 it was rolled back, 34 it is paused: nobody can tell "
         "yet, and it has a share of the requests until a person decides or more came, 1 something else and what, "
         "2 wrong usage",
+    )
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--model",
+        metavar="NAME",
+        help="a name under `models:` of params.yaml: make a version of this one; it is not deployed",
+    )
+    which.add_argument(
+        "--others",
+        action="store_true",
+        help="make versions of all models under `models:` of params.yaml, one after the other",
     )
     parser.add_argument(
         "--until",
@@ -58,6 +70,8 @@ def run(arguments: argparse.Namespace, engine: Engine | None = None) -> int:
     """Release with an engine, or with the real one; the exit code says what stopped it. Raises `BotsError`."""
     from bots.release.release import release, resume
 
+    if arguments.model is not None or arguments.others:
+        return _release_others(arguments, engine)
     with open_context(engine) as context:
         if arguments.resume or arguments.promote is not None:
             result = resume(context, reason=arguments.promote)
@@ -66,8 +80,35 @@ def run(arguments: argparse.Namespace, engine: Engine | None = None) -> int:
     return conclude(result, os.environ, as_json=arguments.json)
 
 
+def _release_others(arguments: argparse.Namespace, engine: Engine | None) -> int:
+    """Make a version of each of the project's further models that are asked for; the first exit code that is not 0.
+
+    One that fails is told, and the next has its turn.
+    """
+    from bots.release.release import release
+    from bots.settings import load_models, require_model
+
+    if arguments.resume or arguments.promote is not None:
+        refuse_model("release --resume and --promote", arguments.model or "none of them")
+    family = load_models(Path.cwd())
+    require_model(family, arguments.model)
+    names = [name for name in family if name is not None]
+    if arguments.others and not names:
+        print("release: params.yaml declares no other model", file=sys.stderr)
+    codes = []
+    for name in names if arguments.others else [arguments.model]:
+        try:
+            with open_context(engine, name) as context:
+                result = release(context, until="version", accept=arguments.accept)
+            codes.append(conclude(result, {}, as_json=arguments.json, name=name))
+        except BotsError as error:
+            print(f"ERROR: release: {name}: {error}", file=sys.stderr)
+            codes.append(error.exit_code)
+    return next(filter(None, codes), 0)
+
+
 @contextmanager
-def open_context(engine: Engine | None) -> Iterator[ReleaseContext]:
+def open_context(engine: Engine | None, model: str | None = None) -> Iterator[ReleaseContext]:
     """What a release runs with, in this folder and environment."""
     from bots.github.client import Connection, GitHubClient
     from bots.release.deploy_engine import DeployEngine
@@ -81,8 +122,9 @@ def open_context(engine: Engine | None) -> Iterator[ReleaseContext]:
             environ=os.environ,
             connection=connection,
             github=GitHubClient(connection),
-            engine=engine or DeployEngine(root),
+            engine=engine or DeployEngine(root, model),
             tell=tell,
+            model=model,
         )
 
 
@@ -95,8 +137,10 @@ def open_progress() -> Iterator[Callable[[str], None]]:
         yield lambda words: progress.tell(escape_line(words))
 
 
-def conclude(result: ReleaseResult, environ: Mapping[str, str], *, as_json: bool) -> int:
-    """Say what was done: log, JSON, the job's summary and outputs; the exit code."""
+def conclude(
+    result: ReleaseResult, environ: Mapping[str, str], *, as_json: bool, name: str | None = None
+) -> int:
+    """Say what was done: log, JSON, the job's summary and outputs; the exit code. `name` is a further model's."""
     import msgspec
 
     from bots.github import actions
@@ -108,7 +152,8 @@ def conclude(result: ReleaseResult, environ: Mapping[str, str], *, as_json: bool
     if as_json:
         told = {"words": result.words, "exit": result.code, "release": result.release, "notes": result.notes}
         print(msgspec.json.encode(told).decode())
-    print_line("release", ("ERROR: " if result.code else "") + result.words, sys.stderr)
+    head = ("ERROR: " if result.code else "") + (f"{name}: " if name else "")
+    print_line("release", head + result.words, sys.stderr)
     if write := actions.find_summary(environ):
         write(result.body or result.words)
     actions.write_outputs(environ, list_outputs(result))

@@ -6,7 +6,7 @@ import argparse
 import os
 from typing import TYPE_CHECKING, cast
 
-from bots.commands.options import Verbs
+from bots.commands.options import Verbs, add_model_option, refuse_model
 
 if TYPE_CHECKING:
     from bots.release.engine import Engine
@@ -22,6 +22,7 @@ def add_parser(verbs: Verbs) -> None:
         "version is paused in the stage, that one is taken out.",
         epilog="exit codes: 0 it is there, 1 it could not be put there and why, 2 wrong usage",
     )
+    add_model_option(parser, "refused: only the main model has versions")
     parser.add_argument(
         "--stage", choices=["staging", "production"], default="production", help="default: production"
     )
@@ -32,6 +33,7 @@ def add_parser(verbs: Verbs) -> None:
 
 def run(arguments: argparse.Namespace, engine: Engine | None = None) -> int:
     """Roll back with an engine, or with the real one; 0. Raises `BotsError`."""
+    refuse_model("rollback", arguments.model)
     from bots.commands.release import conclude, open_context
     from bots.release.release import roll_back
 

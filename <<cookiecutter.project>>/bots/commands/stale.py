@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     from bots.github.client import Connection, GitHubClient, NotInWorkflow
     from bots.publish.stale import settle_all
     from bots.retry import RequestDenied, RetriesExhausted, Retry
-    from bots.settings import load_naming
+    from bots.settings import list_namings
 
     try:
         connection = Connection.from_environ(os.environ)
@@ -45,25 +45,31 @@ def run(arguments: argparse.Namespace) -> int:
         return 2
     retry = Retry(time.time, time.sleep, log, deadline=time.time() + BUDGET)
     try:
-        outcomes = settle_all(
-            GitHubClient(connection),
-            branch=arguments.branch,
-            folder=find_folder(Path.cwd()),
-            author=connection.author,
-            retry=retry,
-            naming=load_naming(Path.cwd()),
-        )
+        found = [
+            (naming, outcome)
+            for naming in list_namings(Path.cwd())
+            for outcome in settle_all(
+                GitHubClient(connection),
+                branch=arguments.branch,
+                folder=find_folder(Path.cwd()),
+                author=connection.author,
+                retry=retry,
+                naming=naming,
+            )
+        ]
     except (RequestDenied, RetriesExhausted) as error:
         log(
             f"ERROR: the open pull requests are not known: {error}. The job may read contents and pull requests"
         )
         return 1
+    outcomes = [outcome for _, outcome in found]
     if arguments.json:
         print(msgspec.json.encode(outcomes).decode())
-    for outcome in outcomes:
-        log(f"#{outcome.number}: {outcome.done}: {outcome.words}")
+    for naming, outcome in found:
+        log(f"#{outcome.number}: {naming.add_to_title(outcome.done)}: {outcome.words}")
     lost = [outcome for outcome in outcomes if outcome.done == "not known"]
-    words = f"{len(outcomes)} open pull requests to {arguments.branch} were looked at"
+    count = len({outcome.number for outcome in outcomes})
+    words = f"{count} open pull requests to {arguments.branch} were looked at"
     log(f"ERROR: {words}, {len(lost)} in vain; run the job again" if lost else f"{words}.")
     return 1 if lost else 0
 

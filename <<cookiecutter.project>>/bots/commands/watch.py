@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bots.commands.options import Verbs
+from bots.commands.options import Verbs, add_model_option, refuse_model
 
 if TYPE_CHECKING:
     from bots.monitoring.act import Acted
@@ -52,6 +52,7 @@ def add_parser(verbs: Verbs) -> None:
         "seen or done and what (or params.yaml is wrong), 2 wrong usage, 3 the branch monitoring cannot be read or "
         "written",
     )
+    add_model_option(parser, "refused: only the main model is watched")
     parser.add_argument("--out", type=Path, default=Path("monitoring"), metavar="FOLDER", help="of the page")
     parser.add_argument(
         "--at",
@@ -82,6 +83,7 @@ def parse_time(text: str) -> datetime:
 
 def run(arguments: argparse.Namespace) -> int:
     """Look once; the exit code says whether everything could be seen and done."""
+    refuse_model("watch", arguments.model)
     from bots.commands.release import open_progress
     from bots.monitoring.store import MonitoringStore, StoreError
     from bots.monitoring.watch import watch_production

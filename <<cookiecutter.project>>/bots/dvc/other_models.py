@@ -18,7 +18,6 @@ from bots.layout import CARD, REPORTS, Layout
 _ENDING = re.compile(
     r"\.(bst|cbm|ckpt|gguf|h5|joblib|keras|mlmodel|onnx|pickle|pkl|pmml|pth?|safetensors|skops|tflite|ubj)"
 )
-_EVIDENCE = frozenset(f"{REPORTS}/{name}" for name in evidence.FILES) | {CARD}
 _WORDS = frozenset({"model", "models", "weights", "checkpoint", "checkpoints"})
 _FIGURES = frozenset({"metric", "metrics", "score", "scores", "evaluation"})
 _FIGURE_ENDINGS = (".json", ".yaml", ".yml", ".toml", ".csv", ".tsv", ".parquet")
@@ -94,7 +93,8 @@ def _lies_with_models(path: str, files: Layout) -> bool:
 
 def _is_known(path: str, files: Layout) -> bool:
     """Whether a path is known to be something else than a trained model."""
-    return path in _EVIDENCE or path in _list_others(files) or path.startswith(f"{files.onnx}/")
+    known = path in _list_evidence(files) or path in _list_others(files)
+    return known or path.startswith(f"{files.onnx}/")
 
 
 def looks_like_model(path: str) -> bool:
@@ -125,11 +125,16 @@ def _split_words(name: str) -> set[str]:
 
 def _is_judged(path: str, files: Layout) -> bool:
     """Whether a path is the judged model, holds it or lies in it; the same of its ONNX form, tables and evidence."""
-    if path in _EVIDENCE:
+    if path in _list_evidence(files):
         return True
     own = [PurePosixPath(each) for each in (files.model, *_list_others(files))]
     place = PurePosixPath(path)
     return any(place.is_relative_to(each) or each.is_relative_to(place) for each in own)
+
+
+def _list_evidence(files: Layout) -> set[str]:
+    """The paths of the judged model's evidence and card."""
+    return {files.card, *(f"{files.reports}/{name}" for name in evidence.FILES)}
 
 
 def _list_others(files: Layout) -> list[str]:

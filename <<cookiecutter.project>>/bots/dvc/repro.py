@@ -59,11 +59,14 @@ def reproduce(
     known: Lock,
     on_run: Callable[[list[str]], None],
     *,
+    only: Sequence[str] | None = None,
     pull: bool,
     jobs: int,
     fork_server: str | None,
 ) -> Reproduction:
     """Bring the pipeline up to date; `on_run` hears which stages are running whenever one starts.
+
+    `only` are the stages that count, with all that they need; None: every one.
 
     Where there is likely something to run (`known` is the lock as it stands), the command `fork_server` starts a
     process that spares the stages their imports, and those that do not wait for each other run side by side, `jobs` at
@@ -74,14 +77,17 @@ def reproduce(
     can write to it could say anything. A stage's result comes from running it, or from dvc.lock.
     """
     stages = stage_graph.load_stages(root)
+    if only is not None:
+        stages = {name: stages[name] for name in only}
+    targets = list(only or [])
     if stage_graph.is_up_to_date(root, stages, known):
         runs = _Runs(root, on_run, pull=pull, environ={})
-        runs.run_repro([])
+        runs.run_repro(targets)
     else:
         with start_fork_server(root, fork_server) as environ:
             runs = _Runs(root, on_run, pull=pull, environ=environ)
             if jobs == 1 or _run_in_waves(runs, stages, jobs):
-                runs.run_repro([])
+                runs.run_repro(targets)
     return runs.summarize(list(stages))
 
 

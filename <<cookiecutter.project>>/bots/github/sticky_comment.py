@@ -18,10 +18,12 @@ def upsert_comment(
     author: str,
     is_ours: Callable[[str], bool],
     is_newer: Callable[[str], bool] = lambda body: False,
+    opens: bool = True,
 ) -> str:
     """Create or update the one comment of a pull request or issue; returns what was done.
 
     `is_ours` recognizes our comments among the author's by their body, `is_newer` one that must not be overwritten.
+    Without `opens` none is created.
     Safe to repeat: it always looks first. After it has created one it looks again, because another run may have done
     so at the same time; the oldest stays. Raises `RequestDenied` and `TemporaryFailure`.
     """
@@ -31,6 +33,8 @@ def upsert_comment(
         return sorted((one.id, one.body) for one in comments if one.author == author and is_ours(one.body))
 
     existing = find_comments()
+    if not existing and not opens:
+        return "none to replace"
     if not existing:
         api.create_comment(number, content)
         existing = find_comments() or [(0, content)]

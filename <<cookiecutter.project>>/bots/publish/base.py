@@ -13,9 +13,11 @@ from bots.dvc import lockfile
 from bots.dvc.lockfile import Lock, LockfileError
 from bots.layout import DVC_LOCK, DVC_YAML, PARAMS
 from bots.retry import RequestDenied, RetriesExhausted, Retry
-from bots.settings import Evaluate, Gate, Settings, SettingsError, parse_settings
+from bots.settings import Evaluate, Gate, Settings, SettingsError, parse_models
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from bots.evidence import Review
     from bots.github.client import CommitComparison, GitHubApi
 
@@ -91,6 +93,21 @@ def find_moves(before: Judge, now: Judge) -> list[str]:
     return moves
 
 
+def find_all_moves(before: Mapping[str | None, Judge], now: Mapping[str | None, Judge]) -> list[str]:
+    """List what judges any model otherwise than before; of a further model with its name.
+
+    One dvc.lock holds them all, so that a change which was judged beside another model is to be judged again.
+    """
+    moves = []
+    for model in dict.fromkeys([*before, *now]):
+        if model not in before or model not in now:
+            moves.append(f"model {model} {'declared' if model in now else 'taken out'} (params.yaml)")
+            continue
+        found = find_moves(before[model], now[model])
+        moves += found if model is None else [f"{model}: {words}" for words in found]
+    return moves
+
+
 def shorten_digest(digest: str | None) -> str:
     """Shorten a digest to what people compare: eight characters."""
     return digest.partition(":")[2][:8] if digest else "none"
@@ -144,8 +161,8 @@ def compare_judges(
     judging = {f"{folder}{path}" for path in (DVC_LOCK, PARAMS)}
     if relation.paths is not None and judging.isdisjoint(relation.paths):
         return "current", None
-    before, now = (load_judge(api, one, folder=folder, retry=retry) for one in (commit, tip))
-    moves = find_moves(before, now)
+    before, now = (load_judges(api, one, folder=folder, retry=retry) for one in (commit, tip))
+    moves = find_all_moves(before, now)
     return ("stale", f"{branch}'s {', '.join(moves)}") if moves else ("current", None)
 
 
@@ -159,8 +176,8 @@ def _compare(api: GitHubApi, commit: str, tip: str) -> CommitComparison | None:
         raise
 
 
-def load_judge(api: GitHubApi, commit: str, *, folder: str, retry: Retry) -> Judge:
-    """Load what judges from a commit.
+def load_judges(api: GitHubApi, commit: str, *, folder: str, retry: Retry) -> dict[str | None, Judge]:
+    """Load what judges each model from a commit; None is the main model.
 
     Raises `RequestDenied`, `RetriesExhausted`, `LockfileError` and `SettingsError`, that also without a params.yaml:
     what judges is then not known.
@@ -174,5 +191,6 @@ def load_judge(api: GitHubApi, commit: str, *, folder: str, retry: Retry) -> Jud
     params = read(PARAMS)
     if params is None:
         raise SettingsError(f"{name}: there is none")
-    settings = parse_settings(params, name, read(DVC_YAML))
-    return build_judge(lockfile.parse_lock(read(DVC_LOCK), f"{folder}{DVC_LOCK} of {commit[:7]}"), settings)
+    family = parse_models(params, name, read(DVC_YAML))
+    lock = lockfile.parse_lock(read(DVC_LOCK), f"{folder}{DVC_LOCK} of {commit[:7]}")
+    return {model: build_judge(lock, settings) for model, settings in family.items()}

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from bots.render.escape import escape_text
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from bots.evidence import Verdict
     from bots.github.client import Conclusion
+
+HELD_UP = "> [!WARNING]\n> This change passes only where each model of the project does. {told}\n\n"
 
 
 @dataclass(frozen=True)
@@ -30,3 +36,31 @@ class Decision:
     locks: bool = False
     verdict: Verdict | None = None
     elsewhere: bool = False
+
+
+def join_decisions(decision: Decision, others: Mapping[str, Decision]) -> Decision:
+    """The decision about the main model, which lets the change pass only where those about the `others` do."""
+    blocking = {name: one for name, one in others.items() if one.conclusion != "success"}
+    locks = decision.locks and all(one.locks for one in others.values())
+    if not blocking:
+        return replace(decision, locks=locks)
+    told = " ".join(f"**{escape_text(name)}**: {escape_text(one.title)}." for name, one in blocking.items())
+    if decision.conclusion != "success":
+        return replace(decision, warning=HELD_UP.format(told=told) + decision.warning, locks=locks)
+    failed = any(one.conclusion == "failure" for one in blocking.values())
+    first, more = next(iter(blocking)), f" and {len(blocking) - 1} more" if len(blocking) > 1 else ""
+    return replace(
+        decision,
+        conclusion="failure" if failed else "action_required",
+        title=f"{decision.title}, but the model {first}{more} holds it up",
+        warning=HELD_UP.format(told=told) + decision.warning,
+        locks=locks,
+    )
+
+
+def describe_others(others: Mapping[str, Decision]) -> str:
+    """What became of the other models, as Markdown for the end of the main model's comment; nothing without others."""
+    if not others:
+        return ""
+    told = "; ".join(f"**{escape_text(name)}**: {escape_text(one.title)}" for name, one in others.items())
+    return f"\n<sub>Other models of this project, each with a check of its own: {told}.</sub>\n"

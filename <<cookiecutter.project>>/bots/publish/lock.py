@@ -7,10 +7,11 @@ only to a branch that is neither the default one nor one of the bots'.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, Self
 
 from bots import evidence
@@ -18,7 +19,7 @@ from bots.dvc import cache, records
 from bots.dvc.lockfile import LockfileError
 from bots.dvc.storage.branch import BRANCH as STORAGE_BRANCH
 from bots.errors import BotsError
-from bots.evidence import Review
+from bots.evidence import EvidenceError, Review
 from bots.git.bare import (
     Author,
     BareRepository,
@@ -32,6 +33,7 @@ from bots.github import check_run
 from bots.layout import DVC_LOCK, DVC_YAML, MONITORING_BRANCH, PARAMS, REPORTS, Layout
 from bots.naming import MONITORING
 from bots.publish import model_bundle, publish
+from bots.publish.decision import join_decisions
 from bots.publish.model_bundle import InvalidBundle, ModelBundle
 from bots.publish.target import ask_base_again
 from bots.publish.verification_result import hold_against
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from bots.github.client import CheckRunContent, GitHubApi
     from bots.github.marker import Marker
     from bots.github.workflow_run import WorkflowRun
+    from bots.publish.decision import Decision
     from bots.publish.review_artifact import ArtifactContent
     from bots.publish.target import Target
     from bots.publish.verification_result import VerificationResult
@@ -50,15 +53,14 @@ BOT = ("github-actions[bot]", "41898282+github-actions[bot]@users.noreply.github
 
 # A review holds these reports too; both must say the same.
 REVIEWED = {
-    f"{REPORTS}/data.json": "data",
-    f"{REPORTS}/split.json": "split",
-    f"{REPORTS}/training.json": "training",
-    f"{REPORTS}/metrics.json": "evaluation",
-    f"{REPORTS}/explanation.json": "explanation",
-    f"{REPORTS}/drift.json": "drift",
-    f"{REPORTS}/export.json": "export",
+    "data": "data",
+    "split": "split",
+    "training": "training",
+    "metrics": "evaluation",
+    "explanation": "explanation",
+    "drift": "drift",
+    "export": "export",
 }
-SEEDS = f"{REPORTS}/seeds.json"
 # With Git LFS git holds such a pointer instead of the content that DVC hashed.
 _POINTER = b"version https://git-lfs"
 
@@ -130,9 +132,14 @@ def find_contradictions(review: Review, bundle: ModelBundle, files: Layout) -> l
         rows = (seeds.model, seeds.holdout)
         if rows != (candidate.model, candidate.holdout):
             found.append("the review's scores by seed are of another model or holdout")
-    for path, field in REVIEWED.items():
-        content, report = bundle.texts.get(path), getattr(review, field)
-        bundled = evidence.decode(content, model_bundle.EVIDENCE[path], path) if content is not None else None
+    for name, field in REVIEWED.items():
+        path, report = files.name_report(name), getattr(review, field)
+        content, kind = bundle.texts.get(path), evidence.FILES[f"{name}.json"]
+        try:
+            bundled = evidence.decode(content, kind, path) if content is not None else None
+        except EvidenceError as error:
+            found.append(str(error))
+            continue
         if bundled != report:
             found.append(f"{path} is not the report that the review shows")
     return found
@@ -143,15 +150,18 @@ def find_own_texts(bundle: ModelBundle) -> set[str]:
     return set(bundle.texts) - model_bundle.KEPT_BY_GIT
 
 
-def list_texts(review: Review, bundle: ModelBundle) -> dict[str, bytes]:
-    """List what the lock's commit says: the bundle's texts, and the scores by seed that main will keep of this model.
+def list_texts(reviews: Mapping[str, Review], bundle: ModelBundle) -> dict[str, bytes]:
+    """List what the lock's commit says: the bundle's texts, and the scores by seed that main will keep of its models.
 
-    They come from the published review. Where it has none, an older file may stay: it names the model that it is of.
+    They come from the published reviews, which are by the path of their model's scores. Where one has none, an older
+    file may stay: it names the model that it is of.
     """
-    seeds = review.seeds
-    if seeds is None or seeds.failure is not None or seeds.candidate is None:
-        return dict(bundle.texts)
-    return {**bundle.texts, SEEDS: evidence.encode(seeds.candidate)}
+    texts = dict(bundle.texts)
+    for path, review in reviews.items():
+        seeds = review.seeds
+        if seeds is not None and seeds.failure is None and seeds.candidate is not None:
+            texts[path] = evidence.encode(seeds.candidate)
+    return texts
 
 
 def find_other_inputs(bundle: ModelBundle, read: Callable[[str], bytes | None]) -> list[str]:
@@ -199,6 +209,34 @@ def explain_branch(branch: str, default: str | None) -> str | None:
     return None
 
 
+@dataclass(frozen=True, kw_only=True)
+class JudgedModel:
+    """A model of the project, as its review judged it. `run` is the run as it ended for it alone.
+
+    `files` are the paths that the default branch names, `target` is where the review belongs.
+    """
+
+    name: str
+    run: WorkflowRun
+    artifact: ArtifactContent
+    verification: VerificationResult
+    target: Target
+    files: Layout
+
+    def decide(self) -> Decision:
+        """Decide again what its check says."""
+        decision = publish.decide(self.run, self.target.set_head(self.run.head_sha), self.artifact)
+        return hold_against(decision, self.verification)
+
+    def explain_skip(self, repository: str) -> str | None:
+        """Explain why what was judged of it is not to be locked; None where it is. Raises `LockRefused`."""
+        try:
+            reason = explain_skip(self.run, repository, self.artifact, self.target, self.verification)
+        except LockRefused as error:
+            raise LockRefused(f"the model {self.name}: {error}") from error
+        return f"The model {self.name} holds it up. {reason}" if reason else None
+
+
 def lock(
     root: Path,
     run: WorkflowRun,
@@ -209,16 +247,21 @@ def lock(
     target: Target,
     folder: Path,
     files: Layout,
+    others: Sequence[JudgedModel] = (),
     storage: Storage,
     retry: Retry,
 ) -> LockResult:
     """Lock what a run judged: check the bundle in `folder`, store its files, commit its texts.
 
     Safe to repeat at any time: the same review makes the same commit, and only on top of the judged one. `files` are
-    the paths that the default branch names, `target` is where the review belongs. Raises `LockRefused`, `StorageError`
-    and `GitError`.
+    the paths that the default branch names, `target` is where the review belongs. One dvc.lock holds every model of the
+    project, so that each of the `others` must be one that may be locked. Raises `LockRefused`, `StorageError` and
+    `GitError`.
     """
-    if reason := explain_skip(run, repository, artifact, target, verification):
+    skips = (other.explain_skip(repository) for other in others)
+    if reason := explain_skip(run, repository, artifact, target, verification) or next(
+        filter(None, skips), None
+    ):
         return LockResult("not locked", reason)
     assert isinstance(artifact, Review)
     assert run.head_branch is not None
@@ -228,7 +271,12 @@ def lock(
         raise LockRefused(
             f"what the run of {run.head_sha[:7]} handed over is not what it judged: {error}"
         ) from error
-    if found := find_contradictions(artifact, bundle, files):
+    found = find_contradictions(artifact, bundle, files)
+    for other in others:
+        assert isinstance(other.artifact, Review)
+        contradictions = find_contradictions(other.artifact, bundle, other.files)
+        found += [f"{other.name}: {words}" for words in contradictions]
+    if found:
         raise LockRefused(
             f"the review and what was handed over contradict each other: {'; '.join(found[:3])}"
         )
@@ -239,6 +287,12 @@ def lock(
                 run,
                 artifact,
                 bundle=bundle,
+                seeds={
+                    one.files.name_report("seeds"): one.artifact
+                    for one in others
+                    if isinstance(one.artifact, Review)
+                }
+                | {files.name_report("seeds"): artifact},
                 prefix=find_folder(root),
                 branch=run.head_branch,
                 storage=storage,
@@ -254,6 +308,7 @@ def _lock(
     review: Review,
     *,
     bundle: ModelBundle,
+    seeds: Mapping[str, Review],
     prefix: str,
     branch: str,
     storage: Storage,
@@ -277,7 +332,7 @@ def _lock(
         raise LockRefused(
             f"{', '.join(unasked[:5])}: {DVC_YAML} of {run.head_sha[:7]} does not leave that to git (`cache: false`)"
         )
-    commit = judged.create_lock_commit(list_texts(review, bundle), build_message(review, run))
+    commit = judged.create_lock_commit(list_texts(seeds, bundle), build_message(review, run))
     head = retry.call("fetch", lambda: bare.fetch_tip(branch))
     if head not in (run.head_sha, commit):
         return _build_superseded(run)
@@ -360,9 +415,10 @@ class _JudgedCommit:
         blobs = {path[len(prefix) :]: blob for path, blob in paths.items() if path.startswith(prefix)}
         named = {path for stage in bundle.lock.stages.values() for path in (*stage.deps, *stage.outs)}
         tracked = {f"{path}.dvc" for path in named}
+        seeds = {path for path in blobs if path.startswith(f"{REPORTS}/") and path.endswith("/seeds.json")}
         wanted = [
             blobs[path]
-            for path in {*named, *tracked, *model_bundle.KEPT_BY_GIT, SEEDS, DVC_YAML, PARAMS}
+            for path in {*named, *tracked, *model_bundle.KEPT_BY_GIT, *seeds, DVC_YAML, PARAMS}
             if path in blobs
         ]
         retry.call("fetch", lambda: bare.fetch_blobs(commit, wanted))
@@ -411,10 +467,17 @@ def build_message(review: Review, run: WorkflowRun) -> str:
 
 
 def build_check_run(
-    run: WorkflowRun, review: Review, target: Target, *, verification: VerificationResult, commit: str
+    run: WorkflowRun,
+    review: Review,
+    target: Target,
+    *,
+    verification: VerificationResult,
+    others: Mapping[str, Decision] = MappingProxyType({}),
+    commit: str,
 ) -> tuple[Marker, CheckRunContent]:
     """Build the check run of the lock's commit: what the judged commit's says."""
-    decision = hold_against(publish.decide(run, target.set_head(run.head_sha), review), verification)
+    alone = hold_against(publish.decide(run, target.set_head(run.head_sha), review), verification)
+    decision = join_decisions(alone, others)
     digests = publish.find_digests(review)
     marker = replace(publish.build_marker(run, target, decision), commit=commit, digests=digests)
     content = check_run.build_content(
@@ -435,6 +498,7 @@ def carry_over_check(
     *,
     verification: VerificationResult,
     target: Target,
+    others: Mapping[str, Decision] = MappingProxyType({}),
     commit: str,
     folder: str,
     retry: Retry,
@@ -446,7 +510,9 @@ def carry_over_check(
     """
 
     def write(found: Target) -> str:
-        marker, content = build_check_run(run, review, found, verification=verification, commit=commit)
+        marker, content = build_check_run(
+            run, review, found, verification=verification, others=others, commit=commit
+        )
         return retry.call("check", lambda: check_run.write_check_run(api, marker, content, final=True))
 
     now = ask_base_again(api, target, run, folder=folder, retry=retry)

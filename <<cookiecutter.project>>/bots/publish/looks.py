@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
-from bots import layout
 from bots.evidence import EvidenceError, Review, SplitReport, load_if_there
 from bots.git.looks import LooksError, explain_unknown, fetch_looks, make_ref
 from bots.git.repository import GitError
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from bots.evidence import MetricComparison
     from bots.git.looks import LookList
     from bots.github.workflow_run import WorkflowRun
+    from bots.layout import Layout
     from bots.publish.review_artifact import ArtifactContent
     from bots.retry import Retry
 
@@ -40,10 +40,10 @@ def count_looks(root: Path, environ: Mapping[str, str], retry: Retry) -> LookLis
         return explain_unknown(error)
 
 
-def find_main_holdout(root: Path) -> str | None:
+def find_main_holdout(root: Path, files: Layout) -> str | None:
     """The digest of main's holdout, from its own evidence in the checkout; None where main has none to read."""
     try:
-        split = load_if_there(root / layout.name_report("split"), SplitReport)
+        split = load_if_there(root / files.name_report("split"), SplitReport)
         return split.find_part("holdout").digest if split else None
     except EvidenceError:
         return None

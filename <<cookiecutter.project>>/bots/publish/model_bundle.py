@@ -22,11 +22,9 @@ from bots.errors import BotsError
 from bots.evidence import EvidenceError
 from bots.layout import CARD, DVC_LOCK, DVC_YAML, PARAMS, REPORTS, WATCHED
 
-EVIDENCE = {
-    f"{REPORTS}/{name}": kind
-    for name, kind in evidence.FILES.items()
-    if name not in ("review.json", "refusal.json", "seeds.json", "verification.json")
-}
+NEVER_OUTPUTS = ("review.json", "refusal.json", "seeds.json", "verification.json")
+"""The evidence of any model that no stage leaves as its output."""
+EVIDENCE = {f"{REPORTS}/{name}": kind for name, kind in evidence.FILES.items() if name not in NEVER_OUTPUTS}
 KEPT_BY_GIT = frozenset({DVC_LOCK, CARD, *EVIDENCE})
 """What git keeps in every project; a pipeline of a team's own may leave it more, by `cache: false` in dvc.yaml."""
 
@@ -104,6 +102,7 @@ def may_be_own_text(path: str) -> bool:
     reserved = any(path == place or (place.endswith("/") and path.startswith(place)) for place in WATCHED)
     hidden = any(part.startswith(".") for part in parts)
     ours = {f"{REPORTS}/{name}" for name in evidence.FILES}
+    ours |= {path for name in NEVER_OUTPUTS if path.endswith(f"/{name}") and parts[0] == REPORTS}
     known = path in (PARAMS, DVC_YAML, *ours, *KEPT_BY_GIT) or path.endswith((".dvc", ".py"))
     known = known or cache.parse_digest(path) is not None
     return cache.is_inside(path) and not (reserved or hidden or known)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec.structs
@@ -19,7 +20,7 @@ from bots.github.marker import add_marker, is_marked, parse_digests, parse_marke
 from bots.github.sticky_comment import upsert_comment
 from bots.naming import ALONE, Naming
 from bots.publish.base import UPDATE
-from bots.publish.decision import Decision
+from bots.publish.decision import Decision, describe_others, join_decisions
 from bots.publish.review_artifact import ArtifactContent, InvalidArtifact, NoArtifact
 from bots.publish.target import Target, find_target, list_pulls_of_run
 from bots.publish.verification_result import get_shown, hold_against
@@ -28,7 +29,7 @@ from bots.render.escape import check_address, escape_prose, escape_text
 from bots.retry import RequestDenied, RetriesExhausted, Retry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from bots.evidence import Verdict
     from bots.github.marker import Marker, ModelDigests
@@ -229,6 +230,8 @@ def publish(
     verification: VerificationResult,
     doubt: str | None = None,
     production: str = "",
+    others: Mapping[str, Decision] = MappingProxyType({}),
+    opens: bool = True,
     connection: Connection,
     retry: Retry,
     folder: str = "",
@@ -240,7 +243,9 @@ def publish(
 
     `verification` is what main's code made again of the review: without it nothing passes. `folder` is the project's
     place in the repository: empty, or with a slash at the end. `doubt` says why an improvement is not believed,
-    `production` what the watch last said, as Markdown. `naming` says of which project and model the review is.
+    `production` what the watch last said, as Markdown. `others` are the decisions about the project's other models,
+    which this one's needs to pass. Without `opens` there is a comment only where an earlier one is to be replaced.
+    `naming` says of which project and model the review is.
     """
 
     def ask() -> Target:
@@ -248,12 +253,21 @@ def publish(
             api, run, artifact, folder=folder, retry=retry, explain=explain_failure, naming=naming
         )
 
-    note = (FORK if run.is_of_fork(connection.repository) else "") + production
+    note = (FORK if run.is_of_fork(connection.repository) else "") + describe_others(others) + production
     target = ask()
     result = _build_result(
-        run, target, artifact, verification=verification, doubt=doubt, render=render, note=note, log=retry.log
+        run,
+        target,
+        artifact,
+        verification=verification,
+        doubt=doubt,
+        others=others,
+        render=render,
+        note=note,
+        log=retry.log,
     )
-    _write(api, run, artifact, target=target, result=result, author=connection.author, retry=retry)
+    write = partial(_write, api, run, artifact, author=connection.author, opens=opens, retry=retry)
+    write(target=target, result=result)
     if result.decision.conclusion == "success" and _has_main_moved(api, target, retry):
         # Whoever looked at all open checks when main moved may have come before this one was written.
         target, before = ask(), result
@@ -263,12 +277,13 @@ def publish(
             artifact,
             verification=verification,
             doubt=doubt,
+            others=others,
             render=render,
             note=note,
             log=retry.log,
         )
         if result.decision != before.decision:
-            _write(api, run, artifact, target=target, result=result, author=connection.author, retry=retry)
+            write(target=target, result=result)
         else:
             result = before
     if summary is not None:
@@ -284,12 +299,14 @@ def _build_result(
     *,
     verification: VerificationResult,
     doubt: str | None,
+    others: Mapping[str, Decision],
     render: Render | None,
     note: str,
     log: Callable[[str], None],
 ) -> PublishResult:
     """Decide, and render what was decided; a review that cannot be rendered is decided like one that cannot be read."""
-    decision = hold_against(doubt_praise(decide(run, target, artifact), doubt), verification)
+    alone = hold_against(doubt_praise(decide(run, target, artifact), doubt), verification)
+    decision = join_decisions(alone, others)
     shown = None if decision.elsewhere else get_shown(verification)
     draw = render or partial(render_comment, verification=shown)
     links = Links(page=f"{run.html_url}#artifacts", run=run.html_url)
@@ -315,6 +332,7 @@ def _write(
     target: Target,
     result: PublishResult,
     author: str,
+    opens: bool,
     retry: Retry,
 ) -> None:
     """Write the comment and the check run; what fails becomes a note."""
@@ -325,7 +343,7 @@ def _write(
         _write_channel(
             result,
             "comment",
-            lambda: _upsert_comment(api, number, body, marker=marker, author=author),
+            lambda: _upsert_comment(api, number, body, marker=marker, author=author, opens=opens),
             retry=retry,
         )
     if target.owner is not None:
@@ -401,8 +419,13 @@ def _is_for_main(api: GitHubApi, run: WorkflowRun, retry: Retry) -> bool:
     return [(pull.head_sha, pull.base) for pull in pulls] == [(run.head_sha, run.default_branch)]
 
 
-def _upsert_comment(api: GitHubApi, number: int, body: str, *, marker: Marker, author: str) -> str:
-    """Create or update the review's comment, unless a newer run wrote it; returns what was done."""
+def _upsert_comment(
+    api: GitHubApi, number: int, body: str, *, marker: Marker, author: str, opens: bool
+) -> str:
+    """Create or update the review's comment, unless a newer run wrote it; returns what was done.
+
+    Without `opens` none is created.
+    """
 
     def is_newer(body: str) -> bool:
         written = parse_marker(body, marker.naming)
@@ -416,6 +439,7 @@ def _upsert_comment(api: GitHubApi, number: int, body: str, *, marker: Marker, a
         author=author,
         is_ours=lambda body: is_marked(body, marker.naming),
         is_newer=is_newer,
+        opens=opens,
     )
 
 

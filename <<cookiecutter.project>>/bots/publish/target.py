@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from bots.evidence import Review
 from bots.naming import ALONE, Naming
-from bots.publish.base import FAILURES, find_base, load_judge, name_base_commit, shorten_digest
+from bots.publish.base import FAILURES, find_base, load_judges, name_base_commit, shorten_digest
 from bots.retry import RequestDenied, RetriesExhausted, Retry
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def find_target(
     naming: Naming = ALONE,
 ) -> Target:
     """Ask GitHub where a run's review belongs; `explain` puts a failure in words."""
-    found = _find_target(api, run, artifact, folder=folder, retry=retry, explain=explain)
+    found = _find_target(api, run, artifact, folder=folder, model=naming.model, retry=retry, explain=explain)
     return replace(found, naming=naming)
 
 
@@ -70,6 +70,7 @@ def _find_target(
     artifact: Review | NoArtifact | InvalidArtifact,
     *,
     folder: str,
+    model: str | None,
     retry: Retry,
     explain: Callable[[str, RequestDenied | RetriesExhausted], str],
 ) -> Target:
@@ -82,7 +83,7 @@ def _find_target(
         return find_base(api, commit, branch=branch, default=default, folder=folder, retry=retry)
 
     if run.is_of_group:
-        return _find_group(api, run, artifact, ask_base=ask_base, folder=folder, retry=retry)
+        return _find_group(api, run, artifact, ask_base=ask_base, folder=folder, model=model, retry=retry)
     try:
         pulls = list_pulls_of_run(api, run, retry)
         pull = choose_pull(pulls, run)
@@ -111,6 +112,7 @@ def _find_group(
     *,
     ask_base: Callable[[str], Base | None],
     folder: str,
+    model: str | None,
     retry: Retry,
 ) -> Target:
     """Find what a merge group's review was held against, and whether the group's commit holds what it judged."""
@@ -122,11 +124,14 @@ def _find_group(
         return Target(group=True, base=base)
     judged = artifact.candidate
     try:
-        held = load_judge(api, run.head_sha, folder=folder, retry=retry)
+        judges = load_judges(api, run.head_sha, folder=folder, retry=retry)
     except FAILURES as error:
         return Target(
             group=True, base=base, unlocked=f"what the group's dvc.lock names is not known: {error}"
         )
+    if model not in judges:
+        return Target(group=True, base=base, unlocked=f"the group's params.yaml declares no model {model}")
+    held = judges[model]
     if (held.model, held.onnx) == (judged.model, judged.onnx):
         return Target(group=True, base=base)
     words = (

@@ -33,9 +33,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DeployEngine:
-    """`bots.release.engine.Engine` for the project in `root`."""
+    """`bots.release.engine.Engine` for the project in `root`, or for a further model of it."""
 
     root: Path
+    model: str | None = None
 
     def build(self, lineage: Lineage, reference: str) -> None:
         """See `Engine`."""
@@ -45,7 +46,7 @@ class DeployEngine:
                 self.root,
                 lineage,
                 reference,
-                title=known.project.title,
+                title=known.title,
                 onnx=known.review.files.onnx,
                 tell=_print_step,
             )
@@ -109,7 +110,7 @@ class DeployEngine:
 
     @property
     def _settings(self) -> Settings:
-        return settings.load_settings(self.root)
+        return settings.load_settings(self.root, self.model)
 
 
 @contextmanager

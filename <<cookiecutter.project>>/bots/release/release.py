@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from bots import settings
 from bots.deploy.platform import Platform, find_platform
 from bots.dvc.storage import open_storage
 from bots.git.repository import Repository
@@ -25,11 +24,13 @@ from bots.release.signing import Signer
 from bots.release.verify import NOT_SERVED, Checkout
 from bots.release.versions import Release, Stage
 from bots.retry import RequestDenied, RetriesExhausted, Retry
+from bots.settings import load_settings
 
 if TYPE_CHECKING:
     from bots.github.client import Connection, GitHubClient
     from bots.naming import Naming
     from bots.release.promote import Promoted, Until
+    from bots.settings import Settings
 
 # Failures that open no issue: the pull request's comment says them, and the run is red.
 QUIET: tuple[Kind, ...] = ("refused", "broken")
@@ -49,7 +50,10 @@ class ReleaseResult:
 
 @dataclass(frozen=True, kw_only=True)
 class ReleaseContext:
-    """What a verb runs with: the checkout in `root`, its environment, GitHub, the engine, and the clock."""
+    """What a verb runs with: the checkout in `root`, its environment, GitHub, the engine, and the clock.
+
+    `model` is the name of a further model of the project, None for the main one.
+    """
 
     root: Path
     environ: Mapping[str, str]
@@ -57,6 +61,7 @@ class ReleaseContext:
     github: GitHubClient
     engine: Engine
     tell: Callable[[str], None]
+    model: str | None = None
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
 
@@ -91,7 +96,16 @@ class ReleaseContext:
         """Open the registry, with the key that signs in it where there is one."""
         secret = self.environ.get(signing.VARIABLE)
         signer = Signer.from_secret(secret) if secret else None
-        return registry.open_registry(self.root, self.start_retry(), self.clock, signer)
+        return registry.open_registry(self.root, self.start_retry(), self.clock, signer, self.model)
+
+    @property
+    def settings(self) -> Settings:
+        """The checkout's settings for the model. Raises `SettingsError`."""
+        return load_settings(self.root, self.model)
+
+    def find_platform(self) -> Platform:
+        """Find where the model is deployed: a further one nowhere."""
+        return "none" if self.model is not None else find_platform(self.root)
 
 
 @dataclass(frozen=True)
@@ -123,7 +137,7 @@ class _Session:
             judge=Judge(
                 api=context.github,
                 repository=self.repository,
-                files=settings.load_settings(context.root).review.files,
+                files=context.settings.review.files,
                 image=self.image,
                 author=context.author,
                 start_retry=context.start_retry,
@@ -140,7 +154,7 @@ def release(context: ReleaseContext, *, until: Until, accept: str | None) -> Rel
         raise RegistryError(
             f"{len(dirty)} files differ from {commit[:7]}: {', '.join(dirty[:3])}; commit or stash them"
         )
-    platform = find_platform(context.root)
+    platform = context.find_platform()
     with context.open_registry() as repository:
         if not repository.contains(commit):
             raise RegistryError(f"{commit[:7]} is not on {registry.MAIN}; only what was merged is released")
@@ -150,7 +164,7 @@ def release(context: ReleaseContext, *, until: Until, accept: str | None) -> Rel
             found = _find_or_build(session, commit, accept)
             if found is None:
                 notes = report.describe_skipped(repository.registry)
-                return ReleaseResult(explain_nothing(context.root), notes=notes)
+                return ReleaseResult(explain_nothing(context.root, context.model), notes=notes)
             made, version = found
             promoted = promote.promote(session.promotion, version, until if platform != "none" else "version")
         except ReleaseFailed as error:
@@ -187,9 +201,9 @@ def resume(context: ReleaseContext, *, reason: str | None) -> ReleaseResult:
         return _conclude_release(session, version, promoted, made=False)
 
 
-def explain_nothing(root: Path) -> str:
+def explain_nothing(root: Path, model: str | None = None) -> str:
     """Why a checkout has nothing to release: no model yet, or none where dvc.lock should name it. Raises `NoModel`."""
-    chosen = settings.load_settings(root)
+    chosen = load_settings(root, model)
     checkout = Checkout(root, chosen.review.files)
     if not (root / DVC_LOCK).exists() or not checkout.lock.stages:
         return "There is no model yet: nothing to release."
@@ -215,7 +229,7 @@ def _find_or_build(session: _Session, commit: str, accept: str | None) -> tuple[
         return False, known
     if not (context.root / DVC_LOCK).exists():
         return None
-    chosen = settings.load_settings(context.root)
+    chosen = context.settings
     if chosen.task == "scores":
         return None
     checkout = Checkout(context.root, chosen.review.files)
@@ -297,7 +311,8 @@ def _conclude_failure(session: _Session, failure: Failure) -> ReleaseResult:
     _comment(session, failure.commit, body, result=result)
     if version is not None:
         _comment_displaced(session, version, result=result)
-    if failure.kind not in QUIET:
+    # Nothing turns red where one of several models is not released, so that the issue has to say it.
+    if failure.kind not in QUIET or context.model is not None:
         note = notify.write_issue(
             context.github,
             session.naming.add_to_title(failure.title),

@@ -42,9 +42,8 @@ if TYPE_CHECKING:
     from bots.stats.metrics import Floats
     from bots.verification.onnx_model import HoldoutRows
 
-EVIDENCE: Final = tuple(
-    f"{REPORTS}/{name}.json" for name in ("data", "split", "metrics", "explanation", "export")
-)
+EVIDENCE: Final = ("data", "split", "metrics", "explanation", "export")
+"""The reports that a release holds the model against."""
 
 NOT_SERVED: Final = (
     "a model of the task scores is reviewed, locked and merged, and not served: no ONNX model gives the metrics of a "
@@ -108,7 +107,8 @@ class Checkout:
 
     def load_report(self, name: str, kind: type[E]) -> E:
         """Load a report of the pipeline: `data`, `metrics`, …. Raises `EvidenceError`."""
-        return evidence.load(self.root / REPORTS / f"{name}.json", kind)
+        path = self.files.name_report(name)
+        return evidence.load(self.root / path, kind)
 
     @property
     def contract(self) -> Contract | None:
@@ -126,7 +126,9 @@ class Checkout:
 
     @cached_property
     def derived(self) -> Mapping[str, str]:
-        """The features that the model computes by itself, with their expressions."""
+        """The features that the model computes by itself, with their expressions; a further model has none."""
+        if self.files.reports != REPORTS:
+            return {}
         document = load_yaml((self.root / PARAMS).read_text(encoding="utf-8"))
         known: Mapping[str, str] = (document.get("features") or {}).get("derived") or {}
         return known
@@ -241,7 +243,7 @@ def _find_onnx_problem(checkout: Checkout, export: ExportReport) -> str | None:
     """Why the ONNX model may not ship, whatever its scores are; None where nothing speaks against it."""
     folder = checkout.files.onnx
     if not export.exported or not export.passed:
-        reason = export.reason or f"{REPORTS}/export.json says so"
+        reason = export.reason or f"{checkout.files.name_report('export')} says so"
         return f"the model has no ONNX form that answers alike: {reason}"
     if not checkout.onnx.exists():
         return f"{folder} holds no model.onnx"
@@ -260,7 +262,7 @@ def _find_onnx_problem(checkout: Checkout, export: ExportReport) -> str | None:
 
 def _check_bytes(checkout: Checkout) -> Check:
     """Every file that ships or is evidence, against dvc.lock."""
-    wanted = (*checkout.shipped, *EVIDENCE)
+    wanted = (*checkout.shipped, *map(checkout.files.name_report, EVIDENCE))
     recorded = {path: _find_recorded(checkout.lock, path) for path in wanted}
     missing = [path for path in wanted if recorded[path] is None]
     if missing:

@@ -87,7 +87,7 @@ def render_card(card: Card) -> str:
         "Model": _render_model(card),
         "How to reproduce": _render_commands(card),
     }
-    head = f"# {_escape(project.title)}\n\n{_escape(project.description)}\n\n{_render_summary(card)}"
+    head = f"# {_escape(card.settings.title)}\n\n{_escape(project.description)}\n\n{_render_summary(card)}"
     left_out = ("Calibration", "Fairness", "Business value") if measured else ()
     body = "\n\n".join(
         f"## {title}\n\n{section}" for title, section in sections.items() if title not in left_out

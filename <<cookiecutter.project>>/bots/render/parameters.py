@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import msgspec
@@ -24,7 +25,7 @@ def render_parameters() -> str:
     sections: dict[str, list[Key]] = {}
     for key in list_keys():
         if key.section:
-            sections.setdefault(key.section.partition(".")[0], []).append(key)
+            sections.setdefault(re.split(r"[.\[]", key.section)[0], []).append(key)
     return "\n".join([HEAD, *(_format_section(name, keys) for name, keys in sections.items())])
 
 

@@ -9,6 +9,14 @@ from bots.files import write_file
 from bots.render.comment import render_comment
 from bots.render.page import render_page
 
+NAMES = ("review.json", "review.md", "review.html")
+
+
+def remove_review(folder: Path) -> None:
+    """Remove the three files, where they are: what a run could not make is no earlier run's."""
+    for name in NAMES:
+        (folder / name).unlink(missing_ok=True)
+
 
 def write_review(result: evidence.Review, folder: Path) -> None:
     """Write all three into the folder, each whole or not at all."""

@@ -3,42 +3,62 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from bots import evidence, layout
-from bots.dvc import cache, dependencies, lockfile, repro, stage_graph, wrong_files
+from bots.dvc import cache, dependencies, lockfile, model_stages, repro, stage_graph, wrong_files
 from bots.dvc.command_line import DvcError, find_last_words, run_dvc
 from bots.dvc.repro import Reproduction
 from bots.dvc.unread import find_unread
 from bots.evidence import EvidenceError, MetricsReport, Refusal
 from bots.git.repository import Repository
+from bots.layout import Layout
 from bots.review.facts import Candidate, Reports
 from bots.settings import Settings
 
 E = TypeVar("E", bound=evidence.Evidence)
 
 
-def reproduce_candidate(
-    repository: Repository,
-    base: str,
-    settings: Settings,
-    *,
-    pull: bool,
-    retrain: bool,
-    jobs: int,
-    left_alone: Collection[str],
-    before: Callable[[], None],
-    tell: Callable[[str], None],
-) -> Candidate:
-    """Bring the checkout up to date with its code, data and parameters, and read its evidence.
+@dataclass(frozen=True)
+class Judged:
+    """The model that is reproduced: `settings` are its own, `policy` those that say what belongs to the others."""
 
-    `settings` are the checkout's own. `retrain` makes again what dvc.lock says beyond the base commit's; `jobs` stages
-    run at once. `left_alone` are the paths of `review.unjudged` that count. `before` is called before the first stage
-    runs, if any is likely to.
+    settings: Settings
+    policy: Settings
+
+    def choose_stages(self, stages: stage_graph.Stages) -> dict[str, Mapping[str, Any]]:
+        """The stages of dvc.yaml that are its own."""
+        names = model_stages.choose_stages(stages, self.settings.review.files, self.policy)
+        return {name: stages[name] for name in names}
+
+    def narrow_lock(self, lock: lockfile.Lock) -> lockfile.Lock:
+        """The records of a lock that are its own."""
+        return model_stages.narrow_lock(lock, self.settings.review.files, self.policy)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkout:
+    """A commit that is checked out, before any model of it is reproduced.
+
+    `dirty`: paths in which the work tree differs from the commit. `pull`: whether DVC may fetch what the remote has.
+    `removed`: paths that the remote had with a wrong content.
     """
-    root = repository.root
+
+    commit: str
+    dirty: list[str]
+    pull: bool
+    removed: tuple[str, ...] = ()
+
+
+def prepare_checkout(
+    repository: Repository, base: str, *, pull: bool, retrain: bool, tell: Callable[[str], None]
+) -> Checkout:
+    """Look at the checkout, forget what a review makes again, and fetch what dvc.lock names.
+
+    `retrain` makes again what dvc.lock says beyond the base commit's. Raises `LockfileError` and `DvcError`.
+    """
     commit = repository.resolve("HEAD")
     lockfile.parse_lock(
         repository.read_text(commit, layout.DVC_LOCK)
@@ -46,17 +66,45 @@ def reproduce_candidate(
     dirty = repository.list_dirty_paths()
     if retrain:
         _drop_unconfirmed_records(repository, base)
-    removed = _fetch_files(root, tell) if pull else []
+    removed = _fetch_files(repository.root, tell) if pull else []
     # What came wrong from the remote is made again: DVC would fetch the same once more, and not look at it.
-    pull = pull and not removed
-    changed = [*repository.list_changed_paths(base, commit), *dirty]
-    reproduction = _refuse_unread_stages(root, left_alone) or _refuse_unnamed_code(root, changed)
+    return Checkout(commit=commit, dirty=dirty, pull=pull and not removed, removed=tuple(removed))
+
+
+def reproduce_candidate(
+    repository: Repository,
+    base: str,
+    settings: Settings,
+    *,
+    checkout: Checkout,
+    policy: Settings,
+    jobs: int,
+    before: Callable[[], None],
+    tell: Callable[[str], None],
+) -> Candidate:
+    """Bring the stages of a model up to date with its code, data and parameters, and read its evidence.
+
+    `settings` are the checkout's own, `policy` those that count for what belongs to another model, or to none: main's.
+    `jobs` stages run at once. `before` is called before the first stage runs, if any is likely to.
+    """
+    root, left_alone = repository.root, policy.review.unjudged
+    changed = [*repository.list_changed_paths(base, checkout.commit), *checkout.dirty]
+    reproduction = _refuse_unread_stages(root, left_alone)
+    model = Judged(settings, policy)
     if reproduction is None:
-        if not stage_graph.is_up_to_date(root, stage_graph.load_stages(root), _load_lock(root)):
+        stages = model.choose_stages(stage_graph.load_stages(root))
+        reproduction = _refuse_unnamed_code(root, stages, changed)
+    if reproduction is None:
+        if not stage_graph.is_up_to_date(root, stages, _load_lock(root)):
             before()
-        reproduction = _reproduce(root, settings, pull=pull, jobs=jobs, tell=tell)
+        reproduction = _reproduce(root, model, pull=checkout.pull, jobs=jobs, tell=tell)
     return _read_candidate(
-        repository, commit, settings, reproduction=reproduction, dirty=dirty, removed=removed
+        repository,
+        checkout.commit,
+        model,
+        reproduction=reproduction,
+        dirty=checkout.dirty,
+        removed=list(checkout.removed),
     )
 
 
@@ -76,14 +124,15 @@ def reproduce_committed(
         raise DvcError(
             f"the committed outputs of `{stage}` cannot be had: {find_last_words(done.stdout + done.stderr)}"
         )
-    again = _reproduce(root, candidate.settings, pull=False, jobs=jobs, tell=tell)
+    model = Judged(candidate.settings, candidate.family or candidate.settings)
+    again = _reproduce(root, model, pull=False, jobs=jobs, tell=tell)
     states = {
         name: _join_states(candidate.reproduction.states[name], state) for name, state in again.states.items()
     }
     return _read_candidate(
         repository,
         commit,
-        candidate.settings,
+        model,
         reproduction=replace(again, states=states),
         dirty=candidate.dirty,
         removed=[*candidate.removed, *removed],
@@ -115,7 +164,7 @@ def restore_record(repository: Repository, root: Path, commit: str, stage: str, 
 def _read_candidate(
     repository: Repository,
     commit: str,
-    settings: Settings,
+    model: Judged,
     *,
     reproduction: Reproduction,
     dirty: list[str],
@@ -125,15 +174,17 @@ def _read_candidate(
     root = repository.root
     _arrange_lock(repository, commit)
     writers = stage_graph.find_writers(stage_graph.load_stages(root))
-    reports, refusal = _load_evidence(root, reproduction, writers)
+    files = model.settings.review.files
+    reports, refusal = _load_evidence(root, files, reproduction, writers)
     return Candidate(
         commit=commit,
-        settings=settings,
-        lock=_load_lock(root),
+        settings=model.settings,
+        family=model.policy,
+        lock=model.narrow_lock(_load_lock(root)),
         reports=reports,
         dirty=dirty,
-        committed=lockfile.parse_lock(repository.read_text(commit, layout.DVC_LOCK)),
-        claimed=_read_claimed_metrics(repository, commit),
+        committed=model.narrow_lock(lockfile.parse_lock(repository.read_text(commit, layout.DVC_LOCK))),
+        claimed=_read_claimed_metrics(repository, commit, files),
         reproduction=reproduction,
         refusal=refusal,
         writers=writers,
@@ -163,14 +214,15 @@ def _refuse_unread_stages(root: Path, left_alone: Collection[str]) -> Reproducti
     return Reproduction(states, failed=unread.stage, error=unread.words)
 
 
-def _refuse_unnamed_code(root: Path, changed: Iterable[str]) -> Reproduction | None:
+def _refuse_unnamed_code(
+    root: Path, stages: stage_graph.Stages, changed: Iterable[str]
+) -> Reproduction | None:
     """Refuse to run stages whose code DVC does not see; None where each names all, or no code is another than main's.
 
     Else a change of such code would give main's model again, and the review would say that nothing changed.
     """
     if not any(path.endswith((".py", layout.DVC_YAML, layout.PARAMS)) for path in changed):
         return None
-    stages = stage_graph.load_stages(root)
     missing = dependencies.find_missing(root, stages)
     if not missing:
         return None
@@ -181,17 +233,27 @@ def _refuse_unnamed_code(root: Path, changed: Iterable[str]) -> Reproduction | N
 
 
 def _reproduce(
-    root: Path, settings: Settings, *, pull: bool, jobs: int, tell: Callable[[str], None]
+    root: Path, model: Judged, *, pull: bool, jobs: int, tell: Callable[[str], None]
 ) -> Reproduction:
     tell("asking DVC what changed")
-    order = list(stage_graph.load_stages(root))
+    every = stage_graph.load_stages(root)
+    order = list(model.choose_stages(every))
+    if not order:  # of no stage DVC would make all
+        return Reproduction({})
 
     def on_run(running: list[str]) -> None:
         numbers = ", ".join(str(order.index(stage) + 1) if stage in order else "?" for stage in running)
         tell(f"reproducing {' and '.join(running)} ({numbers} of {len(order)})")
 
-    server = settings.review.fork_server
-    return repro.reproduce(root, _load_lock(root), on_run, pull=pull, jobs=jobs, fork_server=server)
+    return repro.reproduce(
+        root,
+        _load_lock(root),
+        on_run,
+        only=None if len(order) == len(every) else order,
+        pull=pull,
+        jobs=jobs,
+        fork_server=model.settings.review.fork_server,
+    )
 
 
 def _drop_unconfirmed_records(repository: Repository, base: str) -> None:
@@ -222,8 +284,8 @@ def _load_lock(root: Path) -> lockfile.Lock:
     return lockfile.parse_lock(path.read_text(encoding="utf-8", errors="replace") if path.exists() else None)
 
 
-def _read_claimed_metrics(repository: Repository, commit: str) -> MetricsReport | None:
-    name = layout.name_report("metrics")
+def _read_claimed_metrics(repository: Repository, commit: str, files: Layout) -> MetricsReport | None:
+    name = files.name_report("metrics")
     content = repository.read_file(commit, name)
     try:
         return evidence.decode(content, MetricsReport, name) if content else None
@@ -232,7 +294,7 @@ def _read_claimed_metrics(repository: Repository, commit: str) -> MetricsReport 
 
 
 def _load_evidence(
-    root: Path, reproduction: Reproduction, writers: Mapping[str, str]
+    root: Path, files: Layout, reproduction: Reproduction, writers: Mapping[str, str]
 ) -> tuple[Reports, Refusal | None]:
     """What the stages of this run wrote, and why the pipeline stopped, where it did.
 
@@ -242,7 +304,7 @@ def _load_evidence(
     broken: list[str] = []
 
     def load(name: str, kind: type[E]) -> E | None:
-        path = layout.name_report(name)
+        path = files.name_report(name)
         if reproduction.states.get(writers.get(path, "")) == "not reached":
             return None
         try:

@@ -11,11 +11,12 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, TypeVar
 
 from bots import evidence, layout, settings
-from bots.dvc import lockfile, repro
+from bots.dvc import lockfile, model_stages, repro
 from bots.dvc.command_line import DvcError
 from bots.errors import BotsError
 from bots.evidence import EvidenceError
 from bots.git.repository import Repository
+from bots.layout import Layout
 from bots.review.facts import Reports, Side
 from bots.settings import Settings
 
@@ -129,8 +130,9 @@ def open_champion(
 ) -> Iterator[Champion | None]:
     """Main's champion at a commit, or None where that commit's lock names no model.
 
-    `otherwise` are its settings where the commit has no params.yaml. `removed`: outputs that were stored with a wrong
-    content so far. `tell` hears of what takes time. Raises `SettingsError`, `LockfileError`.
+    `otherwise` are the change's settings of the model, which count where the commit has no params.yaml. `removed`:
+    outputs that were stored with a wrong content so far. `tell` hears of what takes time. Raises `SettingsError` and
+    `LockfileError`.
     """
     side = read_side(repository, commit, otherwise)
     if side is None or side.model is None:
@@ -141,35 +143,40 @@ def open_champion(
 
 
 def read_side(repository: Repository, commit: str, otherwise: Settings) -> Side | None:
-    """Main's side at a commit as git has it, or None where that commit's lock has no stage.
+    """Main's side of a model at a commit as git has it, or None where that commit's lock has no stage of it.
 
     Raises `SettingsError`, `LockfileError`.
     """
     lock = lockfile.parse_lock(repository.read_text(commit, layout.DVC_LOCK), f"main's {layout.DVC_LOCK}")
     if not lock.stages:
         return None
+    known = read_models(repository, commit)
+    own = known.get(otherwise.model_name, otherwise) if known else otherwise
+    lock = model_stages.narrow_lock(lock, own.review.files, own)
+    if not lock.stages:
+        return None
     return Side(
         commit=commit,
-        settings=read_settings(repository, commit) or otherwise,
+        settings=own,
         lock=lock,
-        reports=_read_reports(repository, commit),
+        reports=_read_reports(repository, commit, own.review.files),
     )
 
 
-def read_settings(repository: Repository, commit: str) -> Settings | None:
-    """The bots' settings at a commit; None where it has no params.yaml. Raises `SettingsError`."""
+def read_models(repository: Repository, commit: str) -> dict[str | None, Settings]:
+    """The bots' settings at a commit by the model's name; empty where it has no params.yaml. Raises `SettingsError`."""
     text = repository.read_text(commit, layout.PARAMS)
     if not text:
-        return None
+        return {}
     pipeline = repository.read_text(commit, layout.DVC_YAML)
-    return settings.parse_settings(text, f"main's {layout.PARAMS}", pipeline)
+    return settings.parse_models(text, f"main's {layout.PARAMS}", pipeline)
 
 
-def _read_reports(repository: Repository, commit: str) -> Reports:
+def _read_reports(repository: Repository, commit: str, files: Layout) -> Reports:
     """The reports that a comparison needs, as committed; None for one that this contract cannot read."""
 
     def read(name: str, kind: type[E]) -> E | None:
-        path = layout.name_report(name)
+        path = files.name_report(name)
         content = repository.read_file(commit, path)
         try:
             return None if content is None else evidence.decode(content, kind, f"main's {path}")

@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from bots import evidence, layout
 from bots.decoding import list_misfits
 from bots.dvc import cache, dependencies, derived, lockfile, repro, stage_graph
+from bots.dvc.model_stages import list_left_alone
 from bots.dvc.other_models import choose_lookalikes, is_left_alone, looks_like_model
 from bots.dvc.unread import find_unread
 from bots.errors import BotsError
-from bots.review.champion import read_settings, score_rows, set_up
+from bots.review.champion import read_models, score_rows, set_up
 
 if TYPE_CHECKING:
     from bots.dvc.lockfile import Lock
@@ -105,7 +106,11 @@ def find_lacks(project: Project, tell: Callable[[str], None]) -> Iterator[Lack]:
     yield from _check_seed(project)
     yield from _check_commands(project)
     tell("reading the evidence")
-    reports = {name: _load_report(project.root, name) for name in evidence.FILES if name not in _NOT_OURS}
+    reports = {
+        name: _load_report(project.root / project.files.reports / name)
+        for name in evidence.FILES
+        if name not in _NOT_OURS
+    }
     yield from _check_reports(project, reports)
     tell("reading the holdout's predictions")
     yield from _check_rows(project)
@@ -168,8 +173,8 @@ def _check_outputs(project: Project) -> Iterator[Lack]:
         words = told + (f" (these outputs look like a model: {', '.join(alike[:_SHOWN])})" if alike else "")
         yield Lack(purpose="review", file=layout.DVC_YAML, field="artifacts", words=words)
     for path in project.outputs:
-        own = (files.model, files.onnx, layout.CARD)
-        alone = is_left_alone(path, project.settings.review.unjudged)
+        own = (files.model, files.onnx, files.card)
+        alone = is_left_alone(path, list_left_alone(project.settings))
         if looks_like_model(path) and path not in own and not alone and not path.startswith(f"{files.onnx}/"):
             words = (
                 f"a change of {path} will block, as it looks like a model that nobody judges: name it there where it "
@@ -181,12 +186,16 @@ def _check_outputs(project: Project) -> Iterator[Lack]:
 def _propose_stage(project: Project) -> Iterator[Lack]:
     """What no stage writes of the tables and reports that a review reads, and the stage by which the bots make it."""
     files = project.files
-    wanted = [files.predictions, files.holdout_rows, files.training_rows, *map(layout.name_report, NEEDED)]
+    wanted = [files.predictions, files.holdout_rows, files.training_rows, *map(files.name_report, NEEDED)]
     lacking = [path for path in dict.fromkeys(wanted) if project.find_output(path) is None]
     if not lacking:
         return
     told, stage = f"no stage writes {', '.join(lacking)}", derived.find_stage(project.stages)
     outs = ", ".join(f"`- {path}: {{cache: false}}`" for path in lacking if path.endswith(".json"))
+    if project.settings.model_name is not None:
+        words = f"{told}: name the outputs under `outs` of the stages that write them{f' ({outs})' if outs else ''}"
+        yield Lack(purpose="review", file=layout.DVC_YAML, field="stages.….outs", words=words)
+        return
     if stage is not None:
         words = f"{told}: name it under `outs` of the stage {stage}, and the table that it is made from in its command"
         yield Lack(purpose="review", file=layout.DVC_YAML, field=f"stages.{stage}.outs", words=words)
@@ -260,11 +269,10 @@ def _check_seed(project: Project) -> Iterator[Lack]:
         yield Lack(purpose="review", file=layout.DVC_YAML, field="stages", words=str(error))
 
 
-def _load_report(root: Path, name: str) -> Any:
+def _load_report(path: Path) -> Any:
     """A report as JSON; None where there is none, the error's words where it is no JSON."""
     import msgspec
 
-    path = root / layout.REPORTS / name
     try:
         return msgspec.json.decode(path.read_bytes()) if path.is_file() else None
     except (OSError, msgspec.DecodeError) as error:
@@ -274,7 +282,7 @@ def _load_report(root: Path, name: str) -> Any:
 def _check_reports(project: Project, reports: Mapping[str, Any]) -> Iterator[Lack]:
     """Whether each report is there, fits the contract, and is an output of a stage."""
     for name, document in reports.items():
-        path = f"{layout.REPORTS}/{name}"
+        path = f"{project.files.reports}/{name}"
         if document is None:
             if name.removesuffix(".json") in NEEDED:
                 words = f"missing; docs/evidence/{name.replace('.json', '.schema.json')} says what it holds"
@@ -360,7 +368,7 @@ def _check_figures(
     project: Project, predictions: HoldoutPredictions, metrics: Any, split: Any
 ) -> Iterator[Lack]:
     """Whether metrics.json and split.json say what the tables give; the value to write where they do not."""
-    path, rows = layout.name_report("metrics"), len(predictions.table)
+    path, rows = project.files.name_report("metrics"), len(predictions.table)
     said = metrics if isinstance(metrics, dict) else {}
     values = said["values"] if isinstance(said.get("values"), dict) else {}
     wanted: dict[str, tuple[Any, Any]] = {
@@ -380,14 +388,16 @@ def _check_figures(
             if field in ("task", "primary", "threshold"):
                 words = f"{layout.PARAMS} says {_show(value)}, {path} {_show(written)}: write the same"
             yield Lack(purpose="review", file=path, field=field, words=words)
-    listed = list(_check_listed(said, values))
+    listed = list(_check_listed(said, values, path))
     yield from listed
-    yield from _check_split(split, metrics, rows)
+    yield from _check_split(split, metrics, rows, project.files)
     if not listed:
-        yield from check_as_reviewed(predictions, said)
+        yield from check_as_reviewed(predictions, said, path)
 
 
-def check_as_reviewed(predictions: HoldoutPredictions, metrics: Mapping[str, Any]) -> Iterator[Lack]:
+def check_as_reviewed(
+    predictions: HoldoutPredictions, metrics: Mapping[str, Any], path: str
+) -> Iterator[Lack]:
     """What a review itself would find, but for `values`, which were held against the predictions one by one."""
     import msgspec
 
@@ -398,10 +408,10 @@ def check_as_reviewed(predictions: HoldoutPredictions, metrics: Mapping[str, Any
         return  # what does not fit was told, field by field
     for words in found:
         if not words.startswith(("values: ", "metrics: ")):
-            yield Lack(purpose="review", file=layout.name_report("metrics"), words=words)
+            yield Lack(purpose="review", file=path, words=words)
 
 
-def _check_listed(metrics: Mapping[str, Any], values: Mapping[str, Any]) -> Iterator[Lack]:
+def _check_listed(metrics: Mapping[str, Any], values: Mapping[str, Any], path: str) -> Iterator[Lack]:
     """Whether the list of metrics says what `values` says."""
     for number, one in enumerate(metrics.get("metrics") or []):
         name = one.get("name") if isinstance(one, dict) else None
@@ -411,17 +421,17 @@ def _check_listed(metrics: Mapping[str, Any], values: Mapping[str, Any]) -> Iter
             )
             yield Lack(
                 purpose="review",
-                file=layout.name_report("metrics"),
+                file=path,
                 field=f"metrics[{number}].value",
                 words=words,
             )
 
 
-def _check_split(split: Any, metrics: Any, rows: int) -> Iterator[Lack]:
+def _check_split(split: Any, metrics: Any, rows: int, files: Layout) -> Iterator[Lack]:
     """Whether the split names both parts, with the rows of the predictions and the digest of metrics.json."""
     if not isinstance(split, dict) or not isinstance(split.get("parts"), list):
         return
-    path = layout.name_report("split")
+    path = files.name_report("split")
     parts = {part.get("name"): part for part in split["parts"] if isinstance(part, dict)}
     for name in ("train", "holdout"):
         if name not in parts:
@@ -433,7 +443,7 @@ def _check_split(split: Any, metrics: Any, rows: int) -> Iterator[Lack]:
         yield Lack(purpose="review", file=path, field="parts[].rows", words=words)
     if holdout and isinstance(metrics, dict) and metrics.get("holdout") != holdout.get("digest"):
         words = f"write {holdout.get('digest')}, as {path} says; not {_show(metrics.get('holdout'))}"
-        yield Lack(purpose="review", file=layout.name_report("metrics"), field="holdout", words=words)
+        yield Lack(purpose="review", file=files.name_report("metrics"), field="holdout", words=words)
 
 
 def _is_alike(said: Any, value: Any) -> bool:
@@ -511,7 +521,7 @@ def _check_paths_of_main(project: Project) -> Iterator[Lack]:
     """Whether main, by whose paths the lock bot reads, names the same ones as this checkout."""
     repository = project.repository
     try:
-        main = read_settings(repository, repository.resolve("main"))
+        main = read_models(repository, repository.resolve("main")).get(project.settings.model_name)
     except BotsError as error:
         yield Lack(
             purpose="lock", file=layout.PARAMS, field="review.files", words=f"main's cannot be read: {error}"

@@ -40,8 +40,10 @@ class Expectation:
     words: str
 
 
-def expect_sensitivity(repository: Repository, base: str) -> Expectation | None:
-    """What the holdout of main at a commit can show; None where main has no predictions at hand that tell it.
+def expect_sensitivity(repository: Repository, base: str, model: str | None = None) -> Expectation | None:
+    """What the holdout of main at a commit can show of a model, the main one or a named one.
+
+    None where main has no predictions at hand that tell it.
 
     The standard error of a difference is that between main's model and the one before it on the same rows, where its
     predictions are still in DVC's cache, or else an assumed share of that of main's own figure. Only the cache is
@@ -52,7 +54,10 @@ def expect_sensitivity(repository: Repository, base: str) -> Expectation | None:
 
     try:
         policy = settings.parse_settings(
-            repository.read_text(base, layout.PARAMS) or "", "main's params.yaml"
+            repository.read_text(base, layout.PARAMS) or "",
+            f"main's {layout.PARAMS}",
+            repository.read_text(base, layout.DVC_YAML),
+            model=model,
         )
         lock = lockfile.parse_lock(repository.read_text(base, layout.DVC_LOCK))
         main = _load_predictions(repository, base, lock, policy)
@@ -121,7 +126,7 @@ def _load_predictions(
 
 def _adopt_threshold(repository: Repository, commit: str, policy: Settings) -> Settings:
     """The settings with the threshold that the model of a commit brought itself, where params.yaml has none."""
-    path = layout.name_report("metrics")
+    path = policy.review.files.name_report("metrics")
     content = repository.read_file(commit, path)
     written = evidence.decode(content, MetricsReport, f"{path} of {commit[:12]}") if content else None
     return settings.adopt_threshold(policy, written)

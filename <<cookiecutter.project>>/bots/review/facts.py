@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bots.dvc import lockfile
+from bots.dvc.model_stages import list_left_alone
 from bots.dvc.other_models import OtherModels, find_other_models
 from bots.stats.metrics import describe_measure
 from bots.verdict.moved import shares_rows
@@ -101,6 +102,7 @@ class Candidate(Side):
     writers: Mapping[str, str]
     removed: tuple[str, ...] = ()
     spread: TrainingSpread | None = None
+    family: Settings | None = None
 
     def has_made(self, path: str) -> bool:
         """Whether a stage wrote this output in this run; otherwise it is as dvc.lock says."""
@@ -204,7 +206,7 @@ class Facts:
             self.candidate.lock,
             self.candidate.files,
             declared=self.declared,
-            left_alone=(main or self.candidate).settings.review.unjudged,
+            left_alone=list_left_alone(main.settings if main else self.candidate.settings),
         )
 
     @property

@@ -105,15 +105,16 @@ def _check_data(data: DataReport) -> Finding:
 
 
 def _check_evidence(facts: Facts) -> Finding:
-    path, reports = layout.name_report("metrics"), facts.candidate.reports
+    files, reports = facts.candidate.files, facts.candidate.reports
+    path = files.name_report("metrics")
     reason = "evidence-broken"
     missing = [name for name in ("metrics", "split") if getattr(reports, name) is None]
     if facts.broken:
         message = f"The evidence is broken: {end_sentence(facts.broken)}"
     elif missing and not facts.nothing_changed:
-        message = f"The evidence is broken: {_tell_of_missing(facts, layout.name_report(missing[0]))}."
+        message = f"The evidence is broken: {_tell_of_missing(facts, files.name_report(missing[0]))}."
     elif facts.candidate.find_rows_digest("holdout") is None and not facts.nothing_changed:
-        message = f"The evidence is broken: {layout.name_report('split')}: parts: expected one named holdout."
+        message = f"The evidence is broken: {files.name_report('split')}: parts: expected one named holdout."
     elif facts.disagreements:
         told = end_sentence("; ".join(facts.disagreements[:_SHOWN]))
         message = f"{path} is not what the predictions beside it say: {told}"
@@ -158,8 +159,11 @@ def _check_models(facts: Facts) -> Iterator[Finding]:
         message = f"This change's {layout.DVC_LOCK} names no {judged}: no model to judge. {told}"
         yield Finding(rule=rule, passed=False, message=message, reason="model-not-named")
         return
-    others = facts.other_models
+    others, reviewed = facts.other_models, [*facts.policy.others]
     if not others.known and not others.unjudged:
+        if reviewed:
+            message = f"This review judges {judged}; {_tell_of_reviewed(reviewed)}."
+            yield Finding(rule=rule, passed=True, message=message)
         return
     count = len({*others.known}) + 1
     only = f"this review judges only {judged}"
@@ -169,11 +173,17 @@ def _check_models(facts: Facts) -> Iterator[Finding]:
         return
     listed = _list_paths(others.unjudged)
     message += (
-        f": {listed} changed and {'was' if len(others.unjudged) == 1 else 'were'} not judged. Judge it in a project of "
-        f"its own, or, where it is a part or another form of {judged}, name it in review.unjudged of main's "
-        f"{layout.PARAMS}."
+        f": {listed} changed and {'was' if len(others.unjudged) == 1 else 'were'} not judged. Declare it under "
+        f"`models:` of main's {layout.PARAMS}, which gives it a review of its own, or, where it is a part or another "
+        f"form of {judged}, name it in review.unjudged there."
     )
     yield Finding(rule=rule, passed=False, message=message, reason="model-not-judged")
+
+
+def _tell_of_reviewed(models: Sequence[str]) -> str:
+    """Which other models of the project have a review of their own."""
+    names = " and ".join(models)
+    return f"{names} has a review of its own" if len(models) == 1 else f"{names} have reviews of their own"
 
 
 def ask_for_model(lock: Lock, files: Layout) -> str:
@@ -226,8 +236,8 @@ def _check_baseline(facts: Facts, gate: Gate) -> Finding:
         message, reason = found.message, found.reason
     elif facts.champion.find_rows_digest("holdout") is None:
         message, reason = (
-            f"Main's {layout.name_report('split')} names no holdout, so nobody can tell whether both are judged on the "
-            "same rows.",
+            f"Main's {facts.champion.files.name_report('split')} names no holdout, so nobody can tell whether both are "
+            "judged on the same rows.",
             UNKNOWN,
         )
     elif not facts.same_holdout:

@@ -75,7 +75,7 @@ def look_at_moved_holdout(
     before, after = find_holdout(main), find_holdout(candidate)
     found = MovedHoldout(before=before, after=after, rows=after.rows if after else 0)
     try:
-        _require_described(before, after)
+        _require_described(main, candidate)
         tell("looking whether main's model was trained on this change's holdout")
         mains = _fetch_tables(champion)
         known, judging = _find_trained_on(root, candidate, main, mains)
@@ -126,10 +126,11 @@ def find_holdout(side: Side) -> Part | None:
         return None
 
 
-def _require_described(before: Part | None, after: Part | None) -> None:
-    for whose, part in (("main's", before), ("this change's", after)):
+def _require_described(champion: Side, candidate: Side) -> None:
+    for whose, side in (("main's", champion), ("this change's", candidate)):
+        part, path = find_holdout(side), side.files.name_report("split")
         if part is None:
-            raise _Unknown(f"{whose} {layout.name_report('split')} names no holdout")
+            raise _Unknown(f"{whose} {path} names no holdout")
 
 
 def _fetch_tables(champion: Champion) -> tuple[Path, Path]:

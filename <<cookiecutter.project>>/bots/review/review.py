@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,13 +15,15 @@ from bots.dvc.command_line import DvcError
 from bots.dvc.storage import prepare_storage
 from bots.dvc.unread import require_project
 from bots.dvc.wrong_files import find_folders, forget_state, remove_wrong_files
+from bots.errors import BotsError
 from bots.git.repository import Repository
-from bots.review.candidate import reproduce_candidate
+from bots.review.candidate import Checkout, prepare_checkout, reproduce_candidate
 from bots.review.champion import (
     Champion,
     ChampionTampered,
     ChampionUnavailable,
     open_champion,
+    read_models,
     read_side,
     score_rows,
 )
@@ -39,7 +42,7 @@ from bots.review.facts import (
 from bots.review.gate import apply_gate
 from bots.review.review_json import build_review
 from bots.review.seen import look_for_seen_rows
-from bots.settings import Settings
+from bots.settings import MAIN_MODEL, Settings, require_model
 from bots.verdict.confirmation import wants_confirmation
 from bots.verdict.looks import LookCount, judge_at_look
 from bots.verdict.moved import is_comparable
@@ -57,63 +60,150 @@ CountLooks = Callable[[set[str], str], LookCount]
 """Counts the models that holdouts have judged, from their digests and that of the model at hand."""
 
 
-def review(
+class ReviewCrashed(BotsError):
+    """The review of one model of several ended by a mistake of the bots; its traceback is in the log."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Commits:
+    """What a review holds against each other, before it looks at one model.
+
+    `base` is main's commit. `own` and `mains` are the settings of both by the model's name; main's are empty where it
+    has no params.yaml.
+    """
+
+    base: str
+    checkout: Checkout
+    own: Mapping[str | None, Settings]
+    mains: Mapping[str | None, Settings]
+
+    @property
+    def models(self) -> list[str | None]:
+        """The models that are reviewed: those that main declares, or else the change; the main one is None."""
+        return list(self.mains or self.own)
+
+    def get_settings(self, model: str | None) -> Settings:
+        """The change's settings of a model; main's where the change does not declare it any more."""
+        return self.own[model] if model in self.own else self.mains[model]
+
+    def get_policy(self, model: str | None) -> Settings:
+        """The settings that say what belongs to a model: main's, where it has some."""
+        return (self.mains or self.own)[model]
+
+
+def review_models(
     repository: Repository,
     base: str,
     *,
+    only: str | None = None,
     pull: bool = False,
     retrain: bool = False,
     jobs: int | None = None,
     count_looks: CountLooks,
     tell: Tell,
-) -> evidence.Review:
-    """Review the checkout against a base commit.
+) -> Iterator[tuple[str | None, evidence.Review | BotsError]]:
+    """Review every model of the checkout against a base commit: its name, None for the main one, and its review.
 
-    Raises `GitError`, `DvcError`, `SettingsError`, `LockfileError`, `CacheError` or `StorageError` where no review can
-    be made at all; everything else that goes wrong is the review's verdict. `jobs` stages are reproduced at once, by
-    default one on a core.
+    Where the project has several models, an error of one takes the place of its review, and the next has its turn.
+    `only` names the one that is reviewed. `jobs` stages are reproduced at once, by default one on a core. Raises
+    `GitError`, `DvcError`, `SettingsError`, `LockfileError`, `CacheError` or `StorageError` where no review can be made
+    at all; everything else that goes wrong is the review's verdict.
     """
     require_project(repository.root)
     base_commit = repository.resolve(base)
     repository.remove_abandoned_worktrees()
-    jobs = jobs or repro.count_cores()
-    own = settings.load_settings(repository.root)
-    main = read_side(repository, base_commit, own)
+    own, mains = settings.load_models(repository.root), read_models(repository, base_commit)
+    if only is not None:
+        require_model(mains or own, only, "main's " if mains else "")
     with forget_state():
         removed = _prepare_files(repository, base_commit, pull=pull, tell=tell)
-        expected: list[evidence.Sensitivity] = []
-        candidate = reproduce_candidate(
+        checkout = prepare_checkout(repository, base_commit, pull=pull, retrain=retrain, tell=tell)
+        commits = Commits(
+            base=base_commit,
+            checkout=replace(checkout, removed=(*removed, *checkout.removed)),
+            own=own,
+            mains=mains,
+        )
+        for model in commits.models if only is None else [only]:
+            if len(commits.models) > 1:
+                tell(f"reviewing {model or MAIN_MODEL}")
+            yield (
+                model,
+                _try_review(repository, commits, model, jobs=jobs, count_looks=count_looks, tell=tell),
+            )
+
+
+def _try_review(
+    repository: Repository,
+    commits: Commits,
+    model: str | None,
+    *,
+    jobs: int | None,
+    count_looks: CountLooks,
+    tell: Tell,
+) -> evidence.Review | BotsError:
+    """The review of a model, or the error that kept it from being made where other models have their turn after it."""
+    alone = len(commits.models) == 1
+    try:
+        return review(
             repository,
-            base_commit,
-            own,
-            pull=pull,
-            retrain=retrain,
-            jobs=jobs,
-            left_alone=(main.settings if main else own).review.unjudged,
-            before=lambda: expected.extend(_expect(repository, base_commit, tell)),
+            commits,
+            model,
+            jobs=jobs or repro.count_cores(),
+            count_looks=count_looks,
             tell=tell,
         )
-        changed = tuple(repository.list_changed_paths(base_commit, candidate.commit))
-        with open_champion(
-            repository, base_commit, own, [*removed, *candidate.removed], tell=tell
-        ) as champion:
-            candidate = _try_committed(repository, candidate, champion, jobs=jobs, tell=tell)
-            facts = Facts(
-                candidate=candidate,
-                champion=champion.side if champion else None,
-                result=_compare(repository, candidate, champion, changed=changed, jobs=jobs, tell=tell),
-                changed=changed,
-                base=base_commit,
-                expected=next(iter(expected), None),
-                deployed=any(
-                    repository.has_path(base_commit, path) for path in (layout.COMPOSE, layout.KUBERNETES)
-                ),
-                unnamed=main if champion is None else None,
-                declared=_find_declared_models(repository, base_commit),
-            )
-            facts = _judge_at_look(facts, count_looks, tell)
-            facts = _ask_fresh_rows(facts, repository.root, champion, tell)
-    removed += [*candidate.removed, *(champion.removed if champion else [])]
+    except BotsError as error:
+        if alone:
+            raise
+        return error
+    except Exception as error:
+        if alone:
+            raise
+        traceback.print_exc()
+        return ReviewCrashed(f"the review of {model or MAIN_MODEL} crashed ({type(error).__name__}: {error})")
+
+
+def review(
+    repository: Repository,
+    commits: Commits,
+    model: str | None,
+    *,
+    jobs: int,
+    count_looks: CountLooks,
+    tell: Tell,
+) -> evidence.Review:
+    """Review one model of a change; `model` is its name, None for the main one. Raises what `review_models` does."""
+    base, checkout, own = commits.base, commits.checkout, commits.get_settings(model)
+    main = read_side(repository, base, own)
+    expected: list[evidence.Sensitivity] = []
+    candidate = reproduce_candidate(
+        repository,
+        base,
+        own,
+        checkout=checkout,
+        policy=commits.get_policy(model),
+        jobs=jobs,
+        before=lambda: expected.extend(_expect(repository, base, model, tell)),
+        tell=tell,
+    )
+    changed = tuple(repository.list_changed_paths(base, candidate.commit))
+    with open_champion(repository, base, own, candidate.removed, tell=tell) as champion:
+        candidate = _try_committed(repository, candidate, champion, jobs=jobs, tell=tell)
+        facts = Facts(
+            candidate=candidate,
+            champion=champion.side if champion else None,
+            result=_compare(repository, candidate, champion, changed=changed, jobs=jobs, tell=tell),
+            changed=changed,
+            base=base,
+            expected=next(iter(expected), None),
+            deployed=any(repository.has_path(base, path) for path in (layout.COMPOSE, layout.KUBERNETES)),
+            unnamed=main if champion is None else None,
+            declared=_find_declared_models(repository, base),
+        )
+        facts = _judge_at_look(facts, count_looks, tell)
+        facts = _ask_fresh_rows(facts, repository.root, champion, tell)
+    removed = [*candidate.removed, *(champion.removed if champion else [])]
     facts = replace(facts, removed=tuple(dict.fromkeys(removed)))
     return build_review(facts, apply_gate(facts))
 
@@ -126,12 +216,14 @@ def _find_declared_models(repository: Repository, base: str) -> frozenset[str]:
     return frozenset(place for text in texts for place in settings.list_declared_models(text).values())
 
 
-def _expect(repository: Repository, base: str, tell: Tell) -> Iterator[evidence.Sensitivity]:
+def _expect(
+    repository: Repository, base: str, model: str | None, tell: Tell
+) -> Iterator[evidence.Sensitivity]:
     """Say what main's holdout can show, before anything is trained; nothing where main has no model at hand."""
     from bots.review.expectation import expect_sensitivity
 
     tell("asking what main's holdout can show")
-    expected = expect_sensitivity(repository, base)
+    expected = expect_sensitivity(repository, base, model)
     if expected is not None:
         tell(expected.words)
         yield expected.sensitivity
@@ -356,7 +448,7 @@ def _confirm_champion(main: Side, truth: pyarrow.Table) -> None:
         found.insert(0, f"{written.rows:,} rows were judged, the file has {len(truth):,}")
     if found:
         raise ChampionTampered(
-            f"the stored {path} of main does not give the figures of main's {layout.name_report('metrics')} in git "
+            f"the stored {path} of main does not give the figures of main's {main.files.name_report('metrics')} in git "
             f"({'; '.join(found[:3])})"
         )
 
@@ -366,8 +458,8 @@ def _explain_unconfirmed(main: Side) -> str | None:
     if main.reports.metrics is not None:
         return None
     return (
-        f"Main's commit has no {layout.name_report('metrics')} that can be read, so nobody can tell whether the stored "
-        "predictions of main are those that it was merged with."
+        f"Main's commit has no {main.files.name_report('metrics')} that can be read, so nobody can tell whether the "
+        "stored predictions of main are those that it was merged with."
     )
 
 

@@ -30,7 +30,8 @@ def build_review(facts: Facts, result: GateResult) -> evidence.Review:
     candidate, champion, comparison = facts.candidate, facts.champion, facts.comparison
     reports = candidate.reports
     return evidence.Review(
-        title=facts.policy.project.title,
+        title=facts.policy.title,
+        model_name=candidate.settings.model_name,
         task=facts.policy.task,
         verdict=result.verdict,
         reason=result.reason,
@@ -203,8 +204,8 @@ def _tell_of_untold(facts: Facts) -> Iterator[str]:
         return
     if candidate.reports.split is not None and candidate.find_rows_digest("train") is None:
         yield (
-            f"{layout.name_report('split')} has no part named train, so nobody can tell whether the training rows are "
-            "main's."
+            f"{candidate.files.name_report('split')} has no part named train, so nobody can tell whether the "
+            "training rows are main's."
         )
     if facts.other_models.aside:
         shown = _list_paths(facts.other_models.aside)

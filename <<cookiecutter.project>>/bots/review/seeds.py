@@ -133,7 +133,7 @@ def _load_kept_scores(
     repository: Repository, champion: Side, asked: int, now: dict[str, float], *, holdout: str | None
 ) -> SeedScores | None:
     """The scores by seed that main keeps, where they are those of its model on this holdout, as measured `now`."""
-    path = layout.name_report("seeds")
+    path = champion.files.name_report("seeds")
     content = repository.read_file(champion.commit, path)
     try:
         kept = evidence.decode(content, SeedScores, f"main's {path}") if content else None

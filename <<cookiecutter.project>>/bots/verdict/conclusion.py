@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _WORST_FIRST: tuple[Verdict, ...] = ("blocked", "not comparable", "no baseline", "regressed", "undecided")
 TAMPERED = "storage-tampered"
+UNCHANGED = "nothing-changed"
+"""The reason of a review that found every output to be main's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,9 +64,7 @@ def conclude(
     primary = find_primary(comparison, gate)
     if comparison is None or primary is None or unchanged:
         headline = "Nothing that the pipeline produces has changed: the model stays main's, byte for byte."
-        return GateResult(
-            verdict="equivalent", reason="nothing-changed", headline=headline, passed=True, rules=rules
-        )
+        return GateResult(verdict="equivalent", reason=UNCHANGED, headline=headline, passed=True, rules=rules)
     return _conclude_not_worse(primary, comparison, gate, rules=rules)
 
 

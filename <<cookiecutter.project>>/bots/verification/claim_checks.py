@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bots.dvc import lockfile
+from bots.dvc.model_stages import list_left_alone
 from bots.dvc.other_models import find_other_models
 from bots.evidence import VerificationCheck, VerifiedFigure
 from bots.layout import DVC_LOCK
 from bots.publish.lock import find_contradictions
+from bots.settings import MAIN_MODEL
 from bots.verification import figures
 
 if TYPE_CHECKING:
@@ -17,14 +19,17 @@ if TYPE_CHECKING:
     from bots.verification.main_side import Main
 
 
-UNCHANGED = "nothing-changed"
-"""The reason of a review that found every output to be main's."""
-
-
 def is_compared(review: Review) -> bool:
     """Whether a review says that it holds two models against each other on main's rows."""
     claims = any(rule.rule == "baseline" and rule.passed for rule in review.rules)
     return claims and any(metric.champion is not None for metric in review.metrics)
+
+
+def check_name(review: Review, main: Main) -> VerificationCheck:
+    """Whether the review is of the model that it is taken for."""
+    wanted, said = (one or MAIN_MODEL for one in (main.settings.model_name, review.model_name))
+    words = f"the review is of {wanted}" if wanted == said else f"the review is of {said}, not of {wanted}"
+    return VerificationCheck(name="model", passed=wanted == said, words=words)
 
 
 def check_pack(review: Review, bundle: ModelBundle, main: Main) -> VerificationCheck:
@@ -73,7 +78,7 @@ def check_models(review: Review, bundle: ModelBundle, main: Main) -> Verificatio
         bundle.lock,
         main.settings.review.files,
         declared=main.declared,
-        left_alone=main.settings.review.unjudged,
+        left_alone=list_left_alone(main.settings),
     )
     if others.unjudged and review.passed and main.model is not None:
         listed = ", ".join(others.unjudged[:3])

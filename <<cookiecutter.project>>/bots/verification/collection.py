@@ -18,6 +18,7 @@ from bots import evidence
 from bots.decoding import DECODE_ERRORS, describe_decode_error
 from bots.dvc import cache, lockfile
 from bots.dvc.cache import CacheError
+from bots.dvc.model_stages import narrow_lock
 from bots.errors import BotsError
 from bots.evidence import Review
 from bots.files import write_file
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from bots.dvc.lockfile import Lock
     from bots.dvc.storage import Storage
     from bots.layout import Layout
+    from bots.settings import Settings
 
 REVIEW: Final = "review.json"
 TEXTS: Final = "texts"
@@ -144,15 +146,16 @@ def collect_files(
     review: Review,
     pack: Path,
     *,
-    files: Layout,
+    settings: Settings,
     open_storage: Callable[[], Storage],
     out: Path,
     tell: Tell,
 ) -> list[str]:
-    """Collect into `out`, a folder that does not exist yet, what `load_collection` reads.
+    """Collect into `out`, a folder that does not exist yet, what `load_collection` reads of a model's review.
 
-    A pack that is missing or no pack becomes the reason why nothing can be verified; a file that storage does not have
-    is left out. Returns what is missing, a line each. Raises `StorageError` and `LockfileError`.
+    `settings` are main's for that model. A pack that is missing or no pack becomes the reason why nothing can be
+    verified; a file that storage does not have is left out. Returns what is missing, a line each. Raises
+    `StorageError` and `LockfileError`.
     """
     write_file(out / REVIEW, evidence.encode(review))
     try:
@@ -162,11 +165,10 @@ def collect_files(
         return [str(error)]
     for path, content in bundle.texts.items():
         write_file(out / TEXTS / path, content)
-    main = load_lock(root)
+    files = settings.review.files
+    candidate, main = (narrow_lock(lock, files, settings) for lock in (bundle.lock, load_lock(root)))
     near = Files((pack, out, root / ".dvc" / "cache"))
-    wanted = _list_wanted(
-        bundle.lock, main, files, moved=review.moved is not None, praised=is_praised(review)
-    )
+    wanted = _list_wanted(candidate, main, files, moved=review.moved is not None, praised=is_praised(review))
     _fetch(near, wanted, open_storage=open_storage, out=out, tell=tell)
     missing = []
     if review.moved is not None:

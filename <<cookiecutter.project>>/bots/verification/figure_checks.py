@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bots.evidence import MetricsReport, VerificationCheck, VerifiedFigure
-from bots.layout import name_report
 from bots.stats import metrics, predictions
 from bots.stats.predictions import Predictions, PredictionsError
 from bots.verdict import comparison, rules
@@ -49,7 +48,7 @@ def check_figures(
         return
     try:
         own = make_own(tables.predicted, main.settings.review.files.predictions, evaluation, main.settings)
-        yield _check_evaluation(evaluation, own)
+        yield _check_evaluation(evaluation, own, main.files.name_report("metrics"))
         if is_compared(review):
             both = join(evaluation) if join else join_predictions(evaluation, tables, main)
             found = comparison.compare(both, main.settings, review.seeds)
@@ -69,8 +68,8 @@ def check_figures(
     yield _check_rules(review, main)
 
 
-def _check_evaluation(evaluation: MetricsReport, own: Predictions) -> VerificationCheck:
-    """Whether metrics.json says what the predictions give, in both places where it says it."""
+def _check_evaluation(evaluation: MetricsReport, own: Predictions, path: str) -> VerificationCheck:
+    """Whether metrics.json, at this path, says what the predictions give, in both places where it says it."""
     written = {metric.name: metric.value for metric in evaluation.metrics}
     found = comparison.find_class_disagreements(evaluation, own, tolerance=figures.EXACT)
     found += [
@@ -78,9 +77,9 @@ def _check_evaluation(evaluation: MetricsReport, own: Predictions) -> Verificati
         for values in (evaluation.values, written)
         for words in comparison.find_disagreements(values, own, tolerance=figures.EXACT)
     ]
-    words = f"{len(written)} figures of {name_report('metrics')} come out of the predictions"
+    words = f"{len(written)} figures of {path} come out of the predictions"
     if found:
-        words = f"{name_report('metrics')} is not what the predictions give: {'; '.join(dict.fromkeys(found[:3]))}"
+        words = f"{path} is not what the predictions give: {'; '.join(dict.fromkeys(found[:3]))}"
     return VerificationCheck(name="evaluation", passed=not found, words=words)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from bots import evidence, settings
+from bots.dvc import model_stages
 from bots.evidence import (
     DataReport,
     EvidenceError,
@@ -18,7 +19,7 @@ from bots.evidence import (
     TrainingReport,
 )
 from bots.git.repository import Repository
-from bots.layout import COMPOSE, DVC_YAML, KUBERNETES, name_report
+from bots.layout import COMPOSE, DVC_YAML, KUBERNETES, Layout
 from bots.verification.collection import load_lock
 
 if TYPE_CHECKING:
@@ -43,6 +44,11 @@ class Main:
     training: TrainingReport | None = None
     deployed: bool = False
     declared: frozenset[str] = frozenset()
+
+    @property
+    def files(self) -> Layout:
+        """Where its pipeline keeps its files."""
+        return self.settings.review.files
 
     @property
     def model(self) -> str | None:
@@ -75,21 +81,27 @@ class Main:
         return self.holdout_part.digest if self.holdout_part else None
 
 
-def load_main(root: Path) -> Main:
-    """Load main's side from its checkout. Raises `SettingsError`, `LockfileError`, `EvidenceError` and `GitError`."""
+def load_main(root: Path, model: str | None = None) -> Main:
+    """Load main's side of a model from its checkout; of the main model, or of a named one.
+
+    Raises `SettingsError`, `LockfileError`, `EvidenceError` and `GitError`.
+    """
+    own = settings.load_settings(root, model)
+    files = own.review.files
 
     def load(name: str, kind: type[E]) -> E | None:
-        return evidence.load_if_there(root / name_report(name), kind, f"main's {name_report(name)}")
+        path = files.name_report(name)
+        return evidence.load_if_there(root / path, kind, f"main's {path}")
 
     return Main(
         commit=Repository(root).resolve("HEAD"),
-        settings=settings.load_settings(root),
-        lock=load_lock(root),
+        settings=own,
+        lock=model_stages.narrow_lock(load_lock(root), files, own),
         metrics=load("metrics", MetricsReport),
         split=load("split", SplitReport),
         export=load("export", ExportReport),
         data=load("data", DataReport),
-        seeds=_load_seeds(root),
+        seeds=_load_seeds(root, files),
         training=load("training", TrainingReport),
         deployed=any((root / path).exists() for path in (COMPOSE, KUBERNETES)),
         declared=_find_declared_models(root),
@@ -103,9 +115,9 @@ def _find_declared_models(root: Path) -> frozenset[str]:
     return frozenset(settings.list_declared_models(text).values())
 
 
-def _load_seeds(root: Path) -> SeedScores | None:
+def _load_seeds(root: Path, files: Layout) -> SeedScores | None:
     """The scores by seed that main keeps; None where it has none that can be read: no review uses such ones."""
-    path = name_report("seeds")
+    path = files.name_report("seeds")
     try:
         return evidence.load_if_there(root / path, SeedScores, f"main's {path}")
     except EvidenceError:

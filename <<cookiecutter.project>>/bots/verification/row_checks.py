@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bots.evidence import VerificationCheck
-from bots.layout import name_report
 from bots.stats import predictions
 from bots.stats.predictions import Predictions, PredictionsError
 from bots.stats.row_metrics import list_row_metrics
@@ -121,11 +120,9 @@ def _align_known(collected: Collected, main: Main, path: str, inputs: pyarrow.Ta
 
 def check_main_predictions(tables: Tables, main: Main) -> VerificationCheck:
     """Whether main's stored predictions are those of main's own figures in git."""
-    name, path = "main's predictions", main.settings.review.files.predictions
+    name, path, figures = "main's predictions", main.files.predictions, main.files.name_report("metrics")
     if main.metrics is None:
-        words = (
-            f"main has no {name_report('metrics')}, so nobody can tell whether the stored {path} are main's"
-        )
+        words = f"main has no {figures}, so nobody can tell whether the stored {path} are main's"
         return VerificationCheck(name=name, passed=None, words=words)
     assert tables.of_main is not None
     try:
@@ -134,13 +131,9 @@ def check_main_predictions(tables: Tables, main: Main) -> VerificationCheck:
         return VerificationCheck(name=name, passed=None, words=f"main's {error}")
     found = comparison.find_disagreements(main.metrics.values, own)
     found += comparison.find_class_disagreements(main.metrics, own)
-    words = (
-        f"{len(main.metrics.values)} figures of main's {name_report('metrics')} come out of what is stored"
-    )
+    words = f"{len(main.metrics.values)} figures of main's {figures} come out of what is stored"
     if found or len(own.target) != main.metrics.rows:
-        words = (
-            f"the stored {path} of main are not those of its {name_report('metrics')}: {'; '.join(found[:2])}"
-        )
+        words = f"the stored {path} of main are not those of its {figures}: {'; '.join(found[:2])}"
         return VerificationCheck(name=name, passed=None, words=words)
     return VerificationCheck(name=name, passed=True, words=words)
 

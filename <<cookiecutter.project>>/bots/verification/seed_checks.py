@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from bots.evidence import VerificationCheck
-from bots.layout import name_report
 from bots.verdict import comparison
 from bots.verdict.seeds import find_primary_outcome, take_first
 
@@ -29,9 +28,8 @@ def check_seeds(review: Review, both: Predictions, main: Main) -> Iterator[Verif
         return
     if seeds.kept:
         passed = main.seeds is not None and seeds.champion == take_first(main.seeds, seeds.asked)
-        words = (
-            f"main's scores by seed are {'those' if passed else 'not those'} of its {name_report('seeds')}"
-        )
+        path = main.files.name_report("seeds")
+        words = f"main's scores by seed are {'those' if passed else 'not those'} of its {path}"
         yield VerificationCheck(name="main's seeds", passed=passed, words=words)
     found = comparison.compare(both, main.settings).metrics
     if (one_seed := find_primary_outcome(found)) != seeds.one_seed:

@@ -7,18 +7,20 @@ What no check can see remains the change's own word, and is listed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from bots.dvc.model_stages import narrow_lock
 from bots.evidence import Verification, VerificationCheck, VerificationOutcome
 from bots.publish.verification_result import compute_digest
+from bots.verdict.conclusion import UNCHANGED
 from bots.verdict.sentences import cut
 from bots.verification.answer_checks import ask_packed_model, check_answers, find_derived
 from bots.verification.claim_checks import (
-    UNCHANGED,
     check_base,
     check_models,
+    check_name,
     check_pack,
     check_unchanged,
     is_compared,
@@ -125,6 +127,9 @@ def _check_review(
     review, bundle = collected.review, collected.bundle
     if bundle is None:
         raise Stop(VerificationCheck(name="pack", passed=None, words=collected.problem or "there is no pack"))
+    if main.settings.others or review.model_name is not None:
+        yield _require(check_name(review, main))
+    bundle = replace(bundle, lock=narrow_lock(bundle.lock, main.files, main.settings))
     tell("holding the pack against the review")
     yield _require(check_pack(review, bundle, main))
     yield _require(check_base(review, main))

@@ -196,9 +196,11 @@ def test_the_classes_of_the_figures_are_held_against_the_predictions():
         "task": "multiclass", "primary": "log_loss", "values": {"log_loss": 1.0}, "slices": [], "calibration": [],
         "metrics": [{"name": "log_loss", "value": 1.0, "direction": "lower"}], "rows": 3, "holdout": "md5:" + "0" * 32,
     }  # fmt: skip
-    (lack,) = check_as_reviewed(predictions, report)
+    (lack,) = check_as_reviewed(predictions, report, "reports/metrics.json")
     assert lack.words == "classes: not those that the predictions have, in their order"
-    assert list(check_as_reviewed(predictions, {})) == [], "what does not fit is told elsewhere"
+    assert list(check_as_reviewed(predictions, {}, "reports/metrics.json")) == [], (
+        "what does not fit is told elsewhere"
+    )
 
 
 def test_outputs_that_dvc_leaves_to_git_are_listed():

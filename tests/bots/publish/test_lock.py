@@ -49,7 +49,8 @@ REPOSITORY = "octo-org/late-flights"
 MODEL, RAW = b"a model", b"a table"
 NOTES = b"kept in git\n"
 HOLDOUT = ["2013-07-01", "2013-09-01"]
-TEXTS = [*lock.REVIEWED, "MODEL_CARD.md"]
+REPORTS = {f"reports/{name}.json": field for name, field in lock.REVIEWED.items()}
+TEXTS = [*REPORTS, "MODEL_CARD.md"]
 PIPELINE: dict[str, Any] = {
     "stages": {
         "acquire": {
@@ -193,7 +194,7 @@ def make_review(project: DvcProject, head: str) -> Review:
         add_to_cache(project, content, compute_digest(content))
     add_to_cache(project, listed, f"{compute_digest(listed)}.dir")
     review = reviews.improved()
-    texts = {path: evidence.encode(getattr(review, name)) for path, name in lock.REVIEWED.items()} | {
+    texts = {path: evidence.encode(getattr(review, name)) for path, name in REPORTS.items()} | {
         "MODEL_CARD.md": b"# Late flights\n"
     }
     for path, content in texts.items():
@@ -277,10 +278,10 @@ def test_what_was_judged_is_stored_and_committed_byte_for_byte_on_top_of_the_jud
     outcome = bench.lock()
     assert outcome.done == "locked"
     assert outcome.commit == bench.branch()
-    for path in ("dvc.lock", "MODEL_CARD.md", *lock.REVIEWED):
+    for path in ("dvc.lock", "MODEL_CARD.md", *REPORTS):
         assert bench.file(path) == (bench.pack / path).read_bytes()
     changed = dvc_projects.run_git(bench.origin, "diff", "--name-only", bench.head, "change").split()
-    assert sorted(changed) == sorted(["dvc.lock", "MODEL_CARD.md", *lock.REVIEWED])
+    assert sorted(changed) == sorted(["dvc.lock", "MODEL_CARD.md", *REPORTS])
     assert dvc_projects.run_git(bench.origin, "rev-list", "--parents", "-1", "change").split()[1:] == [
         bench.head
     ]

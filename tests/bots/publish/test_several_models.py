@@ -1,0 +1,222 @@
+"""Several models of one project on GitHub: a comment and a check for each, no pass while one holds a change up."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from msgspec.structs import replace as but
+
+from bots import evidence
+from bots.__main__ import main
+from bots.github import marker
+from bots.naming import Naming
+from bots.publish.base import Judge, find_all_moves
+from bots.publish.decision import Decision, join_decisions
+from bots.settings import parse_models
+from doubles.github import TOKEN, GitHubDouble
+from fixtures import reviews, support, verifications
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from bots.evidence import Review
+
+HEAD = reviews.CHANGE
+B = Naming(model="b")
+DVC = yaml.safe_dump({"stages": {}, "artifacts": {"b": {"path": "models/b.bin", "type": "model"}}})
+
+
+def declare(text: str) -> str:
+    """params.yaml with a second model."""
+    document = yaml.safe_load(text)
+    document["models"] = {"b": {"review": {"score": "python score_b.py {rows} {out}"}}}
+    return yaml.safe_dump(document, sort_keys=False)
+
+
+PARAMS = declare(support.render_file("params.yaml"))
+
+
+def make_lock() -> str:
+    outs = [{"path": "models/model.skops", "hash": "md5", "md5": reviews.MODEL_MAIN.removeprefix("md5:")}]
+    return yaml.safe_dump({"schema": "2.0", "stages": {"train": {"cmd": "train", "outs": outs}}})
+
+
+def git(folder: Path, *words: str) -> None:
+    identity = ["-c", "user.name=T", "-c", "user.email=t@example.invalid", "-c", "commit.gpgsign=false"]
+    subprocess.run(["git", *identity, *words], cwd=folder, check=True, capture_output=True)
+
+
+@dataclass
+class Job:
+    """The publish job of a run: the double, and the folders of what was handed over and verified."""
+
+    double: GitHubDouble
+    folder: Path
+
+    def hand_over(self, model: str | None, review: Review, outcome: Any = "passed") -> None:
+        """Put a model's review where the run left it, and what its verification found."""
+        review = but(review, model_name=model, candidate=but(review.candidate, commit=HEAD))
+        below = f"models/{model}" if model else ""
+        place = self.folder / "review" / below
+        place.mkdir(parents=True, exist_ok=True)
+        (place / "review.json").write_bytes(evidence.encode(review))
+        verifications.write_verification(self.folder / "verified" / below, review, outcome)
+
+    def publish(self, monkeypatch: pytest.MonkeyPatch, conclusion: str = "success") -> str:
+        """Run the command; returns its outputs."""
+        event = self.double.add_run(7, conclusion=conclusion)
+        (self.folder / "event.json").write_text(json.dumps(event), encoding="utf-8")
+        (self.folder / "output").write_text("")
+        for name, value in {
+            "GITHUB_EVENT_PATH": str(self.folder / "event.json"),
+            "GITHUB_OUTPUT": str(self.folder / "output"),
+            "GITHUB_STEP_SUMMARY": str(self.folder / "summary.md"),
+            "GITHUB_REPOSITORY": self.double.repository,
+            "GITHUB_API_URL": self.double.api_url,
+            "GITHUB_TOKEN": TOKEN,
+        }.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.chdir(self.folder / "checkout")
+        given = {"--artifact": "review", "--verification": "verified"}
+        words = [word for option, name in given.items() for word in (option, str(self.folder / name))]
+        assert main(["publish", *words]) == 0
+        return (self.folder / "output").read_text(encoding="utf-8")
+
+    def check(self, naming: Naming) -> tuple[str | None, str] | None:
+        checks = [one for one in self.double.list_checks(HEAD) if one.name == naming.check]
+        return (checks[0].conclusion, checks[0].output["title"]) if checks else None
+
+    def comments(self, naming: Naming) -> list[str]:
+        bodies = [one.body for one in self.double.list_comments(7)]
+        return [body for body in bodies if marker.is_marked(body, naming)]
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Iterator[Job]:
+    git(tmp_path, "init", "--quiet", "--bare", "--initial-branch=main", "origin.git")
+    git(tmp_path, "clone", "--quiet", "origin.git", "checkout")
+    files = {"params.yaml": PARAMS, "dvc.yaml": DVC, "dvc.lock": make_lock()}
+    for name, text in files.items():
+        (tmp_path / "checkout" / name).write_text(text)
+    git(tmp_path / "checkout", "add", "--all")
+    git(tmp_path / "checkout", "commit", "--quiet", "--message=first")
+    git(tmp_path / "checkout", "push", "--quiet", "origin", "HEAD:main")
+    with GitHubDouble() as double:
+        double.add_main(reviews.MAIN, files)
+        double.add_pull(7, HEAD)
+        yield Job(double, tmp_path)
+    assert double.violations == []
+
+
+def make_untouched(review: Review) -> Review:
+    return but(review, verdict="equivalent", reason="nothing-changed", passed=True)
+
+
+def test_each_model_has_a_check_and_a_comment_and_both_pass(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job.hand_over(None, reviews.improved())
+    job.hand_over("b", reviews.equivalent())
+    written = job.publish(monkeypatch)
+    assert job.check(Naming()) == ("success", "Improved")
+    assert job.check(B) == ("success", "Equivalent")
+    ((first,), (second,)) = job.comments(Naming()), job.comments(B)
+    assert "**b**: Equivalent" in first
+    assert "b: Late flights" in second
+    assert "locks=true\n" in written
+    assert f"model={reviews.MODEL_CHANGE},{reviews.MODEL_CHANGE}\n" in written, "each look is counted"
+
+
+def test_a_second_model_that_falls_holds_the_change_up_and_is_named(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job.hand_over(None, make_untouched(reviews.equivalent()))
+    job.hand_over("b", reviews.regressed())
+    written = job.publish(monkeypatch, conclusion="failure")
+    assert job.check(B) == ("failure", "Regressed: the gate does not let this change pass")
+    assert job.check(Naming()) == ("failure", "Equivalent, but the model b holds it up")
+    assert "**b**: Regressed: the gate does not let this change pass" in job.comments(Naming())[0]
+    assert "locks=false\n" in written
+
+
+def test_a_first_model_that_falls_does_not_hide_what_the_second_did(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job.hand_over(None, reviews.regressed())
+    job.hand_over("b", reviews.improved())
+    written = job.publish(monkeypatch, conclusion="failure")
+    assert job.check(B) == ("success", "Improved")
+    assert job.check(Naming()) == ("failure", "Regressed: the gate does not let this change pass")
+    assert "locks=false\n" in written
+
+
+def test_an_untouched_model_has_a_passing_check_and_no_comment_of_its_own(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job.hand_over(None, reviews.improved())
+    job.hand_over("b", make_untouched(reviews.equivalent()))
+    job.publish(monkeypatch)
+    assert job.check(B) == ("success", "Equivalent")
+    assert job.comments(B) == []
+    assert job.check(Naming()) == ("success", "Improved")
+
+
+@pytest.mark.parametrize("trick", ["left out", "the other model's", "refuted"])
+def test_a_run_that_hides_what_became_of_the_second_model_does_not_pass(
+    job: Job, monkeypatch: pytest.MonkeyPatch, trick: str
+) -> None:
+    job.hand_over(None, reviews.improved())
+    if trick == "the other model's":
+        job.hand_over("b", reviews.improved())
+        path = job.folder / "review/models/b/review.json"
+        path.write_bytes((job.folder / "review/review.json").read_bytes())
+    elif trick == "refuted":
+        job.hand_over("b", make_untouched(reviews.equivalent()), outcome="refuted")
+    written = job.publish(monkeypatch)
+    conclusion, title = job.check(Naming()) or (None, "")
+    assert (conclusion, title) == (
+        "failure" if trick == "refuted" else "action_required",
+        "Improved, but the model b holds it up",
+    )
+    assert job.check(B) != ("success", "Improved")
+    assert "locks=false\n" in written
+
+
+def test_the_models_decisions_are_joined_and_none_locks_alone() -> None:
+    good, bad = Decision("success", "Improved", locks=True), Decision("failure", "Regressed")
+    asked = Decision("failure", "Undecided: a person has to decide", locks=True)
+    assert join_decisions(good, {}) == good
+    assert join_decisions(good, {"b": good}) == good
+    assert not join_decisions(good, {"b": good, "c": bad}).locks
+    assert join_decisions(good, {"b": asked}).locks, "a person may decide, and merges what was judged"
+    both = join_decisions(good, {"b": bad, "c": bad})
+    assert both.title == "Improved, but the model b and 1 more holds it up"
+    assert join_decisions(bad, {"b": bad}).title == "Regressed", "its own reason is told first"
+
+
+def test_a_second_model_that_moved_on_main_makes_a_review_stale_and_is_named() -> None:
+    family = parse_models(PARAMS, "params.yaml", DVC)
+    judges = {
+        name: Judge(
+            model="md5:" + "1" * 32,
+            onnx=None,
+            predictions=None,
+            splits=None,
+            task=one.task,
+            gate=one.gate,
+            evaluate=one.evaluate,
+        )
+        for name, one in family.items()
+    }
+    assert find_all_moves(judges, judges) == []
+    from dataclasses import replace
+
+    moved = {**judges, "b": replace(judges["b"], model="md5:" + "2" * 32)}
+    assert find_all_moves(judges, moved) == ["b: model moved to 22222222 (was 11111111)"]
+    assert find_all_moves({None: judges[None]}, judges) == ["model b declared (params.yaml)"]

@@ -1,0 +1,153 @@
+"""Versions of several models of one project: each has its own numbers, tags and images, and none waits for another."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from bots.github.marker import Marker, ModelDigests
+from bots.naming import Naming
+from doubles.github import Check, GitHubDouble
+from fixtures import release_projects
+from fixtures.release_projects import ReleaseProject, write_model
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from fixtures.dvc_projects import DvcProject
+
+B = Naming(model="b")
+WEIGHTS = ((1.5, -1.0, 0.5, 0.2, 0.1, 0.0), (1.6, -1.1, 0.5, 0.2, 0.1, 0.0))
+PLACES = {
+    "models/model.skops": "models/b.skops",
+    "models/onnx": "models/b/onnx",
+    "reports": "reports/b",
+}
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> DvcProject:
+    project = release_projects.make_project(tmp_path_factory.mktemp("original"))
+    params = yaml.safe_load((project.folder / "params.yaml").read_text())
+    files = {"model": "models/b.skops", "holdout_features": "data/b/holdout.parquet"}
+    params["models"] = {"b": {"review": {"score": "score {rows} {out}", "files": files}}}
+    (project.folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    with (project.folder / ".gitignore").open("a") as ignored:
+        ignored.write("/reports/b/predictions.parquet\n")
+    write_both(project.folder, WEIGHTS[0])
+    return project
+
+
+@pytest.fixture
+def project(original: DvcProject, tmp_path: Path) -> Iterator[ReleaseProject]:
+    desk = release_projects.copy_project(original, tmp_path / "project")
+    with GitHubDouble(release_projects.REPOSITORY, git=tmp_path / "project/origin.git") as double:
+        double.state.permissions["grace"] = "write"
+        yield ReleaseProject(desk, double)
+    assert double.violations == []
+
+
+def write_both(folder: Path, weights: tuple[float, ...]) -> None:
+    """The first model as it always is, and the second with these weights; both in dvc.lock."""
+    for path in (*PLACES.values(), "data/b"):
+        shutil.rmtree(folder / path, ignore_errors=True)
+    write_model(folder, weights)
+    stages = yaml.safe_load((folder / "dvc.lock").read_text())["stages"]
+    theirs, judged = stages["make"]["outs"], stages["judge"]["deps"]
+    kept = folder.parent / "b"
+    shutil.rmtree(kept, ignore_errors=True)
+    for old in (*PLACES, "data/features"):
+        place = kept / PLACES.get(old, "data/b")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        copy = shutil.copytree if (folder / old).is_dir() else shutil.copyfile
+        copy(folder / old, place)
+    shutil.rmtree(folder / "reports")
+    write_model(folder)
+    shutil.copytree(kept, folder, dirs_exist_ok=True)
+    document = yaml.safe_load((folder / "dvc.lock").read_text())
+    renamed = [{**out, "path": rename(out["path"])} for out in theirs if out["path"] != "data/raw.parquet"]
+    document["stages"]["make-b"] = {"cmd": "make b", "outs": renamed}
+    deps = [{**dep, "path": rename(dep["path"])} for dep in judged]
+    document["stages"]["judge-b"] = {"cmd": "judge b", "deps": deps, "outs": []}
+    (folder / "dvc.lock").write_text(yaml.safe_dump(document, sort_keys=False))
+
+
+def rename(path: str) -> str:
+    if path.startswith("data/features"):
+        return path.replace("data/features", "data/b", 1)
+    return next((path.replace(old, new, 1) for old, new in PLACES.items() if path.startswith(old)), path)
+
+
+def merge(project: ReleaseProject, *, of_b: str | None = "success") -> int:
+    """Merge what lies there; the check of `b` on its head ended like this."""
+    number = project.merge("Change the second model")
+    if of_b is not None:
+        head = project.double.get_pull(number).head_sha
+        outs = yaml.safe_load((project.folder / "dvc.lock").read_text())["stages"]["make-b"]["outs"]
+        known = {out["path"]: f"md5:{out['md5']}" for out in outs}
+        digests = ModelDigests(known["models/b.skops"], known["models/b/onnx"])
+        line = Marker(
+            "2026-02-02T02:03:00Z", 9, 1, head, digests, "improved", "main", "b" * 40, B
+        ).format_line()
+        state = project.double.state
+        check = Check(
+            next(state.ids), head, B.check, "github-actions[bot]", "completed", state.format_now(), line,
+            conclusion=of_b, output={"title": "Improved"},
+        )  # fmt: skip
+        state.checks[check.id] = check
+    return number
+
+
+def list_tags(project: ReleaseProject) -> set[str]:
+    return {tag for tag in project.list_tags() if "@" in tag}
+
+
+def read_version(project: ReleaseProject, *words: str) -> dict[str, Any]:
+    done = project.run_bots("release", *words, "--json")
+    found: dict[str, Any] = json.loads(done.stdout)["release"]
+    return found
+
+
+def test_a_further_model_is_released_by_its_name_and_the_first_is_not_touched(
+    project: ReleaseProject,
+) -> None:
+    merge(project)
+    project.run_bots("release", "--until", "version", "--accept", "the first model")
+    version = read_version(project, "--others")
+    assert version["version"] == "v1.0.0"
+    assert version["image"].startswith("ghcr.io/octo-org/late-flights/model/b@sha256:")
+    assert list_tags(project) == {"model@v1.0.0", "model/b@v1.0.0"}
+    assert "roll_out" not in {call[0] for call in project.list_calls()}
+    write_both(project.folder, WEIGHTS[1])
+    merge(project)
+    said = project.run_bots("release", "--until", "version").stderr
+    assert "Nothing to release: v1.0.0 is." in said
+    assert read_version(project, "--model", "b")["version"] == "v1.1.0"
+    assert list_tags(project) == {"model@v1.0.0", "model/b@v1.0.0", "model/b@v1.1.0"}
+    assert "v1.1.0" in project.run_bots("models", "--model", "b").stdout
+    assert "v1.1.0" not in project.run_bots("models").stdout
+
+
+def test_a_further_model_that_no_review_let_pass_is_not_released_and_an_issue_says_so(
+    project: ReleaseProject,
+) -> None:
+    merge(project, of_b="failure")
+    project.run_bots("release", "--until", "version", "--accept", "the first model")
+    said = project.run_bots("release", "--others", expect=30).stderr
+    assert "ERROR: b: " in said
+    assert list_tags(project) == {"model@v1.0.0"}
+    (title,) = project.list_issues()
+    assert title.startswith("b: ")
+
+
+def test_a_further_model_is_not_deployed_and_that_is_said(project: ReleaseProject) -> None:
+    for words in (("release", "--model", "b", "--resume"), ("rollback", "--model", "b", "--reason", "why")):
+        said = project.run_bots(*words, expect=1).stderr
+        assert "b is reviewed, locked and released as an image, and neither deployed nor watched" in said
+    said = project.run_bots("release", "--model", "c", expect=1).stderr
+    assert "models: no model `c`" in said
