@@ -229,6 +229,14 @@ def _check_baseline(facts: Facts, gate: Gate) -> Finding:
     elif isinstance(facts.result, Unavailable):
         message = f"Main's model cannot be compared: {end_sentence(facts.result.reason)}"
         reason = "champion-unavailable"
+    elif facts.champion.reports.split is None and facts.champion.reports.metrics is None:
+        metrics, split = layout.name_report("metrics"), layout.name_report("split")
+        message, reason = (
+            f"Main has a model and no evidence of it: its commit has no {metrics} and no {split}, so nobody can tell "
+            "which rows main's model was trained and judged on. Changes are compared with main from the first merge on "
+            "that brings a stage which writes them, as `python -m bots derive` does; a person decides about that one.",
+            UNKNOWN,
+        )
     elif facts.moved is not None:
         found = check_moved(facts.moved)
         if found.passed:

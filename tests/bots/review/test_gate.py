@@ -625,3 +625,13 @@ def test_a_split_that_is_missing_or_names_no_holdout_is_said_and_not_taken_for_a
     main = replace(found, champion=replace(found.champion, reports=Reports(split=train)))
     assert verdict(main)[0] == "not comparable"
     assert judged(main).headline.startswith("Main's reports/split.json names no holdout")
+
+
+def test_a_main_whose_training_makes_no_evidence_yet_is_said_with_what_makes_it() -> None:
+    found = facts()
+    assert found.champion is not None
+    bare = replace(found, champion=replace(found.champion, reports=Reports()))
+    assert verdict(bare)[0] == "not comparable"
+    headline = judged(bare).headline
+    assert headline.startswith("Main has a model and no evidence of it: its commit has no reports/metrics.json")
+    assert "as `python -m bots derive` does; a person decides about that one." in headline
