@@ -94,8 +94,9 @@ def _read_csv(file: Path, path: str, texts: Collection[str]) -> pyarrow.Table:
     import pyarrow
     from pyarrow import csv
 
+    lines = csv.ParseOptions(newlines_in_values=True)
     try:
-        with csv.open_csv(file) as reader:
+        with csv.open_csv(file, parse_options=lines) as reader:
             names = list(reader.schema.names)
         _require_distinct_columns(names, path)
         options = csv.ConvertOptions(
@@ -104,7 +105,7 @@ def _read_csv(file: Path, path: str, texts: Collection[str]) -> pyarrow.Table:
             strings_can_be_null=True,
             quoted_strings_can_be_null=False,
         )
-        table = csv.read_csv(file, convert_options=options)
+        table = csv.read_csv(file, parse_options=lines, convert_options=options)
     except (OSError, pyarrow.ArrowException) as error:
         raise DeriveError(f"{path}: not a readable CSV table in UTF-8 ({error})") from error
     if len(names) == 1 and any(mark in names[0] for mark in ";\t|"):
@@ -132,7 +133,7 @@ def _give_type(cells: pyarrow.ChunkedArray) -> pyarrow.ChunkedArray:
             try:
                 return known.cast(kind)
             except pyarrow.ArrowException:
-                continue  # a whole number beyond 64 bits
+                return cells  # a whole number beyond 64 bits, which a number would not keep
     return cells
 
 

@@ -266,3 +266,16 @@ def test_the_same_model_gives_the_same_bytes(project: OwnProject) -> None:
         derive(project, make_network("classification"))
         found.append([(project.folder / path).read_bytes() for path in paths])
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("place", ["../outside.bin", "/etc/hostname"])
+def test_a_model_whose_weights_are_a_file_outside_of_its_folder_is_refused(
+    project: OwnProject, place: str
+) -> None:
+    (project.folder.parent / "outside.bin").write_bytes(np.array([1.5, 0], np.float32).tobytes())
+    options: dict[str, Any] = {"save_as_external_data": True, "location": "weights.bin", "size_threshold": 0}
+    onnx.save(make_network("classification"), project.folder / "model.onnx", **options)
+    graph = onnx.load(project.folder / "model.onnx", load_external_data=False)
+    graph.graph.initializer[0].external_data[0].value = place
+    (project.folder / "model.onnx").write_bytes(graph.SerializeToString())
+    assert "not a readable ONNX model" in project.refuse(*NAMED, "--onnx", "model.onnx", "--inputs", "x,z")

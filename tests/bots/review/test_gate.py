@@ -633,5 +633,7 @@ def test_a_main_whose_training_makes_no_evidence_yet_is_said_with_what_makes_it(
     bare = replace(found, champion=replace(found.champion, reports=Reports()))
     assert verdict(bare)[0] == "not comparable"
     headline = judged(bare).headline
-    assert headline.startswith("Main has a model and no evidence of it: its commit has no reports/metrics.json")
+    assert headline.startswith(
+        "Main has a model and no evidence of it: its commit has no reports/metrics.json"
+    )
     assert "as `python -m bots derive` does; a person decides about that one." in headline
