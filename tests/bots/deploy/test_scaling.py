@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
+import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,10 +14,13 @@ from typing import Any
 import pytest
 from docker.errors import DockerException
 
+from bots.__main__ import main
+from bots.deploy.autoscale import Autoscaler
 from bots.deploy.compose import Compose
 from bots.deploy.docker import EngineError
-from bots.deploy.haproxy import Server
+from bots.deploy.haproxy import Server, Traffic
 from bots.settings import Replicas
+from fixtures import support
 
 STAGE = "late-flights-production"
 
@@ -256,3 +263,48 @@ def test_a_promotion_that_was_killed_has_the_number_from_its_canaries(
     stage.promote(canary)
     assert len(list_numbers(played)) == wanted
     assert list_numbers(played, "canary") == []
+
+
+@pytest.fixture
+def project(played: Played, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project that allows three replicas, deployed on the played engine."""
+    text = support.render_file("params.yaml", project="late-flights")
+    written = text.partition("\n  replicas: ")[2].partition("\n")[0]
+    (tmp_path / "params.yaml").write_text(text.replace(written, "{least: 1, most: 3, every: 1}"))
+    (tmp_path / "deploy").mkdir()
+    (tmp_path / "deploy/compose.yaml").touch()
+    client: Any = type("Client", (), {"containers": played, "api": played})()
+    monkeypatch.setattr("bots.deploy.platform.connect", lambda: contextlib.nullcontext(client))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_verb_says_how_many_there_were_and_are(
+    played: Played, project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    played.add()
+    assert main(["scale", "3", "--json"]) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out) == {"before": 1, "now": 3}
+    assert "scale: starting 2 more of stable, which makes 3" in said.err
+    assert main(["scale", "2"]) == 0
+    assert "scale: 2 answer; there were 3" in capsys.readouterr().err
+
+
+def test_the_loop_ends_with_0_when_it_is_told_to_stop_and_leaves_what_runs(
+    played: Played, project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for status in ("running", "exited"):
+        played.add(status=status)
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(Compose, "load_traffic", lambda _: Traffic({}, {}))
+    monkeypatch.setattr(Autoscaler, "try_look", lambda _: os.kill(os.getpid(), signal.SIGTERM))
+    try:
+        assert main(["autoscale"]) == 0
+    finally:
+        signal.signal(signal.SIGTERM, before[0])
+        signal.signal(signal.SIGINT, before[1])
+    said = capsys.readouterr().err
+    assert "autoscale: 1 -> 2: one ended" in said
+    assert "autoscale: stopped; what runs stays as it is" in said
+    assert list_numbers(played) == ["1", "3"]
