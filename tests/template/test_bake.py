@@ -420,6 +420,7 @@ HOSTILE = st.text(
 ).filter(lambda text: "\x00" not in text)
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @example(text='"""')
 @example(text="'''\\")

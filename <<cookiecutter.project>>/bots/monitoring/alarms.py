@@ -38,6 +38,8 @@ LOUD: Final[dict[Trouble, tuple[Level, ...]]] = {
 }
 """What is loud enough for an issue; everything else stands on the page."""
 MOST_ENTRIES: Final = 50
+LONGEST_NAME: Final = 200
+"""What a finding is about is kept in so many characters."""
 _LEVELS: Final[dict[Level, int]] = {"alarm": 0, "warning": 1, "note": 2}
 
 
@@ -90,8 +92,15 @@ def sort_findings(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def name_finding(finding: Finding) -> str:
-    """Name what a finding is about, the same from run to run: check, subject and version."""
-    return "|".join((finding.check, finding.subject or "", finding.version or ""))[:200]
+    """Name what a finding is about, the same from run to run: check, subject and version.
+
+    A name that is too long to be kept ends in a part of its SHA-256, so that two that begin alike stay two.
+    """
+    name = "|".join((finding.check, finding.subject or "", finding.version or ""))
+    if len(name) <= LONGEST_NAME:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:16]
+    return f"{name[: LONGEST_NAME - len(digest) - 1]}#{digest}"
 
 
 def _settle_trouble(

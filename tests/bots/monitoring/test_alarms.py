@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bots.monitoring import report
-from bots.monitoring.alarms import CALM_DAYS, MOST_ENTRIES, list_episodes, settle_troubles
+from bots.monitoring.alarms import CALM_DAYS, MOST_ENTRIES, list_episodes, name_finding, settle_troubles
 from bots.monitoring.findings import Unseen
 from bots.observations import Decision, Episode, Finding, Level, Trouble, TroubleState
 from fixtures import watched
@@ -248,3 +248,15 @@ def test_a_service_that_is_well_again_closes_its_issue_though_labels_cannot_be_r
         states = settle_troubles([], episodes, [], f"{day}T06:00:00Z", looked)
         episodes = [one.episode for one in states if one.episode]
     assert [one.until for one in episodes] == ["2026-03-03"]
+
+
+@given(st.text(min_size=1), st.text(min_size=1))
+def test_two_findings_about_names_that_begin_alike_stay_two(one: str, other: str) -> None:
+    begun = "n" * 195
+    found = [
+        Finding(trouble="drift", level="alarm", check="inputs", words="It moved.", subject=begun + rest)
+        for rest in (one, other)
+    ]
+    names = [name_finding(finding) for finding in found]
+    assert all(len(name) <= 200 for name in names)
+    assert (names[0] == names[1]) == (one == other)
