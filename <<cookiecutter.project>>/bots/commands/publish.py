@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from bots.github.client import Connection, GitHubApi
     from bots.github.workflow_run import WorkflowRun
+    from bots.naming import Naming
     from bots.publish.decision import Decision
     from bots.publish.models import ModelReview
     from bots.retry import Retry
@@ -52,8 +53,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     Exit codes: 0 published, 1 not published anywhere, 2 not in a workflow_run job.
     """
+    from bots.git.bare import find_folder
     from bots.github.client import Connection, GitHubClient, NotInWorkflow
     from bots.github.workflow_run import load_workflow_run
+    from bots.publish import untouched
     from bots.publish.models import load_reviews
     from bots.publish.publish import announce
     from bots.retry import Retry
@@ -67,8 +70,13 @@ def run(arguments: argparse.Namespace) -> int:
         return 2
     api, root = GitHubClient(connection), Path.cwd()
     retry = Retry(time.time, time.sleep, log, deadline=time.time() + BUDGET)
+    namings, folder = list_namings(root), find_folder(root)
+    if untouched.is_untouched(api, workflow_run, folder=folder, naming=namings[0], retry=retry):
+        return _say_untouched(
+            api, workflow_run, folder=folder, namings=namings, author=connection.author, retry=retry
+        )
     if arguments.started:
-        for naming in list_namings(root):
+        for naming in namings:
             announce(api, workflow_run, retry, naming)
         return 0
     reviews = load_reviews(root, arguments.artifact, arguments.verification)
@@ -125,6 +133,29 @@ def _publish_all(
     }
     actions.write_outputs(os.environ, outputs)
     return 1 if failures else 0
+
+
+def _say_untouched(
+    api: GitHubApi, run: WorkflowRun, *, folder: str, namings: Sequence[Naming], author: str, retry: Retry
+) -> int:
+    """Say that there is nothing to review here; 0, or 1 where GitHub does not take it."""
+    from bots.github import actions
+    from bots.publish.publish import explain_failure
+    from bots.publish.untouched import publish_untouched
+    from bots.retry import RequestDenied, RetriesExhausted
+
+    try:
+        said = [
+            publish_untouched(api, run, folder=folder, naming=naming, author=author, retry=retry)
+            for naming in namings
+        ]
+    except (RequestDenied, RetriesExhausted) as error:
+        log(explain_failure("check", error))
+        return 1
+    if write := actions.find_summary(os.environ):
+        write(f"{said[0]}\n")
+    actions.write_outputs(os.environ, {"locks": "false", "holdout": "", "model": ""})
+    return 0
 
 
 def log(words: str) -> None:
