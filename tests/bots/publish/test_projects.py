@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import yaml
 from msgspec.structs import replace as but
 
 from bots.__main__ import main
@@ -29,7 +30,19 @@ CHURN, FRAUD = Naming("churn"), Naming("fraud")
 HEAD = reviews.CHANGE
 START = 1_770_000_000.0
 PARAMS = support.render_file("params.yaml")
-FILES = {f"{folder}/params.yaml": PARAMS for folder in ("churn", "fraud")}
+
+
+def make_lock(model: str) -> str:
+    """A dvc.lock that names a model."""
+    out = {"path": "models/model.skops", "hash": "md5", "md5": model * 32}
+    return yaml.safe_dump({"schema": "2.0", "stages": {"train": {"cmd": "train", "outs": [out]}}})
+
+
+FILES = {
+    f"{folder}/{name}": content
+    for folder in ("churn", "fraud")
+    for name, content in (("params.yaml", PARAMS), ("dvc.lock", make_lock("1")))
+}
 
 
 @dataclass
@@ -187,9 +200,7 @@ def test_an_untouched_project_gets_no_comment(bench: Bench) -> None:
 def test_main_moving_makes_only_the_projects_own_check_stale(bench: Bench) -> None:
     bench.publish(CHURN, reviews.improved(), run=1)
     bench.publish(FRAUD, reviews.improved(), run=2)
-    moved = PARAMS.replace("primary: log_loss", "primary: roc_auc")
-    assert moved != PARAMS
-    bench.double.add_main("d" * 40, {"churn/params.yaml": moved})
+    bench.double.add_main("d" * 40, {"churn/dvc.lock": make_lock("2")})
 
     done = {
         naming.project: stale.settle_all(
