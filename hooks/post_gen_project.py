@@ -92,6 +92,19 @@ The last one describes the table in schema.yaml and params.yaml, trains a first 
 """
 
 
+NEXT_STEPS_BESIDE_OTHERS = """
+{project} is ready, beside what this repository holds already. Its workflows are in the repository's .github/workflows/.
+What comes next:
+
+    cd {project}
+    make setup    # the tools, each checked by hash
+    make {first}
+    git add --all . {github} && git commit --message "Add the project {project}"
+
+docs/operator.md of the template and docs/workflows.md of the project say what to set on GitHub for each project.
+"""
+
+
 class HookError(Exception):
     """A step failed. The message says which one and why."""
 
@@ -158,6 +171,24 @@ def choose_identity(project: Path) -> dict[str, str]:
     return {name: value for name, value in DEFAULT_IDENTITY.items() if name not in configured}
 
 
+def place_beside_others(project: Path, answers: dict[str, Any]) -> str | None:
+    """Write the workflows to the root of the repository that the project's folder lies in; its place there, or None.
+
+    Not in the template's own clone, where somebody tries it.
+    """
+    if (project / ".git").exists():
+        return None
+    placement = runpy.run_path(str(project / "bots/placement.py"))
+    found = placement["find_place"](project)
+    if found is None or (found[0] / "local_extensions.py").exists():
+        return None
+    try:
+        placement["place_project"](project, answers["project"])
+    except ValueError as error:
+        raise HookError(str(error)) from error
+    return str(found[1])
+
+
 def make_first_commit(project: Path) -> None:
     """Make a repository on `main` with everything in one commit, unless there is a repository already."""
     if (project / ".git").exists():
@@ -185,10 +216,18 @@ def main() -> int:
         delete_unchosen(project, ANSWERS)
         delete_example(project, ANSWERS)
         place_own(project, ANSWERS)
-        make_first_commit(project)
+        folder = place_beside_others(project, ANSWERS)
+        if folder is None:
+            make_first_commit(project)
     except (HookError, OSError) as error:
         print(f"ERROR: {error}", file=sys.stderr)
         return 1
+    if folder is not None:
+        first = f"onboard DATA={shlex.quote(TABLE)}" if ANSWERS["table"] else "repro"
+        github = "../" * (folder.count("/") + 1) + ".github"
+        name = ANSWERS["project"]
+        print(NEXT_STEPS_BESIDE_OTHERS.format(project=name, first=first, github=github))
+        return 0
     steps = NEXT_STEPS_WITH_TABLE if ANSWERS["table"] else NEXT_STEPS
     steps = NEXT_STEPS_OWN if ANSWERS["pipeline"] == "own" else steps
     print(steps.format(project=ANSWERS["project"], table=shlex.quote(TABLE)))

@@ -10,7 +10,18 @@ from pathlib import Path
 PROJECT = Path(__file__).parents[1] / "<<cookiecutter.project>>"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "log", "files", "decoding", "retry", "evidence", "observations", "layout", "naming"),
+    (
+        "errors",
+        "log",
+        "files",
+        "decoding",
+        "retry",
+        "evidence",
+        "observations",
+        "layout",
+        "naming",
+        "placement",
+    ),
     ("stats", "git", "github"),
     ("settings",),
     ("dvc", "render", "verdict"),

@@ -20,6 +20,7 @@ from bots.commands import (
     merge,
     models,
     pack,
+    place,
     preview,
     propose,
     protect,
@@ -77,6 +78,7 @@ COMMANDS: dict[str, ModuleType] = {
         key,
         sign,
         protect,
+        place,
         schema,
     )
 }

@@ -36,6 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     from bots.github.protection import FILE, ProtectionError, Protector, parse_protection
     from bots.log import make_visible, print_line
     from bots.retry import Retry
+    from bots.settings import load_naming
 
     try:
         wanted = parse_protection(Path(FILE).read_text(encoding="utf-8"))
@@ -44,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     connection = Connection.from_environ(os.environ)
     with open_progress() as tell:
         retry = Retry(time.time, time.sleep, tell, deadline=time.time() + BUDGET)
-        protector = Protector(GitHubClient(connection), connection.repository, retry)
+        protector = Protector(GitHubClient(connection), connection.repository, retry, load_naming(Path.cwd()))
         changes = protector.list_changes(wanted) if arguments.dry_run else protector.apply(wanted, tell)
     if arguments.json:
         print(msgspec.json.encode({"applied": not arguments.dry_run, "changes": changes}).decode())

@@ -17,6 +17,7 @@ from msgspec import Meta, Struct
 
 from bots.decoding import DECODE_ERRORS, YAML_ERRORS, describe_decode_error, describe_yaml_error, load_yaml
 from bots.errors import BotsError
+from bots.naming import ALONE, Naming
 from bots.retry import RequestDenied, Retry
 
 FILE = ".github/protection.yaml"
@@ -110,18 +111,21 @@ def parse_protection(text: str) -> Protection:
         raise ProtectionError(f"{FILE}: not YAML ({describe_yaml_error(text, error)[:300]})") from error
 
 
-def build_rulesets(wanted: Protection) -> list[dict[str, Any]]:
-    """Build the rulesets as GitHub's API takes them."""
+def build_rulesets(wanted: Protection, naming: Naming = ALONE) -> list[dict[str, Any]]:
+    """Build the rulesets as GitHub's API takes them. Each project of a repository has its own; GitHub applies all."""
+    whose = f" ({naming.label})" if naming.label else ""
     tags = [f"refs/tags/{name}" for name in wanted.tags.names]
     kept = [{"type": kind} for kind in ("deletion", "non_fast_forward", "update")]
     rulesets = [
-        _build_ruleset("bots: main", "branch", ["~DEFAULT_BRANCH"], list(_build_main_rules(wanted.main)))
+        _build_ruleset(
+            f"bots: main{whose}", "branch", ["~DEFAULT_BRANCH"], list(_build_main_rules(wanted.main))
+        )
         | {"bypass_actors": [_build_role(role) for role in wanted.main.may_bypass]},
-        _build_ruleset("bots: tags stay", "tag", tags, kept),
+        _build_ruleset(f"bots: tags stay{whose}", "tag", tags, kept),
     ]
     if (app := wanted.tags.made_only_by_app) is not None:
         actor = {"actor_id": app, "actor_type": "Integration", "bypass_mode": "always"}
-        made = _build_ruleset("bots: tags are made by the app", "tag", tags, [{"type": "creation"}])
+        made = _build_ruleset(f"bots: tags are made by the app{whose}", "tag", tags, [{"type": "creation"}])
         rulesets.append(made | {"bypass_actors": [actor]})
     return rulesets
 
@@ -225,6 +229,7 @@ class Protector:
     api: ProtectionApi
     repository: str
     retry: Retry
+    naming: Naming = ALONE
 
     def list_changes(self, wanted: Protection) -> list[Change]:
         """List what differs on GitHub from the file. Raises `ProtectionError` and `RetriesExhausted`."""
@@ -250,7 +255,7 @@ class Protector:
         self, wanted: Protection
     ) -> Iterator[tuple[str, Callable[[], list[Change]], Callable[[], None]]]:
         """Each thing on GitHub: its name, how it is compared, how it is set. Safe to repeat."""
-        for ruleset in build_rulesets(wanted):
+        for ruleset in build_rulesets(wanted, self.naming):
             where = f"ruleset {ruleset['name']!r}"
             yield (
                 where,
