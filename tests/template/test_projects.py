@@ -36,7 +36,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / ".github").mkdir()
     (root / ".github/CODEOWNERS").write_text("/docs/ @octo-org/writers\n")
     for name in NAMES:
-        pipeline = {"churn": "template", "fraud": "own"}[name]
+        pipeline = {"churn": "full", "fraud": "own"}[name]
         done = bake(root if name == "churn" else root / "projects", {"project": name, "pipeline": pipeline})
         assert done.returncode == 0, done.stdout + done.stderr
         assert "git add --all . " in done.stdout
