@@ -9,7 +9,7 @@ import msgspec
 from bots.decoding import DECODE_ERRORS
 from bots.evidence import ExplanationReport, Importance, WorstPrediction
 from bots.layout import name_report
-from bots.render.escape import escape_text
+from bots.render.escape import escape_code, escape_text
 from bots.render.markdown import format_table
 from bots.render.numbers import format_number
 from bots.respond.answer import Answer, Request, refuse
@@ -46,7 +46,7 @@ def explain_word(report: ExplanationReport, word: str, head: str) -> Answer:
     for row in report.worst:
         if row.row == word:
             return Answer(f"{of}\n\n{_render_row(row)}")
-    rows = ", ".join(f"`{escape_text(row.row, 60)}`" for row in report.worst[:5])
+    rows = ", ".join(f"{escape_code(row.row, 60)}" for row in report.worst[:5])
     return refuse(
         f"The report has neither a feature nor a row called “{escape_text(word, 100)}”. It has "
         f"{len(report.ranking)} features (`/explain` lists the first) and explains its worst rows: {rows or 'none'}. "
@@ -81,7 +81,7 @@ def _render_row(row: WorstPrediction) -> str:
         else ""
     )
     figures = f"score {format_number(row.score)}, truth {format_number(row.target)}"
-    head = f"Row `{escape_text(row.row, 100)}`{called}: {figures}."
+    head = f"Row {escape_code(row.row, 100)}{called}: {figures}."
     rows = [
         [escape_text(one.feature, 100), escape_text(one.value, 100), f"{one.effect:+.3g}"]
         for one in row.reasons

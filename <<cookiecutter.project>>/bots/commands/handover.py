@@ -1,0 +1,102 @@
+"""`handover`: write the page for the person who takes this project over tomorrow."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bots.commands.options import Verbs
+
+if TYPE_CHECKING:
+    from bots.naming import Naming
+
+NOT_ASKED = "GitHub was not asked what waits for a person there: set GITHUB_REPOSITORY and GITHUB_TOKEN."
+
+
+def add_parser(verbs: Verbs) -> None:
+    """Add the verb and its options."""
+    parser = verbs.add_parser(
+        "handover",
+        help="write the page for the person who takes over: what this is, how it is doing, what they will have to do",
+        description="From params.yaml, the registry and the watch's branch: what runs, how it is, what waits for a "
+        "decision, the ten things to know with this project's own commands, what went wrong, who approved what. With "
+        "GITHUB_REPOSITORY and GITHUB_TOKEN also what waits there. What could not be asked is said.",
+        epilog="exit codes: 0 written, 1 params.yaml or the registry cannot be read, 2 wrong usage",
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write it there (default: print it)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the page; 0. Raises `BotsError`."""
+    from bots.commands.release import open_progress
+    from bots.deploy.platform import find_platform
+    from bots.files import write_file
+    from bots.layout import WATCH_STATUS
+    from bots.monitoring.handover import build_handover
+    from bots.monitoring.state import load_state
+    from bots.monitoring.store import MonitoringStore, StoreError
+    from bots.observations import WatchStatus
+    from bots.release import registry
+    from bots.render.handover import render_handover
+    from bots.settings import load_naming, load_settings
+
+    root = Path.cwd()
+    settings, naming = load_settings(root), load_naming(root)
+    waiting, unasked = ask_github(naming)
+    status, episodes = None, []
+    with open_progress() as tell:
+        with registry.open_registry(root, registry.start_retry(tell), time.time) as repository:
+            known = repository.registry
+        try:
+            with MonitoringStore(root, tell, naming=naming) as store:
+                snapshot = store.load()
+                status = snapshot.decode(WATCH_STATUS, WatchStatus)
+                episodes = load_state(snapshot).episodes
+        except StoreError as error:
+            unasked.append(f"How production is cannot be read: {error}")
+    page = render_handover(
+        build_handover(
+            settings,
+            known,
+            status=status,
+            episodes=episodes,
+            waiting=waiting,
+            platform=find_platform(root),
+            now=registry.format_time(time.time()),
+            unasked=unasked,
+        )
+    )
+    if arguments.out:
+        write_file(arguments.out, page.encode())
+    else:
+        print(page, end="")
+    return 0
+
+
+def ask_github(naming: Naming) -> tuple[list[str], list[str]]:
+    """Ask what waits for a person there: sentences, and sentences about what could not be asked."""
+    from bots.github.client import Connection, GitHubClient, NotInWorkflow
+    from bots.monitoring.waiting import list_waiting
+    from bots.retry import RequestDenied, RetriesExhausted, Retry
+
+    try:
+        connection = Connection.from_environ(os.environ)
+    except NotInWorkflow:
+        return [], [NOT_ASKED]
+    retry = Retry(time.time, time.sleep, _tell, deadline=time.time() + 60)
+    try:
+        return list_waiting(
+            GitHubClient(connection), author=connection.author, naming=naming, retry=retry
+        ), []
+    except (RequestDenied, RetriesExhausted) as error:
+        return [], [f"GitHub does not say what waits for a person: {error}"]
+
+
+def _tell(words: str) -> None:
+    from bots.log import print_line
+
+    print_line("handover", words, sys.stderr)

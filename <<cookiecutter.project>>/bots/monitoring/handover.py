@@ -1,0 +1,151 @@
+"""Gathers what the person who takes a project over has to know, from settings, registry and the watch's branch."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from bots.release.versions import STAGES, find_pause_start, find_previous
+from bots.render.handover import MOST, Approved, Handover, Incident
+from bots.render.monitoring_words import TROUBLES
+from bots.render.watch_status import STALE_HOURS, count_hours, describe_age
+
+if TYPE_CHECKING:
+    from bots.observations import Episode, Instant, WatchStatus
+    from bots.release.versions import Registry, Release
+    from bots.settings import Settings
+
+NEVER: Final = "Production was never watched: the first run of `monitor.yaml` begins it."
+
+
+def build_handover(
+    settings: Settings,
+    registry: Registry,
+    *,
+    status: WatchStatus | None,
+    episodes: Sequence[Episode],
+    waiting: Sequence[str],
+    platform: str,
+    now: Instant,
+    unasked: Sequence[str] = (),
+) -> Handover:
+    """Build what is told. `waiting` are what GitHub knows of that waits for a person, `unasked` what was not asked."""
+    previous = find_previous(registry, "production")
+    newest = registry.newest
+    return Handover(
+        title=settings.project.title,
+        description=settings.project.description,
+        owner=settings.project.owner,
+        task=settings.task,
+        target=settings.data.target,
+        source=settings.data.source,
+        primary=settings.gate.primary,
+        platform=platform,
+        running=_list_running(registry),
+        production=_describe_production(status, now),
+        previous=previous.version if previous else None,
+        newest=newest.version if newest else None,
+        decisions=[*_list_pauses(registry), *_list_troubles(episodes), *waiting],
+        incidents=list_incidents(registry, episodes),
+        approved=[_describe_release(registry, one) for one in reversed(registry.releases)],
+        people=rank_people(registry.releases),
+        unasked=list(unasked),
+    )
+
+
+def list_incidents(registry: Registry, episodes: Sequence[Episode]) -> list[Incident]:
+    """List what was rolled back, paused, or in trouble, the newest first."""
+    found = [
+        Incident(one.at, one.stage, f"{one.rejected} was rolled back, {one.version} runs{_add(one.reason)}")
+        for one in registry.assignments
+        if one.rejected
+    ]
+    seen = set[tuple[str, str]]()
+    for one in registry.assignments:
+        if one.paused and (one.stage, one.paused) not in seen:
+            seen.add((one.stage, one.paused))
+            found.append(
+                Incident(one.at, one.stage, f"{one.paused} was paused beside {one.version}{_add(one.reason)}")
+            )
+    for episode in episodes:
+        end = f"until {episode.until}" if episode.until else "goes on"
+        words = f"{TROUBLES[episode.trouble]}, {end}: {episode.words}"
+        found.append(Incident(episode.since, "production", words))
+    found.sort(key=lambda one: one.at, reverse=True)
+    return [replace(one, at=_say_time(one.at)) for one in found]
+
+
+def rank_people(releases: Sequence[Release]) -> list[str]:
+    """Rank who wrote, approved, merged or took on a version, who did so most often first; no bot."""
+    counted = Counter[str]()
+    for one in releases:
+        names = {one.author, one.merged_by, *one.approvers, one.accepted.by if one.accepted else None}
+        counted.update(name for name in names if name and not name.endswith("[bot]"))
+    return [name for name, _ in sorted(counted.items(), key=lambda pair: (-pair[1], pair[0]))][:MOST]
+
+
+def _list_running(registry: Registry) -> list[str]:
+    said = []
+    for stage in STAGES:
+        running = registry.get_running(stage)
+        if running is None:
+            said.append(f"{stage.capitalize()} has no version yet.")
+        else:
+            since = registry.find_start(stage) or running.at
+            said.append(
+                f"{stage.capitalize()} has {running.version} since {_say_time(since)}, by {running.by}."
+            )
+    return said
+
+
+def _describe_production(status: WatchStatus | None, now: Instant) -> str:
+    if status is None:
+        return NEVER
+    hours = count_hours(status.at, now)
+    ago = describe_age(hours)
+    if hours >= STALE_HOURS:
+        return f"Production was last watched {ago}, so nobody knows how it is. Then: {status.condition}. {status.words}"
+    return f"Production was last watched {ago}: {status.condition}. {status.words}"
+
+
+def _list_pauses(registry: Registry) -> list[str]:
+    pauses = [(stage, registry.get_paused(stage), find_pause_start(registry, stage)) for stage in STAGES]
+    return [
+        f"{pause.paused} is paused in {stage} since {_say_time(since)}: promote it or take it out."
+        for stage, pause, since in pauses
+        if pause and since
+    ]
+
+
+def _list_troubles(episodes: Sequence[Episode]) -> list[str]:
+    return [
+        f"{TROUBLES[one.trouble]}: trouble since {one.since} ({one.standing})"
+        + (f": issue #{one.issue}." if one.issue else ".")
+        for one in episodes
+        if one.until is None
+    ]
+
+
+def _describe_release(registry: Registry, release: Release) -> Approved:
+    taken_on = (
+        f"accepted by {release.accepted.by}: {release.accepted.reason}" if release.accepted else "nobody"
+    )
+    return Approved(
+        version=release.version,
+        at=_say_time(release.built),
+        verdict=release.verdict or "unknown",
+        author=release.author or "unknown",
+        by=", ".join(release.approvers) or taken_on,
+        where=", ".join(one.stage for one in registry.list_stages(release.version)) or "-",
+    )
+
+
+def _add(reason: str | None) -> str:
+    return f": {reason}" if reason else ""
+
+
+def _say_time(at: str) -> str:
+    """An instant, or a day, as people read it."""
+    return at.removesuffix("Z").replace("T", ", ")[:17]
