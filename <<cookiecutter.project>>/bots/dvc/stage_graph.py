@@ -271,15 +271,23 @@ def find_params(stage: Mapping[str, Any], params: Any) -> Iterator[tuple[str, An
         yield from lockfile.flatten(value, key).items()
 
 
-def drop_unconfirmed_records(text: str, base: str | None, stages: Stages) -> str:
+def drop_unconfirmed_records(
+    text: str, base: str | None, stages: Stages, models: Collection[str] = ()
+) -> str:
     """The lock without the records that the base lacks or has otherwise, so that DVC runs those stages again.
 
     `text` and `base` are the contents of dvc.lock here and at the base. A stage that reads nothing of another stage's
     brings in what is outside of the project, and a moving source cannot be asked twice: its record stays, and a
-    review shows the data as its cause. Raises `LockfileError`.
+    review shows the data as its cause. Not so a stage that writes one of the `models`: what a pipeline of one stage
+    claims is made again too. Raises `LockfileError`.
     """
     claimed, known = lockfile.parse_lock(text).stages, lockfile.parse_lock(base).stages
     inner = {name for name, upstream in find_upstream(stages).items() if upstream}
+    inner |= {
+        name
+        for path, name in find_writers(stages).items()
+        if any(PurePosixPath(model).is_relative_to(path) for model in models)
+    }
     head, records = lockfile.split_records(text)
     kept = [name for name in records if name not in inner or claimed[name] == known.get(name)]
     return head + "".join(records[name] for name in kept) if kept else ""

@@ -53,11 +53,18 @@ class Checkout:
 
 
 def prepare_checkout(
-    repository: Repository, base: str, *, pull: bool, retrain: bool, tell: Callable[[str], None]
+    repository: Repository,
+    base: str,
+    *,
+    models: Collection[str],
+    pull: bool,
+    retrain: bool,
+    tell: Callable[[str], None],
 ) -> Checkout:
     """Look at the checkout, forget what a review makes again, and fetch what dvc.lock names.
 
-    `retrain` makes again what dvc.lock says beyond the base commit's. Raises `LockfileError` and `DvcError`.
+    `retrain` makes again what dvc.lock says beyond the base commit's; `models` are the paths of the judged ones.
+    Raises `LockfileError` and `DvcError`.
     """
     commit = repository.resolve("HEAD")
     lockfile.parse_lock(
@@ -65,7 +72,7 @@ def prepare_checkout(
     )  # one that is broken is told before any work
     dirty = repository.list_dirty_paths()
     if retrain:
-        _drop_unconfirmed_records(repository, base)
+        _drop_unconfirmed_records(repository, base, models)
     removed = _fetch_files(repository.root, tell) if pull else []
     # What came wrong from the remote is made again: DVC would fetch the same once more, and not look at it.
     return Checkout(commit=commit, dirty=dirty, pull=pull and not removed, removed=tuple(removed))
@@ -256,13 +263,17 @@ def _reproduce(
     )
 
 
-def _drop_unconfirmed_records(repository: Repository, base: str) -> None:
+def _drop_unconfirmed_records(repository: Repository, base: str, models: Collection[str]) -> None:
     path = repository.root / layout.DVC_LOCK
     if path.exists():
         text = path.read_text(encoding="utf-8", errors="replace")
         stages = stage_graph.load_stages(repository.root)
-        kept = stage_graph.drop_unconfirmed_records(text, repository.read_text(base, layout.DVC_LOCK), stages)
-        path.write_text(kept, encoding="utf-8")
+        before = repository.read_text(base, layout.DVC_LOCK)
+        kept = stage_graph.drop_unconfirmed_records(text, before, stages, models)
+        if kept:
+            path.write_text(kept, encoding="utf-8")
+        else:
+            path.unlink()  # DVC takes an empty file for a broken lock
 
 
 def _arrange_lock(repository: Repository, commit: str) -> None:

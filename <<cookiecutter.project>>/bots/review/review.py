@@ -117,7 +117,10 @@ def review_models(
         require_model(mains or own, only, "main's " if mains else "")
     with forget_state():
         removed = _prepare_files(repository, base_commit, pull=pull, tell=tell)
-        checkout = prepare_checkout(repository, base_commit, pull=pull, retrain=retrain, tell=tell)
+        judged = [one.review.files.model for one in own.values()]
+        checkout = prepare_checkout(
+            repository, base_commit, models=judged, pull=pull, retrain=retrain, tell=tell
+        )
         commits = Commits(
             base=base_commit,
             checkout=replace(checkout, removed=(*removed, *checkout.removed)),

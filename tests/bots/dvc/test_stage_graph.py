@@ -178,6 +178,16 @@ def test_new_data_stays_because_a_moving_source_cannot_be_asked_twice():
     assert kept(locked(acquire="2", train="1"), locked(acquire="1", train="1")) == {"acquire", "train"}
 
 
+ALONE: Stages = {"train": {"deps": ["train.py", "data.csv"], "outs": ["models"]}}
+
+
+def test_a_pipeline_of_one_stage_makes_its_model_again_and_what_main_has_is_believed():
+    here, base = locked(train="2"), locked(train="1")
+    assert stage_graph.drop_unconfirmed_records(here, base, ALONE, ["models/net.pt"]) == ""
+    assert stage_graph.drop_unconfirmed_records(here, here, ALONE, ["models/net.pt"]) == here
+    assert stage_graph.drop_unconfirmed_records(here, base, ALONE, ["other/net.pt"]) == here
+
+
 def test_a_lock_that_cannot_be_read_is_said_so():
     with pytest.raises(lockfile.LockfileError):
         stage_graph.drop_unconfirmed_records("stages: [", None, CHAIN)

@@ -196,8 +196,8 @@ def change(main: DvcProject, tmp_path: Path) -> DvcProject:
     return project
 
 
-def review(project: DvcProject) -> tuple[int, evidence.Review]:
-    done = project.bots("review", "--base", "main", expect=None)
+def review(project: DvcProject, *options: str) -> tuple[int, evidence.Review]:
+    done = project.bots("review", "--base", "main", *options, expect=None)
     assert done.returncode in (0, 20, 21, 22), done.stdout + done.stderr
     path = project.folder / "review" / "review.json"
     return done.returncode, evidence.load(path, evidence.Review)
@@ -275,6 +275,47 @@ def test_a_verification_makes_the_figures_again_and_says_what_nobody_can(
     refuted = verify(change, edited, tmp_path)
     assert refuted.outcome == "refuted"
     assert "NDCG@5: candidate, said 0.99" in refuted.words
+
+
+@pytest.mark.slow
+def test_a_model_that_the_only_stage_does_not_give_is_blocked(change: DvcProject) -> None:
+    honest = (change.folder / "rank.py").read_text(encoding="utf-8")
+    made = "    weights = dict(zip(inputs, fitted.tolist()))"
+    ranking.edit(change, made, "    weights = dict(match=1.0, popularity=1.0)", "rank.py")
+    ranking.train(change, "Claim a better model")
+    (change.folder / "rank.py").write_text(honest + "# Faster\n", encoding="utf-8")
+    change.dvc("commit", "--force", "--quiet")
+    change.git("commit", "--quiet", "--all", "--message", "Train faster")
+    code, found = review(change, "--retrain")
+    assert (code, found.verdict) == (21, "blocked")
+    assert {stage.name: stage.state for stage in found.stages} == {"train": "ran"}
+    assert found.spread is not None
+    assert found.spread.outcome == "repeats"
+
+
+@pytest.mark.slow
+def test_further_seeds_have_their_say_in_the_task_scores(change: DvcProject) -> None:
+    change.git("checkout", "--quiet", "main")
+    ranking.edit(change, "model: {inputs: [match]}", "model: {inputs: [match], seed: 3}")
+    ranking.edit(change, "seed: null", "seed: model.seed")
+    ranking.edit(change, "  primary: NDCG@5", "  primary: NDCG@5\n  seeds: 2")
+    ranking.edit(change, "[model.inputs]", "[model]", "dvc.yaml")
+    ranking.edit(
+        change,
+        "fitted.tolist()",
+        "(fitted + 0.01 * np.random.default_rng(settings['seed']).normal(size=len(inputs))).tolist()",
+        "rank.py",
+    )
+    ranking.train(change, "Have a seed")
+    change.git("checkout", "--quiet", "-B", "change")
+    ranking.edit(change, "[match]", "[match, popularity]")
+    ranking.train(change, "Know what is popular")
+    code, found = review(change)
+    assert (code, found.verdict) == (0, "improved")
+    assert found.statistics is not None
+    assert found.statistics.seeds == 2
+    assert found.seeds is not None
+    assert found.seeds.failure is None
 
 
 def test_fresh_rows_of_the_task_scores_cannot_tell() -> None:
