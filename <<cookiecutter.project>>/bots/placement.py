@@ -169,6 +169,17 @@ def name_protection(text: str, name: str) -> str:
     return re.sub(rf"^  ({_ENVIRONMENTS}): \{{", rf"  {name}-\1: {{", text, flags=re.MULTILINE)
 
 
+def name_badges(text: str, name: str, folder: str) -> str:
+    """Let the README's badges show the project's own workflow and branch. Safe to repeat."""
+    top = "../" * (folder.count("/") + 1)
+    text = text.replace(
+        "(../../actions/workflows/monitor.yaml", f"({top}../../actions/workflows/{name}-monitor.yaml"
+    )
+    return text.replace(
+        "(../../raw/monitoring/badge.svg)", f"({top}../../raw/monitoring-of/{name}/badge.svg)"
+    )
+
+
 def place_owners(there: str, own: str, name: str, folder: str) -> str:
     """Put the project's CODEOWNERS into the repository's: its paths below `folder`, and what was placed for it."""
     begin, end = f"# {name}: begin, by `python -m bots place`\n", f"# {name}: end\n"
@@ -206,6 +217,9 @@ def place_project(project: Path, name: str, *, check: bool = False) -> list[str]
     files[f"{folder}/.github/protection.yaml"] = name_protection(
         rules.read_text(encoding="utf-8"), name
     ).encode()
+    readme = project / "README.md"
+    if readme.is_file():
+        files[f"{folder}/README.md"] = name_badges(readme.read_text(encoding="utf-8"), name, folder).encode()
     differing = []
     for path, content in files.items():
         target = root / path

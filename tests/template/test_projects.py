@@ -165,6 +165,16 @@ def test_owners_and_protection_are_the_projects_own_and_the_repositorys_stay(rep
         assert used == set(rules.environments)
 
 
+def test_the_badges_of_a_readme_are_those_of_its_own_watch(repository: Path) -> None:
+    for name, folder in FOLDERS.items():
+        readme = (repository / folder / "README.md").read_text(encoding="utf-8")
+        top = "../" * (folder.count("/") + 3)
+        branch = Naming(name).monitoring_branch
+        workflow = f"{top}actions/workflows/{name}-monitor.yaml"
+        assert f"({workflow}/badge.svg)]({workflow})" in readme
+        assert f"({top}raw/{branch}/badge.svg)" in readme
+
+
 def test_the_rulesets_of_two_projects_do_not_replace_each_other(repository: Path) -> None:
     rules = parse_protection((TEMPLATE / ".github/protection.yaml").read_text(encoding="utf-8"))
     names = [
