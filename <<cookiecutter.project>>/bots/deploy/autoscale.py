@@ -116,7 +116,9 @@ class Autoscaler:
             now, traffic, self.every = self.clock(), stage.load_traffic(), policy.every
             before, self.before = self.before, (now, traffic)
             self.since = now if self.since is None else self.since
-            wanted, words = max(policy.least, min(policy.most, stage.count_replicas(ended=True))), "one ended"
+            begun = stage.count_replicas(ended=True)
+            wanted = max(policy.least, min(policy.most, begun))
+            words = "one ended" if replicas < begun else "the limits of params.yaml"
             if before and replicas:
                 load = measure_load(before[1], traffic, seconds=max(now - before[0], 1e-3), replicas=replicas)
                 number, self.wishes = decide_replicas(load, self.wishes, self.since, now, policy)

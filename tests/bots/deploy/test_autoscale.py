@@ -188,6 +188,13 @@ def test_one_that_ended_is_replaced_at_the_next_look() -> None:
     assert told == ["2 -> 3: one ended"]
 
 
+def test_limits_that_were_edited_hold_at_the_next_look() -> None:
+    stage, told = Stage(running=1), cast("list[str]", [])
+    stage.replicas = Replicas(least=2, most=4)
+    watch(stage, told).look()
+    assert (stage.scaled, told) == ([2], ["1 -> 2: the limits of params.yaml"])
+
+
 def test_a_promotion_is_left_alone() -> None:
     stage, told = Stage(running=0, ended=1), cast("list[str]", [])
     stage.promoting = True
