@@ -141,6 +141,11 @@ def _name_scores(
 ) -> dict[str, NDArray[np.float64]]:
     """The columns of scores that the task has."""
     width, task = scores.shape[1], settings.task
+    if task == "scores":
+        raise NotScored(
+            f"{PARAMS}: data.task is scores, and {model} gives no metric of a row: let review.score run code of your "
+            "own that asks the model and measures each row"
+        )
     if task == "multiclass":
         classes = settings.data.classes
         if classes is None or len(classes) != width:

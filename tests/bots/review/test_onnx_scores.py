@@ -115,6 +115,17 @@ def test_a_model_that_does_not_fit_is_told_what_to_do(
         score_table(model, ROWS.slice(0, 2), make_settings())
 
 
+def test_no_model_gives_the_metrics_that_rows_bring(tmp_path: Path) -> None:
+    document = {**lucky.PARAMS, "data": {"task": "scores"}}
+    document["evaluate"] = {"metrics": ["NDCG"], "scores": {"NDCG": {"direction": "higher"}}}
+    document["gate"] = {"primary": "NDCG", "matters": {"NDCG": 0.1}}
+    model = save_matrix(tmp_path / "net.onnx", [[2.0], [-1.0], [0.5]])
+    with pytest.raises(
+        NotScored, match=r"data\.task is scores, and .* let review\.score run code of your own"
+    ):
+        score_table(model, ROWS.slice(0, 2), parse_settings(yaml.safe_dump(document), "params.yaml"))
+
+
 def test_a_gap_is_refused_where_the_model_takes_whole_numbers(tmp_path: Path) -> None:
     whole = helper.make_tensor_value_info("x", TensorProto.INT64, ["rows", 1])
     nodes = [helper.make_node("Cast", ["x"], ["p"], to=TensorProto.FLOAT)]
