@@ -73,7 +73,8 @@ def create_project(folder: Path) -> DvcProject:
     for name, content in {
         ".dvc/config": CONFIG,
         ".dvc/.gitignore": "/config.local\n/tmp\n/cache\n",
-        ".gitignore": "/.storage/\n/review/\n__pycache__/\n/data/\n/models/\n/*.onnx\n/train.csv\n/holdout.csv\n"
+        ".gitignore": "/.storage/\n/review/\n/pack/\n/evidence/\n/verification/\n"
+        "__pycache__/\n/data/\n/models/\n/*.onnx\n/train.csv\n/holdout.csv\n"
         "/predictions.csv\n/reports/predictions.parquet\n",
         "params.yaml": yaml.safe_dump(params, sort_keys=False),
         "dvc.yaml": yaml.safe_dump({"stages": {"train": train}, "artifacts": artifacts}, sort_keys=False),
@@ -102,7 +103,9 @@ def test_the_proposed_stage_makes_it_ready_for_review_lock_release_and_service(m
     ]  # fmt: skip
 
 
-def test_a_better_training_is_reviewed_and_improves(main: DvcProject, tmp_path: Path) -> None:
+def test_a_better_training_is_reviewed_improves_and_is_verified_by_mains_code(
+    main: DvcProject, tmp_path: Path
+) -> None:
     project = lucky.copy_project(main, tmp_path)
     code = project.folder / "train.py"
     assert "range(20)" in code.read_text()
@@ -112,3 +115,9 @@ def test_a_better_training_is_reviewed_and_improves(main: DvcProject, tmp_path: 
     assert review["verdict"] == "improved", review["headline"]
     assert review["passed"]
     assert {rule["name"] for rule in review["rules"] if not rule["passed"]} == set()
+    project.bots("pack")
+    project.git("checkout", "--quiet", "--force", "main")
+    project.bots("collect")
+    project.bots("verify")
+    found = json.loads((project.folder / "verification/verification.json").read_text())
+    assert {check["name"]: check["passed"] for check in found["checks"] if not check["passed"]} == {}
