@@ -45,10 +45,16 @@ def join_decisions(decision: Decision, others: Mapping[str, Decision]) -> Decisi
     if not blocking:
         return replace(decision, locks=locks)
     told = " ".join(f"**{escape_text(name)}**: {escape_text(one.title)}." for name, one in blocking.items())
-    if decision.conclusion != "success":
-        return replace(decision, warning=HELD_UP.format(told=told) + decision.warning, locks=locks)
     failed = any(one.conclusion == "failure" for one in blocking.values())
     first, more = next(iter(blocking)), f" and {len(blocking) - 1} more" if len(blocking) > 1 else ""
+    if decision.conclusion != "success":
+        # The title says it too: who approves what this review asks a person about has not been asked about the others.
+        return replace(
+            decision,
+            title=f"{decision.title}; the model {first}{more} holds it up too",
+            warning=HELD_UP.format(told=told) + decision.warning,
+            locks=locks,
+        )
     return replace(
         decision,
         conclusion="failure" if failed else "action_required",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,9 +15,11 @@ from msgspec.structs import replace as but
 from bots import evidence
 from bots.__main__ import main
 from bots.github import marker
+from bots.github.client import CheckRun
 from bots.naming import Naming
 from bots.publish.base import Judge, find_all_moves
 from bots.publish.decision import Decision, join_decisions
+from bots.respond.approve import explain_refusal
 from bots.settings import parse_models
 from doubles.github import TOKEN, GitHubDouble
 from fixtures import reviews, support, verifications
@@ -197,7 +200,33 @@ def test_the_models_decisions_are_joined_and_none_locks_alone() -> None:
     assert join_decisions(good, {"b": asked}).locks, "a person may decide, and merges what was judged"
     both = join_decisions(good, {"b": bad, "c": bad})
     assert both.title == "Improved, but the model b and 1 more holds it up"
-    assert join_decisions(bad, {"b": bad}).title == "Regressed", "its own reason is told first"
+    assert join_decisions(bad, {"b": bad}).title == "Regressed; the model b holds it up too"
+
+
+def test_who_approves_the_first_model_does_not_let_the_second_pass(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`/approve` takes the check's title for what a person is asked, so that it must not be that of one model alone."""
+    job.hand_over(None, reviews.undecided())
+    job.hand_over("b", reviews.regressed())
+    job.publish(monkeypatch, conclusion="failure")
+    (check,) = [one for one in job.double.list_checks(HEAD) if one.name == Naming().check]
+    assert check.output["title"] == "Undecided: a person has to decide; the model b holds it up too"
+    written = marker.parse_marker(check.external_id)
+    assert written is not None
+    run = CheckRun(
+        id=check.id,
+        external_id=check.external_id,
+        conclusion=check.conclusion,
+        title=check.output["title"],
+        details_url="https://github.com/x",
+        app="github-actions[bot]",
+        completed_at="2026-01-01T00:00:00Z",
+    )
+    pull = SimpleNamespace(head_sha=HEAD, base="main")
+    said = explain_refusal(written, run, pull, seen_at="2030-01-01T00:00:00Z")  # type: ignore[arg-type]
+    assert said is not None
+    assert "cannot be approved: the check says “Undecided: a person has to decide; the model b" in said
 
 
 def test_a_second_model_that_moved_on_main_makes_a_review_stale_and_is_named() -> None:
@@ -215,8 +244,6 @@ def test_a_second_model_that_moved_on_main_makes_a_review_stale_and_is_named() -
         for name, one in family.items()
     }
     assert find_all_moves(judges, judges) == []
-    from dataclasses import replace
-
     moved = {**judges, "b": replace(judges["b"], model="md5:" + "2" * 32)}
     assert find_all_moves(judges, moved) == ["b: model moved to 22222222 (was 11111111)"]
     assert find_all_moves({None: judges[None]}, judges) == ["model b declared (params.yaml)"]
