@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import shutil
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,7 @@ from pipeline import cluster, files, model, score
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from fixtures import flights
     from fixtures.dask_cluster import Cluster
@@ -112,6 +115,30 @@ def test_a_worker_that_cannot_import_refuses_a_search_in_one_line(
     assert "no scikit-learn here; it needs requirements/pipeline.txt" in bench.refusal()
 
 
+def test_what_is_the_team_s_own_goes_to_the_workers_with_the_project(
+    two_workers: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A transformer lies beside `pipeline/`, in a package that reads a module; no requirements name them."""
+    shutil.copytree(cluster.FOLDER, tmp_path / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "churn_steps").mkdir()
+    (tmp_path / "churn_steps/__init__.py").write_text("from churn_bounds import BOUND\n")
+    (tmp_path / "churn_steps/clip.py").write_text(
+        "from churn_steps import BOUND\n\ndef clip(x, _): return min(x, BOUND)\n"
+    )
+    (tmp_path / "churn_bounds.py").write_text("BOUND = 3.0\n")
+    (tmp_path / "never_imported.py").write_text("raise SystemExit\n")
+    monkeypatch.setattr(cluster, "FOLDER", tmp_path / "pipeline")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    own = importlib.import_module("churn_steps.clip")
+    assert [source.name for source in cluster.find_sources()] == [
+        "churn_bounds.py",
+        "churn_steps",
+        "pipeline",
+    ]
+    with cluster.connect_cluster(two_workers.environ) as client:
+        assert cluster.submit_call(client, own.clip, 9.0).result(timeout=30) == 3.0
+
+
 def test_both_rooms_speak_to_a_cluster_alike() -> None:
     """They never import each other, so each has its own copy of what both need."""
     import ast
@@ -120,7 +147,7 @@ def test_both_rooms_speak_to_a_cluster_alike() -> None:
     from bots.monitoring import cluster as other
 
     alike = [
-        "connect_cluster", "pack_package", "run_jobs", "submit_call",
+        "connect_cluster", "pack_code", "run_jobs", "submit_call",
         "_open_client", "_wait_for_worker", "_refuse_other_pythons", "_send_code", "_wait_for_any", "_read_result",
         "_make_class", "_call_in_time", "_Call", "_is_lost", "_tells_of_loss",
     ]  # fmt: skip

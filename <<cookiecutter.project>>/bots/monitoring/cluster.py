@@ -102,9 +102,10 @@ def _send_code(client: Any, *, until: float) -> Iterator[None]:
     """Give each worker the package, also those that come while the block runs."""
     from distributed import WorkerPlugin
 
-    content = pack_package(FOLDER)
+    sources = find_sources()
+    content = pack_code(sources)
     code, digest = _make_class(WorkerPlugin), hashlib.sha256(content).hexdigest()
-    plugin = code(content, digest, package=PACKAGE, needed=NEEDED)
+    plugin = code(content, digest, packages=tuple(source.stem for source in sources), needed=NEEDED)
     plugin.name = f"{PACKAGE}-{secrets.token_hex(4)}"
     try:
         _call_in_time(lambda: client.register_plugin(plugin), until=until)
@@ -122,13 +123,19 @@ def _send_code(client: Any, *, until: float) -> Iterator[None]:
             client.unregister_worker_plugin(plugin.name)
 
 
-def pack_package(folder: Path) -> bytes:
-    """The modules of a package as a zip file: the same bytes for the same modules."""
+def find_sources() -> list[Path]:
+    """What workers are sent: the package alone."""
+    return [FOLDER]
+
+
+def pack_code(sources: Iterable[Path]) -> bytes:
+    """Modules and packages as a zip file: the same bytes for the same modules."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in sorted(folder.rglob("*.py")):
-            name = str(Path(folder.name) / path.relative_to(folder))
-            archive.writestr(zipfile.ZipInfo(name), path.read_bytes(), zipfile.ZIP_DEFLATED)
+        for source in sources:
+            for path in sorted(source.rglob("*.py")) if source.is_dir() else [source]:
+                name = path.relative_to(source.parent).as_posix()
+                archive.writestr(zipfile.ZipInfo(name), path.read_bytes(), zipfile.ZIP_DEFLATED)
     return content.getvalue()
 
 
@@ -137,19 +144,22 @@ def _make_class(base: type) -> Any:
     does not have the package could not find its class by name."""
 
     class Code(base):  # type: ignore[misc]
-        def __init__(self, content: bytes, digest: str, *, package: str, needed: tuple[str, ...]) -> None:
-            self.content, self.digest, self.package, self.needed = content, digest, package, needed
+        def __init__(
+            self, content: bytes, digest: str, *, packages: tuple[str, ...], needed: tuple[str, ...]
+        ) -> None:
+            self.content, self.digest, self.packages, self.needed = content, digest, packages, needed
 
         def setup(self, worker: Any) -> None:
             import importlib
             import pathlib
             import sys
 
-            mark = f"_digest_of_{self.package}"
+            own = self.needed[0].split(".")[0]
+            mark = f"_digest_of_{own}"
             if getattr(sys, mark, None) != self.digest:
-                path = pathlib.Path(worker.local_directory) / f"{self.package}-{self.digest[:16]}.zip"
+                path = pathlib.Path(worker.local_directory) / f"{own}-{self.digest[:16]}.zip"
                 path.write_bytes(self.content)
-                for name in [name for name in sys.modules if name.split(".")[0] == self.package]:
+                for name in [name for name in sys.modules if name.split(".")[0] in self.packages]:
                     del sys.modules[name]
                 sys.path.insert(0, str(path))
                 importlib.invalidate_caches()

@@ -94,8 +94,8 @@ def test_code_that_changed_is_run_as_it_is_now(
     """A worker lives on while commits come."""
     with connect_cluster(two_workers.environ) as client:
         assert set(client.run(_make_reader()).values()) == {"nothing"}
-    pack = cluster.pack_package
-    monkeypatch.setattr(cluster, "pack_package", lambda folder: _add_module(pack(folder)))
+    pack = cluster.pack_code
+    monkeypatch.setattr(cluster, "pack_code", lambda sources: _add_module(pack(sources)))
     with connect_cluster(two_workers.environ) as client:
         assert set(client.run(_make_reader()).values()) == {"new"}
         assert_same(
