@@ -84,6 +84,12 @@ class Naming:
         """What the names of the watch's branches begin with."""
         return "retrain/" if self.is_plain else f"retrain/{self.artifact}/"
 
+    @property
+    def placed(self) -> tuple[str, ...]:
+        """What the paths at the repository's root begin with that belong to the project; none where it is alone."""
+        kinds = ("workflows", "actions") if self.project else ()
+        return tuple(f".github/{kind}/{self.project}-" for kind in kinds)
+
     def add_to_mark(self, word: str) -> str:
         """Make the word by which the bots know what they wrote: `model-review`, `model-review/churn`."""
         return word if self.is_plain else f"{word}/{self.artifact}"

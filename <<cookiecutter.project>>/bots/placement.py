@@ -66,7 +66,7 @@ _TOUCHED = """jobs:
         working-directory: .
         run: |
           changed() {{ git diff --name-only --no-renames "$BASE...HEAD" -- "$@"; }}
-          if [ "$(changed . | wc -l)" -lt 300 ] && [ -z "$(changed {folder} '.github/workflows/{name}-*')" ]
+          if [ "$(changed . | wc -l)" -lt 300 ] && [ -z "$(changed {folder} '.github/*/{name}-*')" ]
           then echo touched=false; else echo touched=true; fi >> "$GITHUB_OUTPUT"
 
 """

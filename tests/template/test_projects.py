@@ -140,8 +140,11 @@ def test_the_step_that_looks_what_is_touched_finds_out_of_a_real_history(
     run_git(root, "checkout", "--quiet", "-b", "change")
     commit("projects/fraud/train.py")
     assert look() == "touched=false"
-    commit(".github/workflows/churn-publish.yaml")
-    assert look() == "touched=true"
+    for path in (".github/workflows/churn-publish.yaml", ".github/actions/churn-setup/action.yaml"):
+        run_git(root, "checkout", "--quiet", "-B", "change", "main")
+        commit(path)
+        assert look() == "touched=true"
+        assert path.startswith(Naming("churn").placed)
     run_git(root, "checkout", "--quiet", "-b", "other", "main")
     commit("churn/train.py")
     assert look() == "touched=true"

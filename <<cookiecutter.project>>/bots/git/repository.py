@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,20 +96,27 @@ class Repository:
         lines = self._read_output("status", "--porcelain=v1", "--no-renames", "-z", "--", ".").split("\0")
         return sorted(line[3:] for line in lines if len(line) > 3)
 
-    def list_changed_paths(self, base: str, commit: str) -> list[str]:
+    def list_changed_paths(self, base: str, commit: str, *, at_root: Sequence[str] = ()) -> list[str]:
         """List the paths in which a commit differs from what it branched off from the base.
 
-        Where that is not known, as in a checkout of single commits, from the base itself.
+        Where that is not known, as in a checkout of single commits, from the base itself. `at_root` are beginnings of
+        paths at the repository's root that belong to the project too; those are listed as they are called there.
         """
         common = self._run_git("merge-base", base, commit)
         start = common.stdout.strip() if common.returncode == 0 else base
-        words = ["git", "diff", "--name-only", "--no-renames", "--relative", "-z", start, commit, "--", "."]
+        found = self._list_differing(start, commit, "--relative", "--", ".")
+        if at_root:
+            found |= self._list_differing(start, commit, "--", *(f":(top){path}*" for path in at_root))
+        return sorted(found)
+
+    def _list_differing(self, start: str, commit: str, *which: str) -> set[str]:
+        words = ["git", "diff", "--name-only", "--no-renames", "-z", start, commit, *which]
         done = subprocess.run(words, cwd=self.root, capture_output=True, check=False)
         if done.returncode:
             said = done.stderr.decode("utf-8", errors="replace").strip()
             raise GitError(f"`git diff {start} {commit}` failed: {said}")
         # A name need not be UTF-8.
-        return sorted(path for path in done.stdout.decode("utf-8", errors="replace").split("\0") if path)
+        return {path for path in done.stdout.decode("utf-8", errors="replace").split("\0") if path}
 
     def copy_uncommitted(self, worktree: Path) -> None:
         """Bring what differs here from the commit into a worktree of that commit: edits, new files, deletions.

@@ -29,8 +29,8 @@ WORDS = (
 
 
 def is_of_project(path: str, folder: str, naming: Naming) -> bool:
-    """Tell whether a file belongs to a project: it lies in its folder, or is one of its workflows."""
-    return path.startswith((folder, f".github/workflows/{naming.project}-"))
+    """Tell whether a file belongs to a project: it lies in its folder, or is one of its workflows or their actions."""
+    return path.startswith((folder, *naming.placed))
 
 
 def is_untouched(api: GitHubApi, run: WorkflowRun, *, folder: str, naming: Naming, retry: Retry) -> bool:

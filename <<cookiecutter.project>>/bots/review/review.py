@@ -16,7 +16,9 @@ from bots.dvc.storage import prepare_storage
 from bots.dvc.unread import require_project
 from bots.dvc.wrong_files import find_folders, forget_state, remove_wrong_files
 from bots.errors import BotsError
+from bots.git.bare import find_folder
 from bots.git.repository import Repository
+from bots.naming import make_naming
 from bots.review.candidate import Checkout, prepare_checkout, reproduce_candidate
 from bots.review.champion import (
     Champion,
@@ -191,13 +193,16 @@ def review(
         tell=tell,
     )
     changed = tuple(repository.list_changed_paths(base, candidate.commit))
+    # By main's name of the project: a change that renames it moves none of what belongs to it out of sight.
+    named = commits.get_policy(model).project.name
+    placed = make_naming(named, find_folder(repository.root)).placed
     with open_champion(repository, base, own, candidate.removed, tell=tell) as champion:
         candidate = _try_committed(repository, candidate, champion, jobs=jobs, tell=tell)
         facts = Facts(
             candidate=candidate,
             champion=champion.side if champion else None,
             result=_compare(repository, candidate, champion, changed=changed, jobs=jobs, tell=tell),
-            changed=changed,
+            changed=tuple(repository.list_changed_paths(base, candidate.commit, at_root=placed)),
             base=base,
             expected=next(iter(expected), None),
             deployed=any(repository.has_path(base, path) for path in (layout.COMPOSE, layout.KUBERNETES)),

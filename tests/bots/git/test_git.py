@@ -76,6 +76,29 @@ def test_a_project_in_a_subfolder_finds_itself_in_the_worktree(checkout: Path):
         assert (tree / "params.yaml").read_text() == "b: 1\n"
 
 
+def test_what_belongs_to_a_project_at_the_root_of_its_repository_is_among_what_a_commit_changes(
+    checkout: Path,
+):
+    start = Repository(checkout).resolve("HEAD")
+    for path in (
+        "churn/params.yaml",
+        "fraud/params.yaml",
+        ".github/workflows/churn-publish.yaml",
+        ".github/x.yaml",
+    ):
+        (checkout / path).parent.mkdir(parents=True, exist_ok=True)
+        (checkout / path).write_text("b: 1\n")
+    git(checkout, "add", ".")
+    git(checkout, "commit", "--quiet", "-m", "second")
+    repository = Repository(checkout / "churn")
+
+    assert repository.list_changed_paths(start, "HEAD") == ["params.yaml"]
+    assert repository.list_changed_paths(start, "HEAD", at_root=(".github/workflows/churn-",)) == [
+        ".github/workflows/churn-publish.yaml",
+        "params.yaml",
+    ]
+
+
 def test_main_is_found_as_a_remote_branch_where_there_is_no_local_one(checkout: Path, tmp_path: Path):
     clone = tmp_path / "clone"
     git(tmp_path, "clone", "--quiet", str(checkout), str(clone))

@@ -142,8 +142,9 @@ def test_a_commit_is_untouched_where_neither_the_folder_nor_a_workflow_of_the_pr
     bench.change("churn/train.py", "README.md")
     assert (bench.look(CHURN), bench.look(FRAUD)) == (False, True)
 
-    bench.change(".github/workflows/fraud-publish.yaml")
-    assert (bench.look(CHURN), bench.look(FRAUD)) == (True, False)
+    for path in (".github/workflows/fraud-publish.yaml", ".github/actions/fraud-setup/action.yaml"):
+        bench.change(path)
+        assert (bench.look(CHURN), bench.look(FRAUD)) == (True, False)
 
 
 def test_a_folder_whose_name_begins_alike_is_another_project(bench: Bench) -> None:
