@@ -143,10 +143,13 @@ def _check_release(project: Project, tell: Callable[[str], None]) -> Iterator[La
 def _check_service(project: Project, tell: Callable[[str], None]) -> Iterator[Lack]:
     """What the service says of the model's folder, asked in a process of its own: rooms do not import each other."""
     from bots.dvc.command_line import build_environment, find_last_words
+    from bots.layout import PARAMS
+    from bots.release.verify import NOT_SERVED
     from bots.review.conform import Lack
 
     if project.settings.task == "scores":
-        return  # the release said that nothing of this task is served
+        yield Lack(purpose="serve", file=PARAMS, field="data.task", words=NOT_SERVED)
+        return
     folder = project.files.onnx
     if not (project.root / "serving").is_dir():
         words = "there is no serving/ in this project, so nobody can tell whether the model can be served"

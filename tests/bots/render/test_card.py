@@ -335,6 +335,35 @@ def make_several(evidence: dict[str, Any]) -> None:
         piece |= {"target": None, "prediction": None}
 
 
+def test_metrics_that_rows_bring_have_a_card_without_a_word_of_probabilities(
+    bench: Bench, evidence: Any
+) -> None:
+    evidence["metrics"] |= {
+        "task": "scores",
+        "values": {"NDCG": 0.7},
+        "primary": "NDCG",
+        "metrics": [{"name": "NDCG", "value": 0.7, "low": 0.68, "high": 0.72, "direction": "higher"}],
+        "calibration": [],
+        "fairness": [],
+        "costs": [],
+        "threshold": None,
+    }
+    for piece in (*evidence["metrics"]["slices"], *evidence["split"]["parts"]):
+        piece |= {"target": None}
+    for piece in evidence["metrics"]["slices"]:
+        piece |= {"prediction": None}
+    evidence["explanation"] |= {"output": "NDCG", "worst": []}
+    bench.edit("params.data", {"task": "scores"})
+    bench.edit("params.evaluate", {"metrics": ["NDCG"], "scores": {"NDCG": {"direction": "higher"}}})
+    bench.edit("params.gate", {"primary": "NDCG", "matters": {"NDCG": 0.01}})
+    page = rendered(bench, evidence)
+    assert "| **Measured by** | `NDCG` |" in page
+    assert "To do well by `NDCG`" in page
+    assert "mean of what the team's own code measured" in page
+    for words in ("probabilit", "calibration", "predicts", "fairness", "n/a", "Business value"):
+        assert words not in page, words
+
+
 def test_of_several_classes_the_card_says_which_is_found_least_and_which_is_called_which(
     bench: Bench, evidence: Any
 ) -> None:

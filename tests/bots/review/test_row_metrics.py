@@ -216,10 +216,10 @@ def test_a_ranking_is_reviewed_by_the_ndcg_of_each_query(change: DvcProject) -> 
     comment = change.bots("preview").stdout
     for words in (page, comment):
         assert not {"probability", "calibration", "labelled rows"} & set(words.lower().split())
-    released = change.bots("conform", "--for", "release", "--json", expect=1).stdout
-    (lack,) = json.loads(released)["missing"]
-    assert lack["field"] == "data.task"
-    assert "not served" in lack["words"]
+    found_lacking = json.loads(change.bots("conform", "--json", expect=1).stdout)
+    assert found_lacking["ready"] == {"review": True, "lock": True, "release": False, "serve": False}
+    assert [lack["field"] for lack in found_lacking["missing"]] == ["data.task", "data.task"]
+    assert all("not served" in lack["words"] for lack in found_lacking["missing"])
 
 
 def verify(change: DvcProject, found: evidence.Review, folder: Path) -> evidence.Verification:
