@@ -4,23 +4,12 @@ import lightgbm as lgb
 import pandas as pd
 
 PARAMETERS = {"objective": "l1", "learning_rate": 0.1, "num_leaves": 31, "num_threads": 2, "verbosity": -1}
-ROUNDS = 150
+ROUNDS = 60
 
 data = pd.read_parquet("data.parquet")
 data[["carrier", "origin", "dest"]] = data[["carrier", "origin", "dest"]].astype("category")
-features = [
-    "month",
-    "weekday",
-    "hour",
-    "distance",
-    "carrier",
-    "origin",
-    "dest",
-    "temp",
-    "wind_speed",
-    "visib",
-]
-train, test = data[data["month"] <= 9], data[data["month"] > 9]
+features = ["month", "day", "hour", "distance", "carrier", "origin", "dest", "temp", "wind_speed", "visib"]
+train, test = data[data.index % 3 > 0], data[data.index % 3 == 0]
 
 booster = lgb.train(
     {**PARAMETERS, "seed": 7, "deterministic": True, "force_row_wise": True},
