@@ -21,29 +21,32 @@ def add_parser(verbs: Verbs) -> None:
         "usage",
     )
     parser.add_argument(
-        "rows", type=Path, metavar="ROWS", help="a Parquet table of rows, each named by `row`"
+        "rows", type=Path, metavar="ROWS", help="a table of rows as Parquet or CSV, each named by `row`"
     )
     parser.add_argument("out", type=Path, metavar="OUT", help="the Parquet table to write: row, score")
     parser.add_argument(
-        "--model",
-        type=Path,
-        metavar="FILE",
-        help="the ONNX model (default: the artifact of the type `model`)",
+        "--model", metavar="FILE", help="the ONNX model (default: the artifact of the type `model`)"
+    )
+    parser.add_argument(
+        "--inputs",
+        metavar="COLUMNS",
+        type=lambda text: [name.strip() for name in text.split(",")],
+        help="the columns that the model takes, in its order, with commas between, as for derive",
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Score; 0, or 1 where the rows cannot be read."""
+    """Score; 0."""
     from pyarrow import parquet
 
     from bots import settings
+    from bots.derive.score import score_rows
     from bots.files import replace_file
-    from bots.review.onnx_scores import score_table
-    from bots.stats.predictions import read_table
 
-    known = settings.load_settings(Path())
-    model: Path = arguments.model or Path(known.review.files.model)
-    scored = score_table(model, read_table(arguments.rows, str(arguments.rows)), known)
+    root = Path()
+    known = settings.load_settings(root)
+    model: str = arguments.model or known.review.files.model
+    scored = score_rows(root, model, str(arguments.rows), known, chosen=arguments.inputs)
     with replace_file(arguments.out) as part:
         parquet.write_table(scored, part)
     print(f"score: {len(scored):,} rows by {model}", file=sys.stderr)

@@ -18,12 +18,12 @@ from bots.derive.model_inputs import (
     Seen,
     build_features_report,
     find_truths,
+    list_inputs,
     make_features_table,
     make_inputs,
 )
 from bots.derive.tables import DeriveError
 from bots.evidence import ExportReport
-from bots.review.onnx_scores import list_inputs
 from bots.stats import metrics
 from bots.stats.predictions import get_scores
 

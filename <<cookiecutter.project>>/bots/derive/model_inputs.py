@@ -9,9 +9,12 @@ import numpy as np
 
 from bots.derive.tables import DeriveError, write_names
 from bots.evidence import Feature, FeaturesReport
-from bots.stats.split_columns import PLAIN_ROW
+from bots.stats.predictions import SLICE, WEIGHT
+from bots.stats.split_columns import ADDED, PLAIN_ROW, PLAIN_TARGET
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pyarrow
     from numpy.typing import NDArray
 
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from bots.derive.predictions import Judged
     from bots.derive.schema import Schema
     from bots.derive.tables import Rows
+    from bots.settings import Settings
 
 MOST_CATEGORIES: Final = 1_000
 
@@ -34,6 +38,12 @@ class Seen:
     def has_gap(self, name: str) -> bool:
         """Whether any row has no value there."""
         return any(find_gaps(part[name]).any() for part in (self.holdout, self.training))
+
+
+def list_inputs(columns: Sequence[str], settings: Settings) -> list[str]:
+    """The columns of a table of rows that a model can read, in their order: no name, target, slice or weight."""
+    left_out = {PLAIN_ROW, PLAIN_TARGET, WEIGHT, settings.data.target, settings.data.weight}
+    return [name for name in columns if name not in left_out and not name.startswith((ADDED, SLICE))]
 
 
 def make_inputs(rows: Rows, columns: Columns) -> Inputs:
