@@ -136,18 +136,10 @@ def test_a_training_without_onnx_is_reviewed_by_its_own_code(tmp_path: Path, exa
 def torch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The programs of a Python of its own with PyTorch by its lock, checked by hash; all else is this one's."""
     venv = tmp_path_factory.mktemp("torch") / "venv"
-    subprocess.run([UV, "venv", "--quiet", "--python", sys.executable, venv], check=True)
-    install = [
-        UV,
-        "pip",
-        "install",
-        "--quiet",
-        "--python",
-        venv / "bin/python",
-        "--require-hashes",
-        "--no-deps",
-    ]
-    subprocess.run([*install, "-r", TEMPLATE / "requirements/models/torch.txt"], check=True)
+    subprocess.run([str(UV), "venv", "--quiet", "--python", sys.executable, str(venv)], check=True)
+    install = [str(UV), "pip", "install", "--quiet", "--python", str(venv / "bin/python")]
+    install += ["--require-hashes", "--no-deps"]
+    subprocess.run([*install, "-r", str(TEMPLATE / "requirements/models/torch.txt")], check=True)
     here, there = (next((place / "lib").glob("python*/site-packages")) for place in (HERE.parent, venv))
     (there / "all_else.pth").write_text(f"{here}\n")
     return venv / "bin"
