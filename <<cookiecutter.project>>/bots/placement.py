@@ -6,6 +6,7 @@ this before anything is installed.
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from collections.abc import Iterator
@@ -79,15 +80,22 @@ def find_place(project: Path) -> tuple[Path, str] | None:
 
     A folder that git ignores belongs to no repository.
     """
+    # As inside a git hook, where these name another repository.
+    elsewhere = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX")
+    environment = {key: value for key, value in os.environ.items() if key not in elsewhere}
     done = subprocess.run(
         ["git", "rev-parse", "--show-toplevel", "--show-prefix"],
-        cwd=project, text=True, capture_output=True, check=False, encoding="utf-8",
+        cwd=project, env=environment, text=True, capture_output=True, check=False, encoding="utf-8",
     )  # fmt: skip
     words = done.stdout.splitlines()
     if done.returncode or len(words) < 2 or not words[1].strip("/"):
         return None
     ignored = subprocess.run(
-        ["git", "check-ignore", "--quiet", "."], cwd=project, check=False, capture_output=True
+        ["git", "check-ignore", "--quiet", "."],
+        cwd=project,
+        env=environment,
+        check=False,
+        capture_output=True,
     )
     return (Path(words[0]), words[1].strip("/")) if ignored.returncode != 0 else None
 

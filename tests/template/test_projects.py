@@ -222,7 +222,7 @@ def test_another_project_of_the_same_name_is_refused_and_nothing_is_left_of_it(
 
 
 def test_a_folder_that_git_ignores_and_a_folder_in_none_get_a_repository_of_their_own(
-    repository: Path, tmp_path: Path
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_git(tmp_path, "init", "--quiet")
     (tmp_path / ".gitignore").write_text("/ignored/\n")
@@ -230,6 +230,9 @@ def test_a_folder_that_git_ignores_and_a_folder_in_none_get_a_repository_of_thei
 
     assert placement.find_place(tmp_path / "ignored/churn") is None
     assert placement.find_place(tmp_path) is None
+    assert placement.find_place(repository / "projects/fraud") == (repository, "projects/fraud")
+    # Inside a git hook of another repository.
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / ".git"))
     assert placement.find_place(repository / "projects/fraud") == (repository, "projects/fraud")
 
 
