@@ -111,7 +111,7 @@ def _check_release(project: Project, tell: Callable[[str], None]) -> Iterator[La
     if project.settings.task == "scores":
         yield Lack(purpose="release", file=PARAMS, field="data.task", words=NOT_SERVED)
         return
-    stage = derived.find_stage(project.stages)
+    stage = derived.find_stage(project.stages, project.settings.model_name)
     hint = "let a stage write it: `python -m bots derive --onnx FILE` does (docs/evidence.md)"
     if stage is not None:
         hint = f"name it under `outs` of the stage {stage}, and the model in its command (`--onnx FILE`)"

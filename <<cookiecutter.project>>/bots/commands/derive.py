@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bots.commands.options import Verbs
+from bots.commands.options import Verbs, add_model_option
 
 if TYPE_CHECKING:
     from bots.dvc.derived import Sources
@@ -65,6 +65,7 @@ def add_parser(verbs: Verbs) -> None:
         "probabilities (default: 0.0001)",
     )
     parser.add_argument("--time", metavar="COLUMN", help="the column that says when a row was")
+    add_model_option(parser, "derive its evidence")
     parser.add_argument(
         "--stage", action="store_true", help="write nothing: print the stage for dvc.yaml that does this"
     )
@@ -78,12 +79,13 @@ def run(arguments: argparse.Namespace) -> int:
     from bots.log import Progress, make_visible
 
     root = Path()
-    known = settings.load_settings(root)
+    known = settings.load_settings(root, arguments.model)
     stages = stage_graph.load_stages(root) if (root / layout.DVC_YAML).is_file() else {}
     sources = _find_sources(arguments, known.review.files, stages)
     if arguments.stage:
-        foreign, options = derived.list_foreign(stages), _list_options(arguments)
-        print(derived.write_stage(known.review.files, sources, foreign, options), end="")
+        foreign, options = derived.list_foreign(stages, arguments.model), _list_options(arguments)
+        text = derived.write_stage(known.review.files, sources, foreign, options, model=arguments.model)
+        print(text, end="")
         return 0
     with Progress() as progress:
         plan = derive_evidence(
@@ -112,7 +114,7 @@ def _find_sources(arguments: argparse.Namespace, files: Layout, stages: Stages) 
     """The files that are named; those that are not, where another stage writes them."""
     from bots.dvc import derived
 
-    foreign = derived.list_foreign(stages)
+    foreign = derived.list_foreign(stages, arguments.model)
 
     def choose(named: str | None, path: str) -> str | None:
         return named if named is not None or derived.find_holder(path, foreign) is None else path

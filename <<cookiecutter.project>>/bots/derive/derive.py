@@ -46,23 +46,23 @@ def make_plan(settings: Settings, stages: Stages, sources: Sources) -> Plan:
 
     Raises `DeriveError` where the own stage names an output that these sources do not give.
     """
-    foreign, own = derived.list_foreign(stages), list(derived.list_own_outputs(stages))
+    model = settings.model_name
+    foreign, own = derived.list_foreign(stages, model), list(derived.list_own_outputs(stages, model))
+    stage = derived.find_stage(stages, model)
     plan, possible = Plan([]), derived.list_derived(settings.review.files, sources)
     for path in possible:
         holder = derived.find_holder(path, foreign)
         if holder is not None:
             plan.notes.append(f"{path} is left as the stage {foreign[holder]} writes it")
         elif own and derived.find_holder(path, own) is None:
-            plan.notes.append(
-                f"{path} is not written: name it under `outs` of the stage {derived.find_stage(stages)}"
-            )
+            plan.notes.append(f"{path} is not written: name it under `outs` of the stage {stage}")
         else:
             plan.written.append(path)
-    _require_possible(plan.written, own, stages, sources)
+    _require_possible(plan.written, own, str(stage), sources)
     return plan
 
 
-def _require_possible(written: list[str], own: list[str], stages: Stages, sources: Sources) -> None:
+def _require_possible(written: list[str], own: list[str], stage: str, sources: Sources) -> None:
     for output in own:
         if not any(derived.find_holder(path, [output]) for path in written):
             missing = [
@@ -72,7 +72,7 @@ def _require_possible(written: list[str], own: list[str], stages: Stages, source
             ]
             hint = f"add {' and '.join(missing)} to its command, or " if missing else ""
             raise DeriveError(
-                f"{layout.DVC_YAML}: the stage {derived.find_stage(stages)} names {output}, which cannot be made from "
+                f"{layout.DVC_YAML}: the stage {stage} names {output}, which cannot be made from "
                 f"{', '.join(sources.list_files())}: {hint}take it out"
             )
 
@@ -162,16 +162,16 @@ def _make_reports(
 ) -> dict[str, evidence.Evidence]:
     """The reports of rows and predictions that are planned, by their paths."""
     found: dict[str, evidence.Evidence] = {}
-    split = layout.name_report("split")
+    split = settings.review.files.name_report("split")
     if split in plan.written:
         described = build_split_report(judged, holdout, training, settings, time)
         found[split] = described
     else:
         described = evidence.load(root / split, evidence.SplitReport, split)
-    data = layout.name_report("data")
+    data = settings.review.files.name_report("data")
     if data in plan.written and holdout is not None:
         found[data] = build_data_report(holdout, training, schema)
-    metrics = layout.name_report("metrics")
+    metrics = settings.review.files.name_report("metrics")
     if metrics in plan.written:
         unit = _find_unit(schema, settings)
         digest = described.find_part("holdout").digest

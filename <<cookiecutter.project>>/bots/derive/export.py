@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from bots import layout
 from bots.derive import onnx_graph
 from bots.derive.contract import describe_model
 from bots.derive.explanation import build_explanation
@@ -57,8 +56,7 @@ class Export:
     @property
     def warning(self) -> str | None:
         """Why the model may not ship; None where it may."""
-        report = self.reports[layout.name_report("export")]
-        return report.reason if isinstance(report, ExportReport) else None
+        return next((one.reason for one in self.reports.values() if isinstance(one, ExportReport)), None)
 
 
 def build_export(
@@ -104,12 +102,13 @@ def build_export(
     found = _compare(
         model, judged, scores, limits=limits, alone=alone, tolerance=tolerance, settings=settings
     )
+    name_report = settings.review.files.name_report
     explained = build_explanation(model, seen, judged, scores, settings=settings, schema=schema)
     return Export(
         reports={
-            layout.name_report("features"): build_features_report(seen, model.columns, schema),
-            layout.name_report("export"): found,
-            layout.name_report("explanation"): explained,
+            name_report("features"): build_features_report(seen, model.columns, schema),
+            name_report("export"): found,
+            name_report("explanation"): explained,
         },
         features=make_features_table(judged, seen, model.columns),
         onnx=model.content,

@@ -9,7 +9,6 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 from bots.dvc import stage_graph
-from bots.layout import name_report
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,6 +23,7 @@ OF_PREDICTIONS: Final = ("metrics",)
 OF_ONNX: Final = ("features", "export", "explanation")
 """The reports that are made from tables of rows, from predictions, and from the ONNX model."""
 _CALL: Final = re.compile(r"-m\s+bots\s+derive(\s|$)")
+_MODEL: Final = re.compile(r"\s--model[= ]\s*['\"]?([^\s'\"]+)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,22 +47,28 @@ def list_derived(files: Layout, sources: Sources) -> list[str]:
         files.training_rows if sources.training else None,
         files.holdout_rows if sources.holdout else None,
         files.predictions,
-        *map(name_report, OF_PREDICTIONS),
-        *map(name_report, OF_ROWS if sources.holdout else ("split",)),
+        *map(files.name_report, OF_PREDICTIONS),
+        *map(files.name_report, OF_ROWS if sources.holdout else ("split",)),
     ]
     if sources.onnx and sources.holdout:
-        paths += [files.holdout_features, files.onnx, *map(name_report, OF_ONNX)]
+        paths += [files.holdout_features, files.onnx, *map(files.name_report, OF_ONNX)]
     return [path for path in paths if path is not None and path not in sources.list_files()]
 
 
-def find_stage(stages: Stages) -> str | None:
-    """The stage that runs `python -m bots derive`; None where there is none."""
+def find_stage(stages: Stages, model: str | None = None) -> str | None:
+    """The stage that runs `python -m bots derive` for a model, None being the main one; None where there is none."""
     for name, stage in stages.items():
         command = stage.get("cmd") or ""
         lines = command if isinstance(command, list) else [command]
-        if any(_CALL.search(str(line)) for line in lines):
+        if any(_CALL.search(str(line)) and _find_model(str(line)) == model for line in lines):
             return name
     return None
+
+
+def _find_model(line: str) -> str | None:
+    """The model that a command names by `--model`."""
+    found = _MODEL.search(line)
+    return found[1] if found else None
 
 
 def guess_sources(files: Layout, stages: Stages) -> Sources:
@@ -91,9 +97,9 @@ def find_holder(path: str, outputs: Iterable[str]) -> str | None:
     return next((place for place in places if place in known), None)
 
 
-def list_foreign(stages: Stages) -> dict[str, str]:
-    """The outputs of all stages but the one that derives, with the stage that writes each."""
-    own = find_stage(stages)
+def list_foreign(stages: Stages, model: str | None = None) -> dict[str, str]:
+    """The outputs of all stages but the one that derives for this model, with the stage that writes each."""
+    own = find_stage(stages, model)
     return {
         str(PurePosixPath(path)): name
         for name, stage in stages.items()
@@ -103,11 +109,16 @@ def list_foreign(stages: Stages) -> dict[str, str]:
 
 
 def write_stage(
-    files: Layout, sources: Sources, foreign: Iterable[str] = (), options: Sequence[str] = ()
+    files: Layout,
+    sources: Sources,
+    foreign: Iterable[str] = (),
+    options: Sequence[str] = (),
+    *,
+    model: str | None = None,
 ) -> str:
     """The stage as text for dvc.yaml; what other stages write (`foreign`) is none of its outputs.
 
-    `options` are more words of its command.
+    `options` are more words of its command; `model` is a further model that it is of.
     """
     from io import StringIO
 
@@ -122,12 +133,13 @@ def write_stage(
         "--train": sources.training,
         "--onnx": sources.onnx,
     }
-    words = [word for option, path in named.items() if path is not None for word in (option, path)]
-    metrics = name_report("metrics")
+    words = [] if model is None else ["--model", model]
+    words += [word for option, path in named.items() if path is not None for word in (option, path)]
+    metrics = files.name_report("metrics")
     stage: dict[str, Any] = {
         "cmd": "python -m bots derive " + shlex.join([*words, *options]),
         "deps": sources.list_files(),
-        "params": ["project", "data", "evaluate", "gate"],
+        "params": ["project", "data", "evaluate", "gate", *([] if model is None else [f"models.{model}"])],
         "outs": [_write_output(path) for path in listed if path != metrics],
     }
     if metrics in listed:
@@ -136,7 +148,7 @@ def write_stage(
     writer = YAML()
     writer.width = 4096
     writer.indent(mapping=2, sequence=4, offset=2)
-    writer.dump({"stages": {STAGE: stage}}, text)
+    writer.dump({"stages": {STAGE if model is None else f"{STAGE}-{model}": stage}}, text)
     return text.getvalue()
 
 
@@ -150,8 +162,8 @@ def _write_output(path: str) -> str | Mapping[str, Mapping[str, bool]]:
     return {path: {"cache": False}} if path.endswith(".json") else path
 
 
-def list_own_outputs(stages: Stages) -> Iterator[str]:
-    """What the stage that derives says it writes."""
-    name = find_stage(stages)
+def list_own_outputs(stages: Stages, model: str | None = None) -> Iterator[str]:
+    """What the stage that derives for this model says it writes."""
+    name = find_stage(stages, model)
     if name is not None:
         yield from (str(PurePosixPath(path)) for path in stage_graph.list_outputs(stages[name]))

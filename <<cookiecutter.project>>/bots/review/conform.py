@@ -190,7 +190,10 @@ def _propose_stage(project: Project) -> Iterator[Lack]:
     lacking = [path for path in dict.fromkeys(wanted) if project.find_output(path) is None]
     if not lacking:
         return
-    told, stage = f"no stage writes {', '.join(lacking)}", derived.find_stage(project.stages)
+    told, stage = (
+        f"no stage writes {', '.join(lacking)}",
+        derived.find_stage(project.stages, project.settings.model_name),
+    )
     outs = ", ".join(f"`- {path}: {{cache: false}}`" for path in lacking if path.endswith(".json"))
     if project.settings.model_name is not None:
         words = f"{told}: name the outputs under `outs` of the stages that write them{f' ({outs})' if outs else ''}"
@@ -205,7 +208,8 @@ def _propose_stage(project: Project) -> Iterator[Lack]:
         "other paths of tables in review.files; or let the bots make them from the holdout's predictions and the rows, "
         "as CSV or Parquet (docs/evidence.md), by this stage"
     )
-    text = derived.write_stage(files, derived.guess_sources(files, project.stages), project.outputs)
+    sources, model = derived.guess_sources(files, project.stages), project.settings.model_name
+    text = derived.write_stage(files, sources, project.outputs, model=model)
     yield Lack(purpose="review", file=layout.DVC_YAML, field="stages.….outs", words=words, paste=text)
 
 
@@ -286,7 +290,7 @@ def _check_reports(project: Project, reports: Mapping[str, Any]) -> Iterator[Lac
         if document is None:
             if name.removesuffix(".json") in NEEDED:
                 words = f"missing; docs/evidence/{name.replace('.json', '.schema.json')} says what it holds"
-                if (stage := derived.find_stage(project.stages)) is not None:
+                if (stage := derived.find_stage(project.stages, project.settings.model_name)) is not None:
                     words = f"missing; the stage {stage} makes it: run `dvc repro`"
                 yield Lack(purpose="review", file=path, words=words)
             continue

@@ -44,6 +44,11 @@ class OwnProject:
         assert main(["derive", *options]) == 0, self.capture.readouterr().err
         return self.capture.readouterr().err
 
+    def print_stage(self, *options: str) -> str:
+        """The stage that is printed."""
+        assert main(["derive", *options, "--stage"]) == 0
+        return self.capture.readouterr().out
+
     def derive_all(self, *options: str) -> str:
         """Derive from all three tables."""
         named = ["--predictions", "predictions.csv", "--holdout", "holdout.csv", "--train", "train.csv"]

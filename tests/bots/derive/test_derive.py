@@ -205,3 +205,33 @@ def test_targets_that_contradict_each_other_are_told(project: OwnProject) -> Non
     parquet.write_table(table, project.folder / "predictions.parquet")
     named = ["--holdout", "holdout.csv", "--predictions", "predictions.parquet"]
     assert "rows say otherwise than y of holdout.csv" in project.refuse(*named)
+
+
+def test_a_further_model_has_a_stage_and_evidence_of_its_own(project: OwnProject) -> None:
+    artifacts = {name: {"path": f"{name}.pt", "type": "model"} for name in ("main", "second")}
+    outs = ["main.pt", "second.pt"]
+    pipeline = {"stages": {"train": {"cmd": "python train.py", "outs": outs}}, "artifacts": artifacts}
+    own = {"score": "python second.py {rows} {out}", "files": {"splits": "data/second"}}
+    own["files"] |= {f"{one}_rows": f"data/second/{one}.parquet" for one in ("training", "holdout")}  # type: ignore[operator]
+    project.edit("models", second={"review": own})
+    project.edit("review", files={"model": "main"})
+    (project.folder / "dvc.yaml").write_text(yaml.safe_dump(pipeline))
+    words = ["--predictions", "predictions.csv", "--holdout", "holdout.csv", "--train", "train.csv"]
+    for name in (None, "second"):
+        chosen = [] if name is None else ["--model", name]
+        text = project.print_stage(*chosen, *words)
+        pipeline["stages"] |= yaml.safe_load(text)["stages"]
+        (project.folder / "dvc.yaml").write_text(yaml.safe_dump(pipeline))
+    assert list(pipeline["stages"]) == ["train", "evidence", "evidence-second"]
+    stage = pipeline["stages"]["evidence-second"]
+    assert str(stage["cmd"]).startswith("python -m bots derive --model second --predictions")
+    assert "data/second" in stage["outs"]
+    project.derive("--model", "second", *words)
+    assert "reports/second/metrics.json" in project.list_files()
+    assert "reports/metrics.json" not in project.list_files()
+    project.derive(*words)
+    names = [
+        f"{folder}/{name}.json" for folder in ("reports", "reports/second") for name in ("metrics", "split")
+    ]
+    assert set(names) <= project.list_files()
+    assert "no model `third`" in project.refuse("--model", "third", *words)
