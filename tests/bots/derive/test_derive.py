@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -210,9 +210,12 @@ def test_targets_that_contradict_each_other_are_told(project: OwnProject) -> Non
 def test_a_further_model_has_a_stage_and_evidence_of_its_own(project: OwnProject) -> None:
     artifacts = {name: {"path": f"{name}.pt", "type": "model"} for name in ("main", "second")}
     outs = ["main.pt", "second.pt"]
-    pipeline = {"stages": {"train": {"cmd": "python train.py", "outs": outs}}, "artifacts": artifacts}
-    own = {"score": "python second.py {rows} {out}", "files": {"splits": "data/second"}}
-    own["files"] |= {f"{one}_rows": f"data/second/{one}.parquet" for one in ("training", "holdout")}  # type: ignore[operator]
+    pipeline: dict[str, Any] = {
+        "stages": {"train": {"cmd": "python train.py", "outs": outs}},
+        "artifacts": artifacts,
+    }
+    own: dict[str, Any] = {"score": "python second.py {rows} {out}", "files": {"splits": "data/second"}}
+    own["files"] |= {f"{one}_rows": f"data/second/{one}.parquet" for one in ("training", "holdout")}
     project.edit("models", second={"review": own})
     project.edit("review", files={"model": "main"})
     (project.folder / "dvc.yaml").write_text(yaml.safe_dump(pipeline))
