@@ -78,7 +78,7 @@ def _read_parquet(file: Path, path: str) -> pyarrow.Table:
 
     try:
         table = parquet.read_table(file)
-    except (OSError, pyarrow.ArrowException) as error:
+    except (OSError, UnicodeDecodeError, pyarrow.ArrowException) as error:
         raise DeriveError(f"{path}: not a readable Parquet table ({error})") from error
     _require_distinct_columns(list(table.column_names), path)
     for place, field in enumerate(table.schema):
@@ -106,7 +106,7 @@ def _read_csv(file: Path, path: str, texts: Collection[str]) -> pyarrow.Table:
             quoted_strings_can_be_null=False,
         )
         table = csv.read_csv(file, parse_options=lines, convert_options=options)
-    except (OSError, pyarrow.ArrowException) as error:
+    except (OSError, UnicodeDecodeError, pyarrow.ArrowException) as error:
         raise DeriveError(f"{path}: not a readable CSV table in UTF-8 ({error})") from error
     if len(names) == 1 and any(mark in names[0] for mark in ";\t|"):
         raise DeriveError(f"{path}: expected cells with commas between them; the first line is {names[0]!r}")

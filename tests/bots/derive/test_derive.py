@@ -175,6 +175,8 @@ def test_files_that_are_none_are_told(project: OwnProject) -> None:
     assert "bad.parquet: not a readable Parquet table" in project.refuse(*named, "bad.parquet")
     (project.folder / "latin.csv").write_bytes("row,score\nr1,0.5\ncaf\xe9,0.5\n".encode("latin-1"))
     assert "latin.csv: not a readable CSV table in UTF-8" in project.refuse(*named, "latin.csv")
+    (project.folder / "head.csv").write_bytes("row,caf\xe9\nr1,0.5\n".encode("latin-1"))
+    assert "head.csv: not a readable CSV table in UTF-8" in project.refuse(*named, "head.csv")
     (project.folder / "empty.csv").write_text("row,score\n")
     assert "empty.csv: expected at least one row" in project.refuse(*named, "empty.csv")
 
