@@ -37,6 +37,7 @@ RANDOM_BLOCKS = 5
 # Numbers with so few different values are compared like categories, as Evidently does by default.
 FEW_VALUES = 5
 NOT_CALIBRATED = f"cannot be calibrated: no period of the reference has {FEWEST} values beside {FEWEST} more"
+WORDS = "free text, compared by its number of words: what it says is not watched"
 METHODS = {"wasserstein": "Wasserstein distance (normed)", "jensenshannon": "Jensen-Shannon distance"}
 
 Role = Literal["input", "target", "prediction"]
@@ -265,10 +266,20 @@ def judge_columns(reference: Side, current: Side, settings: Params) -> Iterator[
         if len(absent) == len(both):
             continue
         before, after = (side.values.get(name, pd.Series(np.nan, side.values.index)) for side in both)
+        if name in settings.features.text:
+            before, after = count_words(before), count_words(after)
         column = judge_column(name, role, before=before, after=after, blocks=blocks, settings=settings.drift)
+        if name in settings.features.text:
+            column.verdict["note"] = column.verdict["note"] or WORDS
         if absent:
             column.verdict["note"] = f"{absent[0]} have no such column"
         yield column
+
+
+def count_words(texts: pd.Series) -> pd.Series:
+    """Count the words of each text: float64, missing where the text is."""
+    labels = table.make_labels(texts)
+    return labels.str.count(r"\w+").astype("float64").mask(labels.eq(""))
 
 
 def cut_blocks(rows: int, periods: pd.Series | None) -> list[np.ndarray]:

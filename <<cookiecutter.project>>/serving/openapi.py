@@ -330,8 +330,16 @@ def _describe_body(schema: Schema, contract: Contract) -> Schema:
 
 
 def _describe_rows(contract: Contract, settings: Settings) -> Schema:
-    most = find_most_rows(contract, settings.limits)
-    return {"type": "array", "items": _refer("Row"), "minItems": 1, "maxItems": most}
+    """Describe a list of rows. By choice a row that is refused gets its errors beside the answers of others."""
+    row, most = _refer("Row"), find_most_rows(contract, settings.limits)
+    rows: Schema = {"type": "array", "items": row, "minItems": 1, "maxItems": most}
+    if settings.rows.whole_batch:
+        return rows
+    refused: Schema = {
+        "type": "object",
+        "description": "A row that is refused: its `errors` stand in its place",
+    }
+    return {**rows, "items": {"anyOf": [row, refused]}, "contains": row}
 
 
 def _describe_error(words: str) -> Schema:

@@ -414,3 +414,20 @@ def test_names_from_elsewhere_always_fit_the_evidence(bench: Bench) -> None:
     raw = sample(60)
     found = compared(bench, raw, raw.assign(**{"x" * 300: 1.0, "": 2.0}))
     assert {"x" * 200, "(no name)"} <= found.keys()
+
+
+@pytest.mark.parametrize(("longer", "drifted"), [(0, False), (30, True)])
+def test_free_text_is_compared_by_its_number_of_words(bench: Bench, longer: int, drifted: bool) -> None:
+    chosen = msgspec.structs.replace(bench.settings.features, numeric=[], categorical=[], text=["said"])
+    settings = msgspec.structs.replace(bench.settings, features=chosen)
+    rng = np.random.default_rng(4)
+
+    def draw(name: str, longer: int) -> drift.Side:
+        counts = rng.integers(5, 40, ROWS) + longer
+        texts = [" ".join(f"word{one}" for one in rng.integers(0, 9_000, count)) for count in counts]
+        values = pd.DataFrame({"said": pd.Series(texts, dtype="str")})
+        return drift.Side(name, ROWS, ["said"], values, None)
+
+    (column,) = drift.judge_columns(draw("before", 0), draw("after", longer), settings)
+    assert (column.verdict["drifted"], column.verdict["note"]) == (drifted, drift.WORDS)
+    assert (column.verdict["method"], column.verdict["missing_current"]) == (drift.METHODS["wasserstein"], 0)

@@ -198,9 +198,16 @@ def test_get_asks_the_running_service_and_tells_by_its_exit_code(service: Servic
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("whole_batch", [True, False])
-def test_the_service_keeps_what_its_own_openapi_promises(folder, whole_batch):
-    with run_service(folder, policy={"rows": {"whole_batch": whole_batch}}) as service:
+@pytest.mark.parametrize(
+    "rows",
+    [
+        {"whole_batch": True},
+        {"whole_batch": False},
+        {"whole_batch": False, "missing": "fallback", "fallback": 0.25},
+    ],
+)
+def test_the_service_keeps_what_its_own_openapi_promises(folder, rows):
+    with run_service(folder, policy={"rows": rows}) as service:
         command = [
             str(Path(sys.executable).with_name("schemathesis")),
             "--config-file",
@@ -212,7 +219,7 @@ def test_the_service_keeps_what_its_own_openapi_promises(folder, whole_batch):
             "--checks",
             "all",
             "--max-examples",
-            "30",
+            "150",
             "--seed",
             "1",
             "--no-color",
