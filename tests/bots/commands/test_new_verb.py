@@ -46,6 +46,7 @@ def test_the_page_s_verb_is_listed(project: Path) -> None:
     assert re.search(r"verdict +print the last verdict", run(project, "bots", "--help"))
 
 
+@pytest.mark.slow
 def test_the_page_s_test_passes(project: Path) -> None:
     run(project, "pytest", "tests/test_verdict.py")
 

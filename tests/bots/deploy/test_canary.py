@@ -287,6 +287,7 @@ def test_an_equal_version_is_still_paused_at_the_end_in_few_roll_outs() -> None:
     assert found.count("pause") <= 0.05 * SIMULATIONS
 
 
+@pytest.mark.slow
 def test_an_equal_version_looked_at_for_ever_is_rolled_back_no_more_often_than_the_policy_risks() -> None:
     rng = np.random.default_rng(5)
     rolled = 0

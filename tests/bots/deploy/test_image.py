@@ -51,6 +51,7 @@ def test_labels_leave_out_what_nobody_knows(root: Path) -> None:
     }
 
 
+@pytest.mark.slow
 def test_the_bill_of_materials_is_the_same_for_the_same_inputs(root: Path) -> None:
     lineage, lock = versions.make_lineage(root, "v1"), root / "requirements/serving.txt"
     assert sbom.make_bill(lock, "late-flights", lineage) == sbom.make_bill(lock, "late-flights", lineage)

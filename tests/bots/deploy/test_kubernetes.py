@@ -166,6 +166,7 @@ def test_the_first_version_brings_the_whole_stage_with_its_image_by_digest(clust
     assert all(words[:2] == ["--namespace", "late-flights-production"] for words in cluster.memory["words"])
 
 
+@pytest.mark.slow
 def test_a_good_version_is_watched_and_takes_over(cluster: Cluster) -> None:
     cluster.roll_out(V1)
     outcome = cluster.roll_out(V2)
@@ -210,6 +211,7 @@ def test_a_share_of_the_requests_is_a_share_of_the_pods(cluster: Cluster, share:
     assert cluster.target.get_state() == State(V1, V2, V1)
 
 
+@pytest.mark.slow
 def test_a_lost_bots_canary_is_found_again(cluster: Cluster) -> None:
     cluster.roll_out(V1)
     cluster.target.start_canary(V2, V1)
@@ -224,6 +226,7 @@ def test_a_cluster_that_does_not_answer_is_told_in_words(cluster: Cluster) -> No
         cluster.roll_out(V1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trouble", [{"cut": 3}, {"flaky": 2}], ids=["cut answers", "a server that is away"])
 def test_what_the_cluster_does_not_answer_at_once_is_asked_again(
     cluster: Cluster, trouble: dict[str, int]

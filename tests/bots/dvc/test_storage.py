@@ -118,6 +118,7 @@ def test_pushing_the_same_again_makes_no_commit(project: DvcProject) -> None:
     assert dvc_projects.run_git(find_origin(project), "rev-parse", BRANCH) == before
 
 
+@pytest.mark.slow
 def test_only_what_is_named_comes_and_a_second_fetch_asks_nobody(project: DvcProject) -> None:
     project.bots("storage", "push")
     project.train("two")
@@ -134,6 +135,7 @@ def test_only_what_is_named_comes_and_a_second_fetch_asks_nobody(project: DvcPro
         colleague.open_storage(sleep=lambda seconds: None).prepare(["HEAD~1"])
 
 
+@pytest.mark.slow
 def test_another_commits_files_come_too_when_it_is_named(project: DvcProject) -> None:
     project.bots("storage", "push")
     project.train("two")
@@ -367,6 +369,7 @@ def test_a_file_that_was_tampered_with_on_the_branch_is_never_fetched(project: D
     assert cache.list_digests(place.cache) == set()
 
 
+@pytest.mark.slow
 def test_a_wrong_file_is_put_right_as_the_message_says(project: DvcProject) -> None:
     """Taken out by a commit, then pushed: while the branch has the name, a push keeps what is there."""
     project.bots("storage", "push")
@@ -596,6 +599,7 @@ def read_config(project: DvcProject) -> str:
     return (project.folder / ".dvc" / "config").read_text()
 
 
+@pytest.mark.slow
 def test_a_move_takes_everything_that_anybody_ever_pushed(project: DvcProject) -> None:
     project.bots("storage", "push")
     project.open_storage().keep(write_files(project, b"a colleague's, of a branch that is not here"))

@@ -128,6 +128,7 @@ def _add_module(content: bytes) -> bytes:
     return file.getvalue()
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_in_mid_run_loses_nothing(tmp_path: Path, files: list[Path]) -> None:
     with run_cluster(tmp_path) as own, connect_cluster(own.environ) as client:
         client.wait_for_workers(2)
@@ -206,6 +207,7 @@ def test_without_an_address_files_are_counted_here(files: list[Path]) -> None:
     assert len(found) == len(files)
 
 
+@pytest.mark.slow
 def test_a_file_of_the_same_name_that_is_another_one_is_not_read(files: list[Path]) -> None:
     assert count_on_worker((str(files[0]), 1, 1), make_spec(), None) is None
     assert count_on_worker(("/nowhere/log.parquet", 1, 1), make_spec(), None) is None

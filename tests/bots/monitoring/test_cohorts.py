@@ -172,6 +172,7 @@ def test_a_source_that_falls_silent_makes_no_day_look_complete(policy: Labels, l
     assert len(closed) > 60, "days ripen again once it speaks"
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(
     lag=st.integers(0, 15),

@@ -88,6 +88,7 @@ def test_another_model_on_main_turns_the_check_of_each_open_pull_request_stale(
     assert len(double.list_checks(check.head_sha)) == 1
 
 
+@pytest.mark.slow
 def test_more_open_pull_requests_than_fit_on_a_page_are_all_looked_at(double: GitHubDouble) -> None:
     checks = [add_reviewed(double, number) for number in range(1, 131)]
     move_model(double)

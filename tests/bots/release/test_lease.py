@@ -71,6 +71,7 @@ def wait_for(what: Callable[[], bool], seconds: float = 60) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_a_rollback_waits_until_the_roll_out_of_another_process_has_ended(project: ReleaseProject) -> None:
     project.run_bots("release", "--accept", "the first model")
     write_model(project.folder, (2.1, -1.5, 1.0, 0.6, 0.3, 0.0))
@@ -100,6 +101,7 @@ def test_a_rollback_waits_until_the_roll_out_of_another_process_has_ended(projec
     assert read_ref(project) == ""
 
 
+@pytest.mark.slow
 def test_who_waited_sees_what_happened_meanwhile_and_does_not_undo_it(project: ReleaseProject) -> None:
     """A person takes a version out while a release of it waits: it is not put in again."""
     project.run_bots("release", "--accept", "the first model")

@@ -97,6 +97,7 @@ def test_run_again_a_release_does_nothing_twice(first: ReleaseProject) -> None:
     assert (first.list_tags(), first.list_calls(), first.list_comments(number)) == (tags, calls, comments)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", ["build", "smoke", "push", "roll_out"])
 def test_killed_anywhere_and_run_again_it_ends_in_the_same_state(
     first: ReleaseProject, step: str, monkeypatch: pytest.MonkeyPatch
