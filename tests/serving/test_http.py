@@ -199,14 +199,14 @@ def test_get_asks_the_running_service_and_tells_by_its_exit_code(service: Servic
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "rows",
+    ("rows", "examples"),
     [
-        {"whole_batch": True},
-        {"whole_batch": False},
-        {"whole_batch": False, "missing": "fallback", "fallback": 0.25},
+        ({"whole_batch": True}, "30"),
+        ({"whole_batch": False}, "30"),
+        ({"whole_batch": False, "missing": "fallback", "fallback": 0.25}, "150"),
     ],
 )
-def test_the_service_keeps_what_its_own_openapi_promises(folder, rows):
+def test_the_service_keeps_what_its_own_openapi_promises(folder, rows, examples):
     with run_service(folder, policy={"rows": rows}) as service:
         command = [
             str(Path(sys.executable).with_name("schemathesis")),
@@ -219,7 +219,7 @@ def test_the_service_keeps_what_its_own_openapi_promises(folder, rows):
             "--checks",
             "all",
             "--max-examples",
-            "150",
+            examples,
             "--seed",
             "1",
             "--no-color",
