@@ -102,5 +102,5 @@ class Recording:
 class DeployEngine(Recording):
     """The recording engine under the real one's name; see `recording_site/`."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, model: str | None = None) -> None:
         super().__init__(Path(os.environ["RECORDING"]))
