@@ -91,7 +91,10 @@ def _choose(links: Mapping[str, tuple[Paths, Paths]], files: Layout, settings: S
 
 def _find_relatives(links: Mapping[str, tuple[Paths, Paths]], files: Layout) -> set[str]:
     """The stages that write what is a model's own or its rows, what leads to them, and what the model leads to."""
-    own = _make_paths([*list_own_paths(files), *_list_rows(files)])
+    own = _make_paths(list_own_paths(files))
+    if not any(_touch(outs, own) for _, outs in links.values()):
+        return set()  # the model is not there yet: its rows are nobody's but those who use them
+    own = (*own, *_make_paths(_list_rows(files)))
     up = {name for name, (_, outs) in links.items() if _touch(outs, own)}
     down = {name for name, (_, outs) in links.items() if _touch(outs, _make_paths([files.model]))}
     for _ in links:

@@ -7,6 +7,7 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
 from bots.naming import Naming
 from doubles.github import TOKEN, GitHubDouble
@@ -121,6 +122,45 @@ def test_a_model_that_main_does_not_declare_yet_blocks_the_first_and_says_what_t
     assert (first["reason"], code) == ("model-not-judged", 21)
     assert "Declare it under `models:` of main's params.yaml" in first["headline"]
     assert "missing" in second
+
+
+def test_a_declared_model_that_main_does_not_have_yet_is_a_first_one_and_blocks_no_other(
+    two: DvcProject, tmp_path: Path
+):
+    change = lucky.copy_project(two, tmp_path)
+    change.git("checkout", "--quiet", "main")
+    files = {name: (change.folder / name).read_text() for name in ("dvc.yaml", "dvc.lock")}
+    for name, text in files.items():
+        document = yaml.safe_load(text)
+        for stage in two_models.STAGES:
+            del document["stages"][stage]
+        (change.folder / name).write_text(yaml.safe_dump(document, sort_keys=False))
+    change.git("rm", "-r", "--quiet", "reports/b")
+    lucky.commit(change, "Declare a model that is to come")
+    change.git("checkout", "--quiet", "-b", "again")
+    for name, text in files.items():
+        (change.folder / name).write_text(text)
+    lucky.commit(change, "Bring the second model")
+    first, second, code = review(change, "--retrain")
+    assert (first["verdict"], first["reason"], first["passed"]) == ("equivalent", "nothing-changed", True)
+    assert (second["verdict"], second["champion"], code) == ("no baseline", None, 23)
+    assert [stage["name"] for stage in second["stages"]] == ["split", "train_b", "evaluate_b"]
+
+
+def test_further_seeds_of_a_second_model_train_it_alone(change: DvcProject):
+    path = change.folder / "params.yaml"
+    document = yaml.safe_load(path.read_text())
+    document["models"]["b"]["review"]["seed"] = "b.seed"
+    path.write_text(yaml.safe_dump(document, sort_keys=False))
+    change.git("checkout", "--quiet", "main")
+    lucky.commit(change, "The second model has a seed")
+    change.git("checkout", "--quiet", "-B", "change")
+    lucky.edit(change, "b", strength=0.5)
+    lucky.commit(change, "Worsen the second model")
+    _, second, code = review(change, "--model", "b")
+    assert (second["verdict"], code) == ("regressed", 20)
+    assert second["seeds"]["failure"] is None
+    assert second["seeds"]["candidate"]["parameter"] == "b.seed"
 
 
 def test_two_models_are_packed_verified_told_and_locked_together(two: DvcProject, tmp_path: Path):
