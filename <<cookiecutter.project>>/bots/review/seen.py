@@ -17,8 +17,9 @@ from bots.evidence import CopiedRows, FitGap
 from bots.review.champion import score_rows
 from bots.review.facts import Seen
 from bots.review.holdout import PredictionsError, align_scores, list_both_classes
+from bots.review.moved import list_wanted
 from bots.stats import split_columns
-from bots.stats.copies import CopyCount, count_copies, find_columns
+from bots.stats.copies import CopyCount, choose_columns, count_copies, find_columns
 from bots.stats.predictions import (
     SLICE,
     WEIGHT,
@@ -63,12 +64,11 @@ def look_for_seen_rows(
     that the change edits. Both looks are left out where they cannot find anything: tables that are main's, and a model
     that main's own code trained.
     """
-    found = Seen()
-    try:
-        copied = tuple(_count_copies(root, candidate, champion, tell))
-        found = replace(found, copied=copied)
-    except BotsError as error:
-        found = replace(found, untold=(f"Whether training rows are in the holdout cannot be told: {error}",))
+    counted = list(_count_copies(root, candidate, champion, tell))
+    found = Seen(
+        copied=tuple(one for one in counted if isinstance(one, CopiedRows)),
+        untold=tuple(one for one in counted if isinstance(one, str)),
+    )
     if champion is None or holdout is None or not trains_by_other_code(candidate, champion, changed):
         return found
     if champion.side.settings.task == "scores":
@@ -101,8 +101,11 @@ def trains_by_other_code(candidate: Candidate, champion: Champion, changed: Coll
 
 def _count_copies(
     root: Path, candidate: Candidate, champion: Champion | None, tell: Callable[[str], None]
-) -> Iterator[CopiedRows]:
-    """The copies in the table of training rows and in that of the model's inputs, for each that is not main's."""
+) -> Iterator[CopiedRows | str]:
+    """The copies in the table of training rows and in that of the model's inputs, for each that is not main's.
+
+    A sentence in place of a table that cannot tell; the other one is looked at all the same.
+    """
     files, main = candidate.files, champion.side if champion else None
     rows_are_mains = main is not None and have_same_output(candidate.lock, main.lock, files.training_rows)
     inputs_are_mains = main is not None and have_same_output(
@@ -112,20 +115,31 @@ def _count_copies(
         return
     tell("looking for rows of the holdout among the training rows")
     training, judging = root / files.training_rows, root / files.holdout_rows
-    columns = find_columns(training, judging, _list_wanted(candidate))
-    found = count_copies(training, judging, columns)
-    nature = None
-    if champion is not None:
-        nature = found if rows_are_mains else _count_on_main(champion, columns)
-    if not rows_are_mains:
-        yield _describe(files.training_rows, found, nature)
+    columns, nature = None, None
+    try:
+        columns = _choose_columns(training, judging, candidate)
+        found = count_copies(training, judging, columns)
+        if champion is not None:
+            nature = found if rows_are_mains else _count_on_main(champion, columns)
+        if not rows_are_mains:
+            yield _describe(files.training_rows, found, nature)
+    except BotsError as error:
+        yield _explain_untold(files.training_rows, error)
     training, judging = root / files.training_features, root / files.holdout_features
-    if training.exists() and judging.exists() and not inputs_are_mains:
-        again = find_columns(training, judging, _list_wanted(candidate))
-        alike = _drop_target(again, candidate) == _drop_target(columns, candidate)
+    if not training.exists() or not judging.exists() or inputs_are_mains:
+        return
+    try:
+        again = _choose_columns(training, judging, candidate)
+        alike = columns is not None and _drop_target(again, candidate) == _drop_target(columns, candidate)
         yield _describe(
             files.training_features, count_copies(training, judging, again), nature if alike else None
         )
+    except BotsError as error:
+        yield _explain_untold(files.training_features, error)
+
+
+def _explain_untold(table: str, error: BotsError) -> str:
+    return f"Whether rows of the holdout are among those of {table} cannot be told: {error}"
 
 
 def have_same_output(candidate: Lock, champion: Lock, path: str) -> bool:
@@ -137,10 +151,17 @@ def have_same_output(candidate: Lock, champion: Lock, path: str) -> bool:
     return False
 
 
-def _list_wanted(candidate: Candidate) -> set[str]:
-    """The columns that make a row what it is to a model: its inputs and the target."""
-    report, target = candidate.reports.training, candidate.settings.data.target
-    return {*(report.inputs if report else ()), split_columns.TARGET, target or TARGET}
+def _choose_columns(training: Path, judging: Path, candidate: Candidate) -> list[str]:
+    """The columns that make a row what it is to a model: its inputs and the target.
+
+    Raises `PredictionsError` where the tables share nothing but the target: most rows have a target in common.
+    """
+    columns = choose_columns(training, judging, list_wanted(candidate))
+    if not _drop_target(columns, candidate):
+        raise PredictionsError(
+            f"{training.name} and {judging.name} have no column in common but the row's name and the target"
+        )
+    return columns
 
 
 def _drop_target(columns: Collection[str], candidate: Candidate) -> set[str]:
