@@ -99,12 +99,17 @@ def list_text_columns(graph: Any) -> set[str]:
     """The columns that a model takes as text, as far as its inputs are called by columns."""
     from onnx import TensorProto
 
-    named = _read_names(graph) or [one.name for one in _list_inputs(graph)]
+    named = read_columns(graph) or [one.name for one in _list_inputs(graph)]
     return {
         name
         for name, one in zip(named, _list_inputs(graph), strict=False)
         if one.type.tensor_type.elem_type == TensorProto.STRING
     }
+
+
+def list_input_names(graph: Any) -> list[str]:
+    """The names of the graph's inputs, in order."""
+    return [one.name for one in _list_inputs(graph)]
 
 
 def wrap_model(
@@ -165,7 +170,7 @@ def _list_inputs(graph: Any) -> list[Any]:
     return [one for one in graph.graph.input if one.name not in constants]
 
 
-def _read_names(graph: Any) -> list[str]:
+def read_columns(graph: Any) -> list[str]:
     """The columns of the inputs in order, where the model's properties list them, as those of the template do."""
     properties = {one.key: one.value for one in graph.metadata_props}
     if properties.get("binding") != "position":
@@ -179,7 +184,7 @@ def _read_names(graph: Any) -> list[str]:
 def _bind(graph: Any, name: str, columns: Sequence[str]) -> list[_Bound]:
     """The inputs with their columns. Raises `DeriveError` where they do not fit each other."""
     inputs = _list_inputs(graph)
-    named = _read_names(graph) or [one.name for one in inputs]
+    named = read_columns(graph) or [one.name for one in inputs]
     if len(named) == len(inputs) and set(named) <= set(columns):
         found = [_Bound(one, (column,)) for one, column in zip(inputs, named, strict=True)]
     elif len(inputs) == 1:

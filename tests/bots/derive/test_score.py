@@ -13,9 +13,12 @@ import pytest
 import yaml
 from onnx import TensorProto, helper
 
+from bots import evidence
 from bots.__main__ import main
+from bots.derive import onnx_graph
 from bots.derive.score import score_rows
 from bots.derive.tables import DeriveError
+from bots.evidence import FeaturesReport
 from bots.settings import parse_settings
 from fixtures import lucky
 
@@ -67,10 +70,54 @@ def save_matrix(path: Path, weights: Any, last: str = "Sigmoid") -> Path:
     )
 
 
-def test_a_model_of_one_matrix_gets_all_columns_but_the_row_s_name_and_the_target(tmp_path: Path) -> None:
+def record_columns(folder: Path, *names: str) -> None:
+    """Write the report of the model's inputs, as `derive` does."""
+    features = [evidence.Feature(name=name, kind="numeric", missing=0.0, distinct=2) for name in names]
+    (folder / "reports").mkdir(exist_ok=True)
+    (folder / "reports/features.json").write_bytes(evidence.encode(FeaturesReport(features=features)))
+
+
+@pytest.mark.parametrize("record", ["the report of the features", "the wrapped model"])
+def test_a_model_of_one_matrix_gets_the_columns_of_its_own_record_in_whatever_order_the_rows_have_them(
+    record: str, tmp_path: Path
+) -> None:
     model = save_matrix(tmp_path / "net.onnx", [[2.0], [-1.0]])
-    scored = score_table(model, ROWS.slice(0, 2), make_settings())
-    assert scored["row"].to_pylist() == ["a", "b"]
+    if record == "the wrapped model":
+        record_columns(tmp_path, "z", "x")
+        (tmp_path / "models/onnx").mkdir(parents=True)
+        wrapped = onnx_graph.wrap_model(
+            onnx.load(model),
+            "net.onnx",
+            ["x", "z"],
+            task="classification",
+            classes=0,
+            sample=lambda columns: {name: np.zeros((1, 1), np.float32) for name in columns.names},
+        )
+        (tmp_path / "models/onnx/model.onnx").write_bytes(wrapped.content)
+    else:
+        record_columns(tmp_path, "x", "z")
+    rows = ROWS.slice(0, 2).append_column("later", pa.array([7.0, 8.0]))
+    for order in (["row", "x", "z", "y"], ["later", "z", "y", "row", "x"]):
+        scored = score_table(model, rows.select(order), make_settings())
+        assert scored["row"].to_pylist() == ["a", "b"]
+        np.testing.assert_allclose(scored["score"].to_numpy(), 1 / (1 + np.exp([1.0, 0.0])), rtol=1e-6)
+
+
+def test_a_column_of_the_record_that_the_rows_lack_is_refused_by_name(tmp_path: Path) -> None:
+    model = save_matrix(tmp_path / "net.onnx", [[2.0], [-1.0]])
+    record_columns(tmp_path, "x", "spend")
+    with pytest.raises(DeriveError, match=r"net\.onnx asks for spend, and rows\.parquet has no such column"):
+        score_table(model, ROWS.slice(0, 2), make_settings())
+
+
+def test_without_a_record_a_model_of_one_matrix_needs_the_names_of_its_columns(tmp_path: Path) -> None:
+    model = save_matrix(tmp_path / "net.onnx", [[2.0], [-1.0]])
+    with pytest.raises(
+        DeriveError,
+        match=r"nothing says which columns in which order: .* by `--inputs COLUMNS` in review\.score",
+    ):
+        score_table(model, ROWS.slice(0, 2), make_settings())
+    scored = score_table(model, ROWS.slice(0, 2), make_settings(), chosen=["x", "z"])
     np.testing.assert_allclose(scored["score"].to_numpy(), 1 / (1 + np.exp([1.0, 0.0])), rtol=1e-6)
 
 
@@ -95,7 +142,7 @@ def test_a_classifier_s_label_is_left_out_and_of_two_probabilities_the_second_is
     rows = pa.table({"row": ["1", "2", "3", "4"], "a": matrix[:, 0], "b": matrix[:, 1]})
     model = tmp_path / "model.onnx"
     model.write_bytes(to_onnx(fitted, matrix, options={"zipmap": False}).SerializeToString())
-    scored = score_table(model, rows, make_settings())
+    scored = score_table(model, rows, make_settings(), chosen=["a", "b"])
     np.testing.assert_allclose(scored["score"].to_numpy(), fitted.predict_proba(matrix)[:, 1], rtol=1e-5)
     model.write_bytes(to_onnx(fitted, matrix).SerializeToString())
     again = score_table(model, rows, make_settings(), chosen=["b", "a"])
@@ -106,6 +153,7 @@ def test_a_classifier_s_label_is_left_out_and_of_two_probabilities_the_second_is
 
 def test_several_classes_have_the_order_of_the_parameters(tmp_path: Path) -> None:
     model = save_matrix(tmp_path / "net.onnx", [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]], last="Softmax")
+    record_columns(tmp_path, "x", "z")
     scored = score_table(model, ROWS.slice(0, 2), make_settings("multiclass", classes=["b", "a", "c"]))
     assert scored.column_names == ["row", "score:b", "score:a", "score:c"]
     np.testing.assert_allclose(sum(scored[name].to_numpy() for name in scored.column_names[1:]), 1, rtol=1e-6)
@@ -125,6 +173,7 @@ def test_a_model_that_does_not_fit_is_told_what_to_do(
     tmp_path: Path, weights: Any, last: str, words: str
 ) -> None:
     model = save_matrix(tmp_path / "net.onnx", weights, last)
+    record_columns(tmp_path, "x", "z")
     with pytest.raises(DeriveError, match=re.escape(words)):
         score_table(model, ROWS.slice(0, 2), make_settings())
 
@@ -168,7 +217,33 @@ def test_the_command_scores_the_artifact_and_says_in_a_line_what_is_wrong(
     assert main(["score", "rows.parquet", "out.parquet"]) == 1
     assert "ERROR: score: net.onnx: there is no such file" in capsys.readouterr().err
     save_matrix(tmp_path / "net.onnx", [[2.0], [-1.0]])
+    record_columns(tmp_path, "x", "z")
     assert main(["score", "rows.parquet", "out.parquet"]) == 0
     assert parquet.read_table("out.parquet").column_names == ["row", "score"]
     assert main(["score", "params.yaml", "out.parquet"]) == 1
     assert "expected a file that ends in .csv or .parquet" in capsys.readouterr().err
+
+
+def test_the_command_scores_a_further_model_by_its_own_classes_and_artifact(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    kind = {
+        "data": {"task": "multiclass", "classes": ["b", "a", "c"]},
+        "evaluate": {"metrics": ["log_loss"]},
+        "gate": {"primary": "log_loss", "guards": [], "matters": {"log_loss": 0.1}},
+        "review": {"score": "python -m bots score --model kind {rows} {out}"},
+    }
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump({**lucky.PARAMS, "models": {"kind": kind}}))
+    (tmp_path / "dvc.yaml").write_text(
+        "artifacts: {model: {path: net.onnx, type: model}, kind: {path: kind.onnx, type: model}}\n"
+    )
+    parquet.write_table(ROWS.slice(0, 2), "rows.parquet")
+    save_matrix(tmp_path / "kind.onnx", [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]], last="Softmax")
+    given = ["score", "rows.parquet", "out.parquet", "--inputs", "x,z"]
+    assert main([*given, "--model", "kind"]) == 0, capsys.readouterr().err
+    assert parquet.read_table("out.parquet").column_names == ["row", "score:b", "score:a", "score:c"]
+    assert main([*given, "--onnx", "kind.onnx"]) == 1
+    assert "kind.onnx: it gives 3 numbers a row" in capsys.readouterr().err
+    assert main([*given, "--model", "kinds"]) == 1
+    assert "kinds" in capsys.readouterr().err
