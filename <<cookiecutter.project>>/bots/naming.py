@@ -86,9 +86,14 @@ class Naming:
 
     @property
     def placed(self) -> tuple[str, ...]:
-        """What the paths at the repository's root begin with that belong to the project; none where it is alone."""
-        kinds = ("workflows", "actions") if self.project else ()
-        return tuple(f".github/{kind}/{self.project}-" for kind in kinds)
+        """What the paths at the repository's root begin with that belong to the project; none where it is alone.
+
+        CODEOWNERS is all projects' together: it says whose word each of them asks for.
+        """
+        if not self.project:
+            return ()
+        kinds = ("workflows", "actions")
+        return (*(f".github/{kind}/{self.project}-" for kind in kinds), ".github/CODEOWNERS")
 
     def add_to_mark(self, word: str) -> str:
         """Make the word by which the bots know what they wrote: `model-review`, `model-review/churn`."""

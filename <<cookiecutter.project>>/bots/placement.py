@@ -67,7 +67,7 @@ _TOUCHED = """jobs:
         working-directory: .
         run: |
           changed() {{ git diff --name-only --no-renames "$BASE...HEAD" -- "$@"; }}
-          if [ "$(changed . | wc -l)" -lt 300 ] && [ -z "$(changed {folder} '.github/*/{name}-*')" ]
+          if [ "$(changed . | wc -l)" -lt 300 ] && [ -z "$(changed {folder} '.github/*/{name}-*' .github/CODEOWNERS)" ]
           then echo touched=false; else echo touched=true; fi >> "$GITHUB_OUTPUT"
 
 """
@@ -197,7 +197,8 @@ def place_owners(there: str, own: str, name: str, folder: str) -> str:
             path, _, owners = line.partition(" ")
             lines.append(f"/{folder}{path} {owners.strip()}\n")
             if path == "/.github/":
-                lines += [f"/.github/{kind}/{name}-* {owners.strip()}\n" for kind in ("workflows", "actions")]
+                placed = (f"workflows/{name}-*", f"actions/{name}-*", "CODEOWNERS")
+                lines += [f"/.github/{path} {owners.strip()}\n" for path in placed]
     block = begin + "".join(lines) + end
     if begin in there and end in there:
         before, _, rest = there.partition(begin)

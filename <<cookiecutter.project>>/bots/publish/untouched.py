@@ -17,7 +17,7 @@ from bots.retry import RequestDenied, RetriesExhausted, Retry
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from bots.github.client import GitHubApi
+    from bots.github.client import CommitComparison, GitHubApi, PullRequest
     from bots.github.workflow_run import WorkflowRun
     from bots.naming import Naming
 
@@ -36,23 +36,33 @@ def is_of_project(path: str, folder: str, naming: Naming) -> bool:
 def is_untouched(api: GitHubApi, run: WorkflowRun, *, folder: str, naming: Naming, retry: Retry) -> bool:
     """Ask GitHub whether a run's commit changes nothing of the project against the default branch's history.
 
-    Never of a project at the root, to which everything belongs. What cannot be known counts as touched: then the review
-    says what it knows, and nothing passes without one.
+    Never of a project at the root, to which everything belongs, and never of a commit that the default branch has
+    already: what that changed is not asked any more. What cannot be known counts as touched: then the review says what
+    it knows, and nothing passes without one.
     """
     if not folder or naming.project is None:
         return False
 
-    def ask() -> Iterable[str] | None:
-        return api.compare_commits(api.find_branch(run.default_branch), run.head_sha).paths
+    def ask() -> CommitComparison:
+        return api.compare_commits(api.find_branch(run.default_branch), run.head_sha)
 
     try:
-        paths = retry.call("changes", ask)
+        found = retry.call("changes", ask)
     except (RequestDenied, RetriesExhausted) as error:
         retry.log(
             f"what {run.head_sha[:7]} changes is not known, so it counts as touching everything: {error}"
         )
         return False
-    return paths is not None and not any(is_of_project(path, folder, naming) for path in paths)
+    if found.status not in ("ahead", "diverged") or found.paths is None:
+        return False
+    return not any(is_of_project(path, folder, naming) for path in found.paths)
+
+
+def is_awaited(run: WorkflowRun, pulls: Iterable[PullRequest]) -> bool:
+    """Tell whether a merge into the default branch waits for the check of a run's commit; `pulls` are at it, open."""
+    if run.is_of_group:
+        return run.queue == run.default_branch
+    return any(pull.base == run.default_branch for pull in pulls)
 
 
 def publish_untouched(
@@ -60,32 +70,37 @@ def publish_untouched(
 ) -> str:
     """Conclude the check of a commit that touches nothing of the project, and return what it says.
 
-    A comment is written only where an earlier commit of the pull request has one, which is about something else now.
-    Raises `RequestDenied` and `RetriesExhausted`.
+    The check is written only for an open pull request to the default branch and for its merge queue: no other commit
+    waits for one, and the check of what was merged already stays as it is. A comment is written only where an earlier
+    commit of the pull request has one, which is about something else now. Raises `RequestDenied` and
+    `RetriesExhausted`.
     """
+    pulls = [
+        pull for pull in list_pulls_of_run(api, run, retry) if pull.open and pull.head_sha == run.head_sha
+    ]
     title = TITLE.format(project=naming.project)
     words = WORDS.format(commit=run.head_sha[:7], main=run.default_branch, folder=folder)
     marker = replace(run.make_marker(naming), base=run.default_branch)
     content = check_run.build_content(
         marker, conclusion="success", title=title, summary=words, details_url=run.html_url
     )
-    done = retry.call("check", lambda: check_run.write_check_run(api, marker, content, final=True))
-    retry.log(f"check: {done}: {title}")
+    if is_awaited(run, pulls):
+        done = retry.call("check", lambda: check_run.write_check_run(api, marker, content, final=True))
+        retry.log(f"check: {done}: {title}")
+    else:
+        retry.log(
+            f"check: not written, no open pull request to {run.default_branch} is at {run.head_sha[:7]}"
+        )
     body = add_marker(
         f"### {naming.add_to_title('Model review')}: nothing is touched any more\n\n{words}\n", marker
     )
-    for pull in list_pulls_of_run(api, run, retry):
-        if pull.open and pull.head_sha == run.head_sha:
-            number = pull.number
+    for pull in pulls:
+        number = pull.number
 
-            def replace_comment(number: int = number) -> None:
-                for one in api.list_comments(number):
-                    if (
-                        one.author == author
-                        and is_marked(one.body, naming)
-                        and one.body.split() != body.split()
-                    ):
-                        api.edit_comment(number, one.id, body)
+        def replace_comment(number: int = number) -> None:
+            for one in api.list_comments(number):
+                if one.author == author and is_marked(one.body, naming) and one.body.split() != body.split():
+                    api.edit_comment(number, one.id, body)
 
-            retry.call("comment", replace_comment)
+        retry.call("comment", replace_comment)
     return f"{title}: {words}"

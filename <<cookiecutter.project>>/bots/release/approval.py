@@ -7,7 +7,7 @@ to accept the release by name.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from bots.errors import BotsError
@@ -69,6 +69,11 @@ class Approval:
     def verdict(self) -> Verdict | None:
         """The review's verdict; None where an older version of the bots wrote the check."""
         return self._marker.verdict if self._marker else None
+
+    @property
+    def is_empty_pass(self) -> bool:
+        """Whether the check passes without a verdict, as where the commit touches nothing of the project."""
+        return self.check is not None and self.check.conclusion == "success" and self.verdict is None
 
     @property
     def base(self) -> str | None:
@@ -159,18 +164,29 @@ def find_approval(
             return Approval(commit, None, naming=naming)
         pull = into[0]
         approvers = list_approvers(api.list_reviews(pull.number), pull.author)
-        # A merge queue has its own commit reviewed, which is what main then is: the newer word, and about more.
+        known = []
         for head in (commit, pull.head_sha):
             listed = api.list_check_runs(head, naming.check)
             check = find_own_check(listed, head, author, base=base, naming=naming)
             if check is not None:
-                approvers = _add_decider(approvers, check, naming)
-                return Approval(
-                    commit, pull, approvers=approvers, check=check, in_queue=head == commit, naming=naming
-                )
-        return Approval(commit, pull, approvers=approvers, naming=naming)
+                found = Approval(commit, pull, check=check, in_queue=head == commit, naming=naming)
+                known.append(replace(found, approvers=_add_decider(approvers, check, naming)))
+                if not found.is_empty_pass:
+                    break
+        return _choose_word(known) or Approval(commit, pull, approvers=approvers, naming=naming)
 
     return retry.call("pull request", step)
+
+
+def _choose_word(known: Sequence[Approval]) -> Approval | None:
+    """Choose what counts of a commit: the check on it, else the one on the head of its pull request.
+
+    A merge queue has its own commit reviewed, which is what main then is: the newer word, and about more. But a pass
+    that judged nothing never hides what a review said.
+    """
+    if len(known) > 1 and known[0].is_empty_pass and known[1].verdict is not None:
+        return known[1]
+    return known[0] if known else None
 
 
 def _add_decider(approvers: tuple[str, ...], check: CheckRun, naming: Naming) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +16,7 @@ from bots.evidence import Metric, MetricsReport, encode
 from bots.git.repository import Repository
 from bots.review.expectation import ASSUMED, EARLIER, Expectation, expect_sensitivity
 from bots.stats import intervals, metrics
-from fixtures import simulated, support
+from fixtures import lucky, simulated, support
 from fixtures.dvc_projects import run_git
 
 PATH = "reports/predictions.parquet"
@@ -32,11 +33,19 @@ class Main:
         (root / "params.yaml").write_text(text)
 
     def merge(
-        self, score: np.ndarray, target: np.ndarray, splits: str = "0", *, threshold: float | None = None
+        self,
+        score: np.ndarray,
+        target: np.ndarray,
+        splits: str | None = "0",
+        *,
+        threshold: float | None = None,
+        order: np.ndarray | None = None,
+        columns: dict[str, Any] | None = None,
     ) -> Path:
         """Commit a model with these predictions of a holdout; returns where they are kept.
 
-        `threshold` is what the model brings itself, as its metrics say.
+        `threshold` is what the model brings itself, as its metrics say; `order` that of the rows in the file;
+        `columns` stand in place of target and score.
         """
         if threshold is not None:
             (self.root / "reports").mkdir(exist_ok=True)
@@ -54,16 +63,17 @@ class Main:
             (self.root / "reports/metrics.json").write_bytes(encode(written))
             run_git(self.root, "add", "--force", "reports/metrics.json")
         days = np.resize([f"2013-07-{day:02}" for day in range(1, 32)], len(target))
-        table = pa.table(
-            {"row": np.arange(len(target)), "target": target, "score": score, "slice:date": days}
-        )
+        said = {"target": target, "score": score} if columns is None else columns
+        table = pa.table({"row": np.arange(len(target)), **said, "slice:date": days})
+        table = table if order is None else table.take(order)
         parquet.write_table(table, self.root / "new.parquet")
         content = (self.root / "new.parquet").read_bytes()
         digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
         kept = self.root / ".dvc" / "cache" / "files" / "md5" / digest[:2] / digest[2:]
         kept.parent.mkdir(parents=True, exist_ok=True)
         kept.write_bytes(content)
-        outs = [{"path": PATH, "md5": digest}, {"path": "data/splits", "md5": f"{splits * 32}.dir"}]
+        outs = [{"path": PATH, "md5": digest}]
+        outs += [] if splits is None else [{"path": "data/splits", "md5": f"{splits * 32}.dir"}]
         lock = {"schema": "2.0", "stages": {"evaluate": {"cmd": "evaluate", "outs": outs}}}
         (self.root / "dvc.lock").write_text(yaml.safe_dump(lock))
         run_git(self.root, "add", "params.yaml", "dvc.lock")
@@ -119,6 +129,58 @@ def test_two_models_of_main_on_one_holdout_tell_how_much_a_difference_varies(mai
     rows = intervals.choose_rows(predictions)
     interval = intervals.estimate_interval(rows, metrics.MEASURES["log_loss"], confidence=0.95)
     assert found.sensitivity.error == pytest.approx(interval.error, rel=0.05)
+
+
+def test_rows_of_an_earlier_model_in_another_order_tell_the_same(main: Main) -> None:
+    main.merge(FIRST, TARGET)
+    main.merge(SECOND, TARGET)
+    alike = main.expect()
+    # The same targets stand in the same places, so that only the names of the rows tell them apart.
+    order = np.argsort(TARGET, kind="stable")
+    swapped = np.arange(len(TARGET))
+    swapped[order[:1500]] = order[:1500][::-1]
+    main.merge(FIRST, TARGET, order=swapped)
+    main.merge(SECOND, TARGET)
+    found = main.expect()
+    assert alike is not None
+    assert found is not None
+    assert (found.sensitivity.basis, found.words) == (EARLIER, alike.words)
+
+
+def test_a_broken_file_of_an_earlier_model_leaves_the_one_before_it(main: Main) -> None:
+    main.merge(FIRST, TARGET)
+    main.merge(FIRST, TARGET, columns={"target": TARGET})
+    main.merge(SECOND, TARGET)
+    found = main.expect()
+    assert found is not None
+    assert found.sensitivity.basis == EARLIER
+
+
+def test_an_earlier_model_of_other_rows_leaves_the_assumption(main: Main) -> None:
+    main.merge(FIRST[:-31], TARGET[:-31])
+    main.merge(SECOND, TARGET)
+    found = main.expect()
+    assert found is not None
+    assert found.sensitivity.basis == ASSUMED
+
+
+def test_an_earlier_model_of_other_classes_leaves_the_assumption(tmp_path: Path) -> None:
+    main = Main(tmp_path)
+    gate = {"primary": "log_loss", "matters": {"log_loss": 0.01}, "resample": "date"}
+    params = {"data": {"task": "multiclass"}, "evaluate": {"metrics": ["log_loss"]}, "gate": gate}
+    (main.root / "params.yaml").write_text(yaml.safe_dump({**lucky.PARAMS, **params}))
+    names = np.where(TARGET > 0, "good", "fair").astype(str)
+
+    def measure(score: np.ndarray, third: str) -> dict[str, Any]:
+        shares = {"good": 0.9 * score, "fair": 0.9 * (1 - score), third: np.full(len(score), 0.1)}
+        target = np.where(np.arange(len(score)) % 50 == 0, "poor", names) if third == "poor" else names
+        return {"target": target, **{f"score:{name}": share for name, share in shares.items()}}
+
+    main.merge(FIRST, TARGET, columns=measure(FIRST, "awful"))
+    main.merge(SECOND, TARGET, columns=measure(SECOND, "poor"))
+    found = main.expect()
+    assert found is not None
+    assert found.sensitivity.basis == ASSUMED
 
 
 def test_a_threshold_that_the_model_brings_itself_decides_what_the_holdout_can_show(tmp_path: Path) -> None:
