@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bots.commands.options import Verbs, add_model_option
+from bots.errors import BotsError
 
 if TYPE_CHECKING:
     from bots.dvc.derived import Sources
@@ -82,6 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
     known = settings.load_settings(root, arguments.model)
     stages = stage_graph.load_stages(root) if (root / layout.DVC_YAML).is_file() else {}
     sources = _find_sources(arguments, known.review.files, stages)
+    _require_used(arguments, sources)
     if arguments.stage:
         foreign, options = derived.list_foreign(stages, arguments.model), _list_options(arguments)
         text = derived.write_stage(known.review.files, sources, foreign, options, model=arguments.model)
@@ -101,6 +103,17 @@ def run(arguments: argparse.Namespace) -> int:
     for line in describe_plan(plan):
         print(make_visible(line, 2_000), file=sys.stderr)
     return 0
+
+
+def _require_used(arguments: argparse.Namespace, sources: Sources) -> None:
+    """Raise `BotsError` for an option that would be without effect, because a file that it needs is not named."""
+    for option, given, needed, there in (
+        ("--onnx", arguments.onnx, "--holdout", sources.holdout),
+        ("--time", arguments.time, "--holdout", sources.holdout),
+        ("--inputs", arguments.inputs, "--onnx", sources.onnx),
+    ):
+        if given is not None and there is None:
+            raise BotsError(f"{option} says nothing without {needed} FILE: add that, or leave {option} out")
 
 
 def _list_options(arguments: argparse.Namespace) -> list[str]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from bots.derive.tables import DeriveError, write_names
 from bots.evidence import Feature, FeaturesReport
-from bots.stats.predictions import SLICE, WEIGHT
+from bots.stats.predictions import SLICE
 from bots.stats.split_columns import ADDED, PLAIN_ROW, PLAIN_TARGET
 
 if TYPE_CHECKING:
@@ -41,8 +41,11 @@ class Seen:
 
 
 def list_inputs(columns: Sequence[str], settings: Settings) -> list[str]:
-    """The columns of a table of rows that a model can read, in their order: no name, target, slice or weight."""
-    left_out = {PLAIN_ROW, PLAIN_TARGET, WEIGHT, settings.data.target, settings.data.weight}
+    """The columns of a table of rows that a model can read, in their order: no name, target, slice or weight.
+
+    A column called `weight` is one of them unless data.weight names it.
+    """
+    left_out = {PLAIN_ROW, PLAIN_TARGET, settings.data.target, settings.data.weight}
     return [name for name in columns if name not in left_out and not name.startswith((ADDED, SLICE))]
 
 

@@ -80,7 +80,7 @@ def judge_rows(predictions: Rows, holdout: Rows | None, settings: Settings) -> J
         target, answers = np.zeros(len(known)), None
         columns |= _read_row_metrics(known, settings)
     else:
-        labels = _find_labels(known, holdout, settings)
+        labels = _find_labels(known, holdout, settings, classes)
         path = known.path if holdout is None else holdout.path
         target, answers = _read_target(labels, path, settings, classes)
         columns["target"] = np.array(classes, dtype=object)[target.astype(int)] if classes else target
@@ -161,10 +161,10 @@ def find_target(rows: Rows, settings: Settings) -> str | None:
     return None
 
 
-def _find_labels(known: Rows, holdout: Rows | None, settings: Settings) -> pyarrow.ChunkedArray:
+def _find_labels(
+    known: Rows, holdout: Rows | None, settings: Settings, classes: Sequence[str]
+) -> pyarrow.ChunkedArray:
     """What happened in each row, by the predictions or the holdout. Raises `DeriveError` where both differ."""
-    import pyarrow.compute as arrow
-
     column = None if holdout is None else find_target(holdout, settings)
     own = known.table["target"] if "target" in known.columns else None
     if holdout is None or column is None:
@@ -176,25 +176,40 @@ def _find_labels(known: Rows, holdout: Rows | None, settings: Settings) -> pyarr
             )
         return own
     theirs = holdout.table[column]
-    if own is not None:
-        one, other = (arrow.fill_null(write_names(each), "") for each in (own, theirs))
-        off = int(arrow.sum(arrow.not_equal(one, other)).as_py() or 0)
-        if off and _are_numbers(own) and _are_numbers(theirs):
-            numbers = [
-                np.asarray(each.cast("float64").to_numpy(zero_copy_only=False)) for each in (own, theirs)
-            ]
-            off = int((~np.isclose(numbers[0], numbers[1], rtol=1e-6, atol=0, equal_nan=True)).sum())
-        if off:
-            raise DeriveError(
-                f"{known.path}: target: {off:,} of {len(known):,} rows say otherwise than {column} of {holdout.path}"
-            )
+    if own is not None and (off := _count_differences(own, theirs, settings, classes)):
+        raise DeriveError(
+            f"{known.path}: target: {off:,} of {len(known):,} rows say otherwise than {column} of {holdout.path}"
+        )
     return theirs
 
 
-def _are_numbers(column: pyarrow.ChunkedArray) -> bool:
+def _count_differences(
+    own: pyarrow.ChunkedArray, theirs: pyarrow.ChunkedArray, settings: Settings, classes: Sequence[str]
+) -> int:
+    """In how many rows two columns of targets mean something else: 0 and False, or a no by its label, are alike."""
+    import pyarrow.compute as arrow
+
+    one, other = (arrow.fill_null(write_names(each), "") for each in (own, theirs))
+    off = int(arrow.sum(arrow.not_equal(one, other)).as_py() or 0)
+    if not off:
+        return 0
+    try:
+        numbers = [_read_meaning(each, settings, classes) for each in (own, theirs)]
+    except PredictionsError:
+        return off
+    return int((~np.isclose(numbers[0], numbers[1], rtol=1e-6, atol=0, equal_nan=True)).sum())
+
+
+def _read_meaning(column: pyarrow.ChunkedArray, settings: Settings, classes: Sequence[str]) -> Floats:
+    """The target as `get_target` reads it; numbers 0 and 1 are no and yes beside labels. Raises `PredictionsError`."""
     import pyarrow
 
-    return bool(pyarrow.types.is_integer(column.type) or pyarrow.types.is_floating(column.type))
+    table, positive = pyarrow.table({"target": column}), settings.data.positive
+    if isinstance(positive, str) and not pyarrow.types.is_string(column.type) and not classes:
+        labels = set(_list_labels(column))
+        if labels <= {"0", "1", "true", "false"} and positive not in labels:
+            positive = None
+    return get_target(table, "target", "target", positive, classes)
 
 
 def _read_target(
@@ -321,12 +336,18 @@ def _find_column(
 ) -> pyarrow.ChunkedArray | None:
     """A column of the predictions, or the one that the holdout calls otherwise; None where nobody asks for it.
 
-    Raises `DeriveError` where `other` is asked for and neither has it.
+    Raises `DeriveError` where `other` is asked for and neither has it, or where the predictions have a column of this
+    name that says something although nobody asks.
     """
+    if other is None:
+        if name in known.columns and len(known.table[name].unique()) > 1:
+            raise DeriveError(
+                f"{known.path}: {name}: rows do not count alike there, and data.{name} of {PARAMS} names no column: "
+                f"write `{name}: COLUMN` under data, or call the predictions' column otherwise"
+            )
+        return None
     if name in known.columns:
         return known.table[name]
-    if other is None:
-        return None
     if holdout is not None and other in holdout.columns:
         return holdout.table[other]
     raise DeriveError(f"{known.path}: no column `{name}`, and data.{name} of {PARAMS} asks for it")

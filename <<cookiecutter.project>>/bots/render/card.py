@@ -531,9 +531,15 @@ def _render_data(card: Card) -> str:
     digest = f", {escape_code(card.data.digest)}" if card.data.digest else ""
     return (
         f"{format_count(card.data.rows)} rows{origin}{digest}. A row is {_describe_row(card)}. "
-        f"Split {'at random' if card.split.by == 'random' else f'by {card.split.by}'}.\n\n"
+        f"{_describe_split(card)}\n\n"
         f"{format_table([':Part', 'Rows', ':Period', 'Mean target', ':Digest'], rows)}"
     )
+
+
+def _describe_split(card: Card) -> str:
+    if card.split.by is None:
+        return "Nobody tells how the rows were split."
+    return f"Split {'at random' if card.split.by == 'random' else f'by {card.split.by}'}."
 
 
 def _render_features(card: Card) -> str:

@@ -240,3 +240,74 @@ def test_a_further_model_has_a_stage_and_evidence_of_its_own(project: OwnProject
     ]
     assert set(names) <= project.list_files()
     assert "no model `third`" in project.refuse("--model", "third", *words)
+
+
+def add_column(project: OwnProject, name: str, column: str, values: list[str]) -> None:
+    """Add a column to a CSV file, whose values are taken in turn."""
+    lines = (project.folder / name).read_text().splitlines()
+    added = [column, *(values[at % len(values)] for at in range(len(lines) - 1))]
+    (project.folder / name).write_text(
+        "".join(f"{line},{one}\n" for line, one in zip(lines, added, strict=True))
+    )
+
+
+def test_a_weight_of_the_predictions_that_nobody_asks_for_is_refused_where_it_says_something(
+    project: OwnProject,
+) -> None:
+    before = (project.folder / "predictions.csv").read_text()
+    add_column(project, "predictions.csv", "weight", ["1"])
+    project.derive_all()
+    assert "weight" not in parquet.read_table(project.folder / "reports/predictions.parquet").column_names
+    (project.folder / "predictions.csv").write_text(before)
+    add_column(project, "predictions.csv", "weight", ["1", "3"])
+    (project.folder / "reports/predictions.parquet").unlink()
+    said = project.refuse_all()
+    assert (
+        "predictions.csv: weight: rows do not count alike there, and data.weight of params.yaml names" in said
+    )
+    project.edit("data", weight="weight")
+    project.derive_all()
+    assert "weight" in parquet.read_table(project.folder / "reports/predictions.parquet").column_names
+
+
+@pytest.mark.parametrize(
+    ("positive", "holdout", "predictions"),
+    [
+        (None, None, ("False", "True")),
+        (None, ("False", "True"), ("0", "1")),
+        (True, ("no", "yes"), ("0", "1")),
+        ("left", ("stayed", "left"), ("0", "1")),
+        ("left", ("stayed", "left"), ("false", "true")),
+    ],
+)
+def test_targets_that_say_the_same_in_other_words_do_not_contradict_each_other(
+    project: OwnProject, positive: Any, holdout: Any, predictions: Any
+) -> None:
+    lines = (project.folder / "holdout.csv").read_text().splitlines()
+    flags = [int(line.rpartition(",")[2]) for line in lines[1:]]
+    if positive is not None:
+        project.edit("data", positive=positive)
+    for name in ("train", "holdout"):
+        text = (project.folder / f"{name}.csv").read_text()
+        no, yes = holdout or ("0", "1")
+        (project.folder / f"{name}.csv").write_text(
+            text.replace(",1\n", f",{yes}\n").replace(",0\n", f",{no}\n")
+        )
+    add_column(project, "predictions.csv", "target", [predictions[flag] for flag in flags])
+    project.derive_all()
+    assert project.load_report(SplitReport).find_part("holdout").target == pytest.approx(np.mean(flags))
+    line = f"r200,{(project.folder / 'predictions.csv').read_text().splitlines()[1].split(',')[1]},"
+    project.replace("predictions.csv", line + predictions[flags[0]], line + predictions[1 - flags[0]])
+    assert "target: 1 of 200 rows say otherwise than y of holdout.csv" in project.refuse_all()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--onnx", "model.onnx"], "--onnx says nothing without --holdout FILE"),
+        (["--time", "x"], "--time says nothing without --holdout FILE"),
+        (["--holdout", "holdout.csv", "--inputs", "x,z"], "--inputs says nothing without --onnx FILE"),
+    ],
+)
+def test_an_option_without_effect_is_an_error(project: OwnProject, options: list[str], words: str) -> None:
+    assert words in project.refuse("--predictions", "predictions.csv", *options)

@@ -279,3 +279,20 @@ def test_a_model_whose_weights_are_a_file_outside_of_its_folder_is_refused(
     graph.graph.initializer[0].external_data[0].value = place
     (project.folder / "model.onnx").write_bytes(graph.SerializeToString())
     assert "not a readable ONNX model" in project.refuse(*NAMED, "--onnx", "model.onnx", "--inputs", "x,z")
+
+
+def test_a_column_called_weight_is_an_input_unless_it_is_asked_for_as_the_rows_weight(
+    project: OwnProject,
+) -> None:
+    for name in ("train", "holdout"):
+        text = (project.folder / f"{name}.csv").read_text()
+        (project.folder / f"{name}.csv").write_text(text.replace("row,x,z,city,y", "row,x,weight,city,y"))
+    project.edit("evaluate", slices=[])
+    for name in ("train", "holdout"):
+        rows = [line.split(",") for line in (project.folder / f"{name}.csv").read_text().splitlines()]
+        (project.folder / f"{name}.csv").write_text(
+            "".join(",".join([*row[:3], row[4]]) + "\n" for row in rows)
+        )
+    onnx.save(make_network(project.task), project.folder / "model.onnx")
+    project.derive_all("--onnx", "model.onnx")
+    assert [one.name for one in project.load_report(FeaturesReport).features] == ["x", "weight"]

@@ -459,6 +459,13 @@ def test_a_moment_that_nobody_said_is_called_so_in_whole_sentences(bench: Bench,
     assert "Split at random." in section(page, "Data")
 
 
+def test_a_split_that_nobody_tells_is_called_so(bench: Bench, evidence: Any) -> None:
+    evidence["split"]["by"] = None
+    page = rendered(bench, evidence)
+    assert "Nobody tells how the rows were split." in section(page, "Data")
+    assert "None" not in section(page, "Data")
+
+
 def test_thresholds_of_drift_that_could_not_be_calibrated_are_told(bench: Bench, evidence: Any) -> None:
     evidence["drift"]["comparisons"][0]["columns"][0]["calibrated"] = False
     assert "1 of the thresholds could not be calibrated" in rendered(bench, evidence)
