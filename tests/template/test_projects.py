@@ -140,7 +140,8 @@ def test_the_step_that_looks_what_is_touched_finds_out_of_a_real_history(
     run_git(root, "checkout", "--quiet", "-b", "change")
     commit("projects/fraud/train.py")
     assert look() == "touched=false"
-    for path in (".github/workflows/churn-publish.yaml", ".github/actions/churn-setup/action.yaml"):
+    placed = ("workflows/churn-publish.yaml", "actions/churn-setup/action.yaml", "CODEOWNERS")
+    for path in (f".github/{one}" for one in placed):
         run_git(root, "checkout", "--quiet", "-B", "change", "main")
         commit(path)
         assert look() == "touched=true"
@@ -155,6 +156,7 @@ def test_owners_and_protection_are_the_projects_own_and_the_repositorys_stay(rep
     assert owners.startswith("/docs/ @octo-org/writers\n")
     assert "\n/projects/fraud/bots/ @octo-org\n" in owners
     assert "\n/.github/workflows/churn-* @octo-org\n" in owners
+    assert "\n/.github/CODEOWNERS @octo-org\n" in owners, "who edits it asks its owners too"
     for name, folder in FOLDERS.items():
         rules = parse_protection(
             (repository / folder / ".github/protection.yaml").read_text(encoding="utf-8")

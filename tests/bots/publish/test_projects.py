@@ -87,6 +87,16 @@ class Bench:
             naming=naming,
         )
 
+    def publish_untouched(self, run: workflow_run.WorkflowRun) -> str:
+        return publish_untouched(
+            GitHubClient(self.connection),
+            run,
+            folder="fraud/",
+            naming=FRAUD,
+            author=ACTIONS,
+            retry=self.retry(),
+        )
+
     def look(self, naming: Naming) -> bool:
         return is_untouched(
             GitHubClient(self.connection),
@@ -147,6 +157,47 @@ def test_a_commit_is_untouched_where_neither_the_folder_nor_a_workflow_of_the_pr
         assert (bench.look(CHURN), bench.look(FRAUD)) == (True, False)
 
 
+def test_the_owners_of_the_repository_belong_to_every_project(bench: Bench) -> None:
+    bench.change(".github/CODEOWNERS")
+
+    assert (bench.look(CHURN), bench.look(FRAUD)) == (False, False)
+
+
+def test_a_commit_that_main_has_already_is_never_untouched(bench: Bench) -> None:
+    """Neither main's own nor one that somebody merged although its check was red, and whose run is started again."""
+    bench.double.add_main(HEAD, {"churn/train.py": "# changed"})
+    assert not bench.look(CHURN), "identical"
+
+    bench.double.add_main("d" * 40, {"README.md": "# later"})
+    assert not bench.look(CHURN), "behind"
+    assert not bench.look(FRAUD)
+
+
+@pytest.mark.parametrize("how", ["closed", "superseded", "to another branch", "a queue of another branch"])
+def test_a_check_of_an_untouched_project_is_written_only_where_a_merge_into_main_waits_for_it(
+    bench: Bench, how: str
+) -> None:
+    of = bench.run()
+    pull = bench.double.get_pull(7)
+    if how == "closed":
+        pull.state = "closed"
+    elif how == "superseded":
+        pull.head_sha = "d" * 40
+    elif how == "to another branch":
+        pull.base_ref = "weak"
+    else:
+        branch = f"gh-readonly-queue/weak/pr-7-{reviews.MAIN}"
+        of = but(of, event="merge_group", head_branch=branch)
+
+    bench.publish_untouched(of)
+    assert bench.double.list_checks(HEAD) == []
+    assert "check: not written" in bench.log[-1]
+
+    group = but(of, event="merge_group", head_branch=f"gh-readonly-queue/main/pr-7-{reviews.MAIN}")
+    bench.publish_untouched(group)
+    assert [check.conclusion for check in bench.double.list_checks(HEAD)] == ["success"]
+
+
 def test_a_folder_whose_name_begins_alike_is_another_project(bench: Bench) -> None:
     bench.change("churn-old/train.py")
 
@@ -173,9 +224,8 @@ def test_a_check_of_an_untouched_project_ends_well_and_says_so_also_over_an_olde
     bench: Bench,
 ) -> None:
     bench.publish(FRAUD, reviews.regressed(), run=1)
-    api, of = GitHubClient(bench.connection), bench.run(run=2)
 
-    said = publish_untouched(api, of, folder="fraud/", naming=FRAUD, author=ACTIONS, retry=bench.retry())
+    said = bench.publish_untouched(bench.run(run=2))
 
     (check,) = bench.double.list_checks(HEAD)
     assert (check.name, check.conclusion) == ("model review (fraud)", "success")
@@ -186,14 +236,7 @@ def test_a_check_of_an_untouched_project_ends_well_and_says_so_also_over_an_olde
 
 
 def test_an_untouched_project_gets_no_comment(bench: Bench) -> None:
-    publish_untouched(
-        GitHubClient(bench.connection),
-        bench.run(),
-        folder="fraud/",
-        naming=FRAUD,
-        author=ACTIONS,
-        retry=bench.retry(),
-    )
+    bench.publish_untouched(bench.run())
 
     assert bench.double.list_comments(7) == []
 

@@ -337,6 +337,31 @@ def test_without_a_queue_the_check_of_the_pull_requests_head_counts() -> None:
     assert approval.find_objection(found, MODEL) is None
 
 
+@pytest.mark.parametrize(("pull", "counts"), [("regressed", HEAD), (None, COMMIT)])
+def test_a_pass_without_a_verdict_on_mains_commit_does_not_hide_what_the_review_said(
+    pull: Verdict | None, counts: str
+) -> None:
+    untouched = Marker("2026-02-03T02:02:02Z", 2, 1, COMMIT, base="main").format_line()
+    judged = Marker("2026-02-02T02:02:02Z", 1, 1, HEAD, MODEL, pull, base="main").format_line()
+    api = Queue(
+        group=a_check(external_id=untouched, title="Nothing of churn is touched"),
+        pull=a_check("failure", external_id=judged, title="Regressed"),
+    )
+    retry = Retry(lambda: 0.0, lambda seconds: None, lambda words: None, deadline=1.0)
+    found = approval.find_approval(api, COMMIT, base="main", author=ACTIONS, retry=retry)
+    assert found.in_queue == (counts == COMMIT)
+    assert (approval.find_objection(found, None) is None) == (counts == COMMIT)
+
+
+def test_a_red_check_without_a_verdict_on_mains_commit_is_not_passed_over() -> None:
+    stopped = Marker("2026-02-03T02:02:02Z", 2, 1, COMMIT, base="main").format_line()
+    judged = Marker("2026-02-02T02:02:02Z", 1, 1, HEAD, MODEL, "improved", base="main").format_line()
+    api = Queue(group=a_check("action_required", external_id=stopped), pull=a_check(external_id=judged))
+    retry = Retry(lambda: 0.0, lambda seconds: None, lambda words: None, deadline=1.0)
+    found = approval.find_approval(api, COMMIT, base="main", author=ACTIONS, retry=retry)
+    assert approval.find_objection(found, None) is not None
+
+
 def test_a_marker_names_the_model_and_the_verdict_and_an_old_one_still_reads() -> None:
     written = Marker("2026-02-02T02:02:02Z", 3, 1, HEAD, MODEL, "not comparable")
     assert marker.parse_marker(written.format_line()) == written
