@@ -55,10 +55,29 @@ class Lock:
         places = (str(place) for place in (PurePosixPath(path), *PurePosixPath(path).parents))
         return next((place for place in places if self.find_digest(place) is not None), None)
 
+    def find_content(self, path: str) -> str | None:
+        """The digest of the output that a path is, or lies in; of what no stage wrote, that of what the stages read.
+
+        None where the lock names neither, or stages read it with several contents.
+        """
+        holder = self.find_holder(path)
+        if holder is not None:
+            return self.find_digest(holder)
+        for place in (path, *map(str, PurePosixPath(path).parents)):
+            read = {stage.deps[place] for stage in self.stages.values() if place in stage.deps}
+            if read:
+                return read.pop() if len(read) == 1 else None
+        return None
+
     @property
     def outputs(self) -> dict[str, str]:
         """Every output with its digest."""
         return {path: digest for stage in self.stages.values() for path, digest in stage.outs.items()}
+
+
+def have_same_rows(one: str | None, other: str | None) -> bool:
+    """Whether two locks name the same rows that judge, by `find_content` of each; where one names none, they do not."""
+    return one is not None and one == other
 
 
 def parse_lock(text: str | None, name: str = "dvc.lock") -> Lock:

@@ -14,9 +14,14 @@ from bots.dvc.lockfile import Lock, LockfileError
 from bots.evidence import EvidenceError, MetricsReport
 from bots.render.certainty import describe_sensitivity
 from bots.settings import Settings, SettingsError
+from bots.stats.distinct import are_distinct
+from bots.stats.split_columns import PLAIN_ROW
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import pyarrow
+    from numpy.typing import NDArray
 
     from bots.evidence import Sensitivity
     from bots.git.repository import Repository
@@ -60,13 +65,15 @@ def expect_sensitivity(repository: Repository, base: str, model: str | None = No
             model=model,
         )
         lock = lockfile.parse_lock(repository.read_text(base, layout.DVC_LOCK))
-        main = _load_predictions(repository, base, lock, policy)
-        if main is None:
+        recorded = _load_recorded(repository, base, lock, policy)
+        if recorded is None:
             return None
+        main = recorded.predictions
         earlier = next(_load_earlier(repository, base, lock, policy), None)
-        interval = _estimate(_put_beside(main, earlier), policy) if earlier is not None else None
+        pair = _put_beside(recorded, earlier) if earlier is not None else None
+        interval = _estimate(pair, policy) if pair is not None else None
         basis = EARLIER
-        if interval is None or not interval.error:
+        if interval is None or interval.difference is None or not interval.error:
             interval, basis = _assume(_estimate(main, policy)), ASSUMED
     except (SettingsError, LockfileError, PredictionsError, EvidenceError):
         return None  # the review itself says what is wrong with main's files
@@ -78,24 +85,37 @@ def expect_sensitivity(repository: Repository, base: str, model: str | None = No
     return Expectation(found, f"{said} It has {len(main.target):,}. This is expected by {basis}")
 
 
-def _load_earlier(repository: Repository, base: str, main: Lock, policy: Settings) -> Iterator[Predictions]:
-    """The predictions of main's earlier models on the same splits, the newest first."""
+@dataclass(frozen=True, eq=False)
+class _Recorded:
+    """The predictions of a commit, and the names of their rows in the same order; None where they have none."""
+
+    predictions: Predictions
+    rows: pyarrow.ChunkedArray | None
+
+
+def _load_earlier(repository: Repository, base: str, main: Lock, policy: Settings) -> Iterator[_Recorded]:
+    """The predictions of main's earlier models on the same splits, the newest first; without those that are broken."""
+    from bots.stats.predictions import PredictionsError
+
     files = policy.review.files
     for commit in repository.list_commits_of(base, layout.DVC_LOCK, MOST_COMMITS):
         try:
             lock = lockfile.parse_lock(repository.read_text(commit, layout.DVC_LOCK))
         except LockfileError:
             continue
-        same = lock.find_digest(files.splits) == main.find_digest(files.splits)
+        same = lockfile.have_same_rows(
+            lock.find_content(files.holdout_rows), main.find_content(files.holdout_rows)
+        )
         if same and lock.find_digest(files.predictions) != main.find_digest(files.predictions):
-            found = _load_predictions(repository, commit, lock, policy)
+            try:
+                found = _load_recorded(repository, commit, lock, policy)
+            except (PredictionsError, EvidenceError):
+                continue  # an earlier commit's files are nobody's to mend; one before it may tell as much
             if found is not None:
                 yield found
 
 
-def _load_predictions(
-    repository: Repository, commit: str, lock: Lock, policy: Settings
-) -> Predictions | None:
+def _load_recorded(repository: Repository, commit: str, lock: Lock, policy: Settings) -> _Recorded | None:
     """The predictions that a commit's lock names; None where the cache does not have them as they were."""
     from bots.stats.predictions import make_predictions, read_table
 
@@ -110,8 +130,9 @@ def _load_predictions(
     except (OSError, CacheError):
         return None
     gate, evaluate = policy.gate, _adopt_threshold(repository, commit, policy).evaluate
-    return make_predictions(
-        read_table(file, path),
+    table = read_table(file, path)
+    predictions = make_predictions(
+        table,
         path,
         task=policy.task,
         slices=[],
@@ -122,6 +143,7 @@ def _load_predictions(
         bins=evaluate.calibration_bins,
         row_metrics=policy.row_metrics,
     )
+    return _Recorded(predictions, table[PLAIN_ROW] if PLAIN_ROW in table.column_names else None)
 
 
 def _adopt_threshold(repository: Repository, commit: str, policy: Settings) -> Settings:
@@ -132,11 +154,30 @@ def _adopt_threshold(repository: Repository, commit: str, policy: Settings) -> S
     return settings.adopt_threshold(policy, written)
 
 
-def _put_beside(main: Predictions, earlier: Predictions) -> Predictions:
-    """Main's predictions with those of an earlier model as what they are compared with, where both are alike."""
-    if main.classes != earlier.classes or not np.array_equal(main.target, earlier.target):
-        return main
-    return replace(main, champion=earlier.candidate, champion_threshold=earlier.candidate_threshold)
+def _put_beside(main: _Recorded, earlier: _Recorded) -> Predictions | None:
+    """Main's predictions with those of an earlier model as what they are compared with, row by row by their names.
+
+    None where the two are not about the same rows, targets and classes.
+    """
+    own, other = main.predictions, earlier.predictions
+    order = _find_order(main.rows, earlier.rows)
+    if order is None or own.classes != other.classes or not np.array_equal(own.target, other.target[order]):
+        return None
+    return replace(own, champion=other.candidate[order], champion_threshold=other.candidate_threshold)
+
+
+def _find_order(
+    main: pyarrow.ChunkedArray | None, earlier: pyarrow.ChunkedArray | None
+) -> NDArray[np.int64] | None:
+    """At which place of the earlier rows each of main's is, (n,); None where they are not the same rows, each once."""
+    import pyarrow.compute as arrow
+
+    if main is None or earlier is None or main.type != earlier.type or len(main) != len(earlier):
+        return None
+    if not are_distinct(main) or not are_distinct(earlier):
+        return None
+    places = arrow.index_in(main, value_set=earlier.combine_chunks())
+    return None if places.null_count else np.asarray(places.to_numpy(zero_copy_only=False), dtype=np.int64)
 
 
 def _estimate(predictions: Predictions, policy: Settings) -> Interval | None:

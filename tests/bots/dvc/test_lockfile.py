@@ -276,3 +276,40 @@ def test_params_differ_exactly_when_a_cause_says_so(old, new):
     before, after = with_value(old), with_value(new)
     said = [cause for cause in lockfile.find_causes(before, after, Layout()) if cause.kind == "params"]
     assert bool(said) == (before.stages["train"].params != after.stages["train"].params)
+
+
+ROWS = "data/splits/holdout.parquet"
+
+
+def make_lock(*, outs: dict[str, str] | None = None, deps: dict[str, str] | None = None) -> lockfile.Lock:
+    stages = {
+        "make": lockfile.LockedStage(command="make", deps={}, params={}, outs=outs or {}),
+        "judge": lockfile.LockedStage(command="judge", deps=deps or {}, params={}, outs={}),
+    }
+    return lockfile.Lock(stages)
+
+
+def have_same_rows(one: lockfile.Lock, other: lockfile.Lock) -> bool:
+    return lockfile.have_same_rows(one.find_content(ROWS), other.find_content(ROWS))
+
+
+@pytest.mark.parametrize("place", ["data/splits", ROWS])
+def test_rows_that_a_stage_writes_are_the_same_by_its_output(place: str) -> None:
+    lock = make_lock(outs={place: "md5:1"}, deps={ROWS: "md5:9"})
+    assert have_same_rows(lock, make_lock(outs={place: "md5:1"}, deps={ROWS: "md5:8"}))
+    assert not have_same_rows(lock, make_lock(outs={place: "md5:2"}, deps={ROWS: "md5:9"}))
+    assert not have_same_rows(lock, make_lock())
+
+
+@pytest.mark.parametrize("place", ["data", "data/splits", ROWS])
+def test_rows_that_no_stage_writes_are_the_same_by_what_the_stages_read(place: str) -> None:
+    assert have_same_rows(make_lock(deps={place: "md5:1"}), make_lock(deps={place: "md5:1"}))
+    assert not have_same_rows(make_lock(deps={place: "md5:1"}), make_lock(deps={place: "md5:2"}))
+
+
+def test_rows_that_no_lock_names_or_that_stages_read_with_two_contents_are_not_the_same() -> None:
+    assert not have_same_rows(make_lock(), make_lock())
+    lock = make_lock(deps={ROWS: "md5:1"})
+    other = lockfile.LockedStage(command="derive", deps={ROWS: "md5:2"}, params={}, outs={})
+    torn = lockfile.Lock({**lock.stages, "derive": other})
+    assert not have_same_rows(torn, torn)

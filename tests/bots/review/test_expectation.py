@@ -212,6 +212,14 @@ def test_a_model_on_another_holdout_or_with_the_same_scores_tells_nothing_of_a_d
     assert found.sensitivity.basis == ASSUMED
 
 
+def test_a_lock_that_names_no_rows_leaves_the_assumption(main: Main) -> None:
+    main.merge(FIRST, TARGET, splits=None)
+    main.merge(SECOND, TARGET, splits=None)
+    found = main.expect()
+    assert found is not None
+    assert found.sensitivity.basis == ASSUMED
+
+
 def test_a_file_of_the_cache_that_is_not_what_its_name_says_is_not_believed(main: Main) -> None:
     earlier = main.merge(FIRST, TARGET)
     newest = main.merge(SECOND, TARGET)
