@@ -70,7 +70,7 @@ def build_judge(lock: Lock, settings: Settings) -> Judge:
         model=lock.find_digest(files.model),
         onnx=lock.find_digest(files.onnx),
         predictions=lock.find_digest(files.predictions),
-        splits=lock.find_digest(files.splits),
+        splits=lock.find_content(files.holdout_rows),
         task=settings.task,
         gate=settings.gate,
         evaluate=settings.evaluate,

@@ -74,9 +74,9 @@ class Side:
         return self.lock.find_digest(self.files.model)
 
     @property
-    def splits(self) -> str | None:
-        """The digest of the folder of its splits, by its lock."""
-        return self.lock.find_digest(self.files.splits)
+    def rows(self) -> str | None:
+        """The digest of the rows that judge it, or of the folder of its splits, by its lock; None where it has none."""
+        return self.lock.find_content(self.files.holdout_rows)
 
     def find_rows_digest(self, part: str) -> str | None:
         """The digest of the rows of a part of its split; None where there is no split, or it has no such part."""

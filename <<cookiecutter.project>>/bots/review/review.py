@@ -375,7 +375,7 @@ def _compare_with_champion(
         raise ChampionUnavailable(f"main's model solves another task, {main.settings.task}")
     truth = _load_truth(champion) if moved is None else None
     scores = truth
-    if truth is None or main.splits != candidate.splits:
+    if truth is None or not lockfile.have_same_rows(main.rows, candidate.rows):
         tell("scoring this change's holdout with main's model and code")
         scores = champion.score(repository.root / candidate.files.holdout_rows)
     pair = replace(

@@ -13,7 +13,7 @@ import numpy as np
 import yaml
 
 from bots import evidence, layout
-from bots.dvc import repro, stage_graph
+from bots.dvc import lockfile, repro, stage_graph
 from bots.errors import BotsError
 from bots.evidence import EvidenceError, Outcome, Seeds, SeedScores
 from bots.git.repository import Repository
@@ -104,7 +104,7 @@ def study_seeds(
         )
     ]
     if kept is None:
-        same_columns = champion.splits == candidate.splits
+        same_columns = lockfile.have_same_rows(champion.rows, candidate.rows)
         recipes.append(
             _Recipe(
                 whose="main's",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bots.dvc.lockfile import have_same_rows
 from bots.evidence import VerificationCheck
 from bots.stats import predictions
 from bots.stats.predictions import Predictions, PredictionsError
@@ -71,7 +72,9 @@ def load_tables(collected: Collected, bundle: ModelBundle, main: Main) -> Tables
         predicted=predicted,
         of_main=of_main,
         truth=None if of_main is None else align_predictions(of_main, predicted[PLAIN_ROW]),
-        same_splits=bundle.lock.find_digest(files.splits) == main.lock.find_digest(files.splits),
+        same_splits=have_same_rows(
+            bundle.lock.find_content(files.holdout_rows), main.lock.find_content(files.holdout_rows)
+        ),
     )
 
 

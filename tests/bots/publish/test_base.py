@@ -12,14 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace as but
 
+from bots.dvc.lockfile import parse_lock
 from bots.github import marker
 from bots.github.client import Connection, GitHubClient, NotInWorkflow
 from bots.github.marker import Marker
 from bots.github.workflow_run import WorkflowRun, load_workflow_run
 from bots.publish import publish
-from bots.publish.base import find_base
+from bots.publish.base import Judge, build_judge, find_base, find_moves
 from bots.publish.review_artifact import NoArtifact
 from bots.retry import Retry
+from bots.settings import parse_settings
 from doubles.github import TOKEN, GitHubDouble
 from fixtures import reviews, support, verifications
 
@@ -576,3 +578,13 @@ def test_a_run_whose_branch_is_gone_or_odd_writes_nothing_on_a_pull_request(
     bench.publish(load_workflow_run(str(tmp_path / "event.json")))
     assert bench.double.list_comments(7) == []
     assert bench.check() is None
+
+
+def test_rows_that_a_pipeline_only_reads_make_a_review_stale_where_they_move() -> None:
+    def build(rows: str) -> Judge:
+        deps = [{"path": "data/splits/holdout.parquet", "hash": "md5", "md5": rows * 32}]
+        lock = {"schema": "2.0", "stages": {"derive": {"cmd": "derive", "deps": deps}}}
+        return build_judge(parse_lock(yaml.safe_dump(lock)), parse_settings(PARAMS, "params.yaml"))
+
+    assert find_moves(build("1"), build("1")) == []
+    assert find_moves(build("1"), build("2")) == ["rows moved (the split's files)"]
