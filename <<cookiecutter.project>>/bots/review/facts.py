@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         Refusal,
         Sensitivity,
         SplitReport,
+        Task,
         TrainingReport,
         TrainingSpread,
     )
@@ -306,22 +307,27 @@ def have_same_holdout(candidate: Side, champion: Side) -> bool:
 
 def have_same_metrics(claimed: MetricsReport, found: MetricsReport, matters: Mapping[str, float]) -> bool:
     """Whether two sets of metrics agree, as `have_same_values` says."""
-    return have_same_values(claimed.values, found.values, matters)
+    return claimed.task == found.task and have_same_values(
+        claimed.values, found.values, matters, task=claimed.task
+    )
 
 
 def have_same_values(
-    one: Mapping[str, float], other: Mapping[str, float], matters: Mapping[str, float]
+    one: Mapping[str, float], other: Mapping[str, float], matters: Mapping[str, float], *, task: Task
 ) -> bool:
     """Whether two sets of metrics agree to a tenth of what matters.
 
-    Where nothing is said to matter, to a millionth: of one, and of a quantity in the target's unit of the largest such.
+    Where nothing is said to matter, to a millionth: of one, of a quantity in the target's unit of the largest such, and
+    of a metric that rows bring (task scores) of its own size, for these have no common unit.
     """
-    quantities = {
-        name for name in one if (known := describe_measure(name)) is None or known.kind == "quantity"
-    }
-    largest = max((abs(one[name]) for name in quantities), default=1.0)
+    if task == "scores":
+        sizes = {name: abs(value) for name, value in one.items()}
+    else:
+        quantities = {
+            name for name in one if (known := describe_measure(name)) is None or known.kind == "quantity"
+        }
+        largest = max((abs(one[name]) for name in quantities), default=1.0)
+        sizes = {name: largest if name in quantities else 1.0 for name in one}
     return set(one) == set(other) and all(
-        abs(one[name] - other[name])
-        <= max(matters.get(name, 0) / 10, 1e-6 * (largest if name in quantities else 1.0))
-        for name in one
+        abs(one[name] - other[name]) <= max(matters.get(name, 0) / 10, 1e-6 * sizes[name]) for name in one
     )

@@ -107,7 +107,7 @@ class _Trial:
         committed = self._score_committed()
         trained = [self._measure(self._pair.candidate)]
         gate = self._policy.gate
-        if have_same_values(committed.values, trained[0].values, gate.matters):
+        if have_same_values(committed.values, trained[0].values, gate.matters, task=self._policy.task):
             return TrainingSpread(stage=self._stage, outcome="alike", trainings=1)
         trained.append(self._train(2))
         if np.array_equal(trained[0].scores, trained[1].scores):
