@@ -11,7 +11,7 @@ from bots.derive import onnx_graph
 from bots.derive.data_report import build_data_report
 from bots.derive.export import TOLERANCE, build_export
 from bots.derive.figures import build_metrics_report
-from bots.derive.parts import build_split_report
+from bots.derive.parts import build_split_report, find_order
 from bots.derive.predictions import Judged, judge_rows
 from bots.derive.schema import load_schema
 from bots.derive.tables import DeriveError, Rows, load_rows, require_apart
@@ -164,7 +164,9 @@ def _make_reports(
     found: dict[str, evidence.Evidence] = {}
     split = settings.review.files.name_report("split")
     if split in plan.written:
-        described = build_split_report(judged, holdout, training, settings, time)
+        order = find_order(holdout, training, time)
+        plan.notes.extend([order.note] if order.note else [])
+        described = build_split_report(judged, holdout, training, settings, order)
         found[split] = described
     else:
         described = evidence.load(root / split, evidence.SplitReport, split)

@@ -72,7 +72,9 @@ def judge_rows(predictions: Rows, holdout: Rows | None, settings: Settings) -> J
     import pyarrow
 
     if holdout is not None and settings.task == "scores":
-        holdout = keep_first_rows(holdout)
+        wanted = {SLICE + name: name for name in list_slices(settings)} | {WEIGHT: settings.data.weight}
+        used = [name for own, name in wanted.items() if name and own not in predictions.columns]
+        holdout = keep_first_rows(holdout, [name for name in used if name in holdout.columns])
     known = predictions if holdout is None else align_rows(predictions, holdout)
     classes = _find_classes(known, settings)
     columns: dict[str, pyarrow.Array | NDArray[np.float64]] = {PLAIN_ROW: known.names}

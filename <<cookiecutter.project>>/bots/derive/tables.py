@@ -15,7 +15,7 @@ from bots.stats.predictions import write_label
 from bots.stats.split_columns import PLAIN_ROW, ROW
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
     import pyarrow
@@ -191,13 +191,22 @@ def write_value(value: Any) -> str:
     return str(value.isoformat()) if hasattr(value, "isoformat") else write_label(value)
 
 
-def keep_first_rows(rows: Rows) -> Rows:
-    """The first row of each name."""
+def keep_first_rows(rows: Rows, used: Sequence[str] = ()) -> Rows:
+    """The first row of each name. Raises `DeriveError` where a column of `used` has several values within a name."""
     import pyarrow
     import pyarrow.compute as arrow
 
     names = rows.names.combine_chunks()
     places = arrow.index_in(names.unique(), value_set=names)
+    firsts = places.take(arrow.index_in(names, value_set=names.unique()))
+    for column in used:
+        texts = arrow.fill_null(write_names(rows.table[column]), "\0")
+        off = arrow.not_equal(texts, texts.take(firsts))
+        if arrow.any(off).as_py():
+            raise DeriveError(
+                f"{rows.path}: {column}: expected one value for each name of `row`, which is measured as one; "
+                f"{rows.names.filter(off)[0].as_py()!r} has several"
+            )
     table = rows.table.take(places)
     return Rows(table, pyarrow.chunked_array([names.take(places)]), rows.path)
 

@@ -311,3 +311,75 @@ def test_targets_that_say_the_same_in_other_words_do_not_contradict_each_other(
 )
 def test_an_option_without_effect_is_an_error(project: OwnProject, options: list[str], words: str) -> None:
     assert words in project.refuse("--predictions", "predictions.csv", *options)
+
+
+@pytest.mark.parametrize(
+    ("train", "holdout", "by", "note"),
+    [
+        (["2023-12-30", "2023-12-31"], ["2024-01-01"], "time", None),
+        (["2024-01-01T09:30"], ["2024-01-01 10:00"], "time", None),
+        (["2024-01-01 11:00"], ["2024-01-01T10:00"], None, "the last day of train.csv (2024-01-01 11:00) is not"),
+        (["2024-01-01"], ["2024-01-01"], None, "is not earlier than the first of holdout.csv (2024-01-01)"),
+        (["2024-01-01"], ["2024-01-01T10:00"], None, "is not earlier than the first of holdout.csv"),
+        (["2024-01-01T10:00+02:00"], ["2024-01-01T08:30Z"], "time", None),
+        (["2023-01-01", ""], ["2024-01-01"], None, "100 rows of train.csv have no day"),
+        (["2023-01-01"], ["2024-01-01", ""], None, "100 rows of holdout.csv have no day"),
+        (["9"], ["10"], "time", None),
+        (["10"], ["10"], None, "is not earlier"),
+    ],
+)  # fmt: skip
+def test_a_split_is_by_time_only_where_every_row_that_trains_is_known_to_be_earlier(
+    project: OwnProject, train: list[str], holdout: list[str], by: str | None, note: str | None
+) -> None:
+    add_column(project, "train.csv", "day", train)
+    add_column(project, "holdout.csv", "day", holdout)
+    said = project.derive_all("--time", "day")
+    split = project.load_report(SplitReport)
+    assert split.by == by
+    assert (split.parts[0].first, split.parts[1].first) == (train[0], holdout[0])
+    assert ("split.json does not say that the split is by time" in said) == (note is not None)
+    assert note is None or note in said
+
+
+@pytest.mark.parametrize(
+    ("train", "holdout", "words"),
+    [
+        (["31/12/2023"], ["01/02/2024"], "holdout.csv: day: expected dates such as 2024-07-01"),
+        (["2023-12-31"], ["2024-13-01"], "holdout.csv: day: expected dates such as 2024-07-01"),
+        (["2023-12-31", "2023-12-30T08:00Z"], ["2024-01-01"], "train.csv: day: expected dates such as"),
+        (["2023-12-31T08:00Z"], ["2024-01-01"], "day: times with a zone in train.csv and times without a zone in"),
+        (["2023"], ["2024-01-01"], "day: numbers in train.csv and times without a zone in holdout.csv"),
+        (["true"], ["2024-01-01"], "train.csv: day: expected dates such as 2024-07-01"),
+    ],
+)  # fmt: skip
+def test_times_that_are_none_or_cannot_be_compared_are_refused(
+    project: OwnProject, train: list[str], holdout: list[str], words: str
+) -> None:
+    add_column(project, "train.csv", "day", train)
+    add_column(project, "holdout.csv", "day", holdout)
+    named = ["--predictions", "predictions.csv", "--holdout", "holdout.csv", "--train", "train.csv"]
+    assert words in project.refuse(*named, "--time", "day")
+
+
+def test_a_table_without_any_time_leaves_the_split_untold_with_a_note(project: OwnProject) -> None:
+    add_column(project, "train.csv", "day", ["2024-01-01"])
+    add_column(project, "holdout.csv", "day", [""])
+    assert "by time: no row of holdout.csv has a day" in project.derive_all("--time", "day")
+    assert project.load_report(SplitReport).by is None
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_times_as_text_are_held_against_times_as_such(project: OwnProject, large: bool) -> None:
+    from pyarrow import csv
+
+    add_column(project, "train.csv", "day", ["2023-12-31"])
+    table = csv.read_csv(project.folder / "holdout.csv")
+    named = ["--predictions", "predictions.csv", "--holdout", "holdout.parquet", "--train", "train.csv"]
+    if large:
+        dates = pa.array(["01/02/2024"] * 200, pa.large_string())
+        parquet.write_table(table.append_column("day", dates), project.folder / "holdout.parquet")
+        assert "holdout.parquet: day: expected dates" in project.refuse(*named, "--time", "day")
+    times = pa.array(["2024-01-01T08:00"] * 200).cast(pa.timestamp("ms"))
+    parquet.write_table(table.append_column("day", times), project.folder / "holdout.parquet")
+    project.derive(*named, "--time", "day")
+    assert project.load_report(SplitReport).by == "time"

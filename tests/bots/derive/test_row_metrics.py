@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from bots import settings
-from bots.__main__ import main
 from bots.evidence import MetricsReport, SplitReport
 from bots.review.holdout import load_predictions
 
@@ -94,7 +93,26 @@ def test_another_task_takes_no_row_twice(project: OwnProject) -> None:
     assert "holdout.csv: row: expected each name once" in project.refuse_all()
 
 
-def test_predictions_alone_need_no_table_of_rows(project: OwnProject) -> None:
+def test_predictions_alone_do_not_tell_whether_the_holdout_is_the_same(project: OwnProject) -> None:
     Path("params.yaml").write_text(PARAMS.replace("  slices: [language]\n", ""))
-    assert main(["derive", "--predictions", "predictions.csv"]) == 0
+    said = project.refuse("--predictions", "predictions.csv")
+    assert "--holdout FILE: name the table of the rows that judge" in said
+    project.derive("--predictions", "predictions.csv", "--holdout", "holdout.csv")
     assert project.load_report(SplitReport).find_part("holdout").rows == QUERIES
+
+
+@pytest.mark.parametrize("used", ["slice", "weight", "resample"])
+def test_a_name_with_several_values_of_a_used_column_is_refused(project: OwnProject, used: str) -> None:
+    text = PARAMS if used == "slice" else PARAMS.replace("  slices: [language]\n", "")
+    if used == "weight":
+        text = text.replace("task: scores", "task: scores, weight: language")
+    if used == "resample":
+        text = text.replace("primary: NDCG@5", "primary: NDCG@5, resample: language")
+    Path("params.yaml").write_text(text)
+    project.replace("holdout.csv", "q4,de,d1", "q4,fr,d1")
+    assert "holdout.csv: language: expected one value for each name of `row`" in (
+        said := project.refuse_all()
+    )
+    assert "'q4' has several" in said
+    Path("params.yaml").write_text(PARAMS.replace("  slices: [language]\n", ""))
+    project.derive_all()
