@@ -98,7 +98,7 @@ def _find_targets(
 ) -> list[JudgedModel]:
     """Find where each model's review belongs, the main one's first."""
     from bots.publish.lock import JudgedModel
-    from bots.publish.models import explain_run
+    from bots.publish.models import explain_run, is_excused
     from bots.publish.publish import explain_failure
     from bots.publish.target import find_target
     from bots.settings import MAIN_MODEL
@@ -119,6 +119,7 @@ def _find_targets(
                 naming=one.naming,
             ),
             files=one.files,
+            excused=is_excused(run, reviews, one),
         )
         for one in reviews
     ]
@@ -147,6 +148,7 @@ def _carry_over(
             verification=one.verification,
             target=one.target,
             others=decisions if one is main else {},
+            excused=one.excused,
             commit=commit,
             folder=folder,
             retry=retry,

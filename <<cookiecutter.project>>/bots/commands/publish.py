@@ -96,7 +96,7 @@ def _publish_all(
     from bots.git.bare import find_folder
     from bots.github import actions
     from bots.publish.looks import correct_looks, count_looks, find_doubt, find_look, find_main_holdout
-    from bots.publish.models import explain_run, is_untouched
+    from bots.publish.models import explain_run, is_excused, is_untouched
     from bots.publish.production import find_production_note
     from bots.publish.publish import publish
 
@@ -114,6 +114,7 @@ def _publish_all(
             production="" if one.name else find_production_note(root, os.environ, time.time(), retry),
             others={} if one.name else dict(decisions),
             opens=one.name is None or not is_untouched(one.artifact),
+            excused=is_excused(workflow_run, reviews, one),
             connection=connection,
             retry=retry,
             folder=find_folder(root),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from bots.github.client import Conclusion
 
 HELD_UP = "> [!WARNING]\n> This change passes only where each model of the project does. {told}\n\n"
+RUN_FAILED = "but the run failed: by another model's review, or by the team's tests"
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,13 @@ class Decision:
     locks: bool = False
     verdict: Verdict | None = None
     elsewhere: bool = False
+
+
+def withhold_pass(decision: Decision, *, excused: bool) -> Decision:
+    """The decision as the check says it: no pass by a run that failed, also where another model's review may be why."""
+    if not excused or decision.conclusion != "success":
+        return decision
+    return replace(decision, conclusion="action_required", title=f"{decision.title}, {RUN_FAILED}")
 
 
 def join_decisions(decision: Decision, others: Mapping[str, Decision]) -> Decision:

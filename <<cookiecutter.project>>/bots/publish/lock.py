@@ -33,7 +33,7 @@ from bots.github import check_run
 from bots.layout import DVC_LOCK, DVC_YAML, MONITORING_BRANCH, PARAMS, REPORTS, Layout
 from bots.naming import MONITORING
 from bots.publish import model_bundle, publish
-from bots.publish.decision import join_decisions
+from bots.publish.decision import join_decisions, withhold_pass
 from bots.publish.model_bundle import InvalidBundle, ModelBundle
 from bots.publish.target import ask_base_again
 from bots.publish.verification_result import hold_against
@@ -222,6 +222,7 @@ class JudgedModel:
     verification: VerificationResult
     target: Target
     files: Layout
+    excused: bool = False
 
     def decide(self) -> Decision:
         """Decide again what its check says."""
@@ -473,11 +474,12 @@ def build_check_run(
     *,
     verification: VerificationResult,
     others: Mapping[str, Decision] = MappingProxyType({}),
+    excused: bool = False,
     commit: str,
 ) -> tuple[Marker, CheckRunContent]:
     """Build the check run of the lock's commit: what the judged commit's says."""
     alone = hold_against(publish.decide(run, target.set_head(run.head_sha), review), verification)
-    decision = join_decisions(alone, others)
+    decision = withhold_pass(join_decisions(alone, others), excused=excused)
     digests = publish.find_digests(review)
     marker = replace(publish.build_marker(run, target, decision), commit=commit, digests=digests)
     content = check_run.build_content(
@@ -499,6 +501,7 @@ def carry_over_check(
     verification: VerificationResult,
     target: Target,
     others: Mapping[str, Decision] = MappingProxyType({}),
+    excused: bool = False,
     commit: str,
     folder: str,
     retry: Retry,
@@ -511,7 +514,7 @@ def carry_over_check(
 
     def write(found: Target) -> str:
         marker, content = build_check_run(
-            run, review, found, verification=verification, others=others, commit=commit
+            run, review, found, verification=verification, others=others, excused=excused, commit=commit
         )
         return retry.call("check", lambda: check_run.write_check_run(api, marker, content, final=True))
 

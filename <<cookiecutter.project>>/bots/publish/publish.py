@@ -20,7 +20,7 @@ from bots.github.marker import add_marker, is_marked, parse_digests, parse_marke
 from bots.github.sticky_comment import upsert_comment
 from bots.naming import ALONE, Naming
 from bots.publish.base import UPDATE
-from bots.publish.decision import Decision, describe_others, join_decisions
+from bots.publish.decision import Decision, describe_others, join_decisions, withhold_pass
 from bots.publish.review_artifact import ArtifactContent, InvalidArtifact, NoArtifact
 from bots.publish.target import Target, find_target, list_pulls_of_run
 from bots.publish.verification_result import get_shown, hold_against
@@ -232,6 +232,7 @@ def publish(
     production: str = "",
     others: Mapping[str, Decision] = MappingProxyType({}),
     opens: bool = True,
+    excused: bool = False,
     connection: Connection,
     retry: Retry,
     folder: str = "",
@@ -245,7 +246,8 @@ def publish(
     place in the repository: empty, or with a slash at the end. `doubt` says why an improvement is not believed,
     `production` what the watch last said, as Markdown. `others` are the decisions about the project's other models,
     which this one's needs to pass. Without `opens` there is a comment only where an earlier one is to be replaced.
-    `naming` says of which project and model the review is.
+    `excused`: the run failed, maybe by another model's review, so that the check does not pass. `naming` says of which
+    project and model the review is.
     """
 
     def ask() -> Target:
@@ -266,7 +268,9 @@ def publish(
         note=note,
         log=retry.log,
     )
-    write = partial(_write, api, run, artifact, author=connection.author, opens=opens, retry=retry)
+    write = partial(
+        _write, api, run, artifact, author=connection.author, opens=opens, excused=excused, retry=retry
+    )
     write(target=target, result=result)
     if result.decision.conclusion == "success" and _has_main_moved(api, target, retry):
         # Whoever looked at all open checks when main moved may have come before this one was written.
@@ -333,6 +337,7 @@ def _write(
     result: PublishResult,
     author: str,
     opens: bool,
+    excused: bool,
     retry: Retry,
 ) -> None:
     """Write the comment and the check run; what fails becomes a note."""
@@ -349,11 +354,11 @@ def _write(
     if target.owner is not None:
         retry.log(f"check: left as it is, {run.head_sha[:7]} is also the commit of #{target.owner}")
         return
-    marker = replace(marker, digests=find_digests(artifact))
+    marker, told = replace(marker, digests=find_digests(artifact)), withhold_pass(decision, excused=excused)
     content = check_run.build_content(
         marker,
-        conclusion=decision.conclusion,
-        title=decision.title,
+        conclusion=told.conclusion,
+        title=told.title,
         summary=_prepend_notes(result.body, result.notes),
         details_url=run.html_url,
     )

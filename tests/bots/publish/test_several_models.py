@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 import yaml
 from msgspec.structs import replace as but
@@ -16,9 +17,12 @@ from bots import evidence
 from bots.__main__ import main
 from bots.github import marker
 from bots.github.client import CheckRun
+from bots.github.workflow_run import _Event
 from bots.naming import Naming
 from bots.publish.base import Judge, find_all_moves
-from bots.publish.decision import Decision, join_decisions
+from bots.publish.decision import RUN_FAILED, Decision, join_decisions
+from bots.publish.lock import build_check_run
+from bots.publish.target import Target
 from bots.respond.approve import explain_refusal
 from bots.settings import parse_models
 from doubles.github import TOKEN, GitHubDouble
@@ -154,7 +158,12 @@ def test_a_first_model_that_falls_does_not_hide_what_the_second_did(
     job.hand_over(None, reviews.regressed())
     job.hand_over("b", reviews.improved())
     written = job.publish(monkeypatch, conclusion="failure")
-    assert job.check(B) == ("success", "Improved")
+    (said,) = job.comments(B)
+    assert "improved" in said.lower()
+    assert RUN_FAILED not in said
+    assert job.check(B) == ("action_required", f"Improved, {RUN_FAILED}"), (
+        "the team's tests may have failed too"
+    )
     assert job.check(Naming()) == ("failure", "Regressed: the gate does not let this change pass")
     assert "locks=false\n" in written
 
@@ -168,6 +177,34 @@ def test_an_untouched_model_has_a_passing_check_and_no_comment_of_its_own(
     assert job.check(B) == ("success", "Equivalent")
     assert job.comments(B) == []
     assert job.check(Naming()) == ("success", "Improved")
+
+
+def test_a_first_model_that_a_person_is_asked_about_is_not_held_up_by_the_run_that_it_failed_itself(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job.hand_over(None, reviews.undecided())
+    job.hand_over("b", reviews.improved())
+    written = job.publish(monkeypatch, conclusion="failure")
+    assert job.check(Naming()) == ("failure", "Undecided: a person has to decide"), "what /approve asks for"
+    assert job.check(B) == ("action_required", f"Improved, {RUN_FAILED}")
+    assert "locks=true\n" in written
+
+
+@pytest.mark.parametrize("excused", [True, False])
+def test_the_locks_commit_says_of_a_run_that_failed_what_the_judged_commit_does(excused: bool) -> None:
+    review = but(reviews.improved(), candidate=but(reviews.improved().candidate, commit=HEAD))
+    with GitHubDouble() as double:
+        double.add_pull(7, HEAD)
+        run = msgspec.json.decode(msgspec.json.encode(double.add_run(7)), type=_Event).workflow_run
+    _, content = build_check_run(
+        run,
+        review,
+        Target(group=True),
+        verification=verifications.find_result(review),
+        excused=excused,
+        commit="e" * 40,
+    )
+    assert (content.conclusion == "success") != excused
 
 
 @pytest.mark.parametrize("trick", ["left out", "the other model's", "refuted"])
