@@ -132,10 +132,12 @@ class NotCompared:
 @dataclass(frozen=True, kw_only=True)
 class _Measured:
     """`disagreements`: where metrics.json or the model say something else than the predictions, a sentence each.
+    `unrepeated`: metrics that rows bring and that came out otherwise when measured again, a sentence each.
     `seen`: signs that the model has seen the holdout, where somebody looked."""
 
     comparison: Comparison
     disagreements: tuple[str, ...] = ()
+    unrepeated: tuple[str, ...] = ()
     seen: Seen | None = None
 
 
@@ -178,7 +180,8 @@ class Facts:
     `changed`: paths in which this change's commit differs from main's. `removed`: outputs that were stored with another
     content than a dvc.lock names, and so were removed. `looks`: how many models the holdout has judged; None where this
     one was not held against main's. `unnamed` is main's side where its lock has stages and names no model; `declared`
-    are the models that main's dvc.yaml or this change's declares.
+    are the models that main's dvc.yaml or this change's declares, `announced` main's settings of a further model that
+    its `models:` declares, whether or not main has trained it.
     """
 
     candidate: Candidate
@@ -192,11 +195,16 @@ class Facts:
     deployed: bool = False
     unnamed: Side | None = None
     declared: frozenset[str] = frozenset()
+    announced: Settings | None = None
 
     @property
     def policy(self) -> Settings:
-        """By what the change is judged: main's settings; its own where main has no model that its gate was made for."""
-        return (self.champion or self.unnamed or self.candidate).settings
+        """By what the change is judged: main's settings.
+
+        Its own where main has no model that its gate was made for, and declares no further model of this name.
+        """
+        main = self.champion or self.unnamed
+        return main.settings if main else self.announced or self.candidate.settings
 
     @property
     def other_models(self) -> OtherModels:
@@ -207,7 +215,7 @@ class Facts:
             self.candidate.lock,
             self.candidate.files,
             declared=self.declared,
-            left_alone=list_left_alone(main.settings if main else self.candidate.settings),
+            left_alone=list_left_alone(self.policy),
         )
 
     @property

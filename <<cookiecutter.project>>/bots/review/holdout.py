@@ -79,17 +79,44 @@ class HoldoutPredictions:
         return (*inner, *find_disagreements(self.table, written, self.settings))
 
     def find_contradictions(self, scored: pyarrow.Table, tolerance: float = 1e-6) -> tuple[str, ...]:
-        """Whether the model, asked again, gives other scores than the table says."""
+        """Whether the model, asked again, gives other scores than the table says.
+
+        Of the task scores only whether it gives any for each row: `find_unrepeated` has those that differ.
+        """
         try:
             again = self.get_scores(scored, whose="this change's")
         except BotsError as error:
             return (f"{self.path} cannot be checked against the model: {error}",)
+        if self.settings.task == "scores":
+            return ()
         said = self._get_own_scores()
         differences = metrics.scale_differences(again, said, self.settings.task)
         off = int((~(differences <= tolerance)).sum())
         if not off:
             return ()
         return (f"{self.path} is not what the model gives: {off:,} of {len(said):,} scores differ",)
+
+    def find_unrepeated(self, scored: pyarrow.Table, tolerance: float = 1e-6) -> tuple[str, ...]:
+        """Which metrics that rows bring (task scores) came out otherwise when they were measured again.
+
+        A latency or a judge's marks never come out the same, so nobody can tell whether the model gives them.
+        """
+        if self.settings.task != "scores":
+            return ()
+        try:
+            again = self.get_scores(scored, whose="this change's")
+        except BotsError:
+            return ()  # `find_contradictions` says so
+        said, found = self._get_own_scores(), []
+        for place, name in enumerate(self.settings.row_metrics):
+            column = [table[:, place : place + 1] for table in (again, said)]
+            off = int((~(metrics.scale_differences(*column, "scores") <= tolerance)).sum())
+            if off:
+                found.append(
+                    f"{self.path}: whether the model gives {name} cannot be told: measured again, {off:,} of "
+                    f"{len(said):,} rows have another value, as one that is measured (a latency, a judge's mark) does"
+                )
+        return tuple(found)
 
     def keep_rows(self, names: pyarrow.ChunkedArray) -> HoldoutPredictions:
         """The predictions of the rows with these names alone."""

@@ -88,6 +88,10 @@ class Commits:
         """The change's settings of a model; main's where the change does not declare it any more."""
         return self.own[model] if model in self.own else self.mains[model]
 
+    def get_announced(self, model: str | None) -> Settings | None:
+        """Main's settings of a further model that it declares; None of the main one, and where it declares none so."""
+        return None if model is None else self.mains.get(model)
+
     def get_policy(self, model: str | None) -> Settings:
         """The settings that say what belongs to a model: main's, where it has some."""
         return (self.mains or self.own)[model]
@@ -197,7 +201,8 @@ def review(
     named = commits.get_policy(model).project.name
     placed = make_naming(named, find_folder(repository.root)).placed
     with open_champion(repository, base, own, candidate.removed, tell=tell) as champion:
-        candidate = _try_committed(repository, candidate, champion, jobs=jobs, tell=tell)
+        policy = champion.side.settings if champion else commits.get_announced(model) or own
+        candidate = _try_committed(repository, candidate, policy, jobs=jobs, tell=tell)
         facts = Facts(
             candidate=candidate,
             champion=champion.side if champion else None,
@@ -208,6 +213,7 @@ def review(
             deployed=any(repository.has_path(base, path) for path in (layout.COMPOSE, layout.KUBERNETES)),
             unnamed=main if champion is None else None,
             declared=_find_declared_models(repository, base),
+            announced=commits.get_announced(model),
         )
         facts = _judge_at_look(facts, count_looks, tell)
         facts = _ask_fresh_rows(facts, repository.root, champion, tell)
@@ -253,14 +259,13 @@ def _prepare_files(repository: Repository, base: str, *, pull: bool, tell: Tell)
 
 
 def _try_committed(
-    repository: Repository, candidate: Candidate, champion: Champion | None, *, jobs: int, tell: Tell
+    repository: Repository, candidate: Candidate, policy: Settings, *, jobs: int, tell: Tell
 ) -> Candidate:
     """The change with its committed model, where that is another than what training gave here and may be judged."""
     if not lockfile.find_not_reproduced(candidate.committed, candidate.lock):
         return candidate
     from bots.review.training_spread import try_committed
 
-    policy = (champion.side if champion else candidate).settings
     return try_committed(repository, candidate, policy, jobs=jobs, tell=tell)
 
 
@@ -291,7 +296,8 @@ def _compare(
             return NoBaseline(
                 comparison=predictions.summarize(), disagreements=disagreements, seen=look(holdout=None)
             )
-        disagreements = _find_contradictions(root, candidate, predictions, tell) + disagreements
+        contradictions, unrepeated = _find_contradictions(root, candidate, predictions, tell)
+        disagreements = contradictions + disagreements
         try:
             moved = _look_at_moved(root, candidate, champion, tell)
             judging = moved.keep_judging(predictions) if moved else predictions
@@ -300,11 +306,17 @@ def _compare(
             )
         except ChampionUnavailable as error:
             kind = Tampered if isinstance(error, ChampionTampered) else Unavailable
-            return kind(comparison=predictions.summarize(), disagreements=disagreements, reason=str(error))
+            return kind(
+                comparison=predictions.summarize(),
+                disagreements=disagreements,
+                unrepeated=unrepeated,
+                reason=str(error),
+            )
         change, failure = _compare_data(root, candidate, champion, tell)
         return Compared(
             comparison=comparison,
             disagreements=disagreements,
+            unrepeated=unrepeated,
             seen=look(holdout=_find_pair(candidate, champion, predictions, moved=moved, pair=pair)),
             data_change=change,
             data_change_failure=failure,
@@ -341,17 +353,20 @@ def _ask_fresh_rows(facts: Facts, root: Path, champion: Champion | None, tell: T
 
 def _find_contradictions(
     root: Path, candidate: Candidate, predictions: HoldoutPredictions, tell: Tell
-) -> tuple[str, ...]:
-    """Where a lock brought predictions that no stage made in this run, whether the model really gives them."""
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Where a lock brought predictions that no stage made in this run, whether the model really gives them.
+
+    What contradicts them, and which metrics that rows bring came out otherwise, which contradicts nothing.
+    """
     files = candidate.files
     if candidate.has_made(files.predictions):
-        return ()
+        return (), ()
     tell("asking this change's model for its predictions again")
     try:
         scored = score_rows(root, candidate.settings.review.score, root / files.holdout_rows)
-        return predictions.find_contradictions(scored)
+        return predictions.find_contradictions(scored), predictions.find_unrepeated(scored)
     except DvcError as error:
-        return (f"{files.predictions} cannot be checked against the model: {error}",)
+        return (f"{files.predictions} cannot be checked against the model: {error}",), ()
 
 
 def _compare_with_champion(

@@ -9,7 +9,7 @@ from msgspec import structs
 from bots import evidence, layout
 from bots.dvc import lockfile
 from bots.render.moved import warn_of_choice
-from bots.review.facts import Compared
+from bots.review.facts import Compared, NotCompared
 from bots.verdict.looks import describe_looks
 from bots.verdict.rules import find_primary
 from bots.verdict.sentences import cut
@@ -229,6 +229,8 @@ def _note(facts: Facts) -> Iterator[str]:
         yield facts.result.data_change_failure
     if isinstance(facts.result, Compared) and facts.result.champion_unconfirmed:
         yield facts.result.champion_unconfirmed
+    if not isinstance(facts.result, NotCompared):
+        yield from (f"{words}." for words in facts.result.unrepeated)
     if facts.seen is not None:
         yield from facts.seen.untold
     if candidate.dirty:

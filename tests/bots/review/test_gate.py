@@ -637,3 +637,15 @@ def test_a_main_whose_training_makes_no_evidence_yet_is_said_with_what_makes_it(
         "Main has a model and no evidence of it: its commit has no reports/metrics.json"
     )
     assert "as `python -m bots derive` does; a person decides about that one." in headline
+
+
+def test_a_first_model_that_main_declares_is_judged_by_mains_gate_and_not_by_its_own() -> None:
+    from bots.settings import Limit
+
+    strict = structs.replace(GATE, limits={"log_loss": Limit(at_most=0.01)})
+    announced = structs.replace(simulated.make_policy(), gate=strict)
+    found = replace(facts(champion=False, comparison=IMPROVED), announced=announced)
+    assert found.policy.gate == strict
+    assert found.gate_changed
+    assert any(rule.rule.startswith("limit") and not rule.passed for rule in apply_gate(found).rules)
+    assert not facts(champion=False).gate_changed

@@ -140,11 +140,16 @@ def test_a_declared_model_that_main_does_not_have_yet_is_a_first_one_and_blocks_
     change.git("checkout", "--quiet", "-b", "again")
     for name, text in files.items():
         (change.folder / name).write_text(text)
-    lucky.commit(change, "Bring the second model")
+    path = change.folder / "params.yaml"
+    document = yaml.safe_load(path.read_text())
+    document["models"]["b"]["gate"]["matters"]["log_loss"] = 5.0
+    path.write_text(yaml.safe_dump(document, sort_keys=False))
+    lucky.commit(change, "Bring the second model, and a gate that lets all pass")
     first, second, code = review(change, "--retrain")
     assert (first["verdict"], first["reason"], first["passed"]) == ("equivalent", "nothing-changed", True)
     assert (second["verdict"], second["champion"], code) == ("no baseline", None, 23)
     assert [stage["name"] for stage in second["stages"]] == ["split", "train_b", "evaluate_b"]
+    assert any("main's gate judged it" in note for note in second["notes"])
 
 
 def test_further_seeds_of_a_second_model_train_it_alone(change: DvcProject):
