@@ -109,8 +109,9 @@ class HoldoutPredictions:
             return ()  # `find_contradictions` says so
         said, found = self._get_own_scores(), []
         for place, name in enumerate(self.settings.row_metrics):
-            column = [table[:, place : place + 1] for table in (again, said)]
-            off = int((~(metrics.scale_differences(*column, "scores") <= tolerance)).sum())
+            column = slice(place, place + 1)
+            differences = metrics.scale_differences(again[:, column], said[:, column], "scores")
+            off = int((~(differences <= tolerance)).sum())
             if off:
                 found.append(
                     f"{self.path}: whether the model gives {name} cannot be told: measured again, {off:,} of "
