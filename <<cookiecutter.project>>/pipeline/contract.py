@@ -128,17 +128,13 @@ def summarize_experience(target: np.ndarray, scores: np.ndarray, task: Task) -> 
 
     Of several classes a score is the largest probability, and yes means that its class was right.
 
-    The bins hold equally many rows; equal scores share a bin. A quantity's `low` and `high` are added to a score for
+    The bins hold equally many rows, as far as equal scores share a bin, and `FEWEST` or more: there are none of fewer
+    rows. A quantity's `low` and `high` are added to a score for
     an interval: split conformal prediction within each bin (Lei et al. 2018, "Distribution-free predictive inference
     for regression"; by groups after Vovk 2012), which covers `CONFIDENCE` of rows like the holdout's.
     """
     most = INTERVAL_BINS if task == "regression" else CALIBRATION_BINS
-    bins = max(1, min(most, len(scores) // FEWEST))
-    edges = (
-        np.unique(np.quantile(scores, np.arange(bins) / bins, method="lower"))
-        if len(scores)
-        else np.array([])
-    )
+    edges = _find_edges(scores, most)
     found = []
     members = np.searchsorted(edges, scores, side="right") - 1
     for number, edge in enumerate(edges):
@@ -155,6 +151,22 @@ def summarize_experience(target: np.ndarray, scores: np.ndarray, task: Task) -> 
 def count_scores(scores: np.ndarray, grid: list[float]) -> list[int]:
     """Count the scores between two bounds, upper bound included; the last count is of those above all bounds."""
     return np.bincount(np.searchsorted(grid, scores, side="left"), minlength=len(grid) + 1).tolist()
+
+
+def _find_edges(scores: np.ndarray, most: int) -> list[float]:
+    """The lowest score of each of at most `most` bins, which have `FEWEST` rows or more; none of fewer rows."""
+    bins = min(most, len(scores) // FEWEST)
+    if not bins:
+        return []
+    edges = np.unique(np.sort(scores)[np.arange(bins) * len(scores) // bins])
+    counts = np.bincount(np.searchsorted(edges, scores, side="right") - 1, minlength=len(edges))
+    kept, rows = list[float](), FEWEST
+    for edge, count in zip(edges.tolist(), counts.tolist(), strict=True):
+        if rows >= FEWEST:
+            kept.append(edge)
+            rows = 0
+        rows += count
+    return kept[:-1] if rows < FEWEST else kept
 
 
 def _find_interval(residuals: np.ndarray) -> tuple[float, float]:

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bots.derive import contract as derived
 from fixtures import served, support
 from pipeline import contract as writer
 from pipeline import files
@@ -74,9 +75,21 @@ def test_the_same_model_gives_the_same_contract(made, tmp_path):
     assert (again / writer.PATH).read_bytes() == (made / writer.PATH).read_bytes()
 
 
+@pytest.mark.parametrize("writer", [writer, derived], ids=["pipeline", "derive"])
+@pytest.mark.parametrize("task", ["classification", "regression"])
+@given(rows=st.integers(0, 1500), steps=st.integers(0, 40), seed=st.integers(0, 10))
+def test_no_bin_of_experience_rests_on_a_few_rows(writer, task, rows, steps, seed):
+    """Ties make bins small: half of the scores are equal, the others lie on a few steps."""
+    rng = np.random.default_rng(seed)
+    scores = np.where(rng.random(rows) < 0.5, 0.5, rng.integers(0, steps + 1, rows) / 40)
+    found = writer.summarize_experience((rng.random(rows) < scores) * 1.0, scores, task)
+    assert (sum(entry["rows"] for entry in found) == rows) if rows >= writer.FEWEST else not found
+    assert all(entry["rows"] >= writer.FEWEST for entry in found)
+
+
 @given(SCORES)
 def test_rows_are_in_exactly_one_bin_of_experience(values):
-    scores = np.array(values)
+    scores = np.repeat(values, writer.FEWEST)
     found = writer.summarize_experience((scores > 0.5) * 1.0, scores, "classification")
     assert sum(entry["rows"] for entry in found) == len(scores)
     assert all(0 <= entry["share"] <= 1 for entry in found)

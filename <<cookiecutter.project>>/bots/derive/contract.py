@@ -101,13 +101,13 @@ def summarize_experience(target: Floats, scores: Floats, task: Task) -> list[dic
     """Say of scores from `above` on how often the holdout's answer was yes, or how far off the scores were.
 
     Of several classes a score is the largest probability, and yes means that its class was right. The bins hold equally
-    many rows; equal scores share a bin. A quantity's `low` and `high` are added to a score for an interval: split
-    conformal prediction within each bin (Lei et al. 2018, "Distribution-free predictive inference for regression"; by
-    groups after Vovk 2012), which covers `CONFIDENCE` of rows like the holdout's.
+    many rows, as far as equal scores share a bin, and `FEWEST` or more: there are none of fewer rows. A quantity's
+    `low` and `high` are added to a score for an interval: split conformal prediction within each bin (Lei et al. 2018,
+    "Distribution-free predictive inference for regression"; by groups after Vovk 2012), which covers `CONFIDENCE` of
+    rows like the holdout's.
     """
     most = INTERVAL_BINS if task == "regression" else CALIBRATION_BINS
-    bins = max(1, min(most, len(scores) // FEWEST))
-    edges = np.unique(np.quantile(scores, np.arange(bins) / bins, method="lower"))
+    edges = _find_edges(scores, most)
     members = np.searchsorted(edges, scores, side="right") - 1
     found = []
     for number, edge in enumerate(edges):
@@ -119,6 +119,22 @@ def summarize_experience(target: Floats, scores: Floats, task: Task) -> list[dic
             entry["share"] = float(target[chosen].mean())
         found.append(entry)
     return found
+
+
+def _find_edges(scores: Floats, most: int) -> list[float]:
+    """The lowest score of each of at most `most` bins, which have `FEWEST` rows or more; none of fewer rows."""
+    bins = min(most, len(scores) // FEWEST)
+    if not bins:
+        return []
+    edges = np.unique(np.sort(scores)[np.arange(bins) * len(scores) // bins])
+    counts = np.bincount(np.searchsorted(edges, scores, side="right") - 1, minlength=len(edges))
+    kept, rows = list[float](), FEWEST
+    for edge, count in zip(edges.tolist(), counts.tolist(), strict=True):
+        if rows >= FEWEST:
+            kept.append(edge)
+            rows = 0
+        rows += count
+    return kept[:-1] if rows < FEWEST else kept
 
 
 def _find_interval(residuals: Floats) -> tuple[float, float]:
