@@ -143,11 +143,12 @@ class Issue:
 
 @dataclass(frozen=True)
 class Comment:
-    """A comment, with the login of who wrote it."""
+    """A comment, with the login of who wrote it; `updated_at` is an ISO time."""
 
     id: int
     author: str
     body: str
+    updated_at: str = ""
 
 
 @dataclass(frozen=True)
@@ -288,7 +289,12 @@ class GitHubClient:
         with self._translate_errors():
             found = self._repository.get_issue(number).get_comments()
             # An account that is gone leaves its comments without a user.
-            return [Comment(one.id, getattr(one.user, "login", ""), one.body) for one in found]
+            return [
+                Comment(
+                    one.id, getattr(one.user, "login", ""), one.body, f"{one.updated_at:%Y-%m-%dT%H:%M:%SZ}"
+                )
+                for one in found
+            ]
 
     def create_comment(self, number: int, body: str) -> None:
         """`POST issues/{number}/comments`."""

@@ -149,7 +149,7 @@ def _build_main_rules(main: MainRules) -> Iterator[dict[str, Any]]:
         "parameters": {
             "dismiss_stale_reviews_on_push": main.approvals_end_with_a_push,
             "require_code_owner_review": main.code_owners,
-            "require_last_push_approval": False,
+            "require_last_push_approval": main.approvals > 0,
             "required_approving_review_count": main.approvals,
             "required_review_thread_resolution": False,
         },

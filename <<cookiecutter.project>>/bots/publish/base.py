@@ -7,7 +7,7 @@ is that commit in the default branch's history, and is what judges there (model,
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from bots.dvc import lockfile
 from bots.dvc.lockfile import Lock, LockfileError
@@ -146,8 +146,18 @@ def find_base(
     return Base(branch=branch, commit=commit, standing=standing, why=said, tip=tip)
 
 
+class JudgeApi(Protocol):
+    """What telling the judges of two commits asks of GitHub. May raise `RequestDenied` or `TemporaryFailure`."""
+
+    def compare_commits(self, base: str, head: str) -> CommitComparison:
+        """How a commit stands to an earlier one."""
+
+    def read_file(self, commit: str, path: str) -> bytes | None:
+        """A file at a commit; None where it has none."""
+
+
 def compare_judges(
-    api: GitHubApi, commit: str, tip: str, *, branch: str, folder: str, retry: Retry
+    api: JudgeApi, commit: str, tip: str, *, branch: str, folder: str, retry: Retry
 ) -> tuple[Standing, str | None]:
     """Compare what judges at a commit with what judges at the newest one of its branch; the second value says why.
 
@@ -166,7 +176,7 @@ def compare_judges(
     return ("stale", f"{branch}'s {', '.join(moves)}") if moves else ("current", None)
 
 
-def _compare(api: GitHubApi, commit: str, tip: str) -> CommitComparison | None:
+def _compare(api: JudgeApi, commit: str, tip: str) -> CommitComparison | None:
     """Compare two commits; None where GitHub knows no such commit here."""
     try:
         return api.compare_commits(commit, tip)
@@ -176,7 +186,7 @@ def _compare(api: GitHubApi, commit: str, tip: str) -> CommitComparison | None:
         raise
 
 
-def load_judges(api: GitHubApi, commit: str, *, folder: str, retry: Retry) -> dict[str | None, Judge]:
+def load_judges(api: JudgeApi, commit: str, *, folder: str, retry: Retry) -> dict[str | None, Judge]:
     """Load what judges each model from a commit; None is the main model.
 
     Raises `RequestDenied`, `RetriesExhausted`, `LockfileError` and `SettingsError`, that also without a params.yaml:

@@ -27,6 +27,8 @@ from bots.publish.verification_result import get_shown, hold_against
 from bots.render.comment import LIMIT, Links, render_comment
 from bots.render.escape import check_address, escape_prose, escape_text
 from bots.retry import RequestDenied, RetriesExhausted, Retry
+from bots.verdict.conclusion import TAMPERED
+from bots.verdict.seen import FITTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -182,8 +184,10 @@ def describe_end(run: WorkflowRun) -> str:
     return ENDS.get(run.conclusion, UNKNOWN_END)
 
 
-def describe_verdict(verdict: Verdict) -> str:
-    """Say in a check's title that a review with this verdict does not let its change pass."""
+def describe_verdict(verdict: Verdict, reason: str | None = None) -> str:
+    """Say in a check's title that a review with this verdict, and for this reason, does not let its change pass."""
+    if reason in (TAMPERED, FITTED):
+        return f"{verdict.capitalize()}: no setting and nobody lets this pass ({reason})"
     asks = "a person has to decide" if verdict == "undecided" else "the gate does not let this change pass"
     return f"{verdict.capitalize()}: {asks}"
 
@@ -192,7 +196,7 @@ def _decide_by_verdict(run: WorkflowRun, review: Review) -> Decision:
     verdict = review.verdict
     words = verdict.capitalize()
     if not review.passed or verdict in NEVER_PASS:
-        title = describe_verdict(verdict)
+        title = describe_verdict(verdict, review.reason)
         # The step of a review that does not pass fails, and so its run does.
         locks = verdict not in NEVER_PASS and run.conclusion in ("success", "failure")
         return Decision("failure", title, locks=locks, verdict=verdict)

@@ -80,10 +80,12 @@ def hold_against(decision: Decision, verification: VerificationResult) -> Decisi
     known = isinstance(verification, Verification)
     why = verification.words if isinstance(verification, Verification) else str(verification)
     passes = decision.conclusion == "success"
+    # Regressed and blocked stay what they are. What asks a person is no longer what they may let pass.
+    title = f"{decision.title}; it could not be verified" if decision.locks else decision.title
     return replace(
         decision,
         conclusion="action_required" if passes else decision.conclusion,
-        title=f"{decision.title}, but it could not be verified" if passes else decision.title,
+        title=f"{decision.title}, but it could not be verified" if passes else title,
         warning=format_unverified(why, again=not known) + decision.warning,
         locks=decision.locks and known,
     )

@@ -6,9 +6,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from bots.github.client import CheckRun, CheckRunContent, Comment, Issue, PullRequestText
+    from bots.github.client import (
+        CheckRun,
+        CheckRunContent,
+        Comment,
+        CommitComparison,
+        Issue,
+        PullRequestText,
+    )
     from bots.naming import Naming
     from bots.respond.event import CommentEvent
+    from bots.retry import Retry
     from bots.settings import Settings
 
 
@@ -42,6 +50,12 @@ class RespondApi(Protocol):
     def read_file(self, commit: str, path: str) -> bytes | None:
         """A file at a commit; None where it has none."""
 
+    def compare_commits(self, base: str, head: str) -> CommitComparison:
+        """How a commit stands to an earlier one."""
+
+    def find_branch(self, name: str) -> str:
+        """The newest commit of a branch."""
+
     def start_workflow(self, file: str, branch: str) -> None:
         """Start a workflow on a branch."""
 
@@ -63,6 +77,7 @@ class Request:
     folder: str
     naming: Naming
     may_decide: bool
+    retry: Retry
 
     @property
     def who(self) -> str:

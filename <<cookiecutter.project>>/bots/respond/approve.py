@@ -9,12 +9,13 @@ from bots.evidence import Verdict
 from bots.github.check_run import build_content
 from bots.github.client import CheckRun
 from bots.github.marker import Marker, parse_marker
+from bots.publish.base import compare_judges
 from bots.publish.publish import describe_verdict
 from bots.render.escape import check_address, escape_prose, escape_text
 from bots.respond.answer import Answer, Request, refuse
 
 if TYPE_CHECKING:
-    from bots.github.client import PullRequestText
+    from bots.github.client import CheckRunContent, PullRequestText
 
 ASKS: Final[tuple[Verdict, ...]] = ("undecided", "not comparable", "no baseline")
 """The verdicts with which a review asks a person."""
@@ -36,27 +37,82 @@ def approve(request: Request) -> Answer:
             f"The newest commit, {pull.head_sha[:7]}, has no review yet: wait for its check `{request.naming.check}`."
         )
     marker, check = found
-    if problem := explain_refusal(marker, check, pull, seen_at=request.event.comment.created_at):
+    if (marker.approved, check.conclusion) == (request.who, "success"):
+        return _describe_approval(marker, check, pull)
+    if problem := (
+        explain_refusal(marker, check, pull, seen_at=request.event.comment.created_at)
+        or _find_unread(request, marker)
+        or _find_move(request, marker)
+    ):
         return refuse(problem)
     approved = replace(marker, approved=request.who)
+    request.api.edit_check_run(check.id, _build_approval(request, approved, check))
+    if problem := _find_move(request, marker):
+        request.api.edit_check_run(check.id, _build_stale(approved, check, problem))
+        return refuse(problem)
+    return _describe_approval(approved, check, pull)
+
+
+def _build_approval(request: Request, approved: Marker, check: CheckRun) -> CheckRunContent:
     why = " ".join(request.arguments.split())[:LONGEST]
-    request.api.edit_check_run(
-        check.id,
-        build_content(
-            approved,
-            conclusion="success",
-            title=f"Approved by {request.who}: {marker.verdict}",
-            summary=f"{escape_text(request.who)} approved the model {name_model(marker)} for which the review asked a "
-            f"person{': ' + escape_prose(why) if why else ''}. The comment on the pull request has the review.",
-            details_url=check.details_url,
-        ),
+    return build_content(
+        approved,
+        conclusion="success",
+        title=f"Approved by {request.who}: {approved.verdict}",
+        summary=f"{escape_text(request.who)} approved the model {name_model(approved)} for which the review asked a "
+        f"person{': ' + escape_prose(why) if why else ''}. The comment on the pull request has the review.",
+        details_url=check.details_url,
     )
+
+
+def _build_stale(approved: Marker, check: CheckRun, problem: str) -> CheckRunContent:
+    return build_content(
+        replace(approved, approved=None),
+        conclusion="action_required",
+        title="Stale: main moved while it was approved",
+        summary=problem,
+        details_url=check.details_url,
+    )
+
+
+def _describe_approval(marker: Marker, check: CheckRun, pull: PullRequestText) -> Answer:
     model = f"{name_model(marker)} of {pull.head_sha[:7]}"
     return Answer(
         f"Approved: the model {model}, which the review calls {marker.verdict}, may be merged. A new push voids this. "
         "The check of the bots is about the model alone: whether the team's tests passed, "
         f"[the run]({check_address(check.details_url)}) says."
     )
+
+
+def _find_unread(request: Request, marker: Marker) -> str | None:
+    """Why the check is not about the review that stood on the page when the command was written; None where it is.
+
+    A commit that was reviewed before may become the head again, after the command or unseen: then the bots' comment is
+    about another run.
+    """
+    shown = [
+        (one.updated_at, found)
+        for one in request.api.list_comments(request.event.issue.number)
+        if one.author == request.author and (found := parse_marker(one.body, request.naming)) is not None
+    ]
+    for at, found in shown:
+        same = (found.started, found.run, found.attempt) == (marker.started, marker.run, marker.attempt)
+        if same and at <= request.event.comment.created_at:
+            return None
+    return (
+        "The bots' comment on this pull request is not the review of the newest commit, or came after this command. "
+        "Read that one, then approve again."
+    )
+
+
+def _find_move(request: Request, marker: Marker) -> str | None:
+    """Why main no longer judges as it did for the review; None where it does."""
+    base = str(marker.base)
+    tip = request.api.find_branch(base)
+    standing, why = compare_judges(
+        request.api, str(marker.base_commit), tip, branch=base, folder=request.folder, retry=request.retry
+    )
+    return None if standing == "current" else f"The review is stale: {escape_prose(why or standing)}."
 
 
 def find_check(request: Request, pull: PullRequestText) -> tuple[Marker, CheckRun] | None:

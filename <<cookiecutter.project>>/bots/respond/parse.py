@@ -8,9 +8,12 @@ from typing import Final
 
 MOST: Final = 5
 """So many commands of a comment are obeyed."""
-_WORD: Final = r"[A-Za-z][A-Za-z-]{0,29}"
+_WORD: Final = r"[A-Za-z][A-Za-z0-9-]{0,49}"
 _LINE: Final = re.compile(rf" {{0,3}}/(?P<name>{_WORD})(?:[ \t]+(?P<arguments>.*?))?[ \t]*")
-_FENCE: Final = re.compile(r" {0,3}(?P<fence>`{3,}|~{3,})")
+_HIDDEN: Final = re.compile(
+    r"<!--.*?(?:-->|\Z)|<(pre|code|script|style|details)\b.*?(?:</\1>|\Z)", re.DOTALL | re.IGNORECASE
+)
+_FENCE: Final = re.compile(r"[ \t]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)?(?P<fence>`{3,}|~{3,})(?P<rest>.*)")
 
 
 @dataclass(frozen=True)
@@ -42,13 +45,16 @@ def find_commands(body: str, prefix: str | None = None) -> list[Command]:
 
 
 def _list_plain_lines(body: str) -> list[str]:
-    """The lines that are shown as plain text: no code, no HTML comment. A quotation begins with > and is no command."""
-    body = re.sub(r"<!--.*?(?:-->|\Z)", "", body, flags=re.DOTALL)
+    """List the lines that are shown as plain text: no code, no HTML comment, nothing in <pre> or <details>.
+
+    A quotation begins with > and is no command.
+    """
+    body = _HIDDEN.sub("", body)
     lines, fence = [], ""
     for line in body.replace("\r\n", "\n").split("\n"):
         opened = _FENCE.match(line)
         if fence:
-            if opened and opened["fence"].startswith(fence):
+            if opened and opened["fence"].startswith(fence) and not opened["rest"].strip():
                 fence = ""
         elif opened:
             fence = opened["fence"]

@@ -99,7 +99,7 @@ def respond(
         return RespondResult()
     retry.call("reaction", lambda: api.react(event.comment.id, SEEN))
     may_decide = retry.call("permission", lambda: _get_permission(api, event.sender.login)) in MAY_DECIDE
-    request = Request("", event, api, settings, repository, author, folder, naming, may_decide)
+    request = Request("", event, api, settings, repository, author, folder, naming, may_decide, retry)
     answers = [(one, retry.call(one.name, partial(obey, one, request))) for one in commands[:MOST]]
     if len(commands) > MOST:
         answers.append(

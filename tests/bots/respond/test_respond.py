@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from bots.__main__ import main
 from bots.evidence import ExplanationReport
 from bots.github.client import Connection, GitHubClient
-from bots.github.marker import Marker, ModelDigests, parse_marker
+from bots.github.marker import Marker, ModelDigests, add_marker, parse_marker
 from bots.naming import make_naming
 from bots.observations import Decision
 from bots.release.approval import find_approval
@@ -33,6 +33,12 @@ NUMBER, ISSUE = 7, 9
 HEAD = "a" * 40
 ACTIONS = "github-actions[bot]"
 DIGESTS = ModelDigests("md5:" + "1" * 32, "md5:" + "2" * 32 + ".dir")
+MAIN, MOVED = "b" * 40, "9" * 40
+LOCK = (
+    "schema: '2.0'\nstages:\n  train:\n    cmd: train\n    outs:\n    - {path: models/model.skops, md5: aa}\n"
+)
+READ = "2026-02-02T02:31:00Z"
+"""When the review's comment was written."""
 SENT = "2026-02-02T03:00:00Z"
 UNDECIDED = "Undecided: a person has to decide"
 EXPLANATION: dict[str, Any] = {
@@ -52,6 +58,7 @@ EXPLANATION: dict[str, Any] = {
 def double() -> Iterator[GitHubDouble]:
     """A pull request of ada's with a review that asks a person, and an issue of the watch; linus may write."""
     with GitHubDouble() as made:
+        made.add_main(MAIN, {"params.yaml": support.render_file("params.yaml"), "dvc.lock": LOCK})
         made.add_pull(NUMBER, HEAD, author="ada", branch="better")
         made.state.permissions["linus"] = "write"
         made.state.permissions["ada"] = "write"
@@ -59,7 +66,9 @@ def double() -> Iterator[GitHubDouble]:
     assert made.violations == []
 
 
-def add_check(double: GitHubDouble, title: str = UNDECIDED, **what: Any) -> Check:
+def add_check(
+    double: GitHubDouble, title: str = UNDECIDED, *, shown: str | None = None, **what: Any
+) -> Check:
     known: dict[str, Any] = {
         "conclusion": "failure",
         "completed": "2026-02-02T02:30:00Z",
@@ -69,7 +78,7 @@ def add_check(double: GitHubDouble, title: str = UNDECIDED, **what: Any) -> Chec
     about: dict[str, Any] = {
         "verdict": "undecided",
         "base": "main",
-        "base_commit": "b" * 40,
+        "base_commit": MAIN,
         "digests": DIGESTS,
     }
     about = {name: known.pop(name, value) for name, value in about.items()}
@@ -82,6 +91,9 @@ def add_check(double: GitHubDouble, title: str = UNDECIDED, **what: Any) -> Chec
         completed=completed,
     )  # fmt: skip
     double.state.checks[check.id] = check
+    if (written := parse_marker(line)) is not None:
+        comment = double.add_comment(NUMBER, add_marker("The review.", written), ACTIONS)
+        comment.updated = shown or READ
     return check
 
 
@@ -162,6 +174,8 @@ def test_who_approved_stands_in_the_release(double: GitHubDouble, say: Say) -> N
             "This cannot be approved",
         ),
         ("Refuted: the review's figures do not come out again", {}, "Mend that first"),
+        (f"{UNDECIDED}; it could not be verified", {}, "Mend that first"),
+        ("Not comparable: no setting and nobody lets this pass (storage-tampered)", {}, "Mend that first"),
         ("Stale: main's model moved", {"conclusion": "action_required"}, "Mend that first"),
         ("Improved", {"conclusion": "success", "verdict": "improved"}, "There is nothing to approve"),
         (UNDECIDED, {"conclusion": None, "completed": None}, "still running"),
@@ -187,6 +201,60 @@ def test_a_review_that_is_newer_than_the_command_is_not_approved(double: GitHubD
     code, reply = say("/approve")
     assert (code, check.conclusion) == (3, "failure")
     assert "is newer than this command" in reply
+
+
+def test_a_review_whose_comment_came_after_the_command_is_not_approved(
+    double: GitHubDouble, say: Say
+) -> None:
+    check = add_check(double, shown="2026-02-02T03:00:01Z")
+    code, reply = say("/approve")
+    assert (code, check.conclusion) == (3, "failure")
+    assert "Read that one, then approve again" in reply
+
+
+def test_an_older_commit_that_became_the_head_again_unseen_is_not_approved(
+    double: GitHubDouble, say: Say
+) -> None:
+    """Its check ended long ago; the comment that the person read is about the commit before."""
+    check = add_check(double)
+    for comment in double.state.comments.values():
+        comment.body = comment.body.replace(" run=1 ", " run=2 ")
+    code, reply = say("/approve")
+    assert (code, check.conclusion) == (3, "failure")
+    assert "is not the review of the newest commit" in reply
+
+
+def test_a_review_that_main_has_left_behind_is_not_approved(double: GitHubDouble, say: Say) -> None:
+    check = add_check(double)
+    double.add_main(MOVED, {"dvc.lock": LOCK.replace("md5: aa", "md5: bb")})
+    code, reply = say("/approve")
+    assert (code, check.conclusion) == (3, "failure")
+    assert "The review is stale: main" in reply
+
+
+def test_main_that_moves_while_a_change_is_approved_takes_the_approval_back(
+    double: GitHubDouble, say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check = add_check(double)
+    write = GitHubClient.edit_check_run
+
+    def move_then_write(client: GitHubClient, number: int, content: Any) -> None:
+        write(client, number, content)
+        if content.conclusion == "success":
+            double.add_main(MOVED, {"dvc.lock": LOCK.replace("md5: aa", "md5: bb")})
+
+    monkeypatch.setattr(GitHubClient, "edit_check_run", move_then_write)
+    code, _ = say("/approve")
+    assert (code, check.conclusion) == (3, "action_required")
+    assert "approved=" not in check.external_id
+
+
+def test_an_approval_whose_answer_was_lost_is_told_again(double: GitHubDouble, say: Say) -> None:
+    add_check(double)
+    say("/approve")
+    code, reply = say("/approve")
+    assert code == 0
+    assert "Approved: the model" in reply
 
 
 def test_a_new_push_voids_an_approval(double: GitHubDouble, say: Say) -> None:
@@ -408,6 +476,10 @@ def test_an_explanation_that_is_hostile_is_shown_as_text() -> None:
         ("~~~\n/approve\n```\n~~~\n/help", [Command("help", "")]),
         ("```\n/approve", []),
         ("<!-- \n/approve\n", []),
+        ("```\n```python\n/approve\n```\n/help", [Command("help", "")]),
+        ("- ```\n/approve\n  ```\n", []),
+        ("<pre>\n/approve\n</pre>\n/help", [Command("help", "")]),
+        ("/churn2 approve", [Command("churn2", "approve")]),
     ],
 )
 def test_only_whole_lines_that_are_shown_as_plain_text_are_commands(body: str, found: list[Command]) -> None:
@@ -444,6 +516,6 @@ def test_beside_others_a_project_listens_to_its_own_name(double: GitHubDouble) -
             event, GitHubClient(connection), settings=params, repository=double.repository, author=ACTIONS,
             folder=f"{project}/", retry=retry, naming=naming,
         )  # fmt: skip
-    (reply,) = [one.body for one in double.list_comments(NUMBER) if one.author == ACTIONS]
+    (reply,) = [one.body for one in double.list_comments(NUMBER) if "model-answer" in one.body]
     assert reply.startswith("<!-- model-answer/churn to=")
     assert "`/churn approve [why]`" in reply
