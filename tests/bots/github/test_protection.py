@@ -257,3 +257,13 @@ def test_a_reviewer_that_nobody_knows_is_named(
     FILE.unlink()
     assert main(["protect"]) == 1
     assert "cannot be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("approvals", [0, 1])
+def test_where_an_approval_is_asked_who_pushed_last_cannot_give_it(approvals: int) -> None:
+    main = protection.MainRules(
+        approvals=approvals, code_owners=False, approvals_end_with_a_push=True, checks=[], up_to_date=False,
+        merge_queue=False, may_bypass=[],
+    )  # fmt: skip
+    (rule,) = [one for one in protection._build_main_rules(main) if one["type"] == "pull_request"]
+    assert rule["parameters"]["require_last_push_approval"] is bool(approvals)

@@ -59,7 +59,8 @@ def test_without_a_verification_nothing_passes_and_nothing_is_locked() -> None:
 def test_what_does_not_pass_anyway_is_not_made_milder_by_a_verification_that_could_not_be() -> None:
     found = hold_against(REFUSED, make_verification(reviews.improved(), "could not"))
 
-    assert (found.conclusion, found.title, found.locks) == ("failure", REFUSED.title, True)
+    said = f"{REFUSED.title}; it could not be verified"
+    assert (found.conclusion, found.title, found.locks) == ("failure", said, True)
     assert "**Not verified.**" in found.warning
 
 
