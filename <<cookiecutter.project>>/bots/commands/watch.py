@@ -139,7 +139,10 @@ class _Bots:
 
     def __init__(self, settings: Settings, root: Path, *, now: datetime, tell: Callable[[str], None]) -> None:
         """Raises `NotInWorkflow` where the environment names no repository and token."""
+        from bots.git.bare import find_folder
+        from bots.github import actions
         from bots.github.client import Connection, GitHubClient
+        from bots.layout import RUNBOOK
         from bots.monitoring.issues import WatchIssues
         from bots.monitoring.retrain import open_retrain_bot
         from bots.render.monitoring_issue import IssueLinks
@@ -156,7 +159,10 @@ class _Bots:
             connection.author,
             retry,
             instant,
-            IssueLinks(run=_find_run(os.environ)),
+            IssueLinks(
+                run=_find_run(os.environ),
+                runbook=actions.find_document(os.environ, find_folder(root), RUNBOOK),
+            ),
             load_naming(root),
         )
         self.retrain = open_retrain_bot(

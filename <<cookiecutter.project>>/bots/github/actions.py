@@ -19,6 +19,15 @@ def write_outputs(environ: Mapping[str, str], outputs: Mapping[str, str]) -> Non
             _append(path, f"{name}={value}")
 
 
+def find_document(environ: Mapping[str, str], folder: str, path: str) -> str | None:
+    """Find the address of a file of the default branch; None outside of a workflow.
+
+    `folder` is the project's place in the repository: empty, or with a slash at the end.
+    """
+    server, repository = environ.get("GITHUB_SERVER_URL"), environ.get("GITHUB_REPOSITORY")
+    return f"{server}/{repository}/blob/HEAD/{folder}{path}" if server and repository else None
+
+
 def _append(path: str, words: str) -> None:
     with Path(path).open("a", encoding="utf-8") as file:
         file.write(words + "\n")

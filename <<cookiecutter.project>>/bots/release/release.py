@@ -13,8 +13,10 @@ from msgspec.structs import replace
 
 from bots.deploy.platform import Platform, find_platform
 from bots.dvc.storage import open_storage
+from bots.git.bare import find_folder
 from bots.git.repository import Repository
-from bots.layout import DVC_LOCK
+from bots.github import actions
+from bots.layout import DVC_LOCK, RUNBOOK
 from bots.release import build_version, notify, promote, registry, report, signing, versions
 from bots.release.engine import Engine, EngineFailed
 from bots.release.failure import EXIT_CODES, Failure, Kind, ReleaseFailed
@@ -303,7 +305,8 @@ def _name_place(session: _Session, version: Release) -> str | None:
 def _conclude_failure(session: _Session, failure: Failure) -> ReleaseResult:
     """Comment on the pull request, and open an issue where somebody has to act."""
     context, known = session.context, session.repository.registry
-    body = report.render_failure(known, failure, session.platform, run=context.run)
+    runbook = actions.find_document(context.environ, find_folder(context.root), RUNBOOK)
+    body = report.render_failure(known, failure, session.platform, run=context.run, runbook=runbook)
     words = f"{failure.name} {report.describe_outcome(failure)}: {failure.words}."
     version = known.find_version(failure.version) if failure.version else None
     code, notes = EXIT_CODES[failure.kind], report.describe_skipped(known)

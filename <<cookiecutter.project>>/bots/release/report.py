@@ -105,7 +105,13 @@ def render_released(registry: Registry, release: Release, platform: Platform, ru
     )
 
 
-def render_failure(registry: Registry, failure: Failure, platform: Platform, run: str | None = None) -> str:
+def render_failure(
+    registry: Registry,
+    failure: Failure,
+    platform: Platform,
+    run: str | None = None,
+    runbook: str | None = None,
+) -> str:
     """Render the comment, and the issue, of a release that failed."""
     subject = f"**{escape_text(failure.name)} {describe_outcome(failure)}"
     place = f" in {failure.stage}" if failure.stage and failure.kind in ("rolled back", "paused") else ""
@@ -125,7 +131,7 @@ def render_failure(registry: Registry, failure: Failure, platform: Platform, run
         _render_checks(wrong),
         f"**What to do** {escape_prose(advice)}",
         md.fold(_count_passed(failure.checks), _render_checks(failure.checks)),
-        _render_footer(run),
+        _render_footer(run, runbook),
     )
 
 
@@ -368,12 +374,13 @@ def _render_alert(kind: str, body: str) -> str:
     return "> " + f"[!{kind}]\n{body}".replace("\n", "\n> ")
 
 
-def _render_footer(run: str | None) -> str:
-    return (
-        f"<sub>[run]({check_address(run)}) · every version: {escape_code('python -m bots models')}</sub>"
-        if run
-        else ""
-    )
+def _render_footer(run: str | None, runbook: str | None = None) -> str:
+    if not run:
+        return ""
+    parts = [f"[run]({check_address(run)})", f"every version: {escape_code('python -m bots models')}"]
+    if runbook:
+        parts.append(f"[what to do]({check_address(f'{runbook}#release')})")
+    return f"<sub>{' · '.join(parts)}</sub>"
 
 
 def _assemble(naming: Naming, title: str, *parts: str) -> str:

@@ -112,7 +112,7 @@ def _render_duties(told: Handover) -> str:
         ("Bring it to production", "merge. `deploy.yaml` verifies, builds, stages and watches by itself"),
         ("Go back", back),
         ("Decide about a paused version", "`python -m bots release --promote \"why\"`, or `python -m bots rollback`"),
-        ("Answer an alarm", "its issue says what was found and has boxes to tick; docs/monitoring.md has each kind"),
+        ("Answer an alarm", "its issue says what was found and has boxes to tick; docs/runbook.md says what to do"),
         ("Look at production", "`make watch` writes monitoring/monitoring.html; nothing is changed"),
         ("Train on newer rows", "`/retrain` below an issue of the watch, or `make refresh` on a branch"),
         ("Say where an answer came from", f"`python -m bots trace {newest}`, or the id of one prediction; "

@@ -92,9 +92,10 @@ class Box:
 
 @dataclass(frozen=True)
 class IssueLinks:
-    """Where more is told: the run, and the open retrain pull request."""
+    """Where more is told: the run, the page that says what to do, and the open retrain pull request."""
 
     run: str | None = None
+    runbook: str | None = None
     pull: int | None = None
 
 
@@ -161,7 +162,7 @@ def render_issue(
             _render_findings(state, episode, most=findings, length=length),
             "" if over else _render_choices(state, now[:10], unconfirmed=unconfirmed),
             _render_history(episode, most=entries, length=length),
-            _render_footer(now, links or IssueLinks()),
+            _render_footer(now, links or IssueLinks(), state.trouble),
         ]
         body = "\n\n".join(part for part in parts if part) + "\n"
         if len(body.encode()) <= LIMIT:
@@ -318,11 +319,13 @@ def _render_history(episode: Episode, *, most: int, length: int) -> str:
     return "\n".join(["### What happened", "", *lines]) if lines else ""
 
 
-def _render_footer(now: Instant, links: IssueLinks) -> str:
+def _render_footer(now: Instant, links: IssueLinks, trouble: Trouble) -> str:
     parts = [f"Last looked at {now[:10]} {now[11:16]} UTC"]
     if links.pull is not None:
         parts.append(f"retrain pull request: #{links.pull}")
     if links.run is not None:
         parts.append(f"[the run]({check_address(links.run)}), with `monitoring.html` among its artifacts")
+    if links.runbook is not None:
+        parts.append(f"[what to do]({check_address(f'{links.runbook}#{trouble}')})")
     parts.append("docs/monitoring.md says what each word means")
     return f"<sub>{' · '.join(parts)}</sub>"
