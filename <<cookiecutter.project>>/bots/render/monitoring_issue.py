@@ -92,11 +92,11 @@ class Box:
 
 @dataclass(frozen=True)
 class IssueLinks:
-    """Where more is told: the run, the page that says what to do, and the open retrain pull request."""
+    """Where more is told: the run, the open retrain pull request, and the page that says what to do."""
 
     run: str | None = None
-    runbook: str | None = None
     pull: int | None = None
+    runbook: str | None = None
 
 
 def parse_issue_marker(body: str, naming: Naming = ALONE) -> IssueMarker | None:
