@@ -123,7 +123,7 @@ def find_lacks(project: Project, tell: Callable[[str], None]) -> Iterator[Lack]:
         yield from _check_slices(project, predictions)
         yield from _check_figures(project, predictions, reports["metrics.json"], reports["split.json"])
         tell("running review.score in a fresh checkout")
-        yield from _check_score(project, predictions)
+        yield from _check_score(project, predictions, tell)
     tell("reading dvc.lock")
     yield from _check_lock(project)
 
@@ -464,8 +464,13 @@ def _show(value: Any) -> str:
     return f"{value:.{_FIGURES}g}" if isinstance(value, float) else str(value)[:100]
 
 
-def _check_score(project: Project, predictions: HoldoutPredictions) -> Iterator[Lack]:
-    """Whether `review.score`, in a fresh checkout with the model that dvc.lock names, gives the predictions."""
+def _check_score(
+    project: Project, predictions: HoldoutPredictions, tell: Callable[[str], None]
+) -> Iterator[Lack]:
+    """Whether `review.score`, in a fresh checkout with the model that dvc.lock names, gives the predictions.
+
+    A metric that rows bring and that comes out otherwise when measured again is no lack, and is told.
+    """
     files, key = project.files, "review.score"
     holdout = project.root / files.holdout_rows
     if files.model not in project.outputs or project.lock.find_digest(files.model) is None:
@@ -484,6 +489,8 @@ def _check_score(project: Project, predictions: HoldoutPredictions) -> Iterator[
         return
     for words in predictions.find_contradictions(scored):
         yield Lack(purpose="review", file=layout.PARAMS, field=key, words=words)
+    for words in predictions.find_unrepeated(scored):
+        tell(words)
 
 
 def _check_lock(project: Project) -> Iterator[Lack]:

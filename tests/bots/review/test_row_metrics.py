@@ -345,6 +345,25 @@ def test_production_of_the_task_scores_is_not_watched_and_that_is_no_alarm(chang
     assert "how production is cannot be told here" in done.stderr
 
 
+def test_conform_and_review_tell_of_a_latency_that_comes_out_otherwise_and_call_nobody_a_liar(
+    change: DvcProject,
+) -> None:
+    ranking.edit(
+        change,
+        '"metric:latency": 2.0 + len(weights)',
+        '"metric:latency": float(np.random.default_rng().gamma(9))',
+        "rank.py",
+    )
+    ranking.train(change, "Measure the latency")
+    done = change.bots("conform", "--json", expect=1)
+    assert json.loads(done.stdout)["ready"]["review"]
+    assert "whether the model gives latency cannot be told: measured again" in done.stderr
+    _, found = review(change)
+    assert found.reason != "evidence-disagrees"
+    assert next(rule.passed for rule in found.rules if rule.rule == "evidence")
+    assert any("whether the model gives latency cannot be told" in note for note in found.notes)
+
+
 def test_a_release_says_why_it_makes_nothing(change: DvcProject) -> None:
     from bots.release.release import explain_nothing
 
