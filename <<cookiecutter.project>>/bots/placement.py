@@ -67,7 +67,8 @@ _TOUCHED = """jobs:
         working-directory: .
         run: |
           changed() {{ git diff --name-only --no-renames "$BASE...HEAD" -- "$@"; }}
-          if [ "$(changed . | wc -l)" -lt 300 ] && [ -z "$(changed {folder} '.github/*/{name}-*' .github/CODEOWNERS)" ]
+          if [ "$(git merge-base --all "$BASE" HEAD | wc -l)" = 1 ] && [ "$(changed . | wc -l)" -lt 300 ] \\
+            && [ -z "$(changed {folder} '.github/*/{name}-*' .github/CODEOWNERS)" ]
           then echo touched=false; else echo touched=true; fi >> "$GITHUB_OUTPUT"
 
 """

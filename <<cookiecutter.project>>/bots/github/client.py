@@ -102,11 +102,15 @@ class LabelledPullRequest:
 class CommitComparison:
     """How a commit stands to an earlier one: `ahead`, `behind`, `identical` or `diverged`.
 
-    `paths` are the files that differ; None where GitHub lists only some of them.
+    `paths` are the files that differ from `merge_base`; None where GitHub lists only some of them. `forks` are the
+    commits of the earlier one's history that its own commits come after: of several, git may know more than one merge
+    base. None where GitHub lists only some of its commits.
     """
 
     status: str
     paths: frozenset[str] | None
+    merge_base: str | None = None
+    forks: frozenset[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -269,7 +273,14 @@ class GitHubClient:
             found = self._repository.compare(base, head)
             files = found.files
             paths = {path for file in files for path in (file.filename, file.previous_filename) if path}
-            return CommitComparison(found.status, frozenset(paths) if len(files) < LISTED_FILES else None)
+            own = found.raw_data["commits"]
+            forks = {parent["sha"] for one in own for parent in one["parents"]} - {one["sha"] for one in own}
+            return CommitComparison(
+                found.status,
+                frozenset(paths) if len(files) < LISTED_FILES else None,
+                merge_base=found.merge_base_commit.sha,
+                forks=frozenset(forks) if len(own) == found.total_commits else None,
+            )
 
     def read_file(self, commit: str, path: str) -> bytes | None:
         """`GET contents/{path}`."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from bots.naming import Naming
 
 TITLE = "Nothing of {project} is touched"
+MOST_FORKS = 20
 WORDS = (
     "{commit} differs from {main} neither in `{folder}` nor in a workflow of this project, "
     "so there is nothing to review."
@@ -37,8 +38,9 @@ def is_untouched(api: GitHubApi, run: WorkflowRun, *, folder: str, naming: Namin
     """Ask GitHub whether a run's commit changes nothing of the project against the default branch's history.
 
     Never of a project at the root, to which everything belongs, and never of a commit that the default branch has
-    already: what that changed is not asked any more. What cannot be known counts as touched: then the review says what
-    it knows, and nothing passes without one.
+    already: what that changed is not asked any more. Nor where the two have several merge bases: GitHub tells the files
+    that differ from one of them, and a merge may bring others. What cannot be known counts as touched: then the review
+    says what it knows, and nothing passes without one.
     """
     if not folder or naming.project is None:
         return False
@@ -48,14 +50,29 @@ def is_untouched(api: GitHubApi, run: WorkflowRun, *, folder: str, naming: Namin
 
     try:
         found = retry.call("changes", ask)
+        alone = has_one_merge_base(api, found, retry)
     except (RequestDenied, RetriesExhausted) as error:
         retry.log(
             f"what {run.head_sha[:7]} changes is not known, so it counts as touching everything: {error}"
         )
         return False
-    if found.status not in ("ahead", "diverged") or found.paths is None:
+    if found.status not in ("ahead", "diverged") or found.paths is None or not alone:
         return False
     return not any(is_of_project(path, folder, naming) for path in found.paths)
+
+
+def has_one_merge_base(api: GitHubApi, found: CommitComparison, retry: Retry) -> bool:
+    """Ask GitHub whether two compared commits have exactly one merge base: every other fork comes before it.
+
+    Raises `RequestDenied` and `RetriesExhausted`.
+    """
+    base, forks = found.merge_base, found.forks
+    if base is None or forks is None or base not in forks or len(forks) > MOST_FORKS:
+        return False
+    return all(
+        retry.call("changes", lambda fork=fork: api.compare_commits(fork, base)).status == "ahead"  # type: ignore[misc]
+        for fork in sorted(forks - {base})
+    )
 
 
 def is_awaited(run: WorkflowRun, pulls: Iterable[PullRequest]) -> bool:

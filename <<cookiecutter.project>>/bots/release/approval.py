@@ -118,8 +118,13 @@ def find_own_check(
     return max(known)[-1] if known else None
 
 
-def find_objection(approval: Approval, model: ModelDigests | None) -> str | None:
-    """Why an approval does not cover this model; None where it does. With `model` None any model will do."""
+def find_objection(
+    approval: Approval, model: ModelDigests | None, *, changes_lock: bool = False
+) -> str | None:
+    """Why an approval does not cover this model; None where it does.
+
+    With `model` None any model will do; where the commit changes dvc.lock (`changes_lock`), one has to be judged.
+    """
     if approval.pull is None:
         return f"{approval.commit[:7]} came to main without a pull request, so no review let it pass"
     name = f"#{approval.pull.number}"
@@ -137,6 +142,8 @@ def find_objection(approval: Approval, model: ModelDigests | None) -> str | None
             f"the check of {name} does not say that it was judged for {approval.pull.base}, as checks of an older "
             "version of the bots do not; change anything in a new pull request, which is reviewed by this one"
         )
+    if changes_lock and approval.verdict is None:
+        return f"the check of {name} judged no model, but {approval.commit[:7]} changes dvc.lock"
     if model is None:
         return None
     if approval.model is None:

@@ -113,15 +113,18 @@ def find_approvals(context: BuildContext, content: Content) -> Approvals:
     origin = context.repository.find_origin(context.commit, context.checkout.files)
     known = context.repository.registry.find_model(content.model, content.onnx)
     of_commit = _ask_github(context, context.commit)
+    of_its_own = approval.find_objection(
+        of_commit, None, changes_lock=context.repository.changes_lock(context.commit)
+    )
     if known is not None:
         of_model: Approval | Release = known
-        objections = [approval.find_objection(of_commit, None)]
+        objections = [of_its_own]
     elif origin == context.commit:
         of_model = of_commit
         objections = [approval.find_objection(of_commit, model)]
     else:
         of_model = _ask_github(context, origin)
-        objections = [approval.find_objection(of_model, model), approval.find_objection(of_commit, None)]
+        objections = [approval.find_objection(of_model, model), of_its_own]
     said = [one for one in objections if one]
     try:
         accepted = approval.accept_objections(

@@ -79,7 +79,14 @@ class Judge:
         asked = [(release.commit, None if is_known or origin != release.commit else model)]
         if not is_known and origin != release.commit:
             asked.append((origin, model))
-        objections = (approval.find_objection(self._ask_github(commit), about) for commit, about in asked)
+        objections = (
+            approval.find_objection(
+                self._ask_github(commit),
+                about,
+                changes_lock=about is None and self.repository.changes_lock(commit),
+            )
+            for commit, about in asked
+        )
         return "; ".join(one for one in objections if one) or None
 
     def _ask_github(self, commit: str) -> approval.Approval:

@@ -171,6 +171,10 @@ class RegistryRepository:
             found = earlier
         return found
 
+    def changes_lock(self, commit: str) -> bool:
+        """Tell whether a commit of main changes the project's dvc.lock."""
+        return self.bare.list_commits(commit, f"{self.prefix}{DVC_LOCK}")[:1] == [commit]
+
     def load_digests(self, commit: str, files: Layout) -> tuple[str | None, str | None]:
         """Load what dvc.lock of a commit names as the model, and as its ONNX form."""
         content = self.read_file(commit, DVC_LOCK)

@@ -163,6 +163,31 @@ def test_the_owners_of_the_repository_belong_to_every_project(bench: Bench) -> N
     assert (bench.look(CHURN), bench.look(FRAUD)) == (False, False)
 
 
+@pytest.mark.parametrize(("parent", "untouched"), [("0" * 40, True), ("d" * 40, False)])
+def test_a_branch_with_a_merge_is_untouched_only_where_there_is_one_merge_base(
+    bench: Bench, parent: str, untouched: bool
+) -> None:
+    """The other parent comes before the merge base (the branch was brought up to date), or stands beside it."""
+    state = bench.double.state
+    state.branches["main"].append("0" * 40)
+    state.branches["side"] = ["d" * 40, "0" * 40]
+    bench.change("churn/train.py")
+    state.merged[HEAD] = [parent]
+
+    assert bench.look(FRAUD) == untouched
+
+
+def test_a_branch_of_more_commits_than_github_lists_counts_as_touched(bench: Bench) -> None:
+    bench.change("churn/train.py")
+    state = bench.double.state
+    more = [f"{number:040x}" for number in range(1, 250)]
+    state.branches["change"] = [HEAD, *more, *state.branches["main"]]
+    assert bench.look(FRAUD), "250"
+
+    state.branches["change"].insert(1, "e" * 40)
+    assert not bench.look(FRAUD), "251"
+
+
 def test_a_commit_that_main_has_already_is_never_untouched(bench: Bench) -> None:
     """Neither main's own nor one that somebody merged although its check was red, and whose run is started again."""
     bench.double.add_main(HEAD, {"churn/train.py": "# changed"})

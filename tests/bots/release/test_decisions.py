@@ -242,6 +242,16 @@ def test_a_check_of_this_model_that_passed_is_no_objection() -> None:
     assert approval.find_objection(Approval(COMMIT, PULL, (), a_check(about=None)), None) is None
 
 
+def test_a_check_that_judged_nothing_lets_no_commit_pass_that_changes_the_lock() -> None:
+    """As where a model that was released before comes back unseen."""
+    empty = Approval(COMMIT, PULL, (), a_check(about=None))
+    assert "judged no model" in str(approval.find_objection(empty, None, changes_lock=True))
+    assert approval.find_objection(empty, None, changes_lock=False) is None
+    line = Marker("2026-02-02T02:02:02Z", 1, 1, HEAD, MODEL, "equivalent", base="main").format_line()
+    judged = Approval(COMMIT, PULL, (), a_check(external_id=line))
+    assert approval.find_objection(judged, None, changes_lock=True) is None
+
+
 @pytest.mark.parametrize("verdict", get_args(Verdict))
 def test_the_verdict_is_the_markers_whatever_the_title_says(verdict: Any) -> None:
     line = Marker("2026-02-02T02:02:02Z", 1, 1, HEAD, MODEL, verdict).format_line()

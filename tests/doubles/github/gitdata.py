@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,11 +79,17 @@ def compare_commits(state: State, payloads: Payloads, call: Call) -> Answer:
     )
     paths = _list_differing(state, common, head)[:300]
     files = [{"filename": path, "sha": "0" * 40, "status": "modified"} for path in paths]
+    own = [
+        {"sha": sha, "parents": [{"sha": one, "url": f"{payloads.here}/commits/{one}"} for one in parents]}
+        for sha, parents in _list_own(state, base, head, common)
+    ]
     known = {
         "url": f"{payloads.here}/compare/{base}...{head}",
         "status": status,
         "base_commit": {"sha": base},
         "merge_base_commit": {"sha": common},
+        "commits": [payloads.contract.complete("commit", one) for one in own[:250]],
+        "total_commits": len(own),
         "files": [payloads.contract.complete("diff-entry", one) for one in files],
     }
     return Answer(200, payloads.contract.complete("commit-comparison", known))
@@ -99,6 +106,18 @@ def _find_common(state: State, base: str, head: str) -> str | None:
             return max(base, head, key=history.index)
     known = {commit for history in state.branches.values() for commit in history}
     return "f" * 40 if {base, head} <= known else None
+
+
+def _list_own(state: State, base: str, head: str, common: str) -> list[tuple[str, list[str]]]:
+    """The commits of the head that the base has not, each with its parents."""
+    if state.git is not None:
+        lines = git(state, "log", "--format=%H %P", f"{base}..{head}").splitlines()
+        return [(sha, parents) for sha, *parents in (line.split() for line in lines)]
+    if head == common:
+        return []
+    history = next((one for one in state.branches.values() if head in one and common in one), [head, common])
+    between = history[history.index(head) : history.index(common) + 1]
+    return [(sha, [before, *state.merged.get(sha, [])]) for sha, before in pairwise(between)]
 
 
 def _list_differing(state: State, base: str, head: str) -> list[str]:

@@ -138,7 +138,8 @@ class Run:
 class State:
     """One repository. `clock` gives seconds since 1970; `git` is a bare repository with its content.
 
-    Without one, `branches` lists each branch's commits, newest first, and `files` holds content by commit and path.
+    Without one, `branches` lists each branch's commits, newest first, `merged` the further parents of those that are
+    merges, and `files` holds content by commit and path.
     `artifacts` is a folder with what runs uploaded: a folder or a zip file RUN/ATTEMPT/NAME each. `started` are the
     workflows that somebody started by hand, each with its branch.
     """
@@ -155,6 +156,7 @@ class State:
     commits: dict[str, Commit] = field(default_factory=dict)
     runs: dict[int, Run] = field(default_factory=dict)
     branches: dict[str, list[str]] = field(default_factory=dict)
+    merged: dict[str, list[str]] = field(default_factory=dict)
     files: dict[tuple[str, str], bytes] = field(default_factory=dict)
     uploads: dict[int, Path] = field(default_factory=dict)
     rulesets: dict[int, dict[str, Any]] = field(default_factory=dict)
