@@ -139,6 +139,18 @@ def test_another_service_around_the_same_model_is_a_patch_and_its_model_keeps_it
     assert release["approvers"] == ["linus"]
 
 
+def test_a_model_that_was_released_before_does_not_come_back_unjudged(first: ReleaseProject) -> None:
+    write_model(first.folder, BETTER)
+    first.merge()
+    first.run_bots("release", "--until", "version")
+    write_model(first.folder)
+    (first.folder / "serving/app.py").write_text("serve(faster=True)\n")
+    first.merge("Bring the first one back", title="Nothing of churn is touched", judged=None)
+    refused = first.run_bots("release", expect=30)
+    assert "judged no model, but" in refused.stderr
+    assert "changes dvc.lock" in refused.stderr
+
+
 def test_another_request_is_a_major_version(project: ReleaseProject) -> None:
     write_model(project.folder, inputs=dict.fromkeys(INPUTS, "number?"))
     project.merge("A contract")
