@@ -383,3 +383,65 @@ def test_times_as_text_are_held_against_times_as_such(project: OwnProject, large
     parquet.write_table(table.append_column("day", times), project.folder / "holdout.parquet")
     project.derive(*named, "--time", "day")
     assert project.load_report(SplitReport).by == "time"
+
+
+def find_findings(project: OwnProject, **columns: Any) -> list[tuple[str, str, str | None]]:
+    (project.folder / "schema.yaml").write_text(yaml.safe_dump({"columns": columns}))
+    project.derive_all()
+    report = project.load_report(DataReport)
+    assert report.passed == all(one.severity != "error" for one in report.findings)
+    return [(one.check, one.severity, one.column) for one in report.findings]
+
+
+def test_what_the_schema_says_of_types_gaps_and_columns_is_held_against_the_tables(
+    project: OwnProject,
+) -> None:
+    assert find_findings(project) == []
+    plain = project.load_report(DataReport).checks
+    fits = {"x": {"type": "number", "nullable": False}, "y": {"type": "boolean"}}
+    assert find_findings(project, **fits) == []
+    assert project.load_report(DataReport).checks == plain + 5, (
+        "three of what is said, two that both are there"
+    )
+    assert find_findings(project, city={"type": "number"}) == [("type", "error", "city")]
+    assert find_findings(project, city={"nullable": False}) == [("nullable", "error", "city")]
+    assert find_findings(project, x={"type": "boolean"}) == [("type", "error", "x")]
+    assert find_findings(project, speed={"type": "number"}, later={"known": "after"}) == [
+        ("columns", "warning", "speed")
+    ]
+    add_column(project, "train.csv", "speed", ["1"])
+    assert find_findings(project, speed={"type": "number"}) == [("columns", "warning", "speed")]
+
+
+@pytest.mark.parametrize(
+    ("train", "holdout", "kind"),
+    [
+        ([""], ["7", "8"], "number"),
+        (["7", "8"], [""], "number"),
+        (["A1", "7"], ["7", "8"], "category"),
+        (["7", "8"], ["A1", "7"], "category"),
+    ],
+)
+def test_a_column_of_csv_has_the_type_that_the_cells_of_both_tables_give_it(
+    project: OwnProject, train: list[str], holdout: list[str], kind: str
+) -> None:
+    add_column(project, "train.csv", "code", train)
+    add_column(project, "holdout.csv", "code", holdout)
+    assert find_findings(project) == []
+    column = next(one for one in project.load_report(DataReport).columns if one.name == "code")
+    assert column.type == kind
+    assert (column.low, column.high) == ((7, 8) if kind == "number" else (None, None))
+    wrong = [] if kind == "number" else [("type", "error", "code")]
+    assert find_findings(project, code={"type": "number"}) == wrong
+
+
+def test_numbers_in_one_table_of_parquet_and_text_in_the_other_are_told(project: OwnProject) -> None:
+    from pyarrow import csv
+
+    for name, values in (("train", pa.array(["a"] * 200)), ("holdout", pa.array([1] * 200))):
+        table = csv.read_csv(project.folder / f"{name}.csv").append_column("code", values)
+        parquet.write_table(table, project.folder / f"{name}.parquet")
+    named = ["--predictions", "predictions.csv", "--holdout", "holdout.parquet", "--train", "train.parquet"]
+    project.derive(*named)
+    findings = project.load_report(DataReport).findings
+    assert [(one.check, one.severity, one.column) for one in findings] == [("type", "error", "code")]
