@@ -55,7 +55,7 @@ OPERATIONS: dict[str, tuple[str, ...]] = {
     f"{REPOSITORY}/hash-algorithm": ("get",),
     f"{REPOSITORY}/issues": ("get", "post"),
     f"{REPOSITORY}/issues/comments/{{comment_id}}": ("get", "patch", "delete"),
-    f"{REPOSITORY}/issues/comments/{{comment_id}}/reactions": ("get", "post"),
+    f"{REPOSITORY}/issues/comments/{{comment_id}}/reactions": ("post",),
     f"{REPOSITORY}/issues/{{issue_number}}": ("get", "patch"),
     f"{REPOSITORY}/issues/{{issue_number}}/comments": ("get", "post"),
     f"{REPOSITORY}/pulls": ("get", "post"),
