@@ -15,6 +15,7 @@ Components are made for a block of rows at a time: ten million rows with ten bin
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from statistics import NormalDist
@@ -23,13 +24,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bots.evidence import Costs
+from bots.evidence import Costs, Direction
 from bots.stats.weights import find_quantiles, simplify_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
-    from bots.evidence import Direction, Task
+    from bots.evidence import Task
 
 Floats = NDArray[np.float64]
 Kind = Literal["share", "loss", "money", "quantity"]
@@ -40,7 +41,9 @@ _BLOCK = 2**18
 class Context:
     """What a metric needs beside the rows: from which score on a row is called positive, what decisions are
     worth, into how many bins scores are sorted, the names of several classes in their order, and those of the metrics
-    that each row brings (task scores), in the order of their columns, with what is better."""
+    that each row brings (task scores), in the order of their columns, with what is better.
+
+    The watch keeps it as JSON, so the types of its fields are imported when it runs."""
 
     threshold: float | None = None
     costs: Costs | None = None

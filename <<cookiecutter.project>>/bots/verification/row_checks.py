@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from bots.dvc.lockfile import Lock
     from bots.evidence import Direction, MetricsReport, Review
+    from bots.layout import Layout
     from bots.publish.model_bundle import ModelBundle
     from bots.settings import Settings
     from bots.verification.collection import Collected
@@ -72,10 +73,13 @@ def load_tables(collected: Collected, bundle: ModelBundle, main: Main) -> Tables
         predicted=predicted,
         of_main=of_main,
         truth=None if of_main is None else align_predictions(of_main, predicted[PLAIN_ROW]),
-        same_splits=have_same_rows(
-            bundle.lock.find_content(files.holdout_rows), main.lock.find_content(files.holdout_rows)
-        ),
+        same_splits=have_same_rows(_find_rows(bundle.lock, files), _find_rows(main.lock, files)),
     )
+
+
+def _find_rows(lock: Lock, files: Layout) -> str | None:
+    """The digest of the rows that judge, else that of what the model takes of them; None where the lock has neither."""
+    return lock.find_content(files.holdout_rows) or lock.find_content(files.holdout_features)
 
 
 def load_inputs(collected: Collected, bundle: ModelBundle, main: Main) -> InputRows:
