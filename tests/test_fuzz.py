@@ -35,6 +35,7 @@ def areas(tmp_path: Path) -> dict[str, list[Path]]:
     return {"numbers": [tmp_path / "test_numbers.py"]}
 
 
+@pytest.mark.slow
 def test_it_finds_what_a_hundred_examples_need_not_show_and_counts_its_cases(
     areas: dict[str, list[Path]],
 ) -> None:

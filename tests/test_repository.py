@@ -99,6 +99,7 @@ def imports(path: Path) -> set[str]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("room", [room for room in ROOMS if (TEMPLATE / room).is_dir()])
 def test_no_room_imports_another(room: str) -> None:
     modules = sorted((TEMPLATE / room).rglob("*.py"))
@@ -108,6 +109,7 @@ def test_no_room_imports_another(room: str) -> None:
         assert not imports(path) & (set(ROOMS) - {room}), relative(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("room", ROOMS)
 def test_no_files_and_no_rooms_import_each_other_in_a_circle(room: str) -> None:
     imports = house.read_imports(TEMPLATE / room)
@@ -116,10 +118,12 @@ def test_no_files_and_no_rooms_import_each_other_in_a_circle(room: str) -> None:
     assert house.find_circle(house.list_rooms(imports)) == []
 
 
+@pytest.mark.slow
 def test_every_import_of_the_bots_goes_down_the_floors() -> None:
     assert house.find_climbs(house.read_imports(TEMPLATE / "bots")) == []
 
 
+@pytest.mark.slow
 def test_nothing_that_may_hold_a_token_reaches_what_runs_a_pull_request_s_code() -> None:
     assert house.find_trespasses(house.read_imports(TEMPLATE / "bots")) == []
 
@@ -194,6 +198,7 @@ def verbs(room: str) -> set[str]:
     return set(re.findall(r"(?m)^    ([a-z]+)\b", done.stdout))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=relative)
 def test_every_command_in_a_document_exists(page: Path) -> None:
     known = targets(TEMPLATE) if page.is_relative_to(TEMPLATE) else targets(ROOT) | targets(TEMPLATE)

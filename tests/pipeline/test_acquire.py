@@ -51,6 +51,7 @@ def test_the_weather_is_the_one_observed_an_hour_before_departure() -> None:
         assert flight["temp"] == observed[flight["origin"], earlier]
 
 
+@pytest.mark.slow
 def test_dates_and_hours_are_local_and_times_are_utc() -> None:
     local = everything()["time_hour"].dt.tz_convert("America/New_York")
     assert (local.dt.hour == everything()["hour"]).all()

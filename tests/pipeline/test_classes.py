@@ -622,6 +622,7 @@ def test_rows_that_a_model_of_several_classes_refuses_have_no_answer() -> None:
     assert parity.ask(pd.DataFrame({"x": [np.nan]}), score).shape == (1,)
 
 
+@pytest.mark.slow
 def test_drift_is_judged_of_the_class_called_and_of_its_probability(bench: Bench) -> None:
     run_stages(bench, "drift")
     columns = {one.column: one for one in bench.evidence(DriftReport).comparisons[0].columns}

@@ -36,6 +36,7 @@ def find_best(bench: flights.Bench) -> dict[str, str] | None:
     return bench.evidence(evidence.TrainingReport).search
 
 
+@pytest.mark.slow
 def test_a_search_on_workers_that_know_nothing_of_the_project_finds_what_one_here_finds(
     bench: flights.Bench, two_workers: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -69,6 +70,7 @@ def test_few_rows_are_scored_here(bench: flights.Bench, monkeypatch: pytest.Monk
     assert len(score.predict_anywhere(model.load(), frame, "classification")) == len(frame)
 
 
+@pytest.mark.slow
 def test_a_search_whose_worker_is_killed_finds_the_same(
     bench: flights.Bench, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -89,6 +91,7 @@ def test_a_search_whose_worker_is_killed_finds_the_same(
         assert own.workers[0].poll() is not None, "it was killed while the search ran"
 
 
+@pytest.mark.slow
 def test_a_scheduler_without_a_worker_refuses_a_search_in_one_line(
     bench: flights.Bench, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -82,6 +82,7 @@ def test_the_bots_compute_the_same_classification_metrics_from_the_predictions(
         assert metrics.METRICS[name].direction == bots_metrics.MEASURES[name].direction
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(QUANTITIES)
 def test_the_bots_compute_the_same_regression_metrics_from_the_predictions(

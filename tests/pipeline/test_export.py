@@ -158,6 +158,7 @@ print(hashlib.sha256(export.convert_model(model.load(), params.load())).hexdiges
 """
 
 
+@pytest.mark.slow
 def test_the_same_model_gives_the_same_bytes_in_two_processes(bench: flights.Bench) -> None:
     digests = set()
     for seed in ("0", "1"):  # sets of names are ordered otherwise
@@ -170,6 +171,7 @@ def test_the_same_model_gives_the_same_bytes_in_two_processes(bench: flights.Ben
     assert len(digests) == 1
 
 
+@pytest.mark.slow
 def test_an_estimator_without_conversion_is_named_and_leaves_no_model(
     bench: flights.Bench, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -214,6 +216,7 @@ def test_a_transformer_without_conversion_is_named_behind_derived_columns(bench:
     assert report.step == "rbfsampler (RBFSampler)"
 
 
+@pytest.mark.slow
 def test_a_model_that_answers_otherwise_fails_parity_and_says_how_often(
     bench: flights.Bench, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -241,6 +244,7 @@ def test_predictions_of_other_rows_are_refused(bench: flights.Bench) -> None:
     assert "does not list the rows" in bench.refusal()
 
 
+@pytest.mark.slow
 def test_the_default_model_requires_nothing_and_was_asked_beyond_the_holdout(bench: flights.Bench) -> None:
     report = exported(bench)
     assert (report.required, report.closed) == ([], [])

@@ -127,6 +127,7 @@ def test_the_server_of_a_review_has_the_libraries_that_a_stage_then_need_not_loa
     assert done.returncode == alone.returncode == 1
 
 
+@pytest.mark.slow
 def test_a_stage_obeys_the_parameters_of_its_own_moment(project: Path):
     params = project / "params.yaml"
     with repro.start_fork_server(project, FORK_SERVER) as environ:

@@ -249,6 +249,7 @@ def test_a_target_that_is_no_yes_or_no_is_refused(
     assert files.MODEL.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_search_finds_better_parameters_by_time_order_and_reports_them(bench: flights.Bench) -> None:
     choices = {"estimator__max_iter": [1, 20], "estimator__learning_rate": [1e-6, 0.1]}
     bench.edit("params.model.search", {"iterations": 9, "folds": 2, "params": choices})
@@ -261,6 +262,7 @@ def test_a_search_finds_better_parameters_by_time_order_and_reports_them(bench: 
     assert model.load()[-1].learning_rate == 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("task", "by", "words"),
     [
@@ -355,6 +357,7 @@ print(hashlib.sha256(model.dump(fitted)).hexdigest())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", CLASSIFIERS)
 def test_the_same_fit_gives_the_same_bytes_in_two_processes(bench: flights.Bench, kind: str) -> None:
     use, params = CLASSIFIERS[kind]

@@ -144,6 +144,7 @@ def declare(settings: Params) -> table.Schema:
     return table.Schema(row="one visit", columns=columns)
 
 
+@pytest.mark.slow
 @given(names=st.lists(NAMES, min_size=4, max_size=4, unique=True))
 @example(names=["target", "label", "probabilities", "row"])
 @example(names=["plan_basic", "plan_plus", "plan", "score"])

@@ -460,6 +460,7 @@ def test_a_table_that_no_model_can_be_made_of_is_refused_in_words(frame: pd.Data
         infer(frame)
 
 
+@pytest.mark.slow
 @hypothesis.settings(max_examples=30)
 @given(
     st.dictionaries(

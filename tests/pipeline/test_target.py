@@ -171,6 +171,7 @@ def _load_params() -> params.Params:
     return config.convert_document(known, params.Params, Path("params.yaml"))
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.text(min_size=1, max_size=20), min_size=2, max_size=2, unique=True), st.data())
 def test_whatever_two_labels_are_called_the_yes_is_the_one_that_was_named(

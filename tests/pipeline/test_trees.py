@@ -151,6 +151,7 @@ def add_neighbours(inputs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(np.vstack([values, *near]), columns=inputs.columns)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "task"),
     # Each public table in one of the two tasks; made tables in both.
@@ -205,6 +206,7 @@ SCALERS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("scaler", "parameters"), SCALERS)
 @pytest.mark.parametrize("use", ["RandomForestRegressor", "HistGradientBoostingRegressor"])
 def test_no_row_changes_sides_behind_a_scaler(scaler: str, parameters: dict[str, Any], use: str) -> None:

@@ -32,6 +32,7 @@ def test_two_trainings_of_what_searches_give_the_same_file(estimator: Any) -> No
     assert model.dump(settle(estimator)) == model.dump(settle(estimator))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("estimator", [GRID, TUNED, model_selection.GridSearchCV(TUNED, {"cv": [2, 3]})])
 def test_what_is_kept_of_a_search_answers_as_the_search_did(estimator: Any) -> None:
     fitted = pipeline.make_pipeline(estimator).fit(X, YES)

@@ -175,6 +175,7 @@ def test_bodies_beyond_the_bytes_of_a_worker_come_again_later(folder: Path):
         assert service.predict(b" " * 40_000 + BODY).status_code == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "start",
     [b"", b"POST /pre", HEAD % 5, BODY[:0] + b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\nGET /"],
@@ -218,6 +219,7 @@ def test_requests_that_come_before_the_first_is_answered_are_few(folder: Path):
         (folder / "hang").unlink()
 
 
+@pytest.mark.slow
 def test_too_many_connections_are_answered_with_503_and_the_others_go_on(folder: Path):
     policy = {"limits": {"idle_seconds": 120}}
     with run_service(folder, command=("-c", FEW_FILES), policy=policy) as service:
@@ -249,6 +251,7 @@ def test_a_post_is_answered_whose_caller_closed_its_own_side(service: Service):
     assert b'"predictions"' in answer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_signal_under_load_resets_nobody_and_ends_with_0(folder: Path, workers: str):
     service = Service(folder, environment={"SERVING_WORKERS": workers})

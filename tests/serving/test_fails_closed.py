@@ -48,6 +48,7 @@ def read_reason(service: Service) -> str:
     return str(answer.json()["detail"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("keys", "words"),
     [

@@ -81,6 +81,7 @@ def test_personal_values_are_dropped_hashed_or_kept_by_choice(folder, policy, en
         assert (first["email"], first["age"]) == ("a@example.invalid", 41)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_kill_9_under_load_loses_no_answered_prediction(folder, workers):
     service = Service(folder, environment={"SERVING_WORKERS": workers})
@@ -227,6 +228,7 @@ def read_ids(folder: Path) -> list[int]:
     return [int(entry["prediction:id"]) for entry in served.read_log(folder)]
 
 
+@pytest.mark.slow
 @given(st.lists(st.sampled_from(["all", "half", "full", "broken"]), max_size=30))
 def test_whatever_a_disk_does_what_was_confirmed_is_in_the_log_once_and_whole(tmp_path_factory, faults):
     folder = tmp_path_factory.mktemp("log")
@@ -272,6 +274,7 @@ def test_files_turn_into_tables_by_time_and_by_size(tmp_path):
     assert sorted(read_ids(tmp_path / "size")) == list(range(10))
 
 
+@pytest.mark.slow
 def test_the_running_service_makes_tables_by_itself(folder):
     with run_service(folder, policy={"log": {"minutes": 0.02}}) as service:
         service.predict(ROW)

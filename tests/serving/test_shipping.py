@@ -97,6 +97,7 @@ def serve(folder: Path, to: str, **more: Any) -> Any:
     return run_service(folder, policy=policy, **more)
 
 
+@pytest.mark.slow
 def test_a_running_service_ships_its_tables_to_a_bucket_and_a_restart_ships_nothing_again(
     folder: Path, bucket: Bucket
 ) -> None:
@@ -118,6 +119,7 @@ def test_a_running_service_ships_its_tables_to_a_bucket_and_a_restart_ships_noth
         assert second[key]["LastModified"] == first[key]["LastModified"]
 
 
+@pytest.mark.slow
 def test_the_watch_counts_what_the_service_shipped_once(folder: Path, tmp_path: Path) -> None:
     target = tmp_path / "target"
     with serve(folder, target.as_uri()) as service:
@@ -160,6 +162,7 @@ def test_at_its_end_a_service_asks_no_store_that_failed_before(tmp_path: Path) -
     assert time.monotonic() - began < 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["down", "no such bucket"])
 def test_a_store_that_takes_nothing_costs_a_counter_and_neither_an_answer_nor_readiness(
     folder: Path, bucket: Bucket, fault: str
@@ -218,6 +221,7 @@ def test_the_thread_of_the_loop_never_ships(tmp_path: Path, monkeypatch: pytest.
     assert store.threads == {"ship"}, "and not the thread that called, which is the loop's"
 
 
+@pytest.mark.slow
 def test_a_store_that_hangs_holds_up_nothing(folder: Path, tmp_path: Path) -> None:
     """A server that takes connections and never answers."""
     import socket

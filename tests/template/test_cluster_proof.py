@@ -83,6 +83,7 @@ def test_the_pods_that_are_waited_for_are_those_of_the_overlay():
     assert [step["value"] for step in patch] == [cluster.LEAST, cluster.MOST]
 
 
+@pytest.mark.slow
 def test_the_callers_count_what_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
     """The script of the pod, run here where nobody is called `model`."""
     monkeypatch.setenv("ROW", "{}")

@@ -72,6 +72,7 @@ def test_prometheus_reads_the_rules_and_the_scrape_jobs(tmp_path: Path) -> None:
     promtool("check", "config", str(tmp_path / "prometheus.yaml"))
 
 
+@pytest.mark.slow
 def test_each_alert_fires_when_it_should_and_stays_silent_when_all_is_well() -> None:
     promtool("test", "rules", str(FOLDER / "rules.test.yaml"))
     tests = yaml.safe_load((FOLDER / "rules.test.yaml").read_text(encoding="utf-8"))["tests"]

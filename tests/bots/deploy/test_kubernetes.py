@@ -176,6 +176,7 @@ def test_a_good_version_is_watched_and_takes_over(cluster: Cluster) -> None:
     assert any("--replicas=1" in words for words in cluster.memory["words"])
 
 
+@pytest.mark.slow
 def test_a_version_with_errors_is_rolled_back(cluster: Cluster) -> None:
     cluster.roll_out(V1)
     cluster.remember(failing=[V2.reference])

@@ -120,6 +120,7 @@ def test_two_formats_of_dvc_are_not_mixed():
 VERSIONS = st.fixed_dictionaries(dict.fromkeys(STAGES, st.sampled_from(["a", "b", "c", None])))
 
 
+@pytest.mark.slow
 @given(base=VERSIONS, ours=VERSIONS, theirs=VERSIONS)
 def test_a_merged_lock_holds_only_records_of_one_side_that_fit_each_other(
     base: Versions, ours: Versions, theirs: Versions

@@ -109,6 +109,7 @@ def test_a_lock_of_another_commit_is_told_apart(
     assert words in records.find_odd_records(text, read_changed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "pipeline",
     [

@@ -73,6 +73,7 @@ def write_hook(project: DvcProject, script: str) -> None:
     path.chmod(0o755)
 
 
+@pytest.mark.slow
 def test_what_one_person_pushes_a_colleague_fetches_byte_for_byte(project: DvcProject) -> None:
     assert json.loads(project.bots("storage", "--json").stdout)["unpushed"] == sorted(
         cache.list_digests(project.folder / ".dvc" / "cache")
@@ -146,6 +147,7 @@ def test_another_commits_files_come_too_when_it_is_named(project: DvcProject) ->
     assert colleague.read_outputs() == {}, "nothing is checked out"
 
 
+@pytest.mark.slow
 def test_some_paths_can_be_fetched_alone(project: DvcProject) -> None:
     project.bots("storage", "push")
     colleague = dvc_projects.clone_project(project, "colleague")
@@ -154,6 +156,7 @@ def test_some_paths_can_be_fetched_alone(project: DvcProject) -> None:
     assert len(cache.list_digests(colleague.folder / ".storage")) == 1
 
 
+@pytest.mark.slow
 def test_one_file_of_a_folder_can_be_fetched_alone(project: DvcProject) -> None:
     project.bots("storage", "push")
     colleague = dvc_projects.clone_project(project, "colleague")
@@ -392,6 +395,7 @@ def test_a_wrong_file_is_put_right_as_the_message_says(project: DvcProject) -> N
     assert colleague.read_outputs()["model.bin"] == b"model one"
 
 
+@pytest.mark.slow
 def test_a_source_that_dvc_keeps_and_a_clone_lacks_comes_as_its_message_says(
     project: DvcProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -627,6 +631,7 @@ def test_a_move_takes_everything_that_anybody_ever_pushed(project: DvcProject) -
     assert project.read_outputs()["model.bin"] == b"model three"
 
 
+@pytest.mark.slow
 def test_a_move_that_stopped_in_between_goes_on_and_the_config_names_the_old_storage_until_then(
     project: DvcProject,
 ) -> None:

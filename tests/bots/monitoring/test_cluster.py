@@ -141,6 +141,7 @@ def test_a_worker_that_is_killed_in_mid_run_loses_nothing(tmp_path: Path, files:
     assert_same(add_up(found), add_up(summarize_files(files, make_spec())))
 
 
+@pytest.mark.slow
 def test_a_cluster_that_lost_all_its_workers_is_an_error_and_no_endless_wait(
     tmp_path: Path, files: list[Path]
 ) -> None:
@@ -157,6 +158,7 @@ def sleep_long(*_: Any) -> None:
     """Nothing that a worker ever runs: it is lost before."""
 
 
+@pytest.mark.slow
 def test_a_scheduler_without_a_worker_is_one_line_within_the_patience(tmp_path: Path) -> None:
     with run_cluster(tmp_path, workers=0) as own:
         start = time.monotonic()

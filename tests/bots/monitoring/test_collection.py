@@ -516,6 +516,7 @@ class Killed(BaseException):
 STEPS = ("list", "fetch", "arrived", "collected", "pushing", "pushed", "none")
 
 
+@pytest.mark.slow
 @given(
     st.lists(
         st.tuples(

@@ -131,6 +131,7 @@ def test_false_alarms_are_as_rare_as_was_asked_for() -> None:
     assert alarms <= days / 90
 
 
+@pytest.mark.slow
 def test_day_by_day_comes_to_the_same_as_all_at_once() -> None:
     days = [*draw_days(20), *draw_days(30, first=20, worse=0.1)]
     state: list[DetectorState] = []

@@ -921,6 +921,7 @@ def test_a_review_that_counted_fewer_looks_is_shown_with_those_that_github_knows
     assert "look 11 on this holdout takes a 99.55% interval" in comment
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("claimed", ["few looks", "no looks", "another holdout"])
 def test_an_improvement_that_the_looks_github_knows_do_not_bear_gets_no_green_check(
     bench: Bench, workflow: Callable[..., Path], tmp_path: Path, claimed: str
@@ -947,6 +948,7 @@ def test_an_improvement_that_the_looks_github_knows_do_not_bear_gets_no_green_ch
     assert "locks=false" in (tmp_path / "output").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("shared", "conclusion"), [(0, "success"), (1, "action_required")])
 def test_a_holdout_that_moved_has_looks_of_its_own_only_where_it_has_no_row_of_mains(
     bench: Bench, workflow: Callable[..., Path], tmp_path: Path, shared: int, conclusion: str
@@ -965,6 +967,7 @@ def test_a_holdout_that_moved_has_looks_of_its_own_only_where_it_has_no_row_of_m
     assert publish_command(bench, artifact)[0] == conclusion
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("counted", "known", "found", "conclusion"),
     [

@@ -125,6 +125,7 @@ def make_untouched(review: Review) -> Review:
     return but(review, verdict="equivalent", reason="nothing-changed", passed=True)
 
 
+@pytest.mark.slow
 def test_each_model_has_a_check_and_a_comment_and_both_pass(
     job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -140,6 +141,7 @@ def test_each_model_has_a_check_and_a_comment_and_both_pass(
     assert f"model={reviews.MODEL_CHANGE},{reviews.MODEL_CHANGE}\n" in written, "each look is counted"
 
 
+@pytest.mark.slow
 def test_a_second_model_that_falls_holds_the_change_up_and_is_named(
     job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,6 +154,7 @@ def test_a_second_model_that_falls_holds_the_change_up_and_is_named(
     assert "locks=false\n" in written
 
 
+@pytest.mark.slow
 def test_a_first_model_that_falls_does_not_hide_what_the_second_did(
     job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,6 +182,7 @@ def test_an_untouched_model_has_a_passing_check_and_no_comment_of_its_own(
     assert job.check(Naming()) == ("success", "Improved")
 
 
+@pytest.mark.slow
 def test_a_first_model_that_a_person_is_asked_about_is_not_held_up_by_the_run_that_it_failed_itself(
     job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -207,6 +211,7 @@ def test_the_locks_commit_says_of_a_run_that_failed_what_the_judged_commit_does(
     assert (content.conclusion == "success") != excused
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trick", ["left out", "the other model's", "refuted"])
 def test_a_run_that_hides_what_became_of_the_second_model_does_not_pass(
     job: Job, monkeypatch: pytest.MonkeyPatch, trick: str
@@ -240,6 +245,7 @@ def test_the_models_decisions_are_joined_and_none_locks_alone() -> None:
     assert join_decisions(bad, {"b": bad}).title == "Regressed; the model b holds it up too"
 
 
+@pytest.mark.slow
 def test_who_approves_the_first_model_does_not_let_the_second_pass(
     job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -123,6 +123,7 @@ def test_who_waited_sees_what_happened_meanwhile_and_does_not_undo_it(project: R
     assert ["roll_out", "production", "v1.1.0"] not in project.list_calls()
 
 
+@pytest.mark.slow
 def test_a_lease_whose_holder_was_killed_is_taken_over_and_one_that_is_renewed_is_not(
     project: ReleaseProject,
 ) -> None:

@@ -241,6 +241,7 @@ def test_metrics_that_the_model_does_not_have_stop_the_release(first: ReleasePro
     assert "✗ **metrics**" in first.list_comments(number)[0]
 
 
+@pytest.mark.slow
 def test_an_image_that_does_not_work_is_neither_pushed_nor_registered(first: ReleaseProject) -> None:
     write_model(first.folder, BETTER)
     number = first.merge()
@@ -258,6 +259,7 @@ def test_an_image_that_does_not_work_is_neither_pushed_nor_registered(first: Rel
     assert "runs in production" in first.list_comments(number)[0]
 
 
+@pytest.mark.slow
 def test_a_canary_that_is_taken_back_stays_back_and_says_so(first: ReleaseProject) -> None:
     write_model(first.folder, BETTER)
     number = first.merge()
@@ -360,6 +362,7 @@ def test_a_person_takes_a_paused_version_out_and_what_runs_stays(paused: Release
     assert paused.list_calls()[-1] == ["withdraw", "production"]
 
 
+@pytest.mark.slow
 def test_a_newer_version_does_not_take_a_paused_ones_place_in_silence(paused: ReleaseProject) -> None:
     write_model(paused.folder, (2.2, -1.5, 1.0, 0.6, 0.3, 0.0))
     newer = paused.merge("Better still")
@@ -373,6 +376,7 @@ def test_a_newer_version_does_not_take_a_paused_ones_place_in_silence(paused: Re
     assert newest["stages"][-1]["reason"] == "v1.1.0, which was paused there, gave way to it"
 
 
+@pytest.mark.slow
 def test_a_shadow_that_is_paused_is_told_as_one_and_goes_like_any_other(first: ReleaseProject) -> None:
     write_model(first.folder, BETTER)
     first.merge()
@@ -449,6 +453,7 @@ def test_a_project_without_a_model_has_nothing_to_release(project: ReleaseProjec
     assert "No version yet" in project.run_bots("models").stdout
 
 
+@pytest.mark.slow
 def test_two_runs_at_once_make_one_version(first: ReleaseProject) -> None:
     from concurrent.futures import ThreadPoolExecutor
 

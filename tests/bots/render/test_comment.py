@@ -71,6 +71,7 @@ def test_every_table_row_has_as_many_cells_as_its_head(name):
         assert {row.count("|") for row in rows} == {rows[0].count("|")}
 
 
+@pytest.mark.slow
 def test_every_diagram_can_be_drawn():
     import mermaidx
 
@@ -266,6 +267,7 @@ FIXED = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(
     name=st.sampled_from(sorted(set(reviews.ALL) - {"hostile"})),

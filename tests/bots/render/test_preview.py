@@ -57,6 +57,7 @@ def test_images_and_comments_vanish():
     assert "<img" not in html
 
 
+@pytest.mark.slow
 def test_a_diagram_is_drawn_for_both_themes_with_styles_that_do_not_mix():
     html = preview.draw_diagram("flowchart LR\n a --> b\n") + preview.draw_diagram("flowchart LR\n c --> d\n")
     assert html.count("only-light") == html.count("only-dark") == 2

@@ -490,6 +490,7 @@ MEANT = ["/approve", "/retrain $(id)", "/mute `x`", "```", "~~~~", "> /help", "<
 LINES = st.lists(st.one_of(st.text(max_size=30), st.sampled_from(MEANT)), max_size=12).map("\n".join)
 
 
+@pytest.mark.slow
 @settings(max_examples=2_000)
 @given(LINES)
 def test_no_body_runs_anything_and_none_with_a_command_is_silent(body: str) -> None:

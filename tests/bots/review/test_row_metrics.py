@@ -210,6 +210,7 @@ def review(project: DvcProject, *options: str) -> tuple[int, evidence.Review]:
     return done.returncode, evidence.load(path, evidence.Review)
 
 
+@pytest.mark.slow
 def test_a_ranking_is_reviewed_by_the_ndcg_of_each_query(change: DvcProject) -> None:
     ranking.edit(change, "[match]", "[match, popularity]")
     ranking.train(change, "Know what is popular")
@@ -244,6 +245,7 @@ def verify(change: DvcProject, found: evidence.Review, folder: Path) -> evidence
     return verify_review(collected, load_main(checkout), ask=ask, tell=print)
 
 
+@pytest.mark.slow
 def test_a_verification_makes_the_figures_again_and_says_what_nobody_can(
     change: DvcProject, tmp_path: Path
 ) -> None:
@@ -345,6 +347,7 @@ def test_production_of_the_task_scores_is_not_watched_and_that_is_no_alarm(chang
     assert "how production is cannot be told here" in done.stderr
 
 
+@pytest.mark.slow
 def test_conform_and_review_tell_of_a_latency_that_comes_out_otherwise_and_call_nobody_a_liar(
     change: DvcProject,
 ) -> None:

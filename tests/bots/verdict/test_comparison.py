@@ -71,6 +71,7 @@ def half(metric: MetricComparison | SliceComparison) -> float:
     return (high - low) / 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("task", "rows", "clusters"),
     [("classification", 500, 0), ("regression", 500, 0), ("classification", 1500, 30)],

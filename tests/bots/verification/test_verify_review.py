@@ -635,6 +635,7 @@ def fresh(later: Bench, tmp_path: Path) -> Bench:
     return verified_reviews.copy_bench(later, tmp_path / "bench")
 
 
+@pytest.mark.slow
 def test_an_improvement_after_many_looks_that_fresh_rows_confirm_is_confirmed_again(
     fresh: Bench, tmp_path: Path
 ) -> None:
@@ -648,6 +649,7 @@ def test_an_improvement_after_many_looks_that_fresh_rows_confirm_is_confirmed_ag
     assert check.words.startswith("2,700 fresh rows: −0.")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("what", "outcome", "words"),
     [
@@ -680,6 +682,7 @@ def test_what_a_review_says_of_fresh_rows_after_many_looks_is_not_its_own_to_say
     ]
 
 
+@pytest.mark.slow
 def test_luck_that_fresh_rows_do_not_repeat_gets_no_praise_whatever_the_review_says_of_them(
     original: Bench, tmp_path: Path
 ) -> None:
