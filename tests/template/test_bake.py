@@ -582,6 +582,8 @@ def test_make_onboard_hands_on_what_was_given_and_expands_no_variable(tmp_path: 
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"<-m><pipeline><onboard><{source}><--target={target}><-m><bots><propose>"
     assert run(f"DATA={source}").stdout == f"<-m><pipeline><onboard><{source}><-m><bots><propose>"
+    query = "queries/all $HOME.sql"
+    assert f"<{source}><--query={query}><-m>" in run(f"DATA={source}", f"QUERY={query}").stdout
     refused = run()
     assert refused.returncode == 2
     assert "ERROR: onboard: say which table: make onboard DATA=table.csv" in refused.stderr

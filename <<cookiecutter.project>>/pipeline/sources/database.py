@@ -67,7 +67,8 @@ def load_query(name: str | None) -> str:
     """Load the query from its file. Raises `StageError` for a file outside of the repository, or without a query."""
     if name is None:
         raise StageError(
-            "params.yaml: data.read.query: a database needs a query: the file of this repository that holds one SELECT"
+            "params.yaml: data.read.query: a database needs a query: the file of this repository that holds one SELECT "
+            "(at onboarding: `make onboard DATA=… QUERY=queries/training.sql`)"
         )
     path = Path(name)
     where = f"params.yaml: data.read.query: {name}"
