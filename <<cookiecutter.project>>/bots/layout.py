@@ -83,6 +83,19 @@ class Layout(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return f"{self.reports}/{name}.json"
 
     @property
+    def tables(self) -> list[str]:
+        """The tables that train and judge a model, which it may share with others."""
+        return [
+            self.raw,
+            self.splits,
+            self.training_rows,
+            self.holdout_rows,
+            self.production_rows,
+            self.training_features,
+            self.holdout_features,
+        ]
+
+    @property
     def card(self) -> str:
         """The path of the model card: the project's root has that of the main model."""
         return CARD if self.reports == REPORTS else f"{self.reports}/{CARD}"

@@ -35,19 +35,6 @@ def list_own_paths(files: Layout) -> list[str]:
     ]
 
 
-def _list_rows(files: Layout) -> list[str]:
-    """The tables that train and judge a model, which it may share with others."""
-    return [
-        files.raw,
-        files.splits,
-        files.training_rows,
-        files.holdout_rows,
-        files.production_rows,
-        files.training_features,
-        files.holdout_features,
-    ]
-
-
 def list_left_alone(settings: Settings) -> tuple[str, ...]:
     """What changes without being judged with a model: `review.unjudged`, and what is judged as another model's own."""
     others = [path for files in settings.others.values() for path in list_own_paths(files)]
@@ -94,7 +81,7 @@ def _find_relatives(links: Mapping[str, tuple[Paths, Paths]], files: Layout) -> 
     own = _make_paths(list_own_paths(files))
     if not any(_touch(outs, own) for _, outs in links.values()):
         return set()  # the model is not there yet: its rows are nobody's but those who use them
-    own = (*own, *_make_paths(_list_rows(files)))
+    own = (*own, *_make_paths(files.tables))
     up = {name for name, (_, outs) in links.items() if _touch(outs, own)}
     down = {name for name, (_, outs) in links.items() if _touch(outs, _make_paths([files.model]))}
     for _ in links:

@@ -139,17 +139,7 @@ def _list_evidence(files: Layout) -> set[str]:
 
 def _list_others(files: Layout) -> list[str]:
     """The paths that are known to be something else than the trained model."""
-    return [
-        files.raw,
-        files.splits,
-        files.training_rows,
-        files.holdout_rows,
-        files.production_rows,
-        files.training_features,
-        files.holdout_features,
-        files.predictions,
-        files.onnx,
-    ]
+    return [*files.tables, files.predictions, files.onnx]
 
 
 def _find_folder(files: Layout) -> PurePosixPath | None:

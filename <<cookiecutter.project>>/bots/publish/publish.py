@@ -260,26 +260,9 @@ def publish(
         )
 
     note = (FORK if run.is_of_fork(connection.repository) else "") + describe_others(others) + production
-    target = ask()
-    result = _build_result(
-        run,
-        target,
-        artifact,
-        verification=verification,
-        doubt=doubt,
-        others=others,
-        render=render,
-        note=note,
-        log=retry.log,
-    )
-    write = partial(
-        _write, api, run, artifact, author=connection.author, opens=opens, excused=excused, retry=retry
-    )
-    write(target=target, result=result)
-    if result.decision.conclusion == "success" and _has_main_moved(api, target, retry):
-        # Whoever looked at all open checks when main moved may have come before this one was written.
-        target, before = ask(), result
-        result = _build_result(
+
+    def build(target: Target) -> PublishResult:
+        return _build_result(
             run,
             target,
             artifact,
@@ -290,6 +273,17 @@ def publish(
             note=note,
             log=retry.log,
         )
+
+    target = ask()
+    result = build(target)
+    write = partial(
+        _write, api, run, artifact, author=connection.author, opens=opens, excused=excused, retry=retry
+    )
+    write(target=target, result=result)
+    if result.decision.conclusion == "success" and _has_main_moved(api, target, retry):
+        # Whoever looked at all open checks when main moved may have come before this one was written.
+        target, before = ask(), result
+        result = build(target)
         if result.decision != before.decision:
             write(target=target, result=result)
         else:
