@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bots.commands.options import Verbs
+from bots.commands.options import Verbs, add_model_option, choose_models
 
 if TYPE_CHECKING:
     from bots.release.audit import AuditEntry
@@ -25,9 +25,10 @@ def add_parser(verbs: Verbs) -> None:
         "had, the oldest first. Verified are its signature by a key of main's, its tag, its commit on main, and that "
         "no later commit of the record took out or replaced one. An entry that was altered, deleted or put in by "
         "somebody else is named. What the remote lost with every trace of it is found by --since: keep each --json "
-        "outside of the remote.",
+        "outside of the remote. Of several models the record of each.",
         epilog="exit codes: 0 the record is whole, 1 it cannot be read, 2 wrong usage, 3 something in it is wrong",
     )
+    add_model_option(parser, "the record of this one alone")
     parser.add_argument("--json", action="store_true", help="print the record as JSON")
     parser.add_argument(
         "--since", type=Path, metavar="FILE", help="an earlier --json: every entry of it must be there still"
@@ -40,15 +41,22 @@ def run(arguments: argparse.Namespace) -> int:
 
     from bots.commands.release import open_progress
     from bots.release import registry
-    from bots.release.audit import audit_registry, find_lost, parse_audit
+    from bots.release.audit import audit_registry, find_lost, join_audits, keep_model, parse_audit
+    from bots.settings import load_naming
 
+    root = Path.cwd()
     earlier = parse_audit(arguments.since) if arguments.since else None
-    with (
-        open_progress() as tell,
-        registry.open_registry(Path.cwd(), registry.start_retry(tell), time.time) as repository,
-    ):
-        audit = audit_registry(repository)
+    audits = {}
+    with open_progress() as tell:
+        for name in choose_models(root, arguments.model):
+            with registry.open_registry(
+                root, registry.start_retry(tell), time.time, model=name
+            ) as repository:
+                audits[name] = audit_registry(repository)
+    audit = join_audits(audits)
     if earlier is not None:
+        if arguments.model is not None:
+            earlier = keep_model(earlier, load_naming(root, arguments.model))
         audit = msgspec.structs.replace(audit, faults=[*audit.faults, *find_lost(earlier, audit)])
     if arguments.json:
         print(msgspec.json.encode(audit).decode())

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from bots.errors import BotsError
+
+if TYPE_CHECKING:
+    from bots.settings import Settings
 
 Verbs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -30,6 +33,20 @@ def add_pack_option(parser: argparse.ArgumentParser) -> None:
 def add_model_option(parser: argparse.ArgumentParser, words: str) -> None:
     """Add the name of a further model of params.yaml; `words` say what is done with it alone."""
     parser.add_argument("--model", metavar="NAME", help=f"a name under `models:` of params.yaml: {words}")
+
+
+def choose_models(root: Path, model: str | None) -> dict[str | None, Settings]:
+    """Choose the models that a reading verb is about, each with its settings: the named one, or else all of a project.
+
+    The main model's name is None; it comes first. Raises `SettingsError`.
+    """
+    from bots.settings import load_models, require_model
+
+    family = load_models(root)
+    if model is None:
+        return family
+    require_model(family, model)
+    return {model: family[model]}
 
 
 def refuse_model(verb: str, model: str | None) -> None:

@@ -8,10 +8,11 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
-from bots.commands.options import Verbs
+from bots.commands.options import Verbs, add_model_option, choose_models
 
 if TYPE_CHECKING:
     from bots.monitoring.find_prediction import LoggedPrediction
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from bots.release.trace import File, Learner, Trace
     from bots.release.versions import Release
     from bots.settings import Settings
+
+    Known: TypeAlias = "list[tuple[RegistryRepository, Settings]]"
 
 NOTHING = 3
 
@@ -28,11 +31,12 @@ def add_parser(verbs: Verbs) -> None:
     parser = verbs.add_parser(
         "trace",
         help="from a version, digest, running service or prediction to data, code, review and people; and back",
-        description="WHAT is a version (v1.4.0), at least eight digits of a digest or commit (model, ONNX form, "
+        description="WHAT is a version (v1.4.0, or its tag: model/upsell@v1.4.0), at least eight digits of a digest or "
+        "commit (model, ONNX form, "
         "contract, data, image), the address of a running service (its key, where it needs one, in SERVING_API_KEY), "
         "or the id of a prediction, which is looked for in the prediction log. --data turns it round: which models "
         "learnt from this file, by its path here or its digest in dvc.lock; for example when somebody asks to be "
-        "forgotten.",
+        "forgotten. Of several models all are looked at.",
         epilog="exit codes: 0 found, 1 registry, log or service cannot be read and why, 2 wrong usage, 3 nothing has "
         "it",
     )
@@ -40,6 +44,7 @@ def add_parser(verbs: Verbs) -> None:
         "what", nargs="?", metavar="WHAT", help="a version, a digest, an address, or a prediction's id"
     )
     parser.add_argument("--data", metavar="FILE|DIGEST", help="find the models that were made from this file")
+    add_model_option(parser, "look at this one alone")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
 
 
@@ -47,31 +52,38 @@ def run(arguments: argparse.Namespace) -> int:
     """Trace what is asked for; 3 where nothing has it. Raises `BotsError`."""
     from bots.commands.release import open_progress
     from bots.release import registry
-    from bots.settings import load_settings
 
     if (arguments.what is None) == (arguments.data is None):
         _tell("ERROR: expected either WHAT or --data; see --help")
         return 2
     root = Path.cwd()
-    settings = load_settings(root)
-    with (
-        open_progress() as tell,
-        registry.open_registry(root, registry.start_retry(tell), time.time) as repository,
-    ):
+    family = choose_models(root, arguments.model)
+    with open_progress() as tell, ExitStack() as stack:
+        known = [
+            (
+                stack.enter_context(
+                    registry.open_registry(root, registry.start_retry(tell), time.time, model=name)
+                ),
+                one,
+            )
+            for name, one in family.items()
+        ]
         if arguments.data is not None:
-            return _trace_data(repository, arguments.data, settings, as_json=arguments.json)
-        return _trace_version(
-            repository, arguments.what, settings, root=root, tell=tell, as_json=arguments.json
-        )
+            return _trace_data(known, arguments.data, as_json=arguments.json)
+        return _trace_version(known, arguments.what, root=root, tell=tell, as_json=arguments.json)
 
 
-def _trace_data(repository: RegistryRepository, word: str, settings: Settings, *, as_json: bool) -> int:
+def _trace_data(known: Known, word: str, *, as_json: bool) -> int:
     import msgspec
 
     from bots.release.trace import find_learners
 
     digest = _find_digest(word)
-    learners = find_learners(repository, digest, settings.review.files)
+    learners = [
+        learner
+        for repository, settings in known
+        for learner in find_learners(repository, digest, settings.review.files)
+    ]
     if as_json:
         print(msgspec.json.encode(learners).decode())
     elif learners:
@@ -93,21 +105,17 @@ def _find_digest(word: str) -> str:
         return f"md5:{hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()}"
 
 
-def _trace_version(
-    repository: RegistryRepository,
-    word: str,
-    settings: Settings,
-    *,
-    root: Path,
-    tell: Callable[[str], None],
-    as_json: bool,
-) -> int:
+def _trace_version(known: Known, word: str, *, root: Path, tell: Callable[[str], None], as_json: bool) -> int:
     import msgspec
 
     from bots.release.trace import trace_release
 
-    prediction, releases = _find(repository, word, settings, root=root, tell=tell)
-    traces = [trace_release(repository, release, settings.review.files) for release in releases]
+    prediction, releases = _find(known, word, root=root, tell=tell)
+    traces = [
+        trace_release(repository, release, settings.review.files)
+        for (repository, settings), found in zip(known, releases, strict=True)
+        for release in found
+    ]
     if as_json:
         print(msgspec.json.encode({"prediction": prediction, "versions": traces}).decode())
     else:
@@ -119,18 +127,17 @@ def _trace_version(
 
 
 def _find(
-    repository: RegistryRepository, word: str, settings: Settings, *, root: Path, tell: Callable[[str], None]
-) -> tuple[LoggedPrediction | None, list[Release]]:
-    """Find the versions that a word is about, and the prediction where it is the id of one."""
-    from bots.monitoring.find_prediction import find_prediction, is_prediction_id
-    from bots.monitoring.log_source import open_log_source
+    known: Known, word: str, *, root: Path, tell: Callable[[str], None]
+) -> tuple[LoggedPrediction | None, list[list[Release]]]:
+    """Find the versions of each model that a word is about, and the prediction where it is the id of one."""
+    from bots.monitoring.find_prediction import is_prediction_id
     from bots.release.running_service import KEY, ask_service
-    from bots.release.trace import NotFound, find_releases
+    from bots.release.trace import NotFound, find_releases, split_tag
 
     if "://" in word:
         served = ask_service(word, os.environ.get(KEY))
-        found = find_releases(repository.registry, served.version)
-        if not [one for one in found if one.onnx == served.onnx]:
+        found = _find_served(known, served.version, served.onnx)
+        if not any(found):
             raise NotFound(
                 f"{word} serves {served.title}, {served.version}, {served.onnx[:19]}…, which no version of this "
                 "project's registry is: it was not released from here, or the registry was changed "
@@ -138,23 +145,55 @@ def _find(
             )
         return None, found
     if not is_prediction_id(word):
-        return None, find_releases(repository.registry, word)
-    with open_log_source(root, settings, tell=tell) as source:
-        search = find_prediction(source, word, tell=tell)
-        where = source.where
-    for words in search.unread:
-        _tell(f"WARNING: a file was not read: {words}")
-    if search.found is None:
-        raise NotFound(
-            f"no complete file of {where} has the prediction {word} ({search.files} were read). A file is complete "
-            "after serving.log.minutes; older ones than serving.log.days are deleted"
-        )
-    found = [
-        one
-        for one in find_releases(repository.registry, search.found.version)
-        if one.onnx == search.found.onnx
+        numbers = [split_tag(word, repository.naming) for repository, _ in known]
+        return None, [
+            find_releases(repository.registry, number) if number is not None else []
+            for (repository, _), number in zip(known, numbers, strict=True)
+        ]
+    logged = _find_logged([settings for _, settings in known], word, root=root, tell=tell)
+    return logged, _find_served(known, logged.version, logged.onnx)
+
+
+def _find_served(known: Known, version: str, onnx: str) -> list[list[Release]]:
+    """Find the versions of each model that have a number and an ONNX form."""
+    from bots.release.trace import find_releases
+
+    return [
+        [one for one in find_releases(repository.registry, version) if one.onnx == onnx]
+        for repository, _ in known
     ]
-    return search.found, found
+
+
+def _find_logged(
+    models: list[Settings], word: str, *, root: Path, tell: Callable[[str], None]
+) -> LoggedPrediction:
+    """Find a prediction in the log of one of these models. Raises `NotFound`, `SourceUnreachable`."""
+    from bots.monitoring.find_prediction import find_prediction
+    from bots.monitoring.log_listing import SourceUnreachable
+    from bots.monitoring.log_source import open_log_source
+    from bots.release.trace import NotFound
+
+    searched, lost = [], list[SourceUnreachable]()
+    for settings in models:
+        try:
+            with open_log_source(root, settings, tell=tell) as source:
+                search = find_prediction(source, word, tell=tell)
+                searched.append(f"{source.where} has the prediction {word} ({search.files} were read)")
+        except SourceUnreachable as error:
+            lost.append(error)
+            continue
+        for words in search.unread:
+            _tell(f"WARNING: a file was not read: {words}")
+        if search.found is not None:
+            return search.found
+    if lost:
+        for words in searched:
+            _tell(f"no complete file of {words}")
+        raise lost[0]
+    raise NotFound(
+        f"no complete file of {', nor of '.join(searched)}. A file is complete after serving.log.minutes; older ones "
+        "than serving.log.days are deleted"
+    )
 
 
 def _describe_prediction(found: LoggedPrediction) -> list[str]:
@@ -182,8 +221,9 @@ def _describe_trace(trace: Trace) -> list[str]:
     if one := trace.accepted:
         accepted = [("accepted by", f"{one.by}: {one.reason} (although: {one.objection})")]
     review = f"#{trace.pull_request}: {trace.verdict or 'no verdict known'}" if trace.pull_request else "none"
+    of = f" of {trace.model_name}" if trace.model_name else ""
     return [
-        f"Version {trace.version}, runs {where}",
+        f"Version {trace.version}{of}, runs {where}",
         *_align(
             [
                 ("image", trace.image),
@@ -231,7 +271,8 @@ def _describe_learners(learners: list[Learner]) -> Iterator[str]:
     for one in learners:
         versions = ", ".join(one.versions) or "was never released"
         running = f"; runs as {', '.join(one.running)}" if one.running else ""
-        yield f"model {one.model}: {versions}{running}"
+        of = f" ({one.model_name})" if one.model_name else ""
+        yield f"model {one.model}{of}: {versions}{running}"
         yield from _align([("since", f"{one.at}, commit {one.commit}"), ("it read", ", ".join(one.paths))])
 
 

@@ -35,7 +35,8 @@ def build_handover(
     previous = find_previous(registry, "production")
     newest = registry.newest
     return Handover(
-        title=settings.project.title,
+        title=settings.title,
+        name=settings.model_name,
         description=settings.project.description,
         owner=settings.project.owner,
         task=settings.task,

@@ -11,6 +11,8 @@ from bots.release.report import LABEL as RELEASE
 from bots.render.monitoring_issue import LABEL as MONITORING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bots.github.client import CheckRun, Issue, PullRequestText
     from bots.naming import Naming
     from bots.retry import Retry
@@ -29,16 +31,19 @@ class WaitingApi(Protocol):
         """The open issues with a label."""
 
 
-def list_waiting(api: WaitingApi, *, author: str, naming: Naming, retry: Retry) -> list[str]:
-    """List what waits, each in a sentence. Raises `RequestDenied`, `RetriesExhausted`."""
+def list_waiting(api: WaitingApi, *, author: str, namings: Sequence[Naming], retry: Retry) -> list[str]:
+    """List what waits for these models, each in a sentence. Raises `RequestDenied`, `RetriesExhausted`."""
     said = []
     for pull in retry.call("pull requests", lambda: api.list_pull_request_texts(MAIN)):
-        checks = retry.call("check", partial(api.list_check_runs, pull.head_sha, naming.check))
-        ours = [one for one in checks if one.app == author and parse_marker(one.external_id, naming)]
-        if ours:
-            newest = max(ours, key=lambda one: one.id)
-            if newest.conclusion not in (None, "success"):
-                said.append(f"Pull request #{pull.number} ({pull.title}) by {pull.author}: {newest.title}.")
+        for naming in namings:
+            checks = retry.call("check", partial(api.list_check_runs, pull.head_sha, naming.check))
+            ours = [one for one in checks if one.app == author and parse_marker(one.external_id, naming)]
+            newest = max(ours, key=lambda one: one.id) if ours else None
+            if newest is not None and newest.conclusion not in (None, "success"):
+                of = f"{naming.model}: " if naming.model else ""
+                said.append(
+                    f"{of}Pull request #{pull.number} ({pull.title}) by {pull.author}: {newest.title}."
+                )
     for label in (RELEASE, MONITORING):
         issues = retry.call("issues", partial(api.list_issues, label))
         said += [f"Issue #{one.number}: {one.title}." for one in issues if one.author == author]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from bots.release.versions import Release
 
 if TYPE_CHECKING:
     from bots.git.bare import Tag
+    from bots.naming import Naming
     from bots.release.registry import RegistryRepository
     from bots.release.versions import Assignment
 
@@ -183,6 +184,22 @@ def parse_audit(path: Path) -> Audit:
         raise AuditUnreadable(
             f"{path}: expected what `python -m bots audit --json` printed: {error}"
         ) from error
+
+
+def join_audits(audits: Mapping[str | None, Audit]) -> Audit:
+    """Join the records of a project's models by their names, the oldest entry first; None is the main model."""
+    entries = sorted((one for audit in audits.values() for one in audit.entries), key=lambda entry: entry.at)
+    faults = [
+        f"{name}: {fault}" if name else fault for name, audit in audits.items() for fault in audit.faults
+    ]
+    return Audit(entries=entries, faults=faults)
+
+
+def keep_model(audit: Audit, naming: Naming) -> Audit:
+    """Keep of an earlier audit the entries of one model."""
+    return msgspec.structs.replace(
+        audit, entries=[one for one in audit.entries if one.name.startswith(naming.tags)]
+    )
 
 
 def find_lost(earlier: Audit, now: Audit) -> Iterator[str]:

@@ -146,6 +146,8 @@ class RegistryRepository:
 
     def read_ledger_tags(self, blobs: Mapping[str, str]) -> list[Tag]:
         """Read tags from blobs that any commit of the ledger has, by the tags' names."""
+        if not blobs:
+            return []
         self.retry.call("registry", lambda: self.bare.fetch_blobs(self.naming.ledger, blobs.values()))
         contents = self.bare.read_objects(blobs.values())
         return [parse_tag(name, "tag", contents.get(blob, b"")) for name, blob in blobs.items()]

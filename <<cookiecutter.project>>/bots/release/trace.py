@@ -17,6 +17,7 @@ from bots.release.versions import Acceptance
 if TYPE_CHECKING:
     from bots.dvc.lockfile import Lock
     from bots.layout import Layout
+    from bots.naming import Naming
     from bots.release.registry import RegistryRepository
     from bots.release.versions import Assignment, Registry, Release
 
@@ -51,6 +52,7 @@ class Step(Struct, frozen=True, kw_only=True):
 class Trace(Struct, frozen=True, kw_only=True):
     """Where a version comes from. `brought` is the commit that brought its model to main, `commit` the released one.
 
+    `model_name` is the name of one of a project's further models, None of the main one.
     `data` are the files that no stage of the pipeline made and that are no code; `made` what stages made of them.
     `libraries` are the packages that the pipeline ran with, as locked.
     """
@@ -80,10 +82,14 @@ class Trace(Struct, frozen=True, kw_only=True):
     merged_by: str | None
     accepted: Acceptance | None = None
     history: list[Step]
+    model_name: str | None = None
 
 
 class Learner(Struct, frozen=True, kw_only=True):
-    """A model of main that was made from a file: by its digest, its commit, and the versions that have it."""
+    """A model of main that was made from a file: by its digest, its commit, and the versions that have it.
+
+    `model_name` is the name of one of a project's further models, None of the main one.
+    """
 
     model: str | None
     commit: str
@@ -91,6 +97,18 @@ class Learner(Struct, frozen=True, kw_only=True):
     paths: list[str]
     versions: list[str]
     running: list[str]
+    model_name: str | None = None
+
+
+def split_tag(word: str, naming: Naming) -> str | None:
+    """Take the number from the whole name of a model's version, as its tag has it: `v1.0.0` of `model/upsell@v1.0.0`.
+
+    None where it is the name of another model's version; a word that is no such name stays as it is.
+    """
+    artifact, separator, number = word.rpartition("@")
+    if not separator or _VERSION.fullmatch(number) is None or "://" in word:
+        return word
+    return number if artifact == naming.artifact else None
 
 
 def find_releases(registry: Registry, word: str) -> list[Release]:
@@ -149,6 +167,7 @@ def trace_release(repository: RegistryRepository, release: Release, files: Layou
         merged_by=release.merged_by,
         accepted=release.accepted,
         history=list(list_steps(repository.registry.assignments, release.version)),
+        model_name=repository.naming.model,
     )
 
 
@@ -205,6 +224,7 @@ def find_learners(repository: RegistryRepository, digest: str, files: Layout) ->
             paths=paths,
             versions=with_it,
             running=running,
+            model_name=repository.naming.model,
         )
     return list(found.values())
 

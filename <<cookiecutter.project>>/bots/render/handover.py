@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -37,7 +38,7 @@ class Approved:
 class Handover:
     """What is told, as plain text. `running` says what each stage has and since when; `previous` is the version to go
     back to, None where there is none. `production` is how it is doing, in a sentence, `unasked` what could not be asked
-    and why."""
+    and why. `name` is that of a further model, None for the main one."""
 
     title: str
     description: str
@@ -56,19 +57,21 @@ class Handover:
     approved: list[Approved] = field(default_factory=list)
     people: list[str] = field(default_factory=list)
     unasked: list[str] = field(default_factory=list)
+    name: str | None = None
 
 
-def render_handover(told: Handover) -> str:
-    """Render the page as Markdown."""
+def render_handover(told: Handover, others: Sequence[Handover] = ()) -> str:
+    """Render the page as Markdown; `others` are the project's further models, each with a part of its own."""
     parts = [
         f"# Taking over: {escape_text(told.title)}",
         _render_what(told),
+        f"Beside the main model, which this is about, there are {', '.join(_name_all(others))}: see below."
+        if others
+        else "",
         "## How it is doing",
         _render_list([*map(escape_prose, told.running), escape_prose(told.production)]),
         "## What waits for a decision",
-        _render_list([*map(escape_prose, told.decisions)])
-        if told.decisions
-        else "Nothing that is known here.",
+        _render_decisions(told),
         "## What you will have to do",
         _render_duties(told),
         "## What went wrong lately",
@@ -78,10 +81,43 @@ def render_handover(told: Handover) -> str:
         f"Ask, most involved first: {', '.join(map(escape_text, told.people))}." if told.people else "",
         "## What was not asked" if told.unasked else "",
         _render_list([*map(escape_prose, told.unasked)]),
+        *map(_render_further, others),
         "The README has a page for each role. This one is as old as the day it was made: `python -m bots handover` "
         "makes it again.",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _name_all(others: Sequence[Handover]) -> list[str]:
+    return [f"**{escape_text(one.name or one.title)}**" for one in others]
+
+
+def _render_further(told: Handover) -> str:
+    """Render the part of a further model: what differs from the main one's page."""
+    target = f" of {escape_code(told.target)}" if told.target else ""
+    parts = [
+        f"## The model {escape_text(told.name or told.title)}",
+        f"Its task is {escape_text(told.task)}{target}. It is judged by {escape_text(told.primary)}. The commands "
+        f"above are about it with `--model {told.name}`.",
+        "### How it is doing",
+        _render_list([*map(escape_prose, told.running), escape_prose(told.production)]),
+        "### What waits for a decision",
+        _render_decisions(told),
+        "### What went wrong lately",
+        _render_incidents(told.incidents),
+        "### Who answers for what",
+        _render_approved(told.approved),
+        f"Ask, most involved first: {', '.join(map(escape_text, told.people))}." if told.people else "",
+        "### What was not asked" if told.unasked else "",
+        _render_list([*map(escape_prose, told.unasked)]),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _render_decisions(told: Handover) -> str:
+    if not told.decisions:
+        return "Nothing that is known here."
+    return _render_list([*map(escape_prose, told.decisions)])
 
 
 def _render_list(lines: list[str]) -> str:

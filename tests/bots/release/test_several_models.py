@@ -12,7 +12,7 @@ import yaml
 from bots.github.marker import Marker, ModelDigests
 from bots.naming import Naming
 from doubles.github import Check, GitHubDouble
-from fixtures import release_projects
+from fixtures import dvc_projects, release_projects
 from fixtures.release_projects import ReleaseProject, write_model
 
 if TYPE_CHECKING:
@@ -143,6 +143,44 @@ def test_a_further_model_that_no_review_let_pass_is_not_released_and_an_issue_sa
     assert list_tags(project) == {"model@v1.0.0"}
     (title,) = project.list_issues()
     assert title.startswith("b: ")
+
+
+def test_trace_audit_and_handover_know_each_model_by_its_name(project: ReleaseProject) -> None:
+    merge(project)
+    assert "0 entries, all of them hold" in project.run_bots("audit").stderr
+    project.run_bots("release", "--until", "version", "--accept", "the first model")
+    project.run_bots("release", "--others")
+    outs = yaml.safe_load((project.folder / "dvc.lock").read_text())["stages"]["make-b"]["outs"]
+    digest = next(out["md5"] for out in outs if out["path"] == "models/b.skops")
+    for words in (("model/b@v1.0.0",), ("v1.0.0", "--model", "b"), (digest[:12],)):
+        (trace,) = json.loads(project.run_bots("trace", *words, "--json").stdout)["versions"]
+        assert (trace["model_name"], trace["model"]) == ("b", f"md5:{digest}"), words
+    assert "Version v1.0.0 of b, runs nowhere now" in project.run_bots("trace", digest).stdout
+    both = json.loads(project.run_bots("trace", "v1.0.0", "--json").stdout)["versions"]
+    assert [one["model_name"] for one in both] == [None, "b"]
+    project.run_bots("trace", "model/c@v1.0.0", expect=3)
+    assert f"model md5:{digest} (b): v1.0.0" in project.run_bots("trace", "--data", f"md5:{digest}").stdout
+    assert "models: no model `c`" in project.run_bots("trace", "v1.0.0", "--model", "c", expect=1).stderr
+
+    page = project.run_bots("handover").stdout
+    first, _, second = page.partition("## The model b")
+    assert "Production has no version yet." in first
+    assert "| v1.0.0 |" in second
+    assert "`--model b`" in second
+    alone = project.run_bots("handover", "--model", "b").stdout
+    assert alone.startswith("# Taking over: b: Late flights\n")
+
+    audit = project.run_bots("audit", "--json").stdout
+    assert [one["name"] for one in json.loads(audit)["entries"]] == ["model@v1.0.0", "model/b@v1.0.0"]
+    earlier = project.folder.parent / "audit.json"
+    earlier.write_text(audit)
+    dvc_projects.run_git(project.origin, "tag", "--delete", "model/b@v1.0.0")
+    said = project.run_bots("audit", expect=3).stderr
+    assert "model/b@v1.0.0 its tag was deleted" in said
+    dvc_projects.run_git(project.origin, "update-ref", "-d", B.ledger)
+    said = project.run_bots("audit", "--model", "b", "--since", str(earlier), expect=3).stderr
+    assert "model/b@v1.0.0 is gone" in said
+    assert "model@v1.0.0" not in said
 
 
 def test_a_further_model_is_not_deployed_and_that_is_said(project: ReleaseProject) -> None:
