@@ -21,6 +21,7 @@ from serving import openapi, pages
 from serving.decoding import hash_bytes
 from serving.errors import ModelError, RequestError, ServingError, SettingsError
 from serving.lineage import Lineage, load_lineage
+from serving.log_parquet import list_converting
 from serving.log_writer import LogWriter
 from serving.metrics import ROUTES, Metrics
 from serving.model import load_model
@@ -384,7 +385,7 @@ def finish_conversion(folder: Path) -> None:
     until = time.monotonic() + LAST_CONVERSION
     while any(folder.glob("*.jsonl")) and (left := until - time.monotonic()) > 0:
         _run_conversion(folder, left)
-        if not any(folder.glob("*.parquet.part")):  # nobody else is converting
+        if not list_converting(folder):
             return
         time.sleep(0.1)
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CHUNK_ROWS = 20_000
+PART = ".parquet.part"
 
 
 def convert_log(folder: Path) -> list[Path]:
@@ -58,9 +59,20 @@ def _convert_file(path: Path) -> Path | None:
         if header is None:
             path.replace(path.with_suffix(".unreadable"))
             return None
+        # It says from the first moment that this file is taken: who finds it locked waits for it, as for no service.
+        path.with_suffix(PART).touch()
         table = _write_table(path.with_suffix(".parquet"), header, _read_entries(file))
         path.unlink()
         return table
+
+
+def list_converting(folder: Path) -> list[Path]:
+    """List the files that another process is converting, until their table is whole and they are deleted."""
+    return [
+        path
+        for path in sorted(folder.glob(f"*{SUFFIX}"))
+        if path.with_suffix(PART).exists() or path.with_suffix(".parquet").exists()
+    ]
 
 
 def _read_header(file: IO[bytes]) -> Header | None:
@@ -85,14 +97,15 @@ def _write_table(path: Path, header: Header, entries: Iterator[Entry]) -> Path |
 
     chunks = _build_chunks(entries, header)
     first = next(chunks, None)
+    temporary = path.with_suffix(PART)
     if first is None:
+        temporary.unlink(missing_ok=True)
         return None
 
     def all_chunks() -> Iterator[Any]:
         yield first
         yield from chunks
 
-    temporary = path.with_suffix(".parquet.part")
     reader = RecordBatchReader.from_batches(first.schema, all_chunks())
     write_parquet(reader, temporary, compression="zstd(3)")
     with temporary.open("rb") as written:

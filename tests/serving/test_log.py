@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pandas as pd
@@ -23,7 +24,7 @@ from hypothesis import strategies as st
 
 from fixtures import served
 from fixtures.served import HANGING, ROW, Service, run_service
-from serving import log_parquet, log_retention, log_writer
+from serving import app, log_parquet, log_retention, log_writer
 from serving.errors import LogError
 from serving.log_writer import LogWriter
 from serving.settings import LogPolicy
@@ -320,6 +321,53 @@ def test_killed_between_table_and_source_the_archive_ends_in_the_same_state(tmp_
     assert read_ids(tmp_path) == [0, 1]
     (tmp_path / "a.jsonl").write_bytes(source)
     assert read_ids(tmp_path) == [0, 1]
+
+
+@pytest.mark.parametrize("at", ["before its first byte", "after its table"])
+def test_a_service_that_ends_waits_for_who_is_converting_its_last_file(tmp_path, monkeypatch, at):
+    (tmp_path / "a.jsonl").write_bytes(HEAD + b"\n" + make_line(0))
+    reached, go = threading.Event(), threading.Event()
+    write = log_parquet._write_table
+
+    def pause(*given: Any) -> Path | None:
+        table = write(*given) if at == "after its table" else None
+        reached.set()
+        assert go.wait(20)
+        return table or write(*given)
+
+    monkeypatch.setattr(log_parquet, "_write_table", pause)
+    monkeypatch.chdir(served.support.TEMPLATE)  # where the converter of the service's end finds itself
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        converting = pool.submit(log_parquet.convert_log, tmp_path)
+        assert reached.wait(20)
+        ending = pool.submit(app.finish_conversion, tmp_path)
+        with pytest.raises(TimeoutError):
+            ending.result(timeout=2)
+        go.set()
+        ending.result(timeout=20)
+        assert list(tmp_path.glob("*.jsonl*")) == []
+        assert converting.result() == list(tmp_path.glob("*.parquet"))
+
+
+def test_a_service_that_ends_waits_for_no_other_that_still_writes(tmp_path, monkeypatch):
+    monkeypatch.chdir(served.support.TEMPLATE)
+
+    async def while_open() -> float:
+        log = LogWriter(tmp_path, HEAD, LogPolicy())
+        await log.append(make_line(0))
+        began = time.monotonic()
+        app.finish_conversion(tmp_path)
+        took = time.monotonic() - began
+        await log.close()
+        return took
+
+    assert asyncio.run(while_open()) < app.LAST_CONVERSION
+
+
+def test_a_file_without_entries_leaves_nothing(tmp_path):
+    (tmp_path / "a.jsonl").write_bytes(HEAD + b"\n")
+    assert log_parquet.convert_log(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_of_another_kind_is_set_aside_not_deleted(tmp_path):
