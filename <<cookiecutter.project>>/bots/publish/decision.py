@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from bots.evidence import Verdict
     from bots.github.client import Conclusion
 
+_HOLDS = r"[a-z0-9-]{1,40}(?: and \d{1,2} more)? holds it up"
 HELD_UP = "> [!WARNING]\n> This change passes only where each model of the project does. {told}\n\n"
 RUN_FAILED = "but the run failed: by another model's review, or by the team's tests"
 
@@ -37,6 +39,14 @@ class Decision:
     locks: bool = False
     verdict: Verdict | None = None
     elsewhere: bool = False
+
+
+def is_held_by_others(title: str | None, own: str) -> bool:
+    """Whether a check's title says `own` of the main model, and that another model holds the change up."""
+    return title is not None and any(
+        re.fullmatch(re.escape(own + start) + _HOLDS + end, title)
+        for start, end in ((", but the model ", ""), ("; the model ", " too"))
+    )
 
 
 def withhold_pass(decision: Decision, *, excused: bool) -> Decision:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -83,6 +83,18 @@ class Request:
     def who(self) -> str:
         """The login of who asks."""
         return self.event.sender.login
+
+    def choose_model(self) -> Request:
+        """The request as one about the further model whose name comes first, with the words after it.
+
+        The request as it is, about the main model, where the first word is no name under `models:` of params.yaml.
+        """
+        name, _, rest = self.arguments.partition(" ")
+        return self.take_model(name, rest.strip()) if name in self.settings.models else self
+
+    def take_model(self, name: str, arguments: str = "") -> Request:
+        """The request as one about a further model."""
+        return replace(self, arguments=arguments, naming=replace(self.naming, model=name))
 
 
 @dataclass(frozen=True)

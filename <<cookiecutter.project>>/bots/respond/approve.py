@@ -10,11 +10,14 @@ from bots.github.check_run import build_content
 from bots.github.client import CheckRun
 from bots.github.marker import Marker, parse_marker
 from bots.publish.base import compare_judges
-from bots.publish.publish import describe_verdict
+from bots.publish.decision import RUN_FAILED, is_held_by_others
+from bots.publish.publish import NEVER_PASS, describe_verdict
 from bots.render.escape import check_address, escape_prose, escape_text
 from bots.respond.answer import Answer, Request, refuse
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bots.github.client import CheckRunContent, PullRequestText
 
 ASKS: Final[tuple[Verdict, ...]] = ("undecided", "not comparable", "no baseline")
@@ -31,6 +34,7 @@ def approve(request: Request) -> Answer:
     pull = request.api.get_pull_request(request.event.issue.number)
     if pull.author == request.who:
         return refuse("Nobody approves their own change: ask a colleague.")
+    request = request.choose_model()
     found = find_check(request, pull)
     if found is None:
         return refuse(
@@ -40,7 +44,13 @@ def approve(request: Request) -> Answer:
     if (marker.approved, check.conclusion) == (request.who, "success"):
         return _describe_approval(marker, check, pull)
     if problem := (
-        explain_refusal(marker, check, pull, seen_at=request.event.comment.created_at)
+        explain_refusal(
+            marker,
+            check,
+            pull,
+            seen_at=request.event.comment.created_at,
+            unsettled=list_unsettled(request, pull, marker),
+        )
         or _find_unread(request, marker)
         or _find_move(request, marker)
     ):
@@ -77,6 +87,14 @@ def _build_stale(approved: Marker, check: CheckRun, problem: str) -> CheckRunCon
 
 def _describe_approval(marker: Marker, check: CheckRun, pull: PullRequestText) -> Answer:
     model = f"{name_model(marker)} of {pull.head_sha[:7]}"
+    if marker.naming.model is not None:
+        name = marker.naming.model
+        return Answer(
+            f"Approved: {name}'s model {model}, which its review calls {marker.verdict}. This is about {name} alone: "
+            "the change passes where the main model's check does, which `/approve` without a name turns green where "
+            "nothing but another model held it up. A new push voids this. Whether the team's tests passed, "
+            f"[the run]({check_address(check.details_url)}) says."
+        )
     return Answer(
         f"Approved: the model {model}, which the review calls {marker.verdict}, may be merged. A new push voids this. "
         "The check of the bots is about the model alone: whether the team's tests passed, "
@@ -127,8 +145,54 @@ def find_check(request: Request, pull: PullRequestText) -> tuple[Marker, CheckRu
     return max(ours, key=lambda one: one[0])[1:] if ours else None
 
 
-def explain_refusal(marker: Marker, check: CheckRun, pull: PullRequestText, *, seen_at: str) -> str | None:
-    """Why a check is nothing to approve; None where it is. `seen_at` is when the command was written."""
+def list_unsettled(request: Request, pull: PullRequestText, marker: Marker) -> list[str]:
+    """List the further models, of those that main declares, whose check by the same run is no success."""
+    settled = set[str]()
+    for name in request.settings.models:
+        found = find_check(request.take_model(name), pull)
+        if found is not None and found[1].conclusion == "success" and found[0] == marker:
+            settled.add(name)
+    return [name for name in request.settings.models if name not in settled]
+
+
+def is_approvable(marker: Marker, title: str | None) -> bool:
+    """Whether a check says nothing but what a person may decide.
+
+    That is what its own review asks a person; of the main model's also that another model holds the change up, and of
+    a further one's that the run failed, maybe by another model's review.
+    """
+    verdict = marker.verdict
+    if verdict is None:
+        return False
+    if verdict in ASKS and title == describe_verdict(verdict):
+        return True
+    if marker.naming.model is not None:
+        return verdict not in NEVER_PASS and title == f"{verdict.capitalize()}, {RUN_FAILED}"
+    return _is_held(marker, title)
+
+
+def _is_held(marker: Marker, title: str | None) -> bool:
+    """Whether a check says that another model holds the change up, which its own review lets pass or asks about."""
+    verdict = marker.verdict
+    if verdict is None or verdict in NEVER_PASS:
+        return False
+    own = [verdict.capitalize(), *([describe_verdict(verdict)] if verdict in ASKS else [])]
+    return any(is_held_by_others(title, one) for one in own)
+
+
+def explain_refusal(
+    marker: Marker,
+    check: CheckRun,
+    pull: PullRequestText,
+    *,
+    seen_at: str,
+    unsettled: Sequence[str] | None = None,
+) -> str | None:
+    """Why a check is nothing to approve; None where it is.
+
+    `seen_at` is when the command was written, `unsettled` the further models whose checks are no success; None: that
+    was not asked.
+    """
     head = pull.head_sha[:7]
     if check.conclusion is None:
         return f"The review of {head} is still running. Read it, then approve."
@@ -140,14 +204,21 @@ def explain_refusal(marker: Marker, check: CheckRun, pull: PullRequestText, *, s
         )
     if marker.base != pull.base:
         return f"The review of {head} is not about {escape_text(pull.base)}."
-    if marker.verdict not in ASKS:
-        said = escape_text(check.title or marker.verdict or check.conclusion)
+    said = escape_text(check.title or marker.verdict or check.conclusion)
+    held = marker.naming.model is None and _is_held(marker, check.title)
+    if not is_approvable(marker, check.title) or (held and unsettled is None):
+        if marker.verdict not in ASKS:
+            return (
+                f"This cannot be approved: the check says “{said}”. A person decides only where the review asks for "
+                f"one: {', '.join(ASKS)}."
+            )
+        return f"This cannot be approved: the check says “{said}”. Mend that first."
+    if held and unsettled:
+        first = unsettled[0]
         return (
-            f"This cannot be approved: the check says “{said}”. A person decides only where the review asks for one: "
-            f"{', '.join(ASKS)}."
+            f"This cannot be approved: the check says “{said}”, and `{marker.naming.check}: {first}` has not passed. "
+            f"Where that review asks a person, `/approve {first}` comes first; it approves that model alone."
         )
-    if check.title != describe_verdict(marker.verdict):
-        return f"This cannot be approved: the check says “{escape_text(check.title or '')}”. Mend that first."
     if marker.digests is None:
         return f"The review of {head} does not name the model that it judged, so nobody can say what is approved."
     return None

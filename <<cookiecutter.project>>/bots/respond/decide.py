@@ -72,7 +72,9 @@ def _find_trouble(request: Request, word: str) -> IssueMarker | Answer:
     if request.event.is_on_pull_request or request.event.issue.state != "open":
         return refuse(f"`/{word}` {NOT_OURS}")
     issue = request.api.get_issue(request.event.issue.number)
-    marker = parse_issue_marker(issue.body, request.naming) if issue.author == request.author else None
+    namings = [request.naming, *(request.take_model(name).naming for name in request.settings.models)]
+    markers = (parse_issue_marker(issue.body, naming) for naming in namings)
+    marker = next(filter(None, markers), None) if issue.author == request.author else None
     if marker is None:
         return refuse(f"`/{word}` {NOT_OURS}")
     if not request.may_decide:

@@ -22,7 +22,9 @@ def explain(request: Request) -> Answer:
     if not request.event.is_on_pull_request:
         return refuse("`/explain` belongs below a pull request, whose model it explains.")
     head = request.api.get_pull_request(request.event.issue.number).head_sha
-    path = name_report("explanation")
+    request = request.choose_model()
+    name = request.naming.model
+    path = request.settings.others[name].name_report("explanation") if name else name_report("explanation")
     content = request.api.read_file(head, f"{request.folder}{path}")
     if content is None:
         return refuse(f"{head[:7]} has no `{path}`: the pipeline explains a model when it runs.")
@@ -32,12 +34,16 @@ def explain(request: Request) -> Answer:
         return refuse(
             f"`{path}` of {head[:7]} is no explanation that the bots can read; its review says more."
         )
-    return explain_word(report, request.arguments, head)
+    return explain_word(report, request.arguments, head, model=name)
 
 
-def explain_word(report: ExplanationReport, word: str, head: str) -> Answer:
-    """Explain a feature or a row that is called `word`; the largest features where it is empty."""
-    of = f"Of the model of {head[:7]}, as its own report has it ({escape_text(report.method)}, {report.rows:,} rows):"
+def explain_word(report: ExplanationReport, word: str, head: str, *, model: str | None = None) -> Answer:
+    """Explain a feature or a row that is called `word`; the largest features where it is empty.
+
+    `model` is the name of a further model that the report is about.
+    """
+    called = f"{model} of {head[:7]}" if model else f"of {head[:7]}"
+    of = f"Of the model {called}, as its own report has it ({escape_text(report.method)}, {report.rows:,} rows):"
     if not word:
         return Answer(f"{of}\n\n{_render_ranking(report.ranking[:SHOWN])}")
     for place, one in enumerate(report.ranking, start=1):

@@ -40,7 +40,20 @@ def show_help(request: Request) -> Answer:
     """List the commands."""
     start = _format_start(find_prefix(request.settings, request.naming))
     lines = [f"- `{start}{verb.usage}`: {verb.meaning}" for verb in VERBS.values()]
-    return Answer("\n".join(["The bots obey these, each on a line of its own:", "", *lines]))
+    return Answer(
+        "\n".join(["The bots obey these, each on a line of its own:", "", *lines, *_list_models(request)])
+    )
+
+
+def _list_models(request: Request) -> list[str]:
+    """Say how a further model is meant; nothing where there is none."""
+    if not request.settings.models:
+        return []
+    names = ", ".join(f"`{name}`" for name in request.settings.models)
+    return [
+        "",
+        f"`approve` and `explain` are about the main model, and with a name first about that one: {names}.",
+    ]
 
 
 VERBS: Final[dict[str, Verb]] = {

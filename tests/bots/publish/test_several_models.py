@@ -20,8 +20,9 @@ from bots.github.client import CheckRun
 from bots.github.workflow_run import _Event
 from bots.naming import Naming
 from bots.publish.base import Judge, find_all_moves
-from bots.publish.decision import RUN_FAILED, Decision, join_decisions
+from bots.publish.decision import RUN_FAILED, Decision, is_held_by_others, join_decisions
 from bots.publish.lock import build_check_run
+from bots.publish.publish import find_digests
 from bots.publish.target import Target
 from bots.respond.approve import explain_refusal
 from bots.settings import parse_models
@@ -270,6 +271,106 @@ def test_who_approves_the_first_model_does_not_let_the_second_pass(
     said = explain_refusal(written, run, pull, seen_at="2030-01-01T00:00:00Z")  # type: ignore[arg-type]
     assert said is not None
     assert "cannot be approved: the check says “Undecided: a person has to decide; the model b" in said
+
+
+def say(job: Job, monkeypatch: pytest.MonkeyPatch, body: str) -> tuple[int, str]:
+    """Write a comment as linus, who may write here; exit code and reply."""
+    job.double.state.permissions["linus"] = "write"
+    said = job.double.add_comment(7, body, "linus")
+    event = {
+        "action": "created",
+        "issue": {"number": 7, "state": "open", "pull_request": {"url": "x"}},
+        "comment": {"id": said.id, "body": body, "created_at": "2030-01-01T00:00:00Z"},
+        "sender": {"login": "linus", "type": "User"},
+    }
+    (job.folder / "comment.json").write_text(json.dumps(event))
+    monkeypatch.setenv("GITHUB_EVENT_PATH", str(job.folder / "comment.json"))
+    code = main(["respond"])
+    return code, job.double.list_comments(7)[-1].body
+
+
+def add_digests(review: Review, digit: str) -> Review:
+    digests = {"model": f"md5:{digit * 32}", "onnx": f"md5:{digit * 32}.dir"}
+    return but(review, candidate=but(review.candidate, **digests))
+
+
+@pytest.mark.slow
+def test_each_model_is_approved_by_its_name_and_neither_answers_for_the_other(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job.hand_over(None, add_digests(reviews.undecided(), "1"))
+    job.hand_over("b", add_digests(reviews.undecided(), "2"))
+    job.publish(monkeypatch, conclusion="failure")
+    asked = "Undecided: a person has to decide"
+    assert job.check(B) == ("failure", asked)
+    code, reply = say(job, monkeypatch, "/approve the first is fine")
+    assert code == 3
+    assert "`model review: b` has not passed" in reply
+    assert "`/approve b` comes first" in reply
+    code, reply = say(job, monkeypatch, "/approve b new rows explain it")
+    assert code == 0, reply
+    assert "This is about b alone" in reply
+    assert job.check(B) == ("success", "Approved by linus: undecided")
+    (check,) = [one for one in job.double.list_checks(HEAD) if one.name == B.check]
+    written = marker.parse_marker(check.external_id, B)
+    assert written is not None
+    assert (written.approved, written.digests) == (
+        "linus",
+        find_digests(add_digests(reviews.undecided(), "2")),
+    )
+    assert job.check(Naming()) == ("failure", f"{asked}; the model b holds it up too")
+    code, reply = say(job, monkeypatch, "/approve")
+    assert code == 0, reply
+    assert job.check(Naming()) == ("success", "Approved by linus: undecided")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("second", ["undecided", "regressed"])
+def test_a_first_model_that_only_another_holds_up_passes_after_that_one_was_approved(
+    job: Job, monkeypatch: pytest.MonkeyPatch, second: str
+) -> None:
+    job.hand_over(None, add_digests(reviews.improved(), "1"))
+    job.hand_over("b", add_digests(getattr(reviews, second)(), "2"))
+    job.publish(monkeypatch, conclusion="failure")
+    assert say(job, monkeypatch, "/approve")[0] == 3
+    code, reply = say(job, monkeypatch, "/approve b")
+    assert code == (0 if second == "undecided" else 3), reply
+    code, reply = say(job, monkeypatch, "/approve")
+    assert code == (0 if second == "undecided" else 3), reply
+    found = job.check(Naming())
+    assert found is not None
+    assert found[0] == ("success" if second == "undecided" else "failure")
+
+
+@pytest.mark.slow
+def test_a_second_model_whose_run_failed_by_the_first_is_approved_by_its_own_name(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job.hand_over(None, add_digests(reviews.undecided(), "1"))
+    job.hand_over("b", add_digests(reviews.improved(), "2"))
+    job.publish(monkeypatch, conclusion="failure")
+    assert job.check(B) == ("action_required", f"Improved, {RUN_FAILED}")
+    assert say(job, monkeypatch, "/approve")[0] == 0
+    assert job.check(B) == ("action_required", f"Improved, {RUN_FAILED}"), "nobody approved this one"
+    code, reply = say(job, monkeypatch, "/approve b")
+    assert code == 0, reply
+    assert job.check(B) == ("success", "Approved by linus: improved")
+
+
+@pytest.mark.parametrize(
+    ("title", "held"),
+    [
+        ("Improved, but the model b holds it up", True),
+        ("Improved, but the model b and 12 more holds it up", True),
+        ("Improved; the model b holds it up too", True),
+        ("Improved, but not verified, but the model b holds it up", False),
+        ("Stale: main moved; the model b holds it up too", False),
+        ("Improved", False),
+        (None, False),
+    ],
+)
+def test_only_what_another_model_holds_up_is_taken_for_that(title: str | None, held: bool) -> None:
+    assert is_held_by_others(title, "Improved") is held
 
 
 def test_a_second_model_that_moved_on_main_makes_a_review_stale_and_is_named() -> None:
