@@ -102,7 +102,10 @@ class Naming:
     def add_to_title(self, title: str) -> str:
         """Put the name before a title that people read, where it does not stand there already."""
         prefix = f"{self.label}: " if self.label else ""
-        return title if title.startswith(prefix) else prefix + title
+        if title.startswith(prefix):
+            return title
+        # The titles of a further model begin with its name where nothing is known of other projects.
+        return prefix + (title.removeprefix(f"{self.model}: ") if self.model else title)
 
     def name_lease(self, stage: str) -> str:
         """Name the ref that holds the lease of a stage."""

@@ -73,6 +73,10 @@ def test_a_further_model_adds_its_name_to_its_projects() -> None:
     assert make_naming("churn", "", "upsell").check == "model review: upsell"
     assert make_naming("churn", "churn/", "upsell").check == "model review (churn): upsell"
     assert make_naming("churn", "churn/", "upsell").tags == ("churn/upsell@", "churn/upsell#")
+    both = make_naming("churn", "churn/", "upsell")
+    assert {
+        both.add_to_title(title) for title in ("Leaves?", "upsell: Leaves?", "churn: upsell: Leaves?")
+    } == {"churn: upsell: Leaves?"}
 
 
 @given(NAMINGS, NAMINGS)

@@ -92,6 +92,7 @@ def _gather(
         platform=find_platform(root),
         now=registry.format_time(time.time()),
         unasked=unasked,
+        naming=load_naming(root, model),
     )
 
 

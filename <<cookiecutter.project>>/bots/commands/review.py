@@ -67,12 +67,15 @@ def add_parser(verbs: Verbs) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Review the checkout, each of its models after the other; the exit code says the first verdict that fails."""
+    from msgspec import structs
+
     from bots.git.looks import list_looks, load_looks
     from bots.git.repository import Repository
     from bots.layout import place_review
     from bots.log import Progress
     from bots.render import review_files
     from bots.review.review import review_models
+    from bots.settings import load_naming
     from bots.verdict.looks import LookCount
 
     repository = Repository(Path.cwd())
@@ -81,6 +84,8 @@ def run(arguments: argparse.Namespace) -> int:
         known = load_looks(arguments.looks) if arguments.looks else list_looks(repository.root, os.environ)
         return LookCount(count=known.count(holdouts, model), unknown=known.unknown)
 
+    # Before hours of work, because a name may be refused.
+    load_naming(repository.root)
     made: dict[Path, evidence.Review | BotsError] = {}
     with Progress() as progress:
         for model, result in review_models(
@@ -93,12 +98,14 @@ def run(arguments: argparse.Namespace) -> int:
             count_looks=count,
             tell=progress.tell,
         ):
-            made[place_review(arguments.out, model)] = result
             if not isinstance(result, BotsError):
+                title = load_naming(repository.root, model).add_to_title(result.title)
+                result = structs.replace(result, title=title)
                 progress.tell("writing the review")
                 review_files.write_review(result, place_review(arguments.out, model))
             else:
                 review_files.remove_review(place_review(arguments.out, model))
+            made[place_review(arguments.out, model)] = result
     for folder, result in made.items():
         _show(result, folder, as_json=arguments.json)
     reviews = [result for result in made.values() if not isinstance(result, BotsError)]

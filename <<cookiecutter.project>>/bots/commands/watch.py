@@ -207,7 +207,7 @@ class _Bots:
         url = find_webhook()
         server, repository = (os.environ.get(name) for name in ("GITHUB_SERVER_URL", "GITHUB_REPOSITORY"))
         link = f"{server}/{repository}/issues/{settled.number}" if server and settled.number else None
-        message = build_message(self.settings.project.title, state, link)
+        message = build_message(self.issues.naming.add_to_title(self.settings.project.title), state, link)
         return tell_webhook(url, message, retry=self.issues.retry)
 
 

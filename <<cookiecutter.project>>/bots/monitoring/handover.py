@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from bots.naming import ALONE, Naming
 from bots.release.versions import STAGES, find_pause_start, find_previous
 from bots.render.handover import MOST, Approved, Handover, Incident
 from bots.render.monitoring_words import TROUBLES
@@ -30,12 +31,16 @@ def build_handover(
     platform: str,
     now: Instant,
     unasked: Sequence[str] = (),
+    naming: Naming = ALONE,
 ) -> Handover:
-    """Build what is told. `waiting` are what GitHub knows of that waits for a person, `unasked` what was not asked."""
+    """Build what is told of a model.
+
+    `waiting` are what GitHub knows of that waits for a person, `unasked` what was not asked.
+    """
     previous = find_previous(registry, "production")
     newest = registry.newest
     return Handover(
-        title=settings.title,
+        title=naming.add_to_title(settings.project.title),
         name=settings.model_name,
         description=settings.project.description,
         owner=settings.project.owner,

@@ -22,6 +22,7 @@ from bots.monitoring.performance import find_restart, judge_performance
 from bots.monitoring.performance_series import name_plain
 from bots.monitoring.side_by_side import find_shadows, is_shadow, list_versions
 from bots.monitoring.state import WatchState
+from bots.naming import ALONE, Naming
 from bots.observations import (
     DayInputs,
     DayOutcomes,
@@ -54,7 +55,8 @@ class Known:
     """All that a run knows: days, labels, versions, people's decisions, and what could not be seen.
 
     `records` are by the digest of the ONNX model. `newest_file` is when the newest complete file of the log was
-    closed, in seconds since 1970; `newest_label` the newest day on which a label became known.
+    closed, in seconds since 1970; `newest_label` the newest day on which a label became known. `naming` says of which
+    project and model all that is.
     """
 
     settings: Settings
@@ -74,6 +76,7 @@ class Known:
     new_rows: int
     files: int
     findings: Sequence[Finding] = ()
+    naming: Naming = ALONE
 
     @property
     def instant(self) -> str:
@@ -133,7 +136,7 @@ def judge_all(known: Known, state: WatchState) -> Judged:
     condition = reporting.choose_condition(findings, unseen, ripe)
     rows = sum(day.rows for day in known.inputs)
     report = WatchReport(
-        project=known.settings.project.title,
+        project=known.naming.add_to_title(known.settings.project.title),
         at=known.instant,
         first=min((day.day for day in known.inputs), default=None),
         last=max((day.day for day in known.inputs), default=None),

@@ -348,5 +348,6 @@ class _Run:
             left=self.seen.left,
             new_rows=self.seen.new_rows,
             findings=self.findings,
+            naming=self.store.naming,
             files=sum(file.copy_of is None for file in self.ledger),
         )

@@ -310,3 +310,22 @@ def test_the_verb_says_that_a_pull_request_touches_nothing_of_the_project(
     (check,) = bench.double.list_checks(HEAD)
     assert (check.name, check.conclusion) == ("model review (fraud)", "success")
     assert "Nothing of fraud is touched" in summary.read_text()
+
+
+def test_the_page_of_a_review_bears_the_name_of_its_project_and_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = {None: reviews.improved(), "upsell": but(reviews.undecided(), title="upsell: Late flights")}
+    monkeypatch.setattr("bots.review.review.review_models", lambda *_, **__: iter(found.items()))
+    for folder, prefix in (("alone", ""), ("both/churn", "churn: ")):
+        project = tmp_path / folder
+        project.mkdir(parents=True)
+        run_git(project if not prefix else project.parent, "init", "-q")
+        (project / "params.yaml").write_text(PARAMS.replace("late-flights", "churn"))
+        monkeypatch.chdir(project)
+        main(["review"])
+        for name, model in (("review", ""), ("review/models/upsell", "upsell: ")):
+            page = (project / name / "review.html").read_text()
+            assert f"<title>{prefix}{model}Late flights: " in page
+            assert f"### {prefix}{model}Late flights: " in (project / name / "review.md").read_text()
+    assert "churn: upsell: Late flights: " in capsys.readouterr().out
