@@ -30,6 +30,7 @@ _EDITS: tuple[tuple[str, str], ...] = (
     (r"^( +group: (?:>-\n +)?)", r"\1{name}-"),
     (rf"^( +environment: )({_ENVIRONMENTS}|\$\{{\{{ inputs\.stage \}}\}})$", r"\1{name}-\2"),
     (r"workflows: \[Pull request\]", r'workflows: ["{name}: Pull request"]'),
+    (r"workflows: \[Deploy, Monitor\]", r'workflows: ["{name}: Deploy", "{name}: Monitor"]'),
     (
         r"^  push:\n    branches: \[main\]$",
         "  push:\n    branches: [main]\n"

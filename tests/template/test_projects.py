@@ -25,7 +25,7 @@ from fixtures.support import TEMPLATE
 CONFIG = ("--config", "churn/.github/zizmor.yml", ".github")
 SCRIPTS = Path(sys.executable).parent
 NAMES = ("churn", "fraud")
-WORKFLOWS = ("caches", "commands", "deploy", "monitor", "publish", "pull-request", "stale")
+WORKFLOWS = ("caches", "commands", "deploy", "history", "monitor", "publish", "pull-request", "stale")
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +108,9 @@ def test_a_push_starts_only_what_it_touches_and_a_pull_request_starts_every_revi
         assert review["jobs"]["review"]["needs"] == "touched"
         publish = load(repository, name, "publish")
         assert publish[True]["workflow_run"]["workflows"] == [review["name"]]
+        history = load(repository, name, "history")
+        followed = [load(repository, name, one)["name"] for one in ("deploy", "monitor")]
+        assert history[True]["workflow_run"]["workflows"] == followed
 
 
 def test_the_step_that_looks_what_is_touched_finds_out_of_a_real_history(

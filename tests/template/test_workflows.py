@@ -22,7 +22,7 @@ from fixtures.baking import bake_project
 from fixtures.support import TEMPLATE
 
 SCRIPTS = Path(sysconfig.get_path("scripts"))
-NAMES = ("pull-request", "publish", "deploy", "caches", "stale", "monitor")
+NAMES = ("pull-request", "publish", "deploy", "caches", "stale", "monitor", "history")
 
 # Read from the actions' own repositories: a tag, and the commit that it named on that day.
 PINS = {
@@ -37,12 +37,24 @@ PINS = {
     "docker/login-action": ("v4.1.0", "4907a6ddec9925e35a0a9e82d7399ccc52663121"),
     "actions/attest-build-provenance": ("v4.1.0", "a2bbfa25375fe432b6a289bc6b6cd05ecd0c4c32"),
     "actions/create-github-app-token": ("v3.1.1", "1b10c78c7865c340bc4f6099eb2f838309f1e8c3"),
+    "actions/upload-pages-artifact": ("v5.0.0", "fc324d3547104276b827a68afc52ff2a11cc49c9"),
+    "actions/deploy-pages": ("v5.0.0", "cd2ce8fcbc39b97be8ca5fce6e763baed58fa128"),
 }
 
 # What each job may do beyond nothing.
 GRANTS = {
     "pull-request": {"review": {"contents": "read", "id-token": "write"}},
     "stale": {"stale": {"checks": "write", "contents": "read", "pull-requests": "read"}},
+    "history": {
+        "page": {
+            "checks": "read",
+            "contents": "read",
+            "id-token": "write",
+            "issues": "read",
+            "pull-requests": "read",
+        },
+        "site": {"id-token": "write", "pages": "write"},
+    },
     "caches": {"save": {"contents": "read", "id-token": "write"}},
     "monitor": {
         "decide": {"contents": "read", "issues": "write"},
@@ -491,6 +503,19 @@ def test_only_a_job_that_reads_no_secret_may_start_workflows() -> None:
     assert "secrets." not in json.dumps(workflow("monitor")["jobs"]["start"])
 
 
+def test_the_history_follows_each_release_and_watch_and_is_public_only_where_its_name_was_given() -> None:
+    history = workflow("history")
+    named = [workflow(name)["name"] for name in ("deploy", "monitor")]
+    assert history["on"]["workflow_run"] == {"workflows": named, "types": ["completed"]}
+    assert "refs/heads/{0}" in history["jobs"]["page"]["if"]
+    assert "secrets." not in text("history")
+    site = history["jobs"]["site"]
+    assert "vars.HISTORY_PAGES == github.workflow" in site["if"]
+    assert all("uses" in step and "run" not in step for step in site["steps"])
+    public = [step for step in history["jobs"]["page"]["steps"] if "site" in step["name"].lower()]
+    assert {step["if"] for step in public} == {"${{ vars.HISTORY_PAGES == github.workflow }}"}
+
+
 def test_no_job_could_be_taken_for_the_check() -> None:
     called = [job.get("name", key) for name in NAMES for key, job in jobs(name)]
     assert ALONE.check not in [name.lower() for name in called]
@@ -500,7 +525,7 @@ def test_no_job_could_be_taken_for_the_check() -> None:
 def test_the_choices_that_docs_name_are_the_ones_that_workflows_read() -> None:
     read = {found for name in NAMES for found in re.findall(r"vars\.([A-Z_]+)", text(name))}
     said = (TEMPLATE / "docs/workflows.md").read_text(encoding="utf-8")
-    names = r"`((?:AWS|GCP|AZURE|BOT|RUNNER|REVIEW|REGISTRY|IMAGE|ATTEST|DEPLOY|MONITORING|RETRAIN)[A-Z_]*)`"
+    names = r"`((?:AWS|GCP|AZURE|BOT|RUNNER|REVIEW|REGISTRY|IMAGE|ATTEST|DEPLOY|MONITORING|RETRAIN|HISTORY)[A-Z_]*)`"
     secrets = {found for name in NAMES for found in re.findall(r"secrets\.([A-Z_]+)", text(name))}
     assert set(re.findall(names, said)) == read | secrets
 

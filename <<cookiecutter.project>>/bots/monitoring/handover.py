@@ -50,7 +50,7 @@ def build_handover(
         primary=settings.gate.primary,
         platform=platform,
         running=_list_running(registry),
-        production=_describe_production(status, now),
+        production=describe_production(status, now),
         previous=previous.version if previous else None,
         newest=newest.version if newest else None,
         decisions=[*_list_pauses(registry), *_list_troubles(episodes), *waiting],
@@ -106,7 +106,8 @@ def _list_running(registry: Registry) -> list[str]:
     return said
 
 
-def _describe_production(status: WatchStatus | None, now: Instant) -> str:
+def describe_production(status: WatchStatus | None, now: Instant) -> str:
+    """Describe how production is, and how old that word is: an old one is no word."""
     if status is None:
         return NEVER
     hours = count_hours(status.at, now)

@@ -16,6 +16,7 @@ from bots.render.numbers import HUGE
 HEIGHT = 200
 TOP = 20  # the highest value is named above its line
 TICKS = 6
+NAME_WIDTH = 2.2  # percent of a narrow chart's width for a letter
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,14 @@ class Curve:
 
 @dataclass(frozen=True)
 class Span:
-    """Days that are marked across the chart: a time of trouble (`until` None: it lasts), or one day."""
+    """Days that are marked across the chart: a time of trouble (`until` None: it lasts), or one day.
+
+    `name` stands below the axis, as far as there is room beside the names before it."""
 
     kind: str
     since: str
     until: str | None
+    name: str = ""
 
 
 def draw_curves(
@@ -74,9 +78,10 @@ def draw_curves(
         f'<svg x="0" y="{TOP}" width="100%" height="{HEIGHT}" viewBox="0 0 1000 {HEIGHT}" preserveAspectRatio="none" '
         f'overflow="visible">{"".join(inner)}</svg>'
     )
-    words = [*_label_values(ticks, frame, format_tick), *_label_days(frame)]
+    words = [*_label_values(ticks, frame, format_tick), *_label_days(frame), *_label_spans(spans, frame)]
+    kind = "curve named" if any(span.name for span in spans) else "curve"
     return Markup(  # noqa: S704 - numbers, dates and escaped words only
-        f'<svg class="curve" role="img" aria-label="{escape(label)}">{plot}{"".join(dots)}{"".join(words)}</svg>'
+        f'<svg class="{kind}" role="img" aria-label="{escape(label)}">{plot}{"".join(dots)}{"".join(words)}</svg>'
     )
 
 
@@ -188,6 +193,22 @@ def _label_days(frame: _Frame) -> Iterator[str]:
         at = frame.place(day) / 10
         anchor = "start" if at < 5 else "end" if at > 95 else "middle"
         yield f'<text x="{at:.2f}%" y="{TOP + HEIGHT + 18}" text-anchor="{anchor}">{format_day(day)}</text>'
+
+
+def _label_spans(spans: Sequence[Span], frame: _Frame) -> Iterator[str]:
+    """Name the marks below the days; a name that would touch the one before is left out, and the table has it."""
+    free = -1.0
+    for span in sorted(spans, key=lambda one: one.since):
+        at = frame.x(span.since) / 10
+        width = NAME_WIDTH * max(1, len(span.name))
+        if not span.name or at < free:
+            continue
+        anchor = "end" if at + width > 100 else "start"
+        free = at + width
+        yield (
+            f'<text class="{span.kind}" x="{at:.2f}%" y="{TOP + HEIGHT + 38}" text-anchor="{anchor}">'
+            f"{escape(span.name)}</text>"
+        )
 
 
 def choose_days(first: date, last: date) -> list[date]:

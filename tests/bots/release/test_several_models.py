@@ -170,6 +170,14 @@ def test_trace_audit_and_handover_know_each_model_by_its_name(project: ReleasePr
     alone = project.run_bots("handover", "--model", "b").stdout
     assert alone.startswith("# Taking over: b: Late flights\n")
 
+    models = json.loads(project.run_bots("history", "--json").stdout)["models"]
+    assert [(one["name"], [each["version"] for each in one["versions"]]) for one in models] == [
+        (None, ["v1.0.0"]),
+        ("b", ["v1.0.0"]),
+    ]
+    assert models[1]["versions"][0]["model"] == f"md5:{digest}"
+    assert all("could not be read" not in words for one in models for words in one["unread"])
+
     audit = project.run_bots("audit", "--json").stdout
     assert [one["name"] for one in json.loads(audit)["entries"]] == ["model@v1.0.0", "model/b@v1.0.0"]
     earlier = project.folder.parent / "audit.json"
