@@ -787,6 +787,30 @@ class Review(Evidence, frozen=True, kw_only=True):
     spread: TrainingSpread | None = None
 
 
+class InterfaceChange(Evidence, frozen=True, kw_only=True):
+    """One field of the service's requests or answers that a change alters. `before` and `after` say in words what it
+    is; null where a side has no such field. *breaks*: a caller that asks or reads as before gets an error or something
+    else; *narrows*: some values that were allowed are refused, or mean another unit; *other*: neither."""
+
+    side: Literal["request", "answer"]
+    field: Name
+    before: Text | None = None
+    after: Text | None = None
+    effect: Literal["breaks", "narrows", "other"]
+
+
+class Interface(Evidence, frozen=True, kw_only=True):
+    """What callers of the service would send and get, by the contract beside the ONNX model, and how that differs from
+    main's. `inputs` and `answers` are the fields with their types, null where there is no contract; `changes` holds the
+    first of `total` differences. `unknown` says why it is not known, or not compared."""
+
+    inputs: dict[Text, Text] | None = None
+    answers: dict[Text, Text] | None = None
+    changes: Annotated[list[InterfaceChange], Meta(max_length=500)] = []
+    total: Count = 0
+    unknown: Text | None = None
+
+
 class VerifiedFigure(Evidence, frozen=True, kw_only=True):
     """A figure of the review: what was said, and what came out when main's code made it again."""
 
@@ -807,7 +831,8 @@ class VerificationCheck(Evidence, frozen=True, kw_only=True):
 class Verification(Evidence, frozen=True, kw_only=True):
     """`verification.json`: a review held against what main's code makes of the packed model. Written by a job that ran
     nothing of the change but that model. `review` is the digest of the review, `main` the commit it was held against,
-    `unverified` what remains the change's own word."""
+    `unverified` what remains the change's own word. `interface` is what merging does to those who call the service;
+    null where nothing was made."""
 
     format: Literal[1] = FORMAT
     review: Digest
@@ -816,6 +841,7 @@ class Verification(Evidence, frozen=True, kw_only=True):
     words: Text
     checks: Annotated[list[VerificationCheck], Meta(max_length=50)]
     unverified: Annotated[list[Text], Meta(max_length=50)] = []
+    interface: Interface | None = None
 
 
 FILES: dict[str, type[Evidence]] = {

@@ -14,11 +14,13 @@ from bots.commands.options import Verbs
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bots.github.client import Connection, GitHubApi
+    from bots.github.client import Connection, GitHubApi, GitHubClient
     from bots.github.workflow_run import WorkflowRun
     from bots.naming import Naming
     from bots.publish.decision import Decision
     from bots.publish.models import ModelReview
+    from bots.publish.review_artifact import ArtifactContent
+    from bots.render.plan import MergePlan
     from bots.retry import Retry
 
 BUDGET = 300.0
@@ -87,7 +89,7 @@ def _publish_all(
     reviews: Sequence[ModelReview],
     workflow_run: WorkflowRun,
     *,
-    api: GitHubApi,
+    api: GitHubClient,
     connection: Connection,
     root: Path,
     retry: Retry,
@@ -112,6 +114,7 @@ def _publish_all(
             verification=one.verification,
             doubt=find_doubt(shown, known, one.artifact),
             production="" if one.name else find_production_note(root, os.environ, time.time(), retry),
+            plan=_plan_merge(one, shown, workflow_run, api=api, connection=connection, root=root),
             others={} if one.name else dict(decisions),
             opens=one.name is None or not is_untouched(one.artifact),
             excused=is_excused(workflow_run, reviews, one),
@@ -134,6 +137,36 @@ def _publish_all(
     }
     actions.write_outputs(os.environ, outputs)
     return 1 if failures else 0
+
+
+def _plan_merge(
+    one: ModelReview,
+    shown: ArtifactContent,
+    workflow_run: WorkflowRun,
+    *,
+    api: GitHubClient,
+    connection: Connection,
+    root: Path,
+) -> MergePlan | None:
+    """Plan what merging does; None where there is no review of the run's commit, or nothing is merged by a person."""
+    from bots.evidence import Review
+    from bots.monitoring.merge_facts import find_plan
+    from bots.publish.verification_result import get_shown
+
+    if not isinstance(shown, Review) or shown.candidate.commit != workflow_run.head_sha:
+        return None
+    if workflow_run.is_of_group:
+        return None
+    return find_plan(
+        root,
+        os.environ,
+        api,
+        shown,
+        get_shown(one.verification),
+        repository=connection.repository,
+        branch=workflow_run.default_branch,
+        tell=log,
+    )
 
 
 def _say_untouched(

@@ -403,6 +403,20 @@ def _list_reviewers(now: Mapping[str, Any]) -> Iterator[str]:
                 yield who["login"]
 
 
+def find_reviewers(api: ProtectionApi, repository: str, name: str) -> tuple[str, ...]:
+    """Find whose approval GitHub waits for before a job enters an environment; nobody's where there is no such one.
+
+    Raises `RequestDenied` and `TemporaryFailure`.
+    """
+    try:
+        found: Mapping[str, Any] = api.call("GET", f"/repos/{repository}/environments/{quote(name, safe='')}")
+    except RequestDenied as error:
+        if error.status == 404:
+            return ()
+        raise
+    return tuple(_list_reviewers(found))
+
+
 def explain_denial(where: str, error: RequestDenied) -> str:
     """Explain what a refusal by GitHub asks for."""
     if error.status in (401, 403, 404):

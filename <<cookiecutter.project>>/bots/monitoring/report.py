@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 from bots.monitoring.findings import HIDES, Unseen
+from bots.monitoring.side_by_side import is_shadow
 from bots.observations import (
     Condition,
     DayInputs,
@@ -91,8 +92,8 @@ def find_looked(
 
 
 def draw_requests(inputs: Sequence[DayInputs]) -> Series:
-    """Count the predictions of each day, of all versions together."""
-    ordered = sorted(inputs, key=lambda one: one.day)
+    """Count the predictions of each day that callers got, of all versions together."""
+    ordered = sorted((one for one in inputs if not is_shadow(one.version)), key=lambda one: one.day)
     counted = [(day, sum(one.rows for one in group)) for day, group in groupby(ordered, lambda one: one.day)]
     return Series(
         name="requests",

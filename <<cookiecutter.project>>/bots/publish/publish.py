@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from bots.github.marker import Marker, ModelDigests
     from bots.github.workflow_run import WorkflowRun
     from bots.publish.verification_result import VerificationResult
+    from bots.render.plan import MergePlan
 
 RESERVED = 3_000
 FORK = (
@@ -234,6 +235,7 @@ def publish(
     verification: VerificationResult,
     doubt: str | None = None,
     production: str = "",
+    plan: MergePlan | None = None,
     others: Mapping[str, Decision] = MappingProxyType({}),
     opens: bool = True,
     excused: bool = False,
@@ -248,10 +250,10 @@ def publish(
 
     `verification` is what main's code made again of the review: without it nothing passes. `folder` is the project's
     place in the repository: empty, or with a slash at the end. `doubt` says why an improvement is not believed,
-    `production` what the watch last said, as Markdown. `others` are the decisions about the project's other models,
-    which this one's needs to pass. Without `opens` there is a comment only where an earlier one is to be replaced.
-    `excused`: the run failed, maybe by another model's review, so that the check does not pass. `naming` says of which
-    project and model the review is.
+    `production` what the watch last said, as Markdown, `plan` what merging will do, None where nobody can say.
+    `others` are the decisions about the project's other models, which this one's needs to pass. Without `opens` there
+    is a comment only where an earlier one is to be replaced. `excused`: the run failed, maybe by another model's
+    review, so that the check does not pass. `naming` says of which project and model the review is.
     """
 
     def ask() -> Target:
@@ -268,6 +270,7 @@ def publish(
             artifact,
             verification=verification,
             doubt=doubt,
+            plan=plan,
             others=others,
             render=render,
             note=note,
@@ -301,6 +304,7 @@ def _build_result(
     *,
     verification: VerificationResult,
     doubt: str | None,
+    plan: MergePlan | None,
     others: Mapping[str, Decision],
     render: Render | None,
     note: str,
@@ -310,7 +314,7 @@ def _build_result(
     alone = hold_against(doubt_praise(decide(run, target, artifact), doubt), verification)
     decision = join_decisions(alone, others)
     shown = None if decision.elsewhere else get_shown(verification)
-    draw = render or partial(render_comment, verification=shown)
+    draw = render or partial(render_comment, verification=shown, plan=None if decision.elsewhere else plan)
     links = Links(page=f"{run.html_url}#artifacts", run=run.html_url)
     body = None
     if decision.words is None and isinstance(artifact, Review):

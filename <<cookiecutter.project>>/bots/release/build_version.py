@@ -22,6 +22,8 @@ from bots.release.registry import MAIN, RegistryError, RegistryMoved
 from bots.release.versions import Content, Release
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from bots.dvc.storage import Storage
     from bots.release.approval import ApprovalApi
     from bots.release.engine import Engine
@@ -78,14 +80,18 @@ def read_content(checkout: Checkout) -> Content | None:
     model, onnx = checkout.lock.find_digest(files.model), checkout.lock.find_digest(files.onnx)
     if model is None or onnx is None:
         return None
-    listed = run_git(checkout.root, "ls-tree", "-r", "-z", "HEAD", "--", *SERVICE).stdout
+    return Content(model=model, onnx=onnx, service=read_service(checkout.root))
+
+
+def read_service(root: Path) -> str:
+    """A digest of everything that main's newest commit would ship beside the model."""
+    listed = run_git(root, "ls-tree", "-r", "-z", "HEAD", "--", *SERVICE).stdout
     entries = [
         entry.partition("\t")[::2] for entry in listed.decode(errors="surrogateescape").split("\0") if entry
     ]
-    document = load_yaml((checkout.root / PARAMS).read_text(encoding="utf-8"))
+    document = load_yaml((root / PARAMS).read_text(encoding="utf-8"))
     blobs = [(path, about.split()[2]) for about, path in entries]
-    service = verify.fingerprint_service(blobs, document.get("serving"))
-    return Content(model=model, onnx=onnx, service=service)
+    return verify.fingerprint_service(blobs, document.get("serving"))
 
 
 def build_version(context: BuildContext, content: Content) -> Release:
@@ -94,7 +100,11 @@ def build_version(context: BuildContext, content: Content) -> Release:
     number = versions.choose_next_version(context.repository.registry, content)
     checks = _verify(context, number)
     contract = context.checkout.contract
-    whole = replace(content, inputs=contract.types if contract else None)
+    whole = replace(
+        content,
+        inputs=contract.types if contract else None,
+        answers=contract.answers if contract else None,
+    )
     for _ in range(TRIES):
         release = _describe_release(context, whole, approvals, checks=checks)
         if release is None:

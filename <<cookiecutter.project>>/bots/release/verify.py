@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
-from msgspec import Struct
 
 from bots import evidence
 from bots.decoding import DECODE_ERRORS, describe_decode_error, load_yaml
@@ -21,6 +20,7 @@ from bots.dvc import cache, lockfile
 from bots.errors import BotsError
 from bots.evidence import DataReport, ExplanationReport, ExportReport, MetricsReport, SplitReport
 from bots.layout import DVC_LOCK, PARAMS, REPORTS
+from bots.verdict.interface import Contract, parse_contract
 from bots.verification import onnx_model, permutation_importance
 from bots.verification.model_checks import check_explanation, check_metrics, check_parity
 from bots.verification.onnx_model import ModelError
@@ -57,24 +57,6 @@ E = TypeVar("E", bound=evidence.Evidence)
 
 class NoModel(BotsError):
     """The checkout holds no model that can be released; the message says what is missing and what to do."""
-
-
-class _Input(Struct, frozen=True):
-    name: str
-    type: str
-    nullable: bool = False
-
-
-class Contract(Struct, frozen=True):
-    """What a release reads of the contract beside the ONNX model, which the service reads whole."""
-
-    onnx: str
-    inputs: list[_Input]
-
-    @property
-    def types(self) -> dict[str, str]:
-        """Each input's type, with a question mark behind it where the value may be missing."""
-        return {one.name: one.type + ("?" if one.nullable else "") for one in self.inputs}
 
 
 @dataclass(frozen=True)
@@ -117,7 +99,7 @@ class Checkout:
         if not path.exists():
             return None
         try:
-            return msgspec.json.decode(path.read_bytes(), type=Contract)
+            return parse_contract(path.read_bytes())
         except DECODE_ERRORS as error:
             said = describe_decode_error(error)
             raise NoModel(

@@ -16,6 +16,7 @@ from bots.deploy.watch import Watch
 from bots.errors import BotsError
 from bots.evidence import Commit, Digest
 from bots.naming import ALONE, Naming
+from bots.verdict.interface import breaks_answers, breaks_requests
 
 Stage = Literal["staging", "production"]
 STAGES: tuple[Stage, ...] = ("staging", "production")
@@ -44,12 +45,14 @@ class Content(Struct, frozen=True, kw_only=True):
     """What a version is made of: dvc.lock's digests of the model, and a digest of everything else in the image.
 
     `inputs` are the request's columns with their types, where the model has a contract; `number?` may be missing.
+    `answers` are the fields of an answer with theirs.
     """
 
     model: Digest
     onnx: Digest
     service: Digest
     inputs: dict[str, str] | None = None
+    answers: dict[str, str] | None = None
 
 
 class Release(Record, frozen=True, kw_only=True):
@@ -193,20 +196,11 @@ def parse_version(version: str) -> Version:
     return Version.parse(version.removeprefix("v"))
 
 
-def breaks_requests(before: dict[str, str], now: dict[str, str]) -> bool:
-    """Whether a request that was valid may not be any more: an input removed, retyped, or needed from now on."""
-    if before.keys() - now.keys():
-        return True
-    return any(
-        kind.rstrip("?") != before.get(name, kind).rstrip("?")
-        or (before.get(name, "?").endswith("?") and not kind.endswith("?"))
-        for name, kind in now.items()
-    )
-
-
 def choose_bump(before: Content, now: Content) -> Bump | None:
     """Choose which part of the number rises from one content to the next; None where nothing that runs differs."""
     if before.inputs is not None and now.inputs is not None and breaks_requests(before.inputs, now.inputs):
+        return "major"
+    if before.answers is not None and now.answers is not None and breaks_answers(before.answers, now.answers):
         return "major"
     if (before.model, before.onnx) != (now.model, now.onnx):
         return "minor"

@@ -18,6 +18,9 @@ from bots.render.numbers import (
     format_value,
     pluralize,
 )
+from bots.render.plan import MergePlan
+from bots.render.plan import format_fold as format_plan
+from bots.render.plan import format_line as format_plan_line
 from bots.render.verification import format_fold, format_line
 
 LIMIT = 65_000
@@ -50,23 +53,27 @@ def render_comment(
     limit: int = LIMIT,
     links: Links | None = None,
     verification: Verification | None = None,
+    plan: MergePlan | None = None,
 ) -> str:
     """Render the review as GitHub Markdown, in at most `limit` bytes of UTF-8.
 
-    `verification` is what main's code made again of it. What does not fit is cut by whole sections, with a note that
-    names them. Raises `ValueError` for a limit that has no room for the decision itself.
+    `verification` is what main's code made again of it, `plan` what merging it will do. What does not fit is cut by
+    whole sections, with a note that names them. Raises `ValueError` for a limit that has no room for the decision
+    itself.
     """
     if limit < SMALLEST:
         raise ValueError(f"a comment needs at least {SMALLEST} bytes, not {limit}")
     links = links or Links()
-    kept, cut = list(list_sections(review, verification)), list[Section]()
+    kept, cut = list(list_sections(review, verification, plan)), list[Section]()
     while len(_join(kept, cut, links).encode()) > limit:
         cut.append(max(kept, key=lambda section: section.rank))
         kept.remove(cut[-1])
     return _join(kept, cut, links)
 
 
-def list_sections(review: Review, verification: Verification | None = None) -> Iterator[Section]:
+def list_sections(
+    review: Review, verification: Verification | None = None, plan: MergePlan | None = None
+) -> Iterator[Section]:
     """Yield every section of the comment, in the order of reading."""
     yield Section(0, "decision", _format_decision(review))
     bodies = [
@@ -75,7 +82,8 @@ def list_sections(review: Review, verification: Verification | None = None) -> I
         (1, "findings", _format_refusal(review)),
         (1, "metrics", _format_metrics(review)),
         (2, "at a glance", _format_glance(review)),
-        (1, "on merge", _format_on_merge(review)),
+        (1, "on merge", format_plan_line(plan) if plan else _format_on_merge(review)),
+        (3, "plan", md.fold("What merging will do, and why", format_plan(plan)) if plan else ""),
         (4, "certainty", md.fold("How sure is this", folds.format_certainty(review))),
         (
             3,

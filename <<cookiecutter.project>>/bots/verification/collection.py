@@ -115,6 +115,11 @@ def list_paths_of_candidate(files: Layout) -> tuple[str, ...]:
     return f"{files.onnx}/model.onnx", files.predictions, files.holdout_features
 
 
+def name_contract(files: Layout) -> str:
+    """The path of the contract beside the ONNX model, which says what callers of the service send and get."""
+    return f"{files.onnx}/contract.json"
+
+
 def list_records(near: Files, main: Lock, files: Layout) -> list[str]:
     """Main's tables of rows that did not train: those in the folder of its splits but one. Raises `CollectionError`."""
     named = main.find_digest(files.splits)
@@ -182,7 +187,8 @@ def collect_files(
         try:
             found = near.find_output(lock, path)
         except CollectionError as error:
-            if path != files.production_rows:  # not every project has such rows
+            # Not every project has such rows, or a model that the service can answer with.
+            if path not in (files.production_rows, name_contract(files)):
                 missing.append(f"{'main' if lock is main else 'the change'}: {error}")
             continue
         for source, digest in _list_chain(near, lock, path, found):
@@ -207,8 +213,12 @@ def _list_wanted(
     """
     if main.stages and not lockfile.find_changed_outputs(main, candidate):
         return []
-    own = [*list_paths_of_candidate(files), *([files.holdout_rows] if moved else [])]
-    mains = [*list_paths_of_main(files), *(list_paths_of_moved(files) if moved else [])]
+    own = [*list_paths_of_candidate(files), name_contract(files), *([files.holdout_rows] if moved else [])]
+    mains = [
+        *list_paths_of_main(files),
+        name_contract(files),
+        *(list_paths_of_moved(files) if moved else []),
+    ]
     if praised and main.stages:
         own.append(files.production_rows)
         mains += list_fresh_paths(files)

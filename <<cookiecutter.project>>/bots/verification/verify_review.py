@@ -17,6 +17,7 @@ from bots.publish.verification_result import compute_digest
 from bots.verdict.conclusion import UNCHANGED
 from bots.verdict.sentences import cut
 from bots.verification.answer_checks import ask_packed_model, check_answers, find_derived
+from bots.verification.callers_side import describe_interface
 from bots.verification.claim_checks import (
     check_base,
     check_models,
@@ -94,6 +95,7 @@ def verify_review(collected: Collected, main: Main, *, ask: AskModel, tell: Tell
         words=cut(words, 2000),
         checks=[_shorten(check) for check in found.checks],
         unverified=[cut(words, 400) for words in found.unverified[:20]],
+        interface=describe_interface(collected, main),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -93,6 +94,40 @@ def test_a_change_that_changes_nothing_is_held_against_mains_lock_and_asks_no_mo
     found = bench.verify(tmp_path)
     assert found.outcome == "passed", found.words
     assert set(list_checks(found)) == {"pack", "main", "nothing changed"}
+
+
+def edit_contract(folder: Path, **fields: Any) -> None:
+    path = folder / "models/onnx/contract.json"
+    document = {
+        "task": "classification",
+        "target": {"name": "late"},
+        **json.loads(path.read_text()),
+        **fields,
+    }
+    path.write_text(json.dumps(document))
+
+
+def test_what_changes_for_callers_is_read_from_the_packed_contract_and_mains_own(
+    bench: Bench, tmp_path: Path, ask: AskModel
+) -> None:
+    known = [{"name": name, "type": "number"} for name in INPUTS[1:]]
+    edit_contract(bench.change, inputs=[*known, {"name": "new", "type": "category", "nullable": True}])
+    bench.repack()
+    bench.judge()
+    found = bench.verify(tmp_path / "first", ask)
+    assert found.interface is not None
+    told = [(one.side, one.field, one.effect) for one in found.interface.changes]
+    assert told == [("request", INPUTS[0], "breaks"), ("request", "new", "other")]
+    assert found.interface.inputs is not None
+    assert found.interface.inputs["new"] == "category?"
+    assert found.interface.answers is not None
+    assert found.interface.answers["label"] == "yes or no"
+
+    (bench.change / "models/onnx/contract.json").write_text("{")
+    bench.repack()
+    found = bench.verify(tmp_path / "second", ask)
+    assert found.interface is not None
+    assert "is not a contract" in str(found.interface.unknown)
 
 
 def test_labels_of_slices_that_a_change_hides_are_mains(bench: Bench, tmp_path: Path) -> None:

@@ -1,0 +1,179 @@
+"""Asks what a plan of a merge needs: the registry, GitHub's environments, what the change ships, and the watch.
+
+What cannot be asked becomes an `Unknown` with the reason: a review is published without it all the same.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from bots.decoding import YAML_ERRORS, load_yaml
+from bots.deploy.platform import find_platform
+from bots.errors import BotsError
+from bots.git.bare import Remote, find_folder
+from bots.github.protection import find_reviewers
+from bots.layout import PARAMS
+from bots.monitoring.plan import PlanFacts, build_plan
+from bots.monitoring.store import REPORT, MonitoringStore
+from bots.observations import WatchReport
+from bots.release.build_version import SERVICE, read_service
+from bots.release.registry import open_registry
+from bots.release.versions import STAGES, Registry
+from bots.render.plan import Unknown
+from bots.retry import RequestDenied, RetriesExhausted, Retry
+from bots.settings import load_naming, load_settings
+
+if TYPE_CHECKING:
+    from bots.evidence import Review, Verification
+    from bots.github.client import CommitComparison
+    from bots.render.plan import MergePlan
+
+BUDGET: Final = 90.0
+"""Seconds that asking may take: a review waits for its plan."""
+STEERING: Final = ("release", "deploy")
+"""The sections of params.yaml that say how a version comes to production."""
+
+
+class PlanApi(Protocol):
+    """What a plan asks of GitHub. Every call raises `RequestDenied` or `TemporaryFailure`."""
+
+    def find_branch(self, name: str) -> str:
+        """Find the newest commit of a branch."""
+
+    def compare_commits(self, base: str, head: str) -> CommitComparison:
+        """Compare a commit with one that may come after it."""
+
+    def read_file(self, commit: str, path: str) -> bytes | None:
+        """Read a file at a commit; None where it has none."""
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """Send any request."""
+
+
+def ask_facts(
+    root: Path,
+    environ: Mapping[str, str],
+    api: PlanApi,
+    *,
+    repository: str,
+    head: str,
+    branch: str,
+    model: str | None,
+    retry: Retry,
+) -> PlanFacts:
+    """Ask everything that a plan needs. `head` is the change's commit; `root` is a checkout of the default `branch`."""
+    deploys = model is None and find_platform(root) != "none"
+    touched, edited = _ask_changes(root, api, head=head, branch=branch, retry=retry)
+    return PlanFacts(
+        registry=ask_registry(root, model, retry),
+        service=read_service(root),
+        touched=touched,
+        edited=edited,
+        reviewers=_ask_reviewers(api, repository, retry) if deploys else {},
+        report=ask_report(root, environ, model, retry.log),
+        deploys=deploys,
+    )
+
+
+def find_plan(
+    root: Path,
+    environ: Mapping[str, str],
+    api: PlanApi,
+    review: Review,
+    verification: Verification | None,
+    *,
+    repository: str,
+    branch: str,
+    tell: Callable[[str], None],
+) -> MergePlan | None:
+    """Plan the merge of a review's change; None where it has no model, or main's params.yaml cannot be read."""
+    try:
+        settings = load_settings(root, review.model_name)
+    except BotsError:
+        return None
+    retry = Retry(time.time, time.sleep, tell, deadline=time.time() + BUDGET)
+    facts = ask_facts(
+        root,
+        environ,
+        api,
+        repository=repository,
+        head=review.candidate.commit,
+        branch=branch,
+        model=review.model_name,
+        retry=retry,
+    )
+    return build_plan(review, verification, facts, settings)
+
+
+def ask_registry(root: Path, model: str | None, retry: Retry) -> Registry | Unknown:
+    """Ask the remote for the registry."""
+    try:
+        with open_registry(root, retry, time.time, model=model) as opened:
+            return opened.registry
+    except (BotsError, RetriesExhausted) as error:
+        return Unknown(f"the registry cannot be read: {error}")
+
+
+def ask_report(
+    root: Path, environ: Mapping[str, str], model: str | None, tell: Callable[[str], None]
+) -> WatchReport | Unknown | None:
+    """Ask the watch's branch for its newest report; None where nobody ever watched."""
+    try:
+        remote = Remote.from_checkout(root, environ)
+        with MonitoringStore(root, tell, remote=remote, naming=load_naming(root, model)) as store:
+            return store.load().decode(REPORT, WatchReport)
+    except (BotsError, RetriesExhausted) as error:
+        return Unknown(f"what the watch knows cannot be read: {error}")
+
+
+def _ask_reviewers(api: PlanApi, repository: str, retry: Retry) -> dict[str, tuple[str, ...] | Unknown]:
+    """Ask who approves each stage; GitHub's environments bear the stages' names."""
+    found: dict[str, tuple[str, ...] | Unknown] = {}
+    for stage in STAGES:
+        try:
+            found[stage] = retry.call("environment", partial(find_reviewers, api, repository, stage))
+        except (RequestDenied, RetriesExhausted) as error:
+            found[stage] = Unknown(f"GitHub does not say: {error}")
+    return found
+
+
+def _ask_changes(
+    root: Path, api: PlanApi, *, head: str, branch: str, retry: Retry
+) -> tuple[tuple[str, ...] | Unknown, tuple[str, ...]]:
+    """Ask which paths of the service a change touches, and which sections of params.yaml that steer a release."""
+    folder = find_folder(root)
+    try:
+        main = retry.call("base", lambda: api.find_branch(branch))
+        paths = retry.call("change", lambda: api.compare_commits(main, head)).paths
+        if paths is None:
+            return Unknown("GitHub lists only some of the files that it changes"), ()
+        own = sorted(path.removeprefix(folder) for path in paths if path.startswith(folder))
+        touched = [path for path in own if _is_of_service(path)]
+        if PARAMS not in own:
+            return tuple(touched), ()
+        content = retry.call("params.yaml", lambda: api.read_file(head, f"{folder}{PARAMS}"))
+    except (RequestDenied, RetriesExhausted) as error:
+        return Unknown(f"GitHub does not say what it changes: {error}"), ()
+    now, before = _parse_params(content), _parse_params((root / PARAMS).read_bytes())
+    if now is None or before is None:
+        return Unknown(f"its {PARAMS} cannot be read"), ()
+    if now.get("serving") != before.get("serving"):
+        touched.append(f"serving in {PARAMS}")
+    return tuple(touched), tuple(name for name in STEERING if now.get(name) != before.get(name))
+
+
+def _is_of_service(path: str) -> bool:
+    return any(path == one or path.startswith(f"{one}/") for one in SERVICE)
+
+
+def _parse_params(content: bytes | None) -> Mapping[str, Any] | None:
+    """The sections of a params.yaml; None where it is none."""
+    try:
+        found = load_yaml((content or b"").decode("utf-8"))
+    except (*YAML_ERRORS, UnicodeDecodeError):
+        return None
+    return found if isinstance(found, Mapping) else None

@@ -1,0 +1,132 @@
+"""The plan of a merge in the comment: GitHub's double is asked for environments and changed files, git for the rest."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+from msgspec.structs import replace as but
+
+from bots.evidence import Interface
+from bots.github.client import Connection, GitHubClient
+from bots.monitoring.merge_facts import find_plan
+from bots.render.plan import format_fold, format_line
+from doubles.github import TOKEN, GitHubDouble
+from fixtures import reviews, support, verifications, watch_reports
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PARAMS = support.render_file("params.yaml")
+REVIEW = but(reviews.improved(), candidate=but(reviews.improved().candidate, onnx="md5:" + "8" * 32 + ".dir"))
+VERIFICATION = but(verifications.make_verification(REVIEW), interface=Interface(inputs={"x": "number"}))
+
+
+def git(folder: Path, *words: str) -> None:
+    identity = ["-c", "user.name=T", "-c", "user.email=t@example.invalid", "-c", "commit.gpgsign=false"]
+    subprocess.run(["git", *identity, *words], cwd=folder, check=True, capture_output=True)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A checkout of main that deploys with Docker Compose, and its remote."""
+    git(tmp_path, "init", "--quiet", "--bare", "--initial-branch=main", "origin.git")
+    git(tmp_path / "origin.git", "config", "uploadpack.allowFilter", "true")
+    git(tmp_path, "clone", "--quiet", "origin.git", "checkout")
+    folder = tmp_path / "checkout"
+    (folder / "params.yaml").write_text(PARAMS)
+    (folder / "deploy").mkdir()
+    (folder / "deploy" / "compose.yaml").write_text("services: {}\n")
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--message=first")
+    git(folder, "push", "--quiet", "origin", "HEAD:main")
+    return folder
+
+
+@pytest.fixture
+def double() -> Iterator[GitHubDouble]:
+    with GitHubDouble() as double:
+        double.add_main(reviews.MAIN, {"params.yaml": PARAMS})
+        double.add_pull(7, reviews.CHANGE)
+        yield double
+    assert double.violations == []
+
+
+def tell(root: Path, double: GitHubDouble, token: str = TOKEN) -> tuple[str, str]:
+    """The line and the fold of the plan."""
+    connection = Connection(repository=double.repository, token=token, api_url=double.api_url, pause=0)
+    made = find_plan(
+        root, {}, GitHubClient(connection), REVIEW, VERIFICATION, repository=double.repository, branch="main",
+        tell=lambda words: None,
+    )  # fmt: skip
+    assert made is not None
+    return format_line(made), format_fold(made)
+
+
+def keep_report(root: Path) -> None:
+    """Write the watch's branch."""
+    git(root, "checkout", "--quiet", "--orphan", "monitoring")
+    git(root, "rm", "--quiet", "-r", "--cached", ".")
+    (root / "report.json").write_bytes(msgspec.json.encode(watch_reports.make_quiet()))
+    git(root, "add", "--force", "report.json")
+    git(root, "commit", "--quiet", "--message", "Watched")
+    git(root, "push", "--quiet", "origin", "HEAD:refs/heads/monitoring")
+    git(root, "checkout", "--quiet", "--force", "main")
+
+
+def change(double: GitHubDouble, files: dict[str, str] | None = None) -> None:
+    """Let the pull request's commit change these files."""
+    double.add_main(reviews.MAIN, {"params.yaml": PARAMS}, branch="change")
+    double.add_main(reviews.CHANGE, files, branch="change")
+
+
+def protect(double: GitHubDouble) -> None:
+    """Let production wait for a team."""
+    double.state.environments["production"] = {"branches": {}, "reviewers": [{"type": "Team", "id": 1}]}
+
+
+def test_a_plan_has_githubs_reviewers_and_the_watchs_traffic(root: Path, double: GitHubDouble) -> None:
+    keep_report(root)
+    protect(double)
+    change(double)
+    line, fold = tell(root, double)
+    assert (
+        "makes **v1.0.0** (the first version); goes to staging, then production (waits for octo-org/ml)"
+        in line
+    )
+    assert "USD" in line
+    assert (
+        "staging: GitHub waits for nobody's approval; production: one of octo-org/ml has to approve" in fold
+    )
+    assert "predictions a day, the mean of 7 days up to 2013-10-20" in fold
+
+
+def test_what_a_change_ships_beside_its_model_and_edits_of_the_policy_are_told(
+    root: Path, double: GitHubDouble
+) -> None:
+    edited = PARAMS.replace("share: 0.1", "share: 0.5")
+    assert edited != PARAMS
+    change(double, {"serving/app.py": "pass", "README.md": "x", "params.yaml": edited})
+    _, fold = tell(root, double)
+    assert "The service changes too: `serving/app.py`" in fold
+    assert "This change edits `release` in params.yaml" in fold
+
+
+def test_a_token_that_may_not_ask_leaves_a_plan_that_says_so(root: Path, double: GitHubDouble) -> None:
+    weak = double.add_token("weak", contents="read")
+    change(double)
+    line, fold = tell(root, double, weak)
+    assert "production (who approves cannot be told)" in line
+    assert "GitHub does not say" in fold
+
+
+def test_without_a_remote_the_review_still_gets_a_plan_that_says_what_is_not_known(
+    root: Path, double: GitHubDouble
+) -> None:
+    git(root, "remote", "remove", "origin")
+    line, fold = tell(root, double)
+    assert "a version whose number cannot be told" in line
+    assert "no remote" in fold
