@@ -17,12 +17,13 @@ import pytest
 import yaml
 
 from bots.naming import ALONE
+from bots.respond.respond import list_outputs
 from fixtures import github_actions
 from fixtures.baking import bake_project
 from fixtures.support import TEMPLATE
 
 SCRIPTS = Path(sysconfig.get_path("scripts"))
-NAMES = ("pull-request", "publish", "deploy", "caches", "stale", "monitor", "history")
+NAMES = ("pull-request", "publish", "deploy", "caches", "stale", "monitor", "history", "commands")
 
 # Read from the actions' own repositories: a tag, and the commit that it named on that day.
 PINS = {
@@ -80,6 +81,22 @@ GRANTS = {
             "contents": "write",
             "id-token": "write",
             "pull-requests": "read",
+        },
+    },
+    "commands": {
+        "respond": {
+            "actions": "write",
+            "checks": "write",
+            "contents": "read",
+            "issues": "write",
+            "pull-requests": "write",
+        },
+        "act": {
+            "checks": "read",
+            "contents": "write",
+            "issues": "write",
+            "packages": "read",
+            "pull-requests": "write",
         },
     },
     "deploy": {
@@ -445,6 +462,23 @@ def test_a_job_that_is_given_keys_leaves_none_behind_however_it_ends() -> None:
             assert used[-1] == ("./.github/actions/leave", "${{ always() }}"), name
 
 
+def test_a_comment_changes_production_in_the_environment_that_the_answer_names_and_hands_words_over_as_data() -> (
+    None
+):
+    respond, act = (workflow("commands")["jobs"][key] for key in ("respond", "act"))
+    assert act["needs"] == "respond"
+    assert act["if"] == "${{ needs.respond.outputs.act }}"
+    assert act["environment"] == "${{ needs.respond.outputs.environment }}"
+    assert set(respond["outputs"]) == set(list_outputs(None))
+    assert act["steps"][-1]["uses"] == "./.github/actions/leave"
+    assert act["steps"][-1]["if"].startswith("${{ always() ")
+    # Nothing of a comment stands in the workflow but by what the bots made of it.
+    assert "github.event.comment.body" not in json.dumps(act)
+    runs = [step["run"] for step in act["steps"] if "run" in step]
+    assert len(runs) == 2
+    assert not [run for run in runs if "${{" in run]
+
+
 def test_run_workflow_does_nothing_from_a_side_branch() -> None:
     assert "workflow_dispatch" in workflow("deploy")["on"]
     for name, job in jobs("deploy"):
@@ -499,8 +533,9 @@ def test_only_a_job_that_reads_no_secret_may_start_workflows() -> None:
         for key, job in jobs(name)
         if job["permissions"].get("actions") == "write"
     }
-    assert starting == {("monitor", "start")}
-    assert "secrets." not in json.dumps(workflow("monitor")["jobs"]["start"])
+    assert starting == {("monitor", "start"), ("commands", "respond")}
+    for name, key in starting:
+        assert "secrets." not in json.dumps(workflow(name)["jobs"][key])
 
 
 def test_the_history_follows_each_release_and_watch_and_is_public_only_where_its_name_was_given() -> None:

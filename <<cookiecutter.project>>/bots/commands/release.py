@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from bots.release.release import ReleaseContext, ReleaseResult
 
 
+class ExpectWithoutPromote(BotsError):
+    """--expect stands without what it is about."""
+
+    exit_code = 2
+
+
 def add_parser(verbs: Verbs) -> None:
     """The verb's options."""
     parser = verbs.add_parser(
@@ -61,20 +67,33 @@ def add_parser(verbs: Verbs) -> None:
     word.add_argument(
         "--promote",
         metavar="REASON",
-        help="only make the version that is paused in production the one that runs; your name goes with it",
+        help="only make the version that is paused in production the one that runs, or end a hold and roll out the "
+        "version that it keeps out; your name goes with it",
+    )
+    word.add_argument(
+        "--hold",
+        metavar="REASON",
+        help="only put production on hold: nothing new comes in until somebody promotes a version",
+    )
+    parser.add_argument(
+        "--expect", metavar="VERSION", help="with --promote: do nothing where it would be another version"
     )
     parser.add_argument("--json", action="store_true", help="print what was done as JSON")
 
 
 def run(arguments: argparse.Namespace, engine: Engine | None = None) -> int:
     """Release with an engine, or with the real one; the exit code says what stopped it. Raises `BotsError`."""
-    from bots.release.release import release, resume
+    from bots.release.release import hold, release, resume
 
+    if arguments.expect is not None and arguments.promote is None:
+        raise ExpectWithoutPromote("--expect goes with --promote, which it says the version of")
     if arguments.model is not None or arguments.others:
         return _release_others(arguments, engine)
     with open_context(engine) as context:
-        if arguments.resume or arguments.promote is not None:
-            result = resume(context, reason=arguments.promote)
+        if arguments.hold is not None:
+            result = hold(context, reason=arguments.hold)
+        elif arguments.resume or arguments.promote is not None:
+            result = resume(context, reason=arguments.promote, expect=arguments.expect)
         else:
             result = release(context, until=arguments.until, accept=arguments.accept)
     return conclude(result, os.environ, as_json=arguments.json)
@@ -88,8 +107,8 @@ def _release_others(arguments: argparse.Namespace, engine: Engine | None) -> int
     from bots.release.release import release
     from bots.settings import load_models, require_model
 
-    if arguments.resume or arguments.promote is not None:
-        refuse_model("release --resume and --promote", arguments.model or "none of them")
+    if arguments.resume or arguments.promote is not None or arguments.hold is not None:
+        refuse_model("release --resume, --promote and --hold", arguments.model or "none of them")
     family = load_models(Path.cwd())
     require_model(family, arguments.model)
     names = [name for name in family if name is not None]

@@ -20,7 +20,8 @@ def add_parser(verbs: Verbs) -> None:
         help="answer the commands that a person wrote in a comment",
         description="In a workflow of the default branch that a comment started: find lines such as /approve, ask "
         "GitHub what their author may do, obey or say why not, in one reply. `/help` lists the words. A comment that "
-        "has its answer is left alone.",
+        "has its answer is left alone. What changes production is not done here: the outputs `act`, `version`, `to`, "
+        "`reason` and `environment` tell the next job.",
         epilog="exit codes: 0 answered, or nothing to answer, 1 GitHub could not be asked or takes no answer, or "
         "params.yaml is wrong, 2 wrong usage, or not in such a workflow, 3 a command was not obeyed, and the reply "
         "says why",
@@ -29,10 +30,14 @@ def add_parser(verbs: Verbs) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Answer the event of this run; the exit code says whether each command was obeyed. Raises `SettingsError`."""
+    from bots.deploy.platform import find_platform
     from bots.git.bare import find_folder
+    from bots.github import actions
     from bots.github.client import Connection, GitHubClient, NotInWorkflow
+    from bots.release.registry import RegistryError, open_registry
+    from bots.release.versions import Registry
     from bots.respond.event import load_comment_event
-    from bots.respond.respond import respond
+    from bots.respond.respond import list_outputs, respond
     from bots.retry import RequestDenied, RetriesExhausted, Retry
     from bots.settings import load_naming, load_settings
 
@@ -44,6 +49,13 @@ def run(arguments: argparse.Namespace) -> int:
         return 2
     root = Path.cwd()
     retry = Retry(time.time, time.sleep, log, deadline=time.time() + BUDGET)
+
+    def load_registry() -> Registry:
+        if find_platform(root) == "none":
+            raise RegistryError("this project deploys nothing itself, so that nothing runs in production")
+        with open_registry(root, retry, time.time) as opened:
+            return opened.registry
+
     try:
         result = respond(
             event,
@@ -53,11 +65,14 @@ def run(arguments: argparse.Namespace) -> int:
             author=connection.author,
             folder=find_folder(root),
             retry=retry,
+            load_registry=load_registry,
             naming=load_naming(root),
+            run=actions.find_run(os.environ),
         )
     except (RequestDenied, RetriesExhausted) as error:
         log(f"ERROR: the comment in #{event.issue.number} is not answered: {error}. Run the job again")
         return 1
+    actions.write_outputs(os.environ, list_outputs(result.order))
     for name in result.obeyed:
         log(f"#{event.issue.number}: {name} by {event.sender.login}")
     for words in result.refused:

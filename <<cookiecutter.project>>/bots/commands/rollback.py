@@ -27,6 +27,9 @@ def add_parser(verbs: Verbs) -> None:
         "--stage", choices=["staging", "production"], default="production", help="default: production"
     )
     parser.add_argument("--to", metavar="VERSION", help="for example v1.3.0 (default: the one before)")
+    parser.add_argument(
+        "--expect", metavar="VERSION", help="do nothing where another version than this would leave the stage"
+    )
     parser.add_argument("--reason", metavar="WORDS", help="why, for the people who ask later")
     parser.add_argument("--json", action="store_true", help="print what was done as JSON")
 
@@ -39,5 +42,5 @@ def run(arguments: argparse.Namespace, engine: Engine | None = None) -> int:
 
     with open_context(engine) as context:
         stage = cast("Stage", arguments.stage)
-        result = roll_back(context, stage, to=arguments.to, reason=arguments.reason)
+        result = roll_back(context, stage, to=arguments.to, reason=arguments.reason, expect=arguments.expect)
     return conclude(result, os.environ, as_json=arguments.json)

@@ -19,6 +19,12 @@ def write_outputs(environ: Mapping[str, str], outputs: Mapping[str, str]) -> Non
             _append(path, f"{name}={value}")
 
 
+def find_run(environ: Mapping[str, str]) -> str | None:
+    """Find the address of the workflow's run; None outside of a workflow."""
+    known = [environ.get(name) for name in ("GITHUB_SERVER_URL", "GITHUB_REPOSITORY", "GITHUB_RUN_ID")]
+    return f"{known[0]}/{known[1]}/actions/runs/{known[2]}" if all(known) else None
+
+
 def find_document(environ: Mapping[str, str], folder: str, path: str) -> str | None:
     """Find the address of a file of the default branch; None outside of a workflow.
 

@@ -157,6 +157,8 @@ def _describe_assignment(
         words += f", {record.paused} is paused"
     if record.rejected:
         words += f", {record.rejected} was rolled back"
+    if record.held:
+        words += ", on hold"
     evidence = [record.reason] if record.reason else []
     evidence += [f"{check.name}: {check.words}" for check in record.checks]
     return AuditEntry(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
+from msgspec import structs
+
 from bots.release import versions
 from bots.release.failure import Failure, ReleaseFailed
 from bots.release.lease import Lease, hold_stage
@@ -115,12 +117,21 @@ def _roll_out(promotion: Promotion, stage: Stage, release: Release, lease: Lease
 
 
 def _record_result(
-    promotion: Promotion, stage: Stage, release: Release, result: StageResult, *, reason: str | None
+    promotion: Promotion,
+    stage: Stage,
+    release: Release,
+    result: StageResult,
+    *,
+    reason: str | None,
+    held: bool | None = None,
 ) -> None:
-    """Write down what became of a version in a stage. Raises `ReleaseFailed` where it is not the stable one now."""
+    """Write down what became of a version in a stage. Raises `ReleaseFailed` where it is not the stable one now.
+
+    `held` False ends the stage's hold.
+    """
     repository = promotion.repository
     if result.done == "running":
-        repository.assign(stage, release, by=promotion.by, reason=reason, checks=result.checks)
+        repository.assign(stage, release, by=promotion.by, reason=reason, held=held, checks=result.checks)
         return
     running = repository.registry.get_running(stage)
     stays = repository.registry.find_version(running.version) if running else None
@@ -148,10 +159,44 @@ def _record_result(
     )
 
 
+def find_promotable(registry: Registry, expect: str | None = None) -> Release | None:
+    """Find the version that a person may promote: the one that is paused, else one that a hold keeps out of production.
+
+    With `expect` it is that version or none. One that a hold keeps out must have been in staging.
+    """
+    pause = registry.get_paused(WATCHED)
+    if pause is not None and pause.paused and expect in (None, pause.paused):
+        return registry.find_version(pause.paused)
+    if registry.find_hold(WATCHED) is None:
+        return None
+    lifted = _lift_hold(registry)
+    for release in reversed(registry.releases):
+        if expect in (None, release.version) and list_pending(lifted, release) == [WATCHED]:
+            return release
+    return None
+
+
+def _lift_hold(registry: Registry) -> Registry:
+    """The registry as it would be had nobody put production on hold."""
+    assignments = tuple(structs.replace(one, held=False) for one in registry.assignments)
+    return replace(registry, assignments=assignments)
+
+
+def promote_held(promotion: Promotion, release: Release, *, reason: str) -> Promoted:
+    """End the hold of production, and roll out the version that it kept out, as any release is.
+
+    Raises `ReleaseFailed` and `EngineFailed`.
+    """
+    promotion.repository.get_signer()
+    promotion.judge.check(release, WATCHED)
+    promotion.repository.hold(WATCHED, by=promotion.by, reason=reason, held=False)
+    return promote(promotion, release, WATCHED)
+
+
 def resume(promotion: Promotion, release: Release, *, reason: str | None) -> Promoted:
     """Go on with the version that is paused: judge it by all that came since, or with a reason make it the stable one.
 
-    Raises `ReleaseFailed` and `EngineFailed`.
+    The second ends a hold. Raises `ReleaseFailed` and `EngineFailed`.
     """
     with promotion.hold(WATCHED) as lease:
         promotion.begin_anew()
@@ -166,21 +211,28 @@ def resume(promotion: Promotion, release: Release, *, reason: str | None) -> Pro
         result = promotion.engine.restore(WATCHED, release.image, release.lineage)
         lease.check()
         promotion.begin_anew()
-        _record_result(promotion, WATCHED, release, result, reason=reason)
+        _record_result(promotion, WATCHED, release, result, reason=reason, held=False)
         return Promoted((f"{WATCHED} has {release.version} now",), moved=True)
 
 
 def roll_back(
-    promotion: Promotion, stage: Stage, *, to: str | None, reason: str | None
+    promotion: Promotion, stage: Stage, *, to: str | None, reason: str | None, expect: str | None = None
 ) -> tuple[Release, Release | None]:
     """Put an earlier version back, as it was built then; return it and the version that it replaces.
 
     One that never was in this stage is judged as a release of it is. Where a version is paused there, it is the one
-    that goes. Raises `RegistryError` where there is no such version, `ReleaseFailed`, and `EngineFailed`.
+    that goes. Raises `RegistryError` where there is no such version, or where another than `expect` would go,
+    `ReleaseFailed`, and `EngineFailed`.
     """
     with promotion.hold(stage) as lease:
         promotion.begin_anew()
-        promotion.repository.refresh()
+        known = promotion.repository.refresh()
+        leaving = versions.find_leaving(known, stage, to)
+        if expect is not None and leaving != expect:
+            raise RegistryError(
+                f"{expect} was to leave {stage}, but now {leaving or 'no version'} would: nothing was done. Look what "
+                "runs there, and decide anew"
+            )
         return _put_back(promotion, stage, lease, to=to, reason=reason)
 
 

@@ -16,6 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from msgspec.structs import replace
+
 from bots.deploy.checks import Check
 from bots.dvc import lockfile
 from bots.errors import BotsError
@@ -212,15 +214,21 @@ class RegistryRepository:
         rejected: str | None = None,
         paused: str | None = None,
         watch: Watch | None = None,
+        held: bool | None = None,
         checks: Sequence[Check] = (),
     ) -> Assignment:
-        """Put a version into a stage; where the registry says that already, nothing is added."""
+        """Put a version into a stage; where the registry says that already, nothing is added.
+
+        A stage that is on hold stays so, unless `held` says otherwise.
+        """
 
         def step() -> Assignment:
             running = self.registry.get_running(stage)
+            was_held = running is not None and running.held
+            is_held = was_held if held is None else held
             if (
                 running is not None
-                and (running.version, running.paused) == (release.version, paused)
+                and (running.version, running.paused, running.held) == (release.version, paused, is_held)
                 and (paused is None or running.watch == watch)
                 and rejected in (None, running.rejected)
             ):
@@ -234,17 +242,42 @@ class RegistryRepository:
                 rejected=rejected,
                 paused=paused,
                 watch=watch,
+                held=is_held,
                 checks=list(checks),
             )
-            counter = versions.choose_counter(self.registry, stage)
-            tag = versions.format_stage_tag(stage, counter, self.naming)
-            headline = f"{stage.capitalize()} has {self.naming.artifact} {release.version}"
-            if not self._push_tag(tag, release.commit, headline, made):
-                raise RefMoved("the registry has grown")
-            return made
+            return self._append(made, release)
 
         self.refresh()
         return self.retry.call("stage", step)
+
+    def hold(self, stage: Stage, *, by: str, reason: str | None, held: bool = True) -> Assignment:
+        """Put a stage on hold, or with `held` False end that; what runs there stays. Nothing is added where it is so.
+
+        Raises `RegistryError` where nothing runs in the stage.
+        """
+
+        def step() -> Assignment:
+            running = self.registry.get_running(stage)
+            release = self.registry.find_version(running.version) if running else None
+            if running is None or release is None:
+                raise RegistryError(f"nothing runs in {stage} yet, so that there is nothing to put on hold")
+            if running.held == held:
+                return running
+            at = format_time(self.clock())
+            made = replace(running, by=by, at=at, reason=reason, held=held, rejected=None, checks=[])
+            return self._append(made, release)
+
+        self.refresh()
+        return self.retry.call("hold", step)
+
+    def _append(self, made: Assignment, release: Release) -> Assignment:
+        """Add an assignment to what was read of the registry. Raises `RefMoved` where that has grown since."""
+        counter = versions.choose_counter(self.registry, made.stage)
+        tag = versions.format_stage_tag(made.stage, counter, self.naming)
+        headline = f"{made.stage.capitalize()} has {self.naming.artifact} {release.version}"
+        if not self._push_tag(tag, release.commit, headline, made):
+            raise RefMoved("the registry has grown")
+        return made
 
     def _push_tag(self, name: str, commit: str, headline: str, record: Record) -> bool:
         """Add a tag if the registry is what was read last; whether it was. The registry is read anew afterwards."""

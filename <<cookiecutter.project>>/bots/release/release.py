@@ -80,10 +80,7 @@ class ReleaseContext:
     @property
     def run(self) -> str | None:
         """The address of the workflow's run."""
-        known = [
-            self.environ.get(name) for name in ("GITHUB_SERVER_URL", "GITHUB_REPOSITORY", "GITHUB_RUN_ID")
-        ]
-        return f"{known[0]}/{known[1]}/actions/runs/{known[2]}" if all(known) else None
+        return actions.find_run(self.environ)
 
     @property
     def image(self) -> str:
@@ -178,8 +175,12 @@ def release(context: ReleaseContext, *, until: Until, accept: str | None) -> Rel
         return _conclude_release(session, version, promoted, made=made)
 
 
-def resume(context: ReleaseContext, *, reason: str | None) -> ReleaseResult:
-    """Go on with the version that is paused in production: judge it again, or with a person's reason promote it."""
+def resume(context: ReleaseContext, *, reason: str | None, expect: str | None = None) -> ReleaseResult:
+    """Go on with the version that is paused in production: judge it again, or with a person's reason promote it.
+
+    The second also ends a hold, and rolls out the version that it keeps out. Where `expect` is not that version,
+    `RegistryError`.
+    """
     platform = find_platform(context.root)
     if platform == "none":
         raise RegistryError(
@@ -188,12 +189,28 @@ def resume(context: ReleaseContext, *, reason: str | None) -> ReleaseResult:
     with context.open_registry() as repository:
         session = _Session(context, repository, platform)
         pause = repository.registry.get_paused(promote.WATCHED)
-        version = repository.registry.find_version(pause.paused or "") if pause else None
+        if reason is not None:
+            version = promote.find_promotable(repository.registry, expect)
+        else:
+            version = repository.registry.find_version(pause.paused or "") if pause else None
+        if version is None and expect is not None:
+            raise RegistryError(
+                f"{expect} is not paused in {promote.WATCHED} any more, and no hold keeps it out"
+            )
         if version is None:
             notes = report.describe_skipped(repository.registry)
             return ReleaseResult(f"Nothing is paused in {promote.WATCHED}: nothing to do.", notes=notes)
+        hold = repository.registry.find_hold(promote.WATCHED)
+        if reason is None and hold is not None:
+            words = f"{version.version} stays paused: {versions.describe_hold(hold)}."
+            notes = report.describe_skipped(repository.registry)
+            return ReleaseResult(words, EXIT_CODES["paused"], release=version, notes=notes)
         try:
-            promoted = promote.resume(session.promotion, version, reason=reason)
+            is_paused = pause is not None and pause.paused == version.version
+            if reason is not None and not is_paused:
+                promoted = promote.promote_held(session.promotion, version, reason=reason)
+            else:
+                promoted = promote.resume(session.promotion, version, reason=reason)
         except ReleaseFailed as error:
             return _conclude_failure(session, error.failure)
         except EngineFailed as error:
@@ -363,8 +380,28 @@ def _comment_displaced(session: _Session, version: Release, *, result: ReleaseRe
         _comment(session, gone.commit, body, result=result)
 
 
-def roll_back(context: ReleaseContext, stage: Stage, *, to: str | None, reason: str | None) -> ReleaseResult:
-    """Put an earlier version back into a stage, and say so on the pull request of the version that it replaces."""
+def hold(context: ReleaseContext, *, reason: str) -> ReleaseResult:
+    """Put production on hold: what runs stays, a paused version keeps its share, and nothing new comes in."""
+    stage = promote.WATCHED
+    if find_platform(context.root) == "none":
+        raise RegistryError("this project deploys nothing itself: there is no deploy/ to put on hold")
+    with context.open_registry() as repository:
+        repository.get_signer()
+        before = repository.registry.find_hold(stage)
+        made = repository.hold(stage, by=context.actor or "bots", reason=reason)
+        said = versions.describe_hold(repository.registry.find_hold(stage) or made)
+        words = f"{said}. {'It was so already.' if before else 'Promoting a version ends it.'}"
+        notes = report.describe_skipped(repository.registry)
+        return ReleaseResult(words, release=repository.registry.find_version(made.version), notes=notes)
+
+
+def roll_back(
+    context: ReleaseContext, stage: Stage, *, to: str | None, reason: str | None, expect: str | None = None
+) -> ReleaseResult:
+    """Put an earlier version back into a stage, and say so on the pull request of the version that it replaces.
+
+    Where another version than `expect` would leave the stage, nothing is done: `RegistryError`.
+    """
     platform = find_platform(context.root)
     if platform == "none":
         raise RegistryError("this project deploys nothing itself: there is no deploy/ to roll back with")
@@ -372,7 +409,9 @@ def roll_back(context: ReleaseContext, stage: Stage, *, to: str | None, reason: 
         session = _Session(context, repository, platform)
         was_paused = repository.registry.get_paused(stage) is not None
         try:
-            version, replaced = promote.roll_back(session.promotion, stage, to=to, reason=reason)
+            version, replaced = promote.roll_back(
+                session.promotion, stage, to=to, reason=reason, expect=expect
+            )
         except (EngineFailed, ReleaseFailed) as error:
             raise RegistryError(f"{stage} was not rolled back: {error}") from error
         body = report.render_released(repository.registry, version, platform, run=context.run)

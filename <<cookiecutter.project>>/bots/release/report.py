@@ -266,6 +266,10 @@ def _render_production(registry: Registry, platform: Platform) -> list[str]:
         said.append(
             f"**{escape_text(pause.paused)}** is paused beside it with {gets} of the requests, since {since}."
         )
+    if hold := registry.find_hold("production"):
+        said.append(
+            f"Nothing new comes in: {escape_text(hold.by, 60)} put production on hold, {_format_time(hold.at)}."
+        )
     return said
 
 

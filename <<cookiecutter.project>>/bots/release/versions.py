@@ -104,7 +104,8 @@ class Assignment(Record, frozen=True, kw_only=True):
     """A version put into a stage. `at` is an ISO time, `by` who or what did it, `checks` what was seen on the way.
 
     `rejected` is the version that was tried in its place and rolled back. `paused` is the version that has a share of
-    the requests beside it, until more of them or a person decides, and `watch` what it is judged from.
+    the requests beside it, until more of them or a person decides, and `watch` what it is judged from. `held`: nothing
+    new comes into the stage until a person promotes a version.
     """
 
     stage: Stage
@@ -115,6 +116,7 @@ class Assignment(Record, frozen=True, kw_only=True):
     rejected: Number | None = None
     paused: Number | None = None
     watch: Watch | None = None
+    held: bool = False
     checks: list[Check] = []
 
 
@@ -184,6 +186,11 @@ class Registry:
         now = self.get_running(stage)
         return now if now is not None and now.paused and self.find_version(now.paused) else None
 
+    def find_hold(self, stage: str) -> Assignment | None:
+        """Find the assignment with which a person put a stage on hold; None where it is not on hold."""
+        held = list(takewhile(lambda one: one.held, reversed(self.list_assignments(stage))))
+        return held[-1] if held else None
+
     def find_start(self, stage: str) -> str | None:
         """Find when a stage got the version that it has now; other versions tried in its place since do not count."""
         found = self.list_assignments(stage)
@@ -238,6 +245,23 @@ def find_previous(registry: Registry, stage: str) -> Release | None:
     return registry.find_version(others[-1]) if others else None
 
 
+def find_target(registry: Registry, stage: str) -> Release | None:
+    """Find the version that a rollback without a number puts back: the stable one where another is paused."""
+    pause = registry.get_paused(stage)
+    return registry.find_version(pause.version) if pause else find_previous(registry, stage)
+
+
+def find_leaving(registry: Registry, stage: str, to: str | None) -> str | None:
+    """Find the version that leaves a stage when `to` is put back; None where the stage has none.
+
+    With `to` None, or the stable version's number, it is the one that is paused there.
+    """
+    running, pause = registry.get_running(stage), registry.get_paused(stage)
+    if pause is not None and to in (None, pause.version):
+        return pause.paused
+    return running.version if running else None
+
+
 def find_pause_start(registry: Registry, stage: str) -> str | None:
     """Find since when the version is paused that is paused in a stage; None where none is."""
     pause = registry.get_paused(stage)
@@ -268,8 +292,8 @@ class Step:
 def plan_steps(registry: Registry, version: str, until: str) -> list[Step]:
     """Plan a version's way through the stages up to `until`.
 
-    It ends where a person or a canary took the version out, and where a stage has had a newer version and never this
-    one: a release only moves a stage up, and going back is a person's decision.
+    It ends where a person or a canary took the version out, where a stage is on hold, and where a stage has had a newer
+    version and never this one: a release only moves a stage up, and going back is a person's decision.
     """
     steps: list[Step] = []
     for stage in STAGES[: STAGES.index(until) + 1] if until in STAGES else ():
@@ -291,9 +315,16 @@ def plan_steps(registry: Registry, version: str, until: str) -> list[Step]:
         elif version in had:
             words = f"{version} was taken out of {stage}; `bots rollback --stage {stage} --to {version}` puts it back"
             return [*steps, Step(stage, False, words)]
+        elif hold := registry.find_hold(stage):
+            return [*steps, Step(stage, False, describe_hold(hold))]
         else:
             steps.append(Step(stage, True, ""))
     return steps
+
+
+def describe_hold(hold: Assignment) -> str:
+    """Say who put a stage on hold, since when, and why."""
+    return f"{hold.stage} is on hold since {hold.at}, by {hold.by}: {hold.reason or 'no reason given'}"
 
 
 def choose_counter(registry: Registry, stage: Stage) -> int:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     from bots.github.client import (
@@ -15,9 +16,13 @@ if TYPE_CHECKING:
         PullRequestText,
     )
     from bots.naming import Naming
+    from bots.release.versions import Registry
     from bots.respond.event import CommentEvent
     from bots.retry import Retry
     from bots.settings import Settings
+
+
+Act = Literal["promote", "pause", "rollback"]
 
 
 class RespondApi(Protocol):
@@ -65,7 +70,8 @@ class Request:
     """A command with all that it may look at.
 
     `folder` is the project's place in the repository: empty, or with a slash at the end. `author` is the login under
-    which the bots write, `may_decide` whether the sender may write here.
+    which the bots write, `may_decide` whether the sender may write here. `load_registry` reads versions and stages
+    anew, and raises `BotsError`. `run` is the address of the workflow's run.
     """
 
     arguments: str
@@ -78,6 +84,13 @@ class Request:
     naming: Naming
     may_decide: bool
     retry: Retry
+    load_registry: Callable[[], Registry]
+    run: str | None = None
+
+    @property
+    def asked_at(self) -> str:
+        """When the command was written, as an ISO time."""
+        return self.event.comment.created_at
 
     @property
     def who(self) -> str:
@@ -98,11 +111,34 @@ class Request:
 
 
 @dataclass(frozen=True)
+class Order:
+    """What the job behind this one does to production; each value is one line.
+
+    `version` must still be the one that comes (promote) or leaves (rollback), or runs (pause), or nothing is done. `to`
+    is what is put back.
+    """
+
+    act: Act
+    version: str
+    to: str
+    reason: str
+
+    @property
+    def environment(self) -> Literal["production", "release"]:
+        """The Environment of GitHub whose approvals and secrets the job needs: a hold needs the signing key alone."""
+        return "release" if self.act == "pause" else "production"
+
+
+@dataclass(frozen=True)
 class Answer:
-    """What is said to a command, as Markdown in which nothing of others is raw; `obeyed` whether it was done."""
+    """What is said to a command, as Markdown in which nothing of others is raw; `obeyed` whether it was done.
+
+    `order`: what is done after the answer was given.
+    """
 
     words: str
     obeyed: bool = True
+    order: Order | None = None
 
 
 def refuse(words: str) -> Answer:

@@ -5,35 +5,80 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from bots.errors import BotsError
 from bots.monitoring.decisions import MAY_DECIDE
 from bots.naming import ALONE, Naming
 from bots.render.escape import escape_text
-from bots.respond.answer import Answer, Request, RespondApi, refuse
+from bots.respond.answer import Answer, Order, Request, RespondApi, refuse
 from bots.respond.approve import approve
 from bots.respond.decide import acknowledge, mute, retrain
 from bots.respond.explain import explain
 from bots.respond.parse import MOST, Command, find_commands
+from bots.respond.stages import pause_production, promote_version, roll_back
 from bots.retry import RequestDenied, Retry
 
 if TYPE_CHECKING:
+    from bots.github.client import Comment
+    from bots.release.versions import Registry
     from bots.respond.event import CommentEvent
     from bots.settings import Settings
 
 _WORD: Final = "model-answer"
-_MARK: Final = re.compile(r"<!-- (?P<word>\S{1,200}) to=(?P<comment>\d{1,20}) -->")
+_MARK: Final = re.compile(r"<!-- (?P<word>\S{1,200}) to=(?P<comment>\d{1,20})(?: run=(?P<run>\d{1,20}))? -->")
 SEEN, DONE, REFUSED = "eyes", "+1", "confused"
+EDITED: Final = (
+    "The comment was edited after it was written, so nobody can say what is meant: write a new one."
+)
+FOLDERS: Final = frozenset(
+    (
+        *(
+            "api",
+            "app",
+            "bin",
+            "boot",
+            "data",
+            "dev",
+            "etc",
+            "github",
+            "health",
+            "home",
+            "lib",
+            "lib64",
+            "media",
+        ),
+        *(
+            "metrics",
+            "mnt",
+            "models",
+            "opt",
+            "predict",
+            "proc",
+            "root",
+            "run",
+            "sbin",
+            "src",
+            "srv",
+            "sys",
+            "tmp",
+        ),
+        *("usr", "users", "var", "workspace"),
+    )
+)
+"""Words that lines begin with which are paths, such as `/tmp is full`: silence, where no command has that name."""
 
 
 @dataclass(frozen=True)
 class Verb:
-    """A command that people may write."""
+    """A command that people may write; `orders`: what it asks for is done by the job behind this one."""
 
     run: Callable[[Request], Answer]
     usage: str
     meaning: str
+    orders: bool = False
 
 
 def show_help(request: Request) -> Answer:
@@ -76,16 +121,35 @@ VERBS: Final[dict[str, Verb]] = {
     "acknowledge": Verb(
         acknowledge, "acknowledge", "tell nobody of this trouble again unless it becomes another"
     ),
+    "promote": Verb(
+        promote_version,
+        "promote [why]",
+        "let the version that is paused, or that a hold keeps out, run in production",
+        orders=True,
+    ),
+    "pause": Verb(
+        pause_production, "pause [why]", "put production on hold: nothing new comes in", orders=True
+    ),
+    "rollback": Verb(
+        roll_back,
+        "rollback [version] [why]",
+        "put an earlier version back into production, or the one before",
+        orders=True,
+    ),
     "help": Verb(show_help, "help", "this list"),
 }
 
 
 @dataclass
 class RespondResult:
-    """What was obeyed and what was not, each with its words; nothing where the comment asks for nothing."""
+    """What was obeyed and what was not, each with its words; nothing where the comment asks for nothing.
+
+    `order` is what the next job does.
+    """
 
     obeyed: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
+    order: Order | None = None
 
 
 def respond(
@@ -97,62 +161,162 @@ def respond(
     author: str,
     folder: str,
     retry: Retry,
+    load_registry: Callable[[], Registry],
     naming: Naming = ALONE,
+    run: str | None = None,
 ) -> RespondResult:
-    """Answer a new comment of a person. Safe to repeat: a comment that has its answer is left alone.
+    """Answer a new comment of a person. Safe to repeat: a comment that has its answer gets no other.
 
-    Raises `RequestDenied`, `RetriesExhausted` where GitHub does not take the answer.
+    What the job behind this one does is found out anew where the same run is repeated, which may have died after its
+    answer. Raises `RequestDenied`, `RetriesExhausted` where GitHub does not take the answer.
     """
     prefix = find_prefix(settings, naming)
-    commands = find_commands(event.comment.body or "", prefix)
+    commands = [one for one in find_commands(event.comment.body or "", prefix) if is_meant(one, prefix)]
     if event.action != "created" or event.sender.type != "User" or not commands:
         return RespondResult()
-    number = event.issue.number
-    if retry.call("comments", lambda: _has_answer(api, event, author, naming)):
+    comments = retry.call("comments", lambda: api.list_comments(event.issue.number))
+    mine = next((one for one in comments if one.id == event.comment.id), None)
+    if mine is None:
+        return RespondResult(refused=["the comment was deleted: nothing was done"])
+    answered = find_answer(comments, event, author, naming)
+    if answered is not None and (run is None or answered.run != find_run_number(run)):
         return RespondResult()
-    retry.call("reaction", lambda: api.react(event.comment.id, SEEN))
+    if answered is None:
+        retry.call("reaction", lambda: api.react(event.comment.id, SEEN))
     may_decide = retry.call("permission", lambda: _get_permission(api, event.sender.login)) in MAY_DECIDE
-    request = Request("", event, api, settings, repository, author, folder, naming, may_decide, retry)
-    answers = [(one, retry.call(one.name, partial(obey, one, request))) for one in commands[:MOST]]
+    request = Request(
+        "", event, api, settings, repository, author, folder, naming, may_decide, retry, load_registry, run
+    )
+    if answered is not None:
+        return _repeat_order(commands, request)
+    if find_commands(mine.body, prefix) != find_commands(event.comment.body or "", prefix):
+        answers = [(one, refuse(EDITED)) for one in commands[:MOST]]
+    else:
+        answers = obey_all(commands, request)
+    _reply(request, render_answer(event.comment.id, answers, prefix, naming, run))
+    obeyed = [one.name for one, answer in answers if answer.obeyed]
+    refused = [f"{one.name}: {answer.words}" for one, answer in answers if not answer.obeyed]
+    retry.call("reaction", lambda: api.react(event.comment.id, REFUSED if refused else DONE))
+    return RespondResult(obeyed, refused, _find_order(answers))
+
+
+def obey_all(commands: list[Command], request: Request) -> list[tuple[Command, Answer]]:
+    """Obey the first commands of a comment, each with its answer; production is changed by one of them at most."""
+    answers: list[tuple[Command, Answer]] = []
+    for one in commands[:MOST]:
+        verb = VERBS.get(one.name)
+        if verb is not None and verb.orders and _find_order(answers) is not None:
+            answers.append((one, refuse("A comment changes production once: write this one in another.")))
+        else:
+            answers.append((one, request.retry.call(one.name, partial(obey, one, request))))
     if len(commands) > MOST:
         answers.append(
             (commands[MOST], refuse(f"A comment may hold {MOST} commands; the rest was not read."))
         )
-    body = render_answer(event.comment.id, answers, prefix, naming)
+    return answers
+
+
+def _repeat_order(commands: list[Command], request: Request) -> RespondResult:
+    """Find out what the next job does, where this run has answered the comment before, and do nothing else."""
+    orders = [one for one in commands[:MOST] if one.name in VERBS and VERBS[one.name].orders]
+    return RespondResult(order=_find_order(obey_all(orders, request)))
+
+
+def _find_order(answers: list[tuple[Command, Answer]]) -> Order | None:
+    return next((answer.order for _, answer in answers if answer.order is not None), None)
+
+
+def _reply(request: Request, body: str) -> None:
+    """Write the reply; where an earlier try arrived and only GitHub's word about it did not, nothing."""
+    number = request.event.issue.number
 
     def answer() -> None:
-        if not _has_answer(api, event, author, naming):
-            api.create_comment(number, body)
+        comments = request.api.list_comments(number)
+        if find_answer(comments, request.event, request.author, request.naming) is None:
+            request.api.create_comment(number, body)
 
-    retry.call("answer", answer)
-    obeyed = [one.name for one, answer in answers if answer.obeyed]
-    refused = [f"{one.name}: {answer.words}" for one, answer in answers if not answer.obeyed]
-    retry.call("reaction", lambda: api.react(event.comment.id, REFUSED if refused else DONE))
-    return RespondResult(obeyed, refused)
+    request.retry.call("answer", answer)
+
+
+def is_meant(command: Command, prefix: str | None) -> bool:
+    """Whether a person meant a command: without a prefix, an unknown word that folders have is a path, and none."""
+    return prefix is not None or command.name in VERBS or command.name not in FOLDERS
 
 
 def obey(command: Command, request: Request) -> Answer:
     """Obey a command, or say why not. Raises `TemporaryFailure`."""
     verb = VERBS.get(command.name)
     if verb is None:
-        start = _format_start(find_prefix(request.settings, request.naming))
-        return refuse(f"The bots know no such word. `{start}help` lists what they know.")
+        return refuse(
+            describe_unknown(command.name, _format_start(find_prefix(request.settings, request.naming)))
+        )
     try:
         return verb.run(replace(request, arguments=command.arguments))
     except RequestDenied as error:
         return refuse(f"GitHub does not allow it: {escape_text(str(error), 300)}")
+    except BotsError as error:
+        return refuse(f"It could not be found out: {escape_text(str(error), 300)}")
+
+
+def describe_unknown(name: str, start: str) -> str:
+    """Say that a word is unknown, with the nearest one that is known. `start` stands before each word."""
+    near = get_close_matches(name, VERBS, n=1)
+    meant = f" Did you mean `{start}{VERBS[near[0]].usage}`?" if near else ""
+    return f"The bots know no such word.{meant} `{start}help` lists what they know."
 
 
 def render_answer(
-    comment: int, answers: list[tuple[Command, Answer]], prefix: str | None, naming: Naming
+    comment: int,
+    answers: list[tuple[Command, Answer]],
+    prefix: str | None,
+    naming: Naming,
+    run: str | None = None,
 ) -> str:
-    """The reply to a comment: each command with what was done."""
+    """The reply to a comment: each command with what was done. `run` is the address of the run that wrote it."""
     start = _format_start(prefix)
     parts = [
         f"**`{start}{escape_text(one.name, 30)}`** {'' if answer.obeyed else '(not done) '}{answer.words}"
         for one, answer in answers
     ]
-    return "\n\n".join([f"<!-- {naming.add_to_mark(_WORD)} to={comment} -->", *parts])
+    number = find_run_number(run) if run else None
+    by = f" run={number}" if number else ""
+    return "\n\n".join([f"<!-- {naming.add_to_mark(_WORD)} to={comment}{by} -->", *parts])
+
+
+@dataclass(frozen=True)
+class Answered:
+    """That a comment has its answer; `run` is the number of the run that gave it, where it says that."""
+
+    run: str | None
+
+
+def find_answer(comments: list[Comment], event: CommentEvent, author: str, naming: Naming) -> Answered | None:
+    """Find the answer that the bots gave to a comment."""
+    wanted = (naming.add_to_mark(_WORD), str(event.comment.id))
+    for one in comments:
+        found = _MARK.match(one.body) if one.author == author else None
+        if found is not None and (found["word"], found["comment"]) == wanted:
+            return Answered(found["run"])
+    return None
+
+
+def find_run_number(address: str) -> str | None:
+    """Find the number of a run in its address."""
+    number = address.rpartition("/")[2]
+    return number if number.isascii() and number.isdecimal() else None
+
+
+def list_outputs(order: Order | None) -> dict[str, str]:
+    """The job's outputs, which the next job reads; all are empty where there is nothing to do."""
+    if order is None:
+        return dict.fromkeys(("act", "version", "to", "reason", "environment"), "")
+    return {
+        "act": order.act,
+        "version": order.version,
+        "to": order.to,
+        "reason": order.reason,
+        "environment": order.environment,
+    }
 
 
 def find_prefix(settings: Settings, naming: Naming) -> str | None:
@@ -162,14 +326,6 @@ def find_prefix(settings: Settings, naming: Naming) -> str | None:
 
 def _format_start(prefix: str | None) -> str:
     return f"/{prefix} " if prefix else "/"
-
-
-def _has_answer(api: RespondApi, event: CommentEvent, author: str, naming: Naming) -> bool:
-    wanted = (naming.add_to_mark(_WORD), str(event.comment.id))
-    return any(
-        one.author == author and (found := _MARK.match(one.body)) is not None and found.groups() == wanted
-        for one in api.list_comments(event.issue.number)
-    )
 
 
 def _get_permission(api: RespondApi, login: str) -> str:

@@ -387,6 +387,72 @@ def test_a_shadow_that_is_paused_is_told_as_one_and_goes_like_any_other(first: R
     assert first.list_calls()[-1] == ["withdraw", "production"]
 
 
+def test_a_version_that_somebody_did_not_see_is_neither_promoted_nor_taken_out(
+    paused: ReleaseProject,
+) -> None:
+    calls = paused.list_calls()
+    done = paused.run_bots("release", "--promote", "it is fine", "--expect", "v1.2.0", expect=1)
+    assert "v1.2.0 is not paused in production any more" in done.stderr
+    done = paused.run_bots("rollback", "--to", "v1.0.0", "--expect", "v1.2.0", expect=1)
+    assert "v1.2.0 was to leave production, but now v1.1.0 would: nothing was done" in done.stderr
+    assert paused.list_calls() == calls
+    assert "--expect goes with --promote" in paused.run_bots("release", "--expect", "v1.1.0", expect=2).stderr
+    done = paused.run_bots("rollback", "--to", "v1.0.0", "--expect", "v1.1.0")
+    assert "production has v1.0.0 again, and v1.1.0 no more" in done.stderr
+
+
+def test_on_hold_a_paused_version_stays_so_until_a_person_promotes_it(paused: ReleaseProject) -> None:
+    done = paused.run_bots("release", "--hold", "linus asked in #101: a fair")
+    assert "production is on hold since" in done.stderr
+    assert "by grace: linus asked in #101: a fair" in done.stderr
+    assert "It was so already" in paused.run_bots("release", "--hold", "again").stderr
+    does(paused)
+    calls = paused.list_calls()
+    assert (
+        "v1.1.0 stays paused: production is on hold"
+        in paused.run_bots("release", "--resume", expect=34).stderr
+    )
+    assert paused.list_calls() == calls
+    (entry,) = [
+        one
+        for one in json.loads(paused.run_bots("audit", "--json").stdout)["entries"]
+        if "on hold" in one["words"]
+    ]
+    assert (entry["by"], entry["evidence"]) == ("grace", ["linus asked in #101: a fair"])
+    done = paused.run_bots("release", "--promote", "the fair is over", "--expect", "v1.1.0")
+    assert "production has v1.1.0 now" in done.stderr
+    assert "on hold" not in paused.list_comments(NUMBER)[0]
+
+
+@pytest.mark.slow
+def test_on_hold_nothing_new_comes_into_production_and_what_is_promoted_is_rolled_out_as_ever(
+    first: ReleaseProject,
+) -> None:
+    first.run_bots("release", "--hold", "a fair")
+    write_model(first.folder, BETTER)
+    number = first.merge()
+    done = first.run_bots("release")
+    assert "production is on hold since" in done.stderr
+    assert first.list_calls()[-1] == ["roll_out", "staging", "v1.1.0"]
+    assert "Nothing new comes in: grace put production on hold" in first.list_comments(number)[0]
+    # Going back ends no hold.
+    assert "production had no other version before" in first.run_bots("rollback", expect=1).stderr
+    done = first.run_bots("release", "--promote", "the fair is over", "--expect", "v1.1.0")
+    assert "production has v1.1.0 now" in done.stderr
+    assert first.list_calls()[-1] == ["roll_out", "production", "v1.1.0"]
+    first.run_bots("release", "--hold", "another fair")
+    first.run_bots("rollback", "--reason", "complaints")
+    write_model(first.folder, (2.2, -1.5, 1.0, 0.6, 0.3, 0.0))
+    first.merge("Better still")
+    assert "production is on hold since" in first.run_bots("release").stderr
+
+
+def test_where_nothing_runs_there_is_nothing_to_hold(project: ReleaseProject) -> None:
+    assert (
+        "nothing runs in production yet" in project.run_bots("release", "--hold", "a fair", expect=1).stderr
+    )
+
+
 def test_a_refused_judgement_keeps_a_paused_version_where_it_is(paused: ReleaseProject) -> None:
     (check,) = paused.double.state.checks.values()
     check.conclusion, check.output = "failure", {"title": "Regressed"}

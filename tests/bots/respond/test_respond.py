@@ -19,6 +19,7 @@ from bots.github.marker import Marker, ModelDigests, add_marker, parse_marker
 from bots.naming import make_naming
 from bots.observations import Decision
 from bots.release.approval import find_approval
+from bots.release.versions import Registry
 from bots.render.monitoring_issue import parse_decision
 from bots.respond.event import CommentEvent, Person, Remark, Subject
 from bots.respond.explain import explain_word
@@ -515,7 +516,7 @@ def test_beside_others_a_project_listens_to_its_own_name(double: GitHubDouble) -
         naming = make_naming(project, f"{project}/")
         respond(
             event, GitHubClient(connection), settings=params, repository=double.repository, author=ACTIONS,
-            folder=f"{project}/", retry=retry, naming=naming,
+            folder=f"{project}/", retry=retry, load_registry=Registry, naming=naming,
         )  # fmt: skip
     (reply,) = [one.body for one in double.list_comments(NUMBER) if "model-answer" in one.body]
     assert reply.startswith("<!-- model-answer/churn to=")
