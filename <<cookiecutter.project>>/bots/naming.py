@@ -85,6 +85,18 @@ class Naming:
         return "retrain/" if self.is_plain else f"retrain/{self.artifact}/"
 
     @property
+    def tag_patterns(self) -> tuple[str, ...]:
+        """What GitHub's rules call the tags of all versions and stages of the project: also those of further models."""
+        begin = self.project or PLAIN
+        return (f"{begin}@*", f"{begin}#*", f"{begin}/*@*", f"{begin}/*#*")
+
+    @property
+    def branch_patterns(self) -> tuple[str, ...]:
+        """What GitHub's rules call the branches on which the watches of the project's models keep what they know."""
+        plain = Naming(self.project)
+        return (plain.monitoring_branch, f"{MONITORING}{plain.key}_*")
+
+    @property
     def placed(self) -> tuple[str, ...]:
         """What the paths at the repository's root begin with that belong to the project; none where it is alone.
 
@@ -126,6 +138,10 @@ class Naming:
     def name_workflow(self, name: str) -> str:
         """Name the file of one of the project's workflows: `deploy.yaml`, `churn-deploy.yaml`."""
         return f"{self.project}-{name}.yaml" if self.project else f"{name}.yaml"
+
+    def title_workflow(self, title: str) -> str:
+        """Put the project's name before a workflow's title, as GitHub lists it: `Deploy`, `churn: Deploy`."""
+        return f"{self.project}: {title}" if self.project else title
 
 
 ALONE: Final = Naming()

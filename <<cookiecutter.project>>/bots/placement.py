@@ -173,9 +173,16 @@ def _edit(text: str, edits: tuple[tuple[str, str], ...], name: str, folder: str)
 
 
 def name_protection(text: str, name: str) -> str:
-    """Put the project's name into protection.yaml: its check, its tags, its environments. Safe to repeat."""
+    """Put the project's name into protection.yaml: check, tags, branches, environments. Safe to repeat."""
     text = text.replace("checks: [model review]", f"checks: [model review ({name})]")
-    text = text.replace('names: ["model@*", "model#*"]', f'names: ["{name}@*", "{name}#*"]')
+    text = text.replace(
+        'names: ["model@*", "model#*", "model/*@*", "model/*#*"]',
+        f'names: ["{name}@*", "{name}#*", "{name}/*@*", "{name}/*#*"]',
+    )
+    text = text.replace(
+        'names: ["monitoring", "monitoring-of/model_*"]',
+        f'names: ["monitoring-of/{name}", "monitoring-of/{name}_*"]',
+    )
     return re.sub(rf"^  ({_ENVIRONMENTS}): \{{", rf"  {name}-\1: {{", text, flags=re.MULTILINE)
 
 

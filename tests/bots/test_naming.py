@@ -66,6 +66,7 @@ def test_a_project_in_a_subfolder_adds_its_name() -> None:
         "key": "churn",
     }
     assert churn.name_workflow("deploy") == "churn-deploy.yaml"
+    assert (churn.title_workflow("Deploy"), ALONE.title_workflow("Deploy")) == ("churn: Deploy", "Deploy")
     assert churn.add_to_title(churn.add_to_title("Who leaves?")) == "churn: Who leaves?"
 
 

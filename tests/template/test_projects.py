@@ -17,8 +17,11 @@ import yaml
 
 from bots import placement
 from bots.__main__ import main
-from bots.github.protection import build_rulesets, parse_protection
+from bots.github.protection import build_rulesets, parse_protection, require_all_names
+from bots.monitoring.status import warn_of_silence
 from bots.naming import ALONE, Naming
+from bots.publish.publish import explain_failure
+from bots.retry import RequestDenied
 from fixtures.baking import bake, run_git
 from fixtures.support import TEMPLATE
 
@@ -165,7 +168,10 @@ def test_owners_and_protection_are_the_projects_own_and_the_repositorys_stay(rep
             (repository / folder / ".github/protection.yaml").read_text(encoding="utf-8")
         )
         assert rules.main.checks == [Naming(name).check]
-        assert tuple(rules.tags.names) == tuple(f"{tag}*" for tag in Naming(name).tags)
+        assert tuple(rules.tags.names) == Naming(name).tag_patterns
+        assert rules.branches is not None
+        assert tuple(rules.branches.names) == Naming(name).branch_patterns
+        require_all_names(rules, [Naming(name), Naming(name, "upsell")])
         deploy = load(repository, name, "deploy")
         used = {job["environment"] for job in deploy["jobs"].values() if "environment" in job}
         used.add(load(repository, name, "monitor")["jobs"]["watch"]["environment"])
@@ -190,8 +196,8 @@ def test_the_rulesets_of_two_projects_do_not_replace_each_other(repository: Path
         for naming in (ALONE, *map(Naming, NAMES))
     ]
 
-    assert names[0] == {"bots: main", "bots: tags stay"}
-    assert names[1] == {"bots: main (churn)", "bots: tags stay (churn)"}
+    assert names[0] == {"bots: main", "bots: tags stay", "bots: branches stay"}
+    assert names[1] == {"bots: main (churn)", "bots: tags stay (churn)", "bots: branches stay (churn)"}
     assert not names[0] & names[1] | names[1] & names[2]
 
 
@@ -306,3 +312,24 @@ def test_dvc_takes_a_subfolder_for_a_project_of_its_own(repository: Path) -> Non
 
     assert done.returncode == 0, done.stderr
     assert "train" in done.stdout.split()
+
+
+def test_what_a_person_is_told_to_change_is_the_workflow_that_the_project_really_has() -> None:
+    churn = Naming("churn")
+    denied = RequestDenied(403, "no")
+    assert ".github/workflows/churn-publish.yaml" in explain_failure("check", denied, churn)
+    assert ".github/workflows/publish.yaml" in explain_failure("check", denied)
+    found = warn_of_silence("2026-01-01T00:00:00Z", "2026-03-01T00:00:00Z", churn)
+    assert found is not None
+    assert "the workflow churn: Monitor again" in found.words
+
+    # Every other sentence takes the name from `Naming`: none has it in itself.
+    named = re.compile(
+        r"workflows/(?:publish|deploy|monitor|commands|stale|pull-request)\.yaml"
+        r"|Actions > (?:Deploy|Monitor|Publish|Commands)|(?<!`)\b(?:or|workflow) (?:Deploy|Monitor) "
+    )
+    modules = (TEMPLATE / "bots").rglob("*.py")
+    found_in = {
+        path.name for path in modules if path.name != "placement.py" and named.search(path.read_text("utf-8"))
+    }
+    assert found_in == set()

@@ -110,7 +110,7 @@ def _read_watched(root: Path, naming: Naming, *, now: str, tell: Tell, unread: l
 
     try:
         with MonitoringStore(root, tell, naming=naming) as store:
-            return read_watched(store.load(), now)
+            return read_watched(store.load(), now, naming)
     except StoreError as error:
         unread.append(f"How production was and is cannot be read: {error}")
         return None

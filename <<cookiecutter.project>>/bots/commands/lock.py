@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,6 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
     from bots.publish.models import load_reviews
     from bots.publish.publish import explain_failure
     from bots.retry import RequestDenied, RetriesExhausted, Retry
+    from bots.settings import load_naming
 
     try:
         connection = Connection.from_environ(os.environ)
@@ -85,7 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
         try:
             _carry_over(api, main, others, commit=result.commit, folder=folder, retry=retry)
         except (RequestDenied, RetriesExhausted) as error:
-            why = explain_failure("check", error)
+            why = explain_failure("check", error, load_naming(Path.cwd()))
             return _conclude(f"Locked, but {result.commit} has no check: {why}", 1)
     if arguments.json:
         print(msgspec.json.encode(result).decode())
@@ -115,7 +117,7 @@ def _find_targets(
                 one.artifact,
                 folder=folder,
                 retry=retry,
-                explain=explain_failure,
+                explain=partial(explain_failure, naming=one.naming),
                 naming=one.naming,
             ),
             files=one.files,

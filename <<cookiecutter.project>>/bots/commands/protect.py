@@ -19,7 +19,9 @@ def add_parser(verbs: Verbs) -> None:
         "protect",
         help="set on GitHub what protects main, the registry's tags, and the environments",
         description="Compare .github/protection.yaml with the rulesets and environments on GitHub, say what "
-        "differs, and set it. Other rulesets stay. Needs GITHUB_REPOSITORY (OWNER/NAME) and GITHUB_TOKEN of an admin.",
+        "differs, and set it. Other rulesets stay. A file that leaves out "
+        "the tags or branches of one of the project's models is refused. Needs GITHUB_REPOSITORY (OWNER/NAME) "
+        "and GITHUB_TOKEN of an admin.",
         epilog="exit codes: 0 set, or nothing to set, 1 it could not be set and why, 2 wrong usage, 3 with --dry-run: "
         "something differs",
     )
@@ -33,19 +35,29 @@ def run(arguments: argparse.Namespace) -> int:
 
     from bots.commands.release import open_progress
     from bots.github.client import Connection, GitHubClient
-    from bots.github.protection import FILE, ProtectionError, Protector, parse_protection
+    from bots.github.protection import (
+        FILE,
+        ProtectionError,
+        Protector,
+        parse_protection,
+        require_all_names,
+    )
+    from bots.layout import PARAMS
     from bots.log import make_visible, print_line
     from bots.retry import Retry
-    from bots.settings import load_naming
+    from bots.settings import load_models, load_naming
 
+    root = Path.cwd()
     try:
         wanted = parse_protection(Path(FILE).read_text(encoding="utf-8"))
     except (OSError, UnicodeError) as error:
         raise ProtectionError(f"{FILE} cannot be read ({error}); run this where params.yaml lies") from error
+    models = load_models(root) if (root / PARAMS).is_file() else [None]
+    require_all_names(wanted, [load_naming(root, model) for model in models])
     connection = Connection.from_environ(os.environ)
     with open_progress() as tell:
         retry = Retry(time.time, time.sleep, tell, deadline=time.time() + BUDGET)
-        protector = Protector(GitHubClient(connection), connection.repository, retry, load_naming(Path.cwd()))
+        protector = Protector(GitHubClient(connection), connection.repository, retry, load_naming(root))
         changes = protector.list_changes(wanted) if arguments.dry_run else protector.apply(wanted, tell)
     if arguments.json:
         print(msgspec.json.encode({"applied": not arguments.dry_run, "changes": changes}).decode())

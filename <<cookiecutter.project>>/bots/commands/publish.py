@@ -184,7 +184,7 @@ def _say_untouched(
             for naming in namings
         ]
     except (RequestDenied, RetriesExhausted) as error:
-        log(explain_failure("check", error))
+        log(explain_failure("check", error, namings[0]))
         return 1
     if write := actions.find_summary(os.environ):
         write(f"{said[0]}\n")

@@ -273,12 +273,13 @@ def _find_silence(root: Path, now: datetime) -> list[Finding]:
     """Find whether GitHub is about to stop the schedule, because nothing was committed for long."""
     from bots.git.bare import run_git
     from bots.monitoring.status import warn_of_silence
+    from bots.settings import load_naming
 
     if not os.environ.get("GITHUB_ACTIONS"):
         return []
     seconds = int(run_git(root, "log", "-1", "--format=%ct").stdout)
     last = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    found = warn_of_silence(last, now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+    found = warn_of_silence(last, now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), load_naming(root))
     return [found] if found else []
 
 

@@ -6,7 +6,8 @@ rulesets, other parameters of the same rules, waiting times) is left as it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, Literal, Protocol, TypeVar
@@ -65,6 +66,12 @@ class TagRules(_Section, frozen=True):
     made_only_by_app: int | None
 
 
+class BranchRules(_Section, frozen=True):
+    """Which branches are never moved back or deleted."""
+
+    names: Annotated[list[Name], Meta(min_length=1)]
+
+
 class EnvironmentRules(_Section, frozen=True):
     """From which branches an environment is open, and who approves."""
 
@@ -78,6 +85,7 @@ class Protection(_Section, frozen=True):
     main: MainRules
     tags: TagRules
     environments: dict[str, EnvironmentRules]
+    branches: BranchRules | None = None
 
 
 class ProtectionApi(Protocol):
@@ -111,6 +119,40 @@ def parse_protection(text: str) -> Protection:
         raise ProtectionError(f"{FILE}: not YAML ({describe_yaml_error(text, error)[:300]})") from error
 
 
+def require_all_names(wanted: Protection, namings: Iterable[Naming]) -> None:
+    """Raise `ProtectionError` where the tags or branches of one of a project's models are none that the file names."""
+    lost = {
+        f"{key}: expected {pattern!r}, or another name for {name}"
+        for naming in namings
+        for key, name, patterns, known in _list_wanted_names(wanted, naming)
+        if not any(matches_name(one, name) for one in known)
+        for pattern in patterns
+        if matches_name(pattern, name)
+    }
+    if lost:
+        raise ProtectionError(f"{FILE}: {'; '.join(sorted(lost))}")
+
+
+def _list_wanted_names(
+    wanted: Protection, naming: Naming
+) -> Iterator[tuple[str, str, Sequence[str], Sequence[str]]]:
+    """A name of each kind that a model's tags and branches have, with the patterns for it and those of the file."""
+    versions, stages = naming.tags
+    for name in (f"{versions}v1.0.0", f"{stages}production#1"):
+        yield "tags.names", name, naming.tag_patterns, wanted.tags.names
+    if wanted.branches is not None:
+        yield "branches.names", naming.monitoring_branch, naming.branch_patterns, wanted.branches.names
+
+
+def matches_name(pattern: str, name: str) -> bool:
+    """Whether a name of GitHub's rules covers a tag or a branch: a star ends at a slash, two of them do not."""
+    if pattern == "~ALL":
+        return True
+    parts = re.split(r"(\*\*/?|\*|\?)", pattern)
+    known = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    return re.fullmatch("".join(known.get(part, re.escape(part)) for part in parts), name) is not None
+
+
 def build_rulesets(wanted: Protection, naming: Naming = ALONE) -> list[dict[str, Any]]:
     """Build the rulesets as GitHub's API takes them. Each project of a repository has its own; GitHub applies all."""
     whose = f" ({naming.label})" if naming.label else ""
@@ -123,6 +165,10 @@ def build_rulesets(wanted: Protection, naming: Naming = ALONE) -> list[dict[str,
         | {"bypass_actors": [_build_role(role) for role in wanted.main.may_bypass]},
         _build_ruleset(f"bots: tags stay{whose}", "tag", tags, kept),
     ]
+    if wanted.branches is not None:
+        refs = [f"refs/heads/{name}" for name in wanted.branches.names]
+        rules = [{"type": kind} for kind in ("deletion", "non_fast_forward")]
+        rulesets.append(_build_ruleset(f"bots: branches stay{whose}", "branch", refs, rules))
     if (app := wanted.tags.made_only_by_app) is not None:
         actor = {"actor_id": app, "actor_type": "Integration", "bypass_mode": "always"}
         made = _build_ruleset(f"bots: tags are made by the app{whose}", "tag", tags, [{"type": "creation"}])

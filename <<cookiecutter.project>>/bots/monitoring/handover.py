@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bots.release.versions import Registry, Release
     from bots.settings import Settings
 
-NEVER: Final = "Production was never watched: the first run of `monitor.yaml` begins it."
+NEVER: Final = "Production was never watched: the first run of `{file}` begins it."
 
 
 def build_handover(
@@ -50,7 +50,7 @@ def build_handover(
         primary=settings.gate.primary,
         platform=platform,
         running=_list_running(registry),
-        production=describe_production(status, now),
+        production=describe_production(status, now, naming),
         previous=previous.version if previous else None,
         newest=newest.version if newest else None,
         decisions=[*_list_pauses(registry), *_list_troubles(episodes), *waiting],
@@ -58,6 +58,8 @@ def build_handover(
         approved=[_describe_release(registry, one) for one in reversed(registry.releases)],
         people=rank_people(registry.releases),
         unasked=list(unasked),
+        workflow=naming.name_workflow("deploy"),
+        workflow_title=naming.title_workflow("Deploy"),
     )
 
 
@@ -106,10 +108,10 @@ def _list_running(registry: Registry) -> list[str]:
     return said
 
 
-def describe_production(status: WatchStatus | None, now: Instant) -> str:
+def describe_production(status: WatchStatus | None, now: Instant, naming: Naming = ALONE) -> str:
     """Describe how production is, and how old that word is: an old one is no word."""
     if status is None:
-        return NEVER
+        return NEVER.format(file=naming.name_workflow("monitor"))
     hours = count_hours(status.at, now)
     ago = describe_age(hours)
     if hours >= STALE_HOURS:

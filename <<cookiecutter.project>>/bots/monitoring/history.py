@@ -293,13 +293,13 @@ def _tell_entry(entry: AuditEntry) -> RecordEntry:
     )
 
 
-def read_watched(snapshot: Snapshot, now: Instant) -> Watched:
+def read_watched(snapshot: Snapshot, now: Instant, naming: Naming) -> Watched:
     """Read what the watch keeps of a model. Raises `StoreError`."""
     status = snapshot.decode(WATCH_STATUS, WatchStatus)
     report = snapshot.decode(REPORT, WatchReport)
     state = load_state(snapshot)
     return Watched(
-        words=describe_production(status, now),
+        words=describe_production(status, now, naming),
         is_current=status is not None and count_hours(status.at, now) < STALE_HOURS,
         series=choose_series(report.series) if report else [],
         episodes=state.episodes,

@@ -21,10 +21,11 @@ from bots.render.monitoring_issue import LABEL, IssueLinks, IssueMarker, parse_i
 from bots.retry import RequestDenied, RetriesExhausted, Retry
 
 Done = Literal["opened", "edited", "reopened", "closed", "none", "not written"]
+GRANT = "Grant `issues: write` under `permissions:` of the job in .github/workflows/{file}."
 ADVICE = {
     401: "The token is not accepted.",
-    403: "Grant `issues: write` under `permissions:` of the job in .github/workflows/monitor.yaml.",
-    404: "Grant `issues: write` under `permissions:` of the job in .github/workflows/monitor.yaml.",
+    403: GRANT,
+    404: GRANT,
     410: "Issues are switched off in this repository: Settings > General > Features > Issues.",
 }
 
@@ -118,7 +119,8 @@ class WatchIssues:
             return self.retry.call("issue", lambda: self._settle(state))
         except (RequestDenied, RetriesExhausted) as error:
             status = error.status if isinstance(error, RequestDenied) else 0
-            words = f"the issue about {state.trouble} could not be written: {error}. {ADVICE.get(status, '')}"
+            advice = ADVICE.get(status, "").format(file=self.naming.name_workflow("monitor"))
+            words = f"the issue about {state.trouble} could not be written: {error}. {advice}"
             # Nothing remembers who was told, so only the run in which an alarm begins tells people.
             page = state.page and state.episode is not None and state.episode.alarm == self.now
             return IssueResult(trouble=state.trouble, done="not written", words=words.strip(), page=page)

@@ -183,7 +183,9 @@ class RetrainBot:
         except CannotRetrain as error:
             return RetrainResult(done="not opened", words=f"no retrain pull request: {error}")
         except (RequestDenied, RetriesExhausted, GitError) as error:
-            return RetrainResult(done="not opened", words=f"no retrain pull request: {error}{_advise(error)}")
+            return RetrainResult(
+                done="not opened", words=f"no retrain pull request: {error}{_advise(error, self.naming)}"
+            )
 
     def _settle(
         self,
@@ -554,7 +556,7 @@ def digest_params(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _advise(error: BotsError) -> str:
+def _advise(error: BotsError, naming: Naming) -> str:
     if not isinstance(error, RequestDenied):
         return ""
     if "not permitted to create" in str(error):
@@ -563,5 +565,6 @@ def _advise(error: BotsError) -> str:
             "give it an App's token (docs/monitoring.md)"
         )
     if error.status in (401, 403, 404):
-        return ". Grant `contents: write` and `pull-requests: write` to the job in .github/workflows/monitor.yaml"
+        file = naming.name_workflow("monitor")
+        return f". Grant `contents: write` and `pull-requests: write` to the job in .github/workflows/{file}"
     return ""

@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from bots.layout import WATCH_BADGE, WATCH_STATUS
+from bots.naming import ALONE, Naming
 from bots.observations import Finding, Instant, WatchReport, WatchStatus
 from bots.render.watch_status import count_hours, render_badge
 
@@ -31,7 +32,7 @@ def build_status_files(report: WatchReport) -> dict[str, bytes]:
     }
 
 
-def warn_of_silence(last_commit: Instant, now: Instant) -> Finding | None:
+def warn_of_silence(last_commit: Instant, now: Instant, naming: Naming = ALONE) -> Finding | None:
     """Warn that GitHub is about to stop the schedule of a public repository; None while main is busy.
 
     `last_commit` is when main's newest commit was made. GitHub does not say what else counts as activity, so this is a
@@ -46,7 +47,7 @@ def warn_of_silence(last_commit: Instant, now: Instant) -> Finding | None:
         check="schedule",
         words=f"Nothing was committed to main for {days} days. In a public repository GitHub stops schedules after "
         f"{GITHUB_DAYS} days without activity, and then nobody watches production: commit something, or enable the "
-        "workflow Monitor again under Actions.",
+        f"workflow {naming.title_workflow('Monitor')} again under Actions.",
         since=last_commit[:10],
         found=float(days),
         threshold=float(GITHUB_DAYS),

@@ -20,7 +20,7 @@ from bots.layout import WATCH_STATUS
 from bots.log import make_visible
 from bots.observations import WatchStatus
 from bots.render.escape import escape_prose
-from bots.render.watch_status import WHERE, describe_status
+from bots.render.watch_status import WORKFLOW, describe_status
 from bots.retry import RetriesExhausted, Retry
 from bots.settings import MonitoringSettings, SettingsError, load_naming, load_settings
 
@@ -44,7 +44,7 @@ def find_production_note(root: Path, environ: Mapping[str, str], now: float, ret
             raise msgspec.DecodeError("too large")
         status = msgspec.json.decode(content, type=WatchStatus)
         at = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        return f"\n{describe_status(status, at)}\n"
+        return f"\n{describe_status(status, at, load_naming(root))}\n"
     except (*DECODE_ERRORS, ValueError):
         return f"\n<sub>What the watch says of production in `{WATCH_STATUS}` cannot be read.</sub>\n"
 
@@ -68,7 +68,8 @@ def _ask_for_watch(root: Path) -> str:
         return ""
     if settings.labels.source is None and settings.predictions is None:
         return ""
-    return f"\n<sub>{_describe_wish(settings)}, and production was never watched: *{WHERE}*.</sub>\n"
+    where = f"Actions > {load_naming(root).title_workflow(WORKFLOW)}"
+    return f"\n<sub>{_describe_wish(settings)}, and production was never watched: *{where}*.</sub>\n"
 
 
 def _describe_wish(settings: MonitoringSettings) -> str:

@@ -258,7 +258,13 @@ def publish(
 
     def ask() -> Target:
         return find_target(
-            api, run, artifact, folder=folder, retry=retry, explain=explain_failure, naming=naming
+            api,
+            run,
+            artifact,
+            folder=folder,
+            retry=retry,
+            explain=partial(explain_failure, naming=naming),
+            naming=naming,
         )
 
     note = (FORK if run.is_of_fork(connection.repository) else "") + describe_others(others) + production
@@ -352,6 +358,7 @@ def _write(
             "comment",
             lambda: _upsert_comment(api, number, body, marker=marker, author=author, opens=opens),
             retry=retry,
+            naming=target.naming,
         )
     if target.owner is not None:
         retry.log(f"check: left as it is, {run.head_sha[:7]} is also the commit of #{target.owner}")
@@ -366,7 +373,11 @@ def _write(
     )
     final = decision.comments or target.problem is not None
     _write_channel(
-        result, "check", lambda: check_run.write_check_run(api, marker, content, final=final), retry=retry
+        result,
+        "check",
+        lambda: check_run.write_check_run(api, marker, content, final=final),
+        retry=retry,
+        naming=target.naming,
     )
 
 
@@ -415,7 +426,7 @@ def announce(api: GitHubApi, run: WorkflowRun, retry: Retry, naming: Naming = AL
         done = retry.call("check", lambda: check_run.write_check_run(api, marker, content, final=True))
         retry.log(f"check: {done}")
     except (RequestDenied, RetriesExhausted) as error:
-        retry.log(explain_failure("check", error))
+        retry.log(explain_failure("check", error, naming))
 
 
 def _is_for_main(api: GitHubApi, run: WorkflowRun, retry: Retry) -> bool:
@@ -450,16 +461,20 @@ def _upsert_comment(
     )
 
 
-def explain_failure(channel: str, error: RequestDenied | RetriesExhausted) -> str:
-    """Explain why a channel could not be read or written, and what a person can do about it."""
+def explain_failure(channel: str, error: RequestDenied | RetriesExhausted, naming: Naming = ALONE) -> str:
+    """Explain why a channel could not be read or written, and what a person can do about it.
+
+    `naming` is of the project or one of its models, for the name of its workflow.
+    """
     said = f"The {channel} could not be {'read' if channel == 'pull request' else 'written'}: {error}."
     if not isinstance(error, RequestDenied) or error.status not in (401, 403, 404):
         return said
+    file = naming.name_workflow("publish")
     if error.status == 401:
-        return f"{said} The token is not valid (any more): check the secret that publish.yaml passes."
+        return f"{said} The token is not valid (any more): check the secret that {file} passes."
     return (
         f"{said} The token needs `{GRANTS[channel]}`: grant it under `permissions:` of the job in "
-        ".github/workflows/publish.yaml. If it stands there, an owner limits it: Settings > Actions > General "
+        f".github/workflows/{file}. If it stands there, an owner limits it: Settings > Actions > General "
         "> Workflow permissions."
     )
 
@@ -471,12 +486,14 @@ def find_digests(artifact: ArtifactContent) -> ModelDigests | None:
     return parse_digests(artifact.candidate.model, artifact.candidate.onnx)
 
 
-def _write_channel(result: PublishResult, channel: str, step: Callable[[], str], *, retry: Retry) -> None:
+def _write_channel(
+    result: PublishResult, channel: str, step: Callable[[], str], *, retry: Retry, naming: Naming
+) -> None:
     """Write one channel; a failure becomes a note, which the channels after it show."""
     try:
         done = retry.call(channel, step)
     except (RequestDenied, RetriesExhausted) as error:
-        result.notes.append(explain_failure(channel, error))
+        result.notes.append(explain_failure(channel, error, naming))
         retry.log(result.notes[-1])
     else:
         result.channels.append(channel)

@@ -20,7 +20,9 @@ from bots.release.versions import Acceptance
 from bots.retry import RequestDenied, Retry
 
 WRITERS = ("admin", "maintain", "write")
-ACCEPT = "`python -m bots release --accept REASON` by someone who may write here, or Deploy > Run workflow"
+ACCEPT = (
+    "`python -m bots release --accept REASON` by someone who may write here, or {workflow} > Run workflow"
+)
 
 
 class NotApproved(BotsError):
@@ -204,7 +206,13 @@ def _add_decider(approvers: tuple[str, ...], check: CheckRun, naming: Naming) ->
 
 
 def accept_objections(
-    api: ApprovalApi, objections: Sequence[str], *, reason: str | None, by: str | None, retry: Retry
+    api: ApprovalApi,
+    objections: Sequence[str],
+    *,
+    reason: str | None,
+    by: str | None,
+    retry: Retry,
+    naming: Naming = ALONE,
 ) -> Acceptance | None:
     """Accept a release that something speaks against, in a person's name; None where nothing does.
 
@@ -214,7 +222,8 @@ def accept_objections(
         return None
     said = "; ".join(objections)
     if not (reason or "").strip():
-        raise NotApproved(f"{said}. To release it all the same: {ACCEPT}")
+        how = ACCEPT.format(workflow=naming.title_workflow("Deploy"))
+        raise NotApproved(f"{said}. To release it all the same: {how}")
     assert reason is not None
     if not by:
         raise NotApproved(f"{said}. --accept needs to know whose word it is: set GITHUB_ACTOR to your login")

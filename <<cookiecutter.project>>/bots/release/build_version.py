@@ -138,7 +138,12 @@ def find_approvals(context: BuildContext, content: Content) -> Approvals:
     said = [one for one in objections if one]
     try:
         accepted = approval.accept_objections(
-            context.api, said, reason=context.accept, by=context.actor, retry=context.retry
+            context.api,
+            said,
+            reason=context.accept,
+            by=context.actor,
+            retry=context.retry,
+            naming=context.repository.naming,
         )
     except NotApproved as error:
         raise _make_failure(context, "refused", str(error)) from error

@@ -40,6 +40,7 @@ def write_comment(
             api, number, body, author=author, is_ours=lambda text: report.is_own(text, naming)
         ),
         retry,
+        naming,
     )
 
 
@@ -59,7 +60,7 @@ def write_issue(
             api.edit_issue(existing[0].number, title=title, body=body)
         return "written"
 
-    return _try("issue", step, retry)
+    return _try("issue", step, retry, naming)
 
 
 def close_issue(
@@ -72,7 +73,7 @@ def close_issue(
             api.close_issue(issue.number, rewrite(issue.body))
         return "closed"
 
-    return _try("issue", step, retry)
+    return _try("issue", step, retry, naming)
 
 
 def _list_own_issues(api: IssueApi, author: str, naming: Naming) -> list[Issue]:
@@ -81,15 +82,14 @@ def _list_own_issues(api: IssueApi, author: str, naming: Naming) -> list[Issue]:
     return sorted(found, key=lambda issue: issue.number)
 
 
-def _try(what: str, step: Callable[[], str], retry: Retry) -> str | None:
+def _try(what: str, step: Callable[[], str], retry: Retry, naming: Naming) -> str | None:
     """Carry out a step; None, or why it failed and which permission is missing."""
     try:
         retry.call(what, step)
     except (RequestDenied, RetriesExhausted) as error:
         said = f"the {what} could not be written: {error}"
         if isinstance(error, RequestDenied) and error.status in (401, 403, 404):
-            said += (
-                f". Grant `{GRANTS[what]}` under `permissions:` of the job in .github/workflows/deploy.yaml"
-            )
+            file = naming.name_workflow("deploy")
+            said += f". Grant `{GRANTS[what]}` under `permissions:` of the job in .github/workflows/{file}"
         return said
     return None

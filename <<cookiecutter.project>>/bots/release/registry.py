@@ -102,7 +102,7 @@ class RegistryRepository:
 
     def get_signer(self) -> Signer:
         """Get the key that signs here, which must be one of main's. Raises `SigningError`."""
-        signer = self.signer or Signer.from_secret(None)
+        signer = self.signer or Signer.from_secret(None, self.naming)
         if signer.name not in self.keys.keys:
             raise SigningError(
                 f"{signing.VARIABLE} is the key {signer.name}, which main's {signing.KEYS} does not have: commit the "

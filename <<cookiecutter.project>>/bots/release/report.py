@@ -30,7 +30,7 @@ MARK: Final = f"<!-- {WORD} -->"
 """What a comment or an issue of a project begins with that is alone in its repository."""
 LABEL: Final = "release"
 MOST_SKIPPED: Final = 20
-WHERE: Final = "Actions > Deploy > Run workflow"
+BY_HAND: Final = "Actions > {workflow} > Run workflow"
 
 _IMAGE = re.compile(r"[a-z0-9][a-z0-9./:_-]{0,200}@sha256:[0-9a-f]{64}")
 SIGNS = {True: words.STATES["ok"], False: words.STATES["bad"], None: words.STATES["note"]}
@@ -55,7 +55,7 @@ ADVICE: dict[Kind, str] = {
     "paused": "It keeps its share of the requests (as a shadow: copies), and the version before has the rest. It is "
     "judged again by all that came since it began: once a day, and whenever the job runs. Whoever knows more decides: "
     "`python -m bots release --promote REASON` makes it the one that runs, `python -m bots rollback` takes it out; or "
-    f"{WHERE}.",
+    f"{BY_HAND}.",
     "broken": "Run the job again: it goes on where it stopped. What was done stays done, and is not done twice.",
 }
 
@@ -120,7 +120,7 @@ def render_failure(
         *_render_production(registry, platform),
     ]
     wrong = list_failed(list(failure.checks))
-    advice = STAGE_ADVICE if _is_refused_late(failure) else ADVICE[failure.kind].format(version=failure.name)
+    advice = STAGE_ADVICE if _is_refused_late(failure) else _advise(failure, registry.naming)
     return _assemble(
         registry.naming,
         f"{failure.name}: {describe_outcome(failure)}",
@@ -289,12 +289,20 @@ def _render_stages(registry: Registry, release: Release) -> str:
     return md.format_table([":stage", ":runs", ":since", ":before it"], rows)
 
 
+def _advise(failure: Failure, naming: Naming) -> str:
+    return ADVICE[failure.kind].format(version=failure.name, workflow=naming.title_workflow("Deploy"))
+
+
+def _name_button(naming: Naming) -> str:
+    return BY_HAND.format(workflow=naming.title_workflow("Deploy"))
+
+
 def _render_way_back(registry: Registry, release: Release) -> str:
     now, ago = registry.get_running("production"), versions.find_previous(registry, "production")
     if now is None or now.version != release.version or ago is None:
         return ""
     command = escape_code(f"python -m bots rollback --to {ago.version}")
-    button = f"{WHERE}: rollback, {escape_text(ago.version)}"
+    button = f"{_name_button(registry.naming)}: rollback, {escape_text(ago.version)}"
     return f"**To go back** {command}, or {button}. It takes no training and no building."
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
 from bots.errors import BotsError
+from bots.naming import ALONE, Naming
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -78,14 +79,18 @@ class Signer:
     key: Ed25519PrivateKey
 
     @classmethod
-    def from_secret(cls, secret: str | None) -> Self:
-        """Take the key from the secret's text. Raises `SigningError`, which never quotes it."""
+    def from_secret(cls, secret: str | None, naming: Naming = ALONE) -> Self:
+        """Take the key from the secret's text. Raises `SigningError`, which never quotes it.
+
+        `naming` is of the project or one of its models, for the name of its workflow.
+        """
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
         if not (secret or "").strip():
             raise SigningError(
                 f"{VARIABLE} is not set, so nothing that is written here would be believed: start this by Actions > "
-                "Deploy > Run workflow; if no key was ever made, `python -m bots key` makes one (docs/release.md)"
+                f"{naming.title_workflow('Deploy')} > Run workflow; if no key was ever made, "
+                "`python -m bots key` makes one (docs/release.md)"
             )
         assert secret is not None
         try:

@@ -38,7 +38,8 @@ class Approved:
 class Handover:
     """What is told, as plain text. `running` says what each stage has and since when; `previous` is the version to go
     back to, None where there is none. `production` is how it is doing, in a sentence, `unasked` what could not be asked
-    and why. `name` is that of a further model, None for the main one."""
+    and why. `name` is that of a further model, None for the main one;
+    `workflow` is the file of what deploys, `workflow_title` what GitHub lists it as."""
 
     title: str
     description: str
@@ -58,6 +59,8 @@ class Handover:
     people: list[str] = field(default_factory=list)
     unasked: list[str] = field(default_factory=list)
     name: str | None = None
+    workflow: str = "deploy.yaml"
+    workflow_title: str = "Deploy"
 
 
 def render_handover(told: Handover, others: Sequence[Handover] = ()) -> str:
@@ -137,7 +140,8 @@ def _render_what(told: Handover) -> str:
 def _render_duties(told: Handover) -> str:
     newest = told.newest or "v1.0.0"
     back = (
-        f'`python -m bots rollback --to {told.previous} --reason "…"`, or *Actions > Deploy > Run workflow*'
+        f'`python -m bots rollback --to {told.previous} --reason "…"`, or *Actions > '
+        f"{told.workflow_title} > Run workflow*"
         if told.previous
         else "there is no version to go back to yet: `python -m bots rollback` once there is a second one"
     )
@@ -145,7 +149,7 @@ def _render_duties(told: Handover) -> str:
         ("Judge a change", "read the comment of the bots on its pull request; the verdict stands first. Where it asks "
          "a person: `/approve why`"),
         ("Change the model", "`git switch --create better`, edit `params.yaml`, `make repro`, `make review`, push"),
-        ("Bring it to production", "merge. `deploy.yaml` verifies, builds, stages and watches by itself"),
+        ("Bring it to production", f"merge. `{told.workflow}` verifies, builds, stages and watches by itself"),
         ("Go back", back),
         ("Decide about a paused version", "`python -m bots release --promote \"why\"`, or `python -m bots rollback`"),
         ("Answer an alarm", "its issue says what was found and has boxes to tick; docs/runbook.md says what to do"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
+from bots.naming import ALONE, Naming
 from bots.observations import Condition, Instant, WatchStatus
 from bots.render.escape import escape_prose
 from bots.render.numbers import pluralize
@@ -18,18 +19,19 @@ COLOURS: Final[dict[Condition, str]] = {
     "labels pending": "#57606a",
     "blind": "#57606a",
 }
-WHERE: Final = "Actions > Monitor"
+WORKFLOW: Final = "Monitor"
 
 
-def describe_status(status: WatchStatus, now: Instant) -> str:
+def describe_status(status: WatchStatus, now: Instant, naming: Naming = ALONE) -> str:
     """Describe how production is as Markdown of one paragraph, for the end of a review."""
+    where = f"Actions > {naming.title_workflow(WORKFLOW)}"
     hours = count_hours(status.at, now)
     since = f" since {status.since}" if status.since else ""
     said = f"{status.condition}{since}. {escape_prose(status.words, 120)}"
     ago = describe_age(hours)
     if hours >= STALE_HOURS:
         return (
-            f"**Production** was last watched {ago}, so nobody knows how it is now; *{WHERE}* says why. "
+            f"**Production** was last watched {ago}, so nobody knows how it is now; *{where}* says why. "
             f"Then it was: {said}"
         )
     if status.condition == "blind":

@@ -13,10 +13,13 @@ import yaml
 from bots.__main__ import main
 from bots.github import protection
 from doubles.github import GitHubDouble
+from fixtures import support
 from fixtures.support import TEMPLATE
 
 FILE = Path(protection.FILE)
 WHOLE = (TEMPLATE / FILE).read_text(encoding="utf-8")
+NAMES = '["model@*", "model#*", "model/*@*", "model/*#*"]'
+assert NAMES in WHOLE
 
 
 @pytest.fixture
@@ -63,7 +66,8 @@ def test_a_dry_run_says_what_would_be_set_and_sets_nothing(
     assert "ruleset 'bots: main': rule pull_request: not set -> on" in said
     assert "rule required_status_checks required_status_checks: not set -> model review by app 15368" in said
     assert "environment 'release': branches: all -> main" in said
-    assert "ruleset 'bots: tags stay': refs: not set -> refs/tags/model#*, refs/tags/model@*" in said
+    assert "ruleset 'bots: tags stay': refs: not set -> refs/tags/model#*, refs/tags/model/*#*, " in said
+    assert "ruleset 'bots: branches stay': refs: not set -> refs/heads/monitoring, " in said
     assert list_writes(double) == []
     assert (double.state.rulesets, double.state.environments) == ({}, {})
 
@@ -84,6 +88,12 @@ def test_what_is_set_protects_main_the_tags_and_the_environments(double: GitHubD
     tags = find_ruleset(double, "bots: tags stay")
     assert (tags["target"], tags["bypass_actors"]) == ("tag", [])
     assert set(list_rules(tags)) == {"deletion", "non_fast_forward", "update"}
+    branches = find_ruleset(double, "bots: branches stay")
+    assert branches["conditions"]["ref_name"]["include"] == [
+        "refs/heads/monitoring",
+        "refs/heads/monitoring-of/model_*",
+    ]
+    assert set(list_rules(branches)) == {"deletion", "non_fast_forward"}
     for name in ("release", "staging", "production"):
         known = double.state.environments[name]
         assert known["deployment_branch_policy"] == {
@@ -232,7 +242,7 @@ def test_what_github_took_and_does_not_show_is_an_error(
         ("main: {aprovals: 1}", "aprovals"),
         (WHOLE.replace("approvals: 1", "approvals: 11"), "approvals"),
         (WHOLE.replace("[admin]", "[read]"), "may_bypass"),
-        (WHOLE.replace('["model@*", "model#*"]', "[]"), "names"),
+        (WHOLE.replace(NAMES, "[]"), "names"),
         (WHOLE.replace("  merge_queue: false", ""), "merge_queue"),
         (WHOLE.replace("branches: [main]", "branches: []"), "branches"),
     ],
@@ -267,3 +277,61 @@ def test_where_an_approval_is_asked_who_pushed_last_cannot_give_it(approvals: in
     )  # fmt: skip
     (rule,) = [one for one in protection._build_main_rules(main) if one["type"] == "pull_request"]
     assert rule["parameters"]["require_last_push_approval"] is bool(approvals)
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (
+            '["model@*", "model#*"]',
+            "tags.names: expected 'model/*#*', or another name for model/upsell#production#1",
+        ),
+        (
+            '["model*@*", "model*#*"]',
+            "tags.names: expected 'model/*@*', or another name for model/upsell@v1.0.0",
+        ),
+        ('["**/*"]', None),
+        (NAMES, None),
+    ],
+)
+def test_a_file_that_leaves_out_the_tags_of_a_further_model_is_refused(
+    double: GitHubDouble, names: str, said: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    params = yaml.safe_load(support.render_file("params.yaml"))
+    params["models"] = {"upsell": {"review": {"score": "score {rows} {out}"}}}
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    FILE.write_text(WHOLE.replace(NAMES, names))
+    assert main(["protect", "--dry-run"]) == (1 if said else 3)
+    assert (said or "") in capsys.readouterr().err
+
+
+def test_a_file_that_leaves_out_the_branch_of_a_further_model_is_refused(
+    double: GitHubDouble, capsys: pytest.CaptureFixture[str]
+) -> None:
+    params = yaml.safe_load(support.render_file("params.yaml"))
+    params["models"] = {"upsell": {"review": {"score": "score {rows} {out}"}}}
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    edit({"branches": {"names": ["monitoring"]}})
+    assert main(["protect"]) == 1
+    said = capsys.readouterr().err
+    assert (
+        "branches.names: expected 'monitoring-of/model_*', or another name for monitoring-of/model_upsell"
+        in said
+    )
+    assert double.requests == []
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "covered"),
+    [
+        ("model@*", "model@v1.0.0", True),
+        ("model*", "model/upsell@v1.0.0", False),
+        ("model/**", "model/upsell@v1.0.0", True),
+        ("**/upsell@*", "model/upsell@v1.0.0", True),
+        ("~ALL", "anything/at/all", True),
+        ("model.*", "model@v1.0.0", False),
+        ("m?del@*", "model@v1.0.0", True),
+    ],
+)
+def test_a_star_of_githubs_rules_ends_at_a_slash(pattern: str, name: str, covered: bool) -> None:
+    assert protection.matches_name(pattern, name) is covered
