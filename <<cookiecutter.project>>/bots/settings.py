@@ -249,6 +249,20 @@ class ReviewSettings(_Section, frozen=True):
     data_stages: Annotated[
         tuple[str, ...], _explain("the stages whose refusal is about the data, not the code")
     ] = ("acquire", "validate", "split", "features")
+    update_branches: Annotated[
+        Literal["never", "stale"],
+        _explain(
+            "when the bots merge main into a pull request's branch by themselves: stale, when main's move made its "
+            "review stale, which costs another one; never: only where somebody asks, by `/update`"
+        ),
+    ] = "never"
+    updates_at_once: Annotated[
+        int,
+        Meta(ge=1, le=100),
+        _explain(
+            "with `stale`: no branch is updated while so many reviews run; the others wait for the next move"
+        ),
+    ] = 3
     files: Annotated[Layout, _explain("where the pipeline leaves its files, from the project's root")] = (
         Layout()
     )

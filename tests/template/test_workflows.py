@@ -45,7 +45,11 @@ PINS = {
 # What each job may do beyond nothing.
 GRANTS = {
     "pull-request": {"review": {"contents": "read", "id-token": "write"}},
-    "stale": {"stale": {"checks": "write", "contents": "read", "pull-requests": "read"}},
+    "stale": {
+        "stale": {"checks": "write", "contents": "read", "pull-requests": "read"},
+        "update": {"actions": "write", "checks": "read", "contents": "write", "pull-requests": "write"},
+        "update-as-app": {"checks": "read", "contents": "read", "pull-requests": "write"},
+    },
     "history": {
         "page": {
             "checks": "read",
@@ -210,7 +214,8 @@ def test_a_review_by_hand_takes_no_choices_and_cancels_none_of_a_pull_request() 
     assert "|| format('branch-{0}', github.ref_name) }}" in review["concurrency"]["group"]
     assert "|| github.ref_name) }}" in review["run-name"]
     started = [job["if"] for job in said["jobs"].values() if "workflow_run.event)" in job.get("if", "")]
-    assert len(started) == 3
+    # The lock too: the bots start the review of what they pushed themselves, and its model is kept as any other.
+    assert len(started) == 4
     assert all('"workflow_dispatch"]' in one for one in started)
 
 
@@ -533,7 +538,7 @@ def test_only_a_job_that_reads_no_secret_may_start_workflows() -> None:
         for key, job in jobs(name)
         if job["permissions"].get("actions") == "write"
     }
-    assert starting == {("monitor", "start"), ("commands", "respond")}
+    assert starting == {("monitor", "start"), ("commands", "respond"), ("stale", "update")}
     for name, key in starting:
         assert "secrets." not in json.dumps(workflow(name)["jobs"][key])
 
@@ -549,6 +554,20 @@ def test_the_history_follows_each_release_and_watch_and_is_public_only_where_its
     assert all("uses" in step and "run" not in step for step in site["steps"])
     public = [step for step in history["jobs"]["page"]["steps"] if "site" in step["name"].lower()]
     assert {step["if"] for step in public} == {"${{ vars.HISTORY_PAGES == github.workflow }}"}
+
+
+def test_branches_are_updated_with_the_default_branchs_code_alone_and_no_update_is_cancelled() -> None:
+    stale = workflow("stale")
+    assert stale["jobs"]["stale"]["if"] == "${{ github.event_name != 'workflow_dispatch' }}"
+    for key in ("update", "update-as-app"):
+        job = stale["jobs"][key]
+        by_hand = "github.ref == format('refs/heads/{0}', github.event.repository.default_branch)"
+        assert re.search(rf"inputs\.pull_request\s+&& {re.escape(by_hand)}", job["if"])
+        assert job["concurrency"]["cancel-in-progress"] is False
+        # What somebody gave reaches no shell but as a value.
+        assert "inputs." not in "".join(step.get("run", "") for step in job["steps"])
+    apps = [key for key in ("update", "update-as-app") if "!vars.RETRAIN_APP_ID" in stale["jobs"][key]["if"]]
+    assert apps == ["update"]
 
 
 def test_no_job_could_be_taken_for_the_check() -> None:

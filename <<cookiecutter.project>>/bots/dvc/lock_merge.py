@@ -5,7 +5,7 @@ A record that both sides changed says what neither merged pipeline would write. 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -55,6 +55,29 @@ def merge_locks(base: str, ours: str, theirs: str) -> MergedLock:
     order = dict.fromkeys([*mine, *other])
     text = join_records(heads[1] or heads[2], {name: blocks[name] for name in order if name in blocks})
     return MergedLock(text, {name: dropped[name] for name in order if name in dropped})
+
+
+def drop_unheld(text: str, find_digest: Callable[[str], str | None]) -> MergedLock:
+    """Take out of a lock each record that read a file with other content than git has now, and those that read it.
+
+    `find_digest` returns the MD5 of a file that git holds, None for every other path. What a stage writes is left to
+    the records. Raises `LockfileError` for a text that DVC would not have written.
+    """
+    parse_lock(text, OURS)
+    head, blocks = _read_blocks(text)
+    order, kept = list(blocks), dict(blocks)
+    written = {path for block in blocks.values() for path in _read_digests(block, "outs")}
+    dropped = dict[str, str]()
+    for name, block in blocks.items():
+        for path, digest in _read_digests(block, "deps").items():
+            if path not in written and (held := find_digest(path)) is not None and held != digest:
+                dropped[name] = f"it read another {path}"
+                del kept[name]
+                break
+    dropped |= _drop_unfounded(kept, gone=list(blocks.values()))
+    if not dropped:
+        return MergedLock(text, {})
+    return MergedLock(join_records(head, kept), {name: dropped[name] for name in order if name in dropped})
 
 
 def _read_blocks(text: str) -> tuple[str, dict[str, str]]:

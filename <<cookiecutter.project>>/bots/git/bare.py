@@ -241,6 +241,20 @@ class BareRepository:
         settings = (*_QUIET, *self.remote.settings)
         return run_git(self.folder, *words, stdin=stdin, settings=settings, expect=expect)
 
+    def run(
+        self, *words: str, stdin: bytes = b"", expect: int | None = 0
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run git here with the remote's login. Raises `GitError` where its exit code is not the expected one."""
+        return self._run_git(*words, stdin=stdin, expect=expect)
+
+    def list_remote_refs(self, *patterns: str) -> dict[str, str]:
+        """Ask the remote for its refs that match patterns: name to object."""
+        done = self._run_git("ls-remote", "--refs", REMOTE, *patterns, expect=None)
+        if done.returncode:
+            raise classify_error(done.stderr.decode(errors="replace"), "fetch")
+        lines = done.stdout.decode(errors="surrogateescape").splitlines()
+        return {ref: found for found, _, ref in (line.partition("\t") for line in lines)}
+
     def fetch_tip(self, branch: str) -> str | None:
         """Fetch a branch's newest commit and its trees, and return the commit; None where there is no such branch.
 
@@ -384,7 +398,7 @@ class BareRepository:
 
     def fetch_blobs(self, commit: str, blobs: Iterable[str]) -> None:
         """Fetch those of a commit's blobs that are missing, in one request. Raises `TemporaryFailure`, `GitError`."""
-        listed = self._run_git("rev-list", "--objects", "--missing=print", commit).stdout.decode(
+        listed = self._run_git("rev-list", "--objects", "--no-walk", "--missing=print", commit).stdout.decode(
             errors="replace"
         )
         absent = {line[1:] for line in listed.splitlines() if line.startswith("?")}

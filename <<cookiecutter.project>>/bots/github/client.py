@@ -74,8 +74,7 @@ class PullRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class PullRequestText:
-    """What a pull request says, who opened it, and where it comes from; `repository` is empty for a fork that is "
-    "gone."""
+    """What a pull request says, who opened it, and where it comes from; `repository` is empty for a gone fork."""
 
     number: int
     author: str
@@ -85,6 +84,7 @@ class PullRequestText:
     branch: str
     head_sha: str
     base: str
+    open: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -500,11 +500,14 @@ class GitHubClient:
                 "PUT", f"{self._repository.url}/pulls/{number}/merge", input={"sha": sha}
             )
 
-    def start_workflow(self, file: str, branch: str) -> None:
+    def start_workflow(self, file: str, branch: str, inputs: Mapping[str, str] | None = None) -> None:
         """`POST actions/workflows/{file}/dispatches`, on a branch's newest commit."""
+        given = {"inputs": dict(inputs)} if inputs else {}
         with self._translate_errors():
             self._repository.requester.requestJsonAndCheck(
-                "POST", f"{self._repository.url}/actions/workflows/{file}/dispatches", input={"ref": branch}
+                "POST",
+                f"{self._repository.url}/actions/workflows/{file}/dispatches",
+                input={"ref": branch, **given},
             )
 
     def find_artifact(self, run: int, name: str) -> Artifact | None:
@@ -610,6 +613,7 @@ def _convert_text(pull: GitHubPullRequest) -> PullRequestText:
         branch=pull.head.ref,
         head_sha=pull.head.sha,
         base=pull.base.ref,
+        open=pull.state == "open",
     )
 
 

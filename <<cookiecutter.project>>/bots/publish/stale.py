@@ -17,12 +17,14 @@ from bots.publish.base import FAILURES, UPDATE, compare_judges
 from bots.render.escape import escape_prose, escape_text
 
 if TYPE_CHECKING:
+    from bots.evidence import Verdict
     from bots.github.client import CheckRun, GitHubApi, PullRequest
     from bots.github.marker import Marker
     from bots.publish.base import Standing
     from bots.retry import Retry
 
 Done = Literal["made stale", "stale already", "current", "no review", "not known"]
+Judged = Literal["stale", "running", "no review", "other"]
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
@@ -58,6 +60,22 @@ class StaleChecks:
         except FAILURES as error:
             done, words = "not known", f"whether its review is stale is not known: {error}"
         return Outcome(number=pull.number, commit=pull.head_sha, done=done, words=words)
+
+    def judge(self, sha: str) -> tuple[Judged, Verdict | None]:
+        """Judge what a head's check is worth on the newest main, with the verdict of its review.
+
+        Raises `RequestDenied`, `RetriesExhausted`, `LockfileError` and `SettingsError`.
+        """
+        found = self.retry.call("check", lambda: self._find_check(sha))
+        if found is None:
+            return "no review", None
+        marker, check = found
+        if check.conclusion is None:
+            return "running", None
+        if marker.verdict is None or marker.base not in (None, self.branch):
+            return "other", marker.verdict
+        standing, _ = self._find_standing(marker)
+        return "stale" if standing == "stale" else "other", marker.verdict
 
     def _settle(self, pull: PullRequest) -> tuple[Done, str]:
         found = self._find_check(pull.head_sha)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -61,7 +61,7 @@ class RespondApi(Protocol):
     def find_branch(self, name: str) -> str:
         """The newest commit of a branch."""
 
-    def start_workflow(self, file: str, branch: str) -> None:
+    def start_workflow(self, file: str, branch: str, inputs: Mapping[str, str] | None = None) -> None:
         """Start a workflow on a branch."""
 
 

@@ -38,6 +38,12 @@ class Remark(Struct, frozen=True):
     body: str | None = None
 
 
+class Home(Struct, frozen=True):
+    """The repository."""
+
+    default_branch: str = "main"
+
+
 class CommentEvent(Struct, frozen=True):
     """What GitHub's event `issue_comment` tells of a comment."""
 
@@ -45,6 +51,7 @@ class CommentEvent(Struct, frozen=True):
     issue: Subject
     comment: Remark
     sender: Person
+    repository: Home = Home()
 
     @property
     def is_on_pull_request(self) -> bool:

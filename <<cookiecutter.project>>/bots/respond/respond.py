@@ -19,6 +19,7 @@ from bots.respond.decide import acknowledge, mute, retrain
 from bots.respond.explain import explain
 from bots.respond.parse import MOST, Command, find_commands
 from bots.respond.stages import pause_production, promote_version, roll_back
+from bots.respond.update import update
 from bots.retry import RequestDenied, Retry
 
 if TYPE_CHECKING:
@@ -117,6 +118,7 @@ VERBS: Final[dict[str, Verb]] = {
         "retrain",
         "review this change anew; below an issue of the watch: open a pull request with newer rows",
     ),
+    "update": Verb(update, "update", "merge the default branch into this one, and review what comes of it"),
     "mute": Verb(mute, "mute 2026-01-31", "tell nobody of this trouble until that day"),
     "acknowledge": Verb(
         acknowledge, "acknowledge", "tell nobody of this trouble again unless it becomes another"

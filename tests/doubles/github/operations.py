@@ -234,6 +234,7 @@ def start_workflow(state: State, payloads: Payloads, call: Call) -> Answer:
         if "workflow_dispatch:" not in text:
             raise RequestRefused(422, "Workflow does not have 'workflow_dispatch' trigger")
     state.started.append((file, ref))
+    state.inputs.append(call.body.get("inputs", {}))
     return Answer(204, None)
 
 

@@ -141,7 +141,7 @@ class State:
     Without one, `branches` lists each branch's commits, newest first, `merged` the further parents of those that are
     merges, and `files` holds content by commit and path.
     `artifacts` is a folder with what runs uploaded: a folder or a zip file RUN/ATTEMPT/NAME each. `started` are the
-    workflows that somebody started by hand, each with its branch.
+    workflows that somebody started by hand, each with its branch, and `inputs` what each was given.
     """
 
     repository: str
@@ -163,6 +163,7 @@ class State:
     environments: dict[str, dict[str, Any]] = field(default_factory=dict)
     has_reviewers: bool = True
     started: list[tuple[str, str]] = field(default_factory=list)
+    inputs: list[dict[str, str]] = field(default_factory=list)
     ids: Iterator[int] = field(default_factory=lambda: itertools.count(1001))
 
     def format_now(self) -> str:
@@ -208,10 +209,11 @@ class State:
         """Move the head of each open pull request to where its branch is, whoever pushed there."""
         if self.git is None:
             return
+        listed = self._git("for-each-ref", "--format=%(refname) %(objectname)", "refs/heads").splitlines()
+        tips = dict(line.rsplit(" ", 1) for line in listed)
         for pull in self.list_pulls():
             if pull.state == "open" and pull.head_repository == self.repository:
-                tip = self._git("rev-parse", "--verify", "--quiet", f"refs/heads/{pull.head_ref}")
-                pull.head_sha = tip.strip() or pull.head_sha
+                pull.head_sha = tips.get(f"refs/heads/{pull.head_ref}", pull.head_sha)
 
     def _git(self, *words: str) -> str:
         done = subprocess.run(
