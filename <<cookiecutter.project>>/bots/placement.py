@@ -32,6 +32,10 @@ _EDITS: tuple[tuple[str, str], ...] = (
     (r"workflows: \[Pull request\]", r'workflows: ["{name}: Pull request"]'),
     (r"workflows: \[Deploy, Monitor\]", r'workflows: ["{name}: Deploy", "{name}: Monitor"]'),
     (
+        r"workflows: \[Publish, Deploy, Monitor, Commands\]",
+        r'workflows: ["{name}: Publish", "{name}: Deploy", "{name}: Monitor", "{name}: Commands"]',
+    ),
+    (
         r"^  push:\n    branches: \[main\]$",
         "  push:\n    branches: [main]\n"
         '    paths: ["{folder}/**", ".github/workflows/{name}-*", ".github/actions/{name}-*/**"]',

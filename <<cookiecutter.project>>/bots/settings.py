@@ -520,6 +520,15 @@ class CommandSettings(_Section, frozen=True):
     ] = None
 
 
+class DashboardSettings(_Section, frozen=True):
+    """`dashboard` of params.yaml: the one issue that shows what runs, what waits and what is wrong."""
+
+    issue: Annotated[
+        bool,
+        _explain("keep the issue; false: an open one is closed, and `python -m bots dashboard` prints it"),
+    ] = True
+
+
 class FurtherModel(_Section, frozen=True):
     """What is otherwise for a further model than for the main one."""
 
@@ -544,6 +553,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     deploy: DeploySettings = DeploySettings()
     monitoring: MonitoringSettings = MonitoringSettings()
     commands: CommandSettings = CommandSettings()
+    dashboard: DashboardSettings = DashboardSettings()
     models: Annotated[
         dict[str, FurtherModel],
         Meta(max_length=MOST_MODELS),

@@ -23,7 +23,17 @@ from fixtures.baking import bake_project
 from fixtures.support import TEMPLATE
 
 SCRIPTS = Path(sysconfig.get_path("scripts"))
-NAMES = ("pull-request", "publish", "deploy", "caches", "stale", "monitor", "history", "commands")
+NAMES = (
+    "pull-request",
+    "publish",
+    "deploy",
+    "caches",
+    "stale",
+    "monitor",
+    "history",
+    "commands",
+    "dashboard",
+)
 
 # Read from the actions' own repositories: a tag, and the commit that it named on that day.
 PINS = {
@@ -59,6 +69,9 @@ GRANTS = {
             "pull-requests": "read",
         },
         "site": {"id-token": "write", "pages": "write"},
+    },
+    "dashboard": {
+        "dashboard": {"checks": "read", "contents": "read", "issues": "write", "pull-requests": "read"}
     },
     "caches": {"save": {"contents": "read", "id-token": "write"}},
     "monitor": {
@@ -529,6 +542,17 @@ def test_a_tick_is_obeyed_by_a_job_that_reads_no_secret_and_each_in_a_run_of_its
     assert "format('issue-{0}', github.run_id)" in monitor["concurrency"]["group"]
     assert "secrets." not in json.dumps(monitor["jobs"]["decide"])
     assert "github.event.sender.type == 'User'" in monitor["jobs"]["decide"]["if"]
+
+
+def test_the_dashboard_is_written_after_whatever_changes_it_by_main_s_code_without_a_secret() -> None:
+    dashboard = workflow("dashboard")
+    after = dashboard["on"]["workflow_run"]["workflows"]
+    assert set(after) == {workflow(name)["name"] for name in ("publish", "deploy", "monitor", "commands")}
+    job = dashboard["jobs"]["dashboard"]
+    assert "secrets." not in json.dumps(dashboard)
+    assert "github.event.workflow_run.conclusion != 'skipped'" in job["if"]
+    assert "github.ref == format('refs/heads/{0}', github.event.repository.default_branch)" in job["if"]
+    assert "ref" not in job["steps"][0]["with"]
 
 
 def test_only_a_job_that_reads_no_secret_may_start_workflows() -> None:

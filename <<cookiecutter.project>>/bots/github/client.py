@@ -410,10 +410,13 @@ class GitHubClient:
         with self._translate_errors():
             return self._repository.get_collaborator_permission(login)
 
-    def list_issues(self, label: str, *, closed: bool = False) -> list[Issue]:
-        """`GET issues`, those that are no pull requests; `closed`: those that are closed too."""
+    def list_issues(self, label: str | None, *, closed: bool = False) -> list[Issue]:
+        """`GET issues`, those that are no pull requests; `closed`: those that are closed too. No label: all of them."""
+        from github.GithubObject import NotSet
+
         with self._translate_errors():
-            found = self._repository.get_issues(state="all" if closed else "open", labels=[label])
+            labels = [label] if label is not None else NotSet
+            found = self._repository.get_issues(state="all" if closed else "open", labels=labels)
             return [_convert_issue(one) for one in found if one.raw_data.get("pull_request") is None]
 
     def get_issue(self, number: int) -> Issue:

@@ -82,7 +82,7 @@ def list_incidents(registry: Registry, episodes: Sequence[Episode]) -> list[Inci
         words = f"{TROUBLES[episode.trouble]}, {end}: {episode.words}"
         found.append(Incident(episode.since, "production", words))
     found.sort(key=lambda one: one.at, reverse=True)
-    return [replace(one, at=_say_time(one.at)) for one in found]
+    return [replace(one, at=say_time(one.at)) for one in found]
 
 
 def rank_people(releases: Sequence[Release]) -> list[str]:
@@ -103,7 +103,7 @@ def _list_running(registry: Registry) -> list[str]:
         else:
             since = registry.find_start(stage) or running.at
             said.append(
-                f"{stage.capitalize()} has {running.version} since {_say_time(since)}, by {running.by}."
+                f"{stage.capitalize()} has {running.version} since {say_time(since)}, by {running.by}."
             )
     return said
 
@@ -122,7 +122,7 @@ def describe_production(status: WatchStatus | None, now: Instant, naming: Naming
 def _list_pauses(registry: Registry) -> list[str]:
     pauses = [(stage, registry.get_paused(stage), find_pause_start(registry, stage)) for stage in STAGES]
     return [
-        f"{pause.paused} is paused in {stage} since {_say_time(since)}: promote it or take it out."
+        f"{pause.paused} is paused in {stage} since {say_time(since)}: promote it or take it out."
         for stage, pause, since in pauses
         if pause and since
     ]
@@ -143,7 +143,7 @@ def _describe_release(registry: Registry, release: Release) -> Approved:
     )
     return Approved(
         version=release.version,
-        at=_say_time(release.built),
+        at=say_time(release.built),
         verdict=release.verdict or "unknown",
         author=release.author or "unknown",
         by=", ".join(release.approvers) or taken_on,
@@ -155,6 +155,6 @@ def _add(reason: str | None) -> str:
     return f": {reason}" if reason else ""
 
 
-def _say_time(at: str) -> str:
+def say_time(at: str) -> str:
     """An instant, or a day, as people read it."""
     return at.removesuffix("Z").replace("T", ", ")[:17]

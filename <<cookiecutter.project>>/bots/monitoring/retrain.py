@@ -45,6 +45,9 @@ REFRESH_DAYS: Final = 7
 QUIET_DAYS: Final = 30
 """After a person closed one, the bot opens none for so many labelled days, unless a person asks for it."""
 
+NO_RETRAIN: Final = "no retrain pull request"
+"""How the words begin that say why none was opened."""
+
 Done = Literal["opened", "updated", "left", "closed", "merged", "none", "not opened"]
 
 
@@ -181,10 +184,10 @@ class RetrainBot:
             with open_bare(self.root, Remote.from_checkout(self.root, self.environ)) as bare:
                 return self._settle(bare, reason, newest, states)
         except CannotRetrain as error:
-            return RetrainResult(done="not opened", words=f"no retrain pull request: {error}")
+            return RetrainResult(done="not opened", words=f"{NO_RETRAIN}: {error}")
         except (RequestDenied, RetriesExhausted, GitError) as error:
             return RetrainResult(
-                done="not opened", words=f"no retrain pull request: {error}{_advise(error, self.naming)}"
+                done="not opened", words=f"{NO_RETRAIN}: {error}{_advise(error, self.naming)}"
             )
 
     def _settle(
@@ -210,7 +213,7 @@ class RetrainBot:
         if newest is None:
             raise CannotRetrain("no labels came yet, so nobody can tell which rows are new")
         if why := self._explain_silence(reason, newest):
-            return RetrainResult(done="not opened", words=f"no retrain pull request: {why}")
+            return RetrainResult(done="not opened", words=f"{NO_RETRAIN}: {why}")
         return self._open(bare, reason, newest=newest, tip=tip, params=params)
 
     def _list_own(self) -> list[tuple[PullRequestText, RetrainMarker]]:
@@ -537,6 +540,11 @@ def answer_wish(
     except (RequestDenied, RetriesExhausted) as error:
         return f"the answer in issue #{issue} could not be written: {error}"
     return None
+
+
+def is_put_off(body: str) -> bool:
+    """Tell whether a comment is the bot's answer that it opens no retrain pull request."""
+    return body.startswith(f"{rendering.ANSWER}\n{NO_RETRAIN.capitalize()}")
 
 
 def find_check(

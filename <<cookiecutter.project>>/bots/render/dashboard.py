@@ -26,10 +26,10 @@ LIMIT: Final = 65_000
 MEANINGS: Final = {
     "acknowledge": "I know of it. Nobody is told again unless something else goes wrong or it comes back.",
     "mute": "tell nobody before that day.",
-    "pause": "hold the new version where it is.",
-    "promote": "make the paused version the one that runs.",
+    "pause": "put production on hold: nothing new comes in.",
+    "promote": "let the version run in production that is paused, or that a hold keeps out.",
     "retrain": "train again. Trouble gets a pull request with newer rows, a pull request a new review.",
-    "rollback": "take the newest version out, or put the named one back.",
+    "rollback": "put the named version back into production, or the one before.",
     "update": "bring its branch up to date with main. Its review runs anew.",
 }
 """What a box says about its command; no box has another one."""
@@ -75,7 +75,8 @@ class Item:
 
 @dataclass(frozen=True, kw_only=True)
 class Running:
-    """What an environment has. `model` is empty for the main model; `share` says which requests it gets."""
+    """What an environment has. `model` is empty for the main model; `share` says which requests it gets, `before` which
+    version was there before."""
 
     model: str
     stage: str
@@ -83,11 +84,13 @@ class Running:
     share: str
     since: str
     by: str
+    before: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dashboard:
-    """All that is told, as plain text. `production` is how it was when it was last watched; `at` an instant.
+    """All that is told, as plain text. `production` is how it was when it was last watched, `watched` the same of
+    further models; `at` is an instant.
 
     `unknown` are sentences about what could not be asked, `run` the address of the run of the workflow.
     """
@@ -95,6 +98,7 @@ class Dashboard:
     title: str
     at: str
     production: str
+    watched: list[str] = field(default_factory=list)
     running: list[Running] = field(default_factory=list)
     alarms: list[Item] = field(default_factory=list)
     waiting: list[Item] = field(default_factory=list)
@@ -265,8 +269,8 @@ class _Shown:
     def list_lost(self) -> list[str]:
         """List what was ticked and is not offered any more."""
         return [
-            f"`{choice.command}` was ticked, and is not offered any more. If no answer stands in issue or pull request "
-            f"{choice.number}, nobody obeyed it."
+            f"`{choice.command}` for {choice.number} was ticked, and is not offered any more. If no answer stands "
+            "below, nobody obeyed it."
             for choice in sorted(set(self.ticked) - self.offered)
         ]
 
@@ -295,30 +299,33 @@ def _count(number: int, noun: str) -> str:
 
 
 def _render_running(told: Dashboard, length: int) -> str:
+    several = any(one.model for one in told.running)
     rows = [
         [
-            *(
-                [escape_text(one.model or "main model", 60)]
-                if any(each.model for each in told.running)
-                else []
-            ),
+            *([escape_text(one.model or "main model", 60)] if several else []),
             escape_text(one.stage, 20),
             f"**{escape_text(one.version, 40)}**",
             escape_prose(one.share, length),
             escape_text(one.since, 40),
             escape_text(one.by, 60),
+            escape_text(one.before, 40) if one.before else "–",
         ]
         for one in told.running
     ]
-    if not rows:
-        return "Nothing is known to run."
-    model = [":Model"] if any(one.model for one in told.running) else []
-    return format_table([*model, ":Where", ":Version", ":Gets", ":Since", ":By"], rows)
+    heads = [*([":Model"] if several else []), ":Where", ":Version", ":Gets", ":Since", ":By", ":Before it"]
+    table = format_table(heads, rows) if rows else "Nothing is known to run."
+    return "\n\n".join([table, *(escape_prose(one, length) for one in told.watched)])
 
 
 def _render_footer(told: Dashboard) -> str:
     run = f"[this run]({check_address(told.run)}) wrote it" if told.run else "written by hand"
+    tick = (
+        "A tick is a command: people who may write to this repository are obeyed, and the answer stands below. Where a "
+        "tick stays without one, take it out and tick it again. "
+        if told.choices
+        else ""
+    )
     return (
-        f"<sub>A tick is a command: people who may write to this repository are obeyed, and the answer stands where "
-        f"the box says. What you write before or behind this part stays. As of {escape_text(told.at)}; {run}.</sub>"
+        f"<sub>{tick}What you write before or behind this part stays. As of {escape_text(told.at)}; {run}. "
+        "docs/monitoring.md says more.</sub>"
     )

@@ -23,8 +23,8 @@ HOSTILE = st.one_of(
     st.text(max_size=200),
     st.sampled_from(
         [
-            "- [x] `/rollback` below #3: take the newest version out, or put the named one back.",
-            "x\n  - [x] `/promote` below #3: make the paused version the one that runs.\n",
+            "- [x] `/rollback` below #3: put the named version back into production, or the one before.",
+            "x\n  - [x] `/pause` below #3: put production on hold: nothing new comes in.\n",
             "<!-- model-dashboard-end -->",
             "<!-- model-dashboard -->\n- [ ] `/retrain` below #1",
             "\r  - [X] `/update` below #9\u2028- [x] `/update` below #9",

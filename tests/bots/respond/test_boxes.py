@@ -72,7 +72,7 @@ def test_a_tick_counts_only_in_the_bots_issue_and_not_by_the_bots() -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "  - [x] `/rollback v0.1.0` below #5: take the newest version out, or put the named one back.",
+        "  - [x] `/rollback v0.1.0` below #5: put the named version back into production, or the one before.",
         "  - [x] `/promote` below #5: say thank you",
         f"  - [x] `/retrain` below #8: {MEANINGS['retrain']}",
     ],
@@ -85,7 +85,7 @@ def test_a_box_that_somebody_brings_with_its_tick_is_strange(line: str) -> None:
 
 
 def test_a_box_whose_words_somebody_wrote_over_is_strange() -> None:
-    planted = BODY.replace("put the named one back.", "nothing happens at all.")
+    planted = BODY.replace("or the one before.", "nothing happens at all.")
     found = compare_boxes(planted, tick(planted, OFFERED[2]))
     assert found == Ticks([], [OFFERED[2]])
     changed = BODY.replace("`/rollback v1.0.0` below #5", "`/rollback v0.9.0` below #5").replace(
