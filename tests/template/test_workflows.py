@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from bots.naming import ALONE
+from bots.render.dashboard import LABEL
 from bots.respond.respond import list_outputs
 from fixtures import github_actions
 from fixtures.baking import bake_project
@@ -478,6 +479,15 @@ def test_a_job_that_is_given_keys_leaves_none_behind_however_it_ends() -> None:
         used = [(step.get("uses"), step.get("if")) for step in job["steps"]]
         if ("./.github/actions/reach", None) in used:
             assert used[-1] == ("./.github/actions/leave", "${{ always() }}"), name
+
+
+def test_a_comment_or_a_tick_of_a_person_is_answered_each_in_a_run_of_its_own() -> None:
+    commands = workflow("commands")
+    assert commands["on"] == {"issue_comment": {"types": ["created"]}, "issues": {"types": ["edited"]}}
+    assert "github.event.comment.id || github.run_id" in commands["concurrency"]["group"]
+    condition = commands["jobs"]["respond"]["if"]
+    assert "github.event.sender.type == 'User' && (" in condition
+    assert f"contains(github.event.issue.labels.*.name, '{LABEL}')" in condition
 
 
 def test_a_comment_changes_production_in_the_environment_that_the_answer_names_and_hands_words_over_as_data() -> (

@@ -1,4 +1,4 @@
-"""`respond`: answer the commands that a person wrote in a comment."""
+"""`respond`: answer the commands that a person wrote in a comment, or ticked in the dashboard."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from bots.commands.options import Verbs
 
@@ -17,8 +18,9 @@ def add_parser(verbs: Verbs) -> None:
     """Add the verb and its options."""
     verbs.add_parser(
         "respond",
-        help="answer the commands that a person wrote in a comment",
-        description="In a workflow of the default branch that a comment started: find lines such as /approve, ask "
+        help="answer the commands that a person wrote in a comment, or ticked in the dashboard",
+        description="In a workflow of the default branch that a comment started, or an edit of the dashboard: find "
+        "lines such as /approve, or the boxes that were ticked, ask "
         "GitHub what their author may do, obey or say why not, in one reply. `/help` lists the words. A comment that "
         "has its answer is left alone. What changes production is not done here: the outputs `act`, `version`, `to`, "
         "`reason` and `environment` tell the next job.",
@@ -34,16 +36,18 @@ def run(arguments: argparse.Namespace) -> int:
     from bots.git.bare import find_folder
     from bots.github import actions
     from bots.github.client import Connection, GitHubClient, NotInWorkflow
+    from bots.monitoring.decisions import IssueEdit
     from bots.release.registry import RegistryError, open_registry
     from bots.release.versions import Registry
-    from bots.respond.event import load_comment_event
+    from bots.respond.event import load_event
     from bots.respond.respond import list_outputs, respond
+    from bots.respond.tick import respond_to_edit
     from bots.retry import RequestDenied, RetriesExhausted, Retry
     from bots.settings import load_naming, load_settings
 
     try:
         connection = Connection.from_environ(os.environ)
-        event = load_comment_event(os.environ.get("GITHUB_EVENT_PATH"))
+        event = load_event(os.environ)
     except NotInWorkflow as error:
         log(f"ERROR: {error}")
         return 2
@@ -56,21 +60,21 @@ def run(arguments: argparse.Namespace) -> int:
         with open_registry(root, retry, time.time) as opened:
             return opened.registry
 
+    desk: dict[str, Any] = {
+        "settings": load_settings(root),
+        "repository": connection.repository,
+        "author": connection.author,
+        "folder": find_folder(root),
+        "retry": retry,
+        "load_registry": load_registry,
+        "naming": load_naming(root),
+        "run": actions.find_run(os.environ),
+    }
+    answer = respond_to_edit if isinstance(event, IssueEdit) else respond
     try:
-        result = respond(
-            event,
-            GitHubClient(connection),
-            settings=load_settings(root),
-            repository=connection.repository,
-            author=connection.author,
-            folder=find_folder(root),
-            retry=retry,
-            load_registry=load_registry,
-            naming=load_naming(root),
-            run=actions.find_run(os.environ),
-        )
+        result = answer(event, GitHubClient(connection), **desk)  # type: ignore[arg-type]
     except (RequestDenied, RetriesExhausted) as error:
-        log(f"ERROR: the comment in #{event.issue.number} is not answered: {error}. Run the job again")
+        log(f"ERROR: what was written in #{event.issue.number} is not answered: {error}. Run the job again")
         return 1
     actions.write_outputs(os.environ, list_outputs(result.order))
     for name in result.obeyed:

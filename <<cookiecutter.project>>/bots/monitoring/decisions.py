@@ -71,6 +71,10 @@ class _Changes(Struct, frozen=True):
     body: _From | None = None
 
 
+class _Home(Struct, frozen=True):
+    default_branch: str = "main"
+
+
 class IssueEdit(Struct, frozen=True):
     """An edit of an issue, as GitHub's event `issues` tells of it."""
 
@@ -78,6 +82,7 @@ class IssueEdit(Struct, frozen=True):
     issue: _Edited
     sender: _Login
     changes: _Changes = _Changes()
+    repository: _Home = _Home()
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,9 @@ class RespondApi(Protocol):
     def create_comment(self, number: int, body: str) -> None:
         """Add a comment."""
 
+    def edit_issue(self, number: int, *, title: str, body: str) -> None:
+        """Replace what an issue says."""
+
     def react(self, comment: int, content: str) -> None:
         """Put a reaction below a comment; once, however often."""
 

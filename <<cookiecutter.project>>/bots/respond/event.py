@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ from msgspec import Meta, Struct
 
 from bots.decoding import DECODE_ERRORS, describe_decode_error
 from bots.github.client import NotInWorkflow
+from bots.monitoring.decisions import IssueEdit, load_issue_edit
 
 Login = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,60}(\[bot\])?\Z")]
 Moment = Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\Z")]
@@ -59,8 +61,11 @@ class CommentEvent(Struct, frozen=True):
         return self.issue.pull_request is not None
 
 
-def load_comment_event(path: str | None) -> CommentEvent:
-    """Load the event that `GITHUB_EVENT_PATH` names. Raises `NotInWorkflow` for any other event."""
+def load_event(environ: Mapping[str, str]) -> CommentEvent | IssueEdit:
+    """Load the event that started the workflow: a comment, or an edit of an issue. Raises `NotInWorkflow`."""
+    path = environ.get("GITHUB_EVENT_PATH")
+    if environ.get("GITHUB_EVENT_NAME") == "issues":
+        return load_issue_edit(path)
     if not path:
         raise NotInWorkflow("GITHUB_EVENT_PATH must be set; GitHub Actions does")
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import partial
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from bots.settings import Settings
 
 _WORD: Final = "model-answer"
-_MARK: Final = re.compile(r"<!-- (?P<word>\S{1,200}) to=(?P<comment>\d{1,20})(?: run=(?P<run>\d{1,20}))? -->")
+_MARK: Final = re.compile(
+    r"<!-- (?P<word>\S{1,200}) to=(?P<key>[a-z0-9-]{1,40})(?: run=(?P<run>\d{1,20}))? -->"
+)
 SEEN, DONE, REFUSED = "eyes", "+1", "confused"
 EDITED: Final = (
     "The comment was edited after it was written, so nobody can say what is meant: write a new one."
@@ -180,51 +182,52 @@ def respond(
     mine = next((one for one in comments if one.id == event.comment.id), None)
     if mine is None:
         return RespondResult(refused=["the comment was deleted: nothing was done"])
-    answered = find_answer(comments, event, author, naming)
+    answered = find_answer(comments, str(event.comment.id), author, naming)
     if answered is not None and (run is None or answered.run != find_run_number(run)):
         return RespondResult()
     if answered is None:
         retry.call("reaction", lambda: api.react(event.comment.id, SEEN))
-    may_decide = retry.call("permission", lambda: _get_permission(api, event.sender.login)) in MAY_DECIDE
+    may_decide = retry.call("permission", lambda: get_permission(api, event.sender.login)) in MAY_DECIDE
     request = Request(
         "", event, api, settings, repository, author, folder, naming, may_decide, retry, load_registry, run
     )
     if answered is not None:
-        return _repeat_order(commands, request)
+        return RespondResult(
+            order=find_order(obey_all([(one, request) for one in commands], only_orders=True))
+        )
     if find_commands(mine.body, prefix) != find_commands(event.comment.body or "", prefix):
         answers = [(one, refuse(EDITED)) for one in commands[:MOST]]
     else:
-        answers = obey_all(commands, request)
+        answers = obey_all([(one, request) for one in commands])
     _reply(request, render_answer(event.comment.id, answers, prefix, naming, run))
     obeyed = [one.name for one, answer in answers if answer.obeyed]
     refused = [f"{one.name}: {answer.words}" for one, answer in answers if not answer.obeyed]
     retry.call("reaction", lambda: api.react(event.comment.id, REFUSED if refused else DONE))
-    return RespondResult(obeyed, refused, _find_order(answers))
+    return RespondResult(obeyed, refused, find_order(answers))
 
 
-def obey_all(commands: list[Command], request: Request) -> list[tuple[Command, Answer]]:
-    """Obey the first commands of a comment, each with its answer; production is changed by one of them at most."""
+def obey_all(
+    asked: Sequence[tuple[Command, Request]], *, only_orders: bool = False
+) -> list[tuple[Command, Answer]]:
+    """Obey the first commands, each with its answer; production is changed by one of them at most.
+
+    `only_orders`: the others were obeyed before, and are left out.
+    """
+    if only_orders:
+        asked = [(one, request) for one, request in asked if one.name in VERBS and VERBS[one.name].orders]
     answers: list[tuple[Command, Answer]] = []
-    for one in commands[:MOST]:
+    for one, request in asked[:MOST]:
         verb = VERBS.get(one.name)
-        if verb is not None and verb.orders and _find_order(answers) is not None:
-            answers.append((one, refuse("A comment changes production once: write this one in another.")))
+        if verb is not None and verb.orders and find_order(answers) is not None:
+            answers.append((one, refuse("Production is changed once at a time: ask for this one by itself.")))
         else:
             answers.append((one, request.retry.call(one.name, partial(obey, one, request))))
-    if len(commands) > MOST:
-        answers.append(
-            (commands[MOST], refuse(f"A comment may hold {MOST} commands; the rest was not read."))
-        )
+    answers += [(one, refuse(f"Only the first {MOST} commands are obeyed.")) for one, _ in asked[MOST:][:1]]
     return answers
 
 
-def _repeat_order(commands: list[Command], request: Request) -> RespondResult:
-    """Find out what the next job does, where this run has answered the comment before, and do nothing else."""
-    orders = [one for one in commands[:MOST] if one.name in VERBS and VERBS[one.name].orders]
-    return RespondResult(order=_find_order(obey_all(orders, request)))
-
-
-def _find_order(answers: list[tuple[Command, Answer]]) -> Order | None:
+def find_order(answers: list[tuple[Command, Answer]]) -> Order | None:
+    """Find what the next job does."""
     return next((answer.order for _, answer in answers if answer.order is not None), None)
 
 
@@ -234,7 +237,8 @@ def _reply(request: Request, body: str) -> None:
 
     def answer() -> None:
         comments = request.api.list_comments(number)
-        if find_answer(comments, request.event, request.author, request.naming) is None:
+        key = str(request.event.comment.id)
+        if find_answer(comments, key, request.author, request.naming) is None:
             request.api.create_comment(number, body)
 
     request.retry.call("answer", answer)
@@ -280,9 +284,7 @@ def render_answer(
         f"**`{start}{escape_text(one.name, 30)}`** {'' if answer.obeyed else '(not done) '}{answer.words}"
         for one, answer in answers
     ]
-    number = find_run_number(run) if run else None
-    by = f" run={number}" if number else ""
-    return "\n\n".join([f"<!-- {naming.add_to_mark(_WORD)} to={comment}{by} -->", *parts])
+    return "\n\n".join([make_answer_mark(str(comment), naming, run), *parts])
 
 
 @dataclass(frozen=True)
@@ -292,14 +294,21 @@ class Answered:
     run: str | None
 
 
-def find_answer(comments: list[Comment], event: CommentEvent, author: str, naming: Naming) -> Answered | None:
-    """Find the answer that the bots gave to a comment."""
-    wanted = (naming.add_to_mark(_WORD), str(event.comment.id))
+def find_answer(comments: list[Comment], key: str, author: str, naming: Naming) -> Answered | None:
+    """Find the answer that the bots gave to a comment, whose number is `key`, or to an edit."""
+    wanted = (naming.add_to_mark(_WORD), key)
     for one in comments:
         found = _MARK.match(one.body) if one.author == author else None
-        if found is not None and (found["word"], found["comment"]) == wanted:
+        if found is not None and (found["word"], found["key"]) == wanted:
             return Answered(found["run"])
     return None
+
+
+def make_answer_mark(key: str, naming: Naming, run: str | None) -> str:
+    """Make the line that an answer begins with. `run` is the address of the run that writes it."""
+    number = find_run_number(run) if run else None
+    by = f" run={number}" if number else ""
+    return f"<!-- {naming.add_to_mark(_WORD)} to={key}{by} -->"
 
 
 def find_run_number(address: str) -> str | None:
@@ -330,7 +339,8 @@ def _format_start(prefix: str | None) -> str:
     return f"/{prefix} " if prefix else "/"
 
 
-def _get_permission(api: RespondApi, login: str) -> str:
+def get_permission(api: RespondApi, login: str) -> str:
+    """Get what a person may do here; none where GitHub does not know them."""
     try:
         return api.get_permission(login)
     except RequestDenied as error:

@@ -334,7 +334,7 @@ def test_several_commands_get_one_reply(say: Say) -> None:
         True
     ] * 3
     _, many = say("\n".join(["/help"] * 9))
-    assert "may hold 5 commands" in many
+    assert "Only the first 5 commands are obeyed" in many
 
 
 def test_with_a_prefix_only_its_lines_are_ours(double: GitHubDouble, say: Say) -> None:

@@ -245,7 +245,7 @@ def test_a_project_that_deploys_nothing_says_so(talk: Talk) -> None:
 def test_a_comment_changes_production_once(talk: Talk) -> None:
     code, reply = talk.say("/promote\n/rollback")
     assert (code, talk.outputs["act"]) == (3, "promote")
-    assert "**`/rollback`** (not done) A comment changes production once" in reply
+    assert "**`/rollback`** (not done) Production is changed once at a time" in reply
 
 
 def test_the_same_comment_is_obeyed_by_one_run_alone(talk: Talk) -> None:
