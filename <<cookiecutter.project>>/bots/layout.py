@@ -18,10 +18,12 @@ RUNBOOK = "docs/runbook.md"
 COMPOSE = "deploy/compose.yaml"
 KUBERNETES = "deploy/kubernetes"
 MONITORING_BRANCH = "monitoring"
+CONSUMERS = "consumers"
 WATCH_STATUS = "status.json"
 WATCH_BADGE = "badge.svg"
 WATCHED = (
     "bots/",
+    "consumers/",
     "pipeline/",
     "dvc.yaml",
     "schema.yaml",

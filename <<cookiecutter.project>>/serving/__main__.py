@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from serving.errors import LogError, ServingError
+from serving.errors import LogError, ServingError, SettingsError
 from serving.settings import Environment, load_settings
 
 if TYPE_CHECKING:
@@ -45,6 +45,21 @@ def build_parser() -> argparse.ArgumentParser:
     )
     check.add_argument("folder", nargs="?", type=Path, help="default: SERVING_MODEL, or models/onnx")
     check.add_argument("--json", action="store_true", help="print what it is as JSON")
+    answer = commands.add_parser(
+        "answer",
+        help="answer requests from standard input, without serving",
+        description="Read a JSON list of bodies of POST /predict from standard input, and print a JSON list of what "
+        "the service would answer: status, body, seconds. Nothing is logged.",
+        epilog="exit codes: 0 answered, 1 the model may not be served and why, 2 wrong usage",
+    )
+    answer.add_argument("folder", nargs="?", type=Path, help="default: SERVING_MODEL, or models/onnx")
+    document = commands.add_parser(
+        "openapi",
+        help="print the OpenAPI document of the service, without serving",
+        description="Print the OpenAPI document of the service with the model of a folder.",
+        epilog="exit codes: 0 printed, 1 the model may not be served and why, 2 wrong usage",
+    )
+    document.add_argument("folder", nargs="?", type=Path, help="default: SERVING_MODEL, or models/onnx")
     archive = commands.add_parser(
         "archive",
         help="turn complete log files into Parquet",
@@ -65,6 +80,10 @@ def main(argv: list[str] | None = None) -> int:
         if arguments.command == "check":
             settings = load_settings(environment.params)
             return check(arguments.folder or environment.model, settings, as_json=arguments.json)
+        if arguments.command == "answer":
+            return answer(arguments.folder or environment.model, load_settings(environment.params))
+        if arguments.command == "openapi":
+            return describe(arguments.folder or environment.model, environment)
         if arguments.command == "archive":
             return archive(arguments.folder or environment.log)
         return serve(environment)
@@ -157,6 +176,32 @@ def check(folder: Path, settings: Settings, *, as_json: bool) -> int:
             f"{folder}: {contract.title}, {contract.task} of {contract.target.name}{several}; "
             f"{contract.onnx} answers its {len(contract.probes)} probes; {standing}"
         )
+    return 0
+
+
+def answer(folder: Path, settings: Settings) -> int:
+    """Answer the requests of standard input. Raises `ModelError`, and `SettingsError` for other input."""
+    from serving.replay import answer_requests
+
+    try:
+        bodies = json.load(sys.stdin)
+    except ValueError as error:
+        raise SettingsError(f"standard input: expected a JSON list of bodies: {error}") from error
+    if not isinstance(bodies, list):
+        raise SettingsError("standard input: expected a JSON list of bodies")
+    print(json.dumps(answer_requests(folder, settings, bodies)))
+    return 0
+
+
+def describe(folder: Path, environment: Environment) -> int:
+    """Print the OpenAPI document. Raises `ModelError`, `SettingsError`."""
+    from serving import openapi
+    from serving.contract import load_contract
+
+    settings = load_settings(environment.params)
+    keys = bool(environment.keys) or settings.keys == "required"
+    contract = load_contract(folder / "contract.json")
+    print(json.dumps(openapi.describe(contract, settings, "unreleased", keys=keys)))
     return 0
 
 

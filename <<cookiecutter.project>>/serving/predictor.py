@@ -115,6 +115,10 @@ class Predictor:
             self.metrics.count_class(name)
         return answer.response
 
+    async def answer(self, body: bytes) -> bytes:
+        """Build the same response without logging the predictions. Raises `RequestError`."""
+        return (await self._answer(body)).response
+
     async def _answer(self, body: bytes) -> Answer:
         """Build the response and the entries of its rows. Raises `RequestError`."""
         parsed = self._decode(body)

@@ -7,6 +7,7 @@ from types import ModuleType
 from bots.commands import (
     audit,
     autoscale,
+    callers,
     card,
     collect,
     conform,
@@ -57,6 +58,7 @@ COMMANDS: dict[str, ModuleType] = {
         derive,
         conform,
         score,
+        callers,
         storage,
         looks,
         pack,

@@ -13,8 +13,8 @@ def add_parser(verbs: Verbs) -> None:
     parser = verbs.add_parser(
         "schema",
         help="write the evidence contract as JSON Schema, and the page about params.yaml",
-        description="Write one JSON Schema for each evidence file, and a page with every key of params.yaml that the "
-        "bots read.",
+        description="Write one JSON Schema for each evidence file and for callers' contracts, and a page with every "
+        "key of params.yaml that the bots read.",
         epilog="exit codes: 0 written, 2 wrong usage",
     )
     parser.add_argument(
@@ -30,8 +30,10 @@ def run(arguments: argparse.Namespace) -> int:
     from bots import evidence
     from bots.files import write_file
     from bots.render.parameters import render_parameters
+    from bots.verdict.callers import build_schema
 
     contents = {arguments.out / name: content for name, content in evidence.build_schemas()}
+    contents[arguments.out / "consumer.schema.json"] = build_schema()
     contents[arguments.parameters] = render_parameters().encode()
     for path, content in contents.items():
         write_file(path, content)

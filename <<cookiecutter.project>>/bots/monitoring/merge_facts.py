@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -16,7 +17,7 @@ from bots.deploy.platform import find_platform
 from bots.errors import BotsError
 from bots.git.bare import Remote, find_folder
 from bots.github.protection import find_reviewers
-from bots.layout import PARAMS
+from bots.layout import CONSUMERS, PARAMS
 from bots.monitoring.plan import PlanFacts, build_plan
 from bots.monitoring.store import REPORT, MonitoringStore
 from bots.observations import WatchReport
@@ -67,12 +68,13 @@ def ask_facts(
 ) -> PlanFacts:
     """Ask everything that a plan needs. `head` is the change's commit; `root` is a checkout of the default `branch`."""
     deploys = model is None and find_platform(root) != "none"
-    touched, edited = _ask_changes(root, api, head=head, branch=branch, retry=retry)
+    changes = _ask_changes(root, api, head=head, branch=branch, retry=retry)
     return PlanFacts(
         registry=ask_registry(root, model, retry),
         service=read_service(root),
-        touched=touched,
-        edited=edited,
+        touched=changes if isinstance(changes, Unknown) else changes.touched,
+        edited=() if isinstance(changes, Unknown) else changes.edited,
+        contracts=() if isinstance(changes, Unknown) else changes.contracts,
         reviewers=_ask_reviewers(api, repository, retry) if deploys else {},
         report=ask_report(root, environ, model, retry.log),
         deploys=deploys,
@@ -141,29 +143,44 @@ def _ask_reviewers(api: PlanApi, repository: str, retry: Retry) -> dict[str, tup
     return found
 
 
-def _ask_changes(
-    root: Path, api: PlanApi, *, head: str, branch: str, retry: Retry
-) -> tuple[tuple[str, ...] | Unknown, tuple[str, ...]]:
-    """Ask which paths of the service a change touches, and which sections of params.yaml that steer a release."""
+@dataclass(frozen=True)
+class _Changes:
+    """What a change edits: paths of the service, steering sections of params.yaml, names of callers' contracts."""
+
+    touched: tuple[str, ...]
+    edited: tuple[str, ...]
+    contracts: tuple[str, ...]
+
+
+def _ask_changes(root: Path, api: PlanApi, *, head: str, branch: str, retry: Retry) -> _Changes | Unknown:
+    """Ask what a change edits of what is shipped, of how it is released, and of what callers rely on."""
     folder = find_folder(root)
     try:
         main = retry.call("base", lambda: api.find_branch(branch))
         paths = retry.call("change", lambda: api.compare_commits(main, head)).paths
         if paths is None:
-            return Unknown("GitHub lists only some of the files that it changes"), ()
+            return Unknown("GitHub lists only some of the files that it changes")
         own = sorted(path.removeprefix(folder) for path in paths if path.startswith(folder))
-        touched = [path for path in own if _is_of_service(path)]
-        if PARAMS not in own:
-            return tuple(touched), ()
-        content = retry.call("params.yaml", lambda: api.read_file(head, f"{folder}{PARAMS}"))
+        content = None
+        if PARAMS in own:
+            content = retry.call("params.yaml", lambda: api.read_file(head, f"{folder}{PARAMS}"))
     except (RequestDenied, RetriesExhausted) as error:
-        return Unknown(f"GitHub does not say what it changes: {error}"), ()
+        return Unknown(f"GitHub does not say what it changes: {error}")
+    touched = [path for path in own if _is_of_service(path)]
+    contracts = tuple(_name_contract(path) for path in own if path.startswith(f"{CONSUMERS}/"))
+    if PARAMS not in own:
+        return _Changes(tuple(touched), (), contracts)
     now, before = _parse_params(content), _parse_params((root / PARAMS).read_bytes())
     if now is None or before is None:
-        return Unknown(f"its {PARAMS} cannot be read"), ()
+        return Unknown(f"its {PARAMS} cannot be read")
     if now.get("serving") != before.get("serving"):
         touched.append(f"serving in {PARAMS}")
-    return tuple(touched), tuple(name for name in STEERING if now.get(name) != before.get(name))
+    edited = tuple(name for name in STEERING if now.get(name) != before.get(name))
+    return _Changes(tuple(touched), edited, contracts)
+
+
+def _name_contract(path: str) -> str:
+    return path.removeprefix(f"{CONSUMERS}/").removesuffix(".json")
 
 
 def _is_of_service(path: str) -> bool:

@@ -47,13 +47,15 @@ WHY: Final[dict[str, str]] = {
 @dataclass(frozen=True, kw_only=True)
 class PlanFacts:
     """What was asked for a plan. `service` is the digest of what main would ship beside the model, `touched` the paths
-    of what the change ships otherwise, `edited` the sections of params.yaml that it changes and that steer a release.
+    of what the change ships otherwise, `edited` the sections of params.yaml that it changes and that steer a release,
+    `contracts` the callers' contracts that it changes.
     `reviewers` has the people who approve each stage. `report` is None where nobody ever watched."""
 
     registry: Registry | Unknown
     service: str
     touched: tuple[str, ...] | Unknown
     edited: tuple[str, ...]
+    contracts: tuple[str, ...] = ()
     reviewers: Mapping[str, tuple[str, ...] | Unknown]
     report: WatchReport | Unknown | None
     deploys: bool
@@ -253,6 +255,12 @@ def _describe_fate(registry: Registry, release: Release) -> str:
 def _list_notes(facts: PlanFacts) -> list[str]:
     """List what a reader has to know of the figures."""
     notes = []
+    if facts.contracts:
+        shown = ", ".join(f"`{name}`" for name in facts.contracts[:5])
+        notes.append(
+            f"This change edits, adds or deletes the contract of {shown}: main's copy judges it, the change's own from "
+            "the merge on. Ask who calls."
+        )
     if facts.edited:
         named = ", ".join(f"`{section}`" for section in facts.edited)
         notes.append(

@@ -33,7 +33,9 @@ if TYPE_CHECKING:
         TrainingSpread,
     )
     from bots.layout import Layout
+    from bots.review.callers import Contracts
     from bots.settings import Settings
+    from bots.verdict.callers import CallersFound
     from bots.verdict.comparison import Comparison
     from bots.verdict.looks import LookCount
 
@@ -181,7 +183,8 @@ class Facts:
     content than a dvc.lock names, and so were removed. `looks`: how many models the holdout has judged; None where this
     one was not held against main's. `unnamed` is main's side where its lock has stages and names no model; `declared`
     are the models that main's dvc.yaml or this change's declares, `announced` main's settings of a further model that
-    its `models:` declares, whether or not main has trained it.
+    its `models:` declares, whether or not main has trained it. `contracts` are those of the service's callers,
+    `callers` what became of them; None where there are none.
     """
 
     candidate: Candidate
@@ -196,6 +199,8 @@ class Facts:
     unnamed: Side | None = None
     declared: frozenset[str] = frozenset()
     announced: Settings | None = None
+    contracts: Contracts | None = None
+    callers: CallersFound | None = None
 
     @property
     def policy(self) -> Settings:

@@ -9,6 +9,7 @@ from bots.dvc.other_models import find_lookalikes
 from bots.evidence import Verdict
 from bots.render.numbers import pluralize
 from bots.review.facts import Tampered, Unavailable
+from bots.verdict.callers import check_callers
 from bots.verdict.conclusion import TAMPERED, GateResult, conclude
 from bots.verdict.moved import UNKNOWN, check_moved
 from bots.verdict.rules import (
@@ -63,6 +64,8 @@ def _check(facts: Facts, gate: Gate) -> Iterator[Finding]:
         return
     yield _check_evidence(facts)
     yield _check_lock(facts)
+    if facts.callers is not None:
+        yield check_callers(facts.callers)
     if facts.nothing_changed:
         return
     yield from _check_models(facts)

@@ -19,6 +19,7 @@ from bots.errors import BotsError
 from bots.git.bare import find_folder
 from bots.git.repository import Repository
 from bots.naming import make_naming
+from bots.review.callers import try_callers
 from bots.review.candidate import Checkout, prepare_checkout, reproduce_candidate
 from bots.review.champion import (
     Champion,
@@ -217,6 +218,9 @@ def review(
         )
         facts = _judge_at_look(facts, count_looks, tell)
         facts = _ask_fresh_rows(facts, repository.root, champion, tell)
+    if candidate.refusal is None:
+        contracts, found = try_callers(repository, base, candidate.files.onnx, model, tell)
+        facts = replace(facts, contracts=contracts, callers=found)
     removed = [*candidate.removed, *(champion.removed if champion else [])]
     facts = replace(facts, removed=tuple(dict.fromkeys(removed)))
     return build_review(facts, apply_gate(facts))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -19,19 +19,24 @@ from bots.evidence import (
     TrainingReport,
 )
 from bots.git.repository import Repository
-from bots.layout import COMPOSE, DVC_YAML, KUBERNETES, Layout
+from bots.layout import COMPOSE, CONSUMERS, DVC_YAML, KUBERNETES, Layout
+from bots.verdict.callers import load_consumers
 from bots.verification.collection import load_lock
 
 if TYPE_CHECKING:
     from bots.dvc.lockfile import Lock
     from bots.settings import Settings
+    from bots.verdict.callers import Consumer
 
 E = TypeVar("E", bound=evidence.Evidence)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Main:
-    """Main's side, from a checkout of the default branch; None where its pipeline left no such report."""
+    """Main's side, from a checkout of the default branch in `root`; None where its pipeline left no such report.
+
+    `consumers` are the contracts of the model's callers by name; what cannot be read is none, and is main's to mend.
+    """
 
     commit: str
     settings: Settings
@@ -44,6 +49,8 @@ class Main:
     training: TrainingReport | None = None
     deployed: bool = False
     declared: frozenset[str] = frozenset()
+    root: Path = Path()
+    consumers: dict[str, Consumer] = field(default_factory=dict)
 
     @property
     def files(self) -> Layout:
@@ -105,6 +112,10 @@ def load_main(root: Path, model: str | None = None) -> Main:
         training=load("training", TrainingReport),
         deployed=any((root / path).exists() for path in (COMPOSE, KUBERNETES)),
         declared=_find_declared_models(root),
+        root=root,
+        consumers={
+            name: one for name, one in load_consumers(root / CONSUMERS)[0].items() if one.model == model
+        },
     )
 
 

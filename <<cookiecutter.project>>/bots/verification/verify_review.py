@@ -17,6 +17,7 @@ from bots.publish.verification_result import compute_digest
 from bots.verdict.conclusion import UNCHANGED
 from bots.verdict.sentences import cut
 from bots.verification.answer_checks import ask_packed_model, check_answers, find_derived
+from bots.verification.callers_check import check_callers
 from bots.verification.callers_side import describe_interface
 from bots.verification.claim_checks import (
     check_base,
@@ -87,6 +88,8 @@ def verify_review(collected: Collected, main: Main, *, ask: AskModel, tell: Tell
             found.checks.append(check)
     except Stop as stop:
         found.checks.append(stop.check)
+    if not any(check.passed is False for check in found.checks):
+        found.checks += check_callers(collected, main)
     outcome, words = _conclude(collected.review, main, found.checks)
     return Verification(
         review=compute_digest(collected.review),

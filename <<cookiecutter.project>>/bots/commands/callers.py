@@ -1,0 +1,91 @@
+"""`callers`: hold the model of this checkout against what the service's callers rely on, or write such a contract."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bots.commands.options import Verbs, add_model_option
+
+if TYPE_CHECKING:
+    from bots.deploy.replay import Service
+
+BROKEN = 36
+
+
+def add_parser(verbs: Verbs) -> None:
+    """Add the verb and its options."""
+    parser = verbs.add_parser(
+        "callers",
+        help="hold the model against what the service's callers rely on",
+        description="Replay the requests of consumers/*.json against the service's code and the exported model of this "
+        "checkout, and say which caller does not get what it relies on. The review does the same. With --add write "
+        "consumers/NAME.json from what the service answers now, for its owner to edit.",
+        epilog="exit codes: 0 every caller gets what it relies on, or the file was written; 36 one does not, and "
+        "which; 1 a contract cannot be read, or the service cannot answer; 2 wrong usage",
+    )
+    add_model_option(parser, "of this one's service")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--add", metavar="NAME", help="write consumers/NAME.json, where there is none yet")
+    which.add_argument(
+        "--client", type=Path, metavar="FILE", help="write a Python module that calls the service"
+    )
+    parser.add_argument("--json", action="store_true", help="print what was found as JSON")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do one of the two; the exit code. Raises `BotsError`."""
+    from bots.deploy.replay import Service
+    from bots.settings import load_settings
+
+    root = Path.cwd()
+    service = Service(root, root / load_settings(root, arguments.model).review.files.onnx)
+    if arguments.add is not None:
+        return _add(service, arguments.add, arguments.model)
+    return _replay(service, arguments.model, as_json=arguments.json)
+
+
+def _replay(service: Service, model: str | None, *, as_json: bool) -> int:
+    import msgspec
+
+    from bots.deploy.replay import replay_consumers
+    from bots.layout import CONSUMERS
+    from bots.log import make_visible
+    from bots.verdict.callers import CallersError, load_consumers
+
+    known, wrong = load_consumers(service.root / CONSUMERS)
+    if wrong:
+        raise CallersError("; ".join(wrong))
+    own = {name: one for name, one in known.items() if one.model == model}
+    found = replay_consumers(service, own)
+    if found.problem is not None:
+        raise CallersError(found.problem)
+    if as_json:
+        print(msgspec.json.encode({"kept": found.kept, "broken": found.broken}).decode())
+        return BROKEN if found.broken else 0
+    if not own:
+        print(
+            f"No caller has a contract here: `python -m bots callers --add NAME` writes {CONSUMERS}/NAME.json."
+        )
+    for name in found.kept:
+        print(f"✓ {name}: {len(own[name].requests)} requests are answered as it relies on")
+    for name, clauses in found.broken.items():
+        for clause in clauses:
+            print(make_visible(f"✗ breaks {name}: {clause}"))
+    return BROKEN if found.broken else 0
+
+
+def _add(service: Service, name: str, model: str | None) -> int:
+    from bots.deploy.replay import propose_consumer
+    from bots.files import write_file
+    from bots.layout import CONSUMERS
+    from bots.verdict.callers import CallersError, encode_consumer, require_name
+
+    require_name(name, "--add")
+    path = service.root / CONSUMERS / f"{name}.json"
+    if path.exists():
+        raise CallersError(f"{CONSUMERS}/{name}.json is there already; edit it, or choose another name")
+    write_file(path, encode_consumer(propose_consumer(service, model)))
+    print(f"{CONSUMERS}/{name}.json: edit what {name} sends and relies on, and say who owns it.")
+    return 0
