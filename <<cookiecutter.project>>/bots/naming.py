@@ -107,6 +107,11 @@ class Naming:
         kinds = ("workflows", "actions")
         return (*(f".github/{kind}/{self.project}-" for kind in kinds), ".github/CODEOWNERS")
 
+    @property
+    def option(self) -> str:
+        """What a command line of the bots says so that it is about this model: nothing, ` --model upsell`."""
+        return f" --model {self.model}" if self.model else ""
+
     def add_to_mark(self, word: str) -> str:
         """Make the word by which the bots know what they wrote: `model-review`, `model-review/churn`."""
         return word if self.is_plain else f"{word}/{self.artifact}"

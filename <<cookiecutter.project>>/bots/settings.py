@@ -38,7 +38,7 @@ MOST_MODELS = 20
 MAIN_MODEL = "the main model"
 """How sentences call the model of the sections at the top of params.yaml, which has no name of its own."""
 _BELOW_REPORTS = re.compile(rf"{REPORTS}/[A-Za-z0-9_-]+")
-OVERLAID = ("data", "evaluate", "gate", "review")
+OVERLAID = ("data", "evaluate", "gate", "review", "release", "deploy")
 """The sections of which a further model may have keys of its own."""
 
 
@@ -349,6 +349,16 @@ class Replicas(_Section, frozen=True):
     ] = 300.0
 
 
+Port = Annotated[int, Meta(ge=1, le=65_535)]
+
+
+class Ports(_Section, frozen=True):
+    """Where a further model's proxy listens in each stage, with Docker Compose."""
+
+    staging: Annotated[Port, _explain("in staging")]
+    production: Annotated[Port, _explain("in production; another number, where both stages are one host's")]
+
+
 class DeploySettings(_Section, frozen=True):
     """How versions run."""
 
@@ -361,6 +371,13 @@ class DeploySettings(_Section, frozen=True):
     replicas: Annotated[
         Replicas, _explain("how many containers share production's requests, with Docker Compose")
     ] = Replicas()
+    ports: Annotated[
+        Ports | None,
+        _explain(
+            "only in `models`: where this model's proxy listens, with Docker Compose; the main model's ports are the "
+            "variables STAGING_PORT and PRODUCTION_PORT"
+        ),
+    ] = None
 
 
 class Labels(_Section, frozen=True):
@@ -539,6 +556,15 @@ class FurtherModel(_Section, frozen=True):
         dict[str, Any],
         _explain("keys of `review` that are others for it: `score` has to be there, `files` goes key by key"),
     ] = {}
+    release: Annotated[dict[str, Any], _explain("keys of `release` that are others for it")] = {}
+    deploy: Annotated[
+        dict[str, Any] | None,
+        _explain(
+            "keys of `deploy` that are others for it, `ports` among them. Without it, versions and images of the model "
+            "are made, and it is deployed nowhere"
+        ),
+    ] = None
+    serving: Annotated[dict[str, Any], _explain("keys of `serving` that are others for it")] = {}
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -608,6 +634,11 @@ class Settings(Struct, frozen=True, kw_only=True):
             "gate.matters": list(gate.matters),
             "gate.limits": list(gate.limits),
         }
+
+    @property
+    def is_deployed(self) -> bool:
+        """Whether versions of the model are deployed where the project is: a further one by a `deploy` of its own."""
+        return self.model_name is None or self.models[self.model_name].deploy is not None
 
     def find_measure(self, name: str) -> metrics.Measure | None:
         """The metric of this name that the task has, or that is declared; None where there is none."""
@@ -693,6 +724,15 @@ def require_model(family: Mapping[str | None, Settings], model: str | None, whos
         raise SettingsError(f"{whose}{PARAMS}: models: no model `{model}`{wanted}")
 
 
+def require_deployed(settings: Settings) -> None:
+    """Raise `SettingsError` for a further model that is deployed nowhere, where it has to be."""
+    if not settings.is_deployed:
+        model = settings.model_name
+        raise SettingsError(
+            f"{PARAMS}: {model} is released only: there is no models.{model}.deploy, which says how it is deployed"
+        )
+
+
 def parse_models(text: str, name: str, pipeline: str | None = None) -> dict[str | None, Settings]:
     """Parse the settings of every model of a project by its name; None is the main one, and comes first.
 
@@ -710,10 +750,21 @@ def parse_models(text: str, name: str, pipeline: str | None = None) -> dict[str 
     others: dict[str | None, Settings] = {}
     for model in main.models:
         keys, own = document["models"][model], f"{name}: models.{model}"
+        if "deploy" in keys and keys["deploy"] is None:
+            raise SettingsError(
+                f"{own}.deploy: expected keys, such as `ports`, or {{}}; take it out where the model is not to be "
+                "deployed"
+            )
         overlaid, words = (_overlay(one, model, own) for one in (document, written))
         if pipeline is not None:
             _require_own(keys, model, declared, own)
         others[model] = _place_model(_convert(overlaid, words, own), overlaid, declared, own)
+    if main.deploy.ports is not None:
+        raise SettingsError(
+            f"{name}: deploy.ports: the main model listens where STAGING_PORT and PRODUCTION_PORT say; write ports "
+            "under `deploy` of a further model"
+        )
+    _refuse_shared_places(document, others, name)
     taken = {one.review.files.model for one in others.values()}
     left = {one: path for one, path in declared.items() if one not in others}
     if len(left) > 1:
@@ -752,6 +803,47 @@ def _overlay(document: dict[str, Any], model: str, name: str) -> dict[str, Any]:
     sections["review"]["files"] = {**shared, **own, **chosen}
     sections["review"]["seed"] = (keys.get("review") or {}).get("seed")
     return {**document, **sections}
+
+
+def overlay_serving(document: Mapping[str, Any], model: str | None) -> Any:
+    """The section `serving` of a params.yaml as it is for a model: its keys in the place of the section's own."""
+    shared = document.get("serving")
+    own = ((document.get("models") or {}).get(model) or {}).get("serving") if model is not None else None
+    return {**(shared or {}), **own} if own else shared
+
+
+def _refuse_shared_places(document: dict[str, Any], others: Mapping[str | None, Settings], name: str) -> None:
+    """Raise `SettingsError` where two models that are deployed would listen, or ship their logs, at the same place."""
+    deployed = {model: one for model, one in others.items() if "deploy" in document["models"][model]}
+    taken: dict[tuple[str, int], str | None] = {}
+    for model, one in deployed.items():
+        ports = one.deploy.ports
+        for stage, port in (("staging", ports.staging), ("production", ports.production)) if ports else ():
+            if (stage, port) in taken:
+                raise SettingsError(
+                    f"{name}: models.{model}.deploy.ports.{stage}: {port} is that of {taken[stage, port]}; each model "
+                    "needs its own"
+                )
+            taken[stage, port] = model
+    places: dict[str, str | None] = {}
+    for model in (None, *deployed):
+        place = _find_shipping_place(overlay_serving(document, model))
+        for known, whose in places.items():
+            if place and (f"{place}/".startswith(f"{known}/") or f"{known}/".startswith(f"{place}/")):
+                raise SettingsError(
+                    f"{name}: models.{model}.serving.log.ship.to: {place} and {known} of {whose or MAIN_MODEL} are one "
+                    "place, where nobody could tell the two logs apart; give each model a folder beside the others'"
+                )
+        if place:
+            places[place] = model
+
+
+def _find_shipping_place(serving: Any) -> str | None:
+    """Where a service ships its log; None where it ships none, or where the service will refuse what stands there."""
+    found = serving
+    for key in ("log", "ship", "to"):
+        found = found.get(key) if isinstance(found, dict) else None
+    return found.rstrip("/") if isinstance(found, str) else None
 
 
 def _require_own(keys: dict[str, Any], model: str, declared: dict[str, str], name: str) -> None:

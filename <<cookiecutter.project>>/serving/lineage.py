@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from serving.decoding import decode_json, read_bytes
 from serving.errors import ModelError
@@ -18,7 +18,8 @@ FORMAT = 1
 class Lineage(Struct, frozen=True):
     """The commit and pull request of the model, who approved it, and the metrics of its review.
 
-    `onnx`, `contract`, `model` and `data` are digests; `trained` and `built` are times in ISO 8601.
+    `onnx`, `contract`, `model` and `data` are digests; `trained` and `built` are times in ISO 8601. `name` is there
+    where it is not the project's main model.
     """
 
     format: int
@@ -37,6 +38,7 @@ class Lineage(Struct, frozen=True):
     merged_by: str | None = None
     verdict: str | None = None
     metrics: dict[str, float | None] = {}
+    name: str | UnsetType = UNSET
 
 
 def load_lineage(path: Path) -> Lineage:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from bots.settings import MAIN_MODEL, SettingsError, parse_models, parse_settings
+from bots.settings import MAIN_MODEL, SettingsError, parse_models, parse_settings, require_deployed
 from fixtures import lucky
 from fixtures.two_models import PIPELINE, SCORE, write
 
@@ -51,8 +51,8 @@ def test_a_project_of_one_model_has_no_others() -> None:
         ),
         ({"c": {"review": SCORE}}, "params.yaml: models.c: dvc.yaml has no artifact c of the type `model`"),
         (
-            {"b": {"review": SCORE, "serving": {}}},
-            "params.yaml: models[...].serving: unknown key",
+            {"b": {"review": SCORE, "monitoring": {}}},
+            "params.yaml: models[...].monitoring: unknown key",
         ),
         ({"b": {"review": SCORE, "gate": "strict"}}, "params.yaml: models[...].gate: expected"),
         ({"b": {"review": {**SCORE, "sed": 1}}}, "params.yaml: models.b: review.sed: unknown key"),
@@ -93,3 +93,94 @@ def test_a_model_that_nobody_declares_is_told_with_the_nearest_name() -> None:
         parse_settings(text, "main's params.yaml", model="upsel")
     with pytest.raises(SettingsError, match="no model `b`; it names none"):
         parse_settings(yaml.safe_dump(lucky.PARAMS), "params.yaml", model="b")
+
+
+PORTS = {"staging": 9091, "production": 9090}
+
+
+def test_a_further_model_is_deployed_by_a_deploy_of_its_own() -> None:
+    text = write({"b": {"review": SCORE, "deploy": {"ports": PORTS}}})
+    family = parse_models(text, "params.yaml", PIPELINE)
+    main, b = family[None], family["b"]
+    assert (main.is_deployed, b.is_deployed) == (True, True)
+    assert b.deploy.ports is not None
+    assert (b.deploy.ports.staging, b.deploy.ports.production) == (9091, 9090)
+    assert b.deploy.replicas == main.deploy.replicas
+    alone = parse_models(write({"b": {"review": SCORE}}), "params.yaml", PIPELINE)["b"]
+    assert alone.is_deployed is False
+    with pytest.raises(SettingsError, match=r"b is released only: there is no models\.b\.deploy"):
+        require_deployed(alone)
+
+
+def test_a_canary_of_a_further_model_may_be_judged_otherwise() -> None:
+    release = {"canary": {"requests": 20}}
+    family = parse_models(write({"b": {"review": SCORE, "release": release}}), "params.yaml", PIPELINE)
+    assert family["b"].release.canary.requests == 20
+    assert family[None].release.canary.requests == 500
+
+
+C = {**SCORE, "files": {"model": "models/c.bin"}}
+
+
+def ship(place: str) -> dict[str, Any]:
+    return {"log": {"ship": {"to": place}}}
+
+
+@pytest.mark.parametrize(
+    ("models", "sections", "words"),
+    [
+        (
+            {"b": {"review": SCORE, "deploy": None}},
+            {},
+            "models.b.deploy: expected keys, such as `ports`, or {}",
+        ),
+        (
+            {"b": {"review": SCORE, "deploy": {"port": 1}}},
+            {},
+            "deploy.port: unknown key; did you mean `ports`",
+        ),
+        ({"b": {"review": SCORE, "deploy": {"ports": {"staging": 1}}}}, {}, "models.b: deploy.ports: "),
+        (
+            {"b": {"review": SCORE, "deploy": {"ports": {**PORTS, "staging": 70_000}}}},
+            {},
+            "models.b: deploy.ports.staging: expected `int` <= 65535",
+        ),
+        (
+            {
+                "b": {"review": SCORE, "deploy": {"ports": PORTS}},
+                "c": {"review": C, "deploy": {"ports": PORTS}},
+            },
+            {},
+            "models.c.deploy.ports.staging: 9091 is that of b",
+        ),
+        (
+            {"b": {"review": SCORE}},
+            {"deploy": {"ports": PORTS}},
+            "deploy.ports: the main model listens where",
+        ),
+        (
+            {"b": {"review": SCORE, "deploy": {"ports": PORTS}}},
+            {"serving": ship("s3://bucket/log")},
+            "models.b.serving.log.ship.to: s3://bucket/log and s3://bucket/log of the main model are one place",
+        ),
+        (
+            {"b": {"review": SCORE, "deploy": {"ports": PORTS}, "serving": ship("s3://bucket/log/b/")}},
+            {"serving": ship("s3://bucket/log")},
+            "s3://bucket/log/b and s3://bucket/log of the main model are one place",
+        ),
+    ],
+)
+def test_two_models_that_would_share_a_place_are_refused(
+    models: Any, sections: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        parse_models(write(models, **sections), "params.yaml", PIPELINE)
+    assert words.lower() in str(caught.value).lower()
+
+
+def test_logs_beside_each_other_and_stages_on_two_hosts_are_no_shared_place() -> None:
+    same = {"ports": {"staging": 9090, "production": 9090}}
+    b = {"review": SCORE, "deploy": same, "serving": ship("s3://bucket/log-b")}
+    text = write({"b": b, "c": {"review": C}}, serving=ship("s3://bucket/log"))
+    family = parse_models(text, "params.yaml", PIPELINE)
+    assert family["c"].is_deployed is False, "what is not deployed ships nothing"

@@ -94,7 +94,7 @@ def apply(cluster: Cluster, words: list[str]) -> int:
         key = f"{one['kind']}/{one['metadata']['name']}"
         if one["kind"] == "Deployment":
             before = cluster["objects"].get(
-                key, {"spec": {"replicas": 3 if key == "Deployment/model" else 1}}
+                key, {"spec": {"replicas": 1 if key.endswith(("-canary", "-shadow")) else 3}}
             )
             one["spec"].setdefault("replicas", before["spec"]["replicas"])
         cluster["objects"][key] = one

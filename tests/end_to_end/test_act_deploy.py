@@ -52,7 +52,7 @@ class Site:
         """Run workflow, as a person does who chooses a branch."""
         event = {
             "ref": f"refs/heads/{branch}",
-            "inputs": {"stage": "production", "rollback": "", "paused": "leave it", **inputs},
+            "inputs": {"stage": "production", "rollback": "", "paused": "leave it", "model": "", **inputs},
         }
         return self.run("workflow_dispatch", event, at=branch, may_skip=branch != "main")
 
@@ -111,7 +111,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 def test_from_the_first_model_to_a_better_one_and_back(site: Site) -> None:
     first = site.pushed()
-    assert first.jobs == {"release": "failure"}
+    assert first.jobs == {"release": "failure", "others": "success"}
     assert "came to main without a pull request" in first.log
     assert site.project.list_tags() == []
 
@@ -125,7 +125,10 @@ def test_from_the_first_model_to_a_better_one_and_back(site: Site) -> None:
     site.train(BETTER)
     number = site.project.merge()
     better = site.pushed()
-    assert better.jobs == {"release": "success", "staging": "success", "production": "success"}, better.log
+    stages_of_push = {"release": "success", "staging": "success", "production": "success"}
+    assert better.jobs == {**stages_of_push, "others": "success"}, better.log
+    assert "declares no other model" in better.log
+    assert site.project.double.state.started == []
     (comment,) = site.project.list_comments(number)
     assert "**v1.1.0 runs in production**" in comment
     assert "actions/runs/" in comment
@@ -140,7 +143,7 @@ def test_from_the_first_model_to_a_better_one_and_back(site: Site) -> None:
     (site.project.folder / "README.md").write_text("words\n")
     site.project.merge("Say more", title="Equivalent")
     words = site.pushed()
-    assert words.jobs == {"release": "success"}
+    assert words.jobs == {"release": "success", "others": "success"}
     assert "Nothing to release: v1.1.0 is." in words.log
     assert len(site.noted("attest")) == 3  # vouching again for the same digest changes nothing
 
@@ -159,16 +162,20 @@ def test_a_paused_version_is_looked_at_by_the_schedule_and_promoted_by_hand(site
     does = site.project.log.with_name("engine-does.json")
     does.write_text(json.dumps({"roll_out": "pause production"}))
     pushed = site.pushed()
-    assert pushed.jobs == {"release": "success", "staging": "success", "production": "failure"}, pushed.log
+    ended = {"release": "success", "staging": "success", "production": "failure", "others": "success"}
+    assert pushed.jobs == ended, pushed.log
     assert "is paused" in site.project.list_comments(number)[0]
     looked = site.run("schedule", {"schedule": "23 5 * * *"})
-    assert looked.jobs == {"look": "success", "resume": "success"}, looked.log
+    assert looked.jobs == {"look": "success", "resume": "success", "others": "success"}, looked.log
     assert "nobody can tell" in looked.log or "is paused" in looked.log
     by_hand = site.by_hand(reason="few people fly in February", paused="promote it")
     assert by_hand.jobs == {"look": "success", "resume": "success"}, by_hand.log
     assert site.project.list_calls()[-1][:2] == ["restore", "production"]
     does.write_text("{}")
-    assert site.run("schedule", {"schedule": "23 5 * * *"}).jobs == {"look": "success"}
+    assert site.run("schedule", {"schedule": "23 5 * * *"}).jobs == {
+        "look": "success",
+        "others": "success",
+    }
 
 
 def test_run_workflow_from_a_side_branch_runs_nothing_and_changes_nothing(site: Site) -> None:

@@ -137,6 +137,7 @@ GRANTS = {
             }
             for stage in ("staging", "production", "resume", "rollback")
         },
+        "others": {"actions": "write", "contents": "read"},
         "look": {"contents": "read"},
     },
 }
@@ -572,7 +573,12 @@ def test_only_a_job_that_reads_no_secret_may_start_workflows() -> None:
         for key, job in jobs(name)
         if job["permissions"].get("actions") == "write"
     }
-    assert starting == {("monitor", "start"), ("commands", "respond"), ("stale", "update")}
+    assert starting == {
+        ("monitor", "start"),
+        ("commands", "respond"),
+        ("stale", "update"),
+        ("deploy", "others"),
+    }
     for name, key in starting:
         assert "secrets." not in json.dumps(workflow(name)["jobs"][key])
 
@@ -625,6 +631,37 @@ def test_a_release_is_never_cancelled_and_no_approval_holds_up_another_stage() -
     assert "run_id" in workflow("deploy")["concurrency"]["group"]
 
 
+def test_each_model_has_runs_of_its_own_and_none_waits_for_another() -> None:
+    """Every job that changes something is told the model, and its group bears the model's name."""
+    deploy = workflow("deploy")
+    assert deploy["on"]["workflow_dispatch"]["inputs"]["model"]["default"] == ""
+    named = "${{ inputs.model && format('-of-{0}', inputs.model) || '' }}"
+    for key, job in jobs("deploy"):
+        if key == "others":
+            assert "!inputs.model" in job["if"], "a further model's run starts no others"
+            assert "github.event_name != 'workflow_dispatch'" in job["if"]
+            continue
+        assert job["concurrency"]["group"] == f"deploy-{key}{named}"
+        (run,) = (step for step in job["steps"] if "-m bots " in step.get("run", ""))
+        assert '${MODEL:+--model "$MODEL"}' in run["run"], key
+        assert run["env"]["MODEL"] == "${{ inputs.model }}", key
+
+
+def test_a_person_who_promotes_or_goes_back_says_why_and_a_run_for_a_model_accepts_nothing() -> None:
+    inputs = workflow("deploy")["on"]["workflow_dispatch"]["inputs"]
+    assert not any(about.get("required") for about in inputs.values()), "a bot starts it with the model alone"
+    (run,) = (step["run"] for step in jobs_of("release") if "-m bots " in step.get("run", ""))
+    assert '${REASON:+--accept "$REASON"}' in run
+    for key in ("resume", "rollback"):
+        (run,) = (step["run"] for step in jobs_of(key) if "-m bots " in step.get("run", ""))
+        assert '"${REASON:?say why}"' in run
+
+
+def jobs_of(key: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = workflow("deploy")["jobs"][key]["steps"]
+    return found
+
+
 def test_only_main_is_released_and_each_stage_is_an_environment_with_secrets_of_its_own() -> None:
     deploy = workflow("deploy")
     assert deploy["on"]["push"] == {"branches": ["main"]}
@@ -633,6 +670,7 @@ def test_only_main_is_released_and_each_stage_is_an_environment_with_secrets_of_
         "release": "release",
         "staging": "staging",
         "production": "production",
+        "others": None,
         "look": None,
         "resume": "production",
         "rollback": "${{ inputs.stage }}",
@@ -649,7 +687,7 @@ def test_what_logs_in_or_signs_stands_in_an_environment_and_in_no_workflow_of_a_
                     f"{name}: {key} logs in or reads a secret outside of an environment"
                 )
     for key, job in jobs("deploy"):
-        if key == "look":
+        if key in ("look", "others"):
             assert "secrets." not in json.dumps(job)
             continue
         run = next(step for step in job["steps"] if "-m bots " in step.get("run", ""))
@@ -657,8 +695,7 @@ def test_what_logs_in_or_signs_stands_in_an_environment_and_in_no_workflow_of_a_
         assert run["env"]["RELEASE_IMAGE"] == "${{ vars.IMAGE }}", key
         signing = [step for step in job["steps"] if "secrets.REGISTRY_KEY" in json.dumps(step)]
         assert all(step["run"].startswith(".venv/bin/python -m bots ") for step in signing), key
-        # The main model's version, and those of the project's other models.
-        assert len(signing) == (2 if key == "release" else 1), key
+        assert len(signing) == 1, key
 
 
 def test_nobody_is_asked_to_approve_what_has_nothing_to_deploy() -> None:

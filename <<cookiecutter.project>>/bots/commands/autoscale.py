@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bots.commands.options import Verbs
+from bots.commands.options import Verbs, add_model_option
 
 if TYPE_CHECKING:
     from bots.deploy.compose import Compose
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def add_parser(verbs: Verbs) -> None:
     """Add the verb and its options."""
-    verbs.add_parser(
+    parser = verbs.add_parser(
         "autoscale",
         help="scale production by its load, until it is told to stop",
         description="Look at the proxy every few seconds and start or stop containers of the version that runs in "
@@ -28,24 +28,28 @@ def add_parser(verbs: Verbs) -> None:
         "it, until SIGTERM or Ctrl-C. deploy.replicas in params.yaml, read at each look, says when and how many.",
         epilog="exit codes: 0 it was told to stop, 1 the first look failed, and why, 2 wrong usage",
     )
+    add_model_option(parser, "scale this one; each model needs a process of its own")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Scale until a signal comes; 0. Raises `BotsError`."""
     from bots.deploy.autoscale import Autoscaler
     from bots.deploy.platform import open_compose
-    from bots.settings import load_settings
+    from bots.settings import load_settings, require_deployed
 
-    root, stop = Path.cwd(), threading.Event()
+    root, model, stop = Path.cwd(), arguments.model, threading.Event()
 
     def open_stage() -> AbstractContextManager[Compose]:
-        known = load_settings(root)
+        known = load_settings(root, model)
+        require_deployed(known)
         return open_compose(
             root,
             known.project.name,
             "production",
             tell=log,
             replicas=known.deploy.replicas,
+            model=model,
+            ports=known.deploy.ports,
             environ=os.environ,
         )
 
@@ -53,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
         signal.signal(number, lambda *_: stop.set())
     scaler = Autoscaler(open_stage, log, time.monotonic)
     scaler.look()
-    policy = load_settings(root).deploy.replicas
+    policy = load_settings(root, model).deploy.replicas
     log(f"looking every {policy.every:g} s; {policy.least} to {policy.most} containers")
     while not stop.wait(scaler.every):
         scaler.try_look()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bots.commands.options import Verbs, add_model_option, refuse_model
+from bots.commands.options import Verbs, add_model_option
 
 if TYPE_CHECKING:
     from bots.review.conform import Lack, Project
@@ -38,7 +38,8 @@ def add_parser(verbs: Verbs) -> None:
         "--for",
         dest="purpose",
         choices=CHOICES,
-        help="how far: each includes those before it (default: serve, which is all; of a further model lock)",
+        help="how far: each includes those before it (default: serve, which is all; lock for a model that is not "
+        "deployed)",
     )
     add_model_option(parser, "look at this one")
     parser.add_argument(
@@ -51,9 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     from bots.log import Progress, make_visible
 
     model: str | None = arguments.model
-    purpose = arguments.purpose or ("serve" if model is None else "lock")
-    if purpose == "serve":
-        refuse_model("conform --for serve", model)
+    purpose = arguments.purpose or ("serve" if model is None or _is_deployed(Path.cwd(), model) else "lock")
     wanted = CHOICES[: CHOICES.index(purpose) + 1]
     with Progress() as progress:
         found = _find_lacks(Path.cwd(), model, wanted, progress.tell)
@@ -78,6 +77,12 @@ def run(arguments: argparse.Namespace) -> int:
     for purpose, count in counts.items():
         print(f"{purpose:7}  {'ready' if not count else f'{count} missing':11}  {MEANINGS[purpose]}")
     return int(bool(lacks))
+
+
+def _is_deployed(root: Path, model: str) -> bool:
+    from bots.settings import load_settings
+
+    return load_settings(root, model).is_deployed
 
 
 def _find_lacks(

@@ -53,9 +53,9 @@ def refuse_model(verb: str, model: str | None) -> None:
     """Raise `BotsError` where a verb that knows the main model alone is asked for another."""
     if model is not None:
         raise BotsError(
-            f"{verb} knows the main model of a project alone: {model} is reviewed, locked and released as an image, "
-            "and neither deployed nor watched. Where it is to be, give it a project of its own, which may lie in a "
-            "subfolder of this repository"
+            f"{verb} knows the main model of a project alone: {model} is reviewed, locked, released and deployed, and "
+            "not watched. Where it is to be, give it a project of its own, which may lie in a subfolder of this "
+            "repository"
         )
 
 

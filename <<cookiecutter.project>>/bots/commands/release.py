@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bots.commands.options import Verbs, refuse_model
+from bots.commands.options import Verbs
 from bots.errors import BotsError
 
 if TYPE_CHECKING:
@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 
 class ExpectWithoutPromote(BotsError):
     """--expect stands without what it is about."""
+
+    exit_code = 2
+
+
+class ContradictingOptions(BotsError):
+    """Two options that do not go together, or a reason that says nothing."""
 
     exit_code = 2
 
@@ -42,12 +48,17 @@ def add_parser(verbs: Verbs) -> None:
     which.add_argument(
         "--model",
         metavar="NAME",
-        help="a name under `models:` of params.yaml: make a version of this one; it is not deployed",
+        help="a name under `models:` of params.yaml: release this one; deployed where it has a `deploy` of its own",
     )
     which.add_argument(
         "--others",
         action="store_true",
-        help="make versions of all models under `models:` of params.yaml, one after the other",
+        help="release all models under `models:` of params.yaml, one after the other",
+    )
+    parser.add_argument(
+        "--start",
+        action="store_true",
+        help="with --others: start deploy.yaml for each of them instead, with --resume for those that are paused",
     )
     parser.add_argument(
         "--until",
@@ -83,42 +94,88 @@ def add_parser(verbs: Verbs) -> None:
 
 def run(arguments: argparse.Namespace, engine: Engine | None = None) -> int:
     """Release with an engine, or with the real one; the exit code says what stopped it. Raises `BotsError`."""
-    from bots.release.release import hold, release, resume
-
     if arguments.expect is not None and arguments.promote is None:
         raise ExpectWithoutPromote("--expect goes with --promote, which it says the version of")
-    if arguments.model is not None or arguments.others:
-        return _release_others(arguments, engine)
-    with open_context(engine) as context:
+    model: str | None = arguments.model
+    _refuse_contradictions(arguments)
+    if arguments.others:
+        return _start_others(arguments) if arguments.start else _release_others(arguments, engine)
+    result = _release_one(arguments, engine, model)
+    return conclude(result, os.environ, as_json=arguments.json, name=model)
+
+
+def _refuse_contradictions(arguments: argparse.Namespace) -> None:
+    """Raise `ContradictingOptions` where the options contradict each other, or a reason is empty."""
+    if arguments.start and not arguments.others:
+        raise ContradictingOptions("release --start needs --others: this run is for the model itself")
+    word = arguments.promote is not None or arguments.hold is not None
+    if arguments.others and (word or (arguments.start and arguments.accept)):
+        raise ContradictingOptions(
+            "release --others gives no word for several models at once: name one by --model NAME"
+        )
+    for option in ("accept", "promote", "hold"):
+        if (reason := getattr(arguments, option)) is not None and not reason.strip():
+            raise ContradictingOptions(f"release --{option}: expected a reason, for the people who ask later")
+
+
+def _release_one(arguments: argparse.Namespace, engine: Engine | None, model: str | None) -> ReleaseResult:
+    from bots.release.release import hold, release, resume
+    from bots.settings import load_models, require_model
+
+    if model is not None:
+        require_model(load_models(Path.cwd()), model)
+    with open_context(engine, model) as context:
         if arguments.hold is not None:
-            result = hold(context, reason=arguments.hold)
-        elif arguments.resume or arguments.promote is not None:
-            result = resume(context, reason=arguments.promote, expect=arguments.expect)
-        else:
-            result = release(context, until=arguments.until, accept=arguments.accept)
-    return conclude(result, os.environ, as_json=arguments.json)
+            return hold(context, reason=arguments.hold)
+        if arguments.resume or arguments.promote is not None:
+            return resume(context, reason=arguments.promote, expect=arguments.expect)
+        return release(context, until=arguments.until, accept=arguments.accept)
+
+
+def _list_others(*, deployed: bool) -> list[str]:
+    """List the project's further models, with `deployed` those alone that are."""
+    from bots.settings import load_models
+
+    family = load_models(Path.cwd())
+    names = [
+        name for name, known in family.items() if name is not None and (known.is_deployed or not deployed)
+    ]
+    if not names:
+        kind = "that is deployed" if deployed else ""
+        print(f"release: params.yaml declares no other model {kind}".rstrip(), file=sys.stderr)
+    return names
+
+
+def _start_others(arguments: argparse.Namespace) -> int:
+    """Start deploy.yaml for each further model; 1 where one could not be started, and the others were."""
+    from bots.github.client import Connection, GitHubClient
+    from bots.log import print_line
+    from bots.release.others import find_paused, start_runs
+    from bots.settings import load_naming
+
+    names = _list_others(deployed=arguments.resume)
+    with open_progress() as tell:
+        if arguments.resume:
+            names = find_paused(Path.cwd(), names, tell)
+        if not names:
+            return 0
+        github = GitHubClient(Connection.from_environ(os.environ))
+        file = load_naming(Path.cwd()).name_workflow("deploy")
+        failures = start_runs(github, names, file=file, resume=arguments.resume, tell=tell)
+    for name, words in failures.items():
+        print_line("release", f"ERROR: {name} was not started: {words}", sys.stderr)
+    return int(bool(failures))
 
 
 def _release_others(arguments: argparse.Namespace, engine: Engine | None) -> int:
-    """Make a version of each of the project's further models that are asked for; the first exit code that is not 0.
+    """Release each of the project's further models, or go on with it; the first exit code that is not 0.
 
     One that fails is told, and the next has its turn.
     """
-    from bots.release.release import release
-    from bots.settings import load_models, require_model
-
-    if arguments.resume or arguments.promote is not None or arguments.hold is not None:
-        refuse_model("release --resume, --promote and --hold", arguments.model or "none of them")
-    family = load_models(Path.cwd())
-    require_model(family, arguments.model)
-    names = [name for name in family if name is not None]
-    if arguments.others and not names:
-        print("release: params.yaml declares no other model", file=sys.stderr)
     codes = []
-    for name in names if arguments.others else [arguments.model]:
+    for name in _list_others(deployed=arguments.resume):
         try:
-            with open_context(engine, name) as context:
-                result = release(context, until="version", accept=arguments.accept)
+            result = _release_one(arguments, engine, name)
             codes.append(conclude(result, {}, as_json=arguments.json, name=name))
         except BotsError as error:
             print(f"ERROR: release: {name}: {error}", file=sys.stderr)

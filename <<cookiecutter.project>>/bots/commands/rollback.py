@@ -6,7 +6,7 @@ import argparse
 import os
 from typing import TYPE_CHECKING, cast
 
-from bots.commands.options import Verbs, add_model_option, refuse_model
+from bots.commands.options import Verbs, add_model_option
 
 if TYPE_CHECKING:
     from bots.release.engine import Engine
@@ -22,7 +22,7 @@ def add_parser(verbs: Verbs) -> None:
         "version is paused in the stage, that one is taken out.",
         epilog="exit codes: 0 it is there, 1 it could not be put there and why, 2 wrong usage",
     )
-    add_model_option(parser, "refused: only the main model has versions")
+    add_model_option(parser, "put back a version of this one")
     parser.add_argument(
         "--stage", choices=["staging", "production"], default="production", help="default: production"
     )
@@ -36,11 +36,10 @@ def add_parser(verbs: Verbs) -> None:
 
 def run(arguments: argparse.Namespace, engine: Engine | None = None) -> int:
     """Roll back with an engine, or with the real one; 0. Raises `BotsError`."""
-    refuse_model("rollback", arguments.model)
     from bots.commands.release import conclude, open_context
     from bots.release.release import roll_back
 
-    with open_context(engine) as context:
+    with open_context(engine, arguments.model) as context:
         stage = cast("Stage", arguments.stage)
         result = roll_back(context, stage, to=arguments.to, reason=arguments.reason, expect=arguments.expect)
-    return conclude(result, os.environ, as_json=arguments.json)
+    return conclude(result, os.environ, as_json=arguments.json, name=arguments.model)

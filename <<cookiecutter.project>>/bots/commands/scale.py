@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from bots.commands.options import Verbs, parse_count
+from bots.commands.options import Verbs, add_model_option, parse_count
 
 
 def add_parser(verbs: Verbs) -> None:
@@ -22,22 +22,34 @@ def add_parser(verbs: Verbs) -> None:
         epilog="exit codes: 0 so many answer, 1 they do not, and why, 2 wrong usage",
     )
     parser.add_argument("number", type=parse_count, metavar="NUMBER", help="how many containers")
+    add_model_option(parser, "scale this one")
     parser.add_argument("--json", action="store_true", help="print what was done as JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Scale; 0. Raises `BotsError`."""
     from bots.deploy.platform import open_compose
-    from bots.settings import SettingsError, load_settings
+    from bots.settings import SettingsError, load_settings, require_deployed
 
     root, wanted = Path.cwd(), arguments.number
-    settings = load_settings(root)
+    settings = load_settings(root, arguments.model)
+    require_deployed(settings)
     limits = settings.deploy.replicas
     if not limits.least <= wanted <= limits.most:
+        place = f"models.{arguments.model}." if arguments.model else ""
         raise SettingsError(
-            f"params.yaml: deploy.replicas allows {limits.least} to {limits.most}, not {wanted}; change it there first"
+            f"params.yaml: {place}deploy.replicas allows {limits.least} to {limits.most}, not {wanted}; change it "
+            "there first"
         )
-    with open_compose(root, settings.project.name, "production", tell=log, environ=os.environ) as stage:
+    with open_compose(
+        root,
+        settings.project.name,
+        "production",
+        tell=log,
+        model=arguments.model,
+        ports=settings.deploy.ports,
+        environ=os.environ,
+    ) as stage:
         before = stage.scale(wanted)
         done = {"before": before, "now": stage.count_replicas()}
     if arguments.json:

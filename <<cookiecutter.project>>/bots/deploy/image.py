@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
+import yaml
 
+from bots.decoding import load_yaml
 from bots.deploy import sbom
 from bots.deploy.docker import EngineError, connect, find_builder, run_command
 from bots.deploy.reading import Reader
 from bots.layout import PARAMS
+from bots.settings import overlay_serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -53,10 +56,13 @@ def build_image(
     title: str,
     onnx: str,
     tell: Callable[[str], None],
+    model: str | None = None,
     fresh: bool = False,
     environ: Mapping[str, str] = os.environ,
 ) -> Image:
     """Build from the checkout in `root`, tagged as `reference`. `onnx` is the ONNX model's folder in it.
+
+    `model` is the name of a further model, whose keys of `serving` the image's params.yaml then has.
 
     `fresh` takes nothing from an earlier build. `environ` may name another base image (SHIP_BASE) and, where the
     network inspects TLS, its authority's certificate (SHIP_CA: a file). Raises `EngineError`.
@@ -65,7 +71,7 @@ def build_image(
     since = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         context = Path(folder)
-        bill = assemble_context(root, context, lineage, title=title, onnx=onnx)
+        bill = assemble_context(root, context, lineage, title=title, onnx=onnx, model=model)
         tell(f"building {reference}")
         words = [docker, "build", "--quiet", "--tag", reference, "--file", str(context / DOCKERFILE)]
         words += _list_options(lineage, title, environ)
@@ -102,7 +108,9 @@ def _list_options(lineage: Lineage, title: str, environ: Mapping[str, str]) -> l
     return words
 
 
-def assemble_context(root: Path, context: Path, lineage: Lineage, *, title: str, onnx: str) -> bytes:
+def assemble_context(
+    root: Path, context: Path, lineage: Lineage, *, title: str, onnx: str, model: str | None = None
+) -> bytes:
     """Copy what the image is made of into the folder `context`; return the bill of materials, which is part of it."""
     for name, place in (("serving", "serving"), (onnx, MODEL), (PARAMS, PARAMS), (LOCK, LOCK)):
         source, target = root / name, context / place
@@ -115,10 +123,19 @@ def assemble_context(root: Path, context: Path, lineage: Lineage, *, title: str,
             shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
         else:
             shutil.copyfile(source, target)
+    _write_own_serving(context / PARAMS, model)
     (context / "lineage.json").write_bytes(msgspec.json.format(msgspec.json.encode(lineage)) + b"\n")
     bill = sbom.make_bill(root / LOCK, title, lineage)
     (context / "sbom.json").write_bytes(bill)
     return bill
+
+
+def _write_own_serving(path: Path, model: str | None) -> None:
+    """Write a further model's own section `serving` into the params.yaml of its image, where it has other keys."""
+    document = load_yaml(path.read_text(encoding="utf-8"))
+    serving = overlay_serving(document, model)
+    if serving != document.get("serving"):
+        path.write_text(yaml.safe_dump({**document, "serving": serving}, sort_keys=False), encoding="utf-8")
 
 
 def push_image(reference: str, *, tell: Callable[[str], None]) -> str:

@@ -12,7 +12,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 import yaml
@@ -82,7 +82,8 @@ class _Deployments(Struct):
 class Kubernetes:
     """One stage (`staging` or `production`), in `namespace`, described in `folder` (deploy/kubernetes/).
 
-    `ready` is how many seconds a version has to become ready.
+    `ready` is how many seconds a version has to become ready. `model` is a further model of the project: everything of
+    it bears its name, `MODEL-model`, beside the main model's in the same namespace.
     """
 
     folder: Path
@@ -91,6 +92,7 @@ class Kubernetes:
     tell: Callable[[str], None]
     ready: int = 180
     kubectl: str = "kubectl"
+    model: str | None = None
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
 
@@ -102,7 +104,7 @@ class Kubernetes:
     def get_state(self) -> State:
         """See `Target`. It is read from the annotations of the Deployments."""
         found = {one.metadata.name: one.metadata.annotations for one in self._list_deployments()}
-        stable, canary = found.get(NAMES["stable"], {}), found.get(NAMES["canary"], {})
+        stable, canary = found.get(self._name("stable"), {}), found.get(self._name("canary"), {})
         return State(
             _read_version(stable, IMAGE, NAME),
             _read_version(canary, IMAGE, NAME),
@@ -130,10 +132,10 @@ class Kubernetes:
     def set_share(self, canary: float) -> None:
         """See `Target`: as many pods as needed for at least this share of all pods."""
         pods = {one.metadata.name: one.spec.replicas for one in self._list_deployments()}
-        if not canary or NAMES["canary"] not in pods:
+        if not canary or self._name("canary") not in pods:
             return
-        wanted = max(1, math.ceil(canary / (1 - canary) * pods.get(NAMES["stable"], 0) - 1e-9))
-        name = f"deployment/{NAMES['canary']}"
+        wanted = max(1, math.ceil(canary / (1 - canary) * pods.get(self._name("stable"), 0) - 1e-9))
+        name = f"deployment/{self._name('canary')}"
         self._run_kubectl("scaling the canary", "scale", name, f"--replicas={wanted}")
         self._follow_rollout("waiting for the canary", name)
 
@@ -171,18 +173,23 @@ class Kubernetes:
                 self._wait_until_ready("stable", former)
             elif before.stable is None:
                 self._run_kubectl(
-                    "removing it", "delete", "deployment", NAMES["stable"], "--ignore-not-found", "--wait"
+                    "removing it",
+                    "delete",
+                    "deployment",
+                    self._name("stable"),
+                    "--ignore-not-found",
+                    "--wait",
                 )
             raise
         self.withdraw()
 
     def withdraw(self) -> None:
         """See `Target`."""
-        words = ("delete", "deployment", NAMES["canary"], "--ignore-not-found", "--wait")
+        words = ("delete", "deployment", self._name("canary"), "--ignore-not-found", "--wait")
         self._run_kubectl("removing the canary", *words)
 
     def _wait_until_ready(self, role: Role, version: Version) -> None:
-        name = f"deployment/{NAMES[role]}"
+        name = f"deployment/{self._name(role)}"
         try:
             self._follow_rollout("the roll-out", name)
         except EngineError as error:
@@ -205,6 +212,13 @@ class Kubernetes:
             {"op": "add", "path": f"/metadata/annotations/{name.replace('/', '~1')}", "value": value}
             for name, value in marks.items()
         ]
+        if self.model is not None:
+            # What a kustomization of these folders does not know, it does not rename.
+            own, pod = self._name("stable"), "/spec/template/spec"
+            patch += [
+                {"op": "replace", "path": f"{pod}/serviceAccountName", "value": own},
+                {"op": "replace", "path": f"{pod}/containers/0/envFrom/0/secretRef/name", "value": own},
+            ]
         with tempfile.TemporaryDirectory(dir=self.folder, prefix=".release-") as scratch:
             path = os.path.relpath(self.folder / resources, scratch)
             wrapped = {
@@ -215,9 +229,24 @@ class Kubernetes:
                 "patches": [
                     {"target": {"kind": "Deployment", "name": NAMES[role]}, "patch": yaml.safe_dump(patch)}
                 ],
+                **self._rename(),
             }
             (Path(scratch) / "kustomization.yaml").write_text(yaml.safe_dump(wrapped), encoding="utf-8")
             self._run_kubectl(f"applying {resources}", "apply", "--kustomize", scratch)
+
+    def _name(self, role: Role) -> str:
+        """Name the Deployment of a role; that of the stable version is the label `app` of all."""
+        return name_in_cluster(NAMES[role], self.model)
+
+    def _rename(self) -> dict[str, Any]:
+        """What a kustomization says so that a further model's objects, labels and selectors bear its name."""
+        if self.model is None:
+            return {}
+        pairs = {"app": self._name("stable")}
+        return {
+            "namePrefix": f"{self.model}-",
+            "labels": [{"pairs": pairs, "includeSelectors": True}],
+        }
 
     def _read_answer(self, pod: _Pod, path: str) -> str | None:
         """Read what the service in the pod answers; None when it does not answer, or not well."""
@@ -245,12 +274,12 @@ class Kubernetes:
         return None
 
     def _list_pods(self, role: Role) -> list[_Pod]:
-        words = ("get", "pods", "--selector", f"app=model,track={role}", "--output", "json")
+        words = ("get", "pods", "--selector", f"app={self._name('stable')},track={role}", "--output", "json")
         pods = self._load_list("the list of the pods", _Pods, *words).items
         return [pod for pod in pods if pod.status.phase in ("Running", "Pending")]
 
     def _list_deployments(self) -> list[_Deployment]:
-        words = ("get", "deployments", "--selector", "app=model", "--output", "json")
+        words = ("get", "deployments", "--selector", f"app={self._name('stable')}", "--output", "json")
         return self._load_list("the list of the Deployments", _Deployments, *words).items
 
     def _load_list(self, what: str, kind: type[T], *words: str) -> T:
@@ -300,6 +329,11 @@ class Kubernetes:
 
     def _build_command(self, *words: str) -> list[str]:
         return [self.kubectl, "--namespace", self.namespace, *words]
+
+
+def name_in_cluster(name: str, model: str | None) -> str:
+    """Name what a model has in a cluster: the main one `model` and `predictions`, a further one `upsell-model`."""
+    return f"{model}-{name}" if model else name
 
 
 def _read_version(annotations: Mapping[str, str], image: str, name: str) -> Version | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 PREFIX = "model."
 
@@ -12,7 +12,7 @@ PREFIX = "model."
 class Lineage(Struct, frozen=True, kw_only=True):
     """A version's origin: `onnx` and `contract` are sha256:…, `model` and `data` are DVC's md5:….
 
-    `built` is the commit's time.
+    `built` is the commit's time. `name` is a further model's; the main one has none.
     """
 
     format: int = 1
@@ -31,6 +31,7 @@ class Lineage(Struct, frozen=True, kw_only=True):
     data: str
     trained: datetime
     built: datetime
+    name: str | UnsetType = UNSET
 
     @property
     def epoch(self) -> int:
@@ -45,6 +46,7 @@ class Lineage(Struct, frozen=True, kw_only=True):
             "org.opencontainers.image.revision": self.commit,
             "org.opencontainers.image.created": self.built.isoformat(),
             "org.opencontainers.image.url": self.pull_request_url,
+            f"{PREFIX}name": self.name or None,
             f"{PREFIX}onnx": self.onnx,
             f"{PREFIX}contract": self.contract,
             f"{PREFIX}skops": self.model,

@@ -20,9 +20,7 @@ from bots.release.versions import Acceptance
 from bots.retry import RequestDenied, Retry
 
 WRITERS = ("admin", "maintain", "write")
-ACCEPT = (
-    "`python -m bots release --accept REASON` by someone who may write here, or {workflow} > Run workflow"
-)
+ACCEPT = "`python -m bots release{option} --accept REASON` by someone who may write here, or {workflow} > Run workflow"
 
 
 class NotApproved(BotsError):
@@ -222,7 +220,7 @@ def accept_objections(
         return None
     said = "; ".join(objections)
     if not (reason or "").strip():
-        how = ACCEPT.format(workflow=naming.title_workflow("Deploy"))
+        how = ACCEPT.format(option=naming.option, workflow=naming.title_workflow("Deploy"))
         raise NotApproved(f"{said}. To release it all the same: {how}")
     assert reason is not None
     if not by:

@@ -20,6 +20,7 @@ from bots.release.engine import EngineFailed
 from bots.release.failure import Failure, Kind, ReleaseFailed
 from bots.release.registry import MAIN, RegistryError, RegistryMoved
 from bots.release.versions import Content, Release
+from bots.settings import overlay_serving
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,16 +75,16 @@ class Approvals:
         return self.accepted or (self.model.accepted if isinstance(self.model, Release) else None)
 
 
-def read_content(checkout: Checkout) -> Content | None:
-    """What main's newest commit would ship; None where it has no model. The inputs come with the model's bytes."""
+def read_content(checkout: Checkout, model_name: str | None = None) -> Content | None:
+    """What main's newest commit would ship; None where it has no such model. The inputs come with the model's bytes."""
     files = checkout.files
     model, onnx = checkout.lock.find_digest(files.model), checkout.lock.find_digest(files.onnx)
     if model is None or onnx is None:
         return None
-    return Content(model=model, onnx=onnx, service=read_service(checkout.root))
+    return Content(model=model, onnx=onnx, service=read_service(checkout.root, model_name))
 
 
-def read_service(root: Path) -> str:
+def read_service(root: Path, model_name: str | None = None) -> str:
     """A digest of everything that main's newest commit would ship beside the model."""
     listed = run_git(root, "ls-tree", "-r", "-z", "HEAD", "--", *SERVICE).stdout
     entries = [
@@ -91,7 +92,7 @@ def read_service(root: Path) -> str:
     ]
     document = load_yaml((root / PARAMS).read_text(encoding="utf-8"))
     blobs = [(path, about.split()[2]) for about, path in entries]
-    return verify.fingerprint_service(blobs, document.get("serving"))
+    return verify.fingerprint_service(blobs, overlay_serving(document, model_name))
 
 
 def build_version(context: BuildContext, content: Content) -> Release:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from bots import settings
 from bots.deploy.docker import EngineError
 from bots.deploy.image import build_image, push_image
@@ -44,11 +46,12 @@ class DeployEngine:
         with _as_engine_failed():
             build_image(
                 self.root,
-                lineage,
+                replace(lineage, name=self.model) if self.model else lineage,
                 reference,
                 title=known.title,
                 onnx=known.review.files.onnx,
                 tell=_print_step,
+                model=self.model,
             )
 
     def smoke_test(self, reference: str) -> list[Check]:
@@ -105,7 +108,13 @@ class DeployEngine:
     def _open_stage(self, stage: Stage) -> AbstractContextManager[Target]:
         known = self._settings
         return open_stage(
-            self.root, known.project.name, stage, tell=_print_step, replicas=known.deploy.replicas
+            self.root,
+            known.project.name,
+            stage,
+            tell=_print_step,
+            replicas=known.deploy.replicas,
+            model=self.model,
+            ports=known.deploy.ports,
         )
 
     @property

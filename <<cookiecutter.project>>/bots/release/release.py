@@ -16,7 +16,7 @@ from bots.dvc.storage import open_storage
 from bots.git.bare import find_folder
 from bots.git.repository import Repository
 from bots.github import actions
-from bots.layout import DVC_LOCK, RUNBOOK
+from bots.layout import DVC_LOCK, PARAMS, RUNBOOK
 from bots.release import build_version, notify, promote, registry, report, signing, versions
 from bots.release.engine import Engine, EngineFailed
 from bots.release.failure import EXIT_CODES, Failure, Kind, ReleaseFailed
@@ -103,8 +103,17 @@ class ReleaseContext:
         return load_settings(self.root, self.model)
 
     def find_platform(self) -> Platform:
-        """Find where the model is deployed: a further one nowhere."""
-        return "none" if self.model is not None else find_platform(self.root)
+        """Find what the model is deployed with: a further one with nothing, where it has no `deploy` of its own."""
+        return find_platform(self.root) if self.settings.is_deployed else "none"
+
+    def require_platform(self, what: str) -> Platform:
+        """Find what the model is deployed with. Raises `RegistryError` where that is nothing; `what` needs it."""
+        platform = self.find_platform()
+        if platform != "none":
+            return platform
+        if find_platform(self.root) == "none":
+            raise RegistryError(f"this project deploys nothing itself: there is no deploy/ {what}")
+        raise RegistryError(f"{explain_not_deployed(self.model)}: there is nothing {what}")
 
 
 @dataclass(frozen=True)
@@ -181,11 +190,7 @@ def resume(context: ReleaseContext, *, reason: str | None, expect: str | None = 
     The second also ends a hold, and rolls out the version that it keeps out. Where `expect` is not that version,
     `RegistryError`.
     """
-    platform = find_platform(context.root)
-    if platform == "none":
-        raise RegistryError(
-            "this project deploys nothing itself: there is no deploy/ where a version could be paused"
-        )
+    platform = context.require_platform("where a version could be paused")
     with context.open_registry() as repository:
         session = _Session(context, repository, platform)
         pause = repository.registry.get_paused(promote.WATCHED)
@@ -220,6 +225,11 @@ def resume(context: ReleaseContext, *, reason: str | None, expect: str | None = 
         return _conclude_release(session, version, promoted, made=False)
 
 
+def explain_not_deployed(model: str | None) -> str:
+    """Say why a further model is made versions of, and deployed nowhere."""
+    return f"{model} is released only: {PARAMS} has no models.{model}.deploy, which says how it is deployed"
+
+
 def explain_nothing(root: Path, model: str | None = None) -> str:
     """Why a checkout has nothing to release: no model yet, or none where dvc.lock should name it. Raises `NoModel`."""
     chosen = load_settings(root, model)
@@ -230,10 +240,11 @@ def explain_nothing(root: Path, model: str | None = None) -> str:
         return f"Nothing to release: {NOT_SERVED}."
     wanted = (checkout.files.model, checkout.files.onnx)
     missing = [path for path in wanted if checkout.lock.find_digest(path) is None]
+    option = f" --model {model}" if model else ""
     return (
         f"{DVC_LOCK} names no {' and no '.join(missing)}: nothing to release. Where the model lies elsewhere, say so "
-        "under `artifacts:` in dvc.yaml and in review.files; `python -m bots conform --for release` says what is "
-        "missing."
+        f"under `artifacts:` in dvc.yaml and in review.files; `python -m bots conform{option} --for release` says "
+        "what is missing."
     )
 
 
@@ -252,7 +263,7 @@ def _find_or_build(session: _Session, commit: str, accept: str | None) -> tuple[
     if chosen.task == "scores":
         return None
     checkout = Checkout(context.root, chosen.review.files)
-    content = build_version.read_content(checkout)
+    content = build_version.read_content(checkout, context.model)
     if content is None:
         return None
     newest = repository.registry.newest
@@ -287,6 +298,8 @@ def _conclude_release(
     head = f"{version.version} is released." if new else f"Nothing to release: {version.version} is."
     said = [head, *(f"{word}." for word in promoted.words)]
     body = report.render_released(known, version, session.platform, run=context.run)
+    if session.platform == "none" and find_platform(context.root) != "none":
+        said.append(f"{explain_not_deployed(context.model)}.")
     result = ReleaseResult(" ".join(said), release=version, body=body, notes=report.describe_skipped(known))
     if session.platform != "none":
         result.pending = promote.list_pending(known, version)
@@ -383,8 +396,7 @@ def _comment_displaced(session: _Session, version: Release, *, result: ReleaseRe
 def hold(context: ReleaseContext, *, reason: str) -> ReleaseResult:
     """Put production on hold: what runs stays, a paused version keeps its share, and nothing new comes in."""
     stage = promote.WATCHED
-    if find_platform(context.root) == "none":
-        raise RegistryError("this project deploys nothing itself: there is no deploy/ to put on hold")
+    context.require_platform("to put on hold")
     with context.open_registry() as repository:
         repository.get_signer()
         before = repository.registry.find_hold(stage)
@@ -402,9 +414,7 @@ def roll_back(
 
     Where another version than `expect` would leave the stage, nothing is done: `RegistryError`.
     """
-    platform = find_platform(context.root)
-    if platform == "none":
-        raise RegistryError("this project deploys nothing itself: there is no deploy/ to roll back with")
+    platform = context.require_platform("to roll back with")
     with context.open_registry() as repository:
         session = _Session(context, repository, platform)
         was_paused = repository.registry.get_paused(stage) is not None

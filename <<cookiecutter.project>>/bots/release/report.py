@@ -51,11 +51,11 @@ ADVICE: dict[Kind, str] = {
     "it in a new pull request; if the machine was at fault, run the job again.",
     "rolled back": "Nobody has to act in a hurry. The model or the service has to change in a new pull request, which "
     "is reviewed and released anew. If the cause lies outside (the machine, a dependency), put it in place by hand: "
-    "`python -m bots rollback --to {version}`.",
+    "`python -m bots rollback{option} --to {version}`.",
     "paused": "It keeps its share of the requests (as a shadow: copies), and the version before has the rest. It is "
     "judged again by all that came since it began: once a day, and whenever the job runs. Whoever knows more decides: "
-    "`python -m bots release --promote REASON` makes it the one that runs, `python -m bots rollback` takes it out; or "
-    f"{BY_HAND}.",
+    "`python -m bots release{option} --promote REASON` makes it the one that runs, `python -m bots rollback{option}` "
+    "takes it out; or {where}.",
     "broken": "Run the job again: it goes on where it stopped. What was done stays done, and is not done twice.",
 }
 
@@ -101,7 +101,7 @@ def render_released(registry: Registry, release: Release, platform: Platform, ru
         ),
         md.fold("What it is made of, and who answers for it", _render_origin(release)),
         _render_skipped(registry),
-        _render_footer(run),
+        _render_footer(run, naming=registry.naming),
     )
 
 
@@ -120,7 +120,7 @@ def render_failure(
         *_render_production(registry, platform),
     ]
     wrong = list_failed(list(failure.checks))
-    advice = STAGE_ADVICE if _is_refused_late(failure) else _advise(failure, registry.naming)
+    advice = STAGE_ADVICE if _is_refused_late(failure) else _give_advice(failure, registry.naming)
     return _assemble(
         registry.naming,
         f"{failure.name}: {describe_outcome(failure)}",
@@ -131,8 +131,19 @@ def render_failure(
         _render_checks(wrong),
         f"**What to do** {escape_prose(advice)}",
         md.fold(_count_passed(failure.checks), _render_checks(failure.checks)),
-        _render_footer(run, runbook),
+        _render_footer(run, runbook, registry.naming),
     )
+
+
+def _give_advice(failure: Failure, naming: Naming) -> str:
+    where = _name_button(naming)
+    return ADVICE[failure.kind].format(version=failure.name, option=naming.option, where=where)
+
+
+def _name_button(naming: Naming) -> str:
+    """Name where a person starts the workflow by hand, and what to choose there for a further model."""
+    with_model = f" with the model {naming.model}" if naming.model else ""
+    return BY_HAND.format(workflow=naming.title_workflow("Deploy")) + with_model
 
 
 def describe_outcome(failure: Failure) -> str:
@@ -147,7 +158,7 @@ def _is_refused_late(failure: Failure) -> bool:
 
 def render_replaced(registry: Registry, release: Release, stage: Stage, run: str | None = None) -> str:
     """Render the comment of a version that a person took out of a stage."""
-    now = registry.get_running(stage)
+    now, option = registry.get_running(stage), registry.naming.option
     assert now is not None
     said = [
         f"**{escape_text(release.version)} is not in {stage} any more.** {escape_text(now.by, 60)} put "
@@ -160,9 +171,9 @@ def render_replaced(registry: Registry, release: Release, stage: Stage, run: str
         f"{release.version}: taken out of {stage}",
         _render_alert("WARNING", md.join_lines(said)),
         _render_stages(registry, release),
-        f"**To put it back** {escape_code(f'python -m bots rollback --stage {stage} --to {release.version}')}",
+        f"**To put it back** {escape_code(f'python -m bots rollback{option} --stage {stage} --to {release.version}')}",
         md.fold("What it is made of, and who answers for it", _render_origin(release)),
-        _render_footer(run),
+        _render_footer(run, naming=registry.naming),
     )
 
 
@@ -180,7 +191,7 @@ def render_displaced(
         f"{release.version}: gave way to {newer.version}",
         _render_alert("NOTE", md.join_lines(said)),
         md.fold("What it is made of, and who answers for it", _render_origin(release)),
-        _render_footer(run),
+        _render_footer(run, naming=registry.naming),
     )
 
 
@@ -194,7 +205,7 @@ def render_settled(release: Release, place: str, body: str, naming: Naming = ALO
 def render_table(registry: Registry) -> str:
     """Render the registry as a table of plain text, the newest version first."""
     if not registry.releases:
-        return "No version yet: `python -m bots release` makes the first."
+        return f"No version yet: `python -m bots release{registry.naming.option}` makes the first."
     head = ["version", "where, since", "metric", "pull request", "approved by", "commit"]
     rows = [head, *(_list_cells(registry, release) for release in reversed(registry.releases))]
     widths = [max(len(row[at]) for row in rows) for at in range(len(head))]
@@ -239,7 +250,7 @@ def _name_place(registry: Registry, release: Release, platform: Platform) -> str
 def _render_headline(registry: Registry, release: Release, platform: Platform) -> str:
     name = f"**{escape_text(release.version)}"
     if platform == "none":
-        return f"{name} is released.** This project deploys nothing itself: {_render_image(release.image)}"
+        return f"{name} is released.** {_explain_no_stage(registry.naming)}: {_render_image(release.image)}"
     there = [one.stage for one in registry.list_stages(release.version)]
     if not there:
         return f"{name} is built and pushed**, and in no stage now."
@@ -248,6 +259,12 @@ def _render_headline(registry: Registry, release: Release, platform: Platform) -
     since = _format_time(registry.find_start(there[-1]))
     said = f"{name} runs in {there[-1]}** since {since}, and is not in production yet."
     return md.join_lines([said, *_render_production(registry, platform)])
+
+
+def _explain_no_stage(naming: Naming) -> str:
+    if naming.model is None:
+        return "This project deploys nothing itself"
+    return f"It is deployed nowhere by the bots (models.{naming.model}.deploy in params.yaml is not there)"
 
 
 def _render_production(registry: Registry, platform: Platform) -> list[str]:
@@ -289,19 +306,11 @@ def _render_stages(registry: Registry, release: Release) -> str:
     return md.format_table([":stage", ":runs", ":since", ":before it"], rows)
 
 
-def _advise(failure: Failure, naming: Naming) -> str:
-    return ADVICE[failure.kind].format(version=failure.name, workflow=naming.title_workflow("Deploy"))
-
-
-def _name_button(naming: Naming) -> str:
-    return BY_HAND.format(workflow=naming.title_workflow("Deploy"))
-
-
 def _render_way_back(registry: Registry, release: Release) -> str:
     now, ago = registry.get_running("production"), versions.find_previous(registry, "production")
     if now is None or now.version != release.version or ago is None:
         return ""
-    command = escape_code(f"python -m bots rollback --to {ago.version}")
+    command = escape_code(f"python -m bots rollback{registry.naming.option} --to {ago.version}")
     button = f"{_name_button(registry.naming)}: rollback, {escape_text(ago.version)}"
     return f"**To go back** {command}, or {button}. It takes no training and no building."
 
@@ -386,10 +395,11 @@ def _render_alert(kind: str, body: str) -> str:
     return "> " + f"[!{kind}]\n{body}".replace("\n", "\n> ")
 
 
-def _render_footer(run: str | None, runbook: str | None = None) -> str:
+def _render_footer(run: str | None, runbook: str | None = None, naming: Naming = ALONE) -> str:
     if not run:
         return ""
-    parts = [f"[run]({check_address(run)})", f"every version: {escape_code('python -m bots models')}"]
+    listing = escape_code(f"python -m bots models{naming.option}")
+    parts = [f"[run]({check_address(run)})", f"every version: {listing}"]
     if runbook:
         parts.append(f"[what to do]({check_address(f'{runbook}#release')})")
     return f"<sub>{' · '.join(parts)}</sub>"

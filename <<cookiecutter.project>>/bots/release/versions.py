@@ -296,6 +296,7 @@ def plan_steps(registry: Registry, version: str, until: str) -> list[Step]:
     version and never this one: a release only moves a stage up, and going back is a person's decision.
     """
     steps: list[Step] = []
+    option = registry.naming.option
     for stage in STAGES[: STAGES.index(until) + 1] if until in STAGES else ():
         history = registry.list_assignments(stage)
         had = [one.version for one in history]
@@ -313,7 +314,8 @@ def plan_steps(registry: Registry, version: str, until: str) -> list[Step]:
             if version not in had:
                 return steps
         elif version in had:
-            words = f"{version} was taken out of {stage}; `bots rollback --stage {stage} --to {version}` puts it back"
+            command = f"`bots rollback{option} --stage {stage} --to {version}`"
+            words = f"{version} was taken out of {stage}; {command} puts it back"
             return [*steps, Step(stage, False, words)]
         elif hold := registry.find_hold(stage):
             return [*steps, Step(stage, False, describe_hold(hold))]

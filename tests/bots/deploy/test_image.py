@@ -140,3 +140,39 @@ def test_the_folder_says_where_a_project_is_deployed(tmp_path: Path) -> None:
     with platform.open_stage(tmp_path, "x", "staging", tell=print) as target:
         assert isinstance(target, Kubernetes)
         assert (target.namespace, target.stage) == ("x-staging", "staging")
+
+
+def test_the_main_models_port_is_none_of_a_further_ones() -> None:
+    ports = settings.Ports(staging=9091, production=9090)
+    assert platform.choose_port("staging", {}, None, None) == "8081"
+    assert platform.choose_port("production", {"PRODUCTION_PORT": "80"}, None, None) == "80"
+    assert platform.choose_port("production", {"PRODUCTION_PORT": "80"}, "upsell", ports) == "9090"
+    assert platform.choose_port("staging", {"STAGING_PORT": "80"}, "upsell", ports) == "9091"
+    with pytest.raises(EngineError, match=r"models\.upsell\.deploy\.ports: expected where upsell listens"):
+        platform.choose_port("production", {}, "upsell", None)
+    with pytest.raises(EngineError, match=r"ports\.production: 9090 is where the main model listens"):
+        platform.choose_port("production", {"PRODUCTION_PORT": "9090"}, "upsell", ports)
+
+
+def test_a_further_models_image_says_its_name_and_serves_by_its_own_keys(tmp_path: Path) -> None:
+    root = versions.make_checkout(tmp_path / "checkout")
+    document = yaml.safe_load((root / "params.yaml").read_text())
+    own = {"serving": {"keys": "required"}}
+    document["models"] = {"upsell": own, "other": {}}
+    (root / "params.yaml").write_text(yaml.safe_dump(document))
+    lineage = versions.make_lineage(root, "v1")
+
+    def assemble(model: str | None) -> Path:
+        context = tmp_path / f"context of {model}"
+        image.assemble_context(root, context, lineage, title="late-flights", onnx="models/onnx", model=model)
+        return context / "params.yaml"
+
+    for model in (None, "other"):
+        assert assemble(model).read_bytes() == (root / "params.yaml").read_bytes()
+    served = yaml.safe_load(assemble("upsell").read_text())["serving"]
+    assert served == {**document["serving"], "keys": "required"}
+    assert b'"name"' not in msgspec.json.encode(lineage), "the main model's lineage is as it was"
+    named = msgspec.structs.replace(lineage, name="upsell")
+    assert msgspec.json.decode(msgspec.json.encode(named))["name"] == "upsell"
+    assert named.list_labels("x")["model.name"] == "upsell"
+    assert "model.name" not in lineage.list_labels("x")

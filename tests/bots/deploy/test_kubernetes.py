@@ -271,3 +271,58 @@ def test_a_shadow_that_no_release_can_feed_is_refused_before_anything_changes(cl
     ):
         cluster.roll_out(V2, shadow=True)
     assert cluster.target.get_state() == before
+
+
+def test_a_further_model_has_names_of_its_own_beside_the_main_one(cluster: Cluster) -> None:
+    cluster.roll_out(V1)
+    main = {key: json.dumps(one) for key, one in cluster.memory["objects"].items()}
+    cluster.target.model = "upsell"
+    assert cluster.roll_out(V2).done == "deployed"
+    objects = cluster.memory["objects"]
+    assert {key: json.dumps(objects[key]) for key in main} == main, "the main model is not touched"
+    own = {key: one for key, one in objects.items() if key not in main}
+    assert {key.rpartition("/")[2] for key in own} == {"upsell-model", "upsell-predictions"}
+    assert len(own) == len(main)
+    for one in own.values():
+        kubernetes_validate.validate(one, "1.37", strict=True)
+    pod = own["Deployment/upsell-model"]["spec"]["template"]
+    (claim,) = (one for one in pod["spec"]["volumes"] if one["name"] == "predictions")
+    assert claim["persistentVolumeClaim"]["claimName"] == "upsell-predictions"
+    assert pod["spec"]["serviceAccountName"] == "upsell-model"
+    assert pod["spec"]["containers"][0]["envFrom"] == [
+        {"secretRef": {"name": "upsell-model", "optional": True}}
+    ]
+    assert own["HorizontalPodAutoscaler/upsell-model"]["spec"]["scaleTargetRef"]["name"] == "upsell-model"
+    for kind, path in (
+        ("Service", ("spec", "selector")),
+        ("NetworkPolicy", ("spec", "podSelector", "matchLabels")),
+        ("PodDisruptionBudget", ("spec", "selector", "matchLabels")),
+    ):
+        found: Any = own[f"{kind}/upsell-model"]
+        for key in path:
+            found = found[key]
+        assert found["app"] == "upsell-model"
+        assert found.items() <= pod["metadata"]["labels"].items()
+    assert cluster.target.get_state() == State(V2)
+    cluster.target.model = None
+    assert cluster.target.get_state() == State(V1)
+
+
+@pytest.mark.slow
+def test_a_further_models_canary_takes_nothing_of_the_main_one(cluster: Cluster) -> None:
+    cluster.roll_out(V1)
+    cluster.target.model = "upsell"
+    cluster.roll_out(V1)
+    cluster.remember(failing=[V2.reference])
+    assert cluster.roll_out(V2).done == "rolled back"
+    cluster.remember(failing=[])
+    cluster.target.start_canary(V2, V1)
+    pod = kubectl.list_deployments(cluster.memory)["upsell-model-canary"]["spec"]["template"]
+    assert pod["metadata"]["labels"]["app"] == "upsell-model"
+    assert pod["spec"]["serviceAccountName"] == "upsell-model"
+    assert cluster.target.load_metrics("canary").keys() == {"upsell-model-canary-0"}
+    assert cluster.roll_out(V2).done == "promoted"
+    assert sorted(kubectl.list_deployments(cluster.memory)) == ["model", "upsell-model"]
+    assert kubectl.get_image(cluster.memory, "model") == V1.reference
+    cluster.target.model = None
+    assert cluster.target.load_metrics("stable").keys() == {f"model-{number}" for number in range(3)}

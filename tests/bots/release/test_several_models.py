@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,9 +12,12 @@ import yaml
 
 from bots.github.marker import Marker, ModelDigests
 from bots.naming import Naming
+from bots.release.lease import Lease
+from bots.release.registry import open_registry, start_retry
 from doubles.github import Check, GitHubDouble
-from fixtures import dvc_projects, release_projects
+from fixtures import dvc_projects, release_projects, releases
 from fixtures.release_projects import ReleaseProject, write_model
+from fixtures.support import TEMPLATE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,10 +39,13 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> DvcProject:
     project = release_projects.make_project(tmp_path_factory.mktemp("original"))
     params = yaml.safe_load((project.folder / "params.yaml").read_text())
     files = {"model": "models/b.skops", "holdout_features": "data/b/holdout.parquet"}
-    params["models"] = {"b": {"review": {"score": "score {rows} {out}", "files": files}}}
+    deploy = {"ports": {"staging": 9091, "production": 9090}}
+    params["models"] = {"b": {"review": {"score": "score {rows} {out}", "files": files}, "deploy": deploy}}
     (project.folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     with (project.folder / ".gitignore").open("a") as ignored:
         ignored.write("/reports/b/predictions.parquet\n")
+    (project.folder / ".github/workflows").mkdir()
+    shutil.copy(TEMPLATE / ".github/workflows/deploy.yaml", project.folder / ".github/workflows/deploy.yaml")
     write_both(project.folder, WEIGHTS[0])
     return project
 
@@ -113,7 +120,31 @@ def read_version(project: ReleaseProject, *words: str) -> dict[str, Any]:
     return found
 
 
-def test_a_further_model_is_released_by_its_name_and_the_first_is_not_touched(
+def let(project: ReleaseProject, **does: str) -> None:
+    """What the engine does from now on."""
+    project.log.with_name("engine-does.json").write_text(json.dumps(does))
+
+
+def release_both(project: ReleaseProject) -> None:
+    merge(project)
+    project.run_bots("release", "--accept", "the first model")
+    project.run_bots("release", "--model", "b")
+    project.log.unlink()
+
+
+def release_next(project: ReleaseProject, *, expect: int = 0) -> tuple[int, str]:
+    """Release the second model with other weights; the number of its pull request, and what was said."""
+    write_both(project.folder, WEIGHTS[1])
+    number = merge(project)
+    return number, project.run_bots("release", "--model", "b", expect=expect).stderr
+
+
+def read_stages(project: ReleaseProject, *words: str) -> dict[str, list[str]]:
+    listed = json.loads(project.run_bots("models", "--json", *words).stdout)
+    return {one["release"]["version"]: [stage["stage"] for stage in one["stages"]] for one in listed}
+
+
+def test_a_further_model_is_released_and_deployed_by_its_name_and_the_first_is_not_touched(
     project: ReleaseProject,
 ) -> None:
     merge(project)
@@ -122,15 +153,74 @@ def test_a_further_model_is_released_by_its_name_and_the_first_is_not_touched(
     assert version["version"] == "v1.0.0"
     assert version["image"].startswith("ghcr.io/octo-org/late-flights/model/b@sha256:")
     assert list_tags(project) == {"model@v1.0.0", "model/b@v1.0.0"}
-    assert "roll_out" not in {call[0] for call in project.list_calls()}
-    write_both(project.folder, WEIGHTS[1])
+    assert read_stages(project, "--model", "b") == {"v1.0.0": ["staging", "production"]}
+    assert read_stages(project) == {"v1.0.0": []}
+    number, _ = release_next(project)
+    assert read_stages(project, "--model", "b") == {"v1.1.0": ["staging", "production"], "v1.0.0": []}
+    assert read_stages(project) == {"v1.0.0": []}
+    (comment,) = project.list_comments(number)
+    assert "b: Release v1.1.0: in production" in comment
+    assert "python -m bots rollback --model b --to v1.0.0" in comment
+    assert "Deploy > Run workflow with the model b" in comment
+
+
+def test_a_further_model_goes_back_alone(project: ReleaseProject) -> None:
+    release_both(project)
+    number, _ = release_next(project)
+    said = project.run_bots("rollback", "--model", "b", "--reason", "complaints").stderr
+    assert "b: production has v1.0.0 again, and v1.1.0 no more." in said
+    assert read_stages(project, "--model", "b") == {"v1.1.0": ["staging"], "v1.0.0": ["production"]}
+    assert read_stages(project) == {"v1.0.0": ["staging", "production"]}
+    (comment,) = project.list_comments(number)
+    assert "python -m bots rollback --model b --stage production --to v1.1.0" in comment
+
+
+def test_a_further_model_is_paused_and_promoted_without_a_word_about_the_first(
+    project: ReleaseProject,
+) -> None:
+    release_both(project)
+    let(project, roll_out="pause production")
+    number, said = release_next(project, expect=34)
+    assert "ERROR: b: v1.1.0 is paused" in said
+    (title,) = project.list_issues()
+    assert title.startswith("b: ")
+    (comment,) = project.list_comments(number)
+    assert "`python -m bots release --model b --promote REASON`" in comment
+    assert "`python -m bots rollback --model b` takes it out" in comment
+    assert "Nothing is paused" in project.run_bots("release", "--resume").stderr
+    project.run_bots("release", "--model", "b", "--resume", expect=34)
+    project.run_bots("release", "--model", "b", "--promote", "I looked at the answers")
+    assert read_stages(project, "--model", "b")["v1.1.0"] == ["staging", "production"]
+    assert read_stages(project) == {"v1.0.0": ["staging", "production"]}
+    assert project.list_issues() == []
+
+
+def test_one_model_whose_roll_out_fails_holds_the_other_up_in_nothing(project: ReleaseProject) -> None:
+    release_both(project)
+    let(project, roll_out="roll back production")
+    _, said = release_next(project, expect=33)
+    assert "ERROR: b: v1.1.0 was rolled back" in said
+    project.pulls += 1  # the issue has that number
+    (project.folder / "serving/app.py").write_text("serve(better=True)\n")
+    let(project)
     merge(project)
-    said = project.run_bots("release", "--until", "version").stderr
-    assert "Nothing to release: v1.0.0 is." in said
-    assert read_version(project, "--model", "b")["version"] == "v1.1.0"
-    assert list_tags(project) == {"model@v1.0.0", "model/b@v1.0.0", "model/b@v1.1.0"}
-    assert "v1.1.0" in project.run_bots("models", "--model", "b").stdout
-    assert "v1.1.0" not in project.run_bots("models").stdout
+    assert "v1.0.1 is released" in project.run_bots("release").stderr
+    assert read_stages(project) == {"v1.0.1": ["staging", "production"], "v1.0.0": []}
+    assert len(project.list_issues()) == 1, (
+        "the further model's failure is not settled by the main one's release"
+    )
+    assert "v1.1.1 is released" in project.run_bots("release", "--model", "b").stderr
+    assert project.list_issues() == []
+
+
+def test_two_models_change_the_same_stage_at_the_same_time(project: ReleaseProject) -> None:
+    release_both(project)
+    with open_registry(project.folder, start_retry(print), time.time, releases.SIGNER) as repository:
+        lease = Lease(repository, "production", "somebody who works on the main model", print)
+        lease.acquire()
+        release_next(project)
+        lease.release()
+    assert read_stages(project, "--model", "b")["v1.1.0"] == ["staging", "production"]
 
 
 def test_a_further_model_that_no_review_let_pass_is_not_released_and_an_issue_says_so(
@@ -140,6 +230,7 @@ def test_a_further_model_that_no_review_let_pass_is_not_released_and_an_issue_sa
     project.run_bots("release", "--until", "version", "--accept", "the first model")
     said = project.run_bots("release", "--others", expect=30).stderr
     assert "ERROR: b: " in said
+    assert "`python -m bots release --model b --accept REASON`" in said
     assert list_tags(project) == {"model@v1.0.0"}
     (title,) = project.list_issues()
     assert title.startswith("b: ")
@@ -149,7 +240,7 @@ def test_trace_audit_and_handover_know_each_model_by_its_name(project: ReleasePr
     merge(project)
     assert "0 entries, all of them hold" in project.run_bots("audit").stderr
     project.run_bots("release", "--until", "version", "--accept", "the first model")
-    project.run_bots("release", "--others")
+    project.run_bots("release", "--others", "--until", "version")
     outs = yaml.safe_load((project.folder / "dvc.lock").read_text())["stages"]["make-b"]["outs"]
     digest = next(out["md5"] for out in outs if out["path"] == "models/b.skops")
     for words in (("model/b@v1.0.0",), ("v1.0.0", "--model", "b"), (digest[:12],)):
@@ -191,9 +282,59 @@ def test_trace_audit_and_handover_know_each_model_by_its_name(project: ReleasePr
     assert "model@v1.0.0" not in said
 
 
-def test_a_further_model_is_not_deployed_and_that_is_said(project: ReleaseProject) -> None:
+def test_a_further_model_without_a_deploy_of_its_own_is_released_only_and_that_is_said(
+    project: ReleaseProject,
+) -> None:
+    params = project.folder / "params.yaml"
+    document = yaml.safe_load(params.read_text())
+    del document["models"]["b"]["deploy"]
+    params.write_text(yaml.safe_dump(document, sort_keys=False))
+    number = merge(project)
+    project.run_bots("release", "--accept", "the first model")
+    project.log.unlink()
+    said = project.run_bots("release", "--model", "b").stderr
+    assert "v1.0.0 is released. b is released only: params.yaml has no models.b.deploy" in said
+    assert {call[0] for call in project.list_calls()} == {"build", "smoke", "push"}
+    (comment,) = (one for one in project.list_comments(number) if "model-release/model/b" in one)
+    assert "deployed nowhere by the bots (models.b.deploy in params.yaml is not there)" in comment
     for words in (("release", "--model", "b", "--resume"), ("rollback", "--model", "b", "--reason", "why")):
         said = project.run_bots(*words, expect=1).stderr
-        assert "b is reviewed, locked and released as an image, and neither deployed nor watched" in said
+        assert "b is released only: params.yaml has no models.b.deploy" in said
     said = project.run_bots("release", "--model", "c", expect=1).stderr
     assert "models: no model `c`" in said
+
+
+def test_a_run_of_its_own_is_started_for_each_further_model(project: ReleaseProject) -> None:
+    release_both(project)
+    project.run_bots("release", "--others", "--start")
+    assert project.double.state.started == [("deploy.yaml", "main")]
+    assert project.double.state.inputs == [{"model": "b"}]
+    project.run_bots("release", "--others", "--start", "--resume")
+    assert len(project.double.state.started) == 1, "nothing is paused"
+    let(project, roll_out="pause production")
+    release_next(project, expect=34)
+    project.run_bots("release", "--others", "--start", "--resume")
+    assert project.double.state.inputs[1:] == [{"model": "b", "paused": "judge it again"}]
+
+
+def test_a_run_that_cannot_be_started_fails_and_says_what_the_job_needs(project: ReleaseProject) -> None:
+    merge(project)
+    project.extra["GITHUB_TOKEN"] = project.double.add_token("reads", actions="read", contents="read")
+    said = project.run_bots("release", "--others", "--start", expect=1).stderr
+    assert "ERROR: b was not started" in said
+    assert "`actions: write`" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("--start",), "release --start needs --others"),
+        (("--others", "--promote", "why"), "name one by --model NAME"),
+        (("--model", "b", "--promote", " "), "release --promote: expected a reason"),
+        (("--accept", ""), "release --accept: expected a reason"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(
+    project: ReleaseProject, words: tuple[str, ...], expected: str
+) -> None:
+    assert expected in project.run_bots("release", *words, expect=2).stderr

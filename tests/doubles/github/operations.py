@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlencode
+
+import yaml
 
 from .payloads import Payloads
 from .state import Check, Comment, Commit, Issue, Pull, State, Token
@@ -233,6 +236,20 @@ def start_workflow(state: State, payloads: Payloads, call: Call) -> Answer:
             raise RequestRefused(422, f"No ref found for: {ref}")
         if "workflow_dispatch:" not in text:
             raise RequestRefused(422, "Workflow does not have 'workflow_dispatch' trigger")
+        known = (yaml.safe_load(text)[True]["workflow_dispatch"] or {}).get("inputs") or {}
+        inputs = call.body.get("inputs") or {}
+        if unknown := sorted(set(inputs) - set(known)):
+            raise RequestRefused(422, f"Unexpected inputs provided: {json.dumps(unknown)}")
+        for name, about in known.items():
+            if about.get("required") and not inputs.get(name):
+                raise RequestRefused(422, f"Required input '{name}' not provided")
+            if (
+                about.get("type") == "choice"
+                and inputs.get(name, about["options"][0]) not in about["options"]
+            ):
+                raise RequestRefused(
+                    422, f"Provided value '{inputs[name]}' for input '{name}' not in the list"
+                )
     state.started.append((file, ref))
     state.inputs.append(call.body.get("inputs", {}))
     return Answer(204, None)
