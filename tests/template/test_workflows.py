@@ -18,6 +18,7 @@ import yaml
 
 from bots.naming import ALONE
 from bots.render.dashboard import LABEL
+from bots.respond.approve import TESTS
 from bots.respond.respond import list_outputs
 from fixtures import github_actions
 from fixtures.baking import bake_project
@@ -480,6 +481,11 @@ def test_a_job_that_is_given_keys_leaves_none_behind_however_it_ends() -> None:
         used = [(step.get("uses"), step.get("if")) for step in job["steps"]]
         if ("./.github/actions/reach", None) in used:
             assert used[-1] == ("./.github/actions/leave", "${{ always() }}"), name
+
+
+def test_the_step_whose_failure_forbids_an_approval_is_the_one_that_runs_the_tests() -> None:
+    (step,) = [one for one in steps("pull-request") if one.get("run") == "make test"]
+    assert step["name"] == TESTS
 
 
 def test_a_comment_or_a_tick_of_a_person_is_answered_each_in_a_run_of_its_own() -> None:

@@ -156,6 +156,15 @@ class Comment:
 
 
 @dataclass(frozen=True)
+class JobStep:
+    """A step of a job, and what became of it; None while it runs."""
+
+    job: str
+    name: str
+    conclusion: str | None
+
+
+@dataclass(frozen=True)
 class CheckRun:
     """A check run; `conclusion` is None while it is in progress. `app` is the login under which its App writes."""
 
@@ -352,6 +361,20 @@ class GitHubClient:
                 )
                 for run in found
             ]
+
+    def list_steps(self, run: int, attempt: int) -> list[JobStep]:
+        """`GET actions/runs/{run}/attempts/{attempt}/jobs`: the steps of the first hundred jobs."""
+        with self._translate_errors():
+            _, found = self._repository.requester.requestJsonAndCheck(
+                "GET",
+                f"{self._repository.url}/actions/runs/{run}/attempts/{attempt}/jobs",
+                parameters={"per_page": 100},
+            )
+        return [
+            JobStep(job["name"], step["name"], step["conclusion"])
+            for job in found["jobs"]
+            for step in job.get("steps") or []
+        ]
 
     def create_check_run(self, sha: str, content: CheckRunContent) -> None:
         """`POST check-runs`."""

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         Comment,
         CommitComparison,
         Issue,
+        JobStep,
         PullRequestText,
     )
     from bots.naming import Naming
@@ -51,6 +52,9 @@ class RespondApi(Protocol):
 
     def list_check_runs(self, sha: str, name: str) -> list[CheckRun]:
         """Every check run of that name on a commit."""
+
+    def list_steps(self, run: int, attempt: int) -> list[JobStep]:
+        """The steps of a run's jobs, and what became of each."""
 
     def edit_check_run(self, check_run: int, content: CheckRunContent) -> None:
         """Replace what a check run says."""

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 ASKS: Final[tuple[Verdict, ...]] = ("undecided", "not comparable", "no baseline")
 """The verdicts with which a review asks a person."""
 LONGEST: Final = 300
+TESTS: Final = "Run the team's tests"
+"""The step of the pull request's workflow that runs `make test`."""
+WORKFLOWS: Final = ".github/workflows"
 
 
 def approve(request: Request) -> Answer:
@@ -52,6 +55,7 @@ def approve(request: Request) -> Answer:
             unsettled=list_unsettled(request, pull, marker),
         )
         or _find_unread(request, marker)
+        or find_failed_tests(request, marker, check)
         or _find_move(request, marker)
     ):
         return refuse(problem)
@@ -121,6 +125,28 @@ def _find_unread(request: Request, marker: Marker) -> str | None:
         "The bots' comment on this pull request is not the review of the newest commit, or came after this command. "
         "Read that one, then approve again."
     )
+
+
+def find_failed_tests(request: Request, marker: Marker, check: CheckRun) -> str | None:
+    """Find why the team's tests do not speak for a change, in the run that reviewed it; None where they passed.
+
+    Also None where main's own workflow does not run them.
+    """
+    path = f"{WORKFLOWS}/{request.naming.name_workflow('pull-request')}"
+    main = request.api.read_file(request.api.find_branch(str(marker.base)), path)
+    if main is None or TESTS not in main.decode(errors="replace"):
+        return None
+    run = f"[the run]({check_address(check.details_url)})"
+    became = {
+        one.conclusion for one in request.api.list_steps(marker.run, marker.attempt) if one.name == TESTS
+    }
+    if became == {"success"}:
+        return None
+    if "failure" in became:
+        return f"The team's tests failed in {run}. Nobody approves that: mend them, which starts a review by itself."
+    if not became:
+        return f"{run} did not run the team's tests, as main's workflow does, so nobody can tell whether they pass."
+    return f"The team's tests did not run to their end in {run}. Run it again, then approve."
 
 
 def _find_move(request: Request, marker: Marker) -> str | None:

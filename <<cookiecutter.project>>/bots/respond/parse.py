@@ -9,11 +9,13 @@ from typing import Final
 MOST: Final = 5
 """So many commands of a comment are obeyed."""
 _WORD: Final = r"[A-Za-z][A-Za-z0-9-]{0,49}"
-_LINE: Final = re.compile(rf" {{0,3}}/(?P<name>{_WORD})(?:[ \t]+(?P<arguments>.*?))?[ \t]*")
-_HIDDEN: Final = re.compile(
-    r"<!--.*?(?:-->|\Z)|<(pre|code|script|style|details)\b.*?(?:</\1>|\Z)", re.DOTALL | re.IGNORECASE
-)
+_LINE: Final = re.compile(rf" {{0,3}}/(?P<name>{_WORD})(?:[ \t](?P<arguments>.*))?")
 _FENCE: Final = re.compile(r"[ \t]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)?(?P<fence>`{3,}|~{3,})(?P<rest>.*)")
+_TAGS: Final = ("pre", "code", "script", "style", "details", "textarea")
+_ENDS: Final = ("-->", *(f"</{tag}>" for tag in _TAGS))
+_OPENED: Final = re.compile(rf"<!--|<(?P<tag>{'|'.join(_TAGS)})\b")
+_SIGNATURE: Final = re.compile(r"-- |-{2,} ?Original Message ?-{2,}|_{20,}", re.IGNORECASE)
+"""Below such a line stands what an e-mail adds: a signature, or the message that is answered."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +29,12 @@ class Command:
 def find_commands(body: str, prefix: str | None = None) -> list[Command]:
     """Find the commands of a comment, in its order.
 
-    Only a whole line counts, outside of quotations, code and HTML comments; a path such as /usr/bin is none. With a
-    `prefix`, such as `ml`, the lines are `/ml approve`, and others are none of ours; `/ml` alone asks for help.
+    Only a whole line counts, outside of quotations, code and HTML comments, and above the signature of an e-mail; a
+    path such as /usr/bin is none. With a `prefix`, such as `ml`, the lines are `/ml approve`, and others are none of
+    ours; `/ml` alone asks for help.
     """
     found = []
-    for line in _list_plain_lines(body):
+    for line in list_plain_lines(body):
         read = _LINE.fullmatch(line)
         if read is None:
             continue
@@ -44,20 +47,48 @@ def find_commands(body: str, prefix: str | None = None) -> list[Command]:
     return found
 
 
-def _list_plain_lines(body: str) -> list[str]:
+def list_plain_lines(body: str) -> list[str]:
     """List the lines that are shown as plain text: no code, no HTML comment, nothing in <pre> or <details>.
 
-    A quotation begins with > and is no command.
+    What is opened first hides the other: a comment's mark within a block of code is code. A quotation begins with > and
+    is no command.
     """
-    body = _HIDDEN.sub("", body)
-    lines, fence = [], ""
-    for line in body.replace("\r\n", "\n").split("\n"):
+    listed = re.split(r"\r\n|\r|\n", body)
+    closed_in = {end: at for at, line in enumerate(listed) for end in _ENDS if end in line.lower()}
+    lines, fence, end = [], "", ""
+    for at, line in enumerate(listed):
+        if end:
+            # Behind the end of what was hidden nothing more is read in that line.
+            end = "" if end in line.lower() else end
+            continue
         opened = _FENCE.match(line)
         if fence:
             if opened and opened["fence"].startswith(fence) and not opened["rest"].strip():
                 fence = ""
-        elif opened:
+        elif opened and not ("`" in opened["fence"] and "`" in opened["rest"]):
             fence = opened["fence"]
+        elif _SIGNATURE.fullmatch(line):
+            break
         else:
-            lines.append(line)
+            end, begins = _find_open(line)
+            # Within a line something is opened only where it is closed later: `<code` in a sentence is a word.
+            if end and not begins and closed_in.get(end, -1) <= at:
+                end = ""
+            if not end:
+                lines.append(line)
     return lines
+
+
+def _find_open(line: str) -> tuple[str, bool]:
+    """Find what ends the part that a line opens and does not close, and whether the line begins with it.
+
+    Such a part is an HTML comment, or a tag that hides; empty where there is none.
+    """
+    at, lower = 0, line.lower()
+    while opened := _OPENED.search(lower, at):
+        end = f"</{opened['tag']}>" if opened["tag"] else "-->"
+        closed = lower.find(end, opened.end())
+        if closed < 0:
+            return end, not line[: opened.start()].strip()
+        at = closed + len(end)
+    return "", False

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bots.__main__ import main
@@ -21,11 +23,12 @@ from bots.observations import Decision
 from bots.release.approval import find_approval
 from bots.release.versions import Registry
 from bots.render.monitoring_issue import parse_decision
+from bots.respond.approve import TESTS
 from bots.respond.event import CommentEvent, Person, Remark, Subject
 from bots.respond.explain import explain_word
 from bots.respond.parse import Command, find_commands
-from bots.respond.respond import respond
-from bots.retry import Retry
+from bots.respond.respond import VERBS, describe_unknown, is_meant, respond
+from bots.retry import RequestDenied, Retry, TemporaryFailure
 from bots.settings import parse_settings
 from doubles.github import TOKEN, Check, GitHubDouble
 from fixtures import support
@@ -258,6 +261,48 @@ def test_an_approval_whose_answer_was_lost_is_told_again(double: GitHubDouble, s
     assert "Approved: the model" in reply
 
 
+def run_tests(double: GitHubDouble, became: str | None, step: str = TESTS) -> None:
+    """Say what became of the team's tests in the run that reviewed the head, which main's workflow has."""
+    content = {"params.yaml": support.render_file("params.yaml"), "dvc.lock": LOCK}
+    workflow = {".github/workflows/pull-request.yaml": f"      - name: {TESTS}\n        run: make test\n"}
+    double.add_main(MAIN, {**content, **workflow})
+    double.state.steps[1, 1] = {"Review the change": "failure", step: became}
+
+
+@pytest.mark.parametrize(
+    ("became", "step", "words"),
+    [
+        ("failure", TESTS, "The team's tests failed in [the run]"),
+        ("skipped", TESTS, "did not run to their end"),
+        ("cancelled", TESTS, "did not run to their end"),
+        (None, TESTS, "did not run to their end"),
+        ("success", "Another step", "did not run the team's tests, as main's workflow does"),
+    ],
+)
+def test_a_change_whose_tests_did_not_pass_is_not_approved(
+    double: GitHubDouble, say: Say, became: str | None, step: str, words: str
+) -> None:
+    check = add_check(double)
+    run_tests(double, became, step)
+    code, reply = say("/approve")
+    assert (code, check.conclusion) == (3, "failure")
+    assert words in reply
+
+
+def test_a_change_whose_tests_passed_is_approved_and_a_run_that_is_gone_is_told(
+    double: GitHubDouble, say: Say
+) -> None:
+    check = add_check(double)
+    run_tests(double, "success")
+    steps = double.state.steps.pop((1, 1))
+    code, reply = say("/approve")
+    assert (code, check.conclusion) == (3, "failure")
+    assert "GitHub does not allow it" in reply
+    double.state.steps[1, 1] = steps
+    code, reply = say("/approve")
+    assert (code, check.conclusion) == (0, "success")
+
+
 def test_a_new_push_voids_an_approval(double: GitHubDouble, say: Say) -> None:
     add_check(double)
     say("/approve")
@@ -289,9 +334,6 @@ def test_who_may_not_write_here_is_told_so_and_nothing_happens(
 
 
 def test_a_word_that_is_not_known_is_answered_with_help(say: Say) -> None:
-    code, reply = say("/aprove")
-    assert code == 3
-    assert "`/help` lists what they know" in reply
     code, reply = say("/help")
     assert code == 0
     for word in ("/approve", "/explain", "/retrain", "/mute", "/acknowledge", "/help"):
@@ -481,27 +523,179 @@ def test_an_explanation_that_is_hostile_is_shown_as_text() -> None:
         ("- ```\n/approve\n  ```\n", []),
         ("<pre>\n/approve\n</pre>\n/help", [Command("help", "")]),
         ("/churn2 approve", [Command("churn2", "approve")]),
+        ("```\n<!--\n```\n/help", [Command("help", "")]),
+        ("The mark <!-- is shown.\n/help", [Command("help", "")]),
+        ("Hidden <!-- by this:\n/approve\n-->\n/help", [Command("help", "")]),
+        ("a <b> and `<code>` here\n/help", [Command("help", "")]),
+        ("See <details><summary>x</summary>\n/approve\n</details>\n/help", [Command("help", "")]),
+        ("<!-- one --> <!-- two\n/approve\n-->", []),
+        ("```x``` is code in a line\n/help", [Command("help", "")]),
+        ("/help\n-- \n/approve", [Command("help", "")]),
+        ("/help\n-----Original Message-----\n/approve", [Command("help", "")]),
+        ("--\n/help", [Command("help", "")]),
+        ("/help\r/mute 2026-01-01", [Command("help", ""), Command("mute", "2026-01-01")]),
+        ("\t/approve", []),
+        ("On Friday ada wrote:\n> /approve\n>> /approve\n", []),
     ],
 )
 def test_only_whole_lines_that_are_shown_as_plain_text_are_commands(body: str, found: list[Command]) -> None:
     assert find_commands(body) == found
 
 
-MEANT = ["/approve", "/retrain $(id)", "/mute `x`", "```", "~~~~", "> /help", "<!--", "-->", "/ml x", "/x;ls"]
+def test_a_comment_of_the_largest_size_is_read_at_once() -> None:
+    most = 65_000
+    for body in (
+        "/a x" + " " * most + "x",
+        "<!---->" * 9_000,
+        "<!--x\n" * 9_000,
+        "<code x\n" * 9_000,
+        "`" * most,
+    ):
+        begun = time.process_time()
+        find_commands(body)
+        assert time.process_time() - begun < 2
+
+
+@pytest.mark.parametrize(
+    ("body", "meant"),
+    [
+        ("/aprove", "Did you mean `/approve [why]`?"),
+        ("/roll-back", "Did you mean `/rollback [version] [why]`?"),
+        ("/deploy v1.2.0", "The bots know no such word. `/help` lists what they know."),
+        ("/ml approve", "The bots know no such word."),
+    ],
+)
+def test_a_word_that_nobody_knows_gets_the_nearest_one_and_the_help(say: Say, body: str, meant: str) -> None:
+    code, reply = say(body)
+    assert code == 3
+    assert meant in reply
+
+
+@pytest.mark.parametrize(
+    "body", ["/usr/bin/env", "/tmp is full", "/data", "/predict answers 500", "/etc/passwd\n/home"]
+)
+def test_a_path_is_met_with_silence(double: GitHubDouble, say: Say, body: str) -> None:
+    assert say(body) == (0, "")
+    assert next(one for one in double.state.comments.values() if one.body == body).reactions == []
+
+
+def test_behind_a_prefix_even_a_folder_s_name_is_answered(double: GitHubDouble, say: Say) -> None:
+    params = Path("params.yaml")
+    params.write_text(params.read_text().replace("prefix: null", "prefix: ml"))
+    assert "`/ml help` lists what they know" in say("/ml tmp")[1]
+
+
+WRITES = ("react", "create_comment", "edit_check_run", "start_workflow")
+"""Every request with which an answer changes something."""
+
+
+@pytest.mark.parametrize("name", WRITES)
+@pytest.mark.parametrize("arrived", [True, False])
+def test_a_write_that_fails_once_is_made_again_and_said_once(
+    double: GitHubDouble, say: Say, monkeypatch: pytest.MonkeyPatch, name: str, arrived: bool
+) -> None:
+    check = add_check(double)
+    whole, calls = getattr(GitHubClient, name), list[str]()
+
+    def fail_once(client: GitHubClient, *words: Any, **more: Any) -> Any:
+        calls.append(name)
+        done = whole(client, *words, **more) if len(calls) > 1 or arrived else None
+        if len(calls) == 1:
+            raise TemporaryFailure("the connection to GitHub broke")
+        return done
+
+    monkeypatch.setattr(GitHubClient, name, fail_once)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    code, reply = say("/approve it is fine\n/retrain")
+    assert calls
+    assert code == 0
+    assert reply.count("**`/") == 2
+    assert check.conclusion == "success"
+    assert ("pull-request.yaml", "better") in [one[:2] for one in double.state.started]
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_a_write_that_github_refuses_leaves_nothing_half_said(
+    double: GitHubDouble, say: Say, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    add_check(double)
+
+    def refuse(client: GitHubClient, *words: Any, **more: Any) -> Any:
+        raise RequestDenied(403, "Resource not accessible by integration")
+
+    monkeypatch.setattr(GitHubClient, name, refuse)
+    code, reply = say("/approve\n/retrain")
+    if name in ("react", "create_comment"):
+        assert (code, reply) == (1, "")
+    else:
+        assert code == 3
+        assert "GitHub does not allow it: " in reply
+
+
+# --- ten thousand bodies
+
+MEANT = [
+    *(f"/{word}" for word in VERBS),
+    *(
+        "/approve because",
+        "/retrain $(id)",
+        "/mute `x`",
+        "/rollback v1.0.0 it is bad",
+        "/Promote",
+        "/x;ls",
+        "/ml x",
+    ),
+    *(
+        "```",
+        "~~~~",
+        "> /help",
+        "    /approve",
+        "<!--",
+        "-->",
+        "<pre>",
+        "</pre>",
+        "text <!-- more",
+        "-- ",
+        "a `/approve`",
+    ),
+    *(
+        "/usr/bin",
+        "/tmp is full",
+        "//approve",
+        "/ approve",
+        "/approve/x",
+        "- /approve",
+        "\t/approve",
+        "/help\r",
+        "",
+    ),
+]
 LINES = st.lists(st.one_of(st.text(max_size=30), st.sampled_from(MEANT)), max_size=12).map("\n".join)
+HIDES = ("```", "~~~", "<", "-- ", "__", "--")
 
 
 @pytest.mark.slow
-@settings(max_examples=2_000)
+@settings(max_examples=10_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(LINES)
 def test_no_body_runs_anything_and_none_with_a_command_is_silent(body: str) -> None:
-    found = find_commands(body)
+    found = [one for one in find_commands(body) if is_meant(one, None)]
+    lines = re.split(r"\r\n|\r|\n", body)
     for one in found:
-        assert one.name.replace("-", "").isalpha()
-        assert "\n" not in one.arguments
-    plain = "```" not in body and "~~~" not in body and "<!--" not in body
-    if plain and any(line == "/approve" for line in body.replace("\r\n", "\n").split("\n")):
-        assert Command("approve", "") in found
+        assert re.fullmatch("[a-z][a-z0-9-]{0,49}", one.name)
+        assert not set("\r\n") & set(one.arguments)
+        # What is found stands in the comment as a line of its own, that begins with the slash.
+        assert any(
+            line.lstrip(" ").lower().startswith(f"/{one.name}") and not line.startswith("    ")
+            for line in lines
+        )
+        assert one.name in VERBS or "The bots know no such word" in describe_unknown(one.name, "/")
+    if any(mark in body for mark in HIDES):
+        return
+    meant = [line.strip(" \t").lower() for line in lines if re.fullmatch(r"/[A-Za-z]+( .*)?", line)]
+    for line in meant:
+        word = line[1:].split(" ")[0]
+        if word in VERBS:
+            assert word in [one.name for one in found]
 
 
 def test_beside_others_a_project_listens_to_its_own_name(double: GitHubDouble) -> None:

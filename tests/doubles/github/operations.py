@@ -123,6 +123,15 @@ def get_run(state: State, payloads: Payloads, call: Call) -> Answer:
     return Answer(200, payloads.build_run(find_or_refuse(state.runs, call.number("run_id"))))
 
 
+@register_operation("GET", f"{R}/actions/runs/{{run_id}}/attempts/{{attempt_number}}/jobs", "actions=read")
+def list_jobs(state: State, payloads: Payloads, call: Call) -> Answer:
+    key = (call.number("run_id"), call.number("attempt_number"))
+    steps = find_or_refuse(state.steps, key)
+    found = [payloads.build_job(key[0], steps)]
+    shown, links = split_pages(payloads, call, found)
+    return Answer(200, {"total_count": len(found), "jobs": shown}, links)
+
+
 @register_operation("GET", f"{R}/actions/runs/{{run_id}}/artifacts", "actions=read")
 def list_artifacts(state: State, payloads: Payloads, call: Call) -> Answer:
     found = [

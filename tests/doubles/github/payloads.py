@@ -227,6 +227,27 @@ class Payloads:
         }
         return self.contract.complete("workflow-run", known)
 
+    def build_job(self, run: int, steps: dict[str, str | None]) -> dict[str, Any]:
+        """Build a job from what became of its steps; None is one that still runs."""
+        listed = [
+            {
+                "name": name,
+                "number": at,
+                "status": "completed" if became else "in_progress",
+                "conclusion": became,
+            }
+            for at, (name, became) in enumerate(steps.items(), start=1)
+        ]
+        known = {
+            "id": run * 10 + 1,
+            "run_id": run,
+            "name": "Review",
+            "status": "completed",
+            "conclusion": "failure",
+            "steps": listed,
+        }
+        return self.contract.complete("job", known)
+
     def build_artifact(self, number: int, path: Path) -> dict[str, Any]:
         """Build an artifact."""
         content, now = self.state.zip_artifact(number), self.state.format_now()

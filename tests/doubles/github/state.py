@@ -155,6 +155,8 @@ class State:
     checks: dict[int, Check] = field(default_factory=dict)
     commits: dict[str, Commit] = field(default_factory=dict)
     runs: dict[int, Run] = field(default_factory=dict)
+    steps: dict[tuple[int, int], dict[str, str | None]] = field(default_factory=dict)
+    """What became of the steps of a run and its attempt."""
     branches: dict[str, list[str]] = field(default_factory=dict)
     merged: dict[str, list[str]] = field(default_factory=dict)
     files: dict[tuple[str, str], bytes] = field(default_factory=dict)

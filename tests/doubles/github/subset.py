@@ -31,6 +31,7 @@ OPERATIONS: dict[str, tuple[str, ...]] = {
     f"{REPOSITORY}/actions/artifacts/{{artifact_id}}/{{archive_format}}": ("get",),
     f"{REPOSITORY}/actions/runs/{{run_id}}": ("get",),
     f"{REPOSITORY}/actions/runs/{{run_id}}/artifacts": ("get",),
+    f"{REPOSITORY}/actions/runs/{{run_id}}/attempts/{{attempt_number}}/jobs": ("get",),
     f"{REPOSITORY}/actions/workflows/{{workflow_id}}/dispatches": ("post",),
     f"{REPOSITORY}/check-runs": ("post",),
     f"{REPOSITORY}/check-runs/{{check_run_id}}": ("get", "patch"),
