@@ -41,7 +41,15 @@ MANIFEST: dict[str, dict[str, list[str]]] = {
         "local": [],
     },
     "pipeline": {
-        "full": ["pipeline", "schema.yaml", "dvc.yaml", "tests", "docs/onboarding.md", "docs/models.md"],
+        "full": [
+            "pipeline",
+            "schema.yaml",
+            "dvc.yaml",
+            "tests",
+            "docs/onboarding.md",
+            "docs/models.md",
+            "docs/data-engineer.md",
+        ],
         "own": ["own"],
     },
     "deploy": {
@@ -101,7 +109,7 @@ What comes next:
     make {first}
     git add --all . {github} && git commit --message "Add the project {project}"
 
-docs/operator.md of the template and docs/workflows.md of the project say what to set on GitHub for each project.
+docs/operator.md and docs/workflows.md of the project say what to set on GitHub for each project.
 """
 
 

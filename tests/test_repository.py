@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 import yaml
@@ -214,7 +215,7 @@ def test_every_link_inside_the_repository_leads_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
         # From a README at the root these are pages of the repository on GitHub, not files of it.
         if "://" not in target and not target.startswith(("../../actions/", "../../raw/")):
-            assert (page.parent / target).exists(), target
+            assert (page.parent / unquote(target)).exists(), target
 
 
 @pytest.mark.parametrize("page", PAGES, ids=relative)

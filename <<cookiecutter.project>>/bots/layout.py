@@ -21,6 +21,7 @@ MONITORING_BRANCH = "monitoring"
 CONSUMERS = "consumers"
 WATCH_STATUS = "status.json"
 WATCH_BADGE = "badge.svg"
+RUNNING_BADGE = "running.svg"
 WATCHED = (
     "bots/",
     "consumers/",

@@ -196,9 +196,11 @@ def name_badges(text: str, name: str, folder: str) -> str:
     text = text.replace(
         "(../../actions/workflows/monitor.yaml", f"({top}../../actions/workflows/{name}-monitor.yaml"
     )
-    return text.replace(
-        "(../../raw/monitoring/badge.svg)", f"({top}../../raw/monitoring-of/{name}/badge.svg)"
+    text = text.replace(
+        "(../../actions/workflows/pull-request.yaml",
+        f"({top}../../actions/workflows/{name}-pull-request.yaml",
     )
+    return text.replace("(../../raw/monitoring/", f"({top}../../raw/monitoring-of/{name}/")
 
 
 def place_owners(there: str, own: str, name: str, folder: str) -> str:

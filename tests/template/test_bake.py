@@ -46,7 +46,14 @@ SUPPORTED_COMBINATIONS: list[dict[str, str]] = [
     {"license": "Proprietary"},
 ]
 ALWAYS = {"storage": "branch", "license": "MIT"}
-OF_THE_PIPELINE = ("pipeline/", "tests/", "schema.yaml", "docs/models.md", "docs/onboarding.md")
+OF_THE_PIPELINE = (
+    "pipeline/",
+    "tests/",
+    "schema.yaml",
+    "docs/data-engineer.md",
+    "docs/models.md",
+    "docs/onboarding.md",
+)
 OF_THE_EXAMPLE = re.compile("flight|nycflights|carrier|departure", re.IGNORECASE)
 
 

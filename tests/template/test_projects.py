@@ -187,6 +187,9 @@ def test_the_badges_of_a_readme_are_those_of_its_own_watch(repository: Path) -> 
         workflow = f"{top}actions/workflows/{name}-monitor.yaml"
         assert f"({workflow}/badge.svg)]({workflow})" in readme
         assert f"({top}raw/{branch}/badge.svg)" in readme
+        assert f"({top}raw/{branch}/running.svg)" in readme
+        review = f"{top}actions/workflows/{name}-pull-request.yaml"
+        assert f"({review}/badge.svg?event=pull_request)]({review})" in readme
 
 
 def test_the_rulesets_of_two_projects_do_not_replace_each_other(repository: Path) -> None:

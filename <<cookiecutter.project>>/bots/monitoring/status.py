@@ -1,4 +1,4 @@
-"""Writes what others read of a run of the watch: its status, a badge; and says when nobody may watch for long."""
+"""Writes what others read of a run of the watch: its status, two badges; and says when nobody may watch for long."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Final
 
 import msgspec
 
-from bots.layout import WATCH_BADGE, WATCH_STATUS
+from bots.layout import RUNNING_BADGE, WATCH_BADGE, WATCH_STATUS
 from bots.naming import ALONE, Naming
 from bots.observations import Finding, Instant, WatchReport, WatchStatus
-from bots.render.watch_status import count_hours, render_badge
+from bots.render.watch_status import count_hours, render_badge, render_running_badge
 
 SILENT_DAYS: Final = 50
 GITHUB_DAYS: Final = 60
@@ -29,6 +29,7 @@ def build_status_files(report: WatchReport) -> dict[str, bytes]:
     return {
         WATCH_STATUS: msgspec.json.format(msgspec.json.encode(status), indent=2) + b"\n",
         WATCH_BADGE: render_badge(status).encode(),
+        RUNNING_BADGE: render_running_badge(report.deployments).encode(),
     }
 
 

@@ -41,7 +41,7 @@ BUDGET = 300.0
 T = TypeVar("T")
 
 _LAYOUT = re.compile(
-    r"state\.json|report\.json|status\.json|badge\.svg|ledger/\d{4}-\d{2}\.json|reference/[0-9a-f]{8}\.json"
+    r"state\.json|report\.json|status\.json|badge\.svg|running\.svg|ledger/\d{4}-\d{2}\.json|reference/[0-9a-f]{8}\.json"
     r"|days/\d{4}/\d{2}/\d{2}/[\w.~%-]{1,130}-[0-9a-f]{8}\.(inputs\.json|outcomes\.json|sample\.parquet)"
     r"|labels/[\w-][\w.-]*(/[\w-][\w.-]*){0,4}",
     re.ASCII,

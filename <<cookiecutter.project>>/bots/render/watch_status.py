@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
+from html import escape, unescape
 from typing import Final
 
 from bots.naming import ALONE, Naming
-from bots.observations import Condition, Instant, WatchStatus
+from bots.observations import Condition, Deployment, Instant, WatchStatus
 from bots.render.escape import escape_prose
 from bots.render.numbers import pluralize
 
@@ -55,8 +56,20 @@ def count_hours(since: Instant, until: Instant) -> float:
 
 def render_badge(status: WatchStatus) -> str:
     """Render a badge as SVG: a picture that names the day it is of, because it stays when nobody watches any more."""
-    left, right = "production", f"{status.condition} · {status.at[:10]}"
-    widths = [8 + round(6.6 * len(words)) for words in (left, right)]
+    return _draw_badge("production", f"{status.condition} · {status.at[:10]}", COLOURS[status.condition])
+
+
+def render_running_badge(deployments: list[Deployment]) -> str:
+    """Render a badge that says which version production got last, and on which day."""
+    if not deployments:
+        return _draw_badge("runs", "nothing yet", "#57606a")
+    last = deployments[-1]
+    return _draw_badge("runs", f"{last.version} since {last.at[:10]}", "#0969da")
+
+
+def _draw_badge(left: str, right: str, colour: str) -> str:
+    left, right = escape(left), escape(right)
+    widths = [8 + round(6.6 * len(words)) for words in (unescape(left), unescape(right))]
     whole = sum(widths)
     middle = [widths[0] / 2, widths[0] + widths[1] / 2]
     style = 'fill="#fff" font-family="Verdana,DejaVu Sans,sans-serif" font-size="11" text-anchor="middle"'
@@ -65,7 +78,7 @@ def render_badge(status: WatchStatus) -> str:
         f"<title>{left}: {right}</title>"
         f'<rect width="{whole}" height="20" rx="3" fill="#24292f"/>'
         f'<path d="M{widths[0]} 0h{widths[1] - 3}a3 3 0 0 1 3 3v14a3 3 0 0 1-3 3H{widths[0]}z" '
-        f'fill="{COLOURS[status.condition]}"/>'
+        f'fill="{colour}"/>'
         f'<g {style}><text x="{middle[0]:g}" y="14">{left}</text><text x="{middle[1]:g}" y="14">{right}</text></g>'
         "</svg>\n"
     )

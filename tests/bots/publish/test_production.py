@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import msgspec
 import pytest
@@ -13,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bots.monitoring.status import build_status, build_status_files, warn_of_silence
-from bots.observations import Condition, Episode, WatchReport, WatchStatus
+from bots.observations import Condition, Deployment, Episode, WatchReport, WatchStatus
 from bots.publish.production import find_production_note
-from bots.render.watch_status import describe_status, render_badge
+from bots.render.watch_status import describe_status, render_badge, render_running_badge
 from bots.retry import Retry
 from fixtures import support
 
@@ -141,6 +142,22 @@ def test_a_badge_names_the_day_that_it_is_of() -> None:
     badge = render_badge(build_status(make_report("labels pending")))
     assert badge.startswith("<svg ")
     assert "labels pending · 2026-11-26" in badge
+
+
+def test_a_badge_says_which_version_production_got_last() -> None:
+    got = [
+        Deployment(version=version, at=f"2026-11-{day}T08:00:00Z", by="ann", commit="c" * 40)
+        for version, day in (("v1.0.0", 20), ("v1.1.0", 24))
+    ]
+    assert "v1.1.0 since 2026-11-24" in render_running_badge(got)
+    assert "nothing yet" in render_running_badge([])
+
+
+def test_no_name_of_a_version_gets_out_of_its_badge() -> None:
+    badge = render_running_badge(
+        [Deployment(version="</text><script>", at="2026-11-24", by="ann", commit="c" * 40)]
+    )
+    assert ET.fromstring(badge)[0].text == "runs: </text><script> since 2026-11-24"
 
 
 def test_a_run_warns_before_github_stops_the_schedule() -> None:
