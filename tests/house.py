@@ -21,6 +21,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "layout",
         "naming",
         "placement",
+        "risks",
     ),
     ("stats", "git", "github"),
     ("settings",),

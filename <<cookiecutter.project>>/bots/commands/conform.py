@@ -74,6 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
         for line in lack.paste.splitlines():
             print(" " * (len(line) - len(line.lstrip())) + make_visible(line, 2_000))
     print()
+    _remind(Path.cwd(), model)
     for purpose, count in counts.items():
         print(f"{purpose:7}  {'ready' if not count else f'{count} missing':11}  {MEANINGS[purpose]}")
     return int(bool(lacks))
@@ -83,6 +84,17 @@ def _is_deployed(root: Path, model: str) -> bool:
     from bots.settings import load_settings
 
     return load_settings(root, model).is_deployed
+
+
+def _remind(root: Path, model: str | None) -> None:
+    """Print which questions about the project's risks nobody has answered; nothing is held up by them."""
+    from bots.risks import QUESTIONS, RISKS, load_risks
+
+    unanswered = [] if model is not None else load_risks(root).list_unanswered()
+    if unanswered:
+        print(f"{RISKS} has no answer yet, which holds nothing up:")
+        print("\n".join(f"  {name}: {QUESTIONS[name]}" for name in unanswered))
+        print()
 
 
 def _find_lacks(

@@ -30,7 +30,7 @@ def add_parser(verbs: Verbs) -> None:
         "decision, the ten things to know with this project's own commands, what went wrong, who approved what. With "
         "GITHUB_REPOSITORY and GITHUB_TOKEN also what waits there. What could not be asked is said. Of several models "
         "each has a part of its own.",
-        epilog="exit codes: 0 written, 1 params.yaml or the registry cannot be read, 2 wrong usage",
+        epilog="exit codes: 0 written, 1 params.yaml, risks.yaml or the registry cannot be read, 2 wrong usage",
     )
     add_model_option(parser, "a page of this one alone")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write it there (default: print it)")
@@ -70,9 +70,11 @@ def _gather(
     from bots.monitoring.store import MonitoringStore, StoreError
     from bots.observations import WatchStatus
     from bots.release import registry
+    from bots.risks import load_risks
     from bots.settings import load_naming
 
     model = settings.model_name
+    risks = load_risks(root) if model is None else None
     status, episodes, unasked = None, [], list(unasked)
     with registry.open_registry(root, registry.start_retry(tell), time.time, model=model) as repository:
         known = repository.registry
@@ -92,6 +94,7 @@ def _gather(
         platform=find_platform(root),
         now=registry.format_time(time.time()),
         unasked=unasked,
+        risks=risks,
         naming=load_naming(root, model),
     )
 

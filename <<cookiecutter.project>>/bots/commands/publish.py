@@ -101,8 +101,12 @@ def _publish_all(
     from bots.publish.models import explain_run, is_excused, is_untouched
     from bots.publish.production import find_production_note
     from bots.publish.publish import publish
+    from bots.publish.risks import read_risk_sides
 
     known, failures = count_looks(root, os.environ, retry), 0
+    sides = read_risk_sides(
+        api, workflow_run, folder=find_folder(root), naming=reviews[0].naming, retry=retry
+    )
     decisions: dict[str, Decision] = {}
     for one in reversed(reviews):
         # What is shown; everything else is about the review as it was uploaded.
@@ -115,6 +119,7 @@ def _publish_all(
             doubt=find_doubt(shown, known, one.artifact),
             production="" if one.name else find_production_note(root, os.environ, time.time(), retry),
             plan=_plan_merge(one, shown, workflow_run, api=api, connection=connection, root=root),
+            risks=sides.find_touches(shown, files=one.name is None),
             others={} if one.name else dict(decisions),
             opens=one.name is None or not is_untouched(one.artifact),
             excused=is_excused(workflow_run, reviews, one),

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Final
 
 from bots.naming import ALONE, Naming
 from bots.release.versions import STAGES, find_pause_start, find_previous
-from bots.render.handover import MOST, Approved, Handover, Incident
+from bots.render.handover import MOST, Approved, Control, Handover, Incident
 from bots.render.monitoring_words import TROUBLES
 from bots.render.watch_status import STALE_HOURS, count_hours, describe_age
+from bots.risks import QUESTIONS, RISKS
 
 if TYPE_CHECKING:
     from bots.observations import Episode, Instant, WatchStatus
     from bots.release.versions import Registry, Release
+    from bots.risks import Risks
     from bots.settings import Settings
 
 NEVER: Final = "Production was never watched: the first run of `{file}` begins it."
@@ -31,11 +33,13 @@ def build_handover(
     platform: str,
     now: Instant,
     unasked: Sequence[str] = (),
+    risks: Risks | None = None,
     naming: Naming = ALONE,
 ) -> Handover:
     """Build what is told of a model.
 
-    `waiting` are what GitHub knows of that waits for a person, `unasked` what was not asked.
+    `waiting` are what GitHub knows of that waits for a person, `unasked` what was not asked,
+    `risks` the answers of risks.yaml, None of a further model.
     """
     previous = find_previous(registry, "production")
     newest = registry.newest
@@ -53,14 +57,85 @@ def build_handover(
         production=describe_production(status, now, naming),
         previous=previous.version if previous else None,
         newest=newest.version if newest else None,
-        decisions=[*_list_pauses(registry), *_list_troubles(episodes), *waiting],
+        decisions=[
+            *_list_pauses(registry),
+            *_list_troubles(episodes),
+            *(remind_of_answers(risks) if risks else []),
+            *waiting,
+        ],
         incidents=list_incidents(registry, episodes),
         approved=[_describe_release(registry, one) for one in reversed(registry.releases)],
         people=rank_people(registry.releases),
         unasked=list(unasked),
+        answers=[(asked, getattr(risks, name)) for name, asked in QUESTIONS.items()] if risks else [],
+        controls=list_controls(registry, status, now) if risks else [],
         workflow=naming.name_workflow("deploy"),
         workflow_title=naming.title_workflow("Deploy"),
     )
+
+
+def remind_of_answers(risks: Risks) -> list[str]:
+    """Say which questions of risks.yaml nobody has answered yet, in a sentence; nothing where all are."""
+    open_ones = [QUESTIONS[name] for name in risks.list_unanswered()]
+    return [f"{RISKS} is not answered: {' '.join(open_ones)}"] if open_ones else []
+
+
+def list_controls(registry: Registry, status: WatchStatus | None, now: Instant) -> list[Control]:
+    """List what stands against the four risks that every model has, each with its last proof or that there is none."""
+    watched = _describe_watch_proof(status, now)
+    back = [one for one in registry.list_assignments("production") if one.rejected]
+    way_back = (
+        f"{back[-1].rejected} was taken back for {back[-1].version} on {back[-1].at[:10]}."
+        if back
+        else "No version was ever taken back in production: try `python -m bots rollback --stage staging` once."
+    )
+    newest, people = registry.newest, rank_people(registry.releases)
+    reviewed = (
+        f"{newest.version} was reviewed as {newest.verdict} in #{newest.pull_request}, built on {newest.built[:10]}."
+        if newest and newest.verdict and newest.pull_request
+        else "No version with a review is known."
+    )
+    known = (
+        f"{len(people)} people wrote, approved or merged versions: {', '.join(people)}."
+        if len(people) > 1
+        else f"One person alone did all of it: {people[0]}."
+        if people
+        else "No version was released yet."
+    )
+    return [
+        Control(
+            "It is away",
+            "An image is started and asked before any caller is, a canary goes back by itself, "
+            "`python -m bots rollback` puts the version before back, and the watch counts failed requests.",
+            f"{way_back} {watched}",
+        ),
+        Control(
+            "One answer is wrong",
+            "The service refuses rows that the contract forbids and warns of rows unlike training, a review shows the "
+            "worst predictions and each slice, and `python -m bots trace ID` leads from an answer to its review.",
+            reviewed,
+        ),
+        Control(
+            "It decays",
+            "The watch holds answers against labels, opens an issue for harm, and proposes a training on newer rows.",
+            watched,
+        ),
+        Control(
+            "Nobody is left who knows",
+            "CODEOWNERS asks its owners' word, each version keeps who approved it and why, and this page tells the "
+            "rest.",
+            known,
+        ),
+    ]
+
+
+def _describe_watch_proof(status: WatchStatus | None, now: Instant) -> str:
+    if status is None:
+        return "Production was never watched."
+    hours = count_hours(status.at, now)
+    stale = ", which is too long ago to know" if hours >= STALE_HOURS else ""
+    blind = ", and could not be seen" if status.condition == "blind" else ""
+    return f"Production was last watched {describe_age(hours)}{blind}{stale}."
 
 
 def list_incidents(registry: Registry, episodes: Sequence[Episode]) -> list[Incident]:

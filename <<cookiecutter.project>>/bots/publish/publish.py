@@ -31,13 +31,14 @@ from bots.verdict.conclusion import TAMPERED
 from bots.verdict.seen import FITTED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from bots.evidence import Verdict
     from bots.github.marker import Marker, ModelDigests
     from bots.github.workflow_run import WorkflowRun
     from bots.publish.verification_result import VerificationResult
     from bots.render.plan import MergePlan
+    from bots.verdict.risks import Touch
 
 RESERVED = 3_000
 FORK = (
@@ -236,6 +237,7 @@ def publish(
     doubt: str | None = None,
     production: str = "",
     plan: MergePlan | None = None,
+    risks: Sequence[Touch] = (),
     others: Mapping[str, Decision] = MappingProxyType({}),
     opens: bool = True,
     excused: bool = False,
@@ -250,10 +252,11 @@ def publish(
 
     `verification` is what main's code made again of the review: without it nothing passes. `folder` is the project's
     place in the repository: empty, or with a slash at the end. `doubt` says why an improvement is not believed,
-    `production` what the watch last said, as Markdown, `plan` what merging will do, None where nobody can say.
-    `others` are the decisions about the project's other models, which this one's needs to pass. Without `opens` there
-    is a comment only where an earlier one is to be replaced. `excused`: the run failed, maybe by another model's
-    review, so that the check does not pass. `naming` says of which project and model the review is.
+    `production` what the watch last said, as Markdown, `plan` what merging will do, None where nobody can say,
+    `risks` what the change does to the project's risks. `others` are the decisions about the project's other models,
+    which this one's needs to pass. Without `opens` there is a comment only where an earlier one is to be replaced.
+    `excused`: the run failed, maybe by another model's review, so that the check does not pass. `naming` says of which
+    project and model the review is.
     """
 
     def ask() -> Target:
@@ -278,6 +281,7 @@ def publish(
             doubt=doubt,
             plan=plan,
             others=others,
+            risks=risks,
             render=render,
             note=note,
             log=retry.log,
@@ -312,6 +316,7 @@ def _build_result(
     doubt: str | None,
     plan: MergePlan | None,
     others: Mapping[str, Decision],
+    risks: Sequence[Touch],
     render: Render | None,
     note: str,
     log: Callable[[str], None],
@@ -320,7 +325,9 @@ def _build_result(
     alone = hold_against(doubt_praise(decide(run, target, artifact), doubt), verification)
     decision = join_decisions(alone, others)
     shown = None if decision.elsewhere else get_shown(verification)
-    draw = render or partial(render_comment, verification=shown, plan=None if decision.elsewhere else plan)
+    draw = render or partial(
+        render_comment, verification=shown, plan=None if decision.elsewhere else plan, risks=risks
+    )
     links = Links(page=f"{run.html_url}#artifacts", run=run.html_url)
     body = None
     if decision.words is None and isinstance(artifact, Review):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from bots.evidence import GateRule, Review, Verification
@@ -21,6 +21,7 @@ from bots.render.numbers import (
 from bots.render.plan import MergePlan
 from bots.render.plan import format_fold as format_plan
 from bots.render.plan import format_line as format_plan_line
+from bots.render.risks import Touched, format_risks, format_risks_fold
 from bots.render.verification import format_fold, format_line
 
 LIMIT = 65_000
@@ -54,17 +55,18 @@ def render_comment(
     links: Links | None = None,
     verification: Verification | None = None,
     plan: MergePlan | None = None,
+    risks: Sequence[Touched] = (),
 ) -> str:
     """Render the review as GitHub Markdown, in at most `limit` bytes of UTF-8.
 
-    `verification` is what main's code made again of it, `plan` what merging it will do. What does not fit is cut by
-    whole sections, with a note that names them. Raises `ValueError` for a limit that has no room for the decision
-    itself.
+    `verification` is what main's code made again of it, `plan` what merging it will do, `risks` what the change does to
+    the project's risks. What does not fit is cut by whole sections, with a note that names them. Raises `ValueError`
+    for a limit that has no room for the decision itself.
     """
     if limit < SMALLEST:
         raise ValueError(f"a comment needs at least {SMALLEST} bytes, not {limit}")
     links = links or Links()
-    kept, cut = list(list_sections(review, verification, plan)), list[Section]()
+    kept, cut = list(list_sections(review, verification, plan, risks)), list[Section]()
     while len(_join(kept, cut, links).encode()) > limit:
         cut.append(max(kept, key=lambda section: section.rank))
         kept.remove(cut[-1])
@@ -72,11 +74,15 @@ def render_comment(
 
 
 def list_sections(
-    review: Review, verification: Verification | None = None, plan: MergePlan | None = None
+    review: Review,
+    verification: Verification | None = None,
+    plan: MergePlan | None = None,
+    risks: Sequence[Touched] = (),
 ) -> Iterator[Section]:
     """Yield every section of the comment, in the order of reading."""
     yield Section(0, "decision", _format_decision(review))
     bodies = [
+        (1, "risks", format_risks(risks)),
         (1, "verification", format_line(verification) if verification else ""),
         (1, "what changed", _format_causes(review)),
         (1, "findings", _format_refusal(review)),
@@ -90,6 +96,7 @@ def list_sections(
             "what was verified",
             _format_verification(verification),
         ),
+        (3, "all risks", format_risks_fold(risks)),
         (3, "gate", md.fold("Gate rules", folds.format_rules(review))),
         (4, "all metrics", md.fold("All metrics, and what they mean", folds.format_metrics(review))),
         (4, "classes", md.fold("Each class, and which is called which", classes.format_classes(review))),

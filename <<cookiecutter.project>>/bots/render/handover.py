@@ -34,11 +34,21 @@ class Approved:
     where: str
 
 
+@dataclass(frozen=True)
+class Control:
+    """What stands against one of the risks that every model has, and when that was last seen to work."""
+
+    risk: str
+    control: str
+    proof: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Handover:
     """What is told, as plain text. `running` says what each stage has and since when; `previous` is the version to go
     back to, None where there is none. `production` is how it is doing, in a sentence, `unasked` what could not be asked
-    and why. `name` is that of a further model, None for the main one;
+    and why. `answers` are the questions of risks.yaml with their answers, empty where there is none yet, `controls`
+    what stands against each risk. `name` is that of a further model, None for the main one;
     `workflow` is the file of what deploys, `workflow_title` what GitHub lists it as."""
 
     title: str
@@ -58,6 +68,8 @@ class Handover:
     approved: list[Approved] = field(default_factory=list)
     people: list[str] = field(default_factory=list)
     unasked: list[str] = field(default_factory=list)
+    answers: list[tuple[str, str]] = field(default_factory=list)
+    controls: list[Control] = field(default_factory=list)
     name: str | None = None
     workflow: str = "deploy.yaml"
     workflow_title: str = "Deploy"
@@ -75,6 +87,8 @@ def render_handover(told: Handover, others: Sequence[Handover] = ()) -> str:
         _render_list([*map(escape_prose, told.running), escape_prose(told.production)]),
         "## What waits for a decision",
         _render_decisions(told),
+        "## Risks, and what stands against them" if told.controls else "",
+        _render_risks(told),
         "## What you will have to do",
         _render_duties(told),
         "## What went wrong lately",
@@ -121,6 +135,21 @@ def _render_decisions(told: Handover) -> str:
     if not told.decisions:
         return "Nothing that is known here."
     return _render_list([*map(escape_prose, told.decisions)])
+
+
+def _render_risks(told: Handover) -> str:
+    if not told.controls:
+        return ""
+    rows = [
+        [f"**{escape_text(one.risk)}**", escape_prose(one.control, 400), escape_prose(one.proof, 300)]
+        for one in told.controls
+    ]
+    answers = [
+        f"{escape_text(question)} {escape_prose(answer, 600) if answer.strip() else '*Nobody has answered yet.*'}"
+        for question, answer in told.answers
+    ]
+    table = format_table([":risk", ":what stands against it", ":last seen to work"], rows)
+    return f"{_render_list(answers)}\n\n{table}\n\n`risks.yaml` has the answers, docs/risks.md says more."
 
 
 def _render_list(lines: list[str]) -> str:

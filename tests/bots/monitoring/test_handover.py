@@ -14,6 +14,7 @@ from bots.monitoring import handover
 from bots.observations import Episode, WatchStatus
 from bots.release.versions import Acceptance, Assignment, Registry
 from bots.render.handover import Handover, render_handover
+from bots.risks import Risks
 from bots.settings import parse_settings
 from doubles.github import TOKEN, Check, GitHubDouble
 from fixtures import release_projects, releases, support
@@ -86,6 +87,36 @@ def test_an_old_word_about_production_is_no_word():
     assert "so nobody knows how it is. Then: well." in render_handover(build(Registry(), status=status))
 
 
+def test_risks_are_told_with_what_stands_against_them_and_its_last_proof_or_that_there_is_none():
+    versions = (releases.a_release("v1.0.0"), releases.a_release("v1.1.0"))
+    assignments = (put("v1.0.0", 1), put("v1.0.0", 2, rejected="v1.1.0", reason="errors"))
+    status = WatchStatus(at="2026-03-10T05:00:00Z", condition="well", words="All is well.")
+    answered = Risks(wrong="Passengers <b>wait</b>.", owner="@octo-org")
+    page = render_handover(build(Registry(versions, assignments), status=status, risks=answered))
+    for words in (
+        "Passengers &lt;b&gt;wait&lt;/b&gt;.",
+        "*Nobody has answered yet.*",
+        "v1.1.0 was taken back for v1.0.0 on 2026-03-02.",
+        "v1.1.0 was reviewed as improved in ",
+        "Production was last watched 7 hours ago.",
+        "3 people wrote, approved or merged versions: ",
+        "risks.yaml is not answered: Who is affected when no answer comes?",
+    ):
+        assert words in page, words
+    bare = render_handover(build(Registry(), risks=Risks()))
+    for words in (
+        "No version was ever taken back in production",
+        "No version with a review is known.",
+        "Production was never watched.",
+        "No version was released yet.",
+    ):
+        assert words in bare, words
+    old = WatchStatus(at="2026-03-01T05:00:00Z", condition="well", words="All is well.")
+    assert "too long ago to know" in render_handover(build(Registry(), status=old, risks=Risks()))
+    alone = (releases.a_release("v1.0.0", approvers=[], merged_by="ada"),)
+    assert "One person alone did all of it: ada." in render_handover(build(Registry(alone), risks=Risks()))
+
+
 def test_text_of_others_is_shown_as_text():
     evil = "<img src=x> [a](http://b) @all | `x`"
     settings = replace(SETTINGS, project=replace(SETTINGS.project, title=evil, description=evil))
@@ -127,7 +158,10 @@ def test_the_verb_tells_what_runs_and_what_waits_on_github(project: ReleaseProje
     )  # fmt: skip
     project.double.state.checks[check.id] = check
     project.double.add_issue(9, "Release of v1.1.0 failed", author="github-actions[bot]", labels=["release"])
+    (project.folder / "risks.yaml").write_text("fallback: The rule of thumb.\n")
     page = project.run_bots("handover").stdout
+    assert "The rule of thumb." in page
+    assert "risks.yaml is not answered: Who is affected when the model is wrong, and how badly?" in page
     assert page.startswith("# Taking over: Late flights\n")
     assert "Production has v1.0.0 since " in page
     assert "Undecided: a person has to decide" in page
@@ -135,6 +169,8 @@ def test_the_verb_tells_what_runs_and_what_waits_on_github(project: ReleaseProje
     assert "## What was not asked" not in page
     project.run_bots("handover", "--out", "handover.md")
     assert "# Taking over" in (project.folder / "handover.md").read_text()
+    (project.folder / "risks.yaml").write_text("fallback: [1]\n")
+    assert "risks.yaml: fallback" in project.run_bots("handover", expect=1).stderr
 
 
 def test_without_a_token_it_says_what_was_not_asked(
