@@ -38,7 +38,7 @@ MOST_MODELS = 20
 MAIN_MODEL = "the main model"
 """How sentences call the model of the sections at the top of params.yaml, which has no name of its own."""
 _BELOW_REPORTS = re.compile(rf"{REPORTS}/[A-Za-z0-9_-]+")
-OVERLAID = ("data", "evaluate", "gate", "review", "release", "deploy")
+OVERLAID = ("data", "evaluate", "gate", "review", "release", "deploy", "monitoring")
 """The sections of which a further model may have keys of its own."""
 
 
@@ -565,6 +565,12 @@ class FurtherModel(_Section, frozen=True):
         ),
     ] = None
     serving: Annotated[dict[str, Any], _explain("keys of `serving` that are others for it")] = {}
+    monitoring: Annotated[
+        dict[str, Any],
+        _explain(
+            "keys of `monitoring` that are others for it; `predictions`, `labels` and `page` are never the main model's"
+        ),
+    ] = {}
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -765,6 +771,7 @@ def parse_models(text: str, name: str, pipeline: str | None = None) -> dict[str 
             "under `deploy` of a further model"
         )
     _refuse_shared_places(document, others, name)
+    _refuse_shared_logs({None: main, **others}, name)
     taken = {one.review.files.model for one in others.values()}
     left = {one: path for one, path in declared.items() if one not in others}
     if len(left) > 1:
@@ -799,6 +806,9 @@ def _overlay(document: dict[str, Any], model: str, name: str) -> dict[str, Any]:
     if not (isinstance(shared, dict) and isinstance(chosen, dict)):
         raise SettingsError(f"{name}.review.files: expected keys and values")
     folder = str(chosen.get("reports", reports))
+    # What is another's own would be read as this model's: its log, its labels, the page drawn by the other's code.
+    plain: dict[str, Any] = {"predictions": None, "labels": {}, "page": None}
+    sections["monitoring"] = {**sections["monitoring"], **plain, **(keys.get("monitoring") or {})}
     own["predictions"] = f"{folder}/predictions.parquet"
     sections["review"]["files"] = {**shared, **own, **chosen}
     sections["review"]["seed"] = (keys.get("review") or {}).get("seed")
@@ -833,6 +843,21 @@ def _refuse_shared_places(document: dict[str, Any], others: Mapping[str | None, 
                 raise SettingsError(
                     f"{name}: models.{model}.serving.log.ship.to: {place} and {known} of {whose or MAIN_MODEL} are one "
                     "place, where nobody could tell the two logs apart; give each model a folder beside the others'"
+                )
+        if place:
+            places[place] = model
+
+
+def _refuse_shared_logs(family: Mapping[str | None, Settings], name: str) -> None:
+    """Raise `SettingsError` where two models would be watched by one log: each would not know the other's rows."""
+    places: dict[str, str | None] = {}
+    for model, settings in family.items():
+        place = (settings.monitoring.predictions or "").rstrip("/")
+        for known, whose in places.items():
+            if place and (f"{place}/".startswith(f"{known}/") or f"{known}/".startswith(f"{place}/")):
+                raise SettingsError(
+                    f"{name}: models.{model}.monitoring.predictions: {place} and {known} of {whose or MAIN_MODEL} are "
+                    "one log; each model needs its own"
                 )
         if place:
             places[place] = model

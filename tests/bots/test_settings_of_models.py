@@ -51,8 +51,8 @@ def test_a_project_of_one_model_has_no_others() -> None:
         ),
         ({"c": {"review": SCORE}}, "params.yaml: models.c: dvc.yaml has no artifact c of the type `model`"),
         (
-            {"b": {"review": SCORE, "monitoring": {}}},
-            "params.yaml: models[...].monitoring: unknown key",
+            {"b": {"review": SCORE, "watching": {}}},
+            "params.yaml: models[...].watching: unknown key",
         ),
         ({"b": {"review": SCORE, "gate": "strict"}}, "params.yaml: models[...].gate: expected"),
         ({"b": {"review": {**SCORE, "sed": 1}}}, "params.yaml: models.b: review.sed: unknown key"),
@@ -184,3 +184,23 @@ def test_logs_beside_each_other_and_stages_on_two_hosts_are_no_shared_place() ->
     text = write({"b": b, "c": {"review": C}}, serving=ship("s3://bucket/log"))
     family = parse_models(text, "params.yaml", PIPELINE)
     assert family["c"].is_deployed is False, "what is not deployed ships nothing"
+
+
+def test_a_further_model_is_watched_by_the_main_models_policy_and_by_its_own_log_and_labels() -> None:
+    shared = {"predictions": "logs/main", "labels": {"source": "truth.csv"}, "false_alarm_every": "1 year"}
+    own = {"health": {"volume": None}}
+    family = parse_models(
+        write({"b": {"review": SCORE, "monitoring": own}}, monitoring=shared), "params.yaml", PIPELINE
+    )
+    main, b = family[None].monitoring, family["b"].monitoring
+    assert (b.predictions, b.labels.source, b.page) == (None, None, None)
+    assert b.false_alarm_every == main.false_alarm_every
+    assert b.health.volume is None
+    assert main.health.volume is not None
+
+
+@pytest.mark.parametrize("place", ["logs/main", "logs/main/", "logs/main/b", "logs"])
+def test_two_models_are_not_watched_by_one_log(place: str) -> None:
+    models = {"b": {"review": SCORE, "monitoring": {"predictions": place}}}
+    with pytest.raises(SettingsError, match="are one log; each model needs its own"):
+        parse_models(write(models, monitoring={"predictions": "logs/main"}), "params.yaml", PIPELINE)

@@ -30,9 +30,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Obey the event of this run; the exit code says whether each tick counted."""
     from bots.github import actions
     from bots.github.client import Connection, GitHubClient, NotInWorkflow
-    from bots.monitoring.decisions import load_issue_edit, obey_edit
+    from bots.monitoring.decisions import choose_naming, load_issue_edit, obey_edit
     from bots.retry import RequestDenied, RetriesExhausted, Retry
-    from bots.settings import load_naming
+    from bots.settings import list_namings
 
     try:
         connection = Connection.from_environ(os.environ)
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
             GitHubClient(connection),
             author=connection.author,
             retry=retry,
-            naming=load_naming(Path.cwd()),
+            naming=choose_naming(edit, list_namings(Path.cwd())),
         )
     except (RequestDenied, RetriesExhausted) as error:
         log(f"ERROR: what was ticked in #{edit.issue.number} is not obeyed: {error}. Tick it again later")

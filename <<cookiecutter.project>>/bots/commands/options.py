@@ -6,8 +6,6 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from bots.errors import BotsError
-
 if TYPE_CHECKING:
     from bots.settings import Settings
 
@@ -47,16 +45,6 @@ def choose_models(root: Path, model: str | None) -> dict[str | None, Settings]:
         return family
     require_model(family, model)
     return {model: family[model]}
-
-
-def refuse_model(verb: str, model: str | None) -> None:
-    """Raise `BotsError` where a verb that knows the main model alone is asked for another."""
-    if model is not None:
-        raise BotsError(
-            f"{verb} knows the main model of a project alone: {model} is reviewed, locked, released and deployed, and "
-            "not watched. Where it is to be, give it a project of its own, which may lie in a subfolder of this "
-            "repository"
-        )
 
 
 def parse_count(text: str) -> int:

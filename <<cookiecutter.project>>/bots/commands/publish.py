@@ -117,7 +117,7 @@ def _publish_all(
             shown,
             verification=one.verification,
             doubt=find_doubt(shown, known, one.artifact),
-            production="" if one.name else find_production_note(root, os.environ, time.time(), retry),
+            production=find_production_note(root, os.environ, time.time(), retry, one.name),
             plan=_plan_merge(one, shown, workflow_run, api=api, connection=connection, root=root),
             risks=sides.find_touches(shown, files=one.name is None),
             others={} if one.name else dict(decisions),

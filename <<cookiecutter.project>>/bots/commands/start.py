@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
     from bots.github.client import Connection, GitHubClient, NotInWorkflow
     from bots.monitoring.start import start_reviews
     from bots.retry import RequestDenied, RetriesExhausted, Retry
-    from bots.settings import load_naming
+    from bots.settings import list_namings
 
     try:
         connection = Connection.from_environ(os.environ)
@@ -41,14 +41,18 @@ def run(arguments: argparse.Namespace) -> int:
         return 2
     retry = Retry(time.time, time.sleep, log, deadline=time.time() + BUDGET)
     try:
-        started = start_reviews(
-            GitHubClient(connection),
-            branch=arguments.branch,
-            repository=connection.repository,
-            author=connection.author,
-            retry=retry,
-            naming=load_naming(Path.cwd()),
-        )
+        started = [
+            number
+            for naming in list_namings(Path.cwd())
+            for number in start_reviews(
+                GitHubClient(connection),
+                branch=arguments.branch,
+                repository=connection.repository,
+                author=connection.author,
+                retry=retry,
+                naming=naming,
+            )
+        ]
     except (RequestDenied, RetriesExhausted) as error:
         log(
             f"ERROR: no review was started: {error}. The job needs `actions: write`, and reads pull requests and checks"

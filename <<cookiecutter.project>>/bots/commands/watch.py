@@ -8,12 +8,16 @@ import os
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from bots.commands.options import Verbs, add_model_option, refuse_model
+from bots.commands.options import Verbs, add_model_option, choose_models
+from bots.errors import BotsError
+from bots.layout import place_review
 
 if TYPE_CHECKING:
     from bots.monitoring.act import Acted
@@ -47,12 +51,13 @@ def add_parser(verbs: Verbs) -> None:
         description="Collect what the service answered and the labels that came, hold them against what was "
         "reviewed, keep each day on the branch monitoring, and draw the page. In a workflow open, edit or close an "
         "issue for each kind of trouble and one pull request that retrains. Run it again whenever you like: every row "
-        "is counted once.",
+        "is counted once. Of several models each is looked at, and the page of a further one is in models/NAME of the "
+        "folder; a fault of one stops no other.",
         epilog="exit codes: 0 looked, whatever was found, or nothing is in production yet, 1 something could not be "
         "seen or done and what (or params.yaml is wrong), 2 wrong usage, 3 the branch monitoring cannot be read or "
         "written",
     )
-    add_model_option(parser, "refused: only the main model is watched")
+    add_model_option(parser, "look at this one alone")
     parser.add_argument("--out", type=Path, default=Path("monitoring"), metavar="FOLDER", help="of the page")
     parser.add_argument(
         "--at",
@@ -82,46 +87,167 @@ def parse_time(text: str) -> datetime:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Look once; the exit code says whether everything could be seen and done."""
-    refuse_model("watch", arguments.model)
+    """Look once at each model; the exit code says whether everything could be seen and done."""
     from bots.commands.release import open_progress
-    from bots.monitoring.store import MonitoringStore, StoreError
-    from bots.monitoring.watch import watch_production
-    from bots.settings import load_naming, load_settings
 
-    root, settings = Path.cwd(), load_settings(Path.cwd())
-    if settings.task == "scores":
-        return _say_nothing(NOT_WATCHED, as_json=arguments.json)
+    root = Path.cwd()
+    family = choose_models(root, arguments.model)
     now = arguments.at or datetime.now(UTC)
-    keep = not arguments.dry_run
-    with (
-        open_progress() as tell,
-        _choose_folder(arguments.cache) as folder,
-        MonitoringStore(root, tell, naming=load_naming(root)) as store,
-    ):
-        registry, unseen = _load_registry(root, tell)
-        if _is_nothing_there(registry, settings):
-            return _say_nothing(NOTHING_YET, as_json=arguments.json)
-        bots = _open_bots(settings, root, now=now, tell=tell) if keep and not arguments.no_act else None
-        context = _build_context(
-            root, settings, now=now, folder=folder, bots=bots, registry=registry, unseen=unseen, tell=tell
-        )
-        try:
-            judged = watch_production(context, store, keep=keep)
-        except StoreError as error:
-            log(f"ERROR: {error}")
-            return 3
-        acted = bots.act(judged) if bots else None
-        evidently = _show_week(
-            root, settings, arguments.out, judged=judged, draw=not arguments.no_week, tell=tell
-        )
-        report = _write_out(arguments.out, judged, acted, evidently=evidently)
-    if arguments.json:
-        import msgspec
+    codes = []
+    with open_progress() as tell, _choose_folder(arguments.cache) as folder:
+        for settings in family.values():
+            one = _Look(root=root, settings=settings, arguments=arguments, now=now, folder=folder, tell=tell)
+            codes.append(one.look() if len(family) == 1 else one.try_look())
+    return next(filter(None, codes), 0)
 
-        print(msgspec.json.encode(report).decode())
-    _say(report, arguments.out)
-    return 1 if report.unseen or (acted and acted.failed) else 0
+
+@dataclass(frozen=True, kw_only=True)
+class _Look:
+    """One look at the production of a model."""
+
+    root: Path
+    settings: Settings
+    arguments: argparse.Namespace
+    now: datetime
+    folder: Path
+    tell: Callable[[str], None]
+
+    @property
+    def model(self) -> str | None:
+        return self.settings.model_name
+
+    @property
+    def out(self) -> Path:
+        """Where the model's page goes."""
+        return place_review(self.arguments.out, self.model)
+
+    def log(self, words: object) -> None:
+        """Print one line on standard error, with the name of a further model before it."""
+        log(f"{self.model}: {words}" if self.model else words)
+
+    def try_look(self) -> int:
+        """Look; a fault is told, and stops nothing of the other models. The exit code."""
+        try:
+            return self.look()
+        except BotsError as error:
+            self.log(f"ERROR: {error}")
+            return error.exit_code
+        except Exception as error:  # noqa: BLE001 - of one model, and the others are looked at all the same
+            traceback.print_exc()
+            self.log(f"ERROR: the watch crashed ({type(error).__name__}: {error})")
+            return 1
+
+    def look(self) -> int:
+        """Look, keep what was seen, act, and write the page; the exit code. Raises `BotsError`."""
+        from bots.monitoring.store import MonitoringStore, StoreError
+        from bots.monitoring.watch import watch_production
+        from bots.settings import load_naming
+
+        root, settings, arguments, now, tell = (
+            self.root,
+            self.settings,
+            self.arguments,
+            self.now,
+            self.tell,
+        )
+        if settings.task == "scores":
+            return self._say_nothing(NOT_WATCHED)
+        keep = not arguments.dry_run
+        with MonitoringStore(root, tell, naming=load_naming(root, self.model)) as store:
+            registry, unseen = _load_registry(root, self.model, tell)
+            if _is_nothing_there(registry, settings):
+                return self._say_nothing(NOTHING_YET)
+            bots = self._open_bots() if keep and not arguments.no_act else None
+            context = _build_context(
+                root,
+                settings,
+                now=now,
+                folder=place_review(self.folder, self.model),
+                bots=bots,
+                registry=registry,
+                unseen=unseen,
+                tell=tell,
+            )
+            try:
+                judged = watch_production(context, store, keep=keep)
+            except StoreError as error:
+                self.log(f"ERROR: {error}")
+                return 3
+            acted = bots.act(judged) if bots else None
+            evidently = self._show_week(judged)
+            report = _write_out(self.out, judged, acted, evidently=evidently)
+        if arguments.json:
+            import msgspec
+
+            print(msgspec.json.encode(report).decode())
+        self._say(report)
+        return 1 if report.unseen or (acted and acted.failed) else 0
+
+    def _open_bots(self) -> _Bots | None:
+        """Open what acts on GitHub; None outside of a workflow, and that is said."""
+        from bots.github.client import NotInWorkflow
+
+        try:
+            return _Bots(self.settings, self.root, now=self.now, tell=self.tell)
+        except NotInWorkflow:
+            self.log("not in a workflow: what was seen is kept, and no issue or pull request is touched")
+            return None
+
+    def _say_nothing(self, words: str) -> int:
+        """Say why there is nothing to watch; that is no failure, and nothing is opened for it."""
+        if self.arguments.json:
+            print("null")
+        self.log(words)
+        return 0
+
+    def _show_week(self, judged: Judged) -> str | None:
+        """Leave the newest whole week as a table, and draw its page; return where it is, None where there is none.
+
+        A run in a workflow draws nothing: what draws is the pipeline's code, and here are the keys of production. A job
+        without them does it, and keeps the page as an artifact of the same run.
+        """
+        from bots.commands.week import NothingToDraw, draw_week
+        from bots.files import write_file
+        from bots.github.actions import write_outputs
+        from bots.monitoring import week
+
+        table, page = self.out / week.TABLE, self.out / week.PAGE
+        if judged.week is None:
+            table.unlink(missing_ok=True)
+            page.unlink(missing_ok=True)
+            first, last = week.find_bounds(judged.report.at[:10])
+            self.log(f"no page of the week: no answer of the running version is known from {first} to {last}")
+            return None
+        if not (table.exists() and table.read_bytes() == judged.week):
+            page.unlink(missing_ok=True)
+            write_file(table, judged.week)
+        if self.settings.monitoring.page is not None and os.environ.get("GITHUB_ACTIONS"):
+            write_outputs(os.environ, {"week": "true"})
+            run_address = _find_run(os.environ)
+            return f"{run_address}#artifacts" if run_address else None
+        if not self.arguments.no_week and not page.exists():
+            self.tell("Evidently's page of the week")
+            try:
+                draw_week(self.root, self.settings, self.out)
+            except NothingToDraw as error:
+                self.log(str(error))
+            except BotsError as error:
+                self.log(f"no page of the week: {error}")
+        return week.PAGE if page.exists() else None
+
+    def _say(self, report: WatchReport) -> None:
+        """Say in a few lines how production is."""
+        from bots.render.monitoring_words import TITLES, sort_findings
+
+        self.log(f"{TITLES[report.condition]}. {report.words}")
+        for words in report.unseen:
+            self.log(f"not seen: {words}")
+        for finding in sort_findings(report.findings):
+            if finding.level != "note":
+                self.log(f"{finding.level}: {finding.words}")
+        for words in report.actions:
+            self.log(words)
+        self.log(f"the page: {self.out / PAGE}")
 
 
 @contextlib.contextmanager
@@ -163,7 +289,7 @@ class _Bots:
                 run=_find_run(os.environ),
                 runbook=actions.find_document(os.environ, find_folder(root), RUNBOOK),
             ),
-            load_naming(root),
+            load_naming(root, settings.model_name),
         )
         self.retrain = open_retrain_bot(
             os.environ,
@@ -173,6 +299,7 @@ class _Bots:
             settings=settings.monitoring.retrain,
             retry=retry,
             now=instant,
+            model=settings.model_name,
         )
 
     def read_decisions(self) -> tuple[list[Decision], list[Unseen]]:
@@ -219,17 +346,6 @@ def _find_run(environ: Mapping[str, str]) -> str | None:
     return f"{server}/{repository}/actions/runs/{run_id}" if server and repository and run_id else None
 
 
-def _open_bots(settings: Settings, root: Path, *, now: datetime, tell: Callable[[str], None]) -> _Bots | None:
-    """Open what acts on GitHub; None outside of a workflow, and that is said."""
-    from bots.github.client import NotInWorkflow
-
-    try:
-        return _Bots(settings, root, now=now, tell=tell)
-    except NotInWorkflow:
-        log("not in a workflow: what was seen is kept, and no issue or pull request is touched")
-        return None
-
-
 def _build_context(
     root: Path,
     settings: Settings,
@@ -256,7 +372,12 @@ def _build_context(
         environ=os.environ,
         now=now,
         folder=folder,
-        deployed=find_deployed(registry, root, lambda: Repository(root).resolve("HEAD")),
+        deployed=find_deployed(
+            registry,
+            root,
+            lambda: Repository(root).resolve("HEAD"),
+            settings.review.files.name_report("export"),
+        ),
         open_log=lambda: open_log_source(root, settings, tell=tell),
         make_record=lambda onnx, version, commit: make_record(
             root, settings, lambda: open_storage(root, tell), commit=commit, version=version, onnx=onnx
@@ -292,16 +413,10 @@ def _is_nothing_there(registry: Registry | None, settings: Settings) -> bool:
     )
 
 
-def _say_nothing(words: str, *, as_json: bool) -> int:
-    """Say why there is nothing to watch; that is no failure, and nothing is opened for it."""
-    if as_json:
-        print("null")
-    log(words)
-    return 0
-
-
-def _load_registry(root: Path, tell: Callable[[str], None]) -> tuple[Registry | None, list[Unseen]]:
-    """Load the registry, and say why it could not be where it could not."""
+def _load_registry(
+    root: Path, model: str | None, tell: Callable[[str], None]
+) -> tuple[Registry | None, list[Unseen]]:
+    """Load the registry of a model, and say why it could not be where it could not."""
     from bots.git.repository import GitError
     from bots.monitoring.findings import Unseen
     from bots.release import registry
@@ -309,7 +424,7 @@ def _load_registry(root: Path, tell: Callable[[str], None]) -> tuple[Registry | 
 
     tell("the registry")
     try:
-        with registry.open_registry(root, registry.start_retry(tell), time.time) as repository:
+        with registry.open_registry(root, registry.start_retry(tell), time.time, model=model) as repository:
             return repository.registry, []
     except (registry.RegistryError, SigningError, GitError) as error:
         told = f"The registry could not be read: {str(error).rstrip('.')}."
@@ -329,50 +444,18 @@ def _look_at_service(
         return None
     instant = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     try:
-        with open_stage(root, settings.project.name, "production", tell=tell) as stage:
+        with open_stage(
+            root,
+            settings.project.name,
+            "production",
+            tell=tell,
+            model=settings.model_name,
+            ports=settings.deploy.ports,
+        ) as stage:
             return read_look(stage.load_metrics("stable"), instant)
     except (EngineError, MetricsError) as error:
         tell(f"the service's metrics cannot be read: {error}")
         return None
-
-
-def _show_week(
-    root: Path, settings: Settings, out: Path, *, judged: Judged, draw: bool, tell: Callable[[str], None]
-) -> str | None:
-    """Leave the newest whole week as a table, and draw its page; return where it is, None where there is none.
-
-    A run in a workflow draws nothing: what draws is the pipeline's code, and here are the keys of production. A job
-    without them does it, and keeps the page as an artifact of the same run.
-    """
-    from bots.commands.week import NothingToDraw, draw_week
-    from bots.errors import BotsError
-    from bots.files import write_file
-    from bots.github.actions import write_outputs
-    from bots.monitoring import week
-
-    table, page = out / week.TABLE, out / week.PAGE
-    if judged.week is None:
-        table.unlink(missing_ok=True)
-        page.unlink(missing_ok=True)
-        first, last = week.find_bounds(judged.report.at[:10])
-        log(f"no page of the week: no answer of the running version is known from {first} to {last}")
-        return None
-    if not (table.exists() and table.read_bytes() == judged.week):
-        page.unlink(missing_ok=True)
-        write_file(table, judged.week)
-    if settings.monitoring.page is not None and os.environ.get("GITHUB_ACTIONS"):
-        write_outputs(os.environ, {"week": "true"})
-        run_address = _find_run(os.environ)
-        return f"{run_address}#artifacts" if run_address else None
-    if draw and not page.exists():
-        tell("Evidently's page of the week")
-        try:
-            draw_week(root, settings, out)
-        except NothingToDraw as error:
-            log(str(error))
-        except BotsError as error:
-            log(f"no page of the week: {error}")
-    return week.PAGE if page.exists() else None
 
 
 def _write_out(out: Path, judged: Judged, acted: Acted | None, *, evidently: str | None) -> WatchReport:
@@ -396,22 +479,7 @@ def _write_out(out: Path, judged: Judged, acted: Acted | None, *, evidently: str
     return report
 
 
-def _say(report: WatchReport, out: Path) -> None:
-    """Say in a few lines how production is."""
-    from bots.render.monitoring_words import TITLES, sort_findings
-
-    log(f"{TITLES[report.condition]}. {report.words}")
-    for words in report.unseen:
-        log(f"not seen: {words}")
-    for finding in sort_findings(report.findings):
-        if finding.level != "note":
-            log(f"{finding.level}: {finding.words}")
-    for words in report.actions:
-        log(words)
-    log(f"the page: {out / PAGE}")
-
-
-def log(words: Any) -> None:
+def log(words: object) -> None:
     """Print one line on standard error."""
     from bots.log import print_line
 

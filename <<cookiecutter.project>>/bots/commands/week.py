@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bots.commands.options import Verbs
+from bots.commands.options import Verbs, add_model_option, choose_models
 from bots.errors import BotsError
 
 if TYPE_CHECKING:
@@ -35,6 +35,12 @@ def add_parser(verbs: Verbs) -> None:
         "--out", type=Path, default=Path("monitoring"), metavar="FOLDER", help="where week.parquet is"
     )
     parser.add_argument(
+        "--pages", type=Path, default=None, metavar="FOLDER", help="where it is drawn (default: there too)"
+    )
+    add_model_option(
+        parser, "draw the page of this one alone (default: of each that `watch` left a table of)"
+    )
+    parser.add_argument(
         "--fetch",
         action="store_true",
         help="fetch the training rows and the holdout's scores from the storage",
@@ -43,18 +49,35 @@ def add_parser(verbs: Verbs) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Draw the page. Exit codes: 0 drawn or nothing to draw, 1 it could not be drawn."""
-    from bots.settings import load_settings
+    from bots.layout import place_review
+    from bots.monitoring import week
 
-    root, out = Path.cwd(), arguments.out
-    try:
-        print_words(f"the page: {draw_week(root, load_settings(root), out, fetch=arguments.fetch)}")
-    except NothingToDraw as error:
-        print_words(str(error))
-    return 0
+    root, failed = Path.cwd(), False
+    family = choose_models(root, arguments.model)
+    for name, settings in family.items():
+        out, start = place_review(arguments.out, name), f"{name}: " if name else ""
+        if name is not None and arguments.model is None and not (out / week.TABLE).exists():
+            continue
+        pages = place_review(arguments.pages, name) if arguments.pages else None
+        try:
+            drawn = draw_week(root, settings, out, pages=pages, fetch=arguments.fetch)
+            print_words(f"{start}the page: {drawn}")
+        except NothingToDraw as error:
+            print_words(f"{start}{error}")
+        except BotsError as error:
+            if len(family) == 1:
+                raise
+            print_words(f"ERROR: {start}{error}")
+            failed = True
+    return 1 if failed else 0
 
 
-def draw_week(root: Path, settings: Settings, out: Path, *, fetch: bool = False) -> Path:
+def draw_week(
+    root: Path, settings: Settings, out: Path, *, pages: Path | None = None, fetch: bool = False
+) -> Path:
     """Draw the page of the week's table in a folder, whole or not at all, and return it.
+
+    It is written to `pages`, or beside the table.
 
     Raises `NothingToDraw` with the reason, `DvcError` where the command fails, `StorageError`, `WeekError`.
     """
@@ -62,7 +85,7 @@ def draw_week(root: Path, settings: Settings, out: Path, *, fetch: bool = False)
     from bots.dvc.repro import run_command
     from bots.monitoring import week
 
-    table, page, files = out / week.TABLE, out / week.PAGE, settings.review.files
+    table, page, files = out / week.TABLE, (pages or out) / week.PAGE, settings.review.files
     command = settings.monitoring.page
     if command is None:
         raise NothingToDraw("no page of the week: params.yaml has no command for it (monitoring.page)")
@@ -71,7 +94,7 @@ def draw_week(root: Path, settings: Settings, out: Path, *, fetch: bool = False)
             "no page of the week: the running version answered nothing in the newest whole week"
         )
     about = week.read_about(table)
-    _refuse_other_model(root, about)
+    _refuse_other_model(root, about, files.name_report("export"))
     if fetch:
         _fetch_rows(root, settings)
     reads = {"reference": files.training_rows, "scores": files.predictions}
@@ -95,15 +118,16 @@ def draw_week(root: Path, settings: Settings, out: Path, *, fetch: bool = False)
             raise DvcError(f"params.yaml: monitoring.page: `{command}` wrote no page to {{page}}")
         from bots.files import write_file
 
+        page.parent.mkdir(parents=True, exist_ok=True)
         write_file(page, made.read_bytes())
     return page
 
 
-def _refuse_other_model(root: Path, about: WeekAbout) -> None:
+def _refuse_other_model(root: Path, about: WeekAbout, export: str) -> None:
     """The checkout's training rows are those of its own model. Raises `NothingToDraw` where another one answered."""
     from bots.monitoring.deployed import load_own_digest
 
-    if load_own_digest(root) != about.onnx:
+    if load_own_digest(root, export) != about.onnx:
         raise NothingToDraw(
             f"no page of the week: this checkout has another model than {about.version}, which answered; check out the "
             "commit that was released"

@@ -22,7 +22,7 @@ from msgspec import Struct
 
 from bots.decoding import DECODE_ERRORS, describe_decode_error
 from bots.deploy.docker import EngineError, capture_output, indent_end
-from bots.deploy.kubernetes import PYTHON
+from bots.deploy.kubernetes import NAMES, PYTHON, name_in_cluster
 from bots.deploy.reading import Incomplete, Printed, Reader, unwrap, wrap_in_python
 from bots.files import write_file
 from bots.monitoring.log_listing import (
@@ -82,6 +82,12 @@ class _Deployments(Struct):
 class _Cluster:
     namespace: str
     kubectl: str
+    model: str | None = None
+
+    @property
+    def selector(self) -> str:
+        """Select what runs the model."""
+        return f"app={name_in_cluster(NAMES['stable'], self.model)}"
 
     def run(self, what: str, *words: str, seconds: float = SLOWEST) -> bytes:
         """Run kubectl. Raises `EngineError`."""
@@ -101,17 +107,22 @@ class _Cluster:
 
 
 @contextlib.contextmanager
-def open_cluster_logs(namespace: str, *, tell: Tell, kubectl: str = "kubectl") -> Iterator[ClusterLogs]:
-    """Open the log of what runs in a namespace. Raises `SourceUnreachable`, `EngineError`."""
-    cluster = _Cluster(namespace, kubectl)
-    words = ("get", "persistentvolumeclaims", CLAIM, "--ignore-not-found", "--output", "name")
+def open_cluster_logs(
+    namespace: str, *, tell: Tell, kubectl: str = "kubectl", model: str | None = None
+) -> Iterator[ClusterLogs]:
+    """Open the log of a model that runs in a namespace. Raises `SourceUnreachable`, `EngineError`.
+
+    `model` is a further model of the project, None the main one.
+    """
+    cluster, claim = _Cluster(namespace, kubectl, model), name_in_cluster(CLAIM, model)
+    words = ("get", "persistentvolumeclaims", claim, "--ignore-not-found", "--output", "name")
     if not cluster.run("looking for the log's volume", *words).strip():
         yield _open_pods(cluster)
         return
     name = f"log-reader-{secrets.token_hex(4)}"
     try:
         _start_reader(cluster, name)
-        yield ClusterLogs(cluster, [(name, PLACE)], f"the volume claim {CLAIM} of {namespace}")
+        yield ClusterLogs(cluster, [(name, PLACE)], f"the volume claim {claim} of {namespace}")
     finally:
         words = (
             "delete",
@@ -128,14 +139,15 @@ def open_cluster_logs(namespace: str, *, tell: Tell, kubectl: str = "kubectl") -
 
 
 def _open_pods(cluster: _Cluster) -> ClusterLogs:
-    words = ("get", "pods", "--selector", "app=model")
+    words = ("get", "pods", "--selector", cluster.selector)
     pods = cluster.load("the list of the pods", _Pods, *words).items
     running = [pod.metadata.name for pod in pods if pod.status.phase == "Running"]
     where = f"the pods of {cluster.namespace}"
     if not running:
         raise SourceUnreachable(f"{where}: none runs, so no log can be read")
+    claim = name_in_cluster(CLAIM, cluster.model)
     lost = (
-        f"{cluster.namespace} has no volume claim {CLAIM}: what pods logged that have gone since the last look is "
+        f"{cluster.namespace} has no volume claim {claim}: what pods logged that have gone since the last look is "
         "lost. docs/monitoring.md says how to keep it."
     )
     return ClusterLogs(cluster, [(name, OWN) for name in running], where, [lost])
@@ -143,11 +155,13 @@ def _open_pods(cluster: _Cluster) -> ClusterLogs:
 
 def _start_reader(cluster: _Cluster, name: str) -> None:
     """Start a pod that can only read the volume; it ends by itself where this process cannot end it."""
-    words = ("get", "deployments", "--selector", "app=model")
+    words = ("get", "deployments", "--selector", cluster.selector)
     deployments = cluster.load("the list of the Deployments", _Deployments, *words).items
     if not deployments:
         raise SourceUnreachable(f"{cluster.namespace}: no version is deployed there, so no log can be read")
-    pod = build_reader(name, deployments[0]["spec"]["template"]["spec"])
+    pod = build_reader(
+        name, deployments[0]["spec"]["template"]["spec"], name_in_cluster(CLAIM, cluster.model)
+    )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "reader.yaml")
         write_file(path, yaml.safe_dump(pod).encode())
@@ -156,8 +170,8 @@ def _start_reader(cluster: _Cluster, name: str) -> None:
     cluster.run("waiting for what reads the log", *words, seconds=READY + SLOWEST)
 
 
-def build_reader(name: str, like: dict[str, Any]) -> dict[str, Any]:
-    """Build the pod that reads the log, where and as the service's own pods run."""
+def build_reader(name: str, like: dict[str, Any], claim: str = CLAIM) -> dict[str, Any]:
+    """Build the pod that reads the log of a claim, where and as the service's own pods run."""
     taken = {key: like[key] for key in ("imagePullSecrets", "nodeSelector", "tolerations") if key in like}
     return {
         "apiVersion": "v1",
@@ -193,7 +207,7 @@ def build_reader(name: str, like: dict[str, Any]) -> dict[str, Any]:
                     "volumeMounts": [{"name": CLAIM, "mountPath": PLACE, "readOnly": True}],
                 }
             ],
-            "volumes": [{"name": CLAIM, "persistentVolumeClaim": {"claimName": CLAIM, "readOnly": True}}],
+            "volumes": [{"name": CLAIM, "persistentVolumeClaim": {"claimName": claim, "readOnly": True}}],
         },
     }
 

@@ -7,7 +7,7 @@ out by the next run of the watch, which says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -160,6 +160,12 @@ def obey_edit(
         retry.call("comment", _build_comment_step(api, number, body, author))
     retry.call("issue", lambda: _untick(api, number))
     return ObeyResult(decisions, sorted(set(refused)))
+
+
+def choose_naming(edit: IssueEdit, namings: Sequence[Naming]) -> Naming:
+    """Choose the naming of the model that an edited issue is about; the first one where it is about none of them."""
+    body = edit.issue.body or ""
+    return next((one for one in namings if parse_issue_marker(body, one) is not None), namings[0])
 
 
 def _build_comment_step(api: DecisionApi, number: int, body: str, author: str) -> Callable[[], None]:

@@ -45,21 +45,24 @@ def list_deployments(registry: Registry) -> list[Deployment]:
     return found
 
 
-def find_deployed(registry: Registry | None, root: Path, main: Callable[[], str]) -> Deployed:
+def find_deployed(
+    registry: Registry | None, root: Path, main: Callable[[], str], export: str = name_report("export")
+) -> Deployed:
     """Find every model that production may have: all versions of the registry, and the checkout's own.
 
-    `main` gives the checkout's commit. A service that was started by hand answers with the checkout's model.
+    `main` gives the checkout's commit, `export` is the path of the model's export report. A
+    service that was started by hand answers with the checkout's model.
     """
     commits = {release.onnx: release.commit for release in registry.releases} if registry else {}
-    own = load_own_digest(root)
+    own = load_own_digest(root, export)
     if own is not None and own not in commits:
         commits[own] = main()
     return Deployed(deployments=list_deployments(registry) if registry else [], commits=commits)
 
 
-def load_own_digest(root: Path) -> str | None:
-    """Load the digest of the checkout's exported model; None where it has none."""
+def load_own_digest(root: Path, export: str = name_report("export")) -> str | None:
+    """Load the digest of the checkout's exported model, from its export report; None where it has none."""
     try:
-        return evidence.load(root / name_report("export"), ExportReport).digest
+        return evidence.load(root / export, ExportReport).digest
     except EvidenceError:
         return None

@@ -345,10 +345,11 @@ def load_labels(
     since: datetime,
     now: datetime,
     tell: Callable[[str], None],
+    split: str = name_report("split"),
 ) -> LabelTable:
     """Load the labels that may belong to predictions from `since` on into `folder`, which is made anew.
 
-    Raises `LabelsError`; then the folder holds nothing.
+    `split` is the path of the model's split report. Raises `LabelsError`; then the folder holds nothing.
     """
     source = open_source(settings, root, environ)
     wanted = find_wanted_columns(settings, data)
@@ -359,8 +360,8 @@ def load_labels(
         settings,
         data.task,
         source.where,
-        answers=load_answers(data, root),
-        classes=load_classes(data, root),
+        answers=load_answers(data, root, split),
+        classes=load_classes(data, root, split),
     )
     try:
         folder.mkdir(parents=True)
@@ -376,14 +377,13 @@ def load_labels(
     return table
 
 
-def load_answers(data: Data, root: Path) -> Answers | None:
+def load_answers(data: Data, root: Path, path: str = name_report("split")) -> Answers | None:
     """Load what the two labels of the target are called; None where it is a truth, or 0 and 1.
 
     Raises `LabelsError` where `data.positive` is named and main's split does not say what the other one is.
     """
     if data.positive is None:
         return None
-    path = name_report("split")
     try:
         report = evidence.load_if_there(root / path, evidence.SplitReport, path)
     except evidence.EvidenceError as error:
@@ -396,14 +396,13 @@ def load_answers(data: Data, root: Path) -> Answers | None:
     return report.answers
 
 
-def load_classes(data: Data, root: Path) -> tuple[str, ...]:
+def load_classes(data: Data, root: Path, path: str = name_report("split")) -> tuple[str, ...]:
     """Load what several classes are called; none for another task.
 
     Raises `LabelsError` where main's split does not name them.
     """
     if data.task != "multiclass":
         return ()
-    path = name_report("split")
     try:
         report = evidence.load_if_there(root / path, evidence.SplitReport, path)
     except evidence.EvidenceError as error:

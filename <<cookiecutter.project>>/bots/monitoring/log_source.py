@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bots.deploy.docker import EngineError
-from bots.deploy.platform import find_platform
+from bots.deploy.platform import find_platform, name_namespace
 from bots.log import make_visible
 from bots.monitoring.log_listing import (
     DEEPEST,
@@ -27,6 +27,7 @@ from bots.monitoring.log_listing import (
     is_disk_fault,
     keep_whole,
 )
+from bots.naming import Naming
 from bots.settings import Settings
 
 # What reads a kind of address, and the lock file of the storages that it belongs into.
@@ -64,28 +65,32 @@ def open_log_source(
     if address is not None:
         yield LimitedLogs(open_address(root, address), megabytes)
         return
-    name = f"{settings.project.name}-{stage}"
+    project, model = settings.project.name, settings.model_name
+    name = Naming(model=model).name_deployment(project, stage)
     try:
         with contextlib.ExitStack() as stack:
-            source = stack.enter_context(_open_deployed(root, name, stage, tell=tell))
+            source = stack.enter_context(_open_deployed(root, project, stage, model=model, tell=tell))
             yield LimitedLogs(source, megabytes)
     except EngineError as error:
         raise SourceUnreachable(f"the prediction log of {name}: {error}") from error
 
 
 @contextlib.contextmanager
-def _open_deployed(root: Path, name: str, stage: str, *, tell: Tell) -> Iterator[LogSource]:
+def _open_deployed(
+    root: Path, project: str, stage: str, *, model: str | None, tell: Tell
+) -> Iterator[LogSource]:
     platform = find_platform(root)
     if platform == "compose":
         from bots.deploy.docker import connect
         from bots.monitoring.engine_logs import open_engine_logs
 
+        name = Naming(model=model).name_deployment(project, stage)
         with connect() as client, open_engine_logs(client, name) as source:
             yield source
     elif platform == "kubernetes":
         from bots.monitoring.cluster_logs import open_cluster_logs
 
-        with open_cluster_logs(name, tell=tell) as source:
+        with open_cluster_logs(name_namespace(project, stage), tell=tell, model=model) as source:
             yield source
     else:
         raise SourceUnreachable(

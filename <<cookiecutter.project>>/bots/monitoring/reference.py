@@ -25,7 +25,7 @@ from bots.errors import BotsError
 from bots.evidence import Count, DataReport, ExplanationReport, FeaturesReport, Name, Share, Task, Text
 from bots.files import write_file
 from bots.git.repository import Repository
-from bots.layout import PARAMS, name_report
+from bots.layout import PARAMS
 from bots.monitoring.categories import make_label, shorten_value
 from bots.monitoring.estimated_metrics import backtest_estimates, list_estimated
 from bots.monitoring.outcomes import SeveralClasses, make_several, summarize_outcomes
@@ -158,7 +158,7 @@ def fetch_reference_files(
     Raises `StorageError`, `LockfileError`, `GitError`, and `ReferenceMissing` where the storage lacks a file.
     """
     repository, files = Repository(root), settings.review.files
-    for path in (PARAMS, *map(name_report, ("metrics", "features", "data", "explanation"))):
+    for path in (PARAMS, *map(files.name_report, ("metrics", "features", "data", "explanation"))):
         if (content := repository.read_file(commit, path)) is not None:
             write_file(folder / path, content)
     wanted = (files.predictions, files.holdout_rows, files.training_rows, files.training_features)
@@ -193,8 +193,8 @@ def build_reference(root: Path, settings: Settings, *, version: str, onnx: str) 
     so. Raises `PredictionsError` and `EvidenceError` for what is not as it should be.
     """
     files = settings.review.files
-    features = evidence.load(root / name_report("features"), FeaturesReport)
-    data = evidence.load_if_there(root / name_report("data"), DataReport)
+    features = evidence.load(root / files.name_report("features"), FeaturesReport)
+    data = evidence.load_if_there(root / files.name_report("data"), DataReport)
     table = read_table(root / files.predictions, files.predictions)
     classes = list_classes(table.column_names) if settings.task == "multiclass" else ()
     context = dataclasses.replace(settings.context, classes=classes)
@@ -249,7 +249,7 @@ def build_reference(root: Path, settings: Settings, *, version: str, onnx: str) 
         columns=columns,
         predicted_days=[] if days is None else [day.day for day in outcomes],
         predictions=None if days is None or whole is None else _describe_predictions(outcomes, whole),
-        weights=find_weights(root, features, spec),
+        weights=find_weights(root / files.name_report("explanation"), features, spec),
         notes=notes,
     )
 
@@ -537,12 +537,11 @@ def _count_bins(days: NDArray[Any], place: NDArray[Any], count: int, bins: int) 
     return found
 
 
-def find_weights(root: Path, features: FeaturesReport, spec: SummarySpec) -> dict[str, float]:
+def find_weights(path: Path, features: FeaturesReport, spec: SummarySpec) -> dict[str, float]:
     """The inputs' shares in the explanation of the model; a derived feature's share is divided among its inputs.
 
-    Without an explanation all inputs weigh alike.
+    `path` is the explanation's. Without one all inputs weigh alike.
     """
-    path = root / name_report("explanation")
     report = evidence.load_if_there(path, ExplanationReport)
     expressions = {one.name: one.expression for one in features.features if one.expression}
     weights = dict.fromkeys(spec.columns, 0.0)

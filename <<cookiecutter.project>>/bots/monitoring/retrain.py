@@ -496,8 +496,11 @@ def open_retrain_bot(
     settings: Retrain,
     retry: Retry,
     now: Instant,
+    model: str | None = None,
 ) -> RetrainBot:
     """Open the bot with an App's token where `RETRAIN_TOKEN` and `RETRAIN_LOGIN` have one, else with the connection's.
+
+    `model` is a further model of the project.
 
     What an App opens and merges starts workflows, what GitHub Actions does not; git pushes with the same token.
     """
@@ -515,7 +518,7 @@ def open_retrain_bot(
         settings=settings,
         retry=retry,
         now=now,
-        naming=load_naming(root),
+        naming=load_naming(root, model),
     )
 
 

@@ -11,7 +11,6 @@ from msgspec import Struct
 
 from bots import evidence
 from bots.evidence import DataReport, FeaturesReport, MetricsReport
-from bots.layout import name_report
 from bots.monitoring.health import Usual
 from bots.monitoring.reference import Reference, build_reference, fetch_reference_files
 from bots.monitoring.summary_spec import SummarySpec, build_spec
@@ -53,18 +52,22 @@ def make_record(
 ) -> VersionRecord:
     """Make the record of a version from the files of its commit, which git and the storage bring.
 
+    `settings` are the model's.
+
     Raises `ReferenceMissing`, `StorageError`, `EvidenceError`, `PredictionsError`, `SettingsError`.
     """
     with tempfile.TemporaryDirectory(prefix="reference-") as name:
         folder = Path(name)
         fetch_reference_files(root, commit, settings, storage(), folder)
-        written = evidence.load_if_there(folder / name_report("metrics"), MetricsReport)
-        own = adopt_threshold(load_settings(folder), written)
+        # The commit's own settings may say otherwise how it is judged, but not where its files lie.
+        files = settings.review.files
+        written = evidence.load_if_there(folder / files.name_report("metrics"), MetricsReport)
+        own = adopt_threshold(load_settings(folder, settings.model_name), written)
         reference = build_reference(folder, own, version=version, onnx=onnx)
-        data = evidence.load_if_there(folder / name_report("data"), DataReport)
+        data = evidence.load_if_there(folder / files.name_report("data"), DataReport)
         spec = build_spec(
             own,
-            evidence.load(folder / name_report("features"), FeaturesReport),
+            evidence.load(folder / files.name_report("features"), FeaturesReport),
             data,
             edges=reference.edges,
             loss=reference.loss,

@@ -284,6 +284,7 @@ class _Run:
                 since=datetime.combine(date.fromisoformat(keys[0][0]), datetime.min.time(), UTC),
                 now=context.now,
                 tell=context.tell,
+                split=context.settings.review.files.name_report("split"),
             )
         except LabelsError as error:
             told = f"{str(error).rstrip('.')}. No new label was seen."

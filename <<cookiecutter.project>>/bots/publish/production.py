@@ -27,18 +27,20 @@ from bots.settings import MonitoringSettings, SettingsError, load_naming, load_s
 LARGEST: Final = 100_000
 
 
-def find_production_note(root: Path, environ: Mapping[str, str], now: float, retry: Retry) -> str:
+def find_production_note(
+    root: Path, environ: Mapping[str, str], now: float, retry: Retry, model: str | None = None
+) -> str:
     """Find what a review says of production: Markdown, or nothing where nobody watches and nobody asked to.
 
-    `now` is in seconds since 1970.
+    `now` is in seconds since 1970; `model` is a further model of the project.
     """
     try:
-        content = _read_status(root, environ, retry)
+        content = _read_status(root, environ, retry, model)
     except (GitError, RetriesExhausted) as error:
         why = escape_prose(make_visible(error, 200))
         return f"\n<sub>What the watch knows of production could not be read: {why}</sub>\n"
     if content is None:
-        return _ask_for_watch(root)
+        return _ask_for_watch(root, model)
     try:
         if len(content) > LARGEST:
             raise msgspec.DecodeError("too large")
@@ -49,9 +51,9 @@ def find_production_note(root: Path, environ: Mapping[str, str], now: float, ret
         return f"\n<sub>What the watch says of production in `{WATCH_STATUS}` cannot be read.</sub>\n"
 
 
-def _read_status(root: Path, environ: Mapping[str, str], retry: Retry) -> bytes | None:
+def _read_status(root: Path, environ: Mapping[str, str], retry: Retry, model: str | None) -> bytes | None:
     """Read the status from the watch's branch; None where nobody has written one."""
-    branch = load_naming(root).monitoring_branch
+    branch = load_naming(root, model).monitoring_branch
     with open_bare(root, Remote.from_checkout(root, environ)) as bare:
         tip = retry.call("production", lambda: bare.fetch_tip(branch))
         blob = bare.list_files(tip).get(f"{find_folder(root)}{WATCH_STATUS}") if tip else None
@@ -61,9 +63,9 @@ def _read_status(root: Path, environ: Mapping[str, str], retry: Retry) -> bytes 
         return bare.read_blob(blob)
 
 
-def _ask_for_watch(root: Path) -> str:
+def _ask_for_watch(root: Path, model: str | None) -> str:
     try:
-        settings = load_settings(root).monitoring
+        settings = load_settings(root, model).monitoring
     except SettingsError:
         return ""
     if settings.labels.source is None and settings.predictions is None:

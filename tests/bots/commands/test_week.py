@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -143,14 +145,15 @@ def show(project: Path, table: bytes | None, *, draw: bool = True) -> str | None
         newest_labelled=None,
         week=table,
     )
-    return command._show_week(
-        project,
-        settings.load_settings(project),
-        project / "monitoring",
-        judged=judged,
-        draw=draw,
+    look = command._Look(
+        root=project,
+        settings=settings.load_settings(project),
+        arguments=argparse.Namespace(out=project / "monitoring", no_week=not draw),
+        now=datetime.now(UTC),
+        folder=project,
         tell=lambda words: None,
     )
+    return look._show_week(judged)
 
 
 def test_the_watch_draws_a_week_once(project: Path) -> None:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from msgspec.structs import replace as but
 
 from bots import evidence
 from bots.dvc import cache
@@ -208,10 +209,10 @@ class KeptFiles:
                 write_file(folder / cache.build_path(digest), self.files[digest])
 
 
-def commit_project(folder: Path) -> tuple[str, KeptFiles]:
+def commit_project(folder: Path, predictions: str = "reports/predictions.parquet") -> tuple[str, KeptFiles]:
     """The project in git, its tables in a storage; the splits are a folder's listing."""
     files, listed, outs = {}, [], {}
-    for path in ("reports/predictions.parquet", "data/features/train.parquet"):
+    for path in (predictions, "data/features/train.parquet"):
         content = (folder / path).read_bytes()
         files[cache.compute_md5(content)] = content
         outs[path] = cache.compute_md5(content)
@@ -251,6 +252,24 @@ def test_it_is_built_from_the_released_commit_alone(tmp_path: Path, project: Pat
     found, wanted = build(folder), build(project)
     assert found.outcomes == wanted.outcomes
     assert found.days == wanted.days
+
+
+def test_a_further_model_is_held_against_its_own_evidence(tmp_path: Path, project: Path) -> None:
+    root, folder = tmp_path / "root", tmp_path / "reference"
+    write_project(root)
+    (root / "reports").rename(root / "b")
+    (root / "reports").mkdir()
+    (root / "b").rename(root / "reports/b")
+    (root / "reports/features.json").write_text("not this model's")
+    (root / "reports/predictions.parquet").write_bytes(b"not this model's")
+    settings = make_settings()
+    files = but(settings.review.files, reports="reports/b", predictions="reports/b/predictions.parquet")
+    settings = but(settings, review=but(settings.review, files=files))
+    commit, storage = commit_project(root, files.predictions)
+    fetch_reference_files(root, commit, settings, storage, folder)  # type: ignore[arg-type]
+    found, wanted = build_reference(folder, settings, version="v1.0.0", onnx=ONNX), build(project)
+    assert (found.outcomes, found.days) == (wanted.outcomes, wanted.days)
+    assert found.weights == wanted.weights
 
 
 def test_predictions_that_the_storage_lost_are_an_error_that_says_what_to_do(tmp_path: Path) -> None:
