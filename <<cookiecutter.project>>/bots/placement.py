@@ -117,6 +117,20 @@ def find_problem(root: Path, name: str, folder: str) -> str | None:
     return None
 
 
+def list_placed_projects(root: Path) -> list[tuple[str, str]]:
+    """List the projects whose workflows lie at the root of a repository: name and place of each, by their places."""
+    found = {}
+    for path in sorted((root / ".github/workflows").glob("*.yaml")):
+        try:
+            source = _SOURCE.match(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError):
+            continue
+        name = path.name.removesuffix(f"-{source['file']}") if source else path.name
+        if source and name != path.name and (root / source["folder"]).is_dir():
+            found[source["folder"]] = name
+    return [(name, folder) for folder, name in sorted(found.items())]
+
+
 def list_placed_files(project: Path, name: str, folder: str) -> Iterator[tuple[str, bytes]]:
     """List what the root of the repository needs for a project: path and content. `folder` is the project's place."""
     own = project / ".github"

@@ -21,6 +21,7 @@ from bots.github.protection import build_rulesets, parse_protection, require_all
 from bots.monitoring.status import warn_of_silence
 from bots.naming import ALONE, Naming
 from bots.publish.publish import explain_failure
+from bots.respond.neighbours import find_shared_word, list_neighbours
 from bots.retry import RequestDenied
 from fixtures.baking import bake, run_git
 from fixtures.support import TEMPLATE
@@ -233,6 +234,59 @@ def test_another_project_of_the_same_name_is_refused_and_nothing_is_left_of_it(
         in done.stdout + done.stderr
     )
     assert not (tmp_path / "copy/second/churn").exists()
+
+
+def set_prefix(root: Path, folder: str, prefix: str | None) -> None:
+    params = root / folder / "params.yaml"
+    document = yaml.safe_load(params.read_text())
+    document["commands"] = {"prefix": prefix}
+    params.write_text(yaml.safe_dump(document))
+
+
+@pytest.mark.parametrize(
+    ("churn", "fraud", "shared"),
+    [
+        (None, None, None),
+        ("ml", None, None),
+        ("ml", "ds", None),
+        ("ml", "ml", "`/ml` is the word before the commands of churn in churn, too"),
+        ("ML", "ml", "`/ml` is the word before the commands of churn in churn, too"),
+        (None, "churn", "`/churn` is the word before the commands of churn in churn, too"),
+        ("fraud", None, "`/fraud` is the word before the commands of churn in churn, too"),
+    ],
+)
+def test_two_projects_that_would_obey_the_same_comment_are_refused_by_name(
+    repository: Path,
+    tmp_path: Path,
+    churn: str | None,
+    fraud: str | None,
+    shared: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    root = tmp_path / "copy"
+    shutil.copytree(repository, root)
+    set_prefix(root, FOLDERS["churn"], churn)
+    set_prefix(root, FOLDERS["fraud"], fraud)
+    assert [(one.name, one.folder) for one in list_neighbours(root / FOLDERS["fraud"])] == [
+        ("churn", "churn")
+    ]
+    monkeypatch.chdir(root / FOLDERS["fraud"])
+    assert main(["place", "--check"]) == (1 if shared else 0)
+    assert (shared or "") in capsys.readouterr().err
+    assert (find_shared_word(Path.cwd()) is None) is (shared is None)
+
+
+def test_a_project_at_the_root_knows_the_words_of_those_below_it(repository: Path, tmp_path: Path) -> None:
+    root = tmp_path / "copy"
+    shutil.copytree(repository, root)
+    shutil.copy(root / "churn/params.yaml", root)
+    assert {one.word for one in list_neighbours(root)} == set(NAMES)
+    assert find_shared_word(root) is None
+    (root / "projects/fraud/params.yaml").write_text("no: [")
+    broken = next(one for one in list_neighbours(root) if one.name == "fraud")
+    assert (broken.word, bool(broken.unread)) == ("fraud", True)
+    assert None in {one.word for one in list_neighbours(root / "churn")}
 
 
 def test_a_folder_that_git_ignores_and_a_folder_in_none_get_a_repository_of_their_own(

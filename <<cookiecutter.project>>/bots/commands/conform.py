@@ -105,10 +105,14 @@ def _find_lacks(
     from bots.dvc.unread import require_project
     from bots.dvc.wrong_files import forget_state
     from bots.git.repository import Repository
-    from bots.review.conform import Project, find_lacks
+    from bots.layout import PARAMS
+    from bots.respond.neighbours import find_shared_word
+    from bots.review.conform import Lack, Project, find_lacks
 
     require_project(root)
     project = Project(Repository(root), settings.load_settings(root, model), stage_graph.load_stages(root))
+    if shared := find_shared_word(root):
+        yield Lack(purpose="review", file=PARAMS, field="commands.prefix", words=shared)
     with forget_state():
         yield from find_lacks(project, tell)
     if "release" in wanted:

@@ -26,8 +26,10 @@ def add_parser(verbs: Verbs) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write or compare; the exit code says whether something differs. Raises `BotsError`."""
     from bots.errors import BotsError
+    from bots.layout import PARAMS
     from bots.log import make_visible, print_line
     from bots.placement import place_project
+    from bots.respond.neighbours import find_shared_word
     from bots.settings import load_naming
 
     root = Path.cwd()
@@ -35,6 +37,8 @@ def run(arguments: argparse.Namespace) -> int:
     if name is None:
         print_line("place", "this project lies at the root of its repository: nothing to place", sys.stderr)
         return 0
+    if shared := find_shared_word(root):
+        raise BotsError(f"{PARAMS}: commands.prefix: {shared}")
     try:
         paths = place_project(root, name, check=arguments.check)
     except (OSError, ValueError) as error:
