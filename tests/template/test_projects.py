@@ -29,7 +29,17 @@ from fixtures.support import TEMPLATE
 CONFIG = ("--config", "churn/.github/zizmor.yml", ".github")
 SCRIPTS = Path(sys.executable).parent
 NAMES = ("churn", "fraud")
-WORKFLOWS = ("caches", "commands", "deploy", "history", "monitor", "publish", "pull-request", "stale")
+WORKFLOWS = (
+    "caches",
+    "commands",
+    "dashboard",
+    "deploy",
+    "history",
+    "monitor",
+    "publish",
+    "pull-request",
+    "stale",
+)
 
 
 @pytest.fixture(scope="module")
