@@ -144,6 +144,10 @@ class Naming:
         """Name the file of one of the project's workflows: `deploy.yaml`, `churn-deploy.yaml`."""
         return f"{self.project}-{name}.yaml" if self.project else f"{name}.yaml"
 
+    def name_environment(self, name: str) -> str:
+        """Name one of the project's Environments of GitHub: `production`, `churn-production`."""
+        return f"{self.project}-{name}" if self.project else name
+
     def title_workflow(self, title: str) -> str:
         """Put the project's name before a workflow's title, as GitHub lists it: `Deploy`, `churn: Deploy`."""
         return f"{self.project}: {title}" if self.project else title

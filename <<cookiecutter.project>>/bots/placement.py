@@ -18,6 +18,7 @@ _SOURCE = re.compile(
 )
 _FOLDER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*")
 _ENVIRONMENTS = "release|staging|production|monitoring"
+_CHOSEN = r"(?:inputs\.stage|needs\.respond\.outputs\.environment)"
 _EDITS: tuple[tuple[str, str], ...] = (
     (r"^name: (.+)$", r'name: "{name}: \1"'),
     (
@@ -28,7 +29,7 @@ _EDITS: tuple[tuple[str, str], ...] = (
     (r"hashFiles\('", r"hashFiles('{folder}/"),
     (r"^( +)path: (?!\$)", r"\1path: {folder}/"),
     (r"^( +group: (?:>-\n +)?)", r"\1{name}-"),
-    (rf"^( +environment: )({_ENVIRONMENTS}|\$\{{\{{ inputs\.stage \}}\}})$", r"\1{name}-\2"),
+    (rf"^( +environment: )({_ENVIRONMENTS}|\$\{{\{{ {_CHOSEN} \}}\}})$", r"\1{name}-\2"),
     (r"workflows: \[Pull request\]", r'workflows: ["{name}: Pull request"]'),
     (r"workflows: \[Deploy, Monitor\]", r'workflows: ["{name}: Deploy", "{name}: Monitor"]'),
     (

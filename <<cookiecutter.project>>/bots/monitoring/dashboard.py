@@ -12,7 +12,7 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING, Final
 
 from bots.monitoring.alarms import find_decision
-from bots.monitoring.handover import NEVER, describe_production, say_time
+from bots.monitoring.handover import describe_production, say_time
 from bots.naming import Naming
 from bots.release.promote import WATCHED, find_promotable
 from bots.release.report import is_own as is_release_issue
@@ -122,11 +122,11 @@ class _Builder:
         return Dashboard(
             title=self.about.title,
             at=self.about.now,
-            production=describe_production(first.status, self.about.now)
+            production=describe_production(first.status, self.about.now, first.naming)
             if first.watched
             else "How production is could not be read.",
             watched=[
-                f"{one.naming.model}: {describe_production(one.status, self.about.now)}"
+                f"{one.naming.model}: {describe_production(one.status, self.about.now, one.naming)}"
                 for one in others
                 if one.watched and one.status is not None
             ],
@@ -217,8 +217,8 @@ class _Builder:
         going = [step.stage for step in plan_steps(registry, version, "production") if step.goes]
         if going:
             words = (
-                f"{version} is not in {going[0]} yet: Actions > Deploy says whether it waits for an approval, is on "
-                "its way, or failed"
+                f"{version} is not in {going[0]} yet: Actions > {model.naming.title_workflow('Deploy')} says whether "
+                "it waits for an approval, is on its way, or failed"
             )
             self.waiting.append(Item(words, registry.newest.pull_request))
 
@@ -352,11 +352,11 @@ def list_unknown(model: ModelFacts, now: Instant) -> list[str]:
     name = _name(model)
     runs = model.registry is not None and model.registry.get_running("production") is not None
     if model.watched and model.status is None and runs:
-        said.append(f"{name}{NEVER}")
+        said.append(f"{name}{describe_production(None, now, model.naming)}")
     if model.status is not None and (hours := count_hours(model.status.at, now)) >= STALE_HOURS:
         said.append(
             f"{name}Production was last watched {hours // 24:.0f} days ago, so alarms may be missing here: Actions > "
-            "Monitor says why."
+            f"{model.naming.title_workflow('Monitor')} says why."
         )
     said += [f"{name}{words}" for words in (model.report.unseen if model.report else [])]
     skipped = len(model.registry.skipped) if model.registry else 0

@@ -83,7 +83,7 @@ def _order(request: Request, act: Act, decide: Decide) -> Answer:
     run = f"[this run]({check_address(request.run)})" if request.run else "the job behind this one"
     return Answer(
         f"{plan.words} {run} does it in your name, once who has to approve the environment "
-        f"`{order.environment}` has done so there, and only if that is still so then.",
+        f"`{request.naming.name_environment(order.environment)}` has done so there, and only if that is still so then.",
         order=order,
     )
 
