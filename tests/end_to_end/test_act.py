@@ -518,3 +518,25 @@ def test_a_push_to_main_turns_the_check_stale_of_what_main_judges_otherwise_now(
     assert current.output["title"] == "Improved"
     assert "#40: made stale" in ran.log
     assert "#41: current" in ran.log
+
+
+def test_an_update_that_was_asked_for_merges_main_into_the_branch_and_starts_its_review(
+    github: SimulatedGitHub, tmp_path: Path
+) -> None:
+    behind = edited(github, tmp_path / "behind", "main~1", "Written before main moved.\n")
+    head = github.open_pull_request(42, behind.folder, "behind")
+    event = {
+        "ref": "refs/heads/main", "inputs": {"pull_request": "42", "head": head},
+        "repository": github.double._payloads().build_repository(github_actions.REPOSITORY),
+    }  # fmt: skip
+
+    ran = github.run_act("workflow_dispatch", "stale.yaml", event)
+
+    assert ran.jobs == {"update": "success"}, ran.log
+    assert github.git("rev-parse", "behind^1", "behind^2").split() == [
+        head,
+        github.git("rev-parse", "main").strip(),
+    ]
+    assert ("pull-request.yaml", "behind") in github.double.state.started
+    (said,) = [one.body for one in github.double.list_comments(42)]
+    assert "was merged into this branch" in said
