@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from bots.decoding import load_recorded_yaml
-from bots.dvc.lockfile import LockfileError, join_records, parse_lock, split_records
+from bots.decoding import YAML_ERRORS, load_recorded_yaml
+from bots.dvc.lockfile import REPRO, LockfileError, join_records, parse_lock, split_records
 
 OURS, THEIRS, BASE = "dvc.lock of this side", "dvc.lock of the other side", "dvc.lock of their common commit"
 
@@ -31,9 +31,8 @@ def merge_locks(base: str, ours: str, theirs: str) -> MergedLock:
     is one whose record read what no record of the merged lock wrote. Raises `LockfileError` for a text that DVC would
     not have written, or for two versions of its format.
     """
-    for text, name in ((base, BASE), (ours, OURS), (theirs, THEIRS)):
-        parse_lock(text, name)
-    heads, (old, mine, other) = zip(*map(_read_blocks, (base, ours, theirs)), strict=True)
+    sides = ((base, BASE), (ours, OURS), (theirs, THEIRS))
+    heads, (old, mine, other) = zip(*(_read_blocks(text, name) for text, name in sides), strict=True)
     if ours and theirs and heads[1] != heads[2]:
         raise LockfileError(
             "the two sides were written by versions of DVC with different formats: let the side with the older one run "
@@ -63,8 +62,7 @@ def drop_unheld(text: str, find_digest: Callable[[str], str | None]) -> MergedLo
     `find_digest` returns the MD5 of a file that git holds, None for every other path. What a stage writes is left to
     the records. Raises `LockfileError` for a text that DVC would not have written.
     """
-    parse_lock(text, OURS)
-    head, blocks = _read_blocks(text)
+    head, blocks = _read_blocks(text, OURS)
     order, kept = list(blocks), dict(blocks)
     written = {path for block in blocks.values() for path in _read_digests(block, "outs")}
     dropped = dict[str, str]()
@@ -80,8 +78,21 @@ def drop_unheld(text: str, find_digest: Callable[[str], str | None]) -> MergedLo
     return MergedLock(join_records(head, kept), {name: dropped[name] for name in order if name in dropped})
 
 
-def _read_blocks(text: str) -> tuple[str, dict[str, str]]:
-    return split_records(text) if text else ("", {})
+def _read_blocks(text: str, name: str) -> tuple[str, dict[str, str]]:
+    """Read a lock's head and its stages' own lines. Raises `LockfileError` where those are not what YAML says it is."""
+    parse_lock(text, name)
+    if not text:
+        return "", {}
+    try:
+        head, blocks = split_records(text)
+        document = load_recorded_yaml(text)
+        whole = {str(stage): record for stage, record in document["stages"].items()}
+        is_plain = document.keys() == {"schema", "stages"} == load_recorded_yaml(head).keys()
+        if is_plain and {stage: _read_record(block) for stage, block in blocks.items()} == whole:
+            return head, blocks
+    except (*YAML_ERRORS, StopIteration):
+        pass
+    raise LockfileError(f"{name}: not laid out as DVC writes a lock; `{REPRO}` writes it anew")
 
 
 def _read_record(block: str) -> Any:

@@ -55,13 +55,14 @@ class UpdateApi(GitHubApi, Protocol):
 class UpdateResult(Struct, frozen=True, kw_only=True):
     """What became of a pull request's branch, and why. `commit` is the merge, `dropped` the stages that each lock lost.
 
-    `conflicts` are the paths that people have to settle. `failed` says what could not be done, which a person should
-    look at; then another run goes on from there.
+    `conflicts` are the paths that people have to settle in `branch`. `failed` says what could not be done, which a
+    person should look at; then another run goes on from there.
     """
 
     number: int
     done: Done
     words: str
+    branch: str | None = None
     commit: str | None = None
     dropped: dict[str, dict[str, str]] = {}
     conflicts: dict[str, str] = {}
@@ -110,7 +111,7 @@ class BranchUpdates:
         except _Left as error:
             result = UpdateResult(number=number, done="left", words=str(error))
         except (RequestDenied, RetriesExhausted, GitError) as error:
-            words = f"whether it is up to date is not known: {error}"
+            words = f"it could not be brought up to date: {error}"
             result = UpdateResult(number=number, done="not known", words=words, failed=words)
         return self._comment(result, asked=asked)
 
@@ -163,7 +164,9 @@ class BranchUpdates:
         merged = self.retry.call("merge", lambda: merge_branch(self.bare, head, tip))
         if isinstance(merged, Unmergeable):
             words = merged.why or f"only people can settle {', '.join(list(merged.paths)[:10])}"
-            return UpdateResult(number=number, done="conflict", words=words, conflicts=dict(merged.paths))
+            return UpdateResult(
+                number=number, done="conflict", words=words, branch=pull.branch, conflicts=dict(merged.paths)
+            )
         if self._get_open(number).branch != pull.branch:
             raise _Left("its branch was given another name meanwhile")
         self._push(pull.branch, merged.commit, expected=head)
@@ -207,7 +210,13 @@ class BranchUpdates:
     def _follows(self, head: str, seen: str) -> bool:
         """Tell whether a head is what an earlier try of ours made of the commit that was seen."""
         found = find_own_merge(self.bare, head)
-        return found is not None and found[0] == seen
+        return found is not None and found[0] == seen and self._make_again(head) is not None
+
+    def _make_again(self, head: str) -> MergedBranch | None:
+        """Make a merge of ours again; None where a commit only looks like one: equal sides make an equal merge."""
+        sides = find_own_merge(self.bare, head)
+        again = self.retry.call("merge", lambda: merge_branch(self.bare, *sides)) if sides else None
+        return again if isinstance(again, MergedBranch) and again.commit == head else None
 
     def _is_unfinished(self, pull: PullRequestText) -> bool:
         """Tell whether a head without a check is a merge of ours, whose review could not be started."""
@@ -218,11 +227,10 @@ class BranchUpdates:
 
     def _finish(self, pull: PullRequestText, head: str) -> UpdateResult:
         """Start the review of a branch that is up to date, where an earlier try of ours could not."""
-        sides = None if self.pushes_start else find_own_merge(self.bare, head)
         checks = self.retry.call("check", lambda: self.api.list_check_runs(head, self.naming.check))
-        if sides is not None and not any(check.app == self.checks_by for check in checks):
-            again = self.retry.call("merge", lambda: merge_branch(self.bare, *sides))
-            if isinstance(again, MergedBranch) and again.commit == head:
+        if not self.pushes_start and not any(check.app == self.checks_by for check in checks):
+            again = self._make_again(head)
+            if again is not None:
                 return self._start(pull, again, "review started")
         return UpdateResult(
             number=pull.number,
@@ -263,12 +271,13 @@ class BranchUpdates:
             number=pull.number,
             done=done,
             words=f"{self.default} at {str(self._tip)[:7]} is merged into {pull.branch} by {merged.commit[:7]}",
+            branch=pull.branch,
             commit=merged.commit,
             dropped={path: dict(lost) for path, lost in merged.dropped.items()},
         )
-        files = [] if self.pushes_start else [
-            found[1] for path in list_entries(self.bare, merged.commit) if (found := _REVIEW_WORKFLOW.fullmatch(path))
-        ]  # fmt: skip
+        # Those of the default branch: a branch does not choose what the bots start.
+        known = [] if self.pushes_start else list_entries(self.bare, str(self._tip))
+        files = [found[1] for path in known if (found := _REVIEW_WORKFLOW.fullmatch(path))]
         try:
             for file in files:
                 self.retry.call("start", lambda file=file: self.api.start_workflow(file, pull.branch))  # type: ignore[misc]
@@ -280,7 +289,7 @@ class BranchUpdates:
     def _comment(self, result: UpdateResult, *, asked: bool) -> UpdateResult:
         """Say in the pull request's one comment about its branch what became of it."""
         body = self._render(result)
-        if body is None or (result.done == "left" and not asked):
+        if result.done in ("left", "not known") and not asked:
             return result
         try:
             self.retry.call(
@@ -301,7 +310,7 @@ class BranchUpdates:
             )
         return result
 
-    def _render(self, result: UpdateResult) -> str | None:
+    def _render(self, result: UpdateResult) -> str:
         tip = self._tip or ""
         if result.commit is not None:
             return rendering.render_updated(
@@ -310,7 +319,9 @@ class BranchUpdates:
             )  # fmt: skip
         if result.done == "conflict":
             return rendering.render_conflict(
-                branch=self.default, tip=tip, paths=result.conflicts,
+                branch=self.default, into=result.branch or "", tip=tip, paths=result.conflicts,
                 why="" if result.conflicts else result.words, naming=self.naming,
             )  # fmt: skip
+        if result.done == "not known":
+            return rendering.render_failure(result.words, self.naming)
         return rendering.render_left(result.words, self.naming)

@@ -27,6 +27,7 @@ from bots.git.merge import (
     replace_entries,
 )
 from bots.layout import CARD, DVC_LOCK, REPORTS
+from bots.log import make_visible
 from bots.publish.lock import BOT
 from bots.publish.model_bundle import LARGEST_LOCK
 
@@ -66,23 +67,26 @@ def merge_branch(bare: BareRepository, head: str, tip: str) -> MergedBranch | Un
     merge = _Merge.begin(bare, bases[0], head, tip)
     dropped = merge.settle()
     if merge.left:
-        return Unmergeable(dict(sorted(merge.left.items())))
+        return Unmergeable({show_path(path): why for path, why in sorted(merge.left.items())})
     tree = replace_entries(bare, merge.tree, merge.changes)
     when = max(bare.read_time(head), bare.read_time(tip))
     commit = create_merge(
         bare, tree, (head, tip), message=build_message(tip, dropped), author=Author(*BOT, when)
     )
-    return MergedBranch(commit, dropped)
+    return MergedBranch(commit, {show_path(path): lost for path, lost in dropped.items()})
+
+
+def show_path(path: str) -> str:
+    """Show a path of git's, which need not be text, as one line of text."""
+    return make_visible(path.encode(errors="surrogateescape").decode(errors="replace"), 300)
 
 
 def build_message(tip: str, dropped: Mapping[str, Mapping[str, str]]) -> str:
     """Build the merge's message, which says what has to be made anew."""
     lines = [f"Merge the default branch at {tip[:7]} into this branch", ""]
     for path, stages in dropped.items():
-        names = ", ".join(" ".join(name.split())[:100] for name in list(stages)[:20])
-        lines.append(
-            f"{' '.join(path.split())}: {names} to be made anew, as the merge has no record that holds."
-        )
+        names = ", ".join(make_visible(name, 100) for name in list(stages)[:20])
+        lines.append(f"{show_path(path)}: {names} to be made anew, as the merge has no record that holds.")
     if dropped:
         lines.append("")
     return "\n".join([*lines, f"Merged-Commit: {tip}", ""])

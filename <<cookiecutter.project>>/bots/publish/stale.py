@@ -6,7 +6,8 @@ It only ever takes a conclusion away: what it did not look at, or looked at twic
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final, Literal
 
 from msgspec import Struct
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from bots.retry import Retry
 
 Done = Literal["made stale", "stale already", "current", "no review", "not known"]
+LONGEST_REVIEW: Final = 6 * 3600.0
+"""GitHub ends a job of its own machines after so many seconds."""
+
 Judged = Literal["stale", "running", "no review", "other"]
 
 
@@ -64,6 +68,7 @@ class StaleChecks:
     def judge(self, sha: str) -> tuple[Judged, Verdict | None]:
         """Judge what a head's check is worth on the newest main, with the verdict of its review.
 
+        A review that began too long ago ended without a word, and runs no more.
         Raises `RequestDenied`, `RetriesExhausted`, `LockfileError` and `SettingsError`.
         """
         found = self.retry.call("check", lambda: self._find_check(sha))
@@ -71,7 +76,8 @@ class StaleChecks:
             return "no review", None
         marker, check = found
         if check.conclusion is None:
-            return "running", None
+            earliest = datetime.fromtimestamp(self.retry.clock() - LONGEST_REVIEW, UTC)
+            return "running" if marker.started > f"{earliest:%Y-%m-%dT%H:%M:%SZ}" else "other", None
         if marker.verdict is None or marker.base not in (None, self.branch):
             return "other", marker.verdict
         standing, _ = self._find_standing(marker)

@@ -58,12 +58,13 @@ def render_updated(
 def render_conflict(
     *,
     branch: str,
+    into: str,
     tip: str,
     paths: Mapping[str, str],
     why: str,
     naming: Naming = ALONE,
 ) -> str:
-    """Say what people have to settle before the default branch's `tip` can be merged into the branch, and how."""
+    """Say what people have to settle before `tip` of the default branch can be merged into the branch `into`."""
     lines = [
         f"**{escape_code(branch)} cannot be merged into this branch by the bots** ({tip[:7]}), and nothing was pushed."
     ]
@@ -77,7 +78,7 @@ def render_conflict(
         "In a clone in which `make setup` ran, so that git merges dvc.lock by itself:",
         "",
         "```sh",
-        "git fetch origin",
+        f"git fetch origin && git switch {shlex.quote(into)}",
         f"git merge {shlex.quote(f'origin/{branch}')}",
         "# settle the files above, and `git add` them",
         "python -m bots merge    # settles dvc.lock and the reports, if they are in conflict",
@@ -91,6 +92,13 @@ def render_conflict(
 def render_left(words: str, naming: Naming = ALONE) -> str:
     """Say why the branch was left as it is."""
     return _mark([f"This branch was left as it is: {escape_prose(words, 900)}."], naming)
+
+
+def render_failure(words: str, naming: Naming = ALONE) -> str:
+    """Say why nobody can tell what became of the branch."""
+    return _mark(
+        [f"{escape_prose(words[:1].upper() + words[1:], 900)}. Ask again, or merge it yourself."], naming
+    )
 
 
 def _mark(lines: list[str], naming: Naming) -> str:

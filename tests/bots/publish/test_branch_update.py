@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,10 +21,11 @@ from bots.github.marker import Marker
 from bots.naming import ALONE
 from bots.publish.base import compare_judges
 from bots.publish.branch_update import BranchUpdates, UpdateResult
+from bots.publish.merged_branch import build_message
 from bots.retry import Retry, TemporaryFailure
 from doubles.github import TOKEN, Check, GitHubDouble
 from fixtures import support
-from fixtures.branches import TRAIN, Branches, make_branches, make_lock
+from fixtures.branches import TRAIN, WORKFLOW, Branches, make_branches, make_lock
 
 ACTIONS = "github-actions[bot]"
 NOW = 1_770_000_000.0
@@ -148,6 +150,53 @@ def test_a_conflict_is_left_to_people_and_said_once_and_taken_back_when_it_is_se
     bench.update()
     (said,) = bench.comments()
     assert "only people" not in said.lower()
+
+
+def test_a_path_that_is_no_text_is_named_all_the_same(bench: Bench) -> None:
+    path = os.fsdecode(b"r\xe9sum\xe9/dvc.lock")
+    bench.branches.commit("main", {path: make_lock()})
+    bench.add_pull(7, {path: "no lock"})
+    bench.branches.commit("main", {path: make_lock(model="d")})
+    result = bench.update()
+    assert list(result.conflicts) == ["r\ufffdsum\ufffd/dvc.lock"]
+    assert "dvc.lock" in bench.comments()[0]
+    bench.branches.commit("change-7", {path: make_lock(model="e")})
+    assert list(bench.update().dropped) == ["r\ufffdsum\ufffd/dvc.lock"]
+
+
+def test_a_commit_that_only_looks_like_the_bots_merge_is_not_taken_for_it(bench: Bench) -> None:
+    """A person's own commit on what was seen, under the message of the bots: it is another head."""
+    seen = bench.add_pull(7, {"x": "1\n"})
+    tip = bench.branches.commit("main", {"y": "1\n"})
+    bench.branches.git("switch", "--quiet", "change-7")
+    bench.branches.git("merge", "--quiet", "--no-commit", "main")
+    (bench.branches.clone / "evil").write_text("1")
+    bench.branches.git("add", "--all")
+    bench.branches.git("commit", "--quiet", "--message", build_message(tip, {}))
+    bench.branches.git("push", "--quiet", "origin", "change-7")
+    bench.branches.commit("main", {"z": "1\n"})
+    assert bench.update(asked=True, seen=seen).done == "left"
+    assert bench.update().done == "updated"
+
+
+def test_a_branch_chooses_no_workflow_that_the_bots_start(bench: Bench) -> None:
+    bench.add_pull(7, {".github/workflows/evil-pull-request.yaml": WORKFLOW})
+    bench.branches.commit("main", {"y": "1\n", ".github/workflows/churn-pull-request.yaml": WORKFLOW})
+    assert bench.update().failed is None
+    assert sorted(bench.double.state.started) == [
+        ("churn-pull-request.yaml", "change-7"), ("pull-request.yaml", "change-7")
+    ]  # fmt: skip
+
+
+def test_a_review_that_died_without_a_word_holds_nobody_up_for_ever(bench: Bench) -> None:
+    for number in (6, 7):
+        bench.add_pull(number, {f"x-{number}": "1\n"})
+        bench.add_review(number)
+    dead = bench.add_review(6, conclusion=None)
+    bench.branches.commit("main", {"dvc.lock": make_lock(model="d")})
+    assert {one.number: one.done for one in bench.update_stale(1)} == {7: "waits"}
+    dead.external_id = dead.external_id.replace("2026-02-02T02:", "2026-02-01T02:")
+    assert {one.number: one.done for one in bench.update_stale(1)} == {7: "updated"}
 
 
 def test_what_a_hostile_path_holds_is_not_markdown(bench: Bench) -> None:

@@ -166,6 +166,12 @@ def test_a_lock_of_many_megabytes_is_not_read(branches: Branches, bare: BareRepo
         "stages: {a: 1}",
         "stages: &a {b: *a}\n",
         "schema: '2.0'\nstages: {x: {deps: [{path: 3}]}}",
+        # YAML says the same as a lock, in lines that are not a lock's: no record may be lost by that.
+        "schema: '2.0'\nstages: {train: {cmd: train}, page: {cmd: page}}\n",
+        "schema: '2.0'\nstages:\n    train:\n        cmd: train\n",
+        "schema: '2.0'\nstages:\n  train:\n    cmd: \"a\n  b: c\"\n",
+        "schema: '2.0'\nstages:\n  train: &a\n    cmd: train\n  page: *a\n",
+        "stages:\n  train:\n    cmd: train\nschema: '2.0'\n",
     ],
 )
 def test_a_lock_that_dvc_did_not_write_is_left_to_people(
