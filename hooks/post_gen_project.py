@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import runpy
 import shlex
 import shutil
@@ -156,6 +157,35 @@ def delete_example(project: Path, answers: dict[str, Any]) -> None:
         runpy.run_path(str(project / "pipeline/onboarding/example.py"))["remove_example"](project)
 
 
+def record_template(project: Path, answers: dict[str, Any]) -> None:
+    """Write which template this is, and the answers, for `python -m bots update`. No secret gets there.
+
+    `commit` is null where the template was no clean checkout. Of a table stays what an update needs: that there is one.
+    """
+    source = Path(answers.get("_repo_dir") or ".")
+    commit, address = None, None
+    if ask_git(source, "rev-parse", "--show-toplevel") == str(source.resolve()):
+        clean = ask_git(source, "status", "--porcelain") == ""
+        commit = ask_git(source, "rev-parse", "HEAD") if clean else None
+        address = ask_git(source, "config", "--get", "remote.origin.url")
+    if address:
+        address = re.sub(r"^(https?://)[^/@]*@", r"\1", re.sub(r"(://[^/@:]*):[^/@]*@", r"\1@", address))
+    kept = {name: answer for name, answer in answers.items() if not name.startswith("_")}
+    if kept["table"]:
+        kept["table"] = "file:" + re.split(r"[/\\]", re.split(r"[?#]", kept["table"])[0].rstrip("/\\"))[-1]
+    record = {"template": address, "version": answers["_version"], "commit": commit, "answers": kept}
+    text = json.dumps(record, ensure_ascii=False, indent=2)
+    (project / ".template.json").write_text(f"{text}\n", encoding="utf-8", newline="\n")
+
+
+def ask_git(folder: Path, *words: str) -> str | None:
+    """Ask git about a folder; None where it has no answer."""
+    done = subprocess.run(
+        ["git", *words], cwd=folder, env=build_environment(), text=True, capture_output=True, check=False
+    )
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
 def run_git(project: Path, *words: str) -> str:
     """Run git in the project and return its output."""
     done = subprocess.run(
@@ -224,6 +254,7 @@ def main() -> int:
         delete_unchosen(project, ANSWERS)
         delete_example(project, ANSWERS)
         place_own(project, ANSWERS)
+        record_template(project, ANSWERS)
         folder = place_beside_others(project, ANSWERS)
         if folder is None:
             make_first_commit(project)

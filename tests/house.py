@@ -22,13 +22,14 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "naming",
         "placement",
         "risks",
+        "template",
     ),
     ("stats", "git", "github"),
     ("settings",),
     ("dvc", "render", "verdict"),
     ("review", "publish", "deploy"),
     ("verification",),
-    ("release", "derive"),
+    ("release", "derive", "update"),
     ("monitoring",),
     ("respond",),
     ("commands", "__main__"),
@@ -45,6 +46,7 @@ TRUSTED = (
     "release",
     "monitoring",
     "respond",
+    "update",
 )
 UNTRUSTED = ("bots.review", "bots.dvc.repro")
 """What runs a pull request's code, and the rooms that hold a token and must never come near it."""

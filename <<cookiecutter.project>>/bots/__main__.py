@@ -4,14 +4,32 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 from bots.commands import COMMANDS
 from bots.errors import BotsError
 
 
+class VersionAction(argparse.Action):
+    """Prints which template made the project in this folder; it is read only when it is asked for."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str | None = None) -> None:  # noqa: A002
+        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        """Print the version and end."""
+        from bots.log import make_visible
+        from bots.template import describe_template
+
+        print(make_visible(describe_template(Path.cwd())))
+        parser.exit()
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Every verb with its options."""
     parser = argparse.ArgumentParser(prog="python -m bots", description=__doc__)
+    parser.add_argument("--version", action=VersionAction, help="print which template made this project")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for command in COMMANDS.values():
         command.add_parser(verbs)

@@ -97,6 +97,16 @@ class Naming:
         return (plain.monitoring_branch, f"{MONITORING}{plain.key}_*")
 
     @property
+    def template_branch(self) -> str:
+        """The branch on which each bake of the template stands as one commit."""
+        return "template" if self.is_plain else f"template-of/{self.key}"
+
+    @property
+    def update_branch(self) -> str:
+        """The branch of the pull request that updates the template."""
+        return "template-update" if self.is_plain else f"template-update-of/{self.key}"
+
+    @property
     def placed(self) -> tuple[str, ...]:
         """What the paths at the repository's root begin with that belong to the project; none where it is alone.
 

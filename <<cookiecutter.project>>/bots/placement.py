@@ -17,7 +17,7 @@ _SOURCE = re.compile(
     r"# Written by `python -m bots place` from (?P<folder>\S+)/\.github/workflows/(?P<file>[^/\s]+);"
 )
 _FOLDER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*")
-_ENVIRONMENTS = "release|staging|production|monitoring"
+_ENVIRONMENTS = "release|staging|production|monitoring|update"
 _CHOSEN = r"(?:inputs\.stage|needs\.respond\.outputs\.environment)"
 _EDITS: tuple[tuple[str, str], ...] = (
     (r"^name: (.+)$", r'name: "{name}: \1"'),

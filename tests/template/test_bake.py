@@ -88,7 +88,8 @@ def test_nothing_is_left_unrendered(combination: tuple[Path, dict[str, str]]) ->
         text = (project / path).read_text(encoding="utf-8")
         if "description" in answers:
             text = text.replace(answers["description"], "").replace(json.dumps(answers["description"]), "")
-        assert "cookiecutter." not in text or path.endswith("README.md"), path
+        # The name of the file with the questions is no answer that was left out.
+        assert not re.search(r"cookiecutter\.(?!json\b)\w", text) or path.endswith("README.md"), path
         assert not re.search(r"<<\s*cookiecutter|<%-?\s*(if|elif|else|endif|now)", text), path
 
 
@@ -109,7 +110,8 @@ def test_it_holds_the_template_s_files_and_no_other_answer_s(
     expected = {line.partition("/")[2].rstrip('"') for line in known.splitlines()}
     expected = {path for path in expected if (TEMPLATE / path).is_file()}
     expected = {path for path in expected if not path.startswith(("LICENSE-", "requirements/storage-"))} | {
-        "LICENSE"
+        "LICENSE",
+        ".template.json",
     }
     elsewhere = {
         "compose": ("deploy/kubernetes/",),
@@ -133,6 +135,38 @@ def test_the_version_is_the_changelog_s_newest_and_the_readme_says_it(default: P
     assert newest[1] == QUESTIONS["_version"]
 
     assert f"cookiecutter-gitops-ml {newest[1]}:" in (default / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_project_keeps_its_answers_and_which_template_it_came_from(
+    combination: tuple[Path, dict[str, str]],
+) -> None:
+    project, answers = combination
+    record = json.loads((project / ".template.json").read_text(encoding="utf-8"))
+    asked = {question for question in QUESTIONS if not question.startswith("_")}
+    assert set(record["answers"]) == asked
+    assert {name: record["answers"][name] for name in answers} == answers
+    assert record["version"] == QUESTIONS["_version"]
+    clean = not run_git(ROOT, "status", "--porcelain")
+    assert record["commit"] == (run_git(ROOT, "rev-parse", "HEAD").strip() if clean else None)
+
+
+def test_no_secret_and_nothing_of_the_machine_is_kept_with_the_answers(tmp_path: Path) -> None:
+    template, table = tmp_path / "template", tmp_path / "folder of ada" / "sales.csv"
+    run_git(tmp_path, "clone", "--quiet", "--shared", str(ROOT), str(template))
+    run_git(template, "remote", "set-url", "origin", "https://ada:pa55word@git.example.com/acme/template.git")
+    table.parent.mkdir()
+    table.write_text("a,b\n1,2\n", encoding="utf-8")
+    hook = (ROOT / "hooks/post_gen_project.py").read_text(encoding="utf-8")
+    (template / "hooks/post_gen_project.py").write_text(hook, encoding="utf-8")
+    answers = {"table": str(table)}
+    project = bake(tmp_path / "out", answers, template=template)
+    assert project.returncode == 0, project.stderr
+    text = (tmp_path / "out/sales/.template.json").read_text(encoding="utf-8")
+    record = json.loads(text)
+    assert record["template"] == "https://git.example.com/acme/template.git"
+    assert record["answers"]["table"] == "file:sales.csv"
+    assert "pa55word" not in text
+    assert "ada" not in text
 
 
 @pytest.mark.parametrize(
@@ -512,7 +546,7 @@ def test_nothing_of_the_example_is_left_after_it_is_taken_out_later(tmp_path: Pa
         if line.lstrip().startswith("#") and OF_THE_EXAMPLE.search(line)
     ]
     assert comments == []
-    assert [path for path, found in left.items() if found] == ["params.yaml", "schema.yaml"]
+    assert [path for path, found in left.items() if found] == [".template.json", "params.yaml", "schema.yaml"]
 
 
 def test_a_table_that_is_not_there_is_refused_by_its_whole_path(tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ WORKFLOWS = (
     "publish",
     "pull-request",
     "stale",
+    "update",
 )
 
 
@@ -188,6 +189,7 @@ def test_owners_and_protection_are_the_projects_own_and_the_repositorys_stay(rep
         deploy = load(repository, name, "deploy")
         used = {job["environment"] for job in deploy["jobs"].values() if "environment" in job}
         used.add(load(repository, name, "monitor")["jobs"]["watch"]["environment"])
+        used.add(load(repository, name, "update")["jobs"]["propose"]["environment"])
         used = {one for one in used if "${{" not in one}
         assert used == set(rules.environments)
 

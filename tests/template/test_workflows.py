@@ -35,6 +35,7 @@ NAMES = (
     "history",
     "commands",
     "dashboard",
+    "update",
 )
 
 # Read from the actions' own repositories: a tag, and the commit that it named on that day.
@@ -76,6 +77,12 @@ GRANTS = {
         "dashboard": {"checks": "read", "contents": "read", "issues": "write", "pull-requests": "read"}
     },
     "caches": {"save": {"contents": "read", "id-token": "write"}},
+    "update": {
+        "fetch": {"contents": "read"},
+        "bake": {"contents": "read"},
+        "propose": {"contents": "write", "issues": "write", "pull-requests": "write"},
+        "start": {"actions": "write", "checks": "read", "contents": "read", "pull-requests": "read"},
+    },
     "monitor": {
         "decide": {"contents": "read", "issues": "write"},
         "watch": {
@@ -584,6 +591,7 @@ def test_only_a_job_that_reads_no_secret_may_start_workflows() -> None:
         ("commands", "respond"),
         ("stale", "update"),
         ("deploy", "others"),
+        ("update", "start"),
     }
     for name, key in starting:
         assert "secrets." not in json.dumps(workflow(name)["jobs"][key])
@@ -616,6 +624,18 @@ def test_branches_are_updated_with_the_default_branchs_code_alone_and_no_update_
     assert apps == ["update"]
 
 
+def test_the_template_s_code_is_baked_where_no_secret_and_nothing_to_write_is() -> None:
+    bake = workflow("update")["jobs"]["bake"]
+    assert "secrets." not in json.dumps(bake)
+    assert "token" not in json.dumps(bake)
+    assert "environment" not in bake
+    assert set(bake["permissions"].values()) == {"read"}
+    done = {name: re.findall(r"bots update (\w+)", json.dumps(job)) for name, job in jobs("update")}
+    assert done == {"fetch": ["fetch"], "bake": ["bake"], "propose": ["propose"], "start": []}
+    # What the machine of the bots keeps, the template's code must not reach.
+    assert "BOT_RUNNER" not in bake["runs-on"]
+
+
 def test_no_job_could_be_taken_for_the_check() -> None:
     called = [job.get("name", key) for name in NAMES for key, job in jobs(name)]
     assert ALONE.check not in [name.lower() for name in called]
@@ -625,7 +645,8 @@ def test_no_job_could_be_taken_for_the_check() -> None:
 def test_the_choices_that_docs_name_are_the_ones_that_workflows_read() -> None:
     read = {found for name in NAMES for found in re.findall(r"vars\.([A-Z_]+)", text(name))}
     said = (TEMPLATE / "docs/workflows.md").read_text(encoding="utf-8")
-    names = r"`((?:AWS|GCP|AZURE|BOT|RUNNER|REVIEW|REGISTRY|IMAGE|ATTEST|DEPLOY|MONITORING|RETRAIN|HISTORY)[A-Z_]*)`"
+    kinds = "AWS|GCP|AZURE|BOT|RUNNER|REVIEW|REGISTRY|IMAGE|ATTEST|DEPLOY|MONITORING|RETRAIN|HISTORY|UPDATE|TEMPLATE"
+    names = rf"`((?:{kinds})[A-Z_]*)`"
     secrets = {found for name in NAMES for found in re.findall(r"secrets\.([A-Z_]+)", text(name))}
     assert set(re.findall(names, said)) == read | secrets
 

@@ -41,6 +41,7 @@ from bots.commands import (
     start,
     storage,
     trace,
+    update,
     verify,
     watch,
     week,
@@ -87,6 +88,7 @@ COMMANDS: dict[str, ModuleType] = {
         sign,
         protect,
         place,
+        update,
         schema,
     )
 }

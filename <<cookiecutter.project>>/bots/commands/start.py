@@ -1,4 +1,4 @@
-"""`start`: start the review of the bot's retrain pull request, where opening it has started none."""
+"""`start`: start the review of a pull request that the bots opened, where opening it has started none."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ def add_parser(verbs: Verbs) -> None:
     """Add the verb and its options."""
     parser = verbs.add_parser(
         "start",
-        help="start the review of a retrain pull request that has none",
+        help="start the review of a pull request of the bots that has none",
         description="In a workflow of the default branch: a pull request that GitHub Actions itself opened starts no "
-        "workflow. Start pull-request.yaml on the branch of each open one of the watch's whose head has no check yet. "
+        "workflow. Start pull-request.yaml on the branch of each open one of the watch's, and of the "
+        "template's update, whose "
+        "head has no check yet. "
         "Run it again whenever you like.",
         epilog="exit codes: 0 each has its review, or one was started, 1 GitHub does not allow it and why, 2 wrong "
         "usage, or not in a workflow",
@@ -61,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     for number in started:
         log(f"#{number}: its review was started")
     if not started:
-        log("No retrain pull request lacks a review.")
+        log("No pull request of the bots lacks a review.")
     return 0
 
 

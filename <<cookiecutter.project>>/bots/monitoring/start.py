@@ -1,4 +1,4 @@
-"""Starts the review of a retrain pull request by hand, because one that GitHub Actions opened starts none by itself."""
+"""Starts the review of a pull request of the bots by hand, because what GitHub Actions opened starts none by itself."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from bots.github.client import ACTIONS, CheckRun, PullRequestText
 from bots.monitoring.retrain import find_check
 from bots.naming import ALONE, Naming
 from bots.render.retrain import parse_retrain_marker
+from bots.render.template_update import parse_update_marker
 from bots.retry import Retry
 
 WORKFLOW: Final = "pull-request"
@@ -37,7 +38,9 @@ def start_reviews(
     checks_by: str = ACTIONS,
     naming: Naming = ALONE,
 ) -> list[int]:
-    """Start a review for each of the bot's open retrain pull requests whose head has no check; returns their numbers.
+    """Start a review for each open pull request of the bot's whose head has no check; returns their numbers.
+
+    Those are the watch's, which retrain, and the one that updates the template.
 
     One that an App opened has its review already. Raises `RequestDenied`, `RetriesExhausted`.
     """
@@ -45,9 +48,7 @@ def start_reviews(
     file = naming.name_workflow(WORKFLOW)
     for pull in retry.call("pull requests", lambda: api.list_pull_request_texts(branch)):
         ours = (pull.author, pull.repository) == (author, repository)
-        if not ours or not pull.branch.startswith(naming.retrain_prefix):
-            continue
-        if parse_retrain_marker(pull.body, naming) is None:
+        if not ours or not is_of_the_bots(pull, naming):
             continue
         sha = pull.head_sha
         checks = retry.call("check", lambda sha=sha: api.list_check_runs(sha, naming.check))  # type: ignore[misc]
@@ -56,3 +57,12 @@ def start_reviews(
             retry.call("start", lambda name=name: api.start_workflow(file, name))  # type: ignore[misc]
             started.append(pull.number)
     return started
+
+
+def is_of_the_bots(pull: PullRequestText, naming: Naming) -> bool:
+    """Tell by branch and marker whether a pull request is one that the bots open."""
+    if pull.branch == naming.update_branch:
+        return parse_update_marker(pull.body, naming) is not None
+    return (
+        pull.branch.startswith(naming.retrain_prefix) and parse_retrain_marker(pull.body, naming) is not None
+    )

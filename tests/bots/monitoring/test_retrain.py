@@ -384,7 +384,7 @@ def test_a_review_is_started_once_where_opening_starts_none(
     bench.add_check(bench.head(), "improved")
     assert main(["start"]) == 0
     assert len(bench.double.state.started) == 1
-    assert "No retrain pull request lacks a review" in capsys.readouterr().err
+    assert "No pull request of the bots lacks a review" in capsys.readouterr().err
 
 
 def test_what_keeps_a_review_from_starting_is_told(
