@@ -14,6 +14,8 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from bots.deploy.kubernetes import name_in_cluster
+from bots.naming import Naming
 from bots.settings import ServiceHealth
 from fixtures.support import TEMPLATE
 from serving.log_shipping import REPORT, Shipper
@@ -82,6 +84,29 @@ def test_each_alert_fires_when_it_should_and_stays_silent_when_all_is_well() -> 
     alerts = {rule["alert"] for rule in list_rules() if "alert" in rule}
     assert {name for name, fires in tried if fires} == alerts
     assert {name for name, fires in tried if not fires} == alerts
+
+
+def test_each_of_several_models_has_a_scrape_job_of_its_own(tmp_path: Path) -> None:
+    text = (FOLDER / "prometheus.yaml").read_text(encoding="utf-8")
+    own = "\n".join(line[4:] for line in text.splitlines() if re.match(r"  #  |  # - ", line))
+    (job,) = yaml.safe_load(own.replace("MODEL", "upsell").replace("NAME", "flights"))
+    assert job["job_name"] == "model-upsell"
+    project = Naming(model="upsell").name_deployment("flights", "production")
+    (found,) = job["dns_sd_configs"]
+    assert found["names"] == [f"stable.{project}_inside", f"canary.{project}_inside"]
+    (main,) = yaml.safe_load(text)["scrape_configs"][0]["dns_sd_configs"]
+    assert (found["port"], found["type"]) == (main["port"], main["type"])
+    whole = {"scrape_configs": [job]}
+    (tmp_path / "prometheus.yaml").write_text(yaml.safe_dump(whole))
+    promtool("check", "config", str(tmp_path / "prometheus.yaml"))
+    pods = yaml.safe_load(text)["scrape_configs"][1]["relabel_configs"]
+    kept = next(
+        one["regex"] for one in pods if one.get("source_labels") == ["__meta_kubernetes_pod_label_app"]
+    )
+    apps = [name_in_cluster("model", None), name_in_cluster("model", "upsell"), "model-shadow", "other"]
+    assert [bool(re.fullmatch(kept, app)) for app in apps] == [True, True, False, False]
+    named = next(one for one in pods if one.get("replacement") == "model-$1")
+    assert re.fullmatch(named["regex"], apps[1])[1] == "upsell"  # type: ignore[index]
 
 
 def test_prometheus_reads_every_query_of_the_dashboard(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def _gather(
     root: Path, settings: Settings, *, waiting: list[str], unasked: list[str], tell: Callable[[str], None]
 ) -> Handover:
     """Gather what is told of a model. Raises `BotsError` where its registry cannot be read."""
-    from bots.deploy.platform import find_platform
+    from bots.deploy.platform import find_model_platform
     from bots.layout import WATCH_STATUS
     from bots.monitoring.handover import build_handover
     from bots.monitoring.state import load_state
@@ -91,7 +91,7 @@ def _gather(
         status=status,
         episodes=episodes,
         waiting=waiting,
-        platform=find_platform(root),
+        platform=find_model_platform(root, settings),
         now=registry.format_time(time.time()),
         unasked=unasked,
         risks=risks,

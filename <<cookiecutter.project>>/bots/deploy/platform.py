@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from bots.deploy.compose import Compose
     from bots.deploy.target import Target
-    from bots.settings import Ports
+    from bots.settings import Ports, Settings
 
 Platform = Literal["compose", "kubernetes", "none"]
 # Where a stage's proxy listens, unless the environment says otherwise: both may stand on one machine.
@@ -29,6 +29,11 @@ def find_platform(root: Path) -> Platform:
     if (root / COMPOSE).exists():
         return "compose"
     return "kubernetes" if (root / KUBERNETES).is_dir() else "none"
+
+
+def find_model_platform(root: Path, settings: Settings) -> Platform:
+    """Find what the model of these settings is deployed with: nothing, where it is a further one without a `deploy`."""
+    return find_platform(root) if settings.is_deployed else "none"
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from bots.decoding import YAML_ERRORS, load_yaml
-from bots.deploy.platform import find_platform
+from bots.deploy.platform import find_model_platform
 from bots.errors import BotsError
 from bots.git.bare import Remote, find_folder
 from bots.github.protection import find_reviewers
@@ -67,11 +67,11 @@ def ask_facts(
     retry: Retry,
 ) -> PlanFacts:
     """Ask everything that a plan needs. `head` is the change's commit; `root` is a checkout of the default `branch`."""
-    deploys = model is None and find_platform(root) != "none"
+    deploys = find_model_platform(root, load_settings(root, model)) != "none"
     changes = _ask_changes(root, api, head=head, branch=branch, retry=retry)
     return PlanFacts(
         registry=ask_registry(root, model, retry),
-        service=read_service(root),
+        service=read_service(root, model),
         touched=changes if isinstance(changes, Unknown) else changes.touched,
         edited=() if isinstance(changes, Unknown) else changes.edited,
         contracts=() if isinstance(changes, Unknown) else changes.contracts,

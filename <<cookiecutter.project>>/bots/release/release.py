@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from bots.deploy.platform import Platform, find_platform
+from bots.deploy.platform import Platform, find_model_platform, find_platform
 from bots.dvc.storage import open_storage
 from bots.git.bare import find_folder
 from bots.git.repository import Repository
@@ -103,8 +103,8 @@ class ReleaseContext:
         return load_settings(self.root, self.model)
 
     def find_platform(self) -> Platform:
-        """Find what the model is deployed with: a further one with nothing, where it has no `deploy` of its own."""
-        return find_platform(self.root) if self.settings.is_deployed else "none"
+        """Find what the model is deployed with."""
+        return find_model_platform(self.root, self.settings)
 
     def require_platform(self, what: str) -> Platform:
         """Find what the model is deployed with. Raises `RegistryError` where that is nothing; `what` needs it."""

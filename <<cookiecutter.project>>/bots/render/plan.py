@@ -225,7 +225,7 @@ def _explain_stages(stages: tuple[StagePlan, ...] | Unknown) -> str:
     if isinstance(stages, Unknown):
         return _say_unknown("The stages", stages)
     if not stages:
-        return "No stage: the project deploys nothing, so a version is only registered."
+        return "No stage: nothing deploys this model, so a version is only registered."
     told = []
     for stage in stages:
         if isinstance(stage.reviewers, Unknown):

@@ -176,3 +176,13 @@ def test_a_further_models_image_says_its_name_and_serves_by_its_own_keys(tmp_pat
     assert msgspec.json.decode(msgspec.json.encode(named))["name"] == "upsell"
     assert named.list_labels("x")["model.name"] == "upsell"
     assert "model.name" not in lineage.list_labels("x")
+
+
+def test_a_further_model_without_a_deploy_of_its_own_is_deployed_with_nothing(tmp_path: Path) -> None:
+    (tmp_path / "deploy").mkdir()
+    (tmp_path / "deploy/compose.yaml").touch()
+    main = settings.parse_settings(render_file("params.yaml"), "params.yaml")
+    own = msgspec.structs.replace(main, model_name="b", models={"b": settings.FurtherModel(deploy={})})
+    alone = msgspec.structs.replace(main, model_name="b", models={"b": settings.FurtherModel()})
+    told = [platform.find_model_platform(tmp_path, one) for one in (main, own, alone)]
+    assert told == ["compose", "compose", "none"]

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import time
+import urllib.request
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,7 +18,7 @@ import docker
 import pytest
 from pyarrow import parquet
 
-from bots.deploy import compose, image, rollout, smoke_test
+from bots.deploy import compose, image, platform, rollout, smoke_test
 from bots.deploy.autoscale import Autoscaler
 from bots.deploy.compose import Compose
 from bots.deploy.docker import EngineError, connect
@@ -27,7 +28,7 @@ from bots.deploy.target import NotReady, State, Version
 from bots.layout import Layout
 from bots.monitoring.collection import collect_files
 from bots.monitoring.engine_logs import open_engine_logs
-from bots.settings import Canary, Replicas, Smoke
+from bots.settings import Canary, Ports, Replicas, Smoke
 from fixtures import docker_engine as engines
 from fixtures import versions
 from fixtures.support import TEMPLATE
@@ -280,6 +281,49 @@ def test_a_bad_version_is_rolled_back_by_itself(
     assert why in outcome.words
     assert outcome.runs == before
     assert stage.containers() == ["proxy", "stable"]
+    assert stage.load.failed == {}
+
+
+def test_a_further_model_is_a_service_of_its_own_and_neither_touches_the_other(
+    stage: Stage, builder: ImageBuilder
+) -> None:
+    ports = Ports(staging=engines.find_free_port(), production=engines.find_free_port())
+    name, before = "late-flights--upsell-production", stage.ids()
+    v1, v2 = (
+        Version(builder.shipped(name, change), name) for name, change in (("v1", None), ("v2", versions.good))
+    )
+    bad = Version(builder.shipped("crash_loop", versions.crash_loop), "crash_loop")
+
+    def ask() -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{ports.production}/model", timeout=10) as answer:
+            return str(json.load(answer)["version"])
+
+    with platform.open_compose(
+        TEMPLATE, "late-flights", "production", tell=print, model="upsell", ports=ports
+    ) as target:
+        target.ready = 20
+        own = Stage(target, builder, stage.load)
+        try:
+            assert rollout.roll_out(target, v1, POLICY, watch=False, tell=print).done == "deployed"
+            assert ask() == "v1"
+            assert rollout.roll_out(target, bad, POLICY, watch=False, tell=print).done == "rolled back"
+            assert ask() == "v1"
+            assert rollout.roll_out(target, v2, POLICY, watch=False, tell=print).done == "promoted"
+            assert ask() == "v2"
+            assert own.containers() == ["proxy", "stable"]
+            assert target.scale(2) == 1
+            (volume,) = {
+                one["Name"] for there in own.all() for one in there.attrs["Mounts"] if one.get("Name")
+            }
+            assert volume == f"{name}_stable-log"
+            # What Prometheus asks for, where it is in several models' networks.
+            (proxy,) = (one for one in own.all() if one.labels["com.docker.compose.service"] == "proxy")
+            found = proxy.exec_run(["getent", "ahosts", f"stable.{name}_inside"])
+            assert len({line.split()[0] for line in found.output.decode().splitlines()}) == 2, found.output
+        finally:
+            for container in own.all():
+                container.remove(force=True, v=True)
+    assert stage.ids() == before
     assert stage.load.failed == {}
 
 
