@@ -116,18 +116,18 @@ def test_from_the_first_model_to_a_better_one_and_back(site: Site) -> None:
     assert site.project.list_tags() == []
 
     accepted = site.by_hand(reason="the first model; $(touch /tmp/never)")
-    assert accepted.jobs == {"release": "success", "staging": "success", "production": "success"}, (
-        accepted.log
-    )
+    stages_of_push = dict.fromkeys(("release", "staging", "dashboard", "production"), "success")
+    assert accepted.jobs == stages_of_push, accepted.log
     assert site.noted("attest")[0].startswith("ghcr.io/octo-org/visits@sha256:")
     assert all(line.startswith("ghcr.io as ") for line in site.noted("login"))
 
     site.train(BETTER)
     number = site.project.merge()
     better = site.pushed()
-    stages_of_push = {"release": "success", "staging": "success", "production": "success"}
     assert better.jobs == {**stages_of_push, "others": "success"}, better.log
     assert "declares no other model" in better.log
+    (board,) = [one for one in site.project.double.state.issues.values() if "dashboard" in one.labels]
+    assert "| production |" in (board.body or "")
     assert site.project.double.state.started == []
     (comment,) = site.project.list_comments(number)
     assert "**v1.1.0 runs in production**" in comment
@@ -162,7 +162,10 @@ def test_a_paused_version_is_looked_at_by_the_schedule_and_promoted_by_hand(site
     does = site.project.log.with_name("engine-does.json")
     does.write_text(json.dumps({"roll_out": "pause production"}))
     pushed = site.pushed()
-    ended = {"release": "success", "staging": "success", "production": "failure", "others": "success"}
+    ended = {
+        **dict.fromkeys(("release", "staging", "dashboard", "others"), "success"),
+        "production": "failure",
+    }
     assert pushed.jobs == ended, pushed.log
     assert "is paused" in site.project.list_comments(number)[0]
     looked = site.run("schedule", {"schedule": "23 5 * * *"})

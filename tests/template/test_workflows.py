@@ -146,6 +146,7 @@ GRANTS = {
             for stage in ("staging", "production", "resume", "rollback")
         },
         "others": {"actions": "write", "contents": "read"},
+        "dashboard": {"checks": "read", "contents": "read", "issues": "write", "pull-requests": "read"},
         "look": {"contents": "read"},
     },
 }
@@ -669,6 +670,8 @@ def test_each_model_has_runs_of_its_own_and_none_waits_for_another() -> None:
             assert "github.event_name != 'workflow_dispatch'" in job["if"]
             continue
         assert job["concurrency"]["group"] == f"deploy-{key}{named}"
+        if key == "dashboard":
+            continue  # It tells of all models.
         (run,) = (step for step in job["steps"] if "-m bots " in step.get("run", ""))
         assert '${MODEL:+--model "$MODEL"}' in run["run"], key
         assert run["env"]["MODEL"] == "${{ inputs.model }}", key
@@ -696,6 +699,7 @@ def test_only_main_is_released_and_each_stage_is_an_environment_with_secrets_of_
     assert stages == {
         "release": "release",
         "staging": "staging",
+        "dashboard": None,
         "production": "production",
         "others": None,
         "look": None,
@@ -714,7 +718,7 @@ def test_what_logs_in_or_signs_stands_in_an_environment_and_in_no_workflow_of_a_
                     f"{name}: {key} logs in or reads a secret outside of an environment"
                 )
     for key, job in jobs("deploy"):
-        if key in ("look", "others"):
+        if key in ("look", "others", "dashboard"):
             assert "secrets." not in json.dumps(job)
             continue
         run = next(step for step in job["steps"] if "-m bots " in step.get("run", ""))

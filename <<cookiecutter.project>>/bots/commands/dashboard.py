@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from bots.render.dashboard import Dashboard
     from bots.settings import Settings
 
-HEARD: frozenset[str] = frozenset()
-"""The commands for which a tick is heard."""
 ASKING = 120.0
 WRITING = 300.0
 NOT_ASKED = "GitHub was not asked what waits there: set GITHUB_REPOSITORY and GITHUB_TOKEN."
@@ -107,6 +105,7 @@ def _gather(
     from bots.github.actions import find_run
     from bots.monitoring.dashboard import Circumstances, GitHubFacts, build_dashboard
     from bots.release.registry import format_time
+    from bots.respond.respond import VERBS
 
     with open_progress() as tell:
         models = [_gather_model(root, settings, tell) for settings in family.values()]
@@ -117,7 +116,7 @@ def _gather(
         title=family[None].project.title,
         platform=find_platform(root),
         now=format_time(time.time()),
-        words=HEARD,
+        words=VERBS.keys(),
         repository=connection.repository if connection else None,
         run=find_run(os.environ),
     )
@@ -164,6 +163,7 @@ def _gather_model(root: Path, settings: Settings, tell: Callable[[str], None]) -
     return ModelFacts(
         naming=load_naming(root, model),
         share=settings.release.canary.share,
+        deployed=settings.is_deployed,
         registry=known,
         status=status,
         report=report,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from bots.monitoring.alarms import find_decision
 from bots.monitoring.handover import describe_production, say_time
 from bots.naming import Naming
+from bots.publish.untouched import TITLE as UNTOUCHED
 from bots.release.promote import WATCHED, find_promotable
 from bots.release.report import is_own as is_release_issue
 from bots.release.versions import STAGES, describe_hold, find_pause_start, find_previous, plan_steps
@@ -39,11 +40,13 @@ STALE: Final = "Stale"
 class ModelFacts:
     """What is known of a model. None: it could not be read, and `unknown` says why in whole sentences.
 
-    `share` is the canary's share of the requests. `report` is what the newest run of the watch saw and did.
+    `share` is the canary's share of the requests, `deployed` whether the model is deployed anywhere.
+    `report` is what the newest run of the watch saw and did.
     """
 
     naming: Naming
     share: float
+    deployed: bool = True
     registry: Registry | None = None
     status: WatchStatus | None = None
     report: WatchReport | None = None
@@ -166,6 +169,7 @@ class _Builder:
                     f"{since} ({standing}): {episode.words}",
                     number,
                     self._offer(model.naming, number, *commands),
+                    decided=kind in ("muted", "acknowledged", "recovering"),
                 )
             )
         for issue in self.github.troubles:
@@ -179,7 +183,7 @@ class _Builder:
 
     def _add_releases(self, model: ModelFacts) -> None:
         registry = model.registry
-        if registry is None or self.about.platform == "none":
+        if registry is None or not model.deployed or self.about.platform == "none":
             return
         for stage in STAGES:
             if (pause := registry.get_paused(stage)) and pause.paused:
@@ -211,14 +215,15 @@ class _Builder:
         """Add the newest version, where it is on its way to production and is not there."""
         production = registry.get_running("production")
         there = {production.version, production.paused} if production else set()
-        if registry.newest is None or model.naming.model is not None or registry.newest.version in there:
+        if registry.newest is None or registry.newest.version in there:
             return
         version = registry.newest.version
         going = [step.stage for step in plan_steps(registry, version, "production") if step.goes]
         if going:
+            where = f"Actions > {model.naming.title_workflow('Deploy')}"
             words = (
-                f"{version} is not in {going[0]} yet: Actions > {model.naming.title_workflow('Deploy')} says whether "
-                "it waits for an approval, is on its way, or failed"
+                f"{_name(model)}{version} is not in {going[0]} yet: {where} says whether it waits for an approval, is "
+                "on its way, or failed"
             )
             self.waiting.append(Item(words, registry.newest.pull_request))
 
@@ -235,19 +240,26 @@ class _Builder:
 
     def _add_pull(self, facts: PullFacts) -> None:
         pull = facts.pull
+        untouched = UNTOUCHED.format(project=self.models[0].naming.project)
+        if facts.checks and all(one.title == untouched for _, one in facts.checks):
+            return
         own = self.about.repository is not None and pull.repository == self.about.repository
         said = [
             (naming, one.title or one.conclusion or "its review runs", one.conclusion)
             for naming, one in facts.checks
         ]
         words = "; ".join(f"{naming.model}: {title}" if naming.model else title for naming, title, _ in said)
-        head = f"{pull.title}, by {pull.author}: {words or 'it has no review yet'}"
         passed = bool(said) and all(conclusion == "success" for *_, conclusion in said)
         running = bool(said) and any(conclusion is None for *_, conclusion in said)
-        commands = ["/retrain"] if own and not passed and not running else []
-        if any(title.startswith(STALE) for _, title, _ in said) and own:
-            commands = ["/update", *commands]
-        item = Item(head, pull.number, self._offer(Naming(), pull.number, *commands))
+        stale = any(title.startswith(STALE) for _, title, _ in said)
+        asks = any(conclusion == "action_required" for *_, conclusion in said) and not stale
+        head = f"{pull.title}, by {pull.author}: {words or 'it has no review yet'}"
+        if passed:
+            head += ". It waits for whoever merges it"
+        elif asks:
+            head += ". Read its review; where that asks for a person, `/approve` belongs below it"
+        commands = ["/update", "/retrain"] if stale else ["/retrain"] if not said else []
+        item = Item(head, pull.number, self._offer(Naming(), pull.number, *commands) if own else ())
         if own and pull.branch == UPDATE_BRANCH:
             self.updates.append(item)
         elif any(self._is_retrain(pull, one) for one in self.models):

@@ -26,7 +26,8 @@ ADVICE: Final = {
     401: "The token is not accepted.",
     403: "Grant `issues: write` under `permissions:` of the job in .github/workflows/dashboard.yaml.",
     404: "Grant `issues: write` under `permissions:` of the job in .github/workflows/dashboard.yaml.",
-    410: "Issues are switched off in this repository (Settings > General > Features > Issues), or it was just deleted.",
+    410: "Issues are switched off in this repository (Settings > General > Features > Issues), or it was just deleted. "
+    "`dashboard: {issue: false}` in params.yaml ends it.",
 }
 
 
@@ -123,7 +124,12 @@ class DashboardIssue:
         return Settled(done, f"The dashboard is issue #{now.number}: {done}.", now.number)
 
     def _switch_off(self) -> Settled:
-        opened = [one for one in self._list_own() if one.open]
+        try:
+            opened = self._keep_own(self.api.list_issues(LABEL))
+        except RequestDenied as error:
+            if error.status != 410:
+                raise
+            opened = []  # Issues are switched off, so that none is open.
         for one in opened:
             self.api.close_issue(one.number, rendering.render_switched_off(one.body, self.naming))
         if not opened:

@@ -14,7 +14,6 @@ from typing import Final
 
 from bots.errors import BotsError
 from bots.naming import ALONE, Naming
-from bots.render import words
 from bots.render.escape import check_address, escape_prose, escape_text
 from bots.render.markdown import format_table
 from bots.render.numbers import pluralize
@@ -25,7 +24,7 @@ LIMIT: Final = 65_000
 """GitHub takes 65,536 characters; so many bytes are surely fewer."""
 MEANINGS: Final = {
     "acknowledge": "I know of it. Nobody is told again unless something else goes wrong or it comes back.",
-    "mute": "tell nobody before that day.",
+    "mute": "tell nobody before that day; today's day ends a silence.",
     "pause": "put production on hold: nothing new comes in.",
     "promote": "let the version run in production that is paused, or that a hold keeps out.",
     "retrain": "train again. Trouble gets a pull request with newer rows, a pull request a new review.",
@@ -66,11 +65,15 @@ class Choice:
 
 @dataclass(frozen=True)
 class Item:
-    """A line: a sentence of plain text, the issue or pull request that it is about, and what may be done."""
+    """A line: a sentence of plain text, the issue or pull request that it is about, and what may be done.
+
+    `decided`: somebody knows of it already, or nothing is found any more.
+    """
 
     words: str
     number: int | None = None
     choices: tuple[Choice, ...] = ()
+    decided: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -285,12 +288,15 @@ def _explain(choice: Choice) -> str:
 
 
 def _render_headline(told: Dashboard, unknown: int) -> str:
+    loud = sum(not one.decided for one in told.alarms)
+    quiet = len(told.alarms) - loud
     waiting = len(told.waiting) + len(told.updates)
-    said = [f"**{_count(len(told.alarms), 'alarm')}, {_count(waiting, 'thing')} waiting for a person.**"]
+    known = f" ({quiet} muted, acknowledged or ending)" if quiet else ""
+    said = [f"**{_count(loud, 'alarm')}{known}, {_count(waiting, 'thing')} waiting for a person.**"]
     if unknown:
-        said.append(f"{words.STATES['note']} {pluralize(unknown, 'thing')} cannot be told: see the end.")
+        said.append(f"**{pluralize(unknown, 'thing')} cannot be told**: see the end.")
     said.append(escape_prose(told.production, 300))
-    kind = "CAUTION" if told.alarms else "WARNING" if waiting or unknown else "TIP"
+    kind = "CAUTION" if loud else "WARNING" if told.alarms or waiting or unknown else "TIP"
     return f"> [!{kind}]\n> {escape_text(told.title, 100)}: {' '.join(said)}"
 
 
@@ -321,11 +327,11 @@ def _render_footer(told: Dashboard) -> str:
     run = f"[this run]({check_address(told.run)}) wrote it" if told.run else "written by hand"
     tick = (
         "A tick is a command: people who may write to this repository are obeyed, and the answer stands below. Where a "
-        "tick stays without one, take it out and tick it again. "
+        "tick stays without one, take it out and tick it again.\n\n"
         if told.choices
         else ""
     )
     return (
-        f"<sub>{tick}What you write before or behind this part stays. As of {escape_text(told.at)}; {run}. "
-        "docs/monitoring.md says more.</sub>"
+        f"{tick}What you write before or behind this part stays. docs/monitoring.md says more.\n\n"
+        f"<sub>As of {escape_text(told.at)}; {run}.</sub>"
     )

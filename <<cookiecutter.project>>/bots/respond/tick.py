@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import TYPE_CHECKING, Final
 
@@ -56,10 +57,10 @@ def respond_to_edit(
     Raises `RequestDenied`, `RetriesExhausted` where GitHub does not take the answer.
     """
     ticks = find_ticks(edit, author, naming)
-    number, at = edit.issue.number, str(edit.issue.updated_at)
+    number, at = edit.issue.number, edit.issue.updated_at
     if not ticks.choices and not ticks.strange:
         return RespondResult()
-    key = make_key(at)
+    key = make_key(edit, [*ticks.choices, *ticks.strange])
     comments = retry.call("comments", lambda: api.list_comments(number))
     answered = find_answer(comments, key, author, naming)
     is_repeated = answered is not None and run is not None and answered.run == find_run_number(run)
@@ -111,9 +112,14 @@ def respond_to_edit(
     return RespondResult(obeyed, refused, find_order(answers))
 
 
-def make_key(at: str) -> str:
-    """Make the key of the answer to an edit, from its time."""
-    return f"edit-{re.sub('[^0-9]', '', at)}"
+def make_key(edit: IssueEdit, ticked: list[Choice]) -> str:
+    """Make the key of the answer to an edit: from its time, who edited and what was ticked.
+
+    The time is of seconds, and two people, or one, may tick two boxes within one.
+    """
+    said = repr([edit.sender.login, *((one.command, one.number) for one in ticked)])
+    digits = re.sub("[^0-9]", "", edit.issue.updated_at)
+    return f"edit-{digits}-{hashlib.sha256(said.encode()).hexdigest()[:8]}"
 
 
 def split_command(choice: Choice) -> tuple[str, str]:

@@ -169,6 +169,8 @@ def test_what_was_decided_since_the_last_watch_is_told_with_whose_it_is(
 ) -> None:
     told = build(make_model(episodes=[WORSE]), github=GitHubFacts(troubles=[open_trouble(decision)]))
     assert find_choices(told, words) == offered
+    loud = "**1 alarm, " if words == "(alarm)" else "**no alarm (1 muted, acknowledged or ending), "
+    assert loud in render_body(told)
 
 
 def test_an_open_issue_of_which_the_watch_s_branch_knows_nothing_is_an_alarm_too() -> None:
@@ -188,7 +190,7 @@ def test_a_pull_request_without_a_decision_waits_and_approving_it_has_no_box() -
             pulls=[make_pull(), make_pull(8, title="Stale: main has moved"), make_pull(9, title=None)]
         )
     )
-    assert find_choices(told, "A better model, by ada: Undecided") == {"/retrain #7"}
+    assert find_choices(told, "Undecided. Read its review; where that asks for a person, `/approve`") == set()
     assert find_choices(told, "Stale: main has moved") == {"/update #8", "/retrain #8"}
     assert find_choices(told, "it has no review yet") == {"/retrain #9"}
     assert "approve" not in " ".join(sorted(one.command for one in told.choices))
@@ -198,6 +200,7 @@ def test_one_that_passed_waits_for_its_merge_and_one_that_is_being_reviewed_for_
     passed, running = make_pull(conclusion="success", title="Improved"), make_pull(8, conclusion=None)
     told = build(github=GitHubFacts(pulls=[passed, running]))
     assert [(one.number, one.choices) for one in told.waiting] == [(7, ())]
+    assert told.waiting[0].words.endswith("Improved. It waits for whoever merges it")
 
 
 def test_a_fork_s_pull_request_is_offered_nothing_and_passes_for_nothing_of_the_bots() -> None:
@@ -206,6 +209,12 @@ def test_a_fork_s_pull_request_is_offered_nothing_and_passes_for_nothing_of_the_
     told = build(github=GitHubFacts(pulls=[fork]))
     assert [(one.number, one.choices) for one in told.waiting] == [(7, ())]
     assert (told.updates, told.retrains) == ([], [])
+
+
+def test_a_pull_request_that_touches_another_project_alone_waits_for_nobody_here() -> None:
+    churn = Naming("churn")
+    others = make_pull(title="Nothing of churn is touched", conclusion="success")
+    assert build(make_model(churn), github=GitHubFacts(pulls=[others])).waiting == []
 
 
 def test_an_update_of_the_template_is_known_by_its_branch() -> None:
@@ -271,6 +280,10 @@ def test_a_further_model_is_told_by_its_name_and_offers_no_command_that_nobody_h
     told = build(make_model(), other, github=github)
     assert find_choices(told, "upsell: The model's answers") == set()
     assert [one.model for one in told.running] == ["", "upsell", "upsell"]
+    put_on = Registry(PAUSED.releases, (put("v1.0.0", 1),))
+    waits = [one.words for one in build(make_model(), make_model(upsell, registry=put_on)).waiting]
+    assert any(words.startswith("upsell: v1.1.0 is not in staging yet") for words in waits)
+    assert build(make_model(), make_model(upsell, registry=put_on, deployed=False)).waiting == []
     assert told.watched == ["upsell: Production was last watched 7 hours ago: well. All is well."]
 
 
@@ -319,6 +332,7 @@ def test_the_verb_writes_the_issue_from_registry_watch_and_github(project: Relea
         "2026-02-02T02:02:02Z", line, conclusion="failure", output={"title": "Undecided: a person has to decide"},
     )  # fmt: skip
     project.double.state.checks[check.id] = check
+    project.double.add_pull(8, "b" * 40, title="Nobody reviewed this")
     issue = project.double.add_issue(9, "Production: worse", author=ACTIONS, labels=[monitoring_issue.LABEL])
     issue.body = "<!-- model-watch trouble=performance since=2026-03-08 state=open -->"
     stranger = project.double.add_issue(10, "Production: worse", labels=[monitoring_issue.LABEL])
@@ -327,12 +341,14 @@ def test_the_verb_writes_the_issue_from_registry_watch_and_github(project: Relea
     body = project.double.state.issues[11].body or ""
     for words in (
         "**v1.0.0**",
-        "Undecided: a person has to decide (#7)",
+        "Undecided: a person has to decide",
+        "(#7)",
         "an issue is open (#9)",
         "never watched",
     ):
         assert words in body, words
     assert "#10" not in body
+    assert [one.choice.number for one in parse_boxes(body)] == [8]
     project.run_bots("dashboard")
     assert [one.number for one in project.double.state.issues.values() if one.labels == ["dashboard"]] == [11]
 

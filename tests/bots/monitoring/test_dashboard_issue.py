@@ -221,4 +221,7 @@ def test_switched_off_it_is_closed_and_switched_on_it_is_the_same_again(bench: B
     assert dashboard.parse_boxes(bench.body()) == []
     assert bench.body().endswith("Our rota")
     assert bench.open_issue().switch_off().done == "none"
+    bench.double.fail_next("GET", "/issues", 410, times=2)
+    assert bench.open_issue().switch_off().done == "none"
+    bench.double.faults.clear()
     assert bench.settle() == Settled("reopened", "The dashboard is issue #1: reopened.", 1)

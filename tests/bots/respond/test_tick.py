@@ -150,6 +150,14 @@ def test_an_edit_that_is_sent_twice_is_obeyed_once_and_a_run_that_died_is_made_g
     assert board.issue.body == BODY
 
 
+def test_two_boxes_that_are_ticked_within_a_second_are_both_heard(board: Board) -> None:
+    board.edit(tick(0))
+    board.edit(tick(1))
+    assert len(board.list_replies()) == 2
+    board.edit(tick(1), who="mallory")
+    assert "mallory ticked:" in board.list_replies()[-1]
+
+
 def test_a_box_that_somebody_else_put_there_is_not_obeyed(board: Board) -> None:
     line = "- [x] `/rollback v9.9.9` below #7: "
     code, outputs, reply = board.edit(BODY.replace("- [ ] `/promote`", f"{line}\n- [ ] `/promote`", 1))
