@@ -359,6 +359,14 @@ def test_what_fails_for_a_moment_changes_nothing_of_the_outcome(
     assert len(bench.comments()) == 1
 
 
+def test_a_comment_whose_answer_is_lost_is_not_written_twice(bench: Bench) -> None:
+    bench.add_pull(7, {"x": "1\n"})
+    bench.branches.commit("main", {"y": "1\n"})
+    bench.double.fail_next("POST", "/comments", 502, after_commit=True)
+    assert bench.update().failed is None
+    assert len(bench.comments()) == 1
+
+
 def test_a_comment_that_is_refused_is_a_failure_that_is_told(bench: Bench) -> None:
     bench.add_pull(7, {"x": "1\n"})
     bench.branches.commit("main", {"y": "1\n"})
