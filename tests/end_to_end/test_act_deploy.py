@@ -9,6 +9,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,23 @@ class Site:
         repository = self.project.double._payloads().build_repository(github_actions.REPOSITORY)
         payload = {**event, "repository": repository | {"private": False}}
         return self.github.run_act(name, "deploy.yaml", payload, at=at, may_skip=may_skip)
+
+    def comment(self, number: int, body: str, *, by: str) -> WorkflowResult:
+        """Write a comment below a merged pull request, and run what that starts."""
+        made = self.project.double.add_comment(number, body, by)
+        payloads = self.project.double._payloads()
+        event = {
+            "action": "created",
+            "issue": {"number": number, "state": "closed", "labels": [], "pull_request": {"url": "x"}},
+            "comment": {"id": made.id, "body": body, "created_at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"},
+            "sender": {"login": by, "type": "User"},
+            "repository": payloads.build_repository(github_actions.REPOSITORY) | {"private": False},
+        }
+        return self.github.run_act("issue_comment", "commands.yaml", event, run=made.id)
+
+    def list_versions(self) -> list[dict[str, Any]]:
+        """The registry, the newest version first."""
+        return list(json.loads(self.project.spawn_bots("models", "--json").stdout))
 
     def noted(self, kind: str) -> list[str]:
         path = self.github.folder / "keeps" / "registry" / kind
@@ -179,6 +197,36 @@ def test_a_paused_version_is_looked_at_by_the_schedule_and_promoted_by_hand(site
         "look": "success",
         "others": "success",
     }
+
+
+def test_what_people_write_below_a_release_is_done_in_a_run_of_theirs_and_a_stranger_starts_no_second_job(
+    site: Site,
+) -> None:
+    if not site.project.list_tags():
+        site.by_hand(reason="the first model")
+        site.train(BETTER)
+        site.project.merge()
+        site.pushed()
+    running = next(
+        one for one in site.list_versions() if "production" in [at["stage"] for at in one["stages"]]
+    )
+    number, version = running["release"]["pull_request"], running["release"]["version"]
+    calls = site.project.list_calls()
+    stranger = site.comment(number, "/rollback $(touch /tmp/never)", by="mallory")
+    assert stranger.jobs == {"respond": "success"}, stranger.log
+    assert site.project.list_calls() == calls
+    asked = site.comment(number, "/rollback it is bad; $(touch /tmp/never)", by="grace")
+    assert asked.jobs == {"respond": "success", "act": "success"}, asked.log
+    (call,) = site.project.list_calls()[len(calls) :]
+    assert call[:2] == ["restore", "production"]
+    assert call[2] != version
+    now = next(one for one in site.list_versions() if one["release"]["version"] == call[2])
+    put = next(at for at in now["stages"] if at["stage"] == "production")
+    assert put["by"] == "grace"
+    assert put["reason"] == f"grace asked in #{number}: it is bad; $(touch /tmp/never)"
+    replies = [one.body for one in site.project.double.list_comments(number) if "model-answer" in one.body]
+    assert [("(not done)" in one) for one in replies] == [True, False]
+    assert not Path("/tmp/never").exists()
 
 
 def test_run_workflow_from_a_side_branch_runs_nothing_and_changes_nothing(site: Site) -> None:
