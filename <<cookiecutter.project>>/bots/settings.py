@@ -535,6 +535,10 @@ class CommandSettings(_Section, frozen=True):
         Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z-]{0,29}\Z")] | None,
         _explain("the word before each command: ml for `/ml approve`; null: `/approve`"),
     ] = None
+    retrain: Annotated[
+        list[Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,60}\Z")]],
+        _explain("the sections whose numbers and switches `/retrain model.seed=7` may change; []: none"),
+    ] = msgspec.field(default_factory=lambda: ["model", "train", "features"])
 
 
 class DashboardSettings(_Section, frozen=True):

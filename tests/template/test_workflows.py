@@ -113,7 +113,7 @@ GRANTS = {
         "respond": {
             "actions": "write",
             "checks": "write",
-            "contents": "read",
+            "contents": "write",
             "issues": "write",
             "pull-requests": "write",
         },

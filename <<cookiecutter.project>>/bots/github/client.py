@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 Conclusion = Literal["success", "failure", "action_required", "cancelled"]
 
 ACTIONS = "github-actions[bot]"
+ACTIONS_EMAIL = "41898282+github-actions[bot]@users.noreply.github.com"
+LISTED_COMMITS = 250
 TIMEOUT = 20
 # A comparison lists so many files and no more.
 LISTED_FILES = 300
@@ -290,6 +292,35 @@ class GitHubClient:
                 merge_base=found.merge_base_commit.sha,
                 forks=frozenset(forks) if len(own) == found.total_commits else None,
             )
+
+    def list_messages(self, number: int) -> list[str] | None:
+        """`GET pulls/{number}/commits`: their messages, the newest last; None where GitHub lists only the first 250."""
+        with self._translate_errors():
+            found = [one.commit.message for one in self._repository.get_pull(number).get_commits()]
+        return found if len(found) < LISTED_COMMITS else None
+
+    def commit_file(
+        self, branch: str, head: str, path: str, content: str, *, message: str, who: str, at: str
+    ) -> str:
+        """Commit a file on top of a branch that is at `head`; the new commit.
+
+        `POST git/trees`, `POST git/commits`, and `PATCH git/refs/heads/{branch}`, which moves forwards alone: 422 where
+        the branch has moved. `who` is the login of the author, `at` an ISO time; the same call makes the same commit.
+        """
+        with self._translate_errors():
+            url, ask = self._repository.url, self._repository.requester.requestJsonAndCheck
+            _, before = ask("GET", f"{url}/git/commits/{head}")
+            entry = {"path": path, "mode": "100644", "type": "blob", "content": content}
+            _, tree = ask(
+                "POST", f"{url}/git/trees", input={"base_tree": before["tree"]["sha"], "tree": [entry]}
+            )
+            author = {"name": who, "email": f"{who}@users.noreply.github.com", "date": at}
+            committer = {"name": ACTIONS, "email": ACTIONS_EMAIL, "date": at}
+            body = {"message": message, "tree": tree["sha"], "parents": [head], "author": author}
+            body["committer"] = committer
+            _, made = ask("POST", f"{url}/git/commits", input=body)
+            ask("PATCH", f"{url}/git/refs/heads/{branch}", input={"sha": made["sha"], "force": False})
+            return str(made["sha"])
 
     def read_file(self, commit: str, path: str) -> bytes | None:
         """`GET contents/{path}`."""

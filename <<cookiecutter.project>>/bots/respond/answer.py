@@ -62,6 +62,14 @@ class RespondApi(Protocol):
     def read_file(self, commit: str, path: str) -> bytes | None:
         """A file at a commit; None where it has none."""
 
+    def list_messages(self, number: int) -> list[str] | None:
+        """The messages of a pull request's commits, the newest last; None where GitHub lists only some."""
+
+    def commit_file(
+        self, branch: str, head: str, path: str, content: str, *, message: str, who: str, at: str
+    ) -> str:
+        """Commit a file on top of a branch that is at `head`; the new commit. Refused where the branch has moved."""
+
     def compare_commits(self, base: str, head: str) -> CommitComparison:
         """How a commit stands to an earlier one."""
 

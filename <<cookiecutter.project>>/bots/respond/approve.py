@@ -26,6 +26,8 @@ LONGEST: Final = 300
 TESTS: Final = "Run the team's tests"
 """The step of the pull request's workflow that runs `make test`."""
 WORKFLOWS: Final = ".github/workflows"
+ASKED_BY: Final = "Asked-by"
+"""The trailer of a commit that the bots made because a person asked for it."""
 
 
 def approve(request: Request) -> Answer:
@@ -55,6 +57,7 @@ def approve(request: Request) -> Answer:
             unsettled=list_unsettled(request, pull, marker),
         )
         or _find_unread(request, marker)
+        or find_own_values(request, pull)
         or find_failed_tests(request, marker, check)
         or _find_move(request, marker)
     ):
@@ -125,6 +128,17 @@ def _find_unread(request: Request, marker: Marker) -> str | None:
         "The bots' comment on this pull request is not the review of the newest commit, or came after this command. "
         "Read that one, then approve again."
     )
+
+
+def find_own_values(request: Request, pull: PullRequestText) -> str | None:
+    """Find why a person has a part in the change: a commit in the bots' name that they asked for; None where not."""
+    wanted = f"\n{ASKED_BY}: {request.who}\n"
+    messages = request.api.list_messages(pull.number)
+    if messages is None:
+        return "The change has more commits than GitHub lists, so nobody can tell who asked for them."
+    if any(wanted in f"{one}\n" for one in messages):
+        return "You asked for values that this change trains with: nobody approves their own change, ask a colleague."
+    return None
 
 
 def find_failed_tests(request: Request, marker: Marker, check: CheckRun) -> str | None:

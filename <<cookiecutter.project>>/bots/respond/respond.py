@@ -117,8 +117,8 @@ VERBS: Final[dict[str, Verb]] = {
     ),
     "retrain": Verb(
         retrain,
-        "retrain",
-        "review this change anew; below an issue of the watch: open a pull request with newer rows",
+        "retrain [model.seed=7 …]",
+        "review this change anew, with these values; below an issue of the watch: open a pull request with newer rows",
     ),
     "update": Verb(update, "update", "merge the default branch into this one, and review what comes of it"),
     "mute": Verb(mute, "mute 2026-01-31", "tell nobody of this trouble until that day"),

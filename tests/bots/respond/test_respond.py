@@ -395,9 +395,8 @@ def test_a_review_is_started_anew_on_the_branch(double: GitHubDouble, say: Say) 
     assert code == 0
     assert "was started anew" in reply
     assert double.state.started == [("pull-request.yaml", "better")]
-    code, reply = say("/retrain model.seed=1")
-    assert code == 3
-    assert "takes nothing here" in reply
+    double.get_pull(NUMBER).state = "closed"
+    assert "This pull request is closed" in say("/retrain")[1]
 
 
 def test_a_change_from_a_fork_cannot_be_started(double: GitHubDouble, say: Say) -> None:

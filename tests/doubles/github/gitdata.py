@@ -181,7 +181,8 @@ def create_commit(state: State, payloads: Payloads, call: Call) -> Answer:
         "email": "nobody@example.com",
         "date": state.format_now(),
     } | call.body.get("author", {})
-    environ = {f"GIT_{role}_{field.upper()}": who[field] for role in ("AUTHOR", "COMMITTER") for field in WHO}
+    people = {"AUTHOR": who, "COMMITTER": who | call.body.get("committer", {})}
+    environ = {f"GIT_{role}_{field.upper()}": one[field] for role, one in people.items() for field in WHO}
     parents = [word for parent in call.body.get("parents", []) for word in ("-p", parent)]
     sha = git(state, "commit-tree", call.body["tree"], *parents, stdin=call.body["message"], environ=environ)
     return Answer(201, _build_commit(state, payloads, sha))

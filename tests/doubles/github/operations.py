@@ -264,6 +264,13 @@ def start_workflow(state: State, payloads: Payloads, call: Call) -> Answer:
     return Answer(204, None)
 
 
+@register_operation("GET", f"{R}/pulls/{{pull_number}}/commits", "pull_requests=read")
+def list_commits(state: State, payloads: Payloads, call: Call) -> Answer:
+    pull = _find_pull(state, call)
+    shown, links = split_pages(payloads, call, pull.commits or [_find_commit(state, pull.head_sha)])
+    return Answer(200, [payloads.build_commit(commit) for commit in shown], links)
+
+
 @register_operation("GET", f"{R}/pulls/{{pull_number}}/files", "pull_requests=read")
 def list_files(state: State, payloads: Payloads, call: Call) -> Answer:
     shown, links = split_pages(payloads, call, _find_pull(state, call).files)

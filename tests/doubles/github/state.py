@@ -106,6 +106,7 @@ class Pull(Issue):
     brought: list[str] = field(default_factory=list)
     reviews: list[Review] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
+    commits: list[Commit] = field(default_factory=list)
 
 
 @dataclass

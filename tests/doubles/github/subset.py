@@ -61,6 +61,7 @@ OPERATIONS: dict[str, tuple[str, ...]] = {
     f"{REPOSITORY}/issues/{{issue_number}}/comments": ("get", "post"),
     f"{REPOSITORY}/pulls": ("get", "post"),
     f"{REPOSITORY}/pulls/{{pull_number}}": ("get", "patch"),
+    f"{REPOSITORY}/pulls/{{pull_number}}/commits": ("get",),
     f"{REPOSITORY}/pulls/{{pull_number}}/files": ("get",),
     f"{REPOSITORY}/pulls/{{pull_number}}/merge": ("put",),
     f"{REPOSITORY}/pulls/{{pull_number}}/reviews": ("get",),
