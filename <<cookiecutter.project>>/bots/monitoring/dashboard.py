@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from bots.observations import Day, Decision, Episode, Instant, Trouble, WatchReport, WatchStatus
     from bots.release.versions import Assignment, Registry
 
-UPDATE_BRANCH: Final = "template-update"
-"""The branch on which an update of the template comes as a pull request."""
 STALE: Final = "Stale"
 
 
@@ -143,11 +141,15 @@ class _Builder:
             run=self.about.run,
         )
 
-    def _offer(self, model: Naming, number: int | None, *commands: str) -> tuple[Choice, ...]:
-        """Offer what the bots obey there: they listen to commands about the main model."""
-        if number is None or model.model is not None:
+    def _offer(self, number: int | None, *commands: str) -> tuple[Choice, ...]:
+        """Offer what the bots obey, where it is known below which issue or pull request."""
+        if number is None:
             return ()
         return tuple(Choice(one, number) for one in commands if one[1:].partition(" ")[0] in self.about.words)
+
+    def _offer_stage(self, model: ModelFacts, number: int | None, *commands: str) -> tuple[Choice, ...]:
+        """Offer what changes production: commands do that for the main model alone."""
+        return self._offer(number, *commands) if model.naming.model is None else ()
 
     def _add_alarms(self, model: ModelFacts) -> None:
         """Add the troubles that go on, and issues of which the watch's branch does not know the trouble."""
@@ -168,7 +170,7 @@ class _Builder:
                 Item(
                     f"{since} ({standing}): {episode.words}",
                     number,
-                    self._offer(model.naming, number, *commands),
+                    self._offer(number, *commands),
                     decided=kind in ("muted", "acknowledged", "recovering"),
                 )
             )
@@ -194,7 +196,7 @@ class _Builder:
                     Item(
                         f"{_name(model)}{pause.paused} is paused in {stage} beside {pause.version} since {since}{why}",
                         number,
-                        self._offer(model.naming, number, "/promote", f"/rollback {pause.version}")
+                        self._offer_stage(model, number, "/promote", f"/rollback {pause.version}")
                         if stage == "production"
                         else (),
                     )
@@ -206,7 +208,7 @@ class _Builder:
                 Item(
                     f"{_name(model)}{describe_hold(hold)}",
                     number,
-                    self._offer(model.naming, number, "/promote"),
+                    self._offer_stage(model, number, "/promote"),
                 )
             )
         self._add_newest(model, registry)
@@ -259,8 +261,8 @@ class _Builder:
         elif asks:
             head += ". Read its review; where that asks for a person, `/approve` belongs below it"
         commands = ["/update", "/retrain"] if stale else ["/retrain"] if not said else []
-        item = Item(head, pull.number, self._offer(Naming(), pull.number, *commands) if own else ())
-        if own and pull.branch == UPDATE_BRANCH:
+        item = Item(head, pull.number, self._offer(pull.number, *commands) if own else ())
+        if own and pull.branch == self.models[0].naming.update_branch:
             self.updates.append(item)
         elif any(self._is_retrain(pull, one) for one in self.models):
             self.retrains.append(item)
@@ -275,7 +277,7 @@ class _Builder:
             for one in self.github.troubles
             if one.naming == model.naming and one.trouble in RETRAINABLE and one.trouble in going
         ]
-        choices = [self._offer(model.naming, one.number, "/retrain") for one in issues]
+        choices = [self._offer(one.number, "/retrain") for one in issues]
         if self._is_retraining(model):
             return
         past = [

@@ -11,7 +11,6 @@ import pytest
 from bots.github.client import CheckRun, Issue, LabelledPullRequest, PullRequestText
 from bots.github.marker import Marker
 from bots.monitoring.dashboard import (
-    UPDATE_BRANCH,
     Circumstances,
     GitHubFacts,
     ModelFacts,
@@ -205,7 +204,7 @@ def test_one_that_passed_waits_for_its_merge_and_one_that_is_being_reviewed_for_
 
 def test_a_fork_s_pull_request_is_offered_nothing_and_passes_for_nothing_of_the_bots() -> None:
     body = RetrainMarker("performance", "2026-03-01", "0" * 16).format_line()
-    fork = make_pull(repository="mallory/late-flights", branch=UPDATE_BRANCH, body=body)
+    fork = make_pull(repository="mallory/late-flights", branch=ALONE.update_branch, body=body)
     told = build(github=GitHubFacts(pulls=[fork]))
     assert [(one.number, one.choices) for one in told.waiting] == [(7, ())]
     assert (told.updates, told.retrains) == ([], [])
@@ -219,7 +218,9 @@ def test_a_pull_request_that_touches_another_project_alone_waits_for_nobody_here
 
 def test_an_update_of_the_template_is_known_by_its_branch() -> None:
     told = build(
-        github=GitHubFacts(pulls=[make_pull(branch=UPDATE_BRANCH, title="Improved", conclusion="success")])
+        github=GitHubFacts(
+            pulls=[make_pull(branch=ALONE.update_branch, title="Improved", conclusion="success")]
+        )
     )
     assert [one.number for one in told.updates] == [7]
     assert told.waiting == []
@@ -273,12 +274,13 @@ def test_what_is_old_unread_or_never_seen_is_said_and_never_well() -> None:
     ]
 
 
-def test_a_further_model_is_told_by_its_name_and_offers_no_command_that_nobody_hears() -> None:
+def test_a_further_model_is_told_by_its_name_and_offers_what_the_bots_hear_of_it() -> None:
     upsell = Naming(None, "upsell")
     other = make_model(upsell, episodes=[WORSE], registry=PAUSED)
     github = GitHubFacts(troubles=[open_trouble(naming=upsell)])
     told = build(make_model(), other, github=github)
-    assert find_choices(told, "upsell: The model's answers") == set()
+    assert find_choices(told, "upsell: The model's answers") == {"/acknowledge #12", LATER, AGAIN}
+    assert find_choices(told, "upsell: v1.1.0 is paused") == set()
     assert [one.model for one in told.running] == ["", "upsell", "upsell"]
     put_on = Registry(PAUSED.releases, (put("v1.0.0", 1),))
     waits = [one.words for one in build(make_model(), make_model(upsell, registry=put_on)).waiting]

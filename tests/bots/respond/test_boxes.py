@@ -61,6 +61,12 @@ def test_exactly_what_this_edit_ticked_is_found(before: set[Choice], now: set[Ch
     assert compare_boxes(tick(BODY, *(before | now)), tick(BODY, *before)) == Ticks()
 
 
+def test_a_page_that_ends_its_lines_as_windows_does_ticks_the_same() -> None:
+    after = tick(BODY, OFFERED[1]).replace("\n", "\r\n")
+    assert compare_boxes(BODY, after) == Ticks([OFFERED[1]])
+    assert dashboard.untick_boxes(after, [OFFERED[1]]) == BODY
+
+
 def test_a_tick_counts_only_in_the_bots_issue_and_not_by_the_bots() -> None:
     after = tick(BODY, OFFERED[0])
     assert find_ticks(edit(BODY, after), BOTS).choices == [OFFERED[0]]
