@@ -40,10 +40,11 @@ def run(arguments: argparse.Namespace) -> int:
     from bots.release.registry import RegistryError, open_registry
     from bots.release.versions import Registry
     from bots.respond.event import load_event
+    from bots.respond.neighbours import list_strange_words, load_told_apart
     from bots.respond.respond import list_outputs, respond
     from bots.respond.tick import respond_to_edit
     from bots.retry import RequestDenied, RetriesExhausted, Retry
-    from bots.settings import load_naming, load_settings
+    from bots.settings import load_naming
 
     try:
         connection = Connection.from_environ(os.environ)
@@ -60,8 +61,11 @@ def run(arguments: argparse.Namespace) -> int:
         with open_registry(root, retry, time.time) as opened:
             return opened.registry
 
+    settings, shared = load_told_apart(root)
+    if shared:
+        log(f"WARNING: commands.prefix: {shared}. Until then the project's own name is the word")
     desk: dict[str, Any] = {
-        "settings": load_settings(root),
+        "settings": settings,
         "repository": connection.repository,
         "author": connection.author,
         "folder": find_folder(root),
@@ -70,9 +74,12 @@ def run(arguments: argparse.Namespace) -> int:
         "naming": load_naming(root),
         "run": actions.find_run(os.environ),
     }
-    answer = respond_to_edit if isinstance(event, IssueEdit) else respond
+    api = GitHubClient(connection)
     try:
-        result = answer(event, GitHubClient(connection), **desk)  # type: ignore[arg-type]
+        if isinstance(event, IssueEdit):
+            result = respond_to_edit(event, api, **desk)
+        else:
+            result = respond(event, api, **desk, strangers=list_strange_words(root))
     except (RequestDenied, RetriesExhausted) as error:
         log(f"ERROR: what was written in #{event.issue.number} is not answered: {error}. Run the job again")
         return 1

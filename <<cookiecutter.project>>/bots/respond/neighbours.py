@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from bots.layout import PARAMS
 from bots.log import make_visible
 from bots.placement import find_place, list_placed_projects
-from bots.settings import SettingsError, load_settings
+from bots.settings import CommandSettings, Settings, SettingsError, load_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,6 +47,22 @@ def _read_neighbour(top: Path, name: str, folder: str) -> Neighbour:
         return Neighbour(name, folder, name or None, make_visible(str(error), 300))
     word = settings.commands.prefix or name or None
     return Neighbour(name or settings.project.name, folder, word)
+
+
+def list_strange_words(root: Path) -> frozenset[str]:
+    """List the words, in small letters, before the commands of the repository's other projects."""
+    return frozenset(one.word.lower() for one in list_neighbours(root) if one.word)
+
+
+def load_told_apart(root: Path) -> tuple[Settings, str | None]:
+    """Load the settings of the project in a checkout, and why it does not listen to the word that they say.
+
+    Where another project listens to it, too, nobody could tell whom a comment means: then the own name counts.
+    """
+    settings, shared = load_settings(root), find_shared_word(root)
+    if shared is not None:
+        settings = replace(settings, commands=CommandSettings(prefix=None))
+    return settings, shared
 
 
 def find_shared_word(root: Path) -> str | None:

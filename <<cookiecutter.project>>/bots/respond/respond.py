@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import partial
@@ -168,14 +168,17 @@ def respond(
     load_registry: Callable[[], Registry],
     naming: Naming = ALONE,
     run: str | None = None,
+    strangers: Collection[str] = (),
 ) -> RespondResult:
     """Answer a new comment of a person. Safe to repeat: a comment that has its answer gets no other.
 
+    `strangers` are the words, in small letters, before the commands of the repository's other projects.
     What the job behind this one does is found out anew where the same run is repeated, which may have died after its
     answer. Raises `RequestDenied`, `RetriesExhausted` where GitHub does not take the answer.
     """
     prefix = find_prefix(settings, naming)
-    commands = [one for one in find_commands(event.comment.body or "", prefix) if is_meant(one, prefix)]
+    found = find_commands(event.comment.body or "", prefix)
+    commands = [one for one in found if is_meant(one, prefix) and (prefix or one.name not in strangers)]
     if event.action != "created" or event.sender.type != "User" or not commands:
         return RespondResult()
     comments = retry.call("comments", lambda: api.list_comments(event.issue.number))

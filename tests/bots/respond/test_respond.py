@@ -697,6 +697,22 @@ def test_no_body_runs_anything_and_none_with_a_command_is_silent(body: str) -> N
             assert word in [one.name for one in found]
 
 
+def test_a_project_at_the_root_leaves_the_words_of_those_below_it_alone(double: GitHubDouble) -> None:
+    add_check(double)
+    params = parse_settings(support.render_file("params.yaml"), "params.yaml")
+    comment = double.add_comment(NUMBER, "/churn approve", "linus")
+    remark = Remark(id=comment.id, created_at=SENT, body=comment.body)
+    event = CommentEvent("created", Subject(NUMBER, pull_request={}), remark, Person("linus"))
+    connection = Connection(repository=double.repository, token=TOKEN, api_url=double.api_url, pause=0)
+    retry = Retry(lambda: 0.0, lambda seconds: None, lambda words: None, deadline=900)
+    found = respond(
+        event, GitHubClient(connection), settings=params, repository=double.repository, author=ACTIONS, folder="",
+        retry=retry, load_registry=Registry, strangers={"churn"},
+    )  # fmt: skip
+    assert (found.obeyed, found.refused) == ([], [])
+    assert [one.body for one in double.list_comments(NUMBER) if "model-answer" in one.body] == []
+
+
 def test_beside_others_a_project_listens_to_its_own_name(double: GitHubDouble) -> None:
     add_check(double)
     params = parse_settings(support.render_file("params.yaml"), "params.yaml")
