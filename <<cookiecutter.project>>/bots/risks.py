@@ -20,6 +20,18 @@ QUESTIONS: Final = {
     "deputy": "Who else knows it well enough to take over tomorrow?",
 }
 """Each field of risks.yaml with what it asks."""
+CONTROLS: Final = {
+    "It is away": "Where this project deploys it, an image is started and asked before any caller is, a canary goes "
+    "back by itself, and `python -m bots rollback` puts the version before back; the watch counts failed requests.",
+    "One answer is wrong": "The service refuses rows that the contract forbids and warns of rows unlike training, a "
+    "review shows the worst predictions and each slice, and `python -m bots trace ID` leads from an answer to its "
+    "review.",
+    "It decays": "The watch holds answers against labels, opens an issue for harm, and proposes a training on newer "
+    "rows.",
+    "Nobody is left who knows": "CODEOWNERS asks its owners' word, each version keeps who approved it and why, and "
+    "`python -m bots handover` tells the rest.",
+}
+"""What stands against each of the four risks that every model has."""
 LONGEST: Final = 100_000
 
 

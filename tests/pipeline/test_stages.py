@@ -56,7 +56,7 @@ def test_a_stage_has_a_description_and_a_command_of_its_own_name(stage: str):
 
 
 def test_the_card_is_made_of_evidence_alone():
-    assert all(dep.startswith("reports/") for dep in STAGES["card"]["deps"])
+    assert all(dep.startswith("reports/") or dep == "risks.yaml" for dep in STAGES["card"]["deps"])
 
 
 def test_every_table_that_a_stage_reads_is_written_by_another():

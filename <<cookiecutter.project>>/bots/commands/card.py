@@ -37,9 +37,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def load_card(root: Path, settings: Settings) -> Card:
-    """Read what the card is made of. Raises `EvidenceError`, `PredictionsError`."""
+    """Read what the card is made of. Raises `EvidenceError`, `PredictionsError`, `RisksError`."""
     from bots import evidence
     from bots.render.card import Card
+    from bots.risks import load_risks
     from bots.stats import predictions
     from bots.verdict import comparison
 
@@ -75,6 +76,7 @@ def load_card(root: Path, settings: Settings) -> Card:
         slice_intervals={
             (part.column, part.value): ends for part in found.slices if (ends := _find_interval(part))
         },
+        risks=load_risks(root) if settings.model_name is None else None,
     )
 
 

@@ -12,7 +12,7 @@ from bots.release.versions import STAGES, find_pause_start, find_previous
 from bots.render.handover import MOST, Approved, Control, Handover, Incident
 from bots.render.monitoring_words import TROUBLES
 from bots.render.watch_status import STALE_HOURS, count_hours, describe_age
-from bots.risks import QUESTIONS, RISKS
+from bots.risks import CONTROLS, QUESTIONS, RISKS
 
 if TYPE_CHECKING:
     from bots.observations import Episode, Instant, WatchStatus
@@ -102,30 +102,9 @@ def list_controls(registry: Registry, status: WatchStatus | None, now: Instant) 
         if people
         else "No version was released yet."
     )
+    proofs = (f"{way_back} {watched}", reviewed, watched, known)
     return [
-        Control(
-            "It is away",
-            "An image is started and asked before any caller is, a canary goes back by itself, "
-            "`python -m bots rollback` puts the version before back, and the watch counts failed requests.",
-            f"{way_back} {watched}",
-        ),
-        Control(
-            "One answer is wrong",
-            "The service refuses rows that the contract forbids and warns of rows unlike training, a review shows the "
-            "worst predictions and each slice, and `python -m bots trace ID` leads from an answer to its review.",
-            reviewed,
-        ),
-        Control(
-            "It decays",
-            "The watch holds answers against labels, opens an issue for harm, and proposes a training on newer rows.",
-            watched,
-        ),
-        Control(
-            "Nobody is left who knows",
-            "CODEOWNERS asks its owners' word, each version keeps who approved it and why, and this page tells the "
-            "rest.",
-            known,
-        ),
+        Control(risk, control, proof) for (risk, control), proof in zip(CONTROLS.items(), proofs, strict=True)
     ]
 
 

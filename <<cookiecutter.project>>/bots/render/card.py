@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from bots.evidence import EvidenceError
 from bots.render import words
-from bots.render.escape import escape_code, escape_text
+from bots.render.escape import escape_code, escape_prose, escape_text
 from bots.render.markdown import format_table
 from bots.render.numbers import format_count, format_number, format_percent, format_score, format_value
+from bots.risks import CONTROLS, QUESTIONS, Risks
 
 if TYPE_CHECKING:
     from bots import evidence
@@ -32,7 +33,7 @@ class Card:
     """Everything that the card is made of: parameters, reports, and the intervals that the predictions give.
 
     `intervals` are by the metric's name, `slice_intervals` by the slice's column and value; what cannot be judged
-    has none.
+    has none. `risks` are the answers of risks.yaml, None where they are not about this model.
     """
 
     settings: Settings
@@ -46,6 +47,7 @@ class Card:
     export: evidence.ExportReport
     intervals: Mapping[str, Interval] = field(default_factory=dict)
     slice_intervals: Mapping[tuple[str, str], Interval] = field(default_factory=dict)
+    risks: Risks | None = None
 
     @property
     def columns(self) -> dict[str, evidence.ColumnProfile]:
@@ -75,6 +77,7 @@ def render_card(card: Card) -> str:
     sections = {
         "Intended use": _render_intended_use(card),
         "Limits": _format_list(list_limits(card)) or "None that the evidence shows.",
+        "Risks": _render_risks(card),
         "Quality": _render_quality(card),
         "Slices": _render_slices(card),
         "Calibration": _render_calibration(card),
@@ -90,7 +93,7 @@ def render_card(card: Card) -> str:
     head = f"# {_escape(card.settings.title)}\n\n{_escape(project.description)}\n\n{_render_summary(card)}"
     left_out = ("Calibration", "Fairness", "Business value") if measured else ()
     body = "\n\n".join(
-        f"## {title}\n\n{section}" for title, section in sections.items() if title not in left_out
+        f"## {title}\n\n{section}" for title, section in sections.items() if section and title not in left_out
     )
     return f"{head}\n\n{body}\n"
 
@@ -341,6 +344,17 @@ def _describe_bias(card: Card) -> str | None:
     much = "too high" if predicted > observed else "too low"
     told = f"{format_score(predicted)} predicted, {format_score(observed)} observed"
     return f"Its predictions are {much} on average: {told}"
+
+
+def _render_risks(card: Card) -> str:
+    """What the team answered about the model's failing, and what stands against it."""
+    if card.risks is None:
+        return ""
+    said = {asked: getattr(card.risks, name).strip() for name, asked in QUESTIONS.items()}
+    answers = [f"{asked} {_escape(answer) or 'Nobody has answered yet.'}" for asked, answer in said.items()]
+    rows = [[f"**{_escape(risk)}**", escape_prose(control, 400)] for risk, control in CONTROLS.items()]
+    table = format_table([":risk", ":what stands against it"], rows)
+    return f"{_format_list(answers)}\n\n{table}\n\n`python -m bots handover` says when each was last seen to work."
 
 
 def _render_fairness(card: Card) -> str:

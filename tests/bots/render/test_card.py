@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from bots import settings
 from bots.__main__ import main
 from bots.commands import card as command
 from bots.render import card
+from bots.risks import Risks
 from fixtures.flights import Bench
 from pipeline import files
 
@@ -533,6 +535,29 @@ def test_intervals_are_those_of_the_review_s_bootstrap(bench: Bench, written: pd
     assert high - low == pytest.approx(0.04, abs=0.02)
     assert found.slice_intervals.keys() >= {("origin", "EWR"), ("origin", "JFK"), ("origin", "LGA")}
     assert f"`roc_auc` 0.700 ({low:.3f} to {high:.3f})" in card.render_card(found)
+
+
+def test_the_card_shows_what_was_answered_about_its_failing_and_what_was_not(
+    bench: Bench, evidence: Any
+) -> None:
+    told = dataclasses.replace(
+        make_card(bench, evidence), risks=Risks(fallback="The rule | of <b>thumb</b>.")
+    )
+    shown = section(card.render_card(told), "Risks")
+    assert "The rule" in shown
+    assert "<b>" not in shown
+    assert "Who is affected when the model is wrong, and how badly? Nobody has answered yet." in shown
+    assert "**It decays**" in shown
+    assert "## Risks" not in rendered(bench, evidence)
+
+
+def test_answers_that_cannot_be_read_end_the_card_in_words(
+    bench: Bench, written: pd.DataFrame, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (bench.folder / "risks.yaml").write_text("fallback: [x]\n")
+    assert main(["card"]) == 1
+    assert "ERROR: card: risks.yaml: fallback" in capsys.readouterr().err
+    assert not Path("MODEL_CARD.md").exists()
 
 
 def test_a_missing_report_is_named(
