@@ -295,6 +295,11 @@ def test_what_was_judged_is_stored_and_committed_byte_for_byte_on_top_of_the_jud
     assert dvc_projects.is_sound(bench.project)
 
 
+def test_a_review_that_the_bots_started_by_hand_is_locked_as_any_other(bench: Bench) -> None:
+    assert bench.lock(of=bench.of(event="workflow_dispatch")).done == "locked"
+    assert bench.branch() != bench.head
+
+
 def test_locking_again_makes_no_second_commit(bench: Bench) -> None:
     first = bench.lock()
     again = bench.lock()

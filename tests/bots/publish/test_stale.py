@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -268,6 +269,25 @@ def test_the_command_says_what_it_did_about_each(
     (outcome,) = json.loads(printed.out)
     assert (outcome["number"], outcome["done"]) == (7, "made stale")
     assert "#7: made stale: Stale: main's model moved to 88888888" in printed.err
+
+
+@pytest.mark.parametrize(
+    ("allowed", "moved", "update"),
+    [("stale", True, "true"), ("stale", False, "false"), ("never", True, "false"), ("often", True, "false")],
+)
+def test_the_command_tells_the_next_job_whether_a_branch_may_be_updated(
+    job: GitHubDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, allowed: str, moved: bool, update: str
+) -> None:
+    """`often` is no word that params.yaml may have there: then nothing is pushed."""
+    text = PARAMS.replace("update_branches: never", f"update_branches: {allowed}")
+    (tmp_path / "params.yaml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "output"))
+    add_reviewed(job, 7)
+    if moved:
+        move_model(job)
+    main(["stale"])
+    assert (tmp_path / "output").read_text() == f"update={update}\n"
 
 
 @pytest.mark.parametrize("path", ["/git/ref/heads", "/pulls$", "/check-runs"])
