@@ -29,6 +29,10 @@ nitpicky = True
 
 html_theme = "furo"
 html_extra_path = ["evidence"]
+# What happened is no page of docs/: where `python -m bots history` wrote it here, the site has it too.
+if (Path(__file__).parents[1] / "history/history.html").is_file():
+    html_extra_path.append("../history")
+    html_theme_options = {"announcement": 'What runs, and what happened: <a href="history.html">history</a>'}
 html_static_path = ["site"]
 html_css_files = ["site.css"]
 html_copy_source = False

@@ -53,6 +53,8 @@ def test_the_site_is_drawn_without_a_warning_found_by_a_search_and_asks_no_other
     for name in ("bots", "workflows"):
         path = project / f"docs/{name}.md"
         path.write_text(path.read_text(encoding="utf-8").replace("```mermaid", "```text"), encoding="utf-8")
+    (project / "history").mkdir()
+    (project / "history/history.html").write_text("<title>What happened</title>")
     words = [
         "-m",
         "sphinx",
@@ -78,4 +80,7 @@ def test_the_site_is_drawn_without_a_warning_found_by_a_search_and_asks_no_other
             assert page.evaluate("document.documentElement.scrollWidth") <= 400
         page.goto((project / "site/search.html").as_uri() + "?q=canary")
         page.locator("#search-results li").first.wait_for()
+        page.goto((project / "site/index.html").as_uri())
+        page.get_by_role("link", name="history").click()
+        assert page.title() == "What happened"
     assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
