@@ -21,7 +21,8 @@ def add_parser(verbs: Verbs) -> None:
         help="hold the model against what the service's callers rely on",
         description="Replay the requests of consumers/*.json against the service's code and the exported model of this "
         "checkout, and say which caller does not get what it relies on. The review does the same. With --add write "
-        "consumers/NAME.json from what the service answers now, for its owner to edit.",
+        "consumers/NAME.json from what the service answers now, for its owner to edit; with --client a typed Python "
+        "client of the service.",
         epilog="exit codes: 0 every caller gets what it relies on, or the file was written; 36 one does not, and "
         "which; 1 a contract cannot be read, or the service cannot answer; 2 wrong usage",
     )
@@ -35,7 +36,7 @@ def add_parser(verbs: Verbs) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do one of the two; the exit code. Raises `BotsError`."""
+    """Do one of the three; the exit code. Raises `BotsError`."""
     from bots.deploy.replay import Service
     from bots.settings import load_settings
 
@@ -43,6 +44,8 @@ def run(arguments: argparse.Namespace) -> int:
     service = Service(root, root / load_settings(root, arguments.model).review.files.onnx)
     if arguments.add is not None:
         return _add(service, arguments.add, arguments.model)
+    if arguments.client is not None:
+        return _write_client(service, arguments.client)
     return _replay(service, arguments.model, as_json=arguments.json)
 
 
@@ -88,4 +91,19 @@ def _add(service: Service, name: str, model: str | None) -> int:
         raise CallersError(f"{CONSUMERS}/{name}.json is there already; edit it, or choose another name")
     write_file(path, encode_consumer(propose_consumer(service, model)))
     print(f"{CONSUMERS}/{name}.json: edit what {name} sends and relies on, and say who owns it.")
+    return 0
+
+
+def _write_client(service: Service, path: Path) -> int:
+    from bots.deploy.replay import describe_service
+    from bots.files import write_file
+    from bots.render.client import render_client
+    from bots.verdict.callers import CallersError
+
+    if path.suffix != ".py" or not path.stem.isidentifier():
+        raise CallersError(
+            f"--client: expected the name of a Python module, such as late_flights.py, not {path.name!r}"
+        )
+    write_file(path, render_client(describe_service(service)).encode())
+    print(f"{path}: `from {path.stem} import Client, Row`")
     return 0
