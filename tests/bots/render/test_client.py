@@ -107,7 +107,7 @@ def test_the_client_that_the_verb_writes_gets_the_answers_of_the_real_service(
 def test_each_task_has_a_client_that_decodes_its_answers(task: str, whole: bool) -> None:
     settings = Settings(rows=RowPolicy(whole_batch=whole))
     client = run(render_client(make_document(task, ["x"], settings=settings)))
-    answers = {
+    answers: dict[str, dict[str, Any]] = {
         "classification": {"label": True, "observed": {"share": 0.5, "rows": 3}},
         "regression": {"interval": None},
         "multiclass": {"label": "a b", "probabilities": {"a b": 0.5, "c'": 0.5}, "observed": None},
