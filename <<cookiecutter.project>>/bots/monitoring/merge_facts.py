@@ -12,12 +12,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from bots.decoding import YAML_ERRORS, load_yaml
+from msgspec.structs import replace
+
+from bots.decoding import DECODE_ERRORS, YAML_ERRORS, load_yaml
 from bots.deploy.platform import find_model_platform
+from bots.dvc.lockfile import parse_lock
 from bots.errors import BotsError
+from bots.evidence import Interface
 from bots.git.bare import Remote, find_folder
+from bots.git.repository import Repository
 from bots.github.protection import find_reviewers
-from bots.layout import CONSUMERS, PARAMS
+from bots.layout import CONSUMERS, DVC_LOCK, PARAMS
 from bots.monitoring.plan import PlanFacts, build_plan
 from bots.monitoring.store import REPORT, MonitoringStore
 from bots.observations import WatchReport
@@ -27,14 +32,18 @@ from bots.release.versions import STAGES, Registry
 from bots.render.plan import Unknown
 from bots.retry import RequestDenied, RetriesExhausted, Retry
 from bots.settings import load_naming, load_settings
+from bots.verdict.interface import compare_interfaces, parse_contract
+from bots.verification.collection import Files, name_contract
 
 if TYPE_CHECKING:
     from bots.evidence import Review, Verification
     from bots.github.client import CommitComparison
+    from bots.layout import Layout
     from bots.render.plan import MergePlan
 
 BUDGET: Final = 90.0
 """Seconds that asking may take: a review waits for its plan."""
+LOCAL_BUDGET: Final = 20.0
 STEERING: Final = ("release", "deploy")
 """The sections of params.yaml that say how a version comes to production."""
 
@@ -109,6 +118,53 @@ def find_plan(
         retry=retry,
     )
     return build_plan(review, verification, facts, settings)
+
+
+def find_local_plan(
+    root: Path, environ: Mapping[str, str], review: Review, tell: Callable[[str], None]
+) -> MergePlan | None:
+    """Plan the merge of the checkout's change as far as this machine can tell: GitHub is not asked.
+
+    None where the review has no model, or params.yaml cannot be read.
+    """
+    model = review.model_name
+    try:
+        settings = load_settings(root, model)
+        deploys = find_model_platform(root, settings) != "none"
+        retry = Retry(time.time, time.sleep, tell, deadline=time.time() + LOCAL_BUDGET)
+        facts = PlanFacts(
+            registry=ask_registry(root, model, retry),
+            service=read_service(root, model),
+            touched=(),
+            edited=(),
+            reviewers=dict.fromkeys(STAGES, Unknown("GitHub is asked when the review is published")),
+            report=ask_report(root, environ, model, tell),
+            deploys=deploys,
+        )
+    except BotsError:
+        return None
+    own = read_interface(root, review.base, settings.review.files)
+    return build_plan(review, None, facts, settings, own=own)
+
+
+def read_interface(root: Path, base: str | None, files: Layout) -> Interface:
+    """Read what changes for callers: the checkout's contract against that of a commit of main, from DVC's cache."""
+    path = name_contract(files)
+    try:
+        now = parse_contract((root / path).read_bytes())
+    except (OSError, *DECODE_ERRORS) as error:
+        return Interface(unknown=f"{path} cannot be read: {str(error)[:300]}")
+    try:
+        text = None if base is None else Repository(root).read_text(base, DVC_LOCK)
+        lock = parse_lock(text, f"main's {DVC_LOCK}")
+        if not lock.stages:
+            return compare_interfaces(None, now)
+        found = Files((root / ".dvc" / "cache",)).find_output(lock, path)
+        return compare_interfaces(parse_contract(found.read_bytes()), now)
+    except (BotsError, OSError, *DECODE_ERRORS) as error:
+        return replace(
+            compare_interfaces(None, now), unknown=f"main's {path} is not here: {str(error)[:300]}"
+        )
 
 
 def ask_registry(root: Path, model: str | None, retry: Retry) -> Registry | Unknown:

@@ -62,19 +62,27 @@ class PlanFacts:
 
 
 def build_plan(
-    review: Review, verification: Verification | None, facts: PlanFacts, settings: Settings
+    review: Review,
+    verification: Verification | None,
+    facts: PlanFacts,
+    settings: Settings,
+    *,
+    own: Interface | None = None,
 ) -> MergePlan | None:
-    """Build the plan of a review's change; None where it has no model that could be released."""
+    """Build the plan of a review's change; None where it has no model that could be released.
+
+    `own` is what changes for callers as read on this machine, where nobody verifies.
+    """
     model, onnx = review.candidate.model, review.candidate.onnx
     if review.refusal is not None or model is None:
         return None
-    interface = _find_interface(review, verification)
+    interface = own or _find_interface(review, verification)
     version = _plan_version(review, interface, facts) if onnx else Unknown("the change has no ONNX model")
     stages = _plan_stages(version, facts)
     traffic = measure_traffic(facts.report)
     return MergePlan(
         version=version,
-        interface=interface,
+        interface=None if review.champion is None and isinstance(interface, Interface) else interface,
         stages=stages,
         canary=_plan_canary(stages, facts, settings),
         traffic=traffic,

@@ -12,7 +12,7 @@ from msgspec.structs import replace as but
 
 from bots.evidence import Interface
 from bots.github.client import Connection, GitHubClient
-from bots.monitoring.merge_facts import find_plan
+from bots.monitoring.merge_facts import find_local_plan, find_plan
 from bots.render.plan import format_fold, format_line
 from doubles.github import TOKEN, GitHubDouble
 from fixtures import reviews, support, verifications, watch_reports
@@ -130,3 +130,28 @@ def test_without_a_remote_the_review_still_gets_a_plan_that_says_what_is_not_kno
     line, fold = tell(root, double)
     assert "a version whose number cannot be told" in line
     assert "no remote" in fold
+
+
+def test_a_desk_shows_what_it_can_and_says_that_github_is_asked_later(root: Path) -> None:
+    keep_report(root)
+    folder = root / "models" / "onnx"
+    folder.mkdir(parents=True)
+    (folder / "contract.json").write_text('{"onnx": "sha256:0", "inputs": [{"name": "x", "type": "number"}]}')
+    made = find_local_plan(root, {}, but(REVIEW, base="HEAD", champion=None), lambda words: None)
+    assert made is not None
+    line, fold = format_line(made), format_fold(made)
+    assert "makes **v1.0.0** (the first version); goes to staging (who approves cannot be told), then" in line
+    assert (
+        "production: who has to approve cannot be told: GitHub is asked when the review is published" in fold
+    )
+    assert "Callers" not in fold
+    assert "the change's own word" in line
+
+
+def test_a_desk_without_a_remote_or_a_contract_says_so(root: Path) -> None:
+    git(root, "remote", "remove", "origin")
+    made = find_local_plan(root, {}, but(REVIEW, base="HEAD"), lambda words: None)
+    assert made is not None
+    fold = format_fold(made)
+    assert "no remote" in fold
+    assert "contract.json cannot be read" in fold
