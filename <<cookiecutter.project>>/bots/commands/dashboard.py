@@ -150,7 +150,7 @@ def _gather_model(root: Path, settings: Settings, tell: Callable[[str], None]) -
         with registry.open_registry(root, registry.start_retry(tell), time.time, model=model) as repository:
             known = repository.registry
     except BotsError as error:
-        unknown.append(f"{name}The registry cannot be read, so nobody knows what runs: {error}.")
+        unknown.append(f"{name}The registry cannot be read, so nobody knows what runs: {_end(error)}")
     try:
         with MonitoringStore(root, tell, naming=load_naming(root, model)) as store:
             snapshot = store.load()
@@ -159,7 +159,9 @@ def _gather_model(root: Path, settings: Settings, tell: Callable[[str], None]) -
             report = snapshot.decode(REPORT, WatchReport)
     except BotsError as error:
         watched = False
-        unknown.append(f"{name}What the watch knows cannot be read, so alarms may be missing here: {error}.")
+        unknown.append(
+            f"{name}What the watch knows cannot be read, so alarms may be missing here: {_end(error)}"
+        )
     return ModelFacts(
         naming=load_naming(root, model),
         share=settings.release.canary.share,
@@ -172,6 +174,11 @@ def _gather_model(root: Path, settings: Settings, tell: Callable[[str], None]) -
         watched=watched,
         unknown=unknown,
     )
+
+
+def _end(error: Exception) -> str:
+    """An error's words as the end of a sentence."""
+    return str(error).rstrip(". ") + "."
 
 
 def log(words: str) -> None:

@@ -6,6 +6,7 @@ approves has to have read the review, which stands on the pull request.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from bots.release.versions import Assignment, Registry
 
 STALE: Final = "Stale"
+_PASSWORD: Final = re.compile(r"(?<=://)[^/@\s]*@")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -362,7 +364,7 @@ def _describe_pause(model: ModelFacts, registry: Registry, pause: Assignment, *,
 
 def list_unknown(model: ModelFacts, now: Instant) -> list[str]:
     """List what cannot be told of a model, in whole sentences: an old word about production is no word."""
-    said = list(model.unknown)
+    said = [_PASSWORD.sub("", words) for words in model.unknown]
     name = _name(model)
     runs = model.registry is not None and model.registry.get_running("production") is not None
     if model.watched and model.status is None and runs:

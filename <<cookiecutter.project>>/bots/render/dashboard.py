@@ -292,16 +292,13 @@ def _render_headline(told: Dashboard, unknown: int) -> str:
     quiet = len(told.alarms) - loud
     waiting = len(told.waiting) + len(told.updates)
     known = f" ({quiet} muted, acknowledged or ending)" if quiet else ""
-    said = [f"**{_count(loud, 'alarm')}{known}, {_count(waiting, 'thing')} waiting for a person.**"]
+    waits = f"{pluralize(waiting, 'thing')} waiting" if waiting else "nothing waits"
+    said = [f"**{pluralize(loud, 'alarm') if loud else 'No alarm'}{known}, {waits} for a person.**"]
     if unknown:
         said.append(f"**{pluralize(unknown, 'thing')} cannot be told**: see the end.")
     said.append(escape_prose(told.production, 300))
     kind = "CAUTION" if loud else "WARNING" if told.alarms or waiting or unknown else "TIP"
     return f"> [!{kind}]\n> {escape_text(told.title, 100)}: {' '.join(said)}"
-
-
-def _count(number: int, noun: str) -> str:
-    return pluralize(number, noun) if number else f"no {noun}"
 
 
 def _render_running(told: Dashboard, length: int) -> str:

@@ -168,7 +168,7 @@ def test_what_was_decided_since_the_last_watch_is_told_with_whose_it_is(
 ) -> None:
     told = build(make_model(episodes=[WORSE]), github=GitHubFacts(troubles=[open_trouble(decision)]))
     assert find_choices(told, words) == offered
-    loud = "**1 alarm, " if words == "(alarm)" else "**no alarm (1 muted, acknowledged or ending), "
+    loud = "**1 alarm, " if words == "(alarm)" else "**No alarm (1 muted, acknowledged or ending), "
     assert loud in render_body(told)
 
 
@@ -262,8 +262,8 @@ def test_what_is_old_unread_or_never_seen_is_said_and_never_well() -> None:
     ]
     assert "so nobody knows how it is" in told.production
     assert "never watched" in build(make_model(status=None)).unknown[0]
-    lost = build(make_model(status=None, watched=False, unknown=["The branch cannot be read."]))
-    assert lost.unknown == ["The branch cannot be read."]
+    lost = build(make_model(status=None, watched=False, unknown=["https://me:secret@host/x cannot be read."]))
+    assert lost.unknown == ["https://host/x cannot be read."]
     assert lost.production == "How production is could not be read."
     registry = Registry(
         TWO.releases, TWO.assignments, skipped=(SkippedTag("model@v9.0.0", "has no signature"),)
