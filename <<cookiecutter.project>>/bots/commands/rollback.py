@@ -20,7 +20,8 @@ def add_parser(verbs: Verbs) -> None:
         help="put an earlier version back",
         description="Put an earlier version into a stage, as it was built then: no training, no building. Where a "
         "version is paused in the stage, that one is taken out.",
-        epilog="exit codes: 0 it is there, 1 it could not be put there and why, 2 wrong usage",
+        epilog="exit codes: 0 it is there, 1 it could not be put there and why, 2 wrong usage, "
+        "30 who asked for it in a comment may not write here any more",
     )
     add_model_option(parser, "put back a version of this one")
     parser.add_argument(

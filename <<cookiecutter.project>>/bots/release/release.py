@@ -18,6 +18,7 @@ from bots.git.repository import Repository
 from bots.github import actions
 from bots.layout import DVC_LOCK, PARAMS, RUNBOOK
 from bots.release import build_version, notify, promote, registry, report, signing, versions
+from bots.release.approval import WRITERS, NotApproved
 from bots.release.engine import Engine, EngineFailed
 from bots.release.failure import EXIT_CODES, Failure, Kind, ReleaseFailed
 from bots.release.judgement import Judge
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from bots.release.promote import Promoted, Until
     from bots.settings import Settings
 
+COMMENTED = ("issue_comment", "issues")
+"""The events with which people write commands and tick boxes."""
 # Failures that open no issue: the pull request's comment says them, and the run is red.
 QUIET: tuple[Kind, ...] = ("refused", "broken")
 
@@ -191,6 +194,8 @@ def resume(context: ReleaseContext, *, reason: str | None, expect: str | None = 
     `RegistryError`.
     """
     platform = context.require_platform("where a version could be paused")
+    if reason is not None:
+        require_permission(context)
     with context.open_registry() as repository:
         session = _Session(context, repository, platform)
         pause = repository.registry.get_paused(promote.WATCHED)
@@ -393,10 +398,27 @@ def _comment_displaced(session: _Session, version: Release, *, result: ReleaseRe
         _comment(session, gone.commit, body, result=result)
 
 
+def require_permission(context: ReleaseContext) -> None:
+    """Raise `NotApproved` where who wrote the comment, or ran its job again, may not write here any more.
+
+    Days may lie between a comment and the approval of its job. GitHub itself asks whoever starts a workflow by hand.
+    """
+    if context.environ.get("GITHUB_EVENT_NAME") not in COMMENTED:
+        return
+    who = context.actor or ""
+    try:
+        level = context.start_retry().call("permission", lambda: context.github.get_permission(who))
+    except RequestDenied as error:
+        raise NotApproved(f"whether {who} may change production cannot be known: {error}") from error
+    if level not in WRITERS:
+        raise NotApproved(f"{who} may not write here any more, so that nothing is done")
+
+
 def hold(context: ReleaseContext, *, reason: str) -> ReleaseResult:
     """Put production on hold: what runs stays, a paused version keeps its share, and nothing new comes in."""
     stage = promote.WATCHED
     context.require_platform("to put on hold")
+    require_permission(context)
     with context.open_registry() as repository:
         repository.get_signer()
         before = repository.registry.find_hold(stage)
@@ -415,6 +437,7 @@ def roll_back(
     Where another version than `expect` would leave the stage, nothing is done: `RegistryError`.
     """
     platform = context.require_platform("to roll back with")
+    require_permission(context)
     with context.open_registry() as repository:
         session = _Session(context, repository, platform)
         was_paused = repository.registry.get_paused(stage) is not None

@@ -85,6 +85,9 @@ def change_values(text: str, changes: Changes) -> str:
     that is not there, or whose value is of another kind, and where nothing would change.
     """
     try:
+        # What an anchor repeats may grow without end, and would change in several places at once.
+        if any(isinstance(one, (yaml.AnchorToken, yaml.AliasToken)) for one in yaml.scan(text)):
+            raise WrongChange(f"the branch's {PARAMS} has anchors (&, *): change it there")
         wanted, root = load_yaml(text), yaml.compose(text, Loader=yaml.SafeLoader)
     except YAML_ERRORS as error:
         raise WrongChange(f"the branch's {PARAMS} is not YAML: mend it there") from error
@@ -107,7 +110,7 @@ def change_values(text: str, changes: Changes) -> str:
         same = False
     if not same:
         raise WrongChange(
-            f"{PARAMS} is written in a way (an anchor?) in which that would change something else"
+            f"{PARAMS} is written in a way in which that would change something else: change it there"
         )
     return made
 

@@ -401,6 +401,17 @@ def test_a_version_that_somebody_did_not_see_is_neither_promoted_nor_taken_out(
     assert "production has v1.0.0 again, and v1.1.0 no more" in done.stderr
 
 
+def test_who_lost_the_permission_before_the_job_was_approved_changes_nothing(paused: ReleaseProject) -> None:
+    calls = paused.list_calls()
+    paused.extra["GITHUB_EVENT_NAME"] = "issue_comment"
+    paused.double.state.permissions["grace"] = "read"
+    for words in (("release", "--promote", "x"), ("release", "--hold", "x"), ("rollback", "--reason", "x")):
+        assert "grace may not write here any more" in paused.run_bots(*words, expect=30).stderr
+    assert paused.list_calls() == calls
+    paused.double.state.permissions["grace"] = "write"
+    assert "production is on hold" in paused.run_bots("release", "--hold", "x").stderr
+
+
 def test_on_hold_a_paused_version_stays_so_until_a_person_promotes_it(paused: ReleaseProject) -> None:
     done = paused.run_bots("release", "--hold", "linus asked in #101: a fair")
     assert "production is on hold since" in done.stderr
