@@ -82,17 +82,17 @@ def _find_personal(before: RiskFiles, now: RiskFiles) -> Iterator[Touch]:
     """Find personal columns that the model newly reads, and declarations that came or went."""
     if (before.schema, before.params) == (now.schema, now.params):
         return
-    declared = [_list_personal(side.schema, name) for side, name in _name_sides(before, now, "schema.yaml")]
+    was, comes = (_map_personal(side.schema, name) for side, name in _name_sides(before, now, "schema.yaml"))
     read = [_list_read(side.params, name) for side, name in _name_sides(before, now, "params.yaml")]
-    known = declared[0] | declared[1]
-    new = {name for name in known if _is_read(name, read[1]) and not _is_read(name, read[0])}
+    known = {name: was.get(name, set()) | comes.get(name, set()) for name in was.keys() | comes.keys()}
+    new = {name for name, words in known.items() if _is_read(words, read[1]) and not _is_read(words, read[0])}
     for name in sorted(new):
         yield Touch("personal data", f"the model newly reads `{name}`, which is personal")
-    for name in sorted(declared[1] - declared[0] - new):
+    for name in sorted(comes.keys() - was.keys() - new):
         yield Touch("personal data", f"`{name}` is newly called personal")
-    for name in sorted(declared[0] - declared[1]):
+    for name in sorted(was.keys() - comes.keys()):
         yield Touch("personal data", f"`{name}` is not called personal any more")
-    names = _list_names(read[1]) - _list_names(read[0]) - known
+    names = _list_names(read[1]) - _list_names(read[0]) - set().union(*known.values())
     for name in sorted(names):
         if _PERSONAL.search(name):
             yield Touch(
@@ -104,13 +104,16 @@ def _name_sides(before: RiskFiles, now: RiskFiles, name: str) -> list[tuple[Risk
     return [(before, f"main's {name}"), (now, f"the change's {name}")]
 
 
-def _list_personal(schema: str | None, name: str) -> set[str]:
+def _map_personal(schema: str | None, name: str) -> dict[str, set[str]]:
+    """Map each personal column to what it is called by: its name, and its alias in expressions."""
     columns = _load_section(schema, name, "columns")
     if not isinstance(columns, dict):
         raise _Unreadable(f"{name} has no readable `columns`, so what it changes is not known")
     # What is there and is no plain `false` counts: the word "yes" is no permission.
     return {
-        str(key) for key, said in columns.items() if isinstance(said, dict) and said.get("personal", False)
+        str(key): {str(key), str(said.get("alias") or key)}
+        for key, said in columns.items()
+        if isinstance(said, dict) and said.get("personal", False)
     }
 
 
@@ -124,8 +127,9 @@ def _list_read(params: str | None, name: str) -> set[str]:
             rest += one.values()
         elif isinstance(one, list):
             rest += one
-        elif isinstance(one, str):
-            found.add(one)
+        else:
+            # A column may be called 0.
+            found.add(str(one))
     return found
 
 
@@ -134,8 +138,8 @@ def _list_names(texts: set[str]) -> set[str]:
     return {word for text in texts for word in _WORD.findall(text)}
 
 
-def _is_read(name: str, texts: set[str]) -> bool:
-    return name in texts or any(name in _WORD.findall(text) for text in texts)
+def _is_read(words: set[str], texts: set[str]) -> bool:
+    return not words.isdisjoint(texts | _list_names(texts))
 
 
 def _load_settings(before: RiskFiles, now: RiskFiles) -> tuple[Settings, Settings]:

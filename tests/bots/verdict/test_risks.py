@@ -51,6 +51,16 @@ def test_a_personal_column_that_the_model_newly_reads_is_told_whatever_the_chang
     assert say(change(params=features)) == [wanted]
     hidden = change(params=features, schema=SCHEMA.replace(", personal: true", ""))
     assert say(hidden) == [wanted, "personal data: `age` is not called personal any more"]
+    schema = (
+        SCHEMA
+        + "  fee net: {type: number, personal: true, alias: fee_net}\n  0: {type: number, personal: true}\n"
+    )
+    main = replace(MAIN, schema=schema)
+    for value, name in (({"x": "fee_net * 2"}, "fee net"), ({"x": "age"}, "age")):
+        (alias,) = find_touches(main, replace(main, params=edit("features.derived", value)))
+        assert f"newly reads `{name}`" in alias.words
+    (number,) = find_touches(main, replace(main, params=edit("features.numeric", [0, "hour"])))
+    assert "newly reads `0`" in number.words
     inside = change(params=edit("features.derived", {"old": "age > 60"}))
     assert say(inside) == [wanted]
 
