@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from bots.commands.options import Verbs, add_model_option
 
 if TYPE_CHECKING:
     from bots.review.conform import Lack, Project
+    from bots.settings import Settings
 
 CHOICES = ("review", "lock", "release", "serve")
 MEANINGS = {
@@ -118,6 +120,7 @@ def _find_lacks(
     if "release" in wanted:
         yield from _check_release(project, tell)
     if "serve" in wanted:
+        yield from _check_ports(project.root, project.settings)
         yield from _check_service(project, tell)
 
 
@@ -159,6 +162,25 @@ def _check_release(project: Project, tell: Callable[[str], None]) -> Iterator[La
     for check in checks:
         if not check.passed:
             yield Lack(purpose="release", file=project.files.onnx, field=check.name, words=check.words)
+
+
+def _check_ports(root: Path, settings: Settings) -> Iterator[Lack]:
+    """Where a further model listens, which Compose needs before it can be deployed."""
+    from bots.deploy.docker import EngineError
+    from bots.deploy.platform import choose_port, find_model_platform
+    from bots.layout import PARAMS
+    from bots.release.versions import STAGES
+    from bots.review.conform import Lack
+
+    model = settings.model_name
+    if model is None or find_model_platform(root, settings) != "compose":
+        return
+    for stage in STAGES:
+        try:
+            choose_port(stage, os.environ, model, settings.deploy.ports)
+        except EngineError as error:
+            yield Lack(purpose="serve", file=PARAMS, field=f"models.{model}.deploy.ports", words=str(error))
+            return
 
 
 def _check_service(project: Project, tell: Callable[[str], None]) -> Iterator[Lack]:

@@ -30,6 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     from bots.github import actions
     from bots.log import print_line
     from bots.release import registry, report, versions
+    from bots.settings import load_models, require_model
 
     with (
         open_progress() as tell,
@@ -38,6 +39,9 @@ def run(arguments: argparse.Namespace) -> int:
         ) as repository,
     ):
         known = repository.registry
+    if arguments.model is not None and not known.releases:
+        # One that was taken out of params.yaml keeps its versions; a name that nobody knows is a slip.
+        require_model(load_models(Path.cwd()), arguments.model)
     for words in report.describe_skipped(known):
         print_line("models", f"WARNING: {words}", sys.stderr)
     paused = any(known.get_paused(stage) for stage in versions.STAGES)

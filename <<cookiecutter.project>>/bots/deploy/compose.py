@@ -40,7 +40,10 @@ PROXY_BASE = "SHIP_PROXY_BASE"
 
 @dataclass
 class Compose:
-    """One stage: the Compose project `name`, described in `folder` (deploy/). Times in seconds."""
+    """One stage: the Compose project `name`, described in `folder` (deploy/). Times in seconds.
+
+    `port` is where the proxy has to listen; None: where it does already, or where PORT says when it is started.
+    """
 
     folder: Path
     name: str
@@ -49,15 +52,18 @@ class Compose:
     ready: float = 60.0
     drain: float = 30.0
     replicas: Replicas = field(default_factory=Replicas)
+    port: str | None = None
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
 
     def prepare(self) -> None:
-        """See `Target`. The proxy is built anew where its files changed."""
+        """See `Target`. The proxy is built anew where its files changed, and moves where its port did (`port`)."""
         image = self._build_proxy_image()
         there = self._find_container("proxy")
-        if there is None or there.status != "running" or there.attrs["Config"]["Image"] != image:
+        is_there = there is not None and there.status == "running" and there.attrs["Config"]["Image"] == image
+        moves = there is not None and self.port is not None and self.port not in _list_ports(there)
+        if not is_there or moves:
             self.tell("starting the proxy")
             self._start_service("proxy", PROXY_IMAGE=image)
             deadline = self.clock() + self.ready
@@ -481,6 +487,12 @@ class Compose:
 def _read_version(there: Container | None, image: str, name: str) -> Version | None:
     labels = there.labels if there else {}
     return Version(labels[image], labels.get(name, "")) if labels.get(image) else None
+
+
+def _list_ports(there: Container) -> list[str]:
+    """The ports of the host that lead to a container."""
+    known = there.attrs["HostConfig"].get("PortBindings") or {}
+    return [str(one.get("HostPort")) for found in known.values() for one in found or ()]
 
 
 def _count_restarts(there: Container) -> int:

@@ -101,6 +101,7 @@ def open_compose(
             client,
             tell=tell,
             replicas=limits,
+            port=port if model is not None else None,
             environ={**environ, "PORT": port},
         )
 

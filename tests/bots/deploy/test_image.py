@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import stat
 import subprocess
 import sysconfig
@@ -13,8 +14,10 @@ import yaml
 
 from bots import settings
 from bots.deploy import docker, image, platform, sbom
+from bots.deploy.compose import Compose
 from bots.deploy.docker import EngineError
 from bots.deploy.kubernetes import Kubernetes
+from bots.release.deploy_engine import DeployEngine
 from bots.settings import ReleaseSettings
 from fixtures import versions
 from fixtures.support import TEMPLATE, render_file
@@ -186,3 +189,30 @@ def test_a_further_model_without_a_deploy_of_its_own_is_deployed_with_nothing(tm
     alone = msgspec.structs.replace(main, model_name="b", models={"b": settings.FurtherModel()})
     told = [platform.find_model_platform(tmp_path, one) for one in (main, own, alone)]
     assert told == ["compose", "compose", "none"]
+
+
+def test_a_further_models_stage_has_its_own_name_port_and_replicas(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the settings alone, as a release, `scale` and `autoscale` open it."""
+    (tmp_path / "deploy").mkdir()
+    (tmp_path / "deploy/compose.yaml").touch()
+    monkeypatch.setattr(platform, "connect", contextlib.nullcontext)
+    monkeypatch.setenv("PRODUCTION_PORT", "80")
+    main = settings.parse_settings(render_file("params.yaml"), "params.yaml")
+    deploy = settings.DeploySettings(
+        ports=settings.Ports(staging=9091, production=9090), replicas=settings.Replicas(least=2, most=3)
+    )
+    own = msgspec.structs.replace(
+        main, model_name="b", models={"b": settings.FurtherModel(deploy={})}, deploy=deploy
+    )
+    monkeypatch.setattr(settings, "load_settings", lambda _, model: own if model else main)
+    name = main.project.name
+    for model, stage, wanted in (
+        (None, "production", (f"{name}-production", "80", None, 1)),
+        ("b", "production", (f"{name}--b-production", "9090", "9090", 2)),
+        ("b", "staging", (f"{name}--b-staging", "9091", "9091", 1)),
+    ):
+        with DeployEngine(tmp_path, model)._open_stage(stage) as target:  # type: ignore[arg-type]
+            assert isinstance(target, Compose)
+            assert (target.name, target.environ["PORT"], target.port, target.replicas.least) == wanted

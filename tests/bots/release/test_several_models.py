@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from msgspec import structs
 
+from bots.commands import conform
 from bots.github.marker import Marker, ModelDigests
 from bots.naming import Naming
 from bots.release.lease import Lease
 from bots.release.registry import open_registry, start_retry
+from bots.settings import load_settings
 from doubles.github import Check, GitHubDouble
 from fixtures import dvc_projects, release_projects, releases
 from fixtures.release_projects import ReleaseProject, write_model
@@ -338,3 +341,36 @@ def test_options_that_contradict_each_other_are_refused(
     project: ReleaseProject, words: tuple[str, ...], expected: str
 ) -> None:
     assert expected in project.run_bots("release", *words, expect=2).stderr
+
+
+def test_a_name_that_no_model_has_is_refused_wherever_a_model_is_asked_for(project: ReleaseProject) -> None:
+    for words in (
+        ("models", "--model", "c"),
+        ("rollback", "--model", "c"),
+        ("scale", "2", "--model", "c"),
+        ("autoscale", "--model", "c"),
+        ("conform", "--for", "serve", "--model", "c"),
+    ):
+        assert "models: no model `c`" in project.run_bots(*words, expect=1).stderr, words
+
+
+def test_the_number_of_containers_is_held_against_the_models_own_limits(project: ReleaseProject) -> None:
+    params = project.folder / "params.yaml"
+    document = yaml.safe_load(params.read_text())
+    document["models"]["b"]["deploy"]["replicas"] = {"least": 1, "most": 3}
+    params.write_text(yaml.safe_dump(document, sort_keys=False))
+    said = project.run_bots("scale", "4", "--model", "b", expect=1).stderr
+    assert "params.yaml: models.b.deploy.replicas allows 1 to 3, not 4" in said
+    del document["models"]["b"]["deploy"]
+    params.write_text(yaml.safe_dump(document, sort_keys=False))
+    said = project.run_bots("scale", "1", "--model", "b", expect=1).stderr
+    assert "b is released only: there is no models.b.deploy" in said
+
+
+def test_conform_says_where_a_model_that_is_to_be_deployed_has_no_port(project: ReleaseProject) -> None:
+    known = load_settings(project.folder, "b")
+    assert list(conform._check_ports(project.folder, known)) == []
+    silent = structs.replace(known, deploy=structs.replace(known.deploy, ports=None))
+    (lack,) = conform._check_ports(project.folder, silent)
+    assert (lack.purpose, lack.field) == ("serve", "models.b.deploy.ports")
+    assert "expected where b listens" in lack.words

@@ -312,6 +312,10 @@ def test_a_further_model_is_a_service_of_its_own_and_neither_touches_the_other(
             assert ask() == "v2"
             assert own.containers() == ["proxy", "stable"]
             assert target.scale(2) == 1
+            ports = Ports(staging=ports.staging, production=engines.find_free_port())
+            target.port = target.environ["PORT"] = str(ports.production)  # type: ignore[index]
+            target.prepare()
+            assert ask() == "v2", "the proxy moves where its port did"
             (volume,) = {
                 one["Name"] for there in own.all() for one in there.attrs["Mounts"] if one.get("Name")
             }
