@@ -55,9 +55,16 @@ def _replay(service: Service, model: str | None, *, as_json: bool) -> int:
     from bots.deploy.replay import replay_consumers
     from bots.layout import CONSUMERS
     from bots.log import make_visible
+    from bots.settings import load_models
     from bots.verdict.callers import CallersError, load_consumers
 
     known, wrong = load_consumers(service.root / CONSUMERS)
+    family = load_models(service.root)
+    wrong += [
+        f"{CONSUMERS}/{name}.json: model: params.yaml declares no model {one.model!r}"
+        for name, one in known.items()
+        if one.model not in family
+    ]
     if wrong:
         raise CallersError("; ".join(wrong))
     own = {name: one for name, one in known.items() if one.model == model}

@@ -156,22 +156,27 @@ def _plan_merge(
     """Plan what merging does; None where there is no review of the run's commit, or nothing is merged by a person."""
     from bots.evidence import Review
     from bots.monitoring.merge_facts import find_plan
+    from bots.monitoring.plan import make_unknown_plan
     from bots.publish.verification_result import get_shown
 
     if not isinstance(shown, Review) or shown.candidate.commit != workflow_run.head_sha:
         return None
     if workflow_run.is_of_group:
         return None
-    return find_plan(
-        root,
-        os.environ,
-        api,
-        shown,
-        get_shown(one.verification),
-        repository=connection.repository,
-        branch=workflow_run.default_branch,
-        tell=log,
-    )
+    try:
+        return find_plan(
+            root,
+            os.environ,
+            api,
+            shown,
+            get_shown(one.verification),
+            repository=connection.repository,
+            branch=workflow_run.default_branch,
+            tell=log,
+        )
+    except Exception as error:  # noqa: BLE001 - branches that people may push to are read, and the review has to be said
+        log(f"the plan of the merge could not be made: {error!r}")
+        return make_unknown_plan(f"making the plan failed ({type(error).__name__}); the run's log says more")
 
 
 def _say_untouched(

@@ -88,7 +88,32 @@ def build_plan(
         traffic=traffic,
         value=_plan_value(review, verification, traffic),
         past=list_past(facts.registry),
-        notes=tuple(_list_notes(facts)),
+        notes=(*_list_doubts(review, verification), *_list_notes(facts)),
+    )
+
+
+def _list_doubts(review: Review, verification: Verification | None) -> list[str]:
+    """Say what a merge of a change comes to that no check lets pass; on a desk nobody has verified anything yet."""
+    refuted = verification is not None and verification.outcome != "passed"
+    if review.passed and not refuted:
+        return []
+    return [
+        "The check does not let this pass. Merged all the same, it is released only where somebody who may write here "
+        "takes it on by name (`release --accept`)."
+    ]
+
+
+def make_unknown_plan(why: str) -> MergePlan:
+    """Make the plan of a merge of which nothing can be told."""
+    unknown = Unknown(why)
+    return MergePlan(
+        version=unknown,
+        interface=unknown,
+        stages=unknown,
+        canary=unknown,
+        traffic=unknown,
+        value=unknown,
+        past=unknown,
     )
 
 

@@ -11,7 +11,7 @@ from bots.layout import CONSUMERS
 from bots.verdict.callers import CallersError, CallersFound, Consumer, parse_consumer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from pathlib import Path
 
     from bots.git.repository import Repository
@@ -28,8 +28,13 @@ class Contracts:
     wrong: tuple[str, ...] = ()
 
 
-def load_contracts(repository: Repository, base: str, model: str | None) -> Contracts:
-    """Load the contracts with a model: main's, and those of the work tree that main has not or has otherwise."""
+def load_contracts(
+    repository: Repository, base: str, model: str | None, models: Collection[str | None] = (None,)
+) -> Contracts:
+    """Load the contracts with a model: main's, and those of the work tree that main has not or has otherwise.
+
+    `models` are all of the project's. What is wrong with a contract is told with the main model's.
+    """
     mains, own = _read_main(repository, base), _read_folder(repository.root / CONSUMERS)
     known: dict[str, Consumer] = {}
     wrong: list[str] = []
@@ -40,7 +45,7 @@ def load_contracts(repository: Repository, base: str, model: str | None) -> Cont
                 content, f"{'main has ' if name in mains else ''}{CONSUMERS}/{name}.json"
             )
         except CallersError as error:
-            if name not in mains:
+            if name not in mains or own.get(name) == content:
                 wrong.append(str(error))
     for name in edited:
         try:
@@ -49,6 +54,11 @@ def load_contracts(repository: Repository, base: str, model: str | None) -> Cont
             wrong.append(str(error))
         else:
             known[name if name not in known else f"{name} as edited here"] = changed
+    wrong += [
+        f"{CONSUMERS}/{name}.json: model: params.yaml declares no model {one.model!r}"
+        for name, one in known.items()
+        if one.model not in models and one.model is not None
+    ]
     return Contracts(
         {name: one for name, one in known.items() if one.model == model},
         edited,
@@ -58,13 +68,19 @@ def load_contracts(repository: Repository, base: str, model: str | None) -> Cont
 
 
 def try_callers(
-    repository: Repository, base: str, onnx: str, model: str | None, tell: Callable[[str], None]
+    repository: Repository,
+    base: str,
+    onnx: str,
+    model: str | None,
+    tell: Callable[[str], None],
+    *,
+    models: Collection[str | None] = (None,),
 ) -> tuple[Contracts, CallersFound | None]:
     """Replay the contracts with this change's own service and model; nothing is found where there are none.
 
     `onnx` is the folder of the exported model.
     """
-    contracts = load_contracts(repository, base, model)
+    contracts = load_contracts(repository, base, model, models)
     if not contracts.consumers and not contracts.wrong:
         return contracts, None
     tell("replaying what the service's callers rely on")

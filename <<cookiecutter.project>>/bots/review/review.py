@@ -219,7 +219,9 @@ def review(
         facts = _judge_at_look(facts, count_looks, tell)
         facts = _ask_fresh_rows(facts, repository.root, champion, tell)
     if candidate.refusal is None:
-        contracts, found = try_callers(repository, base, candidate.files.onnx, model, tell)
+        contracts, found = try_callers(
+            repository, base, candidate.files.onnx, model, tell, models={*commits.models, *commits.own}
+        )
         facts = replace(facts, contracts=contracts, callers=found)
     removed = [*candidate.removed, *(champion.removed if champion else [])]
     facts = replace(facts, removed=tuple(dict.fromkeys(removed)))

@@ -150,7 +150,7 @@ def _compare_answers(before: Contract, now: Contract) -> Iterator[InterfaceChang
 
 def _describe_input(one: _Input) -> str:
     """An input's type in words: `number in km, 0 to 5000, may be missing`."""
-    words = one.type + (f" in {one.unit}" if one.unit else "")
+    words = one.type + (f" in {one.unit[:LONGEST]}" if one.unit else "")
     if one.range is not None:
         low, high = ("any" if bound is None else f"{bound:g}" for bound in one.range)
         words += f", {low} to {high}"

@@ -192,3 +192,17 @@ def test_settings_of_the_service_decide_what_is_refused(project: Path, tmp_path:
     body = {**ROW, "colour": "blue"}
     assert ask_service(Service(project, project / "models/onnx"), [body])[0].status == 200
     assert ask_service(Service(tmp_path, project / "models/onnx"), [body])[0].status == 422
+
+
+def test_a_contract_that_nobody_would_judge_fails_the_rule(root: Path) -> None:
+    (root / "consumers" / "web.json").write_bytes(
+        json.dumps({**json.loads(make_contract()), "model": "typo"}).encode()
+    )
+    assert "declares no model 'typo'" in try_at(root)[1].wrong[0]
+    path = root / "consumers" / "billing.json"
+    path.write_text("{")
+    (root / "consumers" / "web.json").unlink()
+    git(root, "commit", "--quiet", "--all", "--message=pushed past every review")
+    assert try_at(root)[1].wrong[0].startswith("main has consumers/billing.json")
+    path.write_bytes(make_contract())
+    assert try_at(root)[1].kept == ("billing",)

@@ -13,7 +13,7 @@ from msgspec.structs import replace as but
 
 from bots import settings as bot_settings
 from bots.evidence import Interface, InterfaceChange, Review, Verification
-from bots.monitoring.plan import PlanFacts, build_plan, measure_traffic
+from bots.monitoring.plan import PlanFacts, build_plan, make_unknown_plan, measure_traffic
 from bots.observations import Point, Series, WatchReport
 from bots.release.versions import Assignment, Registry
 from bots.render.comment import SMALLEST, render_comment
@@ -234,6 +234,20 @@ def test_a_value_that_nobody_verified_is_the_changes_own_word() -> None:
 
 def test_a_change_of_the_canarys_policy_is_said() -> None:
     assert "This change edits `release` in params.yaml" in format_fold(plan(edited=("release",)))
+
+
+def test_a_change_that_may_not_pass_has_a_plan_that_says_so() -> None:
+    review = make_review()
+    blocked = but(review, passed=False, verdict="blocked")
+    for made in (plan(blocked, verify(blocked)), plan(review, verify(review, outcome="refuted"))):
+        assert "The check does not let this pass. Merged all the same" in format_fold(made)
+    assert "does not let this pass" not in format_fold(plan(review, verify(review)))
+
+
+def test_a_plan_that_cannot_be_made_says_so_and_the_review_is_shown_all_the_same() -> None:
+    body = render_comment(make_review(), plan=make_unknown_plan("making the plan failed (KeyError)"))
+    assert "makes a version whose number cannot be told" in body
+    assert "making the plan failed (KeyError)" in body
 
 
 def test_a_refused_change_has_no_plan() -> None:
