@@ -31,6 +31,7 @@ LOCK = "requirements/serving.txt"
 # Where serving/Dockerfile expects the model.
 MODEL = "models/onnx"
 CA = "SHIP_CA"
+INDEX = "SHIP_INDEX"
 BASE = "SHIP_BASE"
 TRIES = 3
 
@@ -65,7 +66,8 @@ def build_image(
     `model` is the name of a further model, whose keys of `serving` the image's params.yaml then has.
 
     `fresh` takes nothing from an earlier build. `environ` may name another base image (SHIP_BASE) and, where the
-    network inspects TLS, its authority's certificate (SHIP_CA: a file). Raises `EngineError`.
+    network inspects TLS, its authority's certificate (SHIP_CA: a file), and the package index to install from, with its
+    password (SHIP_INDEX: the build reads that variable itself). Raises `EngineError`.
     """
     docker = find_builder()
     since = time.monotonic()
@@ -103,6 +105,8 @@ def _list_options(lineage: Lineage, title: str, environ: Mapping[str, str]) -> l
         words += ["--build-arg", f"BASE={base}"]
     if authority := environ.get(CA):
         words += ["--secret", f"id=ca,src={authority}"]
+    if environ.get(INDEX):
+        words += ["--secret", f"id=index,env={INDEX}"]
     for name, value in lineage.list_labels(title).items():
         words += ["--label", f"{name}={value}"]
     return words

@@ -36,6 +36,18 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_the_address_of_a_private_index_is_a_secret_of_the_build_and_stands_in_no_command(root: Path) -> None:
+    address = "https://ada:pa55word@packages.example.com/simple"
+    lineage = versions.make_lineage(root, "v1.4.0")
+    words = image._list_options(lineage, "Flights", {image.INDEX: address})
+    assert words[words.index("--secret") + 1] == "id=index,env=SHIP_INDEX"
+    assert "pa55word" not in " ".join(words)
+    assert "--secret" not in image._list_options(lineage, "Flights", {})
+    dockerfile = (TEMPLATE / "serving/Dockerfile").read_text(encoding="utf-8")
+    assert "--mount=type=secret,id=index" in dockerfile
+    assert "PIP_INDEX_URL=$(cat /run/secrets/index)" in dockerfile
+
+
 def test_the_service_reads_the_lineage_that_the_release_writes(root: Path) -> None:
     written = versions.make_lineage(root, "v1.4.0")
     (root / "lineage.json").write_bytes(msgspec.json.encode(written))
