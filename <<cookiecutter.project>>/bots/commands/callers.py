@@ -109,7 +109,7 @@ def _write_client(service: Service, path: Path) -> int:
 
     if path.suffix != ".py" or not path.stem.isidentifier():
         raise CallersError(
-            f"--client: expected the name of a Python module, such as late_flights.py, not {path.name!r}"
+            f"--client: expected the name of a Python module, such as my_model.py, not {path.name!r}"
         )
     write_file(path, render_client(describe_service(service)).encode())
     print(f"{path}: `from {path.stem} import Client, Row`")
