@@ -167,7 +167,7 @@ JSON = st.recursive(
 @given(JSON, st.integers(200, 599))
 def test_any_answer_at_all_is_judged_and_never_crashes(body: Any, status: int) -> None:
     found = list_breaks(parse(), [Answer(status, body)])
-    assert all(isinstance(one, str) and len(one) < 500 for one in found)
+    assert max(map(len, found)) < 500
     assert found
 
 
