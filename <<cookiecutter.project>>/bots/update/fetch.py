@@ -88,6 +88,8 @@ def fetch_template(
         run_git(Path(name), "init", "--quiet", "--bare", "--template=", str(bare))
         _fetch_all(bare, address, environ)
         commit = find_target(bare, to)
+        if to is None and record.commit and is_part_of(bare, commit, record.commit):
+            commit = record.commit  # the project came from what is newer than the newest release
         plan = UpdatePlan(
             recorded=record,
             template=strip_login(address),
@@ -140,6 +142,12 @@ def has_commit(bare: Path, commit: str) -> bool:
         bool(_SHA.fullmatch(commit))
         and not run_git(bare, "cat-file", "-e", f"{commit}^{{commit}}", expect=None).returncode
     )
+
+
+def is_part_of(bare: Path, commit: str, later: str) -> bool:
+    """Tell whether a commit is `later` or came before it; not where `later` is not known here."""
+    words = ("merge-base", "--is-ancestor", commit, later)
+    return has_commit(bare, later) and run_git(bare, *words, expect=None).returncode == 0
 
 
 def find_target(bare: Path, to: str | None) -> str:

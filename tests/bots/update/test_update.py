@@ -414,6 +414,16 @@ def test_both_moved_a_file_elsewhere_and_the_team_s_place_stands(bench: Bench) -
 
 
 @pytest.mark.usefixtures("quick")
+def test_a_project_that_came_from_later_than_the_newest_release_is_not_taken_back_to_it(bench: Bench) -> None:
+    later = commit(bench.template, {"{{cookiecutter.project}}/new.py": "new\n"})
+    record = load_record(bench.root)
+    text = format_record(TemplateRecord(template=record.template, version="1.0.0", commit=later, answers={}))
+    bench.change({RECORD: text.decode(), "new.py": "new\n"})
+    assert bench.update().done == "none"
+    assert bench.pulls == []
+
+
+@pytest.mark.usefixtures("quick")
 def test_a_commit_of_a_person_s_on_the_branch_is_never_written_over(bench: Bench) -> None:
     bench.release({"/new.py": "new\n"})
     bench.update()
