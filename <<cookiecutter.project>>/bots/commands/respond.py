@@ -23,7 +23,7 @@ def add_parser(verbs: Verbs) -> None:
         "lines such as /approve, or the boxes that were ticked, ask "
         "GitHub what their author may do, obey or say why not, in one reply. `/help` lists the words. A comment that "
         "has its answer is left alone. What changes production is not done here: the outputs `act`, `version`, `to`, "
-        "`reason` and `environment` tell the next job.",
+        "`reason`, `environment` and `model` tell the next job.",
         epilog="exit codes: 0 answered, or nothing to answer, 1 GitHub could not be asked or takes no answer, or "
         "params.yaml is wrong, 2 wrong usage, or not in such a workflow, 3 a command was not obeyed, and the reply "
         "says why",
@@ -32,7 +32,7 @@ def add_parser(verbs: Verbs) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Answer the event of this run; the exit code says whether each command was obeyed. Raises `SettingsError`."""
-    from bots.deploy.platform import find_platform
+    from bots.deploy.platform import find_model_platform
     from bots.git.bare import find_folder
     from bots.github import actions
     from bots.github.client import Connection, GitHubClient, NotInWorkflow
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     from bots.respond.respond import list_outputs, respond
     from bots.respond.tick import respond_to_edit
     from bots.retry import RequestDenied, RetriesExhausted, Retry
-    from bots.settings import load_naming
+    from bots.settings import load_naming, load_settings
 
     try:
         connection = Connection.from_environ(os.environ)
@@ -55,10 +55,11 @@ def run(arguments: argparse.Namespace) -> int:
     root = Path.cwd()
     retry = Retry(time.time, time.sleep, log, deadline=time.time() + BUDGET)
 
-    def load_registry() -> Registry:
-        if find_platform(root) == "none":
-            raise RegistryError("this project deploys nothing itself, so that nothing runs in production")
-        with open_registry(root, retry, time.time) as opened:
+    def load_registry(model: str | None) -> Registry:
+        if find_model_platform(root, load_settings(root, model)) == "none":
+            whose = f"{model} is released only" if model else "this project deploys nothing itself"
+            raise RegistryError(f"{whose}, so that nothing runs in production")
+        with open_registry(root, retry, time.time, model=model) as opened:
             return opened.registry
 
     settings, shared = load_told_apart(root)

@@ -86,7 +86,7 @@ class Request:
 
     `folder` is the project's place in the repository: empty, or with a slash at the end. `author` is the login under
     which the bots write, `may_decide` whether the sender may write here. `load_registry` reads versions and stages
-    anew, and raises `BotsError`. `run` is the address of the workflow's run.
+    of a model anew (None: the main one), and raises `BotsError`. `run` is the address of the workflow's run.
     """
 
     arguments: str
@@ -99,7 +99,7 @@ class Request:
     naming: Naming
     may_decide: bool
     retry: Retry
-    load_registry: Callable[[], Registry]
+    load_registry: Callable[[str | None], Registry]
     run: str | None = None
 
     @property
@@ -130,13 +130,14 @@ class Order:
     """What the job behind this one does to production; each value is one line.
 
     `version` must still be the one that comes (promote) or leaves (rollback), or runs (pause), or nothing is done. `to`
-    is what is put back.
+    is what is put back, `model` the name of a further model.
     """
 
     act: Act
     version: str
     to: str
     reason: str
+    model: str = ""
 
     @property
     def environment(self) -> Literal["production", "release"]:

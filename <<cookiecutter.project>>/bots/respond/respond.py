@@ -127,16 +127,16 @@ VERBS: Final[dict[str, Verb]] = {
     ),
     "promote": Verb(
         promote_version,
-        "promote [why]",
+        "promote [NAME] [why]",
         "let the version that is paused, or that a hold keeps out, run in production",
         orders=True,
     ),
     "pause": Verb(
-        pause_production, "pause [why]", "put production on hold: nothing new comes in", orders=True
+        pause_production, "pause [NAME] [why]", "put production on hold: nothing new comes in", orders=True
     ),
     "rollback": Verb(
         roll_back,
-        "rollback [version] [why]",
+        "rollback [NAME] [version] [why]",
         "put an earlier version back into production, or the one before",
         orders=True,
     ),
@@ -165,7 +165,7 @@ def respond(
     author: str,
     folder: str,
     retry: Retry,
-    load_registry: Callable[[], Registry],
+    load_registry: Callable[[str | None], Registry],
     naming: Naming = ALONE,
     run: str | None = None,
     strangers: Collection[str] = (),
@@ -323,13 +323,14 @@ def find_run_number(address: str) -> str | None:
 def list_outputs(order: Order | None) -> dict[str, str]:
     """The job's outputs, which the next job reads; all are empty where there is nothing to do."""
     if order is None:
-        return dict.fromkeys(("act", "version", "to", "reason", "environment"), "")
+        return dict.fromkeys(("act", "version", "to", "reason", "environment", "model"), "")
     return {
         "act": order.act,
         "version": order.version,
         "to": order.to,
         "reason": order.reason,
         "environment": order.environment,
+        "model": order.model,
     }
 
 

@@ -7,7 +7,7 @@ one that is named here would come or go.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 from bots.release import promote, report, versions
@@ -70,7 +70,9 @@ def _order(request: Request, act: Act, decide: Decide) -> Answer:
     """Decide about a command, and give the order where it can be obeyed. Raises `BotsError`, `RequestDenied`."""
     if not request.may_decide:
         return refuse("Only people who may write to this repository decide about production.")
-    registry = request.load_registry()
+    request = request.choose_model()
+    model = request.naming.model
+    registry = request.load_registry(model)
     scene = find_scene(request, registry, act)
     if isinstance(scene, Answer):
         return scene
@@ -79,10 +81,11 @@ def _order(request: Request, act: Act, decide: Decide) -> Answer:
     plan = decide(registry, scene, request.arguments)
     if isinstance(plan, Answer):
         return plan
-    order = Order(act, plan.version, plan.to, write_reason(request, plan.why))
+    order = Order(act, plan.version, plan.to, write_reason(request, plan.why), model or "")
     run = f"[this run]({check_address(request.run)})" if request.run else "the job behind this one"
+    of = f"Of {escape_text(model)}: " if model else ""
     return Answer(
-        f"{plan.words} {run} does it in your name, once who has to approve the environment "
+        f"{of}{plan.words} {run} does it in your name, once who has to approve the environment "
         f"`{request.naming.name_environment(order.environment)}` has done so there, and only if that is still so then.",
         order=order,
     )
@@ -112,7 +115,7 @@ def find_scene(request: Request, registry: Registry, act: str) -> Scene | Answer
         return Scene(named[0] if named and registry.find_version(named[0]) else None)
     is_ours = (
         parse_issue_marker(issue.body, request.naming) is not None
-        or find_parts(issue.body, request.naming) is not None
+        or find_parts(issue.body, replace(request.naming, model=None)) is not None
     )
     return Scene() if is_ours else refuse(f"`/{act}` belongs {PLACE}.")
 

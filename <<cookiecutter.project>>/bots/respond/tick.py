@@ -48,7 +48,7 @@ def respond_to_edit(
     author: str,
     folder: str,
     retry: Retry,
-    load_registry: Callable[[], Registry],
+    load_registry: Callable[[str | None], Registry],
     naming: Naming = ALONE,
     run: str | None = None,
 ) -> RespondResult:

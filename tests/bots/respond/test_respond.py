@@ -707,7 +707,7 @@ def test_a_project_at_the_root_leaves_the_words_of_those_below_it_alone(double: 
     retry = Retry(lambda: 0.0, lambda seconds: None, lambda words: None, deadline=900)
     found = respond(
         event, GitHubClient(connection), settings=params, repository=double.repository, author=ACTIONS, folder="",
-        retry=retry, load_registry=Registry, strangers={"churn"},
+        retry=retry, load_registry=lambda model: Registry(), strangers={"churn"},
     )  # fmt: skip
     assert (found.obeyed, found.refused) == ([], [])
     assert [one.body for one in double.list_comments(NUMBER) if "model-answer" in one.body] == []
@@ -725,7 +725,7 @@ def test_beside_others_a_project_listens_to_its_own_name(double: GitHubDouble) -
         naming = make_naming(project, f"{project}/")
         respond(
             event, GitHubClient(connection), settings=params, repository=double.repository, author=ACTIONS,
-            folder=f"{project}/", retry=retry, load_registry=Registry, naming=naming,
+            folder=f"{project}/", retry=retry, load_registry=lambda model: Registry(), naming=naming,
         )  # fmt: skip
     (reply,) = [one.body for one in double.list_comments(NUMBER) if "model-answer" in one.body]
     assert reply.startswith("<!-- model-answer/churn to=")

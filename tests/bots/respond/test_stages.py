@@ -55,6 +55,7 @@ class Talk:
     registry: Registry | Exception = PAUSED
     outputs: dict[str, str] = field(default_factory=dict)
     runs: int = 0
+    asked: list[str | None] = field(default_factory=list)
 
     def say(
         self, body: str, who: str = "linus", number: int = NUMBER, state: str = "closed"
@@ -107,6 +108,7 @@ def talk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Talk]:
         def open_registry(*words: Any, **more: Any) -> Iterator[Any]:
             if isinstance(made.registry, Exception):
                 raise made.registry
+            made.asked.append(more.get("model"))
             yield SimpleNamespace(registry=made.registry)
 
         monkeypatch.setattr(registries, "open_registry", open_registry)
@@ -121,10 +123,10 @@ def talk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Talk]:
 def ordered(act: str, version: str, to: str = "", why: str = "", number: int = NUMBER) -> dict[str, str]:
     reason = f"linus asked in #{number}" + (f": {why}" if why else "")
     where = "release" if act == "pause" else "production"
-    return {"act": act, "version": version, "to": to, "reason": reason, "environment": where}
+    return {"act": act, "version": version, "to": to, "reason": reason, "environment": where, "model": ""}
 
 
-NOTHING = dict.fromkeys(("act", "version", "to", "reason", "environment"), "")
+NOTHING = dict.fromkeys(("act", "version", "to", "reason", "environment", "model"), "")
 
 
 @pytest.mark.parametrize(
@@ -240,6 +242,23 @@ def test_a_registry_that_cannot_be_read_is_said_and_changes_nothing(talk: Talk) 
 def test_a_project_that_deploys_nothing_says_so(talk: Talk) -> None:
     (talk.folder / "deploy/compose.yaml").unlink()
     assert "this project deploys nothing itself" in talk.say("/pause")[1]
+
+
+def test_a_further_model_is_named_first_and_has_a_registry_of_its_own(talk: Talk) -> None:
+    params = talk.folder / "params.yaml"
+    declared = "models:\n  second: {deploy: {ports: {staging: 8101, production: 8102}}}\n  third: {}\n"
+    text = params.read_text()
+    assert "\nmodels: {}\n" in text
+    params.write_text(text.replace("\nmodels: {}\n", f"\n{declared}"))
+    code, reply = talk.say("/rollback second v1.0.0 it is bad")
+    assert code == 0, reply
+    assert "Of second: **v1.1.0** leaves production" in reply
+    assert talk.outputs == {**ordered("rollback", "v1.1.0", "v1.0.0", "it is bad"), "model": "second"}
+    assert talk.asked == ["second"]
+    assert "third is released only" in talk.say("/rollback third")[1]
+    talk.say("/rollback because second is fine")
+    assert talk.outputs["model"] == ""
+    assert talk.asked[-1] is None
 
 
 def test_a_comment_changes_production_once(talk: Talk) -> None:
