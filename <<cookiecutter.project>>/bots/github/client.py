@@ -7,6 +7,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+from urllib.parse import quote
 
 from bots.errors import BotsError
 from bots.github.artifact import Artifact
@@ -319,7 +320,9 @@ class GitHubClient:
             body = {"message": message, "tree": tree["sha"], "parents": [head], "author": author}
             body["committer"] = committer
             _, made = ask("POST", f"{url}/git/commits", input=body)
-            ask("PATCH", f"{url}/git/refs/heads/{branch}", input={"sha": made["sha"], "force": False})
+            # Unquoted, an address with the branch main#x names main.
+            ref = f"{url}/git/refs/heads/{quote(branch)}"
+            ask("PATCH", ref, input={"sha": made["sha"], "force": False})
             return str(made["sha"])
 
     def read_file(self, commit: str, path: str) -> bytes | None:

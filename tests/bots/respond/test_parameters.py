@@ -293,6 +293,25 @@ def test_a_branch_that_moves_meanwhile_is_not_moved_back(
     assert branch.find_tip() == pushed
 
 
+@pytest.mark.parametrize("name", ["main#better", "x/%2e%2e/main"])
+def test_a_branch_whose_name_reads_as_another_one_in_an_address_moves_no_other(
+    branch: Branch, name: str
+) -> None:
+    begin = branch.head
+    branch.head = run_git(
+        branch.origin, "-c", "user.name=T", "-c", "user.email=t@example.invalid", "commit-tree", "-p", begin,
+        "-m", "Never reviewed", f"{begin}^{{tree}}",
+    ).strip()  # fmt: skip
+    run_git(branch.origin, "update-ref", f"refs/heads/{name}", branch.head)
+    pull = branch.double.get_pull(NUMBER)
+    pull.head_ref, pull.head_sha = name, branch.head
+    branch.add_check(branch.head, "2026-02-02T02:02:02Z")
+    code, reply = branch.say("/retrain model.seed=8")
+    assert run_git(branch.origin, "rev-parse", "refs/heads/main").strip() == begin
+    assert code == 0, reply
+    assert run_git(branch.origin, "rev-parse", f"refs/heads/{name}^").strip() == branch.head
+
+
 @pytest.mark.parametrize("name", ["commit_file", "start_workflow", "create_comment"])
 def test_a_write_whose_answer_is_lost_is_made_once(
     branch: Branch, monkeypatch: pytest.MonkeyPatch, name: str
