@@ -1,7 +1,7 @@
 """What all tests share: one engine, the way they are spread over processes, and what a skip means.
 
-Where everything was installed (NO_SKIPS=true) a skipped test is a failure: it hides what was not tried. Only one that
-fetches a package from npm (marked `npm`) may be skipped there, and says so: that others are away is no fault of ours.
+Where everything was installed (NO_SKIPS=true) a skipped test is a failure: it hides what was not tried. Only one
+that is marked `outside` may be skipped there, and says so: npm may be away, and a shallow clone has no older commits.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def _counts(config: pytest.Config) -> bool:
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     if os.environ.get("NO_SKIPS") != "true" or reporter is None:
         return False
-    return any("npm" not in report.keywords for report in reporter.stats.get("skipped", []))
+    return any("outside" not in report.keywords for report in reporter.stats.get("skipped", []))
 
 
 @pytest.fixture(scope="session")

@@ -91,7 +91,7 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 
 @pytest.mark.slow
 @pytest.mark.browser
-@pytest.mark.npm
+@pytest.mark.outside
 def test_a_web_page_with_onnxruntime_web_answers_as_the_service(
     service: served.Service, scores: list[float], packages: Path, tmp_path: Path
 ) -> None:
