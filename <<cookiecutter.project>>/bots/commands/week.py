@@ -91,7 +91,8 @@ def draw_week(
         raise NothingToDraw("no page of the week: params.yaml has no command for it (monitoring.page)")
     if not table.exists():
         raise NothingToDraw(
-            "no page of the week: the running version answered nothing in the newest whole week"
+            f"no page of the week: {table} is not here: `python -m bots watch` leaves it, where answers of the running "
+            "version in the newest whole week are known"
         )
     about = week.read_about(table)
     _refuse_other_model(root, about, files.name_report("export"))

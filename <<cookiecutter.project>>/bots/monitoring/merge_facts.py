@@ -31,7 +31,7 @@ from bots.release.registry import open_registry
 from bots.release.versions import STAGES, Registry
 from bots.render.plan import Unknown
 from bots.retry import RequestDenied, RetriesExhausted, Retry
-from bots.settings import load_naming, load_settings
+from bots.settings import load_naming, load_settings, overlay_serving
 from bots.verdict.interface import compare_interfaces, parse_contract
 from bots.verification.collection import Files, name_contract
 
@@ -77,7 +77,7 @@ def ask_facts(
 ) -> PlanFacts:
     """Ask everything that a plan needs. `head` is the change's commit; `root` is a checkout of the default `branch`."""
     deploys = find_model_platform(root, load_settings(root, model)) != "none"
-    changes = _ask_changes(root, api, head=head, branch=branch, retry=retry)
+    changes = _ask_changes(root, api, head=head, branch=branch, model=model, retry=retry)
     return PlanFacts(
         registry=ask_registry(root, model, retry),
         service=read_service(root, model),
@@ -208,8 +208,10 @@ class _Changes:
     contracts: tuple[str, ...]
 
 
-def _ask_changes(root: Path, api: PlanApi, *, head: str, branch: str, retry: Retry) -> _Changes | Unknown:
-    """Ask what a change edits of what is shipped, of how it is released, and of what callers rely on."""
+def _ask_changes(
+    root: Path, api: PlanApi, *, head: str, branch: str, model: str | None, retry: Retry
+) -> _Changes | Unknown:
+    """Ask what a change edits of what is shipped, of how a model is released, and of what callers rely on."""
     folder = find_folder(root)
     try:
         main = retry.call("base", lambda: api.find_branch(branch))
@@ -229,10 +231,21 @@ def _ask_changes(root: Path, api: PlanApi, *, head: str, branch: str, retry: Ret
     now, before = _parse_params(content), _parse_params((root / PARAMS).read_bytes())
     if now is None or before is None:
         return Unknown(f"its {PARAMS} cannot be read")
-    if now.get("serving") != before.get("serving"):
-        touched.append(f"serving in {PARAMS}")
-    edited = tuple(name for name in STEERING if now.get(name) != before.get(name))
+    try:
+        if overlay_serving(now, model) != overlay_serving(before, model):
+            touched.append(f"serving in {PARAMS}")
+        edited = tuple(
+            name for name in STEERING if _overlay(now, model, name) != _overlay(before, model, name)
+        )
+    except (TypeError, ValueError, AttributeError):
+        return Unknown(f"its {PARAMS} has sections that are none")
     return _Changes(tuple(touched), edited, contracts)
+
+
+def _overlay(params: Mapping[str, Any], model: str | None, section: str) -> dict[str, Any]:
+    """A section of a params.yaml as it is for a model: its keys in the place of the section's own."""
+    own = ((params.get("models") or {}).get(model) or {}).get(section) if model is not None else None
+    return {**(params.get(section) or {}), **(own or {})}
 
 
 def _name_contract(path: str) -> str:

@@ -88,6 +88,7 @@ def build_plan(
         traffic=traffic,
         value=_plan_value(review, verification, traffic),
         past=list_past(facts.registry),
+        stop=_find_stop(version, facts),
         notes=(*_list_doubts(review, verification), *_list_notes(facts)),
     )
 
@@ -188,6 +189,16 @@ def _plan_stages(version: NextVersion | Unknown, facts: PlanFacts) -> tuple[Stag
         for step in steps
         if step.goes
     )
+
+
+def _find_stop(version: NextVersion | Unknown, facts: PlanFacts) -> str:
+    """Find why the version does not come to production; empty where it does, and where that is told elsewhere."""
+    if not facts.deploys or isinstance(facts.registry, Unknown) or isinstance(version, Unknown):
+        return ""
+    if version.number is None:
+        return "there is no new version to bring anywhere"
+    last = versions.plan_steps(facts.registry, version.number, STAGES[-1])[-1]
+    return "" if last.goes else last.words
 
 
 def _plan_canary(

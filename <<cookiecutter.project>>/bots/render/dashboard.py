@@ -292,8 +292,12 @@ def _render_headline(told: Dashboard, unknown: int) -> str:
     quiet = len(told.alarms) - loud
     waiting = len(told.waiting) + len(told.updates)
     known = f" ({quiet} muted, acknowledged or ending)" if quiet else ""
-    waits = f"{pluralize(waiting, 'thing')} waiting" if waiting else "nothing waits"
-    said = [f"**{pluralize(loud, 'alarm') if loud else 'No alarm'}{known}, {waits} for a person.**"]
+    # Where something could not be asked, nobody can say that there is none.
+    none, nothing = (
+        ("No alarm is known", "nothing is known to wait") if unknown else ("No alarm", "nothing waits")
+    )
+    waits = f"{pluralize(waiting, 'thing')} waiting" if waiting else nothing
+    said = [f"**{pluralize(loud, 'alarm') if loud else none}{known}, {waits} for a person.**"]
     if unknown:
         said.append(f"**{pluralize(unknown, 'thing')} cannot be told**: see the end.")
     said.append(escape_prose(told.production, 300))

@@ -90,7 +90,8 @@ class PastRelease:
 
 @dataclass(frozen=True, kw_only=True)
 class MergePlan:
-    """What merging a change will do, as far as it can be told. `notes` are further sentences, plain text."""
+    """What merging a change will do, as far as it can be told. `stop` says why the version comes no further than its
+    stages, where these do not end with production; `notes` are further sentences. Both are plain text."""
 
     version: NextVersion | Unknown
     interface: Interface | Unknown | None
@@ -99,6 +100,7 @@ class MergePlan:
     traffic: Traffic | Unknown
     value: ValuePlan | Unknown | None
     past: tuple[PastRelease, ...] | Unknown
+    stop: str = ""
     notes: tuple[str, ...] = ()
 
 
@@ -107,7 +109,7 @@ def format_line(plan: MergePlan) -> str:
     parts = [
         _format_version(plan.version),
         _format_breaks(plan.interface),
-        _format_way(plan.stages),
+        _format_way(plan),
         _format_canary(plan),
         _format_value(plan.value),
     ]
@@ -118,7 +120,7 @@ def format_fold(plan: MergePlan) -> str:
     """Format the reasons: a list, and tables of the fields that change and of the versions before."""
     lines = [
         _explain_version(plan.version),
-        _explain_stages(plan.stages),
+        _explain_stages(plan),
         _explain_canary(plan),
         _explain_traffic(plan.traffic),
         _explain_value(plan),
@@ -155,12 +157,19 @@ def _format_breaks(interface: Interface | Unknown | None) -> str:
     return f"🔴 **breaks callers** at {named}{more}"
 
 
-def _format_way(stages: tuple[StagePlan, ...] | Unknown) -> str:
+def _format_way(plan: MergePlan) -> str:
+    stages = plan.stages
     if isinstance(stages, Unknown):
         return "where it goes cannot be told"
+    why = _say_stop(plan, 150)
     if not stages:
-        return "goes to no stage"
-    return "goes to " + ", then ".join(f"{stage.name} {_name_approval(stage)}".strip() for stage in stages)
+        return f"goes to no stage ({why})" if why else "goes to no stage"
+    way = ", then ".join(f"{stage.name} {_name_approval(stage)}".strip() for stage in stages)
+    return f"goes to {way}" + (f", and no further ({why})" if why else "")
+
+
+def _say_stop(plan: MergePlan, limit: int) -> str:
+    return escape_prose(make_visible(plan.stop, limit), limit) if plan.stop else ""
 
 
 def _name_approval(stage: StagePlan) -> str:
@@ -221,9 +230,13 @@ def _explain_version(version: NextVersion | Unknown) -> str:
     )
 
 
-def _explain_stages(stages: tuple[StagePlan, ...] | Unknown) -> str:
+def _explain_stages(plan: MergePlan) -> str:
+    stages = plan.stages
     if isinstance(stages, Unknown):
         return _say_unknown("The stages", stages)
+    why = _say_stop(plan, 300)
+    if not stages and why:
+        return f"No stage: {why}."
     if not stages:
         return "No stage: nothing deploys this model, so a version is only registered."
     told = []
@@ -235,17 +248,17 @@ def _explain_stages(stages: tuple[StagePlan, ...] | Unknown) -> str:
             told.append(f"{stage.name}: one of {named} has to approve")
         else:
             told.append(f"{stage.name}: GitHub waits for nobody's approval")
+    if why:
+        told.append(f"it comes no further: {why}")
     return "; ".join(told) + "."
 
 
 def _explain_canary(plan: MergePlan) -> str:
     canary = plan.canary
+    if canary is None and (plan.stop or not plan.stages or isinstance(plan.stages, Unknown)):
+        return ""
     if canary is None:
-        return (
-            ""
-            if not plan.stages or isinstance(plan.stages, Unknown)
-            else "No canary: production runs no version yet."
-        )
+        return "No canary: production runs no version yet."
     if isinstance(canary, Unknown):
         return _say_unknown("The canary", canary)
     first = "First a shadow, which gets copies of the requests. " if canary.shadow else ""

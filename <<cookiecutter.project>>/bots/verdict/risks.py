@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from bots.decoding import YAML_ERRORS, load_yaml
@@ -142,14 +142,14 @@ def _is_read(words: set[str], texts: set[str]) -> bool:
     return not words.isdisjoint(texts | _list_names(texts))
 
 
-def _load_settings(before: RiskFiles, now: RiskFiles) -> tuple[Settings, Settings]:
+def _load_settings(before: RiskFiles, now: RiskFiles) -> list[tuple[str | None, Settings, Settings]]:
+    """Load the settings of each model that both sides have, by its name; None is the main one."""
     try:
-        return (
-            parse_models(before.params or "", "main's params.yaml")[None],
-            parse_models(now.params or "", "the change's params.yaml")[None],
-        )
+        old = parse_models(before.params or "", "main's params.yaml")
+        new = parse_models(now.params or "", "the change's params.yaml")
     except SettingsError as error:
         raise _Unreadable(f"{error}; so what it changes is not known") from error
+    return [(name, old[name], new[name]) for name in old if name in new]
 
 
 def _find_watched_less(before: RiskFiles, now: RiskFiles) -> Iterator[Touch]:
@@ -160,7 +160,17 @@ def _find_watched_less(before: RiskFiles, now: RiskFiles) -> Iterator[Touch]:
         yield Touch("alarms", "the workflow that watches production is edited")
     if before.params == now.params or before.params is None:
         return
-    was, comes = _load_settings(before, now)
+    told = set[str]()
+    for model, was, comes in _load_settings(before, now):
+        for one in _find_looser(was, comes):
+            # A further model that takes the main one's sections is loosened with it, and says nothing new.
+            if one.words not in told:
+                yield replace(one, words=f"{one.words} for the model `{model}`") if model else one
+            if model is None:
+                told.add(one.words)
+
+
+def _find_looser(was: Settings, comes: Settings) -> Iterator[Touch]:
     for kind, path, is_looser in LOOSER:
         old, new = _get(was, path), _get(comes, path)
         if old != new and is_looser(old, new):

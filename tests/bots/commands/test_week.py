@@ -102,7 +102,7 @@ def test_a_week_without_rows_and_a_project_without_a_command_are_no_fault(
 ) -> None:
     (project / "monitoring/week.parquet").unlink()
     assert main(["week"]) == 0
-    assert "answered nothing in the newest whole week" in capsys.readouterr().err
+    assert "week.parquet is not here: `python -m bots watch` leaves it" in capsys.readouterr().err
     use_command(project, None)
     assert main(["week"]) == 0
     assert "params.yaml has no command for it (monitoring.page)" in capsys.readouterr().err

@@ -132,6 +132,12 @@ def test_a_hold_of_production_waits_with_the_way_to_end_it_below_the_version_tha
     }
 
 
+def test_what_nobody_could_look_at_is_no_all_clear() -> None:
+    blind = render_body(build(make_model(registry=None, status=None, watched=False, unknown=["No remote."])))
+    assert "**No alarm is known, nothing is known to wait for a person.**" in blind
+    assert "**No alarm, nothing waits for a person.**" in render_body(build())
+
+
 def test_a_version_that_did_not_get_to_production_is_named_with_where_to_look() -> None:
     registry = Registry(TWO.releases, (put("v1.0.0", 1),))
     (item,) = [one for one in build(make_model(registry=registry)).waiting if "is not in" in one.words]

@@ -219,6 +219,35 @@ def test_a_first_release_has_no_canary_and_nothing_before_it() -> None:
     assert "Nothing was released before." in format_fold(made)
 
 
+def test_a_version_that_comes_no_further_says_where_it_stops_and_why() -> None:
+    held = make_registry(
+        put("staging", "v1.2.0", 3),
+        put("production", "v1.2.0", 4),
+        put("production", "v1.2.0", 6, held=True, reason="wait for Ada"),
+    )
+    made = plan(registry=held)
+    line, fold = format_line(made), format_fold(made)
+    assert "goes to staging, and no further (production is on hold since 2026-02-06" in line
+    assert "wait for Ada" in fold
+    assert "production runs no version yet" not in fold
+
+    stopped = make_registry(
+        put("staging", "v1.2.0", 3), put("staging", "v1.2.0", 4, held=True, reason="a move")
+    )
+    made = plan(registry=stopped)
+    assert "goes to no stage (staging is on hold since 2026-02-04" in format_line(made)
+    assert "No stage: staging is on hold" in format_fold(made)
+    assert "nothing deploys this model" not in format_fold(made)
+
+
+def test_no_new_version_goes_nowhere_and_nobody_says_that_nothing_deploys_the_model() -> None:
+    review = make_review()
+    same = but(review, candidate=but(review.candidate, model=CONTENT.model, onnx=CONTENT.onnx))
+    fold = format_fold(plan(same))
+    assert "No stage: there is no new version to bring anywhere." in fold
+    assert "nothing deploys this model" not in fold
+
+
 def test_a_project_that_deploys_nothing_says_that() -> None:
     made = plan(deploys=False)
     assert "goes to no stage" in format_line(made)

@@ -55,12 +55,14 @@ def double() -> Iterator[GitHubDouble]:
     assert double.violations == []
 
 
-def tell(root: Path, double: GitHubDouble, token: str = TOKEN) -> tuple[str, str]:
+def tell(
+    root: Path, double: GitHubDouble, token: str = TOKEN, *, model: str | None = None
+) -> tuple[str, str]:
     """The line and the fold of the plan."""
     connection = Connection(repository=double.repository, token=token, api_url=double.api_url, pause=0)
     made = find_plan(
-        root, {}, GitHubClient(connection), REVIEW, VERIFICATION, repository=double.repository, branch="main",
-        tell=lambda words: None,
+        root, {}, GitHubClient(connection), but(REVIEW, model_name=model), VERIFICATION,
+        repository=double.repository, branch="main", tell=lambda words: None,
     )  # fmt: skip
     assert made is not None
     return format_line(made), format_fold(made)
@@ -113,6 +115,25 @@ def test_what_a_change_ships_beside_its_model_and_edits_of_the_policy_are_told(
     _, fold = tell(root, double)
     assert "The service changes too: `serving/app.py`" in fold
     assert "This change edits `release` in params.yaml" in fold
+
+
+def test_what_a_change_edits_of_a_further_model_is_told_in_the_plan_of_that_model(
+    root: Path, double: GitHubDouble
+) -> None:
+    before = PARAMS.replace(
+        "models: {}", "models:\n  upsell:\n    deploy: {ports: {staging: 8010, production: 8011}}"
+    )
+    (root / "params.yaml").write_text(before)
+    git(root, "commit", "--quiet", "--all", "--message=upsell")
+    change(
+        double,
+        {"params.yaml": f"{before}    release: {{canary: {{share: 0.5}}}}\n    serving: {{drift: 1}}\n"},
+    )
+    said = "This change edits `release` in params.yaml"
+    assert said not in tell(root, double)[1]
+    fold = tell(root, double, model="upsell")[1]
+    assert said in fold
+    assert "The service changes too: `serving in params.yaml`" in fold
 
 
 def test_a_token_that_may_not_ask_leaves_a_plan_that_says_so(root: Path, double: GitHubDouble) -> None:

@@ -99,6 +99,18 @@ def test_an_alarm_or_a_canary_that_watches_less_is_told(path: str, value: Any, s
     assert said in found
 
 
+def test_an_alarm_of_a_further_model_that_is_turned_off_is_told_with_its_name() -> None:
+    main = replace(MAIN, params=edit("models", {"upsell": {}}))
+    off = edit("models", {"upsell": {"monitoring": {"health": {"errors": None}}}})
+    said = say(find_touches(main, replace(main, params=off)))
+    assert said == ["alarms: `monitoring.health.errors` is turned off for the model `upsell`"]
+    document = yaml.safe_load(off)
+    document["models"]["upsell"] = {}
+    document["monitoring"]["health"] = {"errors": None}
+    both = say(find_touches(main, replace(main, params=yaml.safe_dump(document))))
+    assert both == ["alarms: `monitoring.health.errors` is turned off"]
+
+
 def test_an_alarm_that_watches_more_is_no_risk() -> None:
     assert change(params=edit("monitoring.harm.tolerance", 1)) == []
     assert change(params=edit("monitoring.false_alarm_every", "1 month")) == []
