@@ -300,6 +300,12 @@ class GitHubClient:
             found = [one.commit.message for one in self._repository.get_pull(number).get_commits()]
         return found if len(found) < LISTED_COMMITS else None
 
+    def find_parent(self, commit: str) -> str | None:
+        """`GET git/commits/{commit}`: the commit before it; None where it has none or several."""
+        with self._translate_errors():
+            parents = self._repository.get_git_commit(commit).parents
+        return parents[0].sha if len(parents) == 1 else None
+
     def commit_file(
         self, branch: str, head: str, path: str, content: str, *, message: str, who: str, at: str
     ) -> str:

@@ -65,6 +65,9 @@ class RespondApi(Protocol):
     def list_messages(self, number: int) -> list[str] | None:
         """The messages of a pull request's commits, the newest last; None where GitHub lists only some."""
 
+    def find_parent(self, commit: str) -> str | None:
+        """The commit before one; None where it has none or several."""
+
     def commit_file(
         self, branch: str, head: str, path: str, content: str, *, message: str, who: str, at: str
     ) -> str:

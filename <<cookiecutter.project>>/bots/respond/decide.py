@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -86,8 +87,7 @@ def _train_with_values(request: Request, pull: PullRequestText) -> Answer:
     parameters.require_allowed(changes, request.settings.commands.retrain)
     said = escape_prose(parameters.describe_changes(changes), 600)
     commit = pull.head_sha
-    newest = (request.api.list_messages(pull.number) or [""])[-1]
-    if f"\n{_name_comment(request)}\n" not in newest:
+    if not _is_done(request, pull, changes):
         if unseen := _explain_unseen(request, pull):
             return refuse(unseen)
         try:
@@ -107,6 +107,24 @@ def _train_with_values(request: Request, pull: PullRequestText) -> Answer:
     return Answer(
         f"{done}, and its review was started. Who asked for values does not approve what comes of them."
     )
+
+
+def _is_done(request: Request, pull: PullRequestText, changes: parameters.Changes) -> bool:
+    """Tell whether the newest commit is what this command made: these values alone, on a commit that the person saw.
+
+    Anybody who may push can write its message.
+    """
+    newest = (request.api.list_messages(pull.number) or [""])[-1]
+    parent = request.api.find_parent(pull.head_sha) if f"\n{_name_comment(request)}\n" in newest else None
+    if parent is None or _explain_unseen(request, replace(pull, head_sha=parent)):
+        return False
+    path = f"{request.folder}{PARAMS}"
+    if request.api.compare_commits(parent, pull.head_sha).paths != frozenset({path}):
+        return False
+    before, now = (request.api.read_file(commit, path) for commit in (parent, pull.head_sha))
+    if before is None or now is None:
+        return False
+    return parameters.change_values(before.decode(errors="replace"), changes).encode() == now
 
 
 def _explain_unseen(request: Request, pull: PullRequestText) -> str | None:

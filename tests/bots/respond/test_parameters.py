@@ -360,6 +360,23 @@ def test_a_run_that_died_after_its_commit_starts_the_review_when_it_is_run_again
     assert (branch.find_tip(), branch.double.state.started) == (tip, [("pull-request.yaml", "better")])
 
 
+def test_a_commit_that_only_calls_itself_what_was_asked_for_is_not_believed(branch: Branch) -> None:
+    comment = branch.double.add_comment(NUMBER, "/retrain model.seed=8", "linus")
+    message = f"Train\n\nAsked-in: comment {comment.id}\nAsked-by: linus\n"
+    forged = run_git(
+        branch.origin, "-c", "user.name=T", "-c", "user.email=t@example.invalid", "commit-tree", "-p", branch.head,
+        "-m", message, f"{branch.head}^{{tree}}",
+    ).strip()  # fmt: skip
+    run_git(branch.origin, "update-ref", "refs/heads/better", forged)
+    pull = branch.double.get_pull(NUMBER)
+    pull.commits, pull.head_sha = [Commit(forged, message, "ada", SENT)], forged
+    branch.comment = comment
+    code, reply = branch.say("/retrain model.seed=8", again=True)
+    assert code == 3
+    assert "is newer than this command" in reply
+    assert branch.double.state.started == []
+
+
 def test_who_asked_for_values_does_not_approve_what_comes_of_them(branch: Branch) -> None:
     branch.say("/retrain model.seed=8")
     message = run_git(branch.origin, "show", "-s", "--format=%B", "refs/heads/better")
