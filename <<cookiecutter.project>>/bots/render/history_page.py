@@ -166,7 +166,7 @@ def list_spans(model: ModelHistory, first: str, last: str) -> list[curves.Span]:
         curves.Span("rollback" if one.kind == "rolled back" else "deployed", day, day, _name_mark(one))
         for one in model.events
         if one.kind in ("deployed", "rolled back")
-        and "production" in one.words
+        and _is_in_production(one)
         and first <= (day := one.at[:10]) <= last
     ]
     troubles = [
@@ -175,6 +175,11 @@ def list_spans(model: ModelHistory, first: str, last: str) -> list[curves.Span]:
         if one.trouble in ("performance", "health") and one.since <= last
     ]
     return [*troubles, *marks]
+
+
+def _is_in_production(event: Event) -> bool:
+    """Whether an event's stage is production; a reason, which stands behind the colon, may name it too."""
+    return event.words.partition(":")[0].endswith(" production")
 
 
 def _name_mark(event: Event) -> str:

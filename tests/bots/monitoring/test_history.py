@@ -20,6 +20,7 @@ from bots.render import history as told
 from bots.render.history_page import (
     explain_breaks,
     find_link,
+    list_spans,
     render_history_page,
     trace_steps,
 )
@@ -93,6 +94,18 @@ def test_a_line_breaks_where_other_rows_judged_and_the_page_says_so() -> None:
     assert "or nobody knows which did" in explain_breaks(replace(model, versions=unknown))
     same = [replace(one, holdout="sha256:a") for one in model.versions]
     assert explain_breaks(replace(model, versions=same)) == ""
+
+
+def test_a_version_in_staging_is_no_mark_of_production_whatever_its_reason_says() -> None:
+    staged, reached = (
+        told.Event(at="2026-03-02T00:00:00Z", kind="deployed", words=words, by="grace", version=version)
+        for words, version in (
+            ("v8.0.0 into staging: soon in production", "v8.0.0"),
+            ("v9.0.0 into production: tried in staging", "v9.0.0"),
+        )
+    )
+    model = replace(histories.make_full().models[0], events=[staged, reached], watched=None)
+    assert [span.name for span in list_spans(model, "2026-03-01", "2026-03-03")] == ["v9.0.0"]
 
 
 def test_a_record_that_does_not_hold_is_said_before_all_else_is_believed() -> None:
