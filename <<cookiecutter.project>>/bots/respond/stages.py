@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final, Protocol
 
 from bots.release import promote, report, versions
@@ -19,6 +20,8 @@ from bots.render.monitoring_issue import parse_issue_marker
 from bots.respond.answer import Act, Answer, Order, Request, refuse
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from bots.release.versions import Registry, Release
 
 LONGEST: Final = 300
@@ -72,6 +75,8 @@ def _order(request: Request, act: Act, decide: Decide) -> Answer:
         return refuse("Only people who may write to this repository decide about production.")
     request = request.choose_model()
     model = request.naming.model
+    if model is None and (meant := find_meant_model(request.arguments, request.settings.models)):
+        return refuse(f"There is no such model. Did you mean `{meant}`? Nothing was done.")
     registry = request.load_registry(model)
     scene = find_scene(request, registry, act)
     if isinstance(scene, Answer):
@@ -89,6 +94,13 @@ def _order(request: Request, act: Act, decide: Decide) -> Answer:
         f"`{request.naming.name_environment(order.environment)}` has done so there, and only if that is still so then.",
         order=order,
     )
+
+
+def find_meant_model(arguments: str, models: Collection[str]) -> str | None:
+    """Find the model that the first word nearly names: it would be taken for the reason, and change the main model."""
+    known = {name.lower(): name for name in models}
+    near = get_close_matches(arguments.partition(" ")[0].lower(), known, n=1, cutoff=0.75)
+    return known[near[0]] if near else None
 
 
 def write_reason(request: Request, why: str) -> str:

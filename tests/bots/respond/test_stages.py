@@ -256,6 +256,10 @@ def test_a_further_model_is_named_first_and_has_a_registry_of_its_own(talk: Talk
     assert talk.outputs == {**ordered("rollback", "v1.1.0", "v1.0.0", "it is bad"), "model": "second"}
     assert talk.asked == ["second"]
     assert "third is released only" in talk.say("/rollback third")[1]
+    for near in ("secnd", "Second", "seconds"):
+        code, reply = talk.say(f"/rollback {near} v1.0.0")
+        assert (code, talk.outputs) == (3, NOTHING)
+        assert "Did you mean `second`?" in reply
     talk.say("/rollback because second is fine")
     assert talk.outputs["model"] == ""
     assert talk.asked[-1] is None
