@@ -74,7 +74,11 @@ def add_parser(verbs: Verbs) -> None:
         "--no-act", action="store_true", help="keep what was seen, but open and close nothing"
     )
     parser.add_argument("--no-week", action="store_true", help="do not draw Evidently's page of a new week")
-    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print the report as JSON; of several models a list with the name and the report of each",
+    )
 
 
 def parse_time(text: str) -> datetime:
@@ -94,11 +98,40 @@ def run(arguments: argparse.Namespace) -> int:
     family = choose_models(root, arguments.model)
     now = arguments.at or datetime.now(UTC)
     codes = []
+    told: dict[str | None, WatchReport | str | None] = {}
     with open_progress() as tell, _choose_folder(arguments.cache) as folder:
         for settings in family.values():
-            one = _Look(root=root, settings=settings, arguments=arguments, now=now, folder=folder, tell=tell)
+            one = _Look(
+                root=root,
+                settings=settings,
+                arguments=arguments,
+                now=now,
+                folder=folder,
+                tell=tell,
+                told=told,
+            )
             codes.append(one.look() if len(family) == 1 else one.try_look())
+    if arguments.json:
+        _print_reports(told, several=len(family) > 1)
     return next(filter(None, codes), 0)
+
+
+def _print_reports(told: Mapping[str | None, WatchReport | str | None], *, several: bool) -> None:
+    """Print the report of the only model, or a list that names each of several; nothing of the only one that failed."""
+    import msgspec
+
+    shown: object = [
+        {"model": name, "report": None, "error": one}
+        if isinstance(one, str)
+        else {"model": name, "report": one, "error": None}
+        for name, one in told.items()
+    ]
+    if not several:
+        known = [one for one in told.values() if not isinstance(one, str)]
+        if not known:
+            return
+        shown = known[0]
+    print(msgspec.json.encode(shown).decode())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +144,8 @@ class _Look:
     now: datetime
     folder: Path
     tell: Callable[[str], None]
+    told: dict[str | None, WatchReport | str | None]
+    """The report of each model that was looked at, None where there is nothing to watch, words where that failed."""
 
     @property
     def model(self) -> str | None:
@@ -130,10 +165,12 @@ class _Look:
         try:
             return self.look()
         except BotsError as error:
+            self.told[self.model] = str(error)
             self.log(f"ERROR: {error}")
             return error.exit_code
         except Exception as error:  # noqa: BLE001 - of one model, and the others are looked at all the same
             traceback.print_exc()
+            self.told[self.model] = f"the watch crashed ({type(error).__name__})"
             self.log(f"ERROR: the watch crashed ({type(error).__name__}: {error})")
             return 1
 
@@ -171,15 +208,13 @@ class _Look:
             try:
                 judged = watch_production(context, store, keep=keep)
             except StoreError as error:
+                self.told[self.model] = str(error)
                 self.log(f"ERROR: {error}")
                 return 3
             acted = bots.act(judged) if bots else None
             evidently = self._show_week(judged)
             report = _write_out(self.out, judged, acted, evidently=evidently)
-        if arguments.json:
-            import msgspec
-
-            print(msgspec.json.encode(report).decode())
+        self.told[self.model] = report
         self._say(report)
         return 1 if report.unseen or (acted and acted.failed) else 0
 
@@ -195,8 +230,7 @@ class _Look:
 
     def _say_nothing(self, words: str) -> int:
         """Say why there is nothing to watch; that is no failure, and nothing is opened for it."""
-        if self.arguments.json:
-            print("null")
+        self.told[self.model] = None
         self.log(words)
         return 0
 

@@ -91,7 +91,9 @@ def test_each_model_is_counted_from_its_own_log_and_has_a_page_and_a_branch_of_i
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["watch", "--at", AT, "--json"]) == 0
-    first, second = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    told = json.loads(capsys.readouterr().out)
+    assert [one["model"] for one in told] == [None, "b"]
+    first, second = (one["report"] for one in told)
     assert (first["project"], first["rows"]) == ("Late flights", 300)
     assert (second["project"], second["rows"]) == ("b: Late flights", 200)
     assert (count_rows(project, ALONE), count_rows(project, B)) == (300, 200)
@@ -114,7 +116,7 @@ def test_a_log_of_one_model_that_cannot_be_read_is_told_of_it_alone(
     (project / "logs" / broken).rmdir()
     assert main(["watch", "--at", AT, "--json"]) == 1
     printed = capsys.readouterr()
-    conditions = [json.loads(line)["condition"] for line in printed.out.splitlines()]
+    conditions = [one["report"]["condition"] for one in json.loads(printed.out)]
     assert [one == "blind" for one in conditions] == [broken == "main", broken == "b"]
     assert f"not seen: {project}/logs/{broken}" in printed.err
 
@@ -133,8 +135,12 @@ def test_a_fault_of_the_main_models_watch_stops_no_other_and_is_not_hidden(
         return real(context, store, keep=keep)
 
     monkeypatch.setattr(watch, "watch_production", break_main)
-    assert main(["watch", "--at", AT]) == 1
-    said = capsys.readouterr().err
+    assert main(["watch", "--at", AT, "--json"]) == 1
+    printed = capsys.readouterr()
+    said, (first, second) = printed.err, json.loads(printed.out)
+    assert (first["model"], first["report"]) == (None, None)
+    assert first["error"], "a model that failed is no model without anything to watch"
+    assert (second["model"], second["report"]["rows"], second["error"]) == ("b", 200, None)
     assert f"ERROR: {fault}" in said or f"crashed (RuntimeError: {fault})" in said
     assert count_rows(project, B) == 200
     assert (project / "monitoring/models/b/monitoring.html").exists()
