@@ -121,8 +121,13 @@ def _list_read(params: str | None, name: str) -> set[str]:
     """List the texts of `features` and of each further model's: names of columns, and expressions of them."""
     found: set[str] = set()
     rest = [_load_section(params, name, "features"), _load_section(params, name, "models")]
+    # What anchors repeat is read once: it may be repeated without end.
+    seen = set[int]()
     while rest:
         one = rest.pop()
+        if isinstance(one, (dict, list)) and id(one) in seen:
+            continue
+        seen.add(id(one))
         if isinstance(one, dict):
             rest += one.values()
         elif isinstance(one, list):

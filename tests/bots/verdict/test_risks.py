@@ -217,3 +217,11 @@ def test_the_template_s_own_file_asks_every_question_and_answers_only_whose_it_i
         "fallback",
         "deputy",
     ]
+
+
+def test_anchors_that_repeat_without_end_are_read_once() -> None:
+    lines = ["a0: &a0 [age, age]"]
+    lines += [f"a{at}: &a{at} [{', '.join([f'*a{at - 1}'] * 9)}]" for at in range(1, 30)]
+    bomb = "\n".join([*lines, "features: [*a29]", ""])
+    found = find_touches(RiskFiles(params="features: [x]\n"), RiskFiles(params=bomb))
+    assert any("`age` sounds personal" in one.words for one in found)
