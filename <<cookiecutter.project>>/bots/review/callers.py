@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from bots.deploy.replay import Service, replay_consumers
 from bots.git.bare import run_git
 from bots.layout import CONSUMERS
-from bots.verdict.callers import CallersError, CallersFound, Consumer, parse_consumer
+from bots.verdict.callers import CallersError, CallersFound, Consumer, list_misplaced, parse_consumer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -37,7 +37,7 @@ def load_contracts(
     """
     mains, own = _read_main(repository, base), _read_folder(repository.root / CONSUMERS)
     known: dict[str, Consumer] = {}
-    wrong: list[str] = []
+    wrong = list_misplaced(repository.root / CONSUMERS)
     edited = tuple(name for name in mains if name in own and own[name] != mains[name])
     for name, content in {**own, **mains}.items():
         try:

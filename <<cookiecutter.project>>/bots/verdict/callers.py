@@ -126,7 +126,20 @@ def load_consumers(folder: Path) -> tuple[dict[str, Consumer], list[str]]:
             known[path.stem] = parse_consumer(path.read_bytes(), f"{folder.name}/{path.name}")
         except CallersError as error:
             wrong.append(str(error))
-    return known, wrong
+    return known, wrong + list_misplaced(folder)
+
+
+def list_misplaced(folder: Path) -> list[str]:
+    """List what looks like a contract and is read by nobody: in a folder below, or with another ending."""
+    if not folder.is_dir() or folder.is_symlink():
+        return []
+    return [
+        f"{folder.name}/{path.relative_to(folder)}: nobody reads it; a contract is {folder.name}/NAME.json"
+        for path in sorted(folder.rglob("*"))
+        if path.suffix.lower() in (".json", ".yaml", ".yml")
+        and not (path.suffix == ".json" and path.parent == folder)
+        and not path.is_dir()
+    ]
 
 
 def _find_problem(request: CallerRequest) -> str | None:

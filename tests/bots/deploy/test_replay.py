@@ -17,7 +17,7 @@ from bots.deploy.replay import NotAnswered, Service, ask_service, replay_consume
 from bots.evidence import GateRule
 from bots.git.repository import Repository
 from bots.review.callers import load_contracts, try_callers
-from bots.verdict.callers import parse_consumer
+from bots.verdict.callers import load_consumers, parse_consumer
 from bots.verification import callers_check
 from bots.verification.callers_check import check_callers
 from fixtures import reviews, served, support
@@ -206,3 +206,13 @@ def test_a_contract_that_nobody_would_judge_fails_the_rule(root: Path) -> None:
     assert try_at(root)[1].wrong[0].startswith("main has consumers/billing.json")
     path.write_bytes(make_contract())
     assert try_at(root)[1].kept == ("billing",)
+
+
+@pytest.mark.parametrize("name", ["team/billing.json", "billing.JSON", "billing.yaml"])
+def test_a_contract_that_nobody_reads_is_told_and_not_passed_over(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "consumers" / name
+    path.parent.mkdir(parents=True)
+    path.write_text("{}")
+    (tmp_path / "consumers" / "README.md").write_text("Who calls us.")
+    said = f"consumers/{name}: nobody reads it; a contract is consumers/NAME.json"
+    assert load_consumers(tmp_path / "consumers") == ({}, [said])
