@@ -76,4 +76,5 @@ def test_who_types_the_tutorial_sees_what_it_says(tmp_path: Path, answers: dict[
     assert run_git(project, "rev-parse", "main~1") == first
     assert run_git(project, "status", "--porcelain") == ""
     assert (project / "review/preview.html").is_file()
-    assert "Running stage 'train'" not in output
+    assert "Stage 'train' didn't change, skipping" in output
+    assert "Running stage" not in output

@@ -77,6 +77,12 @@ def _order(request: Request, act: Act, decide: Decide) -> Answer:
     model = request.naming.model
     if model is None and (meant := find_meant_model(request.arguments, request.settings.models)):
         return refuse(f"There is no such model. Did you mean `{meant}`? Nothing was done.")
+    first, second = [*request.arguments.split()[:2], "", ""][:2]
+    if _LIKE_NUMBER.fullmatch(second) and not _LIKE_NUMBER.fullmatch(first):
+        return refuse(
+            f"A version stands behind `{escape_text(first)}`, which is neither a version nor a model of this project. "
+            f"Write the version first: `/{act} {second} why`. Nothing was done."
+        )
     registry = request.load_registry(model)
     scene = find_scene(request, registry, act)
     if isinstance(scene, Answer):
@@ -91,7 +97,8 @@ def _order(request: Request, act: Act, decide: Decide) -> Answer:
     of = f"Of {escape_text(model)}: " if model else ""
     return Answer(
         f"{of}{plan.words} {run} does it in your name, once who has to approve the environment "
-        f"`{request.naming.name_environment(order.environment)}` has done so there, and only if that is still so then.",
+        f"`{request.naming.name_environment(order.environment)}` has done so there"
+        f"{'' if act == 'pause' else ', and only if that is still so then'}.",
         order=order,
     )
 

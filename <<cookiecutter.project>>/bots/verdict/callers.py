@@ -120,9 +120,9 @@ def load_consumers(folder: Path) -> tuple[dict[str, Consumer], list[str]]:
     wrong: list[str] = []
     files = sorted(folder.glob("*.json")) if folder.is_dir() and not folder.is_symlink() else []
     for path in files:
+        if path.is_symlink():
+            continue  # told below, as what else nobody reads
         try:
-            if path.is_symlink():
-                raise CallersError(f"{folder.name}/{path.name}: expected a file, it is a link")
             known[path.stem] = parse_consumer(path.read_bytes(), f"{folder.name}/{path.name}")
         except CallersError as error:
             wrong.append(str(error))
@@ -130,15 +130,15 @@ def load_consumers(folder: Path) -> tuple[dict[str, Consumer], list[str]]:
 
 
 def list_misplaced(folder: Path) -> list[str]:
-    """List what looks like a contract and is read by nobody: in a folder below, or with another ending."""
+    """List what looks like a contract and is read by nobody: in a folder below, with another ending, or a link."""
     if not folder.is_dir() or folder.is_symlink():
         return []
     return [
-        f"{folder.name}/{path.relative_to(folder)}: nobody reads it; a contract is {folder.name}/NAME.json"
+        f"{folder.name}/{path.relative_to(folder)}: nobody reads it; a contract is a file {folder.name}/NAME.json"
         for path in sorted(folder.rglob("*"))
         if path.suffix.lower() in (".json", ".yaml", ".yml")
-        and not (path.suffix == ".json" and path.parent == folder)
-        and not path.is_dir()
+        and not (path.suffix == ".json" and path.parent == folder and not path.is_symlink())
+        and (path.is_symlink() or not path.is_dir())
     ]
 
 
@@ -222,6 +222,14 @@ def _judge_answer(request: CallerRequest, answer: Answer) -> Iterator[str]:
         yield f"the request `{name}` takes {answer.seconds:.3g} s, more than {request.seconds:g} s"
 
 
+def _shorten(value: float) -> str:
+    """A number in a few digits; a whole number that no float holds by its beginning."""
+    try:
+        return f"{value:g}"
+    except OverflowError:
+        return f"{str(value)[:9]}…"
+
+
 def _judge_field(prediction: Any, path: str, rule: FieldRule) -> str | None:
     """What is wrong with one field of a prediction; None where nothing is."""
     value = prediction
@@ -235,9 +243,9 @@ def _judge_field(prediction: Any, path: str, rule: FieldRule) -> str | None:
     if kind != rule.type:
         return f"became {_SHOWN_AS[kind]}"
     if rule.low is not None and value < rule.low:
-        return f"is {value:g}, below {rule.low:g}"
+        return f"is {_shorten(value)}, below {rule.low:g}"
     if rule.high is not None and value > rule.high:
-        return f"is {value:g}, above {rule.high:g}"
+        return f"is {_shorten(value)}, above {rule.high:g}"
     if rule.one_of is not None and value not in rule.one_of:
         return f"is `{cut(value, 40)}`, which is none of those that it knows"
     return None

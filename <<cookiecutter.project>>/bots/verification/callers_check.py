@@ -23,11 +23,17 @@ if TYPE_CHECKING:
 def check_callers(collected: Collected, main: Main) -> Iterator[VerificationCheck]:
     """Check that every caller of main's gets what it relies on, or that the review says that one does not.
 
-    Nothing where main has no contract of this model's callers. Main's service is asked: one that the change edits is
+    Nothing where main has no contract of this model's callers. One that cannot be read is told: nobody can say what
+    its caller relies on. Main's service is asked: one that the change edits is
     the change's own word.
     """
     bundle, consumers = collected.bundle, main.consumers
-    if bundle is None or not consumers or collected.review.reason == UNCHANGED:
+    if bundle is None or collected.review.reason == UNCHANGED:
+        return
+    if main.unread:
+        words = f"what some callers rely on cannot be read on main: {'; '.join(main.unread)[:500]}"
+        yield VerificationCheck(name=RULE, passed=None, words=words)
+    if not consumers:
         return
     said = any(rule.rule == RULE and not rule.passed for rule in collected.review.rules)
     if said:

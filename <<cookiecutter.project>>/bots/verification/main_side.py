@@ -35,7 +35,7 @@ E = TypeVar("E", bound=evidence.Evidence)
 class Main:
     """Main's side, from a checkout of the default branch in `root`; None where its pipeline left no such report.
 
-    `consumers` are the contracts of the model's callers by name; what cannot be read is none, and is main's to mend.
+    `consumers` are the contracts of the model's callers by name, `unread` says what is wrong with those of no use.
     """
 
     commit: str
@@ -51,6 +51,7 @@ class Main:
     declared: frozenset[str] = frozenset()
     root: Path = Path()
     consumers: dict[str, Consumer] = field(default_factory=dict)
+    unread: tuple[str, ...] = ()
 
     @property
     def files(self) -> Layout:
@@ -96,6 +97,8 @@ def load_main(root: Path, model: str | None = None) -> Main:
     own = settings.load_settings(root, model)
     files = own.review.files
 
+    consumers, unread = load_consumers(root / CONSUMERS)
+
     def load(name: str, kind: type[E]) -> E | None:
         path = files.name_report(name)
         return evidence.load_if_there(root / path, kind, f"main's {path}")
@@ -113,9 +116,8 @@ def load_main(root: Path, model: str | None = None) -> Main:
         deployed=any((root / path).exists() for path in (COMPOSE, KUBERNETES)),
         declared=_find_declared_models(root),
         root=root,
-        consumers={
-            name: one for name, one in load_consumers(root / CONSUMERS)[0].items() if one.model == model
-        },
+        consumers={name: one for name, one in consumers.items() if one.model == model},
+        unread=tuple(unread) if model is None else (),
     )
 
 

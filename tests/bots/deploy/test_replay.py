@@ -108,7 +108,7 @@ def test_a_new_contract_is_replayed_and_one_that_cannot_be_read_fails_the_rule(r
     (root / "consumers" / "link.json").symlink_to(root / "params.yaml")
     contracts, found = try_at(root)
     assert found.broken == {"web": ["field `answer` is gone"]}
-    assert [one.partition(":")[0] for one in contracts.wrong] == ["consumers/odd.json"]
+    assert [one.partition(":")[0] for one in contracts.wrong] == ["consumers/link.json", "consumers/odd.json"]
     assert list(found.wrong) == list(contracts.wrong)
 
 
@@ -146,7 +146,7 @@ def test_the_verb_says_who_breaks_and_writes_a_contract_from_todays_answers(
 # --- where the review is verified
 
 
-def check(root: Path, **review: Any) -> Any:
+def check(root: Path, unread: tuple[str, ...] = (), **review: Any) -> Any:
     """What the verifying job says of a review whose pack holds the project's own model."""
     packed = {name: root / "models/onnx" / Path(name).name for name in ("model.onnx", "contract.json")}
     files = SimpleNamespace(find_output=lambda lock, path: packed[Path(path).name])
@@ -156,7 +156,11 @@ def check(root: Path, **review: Any) -> Any:
         files=files,
     )  # fmt: skip
     main = SimpleNamespace(
-        root=root, consumers={"billing": consumer}, files=SimpleNamespace(onnx="models/onnx"), lock=None
+        root=root,
+        consumers={"billing": consumer},
+        unread=unread,
+        files=SimpleNamespace(onnx="models/onnx"),
+        lock=None,
     )
     found = list(check_callers(collected, main))  # type: ignore[arg-type]
     return (found[0].passed, found[0].words) if found else None
@@ -175,6 +179,15 @@ def test_a_review_that_hides_a_broken_caller_is_refuted_and_one_that_says_it_is_
     assert check(root, rules=said, passed=False)[0] is True
     assert check(root, rules=said, passed=True)[0] is False
     assert check(root, reason="nothing-changed") is None
+
+
+def test_a_contract_of_main_that_cannot_be_read_leaves_open_what_its_caller_relies_on(root: Path) -> None:
+    (root / "consumers" / "web.json").write_text("{")
+    found = load_consumers(root / "consumers")[1]
+    assert "consumers/web.json" in found[0]
+    passed, words = check(root, tuple(found))
+    assert passed is None
+    assert "cannot be read on main: consumers/web.json" in words
 
 
 def test_where_mains_service_cannot_answer_nobody_calls_the_callers_kept(root: Path) -> None:
@@ -214,5 +227,12 @@ def test_a_contract_that_nobody_reads_is_told_and_not_passed_over(tmp_path: Path
     path.parent.mkdir(parents=True)
     path.write_text("{}")
     (tmp_path / "consumers" / "README.md").write_text("Who calls us.")
-    said = f"consumers/{name}: nobody reads it; a contract is consumers/NAME.json"
+    said = f"consumers/{name}: nobody reads it; a contract is a file consumers/NAME.json"
     assert load_consumers(tmp_path / "consumers") == ({}, [said])
+
+
+def test_a_link_is_no_contract_and_is_told_by_the_review_as_well(root: Path) -> None:
+    (root / "consumers" / "web.json").symlink_to(root / "params.yaml")
+    said = "consumers/web.json: nobody reads it; a contract is a file consumers/NAME.json"
+    assert load_consumers(root / "consumers")[1] == [said]
+    assert try_at(root)[1].wrong == (said,)

@@ -260,6 +260,10 @@ def test_a_further_model_is_named_first_and_has_a_registry_of_its_own(talk: Talk
         code, reply = talk.say(f"/rollback {near} v1.0.0")
         assert (code, talk.outputs) == (3, NOTHING)
         assert "Did you mean `second`?" in reply
+    for wrong in ("upsell", "please", "secondmodel"):
+        code, reply = talk.say(f"/rollback {wrong} v1.0.0")
+        assert (code, talk.outputs) == (3, NOTHING)
+        assert "Write the version first: `/rollback v1.0.0 why`" in reply or "Did you mean" in reply
     talk.say("/rollback because second is fine")
     assert talk.outputs["model"] == ""
     assert talk.asked[-1] is None

@@ -51,6 +51,7 @@ def answer(prediction: Any, status: int = 200, seconds: float = 0.0) -> Answer:
         ({"label": 1}, ["field `risk` is gone", "field `label` became a number"]),
         ({"risk": 1.5, "label": True}, ["field `risk` is 1.5, above 1"]),
         ({"risk": -1, "label": True}, ["field `risk` is -1, below 0"]),
+        ({"risk": 10**400, "label": True}, ["field `risk` is 100000000…, above 1"]),
         ({"errors": []}, ["field `risk` is gone", "field `label` is gone"]),
         ([], ["field `risk` is gone", "field `label` is gone"]),
     ],
