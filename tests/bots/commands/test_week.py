@@ -152,6 +152,7 @@ def show(project: Path, table: bytes | None, *, draw: bool = True) -> str | None
         now=datetime.now(UTC),
         folder=project,
         tell=lambda words: None,
+        told={},
     )
     return look._show_week(judged)
 

@@ -559,7 +559,7 @@ def test_a_comment_of_the_largest_size_is_read_at_once() -> None:
     ("body", "meant"),
     [
         ("/aprove", "Did you mean `/approve [why]`?"),
-        ("/roll-back", "Did you mean `/rollback [version] [why]`?"),
+        ("/roll-back", "Did you mean `/rollback [NAME] [version] [why]`?"),
         ("/deploy v1.2.0", "The bots know no such word. `/help` lists what they know."),
         ("/ml approve", "The bots know no such word."),
     ],
