@@ -24,7 +24,8 @@ def upload() -> None:
             "Using 90 instead."
         )
     source = find_in_workspace(given["path"])
-    if not source.is_dir() or not any(list_visible(source)):
+    top = source.parent if source.is_file() else source  # a file alone lies at the artifact's top
+    if not any(list_visible(source)):
         words = f"No files were found with the provided path: {given['path']}. No artifacts will be uploaded."
         fail(words) if given["if-no-files-found"] == "error" else print(words)
         return
@@ -40,9 +41,9 @@ def upload() -> None:
             "this name already exists on the workflow run"
         )
     for path in list_visible(source):
-        check_path(path.relative_to(source))
+        check_path(path.relative_to(top))
     for path in list_visible(source):
-        place = target / path.relative_to(source)
+        place = target / path.relative_to(top)
         place.parent.mkdir(parents=True, exist_ok=True)
         # What a link points at is uploaded, and nobody's rights are.
         shutil.copyfile(path, place)
@@ -76,7 +77,9 @@ def check_path(path: Path) -> None:
 
 
 def list_visible(folder: Path) -> Iterator[Path]:
-    """The files that are uploaded: everything but what is hidden."""
+    """The files that are uploaded: everything but what is hidden, or the one file that was named."""
+    if folder.is_file():
+        yield folder
     for path in sorted(folder.rglob("*")):
         if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts):
             yield path
