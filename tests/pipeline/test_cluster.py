@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from fixtures import flights
     from fixtures.dask_cluster import Cluster
 
+pytestmark = pytest.mark.slow
+
 SEARCH = {"iterations": 3, "folds": 2, "params": {"estimator__max_leaf_nodes": [3, 7, 15]}}
 
 

@@ -62,7 +62,17 @@ def name(answers: dict[str, str]) -> str:
     return "-".join(answers.values())[:40] or "defaults"
 
 
-@pytest.fixture(scope="session", params=SUPPORTED_COMBINATIONS, ids=name)
+# These are baked by the quick check too: the files differ most between them.
+QUICK: list[dict[str, str]] = [{}, {"pipeline": "own", "project": "my-model"}, {"deploy": "kubernetes"}]
+
+
+@pytest.fixture(
+    scope="session",
+    params=[
+        pytest.param(row, marks=() if row in QUICK else pytest.mark.slow, id=name(row))
+        for row in SUPPORTED_COMBINATIONS
+    ],
+)
 def combination(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, dict[str, str]]:

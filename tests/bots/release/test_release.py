@@ -14,6 +14,8 @@ from fixtures import dvc_projects, release_projects
 from fixtures.dvc_projects import DvcProject
 from fixtures.release_projects import INPUTS, ReleaseProject, write_model
 
+pytestmark = pytest.mark.slow
+
 BETTER = (2.1, -1.5, 1.0, 0.6, 0.3, 0.0)
 NUMBER = 101
 """The first pull request that a test merges."""

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from fixtures.dvc_projects import DvcProject
 
+pytestmark = pytest.mark.slow
+
 B = Naming(model="b")
 WEIGHTS = ((1.5, -1.0, 0.5, 0.2, 0.1, 0.0), (1.6, -1.1, 0.5, 0.2, 0.1, 0.0))
 PLACES = {
