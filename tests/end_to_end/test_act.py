@@ -398,7 +398,7 @@ def test_what_a_pull_requests_own_run_saved_is_not_what_its_next_run_works_with(
     github: SimulatedGitHub, tmp_path: Path
 ) -> None:
     poisoned = tmp_path / "poisoned"
-    shutil.copytree(github.folder / "tools", poisoned, symlinks=True)
+    shutil.copytree(github.folder / "tools-bots", poisoned, symlinks=True)
     site = next((poisoned / ".venv/lib").glob("*/site-packages"))
     (site / "sitecustomize.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
     project = unreadable(github, tmp_path).folder
