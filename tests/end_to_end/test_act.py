@@ -89,7 +89,7 @@ def github(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimulatedGitHub
 @dataclass(frozen=True)
 class Change:
     """A pull request whose review ran, was published and locked, with the API requests that took: at most eight for
-    the first and six for the second, eight for the files that say what the risks are, and five for the plan."""
+    the first and six for the second, eight for the files that say what the risks are, and two for the plan."""
 
     number: int
     review: ReviewRun
@@ -160,7 +160,7 @@ def test_a_change_gets_one_comment_one_check_and_a_lock(github: SimulatedGitHub,
     (comment,) = ours(github, change.number)
     assert "Visits: improved" in comment
     assert "Verified by main's code" in comment
-    assert change.requests <= 8 + 1 + 6 + 8 + 5
+    assert change.requests <= 8 + 1 + 6 + 8 + 2
     assert verdicts(github, judged) == [("model review", "success")]
     assert verdicts(github, change.locked) == [("model review", "success")]
     assert github.git("rev-parse", f"{change.locked}^") == judged

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bots.github.client import Connection, GitHubApi, GitHubClient
+    from bots.github.remembered import RememberedAnswers
     from bots.github.workflow_run import WorkflowRun
     from bots.naming import Naming
     from bots.publish.decision import Decision
@@ -97,6 +98,7 @@ def _publish_all(
     """Publish every model's review, the main one's last, which needs the others' to pass; the exit code."""
     from bots.git.bare import find_folder
     from bots.github import actions
+    from bots.github.remembered import RememberedAnswers
     from bots.publish.looks import correct_looks, count_looks, find_doubt, find_look, find_main_holdout
     from bots.publish.models import explain_run, is_excused, is_untouched
     from bots.publish.production import find_production_note
@@ -104,8 +106,10 @@ def _publish_all(
     from bots.publish.risks import read_risk_sides
 
     known, failures = count_looks(root, os.environ, retry), 0
+    # Where a check is given, `publish` itself asks what main is: it may have moved since.
+    remembered = RememberedAnswers(api)
     sides = read_risk_sides(
-        api, workflow_run, folder=find_folder(root), naming=reviews[0].naming, retry=retry
+        remembered, workflow_run, folder=find_folder(root), naming=reviews[0].naming, retry=retry
     )
     decisions: dict[str, Decision] = {}
     for one in reversed(reviews):
@@ -118,7 +122,7 @@ def _publish_all(
             verification=one.verification,
             doubt=find_doubt(shown, known, one.artifact),
             production=find_production_note(root, os.environ, time.time(), retry, one.name),
-            plan=_plan_merge(one, shown, workflow_run, api=api, connection=connection, root=root),
+            plan=_plan_merge(one, shown, workflow_run, api=remembered, connection=connection, root=root),
             risks=sides.find_touches(shown, files=one.name is None),
             others={} if one.name else dict(decisions),
             opens=one.name is None or not is_untouched(one.artifact),
@@ -149,7 +153,7 @@ def _plan_merge(
     shown: ArtifactContent,
     workflow_run: WorkflowRun,
     *,
-    api: GitHubClient,
+    api: RememberedAnswers,
     connection: Connection,
     root: Path,
 ) -> MergePlan | None:

@@ -143,6 +143,26 @@ def test_each_model_has_a_check_and_a_comment_and_both_pass(
 
 
 @pytest.mark.slow
+def test_github_is_asked_once_for_what_the_plans_and_the_risks_of_all_models_need(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (job.folder / "checkout" / "deploy").mkdir()
+    (job.folder / "checkout" / "deploy" / "compose.yaml").write_text("services: {}\n")
+    for commit, more in ((reviews.MAIN, ""), (HEAD, "# A word more.\n")):
+        job.double.add_main(commit, {"params.yaml": PARAMS + more}, branch="change")
+    job.hand_over(None, reviews.improved())
+    job.hand_over("b", reviews.equivalent())
+    job.publish(monkeypatch)
+    read = [one.path.partition("/late-flights/")[2] for one in job.double.find_requests("GET")]
+    assert sum(path.startswith("compare/") for path in read) == 1
+    assert read.count("contents/params.yaml") == 2, "the one that it left, and its own"
+    assert [path for path in read if path.startswith("environments/")] == [
+        "environments/staging",
+        "environments/production",
+    ]
+
+
+@pytest.mark.slow
 def test_a_second_model_that_falls_holds_the_change_up_and_is_named(
     job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
