@@ -20,6 +20,7 @@ from msgspec.structs import replace
 
 from bots.deploy.checks import Check
 from bots.deploy.lineage import Lineage
+from bots.deploy.rollout import Halt
 from bots.deploy.watch import Tried, Watch
 from bots.release.engine import EngineFailed, StageResult
 from bots.release.versions import Stage
@@ -46,10 +47,13 @@ class Recording:
         return f"{name}@sha256:{hashlib.sha256(reference.encode()).hexdigest()}"
 
     def roll_out(
-        self, stage: Stage, image: str, lineage: Lineage, paused: Watch | None = None
+        self, stage: Stage, image: str, lineage: Lineage, paused: Watch | None = None, *, halt: Halt
     ) -> StageResult:
         again = [f"again {paused.watches}"] if paused else []
         wanted = self._log_call("roll_out", stage, lineage.version, *again)
+        if stage == "production" and (why := halt()):
+            watch = Watch(since=1.0, watched={}, stable={})
+            return StageResult(done="paused", words=why, watch=watch)
         if wanted in (f"pause {stage}", f"pause shadow {stage}"):
             few = Check(
                 "errors", passed=None, words="0.80% of 512 requests, 0.10% of 4608 at the running version"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bots.release.release import ReleaseContext, ReleaseResult
 
 
-class ExpectWithoutPromote(BotsError):
+class ExpectAlone(BotsError):
     """--expect stands without what it is about."""
 
     exit_code = 2
@@ -87,15 +87,17 @@ def add_parser(verbs: Verbs) -> None:
         help="only put production on hold: nothing new comes in until somebody promotes a version",
     )
     parser.add_argument(
-        "--expect", metavar="VERSION", help="with --promote: do nothing where it would be another version"
+        "--expect",
+        metavar="VERSION",
+        help="with --promote: do nothing where it would be another version; with --hold: where another one runs",
     )
     parser.add_argument("--json", action="store_true", help="print what was done as JSON")
 
 
 def run(arguments: argparse.Namespace, engine: Engine | None = None) -> int:
     """Release with an engine, or with the real one; the exit code says what stopped it. Raises `BotsError`."""
-    if arguments.expect is not None and arguments.promote is None:
-        raise ExpectWithoutPromote("--expect goes with --promote, which it says the version of")
+    if arguments.expect is not None and arguments.promote is None and arguments.hold is None:
+        raise ExpectAlone("--expect goes with --promote or --hold, which it says the version of")
     model: str | None = arguments.model
     _refuse_contradictions(arguments)
     if arguments.others:
@@ -126,7 +128,7 @@ def _release_one(arguments: argparse.Namespace, engine: Engine | None, model: st
         require_model(load_models(Path.cwd()), model)
     with open_context(engine, model) as context:
         if arguments.hold is not None:
-            return hold(context, reason=arguments.hold)
+            return hold(context, reason=arguments.hold, expect=arguments.expect)
         if arguments.resume or arguments.promote is not None:
             return resume(context, reason=arguments.promote, expect=arguments.expect)
         return release(context, until=arguments.until, accept=arguments.accept)

@@ -29,7 +29,13 @@ if TYPE_CHECKING:
     from bots.settings import Canary
 
 
+Halt = Callable[[], str | None]
+"""Says why a person wants nothing new to come in now; None where nobody does."""
 Done = Literal["promoted", "deployed", "runs already", "paused", "rolled back", "failed"]
+
+
+def never_halt() -> None:
+    """Halt nothing: a person said so, or nobody can put this stage on hold."""
 
 
 class RolloutResult(Struct, frozen=True, kw_only=True):
@@ -81,6 +87,7 @@ def roll_out(
     tell: Callable[[str], None],
     shadow: bool = False,
     paused: Watch | None = None,
+    halt: Halt = never_halt,
     clock: Clock | None = None,
 ) -> RolloutResult:
     """Make a version the stable version of a stage.
@@ -88,7 +95,8 @@ def roll_out(
     With `watch` a canary gets its share of the requests and is judged; without (staging, which has no requests of its
     own, a return to an earlier version, and a person's word) it need only become ready. With `shadow` it first gets
     copies of the requests, is judged, and only then a canary. One that was `paused` is judged at once, by all that came
-    since it began. Raises `EngineError` when the stage does not answer.
+    since it began. `halt` is asked at each look: one that would be watched longer or promoted is paused then. Raises
+    `EngineError` when the stage does not answer.
     """
     clock = clock or Clock()
     since = clock.now()
@@ -125,7 +133,15 @@ def roll_out(
         decision = None
         if watch:
             decision, watched = _try_out(
-                target, wanted, before, policy, shadow=shadow, paused=paused, clock=clock, tell=tell
+                target,
+                wanted,
+                before,
+                policy,
+                shadow=shadow,
+                paused=paused,
+                halt=halt,
+                clock=clock,
+                tell=tell,
             )
             if decision.action == "pause":
                 return conclude("paused", decision.words, decision, watched)
@@ -162,6 +178,7 @@ def _try_out(
     *,
     shadow: bool,
     paused: Watch | None,
+    halt: Halt,
     clock: Clock,
     tell: Callable[[str], None],
 ) -> tuple[CanaryDecision, Watch]:
@@ -171,7 +188,7 @@ def _try_out(
     if shadow and not is_canary:
         target.start_shadow(wanted)
         since = paused if goes_on == "shadow" else None
-        decision, watched = _watch(target, "shadow", policy, since, clock=clock, tell=tell)
+        decision, watched = _watch(target, "shadow", policy, since, halt=halt, clock=clock, tell=tell)
         decision = replace(decision, words=f"as a shadow: {decision.words}")
         if decision.action != "promote":
             return decision, watched
@@ -179,7 +196,7 @@ def _try_out(
         target.remove_shadow()
     target.start_canary(wanted, before.stable)
     since = paused if is_canary and goes_on == "canary" else None
-    return _watch(target, "canary", policy, since, clock=clock, tell=tell)
+    return _watch(target, "canary", policy, since, halt=halt, clock=clock, tell=tell)
 
 
 def _finish_promotion(target: Target, tell: Callable[[str], None]) -> None:
@@ -199,6 +216,7 @@ def _watch(
     policy: Canary,
     paused: Watch | None,
     *,
+    halt: Halt,
     clock: Clock,
     tell: Callable[[str], None],
 ) -> tuple[CanaryDecision, Watch]:
@@ -232,6 +250,9 @@ def _watch(
         decision = decide_canary(seen, policy)
         if decision.judged:
             watch = replace(watch, judged=watch.judged + 1, judged_at=seen.canary.requests)
+        # What harms callers leaves all the same.
+        if decision.action in ("wait", "promote") and (why := halt()):
+            decision = replace(decision, action="pause", words=why)
         if decision.action != "wait":
             return decision, watch
         tell(f"watching: {decision.words}")

@@ -16,7 +16,7 @@ from bots.deploy.docker import EngineError
 from bots.deploy.image import build_image, push_image
 from bots.deploy.platform import open_stage
 from bots.deploy.prometheus import MetricsError
-from bots.deploy.rollout import roll_out
+from bots.deploy.rollout import never_halt, roll_out
 from bots.deploy.smoke_test import load_sample, run_smoke_test
 from bots.deploy.target import Version
 from bots.log import make_visible
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from bots.deploy.checks import Check
     from bots.deploy.lineage import Lineage
+    from bots.deploy.rollout import Halt
     from bots.deploy.target import Target
     from bots.deploy.watch import Watch
     from bots.release.versions import Stage
@@ -67,10 +68,12 @@ class DeployEngine:
             return push_image(reference, tell=_print_step)
 
     def roll_out(
-        self, stage: Stage, image: str, lineage: Lineage, paused: Watch | None = None
+        self, stage: Stage, image: str, lineage: Lineage, paused: Watch | None = None, *, halt: Halt
     ) -> StageResult:
         """See `Engine`. Staging has no requests of its own to judge a canary by."""
-        return self._bring(stage, Version(image, lineage.version), watch=stage == "production", paused=paused)
+        return self._bring(
+            stage, Version(image, lineage.version), watch=stage == "production", paused=paused, halt=halt
+        )
 
     def withdraw(self, stage: Stage) -> None:
         """See `Engine`."""
@@ -85,7 +88,13 @@ class DeployEngine:
         return self._bring(stage, Version(image, lineage.version), watch=False)
 
     def _bring(
-        self, stage: Stage, version: Version, *, watch: bool, paused: Watch | None = None
+        self,
+        stage: Stage,
+        version: Version,
+        *,
+        watch: bool,
+        paused: Watch | None = None,
+        halt: Halt = never_halt,
     ) -> StageResult:
         known = self._settings
         with _as_engine_failed(), self._open_stage(stage) as target:
@@ -97,6 +106,7 @@ class DeployEngine:
                 tell=_print_step,
                 shadow=known.deploy.shadow,
                 paused=paused,
+                halt=halt,
             )
         return StageResult(
             done="running" if found.succeeded else "paused" if found.done == "paused" else "rolled back",

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from bots.deploy.checks import Check
 from bots.deploy.lineage import Lineage
+from bots.deploy.rollout import Halt
 from bots.deploy.watch import Watch
 from bots.errors import BotsError
 from bots.release.versions import Stage
@@ -42,11 +43,11 @@ class Engine(Protocol):
         """Push the image to its registry; return its name there by digest: `repository@sha256:…`."""
 
     def roll_out(
-        self, stage: Stage, image: str, lineage: Lineage, paused: Watch | None = None
+        self, stage: Stage, image: str, lineage: Lineage, paused: Watch | None = None, *, halt: Halt
     ) -> StageResult:
         """Bring this version to a stage: first as a canary beside the running one, which is judged.
 
-        A canary that was `paused` is judged once, by all that came since it began.
+        A canary that was `paused` is judged once, by all that came since it began. Where `halt` says so, it is paused.
         """
 
     def withdraw(self, stage: Stage) -> None:

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from msgspec import structs
 
+from bots.errors import BotsError
 from bots.release import versions
 from bots.release.failure import Failure, ReleaseFailed
 from bots.release.lease import Lease, hold_stage
 from bots.release.registry import RegistryError
 from bots.release.versions import Registry, Release, Stage, Step
+from bots.retry import RetriesExhausted, TemporaryFailure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,11 +111,29 @@ def _roll_out(promotion: Promotion, stage: Stage, release: Release, lease: Lease
         promotion.tell(f"{pause.paused} is paused in {stage} and gives way to {release.version}")
     promotion.tell(f"rolling {release.version} out to {stage}")
     watch = pause.watch if pause and is_own else None
-    result = promotion.engine.roll_out(stage, release.image, release.lineage, watch)
+    result = promotion.engine.roll_out(
+        stage, release.image, release.lineage, watch, halt=lambda: _find_hold(promotion, stage)
+    )
     lease.check()
     promotion.begin_anew()
     _record_result(promotion, stage, release, result, reason=gone or None)
     return f"{stage} has {release.version} now" + (f"; {gone}" if gone else "")
+
+
+def _find_hold(promotion: Promotion, stage: Stage) -> str | None:
+    """Find whether a person has put a stage on hold since its roll-out began; how that is told.
+
+    Asked between two looks at a canary, which may be harming callers: what cannot be read now is asked at the next.
+    """
+    repository = promotion.repository
+    try:
+        if repository.has_grown():
+            promotion.begin_anew()
+            repository.refresh()
+    except (TemporaryFailure, RetriesExhausted, BotsError) as error:
+        promotion.tell(f"whether {stage} was put on hold cannot be read now: {error}")
+    hold = repository.registry.find_hold(stage)
+    return f"{versions.describe_hold(hold)}; nothing is judged until a version is promoted" if hold else None
 
 
 def _record_result(

@@ -82,6 +82,10 @@ class RegistryRepository:
         )
         return self.registry
 
+    def has_grown(self) -> bool:
+        """Tell whether the remote's registry is another than the one read last. Raises `TemporaryFailure`."""
+        return self.bare.find_remote_ref(self.naming.ledger) != self.bare.resolve(self.naming.ledger)
+
     def list_tags(self) -> list[Tag]:
         """List the tags that were fetched with a name of this registry's, by their names."""
         found = [tag for name in self.naming.tags for tag in self.bare.list_tags(f"{name}*")]
@@ -250,10 +254,12 @@ class RegistryRepository:
         self.refresh()
         return self.retry.call("stage", step)
 
-    def hold(self, stage: Stage, *, by: str, reason: str | None, held: bool = True) -> Assignment:
+    def hold(
+        self, stage: Stage, *, by: str, reason: str | None, held: bool = True, expect: str | None = None
+    ) -> Assignment:
         """Put a stage on hold, or with `held` False end that; what runs there stays. Nothing is added where it is so.
 
-        Raises `RegistryError` where nothing runs in the stage.
+        Raises `RegistryError` where nothing runs in the stage, or another version than `expect`.
         """
 
         def step() -> Assignment:
@@ -261,6 +267,11 @@ class RegistryRepository:
             release = self.registry.find_version(running.version) if running else None
             if running is None or release is None:
                 raise RegistryError(f"nothing runs in {stage} yet, so that there is nothing to put on hold")
+            if expect not in (None, running.version):
+                raise RegistryError(
+                    f"{expect} was to stay in {stage}, but {running.version} runs there now: nothing was done. Look "
+                    "what runs there, and decide anew"
+                )
             if running.held == held:
                 return running
             at = format_time(self.clock())

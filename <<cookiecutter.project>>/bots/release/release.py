@@ -414,15 +414,18 @@ def require_permission(context: ReleaseContext) -> None:
         raise NotApproved(f"{who} may not write here any more, so that nothing is done")
 
 
-def hold(context: ReleaseContext, *, reason: str) -> ReleaseResult:
-    """Put production on hold: what runs stays, a paused version keeps its share, and nothing new comes in."""
+def hold(context: ReleaseContext, *, reason: str, expect: str | None = None) -> ReleaseResult:
+    """Put production on hold: what runs stays, a paused version keeps its share, and nothing new comes in.
+
+    Where another version than `expect` runs, nothing is done: `RegistryError`.
+    """
     stage = promote.WATCHED
     context.require_platform("to put on hold")
     require_permission(context)
     with context.open_registry() as repository:
         repository.get_signer()
         before = repository.registry.find_hold(stage)
-        made = repository.hold(stage, by=context.actor or "bots", reason=reason)
+        made = repository.hold(stage, by=context.actor or "bots", reason=reason, expect=expect)
         said = versions.describe_hold(repository.registry.find_hold(stage) or made)
         words = f"{said}. {'It was so already.' if before else 'Promoting a version ends it.'}"
         notes = report.describe_skipped(repository.registry)

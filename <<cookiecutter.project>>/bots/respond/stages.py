@@ -97,8 +97,7 @@ def _order(request: Request, act: Act, decide: Decide) -> Answer:
     of = f"Of {escape_text(model)}: " if model else ""
     return Answer(
         f"{of}{plan.words} {run} does it in your name, once who has to approve the environment "
-        f"`{request.naming.name_environment(order.environment)}` has done so there"
-        f"{'' if act == 'pause' else ', and only if that is still so then'}.",
+        f"`{request.naming.name_environment(order.environment)}` has done so there, and only if that is still so then.",
         order=order,
     )
 
@@ -204,7 +203,7 @@ def decide_pause(registry: Registry, scene: Scene, arguments: str) -> Plan | Ans
     return Plan(
         now.version,
         f"Production is put on hold: {escape_text(now.version)} stays{keeps}, and nothing new comes in until somebody "
-        "writes `/promote`. A roll-out that is at work now is not stopped.",
+        "writes `/promote`. A roll-out that is at work stops at its next look, and its version is paused.",
         arguments,
     )
 

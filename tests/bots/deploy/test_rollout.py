@@ -17,9 +17,11 @@ from msgspec.structs import replace
 from bots.deploy.prometheus import ServiceCounters
 from bots.deploy.rollout import (
     Clock,
+    Halt,
     RolloutResult,
     measure_reviewed_classes,
     measure_reviewed_shift,
+    never_halt,
     roll_out,
 )
 from bots.deploy.target import Health, NotReady, State, Version
@@ -142,10 +144,13 @@ def run(
     policy: Canary = POLICY,
     paused: Watch | None = None,
     shadow: bool = False,
+    halt: Halt = never_halt,
 ) -> RolloutResult:
     clock = Clock(lambda: stage.clock, stage.sleep, lambda: stage.clock)
     tell = said.append if said is not None else lambda _: None
-    return roll_out(stage, version, policy, watch=watch, tell=tell, clock=clock, paused=paused, shadow=shadow)
+    return roll_out(
+        stage, version, policy, watch=watch, tell=tell, clock=clock, paused=paused, shadow=shadow, halt=halt
+    )
 
 
 def test_a_good_version_is_watched_with_its_share_and_promoted() -> None:
@@ -230,6 +235,24 @@ def test_a_version_that_nobody_can_judge_yet_is_paused_and_keeps_its_share() -> 
     assert "cannot tell: only 0 of 100 requests came in 60 s" in outcome.words
     assert stage.get_state() == State(V1, V2, V1)
     assert stage.weight == POLICY.share
+
+
+def test_a_hold_pauses_a_version_at_the_next_look_and_also_one_that_would_be_promoted_then() -> None:
+    stage = Memory(stable=V1)
+    outcome = run(stage, halt=lambda: "production is on hold")
+    assert (outcome.done, outcome.runs, outcome.words) == ("paused", V1, "production is on hold")
+    assert (stage.get_state(), stage.weight, outcome.seconds) == (State(V1, V2, V1), POLICY.share, 1)
+    assert outcome.watch is not None
+    stage.clock = 5000.0
+    stage.requests["canary"] = 1000
+    again = run(stage, paused=outcome.watch, halt=lambda: "production is on hold")
+    assert (again.done, again.words) == ("paused", "production is on hold")
+
+
+def test_a_hold_keeps_no_version_that_harms_callers() -> None:
+    stage = Memory(stable=V1, failing=frozenset({"v2"}))
+    held = iter([None, "production is on hold"])
+    assert run(stage, halt=lambda: next(held)).done == "rolled back"
 
 
 def paused_stage() -> tuple[Memory, Watch]:

@@ -102,6 +102,32 @@ def test_a_rollback_waits_until_the_roll_out_of_another_process_has_ended(projec
 
 
 @pytest.mark.slow
+def test_a_roll_out_that_is_at_work_when_production_is_put_on_hold_pauses_its_version(
+    project: ReleaseProject,
+) -> None:
+    project.run_bots("release", "--accept", "the first model")
+    write_model(project.folder, (2.1, -1.5, 1.0, 0.6, 0.3, 0.0))
+    project.merge()
+    project.run_bots("release", "--until", "staging")
+    folder = project.folder.parent
+    (folder / "engine-does.json").write_text(json.dumps({"roll_out": "wait"}))
+    with ThreadPoolExecutor(1) as pool:
+        rolling = pool.submit(project.spawn_bots, "release", expect=None)
+        wait_for(lambda: ["roll_out", "production", "v1.1.0"] in project.list_calls())
+        project.run_bots("release", "--hold", "a fair", "--expect", "v1.0.0")
+        (folder / "engine-goes-on").touch()
+        said = rolling.result().stderr
+    assert rolling.result().returncode == 34, said
+    assert "production is on hold since" in said
+    assert "by grace: a fair; nothing is judged until a version is promoted" in said
+    assert project.list_issues() == ["Release of v1.1.0 is paused"]
+    (folder / "engine-does.json").unlink()
+    assert "stays paused: production is on hold" in project.run_bots("release", "--resume", expect=34).stderr
+    done = project.run_bots("release", "--promote", "the fair is over", "--expect", "v1.1.0")
+    assert "production has v1.1.0 now" in done.stderr
+
+
+@pytest.mark.slow
 def test_who_waited_sees_what_happened_meanwhile_and_does_not_undo_it(project: ReleaseProject) -> None:
     """A person takes a version out while a release of it waits: it is not put in again."""
     project.run_bots("release", "--accept", "the first model")

@@ -398,6 +398,9 @@ def test_a_version_that_somebody_did_not_see_is_neither_promoted_nor_taken_out(
     done = paused.run_bots("rollback", "--to", "v1.0.0", "--expect", "v1.2.0", expect=1)
     assert "v1.2.0 was to leave production, but now v1.1.0 would: nothing was done" in done.stderr
     assert paused.list_calls() == calls
+    done = paused.run_bots("release", "--hold", "a fair", "--expect", "v1.1.0", expect=1)
+    assert "v1.1.0 was to stay in production, but v1.0.0 runs there now: nothing was done" in done.stderr
+    assert "on hold" not in paused.run_bots("audit").stdout
     assert "--expect goes with --promote" in paused.run_bots("release", "--expect", "v1.1.0", expect=2).stderr
     done = paused.run_bots("rollback", "--to", "v1.0.0", "--expect", "v1.1.0")
     assert "production has v1.0.0 again, and v1.1.0 no more" in done.stderr
