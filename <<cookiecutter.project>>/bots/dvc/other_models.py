@@ -6,8 +6,9 @@ A review judges one model. A second one, whose figures may fall, must not pass u
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import PurePosixPath
 
 from bots import evidence
@@ -164,30 +165,37 @@ def _join(before: Lock, after: Lock) -> Lock:
 
 def _find_relatives(lock: Lock, files: Layout) -> set[str]:
     """The stages that lead to the judged model and its predictions, and those that it leads to."""
-    judged = [PurePosixPath(files.model), PurePosixPath(files.predictions)]
-    writers = {name for name, stage in lock.stages.items() if _touches(stage.outs, judged)}
-    up, down = (
-        set(writers),
-        {name for name, stage in lock.stages.items() if _touches(stage.outs, [PurePosixPath(files.model)])},
+    readers = {
+        name: {other for other, its in lock.stages.items() if _touches(stage.outs, its.deps)}
+        for name, stage in lock.stages.items()
+    }
+    sources = {name: {other for other, its in readers.items() if name in its} for name in readers}
+    makers = {name for name, stage in lock.stages.items() if _touches(stage.outs, [files.model])}
+    scorers = {name for name, stage in lock.stages.items() if _touches(stage.outs, [files.predictions])}
+    return _find_reach(makers | scorers, sources) | _find_reach(makers, readers)
+
+
+def _find_reach(starts: Collection[str], following: Mapping[str, set[str]]) -> set[str]:
+    """These stages, with all that follow them."""
+    found, waiting = set(starts), list(starts)
+    while waiting:
+        fresh = following[waiting.pop()] - found
+        found |= fresh
+        waiting += fresh
+    return found
+
+
+def _touches(paths: Iterable[str], others: Iterable[str]) -> bool:
+    """Whether a path is one of the others, lies in one or holds one."""
+    these, those = list(map(_list_places, paths)), list(map(_list_places, others))
+    ends, further_ends = {places[0] for places in these}, {places[0] for places in those}
+    return any(not further_ends.isdisjoint(places) for places in these) or any(
+        not ends.isdisjoint(places) for places in those
     )
-    for _ in lock.stages:
-        up |= {other for name in up for other in _find_readers(lock, name, backwards=True)}
-        down |= {other for name in down for other in _find_readers(lock, name, backwards=False)}
-    return up | down
 
 
-def _find_readers(lock: Lock, name: str, *, backwards: bool) -> Iterator[str]:
-    """The stages that read what a stage writes; `backwards`: those that write what it reads."""
-    stage = lock.stages[name]
-    for other, its in lock.stages.items():
-        pair = (its.outs, stage.deps) if backwards else (stage.outs, its.deps)
-        if _touches(pair[0], [PurePosixPath(path) for path in pair[1]]):
-            yield other
-
-
-def _touches(paths: Collection[str], others: Collection[PurePosixPath]) -> bool:
-    return any(
-        PurePosixPath(path).is_relative_to(other) or other.is_relative_to(PurePosixPath(path))
-        for path in paths
-        for other in others
-    )
+@cache
+def _list_places(path: str) -> tuple[PurePosixPath, ...]:
+    """A path and every folder that it lies in."""
+    place = PurePosixPath(path)
+    return place, *place.parents
