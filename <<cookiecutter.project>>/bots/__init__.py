@@ -1,0 +1,1 @@
+"""The template's code: evidence in, review out. It knows no framework."""

@@ -36,6 +36,8 @@ class Read(_Section, frozen=True):
     # A format as `strptime` has it, of every datetime column; null: ISO 8601.
     dates: str | None = None
     sheet: str | None = None
+    # The line of a text file, or the row of a sheet, that holds the names of the columns.
+    header: Annotated[int, Meta(ge=1)] | None = None
     query: str | None = None
 
 

@@ -171,6 +171,51 @@ def test_day_and_month_that_could_be_changed_about_are_told() -> None:
     assert not look("03/14/2026", "05/06/2026").ambiguous
 
 
+@pytest.mark.parametrize(
+    ("first", "last"),
+    [
+        ("01-JAN-23", "28-FEB-24"),  # Oracle
+        ("01/Jan/2023", "28/Feb/2024"),  # web servers
+        ("Sun, 01 Jan 2023", "Wed, 28 Feb 2024"),  # e-mails
+        ("Sunday, January 01, 2023", "Wednesday, February 28, 2024"),
+        ("1 January 2023", "28 February 2024"),
+        ("01/01/2023 12:00AM", "02/28/2024 12:00AM"),
+    ],
+)
+def test_dates_as_programs_write_them_are_times(first: str, last: str) -> None:
+    found = look(first, last)
+
+    assert found.kind == "time"
+    assert found.values.dt.strftime("%Y-%m-%d").tolist() == ["2023-01-01", "2024-02-28"]
+
+
+@pytest.mark.parametrize("cells", [("2023-01", "2024-02"), ("01/2023", "02/2024"), ("Jan-23", "Feb-24")])
+def test_a_month_is_the_time_of_its_first_day(cells: tuple[str, ...]) -> None:
+    assert look(*cells).values.dt.strftime("%Y-%m-%d").tolist() == ["2023-01-01", "2024-02-01"]
+
+
+@pytest.mark.parametrize(
+    "cells", [("1/13/23", "13/1/23", "2/2/23"), ("1. März 2023", "2. April 2023", "3. Mai 2023")]
+)
+def test_dates_that_stay_text_are_doubted_aloud(cells: tuple[str, ...]) -> None:
+    found = look(*cells)
+
+    assert (found.kind, found.confidence) == ("text", 0.6)
+    assert found.evidence.startswith("dates in no way of writing that is known and fits all")
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ("444-33-1234", "123-45-6789", "555-12-1234"),
+        ("3 Main St", "4 High Rd", "2 Low Ln"),
+        ("a 1", "b 2", "c 3"),
+    ],
+)
+def test_other_words_with_digits_are_taken_for_no_dates(cells: tuple[str, ...]) -> None:
+    assert (look(*cells).kind, look(*cells).evidence) == ("text", "words")
+
+
 @given(st.lists(st.one_of(st.text(max_size=8), st.none()), min_size=1, max_size=20))
 def test_any_column_of_text_is_described(cells: list[str | None]) -> None:
     found = look(*cells)

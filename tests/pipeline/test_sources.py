@@ -153,6 +153,18 @@ class TestExcel:
         rows: list[list[Any]] = [[], [None, "a", None, "b"], [], [None, 1, None, "x"], []]
         assert self.read(rows).data.to_pydict() == {"a": [1], "b": ["x"]}
 
+    def test_a_title_above_the_names_is_left_out_and_said(self) -> None:
+        title: list[list[Any]] = [["Quality 2024"], ["Printed by", "me"], [], []]
+        below: list[list[Any]] = [["part", "g", "mm", "on", "grade"], ["P1", 1.5, 2, None, "A"]]
+        table = self.read([*title, *below])
+        names = ["part", "g", "mm", "on", "grade"]
+        assert table.data.to_pylist() == [dict(zip(names, ["P1", 1.5, 2, None, "A"], strict=True))]
+        assert table.found == [
+            "rows.xlsx: the names stand in row 5, below a title (data.read.header, where that is wrong)"
+        ]
+        assert read_source("rows.xlsx", table.read).found == []
+        assert read_source("rows.xlsx", Read(header=6)).data.column_names[0] == "P1"
+
     def test_which_sheet_is_meant_is_never_guessed(self) -> None:
         self.read([["a"], [1]], Empty=[])
         assert read_source("rows.xlsx").found == ["rows.xlsx: the sheet is 'Data', the only one with cells"]

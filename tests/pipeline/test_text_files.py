@@ -136,6 +136,54 @@ def test_a_table_that_is_none_is_refused_with_its_line(content: str, expected: s
     assert expected in message
 
 
+BELOW = "a;b;c\n1,5;x;2\n2,5;y;3\n"
+
+
+@pytest.mark.parametrize(
+    ("title", "line"),
+    [
+        ("Report 2024\nof ACME, Inc.\n\n", 4),
+        ("Report 2024;;\n;;\n", 3),
+        ("sep=;\nReport\n", 3),
+        ("Report\n'two\nlines'\n\n".replace("'", '"'), 5),
+    ],
+    ids=["sentences", "as Excel pads it", "with a hint", "with a break"],
+)
+def test_a_title_above_the_names_is_left_out_and_said(title: str, line: int) -> None:
+    Path("rows.csv").write_text(title + BELOW)
+    table = read_source("rows.csv")
+    assert table.data.to_pydict() == {"a": ["1,5", "2,5"], "b": ["x", "y"], "c": ["2", "3"]}
+    assert f"rows.csv: the names stand in line {line}, below a title" in table.found[0]
+    assert table.read.header == line
+    assert read_source("rows.csv", table.read).data == table.data
+    assert read_source("rows.csv", table.read).found == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "a;;c\nx;y;z\n",
+        ";;c\nx;y;z\n",
+        "a\n1\n",
+        "n;p;q;r\nx;1,5;2,5;3,5\ny;1,5;2,5;3,5\n",
+        "T;;\n1;2;3\n4;5;6\n",
+    ],
+)
+def test_what_may_be_names_or_rows_is_never_taken_for_a_title(content: str) -> None:
+    Path("rows.csv").write_text(content)
+    try:
+        assert read_source("rows.csv").read.header is None
+    except StageError as error:
+        assert "data.read.header (onboarding: --header N)" in str(error)  # noqa: PT017  either is right
+
+
+def test_a_person_says_which_line_has_the_names() -> None:
+    content = "Report\nby,me\n\na,b\n1,2\n"
+    assert "data.read.header (onboarding: --header N)" in refusal(content)
+    assert "nothing stands from line 9 on" in refusal(content, header=9)
+    assert read_source("rows.csv", Read(header=4)).data.to_pydict() == {"a": ["1"], "b": ["2"]}
+
+
 def test_an_odd_row_far_below_what_is_looked_at_is_found() -> None:
     lines = [f"{number},x" for number in range(100_000)]
     lines[99_990] += ",y"

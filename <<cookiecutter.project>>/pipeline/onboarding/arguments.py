@@ -25,6 +25,7 @@ class Options:
     positive: str | None = None
     query: str | None = None
     sheet: str | None = None
+    header: int | None = None
     yes: bool = False
     force: bool = False
     json: bool = False
@@ -46,6 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--positive", metavar="LABEL", help="the label of the target that counts as yes")
     parser.add_argument("--query", metavar="FILE", help="for a database: the file that holds one SELECT")
     parser.add_argument("--sheet", metavar="NAME", help="for a workbook: the sheet, where several have cells")
+    parser.add_argument(
+        "--header", type=int, metavar="N", help="the line, or the sheet's row, that holds the columns' names"
+    )
     parser.add_argument("--yes", action="store_true", help="ask nothing, take the likeliest")
     parser.add_argument(
         "--force", action="store_true", help="also where params.yaml was written by hand for another table"

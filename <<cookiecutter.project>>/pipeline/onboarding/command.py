@@ -42,6 +42,7 @@ USUAL = {
     "encoding": ("utf-8", "utf-8-sig", "ascii"),
     "quote": ('"',),
     "sheet": (),
+    "header": (),
     "query": (),
 }
 JSON, PAGE = Path("reports/onboarding.json"), Path("reports/onboarding.md")
@@ -161,7 +162,9 @@ def check_project(root: Path, found: sources.Source, *, force: bool) -> None:
 
 def read_table(found: sources.Source, options: Options) -> tuple[pd.DataFrame, dict[str, Any], list[str]]:
     """Read the table as `acquire` will. Returns it, what `data.read` must say, and sentences on what was found."""
-    table = read_source(found.address, params.Read(query=options.query, sheet=options.sheet))
+    table = read_source(
+        found.address, params.Read(query=options.query, sheet=options.sheet, header=options.header)
+    )
     known = {name: getattr(table.read, name) for name in USUAL}
     read = {name: value for name, value in known.items() if value not in (None, *USUAL[name])}
     return table.frame, read, table.found

@@ -41,14 +41,33 @@ DATES = (
     "%m/%d/%y",
     "%d/%m/%y",
     "%d-%b-%Y",
+    "%d-%b-%y",
+    "%d/%b/%Y",
     "%d %b %Y",
+    "%d %b %y",
     "%b %d %Y",
     "%b %d, %Y",
+    "%a, %d %b %Y",
+    "%a, %b %d, %Y",
+    "%d-%B-%Y",
     "%d %B %Y",
     "%B %d, %Y",
+    "%A, %d %B %Y",
+    "%A, %B %d, %Y",
+    "%Y-%m",
+    "%m/%Y",
+    "%b %Y",
+    "%b-%y",
+    "%B %Y",
     "%Y%m%d",
 )
-CLOCKS = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
+CLOCKS = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p", " %I:%M%p", "T%H:%M:%S")
+# What looks like a date, in whatever way it is written: two numbers beside another one or the name of a month.
+MONTH = r"(?:jan|feb|mar|mär|apr|ma[iy]|jun|jul|aug|sep|o[ck]t|nov|de[cz])[^\W\d_]*"
+LIKE_A_DATE = (
+    rf"(?i)^(?:[^\W\d_]+\W+)?\d{{1,4}}[-./ ]+(?:\d{{1,2}}|{MONTH})"
+    rf"[-./, ]+(?:19|20)?\d{{2}}(?:[ T,]+\d{{1,2}}:.*)?$"
+)
 DATE_WORDS = re.compile(r"date|datum|day|time|tag(?![a-z])", re.IGNORECASE)
 ISO_8601 = "ISO 8601"
 SHOWN = 3
@@ -361,6 +380,13 @@ def _explain_text(known: pd.Series) -> tuple[str, float, bool]:
     if matches(known, f"{MONEY}|{NUMBER}") and known.str.contains(MONEY, regex=True).any():
         shown = _show_forms(known)
         return f"amounts in more than one form, so they stay text, for instance {shown}", 0.8, False
+    if len(known) > 2 and matches(known, LIKE_A_DATE):
+        shown = f"{known.iloc[0]!r} and {known.iloc[-1]!r}"
+        return (
+            f"dates in no way of writing that is known and fits all of them, so they stay text: {shown}",
+            0.6,
+            False,
+        )
     fits = known.str.contains(NUMBER, regex=True)
     if fits.mean() > 0.5 and len(known) > 2:
         odd = known[~fits]

@@ -160,7 +160,7 @@ def apply_edits(text: str, edits: list[Edit]) -> str:
 
 def fill_read(read: dict[str, Any]) -> dict[str, Any]:
     """Fill `data.read` with the defaults, so that nothing of another table stays."""
-    keys = ("separator", "encoding", "quote", "decimal", "dates", "sheet", "query")
+    keys = ("separator", "encoding", "quote", "decimal", "dates", "sheet", "header", "query")
     return {key: read.get(key, "." if key == "decimal" else None) for key in keys}
 
 

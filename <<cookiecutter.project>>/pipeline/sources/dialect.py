@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 from pipeline.files import StageError
+from pipeline.sources import tables
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,12 +43,14 @@ class Dialect:
     trailing: bool = False
     # Lines before the line of names.
     skip: int = 0
+    # Whether some of them are a title that was found.
+    title: bool = False
 
     def open(self, path: Path) -> IO[str]:
         """Open a file at the line of names; line breaks stay what they are."""
         file = open_text(path, self.encoding)
         for _ in range(self.skip):
-            next(file)
+            next(file, "")
         return file
 
 
@@ -66,9 +69,15 @@ def find_dialect(path: Path, read: Read) -> tuple[Dialect, list[str]]:
             f"the text is not UTF-8; it was read as {encoding}{example} (data.read.encoding, where that is wrong)"
         )
     hint = HINT.match(sample)
-    if hint:
-        sample = sample[hint.end() :]
+    skip = read.header - 1 if read.header else int(bool(hint))
+    sample = _drop_lines(sample, skip)
     quote = read.quote or find_quote(sample)
+    title = 0 if read.header else _count_title_lines(sample, quote, read.separator, whole=whole)
+    if title:
+        skip, sample = skip + title, _drop_lines(sample, title)
+        found.append(
+            f"the names stand in line {skip + 1}, below a title (data.read.header, where that is wrong)"
+        )
     if read.quote is None and quote != '"':
         found.append(f"cells stand between {quote!r} (data.read.quote, where that is wrong)")
     separator = read.separator or (hint and hint[1]) or find_separator(sample, quote, whole=whole)
@@ -79,7 +88,7 @@ def find_dialect(path: Path, read: Read) -> tuple[Dialect, list[str]]:
     trailing = len(rows) > 1 and all(len(row) == len(rows[0]) + 1 and not row[-1] for row in rows[1:])
     if trailing:
         found.append("each row ends in a separator, which begins no column")
-    return Dialect(encoding, separator, quote, trailing=trailing, skip=1 if hint else 0), found
+    return Dialect(encoding, separator, quote, trailing=trailing, skip=skip, title=title > 0), found
 
 
 def open_text(path: Path, encoding: str) -> IO[str]:
@@ -124,6 +133,38 @@ def explain_encoding(encoding: str, error: UnicodeError) -> str:
     """Explain that a text is not of its encoding."""
     reason = f": {error.reason}" if isinstance(error, UnicodeDecodeError) else ""
     return f"the text is not {encoding}{reason}; say the right one in data.read.encoding, for instance cp1252"
+
+
+def _drop_lines(sample: str, count: int) -> str:
+    """Drop so many lines at the start of a text; line breaks stay what they are."""
+    return "".join(list(io.StringIO(sample, newline=""))[count:]) if count else sample
+
+
+def _count_title_lines(sample: str, quote: str, separator: str | None, *, whole: bool) -> int:
+    """Count the lines of a title above the line of names: none where a separator makes a table of all lines."""
+    parsed = {
+        one: parse_rows(sample, one, quote=quote, whole=whole)
+        for one in ([separator] if separator else SEPARATORS)
+    }
+    if any(_measure_fit(rows) == 1 and all(map(str.strip, rows[0][1:])) for rows in parsed.values()):
+        return 0
+    for one, rows in parsed.items():
+        at = tables.find_names(rows, max(map(len, rows), default=0))
+        if at and _measure_fit(rows[at:]) == 1:
+            return _count_lines(sample, one, quote=quote, rows=at)
+    return 0
+
+
+def _count_lines(sample: str, separator: str, *, quote: str, rows: int) -> int:
+    """Count the lines above the row of that number; empty lines are no rows."""
+    above = 0
+    reader = csv.reader(io.StringIO(sample, newline=""), delimiter=separator, quotechar=quote)
+    for row in reader:
+        if row and not rows:
+            return above
+        rows -= bool(row)
+        above = reader.line_num
+    return above
 
 
 def parse_rows(sample: str, separator: str, *, quote: str, whole: bool) -> list[list[str]]:

@@ -20,19 +20,25 @@ if TYPE_CHECKING:
 def read_file(path: Path, source: str, read: Read) -> tuple[pa.Table, list[str], Read]:
     """Read the sheet that `read` names, or the only one with cells; also what was found, and `read` with the sheet.
 
-    The first row with cells holds the names. Raises `StageError` where it is not clear which sheet is meant.
+    The first row with cells holds the names, or the first below a title. Raises `StageError` where it is not clear
+    which sheet is meant.
     """
     from python_calamine import CalamineWorkbook
 
     with tables.name_file(source):
         with CalamineWorkbook.from_path(path) as book:
             sheet = _choose_sheet(book, read.sheet)
-            rows = book.get_sheet_by_name(sheet).to_python(skip_empty_area=True)
+            rows = book.get_sheet_by_name(sheet).to_python(skip_empty_area=False)
             others = len(book.sheet_names) - 1
-        data, found = _build_table(rows)
+        header = read.header or _find_header(rows)
+        data, found = _build_table(rows[header - 1 :] if header else rows)
+    if header and read.header is None:
+        found.insert(
+            0, f"the names stand in row {header}, below a title (data.read.header, where that is wrong)"
+        )
     if read.sheet is None and others:
         found.insert(0, f"the sheet is {sheet!r}, the only one with cells")
-    return data, found, msgspec.structs.replace(read, sheet=sheet)
+    return data, found, msgspec.structs.replace(read, sheet=sheet, header=header)
 
 
 def _choose_sheet(book: Any, wanted: str | None) -> str:
@@ -63,6 +69,14 @@ def _list_sheets(book: Any) -> list[str]:
         for sheet in book.sheets_metadata
         if sheet.typ == SheetTypeEnum.WorkSheet and sheet.visible == SheetVisibleEnum.Visible
     ]
+
+
+def _find_header(rows: list[list[Any]]) -> int | None:
+    """Find the row that holds the names below a title, counted from 1; None where no title is above them."""
+    filled = [(number, row) for number, row in enumerate(rows, start=1) if any(value != "" for value in row)]
+    used = [at for at in range(len(rows[0]) if rows else 0) if any(row[at] != "" for _, row in filled)]
+    at = tables.find_names([[row[column] for column in used] for _, row in filled[: tables.TITLE]], len(used))
+    return filled[at][0] if at else None
 
 
 def _build_table(rows: list[list[Any]]) -> tuple[pa.Table, list[str]]:

@@ -15,12 +15,13 @@ from pipeline.files import StageError
 from pipeline.params import Read
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     import pandas as pd
     import pyarrow as pa
 
+TITLE = 20  # rows in which the names of the columns are looked for
 EXACT = 2**53  # up to here a float holds every whole number
 
 
@@ -90,7 +91,8 @@ def check_names(names: list[str]) -> list[str]:
     empty = [position for position, name in enumerate(names, start=1) if not name.strip()]
     if empty:
         raise StageError(
-            f"column {empty[0]} of {len(names)} has no name; give each column a name in the first line"
+            f"column {empty[0]} of {len(names)} has no name; give each a name, or say in data.read.header "
+            "(onboarding: --header N) which line has the names"
         )
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
@@ -99,6 +101,30 @@ def check_names(names: list[str]) -> list[str]:
             f"the columns {' and '.join(places)} have the same name, {twice[0]!r}; give each a name of its own"
         )
     return names
+
+
+def find_names(rows: Sequence[Sequence[Any]], width: int) -> int:
+    """Find the row that names the `width` columns: the first, unless it and those that follow are no more than a title.
+
+    A title fills less than half of the cells, the first among them; the names below it fill all, each once, and none is
+    a number.
+    """
+    for at, row in enumerate(rows[:TITLE]):
+        texts = [write_value(cell).strip() for cell in row]
+        filled = [text for text in texts if text]
+        if len(texts) == width and len(filled) >= width - (not texts[0]):
+            named = len(set(filled)) == len(filled) and not any(map(_is_number, filled))
+            return at if named else 0
+        if filled and (2 * len(filled) >= width or not texts[0]):
+            return 0
+    return 0
+
+
+def _is_number(text: str) -> bool:
+    with suppress(ValueError):
+        float(text.replace(",", "."))
+        return True
+    return False
 
 
 @contextmanager

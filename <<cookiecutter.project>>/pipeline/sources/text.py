@@ -40,7 +40,11 @@ def read_file(path: Path, source: str, read: Read) -> tuple[pa.Table, list[str],
         if names and not names[0].strip():
             found.append(f"the first column has no name; it is called {data.column_names[0]!r}")
     filled = msgspec.structs.replace(
-        read, separator=dialect.separator, encoding=dialect.encoding, quote=dialect.quote
+        read,
+        separator=dialect.separator,
+        encoding=dialect.encoding,
+        quote=dialect.quote,
+        header=dialect.skip + 1 if dialect.title else read.header,
     )
     return data, found, filled
 
@@ -117,7 +121,8 @@ def _read_names(file: Any, dialect: Dialect) -> tuple[list[str], int]:
     for row in reader:
         if row:
             return row, dialect.skip + reader.line_num
-    raise StageError("the file is empty; expected a line of column names")
+    empty = f"nothing stands from line {dialect.skip + 1} on" if dialect.skip else "the file is empty"
+    raise StageError(f"{empty}; expected a line of column names")
 
 
 def _parse(content: _Bytes, columns: list[str], dialect: Dialect) -> pa.Table:
@@ -150,7 +155,8 @@ def _find_odd_row(path: Path, dialect: Dialect, width: int) -> None:
                 if names_passed and row and len(row) != width:
                     raise StageError(
                         f"line {line:,}: {_count_cells(row)}, the line of names has {named}; "
-                        "put text that holds the separator between quotation marks, or say data.read.separator"
+                        "put text that holds the separator between quotation marks, or say data.read.separator; "
+                        "where a title stands above the names, data.read.header (onboarding: --header N)"
                     )
                 names_passed = names_passed or bool(row)
                 line = dialect.skip + reader.line_num + 1

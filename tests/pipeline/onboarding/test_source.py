@@ -44,3 +44,15 @@ def test_of_a_workbook_with_several_sheets_the_named_one_is_read_and_named_for_a
     frame, read, _ = command.read_table(found, Options("book.xlsx", sheet="Customers"))
     assert list(frame.columns) == ["id"]
     assert read["sheet"] == "Customers"
+
+
+def test_the_line_of_names_below_a_title_is_found_or_said_and_named_for_acquire(tmp_path: Path) -> None:
+    (tmp_path / "found.csv").write_text("Report 2024\n\na,b,c\n1,2,3\n")
+    _, read, _ = command.read_table(source.find_source("found.csv", tmp_path), Options("found.csv"))
+    assert read == {"header": 3}
+    (tmp_path / "said.csv").write_text("by,me\na,b\n1,2\n")
+    frame, read, _ = command.read_table(
+        source.find_source("said.csv", tmp_path), Options("said.csv", header=2)
+    )
+    assert list(frame.columns) == ["a", "b"]
+    assert read == {"header": 2}
