@@ -12,7 +12,7 @@ from bots.derive.data_report import build_data_report
 from bots.derive.export import TOLERANCE, build_export
 from bots.derive.figures import build_metrics_report
 from bots.derive.parts import build_split_report, find_order
-from bots.derive.predictions import Judged, judge_rows
+from bots.derive.predictions import Judged, judge_rows, warn_of_labels
 from bots.derive.schema import load_schema
 from bots.derive.tables import DeriveError, Rows, load_rows, require_apart
 from bots.dvc import derived
@@ -111,6 +111,8 @@ def derive_evidence(
         require_apart(training, holdout)
     judged = judge_rows(predictions, holdout, settings)
     _require_whole(predictions, judged, settings)
+    if labels := warn_of_labels(predictions, settings):
+        plan.notes.append(f"WARNING: {predictions.path}: {labels}")
     tell("computing the figures")
     schema = load_schema(root)
     made = _make_reports(root, plan, judged, holdout, training, settings=settings, schema=schema, time=time)

@@ -172,9 +172,13 @@ def _find_labels(
     if holdout is None or column is None:
         if own is None:
             wanted = settings.data.target or PLAIN_TARGET
-            where = f"neither {known.path} nor {holdout.path}" if holdout else f"{known.path} does not"
+            if holdout is None:
+                raise DeriveError(
+                    f"{known.path}: it does not say what happened: write a column `target` there"
+                )
             raise DeriveError(
-                f"{where} say what happened: write a column `target` there, or `{wanted}` in the holdout"
+                f"{holdout.path}: no column `{wanted}` (it has {holdout.list_columns()}), and {known.path} does not "
+                f"say what happened either: name the column that is predicted as data.target of {PARAMS}"
             )
         return own
     theirs = holdout.table[column]
@@ -252,6 +256,16 @@ def _read_target(
     return target, answers
 
 
+def warn_of_labels(known: Rows, settings: Settings) -> str | None:
+    """Warn of scores that are labels where probabilities are meant: the figures would be of another model."""
+    if settings.task != "classification" or set(np.unique(known.table["score"].to_numpy())) != {0, 1}:
+        return None
+    return (
+        "each score is 0 or 1: these are labels. Write the probabilities (scikit-learn: `predict_proba(rows)[:, 1]`), "
+        "or log loss, calibration and the threshold tell nothing"
+    )
+
+
 def _list_labels(labels: pyarrow.ChunkedArray) -> list[str]:
     import pyarrow
 
@@ -276,7 +290,9 @@ def _read_scores(known: Rows, settings: Settings, classes: Sequence[str]) -> dic
     if not classes:
         if "score" not in known.columns:
             what = "the predicted value" if settings.task == "regression" else "the probability of yes"
-            raise DeriveError(f"{known.path}: no column `score`: write {what} of each row there")
+            raise DeriveError(
+                f"{known.path}: no column `score` (it has {known.list_columns()}): write {what} of each row there"
+            )
         score = _read_numbers(known.table["score"], "score", known.path)
         if settings.task == "classification":
             _require_probabilities(score, known.path, "score")

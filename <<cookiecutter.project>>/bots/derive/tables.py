@@ -51,6 +51,10 @@ class Rows:
         """The names of its columns, in order."""
         return list(self.table.column_names)
 
+    def list_columns(self) -> str:
+        """The first of them, as a message names them."""
+        return _list_names(self.columns)
+
 
 def load_rows(root: Path, path: str, texts: Collection[str] = (), *, repeated: bool = False) -> Rows:
     """Load a CSV or Parquet file, whose path is relative to `root`. Columns of `texts` stay text.
@@ -143,16 +147,20 @@ def _require_distinct_columns(names: list[str], path: str) -> None:
         raise DeriveError(f"{path}: expected each column once, got `{twice[0]}` more than once")
 
 
+def _list_names(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
+
+
 def _name_rows(table: pyarrow.Table, path: str, *, repeated: bool) -> Rows:
     """The table with the names of its rows as text. Raises `DeriveError` where it has none, or one stands twice."""
     import pyarrow.compute as arrow
 
     column = PLAIN_ROW if PLAIN_ROW in table.column_names else ROW
     if column not in table.column_names:
-        listed = ", ".join(table.column_names[:_SHOWN])
         raise DeriveError(
-            f"{path}: no column `row` (it has {listed}): write one that names each row, such as its number in your "
-            "data, the same in the predictions and in the tables of rows"
+            f"{path}: no column `row` (it has {_list_names(table.column_names)}): write one that names each row, such "
+            "as its number in your data, the same in the predictions and in the tables of rows"
         )
     names = write_names(table[column])
     if gaps := int(arrow.sum(arrow.equal(arrow.fill_null(names, ""), "")).as_py() or 0):

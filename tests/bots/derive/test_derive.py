@@ -146,14 +146,14 @@ def test_labels_of_a_teams_own_are_answers(project: OwnProject) -> None:
     ("name", "old", "new", "words"),
     [
         ("predictions.csv", "row,", "id,", "predictions.csv: no column `row` (it has id, score): write one that names"),
-        ("predictions.csv", "score", "proba", "predictions.csv: no column `score`: write the probability of yes"),
+        ("predictions.csv", "score", "proba", "no column `score` (it has row, proba): write the probability of yes"),
         ("predictions.csv", "r200,", "r201,", "row: expected each name once; 1 stand more than once, such as 'r201'"),
         ("predictions.csv", "r200,", "s200,", "1 of the 200 rows of holdout.csv are missing, such as 'r200'"),
         ("predictions.csv", "r200,", "r200,1", "expected probabilities from 0 to 1; 1 of 200 are not"),
         ("predictions.csv", "r200,", "r200,x", "score: expected numbers"),
         ("predictions.csv", "r200,", ",", "row: expected a name for each row; 1 of 200 have none"),
         ("holdout.csv", "row,x,z,city,y", "row,x,x,city,y", "holdout.csv: expected each column once, got `x` more"),
-        ("holdout.csv", "row,x,z,city,y", "row,x,z,city,label", "say what happened: write a column `target`"),
+        ("holdout.csv", "row,x,z,city,y", "row,x,z,city,label", "no column `y` (it has row, x, z, city, label), and"),
         ("holdout.csv", "row,x,z,city,y", "row,x,z,town,y", "no column `slice:city`, and holdout.csv none called"),
         ("train.csv", "r0,", "r200,", "1 rows have the name of a row of holdout.csv, such as 'r200'"),
         ("train.csv", "row,x,z,city,y", "row,x,z,city,label", "train.csv: no column `y`: write the target"),
@@ -165,6 +165,15 @@ def test_what_is_wrong_is_told_with_what_to_write(
 ) -> None:
     project.replace(name, old, new)
     assert words in project.refuse_all()
+
+
+def test_labels_in_the_place_of_probabilities_are_warned_of(project: OwnProject) -> None:
+    path = project.folder / "predictions.csv"
+    assert "these are labels" not in project.derive_all()
+    head, *rows = path.read_text().splitlines()
+    labels = [f"{name},{round(float(score))}" for name, score in (row.split(",") for row in rows)]
+    path.write_text("\n".join([head, *labels, ""]))
+    assert "WARNING: predictions.csv: each score is 0 or 1: these are labels" in project.derive_all()
 
 
 def test_files_that_are_none_are_told(project: OwnProject) -> None:
