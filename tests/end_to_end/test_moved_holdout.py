@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,8 +23,13 @@ MOVED = {
 }
 
 
+def simplify(params: dict[str, Any]) -> None:
+    params["model"]["estimator"]["params"]["max_iter"] = 4
+    params["explain"] |= {"rows": 200, "worst": 3}
+
+
 def make_flights(folder: Path) -> Small:
-    """Main as it is baked, with a model of few trees."""
+    """Main as it is baked, with a model of few trees, and few rows explained."""
     from cookiecutter.main import cookiecutter
 
     context = {"project": "flights"}
@@ -31,7 +37,7 @@ def make_flights(folder: Path) -> Small:
         str(support.ROOT), no_input=True, output_dir=str(folder), extra_context=context, default_config=True
     )
     project = Small(folder / "flights")
-    project.edit(lambda params: params["model"]["estimator"]["params"].update(max_iter=4))
+    project.edit(simplify)
     project.reproduce()
     project.commit("Train the first model")
     return project

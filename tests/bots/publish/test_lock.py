@@ -1138,12 +1138,14 @@ def test_outside_of_a_workflow_the_job_says_what_is_missing(
 
 
 @pytest.mark.slow
-def test_a_real_change_is_reviewed_packed_locked_and_reproduced_from_a_fresh_clone(tmp_path: Path) -> None:
+def test_a_real_change_is_reviewed_packed_locked_and_reproduced_from_a_fresh_clone(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """The real pipeline: a clone of the locked branch has the judged model without training anything."""
-    project = small.make_trained_project(tmp_path, train=False)
+    project = small.make_trained_project(tmp_path_factory.mktemp("main"))
     project.edit(lambda params: params["gate"].update(seeds=2))
     project.reproduce()
-    project.commit("Train the first model")
+    project.commit("Judge improvements by two seeds")
     origin = tmp_path / "origin.git"
     dvc_projects.run_git(tmp_path, "init", "--quiet", "--bare", "--initial-branch=main", str(origin))
     dvc_projects.run_git(origin, "config", "uploadpack.allowFilter", "true")

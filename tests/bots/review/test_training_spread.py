@@ -40,7 +40,7 @@ def make_noisy(change: Small) -> None:
 
 def test_a_noisy_training_is_judged_by_its_committed_model_and_the_spread_is_told(change: Small):
     make_noisy(change)
-    change.dvc("repro", "--quiet")
+    change.reproduce()
     change.commit("Draw the rows that train")
     committed = read_model(change)
     review = change.review(0, "--retrain", "--jobs", "2")
@@ -59,7 +59,7 @@ def test_a_model_that_no_noisy_training_gives_is_blocked(change: Small):
     make_noisy(change)
     honest = yaml.safe_load((change.folder / "params.yaml").read_text())
     change.edit(lambda params: params["model"]["estimator"]["params"].update(max_iter=5))
-    change.dvc("repro", "--quiet")
+    change.reproduce()
     # As if what 5 iterations gave had been trained with 60.
     change.edit(lambda params: params["model"]["estimator"].update(honest["model"]["estimator"]))
     lock = change.folder / "dvc.lock"
