@@ -14,16 +14,31 @@ import yaml
 
 DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for a document that it cannot decode, whatever bytes that holds."""
+# What msgspec calls a type, and what people who write YAML call it.
+_TYPES = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "text",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "a mapping",
+}
+_TYPE = re.compile(r"(?i)(expected |got )`([a-z]+(?: \| [a-z]+)*)`")
 
 
 def locate_decode_error(error: Exception) -> tuple[str, str]:
     """Return the field that does not fit, such as `gate.primary` or `the document`, and what was expected there."""
     if isinstance(error, msgspec.ValidationError):
         what, _, path = str(error).partition(" - at `$")
-        return path.removesuffix("`").lstrip(".") or "the document", lower_first(what)
+        return path.removesuffix("`").lstrip(".") or "the document", lower_first(_TYPE.sub(_name_types, what))
     if isinstance(error, RecursionError):
         return "the document", "it is nested too deeply"
     return "the document", f"expected JSON, {lower_first(str(error))}"
+
+
+def _name_types(found: re.Match[str]) -> str:
+    """Name the types of an expectation in words."""
+    return found[1] + " or ".join(_TYPES.get(name, name) for name in found[2].split(" | "))
 
 
 def describe_decode_error(error: Exception) -> str:
@@ -226,3 +241,10 @@ class _UniqueKeys(_WithUniqueKeys, yaml.SafeLoader):
 
 class _FastUniqueKeys(_WithUniqueKeys, _Fast):  # type: ignore[misc]
     pass
+
+
+# PyYAML takes 1e-4 for text, unlike DVC, JSON and people. Without a sign it may be a short digest: 12e4567.
+for _loader in (_UniqueKeys, _FastUniqueKeys):
+    _loader.add_implicit_resolver(
+        "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(?:\.\d*)?[eE][-+]\d{1,3}$"), list("-+0123456789")
+    )

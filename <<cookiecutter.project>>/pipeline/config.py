@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from datetime import date
-from typing import TYPE_CHECKING, Any, TypeVar
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 import yaml
@@ -12,6 +14,7 @@ import yaml
 from pipeline.files import StageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 T = TypeVar("T")
@@ -21,6 +24,16 @@ _MADE = re.compile(
     r"(, got `(?P<kind>bool|int|float|date|datetime)` - at | - at (?=`key`)|, got `null` - at (?=`key`))"
     r"(?P<key>`key` in )?`(?P<place>[^`]+)`"
 )
+# What msgspec calls a type, and what people who write YAML call it.
+_TYPES = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "text",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "a mapping",
+}
+_TYPE = re.compile(r"(?i)(expected |got )`([a-z]+(?: \| [a-z]+)*)`")
 _STEP = re.compile(r"\[\.\.\.\]|\[\d+\]|[^.\[\]]+")
 
 
@@ -127,11 +140,66 @@ def _describe(error: Exception, document: dict[Any, Any], kind: type[Any]) -> st
     what, _, where = str(error).partition(" - at `$")
     key = _name_key(where.rstrip("`").lstrip("."), str(error), document=document, kind=kind) or "the document"
     if place := _MADE.match(str(error)):
-        what = f"expected `str`, got `{place['kind']}`"
+        what = f"expected text, got {_TYPES.get(place['kind'], place['kind'])}"
         if place["key"]:
             key = place["place"].removeprefix("$").lstrip(".") or "the document"
             what = "a name there is no text; put quotes around it"
+    what = _TYPE.sub(
+        _name_types, _name_choices(what, list(_find_kinds(kind, _STEP.findall(where.rstrip("`")))))
+    )
     return f"{key}: {what[:1].lower()}{what[1:]}"
+
+
+def _name_choices(what: str, kinds: list[Any]) -> str:
+    """Name what a person can write instead of a key or word that is not known there."""
+    if found := re.fullmatch(r"Object contains unknown field `(.*)`", what):
+        records = [one for one in kinds if isinstance(one, type) and issubclass(one, msgspec.Struct)]
+        known = sorted({name for one in records for name in one.__struct_encode_fields__})
+        near = difflib.get_close_matches(found[1], known, n=1)
+        return f"no key `{found[1]}` is known there; " + (
+            f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+        )
+    if found := re.fullmatch(r"Object missing required field `(.*)`", what):
+        return f"the key `{found[1]}` is missing"
+    if found := re.fullmatch(r"Invalid enum value (.*)", what):
+        words = [word for one in kinds if get_origin(one) is Literal for word in get_args(one)]
+        return f"expected {' or '.join(map(str, words))}, got {found[1]}"
+    return what
+
+
+def _find_kinds(kind: Any, steps: list[str]) -> Iterator[Any]:
+    """Find the types that a value may have at the end of these steps into a document of this type."""
+    for one in _list_kinds(kind):
+        if not steps:
+            yield one
+        elif isinstance(one, type) and issubclass(one, msgspec.Struct):
+            for field in msgspec.structs.fields(one):
+                if field.encode_name == steps[0]:
+                    yield from _find_kinds(field.type, steps[1:])
+        elif get_args(one) and get_origin(one) is not Literal:
+            yield from _find_kinds(get_args(one)[-1], steps[1:])
+
+
+def _list_kinds(kind: Any) -> Iterator[Any]:
+    """List the types that a type is, without its bounds: several of a union."""
+    if get_origin(kind) is Annotated:
+        yield from _list_kinds(get_args(kind)[0])
+    elif get_origin(kind) in (Union, UnionType):
+        for one in get_args(kind):
+            yield from _list_kinds(one)
+    else:
+        yield kind
+
+
+def _name_types(found: re.Match[str]) -> str:
+    """Name the types of an expectation in words."""
+    return found[1] + " or ".join(_TYPES.get(name, name) for name in found[2].split(" | "))
+
+
+# PyYAML takes 1e-4 for text, unlike DVC, JSON and people.
+_UniqueKeys.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(?:\.\d*)?[eE][-+]?\d{1,3}$"), list("-+0123456789")
+)
 
 
 class _NamesAsText(yaml.SafeLoader):

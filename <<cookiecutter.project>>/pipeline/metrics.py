@@ -39,8 +39,12 @@ class Metric:
     unit: Literal["target", "money"] | None = None
 
 
-def find_metric(name: str, task: Task, classes: Sequence[str] = ()) -> Metric:
+def find_metric(
+    name: str, task: Task, classes: Sequence[str] = (), *, key: str = "evaluate.metrics"
+) -> Metric:
     """Find the metric of that name; that of one class, `recall:CLASS`, where there are several; `pinball:0.9`.
+
+    `key` is where params.yaml names it.
 
     Raises `StageError` for an unknown one, one of another task, and one of a class that is none of `classes`, where
     they are known.
@@ -50,7 +54,7 @@ def find_metric(name: str, task: Task, classes: Sequence[str] = ()) -> Metric:
         kind, of = named
         if classes and of not in classes:
             raise StageError(
-                f"params.yaml: evaluate.metrics: {name!r}: no class {quote_labels([of])}; the classes are "
+                f"params.yaml: {key}: {name!r}: no class {quote_labels([of])}; the classes are "
                 f"{quote_labels(classes)}"
             )
         return Metric((task,), "higher", lambda rows: class_metrics.compute_class_metric(kind, of, rows))
@@ -65,7 +69,7 @@ def find_metric(name: str, task: Task, classes: Sequence[str] = ()) -> Metric:
         fitting += " and, of one class, " + ", ".join(f"{kind}:CLASS" for kind in class_metrics.OF_A_CLASS)
     if task == "regression":
         fitting += f", {deviances.PINBALL}:LEVEL ({deviances.NAMING})"
-    raise StageError(f"params.yaml: evaluate.metrics: no metric {name!r} for a {task}; there are {fitting}")
+    raise StageError(f"params.yaml: {key}: no metric {name!r} for a {task}; there are {fitting}")
 
 
 def compute(name: str, rows: Rows, task: Task) -> float | None:

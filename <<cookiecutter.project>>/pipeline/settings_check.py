@@ -35,8 +35,9 @@ def _find_mistakes(settings: Params, schema: table.Schema) -> Iterator[str]:
     yield from _find_unknown_columns(settings, schema)
     yield from _catch(lambda: split.check_settings(settings, schema))
     names = (settings.data.classes or ()) if settings.task == "multiclass" else ()
-    for name in dict.fromkeys([*settings.evaluate.metrics, settings.gate.primary]):
-        yield from _catch(lambda name=name: metrics.find_metric(name, settings.task, names))  # type: ignore[misc]
+    places = dict.fromkeys(settings.evaluate.metrics, "evaluate.metrics")
+    for name, key in ({settings.gate.primary: "gate.primary"} | places).items():
+        yield from _catch(lambda name=name, key=key: metrics.find_metric(name, settings.task, names, key=key))  # type: ignore[misc]
     yield from _catch(lambda: metrics.check_costs(settings.evaluate.costs, settings.task, names))
     yield from _catch(lambda: metrics.check_threshold(settings.evaluate.threshold, settings.task))
     if "value" in settings.evaluate.metrics and settings.evaluate.costs is None:

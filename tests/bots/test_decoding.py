@@ -33,16 +33,16 @@ def test_what_fits_has_no_misfit():
     ("change", "place", "words"),
     [
         ({"task": "other"}, "task", "expected one of classification, regression, multiclass"),
-        ({"rows": -1}, "rows", "expected `int` >= 0"),
+        ({"rows": -1}, "rows", "expected a whole number >= 0"),
         ({"extra": 1}, "extra", "leave it out"),
         (
             {"metrics": [{"name": "mae", "direction": "lower"}]},
             "metrics[0].value",
             "missing; expected a number",
         ),
-        ({"values": {"mae": "x"}}, "values[...]", "expected `float`"),
+        ({"values": {"mae": "x"}}, "values[...]", "expected a number"),
         ({"metrics": []}, "metrics", "length >= 1"),
-        ({"costs": [{"currency": 3}]}, "costs[0].currency", "expected `str`"),
+        ({"costs": [{"currency": 3}]}, "costs[0].currency", "expected text"),
     ],
 )
 def test_a_misfit_is_told_by_its_place_and_what_was_expected(change: dict[str, Any], place: str, words: str):

@@ -72,6 +72,12 @@ def test_the_parameters_are_loaded_in_less_than_a_third_of_the_time():
     assert measure(load_yaml) < slow / 3
 
 
+def test_a_small_number_is_one_and_a_short_digest_is_none():
+    assert load_yaml("{a: 1e-4, b: -2.5E+3}") == {"a": 0.0001, "b": -2500.0}
+    assert load_yaml("a: 1e-4 #\t") == {"a": 0.0001}  # a tab: libyaml is not given that
+    assert load_yaml("{a: 12e4567, b: 1e5, c: '1e-4'}") == {"a": "12e4567", "b": "1e5", "c": "1e-4"}
+
+
 def test_a_key_that_stands_twice_is_refused_in_what_people_write_and_with_the_same_words_as_ever():
     text = "a: 1\nb: {c: 2, c: 3}\n"
     with pytest.raises(yaml.MarkedYAMLError) as raised:

@@ -161,9 +161,9 @@ def test_a_key_of_a_merged_mapping_may_be_written_again() -> None:
 
 
 def test_a_wrong_type_or_range_names_key_and_expectation() -> None:
-    assert refusal(("confidence: 0.95", "confidence: 95")) == "gate.confidence: expected `float` < 1.0"
-    assert refusal(("confidence: 0.95", "tolerates: 0.5")) == "gate.tolerates: expected `float` >= 1.0"
-    assert refusal(("resample: date", "resample: []")) == "gate.resample: expected `str`, got `array`"
+    assert refusal(("confidence: 0.95", "confidence: 95")) == "gate.confidence: expected a number < 1.0"
+    assert refusal(("confidence: 0.95", "tolerates: 0.5")) == "gate.tolerates: expected a number >= 1.0"
+    assert refusal(("resample: date", "resample: []")) == "gate.resample: expected text, got a list"
     assert refusal(("equivalent_passes: true", "equivalent_passes: 1")).startswith(
         "gate.equivalent_passes: expec"
     )

@@ -143,7 +143,7 @@ def ship(place: str) -> dict[str, Any]:
         (
             {"b": {"review": SCORE, "deploy": {"ports": {**PORTS, "staging": 70_000}}}},
             {},
-            "models.b: deploy.ports.staging: expected `int` <= 65535",
+            "models.b: deploy.ports.staging: expected a whole number <= 65535",
         ),
         (
             {

@@ -29,15 +29,23 @@ def test_the_templates_own_parameters_are_understood(tmp_path: Path, task: str):
 @pytest.mark.parametrize(
     ("where", "value", "said"),
     [
-        (("features", "numerc"), ["x"], r"features: .*numerc"),
-        (("model", "threads"), 0, r"model\.threads: expected `int` >= 1"),
-        (("data", "target"), None, r"data\.target: expected `str`, got `null`"),
-        (("split", "by"), "luck", r"split\.by: invalid enum value 'luck'"),
-        (("evaluate", "threshold"), 1.5, r"evaluate\.threshold: expected `float` < 1"),
+        (("features", "numerc"), ["x"], r"features: no key `numerc` is known there; did you mean numeric\?"),
+        (
+            ("evaluate", "costs"),
+            {"false_pos": -1},
+            r"evaluate\.costs: no key `false_pos` .* did you mean false_positive",
+        ),
+        (("model", "search"), {"x": 1}, r"model\.search: no key `x` is known there; there are .*iterations"),
+        (("model", "search"), {"params": {"a": [1]}}, r"model\.search: the key `iterations` is missing"),
+        (("evaluate", "threshold"), "30%", r"evaluate\.threshold: expected a number or null, got text"),
+        (("model", "threads"), 0, r"model\.threads: expected a whole number >= 1"),
+        (("data", "target"), None, r"data\.target: expected text, got null"),
+        (("split", "by"), "luck", r"split\.by: expected time or group or random, got 'luck'"),
+        (("evaluate", "threshold"), 1.5, r"evaluate\.threshold: expected a number < 1"),
         (
             ("data", "derive"),
             {"a": "b > 1", "late": [15]},
-            r"data\.derive\.late: expected `str`, got `array`",
+            r"data\.derive\.late: expected text, got a list",
         ),
     ],
 )
@@ -52,7 +60,7 @@ def test_a_missing_file_and_a_missing_section_are_named(tmp_path: Path):
     params.load.cache_clear()
     with pytest.raises(ConfigError, match=r"params\.yaml: cannot be read"):
         params.load(tmp_path / "params.yaml")
-    with pytest.raises(ConfigError, match="data: object missing required field `source`"):
+    with pytest.raises(ConfigError, match="data: the key `source` is missing"):
         read(tmp_path, "data: {}")
 
 
@@ -64,6 +72,15 @@ def test_a_missing_file_and_a_missing_section_are_named(tmp_path: Path):
 def test_no_text_makes_the_reader_fail_in_another_way(tmp_path: Path, text: str):
     with pytest.raises(ConfigError):
         read(tmp_path, text)
+
+
+@pytest.mark.parametrize("written", ["1e-4", "1E-04", "1.e-4", "+1e-4", "1.0e-4", "0.0001"])
+def test_a_small_number_is_one_however_it_is_written(tmp_path: Path, written: str):
+    text = support.render_file("params.yaml").replace("tolerance: 0.0001", f"tolerance: {written}", 1)
+    text = text.replace("learning_rate: 0.05", f"learning_rate: {written}")
+    read_back = read(tmp_path, text)
+    assert read_back.export.tolerance == 0.0001
+    assert read_back.model.estimator.params["learning_rate"] == 0.0001
 
 
 def test_a_word_without_quotes_is_the_text_that_stands_there(tmp_path: Path):

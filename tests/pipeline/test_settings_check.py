@@ -42,6 +42,7 @@ def test_what_is_left_over_of_another_table_is_told_at_once_before_anything_is_d
     bench.edit("schema.columns.origin", ...)
     bench.edit("params.evaluate.slices", ["origin", "carier"])
     bench.edit("params.evaluate.metrics", ["roc_auc", "rocauc"])
+    bench.edit("params.gate.primary", "f2")
     bench.edit("params.drift.period", "moonth")
     bench.edit("params.split.holdout", ["2013-09-01", "2013-07-01"])
     bench.edit("params.model.estimator.params", {"max_itr": 5})
@@ -55,12 +56,13 @@ def test_what_is_left_over_of_another_table_is_told_at_once_before_anything_is_d
         "evaluate.slices: schema.yaml declares no column 'origin'",
         "evaluate.slices: schema.yaml declares no column 'carier' (did you mean 'carrier'?)",
         "evaluate.metrics: no metric 'rocauc' for a classification",
+        "gate.primary: no metric 'f2' for a classification",
         "drift.period: schema.yaml declares no column 'moonth' (did you mean 'month'?)",
         "split.holdout: [2013-09-01, 2013-07-01) ends before it starts",
         "HistGradientBoostingClassifier has no parameter 'max_itr'; did you mean max_iter?",
     ):
         assert mistake in said, mistake
-    assert "7 mistakes: (1) " in said
+    assert "8 mistakes: (1) " in said
     assert not (bench.folder / "data").exists()
 
 

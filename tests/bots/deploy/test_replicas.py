@@ -105,8 +105,8 @@ def test_a_copy_has_all_that_makes_the_container_and_a_number_of_its_own() -> No
     ("replicas", "said"),
     [
         ("{least: 3, most: 2}", "deploy.replicas.most: expected at least `least`, which is 3"),
-        ("{least: 0, most: 2}", "deploy.replicas.least: expected `int` >= 1"),
-        ("{least: 1, most: 17}", "deploy.replicas.most: expected `int` <= 16"),
+        ("{least: 0, most: 2}", "deploy.replicas.least: expected a whole number >= 1"),
+        ("{least: 1, most: 17}", "deploy.replicas.most: expected a whole number <= 16"),
         ("{least: 1, max: 3}", "deploy.replicas.max: unknown key"),
     ],
 )
