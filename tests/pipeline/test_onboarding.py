@@ -216,6 +216,21 @@ def test_other_words_with_digits_are_taken_for_no_dates(cells: tuple[str, ...]) 
     assert (look(*cells).kind, look(*cells).evidence) == ("text", "words")
 
 
+@pytest.mark.parametrize(
+    ("labels", "order"),
+    [
+        (["High", "LOW", "medium", "very_high"], ["LOW", "medium", "High", "very_high"]),
+        (["large", "medium", "small"], ["small", "medium", "large"]),
+        (["mild", "moderate", "severe"], None),  # as text is sorted
+        (["10", "9", "1"], ["1", "9", "10"]),
+        (["red", "low", "high"], None),
+        (["high", "High", "low"], None),  # nobody can tell them apart
+    ],
+)
+def test_classes_that_are_sizes_stand_in_their_order(labels: list[str], order: list[str] | None) -> None:
+    assert targets.order_classes(look(*labels)) == order
+
+
 @given(st.lists(st.one_of(st.text(max_size=8), st.none()), min_size=1, max_size=20))
 def test_any_column_of_text_is_described(cells: list[str | None]) -> None:
     found = look(*cells)

@@ -262,12 +262,12 @@ def _refuse_labels(column: ColumnProfile, named: Task | None) -> str:
 
 
 def order_classes(column: ColumnProfile) -> list[str] | None:
-    """Order classes that are numbers by their size, where the order of text is another; None else."""
+    """Order classes that are numbers, or words such as low and high, by size, where the order of text is another."""
     labels = sorted(table.make_labels(column.values.dropna()).unique())
     try:
-        by_size = sorted(labels, key=float)
+        by_size: list[str] | None = sorted(labels, key=float)
     except ValueError:
-        return None
+        by_size = words.order_by_scale(labels)
     return by_size if by_size != labels else None
 
 

@@ -60,6 +60,21 @@ YES = _list(
 )
 NO = {"no", "n", "false", "f", "0", "0.0", "negative", "neg", "nein", "non"}
 
+# Words that stand for less and more, from least to most; labels are some of one line.
+SCALES = (
+    "none, minimal, very low, low, mild, minor, medium, moderate, normal, average, high, major, urgent, severe, "
+    "very high, critical, extreme",
+    "xs, s, m, l, xl, xxl",
+    "tiny, small, medium, large, huge",
+    "very bad, very poor, bad, poor, fair, ok, okay, average, good, very good, great, excellent",
+    "strongly disagree, disagree, neutral, agree, strongly agree",
+    "never, rarely, seldom, sometimes, often, usually, always",
+    "bronze, silver, gold, platinum",
+    "slow, medium, fast",
+    "cold, warm, hot",
+    "sehr niedrig, niedrig, mittel, hoch, sehr hoch",
+    "klein, mittel, groß",
+)
 EMAIL = r"^[^@\s]+@[^@\s]+\.[A-Za-z]{2,}$"
 PHONE = r"^\+?[\d(][\d ()/.-]{6,18}\d$"
 ADDRESS = (
@@ -101,6 +116,16 @@ def is_place(name: str) -> bool:
 def is_period(name: str) -> bool:
     """Whether a name says that its numbers count years, months or the like."""
     return bool(set(split_words(name)) & PERIODS)
+
+
+def order_by_scale(labels: list[str]) -> list[str] | None:
+    """Order labels from least to most, where all are words of one scale; None else."""
+    plain = {label: re.sub(r"[\s_-]+", " ", label.strip().lower()) for label in labels}
+    for scale in SCALES:
+        ranks = {word: rank for rank, word in enumerate(scale.split(", "))}
+        if {*plain.values()} <= {*ranks} and len({*plain.values()}) == len(labels):
+            return sorted(labels, key=lambda label: ranks[plain[label]])
+    return None
 
 
 def find_personal(name: str, text: pd.Series | None) -> str | None:
