@@ -130,21 +130,32 @@ def _hash_table(path: Path, columns: Sequence[str]) -> tuple[Hashes, Hashes | No
 
 def _hash_column(column: pyarrow.Array) -> Hashes:
     """A hash for each value; missing values are alike, whether they are null or not a number."""
-    import pyarrow
     import pyarrow.types as types
 
     kind = column.type
     if types.is_dictionary(kind):
         column, kind = column.cast(kind.value_type), kind.value_type
     if types.is_boolean(kind) or types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind):
-        known = column.cast(pyarrow.float64(), safe=False).fill_null(np.nan)
-        return _spread(_round(np.array(np.from_dlpack(known))).view(np.uint64))
+        return _spread(_round(_list_numbers(column)).view(np.uint64))
     if not (types.is_string(kind) or types.is_large_string(kind)):
         column = _write_as_text(column)
     coded = column.dictionary_encode("encode")
     known = [_hash_text(value) for value in coded.dictionary.to_pylist()]
     hashes: Hashes = np.array(known, dtype=np.uint64)[np.from_dlpack(coded.indices)]
     return hashes
+
+
+def _list_numbers(column: pyarrow.Array) -> NDArray[np.float64]:
+    """The values of a column of numbers, not a number where one is null. `fill_null` would load pandas for that."""
+    import pyarrow
+
+    known = column.cast(pyarrow.float64(), safe=False)
+    values = pyarrow.Array.from_buffers(
+        known.type, len(known), [None, known.buffers()[1]], null_count=0, offset=known.offset
+    )
+    numbers = np.array(np.from_dlpack(values))
+    numbers[np.from_dlpack(known.is_null().cast(pyarrow.uint8())) == 1] = np.nan
+    return numbers
 
 
 def _round(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
