@@ -22,7 +22,7 @@ QUESTIONS: Final = {
 """Each field of risks.yaml with what it asks."""
 CONTROLS: Final = {
     "It is away": "Where this project deploys it, an image is started and asked before any caller is, a canary goes "
-    "back by itself, and `python -m bots rollback` puts the version before back; the watch counts failed requests.",
+    "back by itself, and a person's one comment puts the version before back; the watch counts failed requests.",
     "One answer is wrong": "The service refuses rows that the contract forbids and warns of rows unlike training, a "
     "review shows the worst predictions and each slice, and `python -m bots trace ID` leads from an answer to its "
     "review.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from bots.commands.options import Verbs, add_model_option
@@ -39,7 +40,11 @@ def run(arguments: argparse.Namespace, engine: Engine | None = None) -> int:
     """Roll back with an engine, or with the real one; 0. Raises `BotsError`."""
     from bots.commands.release import conclude, open_context
     from bots.release.release import roll_back
+    from bots.release.signing import VARIABLE, Signer
+    from bots.settings import load_naming
 
+    # Before all else: whoever has no key needs another way than this one, and has no time to set up more for it.
+    Signer.from_secret(os.environ.get(VARIABLE), load_naming(Path.cwd(), arguments.model))
     with open_context(engine, arguments.model) as context:
         stage = cast("Stage", arguments.stage)
         result = roll_back(context, stage, to=arguments.to, reason=arguments.reason, expect=arguments.expect)

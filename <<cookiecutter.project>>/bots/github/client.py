@@ -53,8 +53,10 @@ class Connection:
         """
         missing = [name for name in ("GITHUB_REPOSITORY", "GITHUB_TOKEN") if not environ.get(name)]
         if missing:
+            known = {"GITHUB_REPOSITORY": "OWNER/NAME", "GITHUB_TOKEN": "$(gh auth token)"}
+            said = " ".join(f"{name}={known[name]}" for name in missing)
             raise NotInWorkflow(
-                f"{' and '.join(missing)} must be set; GitHub Actions does, and `env:` passes the token"
+                f"{' and '.join(missing)} must be set. Here: `export {said}`; in a workflow `env:` passes the token"
             )
         return cls(
             repository=environ["GITHUB_REPOSITORY"],

@@ -325,8 +325,8 @@ def list_running(model: ModelFacts) -> list[Running]:
     if registry is None:
         return []
     for stage in STAGES:
-        now = registry.get_running(stage)
-        if now is None:
+        arrival = registry.find_arrival(stage)
+        if arrival is None:
             continue
         pause = registry.get_paused(stage)
         shadow = pause is not None and pause.watch is not None and pause.watch.role == "shadow"
@@ -336,10 +336,10 @@ def list_running(model: ModelFacts) -> list[Running]:
             Running(
                 model=model.naming.model or "",
                 stage=stage,
-                version=now.version,
+                version=arrival.version,
                 share=f"{rest} requests" if rest == "all" else f"{rest} of the requests",
-                since=say_time(registry.find_start(stage) or now.at),
-                by=now.by,
+                since=say_time(arrival.at),
+                by=arrival.by,
                 before=previous.version if previous else "",
             )
         )

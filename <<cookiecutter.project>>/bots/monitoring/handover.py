@@ -63,6 +63,10 @@ def build_handover(
             *(remind_of_answers(risks) if risks else []),
             *waiting,
         ],
+        commands={
+            verb: replace(naming, model=None).format_command(verb, prefix=settings.commands.prefix)
+            for verb in ("approve", "promote", "retrain", "rollback")
+        },
         incidents=list_incidents(registry, episodes),
         approved=[_describe_release(registry, one) for one in reversed(registry.releases)],
         people=rank_people(registry.releases),
@@ -87,7 +91,7 @@ def list_controls(registry: Registry, status: WatchStatus | None, now: Instant) 
     way_back = (
         f"{back[-1].rejected} was taken back for {back[-1].version} on {back[-1].at[:10]}."
         if back
-        else "No version was ever taken back in production: try `python -m bots rollback --stage staging` once."
+        else "No version was ever taken back in production: try it once in staging (docs/release.md)."
     )
     newest, people = registry.newest, rank_people(registry.releases)
     reviewed = (
@@ -151,14 +155,12 @@ def rank_people(releases: Sequence[Release]) -> list[str]:
 def _list_running(registry: Registry) -> list[str]:
     said = []
     for stage in STAGES:
-        running = registry.get_running(stage)
-        if running is None:
-            said.append(f"{stage.capitalize()} has no version yet.")
-        else:
-            since = registry.find_start(stage) or running.at
-            said.append(
-                f"{stage.capitalize()} has {running.version} since {say_time(since)}, by {running.by}."
-            )
+        arrival = registry.find_arrival(stage)
+        said.append(
+            f"{stage.capitalize()} has {arrival.version} since {say_time(arrival.at)}, by {arrival.by}."
+            if arrival
+            else f"{stage.capitalize()} has no version yet."
+        )
     return said
 
 

@@ -51,11 +51,10 @@ ADVICE: dict[Kind, str] = {
     "it in a new pull request; if the machine was at fault, run the job again.",
     "rolled back": "Nobody has to act in a hurry. The model or the service has to change in a new pull request, which "
     "is reviewed and released anew. If the cause lies outside (the machine, a dependency), put it in place by hand: "
-    "`python -m bots rollback{option} --to {version}`.",
+    "{where}, with {version} as the version to put back.",
     "paused": "It keeps its share of the requests (as a shadow: copies), and the version before has the rest. It is "
-    "judged again by all that came since it began: once a day, and whenever the job runs. Whoever knows more decides: "
-    "`python -m bots release{option} --promote REASON` makes it the one that runs, `python -m bots rollback{option}` "
-    "takes it out; or {where}.",
+    "judged again by all that came since it began: once a day, and whenever the job runs. Whoever knows more decides, "
+    "by a comment here: `{promote} why` makes it the one that runs, `{rollback} why` takes it out; or {where}.",
     "broken": "Run the job again: it goes on where it stopped. What was done stays done, and is not done twice.",
 }
 
@@ -88,14 +87,21 @@ def describe_skipped(registry: Registry) -> list[str]:
     return said
 
 
-def render_released(registry: Registry, release: Release, platform: Platform, run: str | None = None) -> str:
-    """Render the comment of a version that was released, as far as it came."""
+def render_released(
+    registry: Registry,
+    release: Release,
+    platform: Platform,
+    run: str | None = None,
+    *,
+    prefix: str | None = None,
+) -> str:
+    """Render the comment of a version that was released, as far as it came. `prefix` is the one before commands."""
     return _assemble(
         registry.naming,
         f"{release.version}: {_name_place(registry, release, platform)}",
         _render_alert("TIP", _render_headline(registry, release, platform)),
         _render_stages(registry, release) if platform != "none" else "",
-        _render_way_back(registry, release) if platform != "none" else "",
+        _render_way_back(registry, release, prefix) if platform != "none" else "",
         md.fold(
             _count_passed(_list_checks(registry, release)), _render_checks(_list_checks(registry, release))
         ),
@@ -111,8 +117,10 @@ def render_failure(
     platform: Platform,
     run: str | None = None,
     runbook: str | None = None,
+    *,
+    prefix: str | None = None,
 ) -> str:
-    """Render the comment, and the issue, of a release that failed."""
+    """Render the comment, and the issue, of a release that failed. `prefix` is the one before commands."""
     subject = f"**{escape_text(failure.name)} {describe_outcome(failure)}"
     place = f" in {failure.stage}" if failure.stage and failure.kind in ("rolled back", "paused") else ""
     said = [
@@ -120,7 +128,7 @@ def render_failure(
         *_render_production(registry, platform),
     ]
     wrong = list_failed(list(failure.checks))
-    advice = STAGE_ADVICE if _is_refused_late(failure) else _give_advice(failure, registry.naming)
+    advice = STAGE_ADVICE if _is_refused_late(failure) else _give_advice(failure, registry.naming, prefix)
     return _assemble(
         registry.naming,
         f"{failure.name}: {describe_outcome(failure)}",
@@ -135,9 +143,9 @@ def render_failure(
     )
 
 
-def _give_advice(failure: Failure, naming: Naming) -> str:
-    where = _name_button(naming)
-    return ADVICE[failure.kind].format(version=failure.name, option=naming.option, where=where)
+def _give_advice(failure: Failure, naming: Naming, prefix: str | None) -> str:
+    words = {verb: naming.format_command(verb, prefix=prefix) for verb in ("promote", "rollback")}
+    return ADVICE[failure.kind].format(version=failure.name, where=_name_button(naming), **words)
 
 
 def _name_button(naming: Naming) -> str:
@@ -158,7 +166,7 @@ def _is_refused_late(failure: Failure) -> bool:
 
 def render_replaced(registry: Registry, release: Release, stage: Stage, run: str | None = None) -> str:
     """Render the comment of a version that a person took out of a stage."""
-    now, option = registry.get_running(stage), registry.naming.option
+    now = registry.get_running(stage)
     assert now is not None
     said = [
         f"**{escape_text(release.version)} is not in {stage} any more.** {escape_text(now.by, 60)} put "
@@ -171,7 +179,7 @@ def render_replaced(registry: Registry, release: Release, stage: Stage, run: str
         f"{release.version}: taken out of {stage}",
         _render_alert("WARNING", md.join_lines(said)),
         _render_stages(registry, release),
-        f"**To put it back** {escape_code(f'python -m bots rollback{option} --stage {stage} --to {release.version}')}",
+        f"**To put it back** {_name_button(registry.naming)}: rollback, {escape_text(release.version)}, {stage}.",
         md.fold("What it is made of, and who answers for it", _render_origin(release)),
         _render_footer(run, naming=registry.naming),
     )
@@ -306,13 +314,13 @@ def _render_stages(registry: Registry, release: Release) -> str:
     return md.format_table([":stage", ":runs", ":since", ":before it"], rows)
 
 
-def _render_way_back(registry: Registry, release: Release) -> str:
+def _render_way_back(registry: Registry, release: Release, prefix: str | None) -> str:
     now, ago = registry.get_running("production"), versions.find_previous(registry, "production")
     if now is None or now.version != release.version or ago is None:
         return ""
-    command = escape_code(f"python -m bots rollback{registry.naming.option} --to {ago.version}")
+    command = escape_code(registry.naming.format_command("rollback", ago.version, "why", prefix=prefix))
     button = f"{_name_button(registry.naming)}: rollback, {escape_text(ago.version)}"
-    return f"**To go back** {command}, or {button}. It takes no training and no building."
+    return f"**To go back** {command} in a comment here, or {button}. It takes no training and no building."
 
 
 def _list_checks(registry: Registry, release: Release) -> list[Check]:

@@ -89,8 +89,8 @@ class Signer:
         if not (secret or "").strip():
             raise SigningError(
                 f"{VARIABLE} is not set, so nothing that is written here would be believed: start this by Actions > "
-                f"{naming.title_workflow('Deploy')} > Run workflow; if no key was ever made, "
-                "`python -m bots key` makes one (docs/release.md)"
+                f"{naming.title_workflow('Deploy')} > Run workflow, or by a comment (docs/commands.md), where the key "
+                "is; if none was ever made, `python -m bots key` makes one (docs/release.md)"
             )
         assert secret is not None
         try:

@@ -191,11 +191,16 @@ class Registry:
         held = list(takewhile(lambda one: one.held, reversed(self.list_assignments(stage))))
         return held[-1] if held else None
 
-    def find_start(self, stage: str) -> str | None:
-        """Find when a stage got the version that it has now; other versions tried in its place since do not count."""
+    def find_arrival(self, stage: str) -> Assignment | None:
+        """Find what gave a stage the version that it has now; other versions tried in its place since do not count."""
         found = self.list_assignments(stage)
         same = list(takewhile(lambda one: one.version == found[-1].version, reversed(found)))
-        return same[-1].at if same else None
+        return same[-1] if same else None
+
+    def find_start(self, stage: str) -> str | None:
+        """Find when a stage got the version that it has now."""
+        arrival = self.find_arrival(stage)
+        return arrival.at if arrival else None
 
 
 def parse_version(version: str) -> Version:
@@ -296,7 +301,6 @@ def plan_steps(registry: Registry, version: str, until: str) -> list[Step]:
     version and never this one: a release only moves a stage up, and going back is a person's decision.
     """
     steps: list[Step] = []
-    option = registry.naming.option
     for stage in STAGES[: STAGES.index(until) + 1] if until in STAGES else ():
         history = registry.list_assignments(stage)
         had = [one.version for one in history]
@@ -314,8 +318,9 @@ def plan_steps(registry: Registry, version: str, until: str) -> list[Step]:
             if version not in had:
                 return steps
         elif version in had:
-            command = f"`bots rollback{option} --stage {stage} --to {version}`"
-            words = f"{version} was taken out of {stage}; {command} puts it back"
+            words = (
+                f"{version} was taken out of {stage}; only a rollback to it (docs/release.md) puts it back"
+            )
             return [*steps, Step(stage, False, words)]
         elif hold := registry.find_hold(stage):
             return [*steps, Step(stage, False, describe_hold(hold))]

@@ -49,7 +49,8 @@ class Handover:
     back to, None where there is none. `production` is how it is doing, in a sentence, `unasked` what could not be asked
     and why. `answers` are the questions of risks.yaml with their answers, empty where there is none yet, `controls`
     what stands against each risk. `name` is that of a further model, None for the main one;
-    `workflow` is the file of what deploys, `workflow_title` what GitHub lists it as."""
+    `workflow` is the file of what deploys, `workflow_title` what GitHub lists it as; `commands` are those of comments,
+    by their word, as the bots obey them here."""
 
     title: str
     description: str
@@ -64,6 +65,7 @@ class Handover:
     previous: str | None
     newest: str | None
     decisions: list[str]
+    commands: dict[str, str]
     incidents: list[Incident] = field(default_factory=list)
     approved: list[Approved] = field(default_factory=list)
     people: list[str] = field(default_factory=list)
@@ -115,7 +117,7 @@ def _render_further(told: Handover) -> str:
     parts = [
         f"## The model {escape_text(told.name or told.title)}",
         f"Its task is {escape_text(told.task)}{target}. It is judged by {escape_text(told.primary)}. The commands "
-        f"above are about it with `--model {told.name}`.",
+        f"above are about it with `--model {told.name}`, those of comments with its name behind their word.",
         "### How it is doing",
         _render_list([*map(escape_prose, told.running), escape_prose(told.production)]),
         "### What waits for a decision",
@@ -168,22 +170,25 @@ def _render_what(told: Handover) -> str:
 
 def _render_duties(told: Handover) -> str:
     newest = told.newest or "v1.0.0"
+    commands = told.commands
+    button = f"*Actions > {told.workflow_title} > Run workflow*"
     back = (
-        f'`python -m bots rollback --to {told.previous} --reason "…"`, or *Actions > '
-        f"{told.workflow_title} > Run workflow*"
+        f"`{commands['rollback']} {told.previous} why` below the pull request of the version that runs, or below an "
+        f"open issue of the bots; or {button}"
         if told.previous
-        else "there is no version to go back to yet: `python -m bots rollback` once there is a second one"
+        else f"there is no version to go back to yet: `{commands['rollback']}` once there is a second one"
     )
     duties = [
         ("Judge a change", "read the comment of the bots on its pull request; the verdict stands first. Where it asks "
-         "a person: `/approve why`"),
+         f"a person: `{commands['approve']} why`"),
         ("Change the model", "`git switch --create better`, edit `params.yaml`, `make repro`, `make review`, push"),
         ("Bring it to production", f"merge. `{told.workflow}` verifies, builds, stages and watches by itself"),
         ("Go back", back),
-        ("Decide about a paused version", "`python -m bots release --promote \"why\"`, or `python -m bots rollback`"),
+        ("Decide about a paused version", f"`{commands['promote']} why` or `{commands['rollback']} why` below its "
+         f"pull request, or {button}"),
         ("Answer an alarm", "its issue says what was found and has boxes to tick; docs/runbook.md says what to do"),
         ("Look at production", "`make watch` writes monitoring/monitoring.html; nothing is changed"),
-        ("Train on newer rows", "`/retrain` below an issue of the watch, or `make refresh` on a branch"),
+        ("Train on newer rows", f"`{commands['retrain']}` below an issue of the watch, or `make refresh` on a branch"),
         ("Say where an answer came from", f"`python -m bots trace {newest}`, or the id of one prediction; "
          "`python -m bots trace --data FILE` when somebody asks to be forgotten"),
         ("Keep it in order", "`python -m bots audit` (the record of releases), `make lock UPGRADE=--upgrade` (newer "

@@ -199,11 +199,15 @@ def _describe_production(model: ModelHistory) -> str:
             return f"Production has {model.production}, of which no version is known."
         return "Nothing of it is in production yet." if model.versions else "No version was made yet."
     since = max(one.since for one in running.periods if one.stage == "production" and one.until is None)
-    paused = f" {model.paused} is paused beside it." if model.paused else ""
+    paused = (
+        f" {model.paused} is paused beside it, and waits for a person or more requests."
+        if model.paused
+        else ""
+    )
     answers = describe_approval(running)
     return (
-        f"{running.version} answers in production since {format_date(since)}.{paused} "
-        f"{describe_value(model, running)} {answers}"
+        f"{running.version} answers in production since {format_date(since)}. "
+        f"{describe_value(model, running)} {answers}{paused}"
     )
 
 

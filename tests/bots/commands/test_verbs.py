@@ -9,6 +9,7 @@ import pytest
 
 from bots.__main__ import main
 from bots.commands import COMMANDS
+from fixtures import releases
 from fixtures.support import TEMPLATE
 
 
@@ -77,3 +78,18 @@ def test_outside_of_a_workflow_a_verb_of_workflows_ends_with_2_as_its_help_says(
     assert "GITHUB_REPOSITORY and GITHUB_TOKEN must be set" in capsys.readouterr().err
     codes = read_help(words[0], capsys).partition("exit codes: ")[2]
     assert re.search(r"2 wrong usage, or (not in|no workflow_run|with --record: not in)", codes), codes
+
+
+def test_who_rolls_back_without_the_key_is_told_the_ways_that_work_before_anything_else(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for name in ("GITHUB_REPOSITORY", "GITHUB_TOKEN", "REGISTRY_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    assert main(["rollback"]) == 1
+    said = capsys.readouterr().err
+    assert "Actions > Deploy > Run workflow, or by a comment (docs/commands.md)" in said
+    assert "GITHUB_TOKEN" not in said
+    monkeypatch.setenv("REGISTRY_KEY", releases.SECRET)
+    assert main(["rollback"]) == 1
+    assert "export GITHUB_REPOSITORY=OWNER/NAME GITHUB_TOKEN=$(gh auth token)" in capsys.readouterr().err

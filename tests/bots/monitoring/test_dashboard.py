@@ -42,7 +42,8 @@ WORSE = Episode(
 
 
 def put(version: str, at: int, **what: Any) -> Assignment:
-    return Assignment(stage="production", version=version, by="grace", at=f"2026-03-0{at}T00:00:00Z", **what)
+    known: dict[str, Any] = {"stage": "production", "by": "grace", "at": f"2026-03-0{at}T00:00:00Z"}
+    return Assignment(version=version, **{**known, **what})
 
 
 TWO = Registry(
@@ -50,7 +51,8 @@ TWO = Registry(
     (put("v1.0.0", 1), put("v1.1.0", 2)),
 )
 PAUSED = Registry(
-    TWO.releases, (put("v1.0.0", 1), put("v1.0.0", 2, paused="v1.1.0", reason="too few requests"))
+    TWO.releases,
+    (put("v1.0.0", 1), put("v1.0.0", 2, paused="v1.1.0", reason="too few requests", by="canary")),
 )
 
 
@@ -102,12 +104,10 @@ def test_what_runs_where_with_its_share_and_what_was_before_it() -> None:
         "production", "v1.1.0", "all requests", "2026-03-02, 00:00", "grace", "v1.0.0",
     )  # fmt: skip
     stable, canary = build(make_model(registry=PAUSED)).running
-    assert (stable.version, stable.share) == ("v1.0.0", "90% of the requests")
-    assert (canary.stage, canary.version, canary.share) == (
-        "production, paused",
-        "v1.1.0",
-        "10% of the requests",
-    )
+    assert (stable.version, stable.share, stable.by) == ("v1.0.0", "90% of the requests", "grace")
+    assert (canary.stage, canary.version, canary.share, canary.by) == (
+        "production, paused", "v1.1.0", "10% of the requests", "canary",
+    )  # fmt: skip
 
 
 def test_a_paused_version_waits_with_both_ways_out_below_its_own_pull_request() -> None:

@@ -25,7 +25,8 @@ SETTINGS = parse_settings(support.render_file("params.yaml"), "params.yaml")
 
 
 def put(version: str, at: int, **what: Any) -> Assignment:
-    return Assignment(stage="production", version=version, by="grace", at=f"2026-03-0{at}T00:00:00Z", **what)
+    known: dict[str, Any] = {"stage": "production", "by": "grace", "at": f"2026-03-0{at}T00:00:00Z"}
+    return Assignment(version=version, **{**known, **what})
 
 
 def build(registry: Registry, **what: Any) -> Handover:
@@ -59,7 +60,7 @@ def test_what_runs_what_waits_and_what_went_wrong_stand_there_with_this_project_
         put("v1.1.0", 2),
         put("v1.1.0", 3, paused="v1.2.0"),
         put("v1.1.0", 4, rejected="v1.2.0", reason="too many errors"),
-        put("v1.1.0", 5, paused="v1.2.0"),
+        put("v1.1.0", 5, paused="v1.2.0", by="canary"),
     )
     episode = Episode(trouble="performance", since="2026-03-08", issue=12, words="log loss rose by 0.02")
     status = WatchStatus(at="2026-03-10T05:00:00Z", condition="alarm", words="It is worse.")
@@ -72,7 +73,8 @@ def test_what_runs_what_waits_and_what_went_wrong_stand_there_with_this_project_
         "Production was last watched 7 hours ago: alarm. It is worse.",
         "v1.2.0 is paused in production since 2026-03-05, 00:00: promote",
         "answers: trouble since 2026-03-08 (warning): issue ",
-        "python -m bots rollback --to v1.0.0",
+        "`/rollback v1.0.0 why` below the pull request of the version that runs",
+        "`/promote why` or `/rollback why` below its pull request",
         "python -m bots trace v1.2.0",
         "v1.2.0 was rolled back, v1.1.0 runs: too many errors",
         "accepted by grace: the first",

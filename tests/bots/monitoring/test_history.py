@@ -177,6 +177,20 @@ def test_times_of_a_version_end_when_another_comes_and_begin_again_after_a_rollb
     ] == [("2", "3")]
 
 
+def test_a_paused_version_is_mixed_up_neither_with_what_runs_nor_with_what_never_answered() -> None:
+    whole = histories.make_full()
+    paused = replace(whole.models[0], paused="v1.1.2")
+    first = told.describe_model(paused)[0]
+    assert first.startswith(
+        "v1.2.0 answers in production since 20 Jun 2026. When it was reviewed, its log loss"
+    )
+    assert first.endswith("v1.1.2 is paused beside it, and waits for a person or more requests.")
+    page = render_history_page(replace(whole, models=[paused]))
+    assert page.count("· paused in production") == 1
+    assert page.count("· never in production") == 0
+    assert render_history_page(whole).count("· never in production") == 1
+
+
 def test_what_happened_is_told_in_order_with_who_did_it() -> None:
     registry = Registry(
         (releases.a_release("v1.0.0"), releases.a_release("v1.1.0")),

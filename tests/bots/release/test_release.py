@@ -72,7 +72,7 @@ def test_a_reviewed_model_goes_from_its_merge_to_production(first: ReleaseProjec
     assert set(first.list_tags()) == tags
     (comment,) = first.list_comments(number)
     assert "**v1.1.0 runs in production**" in comment
-    assert "python -m bots rollback --to v1.0.0" in comment
+    assert "<code>/rollback v1.0.0 why</code> in a comment here, or Actions" in comment
     assert first.list_issues() == []
 
 
@@ -307,7 +307,7 @@ def test_a_version_that_nobody_can_judge_yet_is_paused_and_says_what_a_person_ma
     assert "v1.1.0 is paused in production" in comment
     assert "Production runs **v1.0.0**" in comment
     assert "**v1.1.0** is paused beside it with a share of the requests" in comment
-    assert "python -m bots release --promote REASON" in comment
+    assert "by a comment here: <code>/promote why</code> makes it the one that runs" in comment
     assert "paused in production" in paused.run_bots("models").stdout
     told = json.loads(paused.run_bots("models", "--json").stdout)
     assert [(one["release"]["version"], one["paused"]) for one in told] == [

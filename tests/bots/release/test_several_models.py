@@ -165,7 +165,7 @@ def test_a_further_model_is_released_and_deployed_by_its_name_and_the_first_is_n
     assert read_stages(project) == {"v1.0.0": []}
     (comment,) = project.list_comments(number)
     assert "b: Release v1.1.0: in production" in comment
-    assert "python -m bots rollback --model b --to v1.0.0" in comment
+    assert "<code>/rollback b v1.0.0 why</code> in a comment here" in comment
     assert "Deploy > Run workflow with the model b" in comment
 
 
@@ -177,7 +177,7 @@ def test_a_further_model_goes_back_alone(project: ReleaseProject) -> None:
     assert read_stages(project, "--model", "b") == {"v1.1.0": ["staging"], "v1.0.0": ["production"]}
     assert read_stages(project) == {"v1.0.0": ["staging", "production"]}
     (comment,) = project.list_comments(number)
-    assert "python -m bots rollback --model b --stage production --to v1.1.0" in comment
+    assert "with the model b: rollback, v1.1.0, production" in comment
 
 
 def test_a_further_model_is_paused_and_promoted_without_a_word_about_the_first(
@@ -190,8 +190,8 @@ def test_a_further_model_is_paused_and_promoted_without_a_word_about_the_first(
     (title,) = project.list_issues()
     assert title.startswith("b: ")
     (comment,) = project.list_comments(number)
-    assert "`python -m bots release --model b --promote REASON`" in comment
-    assert "`python -m bots rollback --model b` takes it out" in comment
+    assert "<code>/promote b why</code> makes it the one that runs" in comment
+    assert "<code>/rollback b why</code> takes it out" in comment
     assert "Nothing is paused" in project.run_bots("release", "--resume").stderr
     project.run_bots("release", "--model", "b", "--resume", expect=34)
     project.run_bots("release", "--model", "b", "--promote", "I looked at the answers")
