@@ -213,7 +213,10 @@ def render_settled(release: Release, place: str, body: str, naming: Naming = ALO
 def render_table(registry: Registry) -> str:
     """Render the registry as a table of plain text, the newest version first."""
     if not registry.releases:
-        return f"No version yet: `python -m bots release{registry.naming.option}` makes the first."
+        return (
+            f"No version yet: {_name_button(registry.naming)}, with the reason that it is the first model, makes one "
+            "(docs/release.md)."
+        )
     head = ["version", "where, since", "metric", "pull request", "approved by", "commit"]
     rows = [head, *(_list_cells(registry, release) for release in reversed(registry.releases))]
     widths = [max(len(row[at]) for row in rows) for at in range(len(head))]
