@@ -42,6 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     from bots.commands.release import open_progress
     from bots.release import registry
     from bots.release.audit import audit_registry, find_lost, join_audits, keep_model, parse_audit
+    from bots.render.numbers import format_count, pluralize
     from bots.settings import load_naming
 
     root = Path.cwd()
@@ -61,11 +62,13 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(msgspec.json.encode(audit).decode())
     else:
-        print("\n".join(line for entry in audit.entries for line in _describe(entry)))
+        for entry in audit.entries:
+            print("\n".join(_describe(entry)))
     wrong = [f"{entry.name} {fault}" for entry in audit.entries for fault in entry.faults] + audit.faults
     for words in wrong:
         _tell(f"ERROR: {words}")
-    _tell(f"{len(audit.entries)} entries, {'all of them hold' if audit.is_whole else f'{len(wrong)} faults'}")
+    entries = "1 entry" if len(audit.entries) == 1 else f"{format_count(len(audit.entries))} entries"
+    _tell(f"{entries}, {'all of them hold' if audit.is_whole else pluralize(len(wrong), 'fault')}")
     return 0 if audit.is_whole else BROKEN
 
 

@@ -55,6 +55,7 @@ def _replay(service: Service, model: str | None, *, as_json: bool) -> int:
     from bots.deploy.replay import replay_consumers
     from bots.layout import CONSUMERS
     from bots.log import make_visible
+    from bots.render.numbers import pluralize
     from bots.settings import load_models
     from bots.verdict.callers import CallersError, load_consumers
 
@@ -79,7 +80,10 @@ def _replay(service: Service, model: str | None, *, as_json: bool) -> int:
             f"No caller has a contract here: `python -m bots callers --add NAME` writes {CONSUMERS}/NAME.json."
         )
     for name in found.kept:
-        print(f"✓ {name}: {len(own[name].requests)} requests are answered as it relies on")
+        asked = len(own[name].requests)
+        print(
+            f"✓ {name}: {pluralize(asked, 'request')} {'is' if asked == 1 else 'are'} answered as it relies on"
+        )
     for name, clauses in found.broken.items():
         for clause in clauses:
             print(make_visible(f"✗ breaks {name}: {clause}"))

@@ -210,6 +210,10 @@ def open_table(path: Path, name: str, coded: Iterable[str] = ()) -> Iterator[par
     try:
         with parquet.ParquetFile(path, read_dictionary=list(coded)) as file:
             yield file
+    except FileNotFoundError as error:
+        raise PredictionsError(
+            f"{name}: missing; `dvc repro` makes it, or `python -m bots storage fetch` fetches it"
+        ) from error
     except (OSError, pyarrow.ArrowException) as error:
         raise PredictionsError(f"{name}: not a readable Parquet table ({error})") from error
 

@@ -124,7 +124,7 @@ def test_the_verb_says_who_breaks_and_writes_a_contract_from_todays_answers(
 ) -> None:
     monkeypatch.chdir(root)
     assert main(["callers"]) == 0
-    assert "✓ billing: 1 requests are answered" in capsys.readouterr().out
+    assert "✓ billing: 1 request is answered" in capsys.readouterr().out
     assert main(["callers", "--add", "web"]) == 0
     assert main(["callers", "--add", "web"]) == 1
     assert "is there already" in capsys.readouterr().err

@@ -111,6 +111,9 @@ def test_a_table_that_is_none_is_named(tmp_path: Path) -> None:
     path.write_bytes(train.read_bytes()[:-30])
     with pytest.raises(PredictionsError, match=r"holdout\.parquet: not a readable Parquet table"):
         count_copies(train, path, ["x"])
+    path.unlink()
+    with pytest.raises(PredictionsError, match=r"holdout\.parquet: missing; `dvc repro` makes it, or"):
+        count_copies(train, path, ["x"])
     with pytest.raises(PredictionsError, match="no column in common"):
         count_copies(train, train, [])
 
