@@ -305,7 +305,8 @@ def _find_weak_slices(card: Card) -> list[str]:
         low, high = card.slice_intervals.get((found.column, found.value), (whole.value, whole.value))
         if (high < whole.value) if whole.direction == "higher" else (low > whole.value):
             value = format_value(whole.name, found.metric)
-            weak.append(f"{_name_slice(found)} ({value} on {format_count(found.rows)} rows)")
+            name = escape_code(whole.name)
+            weak.append(f"{_name_slice(found)} ({name} {value} on {format_count(found.rows)} rows)")
     return weak
 
 

@@ -400,7 +400,9 @@ def test_good_evidence_leaves_only_the_limit_of_time(bench: Bench, evidence: Any
 
 def test_a_slice_whose_whole_interval_is_worse_is_a_limit(bench: Bench, evidence: Any) -> None:
     limits = section(rendered(bench, evidence), "Limits")
-    assert "The slice `origin` = `JFK` (0.600 on 150 rows) is clearly worse than the whole" in limits
+    assert (
+        "The slice `origin` = `JFK` (`roc_auc` 0.600 on 150 rows) is clearly worse than the whole" in limits
+    )
     assert "EWR" not in limits
     assert "LGA" not in limits
 
