@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from bots.deploy.prometheus import parse_samples
 from fixtures import browsers, served
+from fixtures.documents import read_words
 from fixtures.served import Service, run_service
 from fixtures.served_classes import HOSTILE, ROW, ask, build_contract, build_model, make_project
 from serving.answers import MAX_PROBABILITIES, build_interpreter, find_most_rows
@@ -183,7 +184,7 @@ def test_a_fallback_that_is_no_answer_of_the_model_is_refused_by_name(
 def test_a_service_with_a_wrong_fallback_is_not_ready_and_check_says_why(folder: Path):
     with run_service(folder, policy={"rows": {"fallback": "Emperor"}}) as service:
         answer = service.client.get("/health/ready")
-        checked = service.run_command("check")
+        checked = service.run_command(*read_words("docs/serving.md", "python -m serving check"))
     assert answer.status_code == 503
     assert "'Emperor' is none of the model's classes" in answer.json()["detail"]
     assert checked.returncode == 1

@@ -18,6 +18,7 @@ import pytest
 
 from fixtures import served, support
 from fixtures.browsers import open_chromium
+from fixtures.documents import read_words
 
 PACKAGE = "onnxruntime-web@1.30.0"
 TEXT = (support.TEMPLATE / "docs" / "callers.md").read_text(encoding="utf-8")
@@ -77,7 +78,8 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if npm is None:
         pytest.skip("npm is missing: apt-get install npm")
     folder = tmp_path_factory.mktemp("packages")
-    words = [npm, "install", "--no-audit", "--no-fund", "--ignore-scripts", PACKAGE]
+    typed = read_words("docs/callers.md", "npm install onnxruntime-web", {"onnxruntime-web": PACKAGE})
+    words = [*typed, "--no-audit", "--no-fund", "--ignore-scripts"]
     done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
     if done.returncode:
         pytest.skip(f"npm cannot install {PACKAGE}: {done.stderr.strip()[-300:]}")

@@ -18,6 +18,7 @@ import httpx
 import pytest
 
 from fixtures import served
+from fixtures.documents import read_words
 from fixtures.served import HANGING, ROW, Service, run_service
 
 LINEAGE = {
@@ -187,7 +188,7 @@ def test_health_and_metrics_tell_what_is_served(service: Service):
 
 
 def test_get_asks_the_running_service_and_tells_by_its_exit_code(service: Service):
-    ready = service.run_command("get", "/health/ready")
+    ready = service.run_command(*read_words("docs/serving.md", "python -m serving get /health/ready"))
     assert (ready.returncode, json.loads(ready.stdout)["status"]) == (0, "ready")
     missing = service.run_command("get", "/nothing")
     assert (missing.returncode, json.loads(missing.stdout)["status"]) == (1, 404)

@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from fixtures.documents import read_command
 from fixtures.support import TEMPLATE
 
 pytestmark = pytest.mark.slow
@@ -43,13 +44,13 @@ class Wall:
     port: int = 0
     asked: list[str] = field(default_factory=list)
 
-    def setup(self, **more: str) -> subprocess.CompletedProcess[str]:
-        """Run `make setup` as on a machine that has been told nothing but this."""
+    def setup(self, command: str = "make setup ROOM=small", **more: str) -> subprocess.CompletedProcess[str]:
+        """Type `make setup` as on a machine that has been told nothing but this."""
         kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
         home = self.project.parent / "home"
         home.mkdir(exist_ok=True)
         return subprocess.run(
-            ["make", "setup", "ROOM=small", f"PYTHON={sys.executable}"],
+            ["sh", "-c", f"{command} PYTHON={sys.executable}"],
             cwd=self.project,
             env={
                 **kept,
@@ -213,7 +214,12 @@ def test_all_is_installed_from_a_private_index_by_the_tools_own_variables_or_not
 
 def test_a_folder_of_wheels_is_enough_and_nobody_is_asked(wall: Wall) -> None:
     shutil.copytree(wall.wheels, wall.project / ".packages")
-    done = wall.setup(PIP_NO_INDEX="1", PIP_FIND_LINKS=".packages", **{**wall.point(), "PIP_INDEX_URL": ""})
+    typed = read_command(
+        "docs/company.md",
+        "PIP_NO_INDEX=1 PIP_FIND_LINKS=.packages make setup ROOM=dev",
+        {"ROOM=dev": "ROOM=small"},
+    )
+    done = wall.setup(typed, **{**wall.point(), "PIP_INDEX_URL": ""})
     assert done.returncode == 0, done.stdout + done.stderr
     assert wall.has_idna
     assert wall.asked == []

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from demo import release
 from demo.release import NotReady, bake_tag, read_notes
 from fixtures.baking import run_git
+from fixtures.documents import read_words
 from fixtures.support import ROOT
 
 
@@ -17,11 +19,17 @@ def write(root: Path, version: str, changelog: str) -> None:
     (root / "CHANGELOG.md").write_text(changelog, encoding="utf-8")
 
 
-def test_the_notes_of_a_release_are_its_section_of_the_changelog_alone(tmp_path: Path) -> None:
+def test_the_notes_of_a_release_are_its_section_of_the_changelog_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     write(
         tmp_path, "1.2.0", "# Changelog\n\n## 1.2.0, 2027-01-31\n\n- New.\n\n## 1.1.0, 2026-12-01\n\n- Old.\n"
     )
-    assert read_notes(tmp_path, "v1.2.0") == "- New.\n"
+    words = read_words("template/docs/template-developer.md", "python -m demo.release notes v1.2.0")
+    monkeypatch.setattr(release, "ROOT", tmp_path)
+    monkeypatch.setattr("sys.argv", ["release", *words])
+    assert release.main() == 0
+    assert capsys.readouterr().out == "- New.\n"
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from bots.review.conform import check_as_reviewed
 from bots.review.holdout import HoldoutPredictions
 from bots.settings import parse_settings
 from fixtures import lucky
+from fixtures.documents import read_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,7 +67,7 @@ def edit_yaml(project: DvcProject, edit: Callable[[dict[str, Any]], object]) -> 
 def test_a_pipeline_of_forty_lines_is_ready_for_review_and_lock_and_told_what_a_release_needs(
     project: DvcProject,
 ):
-    done = project.bots("conform", expect=1)
+    done = project.bots(*read_words("docs/evidence.md", "python -m bots conform"), expect=1)
     table = done.stdout.rpartition("\n\n")[2]
     assert [line.split()[:2] for line in table.splitlines()] == [
         ["review", "ready"], ["lock", "ready"], ["release", "5"], ["serve", "1"],

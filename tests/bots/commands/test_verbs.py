@@ -10,13 +10,15 @@ import pytest
 from bots.__main__ import main
 from bots.commands import COMMANDS
 from fixtures import releases
+from fixtures.documents import read_words
 from fixtures.support import TEMPLATE
+from pipeline.__main__ import build_parser
 
 
 def read_help(verb: str, capsys: pytest.CaptureFixture[str]) -> str:
     """A verb's --help in one line."""
     with pytest.raises(SystemExit):
-        main([verb, "--help"])
+        main(read_words("docs/bots.md", "python -m bots VERB --help", {"VERB": verb}))
     return " ".join(capsys.readouterr().out.split())
 
 
@@ -41,6 +43,23 @@ def test_every_help_says_what_the_exit_codes_mean(verb: str, capsys: pytest.Capt
     codes = read_help(verb, capsys).partition("exit codes: ")[2]
     assert re.match(r"0 \w", codes), codes
     assert re.search(r"[,;] 2 wrong usage", codes), codes
+
+
+def test_help_that_other_pages_name_lists_the_verbs_and_the_exit_codes(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for words in (
+        read_words("docs/tutorial.md", "python -m bots --help"),
+        read_words("docs/operator.md", "python -m bots review --help"),
+    ):
+        with pytest.raises(SystemExit):
+            main(words)
+    told = capsys.readouterr().out
+    assert "trace" in told
+    assert "exit codes: 0 " in told
+    with pytest.raises(SystemExit):
+        build_parser().parse_args(read_words("docs/operator.md", "python -m pipeline --help"))
+    assert "exit codes: 0 " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("verb", ["card", "watch", "week"])

@@ -9,6 +9,7 @@ import pytest
 
 from bots.__main__ import main
 from fixtures import baking, dvc_projects
+from fixtures.documents import read_words
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_before_the_first_release_there_is_nothing_to_watch_and_nothing_is_opened(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["watch", "--json"]) == 0
+    assert main([*read_words("docs/monitoring.md", "python -m bots watch"), "--json"]) == 0
     printed = capsys.readouterr()
     assert printed.out == "null\n"
     assert "no version is in production yet" in printed.err

@@ -21,6 +21,7 @@ from bots.monitoring import week
 from bots.monitoring.judgement import Judged
 from bots.monitoring.state import WatchState
 from fixtures import support, watch_reports
+from fixtures.documents import read_words
 from fixtures.prediction_log import ONNX
 
 DRAW = """
@@ -95,6 +96,20 @@ def test_rows_that_are_not_here_are_named_with_what_brings_them(
     assert (
         f"{lost}: not here; `python -m bots week --fetch` brings what is missing" in capsys.readouterr().err
     )
+
+
+def test_rows_that_are_not_here_are_fetched_and_drawn(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Storage:
+        """Brings the training rows, where they are asked for."""
+
+        def fetch(self, paths: list[str]) -> None:
+            assert paths == ["data/splits", "reports/predictions.parquet"]
+            (project / "data/splits/train.parquet").write_text("fetched rows")
+
+    monkeypatch.setattr("bots.dvc.storage.open_storage", lambda *_: Storage())
+    (project / "data/splits/train.parquet").unlink()
+    assert main(read_words("docs/monitoring.md", "python -m bots week --fetch")) == 0
+    assert "beside fetched rows" in (project / "monitoring/week.html").read_text()
 
 
 def test_a_week_without_rows_and_a_project_without_a_command_are_no_fault(

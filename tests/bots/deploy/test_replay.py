@@ -21,6 +21,7 @@ from bots.verdict.callers import load_consumers, parse_consumer
 from bots.verification import callers_check
 from bots.verification.callers_check import check_callers
 from fixtures import reviews, served, support
+from fixtures.documents import read_words
 from fixtures.served import ROW
 
 WANTED = {"score": {"type": "number", "low": 0, "high": 1}, "label": {"type": "boolean"}}
@@ -123,9 +124,9 @@ def test_the_verb_says_who_breaks_and_writes_a_contract_from_todays_answers(
     root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(root)
-    assert main(["callers"]) == 0
+    assert main(read_words("docs/callers.md", "python -m bots callers")) == 0
     assert "✓ billing: 1 request is answered" in capsys.readouterr().out
-    assert main(["callers", "--add", "web"]) == 0
+    assert main(read_words("docs/callers.md", "python -m bots callers --add NAME", {"NAME": "web"})) == 0
     assert main(["callers", "--add", "web"]) == 1
     assert "is there already" in capsys.readouterr().err
     assert main(["callers", "--add", "../web"]) == 1

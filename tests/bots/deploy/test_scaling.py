@@ -21,6 +21,7 @@ from bots.deploy.docker import EngineError
 from bots.deploy.haproxy import Server, Traffic
 from bots.settings import Replicas
 from fixtures import support
+from fixtures.documents import read_words
 
 STAGE = "late-flights-production"
 
@@ -283,7 +284,7 @@ def test_the_verb_says_how_many_there_were_and_are(
     played: Played, project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     played.add()
-    assert main(["scale", "3", "--json"]) == 0
+    assert main([*read_words("docs/deploy.md", "python -m bots scale 3"), "--json"]) == 0
     said = capsys.readouterr()
     assert json.loads(said.out) == {"before": 1, "now": 3}
     assert "scale: starting 2 more of stable, which makes 3" in said.err
@@ -300,7 +301,7 @@ def test_the_loop_ends_with_0_when_it_is_told_to_stop_and_leaves_what_runs(
     monkeypatch.setattr(Compose, "load_traffic", lambda _: Traffic({}, {}))
     monkeypatch.setattr(Autoscaler, "try_look", lambda _: os.kill(os.getpid(), signal.SIGTERM))
     try:
-        assert main(["autoscale"]) == 0
+        assert main(read_words("docs/deploy.md", "python -m bots autoscale")) == 0
     finally:
         signal.signal(signal.SIGTERM, before[0])
         signal.signal(signal.SIGINT, before[1])

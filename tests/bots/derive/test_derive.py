@@ -15,6 +15,7 @@ from bots import evidence, settings
 from bots.dvc import derived
 from bots.evidence import DataReport, MetricsReport, SplitReport
 from bots.review.holdout import load_predictions
+from fixtures.documents import read_words
 
 if TYPE_CHECKING:
     from .conftest import OwnProject
@@ -98,7 +99,7 @@ def test_the_stage_that_is_printed_is_the_one_that_writes_all_of_its_outputs(pro
     from bots.__main__ import main
 
     words = ["--predictions", "predictions.csv", "--holdout", "holdout.csv", "--train", "train.csv"]
-    assert main(["derive", *words, "--stage"]) == 0
+    assert main([*read_words("docs/evidence.md", "python -m bots derive"), *words, "--stage"]) == 0
     text = project.capture.readouterr().out
     stage = yaml.safe_load(text)["stages"][derived.STAGE]
     assert stage["cmd"] == "python -m bots derive " + " ".join(words)

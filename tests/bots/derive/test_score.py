@@ -21,6 +21,7 @@ from bots.derive.tables import DeriveError
 from bots.evidence import FeaturesReport
 from bots.settings import parse_settings
 from fixtures import lucky
+from fixtures.documents import read_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -218,7 +219,8 @@ def test_the_command_scores_the_artifact_and_says_in_a_line_what_is_wrong(
     assert "ERROR: score: net.onnx: there is no such file" in capsys.readouterr().err
     save_matrix(tmp_path / "net.onnx", [[2.0], [-1.0]])
     record_columns(tmp_path, "x", "z")
-    assert main(["score", "rows.parquet", "out.parquet"]) == 0
+    paths = {"{rows}": "rows.parquet", "{out}": "out.parquet"}
+    assert main(read_words("docs/evidence.md", "python -m bots score {rows} {out}", paths)) == 0
     assert parquet.read_table("out.parquet").column_names == ["row", "score"]
     assert main(["score", "params.yaml", "out.parquet"]) == 1
     assert "expected a file that ends in .csv or .parquet" in capsys.readouterr().err

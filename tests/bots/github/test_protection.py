@@ -14,6 +14,7 @@ from bots.__main__ import main
 from bots.github import protection
 from doubles.github import GitHubDouble
 from fixtures import support
+from fixtures.documents import read_words
 from fixtures.support import TEMPLATE
 
 FILE = Path(protection.FILE)
@@ -61,7 +62,7 @@ def list_writes(double: GitHubDouble) -> list[str]:
 def test_a_dry_run_says_what_would_be_set_and_sets_nothing(
     double: GitHubDouble, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["protect", "--dry-run"]) == 3
+    assert main(read_words("docs/workflows.md", "python -m bots protect --dry-run")) == 3
     said = capsys.readouterr().out
     assert "ruleset 'bots: main': rule pull_request: not set -> on" in said
     assert "rule required_status_checks required_status_checks: not set -> model review by app 15368" in said
@@ -73,7 +74,7 @@ def test_a_dry_run_says_what_would_be_set_and_sets_nothing(
 
 
 def test_what_is_set_protects_main_the_tags_and_the_environments(double: GitHubDouble) -> None:
-    assert main(["protect"]) == 0
+    assert main(read_words("docs/workflows.md", "python -m bots protect")) == 0
     branch = find_ruleset(double, "bots: main")
     assert branch["conditions"]["ref_name"]["include"] == ["~DEFAULT_BRANCH"]
     assert branch["bypass_actors"] == [

@@ -27,6 +27,7 @@ from bots.render.dashboard import MEANINGS, Dashboard, Item, parse_boxes, render
 from bots.render.retrain import RetrainMarker
 from doubles.github import ACTIONS, Check, GitHubDouble
 from fixtures import release_projects, releases
+from fixtures.documents import read_words
 from fixtures.release_projects import ReleaseProject
 
 NOW = "2026-03-10T12:00:00Z"
@@ -345,7 +346,10 @@ def test_the_verb_writes_the_issue_from_registry_watch_and_github(project: Relea
     issue.body = "<!-- model-watch trouble=performance since=2026-03-08 state=open -->"
     stranger = project.double.add_issue(10, "Production: worse", labels=[monitoring_issue.LABEL])
     stranger.body = issue.body
-    project.run_bots("dashboard")
+    look = read_words("docs/monitoring.md", "python -m bots dashboard --dry-run")
+    assert "**v1.0.0**" in project.run_bots(*look).stdout
+    assert 11 not in project.double.state.issues
+    project.run_bots(*read_words("docs/parameters.md", "python -m bots dashboard"))
     body = project.double.state.issues[11].body or ""
     for words in (
         "**v1.0.0**",

@@ -19,6 +19,7 @@ from bots.release.registry import open_registry, start_retry
 from bots.settings import load_settings
 from doubles.github import Check, GitHubDouble
 from fixtures import dvc_projects, release_projects, releases
+from fixtures.documents import read_words
 from fixtures.release_projects import ReleaseProject, write_model
 from fixtures.support import TEMPLATE
 
@@ -172,7 +173,12 @@ def test_a_further_model_is_released_and_deployed_by_its_name_and_the_first_is_n
 def test_a_further_model_goes_back_alone(project: ReleaseProject) -> None:
     release_both(project)
     number, _ = release_next(project)
-    said = project.run_bots("rollback", "--model", "b", "--reason", "complaints").stderr
+    back = read_words(
+        "docs/release.md",
+        "python -m bots rollback --model upsell --to v1.3.0",
+        {"upsell": "b", "v1.3.0": "v1.0.0"},
+    )
+    said = project.run_bots(*back, "--reason", "complaints").stderr
     assert "b: production has v1.0.0 again, and v1.1.0 no more." in said
     assert read_stages(project, "--model", "b") == {"v1.1.0": ["staging"], "v1.0.0": ["production"]}
     assert read_stages(project) == {"v1.0.0": ["staging", "production"]}
@@ -194,7 +200,12 @@ def test_a_further_model_is_paused_and_promoted_without_a_word_about_the_first(
     assert "<code>/rollback b why</code> takes it out" in comment
     assert "Nothing is paused" in project.run_bots("release", "--resume").stderr
     project.run_bots("release", "--model", "b", "--resume", expect=34)
-    project.run_bots("release", "--model", "b", "--promote", "I looked at the answers")
+    promote = read_words(
+        "docs/release.md",
+        'python -m bots release --model upsell --promote "few people ask in February"',
+        {"upsell": "b"},
+    )
+    project.run_bots(*promote)
     assert read_stages(project, "--model", "b")["v1.1.0"] == ["staging", "production"]
     assert read_stages(project) == {"v1.0.0": ["staging", "production"]}
     assert project.list_issues() == []
@@ -233,7 +244,8 @@ def test_a_further_model_that_no_review_let_pass_is_not_released_and_an_issue_sa
 ) -> None:
     merge(project, of_b="failure")
     project.run_bots("release", "--until", "version", "--accept", "the first model")
-    said = project.run_bots("release", "--others", expect=30).stderr
+    others = read_words("docs/release.md", "python -m bots release --others")
+    said = project.run_bots(*others, expect=30).stderr
     assert "ERROR: b: " in said
     assert "`python -m bots release --model b --accept REASON`" in said
     assert list_tags(project) == {"model@v1.0.0"}
@@ -361,7 +373,8 @@ def test_the_number_of_containers_is_held_against_the_models_own_limits(project:
     document = yaml.safe_load(params.read_text())
     document["models"]["b"]["deploy"]["replicas"] = {"least": 1, "most": 3}
     params.write_text(yaml.safe_dump(document, sort_keys=False))
-    said = project.run_bots("scale", "4", "--model", "b", expect=1).stderr
+    four = read_words("docs/deploy.md", "python -m bots scale 3 --model upsell", {"3": "4", "upsell": "b"})
+    said = project.run_bots(*four, expect=1).stderr
     assert "params.yaml: models.b.deploy.replicas allows 1 to 3, not 4" in said
     del document["models"]["b"]["deploy"]
     params.write_text(yaml.safe_dump(document, sort_keys=False))

@@ -21,6 +21,7 @@ from bots.release.signing import PublicKeys, Signer, SigningError
 from bots.release.versions import LARGEST, Bump, Content, Registry
 from bots.retry import Retry
 from fixtures import dvc_projects, release_projects
+from fixtures.documents import read_words
 from fixtures.dvc_projects import DvcProject
 from fixtures.releases import CONTENT, SIGNER, a_release, make_tag, parse_tags
 
@@ -306,14 +307,19 @@ def test_what_was_released_before_there_was_this_key_is_signed_by_name(
     change_keys(project, OTHERS.format_line("the second one"))
     forge(project, "model@v7.0.0", "no record")
     assert read(project)[0].releases == ()
-    assert main(["sign"]) == 0
+    assert main(read_words("docs/release.md", "python -m bots sign")) == 0
     listed = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in listed] == ["model#staging#1", "model@v1.0.0"]
     assert "image ghcr.io/o/n@sha256:4444" in listed[1]
     monkeypatch.setenv("REGISTRY_KEY", OTHERS.format_secret())
     assert main(["sign", "model@v1.0.0", "model@v7.0.0"]) == 1
     assert "model@v7.0.0: no tags that lack only a signature" in capsys.readouterr().err
-    assert main(["sign", "model@v1.0.0", "model#staging#1"]) == 0
+    by_name = read_words(
+        "docs/release.md",
+        "REGISTRY_KEY=… python -m bots sign model@v1.3.0 model#production#7",
+        {"v1.3.0": "v1.0.0", "production#7": "staging#1"},
+    )
+    assert main(by_name) == 0
     known, skipped = read(project)
     assert [one.version for one in known.releases] == ["v1.0.0"]
     assert known.get_running("staging") is not None

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from bots.__main__ import main
 from bots.render.client import ClientError, render_client
 from fixtures import served, support
+from fixtures.documents import read_words
 from fixtures.served import ROW
 from serving.contract import Contract
 from serving.openapi import describe
@@ -77,7 +78,14 @@ def test_the_client_that_the_verb_writes_gets_the_answers_of_the_real_service(
     service: served.Service, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(service.folder)
-    assert main(["callers", "--client", "visits.py"]) == 0
+    assert (
+        main(
+            read_words(
+                "docs/callers.md", "python -m bots callers --client my_model.py", {"my_model": "visits"}
+            )
+        )
+        == 0
+    )
     assert "from visits import Client, Row" in capsys.readouterr().out
     visits = load(service.folder / "visits.py")
     client = visits.Client(service.url)

@@ -25,6 +25,7 @@ from bots.verification.main_side import load_main
 from bots.verification.scorer import Answers
 from bots.verification.verify_review import verify_review
 from fixtures import ranking
+from fixtures.documents import read_words
 from fixtures.dvc_projects import DvcProject
 
 ROWS = 120
@@ -221,7 +222,7 @@ def test_a_ranking_is_reviewed_by_the_ndcg_of_each_query(change: DvcProject) -> 
     assert found.statistics is not None
     assert (found.statistics.rows, found.statistics.units) == (200, 200)
     page = (change.folder / "review" / "review.html").read_text(encoding="utf-8")
-    comment = change.bots("preview").stdout
+    comment = change.bots(*read_words("docs/release.md", "python -m bots preview")).stdout
     for words in (page, comment):
         assert not {"probability", "calibration", "labelled rows"} & set(words.lower().split())
     found_lacking = json.loads(change.bots("conform", "--json", expect=1).stdout)

@@ -12,6 +12,7 @@ import yaml
 from bots.naming import Naming
 from doubles.github import TOKEN, GitHubDouble
 from fixtures import dvc_projects, lucky, two_models
+from fixtures.documents import read_words
 from fixtures.dvc_projects import DvcProject
 
 if TYPE_CHECKING:
@@ -184,7 +185,7 @@ def test_two_models_are_packed_verified_told_and_locked_together(two: DvcProject
     clone = ["clone", "--quiet", "--single-branch", "--branch", "main", origin.as_uri(), str(bot.folder)]
     dvc_projects.run_git(tmp_path, *clone)
     review(change, "--retrain")
-    change.bots("pack", "--out", str(tmp_path / "pack"))
+    change.bots(*read_words("docs/storage.md", "python -m bots pack"), "--out", str(tmp_path / "pack"))
     shutil.move(change.folder / "review", tmp_path / "review")
     given = ["--artifact", str(tmp_path / "review"), "--pack", str(tmp_path / "pack")]
     bot.bots("collect", *given, "--out", str(tmp_path / "evidence"))
@@ -210,7 +211,8 @@ def test_two_models_are_packed_verified_told_and_locked_together(two: DvcProject
         }
         bot.bots("publish", *given[:2], "--verification", verified, environ=environ)
         assert "locks=true" in (tmp_path / "output").read_text()
-        done = bot.bots("lock", *given, "--verification", verified, "--json", environ=environ)
+        lock = read_words("docs/storage.md", "python -m bots lock")
+        done = bot.bots(*lock, *given, "--verification", verified, "--json", environ=environ)
         outcome = json.loads(done.stdout)
         assert outcome["done"] == "locked"
         names = {check.name for check in double.list_checks(outcome["commit"])}

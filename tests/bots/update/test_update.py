@@ -24,6 +24,7 @@ from bots.update.bake import bake_versions
 from bots.update.fetch import build_login, choose_template, fetch_template
 from bots.update.propose import TemplateUpdater, UpdateResult
 from doubles.github import TOKEN, GitHubDouble
+from fixtures.documents import read_words
 from fixtures.support import TEMPLATE
 
 BOT_MAIL = "41898282+github-actions[bot]@users.noreply.github.com"
@@ -642,7 +643,7 @@ def test_a_project_knows_its_template_s_version(
 ) -> None:
     monkeypatch.chdir(bench.root)
     with pytest.raises(SystemExit) as ended:
-        main(["--version"])
+        main(read_words("docs/template.md", "python -m bots --version"))
     assert ended.value.code == 0
     commit_ = load_record(bench.root).commit or ""
     assert capsys.readouterr().out == f"cookiecutter-gitops-ml 1.0.0 ({commit_[:7]})\n"
@@ -658,14 +659,17 @@ def test_the_verb_does_all_three_steps_and_says_when_there_is_nothing(
     for name in ("GITHUB_TOKEN", "GH_TOKEN", "GITHUB_REPOSITORY", "TEMPLATE_ADDRESS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(bench.root)
-    assert main(["update"]) == 0
+    words = read_words("docs/template.md", "python -m bots update")
+    assert main(words) == 0
     assert "which is the newest" in capsys.readouterr().out
     bench.release({"/new.py": "new\n"})
-    assert main(["update", "--dry-run", "--json"]) == 3
+    dry = read_words("docs/template.md", "python -m bots update --dry-run")
+    assert main([*dry, "--json"]) == 3
     assert json.loads(capsys.readouterr().out)["done"] == "would open"
-    assert main(["update"]) == 0
+    assert main(words) == 0
     assert "the branches template and template-update are here" in capsys.readouterr().out
     assert git(bench.root, "show", "template-update:new.py") == "new"
-    assert main(["update", "--to", "v9"]) == 1
+    certain = read_words("docs/template.md", "python -m bots update --to v1.2.0", {"v1.2.0": "v9"})
+    assert main(certain) == 1
     assert "no tag, branch or commit 'v9'" in capsys.readouterr().err
     assert main(["update", "bake"]) == 2

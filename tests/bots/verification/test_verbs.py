@@ -13,6 +13,7 @@ from bots.__main__ import main
 from bots.evidence import Verification
 from bots.publish import model_bundle
 from fixtures import dvc_projects, release_projects, verified_reviews
+from fixtures.documents import read_words
 from fixtures.verified_reviews import PREDICTIONS, Bench
 
 
@@ -41,8 +42,10 @@ def hand_over(bench: Bench, folder: Path) -> list[str]:
 def run_verbs(bench: Bench, folder: Path, options: list[str]) -> int:
     """`collect`, then `verify`; returns how the second ended."""
     with contextlib.chdir(bench.main.folder):
-        assert main(["collect", *options, "--out", str(folder / "evidence")]) == 0
-        return main(["verify", "--evidence", str(folder / "evidence"), "--out", str(folder / "out")])
+        collect = read_words("docs/workflows.md", "python -m bots collect")
+        assert main([*collect, *options, "--out", str(folder / "evidence")]) == 0
+        verify = read_words("docs/workflows.md", "python -m bots verify")
+        return main([*verify, "--evidence", str(folder / "evidence"), "--out", str(folder / "out")])
 
 
 def load(folder: Path) -> Verification:
