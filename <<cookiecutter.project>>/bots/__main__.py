@@ -7,8 +7,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bots.commands import COMMANDS
-from bots.errors import BotsError
+try:
+    from bots.commands import COMMANDS
+    from bots.errors import BotsError
+except ModuleNotFoundError as missing:
+    sys.exit(
+        f"ERROR: this Python ({sys.executable}) lacks {missing.name}. The tools are in .venv: `make setup` "
+        "installs them, and `source .venv/bin/activate` lets this shell find them"
+    )
 
 
 class VersionAction(argparse.Action):

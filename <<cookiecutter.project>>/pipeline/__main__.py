@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import gc
-import importlib
+import importlib.util
 import os
 import sys
 from typing import Any
@@ -108,6 +108,11 @@ def run_command(words: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    if importlib.util.find_spec("msgspec") is None:
+        sys.exit(
+            f"ERROR: this Python ({sys.executable}) lacks msgspec. The tools are in .venv: `make setup` "
+            "installs them, and `source .venv/bin/activate` lets this shell find them"
+        )
     # A stage is one short process: to collect the garbage of imports takes seconds and frees no memory that it needs.
     # Only here: who imports this module may live long.
     gc.disable()

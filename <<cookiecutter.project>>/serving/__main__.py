@@ -12,8 +12,14 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from serving.errors import LogError, ServingError, SettingsError
-from serving.settings import Environment, load_settings
+try:
+    from serving.errors import LogError, ServingError, SettingsError
+    from serving.settings import Environment, load_settings
+except ModuleNotFoundError as missing:
+    sys.exit(
+        f"ERROR: this Python ({sys.executable}) lacks {missing.name}. The tools are in .venv: `make dev` "
+        "installs them, and `source .venv/bin/activate` lets this shell find them"
+    )
 
 if TYPE_CHECKING:
     from serving.settings import Settings
