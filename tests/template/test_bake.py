@@ -472,7 +472,7 @@ HOSTILE = st.text(
 
 
 @pytest.mark.slow
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @example(text='"""')
 @example(text="'''\\")
 @example(text="<<")
