@@ -92,6 +92,13 @@ class Remote:
         return re.sub(r"(?<=://)[^/@]*@", "", self.url)
 
 
+def find_own_repository(root: Path) -> Remote | None:
+    """The checkout's own repository as a place to fetch from, where it has no `origin` and was never pushed."""
+    if run_git(root, "config", "--get", f"remote.{REMOTE}.url", expect=None).returncode == 0:
+        return None
+    return Remote(run_git(root, "rev-parse", "--show-toplevel").stdout.decode().rstrip("\n"))
+
+
 def _make_absolute(root: Path, url: str) -> str:
     """Make a path absolute; leave `host:path`, which is SSH, as it is."""
     return str((root / url).resolve()) if (root / url).exists() else url

@@ -19,7 +19,7 @@ from bots.deploy.platform import find_model_platform
 from bots.dvc.lockfile import parse_lock
 from bots.errors import BotsError
 from bots.evidence import Interface
-from bots.git.bare import Remote, find_folder
+from bots.git.bare import Remote, find_folder, find_own_repository
 from bots.git.repository import Repository
 from bots.github.protection import find_reviewers
 from bots.layout import CONSUMERS, DVC_LOCK, PARAMS
@@ -125,6 +125,7 @@ def find_local_plan(
 ) -> MergePlan | None:
     """Plan the merge of the checkout's change as far as this machine can tell: GitHub is not asked.
 
+    A repository that was never pushed anywhere is itself where its versions would be.
     None where the review has no model, or params.yaml cannot be read.
     """
     model = review.model_name
@@ -132,13 +133,14 @@ def find_local_plan(
         settings = load_settings(root, model)
         deploys = find_model_platform(root, settings) != "none"
         retry = Retry(time.time, time.sleep, tell, deadline=time.time() + LOCAL_BUDGET)
+        remote = find_own_repository(root)
         facts = PlanFacts(
-            registry=ask_registry(root, model, retry),
+            registry=ask_registry(root, model, retry, remote),
             service=read_service(root, model),
             touched=(),
             edited=(),
             reviewers=dict.fromkeys(STAGES, Unknown("GitHub is asked when the review is published")),
-            report=ask_report(root, environ, model, tell),
+            report=ask_report(root, environ, model, tell, remote),
             deploys=deploys,
         )
     except BotsError:
@@ -167,21 +169,27 @@ def read_interface(root: Path, base: str | None, files: Layout) -> Interface:
         )
 
 
-def ask_registry(root: Path, model: str | None, retry: Retry) -> Registry | Unknown:
-    """Ask the remote for the registry."""
+def ask_registry(
+    root: Path, model: str | None, retry: Retry, remote: Remote | None = None
+) -> Registry | Unknown:
+    """Ask the checkout's remote, or another place, for the registry."""
     try:
-        with open_registry(root, retry, time.time, model=model) as opened:
+        with open_registry(root, retry, time.time, model=model, remote=remote) as opened:
             return opened.registry
     except (BotsError, RetriesExhausted) as error:
         return Unknown(f"the registry cannot be read: {error}")
 
 
 def ask_report(
-    root: Path, environ: Mapping[str, str], model: str | None, tell: Callable[[str], None]
+    root: Path,
+    environ: Mapping[str, str],
+    model: str | None,
+    tell: Callable[[str], None],
+    remote: Remote | None = None,
 ) -> WatchReport | Unknown | None:
     """Ask the watch's branch for its newest report; None where nobody ever watched."""
     try:
-        remote = Remote.from_checkout(root, environ)
+        remote = remote or Remote.from_checkout(root, environ)
         with MonitoringStore(root, tell, remote=remote, naming=load_naming(root, model)) as store:
             return store.load().decode(REPORT, WatchReport)
     except (BotsError, RetriesExhausted) as error:

@@ -21,7 +21,17 @@ from msgspec.structs import replace
 from bots.deploy.checks import Check
 from bots.dvc import lockfile
 from bots.errors import BotsError
-from bots.git.bare import Author, BareRepository, PushRejected, RefMoved, Tag, open_bare, parse_tag, run_git
+from bots.git.bare import (
+    Author,
+    BareRepository,
+    PushRejected,
+    RefMoved,
+    Remote,
+    Tag,
+    open_bare,
+    parse_tag,
+    run_git,
+)
 from bots.layout import DVC_LOCK
 from bots.naming import ALONE, Naming
 from bots.release import signing, tags, versions
@@ -405,14 +415,16 @@ def open_registry(
     clock: Callable[[], float],
     signer: Signer | None = None,
     model: str | None = None,
+    remote: Remote | None = None,
 ) -> Iterator[RegistryRepository]:
     """Open the registry of the project's remote, and read it; with a key it can be added to.
 
-    `model` names another model than the project's main one. Raises `RegistryError`, `SigningError` and `GitError`.
+    `model` names another model than the project's main one, `remote` another place than `origin`.
+    Raises `RegistryError`, `SigningError` and `GitError`.
     """
     prefix = run_git(root, "rev-parse", "--show-prefix").stdout.decode().strip()
     naming = load_naming(root, model)
-    with open_bare(root) as bare:
+    with open_bare(root, remote) as bare:
         repository = RegistryRepository(bare, prefix, retry, clock, signer, naming)
         try:
             repository.refresh()

@@ -169,10 +169,15 @@ def test_a_desk_shows_what_it_can_and_says_that_github_is_asked_later(root: Path
     assert "the change's own word" in line
 
 
-def test_a_desk_without_a_remote_or_a_contract_says_so(root: Path) -> None:
+def test_a_repository_that_was_never_pushed_is_itself_where_its_versions_would_be(root: Path) -> None:
     git(root, "remote", "remove", "origin")
+    made = find_local_plan(root, {}, but(REVIEW, base="HEAD", champion=None), lambda words: None)
+    assert made is not None
+    assert "makes **v1.0.0** (the first version); goes to staging" in format_line(made)
+    assert "no remote" not in format_fold(made)
+
+
+def test_a_desk_without_a_contract_says_so(root: Path) -> None:
     made = find_local_plan(root, {}, but(REVIEW, base="HEAD"), lambda words: None)
     assert made is not None
-    fold = format_fold(made)
-    assert "no remote" in fold
-    assert "contract.json cannot be read" in fold
+    assert "contract.json cannot be read" in format_fold(made)
