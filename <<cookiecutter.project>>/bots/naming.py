@@ -7,7 +7,7 @@ The main model of a project that has a repository for itself bears the plain nam
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from bots.errors import BotsError
@@ -26,11 +26,13 @@ class Naming:
     """How everything is called that lies beside others of its kind.
 
     `project` is the project's name where the repository holds others too, None where it is alone. `model` is None for a
-    project's main model. Two different values never share a name.
+    project's main model. Two different values never share a name. `word` is what `commands.prefix` puts before the
+    commands that people write; it names nothing.
     """
 
     project: str | None = None
     model: str | None = None
+    word: str | None = field(default=None, compare=False)
 
     @property
     def is_plain(self) -> bool:
@@ -122,6 +124,12 @@ class Naming:
         """What a command line of the bots says so that it is about this model: nothing, ` --model upsell`."""
         return f" --model {self.model}" if self.model else ""
 
+    @property
+    def command_start(self) -> str:
+        """What people write before each command: `/`, the project's `/churn `, or with a word that is set `/ml `."""
+        word = self.word or self.project
+        return f"/{word} " if word else "/"
+
     def add_to_mark(self, word: str) -> str:
         """Make the word by which the bots know what they wrote: `model-review`, `model-review/churn`."""
         return word if self.is_plain else f"{word}/{self.artifact}"
@@ -174,7 +182,7 @@ class Naming:
 ALONE: Final = Naming()
 
 
-def make_naming(project: str, folder: str, model: str | None = None) -> Naming:
+def make_naming(project: str, folder: str, model: str | None = None, *, word: str | None = None) -> Naming:
     """Make the names of a project and of one of its models; `folder` is its place in the repository, empty at the root.
 
     Raises `NamingError` where a name that is needed cannot stand in a tag, a branch and an image.
@@ -185,4 +193,4 @@ def make_naming(project: str, folder: str, model: str | None = None) -> Naming:
                 f"{kind} is {name[:60]!r}: beside others it needs a name of up to 50 lower-case letters, digits and "
                 f"single hyphens that begins with a letter and is not `{PLAIN}`"
             )
-    return Naming(project if folder else None, model)
+    return Naming(project if folder else None, model, word)

@@ -694,9 +694,13 @@ def load_naming(root: Path, model: str | None = None) -> Naming:
     A project at the root of its repository needs no params.yaml for that. Raises `SettingsError`, `NamingError`.
     """
     folder = find_folder(root)
-    if not folder and model is None:
+    try:
+        settings = load_settings(root)
+    except SettingsError:
+        if folder or model is not None:
+            raise
         return ALONE
-    return make_naming(load_settings(root).project.name, folder, model)
+    return make_naming(settings.project.name, folder, model, word=settings.commands.prefix)
 
 
 def list_namings(root: Path) -> list[Naming]:

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
         "folder": find_folder(root),
         "retry": retry,
         "load_registry": load_registry,
-        "naming": load_naming(root),
+        "naming": replace(load_naming(root), word=settings.commands.prefix),
         "run": actions.find_run(os.environ),
     }
     api = GitHubClient(connection)

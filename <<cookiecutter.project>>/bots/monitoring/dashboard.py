@@ -261,7 +261,8 @@ class _Builder:
         if passed:
             head += ". It waits for whoever merges it"
         elif asks:
-            head += ". Read its review; where that asks for a person, `/approve` belongs below it"
+            word = f"`{self.models[0].naming.command_start}approve`"
+            head += f". Read its review; where that asks for a person, {word} belongs below it"
         commands = ["/update", "/retrain"] if stale else ["/retrain"] if not said else []
         item = Item(head, pull.number, self._offer(pull.number, *commands) if own else ())
         if own and pull.branch == self.models[0].naming.update_branch:

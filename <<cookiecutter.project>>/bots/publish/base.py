@@ -27,8 +27,8 @@ FAILURES = (RequestDenied, RetriesExhausted, LockfileError, SettingsError)
 Standing = Literal["current", "stale", "elsewhere", "unknown"]
 
 UPDATE = (
-    "Update the branch: the command `/update` lets the bots do it, also where dvc.lock is in conflict. Or press Update "
-    "branch, or `git fetch origin` and `git merge origin/{branch}` (`python -m bots merge` settles dvc.lock and "
+    "Update the branch: the command `{start}update` lets the bots do it, also where dvc.lock is in conflict. Or press "
+    "Update branch, or `git fetch origin` and `git merge origin/{branch}` (`python -m bots merge` settles dvc.lock and "
     "reports/) and push. That starts a review against what {branch} is now."
 )
 

@@ -124,7 +124,8 @@ def _decide_on_main(run: WorkflowRun, target: Target, decision: Decision) -> Dec
         return decision
     main, why = run.default_branch, base.why or "no reason is known"
     if base.standing == "stale":
-        advice = f"{why[0].upper()}{why[1:]} since this review. {UPDATE.format(branch=main)}"
+        update = UPDATE.format(branch=main, start=target.naming.command_start)
+        advice = f"{why[0].upper()}{why[1:]} since this review. {update}"
         return replace(_decide_by_base(decision, f"stale: {why}", advice, comments=True), elsewhere=True)
     if base.standing == "elsewhere":
         advice = (

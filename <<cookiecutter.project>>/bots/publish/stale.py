@@ -136,7 +136,8 @@ class StaleChecks:
     def _explain(self, check: CheckRun, why: str) -> str:
         before = "" if check.title is None or check.title.startswith("Stale: ") else check.title
         said = f"\n\nBefore that it said: {escape_text(before, 200)}." if before else ""
-        advice = f"{why[0].upper()}{why[1:]} since this review. {UPDATE.format(branch=self.branch)}"
+        update = UPDATE.format(branch=self.branch, start=self.naming.command_start)
+        advice = f"{why[0].upper()}{why[1:]} since this review. {update}"
         return f"{escape_prose(advice, 900)}{said} The comment on the pull request has the review."
 
 

@@ -33,7 +33,7 @@ ASKED_BY: Final = "Asked-by"
 def approve(request: Request) -> Answer:
     """Turn the check of the head into a success in the sender's name, where the review asks for that."""
     if not request.event.is_on_pull_request:
-        return refuse("`/approve` belongs below a pull request.")
+        return refuse(f"`{request.naming.command_start}approve` belongs below a pull request.")
     if not request.may_decide:
         return refuse("Only people who may write to this repository approve a change.")
     pull = request.api.get_pull_request(request.event.issue.number)
@@ -98,8 +98,9 @@ def _describe_approval(marker: Marker, check: CheckRun, pull: PullRequestText) -
         name = marker.naming.model
         return Answer(
             f"Approved: {name}'s model {model}, which its review calls {marker.verdict}. This is about {name} alone: "
-            "the change passes where the main model's check does, which `/approve` without a name turns green where "
-            "nothing but another model held it up. A new push voids this. Whether the team's tests passed, "
+            "the change passes where the main model's check does, which "
+            f"`{marker.naming.command_start}approve` without a name turns green where nothing but another model held "
+            "it up. A new push voids this. Whether the team's tests passed, "
             f"[the run]({check_address(check.details_url)}) says."
         )
     return Answer(
@@ -257,7 +258,8 @@ def explain_refusal(
         first = unsettled[0]
         return (
             f"This cannot be approved: the check says “{said}”, and `{marker.naming.check}: {first}` has not passed. "
-            f"Where that review asks a person, `/approve {first}` comes first; it approves that model alone."
+            f"Where that review asks a person, `{marker.naming.command_start}approve {first}` comes first; it approves "
+            "that model alone."
         )
     if marker.digests is None:
         return f"The review of {head} does not name the model that it judged, so nobody can say what is approved."

@@ -31,11 +31,12 @@ def mute(request: Request) -> Answer:
     if isinstance(found, Answer):
         return found
     today = date.fromisoformat(request.event.comment.created_at[:10])
+    start = request.naming.command_start
     last = today + timedelta(days=LONGEST_MUTE)
     try:
         until = date.fromisoformat(request.arguments)
     except ValueError:
-        return refuse(f"`/mute` needs a day, such as `/mute {today + timedelta(days=7)}`.")
+        return refuse(f"`{start}mute` needs a day, such as `{start}mute {today + timedelta(days=7)}`.")
     if not today <= until <= last:
         return refuse(f"A trouble can be muted from {today} until {last}; {until} is not within them.")
     return _keep(request, found, "muted", until.isoformat())
@@ -56,7 +57,8 @@ def retrain(request: Request) -> Answer:
         return found
     if request.arguments:
         return refuse(
-            "`/retrain` takes values below a pull request alone: write them below the one that it opens."
+            f"`{request.naming.command_start}retrain` takes values below a pull request alone: write them below the "
+            "one that it opens."
         )
     if found.trouble not in RETRAINABLE:
         return refuse(f"Training anew does not mend trouble of the kind {found.trouble}.")
@@ -167,13 +169,13 @@ def _name_comment(request: Request) -> str:
 def _find_trouble(request: Request, word: str) -> IssueMarker | Answer:
     """Find what an issue of the watch is about; the answer where it is none, or the sender may not."""
     if request.event.is_on_pull_request or request.event.issue.state != "open":
-        return refuse(f"`/{word}` {NOT_OURS}")
+        return refuse(f"`{request.naming.command_start}{word}` {NOT_OURS}")
     issue = request.api.get_issue(request.event.issue.number)
     namings = [request.naming, *(request.take_model(name).naming for name in request.settings.models)]
     markers = (parse_issue_marker(issue.body, naming) for naming in namings)
     marker = next(filter(None, markers), None) if issue.author == request.author else None
     if marker is None:
-        return refuse(f"`/{word}` {NOT_OURS}")
+        return refuse(f"`{request.naming.command_start}{word}` {NOT_OURS}")
     if not request.may_decide:
         return refuse("Only people who may write to this repository decide about it.")
     return marker

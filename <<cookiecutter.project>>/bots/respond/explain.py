@@ -9,6 +9,7 @@ import msgspec
 from bots.decoding import DECODE_ERRORS
 from bots.evidence import ExplanationReport, Importance, WorstPrediction
 from bots.layout import name_report
+from bots.naming import ALONE, Naming
 from bots.render.escape import escape_code, escape_text
 from bots.render.markdown import format_table
 from bots.render.numbers import format_number
@@ -20,7 +21,9 @@ SHOWN: Final = 10
 def explain(request: Request) -> Answer:
     """Say what a feature does in the model, why a row got its score, or, without a word, what matters most."""
     if not request.event.is_on_pull_request:
-        return refuse("`/explain` belongs below a pull request, whose model it explains.")
+        return refuse(
+            f"`{request.naming.command_start}explain` belongs below a pull request, whose model it explains."
+        )
     head = request.api.get_pull_request(request.event.issue.number).head_sha
     request = request.choose_model()
     name = request.naming.model
@@ -34,15 +37,15 @@ def explain(request: Request) -> Answer:
         return refuse(
             f"`{path}` of {head[:7]} is no explanation that the bots can read; its review says more."
         )
-    return explain_word(report, request.arguments, head, model=name)
+    return explain_word(report, request.arguments, head, naming=request.naming)
 
 
-def explain_word(report: ExplanationReport, word: str, head: str, *, model: str | None = None) -> Answer:
+def explain_word(report: ExplanationReport, word: str, head: str, *, naming: Naming = ALONE) -> Answer:
     """Explain a feature or a row that is called `word`; the largest features where it is empty.
 
-    `model` is the name of a further model that the report is about.
+    `naming` is of the model that the report is about.
     """
-    called = f"{model} of {head[:7]}" if model else f"of {head[:7]}"
+    called = f"{naming.model} of {head[:7]}" if naming.model else f"of {head[:7]}"
     of = f"Of the model {called}, as its own report has it ({escape_text(report.method)}, {report.rows:,} rows):"
     if not word:
         return Answer(f"{of}\n\n{_render_ranking(report.ranking[:SHOWN])}")
@@ -55,7 +58,8 @@ def explain_word(report: ExplanationReport, word: str, head: str, *, model: str 
     rows = ", ".join(f"{escape_code(row.row, 60)}" for row in report.worst[:5])
     return refuse(
         f"The report has neither a feature nor a row called “{escape_text(word, 100)}”. It has "
-        f"{len(report.ranking)} features (`/explain` lists the first) and explains its worst rows: {rows or 'none'}. "
+        f"{len(report.ranking)} features (`{naming.command_start}explain` lists the first) and explains its worst "
+        f"rows: {rows or 'none'}. "
         "Any other row: `make serve`, which has `POST /explain`."
     )
 

@@ -100,7 +100,7 @@ def change_values(text: str, changes: Changes) -> str:
         if before != value or type(before) is not type(value):
             edits.append((node.start_mark.index, node.end_mark.index, _format_value(value)))
     if not edits:
-        raise WrongChange(f"the branch's {PARAMS} has these values already; /retrain alone reviews it anew")
+        raise WrongChange(f"the branch's {PARAMS} has these values already; the word alone reviews it anew")
     made = text
     for start, end, new in sorted(edits, reverse=True):
         made = made[:start] + (new if start < end else f" {new}") + made[end:]

@@ -32,9 +32,13 @@ _LIKE_NUMBER: Final = re.compile(r"v?\d+(?:\.\d+)*")
 
 @dataclass(frozen=True)
 class Scene:
-    """What a person looks at: the version that the page is about, None where it is about production as a whole."""
+    """What a person looks at: the version that the page is about, None where it is about production as a whole.
+
+    `start` is what people write before a command.
+    """
 
     version: str | None = None
+    start: str = "/"
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ def _order(request: Request, act: Act, decide: Decide) -> Answer:
     if _LIKE_NUMBER.fullmatch(second) and not _LIKE_NUMBER.fullmatch(first):
         return refuse(
             f"A version stands behind `{escape_text(first)}`, which is neither a version nor a model of this project. "
-            f"Write the version first: `/{act} {second} why`. Nothing was done."
+            f"Write the version first: `{request.naming.command_start}{act} {second} why`. Nothing was done."
         )
     registry = request.load_registry(model)
     scene = find_scene(request, registry, act)
@@ -118,24 +122,25 @@ def write_reason(request: Request, why: str) -> str:
 
 def find_scene(request: Request, registry: Registry, act: str) -> Scene | Answer:
     """Find what the page of a command is about; the answer where it is nothing of a release's."""
-    event = request.event
+    event, start = request.event, request.naming.command_start
+    word = f"`{start}{act}`"
     if event.is_on_pull_request:
         made = [one for one in registry.releases if one.pull_request == event.issue.number]
         if made:
-            return Scene(made[-1].version)
+            return Scene(made[-1].version, start)
         why = "is not merged" if event.issue.state == "open" else "has no version"
-        return refuse(f"This pull request {why}: `/{act}` belongs {PLACE}.")
+        return refuse(f"This pull request {why}: {word} belongs {PLACE}.")
     issue = request.api.get_issue(event.issue.number)
     if issue.author != request.author or not issue.open:
-        return refuse(f"`/{act}` belongs {PLACE}.")
+        return refuse(f"{word} belongs {PLACE}.")
     if report.is_own(issue.body, request.naming):
         named = _NUMBER.search(issue.title)
-        return Scene(named[0] if named and registry.find_version(named[0]) else None)
+        return Scene(named[0] if named and registry.find_version(named[0]) else None, start)
     is_ours = (
         parse_issue_marker(issue.body, request.naming) is not None
         or find_parts(issue.body, replace(request.naming, model=None)) is not None
     )
-    return Scene() if is_ours else refuse(f"`/{act}` belongs {PLACE}.")
+    return Scene(start=start) if is_ours else refuse(f"{word} belongs {PLACE}.")
 
 
 def explain_move(registry: Registry, asked_at: str) -> str | None:
@@ -203,7 +208,7 @@ def decide_pause(registry: Registry, scene: Scene, arguments: str) -> Plan | Ans
     return Plan(
         now.version,
         f"Production is put on hold: {escape_text(now.version)} stays{keeps}, and nothing new comes in until somebody "
-        "writes `/promote`. A roll-out that is at work stops at its next look, and its version is paused.",
+        f"writes `{scene.start}promote`. A roll-out that is at work stops at its next look, and its version is paused.",
         arguments,
     )
 
@@ -217,7 +222,9 @@ def decide_rollback(registry: Registry, scene: Scene, arguments: str) -> Plan | 
         what = (
             f"There is no version {escape_text(to, 30)}" if to else "Production had no other version before"
         )
-        return refuse(f"{what}. Versions: {escape_text(known)}; name one, such as `/rollback v1.0.0`.")
+        return refuse(
+            f"{what}. Versions: {escape_text(known)}; name one, such as `{scene.start}rollback v1.0.0`."
+        )
     leaving = versions.find_leaving(registry, WATCHED, target.version)
     if leaving is None:
         return refuse("Nothing runs in production yet, so that nothing can go back.")

@@ -17,11 +17,12 @@ WORKFLOW: Final = "stale"
 def update(request: Request) -> Answer:
     """Start the job that merges the pull request's base into its branch, as its newest commit is now."""
     if not request.event.is_on_pull_request:
-        return refuse("`/update` belongs below a pull request.")
+        return refuse(f"`{request.naming.command_start}update` belongs below a pull request.")
     if not request.may_decide:
         return refuse("Only people who may write to this repository update a branch of it.")
     if request.arguments:
-        return refuse("`/update` takes nothing: the default branch, as it is now, is merged into this one.")
+        word = f"`{request.naming.command_start}update`"
+        return refuse(f"{word} takes nothing: the default branch, as it is now, is merged into this one.")
     pull = request.api.get_pull_request(request.event.issue.number)
     default = request.event.repository.default_branch
     main = escape_code(default)

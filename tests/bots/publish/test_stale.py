@@ -14,6 +14,7 @@ from msgspec import structs
 from bots.__main__ import main
 from bots.github.client import Connection, GitHubClient
 from bots.github.marker import Marker
+from bots.naming import ALONE, Naming
 from bots.publish import publish, stale
 from bots.publish.base import compare_judges
 from bots.publish.stale import Outcome
@@ -64,10 +65,12 @@ def add_reviewed(
     return check
 
 
-def settle(double: GitHubDouble, token: str = TOKEN) -> list[Outcome]:
+def settle(double: GitHubDouble, token: str = TOKEN, naming: Naming = ALONE) -> list[Outcome]:
     connection = Connection(repository=double.repository, token=token, api_url=double.api_url, pause=0)
     retry = Retry(lambda: NOW, lambda seconds: None, lambda words: None, deadline=NOW + 900)
-    return stale.settle_all(GitHubClient(connection), branch="main", folder="", author=ACTIONS, retry=retry)
+    return stale.settle_all(
+        GitHubClient(connection), branch="main", folder="", author=ACTIONS, retry=retry, naming=naming
+    )
 
 
 def move_model(double: GitHubDouble, commit: str = MOVED, model: str = "8") -> None:
@@ -87,6 +90,16 @@ def test_another_model_on_main_turns_the_check_of_each_open_pull_request_stale(
     assert "`git merge origin/main`" in check.output["summary"]
     assert "Before that it said: Improved." in check.output["summary"]
     assert len(double.list_checks(check.head_sha)) == 1
+
+
+def test_the_advice_names_the_command_with_the_word_that_is_set_before_it(double: GitHubDouble) -> None:
+    checks = [add_reviewed(double, number) for number in (7, 8)]
+    move_model(double)
+    settle(double)
+    assert "<code>/update</code> lets the bots do it" in checks[0].output["summary"]
+    move_model(double, "e" * 40, "9")
+    settle(double, naming=Naming(word="ml"))
+    assert "<code>/ml update</code> lets the bots do it" in checks[1].output["summary"]
 
 
 @pytest.mark.slow

@@ -239,6 +239,16 @@ def test_a_registry_that_cannot_be_read_is_said_and_changes_nothing(talk: Talk) 
     assert "It could not be found out: the remote has no branch main" in reply
 
 
+def test_where_a_word_stands_before_the_commands_the_answers_name_them_with_it(talk: Talk) -> None:
+    params = talk.folder / "params.yaml"
+    params.write_text(params.read_text().replace("prefix: null", "prefix: ml"))
+    talk.registry = WAITING
+    assert "nothing new comes in until somebody writes `/ml promote`" in talk.say("/ml pause")[1]
+    assert "`/ml promote` belongs below" in talk.say("/ml promote", number=OTHER, state="open")[1]
+    assert "such as `/ml rollback v1.0.0`" in talk.say("/ml rollback v9.9.9")[1]
+    assert "`/ml update` takes nothing" in talk.say("/ml update now", number=OTHER, state="open")[1]
+
+
 def test_a_project_that_deploys_nothing_says_so(talk: Talk) -> None:
     (talk.folder / "deploy/compose.yaml").unlink()
     assert "this project deploys nothing itself" in talk.say("/pause")[1]
