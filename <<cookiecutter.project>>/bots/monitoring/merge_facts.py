@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -86,6 +87,7 @@ def ask_facts(
         contracts=() if isinstance(changes, Unknown) else changes.contracts,
         reviewers=_ask_reviewers(api, repository, retry) if deploys else {},
         report=ask_report(root, environ, model, retry.log),
+        today=_find_day(retry.clock),
         deploys=deploys,
     )
 
@@ -100,13 +102,14 @@ def find_plan(
     repository: str,
     branch: str,
     tell: Callable[[str], None],
+    clock: Callable[[], float] = time.time,
 ) -> MergePlan | None:
     """Plan the merge of a review's change; None where it has no model, or main's params.yaml cannot be read."""
     try:
         settings = load_settings(root, review.model_name)
     except BotsError:
         return None
-    retry = Retry(time.time, time.sleep, tell, deadline=time.time() + BUDGET)
+    retry = Retry(clock, time.sleep, tell, deadline=clock() + BUDGET)
     facts = ask_facts(
         root,
         environ,
@@ -121,7 +124,11 @@ def find_plan(
 
 
 def find_local_plan(
-    root: Path, environ: Mapping[str, str], review: Review, tell: Callable[[str], None]
+    root: Path,
+    environ: Mapping[str, str],
+    review: Review,
+    tell: Callable[[str], None],
+    clock: Callable[[], float] = time.time,
 ) -> MergePlan | None:
     """Plan the merge of the checkout's change as far as this machine can tell: GitHub is not asked.
 
@@ -132,7 +139,7 @@ def find_local_plan(
     try:
         settings = load_settings(root, model)
         deploys = find_model_platform(root, settings) != "none"
-        retry = Retry(time.time, time.sleep, tell, deadline=time.time() + LOCAL_BUDGET)
+        retry = Retry(clock, time.sleep, tell, deadline=clock() + LOCAL_BUDGET)
         remote = find_own_repository(root)
         facts = PlanFacts(
             registry=ask_registry(root, model, retry, remote),
@@ -141,6 +148,7 @@ def find_local_plan(
             edited=(),
             reviewers=dict.fromkeys(STAGES, Unknown("GitHub is asked when the review is published")),
             report=ask_report(root, environ, model, tell, remote),
+            today=_find_day(clock),
             deploys=deploys,
         )
     except BotsError:
@@ -194,6 +202,10 @@ def ask_report(
             return store.load().decode(REPORT, WatchReport)
     except (BotsError, RetriesExhausted) as error:
         return Unknown(f"what the watch knows cannot be read: {error}")
+
+
+def _find_day(clock: Callable[[], float]) -> date:
+    return datetime.fromtimestamp(clock(), UTC).date()
 
 
 def _ask_reviewers(api: PlanApi, repository: str, retry: Retry) -> dict[str, tuple[str, ...] | Unknown]:

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from bots.settings import Settings
 
 DAYS: Final = 7
+OLDEST: Final = 14
+"""So many days after the last one that was counted, what was asked then says nothing of today."""
 PAST: Final = 3
 NOT_VERIFIED: Final = "nobody verified what this change packed"
 NEVER_WATCHED: Final = "production was never watched"
@@ -49,7 +51,8 @@ class PlanFacts:
     """What was asked for a plan. `service` is the digest of what main would ship beside the model, `touched` the paths
     of what the change ships otherwise, `edited` the sections of params.yaml that it changes and that steer a release,
     `contracts` the callers' contracts that it changes.
-    `reviewers` has the people who approve each stage. `report` is None where nobody ever watched."""
+    `reviewers` has the people who approve each stage. `report` is None where nobody ever watched; `today` says how old
+    it is."""
 
     registry: Registry | Unknown
     service: str
@@ -58,6 +61,7 @@ class PlanFacts:
     contracts: tuple[str, ...] = ()
     reviewers: Mapping[str, tuple[str, ...] | Unknown]
     report: WatchReport | Unknown | None
+    today: date
     deploys: bool
 
 
@@ -79,7 +83,7 @@ def build_plan(
     interface = own or _find_interface(review, verification)
     version = _plan_version(review, interface, facts) if onnx else Unknown("the change has no ONNX model")
     stages = _plan_stages(version, facts)
-    traffic = measure_traffic(facts.report)
+    traffic = measure_traffic(facts.report, facts.today)
     return MergePlan(
         version=version,
         interface=None if review.champion is None and isinstance(interface, Interface) else interface,
@@ -221,8 +225,11 @@ def _plan_canary(
     )
 
 
-def measure_traffic(report: WatchReport | Unknown | None) -> Traffic | Unknown:
-    """Measure the predictions a day over the newest whole days that the watch counted; one without any counts as 0."""
+def measure_traffic(report: WatchReport | Unknown | None, today: date) -> Traffic | Unknown:
+    """Measure the predictions a day over the newest whole days that the watch counted; one without any counts as 0.
+
+    Unknown where the watch looked too long ago.
+    """
     if isinstance(report, Unknown):
         return report
     if report is None:
@@ -233,6 +240,8 @@ def measure_traffic(report: WatchReport | Unknown | None) -> Traffic | Unknown:
         counted = {date.fromisoformat(point.day): point.rows for point in points}
     except ValueError as error:
         return Unknown(f"the watch's report has a day that is none: {error}")
+    if (today - last).days > OLDEST:
+        return Unknown(f"the watch looked at {report.at[:10]} last, more than {OLDEST} days ago")
     counted = {day: rows for day, rows in counted.items() if day <= last}
     if not counted:
         return Unknown(f"the watch of {report.at[:10]} has counted no whole day yet")

@@ -186,8 +186,8 @@ def _format_canary(plan: MergePlan) -> str:
     if canary is None or isinstance(canary, Unknown):
         return ""
     needs = f"canary {format_percent(canary.share, 0)} of the requests until {format_count(canary.requests)} of its own"
-    hours = _count_hours(plan)
-    return needs if hours is None else f"{needs}, {_say_hours(hours)} at today's traffic"
+    wait = _say_wait(plan)
+    return f"{needs}, {wait}" if wait else needs
 
 
 def _format_value(value: ValuePlan | Unknown | None) -> str:
@@ -211,6 +211,14 @@ def _count_hours(plan: MergePlan) -> float | None:
         return None
     own = plan.traffic.per_day * plan.canary.share
     return 24 * plan.canary.requests / own if own > 0 else None
+
+
+def _say_wait(plan: MergePlan) -> str:
+    """Say how long the canary takes at the traffic that was counted, and up to which day; empty where nobody can."""
+    hours = _count_hours(plan)
+    if hours is None or not isinstance(plan.traffic, Traffic):
+        return ""
+    return f"{_say_hours(hours)} at the traffic up to {escape_text(plan.traffic.last)}"
 
 
 def _say_hours(hours: float) -> str:
@@ -269,7 +277,7 @@ def _explain_canary(plan: MergePlan) -> str:
     hours = _count_hours(plan)
     if hours is None:
         return f"{said} How long that takes cannot be told without traffic."
-    said += f" That takes {_say_hours(hours)} at today's traffic, if each request asks for one prediction."
+    said += f" That takes {_say_wait(plan)}, if each request asks for one prediction."
     if hours * 3600 > canary.seconds:
         said += (
             f" The first watch ends after {_say_hours(canary.seconds / 3600).removeprefix('about ')}, before they "
@@ -280,9 +288,9 @@ def _explain_canary(plan: MergePlan) -> str:
 
 def _explain_traffic(traffic: Traffic | Unknown) -> str:
     if isinstance(traffic, Unknown):
-        return _say_unknown("Today's traffic", traffic)
+        return _say_unknown("Traffic", traffic)
     return (
-        f"Today's traffic: {format_count(round(traffic.per_day))} predictions a day, the mean of "
+        f"Traffic: {format_count(round(traffic.per_day))} predictions a day, the mean of "
         f"{pluralize(traffic.days, 'day')} up to {escape_text(traffic.last)}, as the watch counted them."
     )
 
@@ -296,7 +304,7 @@ def _explain_value(plan: MergePlan) -> str:
     doubt = "verified by main's code" if value.verified else OWN_WORD
     return (
         f"Expected value: {_say_value(value)} a day beyond main's model ({format_percent(value.confidence, 0)} "
-        f"interval of the difference per row, {doubt}; times today's predictions, taken to be like the holdout's)."
+        f"interval of the difference per row, {doubt}; times that traffic, taken to be like the holdout's)."
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date
 from typing import Any
 
 import cmarkgfm
@@ -37,6 +38,7 @@ def make_registry(*assignments: Assignment) -> Registry:
     return Registry(tuple(a_release(name) for name in names), assignments, names, len(assignments))
 
 
+TODAY = date(2026, 2, 10)
 RUNNING = make_registry(
     put("staging", "v1.2.0", 3),
     put("production", "v1.2.0", 4),
@@ -68,7 +70,7 @@ def make_facts(**what: Any) -> PlanFacts:
     known: dict[str, Any] = {
         "registry": RUNNING, "service": CONTENT.service, "touched": (), "edited": (), "deploys": True,
         "reviewers": {"staging": (), "production": ("linus", "octo-org/ml")},
-        "report": make_report(2000, 2000, 2600, 900),
+        "report": make_report(2000, 2000, 2600, 900), "today": TODAY,
     }  # fmt: skip
     return PlanFacts(**{**known, **what})
 
@@ -83,8 +85,8 @@ def plan(review: Review | None = None, found: Verification | None = None, **what
 def test_one_line_says_what_merging_does() -> None:
     assert format_line(plan()) == (
         "**Merging this** makes **v1.4.0** (minor: another model); goes to staging, then production (waits for linus "
-        "or octo-org/ml); canary 10% of the requests until 500 of its own, about 55 hours at today's traffic; expected "
-        "+323.4 USD (+116.6 to +530.2) a day."
+        "or octo-org/ml); canary 10% of the requests until 500 of its own, about 55 hours at the traffic up to "
+        "2026-02-09; expected +323.4 USD (+116.6 to +530.2) a day."
     )
 
 
@@ -184,14 +186,23 @@ def test_without_a_watch_there_is_no_number_of_hours_or_value() -> None:
     ],
 )
 def test_a_report_that_tells_nothing_is_said(report: Any, said: str) -> None:
-    found = measure_traffic(report)
+    found = measure_traffic(report, TODAY)
     assert isinstance(found, Unknown)
     assert said in found.why
 
 
+def test_what_was_counted_long_ago_says_nothing_of_today() -> None:
+    known = plan(today=date(2026, 2, 23))
+    assert "2,200 predictions a day, the mean of 3 days up to 2026-02-09" in format_fold(known)
+    old = plan(today=date(2026, 2, 24))
+    assert "hours" not in format_line(old)
+    assert "USD" not in format_line(old)
+    assert "the watch looked at 2026-02-10 last, more than 14 days ago" in format_fold(old)
+
+
 def test_days_without_a_prediction_count_and_only_the_last_week() -> None:
     report = but(make_report(9_000_000, 1, 1, 0, 0, 0, 0, 5, 77))
-    found = measure_traffic(report)
+    found = measure_traffic(report, TODAY)
     assert not isinstance(found, Unknown)
     assert (found.days, found.per_day) == (7, 1.0)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from fixtures import reviews, support, verifications, watch_reports
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+NOW = datetime(2013, 10, 21, tzinfo=UTC).timestamp()
 PARAMS = support.render_file("params.yaml")
 REVIEW = but(reviews.improved(), candidate=but(reviews.improved().candidate, onnx="md5:" + "8" * 32 + ".dir"))
 VERIFICATION = but(verifications.make_verification(REVIEW), interface=Interface(inputs={"x": "number"}))
@@ -63,6 +65,7 @@ def tell(
     made = find_plan(
         root, {}, GitHubClient(connection), but(REVIEW, model_name=model), VERIFICATION,
         repository=double.repository, branch="main", tell=lambda words: None,
+        clock=lambda: NOW,
     )  # fmt: skip
     assert made is not None
     return format_line(made), format_fold(made)
@@ -158,7 +161,7 @@ def test_a_desk_shows_what_it_can_and_says_that_github_is_asked_later(root: Path
     folder = root / "models" / "onnx"
     folder.mkdir(parents=True)
     (folder / "contract.json").write_text('{"onnx": "sha256:0", "inputs": [{"name": "x", "type": "number"}]}')
-    made = find_local_plan(root, {}, but(REVIEW, base="HEAD", champion=None), lambda words: None)
+    made = find_local_plan(root, {}, but(REVIEW, base="HEAD", champion=None), lambda words: None, lambda: NOW)
     assert made is not None
     line, fold = format_line(made), format_fold(made)
     assert "makes **v1.0.0** (the first version); goes to staging (who approves cannot be told), then" in line
