@@ -13,26 +13,29 @@ from bots.evidence import Interface, InterfaceChange
 
 MOST_CHANGES: Final = 200
 LONGEST: Final = 200
+LONGEST_NAME: Final = 1_000
+"""A longer one is refused, for cut short two of them could be the same; the evidence holds texts of 4,000."""
 Bound = float | None
+Word = Annotated[str, Meta(max_length=LONGEST_NAME)]
 Effect = Literal["breaks", "narrows", "other"]
 
 
 class _Answers(Struct, frozen=True):
-    yes: str
-    no: str
+    yes: Word
+    no: Word
 
 
 class _Target(Struct, frozen=True):
-    name: str = ""
-    unit: str | None = None
+    name: Word = ""
+    unit: Word | None = None
     answers: _Answers | None = None
 
 
 class _Input(Struct, frozen=True):
-    name: str
-    type: str
+    name: Word
+    type: Word
     nullable: bool = False
-    unit: str | None = None
+    unit: Word | None = None
     range: tuple[Bound, Bound] | None = None
     categories: list[str] | None = None
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bots.evidence import Interface
 from bots.verdict.interface import (
     Contract,
     breaks_answers,
@@ -127,6 +128,27 @@ def test_a_change_in_the_hundredth_class_shows_although_names_are_cut() -> None:
     after = make_contract("multiclass", classes=[*names[:-1], "another"])
     assert ("answer", "label", "breaks") in list_changes(before, after)
     assert list_changes(before, before) == []
+
+
+@pytest.mark.parametrize("where", ["input", "type", "target", "unit", "answer"])
+def test_what_callers_get_is_always_evidence_that_can_be_read_and_longer_names_are_refused(
+    where: str,
+) -> None:
+    def make(word: str) -> Contract:
+        target = {**NAMED, "name": word} if where == "target" else {**NAMED, "unit": word}
+        answers = {"yes": word, "no": word} if where == "answer" else NAMED["answers"]
+        one = (
+            make_input(word)
+            if where == "input"
+            else make_input("x", type=word if where == "type" else "number")
+        )
+        task = "regression" if where == "unit" else "classification"
+        return parse(make_contract(task, inputs=[one], target={**target, "answers": answers}))
+
+    told = compare_interfaces(parse(make_contract()), make("é" * 1000))
+    assert msgspec.json.decode(msgspec.json.encode(told), type=Interface) == told
+    with pytest.raises(msgspec.ValidationError, match="length <= 1000"):
+        make("é" * 1001)
 
 
 def test_without_mains_contract_only_what_there_is_now_is_told() -> None:
