@@ -31,7 +31,10 @@ _EDITS: tuple[tuple[str, str], ...] = (
     (r"^( +group: (?:>-\n +)?)", r"\1{name}-"),
     (rf"^( +environment: )({_ENVIRONMENTS}|\$\{{\{{ {_CHOSEN} \}}\}})$", r"\1{name}-\2"),
     (r"workflows: \[Pull request\]", r'workflows: ["{name}: Pull request"]'),
-    (r"workflows: \[Deploy, Monitor\]", r'workflows: ["{name}: Deploy", "{name}: Monitor"]'),
+    (
+        r"workflows: \[Deploy, Monitor, Commands\]",
+        r'workflows: ["{name}: Deploy", "{name}: Monitor", "{name}: Commands"]',
+    ),
     (
         r"workflows: \[Publish, Deploy, Monitor, Commands\]",
         r'workflows: ["{name}: Publish", "{name}: Deploy", "{name}: Monitor", "{name}: Commands"]',

@@ -132,7 +132,7 @@ def test_a_push_starts_only_what_it_touches_and_a_pull_request_starts_every_revi
         publish = load(repository, name, "publish")
         assert publish[True]["workflow_run"]["workflows"] == [review["name"]]
         history = load(repository, name, "history")
-        followed = [load(repository, name, one)["name"] for one in ("deploy", "monitor")]
+        followed = [load(repository, name, one)["name"] for one in ("deploy", "monitor", "commands")]
         assert history[True]["workflow_run"]["workflows"] == followed
 
 

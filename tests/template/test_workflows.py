@@ -598,9 +598,11 @@ def test_only_a_job_that_reads_no_secret_may_start_workflows() -> None:
         assert "secrets." not in json.dumps(workflow(name)["jobs"][key])
 
 
-def test_the_history_follows_each_release_and_watch_and_is_public_only_where_its_name_was_given() -> None:
+def test_the_history_follows_each_release_watch_and_command_and_is_public_only_where_its_name_was_given() -> (
+    None
+):
     history = workflow("history")
-    named = [workflow(name)["name"] for name in ("deploy", "monitor")]
+    named = [workflow(name)["name"] for name in ("deploy", "monitor", "commands")]
     assert history["on"]["workflow_run"] == {"workflows": named, "types": ["completed"]}
     assert "refs/heads/{0}" in history["jobs"]["page"]["if"]
     assert "secrets." not in text("history")
