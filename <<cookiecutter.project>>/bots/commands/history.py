@@ -34,8 +34,8 @@ def add_parser(verbs: Verbs) -> None:
         description="From the registry and its record, the watch's branch, the predictions of released versions in "
         "cache or storage and, with GITHUB_REPOSITORY and GITHUB_TOKEN, the pull requests of the watch. The page "
         f"({PAGE}) loads nothing and needs no script; {DATA} beside it has the same for programs. What could not be "
-        "read is said on the page, and does not end the run.",
-        epilog="exit codes: 0 written, 1 params.yaml or a registry cannot be read, 2 wrong usage",
+        "read, the registry of one of several models too, is said on the page, and does not end the run.",
+        epilog="exit codes: 0 written, 1 params.yaml cannot be read, or no model's registry, 2 wrong usage",
     )
     add_model_option(parser, "tell of this one alone (default: of all)")
     parser.add_argument(
@@ -45,7 +45,7 @@ def add_parser(verbs: Verbs) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the page; 0. Raises `BotsError`."""
+    """Write the page; 0, or 1 where no registry can be read. Raises `BotsError`."""
     import msgspec
 
     from bots.commands.release import open_progress
@@ -67,6 +67,10 @@ def run(arguments: argparse.Namespace) -> int:
             )
             for at, (settings, side) in enumerate(zip(family.values(), github, strict=True))
         ]
+    if all(one.is_unread for one in models):
+        for words in models[0].unread:
+            _tell(f"ERROR: {words}")
+        return 1
     told = History(project=load_settings(root).title, at=now, models=models)
     encoded = msgspec.json.encode(told)
     if arguments.json:
@@ -84,24 +88,30 @@ def run(arguments: argparse.Namespace) -> int:
 def _tell_model(
     root: Path, settings: Settings, *, github: GitHubSide, unread: list[str], now: str, tell: Tell
 ) -> ModelHistory:
-    from bots.monitoring.history import Sources, build_model_history
+    from bots.errors import BotsError
+    from bots.monitoring.history import Sources, build_model_history, tell_unread_model
     from bots.release import registry
+    from bots.retry import RetriesExhausted
     from bots.settings import load_naming
 
     name = settings.model_name
     watched = _read_watched(root, load_naming(root, name), now=now, tell=tell, unread=unread)
-    with registry.open_registry(root, registry.start_retry(tell), time.time, model=name) as repository:
-        meter = _open_meter(root, repository, settings, tell=tell, unread=unread)
-        sources = Sources(
-            settings=settings,
-            repository=repository,
-            now=now,
-            watched=watched,
-            github=github,
-            measure=meter.measure,
-            unread=unread,
-        )
-        return build_model_history(sources)
+    try:
+        with registry.open_registry(root, registry.start_retry(tell), time.time, model=name) as repository:
+            meter = _open_meter(root, repository, settings, tell=tell, unread=unread)
+            sources = Sources(
+                settings=settings,
+                repository=repository,
+                now=now,
+                watched=watched,
+                github=github,
+                measure=meter.measure,
+                unread=unread,
+            )
+            return build_model_history(sources)
+    except (BotsError, RetriesExhausted) as error:
+        unread.append(f"The registry{f' of {name}' if name else ''} cannot be read: {error}")
+        return tell_unread_model(settings, watched=watched, github=github, unread=unread)
 
 
 def _read_watched(root: Path, naming: Naming, *, now: str, tell: Tell, unread: list[str]) -> Watched | None:

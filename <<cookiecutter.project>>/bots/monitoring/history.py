@@ -123,6 +123,33 @@ def build_model_history(sources: Sources) -> ModelHistory:
     )
 
 
+def tell_unread_model(
+    settings: Settings, *, watched: Watched | None, github: GitHubSide, unread: list[str]
+) -> ModelHistory:
+    """Tell what is known of a model whose registry cannot be read: how production is, and what waits for a person."""
+    return ModelHistory(
+        name=settings.model_name,
+        title=settings.title,
+        description=settings.project.description,
+        owner=settings.project.owner,
+        primary=settings.gate.primary,
+        direction=find_direction(settings),
+        confidence=settings.gate.confidence,
+        versions=[],
+        staging=None,
+        production=None,
+        paused=None,
+        events=[],
+        record=[],
+        faults=[],
+        retrains=github.retrains,
+        waiting=github.waiting,
+        watched=watched,
+        unread=unread,
+        is_unread=True,
+    )
+
+
 def find_direction(settings: Settings) -> Direction | None:
     """Find what is better of the main metric; None where the nearer to zero the better, or nobody knows."""
     name = settings.gate.primary

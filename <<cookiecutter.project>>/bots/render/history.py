@@ -14,6 +14,7 @@ from bots.stats import metrics
 
 HISTORY_FORMAT: Final = 1
 EventKind = Literal["made", "deployed", "rolled back", "paused", "alarm", "over", "decided"]
+UNREAD: Final = "What was released of it is not known: its registry cannot be read."
 AUDIT: Final = "`python -m bots audit` names each."
 
 
@@ -139,7 +140,7 @@ class Watched(Told, frozen=True, kw_only=True):
 class ModelHistory(Told, frozen=True, kw_only=True):
     """What happened to one model. `name` is None for the project's main one. Versions are the lowest first, events the
     oldest first. `faults` are what is wrong with the record as a whole; `unread` says what could not be read and
-    why."""
+    why; `is_unread`: the registry could not, so that nothing is told of what was released."""
 
     name: str | None
     title: str
@@ -159,6 +160,7 @@ class ModelHistory(Told, frozen=True, kw_only=True):
     waiting: list[str] | None
     watched: Watched | None
     unread: list[str]
+    is_unread: bool = False
 
     def find_version(self, version: str | None) -> VersionStory | None:
         """Find a version by its number."""
@@ -180,7 +182,7 @@ class History(Told, frozen=True, kw_only=True):
 
 def describe_model(model: ModelHistory) -> list[str]:
     """Describe a model's past in a few sentences for somebody who knows none of this. Plain text, code in backticks."""
-    said = [_describe_production(model), _count_versions(model)]
+    said = [UNREAD] if model.is_unread else [_describe_production(model), _count_versions(model)]
     if model.watched is not None:
         said.append(model.watched.words)
         said += [

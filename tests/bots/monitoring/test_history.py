@@ -15,6 +15,7 @@ from bots.dvc import cache
 from bots.monitoring import history as gathering
 from bots.naming import ALONE
 from bots.observations import Decision, Episode
+from bots.release import registry
 from bots.release.versions import Assignment, Registry
 from bots.render import history as told
 from bots.render.history_page import (
@@ -147,6 +148,21 @@ def test_each_model_of_several_has_its_own_part() -> None:
     assert '<h2 class="name">upsell</h2>' in page
     ids = [one["id"] for _, one in Tags(page).tags if "id" in one]
     assert len(ids) == len(set(ids))
+
+
+def test_a_registry_that_cannot_be_read_is_said_and_nothing_is_made_up_of_that_model() -> None:
+    whole = histories.make_full()
+    unread = replace(
+        histories.make_empty().models[0],
+        name="upsell", unread=["The registry of upsell cannot be read: no key."], is_unread=True,
+    )  # fmt: skip
+    page = render_history_page(replace(whole, models=[*whole.models, unread]))
+    text = read(page)
+    assert "What was released of it is not known: its registry cannot be read." in text
+    assert "The registry of upsell cannot be read: no key." in text
+    assert "No version was made yet." not in text
+    assert 'id="m2-record"' not in page
+    assert 'id="m1-record"' in page
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow], deadline=None)
@@ -304,6 +320,30 @@ def test_without_a_token_and_with_a_deleted_tag_the_page_says_both(project: Rele
     assert ["its tag was deleted"] in [one["faults"] for one in model["record"]]
     assert not (project.folder / "history").exists()
     assert TOKEN not in json.dumps(model)
+
+
+def test_one_registry_that_cannot_be_read_hides_no_other_model_and_all_of_them_end_the_run(
+    project: ReleaseProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {"model": "models/upsell.skops"}
+    declared = {"models": {"upsell": {"review": {"score": "score {rows} {out}", "files": files}}}}
+    with (project.folder / "params.yaml").open("a", encoding="utf-8") as params:
+        params.write(json.dumps(declared)[1:-1] + "\n")
+    unreadable, open_registry = {"upsell"}, registry.open_registry
+
+    def open_some(root: Path, retry: Any, clock: Any, *, model: str | None = None) -> Any:
+        if str(model) in unreadable:
+            raise registry.RegistryError("its ledger is no commit")
+        return open_registry(root, retry, clock, model=model)
+
+    monkeypatch.setattr(registry, "open_registry", open_some)
+    main, upsell = json.loads(project.run_bots("history", "--json").stdout)["models"]
+    assert ([one["version"] for one in main["versions"]], main["is_unread"]) == (["v1.0.0"], False)
+    assert upsell["is_unread"]
+    assert "The registry of upsell cannot be read: its ledger is no commit" in upsell["unread"]
+    unreadable.add("None")
+    assert "ERROR: The registry cannot be read" in project.run_bots("history", expect=1).stderr
+    assert not (project.folder / "history").exists()
 
 
 def test_predictions_that_are_nowhere_leave_no_interval_and_say_why(project: ReleaseProject) -> None:
