@@ -134,13 +134,9 @@ class Naming:
         """Make the word by which the bots know what they wrote: `model-review`, `model-review/churn`."""
         return word if self.is_plain else f"{word}/{self.artifact}"
 
-    def format_command(self, verb: str, *words: str, prefix: str | None = None) -> str:
-        """Format a command as the bots obey it in a comment: `/rollback v1.0.0`, `/churn rollback upsell v1.0.0`.
-
-        `prefix` is the one that params.yaml sets.
-        """
-        start = " ".join(one for one in (prefix or self.project, verb) if one)
-        return " ".join([f"/{start}", *([self.model] if self.model else []), *words])
+    def format_command(self, verb: str, *words: str) -> str:
+        """Format a command as the bots obey it in a comment: `/rollback v1.0.0`, `/churn rollback upsell v1.0.0`."""
+        return self.command_start + " ".join([verb, *([self.model] if self.model else []), *words])
 
     def add_to_title(self, title: str) -> str:
         """Put the name before a title that people read, where it does not stand there already."""

@@ -302,8 +302,7 @@ def _conclude_release(
     new = made or promoted.moved
     head = f"{version.version} is released." if new else f"Nothing to release: {version.version} is."
     said = [head, *(f"{word}." for word in promoted.words)]
-    prefix = context.settings.commands.prefix
-    body = report.render_released(known, version, session.platform, run=context.run, prefix=prefix)
+    body = report.render_released(known, version, session.platform, run=context.run)
     if session.platform == "none" and find_platform(context.root) != "none":
         said.append(f"{explain_not_deployed(context.model)}.")
     result = ReleaseResult(" ".join(said), release=version, body=body, notes=report.describe_skipped(known))
@@ -342,10 +341,7 @@ def _conclude_failure(session: _Session, failure: Failure) -> ReleaseResult:
     """Comment on the pull request, and open an issue where somebody has to act."""
     context, known = session.context, session.repository.registry
     runbook = actions.find_document(context.environ, find_folder(context.root), RUNBOOK)
-    prefix = context.settings.commands.prefix
-    body = report.render_failure(
-        known, failure, session.platform, run=context.run, runbook=runbook, prefix=prefix
-    )
+    body = report.render_failure(known, failure, session.platform, run=context.run, runbook=runbook)
     words = f"{failure.name} {report.describe_outcome(failure)}: {failure.words}."
     version = known.find_version(failure.version) if failure.version else None
     code, notes = EXIT_CODES[failure.kind], report.describe_skipped(known)
@@ -454,8 +450,7 @@ def roll_back(
             )
         except (EngineFailed, ReleaseFailed) as error:
             raise RegistryError(f"{stage} was not rolled back: {error}") from error
-        prefix = context.settings.commands.prefix
-        body = report.render_released(repository.registry, version, platform, run=context.run, prefix=prefix)
+        body = report.render_released(repository.registry, version, platform, run=context.run)
         notes = report.describe_skipped(repository.registry)
         if replaced is None:
             words = f"{stage} has {version.version} already: nothing to do."

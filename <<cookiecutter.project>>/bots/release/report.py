@@ -92,16 +92,14 @@ def render_released(
     release: Release,
     platform: Platform,
     run: str | None = None,
-    *,
-    prefix: str | None = None,
 ) -> str:
-    """Render the comment of a version that was released, as far as it came. `prefix` is the one before commands."""
+    """Render the comment of a version that was released, as far as it came."""
     return _assemble(
         registry.naming,
         f"{release.version}: {_name_place(registry, release, platform)}",
         _render_alert("TIP", _render_headline(registry, release, platform)),
         _render_stages(registry, release) if platform != "none" else "",
-        _render_way_back(registry, release, prefix) if platform != "none" else "",
+        _render_way_back(registry, release) if platform != "none" else "",
         md.fold(
             _count_passed(_list_checks(registry, release)), _render_checks(_list_checks(registry, release))
         ),
@@ -117,10 +115,8 @@ def render_failure(
     platform: Platform,
     run: str | None = None,
     runbook: str | None = None,
-    *,
-    prefix: str | None = None,
 ) -> str:
-    """Render the comment, and the issue, of a release that failed. `prefix` is the one before commands."""
+    """Render the comment, and the issue, of a release that failed."""
     subject = f"**{escape_text(failure.name)} {describe_outcome(failure)}"
     place = f" in {failure.stage}" if failure.stage and failure.kind in ("rolled back", "paused") else ""
     said = [
@@ -128,7 +124,7 @@ def render_failure(
         *_render_production(registry, platform),
     ]
     wrong = list_failed(list(failure.checks))
-    advice = STAGE_ADVICE if _is_refused_late(failure) else _give_advice(failure, registry.naming, prefix)
+    advice = STAGE_ADVICE if _is_refused_late(failure) else _give_advice(failure, registry.naming)
     return _assemble(
         registry.naming,
         f"{failure.name}: {describe_outcome(failure)}",
@@ -143,8 +139,8 @@ def render_failure(
     )
 
 
-def _give_advice(failure: Failure, naming: Naming, prefix: str | None) -> str:
-    words = {verb: naming.format_command(verb, prefix=prefix) for verb in ("promote", "rollback")}
+def _give_advice(failure: Failure, naming: Naming) -> str:
+    words = {verb: naming.format_command(verb) for verb in ("promote", "rollback")}
     return ADVICE[failure.kind].format(version=failure.name, where=_name_button(naming), **words)
 
 
@@ -317,11 +313,11 @@ def _render_stages(registry: Registry, release: Release) -> str:
     return md.format_table([":stage", ":runs", ":since", ":before it"], rows)
 
 
-def _render_way_back(registry: Registry, release: Release, prefix: str | None) -> str:
+def _render_way_back(registry: Registry, release: Release) -> str:
     now, ago = registry.get_running("production"), versions.find_previous(registry, "production")
     if now is None or now.version != release.version or ago is None:
         return ""
-    command = escape_code(registry.naming.format_command("rollback", ago.version, "why", prefix=prefix))
+    command = escape_code(registry.naming.format_command("rollback", ago.version, "why"))
     button = f"{_name_button(registry.naming)}: rollback, {escape_text(ago.version)}"
     return f"**To go back** {command} in a comment here, or {button}. It takes no training and no building."
 
