@@ -196,6 +196,17 @@ def find_promotable(registry: Registry, expect: str | None = None) -> Release | 
     return None
 
 
+def keeps_nothing_out(registry: Registry, expect: str | None = None) -> bool:
+    """Tell whether a hold of production has no version behind it, so that promoting only ends it.
+
+    With `expect` that version must be the one that runs.
+    """
+    running = registry.get_running(WATCHED)
+    if running is None or registry.find_hold(WATCHED) is None or expect not in (None, running.version):
+        return False
+    return find_promotable(registry) is None
+
+
 def _lift_hold(registry: Registry) -> Registry:
     """The registry as it would be had nobody put production on hold."""
     assignments = tuple(structs.replace(one, held=False) for one in registry.assignments)

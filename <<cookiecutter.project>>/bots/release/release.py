@@ -190,8 +190,8 @@ def release(context: ReleaseContext, *, until: Until, accept: str | None) -> Rel
 def resume(context: ReleaseContext, *, reason: str | None, expect: str | None = None) -> ReleaseResult:
     """Go on with the version that is paused in production: judge it again, or with a person's reason promote it.
 
-    The second also ends a hold, and rolls out the version that it keeps out. Where `expect` is not that version,
-    `RegistryError`.
+    The second also ends a hold, and rolls out the version that it keeps out, if there is one. Where `expect` is not
+    that version, or with none the one that runs, `RegistryError`.
     """
     platform = context.require_platform("where a version could be paused")
     if reason is not None:
@@ -203,6 +203,8 @@ def resume(context: ReleaseContext, *, reason: str | None, expect: str | None = 
             version = promote.find_promotable(repository.registry, expect)
         else:
             version = repository.registry.find_version(pause.paused or "") if pause else None
+        if version is None and reason is not None and promote.keeps_nothing_out(repository.registry, expect):
+            return _end_hold(session, reason)
         if version is None and expect is not None:
             raise RegistryError(
                 f"{expect} is not paused in {promote.WATCHED} any more, and no hold keeps it out"
@@ -228,6 +230,16 @@ def resume(context: ReleaseContext, *, reason: str | None, expect: str | None = 
                 session, Failure("broken", str(error), version.commit, version=version.version)
             )
         return _conclude_release(session, version, promoted, made=False)
+
+
+def _end_hold(session: _Session, reason: str) -> ReleaseResult:
+    """End a hold that keeps no version out: what runs stays, and the next version comes in."""
+    repository = session.repository
+    repository.get_signer()
+    made = repository.hold(promote.WATCHED, by=session.promotion.by, reason=reason, held=False)
+    words = f"{promote.WATCHED} is not on hold any more. {made.version} runs, and no version waited."
+    notes = report.describe_skipped(repository.registry)
+    return ReleaseResult(words, release=repository.registry.find_version(made.version), notes=notes)
 
 
 def explain_not_deployed(model: str | None) -> str:

@@ -168,9 +168,12 @@ def describe_production(registry: Registry) -> str:
 def decide_promotion(registry: Registry, scene: Scene, arguments: str) -> Plan | Answer:
     """Decide what `/promote [why]` promotes. The arguments are the reason alone."""
     found = promote.find_promotable(registry, scene.version)
+    now = registry.get_running(WATCHED)
+    if found is None and now is not None and promote.keeps_nothing_out(registry, scene.version):
+        words = f"The hold of production ends: **{escape_text(now.version)}** goes on, and the next version comes in."
+        return Plan(now.version, words, arguments)
     if found is None:
         return refuse(f"There is nothing to promote: {escape_text(_explain_nothing(registry, scene))}.")
-    now = registry.get_running(WATCHED)
     is_paused = now is not None and now.paused == found.version
     what = "becomes the version that runs in production" if is_paused else "is rolled out to production"
     ends = " The hold ends with it." if registry.find_hold(WATCHED) else ""

@@ -463,6 +463,22 @@ def test_on_hold_nothing_new_comes_into_production_and_what_is_promoted_is_rolle
     assert "production is on hold since" in first.run_bots("release").stderr
 
 
+def test_a_hold_that_keeps_no_version_out_ends_by_a_promotion_and_the_next_version_comes_in(
+    first: ReleaseProject,
+) -> None:
+    first.run_bots("release", "--hold", "a fair")
+    calls = first.list_calls()
+    done = first.run_bots("release", "--promote", "it is over", "--expect", "v1.1.0", expect=1)
+    assert "v1.1.0 is not paused in production any more, and no hold keeps it out" in done.stderr
+    done = first.run_bots("release", "--promote", "it is over", "--expect", "v1.0.0")
+    assert "production is not on hold any more. v1.0.0 runs, and no version waited." in done.stderr
+    assert first.list_calls() == calls
+    assert "Nothing is paused in production" in first.run_bots("release", "--promote", "again").stderr
+    write_model(first.folder, BETTER)
+    first.merge()
+    assert "production has v1.1.0 now" in first.run_bots("release").stderr
+
+
 def test_where_nothing_runs_there_is_nothing_to_hold(project: ReleaseProject) -> None:
     assert (
         "nothing runs in production yet" in project.run_bots("release", "--hold", "a fair", expect=1).stderr

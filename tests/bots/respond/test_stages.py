@@ -42,6 +42,9 @@ BEFORE = (put("staging", "v1.0.0", 1), put("production", "v1.0.0", 2), put("stag
 PAUSED = Registry(RELEASES, (*BEFORE, put("production", "v1.0.0", 4, paused="v1.1.0")))
 DONE = Registry(RELEASES, (*BEFORE, put("production", "v1.1.0", 4)))
 HELD = Registry(RELEASES, (*BEFORE, put("production", "v1.0.0", 4, held=True, reason="a holiday")))
+HELD_ALONE = Registry(
+    RELEASES[:1], (*BEFORE[:2], put("production", "v1.0.0", 4, held=True, reason="a holiday"))
+)
 WAITING = Registry(RELEASES, BEFORE)
 STAGED = Registry(RELEASES, BEFORE[:1])
 
@@ -135,6 +138,7 @@ NOTHING = dict.fromkeys(("act", "version", "to", "reason", "environment", "model
         (PAUSED, "/promote", ordered("promote", "v1.1.0"), "**v1.1.0** becomes the version that runs"),
         (PAUSED, "/promote nobody travels", ordered("promote", "v1.1.0", why="nobody travels"), "v1.1.0"),
         (HELD, "/promote", ordered("promote", "v1.1.0"), "rolled out to production. The hold ends with it"),
+        (HELD_ALONE, "/promote", ordered("promote", "v1.0.0", number=FIRST), "**v1.0.0** goes on, and the next"),
         (PAUSED, "/rollback", ordered("rollback", "v1.1.0", "v1.0.0"), "leaves production, and **v1.0.0** stays"),
         (DONE, "/rollback", ordered("rollback", "v1.1.0", "v1.0.0"), "**v1.0.0** comes back"),
         (DONE, "/rollback 1.0.0 bad", ordered("rollback", "v1.1.0", "v1.0.0", "bad"), "comes back"),
@@ -147,7 +151,7 @@ def test_what_is_asked_for_is_ordered_in_the_name_of_who_asks_and_names_the_vers
     talk: Talk, registry: Registry, body: str, order: dict[str, str], words: str
 ) -> None:
     talk.registry = registry
-    code, reply = talk.say(body)
+    code, reply = talk.say(body, number=int(order["reason"].partition("#")[2][0]))
     assert (code, talk.outputs) == (0, order)
     assert words in reply
     assert f"/actions/runs/{int(RUN) + 1}) does it in your name" in reply
