@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ import hypothesis
 import pytest
 
 from fixtures.docker_engine import Engine, open_engine
+from fixtures.stage_server import offer_server
 
 TESTS = Path(__file__).parent
 ENGINE = TESTS / "end_to_end" / "engine"
@@ -24,6 +26,15 @@ ENGINE = TESTS / "end_to_end" / "engine"
 # How long an example takes depends on what else the machine does, so no example has a deadline.
 hypothesis.settings.register_profile("no-deadline", deadline=None)
 hypothesis.settings.load_profile("no-deadline")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """One server of stages for all processes of a run; they inherit its address from the first."""
+    if sys.platform == "linux" and not hasattr(config, "workerinput"):
+        server = offer_server()
+        server.__enter__()
+        config.add_cleanup(lambda: server.__exit__(None, None, None))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -16,7 +16,7 @@ import select
 import socket
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -60,26 +60,32 @@ def serve(address: str, main: Main) -> int:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)
         listener.listen()
-        _load_libraries()
-        while listener in select.select([listener, sys.stdin], [], [])[0]:
-            with listener.accept()[0] as connection:
-                request, files = _receive_request(connection)
-                _fork_stage(request, files, connection=connection, main=main)
-            for file in files:
-                os.close(file)
-            for name in MEANWHILE.get(request["words"][0], ()):
-                importlib.import_module(name)
+        from pipeline import params
+
+        threads = params.load().model.threads
+        params.load.cache_clear()  # each stage reads its own
+        load_libraries(LOADED, threads)
+        serve_on(listener, main)
     return 0
 
 
-def _load_libraries() -> None:
-    from pipeline import params
+def serve_on(listener: socket.socket, main: Main) -> None:
+    """Run what is asked for on a socket that listens, until standard input is closed."""
+    while listener in select.select([listener, sys.stdin], [], [])[0]:
+        with listener.accept()[0] as connection:
+            request, files = _receive_request(connection)
+            _fork_stage(request, files, connection=connection, main=main)
+        for file in files:
+            os.close(file)
+        for name in MEANWHILE.get(request["words"][0], ()):
+            importlib.import_module(name)
 
-    # A stage sets it too, but the libraries read it when they are loaded.
-    os.environ["OMP_NUM_THREADS"] = str(params.load().model.threads)
-    params.load.cache_clear()  # each stage reads its own
+
+def load_libraries(names: Iterable[str], threads: int) -> None:
+    """Import these modules; `threads` is what OpenMP may use, which it reads when it is loaded."""
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # a stage sets it too, which is too late in a fork
     gc.disable()
-    for name in LOADED:
+    for name in names:
         importlib.import_module(name)
 
 

@@ -40,6 +40,11 @@ sys.exit(forkserver.serve(sys.argv[1], act))
 """
 
 
+@pytest.fixture(autouse=True)
+def _no_server_of_the_test_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PIPELINE_FORKSERVER", raising=False)
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     return support.make_project(tmp_path)
@@ -171,4 +176,12 @@ def test_a_server_that_cannot_be_started_is_told_with_the_command_that_should_st
 
 def test_without_a_command_there_is_no_server(project: Path):
     with repro.start_fork_server(project, None) as environ:
+        assert "PIPELINE_FORKSERVER" not in environ
+
+
+def test_a_server_that_the_environment_names_already_is_left_at_its_work(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("PIPELINE_FORKSERVER", "/run/stages")
+    with repro.start_fork_server(project, "no-such-program {address}") as environ:
         assert "PIPELINE_FORKSERVER" not in environ

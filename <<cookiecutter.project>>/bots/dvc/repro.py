@@ -38,6 +38,9 @@ _LINES: dict[re.Pattern[str], State] = {
 # Idle threads that spin, as OpenMP's do, would take the processor from the stage beside.
 _SHARING = {"OMP_WAIT_POLICY": "PASSIVE"}
 
+# Names the socket of the process that stages are forked from.
+_ADDRESS = "PIPELINE_FORKSERVER"
+
 
 @dataclass(frozen=True)
 class Reproduction:
@@ -122,18 +125,19 @@ def repeat_stages(copy: Path, names: Sequence[str], environ: Mapping[str, str]) 
 @contextmanager
 def start_fork_server(root: Path, command: str | None) -> Iterator[dict[str, str]]:
     """Start the process that stages are forked from, if there is such a command; yields what to add to the stages'
-    environment: PIPELINE_FORKSERVER is the address that the command was given.
+    environment: PIPELINE_FORKSERVER is the address that the command was given. One that this environment names already
+    is left at its work.
 
     Raises `DvcError` where the command cannot be started.
     """
-    if command is None or sys.platform != "linux":
+    if command is None or sys.platform != "linux" or _ADDRESS in os.environ:
         yield _SHARING
         return
     with tempfile.TemporaryDirectory(prefix="forkserver-") as folder:
         address = Path(folder) / "socket"
         with _start(root, command, address) as server:
             try:
-                yield {**_SHARING, "PIPELINE_FORKSERVER": str(address)}
+                yield {**_SHARING, _ADDRESS: str(address)}
             finally:
                 server.kill()  # it holds nothing, and takes a second to end by itself
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from pathlib import Path
 from subprocess import DEVNULL, PIPE, Popen
 from typing import TYPE_CHECKING, Any
 
-from pipeline import config, files, params
+from pipeline import config, files, forkserver, params
 from pipeline.files import StageError
 from pipeline.onboarding import (
     baseline,
@@ -266,8 +267,11 @@ def run_pipeline(copy: Path, environ: dict[str, str]) -> None:
 
 @contextmanager
 def start_fork_server(copy: Path) -> Iterator[dict[str, str]]:
-    """Start a process that stages are forked from, and give the variable that names it; nothing but on Linux."""
-    if sys.platform != "linux":
+    """Start a process that stages are forked from, and give the variable that names it; nothing but on Linux.
+
+    Where this environment names one already, it is left at its work.
+    """
+    if sys.platform != "linux" or forkserver.ADDRESS in os.environ:
         yield {}
         return
     with tempfile.TemporaryDirectory() as folder:
@@ -277,7 +281,7 @@ def start_fork_server(copy: Path) -> Iterator[dict[str, str]]:
             cwd=copy, env=scratch.build_environment(), stdin=PIPE, stdout=DEVNULL, stderr=DEVNULL,
         )  # fmt: skip
         try:
-            yield {"PIPELINE_FORKSERVER": address}
+            yield {forkserver.ADDRESS: address}
         finally:
             assert server.stdin is not None
             server.stdin.close()
