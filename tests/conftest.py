@@ -6,6 +6,7 @@ that is marked `outside` may be skipped there, and says so: npm may be away, and
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import sys
@@ -32,9 +33,9 @@ hypothesis.settings.load_profile("no-deadline")
 def pytest_configure(config: pytest.Config) -> None:
     """One server of stages for all processes of a run; they inherit its address from the first."""
     if sys.platform == "linux" and not hasattr(config, "workerinput"):
-        server = offer_server()
-        server.__enter__()
-        config.add_cleanup(lambda: server.__exit__(None, None, None))
+        ends = contextlib.ExitStack()
+        ends.enter_context(offer_server())
+        config.add_cleanup(ends.close)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
