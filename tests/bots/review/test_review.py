@@ -261,7 +261,8 @@ def test_a_consistent_lock_of_a_training_that_never_was_is_made_again_and_blocke
 
 
 def test_a_right_lock_is_made_again_byte_for_byte(change: Small, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.delenv("PIPELINE_FORKSERVER", raising=False)  # forks of one process would share more than bytes
+    # Forks of one process would share more than bytes.
+    monkeypatch.delenv("PIPELINE_FORKSERVER", raising=False)
     change.edit(lambda params: params["features"].update(numeric=["x1", "x2"]))
     change.dvc("repro", "--quiet")
     change.commit("See x1 as well")
