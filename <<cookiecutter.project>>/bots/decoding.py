@@ -23,6 +23,7 @@ _TYPES = {
     "array": "a list",
     "object": "a mapping",
 }
+_MISSING = re.compile(r"^Object missing required field `(.*)`$")
 _TYPE = re.compile(r"(?i)(expected |got )`([a-z]+(?: \| [a-z]+)*)`")
 
 
@@ -30,6 +31,7 @@ def locate_decode_error(error: Exception) -> tuple[str, str]:
     """Return the field that does not fit, such as `gate.primary` or `the document`, and what was expected there."""
     if isinstance(error, msgspec.ValidationError):
         what, _, path = str(error).partition(" - at `$")
+        what = _MISSING.sub(r"the key `\1` is missing", what)
         return path.removesuffix("`").lstrip(".") or "the document", lower_first(_TYPE.sub(_name_types, what))
     if isinstance(error, RecursionError):
         return "the document", "it is nested too deeply"

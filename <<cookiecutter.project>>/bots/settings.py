@@ -994,7 +994,23 @@ def _describe(error: Exception) -> str:
         name = what.split("`")[1]
         known = [key.name for key in list_keys() if key.section == section]
         return f"{section}.{name}: unknown key{_suggest(name, known)}"
+    if what.startswith("invalid enum value") and (words := _list_words(section)):
+        return f"{section}: expected {' or '.join(words)}, got{what.removeprefix('invalid enum value')}"
     return f"{section}: {what}"
+
+
+def _list_words(place: str) -> list[str]:
+    """List the words that a key takes; empty where it takes more than words."""
+    kinds = [key.type for key in list_keys() if f"{key.section}.{key.name}".lstrip(".") == place]
+    return [str(word) for kind in kinds for word in _find_words(kind)]
+
+
+def _find_words(kind: inspect.Type) -> Sequence[object]:
+    if isinstance(kind, inspect.Metadata):
+        return _find_words(kind.type)
+    if isinstance(kind, inspect.UnionType):
+        return [word for one in kind.types for word in _find_words(one)]
+    return kind.values if isinstance(kind, inspect.LiteralType) else ()
 
 
 @dataclass(frozen=True)

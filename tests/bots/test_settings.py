@@ -275,8 +275,12 @@ def test_metrics_that_rows_bring_are_read_with_what_is_better() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("direction: lower", "direction: down", "evaluate.scores[...].direction: "),
-        ("{direction: higher}", "{}", "required field `direction`"),
+        (
+            "direction: lower",
+            "direction: down",
+            "scores[...].direction: expected higher or lower, got 'down'",
+        ),
+        ("{direction: higher}", "{}", "the key `direction` is missing"),
         (", unit: s", ", label: s", "label: unknown key; expected one of direction, unit"),
         ("[NDCG@5, seconds]", "[NDCG@5, second]", "`seconds` of evaluate.scores is not in it"),
         (

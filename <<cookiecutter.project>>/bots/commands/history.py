@@ -39,9 +39,17 @@ def add_parser(verbs: Verbs) -> None:
     )
     add_model_option(parser, "tell of this one alone (default: of all)")
     parser.add_argument(
-        "--out", type=Path, default=Path("history"), metavar="FOLDER", help="default: history/"
+        "--out", type=parse_folder, default=Path("history"), metavar="FOLDER", help="default: history/"
     )
     parser.add_argument("--json", action="store_true", help="print it as JSON, and write nothing")
+
+
+def parse_folder(text: str) -> Path:
+    """Parse the name of a folder. Raises `argparse.ArgumentTypeError` for one that names a page or is a file."""
+    folder = Path(text)
+    if folder.suffix in {".html", ".json"} or folder.is_file():
+        raise argparse.ArgumentTypeError(f"{text} is no folder: {PAGE} and {DATA} are written into one")
+    return folder
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ import hashlib
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -244,7 +244,7 @@ def _describe_trace(trace: Trace) -> list[str]:
                     (("parameter" if at == 0 else ""), f"{key}: {value}")
                     for at, (key, value) in enumerate(trace.params.items())
                 ),
-                ("libraries", ", ".join(f"{name} {version}" for name, version in trace.libraries.items())),
+                *([("libraries", _list_versions(trace.libraries))] if trace.libraries else []),
                 *(
                     (
                         "history" if at == 0 else "",
@@ -256,6 +256,10 @@ def _describe_trace(trace: Trace) -> list[str]:
             ]
         ),
     ]
+
+
+def _list_versions(libraries: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in libraries.items())
 
 
 def _give_reason(reason: str | None) -> str:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from msgspec.structs import replace
 
+from bots.__main__ import main
 from bots.dvc import cache
 from bots.monitoring import history as gathering
 from bots.naming import ALONE
@@ -309,6 +310,18 @@ def test_predictions_whose_content_is_not_what_their_name_says_give_no_interval(
     (version,) = json.loads(project.run_bots("history", "--json").stdout)["models"][0]["versions"]
     assert version["low"] is None
     assert version["no_interval"] == "the file of its predictions is not what its name says"
+
+
+@pytest.mark.parametrize("name", ["history.html", "out.json"])
+def test_a_page_s_name_is_refused_where_a_folder_is_asked_for(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["history", "--out", name])
+    assert ended.value.code == 2
+    assert (
+        f"{name} is no folder: history.html and history.json are written into one" in capsys.readouterr().err
+    )
 
 
 def test_without_a_token_and_with_a_deleted_tag_the_page_says_both(project: ReleaseProject) -> None:
