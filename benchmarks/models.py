@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import io
 import json
 import multiprocessing
@@ -31,6 +32,7 @@ ROOT = Path(__file__).parents[1]
 TEMPLATE = ROOT / "<<cookiecutter.project>>"
 DOCUMENT = TEMPLATE / "docs" / "models.md"
 STEP = 192  # every so-manieth flight of the example
+LOADED = ("skops.io", "shap", "skl2onnx", "onnxruntime")  # once: each recipe's process is a fork of this one
 STAGES = ("train", "evaluate", "explain", "export")
 OTHER_BYTES = "each training gives another file"
 HEADING = (
@@ -340,6 +342,8 @@ def prepare(folder: Path, *, regression: bool) -> None:
     for stage in ("split", "features"):
         if bench.run(stage):
             raise SystemExit(f"{stage}: {bench.refusal()}")
+    for library in LOADED:
+        importlib.import_module(library)
 
 
 def name_places(table: pd.DataFrame) -> pd.DataFrame:

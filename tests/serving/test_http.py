@@ -150,11 +150,8 @@ def test_what_is_too_large_is_refused_before_it_is_read(service: Service):
     assert "more than 2,000,000" in read_problem(service.predict(b" " * 2_000_001), 413)["detail"]
     assert "1,001 rows" in read_problem(service.predict([{}] * 1001), 413)["detail"]
 
-    def parts():
-        for _ in range(30):
-            yield b" " * 100_000
-
-    read_problem(service.client.post("/predict", content=parts()), 413)
+    parts = (b" " * 100_000 for _ in range(30))
+    read_problem(service.client.post("/predict", content=parts), 413)
 
 
 def test_other_paths_methods_and_content_are_refused_in_words(service: Service):

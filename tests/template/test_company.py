@@ -41,6 +41,7 @@ class Wall:
     project: Path
     wheels: Path
     authority: Path
+    interpreter: Path
     port: int = 0
     asked: list[str] = field(default_factory=list)
 
@@ -50,7 +51,7 @@ class Wall:
         home = self.project.parent / "home"
         home.mkdir(exist_ok=True)
         return subprocess.run(
-            ["sh", "-c", f"{command} PYTHON={sys.executable}"],
+            ["sh", "-c", f"{command} PYTHON={self.interpreter}"],
             cwd=self.project,
             env={
                 **kept,
@@ -145,8 +146,22 @@ def write_certificates(folder: Path) -> tuple[Path, Path]:
     return authority, server
 
 
+@pytest.fixture(scope="module")
+def interpreter(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """This Python, but that `-m venv` copies an environment that it made once: to make one takes seconds."""
+    folder = tmp_path_factory.mktemp("python")
+    subprocess.run([sys.executable, "-m", "venv", str(folder / "venv")], check=True)
+    script = folder / "python"
+    script.write_text(
+        f'#!/bin/sh\n[ "$1 $2" = "-m venv" ] || exec {sys.executable} "$@"\n'
+        f'mkdir -p "$3" && cp -R {folder}/venv/. "$3"\n'
+    )
+    script.chmod(0o755)
+    return script
+
+
 @pytest.fixture
-def wall(tmp_path: Path) -> Iterator[Wall]:
+def wall(tmp_path: Path, interpreter: Path) -> Iterator[Wall]:
     project, wheels = tmp_path / "project", tmp_path / "wheels"
     (project / "requirements").mkdir(parents=True)
     wheels.mkdir()
@@ -160,7 +175,7 @@ def wall(tmp_path: Path) -> Iterator[Wall]:
     (project / "requirements/small.txt").write_text("".join(entries.values()), encoding="utf-8")
     (project / "requirements/dev.txt").write_text("# more\n", encoding="utf-8")
     authority, certificate = write_certificates(tmp_path)
-    wall = Wall(project, wheels, authority)
+    wall = Wall(project, wheels, authority, interpreter)
     expected = "Basic " + base64.b64encode(LOGIN.encode()).decode()
 
     class Index(http.server.BaseHTTPRequestHandler):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -45,12 +46,13 @@ def test_sketches_of_parts_add_up_to_the_sketch_of_all(parts: list[list[float]])
 @pytest.mark.parametrize("draw", ["normal", "heavy", "few values", "one value"])
 def test_shares_of_a_million_values_are_within_the_stated_error(draw: str) -> None:
     random = np.random.default_rng(11)
-    values = {
+    draws: dict[str, Callable[[], np.ndarray]] = {
         "normal": lambda: random.normal(size=10**6),
         "heavy": lambda: random.standard_cauchy(10**6),
         "few values": lambda: random.integers(0, 7, 10**6).astype(float),
         "one value": lambda: np.full(10**6, 3.5),
-    }[draw]()
+    }
+    values = draws[draw]()
     sketch = Sketch()
     for part in np.array_split(values, 37):
         sketch.add_sketch(build_sketch(part))

@@ -155,7 +155,9 @@ def test_a_project_of_an_older_commit_is_brought_to_today_s_with_all_that_its_te
     assert sorted(met) == (sorted(result.conflicts) if recorded == "when it was made" else [])
     assert set(result.conflicts) <= {"README.md", "params.yaml", "bots/log.py", "requirements/pipeline.in"}
 
-    read = lambda name: (project / name).read_text(encoding="utf-8")  # noqa: E731
+    def read(name: str) -> str:
+        return (project / name).read_text(encoding="utf-8")
+
     assert read("bots/log.py").endswith("\n\nOURS = 1\n")
     assert not (project / "docs/serving.md").exists()
     assert not (project / "docs/monitoring.md").exists()
