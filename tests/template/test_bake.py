@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from mypy.main import process_options
 from mypy.options import Options
 
-from fixtures.baking import bake, bake_here, bake_project, read_manifest, run_git
+import local_extensions
+from fixtures.baking import bake, bake_here, bake_project, make_small_template, run_git
 from fixtures.support import ROOT, TEMPLATE
 
 QUESTIONS = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
@@ -40,6 +41,7 @@ SUPPORTED_COMBINATIONS: list[dict[str, str]] = [
     },
     {"title": "House prices in Zürich 🏠", "storage": "azure", "license": "Proprietary"},
     {
+        "title": '<< x >> """ <% y %> <# \\',
         "description": 'Says "no" to C:\\temp, $(id), `id`, {{ x }}, << x >>, <% x %> and <# x #>',
         "storage": "ssh",
         "deploy": "none",
@@ -580,24 +582,7 @@ HOSTILE = st.text(
 
 @pytest.fixture(scope="module")
 def small_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The template with those of its files alone that say an answer, and that the hooks look for."""
-    folder = tmp_path_factory.mktemp("small")
-    shutil.copytree(ROOT / "hooks", folder / "hooks")
-    for name in ("cookiecutter.json", "local_extensions.py"):
-        shutil.copy(ROOT / name, folder)
-    place = folder / TEMPLATE.name
-    for path in run_git(TEMPLATE, "ls-files", "--cached", "--others", "--exclude-standard").splitlines():
-        if "cookiecutter." in (TEMPLATE / path).read_text(encoding="utf-8") or path == "bots/placement.py":
-            (place / path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(TEMPLATE / path, place / path)
-    for names in (names for choices in read_manifest().values() for names in choices.values()):
-        for name in names:
-            if (TEMPLATE / name).is_dir():
-                (place / name).mkdir(parents=True, exist_ok=True)
-            else:
-                (place / name).parent.mkdir(parents=True, exist_ok=True)
-                (place / name).touch()
-    return folder
+    return make_small_template(tmp_path_factory.mktemp("small"))
 
 
 @pytest.mark.slow
@@ -628,14 +613,6 @@ def test_a_hostile_title_is_data_or_refused(
     else:
         params = yaml.safe_load((out / "late-flights/params.yaml").read_text(encoding="utf-8"))
         assert params["project"]["title"] == text
-
-
-def test_a_title_that_looks_like_a_template_is_data_in_the_whole_project(tmp_path: Path) -> None:
-    text = '<< cookiecutter.__class__ >> """ <% raw %> <# \\'
-    done = bake(tmp_path / "out", {"title": text, "description": text})
-    assert done.returncode == 0, done.stdout + done.stderr
-    params = yaml.safe_load((tmp_path / "out/late-flights/params.yaml").read_text(encoding="utf-8"))
-    assert params["project"]["title"] == text
 
 
 @pytest.fixture(scope="session", params=["classification", "regression"])
@@ -718,11 +695,19 @@ def test_a_table_that_is_not_there_is_refused_by_its_whole_path(tmp_path: Path) 
         ("postgresql://reader:${PASSWORD}@db.example.com/shop", "shop"),
     ],
 )
-def test_an_address_is_a_table_and_no_network_is_asked(tmp_path: Path, address: str, project: str) -> None:
+def test_a_project_is_named_after_the_address_of_a_table_which_stays_as_it_is(
+    address: str, project: str
+) -> None:
+    assert local_extensions.name_after(address) == project
+    assert local_extensions.locate(address) == address
+
+
+def test_an_address_is_a_table_and_no_network_is_asked(tmp_path: Path) -> None:
+    address = "postgresql://reader:${PASSWORD}@db.example.com/shop"
     done = bake(tmp_path / "out", {"table": address})
     assert done.returncode == 0, done.stderr
-    assert [path.name for path in (tmp_path / "out").iterdir()] == [project]
-    assert f"make onboard DATA='{address}'" in done.stdout or f"make onboard DATA={address}" in done.stdout
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["shop"]
+    assert f"make onboard DATA='{address}'" in done.stdout
 
 
 def test_a_password_in_the_address_of_a_table_is_refused(tmp_path: Path) -> None:

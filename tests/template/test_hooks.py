@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.baking import bake, read_manifest, run_git
+from fixtures.baking import bake, make_small_template, read_manifest, run_git
 from fixtures.support import ROOT, TEMPLATE
 
 
@@ -21,6 +21,12 @@ def settings_of(folder: Path, text: str) -> dict[str, str]:
     return {"GIT_CONFIG_GLOBAL": str(path)}
 
 
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A template with few files: what the hooks do with git is the same."""
+    return make_small_template(tmp_path_factory.mktemp("small"))
+
+
 def test_without_git_the_refusal_says_so_and_leaves_nothing(tmp_path: Path) -> None:
     done = bake(tmp_path / "out", environment={"PATH": str(tmp_path)})
 
@@ -29,9 +35,9 @@ def test_without_git_the_refusal_says_so_and_leaves_nothing(tmp_path: Path) -> N
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_the_first_commit_is_made_under_the_person_s_own_name(tmp_path: Path) -> None:
+def test_the_first_commit_is_made_under_the_person_s_own_name(tmp_path: Path, template: Path) -> None:
     settings = settings_of(tmp_path, "[user]\nname = Ada Lovelace\nemail = ada@example.com\n")
-    assert bake(tmp_path / "out", environment=settings).returncode == 0
+    assert bake(tmp_path / "out", environment=settings, template=template).returncode == 0
 
     assert (
         run_git(tmp_path / "out/late-flights", "log", "-1", "--format=%an <%ae>").strip()
@@ -51,13 +57,19 @@ def test_the_first_commit_is_made_under_the_person_s_own_name(tmp_path: Path) ->
     ],
     ids=["signing", "templates", "hooks", "excludes", "line ends", "no guessing"],
 )
-def test_a_person_s_git_settings_do_not_change_the_first_commit(tmp_path: Path, settings: str) -> None:
+def test_a_person_s_git_settings_do_not_change_the_first_commit(
+    tmp_path: Path, template: Path, settings: str
+) -> None:
     hook = tmp_path / "templates/hooks/pre-commit"
     hook.parent.mkdir(parents=True)
     hook.write_text("#!/bin/sh\nexit 1\n")
     hook.chmod(0o755)
     (tmp_path / "excludes").write_text("*.yaml\nreports\n")
-    done = bake(tmp_path / "out", environment=settings_of(tmp_path, settings.replace("{tmp}", str(tmp_path))))
+    done = bake(
+        tmp_path / "out",
+        environment=settings_of(tmp_path, settings.replace("{tmp}", str(tmp_path))),
+        template=template,
+    )
 
     assert done.returncode == 0, done.stderr
     project = tmp_path / "out/late-flights"
@@ -66,22 +78,32 @@ def test_a_person_s_git_settings_do_not_change_the_first_commit(tmp_path: Path, 
     assert run_git(project, "status", "--porcelain").strip() == ""
 
 
-def test_baking_inside_another_repository_s_hook_leaves_that_repository_alone(tmp_path: Path) -> None:
+def test_baking_inside_another_repository_s_hook_leaves_that_repository_alone(
+    tmp_path: Path, template: Path
+) -> None:
     other = tmp_path / "other"
     subprocess.run(["git", "init", "--quiet", str(other)], check=True)
-    done = bake(tmp_path / "out", environment={"GIT_DIR": str(other / ".git"), "GIT_WORK_TREE": str(other)})
+    done = bake(
+        tmp_path / "out",
+        environment={"GIT_DIR": str(other / ".git"), "GIT_WORK_TREE": str(other)},
+        template=template,
+    )
 
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out/late-flights/.git").is_dir()
     assert not (other / ".git/index").exists()
 
 
-def test_a_failing_git_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_a_failing_git_leaves_nothing_behind(tmp_path: Path, template: Path) -> None:
     fake = tmp_path / "bin/git"
     fake.parent.mkdir()
     fake.write_text("#!/bin/sh\necho disk full >&2\nexit 1\n")
     fake.chmod(0o755)
-    done = bake(tmp_path / "out", environment={"PATH": f"{fake.parent}{os.pathsep}{os.environ['PATH']}"})
+    done = bake(
+        tmp_path / "out",
+        environment={"PATH": f"{fake.parent}{os.pathsep}{os.environ['PATH']}"},
+        template=template,
+    )
 
     assert done.returncode == 1
     assert "ERROR: `git init --quiet --template=` failed: disk full" in done.stderr
