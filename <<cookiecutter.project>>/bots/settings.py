@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
@@ -752,6 +753,12 @@ def parse_models(text: str, name: str, pipeline: str | None = None) -> dict[str 
 
     The arguments and errors are those of `parse_settings`.
     """
+    return dict(_parse_models(text, name, pipeline))
+
+
+# One verb asks for the same file's settings several times, and nobody changes what came out: it is frozen.
+@lru_cache(maxsize=16)
+def _parse_models(text: str, name: str, pipeline: str | None) -> Mapping[str | None, Settings]:
     try:
         document = load_yaml(text)
         written = load_yaml_as_text(text)
