@@ -58,6 +58,33 @@ def test_models_that_agree_have_no_limits() -> None:
     assert find_limits(agree, agree) == parity.Limits([], [], [])
 
 
+@pytest.mark.parametrize("scikit", [agree, refuse_gaps, refuse_new])
+@pytest.mark.parametrize("most", [1, 2_000_000])
+def test_rows_are_answered_together_as_they_are_change_by_change(
+    scikit: parity.Score, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = lambda rows: agree(rows) + (rows["fee"] > 5) * 0.3 + rows["fee"] * 0  # noqa: E731
+    calls: list[int] = []
+
+    def count(rows: pd.DataFrame) -> np.ndarray:
+        calls.append(len(rows))
+        return other(rows)
+
+    def ask() -> list[parity.Trial]:
+        rows = parity.draw_rows(TRAIN, HOLDOUT, 2)
+        return parity.try_inputs(rows, TRAIN, COLUMNS, scikit=scikit, onnx=count, is_alike=is_alike)
+
+    monkeypatch.setattr(parity, "TOGETHER", most)
+    found = ask()
+    assert len(calls) == (9 if most == 1 else 3)
+    monkeypatch.setattr(parity, "TOGETHER", 1)
+    assert found == ask()
+    kinds = ["missing", "lowest", "highest", "below", "above", "zero"]
+    assert [(one.column, one.kind) for one in found] == [
+        ("", "unchanged"), *(("fee", kind) for kind in kinds), ("plan", "missing"), ("plan", "unseen"),
+    ]  # fmt: skip
+
+
 def test_a_gap_that_scikit_learn_refuses_is_required() -> None:
     assert find_limits(refuse_gaps, agree) == parity.Limits(["fee"], [], [])
 
