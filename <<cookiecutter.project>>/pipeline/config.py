@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import re
 from datetime import date
@@ -34,6 +35,14 @@ _TYPES = {
     "object": "a mapping",
 }
 _TYPE = re.compile(r"(?i)(expected |got )`([a-z]+(?: \| [a-z]+)*)`")
+# What PyYAML raises for a text: malformed scalars (`!!int ""`, 2013-13-45) give Python's plain errors.
+_YAML_ERRORS = (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError)
+# Levels of nesting that libyaml is given: it ends the whole process where a document is thousands deep.
+_DEEPEST = 100
+# Tabs, a mark of byte order, and the tag that says nothing.
+_READ_OTHERWISE = re.compile(r"[\t\ufeff]|!([\s,\]}]|$)")
+_Fast: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_FastBase: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 _STEP = re.compile(r"\[\.\.\.\]|\[\d+\]|[^.\[\]]+")
 
 
@@ -52,8 +61,7 @@ def read_yaml(path: Path, expected: str) -> dict[Any, Any]:
         document = load_yaml(text)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    # PyYAML lets the plain errors of malformed scalars (`!!int ""`, 2013-13-45) through.
-    except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+    except _YAML_ERRORS as error:
         raise ConfigError(f"{path}: not YAML: {_describe_yaml_error(text, error)}") from error
     if not isinstance(document, dict):
         raise ConfigError(f"{path}: expected {expected}")
@@ -62,15 +70,39 @@ def read_yaml(path: Path, expected: str) -> dict[Any, Any]:
 
 def load_yaml(text: str) -> Any:
     """Load a YAML document. Raises what PyYAML raises, and `MarkedYAMLError` for a key that stands twice."""
-    return yaml.load(text, Loader=_UniqueKeys)  # noqa: S506  a SafeLoader
+    return _load(text, fast=_FastUniqueKeys, judge=_UniqueKeys)
 
 
-class _UniqueKeys(yaml.SafeLoader):
+def _load(text: str, *, fast: Any, judge: Any) -> Any:
+    """Load the plain values of a text: those of the loader `judge`, ten times as fast where PyYAML has libyaml.
+
+    What libyaml does not take, reads otherwise or could not end well, `judge` judges: errors are its own.
+    """
+    if not _READ_OTHERWISE.search(text):
+        with contextlib.suppress(*_YAML_ERRORS):
+            if _is_shallow(text):
+                return yaml.load(text, Loader=fast)  # noqa: S506  a safe loader
+    return yaml.load(text, Loader=judge)  # noqa: S506  a safe loader
+
+
+def _is_shallow(text: str) -> bool:
+    depth = 0
+    for event in yaml.parse(text, Loader=_Fast):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > _DEEPEST:
+                return False
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+    return True
+
+
+class _WithUniqueKeys:
     """Reads YAML and refuses a key that stands twice in one mapping, where YAML alone would take the last."""
 
     def get_single_node(self) -> yaml.Node | None:
         """Return the document as nodes. Raises `MarkedYAMLError` at the second of two equal keys."""
-        root = super().get_single_node()
+        root = super().get_single_node()  # type: ignore[misc]
         rest, known = [root], set()
         while rest:
             node = rest.pop()
@@ -99,6 +131,21 @@ class _UniqueKeys(yaml.SafeLoader):
             lines[key.value] = key.start_mark.line + 1
 
 
+class _UniqueKeys(_WithUniqueKeys, yaml.SafeLoader):
+    pass
+
+
+class _FastUniqueKeys(_WithUniqueKeys, _Fast):  # type: ignore[misc]
+    pass
+
+
+# PyYAML takes 1e-4 for text, unlike DVC, JSON and people.
+for _loader in (_UniqueKeys, _FastUniqueKeys):
+    _loader.add_implicit_resolver(
+        "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(?:\.\d*)?[eE][-+]?\d{1,3}$"), list("-+0123456789")
+    )
+
+
 def _describe_yaml_error(text: str, error: Exception) -> str:
     """Describe in one line where a text is no YAML and why, or that it holds a merge in conflict and what to do."""
     if found := re.search(r"^(<{7}|>{7}) ", text, re.MULTILINE):
@@ -124,8 +171,10 @@ def convert_document(document: dict[Any, Any], kind: type[T], path: Path) -> T:
             return msgspec.convert(document, kind)
         except (msgspec.ValidationError, RecursionError) as error:
             if place := _MADE.match(str(error)):
-                loader = _NamesAsText if place["key"] else yaml.BaseLoader
-                words = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506  both make no objects
+                fast, judge = (
+                    (_FastNamesAsText, _NamesAsText) if place["key"] else (_FastBase, yaml.BaseLoader)
+                )
+                words = _load(path.read_text(encoding="utf-8"), fast=fast, judge=judge)
                 steps = _STEP.findall(place["place"].removeprefix("$"))
                 mended = _take_words(document, words, steps)
                 if mended != document:
@@ -196,13 +245,7 @@ def _name_types(found: re.Match[str]) -> str:
     return found[1] + " or ".join(_TYPES.get(name, name) for name in found[2].split(" | "))
 
 
-# PyYAML takes 1e-4 for text, unlike DVC, JSON and people.
-_UniqueKeys.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(?:\.\d*)?[eE][-+]?\d{1,3}$"), list("-+0123456789")
-)
-
-
-class _NamesAsText(yaml.SafeLoader):
+class _WithNamesAsText:
     """Reads YAML with keys as they are written: a column may be called 0, 2024-01-31 or NO."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -211,7 +254,16 @@ class _NamesAsText(yaml.SafeLoader):
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.tag.startswith(plain) and key.tag != plain + "merge":
                 key.tag = plain + "str"
-        return super().construct_mapping(node, deep=deep)
+        made: dict[Any, Any] = super().construct_mapping(node, deep=deep)  # type: ignore[misc]
+        return made
+
+
+class _NamesAsText(_WithNamesAsText, yaml.SafeLoader):
+    pass
+
+
+class _FastNamesAsText(_WithNamesAsText, _Fast):  # type: ignore[misc]
+    pass
 
 
 def _take_words(value: Any, words: Any, steps: list[str]) -> Any:
