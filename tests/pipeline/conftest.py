@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from fixtures import flights, species, trained
+from fixtures.once import make_once
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def classification(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return trained.prepare(tmp_path_factory.mktemp("classification"), "classification", train=True)
+    make = partial(trained.prepare, task="classification", train=True)
+    return make_once(tmp_path_factory, "classification", make)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def regression(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return trained.prepare(tmp_path_factory.mktemp("regression"), "regression", train=True)
+    make = partial(trained.prepare, task="regression", train=True)
+    return make_once(tmp_path_factory, "regression", make)
+
+
+@pytest.fixture(scope="session")
+def untrained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A project of each task with its features, and nothing trained."""
+    return {
+        task: make_once(tmp_path_factory, f"untrained {task}", partial(trained.prepare, task=task, step=96))
+        for task in ("classification", "regression")
+    }
 
 
 @pytest.fixture
@@ -31,6 +44,6 @@ def minutes(regression: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     return trained.copy(regression, tmp_path, "regression")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def birds(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return species.prepare(tmp_path_factory.mktemp("birds"))
+    return make_once(tmp_path_factory, "birds", species.prepare)

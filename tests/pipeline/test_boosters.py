@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 import sys
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -30,19 +28,10 @@ FEW: dict[str, dict[str, Any]] = {
 PACKAGES = ("lightgbm", "xgboost", "catboost")
 
 
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A project of each task with its features, and nothing trained."""
-    return {
-        task: trained.prepare(tmp_path_factory.mktemp(task), task, step=96)
-        for task in ("classification", "regression")
-    }
-
-
 @pytest.fixture
-def bench(prepared: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> flights.Bench:
+def bench(untrained: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> flights.Bench:
     monkeypatch.chdir(tmp_path)
-    return trained.copy(prepared["classification"], tmp_path)
+    return trained.copy(untrained["classification"], tmp_path)
 
 
 def take(bench: flights.Bench, use: str, **params: Any) -> None:
@@ -61,10 +50,10 @@ def refuse(bench: flights.Bench) -> str:
 @pytest.mark.parametrize("task", ["classification", "regression"])
 @pytest.mark.parametrize("library", FEW)
 def test_every_stage_holds_explanations_add_up_and_onnx_decides_alike(
-    prepared: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: str, task: str
+    untrained: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: str, task: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    bench = trained.copy(prepared[task], tmp_path, task)
+    bench = trained.copy(untrained[task], tmp_path, task)
     take(bench, library + ("Classifier" if task == "classification" else "Regressor"), **FEW[library])
     for stage in ("train", "evaluate", "explain", "export"):
         assert bench.run(stage) == 0, (stage, bench.refusal())
@@ -115,39 +104,6 @@ def test_the_margin_of_lightgbm_s_random_forest_is_what_its_answer_is_made_of(cl
     assert np.exp(two) / np.exp(two).sum(axis=1, keepdims=True) == pytest.approx(answer)
     summed = lightgbm.LGBMClassifier(n_estimators=3, verbose=-1, num_threads=1).fit(rows, target)
     assert boosters.find_share(summed) == 1
-
-
-FIT = """
-import hashlib
-from pipeline import files, model, params, train
-settings = params.load()
-frame = files.read_table(train.TRAIN)
-junk = [object() for _ in range(int(__import__("os").environ["PYTHONHASHSEED"]) * 1000)]
-pipeline = model.build_pipeline(settings, files.get_aliases(frame))
-names = train.read_classes(frame, settings)
-target = train.read_target(frame, settings, names)
-fitted, _ = train.fit(pipeline, frame[settings.features.raw], target, settings)
-print(hashlib.sha256(model.dump(fitted)).hexdigest())
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("library", FEW)
-def test_the_same_fit_gives_the_same_bytes_in_two_processes(bench: flights.Bench, library: str) -> None:
-    take(bench, f"{library}Classifier", **FEW[library])
-    digests = [run_python(bench.folder, FIT, PYTHONHASHSEED=seed) for seed in ("1", "2")]
-    assert digests[0] == digests[1]
-    assert len(digests[0]) == 64, "something is printed while a model is fitted"
-
-
-def run_python(folder: Path, code: str, **environ: str) -> str:
-    """What a fresh interpreter prints in a project's folder, to either stream."""
-    env = {**os.environ, "PYTHONPATH": str(support.TEMPLATE), "OMP_NUM_THREADS": "2", **environ}
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, env=env, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return (done.stdout + done.stderr).strip()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import shutil
 import time
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from bots import evidence
+from fixtures import trained
 from fixtures.dask_cluster import run_cluster
 from pipeline import cluster, files, model, score
 
@@ -32,6 +34,14 @@ def two_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield started
 
 
+@pytest.fixture(scope="module")
+def found_here(classification: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str] | None:
+    """What the search finds in this process."""
+    folder = tmp_path_factory.mktemp("here")
+    with contextlib.chdir(folder):
+        return find_best(trained.copy(classification, folder))
+
+
 def find_best(bench: flights.Bench) -> dict[str, str] | None:
     bench.edit("params.model.search", SEARCH)
     assert bench.run("train") == 0, bench.refusal()
@@ -40,11 +50,13 @@ def find_best(bench: flights.Bench) -> dict[str, str] | None:
 
 @pytest.mark.slow
 def test_a_search_on_workers_that_know_nothing_of_the_project_finds_what_one_here_finds(
-    bench: flights.Bench, two_workers: Cluster, monkeypatch: pytest.MonkeyPatch
+    bench: flights.Bench,
+    two_workers: Cluster,
+    found_here: dict[str, str] | None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    here = find_best(bench)
     monkeypatch.setenv(cluster.ADDRESS, two_workers.address)
-    assert find_best(bench) == here
+    assert find_best(bench) == found_here
 
 
 def test_many_rows_are_scored_on_the_cluster_as_they_are_here(
@@ -74,23 +86,26 @@ def test_few_rows_are_scored_here(bench: flights.Bench, monkeypatch: pytest.Monk
 
 @pytest.mark.slow
 def test_a_search_whose_worker_is_killed_finds_the_same(
-    bench: flights.Bench, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    bench: flights.Bench,
+    two_workers: Cluster,
+    found_here: dict[str, str] | None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    here = find_best(bench)
-    with run_cluster(tmp_path_factory.mktemp("elsewhere")) as own:
-        monkeypatch.setenv(cluster.ADDRESS, own.address)
-        submit, count = cluster.submit_call, 0
+    """The other worker is left, which is enough for the other tests."""
+    monkeypatch.setenv(cluster.ADDRESS, two_workers.address)
+    submit, count = cluster.submit_call, 0
 
-        def kill_at_the_third(*words: Any, **more: Any) -> Any:
-            nonlocal count
-            count += 1
-            if count == 3:
-                own.workers[0].kill()
-            return submit(*words, **more)
+    def kill_at_the_third(*words: Any, **more: Any) -> Any:
+        nonlocal count
+        count += 1
+        if count == 3:
+            two_workers.workers[0].kill()
+        return submit(*words, **more)
 
-        monkeypatch.setattr(cluster, "submit_call", kill_at_the_third)
-        assert find_best(bench) == here
-        assert own.workers[0].poll() is not None, "it was killed while the search ran"
+    monkeypatch.setattr(cluster, "submit_call", kill_at_the_third)
+    assert two_workers.workers[0].poll() is None
+    assert find_best(bench) == found_here
+    assert two_workers.workers[0].poll() is not None, "it was killed while the search ran"
 
 
 @pytest.mark.slow

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +18,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import QuantileTransformer
 
 from bots import evidence
-from fixtures import support
 from pipeline import export, files
 
 if TYPE_CHECKING:
@@ -149,26 +145,6 @@ def test_a_feature_called_score_keeps_its_name(bench: flights.Bench) -> None:
     bench.edit("params.features.derived", {"double": "score * 2"})
     report = exported(bench, use="sklearn.ensemble.HistGradientBoostingClassifier", params={"max_iter": 3})
     assert report.passed
-
-
-CODE = """
-import hashlib
-from pipeline import export, model, params
-print(hashlib.sha256(export.convert_model(model.load(), params.load())).hexdigest())
-"""
-
-
-@pytest.mark.slow
-def test_the_same_model_gives_the_same_bytes_in_two_processes(bench: flights.Bench) -> None:
-    digests = set()
-    for seed in ("0", "1"):  # sets of names are ordered otherwise
-        env = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(support.TEMPLATE)}
-        done = subprocess.run(
-            [sys.executable, "-c", CODE], env=env, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        digests.add(done.stdout)
-    assert len(digests) == 1
 
 
 @pytest.mark.slow

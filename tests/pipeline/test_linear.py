@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 import shutil
 import subprocess
@@ -14,6 +16,7 @@ from bots.evidence import ExplanationReport, ExportReport, MetricsReport
 from fixtures import flights, support, trained
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 pytestmark = [
@@ -46,17 +49,8 @@ REGRESSORS: dict[str, dict[str, Any]] = {
     "ridge": {"use": "sklearn.linear_model.Ridge"},
     "lasso that drops all": {"use": "sklearn.linear_model.Lasso", "params": {"alpha": 1e6}},
 }
-# The project's tests take five seconds, so only those models run them that differ in what the tests look at.
+# Only those models run the project's tests that differ in what the tests look at.
 OWN_TESTS = ("logistic", "constant", "lasso that drops all")
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A project of each task with its features, and nothing trained."""
-    return {
-        task: trained.prepare(tmp_path_factory.mktemp(task), task, step=96)
-        for task in ("classification", "regression")
-    }
 
 
 def run_stages(bench: flights.Bench, estimator: dict[str, Any]) -> None:
@@ -68,31 +62,27 @@ def run_stages(bench: flights.Bench, estimator: dict[str, Any]) -> None:
         assert bench.run(stage) == 0, (stage, bench.refusal())
 
 
-def run_own_tests(folder: Path) -> str:
-    """Run the tests that every project has, as its team does; returns what they print."""
-    shutil.copytree(support.TEMPLATE / "tests", folder / "tests")
-    shutil.copy(support.TEMPLATE / "dvc.yaml", folder)
-    (folder / "tests" / "test_example.py").unlink()
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", "tests"],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(support.TEMPLATE)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+@pytest.fixture(scope="module")
+def finish(
+    untrained: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], flights.Bench]:
+    """Makes a project with one of the models, on which all stages have run; once for each model."""
+
+    @functools.cache
+    def run(name: str) -> flights.Bench:
+        task = "classification" if name in CLASSIFIERS else "regression"
+        folder = tmp_path_factory.mktemp(name.replace(" ", "-"))
+        with contextlib.chdir(folder):
+            bench = trained.copy(untrained[task], folder, task)
+            run_stages(bench, (CLASSIFIERS | REGRESSORS)[name])
+        return bench
+
+    return run
 
 
 @pytest.mark.parametrize("name", [*CLASSIFIERS, *REGRESSORS])
-def test_all_stages_and_the_projects_own_tests_hold(
-    prepared: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    task = "classification" if name in CLASSIFIERS else "regression"
-    bench = trained.copy(prepared[task], tmp_path, task)
-    run_stages(bench, (CLASSIFIERS | REGRESSORS)[name])
+def test_all_stages_hold(finish: Callable[[str], flights.Bench], name: str) -> None:
+    bench = finish(name)
     assert bench.evidence(MetricsReport).values
     assert bench.evidence(ExplanationReport).passed
     report = bench.evidence(ExportReport)
@@ -102,15 +92,45 @@ def test_all_stages_and_the_projects_own_tests_hold(
         )
     else:
         assert (report.exported, report.passed) == (True, True), report.reason
-    if name in OWN_TESTS:
-        assert " passed" in run_own_tests(tmp_path)
+
+
+# Runs a project's own tests in one folder after the other: to load the libraries takes longer than the tests.
+OWN = """
+import os, sys, pytest
+for folder in sys.argv[1:]:
+    os.chdir(folder)
+    code = pytest.main(["-q", "-n", "0", "-p", "no:cacheprovider", "--rootdir", folder, "tests"])
+    if code:
+        sys.exit(code)
+    for name, module in list(sys.modules.items()):
+        if (getattr(module, "__file__", None) or "").startswith(folder):
+            del sys.modules[name]
+    sys.modules["pipeline.params"].load.cache_clear()
+"""
+
+
+def test_the_tests_that_every_project_has_hold(finish: Callable[[str], flights.Bench]) -> None:
+    folders = [finish(name).folder for name in OWN_TESTS]
+    for folder in folders:
+        shutil.copytree(support.TEMPLATE / "tests", folder / "tests")
+        shutil.copy(support.TEMPLATE / "dvc.yaml", folder)
+        (folder / "tests" / "test_example.py").unlink()
+    done = subprocess.run(
+        [sys.executable, "-c", OWN, *map(str, folders)],
+        env={**os.environ, "PYTHONPATH": str(support.TEMPLATE)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count(" passed") == len(folders), done.stdout
 
 
 def test_a_classifier_without_probabilities_is_refused_with_the_way_to_have_them(
-    prepared: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    untrained: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    bench = trained.copy(prepared["classification"], tmp_path)
+    bench = trained.copy(untrained["classification"], tmp_path)
     bench.edit("params.model.steps", STEPS)
     bench.edit("params.model.estimator", {"use": "sklearn.svm.LinearSVC"})
     assert bench.run("train") == 1

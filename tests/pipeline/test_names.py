@@ -151,7 +151,7 @@ def declare(settings: Params) -> table.Schema:
 @example(names=["input_1", "input_0", "input_3", "input_2"])
 @example(names=["a_b", "A_b", "a", "A"])
 @example(names=["2023", "self", "b__2023", "😀 (%=,)"])
-@settings(deadline=None, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_table_with_any_names_is_explained_exported_and_served_alike(
     base: Params, names: list[str]
 ) -> None:
@@ -301,7 +301,7 @@ def call_inputs_as_columns(content: bytes) -> bytes:
 @pytest.fixture(scope="module")
 def served_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model and its contract as they are exported now."""
-    return served.make_project(tmp_path_factory.mktemp("served")) / "models" / "onnx"
+    return served.share_project(tmp_path_factory) / "models" / "onnx"
 
 
 def rewrite(folder: Path, target: Path, content: bytes, **changed: Any) -> Path:
