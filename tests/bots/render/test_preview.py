@@ -14,7 +14,7 @@ from bots.render.page import render_page
 from fixtures import browsers, reviews
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, ConsoleMessage, Page, Request
 
 EVERY = pytest.mark.parametrize("name", reviews.ALL)
 
@@ -80,43 +80,65 @@ def browser() -> Iterator[Browser]:
         yield started
 
 
+@pytest.fixture(scope="module")
+def window(browser: Browser) -> Page:
+    """A tab that its tests share: to open another one takes longer than to draw most pages."""
+    return browser.new_page()
+
+
+@pytest.fixture
+def tab(window: Page) -> Page:
+    """The shared tab, empty and as wide as a desk's screen."""
+    window.goto("about:blank")
+    window.set_viewport_size({"width": 1280, "height": 800})
+    return window
+
+
 @pytest.mark.browser
 @EVERY
-@pytest.mark.parametrize("width", [400, 1280])
-def test_nothing_is_wider_than_the_window_and_nothing_is_fetched(name, width, browser, tmp_path):
+def test_nothing_is_wider_than_the_window_and_nothing_is_fetched(
+    name: str, tab: Page, tmp_path: Path
+) -> None:
     review = reviews.ALL[name]()
     (tmp_path / "review.html").write_text(render_page(review), encoding="utf-8")
     (tmp_path / "preview.html").write_text(
         preview.render_preview(render_comment(review), review, _drawn), encoding="utf-8"
     )
-    tab = browser.new_page(viewport={"width": width, "height": 800})
+    pages = [(tmp_path / file).as_uri() for file in ("review.html", "preview.html")]
     asked: list[str] = []
     problems: list[str] = []
-    tab.on("request", lambda request: asked.append(request.url))
-    tab.on("console", lambda message: problems.append(message.text))
-    for file in ("review.html", "preview.html"):
-        tab.goto((tmp_path / file).as_uri())
+
+    def note_request(request: Request) -> None:
+        asked.append(request.url)
+
+    def note_problem(message: ConsoleMessage) -> None:
+        problems.append(message.text)
+
+    tab.on("request", note_request)
+    tab.on("console", note_problem)
+    for page in pages:
+        tab.goto(page)
         tab.evaluate("document.querySelectorAll('details').forEach((fold) => { fold.open = true; })")
-        assert tab.evaluate("document.documentElement.scrollWidth") <= width
-    assert all(url.startswith("file://") for url in asked)
-    assert len(asked) == 2
+        for width in (1280, 400):
+            tab.set_viewport_size({"width": width, "height": 800})
+            assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    tab.remove_listener("request", note_request)
+    tab.remove_listener("console", note_problem)
+    assert asked == pages
     assert problems == []
-    tab.close()
 
 
 @pytest.mark.browser
 @pytest.mark.parametrize(
     "name", ["improved", "regressed", "blocked_by_slice", "blocked_by_nulls", "no_baseline"]
 )
-def test_the_decision_the_metrics_and_the_merge_fit_one_screen(name, browser, tmp_path):
+def test_the_decision_the_metrics_and_the_merge_fit_one_screen(name: str, tab: Page, tmp_path: Path) -> None:
     review = reviews.ALL[name]()
     (tmp_path / "preview.html").write_text(
         preview.render_preview(render_comment(review), review, _drawn), encoding="utf-8"
     )
-    tab = browser.new_page(viewport={"width": 1280, "height": 800})
     tab.goto((tmp_path / "preview.html").as_uri())
     assert tab.evaluate("document.querySelector('details').getBoundingClientRect().top") <= 800
-    tab.close()
 
 
 @pytest.mark.browser
@@ -133,13 +155,13 @@ def test_the_button_switches_between_light_and_dark(browser, tmp_path):
 
 @pytest.mark.browser
 @pytest.mark.parametrize(("file", "selector"), [("preview.html", ".about"), ("review.html", ".lead")])
-def test_digits_and_spaces_come_from_the_font_of_the_letters(file, selector, browser, tmp_path):
+def test_digits_and_spaces_come_from_the_font_of_the_letters(
+    file: str, selector: str, tab: Page, tmp_path: Path
+) -> None:
     review = reviews.improved()
     (tmp_path / "review.html").write_text(render_page(review), encoding="utf-8")
     (tmp_path / "preview.html").write_text(
         preview.render_preview(render_comment(review), review, _drawn), encoding="utf-8"
     )
-    tab = browser.new_page()
     tab.goto((tmp_path / file).as_uri())
     assert browsers.find_fonts(tab, selector) == {browsers.TEXT}
-    tab.close()
