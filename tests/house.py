@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -64,7 +65,8 @@ def find_modules(package: Path) -> dict[str, Path]:
     }
 
 
-def read_imports(package: Path) -> dict[str, set[str]]:
+@cache
+def read_imports(package: Path) -> Imports:
     """What each module imports of its own package, wherever in the file; imports for types only do not count."""
     modules = find_modules(package)
     return {name: set(_find_imports(path, name, modules)) - {name} for name, path in modules.items()}

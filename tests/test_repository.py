@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -191,6 +192,7 @@ def targets(folder: Path) -> set[str]:
     }
 
 
+@cache
 def verbs(room: str) -> set[str]:
     """The verbs that a room's command line knows."""
     done = subprocess.run(
