@@ -24,7 +24,7 @@ TESTS = Path(__file__).parent
 AREAS: dict[str, tuple[str, ...]] = {
     "reviews and artifacts": ("bots/publish/test_review_artifact.py", "bots/publish/test_download.py"),
     "packs and locks": ("bots/publish/test_lock.py", "bots/dvc/test_lockfile.py", "bots/dvc/test_storage.py"),
-    "markers and events": ("bots/publish/test_publish.py",),
+    "markers and events": ("bots/publish/test_publish.py", "bots/respond/test_respond.py"),
     "rendering": (
         "bots/render/test_escape.py",
         "bots/render/test_comment.py",
@@ -133,9 +133,11 @@ def _count_calls(test: Callable[..., Any], tally: Tally) -> Callable[..., Any]:
     return counted
 
 
-def fuzz(areas: Mapping[str, Sequence[Path]], minutes: float) -> list[Tally]:
+def fuzz(
+    areas: Mapping[str, Sequence[Path]], minutes: float, clock: Callable[[], float] = time.monotonic
+) -> list[Tally]:
     """Run the property tests of these files for about so many minutes in all; what was tried, by area."""
-    fuzzer = Fuzzer(areas, 60 * minutes / len(areas))
+    fuzzer = Fuzzer(areas, 60 * minutes / len(areas), clock)
     files = [str(path) for paths in areas.values() for path in paths]
     pytest.main(
         ["-p", "no:xdist", "-p", "no:cacheprovider", "--quiet", "--no-header", "-rf", *files],

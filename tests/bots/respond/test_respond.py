@@ -674,7 +674,7 @@ HIDES = ("```", "~~~", "<", "-- ", "__", "--")
 
 
 @pytest.mark.slow
-@settings(max_examples=10_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=1_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(LINES)
 def test_no_body_runs_anything_and_none_with_a_command_is_silent(body: str) -> None:
     found = [one for one in find_commands(body) if is_meant(one, None)]
