@@ -469,7 +469,10 @@ def test_inside_of_a_hook_the_projects_repository_is_left_alone(project: DvcProj
 
 
 @given(
-    st.dictionaries(st.from_regex(r"[0-9a-f]{32}(\.dir)?", fullmatch=True), st.integers(0, 50)),
+    st.dictionaries(
+        st.builds("{:032x}{}".format, st.integers(0, 16**32 - 1), st.sampled_from(["", ".dir"])),
+        st.integers(0, 50),
+    ),
     st.integers(1, 60),
 )
 def test_batches_hold_everything_once_in_bounds_and_folders_after_files(

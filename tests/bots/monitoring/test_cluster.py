@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -34,11 +35,18 @@ def two_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield started
 
 
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("log")
+    for at in range(6):
+        write_log(folder / f"{at}.parquet", make_table(20_000, seed=at))
+    return folder
+
+
 @pytest.fixture
-def files(tmp_path: Path) -> list[Path]:
-    folder = tmp_path / "log"
-    folder.mkdir()
-    return [write_log(folder / f"{at}.parquet", make_table(20_000, seed=at)) for at in range(6)]
+def files(log: Path, tmp_path: Path) -> list[Path]:
+    folder = shutil.copytree(log, tmp_path / "log")
+    return [folder / f"{at}.parquet" for at in range(6)]
 
 
 def add_up(found: Any) -> DayInputs:
