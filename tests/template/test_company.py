@@ -154,7 +154,7 @@ def interpreter(tmp_path_factory: pytest.TempPathFactory) -> Path:
     script = folder / "python"
     script.write_text(
         f'#!/bin/sh\n[ "$1 $2" = "-m venv" ] || exec {sys.executable} "$@"\n'
-        f'mkdir -p "$3" && cp -R {folder}/venv/. "$3"\n'
+        f'mkdir -p "$3" && cp -a {folder}/venv/. "$3"\n'
     )
     script.chmod(0o755)
     return script

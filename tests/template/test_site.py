@@ -44,30 +44,34 @@ def test_every_role_of_the_readme_finds_its_page_at_the_site_s_start(project: Pa
         assert page in roles[1]
 
 
+def build_site(project: Path, builder: str, drawn: tuple[str, ...] = ()) -> None:
+    """Build the site; only these pages' diagrams are drawn, for each takes seconds."""
+    for path in (project / "docs").glob("*.md"):
+        if path.stem not in drawn:
+            text = path.read_text(encoding="utf-8")
+            path.write_text(text.replace("```mermaid", "```text"), encoding="utf-8")
+    words = ["--builder", builder, "--fail-on-warning", "--keep-going", "--quiet", "docs", "site"]
+    done = subprocess.run(
+        [sys.executable, "-m", "sphinx", *words], cwd=project, text=True, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_the_pages_for_a_training_of_one_s_own_are_a_site_without_a_warning(tmp_path: Path) -> None:
+    # The same diagrams and the same theme, so only its texts and links are to be looked at.
+    build_site(bake_project(tmp_path / "out", project="model", pipeline="own"), "dummy")
+
+
 @pytest.mark.slow
 @pytest.mark.browser
 def test_the_site_is_drawn_without_a_warning_found_by_a_search_and_asks_no_other_server(
-    project: Path,
+    tmp_path: Path,
 ) -> None:
-    # One diagram shows how all are drawn, and each takes seconds.
-    for name in ("bots", "workflows"):
-        path = project / f"docs/{name}.md"
-        path.write_text(path.read_text(encoding="utf-8").replace("```mermaid", "```text"), encoding="utf-8")
+    project = bake_project(tmp_path / "out", project="model", pipeline="full")
     (project / "history").mkdir()
     (project / "history/history.html").write_text("<title>What happened</title>")
-    words = [
-        "-m",
-        "sphinx",
-        "--builder",
-        "html",
-        "--fail-on-warning",
-        "--keep-going",
-        "--quiet",
-        "docs",
-        "site",
-    ]
-    done = subprocess.run([sys.executable, *words], cwd=project, text=True, capture_output=True, check=False)
-    assert done.returncode == 0, done.stderr
+    build_site(project, "html", drawn=("deploy",))
     asked: list[str] = []
     with open_chromium() as browser:
         page = browser.new_page(viewport={"width": 400, "height": 800})
