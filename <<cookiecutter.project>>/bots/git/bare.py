@@ -315,11 +315,19 @@ class BareRepository:
         words = ["log", "--format=%ae%n%ce", f"{base}..{tip}", "--"]
         return frozenset(self._run_git(*words).stdout.decode(errors="replace").split())
 
-    def list_tags(self, pattern: str) -> list[Tag]:
+    def list_refs(self, *patterns: str) -> dict[str, str]:
+        """List the fetched refs that match one of the patterns: name to object."""
+        listed = self._run_git("for-each-ref", "--format=%(objectname) %(refname)", *patterns).stdout
+        # A name may hold what other programs take for the end of a line.
+        lines = listed.decode(errors="surrogateescape").split("\n")[:-1]
+        return {ref: found for found, ref in (line.split(" ", 1) for line in lines)}
+
+    def list_tags(self, *patterns: str) -> list[Tag]:
         """List the fetched tags that match a pattern, sorted by name; what is no annotated tag has a `fault`."""
         fields = "%(objecttype) %(objectname) %(refname:strip=2)"
-        listed = self._run_git("for-each-ref", f"--format={fields}", f"refs/tags/{pattern}").stdout
-        entries = [line.split(" ", 2) for line in listed.decode(errors="surrogateescape").splitlines()]
+        refs = (f"refs/tags/{pattern}" for pattern in patterns)
+        listed = self._run_git("for-each-ref", f"--format={fields}", *refs).stdout
+        entries = [line.split(" ", 2) for line in listed.decode(errors="surrogateescape").split("\n")[:-1]]
         objects = self.read_objects([made for kind, made, _ in entries if kind == "tag"])
         return [parse_tag(name, kind, objects.get(made, b"")) for kind, made, name in entries]
 

@@ -74,13 +74,21 @@ class RegistryRepository:
     ledger: dict[str, Tag] = field(default_factory=dict)
     keys: PublicKeys = field(default_factory=lambda: PublicKeys({}))
     added: dict[str, str] = field(default_factory=dict)
+    _refs: dict[str, str] = field(default_factory=dict)
+    _files: dict[tuple[str, str], bytes] = field(default_factory=dict)
 
     def refresh(self) -> Registry:
-        """Read main and the registry anew."""
+        """Read main and the registry anew. Where all of it is what was read last, that is not read again."""
         patterns = self.naming.registry_refs
         tip = self.retry.call("registry", lambda: self.bare.fetch_history(MAIN, *patterns))
         if tip is None:
             raise RegistryError(f"the remote has no branch {MAIN}; push it first")
+        # Leases come and go, and are no part of it.
+        named = (f"refs/tags/{name}*" for name in self.naming.tags)
+        refs = self.bare.list_refs(f"refs/heads/{MAIN}", *named, self.naming.ledger)
+        if refs == self._refs:
+            return self.registry
+        self._refs = {}
         self.tip, self.keys = tip, self._load_keys(tip)
         self.ledger, self.added = self._load_ledger()
         self.registry = tags.parse_tags(
@@ -90,6 +98,7 @@ class RegistryRepository:
             is_on_main=self.bare.list_ancestors(tip).__contains__,
             naming=self.naming,
         )
+        self._refs = refs
         return self.registry
 
     def has_grown(self) -> bool:
@@ -98,7 +107,7 @@ class RegistryRepository:
 
     def list_tags(self) -> list[Tag]:
         """List the tags that were fetched with a name of this registry's, by their names."""
-        found = [tag for name in self.naming.tags for tag in self.bare.list_tags(f"{name}*")]
+        found = self.bare.list_tags(*(f"{name}*" for name in self.naming.tags))
         return sorted(found, key=lambda tag: tag.name)
 
     def _load_keys(self, tip: str) -> PublicKeys:
@@ -107,7 +116,13 @@ class RegistryRepository:
         return PublicKeys.parse((content or b"").decode(errors="replace"))
 
     def read_file(self, commit: str, path: str) -> bytes | None:
-        """Read a file of the project at a commit; None where the commit has none."""
+        """Read a file of the project at a commit, named by its hash; None where the commit has none."""
+        content = self._files.get((commit, path))
+        if content is None and (content := self._load_file(commit, path)) is not None:
+            self._files[commit, path] = content
+        return content
+
+    def _load_file(self, commit: str, path: str) -> bytes | None:
         blob = self.bare.resolve(f"{commit}:{self.prefix}{path}")
         if blob is None:
             return None

@@ -20,7 +20,6 @@ from bots.release.lease import Lease, hold_stage
 from bots.release.registry import RegistryError
 from bots.release.signing import Signer
 from bots.retry import Retry, TemporaryFailure
-from doubles.github import GitHubDouble
 from fixtures import dvc_projects, release_projects
 from fixtures.dvc_projects import DvcProject
 from fixtures.release_projects import ReleaseProject, write_model
@@ -36,11 +35,25 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> DvcProject:
 
 @pytest.fixture
 def project(original: DvcProject, tmp_path: Path) -> Iterator[ReleaseProject]:
-    desk = release_projects.copy_project(original, tmp_path / "project")
-    with GitHubDouble(release_projects.REPOSITORY, git=tmp_path / "project/origin.git") as double:
-        double.state.permissions["grace"] = "write"
-        yield ReleaseProject(desk, double)
-    assert double.violations == []
+    with release_projects.open_project(original, tmp_path / "project") as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def staged_original(original: DvcProject, tmp_path_factory: pytest.TempPathFactory) -> ReleaseProject:
+    with release_projects.open_project(original, tmp_path_factory.mktemp("staged") / "project") as project:
+        project.run_bots("release", "--accept", "the first model")
+        write_model(project.folder, (2.1, -1.5, 1.0, 0.6, 0.3, 0.0))
+        project.merge()
+        project.run_bots("release", "--until", "staging")
+    return project
+
+
+@pytest.fixture
+def staged(staged_original: ReleaseProject, tmp_path: Path) -> Iterator[ReleaseProject]:
+    """v1.0.0 runs in production, and v1.1.0 in staging."""
+    with release_projects.open_copy(staged_original, tmp_path / "project") as opened:
+        yield opened
 
 
 @pytest.fixture(autouse=True)
@@ -72,72 +85,60 @@ def wait_for(what: Callable[[], bool], seconds: float = 60) -> None:
 
 
 @pytest.mark.slow
-def test_a_rollback_waits_until_the_roll_out_of_another_process_has_ended(project: ReleaseProject) -> None:
-    project.run_bots("release", "--accept", "the first model")
-    write_model(project.folder, (2.1, -1.5, 1.0, 0.6, 0.3, 0.0))
-    project.merge()
-    project.run_bots("release", "--until", "staging")
-    folder = project.folder.parent
+def test_a_rollback_waits_until_the_roll_out_of_another_process_has_ended(staged: ReleaseProject) -> None:
+    folder = staged.folder.parent
     (folder / "engine-does.json").write_text(json.dumps({"roll_out": "wait"}))
     with ThreadPoolExecutor(2) as pool:
-        rolling = pool.submit(project.spawn_bots, "release", expect=None)
-        wait_for(lambda: ["roll_out", "production", "v1.1.0"] in project.list_calls())
+        rolling = pool.submit(staged.spawn_bots, "release", expect=None)
+        wait_for(lambda: ["roll_out", "production", "v1.1.0"] in staged.list_calls())
         words = ["rollback", "--to", "v1.0.0", "--reason", "complaints"]
-        back = pool.submit(project.spawn_bots, *words, expect=None)
+        back = pool.submit(staged.spawn_bots, *words, expect=None)
         time.sleep(6)
         assert not back.done()
-        assert "restore" not in [call[0] for call in project.list_calls()]
+        assert "restore" not in [call[0] for call in staged.list_calls()]
         (folder / "engine-goes-on").touch()
         assert rolling.result().returncode == 0, rolling.result().stderr
         said = back.result().stderr
         assert back.result().returncode == 0, said
     assert "production is being changed by grace since" in said
-    assert project.list_calls()[-3:] == [
+    assert staged.list_calls()[-3:] == [
         ["roll_out", "production", "v1.1.0"],
         ["done"],
         ["restore", "production", "v1.0.0"],
     ]
     assert "production has v1.0.0 again, and v1.1.0 no more" in said
-    assert read_ref(project) == ""
+    assert read_ref(staged) == ""
 
 
 @pytest.mark.slow
 def test_a_roll_out_that_is_at_work_when_production_is_put_on_hold_pauses_its_version(
-    project: ReleaseProject,
+    staged: ReleaseProject,
 ) -> None:
-    project.run_bots("release", "--accept", "the first model")
-    write_model(project.folder, (2.1, -1.5, 1.0, 0.6, 0.3, 0.0))
-    project.merge()
-    project.run_bots("release", "--until", "staging")
-    folder = project.folder.parent
+    folder = staged.folder.parent
     (folder / "engine-does.json").write_text(json.dumps({"roll_out": "wait"}))
     with ThreadPoolExecutor(1) as pool:
-        rolling = pool.submit(project.spawn_bots, "release", expect=None)
-        wait_for(lambda: ["roll_out", "production", "v1.1.0"] in project.list_calls())
-        project.run_bots("release", "--hold", "a fair", "--expect", "v1.0.0")
+        rolling = pool.submit(staged.spawn_bots, "release", expect=None)
+        wait_for(lambda: ["roll_out", "production", "v1.1.0"] in staged.list_calls())
+        staged.run_bots("release", "--hold", "a fair", "--expect", "v1.0.0")
         (folder / "engine-goes-on").touch()
         said = rolling.result().stderr
     assert rolling.result().returncode == 34, said
     assert "production is on hold since" in said
     assert "by grace: a fair; nothing is judged until a version is promoted" in said
-    assert project.list_issues() == ["Release of v1.1.0 is paused"]
+    assert staged.list_issues() == ["Release of v1.1.0 is paused"]
     (folder / "engine-does.json").unlink()
-    assert "stays paused: production is on hold" in project.run_bots("release", "--resume", expect=34).stderr
-    done = project.run_bots("release", "--promote", "the fair is over", "--expect", "v1.1.0")
+    assert "stays paused: production is on hold" in staged.run_bots("release", "--resume", expect=34).stderr
+    done = staged.run_bots("release", "--promote", "the fair is over", "--expect", "v1.1.0")
     assert "production has v1.1.0 now" in done.stderr
 
 
 @pytest.mark.slow
-def test_who_waited_sees_what_happened_meanwhile_and_does_not_undo_it(project: ReleaseProject) -> None:
+def test_who_waited_sees_what_happened_meanwhile_and_does_not_undo_it(staged: ReleaseProject) -> None:
     """A person takes a version out while a release of it waits: it is not put in again."""
-    project.run_bots("release", "--accept", "the first model")
-    write_model(project.folder, (2.1, -1.5, 1.0, 0.6, 0.3, 0.0))
-    project.merge()
-    project.run_bots("release", "--until", "staging")
-    with open_lease(project) as (lease, _):
+    with open_lease(staged) as (lease, _):
         with hold_stage(lease):
             done: list[subprocess.CompletedProcess[str]] = []
-            waiting = threading.Thread(target=lambda: done.append(project.spawn_bots("release")))
+            waiting = threading.Thread(target=lambda: done.append(staged.spawn_bots("release")))
             waiting.start()
             time.sleep(4)
             for version in ("v1.1.0", "v1.0.0"):
@@ -146,7 +147,7 @@ def test_who_waited_sees_what_happened_meanwhile_and_does_not_undo_it(project: R
                 lease.repository.assign("production", release, by="ada")
         waiting.join()
     assert "v1.1.0 was taken out of production" in done[0].stderr
-    assert ["roll_out", "production", "v1.1.0"] not in project.list_calls()
+    assert ["roll_out", "production", "v1.1.0"] not in staged.list_calls()
 
 
 @pytest.mark.slow

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from bots.release import lease
-from doubles.github import GitHubDouble
 from fixtures import dvc_projects, release_projects
 from fixtures.dvc_projects import DvcProject
 from fixtures.release_projects import INPUTS, ReleaseProject, write_model
@@ -28,22 +27,26 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> DvcProject:
 
 @pytest.fixture
 def project(original: DvcProject, tmp_path: Path) -> Iterator[ReleaseProject]:
-    desk = release_projects.copy_project(original, tmp_path / "project")
-    with GitHubDouble(release_projects.REPOSITORY, git=tmp_path / "project/origin.git") as double:
-        double.state.permissions["grace"] = "write"
-        yield ReleaseProject(desk, double)
-    assert double.violations == []
+    with release_projects.open_project(original, tmp_path / "project") as opened:
+        yield opened
 
 
 def does(project: ReleaseProject, **what: str) -> None:
     (project.folder.parent / "engine-does.json").write_text(json.dumps(what))
 
 
-@pytest.fixture
-def first(project: ReleaseProject) -> ReleaseProject:
-    """v1.0.0 runs in production: the first model, which a person accepted."""
-    project.run_bots("release", "--accept", "the first model")
+@pytest.fixture(scope="module")
+def first_original(original: DvcProject, tmp_path_factory: pytest.TempPathFactory) -> ReleaseProject:
+    with release_projects.open_project(original, tmp_path_factory.mktemp("first") / "project") as project:
+        project.run_bots("release", "--accept", "the first model")
     return project
+
+
+@pytest.fixture
+def first(first_original: ReleaseProject, tmp_path: Path) -> Iterator[ReleaseProject]:
+    """v1.0.0 runs in production: the first model, which a person accepted."""
+    with release_projects.open_copy(first_original, tmp_path / "project") as opened:
+        yield opened
 
 
 def test_a_reviewed_model_goes_from_its_merge_to_production(first: ReleaseProject) -> None:
@@ -288,15 +291,25 @@ def test_a_canary_that_is_taken_back_stays_back_and_says_so(first: ReleaseProjec
     )
 
 
+@pytest.fixture(scope="module")
+def paused_original(
+    first_original: ReleaseProject, tmp_path_factory: pytest.TempPathFactory
+) -> ReleaseProject:
+    folder = tmp_path_factory.mktemp("paused") / "project"
+    with release_projects.open_copy(first_original, folder) as project:
+        write_model(project.folder, BETTER)
+        project.merge()
+        does(project, roll_out="pause production")
+        done = project.run_bots("release", expect=34)
+        assert "cannot tell after 512 requests: errors: 0.80%" in done.stderr
+    return project
+
+
 @pytest.fixture
-def paused(first: ReleaseProject) -> ReleaseProject:
+def paused(paused_original: ReleaseProject, tmp_path: Path) -> Iterator[ReleaseProject]:
     """v1.1.0 is paused in production, beside v1.0.0."""
-    write_model(first.folder, BETTER)
-    first.merge()
-    does(first, roll_out="pause production")
-    done = first.run_bots("release", expect=34)
-    assert "cannot tell after 512 requests: errors: 0.80%" in done.stderr
-    return first
+    with release_projects.open_copy(paused_original, tmp_path / "project") as opened:
+        yield opened
 
 
 def test_a_version_that_nobody_can_judge_yet_is_paused_and_says_what_a_person_may_do(

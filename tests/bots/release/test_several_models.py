@@ -17,7 +17,7 @@ from bots.naming import Naming
 from bots.release.lease import Lease
 from bots.release.registry import open_registry, start_retry
 from bots.settings import load_settings
-from doubles.github import Check, GitHubDouble
+from doubles.github import Check
 from fixtures import dvc_projects, release_projects, releases
 from fixtures.documents import read_words
 from fixtures.release_projects import ReleaseProject, write_model
@@ -58,11 +58,25 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> DvcProject:
 
 @pytest.fixture
 def project(original: DvcProject, tmp_path: Path) -> Iterator[ReleaseProject]:
-    desk = release_projects.copy_project(original, tmp_path / "project")
-    with GitHubDouble(release_projects.REPOSITORY, git=tmp_path / "project/origin.git") as double:
-        double.state.permissions["grace"] = "write"
-        yield ReleaseProject(desk, double)
-    assert double.violations == []
+    with release_projects.open_project(original, tmp_path / "project") as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def released_original(original: DvcProject, tmp_path_factory: pytest.TempPathFactory) -> ReleaseProject:
+    with release_projects.open_project(original, tmp_path_factory.mktemp("released") / "project") as project:
+        merge(project)
+        project.run_bots("release", "--accept", "the first model")
+        project.run_bots("release", "--model", "b")
+        project.log.unlink()
+    return project
+
+
+@pytest.fixture
+def released(released_original: ReleaseProject, tmp_path: Path) -> Iterator[ReleaseProject]:
+    """Both models run in production."""
+    with release_projects.open_copy(released_original, tmp_path / "project") as opened:
+        yield opened
 
 
 def write_both(folder: Path, weights: tuple[float, ...]) -> None:
@@ -131,13 +145,6 @@ def let(project: ReleaseProject, **does: str) -> None:
     project.log.with_name("engine-does.json").write_text(json.dumps(does))
 
 
-def release_both(project: ReleaseProject) -> None:
-    merge(project)
-    project.run_bots("release", "--accept", "the first model")
-    project.run_bots("release", "--model", "b")
-    project.log.unlink()
-
-
 def release_next(project: ReleaseProject, *, expect: int = 0) -> tuple[int, str]:
     """Release the second model with other weights; the number of its pull request, and what was said."""
     write_both(project.folder, WEIGHTS[1])
@@ -170,73 +177,69 @@ def test_a_further_model_is_released_and_deployed_by_its_name_and_the_first_is_n
     assert "Deploy > Run workflow with the model b" in comment
 
 
-def test_a_further_model_goes_back_alone(project: ReleaseProject) -> None:
-    release_both(project)
-    number, _ = release_next(project)
+def test_a_further_model_goes_back_alone(released: ReleaseProject) -> None:
+    number, _ = release_next(released)
     back = read_words(
         "docs/release.md",
         "python -m bots rollback --model upsell --to v1.3.0",
         {"upsell": "b", "v1.3.0": "v1.0.0"},
     )
-    said = project.run_bots(*back, "--reason", "complaints").stderr
+    said = released.run_bots(*back, "--reason", "complaints").stderr
     assert "b: production has v1.0.0 again, and v1.1.0 no more." in said
-    assert read_stages(project, "--model", "b") == {"v1.1.0": ["staging"], "v1.0.0": ["production"]}
-    assert read_stages(project) == {"v1.0.0": ["staging", "production"]}
-    (comment,) = project.list_comments(number)
+    assert read_stages(released, "--model", "b") == {"v1.1.0": ["staging"], "v1.0.0": ["production"]}
+    assert read_stages(released) == {"v1.0.0": ["staging", "production"]}
+    (comment,) = released.list_comments(number)
     assert "with the model b: rollback, v1.1.0, production" in comment
 
 
 def test_a_further_model_is_paused_and_promoted_without_a_word_about_the_first(
-    project: ReleaseProject,
+    released: ReleaseProject,
 ) -> None:
-    release_both(project)
-    let(project, roll_out="pause production")
-    number, said = release_next(project, expect=34)
+    let(released, roll_out="pause production")
+    number, said = release_next(released, expect=34)
     assert "ERROR: b: v1.1.0 is paused" in said
-    (title,) = project.list_issues()
+    (title,) = released.list_issues()
     assert title.startswith("b: ")
-    (comment,) = project.list_comments(number)
+    (comment,) = released.list_comments(number)
     assert "<code>/promote b why</code> makes it the one that runs" in comment
     assert "<code>/rollback b why</code> takes it out" in comment
-    assert "Nothing is paused" in project.run_bots("release", "--resume").stderr
-    project.run_bots("release", "--model", "b", "--resume", expect=34)
+    assert "Nothing is paused" in released.run_bots("release", "--resume").stderr
+    released.run_bots("release", "--model", "b", "--resume", expect=34)
     promote = read_words(
         "docs/release.md",
         'python -m bots release --model upsell --promote "few people ask in February"',
         {"upsell": "b"},
     )
-    project.run_bots(*promote)
-    assert read_stages(project, "--model", "b")["v1.1.0"] == ["staging", "production"]
-    assert read_stages(project) == {"v1.0.0": ["staging", "production"]}
-    assert project.list_issues() == []
+    released.run_bots(*promote)
+    assert read_stages(released, "--model", "b")["v1.1.0"] == ["staging", "production"]
+    assert read_stages(released) == {"v1.0.0": ["staging", "production"]}
+    assert released.list_issues() == []
 
 
-def test_one_model_whose_roll_out_fails_holds_the_other_up_in_nothing(project: ReleaseProject) -> None:
-    release_both(project)
-    let(project, roll_out="roll back production")
-    _, said = release_next(project, expect=33)
+def test_one_model_whose_roll_out_fails_holds_the_other_up_in_nothing(released: ReleaseProject) -> None:
+    let(released, roll_out="roll back production")
+    _, said = release_next(released, expect=33)
     assert "ERROR: b: v1.1.0 was rolled back" in said
-    project.pulls += 1  # the issue has that number
-    (project.folder / "serving/app.py").write_text("serve(better=True)\n")
-    let(project)
-    merge(project)
-    assert "v1.0.1 is released" in project.run_bots("release").stderr
-    assert read_stages(project) == {"v1.0.1": ["staging", "production"], "v1.0.0": []}
-    assert len(project.list_issues()) == 1, (
+    released.pulls += 1  # the issue has that number
+    (released.folder / "serving/app.py").write_text("serve(better=True)\n")
+    let(released)
+    merge(released)
+    assert "v1.0.1 is released" in released.run_bots("release").stderr
+    assert read_stages(released) == {"v1.0.1": ["staging", "production"], "v1.0.0": []}
+    assert len(released.list_issues()) == 1, (
         "the further model's failure is not settled by the main one's release"
     )
-    assert "v1.1.1 is released" in project.run_bots("release", "--model", "b").stderr
-    assert project.list_issues() == []
+    assert "v1.1.1 is released" in released.run_bots("release", "--model", "b").stderr
+    assert released.list_issues() == []
 
 
-def test_two_models_change_the_same_stage_at_the_same_time(project: ReleaseProject) -> None:
-    release_both(project)
-    with open_registry(project.folder, start_retry(print), time.time, releases.SIGNER) as repository:
+def test_two_models_change_the_same_stage_at_the_same_time(released: ReleaseProject) -> None:
+    with open_registry(released.folder, start_retry(print), time.time, releases.SIGNER) as repository:
         lease = Lease(repository, "production", "somebody who works on the main model", print)
         lease.acquire()
-        release_next(project)
+        release_next(released)
         lease.release()
-    assert read_stages(project, "--model", "b")["v1.1.0"] == ["staging", "production"]
+    assert read_stages(released, "--model", "b")["v1.1.0"] == ["staging", "production"]
 
 
 def test_a_further_model_that_no_review_let_pass_is_not_released_and_an_issue_says_so(
@@ -321,17 +324,16 @@ def test_a_further_model_without_a_deploy_of_its_own_is_released_only_and_that_i
     assert "models: no model `c`" in said
 
 
-def test_a_run_of_its_own_is_started_for_each_further_model(project: ReleaseProject) -> None:
-    release_both(project)
-    project.run_bots("release", "--others", "--start")
-    assert project.double.state.started == [("deploy.yaml", "main")]
-    assert project.double.state.inputs == [{"model": "b"}]
-    project.run_bots("release", "--others", "--start", "--resume")
-    assert len(project.double.state.started) == 1, "nothing is paused"
-    let(project, roll_out="pause production")
-    release_next(project, expect=34)
-    project.run_bots("release", "--others", "--start", "--resume")
-    assert project.double.state.inputs[1:] == [{"model": "b", "paused": "judge it again"}]
+def test_a_run_of_its_own_is_started_for_each_further_model(released: ReleaseProject) -> None:
+    released.run_bots("release", "--others", "--start")
+    assert released.double.state.started == [("deploy.yaml", "main")]
+    assert released.double.state.inputs == [{"model": "b"}]
+    released.run_bots("release", "--others", "--start", "--resume")
+    assert len(released.double.state.started) == 1, "nothing is paused"
+    let(released, roll_out="pause production")
+    release_next(released, expect=34)
+    released.run_bots("release", "--others", "--start", "--resume")
+    assert released.double.state.inputs[1:] == [{"model": "b", "paused": "judge it again"}]
 
 
 def test_a_run_that_cannot_be_started_fails_and_says_what_the_job_needs(project: ReleaseProject) -> None:

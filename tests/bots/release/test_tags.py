@@ -36,17 +36,17 @@ NEXT: dict[Bump, Content] = {
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> DvcProject:
-    return release_projects.make_project(tmp_path_factory.mktemp("original"))
+    made = release_projects.make_project(tmp_path_factory.mktemp("original"))
+    with open_registry(made) as one:
+        first = one.register(a_release("v1.0.0", commit=one.tip))
+        one.assign("staging", first, by="bots")
+    return made
 
 
 @pytest.fixture
 def project(original: DvcProject, tmp_path: Path) -> DvcProject:
     """A project with v1.0.0 in staging."""
-    copied = release_projects.copy_project(original, tmp_path / "release")
-    with open_registry(copied) as one:
-        made = one.register(a_release("v1.0.0", commit=one.tip))
-        one.assign("staging", made, by="bots")
-    return copied
+    return release_projects.copy_project(original, tmp_path / "release")
 
 
 @contextmanager
@@ -70,34 +70,35 @@ def read(project: DvcProject) -> tuple[Registry, dict[str, str]]:
         return one.registry, {skipped.name: skipped.reason for skipped in one.registry.skipped}
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "model@v999999999.0.0",
-        "model@v1.0.999999999",
-        "model@v99999999999999999999.0.0",
-        "model@v1.2.3-x",
-        "model@v01.2.3",
-        "model@v1.٣.0",
-        "model@latest",
-        "model@v1.1",
-        "model#staging#999999999",
-        "model#staging#99999999999",
-        "model#staging#٣",
-        "model#staging",
-        "model@v1.0.0!",
-    ],
-)
+FORGED = [
+    "model@v999999999.0.0",
+    "model@v1.0.999999999",
+    "model@v99999999999999999999.0.0",
+    "model@v1.2.3-x",
+    "model@v01.2.3",
+    "model@v1.٣.0",
+    "model@latest",
+    "model@v1.1",
+    "model#staging#999999999",
+    "model#staging#99999999999",
+    "model#staging#٣",
+    "model#staging",
+    "model@v1.0.0!",
+    "model@v1.0.2\u2028x",
+]
+
+
 @pytest.mark.parametrize("annotated", [True, False])
-def test_a_tag_that_somebody_else_made_is_named_and_the_next_number_is_the_one_it_would_have_been(
-    project: DvcProject, name: str, annotated: bool
+def test_tags_that_somebody_else_made_are_named_and_the_next_number_is_the_one_it_would_have_been(
+    project: DvcProject, annotated: bool
 ) -> None:
-    if annotated:
-        forge(project, name, "the best")
-    else:
-        run_remote(project, "tag", name, "main")
+    for name in FORGED:
+        if annotated:
+            forge(project, name, "the best")
+        else:
+            run_remote(project, "tag", name, "main")
     known, skipped = read(project)
-    assert list(skipped) == [name]
+    assert sorted(skipped) == sorted(FORGED)
     assert versions.choose_next_version(known, OTHER) == "v1.0.1"
     assert [release.version for release in known.releases] == ["v1.0.0"]
     with open_registry(project) as one:

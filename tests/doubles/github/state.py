@@ -210,13 +210,17 @@ class State:
 
     def follow_branches(self) -> None:
         """Move the head of each open pull request to where its branch is, whoever pushed there."""
-        if self.git is None:
+        followed = [
+            pull
+            for pull in self.list_pulls()
+            if pull.state == "open" and pull.head_repository == self.repository
+        ]
+        if self.git is None or not followed:
             return
         listed = self._git("for-each-ref", "--format=%(refname) %(objectname)", "refs/heads").splitlines()
         tips = dict(line.rsplit(" ", 1) for line in listed)
-        for pull in self.list_pulls():
-            if pull.state == "open" and pull.head_repository == self.repository:
-                pull.head_sha = tips.get(f"refs/heads/{pull.head_ref}", pull.head_sha)
+        for pull in followed:
+            pull.head_sha = tips.get(f"refs/heads/{pull.head_ref}", pull.head_sha)
 
     def _git(self, *words: str) -> str:
         done = subprocess.run(
