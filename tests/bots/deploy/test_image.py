@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import shutil
 import stat
 import subprocess
 import sysconfig
@@ -70,6 +72,20 @@ def test_labels_leave_out_what_nobody_knows(root: Path) -> None:
 def test_the_bill_of_materials_is_the_same_for_the_same_inputs(root: Path) -> None:
     lineage, lock = versions.make_lineage(root, "v1"), root / "requirements/serving.txt"
     assert sbom.make_bill(lock, "late-flights", lineage) == sbom.make_bill(lock, "late-flights", lineage)
+
+
+def test_the_bill_of_materials_is_what_its_schema_says_whatever_a_lock_may_hold(root: Path) -> None:
+    from cyclonedx.schema import SchemaVersion
+    from cyclonedx.validation.json import JsonStrictValidator
+
+    lock = root / "requirements/serving.txt"
+    with lock.open("a", encoding="utf-8") as file:
+        file.write("--extra-index-url https://ada:word@packages.example.com/simple\n")
+        file.write(f"own[fast] @ https://packages.example.com/own%20wheel-1.0.whl --hash=sha256:{'a' * 64}\n")
+        file.write("other==1.0+local.1 ; python_version >= '3.11'\n")
+    bill = sbom.make_bill(lock, 'Late flights, "again" – é', versions.make_lineage(root, "v1"))
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(bill.decode()) is None
+    assert {"own", "other"} <= {one["name"] for one in json.loads(bill)["components"]}
 
 
 def client(folder: Path, said: str) -> Path:
@@ -169,9 +185,9 @@ def test_the_main_models_port_is_none_of_a_further_ones() -> None:
         platform.choose_port("production", {"PRODUCTION_PORT": "9090"}, "upsell", ports)
 
 
-def test_a_further_models_image_says_its_name_and_serves_by_its_own_keys(tmp_path: Path) -> None:
-    root = versions.make_checkout(tmp_path / "checkout")
-    document = yaml.safe_load((root / "params.yaml").read_text())
+def test_a_further_models_image_says_its_name_and_serves_by_its_own_keys(root: Path, tmp_path: Path) -> None:
+    shutil.copytree(TEMPLATE / "serving", root / "serving")
+    document = yaml.safe_load(render_file("params.yaml"))
     own = {"serving": {"keys": "required"}}
     document["models"] = {"upsell": own, "other": {}}
     (root / "params.yaml").write_text(yaml.safe_dump(document))
