@@ -155,15 +155,7 @@ def execute(cluster: Cluster, words: list[str]) -> int:
     assert (dashes, python, option, again) == ("--", PYTHON, "-c", PYTHON)
     # The wrapping is carried out as it is, around a command that only prints.
     text = answer_command(cluster, pod, command)
-    wrapped = [
-        sys.executable,
-        "-c",
-        script,
-        sys.executable,
-        "-c",
-        "import sys; print(sys.argv[1], end='')",
-        text,
-    ]
+    wrapped = [sys.executable, "-S", "-c", script, "printf", "%s", text]
     print(subprocess.run(wrapped, text=True, capture_output=True, check=True).stdout, end="")
     return 0
 
