@@ -392,6 +392,8 @@ def finish_conversion(folder: Path) -> None:
 
 def _run_conversion(folder: Path, seconds: float | None = None) -> None:
     """Convert in a process of its own, and say in the service's own log if that fails."""
+    if not any(folder.glob("*.jsonl")):
+        return  # a process costs as much as half a start
     command = [sys.executable, "-m", "serving", "archive", str(folder)]
     try:
         done = subprocess.run(
