@@ -25,7 +25,8 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A project with a model, which `make serve` serves on a port that is free."""
-    folder = served.make_project(tmp_path_factory.mktemp("served"))
+    folder = tmp_path_factory.mktemp("served") / "own"
+    shutil.copytree(served.share_project(tmp_path_factory), folder)
     shutil.copy(TEMPLATE / "Makefile", folder)
     shutil.copytree(TEMPLATE / "requirements", folder / "requirements")
     for path in (folder / "requirements").glob("storage-*"):

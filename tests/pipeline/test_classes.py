@@ -414,7 +414,7 @@ def average_present(rows: Rows, weight: dict[str, Any]) -> float | None:
 
 
 @given(make_rows())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @pytest.mark.filterwarnings("ignore")
 def test_every_metric_of_several_classes_is_scikit_learn_s(rows: Rows) -> None:
     names = list(rows.classes)
@@ -657,7 +657,7 @@ def test_a_review_scores_rows_by_class(bench: Bench) -> None:
 
 
 @given(make_rows())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @pytest.mark.filterwarnings("ignore")
 def test_the_pipeline_and_the_bots_agree_on_every_metric_of_several_classes(rows: Rows) -> None:
     matrix = {"class 0": {"class 1": -3.0}, "class 2": {"class 2": 1.5}}

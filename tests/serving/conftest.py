@@ -10,9 +10,16 @@ import pytest
 from fixtures import served
 
 
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model's folder that nobody changes."""
+    return served.share_project(tmp_path_factory)
+
+
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return served.make_project(tmp_path_factory.mktemp("made"))
+def made(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model's folder that the tests of a file may serve from."""
+    return Path(shutil.copytree(exported, tmp_path_factory.mktemp("made") / "own"))
 
 
 @pytest.fixture

@@ -35,17 +35,6 @@ own.main([])
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return served.make_project(tmp_path_factory.mktemp("made"))
-
-
-@pytest.fixture
-def folder(made: Path, tmp_path: Path) -> Path:
-    shutil.copytree(made, tmp_path / "own", ignore=shutil.ignore_patterns("predictions", "*.log"))
-    return tmp_path / "own"
-
-
-@pytest.fixture(scope="module")
 def service(made: Path) -> Iterator[Service]:
     with run_service(made, policy={"limits": {"idle_seconds": 1}}) as running:
         yield running
@@ -175,15 +164,22 @@ def test_bodies_beyond_the_bytes_of_a_worker_come_again_later(folder: Path):
         assert service.predict(b" " * 40_000 + BODY).status_code == 200
 
 
+@pytest.fixture(scope="module")
+def impatient(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    own = Path(shutil.copytree(made, tmp_path_factory.mktemp("impatient") / "own"))
+    policy = {"limits": {"idle_seconds": 1, "seconds": 1}, "log": {"patience": 0.5}}
+    with run_service(own, policy=policy) as running:
+        yield running
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "start",
     [b"", b"POST /pre", HEAD % 5, BODY[:0] + b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\nGET /"],
     ids=["nothing", "half a line", "no body", "half a second request"],
 )
-def test_a_connection_that_does_not_move_on_is_closed(folder: Path, start: bytes):
-    policy = {"limits": {"idle_seconds": 1, "seconds": 1}, "log": {"patience": 0.5}}
-    with run_service(folder, policy=policy) as service, connect(service) as slow:
+def test_a_connection_that_does_not_move_on_is_closed(impatient: Service, start: bytes):
+    with connect(impatient) as slow:
         slow.sendall(start)
         with contextlib.suppress(ConnectionResetError):
             read_all(slow)  # fails after 20 s
@@ -282,7 +278,9 @@ def test_a_signal_under_load_resets_nobody_and_ends_with_0(folder: Path, workers
     callers = [threading.Thread(target=ask, kwargs={"keep": number % 2 == 0}) for number in range(12)]
     for caller in callers:
         caller.start()
-    time.sleep(1.5)
+    until = time.monotonic() + 30
+    while len(answered) < 200 and time.monotonic() < until:
+        time.sleep(0.02)
     code = service.stop()
     for caller in callers:
         caller.join()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,13 +14,13 @@ from fixtures.served import ROW, Service, run_service
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 YES, NO = "kündigt <b>", "bleibt"
 
 
-@pytest.fixture
-def service(folder: Path) -> Iterator[Service]:
+@pytest.fixture(scope="module")
+def service(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    folder = Path(shutil.copytree(made, tmp_path_factory.mktemp("named") / "own"))
     path = folder / "models/onnx/contract.json"
     contract = json.loads(path.read_text())
     contract["target"]["answers"] = {"yes": YES, "no": NO}

@@ -39,12 +39,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_project(tmp_path_factory.mktemp("made"), SPECIES)
 
 
-@pytest.fixture
-def folder(made: Path, tmp_path: Path) -> Path:
-    shutil.copytree(made, tmp_path / "own", ignore=shutil.ignore_patterns("predictions", "*.log"))
-    return tmp_path / "own"
-
-
 @pytest.fixture(scope="module")
 def service(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service that several tests ask."""
@@ -192,9 +186,9 @@ def test_a_service_with_a_wrong_fallback_is_not_ready_and_check_says_why(folder:
 
 
 @pytest.fixture(scope="module")
-def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def two(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project of two classes."""
-    return served.make_project(tmp_path_factory.mktemp("two"))
+    return Path(shutil.copytree(exported, tmp_path_factory.mktemp("two") / "own"))
 
 
 def test_a_fallback_of_two_classes_is_a_probability(two: Path):

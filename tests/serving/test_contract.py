@@ -29,11 +29,6 @@ from serving.metrics import Metrics
 SCORES = st.lists(st.floats(0, 1), min_size=1, max_size=400)
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return served.make_project(tmp_path_factory.mktemp("made"))
-
-
 @pytest.fixture
 def folder(made: Path, tmp_path: Path) -> Path:
     """A copy of the model's folder that a test may change."""

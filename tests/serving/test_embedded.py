@@ -36,9 +36,8 @@ def find_code(language: str, word: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[served.Service]:
-    folder = served.make_project(tmp_path_factory.mktemp("embedded"))
-    with served.run_service(folder, path="/health/ready") as running:
+def service(made: Path) -> Iterator[served.Service]:
+    with served.run_service(made, path="/health/ready") as running:
         yield running
 
 

@@ -14,6 +14,7 @@ import pytest
 from fixtures.served import ROW, Service, run_service
 from serving import contract, decoding
 from serving.errors import ModelError
+from serving.settings import Environment
 
 LINEAGE = {
     "format": 1, "version": "v1.4.0", "commit": "c0ffee", "model": "md5:3", "data": "md5:4",
@@ -48,7 +49,6 @@ def read_reason(service: Service) -> str:
     return str(answer.json()["detail"])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("keys", "words"),
     [
@@ -60,6 +60,15 @@ def read_reason(service: Service) -> str:
         ("sesäme", "no header can carry"),
     ],
 )
+def test_keys_that_are_no_use_are_none_and_are_not_repeated(keys: str, words: str):
+    found = Environment.from_variables({"SERVING_API_KEYS": keys})
+    assert found.keys == ()
+    assert words in found.keys_fault
+    assert "ses" not in found.keys_fault
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("keys", "words"), [("", "holds no key"), ('good,"sesame"', "key 2 of 2")])
 def test_keys_that_are_no_use_open_nothing(folder: Path, keys: str, words: str):
     with run_service(folder, environment={"SERVING_API_KEYS": keys}) as service:
         assert words in read_reason(service)

@@ -15,11 +15,6 @@ SIZES = {"phone": (390, 844), "desk": (1280, 900)}
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return served.make_project(tmp_path_factory.mktemp("made"))
-
-
-@pytest.fixture(scope="module")
 def browser():
     with browsers.open_chromium() as started:
         yield started

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,8 +42,8 @@ ANY = st.recursive(
 
 
 @pytest.fixture(scope="module")
-def served_model(tmp_path_factory: pytest.TempPathFactory) -> model.Model:
-    return model.load_model(served.make_project(tmp_path_factory.mktemp("made")) / "models" / "onnx")
+def served_model(exported: Path) -> model.Model:
+    return model.load_model(exported / "models" / "onnx")
 
 
 def find_findings(served_model: model.Model, row: dict[str, Any]) -> list[Finding]:
