@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,10 +21,36 @@ from fixtures.small import Small
 pytestmark = pytest.mark.slow
 
 
-def test_a_better_feature_improves_and_says_which_parameter_made_it(change: Small):
-    change.edit(lambda params: params["features"].update(numeric=["x1", "x2"]))
-    change.commit("See x1 as well")
-    review = change.review(expect=0)
+@dataclass(frozen=True)
+class Improvement:
+    """A change that sees x1 as well, as its review left it: what the stages wrote is there, and not committed."""
+
+    project: Small
+    review: dict[str, Any]
+    comment: str
+
+
+@pytest.fixture(scope="module")
+def reviewed_improvement(main: Small, tmp_path_factory: pytest.TempPathFactory) -> Improvement:
+    project = small.copy_project(main, tmp_path_factory.mktemp("improved"))
+    project.edit(lambda params: params["features"].update(numeric=["x1", "x2"]))
+    project.commit("See x1 as well")
+    review = project.review(expect=0)
+    return Improvement(project, review, (project.folder / "review" / "review.md").read_text())
+
+
+@pytest.fixture
+def improved(reviewed_improvement: Improvement, tmp_path: Path) -> Small:
+    """A copy of it of one's own, with its cache."""
+    folder = reviewed_improvement.project.folder
+    shutil.copytree(folder, tmp_path / folder.name, symlinks=True)
+    return Small(tmp_path / folder.name)
+
+
+def test_a_better_feature_improves_and_says_which_parameter_made_it(
+    improved: Small, reviewed_improvement: Improvement
+):
+    review, comment = reviewed_improvement.review, reviewed_improvement.comment
     assert (review["verdict"], review["reason"], review["passed"]) == ("improved", "primary-improved", True)
     assert review["causes"] == [{"kind": "params", "changes": ["features.numeric: + x1"]}]
     expected, made = review["statistics"]["expected"], review["statistics"]["sensitivity"]
@@ -36,36 +65,35 @@ def test_a_better_feature_improves_and_says_which_parameter_made_it(change: Smal
     assert [stage["name"] for stage in review["stages"] if stage["state"] == "ran"] == [
         "features", "train", "evaluate", "explain", "drift", "export", "card",
     ]  # fmt: skip
-    comment = (change.folder / "review" / "review.md").read_text()
     assert "ROC AUC" in comment
     assert "are not committed yet" in comment, "the branch has not committed what reproduction wrote"
 
-    change.commit("Reproduce")
-    again = change.review(expect=0)
+    improved.commit("Reproduce")
+    again = improved.review(expect=0)
     assert {stage["state"] for stage in again["stages"]} == {"unchanged"}
     assert [metric["difference"] for metric in again["metrics"]] == [
         m["difference"] for m in review["metrics"]
     ]
-    assert "what merges is what was judged" in (change.folder / "review" / "review.md").read_text()
+    assert "what merges is what was judged" in (improved.folder / "review" / "review.md").read_text()
 
 
-def test_a_review_counts_the_models_that_its_holdout_has_judged(change: Small, tmp_path: Path):
+def test_a_review_counts_the_models_that_its_holdout_has_judged(
+    improved: Small, reviewed_improvement: Improvement, tmp_path: Path
+):
     """Without a remote it says that it cannot; with one, the same model is one look however often it is reviewed."""
-    change.edit(lambda params: params["features"].update(numeric=["x1", "x2"]))
-    change.commit("See x1 as well")
-    alone = change.review(expect=0)
+    alone = reviewed_improvement.review
     assert (alone["looks"]["count"], alone["looks"]["confidence"]) == (1, pytest.approx(0.95))
     assert "no remote 'origin'" in alone["looks"]["unknown"]
-    assert "looks could not be counted" in (change.folder / "review/review.md").read_text()
-    change.commit("Reproduce")
+    assert "looks could not be counted" in reviewed_improvement.comment
+    improved.commit("Reproduce")
 
     origin = tmp_path / "origin.git"
-    change.git("init", "--quiet", "--bare", str(origin))
-    change.git("remote", "add", "origin", str(origin))
+    improved.git("init", "--quiet", "--bare", str(origin))
+    improved.git("remote", "add", "origin", str(origin))
     holdout, model = alone["candidate"]["holdout"], alone["candidate"]["model"]
     for other in [model, *(f"md5:{number:032x}" for number in range(6))]:
-        change.git("push", "--quiet", "origin", f"HEAD:{make_ref(holdout, other)}")
-    seventh = change.review(expect=0)
+        improved.git("push", "--quiet", "origin", f"HEAD:{make_ref(holdout, other)}")
+    seventh = improved.review(expect=0)
     assert seventh["verdict"] == "improved"
     assert (seventh["looks"]["count"], seventh["looks"]["unknown"]) == (7, None)
     assert (
@@ -75,7 +103,7 @@ def test_a_review_counts_the_models_that_its_holdout_has_judged(change: Small, t
         < seventh["looks"]["high"]
         < 0
     )
-    said = (change.folder / "review/review.md").read_text()
+    said = (improved.folder / "review/review.md").read_text()
     assert "look 7 on this holdout" in said
     assert seventh["confirmation"]["outcome"] == "confirmed"
     assert seventh["confirmation"]["rows"] == next(
@@ -160,10 +188,8 @@ def test_a_first_model_has_no_baseline(change: Small):
     assert review["metrics"][0]["champion"] is None
 
 
-def test_a_lock_that_claims_another_model_does_not_reproduce(change: Small):
-    change.edit(lambda params: params["features"].update(numeric=["x1", "x2"]))
-    change.reproduce()
-    lock, metrics = change.folder / "dvc.lock", change.folder / "reports" / "metrics.json"
+def test_a_lock_that_claims_another_model_does_not_reproduce(improved: Small):
+    lock, metrics = improved.folder / "dvc.lock", improved.folder / "reports" / "metrics.json"
     recorded = yaml.safe_load(lock.read_text())
     model = next(out for out in recorded["stages"]["train"]["outs"] if out["path"] == "models/model.skops")
     model["md5"] = "0" * 32
@@ -171,8 +197,8 @@ def test_a_lock_that_claims_another_model_does_not_reproduce(change: Small):
     claimed = json.loads(metrics.read_text())
     claimed["values"]["roc_auc"] = 0.99
     metrics.write_text(json.dumps(claimed))
-    change.commit("Trust me")
-    review = change.review(expect=21)
+    improved.commit("Trust me")
+    review = improved.review(expect=21)
     assert (review["verdict"], review["reason"]) == ("blocked", "lock-does-not-reproduce")
 
 
@@ -445,16 +471,15 @@ def test_a_model_that_was_trained_on_its_holdout_does_not_pass(
 
 
 def test_honest_code_is_told_to_show_no_sign_of_the_holdout_and_parameters_alone_are_not_suspected(
-    change: Small,
+    improved: Small, reviewed_improvement: Improvement
 ):
-    change.edit(lambda params: params["features"].update(numeric=["x1", "x2"]))
-    review = change.review(expect=0)
+    review = reviewed_improvement.review
     assert review["fit_gap"] is None, "main's own code trained it"
     (found,) = review["copied_rows"]
     assert found["copies"] < 10
-    code = change.folder / "pipeline" / "train.py"
+    code = improved.folder / "pipeline" / "train.py"
     code.write_text(code.read_text() + "\n# Better words\n")
-    review = change.review(expect=0)
+    review = improved.review(expect=0)
     assert review["verdict"] == "improved"
     assert review["fit_gap"]["vanished"] is False
     rules = {rule["rule"]: rule["message"] for rule in review["rules"]}
