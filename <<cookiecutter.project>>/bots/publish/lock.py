@@ -400,12 +400,16 @@ def _store_files(bundle: ModelBundle, storage: Storage, judged: _JudgedCommit) -
 
 @dataclass(frozen=True)
 class _JudgedCommit:
-    """The judged commit. `blobs` are its files by their path in the project; those that the lock names are fetched."""
+    """The judged commit. `blobs` are its files by their path in the project; those that the lock names are fetched.
+
+    `contents` are the blobs that were read: each stage asks for the same code again, and each answer is a process.
+    """
 
     bare: BareRepository
     commit: str
     prefix: str
     blobs: dict[str, str]
+    contents: dict[str, bytes]
 
     @classmethod
     def fetch(
@@ -423,7 +427,8 @@ class _JudgedCommit:
             if path in blobs
         ]
         retry.call("fetch", lambda: bare.fetch_blobs(commit, wanted))
-        judged = cls(bare=bare, commit=commit, prefix=prefix, blobs=blobs)
+        contents = bare.read_objects(wanted)
+        judged = cls(bare=bare, commit=commit, prefix=prefix, blobs=blobs, contents=contents)
         values = records.list_parameter_files(judged.read(DVC_YAML) or b"")
         retry.call(
             "fetch", lambda: bare.fetch_blobs(commit, [blobs[path] for path in values if path in blobs])
@@ -433,7 +438,11 @@ class _JudgedCommit:
     def read(self, path: str) -> bytes | None:
         """Read a file that the lock names; None where the commit has none."""
         blob = self.blobs.get(path)
-        return self.bare.read_blob(blob) if blob else None
+        if blob is None:
+            return None
+        if blob not in self.contents:
+            self.contents[blob] = self.bare.read_blob(blob)
+        return self.contents[blob]
 
     def has(self, path: str, digest: str) -> bool:
         """Tell whether git itself holds this output with this digest."""
