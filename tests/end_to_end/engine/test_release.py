@@ -136,11 +136,11 @@ def test_a_merge_goes_to_production_and_back_while_callers_notice_nothing(deploy
     for stage in ("staging", "production"):
         assert deployed.model(stage)["version"] == "v1.0.0"
 
+    deployed.project.edit(use_both_readings)
+    deployed.project.reproduce()
+    deployed.project.run(sys.executable, "-m", "bots", "storage", "push")
+    commit = deployed.merge()
     with versions.Load(deployed.ports["production"], ROWS) as load:
-        deployed.project.edit(use_both_readings)
-        deployed.project.reproduce()
-        deployed.project.run(sys.executable, "-m", "bots", "storage", "push")
-        commit = deployed.merge()
         deployed.bots("release")
         new = deployed.model("production")
         assert new["version"] == "v1.1.0"

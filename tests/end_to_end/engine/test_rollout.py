@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
 import os
 import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -34,17 +34,26 @@ from fixtures import versions
 from fixtures.support import TEMPLATE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from bots.deploy.rollout import RolloutResult
     from fixtures.docker_engine import Engine
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
-POLICY = Canary(share=0.3, requests=120, seconds=40, every=1)
+POLICY = Canary(share=0.3, requests=60, seconds=40, every=1)
 FILES = Layout()
 LIMIT = 200_000_000
-STEPS = ("starting v2 as the canary", "watching it", "starting v2 as the stable version")
+# Two good versions; a test brings the one that does not run.
+GOOD: dict[str, Callable[[Path], None] | None] = {"v1": None, "v2": versions.good}
+# The words of a bot after which it is killed, and how many seconds later: also while a container is not yet ready.
+KILLS = (
+    ("starting {} as the canary", 0.0),
+    ("starting {} as the canary", 0.7),
+    ("watching it", 0.0),
+    ("starting {} as the stable version", 0.0),
+    ("starting {} as the stable version", 0.7),
+)
 
 
 @dataclass
@@ -110,6 +119,16 @@ class Stage:
         outcome = rollout.roll_out(self.target, Version(reference, name), POLICY, watch=watch, tell=print)
         print(outcome)
         return outcome
+
+    def get_other(self) -> Version:
+        """Whichever of the two good versions does not run."""
+        stable = self.target.get_state().stable
+        name = "v2" if stable and stable.name == "v1" else "v1"
+        return Version(self.builder.shipped(name, GOOD[name]), name)
+
+    def count_answers(self) -> int:
+        """How many requests the callers got answered until now."""
+        return self.load.answers["200"]
 
     def containers(self) -> list[str]:
         """The services of the stage's containers, whatever their state."""
@@ -241,42 +260,43 @@ def test_a_build_that_fails_says_its_last_words(builder: ImageBuilder) -> None:
 
 
 def test_a_good_version_takes_over_without_a_failed_request(stage: Stage) -> None:
-    outcome = stage.roll_out("v2", versions.good)
+    other = stage.get_other()
+    outcome = stage.roll_out(other.name)
     assert outcome.done == "promoted", outcome
     assert outcome.decision is not None
     assert outcome.decision.action == "promote"
-    assert outcome.runs is not None
-    assert outcome.runs.name == "v2"
+    assert outcome.runs == other
     assert stage.containers() == ["proxy", "stable"]
     assert stage.load.failed == {}
     assert stage.load.answers["200"] > POLICY.requests
 
 
 def test_a_version_that_runs_already_is_left_alone(stage: Stage) -> None:
-    stage.roll_out("v2", versions.good)
-    before = stage.ids()
-    outcome = stage.roll_out("v2", versions.good)
+    runs, before = stage.target.get_state().stable, stage.ids()
+    assert runs is not None
+    outcome = stage.roll_out(runs.name)
     assert outcome.done == "runs already"
     assert stage.ids() == before
 
 
 @pytest.mark.parametrize(
-    ("change", "why"),
+    ("change", "why", "ready"),
     [
-        (versions.never_ready, "is not ready after"),
-        (versions.crash_loop, "ended by itself with 1"),
-        (versions.slow, "p95 latency"),
-        (versions.failing, "errors"),
-        (versions.crashing, "restarted"),
-        (versions.skewed, "predictions: stability index"),
+        (versions.never_ready, "is not ready after", 6.0),
+        (versions.crash_loop, "ended by itself with 1", 20.0),
+        (versions.slow, "p95 latency", 20.0),
+        (versions.failing, "errors", 20.0),
+        (versions.crashing, "restarted", 20.0),
+        (versions.skewed, "predictions: stability index", 20.0),
     ],
     ids=["never ready", "crash loop", "slow", "errors", "crashes under load", "skewed"],
 )
 def test_a_bad_version_is_rolled_back_by_itself(
-    stage: Stage, change: Callable[[Path], None], why: str
+    stage: Stage, change: Callable[[Path], None], why: str, ready: float
 ) -> None:
     before = stage.target.get_state().stable
-    outcome = stage.roll_out(change.__name__, change)
+    waiting = replace(stage, target=replace(stage.target, ready=ready))
+    outcome = waiting.roll_out(change.__name__, change)
     assert outcome.done == "rolled back", outcome
     assert why in outcome.words
     assert outcome.runs == before
@@ -334,39 +354,35 @@ def test_a_further_model_is_a_service_of_its_own_and_neither_touches_the_other(
 def test_a_version_that_cannot_be_judged_yet_is_paused_under_load_and_goes_on_with_what_came_since(
     stage: Stage,
 ) -> None:
-    stage.roll_out("v1", watch=False)
-    reference = Version(stage.builder.shipped("v2", versions.good), "v2")
-    hasty = Canary(share=0.3, requests=600, seconds=2, every=1)
+    reference = stage.get_other()
+    hasty = Canary(share=0.3, requests=6000, seconds=1, every=1)
     paused = rollout.roll_out(stage.target, reference, hasty, watch=True, tell=print)
     assert (paused.done, paused.watch is not None) == ("paused", True), paused
     assert stage.containers() == ["canary", "proxy", "stable"]
     again = rollout.roll_out(stage.target, reference, hasty, watch=True, tell=print, paused=paused.watch)
     assert (again.done, again.words.split()[:2]) == ("paused", ["cannot", "tell:"]), again
+    willing = Canary(share=0.3, requests=60, seconds=1, every=1)
     deadline = time.monotonic() + 120
     while again.done == "paused" and time.monotonic() < deadline:
-        time.sleep(3)
-        again = rollout.roll_out(stage.target, reference, hasty, watch=True, tell=print, paused=again.watch)
+        time.sleep(2)
+        again = rollout.roll_out(stage.target, reference, willing, watch=True, tell=print, paused=again.watch)
     assert (again.done, again.runs) == ("promoted", reference), again
     assert again.decision is not None
-    assert again.seconds < 60
     assert stage.containers() == ["proxy", "stable"]
     assert stage.load.failed == {}
 
 
 def test_a_paused_version_is_taken_out_without_a_failed_request(stage: Stage) -> None:
-    stage.roll_out("v1", watch=False)
-    reference = Version(stage.builder.shipped("v2", versions.good), "v2")
     hasty = Canary(share=0.3, requests=6000, seconds=1, every=1)
-    assert rollout.roll_out(stage.target, reference, hasty, watch=True, tell=print).done == "paused"
+    assert rollout.roll_out(stage.target, stage.get_other(), hasty, watch=True, tell=print).done == "paused"
     stage.target.withdraw()
     assert stage.containers() == ["proxy", "stable"]
     assert stage.load.failed == {}
 
 
 def test_a_version_is_a_shadow_first_whose_answers_are_in_its_own_log_and_go_to_nobody(stage: Stage) -> None:
-    stage.roll_out("v1", watch=False)
-    reference = Version(stage.builder.shipped("v2", versions.good), "v2")
-    hasty = Canary(share=0.3, requests=4000, seconds=4, every=1)
+    reference = stage.get_other()
+    hasty = Canary(share=0.3, requests=4000, seconds=1, every=1)
     paused = rollout.roll_out(stage.target, reference, hasty, watch=True, tell=print, shadow=True)
     assert (paused.done, paused.watch and paused.watch.role) == ("paused", "shadow"), paused
     assert stage.containers() == ["proxy", "shadow", "stable"]
@@ -376,12 +392,10 @@ def test_a_version_is_a_shadow_first_whose_answers_are_in_its_own_log_and_go_to_
         "import pathlib; found = pathlib.Path('/var/log/predictions').rglob('*.jsonl'); "
         "print(sum(len(path.read_bytes().splitlines()) - 1 for path in found))"
     )
-    logged = int(shadow.exec_run(["/opt/venv/bin/python", "-c", count]).output)
-    assert logged > 50
+    wait_until(lambda: int(shadow.exec_run(["/opt/venv/bin/python", "-c", count]).output) > 50)
     assert {mount["Name"] for mount in shadow.attrs["Mounts"]} == {f"{stage.target.name}_shadow-log"}
-    willing = Canary(share=0.3, requests=60, seconds=40, every=1)
     done = rollout.roll_out(
-        stage.target, reference, willing, watch=True, tell=print, shadow=True, paused=paused.watch
+        stage.target, reference, POLICY, watch=True, tell=print, shadow=True, paused=paused.watch
     )
     assert (done.done, done.runs) == ("promoted", reference), done
     assert stage.containers() == ["proxy", "stable"]
@@ -402,7 +416,7 @@ def test_a_bad_shadow_is_taken_out_and_nobody_ever_got_its_answer(
 
 
 def test_an_earlier_version_comes_back_without_a_build_or_a_failed_request(stage: Stage) -> None:
-    stage.roll_out("v2", versions.good)
+    stage.roll_out("v2", versions.good, watch=False)
     outcome = stage.roll_out("v1", watch=False)
     assert outcome.done == "promoted"
     assert outcome.runs is not None
@@ -415,16 +429,16 @@ def test_an_earlier_version_comes_back_without_a_build_or_a_failed_request(stage
 def test_a_version_comes_to_a_host_over_ssh_and_back_while_callers_notice_nothing(
     stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stage.roll_out("v1", watch=False)
-    stage.builder.shipped("v2", versions.good)
+    before, other = stage.target.get_state().stable, stage.get_other()
+    assert before is not None
     with engines.open_over_ssh(stage.builder.engine, tmp_path) as environ:
         for name, value in environ.items():
             monkeypatch.setenv(name, value)
         with connect() as client:
             far = replace(stage, target=replace(stage.target, client=client))
-            assert far.roll_out("v2", versions.good).done == "promoted"
+            assert far.roll_out(other.name).done == "promoted"
             assert far.roll_out(versions.failing.__name__, versions.failing).done == "rolled back"
-            assert far.roll_out("v1", watch=False).done == "promoted"
+            assert far.roll_out(before.name, watch=False).done == "promoted"
     assert stage.containers() == ["proxy", "stable"]
     assert stage.load.failed == {}
 
@@ -434,36 +448,44 @@ def list_requests(target: Compose, role: Literal["stable", "canary"] = "stable")
     return sorted(parse_metrics(text).requests for text in target.load_metrics(role).values())
 
 
+def wait_until(true: Callable[[], bool]) -> None:
+    """Wait until it is so, a minute at most."""
+    deadline = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
 def test_one_replica_becomes_three_and_one_again_and_each_answers_while_callers_notice_nothing(
     stage: Stage,
 ) -> None:
-    stage.roll_out("v1", watch=False)
+    state = stage.target.get_state()
     assert stage.target.scale(3) == 1
     assert stage.containers() == ["proxy", "stable", "stable", "stable"]
-    before, asked = sum(list_requests(stage.target)), stage.load.answers["200"]
-    time.sleep(3)
-    counted, after = list_requests(stage.target), stage.load.answers["200"]
-    # The counters are added up: whoever answered, each request is counted once.
-    assert after - asked - 20 <= sum(counted) - before <= stage.load.answers["200"] - asked + 20
-    assert min(counted) > 20
+    # Counters are read one after the other: what is answered meanwhile may be in one of them or not.
+    earliest, before, asked = stage.count_answers(), sum(list_requests(stage.target)), stage.count_answers()
+    wait_until(lambda: min(list_requests(stage.target)) > 20)
+    after, counted, latest = stage.count_answers(), list_requests(stage.target), stage.count_answers()
+    # The counters are added up: whoever answered, each request is counted once. Each caller may have one under way.
+    assert after - asked - 20 <= sum(counted) - before <= latest - earliest + 20
     assert stage.target.scale(1) == 3
     assert stage.containers() == ["proxy", "stable"]
-    assert stage.target.get_state() == State(Version(stage.builder.shipped("v1"), "v1"))
+    assert stage.target.get_state() == state
     assert stage.load.failed == {}
 
 
 def test_a_replica_that_is_killed_costs_no_request_and_is_replaced(stage: Stage) -> None:
-    stage.roll_out("v1", watch=False)
     stage.target.scale(2)
     killed = next(one for one in stage.all() if one.labels["com.docker.compose.service"] == "stable")
     killed.kill()
-    time.sleep(2)
-    assert stage.target.count_replicas() == 1
+    wait_until(lambda: stage.target.count_replicas() == 1)
+    # The other one answers on.
+    answered = stage.count_answers()
+    wait_until(lambda: stage.count_answers() > answered + 50)
     assert stage.target.scale(2) == 1
     assert killed.id not in stage.ids()
     assert stage.containers() == ["proxy", "stable", "stable"]
-    time.sleep(1)
-    assert min(list_requests(stage.target)) > 5
+    wait_until(lambda: min(list_requests(stage.target)) > 5)
     stage.target.scale(1)
     assert stage.load.failed == {}
 
@@ -471,15 +493,15 @@ def test_a_replica_that_is_killed_costs_no_request_and_is_replaced(stage: Stage)
 def test_a_replica_that_does_not_become_ready_is_taken_away_and_the_others_answer_on(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stage.roll_out("v1", watch=False)
-    before = stage.ids()
+    runs, before = stage.target.get_state().stable, stage.ids()
+    assert runs is not None
 
     def describe_sick(*words: Any) -> tuple[str, dict[str, Any]]:
         name, found = describe_copy(*words)
         return name, {**found, "Env": [*found["Env"], "SERVING_WORKERS=none"]}
 
     monkeypatch.setattr(compose, "describe_copy", describe_sick)
-    with pytest.raises(NotReady, match="v1 ended by itself"):
+    with pytest.raises(NotReady, match=f"{runs.name} ended by itself"):
         stage.target.scale(2)
     assert stage.ids() == before
     assert stage.load.failed == {}
@@ -490,7 +512,7 @@ def test_load_starts_replicas_and_its_end_stops_them_while_callers_notice_nothin
 ) -> None:
     # A model that takes its time: what callers ask stays in work.
     stage.roll_out("slow", versions.slow, watch=False)
-    policy = Replicas(least=1, most=3, in_work=4, every=1, patience=4)
+    policy = Replicas(least=1, most=3, in_work=4, every=1, patience=2)
     target = replace(stage.target, replicas=policy)
     scaler = Autoscaler(lambda: contextlib.nullcontext(target), print, time.monotonic)
 
@@ -511,19 +533,20 @@ def test_load_starts_replicas_and_its_end_stops_them_while_callers_notice_nothin
 
 
 def test_a_new_version_and_the_one_before_have_as_many_replicas_as_the_one_that_ran(stage: Stage) -> None:
-    stage.roll_out("v1", watch=False)
-    limits = Replicas(least=2, most=3)
-    many = replace(stage, target=replace(stage.target, replicas=limits))
-    many.target.scale(3)
-    assert many.roll_out("v2", versions.good).done == "promoted"
-    assert stage.containers() == ["proxy", "stable", "stable", "stable"]
-    assert {one.labels.get("release.version") for one in stage.all()} - {None, ""} == {"v2"}
+    other = stage.get_other()
+    many = replace(stage, target=replace(stage.target, replicas=Replicas(least=1, most=2)))
+    many.target.scale(2)
+    assert many.roll_out(other.name).done == "promoted"
+    assert stage.containers() == ["proxy", "stable", "stable"]
+    assert {one.labels.get("release.version") for one in stage.all()} - {None, ""} == {other.name}
     assert many.roll_out(versions.failing.__name__, versions.failing).done == "rolled back"
-    assert stage.containers() == ["proxy", "stable", "stable", "stable"]
+    assert stage.containers() == ["proxy", "stable", "stable"]
     # The limits of params.yaml hold at the next release.
-    assert stage.roll_out("v1", watch=False).done == "promoted"
+    last = stage.get_other()
+    assert stage.roll_out(last.name, watch=False).done == "promoted"
     assert stage.containers() == ["proxy", "stable"]
-    assert many.roll_out("v1").done == "runs already"
+    more = replace(stage, target=replace(stage.target, replicas=Replicas(least=2, most=2)))
+    assert more.roll_out(last.name).done == "runs already"
     assert stage.containers() == ["proxy", "stable", "stable"]
     stage.target.scale(1)
     assert stage.load.failed == {}
@@ -539,28 +562,35 @@ from bots.deploy.target import Version
 from bots.settings import Canary
 folder, name, reference, version = sys.argv[1:]
 target = Compose(Path(folder), name, docker.from_env(timeout=120), tell=print, ready=20)
-policy = Canary(share=0.3, requests=60, seconds=40, every=0.5)
+policy = Canary(share=0.3, requests=30, seconds=40, every=0.5)
 rollout.roll_out(target, Version(reference, version), policy, watch=True, tell=lambda words: print(words, flush=True))
 """
 
 
-@pytest.mark.parametrize(("step", "later"), list(itertools.product(STEPS, (0.0, 0.7))))
+@pytest.mark.parametrize(("step", "later"), KILLS)
 def test_a_bot_killed_anywhere_and_run_again_ends_in_the_same_state(
     stage: Stage, step: str, later: float
 ) -> None:
-    stage.roll_out("v1", watch=False)
-    reference = stage.builder.shipped("v2", versions.good)
-    words = [sys.executable, "-uc", BOT, str(stage.target.folder), stage.target.name, reference, "v2"]
+    other = stage.get_other()
+    words = [
+        sys.executable,
+        "-uc",
+        BOT,
+        str(stage.target.folder),
+        stage.target.name,
+        other.reference,
+        other.name,
+    ]
     environment = {**os.environ, "PYTHONPATH": str(TEMPLATE)}
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment) as bot:
         assert bot.stdout is not None
-        assert any(step in line for line in bot.stdout)
+        assert any(step.format(other.name) in line for line in bot.stdout)
         time.sleep(later)
         bot.kill()
 
     subprocess.run(words, check=True, env=environment)
 
-    assert stage.target.get_state() == State(Version(reference, "v2"))
+    assert stage.target.get_state() == State(other)
     assert stage.containers() == ["proxy", "stable"]
     assert stage.load.failed == {}
 
