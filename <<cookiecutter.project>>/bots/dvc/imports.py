@@ -45,12 +45,13 @@ class _Entry:
 class ImportFinder:
     """Finds files by import below a folder. `named` are import paths that a computed name may stand for.
 
-    All paths are relative to the folder. Each file is parsed once, however many stages run it.
+    All paths are relative to the folder. Each file is parsed and each name looked up once, however many stages run it.
     """
 
     folder: Path
     named: Sequence[str] = ()
     _parsed: dict[PurePosixPath, _Imports] = field(default_factory=dict)
+    _resolved: dict[tuple[str, tuple[PurePosixPath, ...]], list[PurePosixPath]] = field(default_factory=dict)
 
     def list_files(self, command: str | Sequence[str]) -> list[str]:
         """List the files that a stage's command runs, sorted; none where it starts no Python file of the folder."""
@@ -108,7 +109,7 @@ class ImportFinder:
             work = next((place for place in places if (self.folder / place).is_file()), work)
         return _Entry(roots, tuple(dict.fromkeys([*files, work])), work)
 
-    def _follow(self, files: Iterable[PurePosixPath], roots: Sequence[PurePosixPath]) -> set[PurePosixPath]:
+    def _follow(self, files: Iterable[PurePosixPath], roots: tuple[PurePosixPath, ...]) -> set[PurePosixPath]:
         """Follow the imports of some files, and theirs, to the end."""
         found: set[PurePosixPath] = set()
         waiting = list(files)
@@ -119,14 +120,19 @@ class ImportFinder:
                 waiting += self._resolve_all(self._parse(path).names, roots)
         return found
 
-    def _resolve_all(self, names: Iterable[str], roots: Sequence[PurePosixPath]) -> list[PurePosixPath]:
+    def _resolve_all(self, names: Iterable[str], roots: tuple[PurePosixPath, ...]) -> list[PurePosixPath]:
         return [path for name in names for path in self._resolve(name, roots)]
 
-    def _resolve(self, name: str, roots: Sequence[PurePosixPath]) -> list[PurePosixPath]:
+    def _resolve(self, name: str, roots: tuple[PurePosixPath, ...]) -> list[PurePosixPath]:
         """Find the files that Python runs to import a dotted name: the packages' own, then the module; none if foreign.
 
         The last parts may name what is inside of a module.
         """
+        if (name, roots) not in self._resolved:
+            self._resolved[name, roots] = self._look_up(name, roots)
+        return self._resolved[name, roots]
+
+    def _look_up(self, name: str, roots: tuple[PurePosixPath, ...]) -> list[PurePosixPath]:
         for root in roots:
             found, folder = [], root
             for part in name.split("."):

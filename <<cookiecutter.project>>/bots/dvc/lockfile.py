@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -80,6 +81,7 @@ def have_same_rows(one: str | None, other: str | None) -> bool:
     return one is not None and one == other
 
 
+@lru_cache(maxsize=8)  # a review reads the same two or three again and again
 def parse_lock(text: str | None, name: str = "dvc.lock") -> Lock:
     """A lock from its text; no text is an empty lock.
 
