@@ -32,7 +32,8 @@ ROWS = small.make_rows(300, seed=11)[["x1", "x2", "group"]].to_dict("records")
 
 
 def quick(params: dict[str, Any]) -> None:
-    params["release"]["canary"] |= {"share": 0.3, "requests": 60, "seconds": 60, "every": 1}
+    # The second version scores otherwise on purpose; whether it may is what the tests of a roll-out are about.
+    params["release"]["canary"] |= {"share": 0.3, "requests": 60, "seconds": 60, "every": 1, "shift": 4.0}
     params["release"]["smoke"] |= {"rows": 20}
 
 
