@@ -521,7 +521,7 @@ def test_a_table_that_no_model_can_be_made_of_is_refused_in_words(frame: pd.Data
 
 
 @pytest.mark.slow
-@hypothesis.settings(max_examples=30)
+@hypothesis.settings(max_examples=20)
 @given(
     st.dictionaries(
         st.text(min_size=1, max_size=12).filter(lambda name: bool(name.strip())),

@@ -150,11 +150,13 @@ def list_gate_edits(gate: Gate) -> list[Edit]:
 
 def apply_edits(text: str, edits: list[Edit]) -> str:
     """Apply edits to the text of params.yaml; a key that is not there and would say nothing is not added."""
+    document = yaml.safe_load(text)
     for edit in edits:
-        now = look_up(yaml.safe_load(text), edit.path)
+        now = look_up(document, edit.path)
         if (now is NOTHING and edit.value in (None, {})) or (now == edit.value and not edit.comment):
             continue
         text = set_value(text, edit.path, edit.value, edit.comment, block=edit.block)
+        document = yaml.safe_load(text)
     return text
 
 
