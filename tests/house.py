@@ -16,6 +16,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "log",
         "files",
         "decoding",
+        "network",
         "retry",
         "evidence",
         "observations",

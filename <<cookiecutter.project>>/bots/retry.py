@@ -37,6 +37,10 @@ class RetriesExhausted(BotsError):
     """No try succeeded within the time there is."""
 
 
+class Unreachable(RetriesExhausted):
+    """No try can succeed before a person has set something; the message says what."""
+
+
 def classify_answer(
     status: int, headers: Mapping[str, str], message: str, now: float
 ) -> RequestDenied | TemporaryFailure:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import base64
-import datetime as dt
 import hashlib
 import http.server
-import ipaddress
 import os
 import shutil
-import ssl
 import subprocess
 import sys
 import sysconfig
-import threading
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -21,17 +17,13 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
+from fixtures.company import LOGIN, open_proxy, serve, write_certificates
 from fixtures.documents import read_command
 from fixtures.support import TEMPLATE
 
 pytestmark = pytest.mark.slow
 PACKAGES = ("uv", "idna")
-LOGIN = "ada:pa55word"
 
 
 @dataclass
@@ -66,9 +58,11 @@ class Wall:
             check=False,
         )
 
-    def point(self, login: str = LOGIN, authority: str | None = None) -> dict[str, str]:
+    def point(
+        self, login: str = LOGIN, authority: str | None = None, host: str | None = None
+    ) -> dict[str, str]:
         """The variables that name the index."""
-        address = f"https://{login}@127.0.0.1:{self.port}/simple"
+        address = f"https://{login}@{host or f'127.0.0.1:{self.port}'}/simple"
         found = authority or str(self.authority)
         return {
             "PIP_INDEX_URL": address,
@@ -113,37 +107,6 @@ def build_wheel(name: str, folder: Path) -> Path:
             text = "".join(",".join(line) + "\n" for line in [*lines, (record, "", "")])
             raw.write(text.encode())
     return path
-
-
-def write_certificates(folder: Path) -> tuple[Path, Path]:
-    """Write an authority's certificate, and one file with the key and the certificate that it gave 127.0.0.1."""
-    now = dt.datetime.now(dt.UTC)
-
-    def name(words: str) -> x509.Name:
-        return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, words)])
-
-    def make(
-        subject: str,
-        issuer: str,
-        key: ec.EllipticCurvePrivateKey,
-        by: ec.EllipticCurvePrivateKey,
-        *,
-        ca: bool,
-    ) -> x509.Certificate:
-        build = x509.CertificateBuilder().subject_name(name(subject)).issuer_name(name(issuer))
-        build = build.public_key(key.public_key()).serial_number(x509.random_serial_number())
-        build = build.not_valid_before(now - dt.timedelta(1)).not_valid_after(now + dt.timedelta(1))
-        build = build.add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
-        host = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-        return (build if ca else build.add_extension(host, critical=False)).sign(by, hashes.SHA256())
-
-    root, own = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    pem = serialization.Encoding.PEM
-    authority, server = folder / "authority.pem", folder / "server.pem"
-    authority.write_bytes(make("Acme", "Acme", root, root, ca=True).public_bytes(pem))
-    key = own.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    server.write_bytes(key + make("127.0.0.1", "Acme", own, root, ca=False).public_bytes(pem))
-    return authority, server
 
 
 @pytest.fixture(scope="module")
@@ -203,15 +166,8 @@ def wall(tmp_path: Path, interpreter: Path) -> Iterator[Wall]:
         def log_message(self, *words: object) -> None:
             """Say nothing."""
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Index)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    wall.port = server.server_address[1]
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield wall
-    server.shutdown()
-    server.server_close()
+    with serve(Index, certificate) as wall.port:
+        yield wall
 
 
 def test_all_is_installed_from_a_private_index_by_the_tools_own_variables_or_not_at_all(wall: Wall) -> None:
@@ -220,8 +176,17 @@ def test_all_is_installed_from_a_private_index_by_the_tools_own_variables_or_not
     refused = wall.setup(**wall.point(login="ada:wrong"))
     assert refused.returncode != 0
     assert not wall.has_idna
-    done = wall.setup(**wall.point())
+    # The host has no address but the one that the proxy knows.
+    with open_proxy() as proxy:
+        proxy.hosts["packages.example.com"] = wall.port
+        point = wall.point(host="packages.example.com")
+        assert wall.setup(**point, **proxy.name("ada:wrong")).returncode != 0
+        assert set(proxy.refused) == {"packages.example.com"}
+        assert not wall.has_idna
+        wall.asked.clear()
+        done = wall.setup(**point, **proxy.name())
     assert done.returncode == 0, done.stdout + done.stderr
+    assert set(proxy.passed) == {"packages.example.com"}
     assert wall.has_idna
     assert any(path.startswith("/files/uv-") for path in wall.asked)
     assert any(path.startswith("/files/idna-") for path in wall.asked)

@@ -12,7 +12,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from bots.deploy.docker import EngineError, find_builder, find_compose, indent_end, run_command
+from bots.deploy.docker import (
+    EngineError,
+    find_builder,
+    find_compose,
+    indent_end,
+    list_proxies,
+    run_command,
+)
 from bots.deploy.haproxy import Proxy
 from bots.deploy.image import CA
 from bots.deploy.reading import Incomplete, NotRunning, Reader, wrap_in_python
@@ -478,8 +485,12 @@ class Compose:
             words = [find_builder(), "build", "--quiet", "--tag", tag]
             words += ["--build-arg", f"BASE={base}"] if base else []
             words += ["--secret", f"id=ca,src={self.environ[CA]}"] if self.environ.get(CA) else []
+            proxies = list_proxies(self.environ)
+            words += [word for name in proxies for word in ("--build-arg", name)]
             run_command(
-                "the build of the proxy", [*words, str(context)], env={**self.environ, "DOCKER_BUILDKIT": "1"}
+                "the build of the proxy",
+                [*words, str(context)],
+                env={**self.environ, **proxies, "DOCKER_BUILDKIT": "1"},
             )
         return tag
 

@@ -120,6 +120,13 @@ def find_compose() -> tuple[str, ...]:
     raise EngineError("there is no Docker Compose: install Docker's plugin compose, or docker-compose")
 
 
+def list_proxies(environ: Mapping[str, str]) -> dict[str, str]:
+    """List the variables that name a proxy, in capitals for pip and in small letters for apt, each as it is set."""
+    names = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+    known = {name: environ.get(name) or environ.get(name.lower()) for name in names}
+    return {one: value for name, value in known.items() if value for one in (name, name.lower())}
+
+
 def run_command(
     what: str, words: list[str], *, env: Mapping[str, str] | None = None, cwd: Path | None = None
 ) -> str:

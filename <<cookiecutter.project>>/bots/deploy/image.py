@@ -16,7 +16,7 @@ import yaml
 
 from bots.decoding import load_yaml
 from bots.deploy import sbom
-from bots.deploy.docker import EngineError, connect, find_builder, run_command
+from bots.deploy.docker import EngineError, connect, find_builder, list_proxies, run_command
 from bots.deploy.reading import Reader
 from bots.layout import PARAMS
 from bots.settings import overlay_serving
@@ -67,7 +67,7 @@ def build_image(
 
     `fresh` takes nothing from an earlier build. `environ` may name another base image (SHIP_BASE) and, where the
     network inspects TLS, its authority's certificate (SHIP_CA: a file), and the package index to install from, with its
-    password (SHIP_INDEX: the build reads that variable itself). Raises `EngineError`.
+    password (SHIP_INDEX: the build reads that variable itself), and the proxy. Raises `EngineError`.
     """
     docker = find_builder()
     since = time.monotonic()
@@ -77,9 +77,8 @@ def build_image(
         tell(f"building {reference}")
         words = [docker, "build", "--quiet", "--tag", reference, "--file", str(context / DOCKERFILE)]
         words += _list_options(lineage, title, environ)
-        run_command(
-            f"the build of {reference}", [*words, *(["--no-cache"] if fresh else []), folder], env=_BUILDKIT
-        )
+        words += ["--no-cache"] if fresh else []
+        run_command(f"the build of {reference}", [*words, folder], env={**list_proxies(environ), **_BUILDKIT})
     with connect() as client:
         found = Reader().read(
             f"what the engine says of {reference}", lambda: client.images.get(reference).attrs
@@ -107,6 +106,9 @@ def _list_options(lineage: Lineage, title: str, environ: Mapping[str, str]) -> l
         words += ["--secret", f"id=ca,src={authority}"]
     if environ.get(INDEX):
         words += ["--secret", f"id=index,env={INDEX}"]
+    # The value, which may hold a password, comes by the variable; the image keeps nothing of it.
+    for name in list_proxies(environ):
+        words += ["--build-arg", name]
     for name, value in lineage.list_labels(title).items():
         words += ["--label", f"{name}={value}"]
     return words

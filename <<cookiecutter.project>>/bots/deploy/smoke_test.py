@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from bots.deploy.checks import Check
 from bots.deploy.docker import EngineError, connect, indent_end
 from bots.deploy.reading import Reader
+from bots.network import open_url
 from bots.stats.split_columns import find_row_column, list_added
 
 if TYPE_CHECKING:
@@ -254,7 +255,7 @@ def _ask(container: Container, path: str, body: object = None) -> tuple[int, Any
         headers={"Content-Type": "application/json", "Authorization": f"Bearer {KEY}"},
     )
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+        with open_url(request, 30) as answer:
             return answer.status, json.loads(answer.read() or b"null")
     except urllib.error.HTTPError as error:
         with error:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bots.git.repository import GitError
+from bots.network import explain_refusal
 from bots.retry import TemporaryFailure
 
 REMOTE = "origin"
@@ -192,6 +193,8 @@ def classify_error(output: str, doing: str) -> GitError | TemporaryFailure:
         )
     if _FINAL.search(output):
         return GitError(f"the remote cannot be read: {words}")
+    if refusal := explain_refusal(output):
+        return GitError(f"the remote cannot be reached: {words}: {refusal}")
     return TemporaryFailure(f"git could not {doing}: {words}")
 
 

@@ -7,11 +7,12 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from bots.errors import BotsError
 from bots.github.artifact import Artifact
-from bots.retry import RequestDenied, TemporaryFailure, classify_answer
+from bots.network import explain_refusal
+from bots.retry import RequestDenied, TemporaryFailure, Unreachable, classify_answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -33,6 +34,19 @@ _PIECE = 1 << 20
 
 class NotInWorkflow(BotsError):
     """The environment does not say what a workflow's does; the message names what is missing."""
+
+
+def find_api(environ: Mapping[str, str]) -> str:
+    """Find the address of the API: the one that a job has, or that of the server which GITHUB_SERVER_URL names.
+
+    So a token for a company's server is never sent to github.com.
+    """
+    if given := environ.get("GITHUB_API_URL"):
+        return given
+    server = urlsplit((environ.get("GITHUB_SERVER_URL") or "https://github.com").rstrip("/"))
+    if server.netloc == "github.com" or server.netloc.endswith(".ghe.com"):
+        return f"{server.scheme}://api.{server.netloc}"
+    return f"{server.geturl()}/api/v3"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +75,7 @@ class Connection:
         return cls(
             repository=environ["GITHUB_REPOSITORY"],
             token=environ["GITHUB_TOKEN"],
-            api_url=environ.get("GITHUB_API_URL") or cls.api_url,
+            api_url=find_api(environ),
             author=environ.get("BOT_LOGIN") or cls.author,
         )
 
@@ -246,6 +260,8 @@ class GitHubClient:
         import github
 
         self._clock = clock
+        # Where people's addresses without a mailbox are.
+        self._server = str(urlsplit(connection.api_url).hostname).removeprefix("api.")
         self._timeout = timeout
         client = github.Github(
             auth=github.Auth.Token(connection.token),
@@ -323,7 +339,7 @@ class GitHubClient:
             _, tree = ask(
                 "POST", f"{url}/git/trees", input={"base_tree": before["tree"]["sha"], "tree": [entry]}
             )
-            author = {"name": who, "email": f"{who}@users.noreply.github.com", "date": at}
+            author = {"name": who, "email": f"{who}@users.noreply.{self._server}", "date": at}
             committer = {"name": ACTIONS, "email": ACTIONS_EMAIL, "date": at}
             body = {"message": message, "tree": tree["sha"], "parents": [head], "author": author}
             body["committer"] = committer
@@ -640,7 +656,7 @@ class GitHubClient:
 
     @contextmanager
     def _translate_errors(self) -> Iterator[None]:
-        """Turn PyGithub's and the connection's errors into `RequestDenied` and `TemporaryFailure`."""
+        """Turn PyGithub's and the connection's errors into `RequestDenied`, `Unreachable` and `TemporaryFailure`."""
         import github
         import requests
 
@@ -655,6 +671,8 @@ class GitHubClient:
         except requests.Timeout as error:
             raise TemporaryFailure("GitHub did not answer in time") from error
         except requests.RequestException as error:
+            if refusal := explain_refusal(error):
+                raise Unreachable(f"GitHub cannot be reached: {refusal}") from error
             raise TemporaryFailure("the connection to GitHub broke") from error
         except json.JSONDecodeError as error:
             raise TemporaryFailure("GitHub's answer was cut short") from error

@@ -21,6 +21,7 @@ from uuid import UUID
 
 from bots.errors import BotsError
 from bots.log import make_visible
+from bots.network import open_filesystem
 
 if TYPE_CHECKING:
     import sqlite3
@@ -199,11 +200,9 @@ class FileSource:
                 yield from _read_file(filesystem, file, wanted, where)
 
     def _open_filesystem(self) -> tuple[Any, str]:
-        import fsspec
-
         local = "://" not in self.source
         address = str(self.root / Path(self.source).expanduser()) if local else self.source
-        filesystem, path = fsspec.core.url_to_fs(address)
+        filesystem, path = open_filesystem(address)
         filesystem.invalidate_cache()
         return filesystem, path
 

@@ -28,6 +28,7 @@ from bots.monitoring.log_listing import (
     keep_whole,
 )
 from bots.naming import Naming
+from bots.network import open_filesystem
 from bots.settings import Settings
 
 # What reads a kind of address, and the lock file of the storages that it belongs into.
@@ -203,8 +204,6 @@ class FolderLogs:
 
 
 def _open_fsspec(address: str) -> LogSource:
-    import fsspec
-
     where = hide_secret(address)
     if _PASSWORD.search(address):
         raise SourceUnreachable(
@@ -213,7 +212,7 @@ def _open_fsspec(address: str) -> LogSource:
         )
     scheme = address.partition("://")[0].rpartition("::")[2]
     try:
-        there, path = fsspec.core.url_to_fs(address)
+        there, path = open_filesystem(address)
     except ImportError as error:
         package, lock = _PACKAGES.get(scheme, ("the package that it names", scheme))
         raise SourceUnreachable(

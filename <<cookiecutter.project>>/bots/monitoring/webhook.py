@@ -12,10 +12,11 @@ from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 from bots.log import make_visible
+from bots.network import explain_refusal, is_own
 from bots.observations import TroubleState
 from bots.render.escape import check_address
 from bots.render.monitoring_issue import render_plain_words
-from bots.retry import RetriesExhausted, Retry, TemporaryFailure
+from bots.retry import RetriesExhausted, Retry, TemporaryFailure, Unreachable
 
 VARIABLE: Final = "MONITORING_WEBHOOK"
 TIMEOUT: Final = 15
@@ -80,15 +81,23 @@ def explain_address(url: str) -> str | None:
 
 
 def post_json(url: str, content: Mapping[str, str], /) -> int:
-    """Send JSON, without following where the answer leads; raises `TemporaryFailure` without an answer."""
+    """Send JSON, without following where the answer leads; raises `TemporaryFailure` without an answer, `Unreachable`
+    where there will be none."""
     import requests
 
     try:
         with requests.post(
-            url, json=dict(content), timeout=TIMEOUT, allow_redirects=False, stream=True
+            url,
+            json=dict(content),
+            timeout=TIMEOUT,
+            allow_redirects=False,
+            stream=True,
+            proxies={"no_proxy": "*"} if is_own(url) else None,
         ) as answer:
             return answer.status_code
     except requests.RequestException as error:
+        if refusal := explain_refusal(error):
+            raise Unreachable(refusal) from None
         # The error's own words have the address.
         raise TemporaryFailure(f"the webhook could not be reached ({type(error).__name__})") from None
 

@@ -16,7 +16,7 @@ from typing import Final, Literal, Protocol
 from bots.errors import BotsError
 from bots.git.bare import REMOTE, Remote, run_git
 from bots.git.repository import Repository
-from bots.github.client import Connection, PullRequest
+from bots.github.client import Connection, PullRequest, find_api
 from bots.log import make_visible
 from bots.retry import RequestDenied, Retry
 
@@ -115,10 +115,7 @@ def find_connection(url: str, environ: Mapping[str, str]) -> Connection | str:
     token = next((environ[name] for name in TOKENS if environ.get(name)), None)
     if token is None:
         return f"there is no token in {' or '.join(TOKENS)}"
-    api = environ.get("GITHUB_API_URL") or (
-        Connection.api_url if host == "github.com" else f"{server}/api/v3"
-    )
-    return Connection(repository=repository, token=token, api_url=api)
+    return Connection(repository=repository, token=token, api_url=find_api(environ))
 
 
 def list_commands(proposal: Proposal, *, remote: bool) -> tuple[str, ...]:

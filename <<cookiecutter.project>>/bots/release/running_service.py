@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from bots.errors import BotsError
+from bots.network import explain_refusal, open_url
 
 KEY: Final = "SERVING_API_KEY"
 """The variable with the key that is sent to the service, where it needs one."""
@@ -38,7 +39,7 @@ def ask_service(address: str, key: str | None) -> ServedModel:
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     try:
         request = urllib.request.Request(url, headers=headers)  # noqa: S310
-        with urllib.request.urlopen(request, timeout=_SECONDS) as answer:  # noqa: S310
+        with open_url(request, _SECONDS) as answer:
             return msgspec.json.decode(answer.read(_MOST), type=ServedModel)
     except urllib.error.HTTPError as error:
         hint = f"; set {KEY} to a key of the service" if error.code == 401 else ""
@@ -48,4 +49,5 @@ def ask_service(address: str, key: str | None) -> ServedModel:
             f"{url}: the answer is not that of a service of this project: {error}"
         ) from error
     except (OSError, ValueError, http.client.HTTPException) as error:
-        raise ServiceUnreachable(f"{url}: no service of this project answers there: {error}") from error
+        said = explain_refusal(error) or error
+        raise ServiceUnreachable(f"{url}: no service of this project answers there: {said}") from error

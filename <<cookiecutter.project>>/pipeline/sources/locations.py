@@ -23,6 +23,13 @@ PARQUET = (".parquet", ".pq")
 EXCEL = (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods")
 KNOWN = (*TEXTS, *PARQUET, *EXCEL)
 TOLD = (*TEXT, *PARQUET, *EXCEL)
+# The drivers of these ask the proxy of the environment only where this option tells them to.
+PROXIED = {
+    "http": "client_kwargs",
+    "https": "client_kwargs",
+    "gs": "session_kwargs",
+    "gcs": "session_kwargs",
+}
 EMPTY_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 
@@ -49,7 +56,7 @@ def find_files(source: str) -> Place:
     import fsspec
 
     with name_errors(source):
-        filesystem, pattern = fsspec.core.url_to_fs(source)
+        filesystem, pattern = fsspec.core.url_to_fs(source, **_list_options(source))
         paths = _list_matches(filesystem, pattern)
     if not paths:
         told = f"; expected {' '.join(TOLD)}"
@@ -61,6 +68,11 @@ def find_files(source: str) -> Place:
                 f"({' '.join(PACKED[1:])})"
             )
     return Place(filesystem, paths, _find_root(pattern, paths))
+
+
+def _list_options(source: str) -> dict[str, dict[str, Any]]:
+    kinds = {part.partition("://")[0] for part in source.split("::") if "://" in part}
+    return {kind: {PROXIED[kind]: {"trust_env": True}} for kind in kinds & PROXIED.keys()}
 
 
 def advise_fetch(source: str) -> str:

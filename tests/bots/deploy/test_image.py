@@ -8,6 +8,7 @@ import shutil
 import stat
 import subprocess
 import sysconfig
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
@@ -48,6 +49,18 @@ def test_the_address_of_a_private_index_is_a_secret_of_the_build_and_stands_in_n
     dockerfile = (TEMPLATE / "serving/Dockerfile").read_text(encoding="utf-8")
     assert "--mount=type=secret,id=index" in dockerfile
     assert "PIP_INDEX_URL=$(cat /run/secrets/index)" in dockerfile
+
+
+def test_a_build_is_told_of_the_proxy_in_both_spellings_and_its_password_stands_in_no_command(
+    root: Path,
+) -> None:
+    address = "http://ada:pa55word@proxy.example.com:3128"
+    environ = {"HTTPS_PROXY": address, "no_proxy": "example.com", "http_proxy": ""}
+    words = image._list_options(versions.make_lineage(root, "v1.4.0"), "Flights", environ)
+    told = [word for before, word in pairwise(words) if before == "--build-arg"]
+    assert told[1:] == ["HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy"]
+    assert "pa55word" not in " ".join(words)
+    assert docker.list_proxies(environ)["https_proxy"] == address
 
 
 def test_the_service_reads_the_lineage_that_the_release_writes(root: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -34,6 +35,7 @@ from bots.git.bare import (
 from bots.git.repository import GitError
 from bots.retry import TemporaryFailure
 from fixtures import dvc_projects, support
+from fixtures.company import open_proxy, serve_s3, write_certificates
 from fixtures.dvc_projects import DvcProject
 from pipeline.files import StageError
 from pipeline.params import Read
@@ -499,6 +501,10 @@ def test_batches_hold_everything_once_in_bounds_and_folders_after_files(
         ("remote: Permission to a/b.git denied to c.\nfatal: The requested URL returned error: 403", PushRejected),
         ("fatal: Authentication failed for 'https://github.com/a/b/'", PushRejected),
         ("fatal: could not read Username for 'https://github.com': terminal prompts disabled", PushRejected),
+        ("fatal: unable to access 'https://a.example/b/': CONNECT tunnel failed, response 407", GitError),
+        ("fatal: unable to access 'https://a.example/b/': Received HTTP code 407 from proxy after CONNECT", GitError),
+        ("fatal: unable to access 'https://a.example/b/': SSL certificate problem: self-signed", GitError),
+        ("fatal: unable to access 'https://a.example/b/': server certificate verification failed. CAfile: x", GitError),
         ("fatal: unable to access 'https://github.com/a/b/': Could not resolve host: github.com", TemporaryFailure),
         ("error: RPC failed; HTTP 502 curl 22 The requested URL returned error: 502", TemporaryFailure),
         ("fatal: the remote end hung up unexpectedly", TemporaryFailure),
@@ -686,49 +692,57 @@ def test_a_move_to_the_branch_refuses_large_files_before_anything_is_copied(proj
     assert (read_config(project), dvc_projects.read_kept_files(project)) == (before, {})
 
 
-@pytest.fixture(scope="module")
-def s3() -> Iterator[str]:
-    """A bucket of moto's, over real HTTP."""
-    server = pytest.importorskip("moto.server")
-    thread = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    thread.start()
-    host, port = thread.get_host_and_port()
-    yield f"http://{host}:{port}"
-    thread.stop()
+ENDPOINT = "https://s3.example.com"
 
 
-LOGIN = {
-    "AWS_ACCESS_KEY_ID": "testing",
-    "AWS_SECRET_ACCESS_KEY": "testing",
-    "AWS_DEFAULT_REGION": "us-east-1",
-}
+@pytest.fixture
+def s3(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """What the environment says of a store behind a company's proxy, with a certificate of the company's own."""
+    pytest.importorskip("moto.server")
+    authority, certificate = write_certificates(tmp_path)
+    with open_proxy() as proxy, serve_s3(certificate) as port:
+        proxy.hosts["s3.example.com"] = port
+        yield {
+            **proxy.name(),
+            "AWS_ACCESS_KEY_ID": "testing",
+            "AWS_SECRET_ACCESS_KEY": "testing",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_CA_BUNDLE": str(authority),
+        }
+
+
+def make_bucket(environ: dict[str, str]) -> None:
+    import urllib.request
+
+    context = ssl.create_default_context(cafile=environ["AWS_CA_BUNDLE"])
+    proxy = urllib.request.ProxyHandler({"https": environ["HTTPS_PROXY"]})
+    opener = urllib.request.build_opener(proxy, urllib.request.HTTPSHandler(context=context))
+    opener.open(urllib.request.Request(f"{ENDPOINT}/acme-models", method="PUT")).close()
 
 
 @pytest.mark.slow
-def test_to_s3_and_back_to_the_branch_with_everything_in_it(project: DvcProject, s3: str) -> None:
+def test_to_s3_and_back_to_the_branch_with_everything_in_it(project: DvcProject, s3: dict[str, str]) -> None:
     pytest.importorskip("dvc_s3")
     project.bots("storage", "push")
     before, expected = read_config(project), dvc_projects.read_kept_files(project)
-    option = ("--option", f"endpointurl={s3}")
-    missing = project.bots("storage", "s3://acme-models/visits", *option, expect=1, environ=LOGIN)
+    option = ("--option", f"endpointurl={ENDPOINT}")
+    missing = project.bots("storage", "s3://acme-models/visits", *option, expect=1, environ=s3)
     assert "ERROR: storage" in missing.stderr, "there is no such bucket"
     assert "Traceback" not in missing.stderr
     assert read_config(project) == before
 
-    import urllib.request
-
-    urllib.request.urlopen(urllib.request.Request(f"{s3}/acme-models", method="PUT"))
-    project.bots("storage", "s3://acme-models/visits", *option, environ=LOGIN)
+    make_bucket(s3)
+    project.bots("storage", "s3://acme-models/visits", *option, environ=s3)
     assert "url = s3://acme-models/visits" in read_config(project)
-    assert f"endpointurl = {s3}" in read_config(project)
-    status = json.loads(project.bots("storage", "--json", environ=LOGIN).stdout)
+    assert f"endpointurl = {ENDPOINT}" in read_config(project)
+    status = json.loads(project.bots("storage", "--json", environ=s3).stdout)
     assert (status["files"], status["bytes"]) == (5, sum(map(len, expected.values())))
 
     project.train("two")
-    assert project.bots("storage", "push", environ=LOGIN).stdout.startswith("5 new files are kept in s3://")
+    assert project.bots("storage", "push", environ=s3).stdout.startswith("5 new files are kept in s3://")
     dvc_projects.run_git(find_origin(project), "update-ref", "-d", f"refs/heads/{BRANCH}")
     shutil.rmtree(project.folder / ".storage")
-    project.bots("storage", "branch", environ=LOGIN)
+    project.bots("storage", "branch", environ=s3)
     assert read_config(project).split() == before.split()
     assert len(dvc_projects.read_kept_files(project)) == 10
     assert expected.items() <= dvc_projects.read_kept_files(project).items()

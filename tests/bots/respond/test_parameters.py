@@ -236,7 +236,7 @@ def test_values_are_committed_on_the_branch_in_the_name_of_who_asks_and_reviewed
     assert [line.strip()[:40] for line in changed] == ["params: {max_iter: 200, learning_rate: 0", "seed: 8"]
     shown = run_git(branch.origin, "show", "-s", "--format=%an %ae %cn%n%B", "refs/heads/better")
     assert shown.startswith(
-        "linus linus@users.noreply.github.com github-actions[bot]\nTrain with model.seed=8, "
+        "linus linus@users.noreply.127.0.0.1 github-actions[bot]\nTrain with model.seed=8, "
     )
     assert "\nAsked-by: linus\n" in shown
     assert run_git(branch.origin, "rev-parse", "refs/heads/better^").strip() == branch.head

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -52,7 +53,8 @@ class GitHubDouble:
 
     Every request and answer is checked against GitHub's description; what does not fit is in `violations` and is
     answered 422 or 500. `git` is a bare repository with the content: pull requests follow its branches.
-    `enterprise` serves the API below `/api/v3`, as GitHub Enterprise Server does.
+    `enterprise` serves the API below `/api/v3`, as GitHub Enterprise Server does. `certificate` is a file with key and
+    certificate to speak TLS with, and `host` the name by which others reach the double through a proxy.
     """
 
     repository: str = "octo-org/late-flights"
@@ -61,6 +63,8 @@ class GitHubDouble:
     clock: Callable[[], float] = time.time
     style: PageStyle = PLAIN
     port: int = 0
+    certificate: Path | None = None
+    host: str | None = None
     requests: list[LoggedRequest] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
@@ -73,7 +77,12 @@ class GitHubDouble:
 
     def __enter__(self) -> Self:
         self._server = make_server(
-            "127.0.0.1", self.port, self._serve_wsgi, threaded=True, request_handler=_Quiet
+            "127.0.0.1",
+            self.port,
+            self._serve_wsgi,
+            threaded=True,
+            request_handler=_Quiet,
+            ssl_context=_build_context(self.certificate),
         )
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()
@@ -91,8 +100,14 @@ class GitHubDouble:
     @property
     def url(self) -> str:
         """The address of the pages."""
+        scheme = "http" if self.certificate is None else "https"
+        return f"{scheme}://{self.host or f'127.0.0.1:{self.listening}'}"
+
+    @property
+    def listening(self) -> int:
+        """The port on this machine."""
         assert self._server, "the double is not running"
-        return f"http://127.0.0.1:{self._server.server_port}"
+        return self._server.server_port
 
     @property
     def api_url(self) -> str:
@@ -410,6 +425,14 @@ class _Quiet(WSGIRequestHandler):
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.rfile.close()
         self.connection.close()
+
+
+def _build_context(certificate: Path | None) -> ssl.SSLContext | None:
+    if certificate is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    return context
 
 
 def _build_response(answer: Answer) -> Response:
