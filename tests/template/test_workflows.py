@@ -137,6 +137,7 @@ GRANTS = {
         },
         **{
             stage: {
+                **({"actions": "read"} if stage != "rollback" else {}),
                 "checks": "read",
                 "contents": "write",
                 "issues": "write",

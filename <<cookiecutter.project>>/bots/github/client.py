@@ -154,6 +154,15 @@ class PullRequestReview:
 
 
 @dataclass(frozen=True)
+class DeploymentReview:
+    """What a person said of a run that waited for environments: `approved`, `rejected`."""
+
+    author: str
+    state: str
+    environments: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Issue:
     """An issue, with the login of who wrote it."""
 
@@ -485,6 +494,27 @@ class GitHubClient:
         with self._translate_errors():
             found = self._repository.get_pull(number).get_reviews()
             return [PullRequestReview(getattr(one.user, "login", ""), one.state) for one in found]
+
+    def list_deployment_reviews(self, run: int) -> list[DeploymentReview]:
+        """`GET actions/runs/{run}/approvals`: of all attempts of the run."""
+        with self._translate_errors():
+            _, found = self._repository.requester.requestJsonAndCheck(
+                "GET", f"{self._repository.url}/actions/runs/{run}/approvals"
+            )
+        return [
+            DeploymentReview(
+                (one["user"] or {}).get("login", ""),
+                one["state"],
+                tuple(each["name"] for each in one["environments"]),
+            )
+            for one in found
+        ]
+
+    def prevents_self_review(self, environment: str) -> bool:
+        """`GET environments/{environment}`: whether nobody may approve a run there that they started."""
+        with self._translate_errors():
+            rules = self._repository.get_environment(environment).protection_rules
+            return any(rule.type == "required_reviewers" and rule.prevent_self_review for rule in rules)
 
     def get_permission(self, login: str) -> str:
         """`GET collaborators/{login}/permission`."""

@@ -22,7 +22,7 @@ from bots.errors import BotsError
 from bots.evidence import Interface
 from bots.git.bare import Remote, find_folder, find_own_repository
 from bots.git.repository import Repository
-from bots.github.protection import find_reviewers
+from bots.github.protection import FILE, ProtectionError, find_reviewers, parse_protection
 from bots.layout import CONSUMERS, DVC_LOCK, PARAMS
 from bots.monitoring.plan import PlanFacts, build_plan
 from bots.monitoring.store import REPORT, MonitoringStore
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from bots.evidence import Review, Verification
     from bots.github.client import CommitComparison
     from bots.layout import Layout
+    from bots.naming import Naming
     from bots.render.plan import MergePlan
 
 BUDGET: Final = 90.0
@@ -85,7 +86,7 @@ def ask_facts(
         touched=changes if isinstance(changes, Unknown) else changes.touched,
         edited=() if isinstance(changes, Unknown) else changes.edited,
         contracts=() if isinstance(changes, Unknown) else changes.contracts,
-        reviewers=_ask_reviewers(api, repository, retry) if deploys else {},
+        reviewers=ask_reviewers(api, repository, load_naming(root, model), retry) if deploys else {},
         report=ask_report(root, environ, model, retry.log),
         today=_find_day(retry.clock),
         deploys=deploys,
@@ -146,7 +147,7 @@ def find_local_plan(
             service=read_service(root, model),
             touched=(),
             edited=(),
-            reviewers=dict.fromkeys(STAGES, Unknown("GitHub is asked when the review is published")),
+            reviewers=_read_reviewers(root, load_naming(root, model)),
             report=ask_report(root, environ, model, tell, remote),
             today=_find_day(clock),
             deploys=deploys,
@@ -208,12 +209,31 @@ def _find_day(clock: Callable[[], float]) -> date:
     return datetime.fromtimestamp(clock(), UTC).date()
 
 
-def _ask_reviewers(api: PlanApi, repository: str, retry: Retry) -> dict[str, tuple[str, ...] | Unknown]:
-    """Ask who approves each stage; GitHub's environments bear the stages' names."""
+def _read_reviewers(root: Path, naming: Naming) -> dict[str, tuple[str, ...] | Unknown]:
+    """Read who approves each stage, where the file says so that GitHub's environments are set from."""
+    try:
+        known = parse_protection((root / FILE).read_text(encoding="utf-8")).environments
+    except (OSError, UnicodeDecodeError, ProtectionError):
+        known = {}
     found: dict[str, tuple[str, ...] | Unknown] = {}
     for stage in STAGES:
+        rules = known.get(naming.name_environment(stage))
+        if rules is None or rules.reviewers is None:
+            found[stage] = Unknown("GitHub is asked when the review is published")
+        else:
+            found[stage] = tuple(rules.reviewers)
+    return found
+
+
+def ask_reviewers(
+    api: PlanApi, repository: str, naming: Naming, retry: Retry
+) -> dict[str, tuple[str, ...] | Unknown]:
+    """Ask who approves each stage; GitHub's environments bear the stages' names, as the project calls them."""
+    found: dict[str, tuple[str, ...] | Unknown] = {}
+    for stage in STAGES:
+        name = naming.name_environment(stage)
         try:
-            found[stage] = retry.call("environment", partial(find_reviewers, api, repository, stage))
+            found[stage] = retry.call("environment", partial(find_reviewers, api, repository, name))
         except (RequestDenied, RetriesExhausted) as error:
             found[stage] = Unknown(f"GitHub does not say: {error}")
     return found

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from bots.errors import BotsError
 from bots.evidence import Verdict
-from bots.github.client import ACTIONS, CheckRun, MergedPullRequest, PullRequestReview
+from bots.github.client import ACTIONS, CheckRun, DeploymentReview, MergedPullRequest, PullRequestReview
 from bots.github.marker import Marker, ModelDigests, parse_marker
 from bots.naming import ALONE, Naming
 from bots.release.failure import EXIT_CODES
@@ -43,6 +43,12 @@ class ApprovalApi(Protocol):
 
     def get_permission(self, login: str) -> str:
         """What a person may do here: admin, write, read or none."""
+
+    def list_deployment_reviews(self, run: int) -> list[DeploymentReview]:
+        """What people said of a run of a workflow that waited for its environments."""
+
+    def prevents_self_review(self, environment: str) -> bool:
+        """Whether nobody may approve a run of their own for an environment."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Asks again, before a version goes into a stage, whether it may: its image, its model, who let it pass.
+"""Asks again, before a version goes into a stage, whether it may: its image, its model, who let it pass and in.
 
 The registry is signed, but a signature says only that the bots wrote a record. What GitHub and main say now decides.
 """
@@ -13,6 +13,8 @@ from bots.github.marker import ModelDigests
 from bots.release import approval
 from bots.release.failure import Failure, ReleaseFailed
 from bots.release.registry import MAIN
+from bots.release.self_review import find_lone_approver
+from bots.retry import RequestDenied
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +30,10 @@ _DIGEST = re.compile(r"@sha256:[0-9a-f]{64}")
 
 @dataclass(frozen=True, kw_only=True)
 class Judge:
-    """What a version is judged with. `image` is the configured repository of images."""
+    """What a version is judged with. `image` is the configured repository of images.
+
+    `run` is the number of this run of a workflow where no person started it, so that its approvals are asked for.
+    """
 
     api: ApprovalApi
     repository: RegistryRepository
@@ -37,6 +42,7 @@ class Judge:
     author: str
     start_retry: Callable[[], Retry]
     tell: Callable[[str], None]
+    run: int | None = None
 
     def check(self, release: Release, stage: Stage) -> None:
         """Raise `ReleaseFailed` where a version may not go into a stage, or not any more.
@@ -45,7 +51,10 @@ class Judge:
         """
         self.tell(f"asking again whether {release.version} may go to {stage}")
         said = (
-            self.find_misplaced(release) or self._find_other_model(release) or self._find_objections(release)
+            self.find_misplaced(release)
+            or self._find_other_model(release)
+            or self._find_objections(release)
+            or self._find_self_review(release, stage)
         )
         if said:
             failure = Failure("refused", said, release.commit, version=release.version, stage=stage)
@@ -88,6 +97,28 @@ class Judge:
             for commit, about in asked
         )
         return "; ".join(one for one in objections if one) or None
+
+    def _find_self_review(self, release: Release, stage: Stage) -> str | None:
+        """Find who let a version in and alone approved this run for a stage that wants a second person."""
+        run = self.run
+        if run is None:
+            return None
+        environment = self.repository.naming.name_environment(stage)
+
+        def ask() -> str | None:
+            alone = find_lone_approver(self.api.list_deployment_reviews(run), environment, release)
+            return alone if alone and self.api.prevents_self_review(environment) else None
+
+        try:
+            alone = self.start_retry().call("approvals of the run", ask)
+        except RequestDenied as error:
+            return f"who approved this run for {environment} cannot be known: {error}. The job needs `actions: read`"
+        if alone is None:
+            return None
+        return (
+            f"{alone} let {release.version} in and alone approved this run for {environment}, which prevents "
+            "self-review; run its failed job again, and let somebody else approve that"
+        )
 
     def _ask_github(self, commit: str) -> approval.Approval:
         return approval.find_approval(

@@ -23,6 +23,7 @@ from bots.release.engine import Engine, EngineFailed
 from bots.release.failure import EXIT_CODES, Failure, Kind, ReleaseFailed
 from bots.release.judgement import Judge
 from bots.release.registry import RegistryError, RegistryRepository
+from bots.release.self_review import find_unattended_run
 from bots.release.signing import Signer
 from bots.release.verify import NOT_SERVED, Checkout
 from bots.release.versions import Release, Stage
@@ -153,6 +154,7 @@ class _Session:
                 author=context.author,
                 start_retry=context.start_retry,
                 tell=context.tell,
+                run=find_unattended_run(context.environ),
             ),
         )
 

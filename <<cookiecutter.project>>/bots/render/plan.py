@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 from bots.log import make_visible
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from bots.evidence import Interface
 
 SHOWN_FIELDS: Final = 20
+WHO_UNKNOWN: Final = "who approves cannot be told"
 OWN_WORD: Final = "not verified: this is the change's own word"
 EFFECTS: Final = {
     "breaks": "🔴 breaks callers",
@@ -164,7 +166,9 @@ def _format_way(plan: MergePlan) -> str:
     why = _say_stop(plan, 150)
     if not stages:
         return f"goes to no stage ({why})" if why else "goes to no stage"
-    way = ", then ".join(f"{stage.name} {_name_approval(stage)}".strip() for stage in stages)
+    way = ", then ".join(_name_stage(stage) for stage in stages)
+    if all(isinstance(stage.reviewers, Unknown) for stage in stages):
+        way = ", then ".join(stage.name for stage in stages) + f" ({WHO_UNKNOWN})"
     return f"goes to {way}" + (f", and no further ({why})" if why else "")
 
 
@@ -172,13 +176,14 @@ def _say_stop(plan: MergePlan, limit: int) -> str:
     return escape_prose(make_visible(plan.stop, limit), limit) if plan.stop else ""
 
 
-def _name_approval(stage: StagePlan) -> str:
+def _name_stage(stage: StagePlan) -> str:
+    """Name a stage, and whose approval it waits for."""
     if isinstance(stage.reviewers, Unknown):
-        return "(who approves cannot be told)"
+        return f"{stage.name} ({WHO_UNKNOWN})"
     if not stage.reviewers:
-        return ""
+        return stage.name
     shown = " or ".join(escape_text(one, 60) for one in stage.reviewers[:3])
-    return f"(waits for {shown}{' or others' if len(stage.reviewers) > 3 else ''})"
+    return f"{stage.name} (waits for {shown}{' or others' if len(stage.reviewers) > 3 else ''})"
 
 
 def _format_canary(plan: MergePlan) -> str:
@@ -247,18 +252,21 @@ def _explain_stages(plan: MergePlan) -> str:
         return f"No stage: {why}."
     if not stages:
         return "No stage: nothing deploys this model, so a version is only registered."
-    told = []
-    for stage in stages:
-        if isinstance(stage.reviewers, Unknown):
-            told.append(_say_unknown(f"{stage.name}: who has to approve", stage.reviewers))
-        elif stage.reviewers:
-            named = ", ".join(escape_text(one, 60) for one in stage.reviewers[:10])
-            told.append(f"{stage.name}: one of {named} has to approve")
-        else:
-            told.append(f"{stage.name}: GitHub waits for nobody's approval")
+    told = [
+        f"{' and '.join(stage.name for stage in alike)}: {_explain_approval(reviewers)}"
+        for reviewers, alike in groupby(stages, key=lambda stage: stage.reviewers)
+    ]
     if why:
         told.append(f"it comes no further: {why}")
     return "; ".join(told) + "."
+
+
+def _explain_approval(reviewers: tuple[str, ...] | Unknown) -> str:
+    if isinstance(reviewers, Unknown):
+        return _say_unknown("who has to approve", reviewers)
+    if not reviewers:
+        return "GitHub waits for nobody's approval"
+    return f"one of {', '.join(escape_text(one, 60) for one in reviewers[:10])} has to approve"
 
 
 def _explain_canary(plan: MergePlan) -> str:

@@ -13,8 +13,10 @@ from msgspec.structs import replace as but
 
 from bots.evidence import Interface
 from bots.github.client import Connection, GitHubClient
-from bots.monitoring.merge_facts import find_local_plan, find_plan
+from bots.monitoring.merge_facts import ask_reviewers, find_local_plan, find_plan
+from bots.naming import Naming
 from bots.render.plan import format_fold, format_line
+from bots.retry import Retry
 from doubles.github import TOKEN, GitHubDouble
 from fixtures import reviews, support, verifications, watch_reports
 
@@ -143,8 +145,8 @@ def test_a_token_that_may_not_ask_leaves_a_plan_that_says_so(root: Path, double:
     weak = double.add_token("weak", contents="read")
     change(double)
     line, fold = tell(root, double, weak)
-    assert "production (who approves cannot be told)" in line
-    assert "GitHub does not say" in fold
+    assert line.count("who approves cannot be told") == 1
+    assert "staging and production: who has to approve cannot be told: GitHub does not say" in fold
 
 
 def test_without_a_remote_the_review_still_gets_a_plan_that_says_what_is_not_known(
@@ -164,12 +166,35 @@ def test_a_desk_shows_what_it_can_and_says_that_github_is_asked_later(root: Path
     made = find_local_plan(root, {}, but(REVIEW, base="HEAD", champion=None), lambda words: None, lambda: NOW)
     assert made is not None
     line, fold = format_line(made), format_fold(made)
-    assert "makes **v1.0.0** (the first version); goes to staging (who approves cannot be told), then" in line
-    assert (
-        "production: who has to approve cannot be told: GitHub is asked when the review is published" in fold
-    )
+    assert "goes to staging, then production (who approves cannot be told);" in line
+    why = "who has to approve cannot be told: GitHub is asked when the review is published"
+    assert f"- staging and production: {why}." in fold
     assert "Callers" not in fold
     assert "the change's own word" in line
+
+
+def test_a_desk_tells_whom_the_file_names_that_githubs_environments_are_set_from(root: Path) -> None:
+    file = root / ".github" / "protection.yaml"
+    file.parent.mkdir()
+    said = support.render_file(".github/protection.yaml")
+    file.write_text(said.replace("production: {branches: [main], reviewers: null}",
+                                 "production: {branches: [main], reviewers: [linus]}"))  # fmt: skip
+    made = find_local_plan(root, {}, but(REVIEW, base="HEAD", champion=None), lambda words: None)
+    assert made is not None
+    assert "goes to staging (who approves cannot be told), then production (waits for linus)" in format_line(
+        made
+    )
+
+
+def test_a_project_in_a_folder_asks_about_its_own_environments(root: Path, double: GitHubDouble) -> None:
+    known = GitHubClient(
+        Connection(repository=double.repository, token=TOKEN, api_url=double.api_url, pause=0)
+    )
+    protect(double)
+    double.state.environments["churn-production"] = double.state.environments.pop("production")
+    retry = Retry(lambda: 0.0, lambda seconds: None, lambda words: None, deadline=1.0)
+    found = ask_reviewers(known, double.repository, Naming("churn"), retry)
+    assert found == {"staging": (), "production": ("octo-org/ml",)}
 
 
 def test_a_repository_that_was_never_pushed_is_itself_where_its_versions_would_be(root: Path) -> None:

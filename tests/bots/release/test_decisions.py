@@ -18,10 +18,10 @@ from bots.deploy.checks import Check as Seen
 from bots.evidence import ExplanationReport, Importance, Verdict
 from bots.git.bare import Tag
 from bots.github import marker
-from bots.github.client import ACTIONS, CheckRun, MergedPullRequest, PullRequestReview
+from bots.github.client import ACTIONS, CheckRun, DeploymentReview, MergedPullRequest, PullRequestReview
 from bots.github.marker import Marker, ModelDigests
 from bots.publish import publish
-from bots.release import approval, report, tags, verify, versions
+from bots.release import approval, report, self_review, tags, verify, versions
 from bots.release.approval import Approval
 from bots.release.failure import Failure
 from bots.release.versions import Acceptance, Assignment, Content, Registry, Stage
@@ -329,6 +329,12 @@ class Queue:
     def get_permission(self, login: str) -> str:
         return "none"
 
+    def list_deployment_reviews(self, run: int) -> list[DeploymentReview]:
+        return []
+
+    def prevents_self_review(self, environment: str) -> bool:
+        return True
+
 
 @pytest.mark.parametrize("group", ["success", "failure", "action_required", None])
 def test_what_a_queue_merged_counts_by_the_check_of_its_own_commit(group: str | None) -> None:
@@ -370,6 +376,45 @@ def test_a_red_check_without_a_verdict_on_mains_commit_is_not_passed_over() -> N
     retry = Retry(lambda: 0.0, lambda seconds: None, lambda words: None, deadline=1.0)
     found = approval.find_approval(api, COMMIT, base="main", author=ACTIONS, retry=retry)
     assert approval.find_objection(found, None) is not None
+
+
+@pytest.mark.parametrize(
+    ("said", "alone"),
+    [
+        ([], None),
+        ([("Grace", "approved", "production")], "Grace"),
+        ([("grace", "approved", "staging")], None),
+        ([("grace", "rejected", "production")], None),
+        ([("grace", "approved", "production"), ("linus", "approved", "staging")], "grace"),
+        ([("grace", "approved", "production"), ("linus", "rejected", "production")], "grace"),
+        ([("grace", "approved", "production"), ("linus", "approved", "production")], None),
+        ([("ada", "approved", "production")], "ada"),
+    ],
+)
+def test_who_merged_or_accepted_a_version_is_no_second_person(
+    said: list[tuple[str, str, str]], alone: str | None
+) -> None:
+    accepted = Acceptance(by="ada", reason="why", objection="none")
+    known = a_release(merged_by="grace", accepted=accepted)
+    reviews = [DeploymentReview(who, state, (environment,)) for who, state, environment in said]
+    assert self_review.find_lone_approver(reviews, "production", known) == alone
+
+
+@pytest.mark.parametrize(
+    ("event", "actor", "run"),
+    [
+        ("workflow_dispatch", "github-actions[bot]", 7),
+        ("push", "github-merge-queue[bot]", 7),
+        ("schedule", "ada", 7),
+        ("push", "ada", None),
+    ],
+)
+def test_a_run_is_unattended_where_the_bots_or_the_clock_started_it(
+    event: str, actor: str, run: int | None
+) -> None:
+    environ = {"GITHUB_EVENT_NAME": event, "GITHUB_ACTOR": actor, "GITHUB_RUN_ID": "7"}
+    assert self_review.find_unattended_run(environ) == run
+    assert self_review.find_unattended_run({}) is None
 
 
 def test_a_marker_names_the_model_and_the_verdict_and_an_old_one_still_reads() -> None:

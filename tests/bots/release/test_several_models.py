@@ -336,6 +336,33 @@ def test_a_run_of_its_own_is_started_for_each_further_model(released: ReleasePro
     assert released.double.state.inputs[1:] == [{"model": "b", "paused": "judge it again"}]
 
 
+def test_who_merged_a_change_does_not_alone_let_its_further_model_into_a_stage(
+    released: ReleaseProject,
+) -> None:
+    state = released.double.state
+    rules = {"branches": {}, "reviewers": [{"type": "Team", "id": 1}], "prevent_self_review": True}
+    state.environments["production"] = rules
+    state.approvals[7000001] = [("grace", "approved", "production")]
+    released.extra |= {"GITHUB_ACTOR": "github-actions[bot]", "GITHUB_EVENT_NAME": "workflow_dispatch"}
+    _, said = release_next(released, expect=30)
+    assert "grace let v1.1.0 in and alone approved this run for production" in said
+    assert read_stages(released, "--model", "b")["v1.1.0"] == ["staging"]
+    state.approvals[7000001].append(("linus", "approved", "production"))
+    released.run_bots("release", "--model", "b")
+    assert read_stages(released, "--model", "b")["v1.1.0"] == ["staging", "production"]
+
+
+def test_a_run_whose_approvals_cannot_be_read_deploys_nothing(released: ReleaseProject) -> None:
+    may = {"checks": "read", "contents": "write", "issues": "write", "pull_requests": "write"}
+    released.extra |= {
+        "GITHUB_ACTOR": "github-actions[bot]",
+        "GITHUB_TOKEN": released.double.add_token("blind", **may),
+    }
+    _, said = release_next(released, expect=30)
+    assert "who approved this run for staging cannot be known" in said
+    assert "`actions: read`" in said
+
+
 def test_a_run_that_cannot_be_started_fails_and_says_what_the_job_needs(project: ReleaseProject) -> None:
     merge(project)
     project.extra["GITHUB_TOKEN"] = project.double.add_token("reads", actions="read", contents="read")

@@ -132,6 +132,12 @@ def list_jobs(state: State, payloads: Payloads, call: Call) -> Answer:
     return Answer(200, {"total_count": len(found), "jobs": shown}, links)
 
 
+@register_operation("GET", f"{R}/actions/runs/{{run_id}}/approvals", "actions=read")
+def list_approvals(state: State, payloads: Payloads, call: Call) -> Answer:
+    said = state.approvals.get(call.number("run_id"), [])
+    return Answer(200, [payloads.build_approval(*one) for one in said])
+
+
 @register_operation("GET", f"{R}/actions/runs/{{run_id}}/artifacts", "actions=read")
 def list_artifacts(state: State, payloads: Payloads, call: Call) -> Answer:
     found = [

@@ -248,6 +248,15 @@ class Payloads:
         }
         return self.contract.complete("job", known)
 
+    def build_approval(self, login: str, said: str, environment: str) -> dict[str, Any]:
+        """Build what a person said of a run that waited for an environment."""
+        return {
+            "user": self.build_user(login),
+            "state": said,
+            "comment": "",
+            "environments": [{"id": 3, "name": environment}],
+        }
+
     def build_artifact(self, number: int, path: Path) -> dict[str, Any]:
         """Build an artifact."""
         content, now = self.state.zip_artifact(number), self.state.format_now()

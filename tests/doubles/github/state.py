@@ -158,6 +158,8 @@ class State:
     runs: dict[int, Run] = field(default_factory=dict)
     steps: dict[tuple[int, int], dict[str, str | None]] = field(default_factory=dict)
     """What became of the steps of a run and its attempt."""
+    approvals: dict[int, list[tuple[str, str, str]]] = field(default_factory=dict)
+    """What people said of a run that waited: who, `approved` or `rejected`, and the environment."""
     branches: dict[str, list[str]] = field(default_factory=dict)
     merged: dict[str, list[str]] = field(default_factory=dict)
     files: dict[tuple[str, str], bytes] = field(default_factory=dict)

@@ -30,6 +30,7 @@ OPERATIONS: dict[str, tuple[str, ...]] = {
     REPOSITORY: ("get",),
     f"{REPOSITORY}/actions/artifacts/{{artifact_id}}/{{archive_format}}": ("get",),
     f"{REPOSITORY}/actions/runs/{{run_id}}": ("get",),
+    f"{REPOSITORY}/actions/runs/{{run_id}}/approvals": ("get",),
     f"{REPOSITORY}/actions/runs/{{run_id}}/artifacts": ("get",),
     f"{REPOSITORY}/actions/runs/{{run_id}}/attempts/{{attempt_number}}/jobs": ("get",),
     f"{REPOSITORY}/actions/workflows/{{workflow_id}}/dispatches": ("post",),
