@@ -125,10 +125,14 @@ class Naming:
         return f" --model {self.model}" if self.model else ""
 
     @property
+    def command_word(self) -> str | None:
+        """The word before each command: the one that is set, else, beside others, the project's name."""
+        return self.word or self.project
+
+    @property
     def command_start(self) -> str:
         """What people write before each command: `/`, the project's `/churn `, or with a word that is set `/ml `."""
-        word = self.word or self.project
-        return f"/{word} " if word else "/"
+        return f"/{self.command_word} " if self.command_word else "/"
 
     def add_to_mark(self, word: str) -> str:
         """Make the word by which the bots know what they wrote: `model-review`, `model-review/churn`."""

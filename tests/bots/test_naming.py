@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from hypothesis import strategies as st
 
 from bots.git.bare import is_branch_name, run_git
 from bots.naming import ALONE, Naming, NamingError, make_naming
+from bots.respond.respond import VERBS
 from bots.settings import load_naming
+from fixtures.support import TEMPLATE
 
 SLUGS = st.from_regex(r"[a-z][a-z0-9]{0,5}(-[a-z0-9]{1,4}){0,2}", fullmatch=True).filter("model".__ne__)
 NAMINGS = st.builds(Naming, st.none() | SLUGS, st.none() | SLUGS)
@@ -114,3 +117,27 @@ def test_a_checkout_at_the_root_needs_no_params(tmp_path: Path) -> None:
     run_git(tmp_path, "init", "-q")
 
     assert load_naming(tmp_path) == ALONE
+
+
+# Where a bare `/retrain` stands in a string: the boxes' own form, what is documented of settings and the command line,
+# and the service's `POST /explain`.
+BARE = {
+    "commands/respond.py", "monitoring/dashboard.py", "render/client.py", "respond/explain.py", "settings.py",
+}  # fmt: skip
+
+
+def test_a_command_that_the_bots_print_has_the_word_that_stands_before_it() -> None:
+    bare = re.compile(rf"(?<![\w/.]|#)/(?:{'|'.join(VERBS)})\b")
+    found = set()
+    for path in (TEMPLATE / "bots").rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        if not bare.search(text):
+            continue
+        tree = ast.parse(text)
+        told = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in told:
+                found |= (
+                    {path.relative_to(TEMPLATE / "bots").as_posix()} if bare.search(node.value) else set()
+                )
+    assert found == BARE

@@ -64,7 +64,7 @@ def build_handover(
             *waiting,
         ],
         commands={
-            verb: replace(naming, model=None, word=settings.commands.prefix).format_command(verb)
+            verb: replace(naming, model=None).format_command(verb)
             for verb in ("approve", "promote", "retrain", "rollback")
         },
         incidents=list_incidents(registry, episodes),

@@ -35,10 +35,12 @@ MEANINGS: Final = {
 
 _WORD: Final = "model-dashboard"
 _DOUBLED: Final = "model-dashboard-doubled"
-_COMMAND: Final = r"/(?P<word>[a-z]{1,30})(?: [A-Za-z0-9][A-Za-z0-9._=-]{0,99}){0,3}"
-_CHOICE: Final = re.compile(_COMMAND)
+_VERB: Final = rf"(?P<verb>(?:{'|'.join(MEANINGS)})(?: [A-Za-z0-9][A-Za-z0-9._=-]{{0,99}}){{0,3}})"
+_CHOICE: Final = re.compile(rf"/{_VERB}")
+# The word before a command may have been another one when the box was written: whose box it is, the marks say.
 _BOX: Final = re.compile(
-    rf"^ {{0,6}}[-*+] \[(?P<tick>[ xX])\] `(?P<command>{_COMMAND})` below #(?P<number>[1-9]\d{{0,9}})\b(?P<rest>.*)$",
+    rf"^ {{0,6}}[-*+] \[(?P<tick>[ xX])\] `/(?:[A-Za-z][A-Za-z0-9-]{{0,49}} )?{_VERB}` "
+    r"below #(?P<number>[1-9]\d{0,9})\b(?P<rest>.*)$",
     re.MULTILINE,
 )
 # How many lines of a section are shown, and characters of each, where all of it would be too long.
@@ -51,16 +53,22 @@ class DashboardTooLong(BotsError):
 
 @dataclass(frozen=True, order=True)
 class Choice:
-    """A command as people write it, `/mute 2026-12-04`, and the issue or pull request that it is meant below."""
+    """A command, `/mute 2026-12-04`, and the issue or pull request that it is meant below.
+
+    It is kept without the word that a project may want before its commands, and shown with it.
+    """
 
     command: str
     number: int
 
     def __post_init__(self) -> None:
         """Refuse a command that no box can hold. Raises `ValueError`."""
-        found = _CHOICE.fullmatch(self.command)
-        if found is None or found["word"] not in MEANINGS or self.number < 1:
+        if _CHOICE.fullmatch(self.command) is None or self.number < 1:
             raise ValueError(f"no box can hold {self.command!r} below #{self.number}")
+
+    def format_command(self, naming: Naming) -> str:
+        """Format the command as people write it in a comment: `/ml mute 2026-12-04`."""
+        return naming.command_start + self.command[1:]
 
 
 @dataclass(frozen=True)
@@ -154,10 +162,13 @@ def parse_boxes(body: str, naming: Naming = ALONE) -> list[Box]:
     parts = find_parts(body, naming)
     found = []
     for match in _BOX.finditer(parts.own if parts else ""):
-        if match["word"] in MEANINGS:
-            choice = Choice(match["command"], int(match["number"]))
-            found.append(Box(choice, match["tick"] != " ", match["rest"].rstrip() == _explain(choice)))
+        choice = _read_choice(match)
+        found.append(Box(choice, match["tick"] != " ", match["rest"].rstrip() == _explain(choice)))
     return found
+
+
+def _read_choice(box: re.Match[str]) -> Choice:
+    return Choice(f"/{box['verb']}", int(box["number"]))
 
 
 def untick_boxes(body: str, choices: Collection[Choice], naming: Naming = ALONE) -> str:
@@ -167,7 +178,7 @@ def untick_boxes(body: str, choices: Collection[Choice], naming: Naming = ALONE)
         return body
 
     def untick(match: re.Match[str]) -> str:
-        known = match["word"] in MEANINGS and Choice(match["command"], int(match["number"])) in choices
+        known = _read_choice(match) in choices
         return match[0].replace(f"[{match['tick']}]", "[ ]", 1) if known else match[0]
 
     return _join(Body(parts.above, _BOX.sub(untick, parts.own), parts.below), naming)
@@ -182,7 +193,7 @@ def render_body(told: Dashboard, before: str = "", naming: Naming = ALONE) -> st
     ticked = {box.choice for box in parse_boxes(before, naming) if box.ticked}
     text = ""
     for most, length in _SIZES:
-        own = _render_own(told, ticked, most=most, length=length)
+        own = _render_own(told, _Shown(naming, ticked, most, length))
         text = _join(Body(_disarm(parts.above), own, _disarm(parts.below)), naming)
         if len(text.encode(errors="surrogatepass")) <= LIMIT:
             return text
@@ -232,10 +243,9 @@ def _disarm(text: str) -> str:
     return _BOX.sub(lambda match: match[0].replace(f" [{match['tick']}]", "", 1), text)
 
 
-def _render_own(told: Dashboard, ticked: Collection[Choice], *, most: int, length: int) -> str:
-    shown = _Shown(ticked, most, length)
+def _render_own(told: Dashboard, shown: _Shown) -> str:
     sections = [
-        ("### What runs where", _render_running(told, length)),
+        ("### What runs where", _render_running(told, shown.length)),
         ("### Alarms", shown.render_items(told.alarms)),
         ("### What waits for a person", shown.render_items(told.waiting)),
         ("### Updates of the template", shown.render_items(told.updates)),
@@ -251,6 +261,7 @@ def _render_own(told: Dashboard, ticked: Collection[Choice], *, most: int, lengt
 class _Shown:
     """Renders items, and remembers which commands were offered: each once, however many lines name it."""
 
+    naming: Naming
     ticked: Collection[Choice]
     most: int
     length: int
@@ -264,7 +275,7 @@ class _Shown:
             for choice in item.choices:
                 if choice not in self.offered:
                     self.offered.add(choice)
-                    lines.append(_render_box(choice, ticked=choice in self.ticked))
+                    lines.append(_render_box(choice, self.naming, ticked=choice in self.ticked))
         if (more := len(items) - self.most) > 0:
             lines.append(f"- {more} more, not shown here")
         return "\n".join(lines)
@@ -272,14 +283,15 @@ class _Shown:
     def list_lost(self) -> list[str]:
         """List what was ticked and is not offered any more."""
         return [
-            f"`{choice.command}` for {choice.number} was ticked, and is not offered any more. If no answer stands "
-            "below, nobody obeyed it."
+            f"`{choice.format_command(self.naming)}` for {choice.number} was ticked, and is not offered any more. If "
+            "no answer stands below, nobody obeyed it."
             for choice in sorted(set(self.ticked) - self.offered)
         ]
 
 
-def _render_box(choice: Choice, *, ticked: bool) -> str:
-    return f"  - [{'x' if ticked else ' '}] `{choice.command}` below #{choice.number}{_explain(choice)}"
+def _render_box(choice: Choice, naming: Naming, *, ticked: bool) -> str:
+    command = choice.format_command(naming)
+    return f"  - [{'x' if ticked else ' '}] `{command}` below #{choice.number}{_explain(choice)}"
 
 
 def _explain(choice: Choice) -> str:

@@ -86,7 +86,7 @@ class Verb:
 
 def show_help(request: Request) -> Answer:
     """List the commands."""
-    start = _format_start(find_prefix(request.settings, request.naming))
+    start = request.naming.command_start
     lines = [f"- `{start}{verb.usage}`: {verb.meaning}" for verb in VERBS.values()]
     return Answer(
         "\n".join(["The bots obey these, each on a line of its own:", "", *lines, *_list_models(request)])
@@ -176,7 +176,7 @@ def respond(
     What the job behind this one does is found out anew where the same run is repeated, which may have died after its
     answer. Raises `RequestDenied`, `RetriesExhausted` where GitHub does not take the answer.
     """
-    prefix = find_prefix(settings, naming)
+    prefix = naming.command_word
     found = find_commands(event.comment.body or "", prefix)
     commands = [one for one in found if is_meant(one, prefix) and (prefix or one.name not in strangers)]
     if event.action != "created" or event.sender.type != "User" or not commands:
@@ -202,7 +202,7 @@ def respond(
         answers = [(one, refuse(EDITED)) for one in commands[:MOST]]
     else:
         answers = obey_all([(one, request) for one in commands])
-    _reply(request, render_answer(event.comment.id, answers, prefix, naming, run))
+    _reply(request, render_answer(event.comment.id, answers, naming, run))
     obeyed = [one.name for one, answer in answers if answer.obeyed]
     refused = [f"{one.name}: {answer.words}" for one, answer in answers if not answer.obeyed]
     retry.call("reaction", lambda: api.react(event.comment.id, REFUSED if refused else DONE))
@@ -256,9 +256,7 @@ def obey(command: Command, request: Request) -> Answer:
     """Obey a command, or say why not. Raises `TemporaryFailure`."""
     verb = VERBS.get(command.name)
     if verb is None:
-        return refuse(
-            describe_unknown(command.name, _format_start(find_prefix(request.settings, request.naming)))
-        )
+        return refuse(describe_unknown(command.name, request.naming.command_start))
     try:
         return verb.run(replace(request, arguments=command.arguments))
     except RequestDenied as error:
@@ -277,12 +275,11 @@ def describe_unknown(name: str, start: str) -> str:
 def render_answer(
     comment: int,
     answers: list[tuple[Command, Answer]],
-    prefix: str | None,
     naming: Naming,
     run: str | None = None,
 ) -> str:
     """The reply to a comment: each command with what was done. `run` is the address of the run that wrote it."""
-    start = _format_start(prefix)
+    start = naming.command_start
     parts = [
         f"**`{start}{escape_text(one.name, 30)}`** {'' if answer.obeyed else '(not done) '}{answer.words}"
         for one, answer in answers
@@ -332,15 +329,6 @@ def list_outputs(order: Order | None) -> dict[str, str]:
         "environment": order.environment,
         "model": order.model,
     }
-
-
-def find_prefix(settings: Settings, naming: Naming) -> str | None:
-    """The word before each command: the one that is set, else, beside others, the name of the project."""
-    return settings.commands.prefix or naming.model or naming.project
-
-
-def _format_start(prefix: str | None) -> str:
-    return f"/{prefix} " if prefix else "/"
 
 
 def get_permission(api: RespondApi, login: str) -> str:

@@ -98,7 +98,7 @@ def respond_to_edit(
     answers = obey_all(asked, only_orders=is_repeated)
     said = [(choice, answer) for choice, (_, answer) in zip(ticks.choices, answers, strict=False)]
     said += [(choice, refuse(STRANGE)) for choice in ticks.strange]
-    body = render_tick_answer(sender.login, said, make_answer_mark(key, naming, run))
+    body = render_tick_answer(sender.login, said, naming, make_answer_mark(key, naming, run))
     if answered is None:
 
         def answer() -> None:
@@ -107,8 +107,8 @@ def respond_to_edit(
 
         retry.call("answer", answer)
     retry.call("issue", lambda: _untick(api, number, [*ticks.choices, *ticks.strange], naming))
-    obeyed = [choice.command for choice, one in said if one.obeyed]
-    refused = [f"{choice.command}: {one.words}" for choice, one in said if not one.obeyed]
+    obeyed = [choice.format_command(naming) for choice, one in said if one.obeyed]
+    refused = [f"{choice.format_command(naming)}: {one.words}" for choice, one in said if not one.obeyed]
     return RespondResult(obeyed, refused, find_order(answers))
 
 
@@ -128,10 +128,10 @@ def split_command(choice: Choice) -> tuple[str, str]:
     return word, arguments
 
 
-def render_tick_answer(who: str, said: list[tuple[Choice, Answer]], mark: str) -> str:
+def render_tick_answer(who: str, said: list[tuple[Choice, Answer]], naming: Naming, mark: str) -> str:
     """Render the reply to ticked boxes: who ticked them, and what was done."""
     parts = [
-        f"**`{choice.command}` below #{choice.number}** "
+        f"**`{choice.format_command(naming)}` below #{choice.number}** "
         f"{'' if answer.obeyed else '(not done) '}{answer.words}"
         for choice, answer in said
     ]

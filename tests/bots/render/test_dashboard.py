@@ -43,10 +43,10 @@ def make(*items: Item, **what: object) -> Dashboard:
     return Dashboard(**{**told, "alarms": list(items), **what})  # type: ignore[arg-type]
 
 
-def tick(body: str, *choices: Choice) -> str:
+def tick(body: str, *choices: Choice, naming: Naming = ALONE) -> str:
     """Tick boxes as GitHub's page does: the line is found by the command that a person reads."""
     for choice in choices:
-        line = f"- [ ] `{choice.command}` below #{choice.number}:"
+        line = f"- [ ] `{choice.format_command(naming)}` below #{choice.number}:"
         assert line in body
         body = body.replace(line, line.replace("[ ]", "[x]"))
     return body
@@ -140,6 +140,22 @@ def test_each_project_reads_only_its_own() -> None:
     assert dashboard.find_parts(body, ALONE) is None
     assert dashboard.parse_boxes(body, Naming("upsell")) == []
     assert dashboard.render_title(churn) == f"churn: {dashboard.TITLE}"
+
+
+def test_a_box_shows_the_word_that_stands_before_commands_and_is_read_whatever_it_was_then() -> None:
+    choice = Choice("/mute 2026-12-04", 3)
+    told = make(Item("Worse", 3, (choice,)))
+    for naming, shown in (
+        (Naming(word="ml"), "/ml mute 2026-12-04"),
+        (Naming("churn"), "/churn mute 2026-12-04"),
+    ):
+        body = dashboard.render_body(told, naming=naming)
+        assert f"- [ ] `{shown}` below #3: " in body
+        (box,) = dashboard.parse_boxes(body, naming)
+        assert (box.choice, box.genuine) == (choice, True)
+        assert dashboard.untick_boxes(tick(body, choice, naming=naming), [choice], naming) == body
+    body = tick(dashboard.render_body(told), choice)
+    assert "- [x] `/ml mute 2026-12-04`" in dashboard.render_body(told, body, Naming(word="ml"))
 
 
 def test_only_the_boxes_that_are_named_are_unticked() -> None:
