@@ -33,13 +33,23 @@ def run_git(*words: str, expect: bool = True) -> str:
 def check_out() -> None:
     given = read_inputs()
     require_supported(given, "persist-credentials", "false")
-    require_supported(given, "fetch-depth", "1")
+    require_supported(given, "fetch-depth", "0", "1")
     event = json.loads(Path(os.environ["GITHUB_EVENT_PATH"]).read_text(encoding="utf-8"))
     ref = given["ref"] or find_default_ref(event)
     refuse_fork(event, given["ref"])
     ask_for_hash_algorithm(given["token"])
     prepare_repository(f"{os.environ['GITHUB_SERVER_URL']}/{os.environ['GITHUB_REPOSITORY']}")
     fetch = ("fetch", "--quiet", "--no-tags", "--prune", "--depth=1", "origin")
+    if given["fetch-depth"] == "0":
+        run_git(
+            "fetch",
+            "--quiet",
+            "--prune",
+            "origin",
+            "+refs/heads/*:refs/remotes/origin/*",
+            "+refs/tags/*:refs/tags/*",
+        )
+        fetch = ("fetch", "--quiet", "--no-tags", "--prune", "origin")
     if HASH.fullmatch(ref):
         run_git(*fetch, ref)
         run_git("checkout", "--quiet", "--force", ref)
