@@ -158,8 +158,11 @@ def find_library(name: str | type | object) -> Library | None:
     return next((library for library in found if library), None)
 
 
-def explain_import(use: str) -> str:
-    """Explain why a class of one of the libraries cannot be imported; empty for a class of another one."""
+def explain_import(use: str, wanted: str) -> str:
+    """Explain why a class of one of the libraries cannot be imported; empty for a class of another one.
+
+    `wanted` is the kind that is needed there: classifier, regressor.
+    """
     library = find_library(use)
     if library is None:
         return ""
@@ -173,7 +176,10 @@ def explain_import(use: str) -> str:
     known = [
         name for name in vars(module) if re.match(r"(LGBM|XGB|CatBoost)\w*(Classifier|Regressor)$", name)
     ]
-    return f"no {use!r} to import{_suggest(use.rpartition('.')[2], known) or f'; {library.title} has {_join(known)}'}"
+    own = [name for name in known if name.lower().endswith(wanted)]
+    name = use.rpartition(".")[2]
+    hint = _suggest(name, own) or _suggest(name, known) or f"; {library.title} has {_join(known)}"
+    return f"no {use!r} to import{hint}"
 
 
 def refuse_class(use: str, kind: type, where: str) -> None:

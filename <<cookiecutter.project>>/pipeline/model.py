@@ -12,8 +12,9 @@ import warnings
 import zipfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import numpy as np
@@ -86,6 +87,9 @@ TRUSTED = (
     "sklearn.tree._tree.Tree",
     "sklearn.utils._bunch.Bunch",
 )
+
+Kind = Literal["classifier", "regressor", "transformer"]
+"""What a class has to be at its place in params.yaml, as scikit-learn calls it."""
 
 # Classes that scikit-learn gives only after another import.
 EXPERIMENTAL = {
@@ -430,7 +434,9 @@ def _make_transformer(
     transformer = (
         step.use
         if passthrough
-        else _make_by_path(step.use, step.params, where="model.steps", seed=settings.model.seed)
+        else _make_by_path(
+            step.use, step.params, where="model.steps", wanted="transformer", seed=settings.model.seed
+        )
     )
     if not passthrough and not hasattr(transformer, "transform"):
         raise StageError(f"params.yaml: model.steps: {step.use} is no transformer: it has no `transform`")
@@ -462,10 +468,16 @@ def _make_estimator(settings: Params) -> Any:
     from sklearn.base import is_classifier, is_regressor
 
     spec, task = settings.model.estimator, settings.task
-    estimator = _make_by_path(spec.use, spec.params, where="model.estimator", seed=settings.model.seed)
+    wanted: Kind = "regressor" if task == "regression" else "classifier"
+    estimator = _make_by_path(
+        spec.use, spec.params, where="model.estimator", wanted=wanted, seed=settings.model.seed
+    )
     if not (is_regressor(estimator) if task == "regression" else is_classifier(estimator)):
-        wanted = "regressor" if task == "regression" else "classifier"
-        raise StageError(f"params.yaml: model.estimator: {spec.use} is no {wanted}, but data.task is {task}")
+        own = boosters.find_library(spec.use) is not None
+        hint = "" if own else _suggest_sibling(type(estimator).__name__, wanted)
+        raise StageError(
+            f"params.yaml: model.estimator: {spec.use} is no {wanted}, but data.task is {task}{hint}"
+        )
     if task != "regression":
         asked = _fit_tiny(estimator)
         if asked is not None:
@@ -524,9 +536,9 @@ def _fit_tiny(estimator: Any) -> Any:
         return None
 
 
-def _make_by_path(use: str, params: dict[str, Any], where: str, seed: int) -> Any:
+def _make_by_path(use: str, params: dict[str, Any], where: str, wanted: Kind, seed: int) -> Any:
     """Make an estimator by its import path. A parameter `{use: …, params: …}` becomes an estimator itself."""
-    kind = _import_class(use, where)
+    kind = _import_class(use, where, wanted)
     boosters.refuse_class(use, kind, where)
     known = boosters.list_parameters(kind)
     for name in params:
@@ -540,7 +552,7 @@ def _make_by_path(use: str, params: dict[str, Any], where: str, seed: int) -> An
             "model that decides otherwise; encode the columns by a step such as sklearn.preprocessing.OrdinalEncoder"
         )
     boosters.refuse_parameters(use, kind, params, where)
-    values = {name: _make_value(value, where, seed) for name, value in params.items()}
+    values = {name: _make_value(value, where, wanted, seed) for name, value in params.items()}
     values = boosters.complete_parameters(kind, _make_tuples(kind, values), seed)
     try:
         made = kind(**values)
@@ -566,13 +578,13 @@ def _wants_tuple(constraints: Any) -> bool:
     return isinstance(constraints, list) and tuple in constraints and list not in constraints
 
 
-def _make_value(value: Any, where: str, seed: int) -> Any:
+def _make_value(value: Any, where: str, wanted: Kind, seed: int) -> Any:
     if isinstance(value, dict) and "use" in value and set(value) <= {"use", "params"}:
-        return _make_by_path(value["use"], value.get("params", {}), where=where, seed=seed)
+        return _make_by_path(value["use"], value.get("params", {}), where=where, wanted=wanted, seed=seed)
     if isinstance(value, dict) and set(value) == {"function"}:
         return functions.import_function(str(value["function"]), where)
     if isinstance(value, list):
-        return [_make_value(item, where, seed) for item in value]
+        return [_make_value(item, where, wanted, seed) for item in value]
     return value
 
 
@@ -583,13 +595,16 @@ def _is_native_categorical(kind: Any, params: dict[str, Any]) -> bool:
     )
 
 
-def _import_class(use: str, where: str) -> Any:
+def _import_class(use: str, where: str, wanted: Kind) -> Any:
     module, _, name = use.rpartition(".")
     try:
         _enable_experimental(name)
         kind = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
-        told = boosters.explain_import(use) or f"no {use!r} to import{_suggest_public_path(name)}"
+        told = (
+            boosters.explain_import(use, wanted)
+            or f"no {use!r} to import{_suggest_public_path(name, wanted, None)}"
+        )
         raise StageError(f"params.yaml: {where}: {told}") from error
     if not (inspect.isclass(kind) and hasattr(kind, "fit")):
         raise StageError(f"params.yaml: {where}: {use} is no estimator: expected a class with `fit`")
@@ -602,16 +617,29 @@ def _enable_experimental(name: str) -> None:
         importlib.import_module(f"sklearn.experimental.{EXPERIMENTAL[name]}")
 
 
-def _suggest_public_path(name: str) -> str:
-    """Suggest the scikit-learn estimator whose name is most like this one, by its public import path."""
+def _suggest_public_path(name: str, *kinds: Kind | None, cutoff: float = 0.6) -> str:
+    """Suggest the scikit-learn estimator whose name is most like this one, by its public import path.
+
+    One of the first kind comes first; None is any kind. `cutoff`: how like it must be, 1 for the same.
+    """
     from sklearn.utils import all_estimators
 
-    paths = {
-        found: [part for part in kind.__module__.split(".") if part[0] != "_"]
-        for found, kind in all_estimators()
-    }
-    near = difflib.get_close_matches(name, paths, n=1)
-    return f"; did you mean {'.'.join([*paths[near[0]], near[0]])}?" if near else ""
+    for kind in kinds:
+        paths = {
+            found: [*takewhile(lambda part: part[0] != "_", one.__module__.split("."))]
+            for found, one in all_estimators(kind)
+        }
+        if near := difflib.get_close_matches(name, paths, n=1, cutoff=cutoff):
+            return f"; did you mean {'.'.join([*paths[near[0]], near[0]])}?"
+    return ""
+
+
+def _suggest_sibling(name: str, wanted: Kind) -> str:
+    """Suggest the classifier for a regressor, or the other way round, where there is one of such a name."""
+    swapped = name
+    for end in ("Classifier", "Regressor"):
+        swapped = swapped.removesuffix(end) + wanted.capitalize() if swapped.endswith(end) else swapped
+    return _suggest_public_path(swapped, wanted, cutoff=1)
 
 
 def suggest_name(name: str, known: Iterable[str]) -> str:
