@@ -7,11 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bots.commands.options import Verbs, add_model_option
+from bots.errors import BotsError
 
 if TYPE_CHECKING:
     from bots.deploy.replay import Service
 
 BROKEN = 36
+
+
+class OwnerAlone(BotsError):
+    """--owner stands without the contract that it is about."""
+
+    exit_code = 2
 
 
 def add_parser(verbs: Verbs) -> None:
@@ -29,6 +36,9 @@ def add_parser(verbs: Verbs) -> None:
     add_model_option(parser, "of this one's service")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--add", metavar="NAME", help="write consumers/NAME.json, where there is none yet")
+    parser.add_argument(
+        "--owner", metavar="WHO", help="with --add: whom to ask before it changes (default: your name in git)"
+    )
     which.add_argument(
         "--client", type=Path, metavar="FILE", help="write a Python module that calls the service"
     )
@@ -40,10 +50,12 @@ def run(arguments: argparse.Namespace) -> int:
     from bots.deploy.replay import Service
     from bots.settings import load_settings
 
+    if arguments.owner is not None and arguments.add is None:
+        raise OwnerAlone("--owner goes with --add: edit `owner` in a contract that is there already")
     root = Path.cwd()
     service = Service(root, root / load_settings(root, arguments.model).review.files.onnx)
     if arguments.add is not None:
-        return _add(service, arguments.add, arguments.model)
+        return _add(service, arguments.add, arguments.owner, arguments.model)
     if arguments.client is not None:
         return _write_client(service, arguments.client)
     return _replay(service, arguments.model, as_json=arguments.json)
@@ -90,9 +102,10 @@ def _replay(service: Service, model: str | None, *, as_json: bool) -> int:
     return BROKEN if found.broken else 0
 
 
-def _add(service: Service, name: str, model: str | None) -> int:
+def _add(service: Service, name: str, owner: str | None, model: str | None) -> int:
     from bots.deploy.replay import propose_consumer
     from bots.files import write_file
+    from bots.git.repository import Repository
     from bots.layout import CONSUMERS
     from bots.verdict.callers import CallersError, encode_consumer, require_name
 
@@ -100,8 +113,15 @@ def _add(service: Service, name: str, model: str | None) -> int:
     path = service.root / CONSUMERS / f"{name}.json"
     if path.exists():
         raise CallersError(f"{CONSUMERS}/{name}.json is there already; edit it, or choose another name")
-    write_file(path, encode_consumer(propose_consumer(service, model)))
-    print(f"{CONSUMERS}/{name}.json: edit what {name} sends and relies on, and say who owns it.")
+    owner = owner or Repository(service.root).find_user()
+    write_file(path, encode_consumer(propose_consumer(service, model, owner)))
+    asked = (
+        f"before it changes, {owner} is asked" if owner else "say under `owner` whom to ask before it changes"
+    )
+    print(
+        f"{CONSUMERS}/{name}.json: edit what {name} sends and relies on, and say under `description` what it is for; "
+        f"{asked}."
+    )
     return 0
 
 

@@ -150,7 +150,7 @@ def describe_service(service: Service) -> dict[str, Any]:
     return _decode(_run(service, "openapi", b""), dict[str, Any])
 
 
-def propose_consumer(service: Service, model: str | None) -> Consumer:
+def propose_consumer(service: Service, model: str | None, owner: str) -> Consumer:
     """Propose a caller's contract from the service's own example and today's answer. Raises `NotAnswered`."""
     try:
         body = describe_service(service)["paths"]["/predict"]["post"]["requestBody"]
@@ -169,4 +169,4 @@ def propose_consumer(service: Service, model: str | None) -> Consumer:
     request = CallerRequest(
         name="a typical row", body=row, answer=propose_rules(answer.body["predictions"][0])
     )
-    return Consumer(description="What is it for?", owner="Whom to ask", model=model, requests=[request])
+    return Consumer(owner=owner, model=model, requests=[request])

@@ -91,6 +91,10 @@ class Repository:
         words = ["log", "--first-parent", f"--max-count={most}", "--format=%H", commit, "--", path]
         return self._read_output(*words).split()
 
+    def find_user(self) -> str:
+        """Find the name that git writes into this person's commits; empty where it knows none."""
+        return self._run_git("config", "--get", "user.name").stdout.strip()
+
     def list_dirty_paths(self) -> list[str]:
         """List tracked paths that differ from HEAD and untracked files, without ignored ones."""
         lines = self._read_output("status", "--porcelain=v1", "--no-renames", "-z", "--", ".").split("\0")

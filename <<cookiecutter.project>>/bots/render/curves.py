@@ -47,10 +47,12 @@ def draw_curves(
     reference: float | None = None,
     spans: Sequence[Span] = (),
     zero: bool = False,
+    axis: str = "",
 ) -> Markup:
     """Draw lines over days with their intervals, a dashed reference, and marked days; nothing where no day has a value.
 
-    `zero`: the scale begins at zero. `label` says for screen readers what is drawn.
+    `zero`: the scale begins at zero. `label` says for screen readers what is drawn, `axis` in a word or two what the
+    height is, for people who see a picture without its heading.
     """
     points = [point for curve in curves for point in curve.points if _is_drawable(point)]
     if not points:
@@ -78,7 +80,12 @@ def draw_curves(
         f'<svg x="0" y="{TOP}" width="100%" height="{HEIGHT}" viewBox="0 0 1000 {HEIGHT}" preserveAspectRatio="none" '
         f'overflow="visible">{"".join(inner)}</svg>'
     )
-    words = [*_label_values(ticks, frame, format_tick), *_label_days(frame), *_label_spans(spans, frame)]
+    words = [
+        *_label_values(ticks, frame, format_tick),
+        *_label_axis(axis),
+        *_label_days(frame),
+        *_label_spans(spans, frame),
+    ]
     kind = "curve named" if any(span.name for span in spans) else "curve"
     return Markup(  # noqa: S704 - numbers, dates and escaped words only
         f'<svg class="{kind}" role="img" aria-label="{escape(label)}">{plot}{"".join(dots)}{"".join(words)}</svg>'
@@ -186,6 +193,12 @@ def _label_values(
 ) -> Iterator[str]:
     for tick in ticks:
         yield f'<text x="0" y="{TOP + frame.y(tick) - 4:.1f}">{escape(format_tick(tick))}</text>'
+
+
+def _label_axis(axis: str) -> Iterator[str]:
+    """Name what the height is, above the picture at its right end: the values are named at its left."""
+    if axis:
+        yield f'<text class="axis" x="100%" y="{TOP - 8}" text-anchor="end">{escape(axis)}</text>'
 
 
 def _label_days(frame: _Frame) -> Iterator[str]:

@@ -106,6 +106,7 @@ def draw_story(model: ModelHistory, now: str) -> Markup:
         label=f"{metrics.find_label(model.primary)} of the version in production, from {min(days)} to {max(days)}.",
         format_tick=lambda value: numbers.format_value(model.primary, value),
         spans=list_spans(model, min(days), max(days)),
+        axis=metrics.find_label(model.primary),
     )
 
 
@@ -198,6 +199,7 @@ def draw_series(series: Series, model: ModelHistory) -> Markup:
         format_tick=lambda value: monitoring_words.format_figure(series.kind, series.name, value, currency),
         reference=series.reference,
         spans=list_spans(model, min(days), max(days)),
+        axis=series.label,
     )
 
 

@@ -9,6 +9,7 @@ from markupsafe import Markup
 from bots.observations import Episode, Point, Series, WatchReport
 from bots.render import charts, curves, jinja, monitoring_words, numbers
 from bots.render.page import build_policy, format_prose
+from bots.stats.metrics import find_label
 
 COLUMNS = 15
 DAYS = 14
@@ -65,6 +66,7 @@ def draw_series(series: Series, report: WatchReport) -> Markup:
         reference=series.reference,
         spans=list_spans(report),
         zero=series.kind == "count",
+        axis=series.label,
     )
 
 
@@ -79,6 +81,7 @@ def draw_calibration(report: WatchReport) -> Markup:
         label="What was predicted on average, and what came, day by day.",
         format_tick=lambda value: monitoring_words.format_figure(kind, "", value),
         spans=list_spans(report),
+        axis="mean of a day",
     )
 
 
@@ -97,6 +100,7 @@ def draw_estimates(report: WatchReport) -> Markup:
         label=f"{metric} as it was estimated before labels came, and as it was.",
         format_tick=lambda value: numbers.format_value(metric, value),
         spans=list_spans(report),
+        axis=find_label(metric),
     )
 
 
@@ -116,6 +120,7 @@ def draw_labelled(report: WatchReport) -> Markup:
         label="The share of each day's predictions that has a label.",
         format_tick=lambda value: numbers.format_percent(value, 0),
         zero=True,
+        axis="share with a label",
     )
 
 

@@ -45,7 +45,7 @@ _FIGURES = 6
 class Lack:
     """What is missing for a purpose: the file, the field in it ("" for the file itself), and what to write or do.
 
-    `paste` is text to paste there, in lines.
+    `paste` is text to paste there, in lines. The words of an error may begin with the file: that is not said twice.
     """
 
     purpose: Purpose
@@ -53,6 +53,10 @@ class Lack:
     field: str = ""
     words: str
     paste: str = ""
+
+    def __post_init__(self) -> None:
+        """Leave the file out of the words that begin with it."""
+        object.__setattr__(self, "words", self.words.removeprefix(f"{self.file}: "))
 
 
 @dataclass(frozen=True)

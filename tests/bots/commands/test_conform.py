@@ -160,6 +160,7 @@ def test_predictions_of_other_rows_are_told_and_hide_nothing_else(project: DvcPr
     edit_json(project, "metrics.json", lambda report: report.pop("rows"))
     found = conform(project, "lock", expect=1)
     assert "no score" in found["reports/predictions.parquet", ""]
+    assert not found["reports/predictions.parquet", ""].startswith("reports/predictions.parquet")
     assert "slices, figures and review.score were not looked at" in found["reports/predictions.parquet", ""]
     assert found["reports/metrics.json", "rows"] == "missing; expected a whole number"
 

@@ -127,6 +127,15 @@ def test_the_verb_says_who_breaks_and_writes_a_contract_from_todays_answers(
     assert main(read_words("docs/callers.md", "python -m bots callers")) == 0
     assert "✓ billing: 1 request is answered" in capsys.readouterr().out
     assert main(read_words("docs/callers.md", "python -m bots callers --add NAME", {"NAME": "web"})) == 0
+    git(root, "config", "user.name", "Ada")
+    assert main(["callers", "--add", "shop"]) == 0
+    assert "before it changes, Ada is asked" in capsys.readouterr().out
+    (root / "consumers/shop.json").unlink()
+    assert main(["callers", "--add", "shop", "--owner", "the shop's team"]) == 0
+    made = json.loads((root / "consumers/shop.json").read_text())
+    assert (made["owner"], made["description"]) == ("the shop's team", "")
+    (root / "consumers/shop.json").unlink()
+    assert main(["callers", "--owner", "the shop's team"]) == 2
     assert main(["callers", "--add", "web"]) == 1
     assert "is there already" in capsys.readouterr().err
     assert main(["callers", "--add", "../web"]) == 1

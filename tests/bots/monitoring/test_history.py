@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,6 +60,12 @@ def test_a_manager_reads_first_what_answers_how_good_it_is_and_who_approved_it()
         "were worth 17,655 USD",
     ):
         assert words in first, words
+
+
+def test_each_picture_names_what_its_height_is() -> None:
+    page = render_history_page(histories.make_full())
+    named = re.findall(r'<text class="axis"[^>]*>([^<]*)</text>', page)
+    assert named == ["log loss", "Value of a prediction"]
 
 
 def test_an_auditor_opens_digests_commits_evidence_and_the_record() -> None:
