@@ -75,7 +75,7 @@ def test_gaps_are_filled_by_models_alike(inner: Any) -> None:
 
 
 def make_imputer(inner: Any) -> Any:
-    model._import_class("sklearn.impute.IterativeImputer", "model.steps")
+    model._import_class("sklearn.impute.IterativeImputer", "model.steps", "transformer")
     return impute.IterativeImputer(estimator=inner, random_state=0)
 
 
@@ -194,7 +194,7 @@ def test_a_transformer_of_one_s_own_is_served_by_the_converter_that_its_module_r
 ) -> None:
     (tmp_path / "own_half.py").write_text(OWN)
     monkeypatch.syspath_prepend(str(tmp_path))
-    half = model._make_by_path("own_half.Half", {}, where="model.steps", seed=0)
+    half = model._make_by_path("own_half.Half", {}, where="model.steps", wanted="transformer", seed=0)
     fitted = pipeline.make_pipeline(half, linear_model.Ridge()).fit(X, AMOUNT)
     with pytest.raises(StageError, match=r"not trusted: own_half\.Half; .*model\.trusted"):
         model.dump(fitted)

@@ -39,17 +39,10 @@ def check_out() -> None:
     refuse_fork(event, given["ref"])
     ask_for_hash_algorithm(given["token"])
     prepare_repository(f"{os.environ['GITHUB_SERVER_URL']}/{os.environ['GITHUB_REPOSITORY']}")
-    fetch = ("fetch", "--quiet", "--no-tags", "--prune", "--depth=1", "origin")
-    if given["fetch-depth"] == "0":
-        run_git(
-            "fetch",
-            "--quiet",
-            "--prune",
-            "origin",
-            "+refs/heads/*:refs/remotes/origin/*",
-            "+refs/tags/*:refs/tags/*",
-        )
-        fetch = ("fetch", "--quiet", "--no-tags", "--prune", "origin")
+    whole = given["fetch-depth"] == "0"
+    fetch = ("fetch", "--quiet", "--no-tags", "--prune", *([] if whole else ["--depth=1"]), "origin")
+    if whole:
+        run_git(*fetch, "+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*")
     if HASH.fullmatch(ref):
         run_git(*fetch, ref)
         run_git("checkout", "--quiet", "--force", ref)
