@@ -166,6 +166,27 @@ def test_na_is_no_value_among_numbers_and_a_country_among_countries() -> None:
     assert look("NA", "DE").nulls == ()
 
 
+@pytest.mark.parametrize(
+    ("words", "kind", "nulls"),
+    [
+        (["k.A."], "number", ("k.A.",)),
+        (["k.A.", "unbekannt", "?"], "number", ("?", "k.A.", "unbekannt")),
+        (["low", "medium", "high"], "text", ()),
+    ],
+)
+def test_one_or_two_words_among_many_figures_are_taken_for_no_value_and_doubted_aloud(
+    words: list[str], kind: str, nulls: tuple[str, ...]
+) -> None:
+    def look_at(figures: range) -> profile.ColumnProfile:
+        cells = [*map(str, figures), *words]
+        return profile.profile_table(pd.DataFrame({"x": pd.Series(cells, dtype="str")})).columns["x"]
+
+    found = look_at(range(40))
+    assert (found.kind, found.nulls) == (kind, nulls)
+    assert found.confidence < 0.7, "the report names it first"
+    assert look_at(range(9)).kind == "text", "among so few they may be a value like the others"
+
+
 def test_day_and_month_that_could_be_changed_about_are_told() -> None:
     assert look("03/04/2026", "05/06/2026").ambiguous
     assert not look("03/14/2026", "05/06/2026").ambiguous

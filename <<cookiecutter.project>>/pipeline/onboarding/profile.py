@@ -18,6 +18,8 @@ Kind = Literal["number", "truth", "time", "text", "empty"]
 
 # Words that people write for "no value". One counts as that only in a column whose other values are all of one type.
 NOTHING = {"na", "n/a", "#n/a", "nan", "null", "none", "nil", "?", "-", "--", ".", "..", "unknown", "missing"}
+# Of other words so many, and no more, may stand for no value, where so many different figures are the rest.
+MOST_WORDS, FEWEST_FIGURES = 2, 10
 TRUTHS = (("true", "false"), ("yes", "no"), ("t", "f"), ("y", "n"))
 NUMBER = r"^\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*$"
 COMMA_NUMBER = r"^\s*[+-]?\d+(?:,\d+)?\s*$"
@@ -184,8 +186,8 @@ def _profile_text(text: pd.Series, name: str) -> ColumnProfile:
 
     codes, distinct = pd.factorize(text)
     words = pd.Series(distinct, dtype="str")
-    blank = words.str.strip().eq("") | words.str.strip().str.lower().isin(NOTHING)
-    known = words[~blank]
+    readings = list(_find_nothing(words))
+    known = words[~readings[0][0]]
     if known.empty:
         return _describe(
             name,
@@ -195,34 +197,49 @@ def _profile_text(text: pd.Series, name: str) -> ColumnProfile:
             evidence="no row has a value",
             confidence=1.0,
         )
-    for found in _recognise(known, name):
-        values = pd.Series(found.values.to_numpy(), index=known.index).reindex(range(len(words)))
-        spread = values.take(np.where(codes < 0, 0, codes)).reset_index(drop=True).mask(codes < 0)
-        tokens = tuple(sorted(word for word in words[blank] if word))
-        evidence, confidence = found.evidence, found.confidence
-        if tokens:
-            rows = int(np.isin(codes, np.flatnonzero(blank.to_numpy())).sum())
-            shown = ", ".join(repr(token) for token in tokens[:SHOWN])
-            evidence += f"; {shown} stands for no value ({rows:,} rows, all others fit)"
-            confidence = min(confidence, 0.9)
-        return _describe(
-            name,
-            found.kind,
-            spread,
-            found=text,
-            evidence=evidence,
-            confidence=confidence,
-            whole=found.whole,
-            nulls=tokens,
-            decimal=found.decimal,
-            form=found.form,
-            dates=found.dates,
-            ambiguous=found.ambiguous,
-        )
+    for blank, most in readings:
+        for found in _recognise(words[~blank], name):
+            values = pd.Series(found.values.to_numpy(), index=words[~blank].index).reindex(range(len(words)))
+            spread = values.take(np.where(codes < 0, 0, codes)).reset_index(drop=True).mask(codes < 0)
+            tokens = tuple(sorted(word for word in words[blank] if word))
+            evidence, confidence = found.evidence, found.confidence
+            if tokens:
+                rows = int(np.isin(codes, np.flatnonzero(blank.to_numpy())).sum())
+                evidence += f"; {_name_tokens(tokens)} for no value ({rows:,} rows, all others fit)"
+                confidence = min(confidence, most)
+            return _describe(
+                name,
+                found.kind,
+                spread,
+                found=text,
+                evidence=evidence,
+                confidence=confidence,
+                whole=found.whole,
+                nulls=tokens,
+                decimal=found.decimal,
+                form=found.form,
+                dates=found.dates,
+                ambiguous=found.ambiguous,
+            )
     evidence, confidence, code = _explain_text(known)
     return _describe(
         name, "text", text.mask(text == ""), found=text, evidence=evidence, confidence=confidence, code=code
     )
+
+
+def _find_nothing(words: pd.Series) -> Iterator[tuple[pd.Series, float]]:
+    """Yield which distinct texts may stand for no value, and how sure that is at most: first those that always may."""
+    listed = words.str.strip().eq("") | words.str.strip().str.lower().isin(NOTHING)
+    yield listed, 0.9
+    alone = ~listed & ~words.str.contains(r"\d", regex=True)
+    figures = int((~listed & ~alone).sum())
+    if 1 <= alone.sum() <= MOST_WORDS and figures >= FEWEST_FIGURES:
+        yield listed | alone, 0.65
+
+
+def _name_tokens(tokens: tuple[str, ...]) -> str:
+    shown = ", ".join(repr(token) for token in tokens[:SHOWN])
+    return f"{shown} {'stands' if len(tokens) == 1 else 'stand'}"
 
 
 @dataclass(frozen=True)
@@ -390,7 +407,8 @@ def _explain_text(known: pd.Series) -> tuple[str, float, bool]:
     fits = known.str.contains(NUMBER, regex=True)
     if fits.mean() > 0.5 and len(known) > 2:
         odd = known[~fits]
-        return f"{len(odd):,} different values are no numbers, for instance {odd.iloc[0]!r}", 0.6, False
+        said = "one value is no number" if len(odd) == 1 else f"{len(odd):,} different values are no numbers"
+        return f"{said}, for instance {odd.iloc[0]!r}", 0.6, False
     return "words", 0.9, False
 
 
