@@ -172,6 +172,7 @@ def test_na_is_no_value_among_numbers_and_a_country_among_countries() -> None:
         (["k.A."], "number", ("k.A.",)),
         (["k.A.", "unbekannt", "?"], "number", ("?", "k.A.", "unbekannt")),
         (["low", "medium", "high"], "text", ()),
+        (["A", "B"], "text", ()),
     ],
 )
 def test_one_or_two_words_among_many_figures_are_taken_for_no_value_and_doubted_aloud(

@@ -231,7 +231,8 @@ def _find_nothing(words: pd.Series) -> Iterator[tuple[pd.Series, float]]:
     """Yield which distinct texts may stand for no value, and how sure that is at most: first those that always may."""
     listed = words.str.strip().eq("") | words.str.strip().str.lower().isin(NOTHING)
     yield listed, 0.9
-    alone = ~listed & ~words.str.contains(r"\d", regex=True)
+    # A single letter beside numbers is rather the name of one more thing: seats 1 to 30, A and B.
+    alone = ~listed & ~words.str.contains(r"\d|^\s*[^\W_]\s*$", regex=True)
     figures = int((~listed & ~alone).sum())
     if 1 <= alone.sum() <= MOST_WORDS and figures >= FEWEST_FIGURES:
         yield listed | alone, 0.65
