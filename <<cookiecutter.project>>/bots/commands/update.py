@@ -164,8 +164,13 @@ def _conclude(result: UpdateResult, *, as_json: bool) -> int:
         print(msgspec.json.encode(result).decode())
     else:
         print(make_visible(result.words))
-        for path in result.conflicts:
-            print(f"    in conflict: {make_visible(path)}")
+        for what, names in (
+            ("in conflict", result.conflicts),
+            ("stays as you have it", result.kept),
+            ("a new question, answered by its default", result.questions),
+        ):
+            for name in names:
+                print(f"    {what}: {make_visible(name)}")
     return 3 if result.done == "would open" else 0
 
 

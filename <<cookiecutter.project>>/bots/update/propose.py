@@ -364,9 +364,8 @@ class TemplateUpdater:
         self._push(bare, update, there)
         if self.api is None:
             words = (
-                f"the branches {self.naming.template_branch} and {branch} are here; merge the second into "
-                f"{self.default}, or push both and "
-                "open a pull request"
+                f"the branches {self.naming.template_branch} and {branch} are here: on {self.default}, "
+                f"`git merge {branch}` takes the second; or push both and open a pull request"
             )
             return self._tell("ready", words, update, None)
         if own:

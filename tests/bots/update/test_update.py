@@ -662,12 +662,18 @@ def test_the_verb_does_all_three_steps_and_says_when_there_is_nothing(
     words = read_words("docs/template.md", "python -m bots update")
     assert main(words) == 0
     assert "which is the newest" in capsys.readouterr().out
-    bench.release({"/new.py": "new\n"})
+    bench.change({"both.py": "ours\n"})
+    bench.release({"/new.py": "new\n", "/both.py": "theirs\n"})
     dry = read_words("docs/template.md", "python -m bots update --dry-run")
     assert main([*dry, "--json"]) == 3
     assert json.loads(capsys.readouterr().out)["done"] == "would open"
     assert main(words) == 0
-    assert "the branches template and template-update are here" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert (
+        "the branches template and template-update are here: on main, `git merge template-update` takes"
+        in said
+    )
+    assert "    stays as you have it: both.py\n" in said
     assert git(bench.root, "show", "template-update:new.py") == "new"
     certain = read_words("docs/template.md", "python -m bots update --to v1.2.0", {"v1.2.0": "v9"})
     assert main(certain) == 1
