@@ -1,4 +1,4 @@
-"""The command line: serve the model, or with a WORD check a model, ask the running service, or convert its log."""
+"""The command line: serve the model, or with a WORD check and ask it, ask the running service, or convert its log."""
 
 from __future__ import annotations
 
@@ -66,6 +66,13 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="exit codes: 0 printed, 1 the model may not be served and why, 2 wrong usage",
     )
     document.add_argument("folder", nargs="?", type=Path, help="default: SERVING_MODEL, or models/onnx")
+    example = commands.add_parser(
+        "example",
+        help="print a row as a request has it, without serving",
+        description="Print a row of the model's inputs with a typical value of each, as POST /predict takes it.",
+        epilog="exit codes: 0 printed, 1 the model's contract cannot be read and why, 2 wrong usage",
+    )
+    example.add_argument("folder", nargs="?", type=Path, help="default: SERVING_MODEL, or models/onnx")
     archive = commands.add_parser(
         "archive",
         help="turn complete log files into Parquet",
@@ -90,6 +97,8 @@ def main(argv: list[str] | None = None) -> int:
             return answer(arguments.folder or environment.model, load_settings(environment.params))
         if arguments.command == "openapi":
             return describe(arguments.folder or environment.model, environment)
+        if arguments.command == "example":
+            return show_example(arguments.folder or environment.model)
         if arguments.command == "archive":
             return archive(arguments.folder or environment.log)
         return serve(environment)
@@ -104,6 +113,7 @@ def serve(environment: Environment) -> int:
 
     settings = load_settings(environment.params)
     checkout.refuse_failed_export(Path.cwd(), environment.model)
+    server.refuse_taken_address(environment.host, environment.port)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
     counters = tempfile.mkdtemp(prefix="serving-")
     os.environ[app.COUNTERS_VARIABLE] = counters
@@ -211,14 +221,25 @@ def describe(folder: Path, environment: Environment) -> int:
     return 0
 
 
+def show_example(folder: Path) -> int:
+    """Print a typical row. Raises `ModelError`."""
+    from serving import openapi
+    from serving.contract import load_contract
+
+    print(json.dumps(openapi.build_example(load_contract(folder / "contract.json"))))
+    return 0
+
+
 def archive(folder: Path) -> int:
     """Convert complete log files to Parquet, at a low priority: the service needs the processor more."""
     from serving.log_parquet import convert_log
 
+    if not folder.is_dir():
+        raise LogError(f"{folder}: there is no such folder; SERVING_LOG says where the service logs")
     os.nice(10)
     try:
-        for path in convert_log(folder):
-            print(path)
+        tables = convert_log(folder)
+        print("\n".join(map(str, tables)) or f"{folder}: no file waits to become a table")
     except OSError as error:
         raise LogError(f"{folder}: {error.strerror or error}") from error
     return 0

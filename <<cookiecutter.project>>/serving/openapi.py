@@ -325,8 +325,13 @@ def _describe_classes(contract: Contract) -> Schema:
 
 
 def _describe_body(schema: Schema, contract: Contract) -> Schema:
-    typical = {field.name: decode_cell(field, field.example) for field in contract.inputs}
-    return {"required": True, "content": {"application/json": {"schema": schema, "example": typical}}}
+    content = {"application/json": {"schema": schema, "example": build_example(contract)}}
+    return {"required": True, "content": content}
+
+
+def build_example(contract: Contract) -> dict[str, Any]:
+    """Build a row of the model's inputs with a typical value of each."""
+    return {field.name: decode_cell(field, field.example) for field in contract.inputs}
 
 
 def _describe_rows(contract: Contract, settings: Settings) -> Schema:

@@ -113,6 +113,12 @@ class RowReader:
         self._suggesting = {
             field.name: (at, field.categories) for at, field in enumerate(self.inputs) if field.categories
         }
+        such_as = self.inputs[0].name[:MAX_SHOWN]
+        self._no_field = Finding(
+            "",
+            "type",
+            f"has none of the fields that the model reads, such as {such_as!r}; GET /docs lists them",
+        )
         self._is_plain = [field.type in ("category", "text") for field in self.inputs[self.width :]]
 
     def decode(self, body: bytes, limits: Limits | None = None) -> list[ParsedRow]:
@@ -238,7 +244,7 @@ class RowReader:
         if np.count_nonzero(fits) < fits.size or not self.width:
             for row in np.flatnonzero(np.isnan(numbers).all(axis=0)).tolist():
                 if not any(batch.categories[:, row]):
-                    found[row] = [Finding("", "type", "has none of the fields that the model reads")]
+                    found[row] = [self._no_field]
             for column, row in np.argwhere(~fits).tolist():
                 finding = _check_number(self.inputs[column], float(numbers[column, row]))
                 if finding:

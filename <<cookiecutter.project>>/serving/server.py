@@ -16,7 +16,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.supervisors import Multiprocess
 
-from serving.errors import RequestError
+from serving.errors import RequestError, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -222,6 +222,22 @@ class Supervisor(Multiprocess):
         self.should_exit.wait(HANDSHAKE_GRACE)
         self.should_exit.set()
         super().terminate_all()
+
+
+def refuse_taken_address(host: str, port: int) -> None:
+    """Raise `SettingsError` where nobody can listen at the address: uvicorn's own line does not say what to do."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise SettingsError(
+            f"cannot listen at {host}:{port}: {error.strerror}; SERVING_HOST and SERVING_PORT say where, for example "
+            "`SERVING_PORT=8090 make serve`"
+        ) from error
 
 
 def run(app: Any, limits: Limits, **options: Any) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -258,6 +260,33 @@ def test_check_refuses_a_model_that_did_not_answer_as_scikit_learn_does(checkout
     report(checkout, exported=True, passed=False, step="parity", reason="3 of 9 rows differ", digest=digest)
     assert command.main(["check"]) == 1
     assert "its export did not pass (parity: 3 of 9 rows differ)" in capsys.readouterr().err
+
+
+def test_the_example_is_a_row_that_the_service_answers(folder, capsys, monkeypatch):
+    assert command.main(["example", str(folder)]) == 0
+    row = json.loads(capsys.readouterr().out)
+    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps([row])))
+    assert command.main(["answer", str(folder)]) == 0
+    (answered,) = json.loads(capsys.readouterr().out)
+    assert answered["status"] == 200
+
+
+def test_an_address_that_is_taken_is_named_with_the_way_to_another(checkout, monkeypatch, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        monkeypatch.setenv("SERVING_HOST", "127.0.0.1")
+        monkeypatch.setenv("SERVING_PORT", str(port))
+        assert command.main([]) == 1
+    said = capsys.readouterr().err
+    assert f"cannot listen at 127.0.0.1:{port}: Address already in use" in said
+    assert "SERVING_PORT=8090 make serve" in said
+
+
+def test_a_log_that_is_not_there_is_no_log_without_files(tmp_path, capsys):
+    assert command.main(["archive", str(tmp_path / "predictoins")]) == 1
+    assert "there is no such folder" in capsys.readouterr().err
+    assert command.main(["archive", str(tmp_path)]) == 0
+    assert "no file waits to become a table" in capsys.readouterr().out
 
 
 def test_the_template_writes_down_the_defaults_of_the_service(tmp_path):

@@ -164,7 +164,9 @@ def test_a_row_that_is_odd_is_described_for_people(served_model, change, kind, w
 
 @pytest.mark.parametrize("row", [{}, {"q": 1}])
 def test_a_row_without_any_of_the_model_s_fields_is_no_row(served_model, row):
-    assert ("", "type") in find_kinds(served_model, row)
+    (found,) = [one for one in find_findings(served_model, row) if not one.field]
+    assert found.kind == "type"
+    assert "such as 'x'; GET /docs lists them" in found.message
 
 
 def test_a_gap_that_training_knows_is_not_odd(served_model):

@@ -446,8 +446,16 @@ class Compose:
     def _get_container(self, service: str) -> Container:
         there = self._find_container(service)
         if there is None:
-            raise EngineError(f"{self.name}: the container of `{service}` is gone; somebody removed it")
+            raise EngineError(f"{self.name}: {self._explain_absence(service)}")
         return there
+
+    def _explain_absence(self, service: str) -> str:
+        if any(self._list_begun(name) for name in ("proxy", "stable")):
+            return f"the container of `{service}` is gone; somebody removed it"
+        return (
+            "nothing of it is on this engine: either no version was deployed yet, or DOCKER_HOST must name the engine "
+            "that it was deployed to"
+        )
 
     def _start_service(self, service: str, **settings: str) -> None:
         """Start one service. What a killed bot's Compose still does may be in the way for a moment, so try again."""

@@ -31,6 +31,10 @@ LEAST_USUAL: Final = 20  # rows of a usual day from which on more or fewer are j
 LEAST_ROWS: Final = 50  # rows, of as many days as that takes, from which on shares are judged
 MOST_COLUMNS: Final = 20  # findings of one kind; the others are counted
 LONGEST_NAME: Final = 100  # characters of a column in a sentence of many
+FIRST_FILE: Final = (
+    "No complete file is in the prediction log yet: the service completes one every `serving.log.minutes` minutes "
+    "in which it is asked."
+)
 
 
 class Usual(Struct, frozen=True, kw_only=True):
@@ -42,14 +46,15 @@ class Usual(Struct, frozen=True, kw_only=True):
 class HealthView(Struct, frozen=True, kw_only=True):
     """What a run could see. `days` of each version, also before the run; `shadows` are versions whose rows are copies.
 
-    `newest` is when the newest complete file of the log was closed, None where there is none. `unreachable` says why
-    the log could not be listed. `looks` at the service, the oldest first, with the run's own as the last one; None
-    where nobody can ask it from here.
+    `began` is when the first version came, None where nobody knows. `newest` is when the newest complete file of the
+    log was closed, None where there is none. `unreachable` says why the log could not be listed. `looks` at the
+    service, the oldest first, with the run's own as the last one; None where nobody can ask it from here.
     """
 
     days: Sequence[DayInputs]
     usual: Usual | None = None
     shadows: frozenset[str] = frozenset()
+    began: datetime | None = None
     newest: datetime | None = None
     unreachable: str | None = None
     looks: Sequence[ServiceLook] | None = None
@@ -136,14 +141,17 @@ def _check_log(view: HealthView, policy: ServiceHealth, now: datetime) -> Iterat
         return
     if policy.silent_hours is None:
         return
-    hours = (now - view.newest.astimezone(UTC)).total_seconds() / 3600 if view.newest else None
+    start = view.newest or view.began
+    hours = (now - start.astimezone(UTC)).total_seconds() / 3600 if start else None
     if hours is not None and hours < policy.silent_hours:
+        if view.newest is None:
+            yield make_note("silence", FIRST_FILE)
         return
     since = f"for {hours:.0f} hours" if hours is not None else "yet"
     asked = _count_recent(view, now, policy.silent_hours)
     level: Level = "alarm" if asked else "warning"
     if asked is None:
-        why = "whether anybody asks the service is not known, because it could not be asked"
+        why = f"whether anybody asks the service is not known, because it {_tell_why_unknown(view)}"
     elif asked:
         why = f"although the service counted {asked} requests for predictions: they are answered and not in the log"
     else:
@@ -154,10 +162,16 @@ def _check_log(view: HealthView, policy: ServiceHealth, now: datetime) -> Iterat
         check="silence",
         subject="prediction log",
         words=f"No complete file came into the prediction log {since}, {why}.",
-        since=view.newest.astimezone(UTC).date().isoformat() if view.newest else None,
+        since=start.astimezone(UTC).date().isoformat() if start else None,
         expected=policy.silent_hours,
         found=hours,
     )
+
+
+def _tell_why_unknown(view: HealthView) -> str:
+    if not view.looks or not view.looks[-1].answered:
+        return "could not be asked"
+    return "was not looked at long enough: two looks tell how many requests came between them"
 
 
 def _count_recent(view: HealthView, now: datetime, hours: float) -> int | None:

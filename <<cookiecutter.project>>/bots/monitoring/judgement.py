@@ -286,10 +286,12 @@ def _check_health(
     known: Known, running: tuple[str, str] | None, looks: Sequence[ServiceLook]
 ) -> list[Finding]:
     record = known.records.get(running[1]) if running else None
+    came = known.deployed.deployments
     view = HealthView(
         days=known.inputs,
         usual=record.find_usual() if record else None,
         shadows=find_shadows(known.inputs),
+        began=datetime.fromisoformat(came[0].at) if came else None,
         newest=datetime.fromtimestamp(known.newest_file, UTC) if known.newest_file else None,
         unreachable=known.unreachable,
         looks=looks if known.look is not None else None,

@@ -56,6 +56,8 @@ def write_headline(
         more = f" And {len(warnings) - 1} more." if len(warnings) > 1 else ""
         return warnings[0] + more
     if condition == "labels pending":
+        if not rows:
+            return "No prediction is in the log yet: how good the answers are is not known."
         return (
             f"{rows:,} predictions are watched, but no day's labels are complete yet: how good the answers are is not "
             "known."

@@ -187,7 +187,7 @@ def _render_duties(told: Handover) -> str:
         ("Decide about a paused version", f"`{commands['promote']} why` or `{commands['rollback']} why` below its "
          f"pull request, or {button}"),
         ("Answer an alarm", "its issue says what was found and has boxes to tick; docs/runbook.md says what to do"),
-        ("Look at production", "`make watch` writes monitoring/monitoring.html; nothing is changed"),
+        ("Look at production", "`make watch` writes monitoring/monitoring.html; no version is changed"),
         ("Train on newer rows", f"`{commands['retrain']}` below an issue of the watch, or `make refresh` on a branch"),
         ("Say where an answer came from", f"`python -m bots trace {newest}`, or the id of one prediction; "
          "`python -m bots trace --data FILE` when somebody asks to be forgotten"),

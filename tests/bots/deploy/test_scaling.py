@@ -223,6 +223,15 @@ def test_what_cannot_be_scaled_now_is_said(played: Played, share: float, stable:
     assert played.told == []
 
 
+def test_a_stage_that_never_was_is_not_called_one_that_somebody_removed(played: Played) -> None:
+    empty = open_stage(played)
+    with pytest.raises(EngineError, match="either no version was deployed yet, or DOCKER_HOST must name"):
+        empty._get_container("proxy")
+    played.add("stable")
+    with pytest.raises(EngineError, match="`proxy` is gone; somebody removed it"):
+        empty._get_container("proxy")
+
+
 def test_a_stage_whose_last_container_ended_is_not_scaled_but_told(played: Played) -> None:
     played.add(status="exited")
     with pytest.raises(EngineError, match="no container of `stable` runs any more; release a version"):

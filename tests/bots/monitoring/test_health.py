@@ -195,6 +195,22 @@ def test_a_silent_log_is_harm_only_where_the_service_is_asked(
     assert words in found.words
 
 
+def test_a_log_without_a_file_is_silent_only_when_the_first_version_is_old_enough() -> None:
+    young, old = (make_view(newest=None, began=NOW - timedelta(hours=hours)) for hours in (1, 49))
+    (noted,) = [one for one in check_health(young, POLICY, NOW) if one.check == "silence"]
+    assert (noted.level, "completes one" in noted.words) == ("note", True)
+    (found,) = [one for one in find(old) if one.check == "silence"]
+    assert (found.found, found.since) == (49, (NOW - timedelta(hours=49)).date().isoformat())
+
+
+def test_a_service_that_was_asked_once_is_not_called_one_that_could_not_be_asked() -> None:
+    (found,) = [
+        one for one in find(make_view(newest=NOW - timedelta(hours=60), looks=[make_look(0, answered=9)]))
+        if one.check == "silence"
+    ]  # fmt: skip
+    assert "two looks tell" in found.words
+
+
 def test_failed_requests_are_an_alarm_with_their_share_and_first_day() -> None:
     looks = [
         make_look(3, answered=1000),
