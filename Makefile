@@ -63,7 +63,7 @@ bench: setup ## Measure what must be fast
 models: setup ## Try the estimators that people use, and hold what each can do against docs/models.md of the project
 	@$(BIN)/python benchmarks/models.py --check
 
-picture: setup ## Draw docs/review.png anew from a real review
+picture: setup ## Draw the pictures of the pages anew, from what `make demo` and `make watch` made
 	@$(BIN)/python -m demo.picture
 
 lock: setup ## Lock the versions that requirements/*.in ask for, here and in the generated project

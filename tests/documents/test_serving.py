@@ -33,9 +33,10 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         path.unlink()
     give_tools(folder)
     made = Service(folder)
+    port = made.variables["SERVING_PORT"]
     with (folder / "service.log").open("wb") as log:
         process = subprocess.Popen(
-            ["sh", "-c", read_command("docs/serving.md", "make serve")],
+            ["sh", "-c", read_command("docs/serving.md", "SERVING_PORT=8090 make serve", {"8090": port})],
             cwd=folder, env=build_environment(made.variables), start_new_session=True, stdout=log, stderr=log,
         )  # fmt: skip
     try:
@@ -58,6 +59,11 @@ def wait_until_ready(service: Service, process: subprocess.Popen[bytes]) -> None
     raise AssertionError(service.output)
 
 
+def test_a_port_that_is_taken_is_said_with_the_way_to_another(service: Service) -> None:
+    said = type_here(service, read_command("docs/serving.md", "make serve"), expect=2)
+    assert f"cannot listen at 127.0.0.1:{service.port}" in said
+
+
 def type_here(service: Service, command: str, *, expect: int = 0) -> str:
     return type_command(service.folder, command, expect=expect, environ=service.variables)
 
@@ -69,11 +75,11 @@ def test_the_service_is_asked_from_a_terminal(service: Service) -> None:
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 def test_the_service_is_asked_by_curl(service: Service) -> None:
+    type_here(service, read_command("docs/serving.md", "python -m serving example > row.json"))
     asked = read_command(
         "docs/serving.md",
-        "curl http://127.0.0.1:8080/predict -H 'Content-Type: application/json' "
-        """-d '{"size": 21, "color": "red"}'""",
-        {"http://127.0.0.1:8080": service.url, '{"size": 21, "color": "red"}': json.dumps(ROW)},
+        "curl http://127.0.0.1:8080/predict -H 'Content-Type: application/json' -d @row.json",
+        {"http://127.0.0.1:8080": service.url},
     )
     assert '"predictions"' in type_here(service, asked)
     healthy = read_command("docs/runbook.md", "curl HOST/health/ready", {"HOST": service.url})

@@ -45,7 +45,8 @@ def test_a_log_that_is_named_and_not_there_is_said_on_the_page_and_by_the_exit_c
     params = project / "params.yaml"
     text = params.read_text(encoding="utf-8")
     params.write_text(text.replace("  predictions: null\n", "  predictions: nowhere\n"), encoding="utf-8")
-    assert main(["watch", "--json", "--at", "2026-11-26T06:00:00Z"]) == 1
+    words = read_words("docs/monitoring.md", "python -m bots watch --dry-run")
+    assert main([*words, "--json", "--at", "2026-11-26T06:00:00Z"]) == 1
     printed = capsys.readouterr()
     report = json.loads(printed.out)
     assert report["condition"] == "blind"
