@@ -55,8 +55,9 @@ def main() -> int:
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
         for one in PICTURES:
-            size = {"width": one.width, "height": one.height}
-            page = chromium.new_page(viewport=size, color_scheme="light")
+            page = chromium.new_page(
+                viewport={"width": one.width, "height": one.height}, color_scheme="light"
+            )
             page.goto((folder / one.page).as_uri())
             page.screenshot(path=one.path)
             print(one.path)
