@@ -147,7 +147,7 @@ def test_values_are_tried_without_an_edit_and_held_beside_each_other(tuned: DvcP
 
 
 def test_a_record_is_made_without_the_cache_or_for_what_lies_there(tuned: DvcProject) -> None:
-    command = read_command("docs/security.md", "dvc repro --no-run-cache")
+    command = read_command("docs/attacks.md", "dvc repro --no-run-cache")
     assert "up to date" in type_here(tuned, command)
     type_here(tuned, read_command("docs/evidence.md", "dvc commit"))
     (tuned.folder / "table.csv").write_text("a\n1\n")

@@ -79,7 +79,7 @@ def storage(monkeypatch: pytest.MonkeyPatch) -> type[Storage]:
 def test_the_branch_becomes_a_pull_request_whose_description_is_the_report(
     project: Path, double: GitHubDouble, capsys: pytest.CaptureFixture[str], storage: type[Storage]
 ) -> None:
-    assert main(read_words("docs/security.md", "python -m bots propose")) == 0
+    assert main(read_words("docs/attacks.md", "python -m bots propose")) == 0
     (pull,) = double.state.list_pulls()
     assert (pull.title, pull.body) == ("Onboard churn.csv: predict churned", REPORT)
     assert capsys.readouterr().out == f"pull request #{pull.number} brings onboard-churn to main\n"
