@@ -22,7 +22,7 @@ from bots.naming import ALONE, Naming
 from bots.retry import RequestDenied, Retry
 
 FILE = ".github/protection.yaml"
-ACTIONS_APP = 15368  # GitHub Actions, as an app
+ACTIONS_APP = 15368  # GitHub Actions, as an app of github.com; a company's server gives it another number
 ROLES = {"maintain": 2, "write": 4, "admin": 5}  # GitHub's numbers of its roles
 _QUEUE = {
     "check_response_timeout_minutes": 120,
@@ -153,14 +153,19 @@ def matches_name(pattern: str, name: str) -> bool:
     return re.fullmatch("".join(known.get(part, re.escape(part)) for part in parts), name) is not None
 
 
-def build_rulesets(wanted: Protection, naming: Naming = ALONE) -> list[dict[str, Any]]:
-    """Build the rulesets as GitHub's API takes them. Each project of a repository has its own; GitHub applies all."""
+def build_rulesets(
+    wanted: Protection, naming: Naming = ALONE, actions: int = ACTIONS_APP
+) -> list[dict[str, Any]]:
+    """Build the rulesets as GitHub's API takes them. Each project of a repository has its own; GitHub applies all.
+
+    `actions` is the number of GitHub Actions on this server, which alone may write the checks.
+    """
     whose = f" ({naming.label})" if naming.label else ""
     tags = [f"refs/tags/{name}" for name in wanted.tags.names]
     kept = [{"type": kind} for kind in ("deletion", "non_fast_forward", "update")]
     rulesets = [
         _build_ruleset(
-            f"bots: main{whose}", "branch", ["~DEFAULT_BRANCH"], list(_build_main_rules(wanted.main))
+            f"bots: main{whose}", "branch", ["~DEFAULT_BRANCH"], list(_build_main_rules(wanted.main, actions))
         )
         | {"bypass_actors": [_build_role(role) for role in wanted.main.may_bypass]},
         _build_ruleset(f"bots: tags stay{whose}", "tag", tags, kept),
@@ -187,7 +192,7 @@ def _build_ruleset(name: str, target: str, refs: Sequence[str], rules: list[Any]
     }
 
 
-def _build_main_rules(main: MainRules) -> Iterator[dict[str, Any]]:
+def _build_main_rules(main: MainRules, actions: int) -> Iterator[dict[str, Any]]:
     yield {"type": "deletion"}
     yield {"type": "non_fast_forward"}
     yield {
@@ -201,7 +206,7 @@ def _build_main_rules(main: MainRules) -> Iterator[dict[str, Any]]:
         },
     }
     if main.checks:
-        checks = [{"context": name, "integration_id": ACTIONS_APP} for name in main.checks]
+        checks = [{"context": name, "integration_id": actions} for name in main.checks]
         yield {
             "type": "required_status_checks",
             "parameters": {
@@ -301,7 +306,8 @@ class Protector:
         self, wanted: Protection
     ) -> Iterator[tuple[str, Callable[[], list[Change]], Callable[[], None]]]:
         """Each thing on GitHub: its name, how it is compared, how it is set. Safe to repeat."""
-        for ruleset in build_rulesets(wanted, self.naming):
+        actions = self._make_step("GitHub Actions", self._find_actions)()
+        for ruleset in build_rulesets(wanted, self.naming, actions):
             where = f"ruleset {ruleset['name']!r}"
             yield (
                 where,
@@ -327,6 +333,9 @@ class Protector:
 
     def _call(self, method: str, path: str, body: Any = None) -> Any:
         return self.api.call(method, f"/repos/{self.repository}{path}", body)
+
+    def _find_actions(self) -> int:
+        return int(self.api.call("GET", "/apps/github-actions")["id"])
 
     def _compare_ruleset(self, wanted: Mapping[str, Any]) -> list[Change]:
         return compare_ruleset(self._find_ruleset(str(wanted["name"])), wanted)

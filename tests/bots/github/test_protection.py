@@ -73,6 +73,15 @@ def test_a_dry_run_says_what_would_be_set_and_sets_nothing(
     assert (double.state.rulesets, double.state.environments) == ({}, {})
 
 
+def test_on_another_server_the_check_is_that_of_its_own_github_actions(double: GitHubDouble) -> None:
+    double.state.actions_app = 12
+    assert main(["protect"]) == 0
+    rules = list_rules(find_ruleset(double, "bots: main"))
+    assert rules["required_status_checks"]["required_status_checks"] == [
+        {"context": "model review", "integration_id": 12}
+    ]
+
+
 def test_what_is_set_protects_main_the_tags_and_the_environments(double: GitHubDouble) -> None:
     assert main(read_words("docs/workflows.md", "python -m bots protect")) == 0
     branch = find_ruleset(double, "bots: main")
@@ -276,7 +285,7 @@ def test_where_an_approval_is_asked_who_pushed_last_cannot_give_it(approvals: in
         approvals=approvals, code_owners=False, approvals_end_with_a_push=True, checks=[], up_to_date=False,
         merge_queue=False, may_bypass=[],
     )  # fmt: skip
-    (rule,) = [one for one in protection._build_main_rules(main) if one["type"] == "pull_request"]
+    (rule,) = [one for one in protection._build_main_rules(main, 7) if one["type"] == "pull_request"]
     assert rule["parameters"]["require_last_push_approval"] is bool(approvals)
 
 

@@ -9,7 +9,19 @@ from .payloads import Payloads
 from .state import State
 
 E = f"{R}/environments/{{environment_name}}"
-ACTIONS_APP = 15368
+
+
+@register_operation("GET", "/apps/{app_slug}")
+def get_app(state: State, payloads: Payloads, call: Call) -> Answer:
+    if (slug := call.match.values["app_slug"]) != "github-actions":
+        raise RequestRefused(404, "Not Found")
+    known = {
+        "id": state.actions_app,
+        "slug": slug,
+        "name": "GitHub Actions",
+        "html_url": f"{payloads.web}/apps/{slug}",
+    }
+    return Answer(200, payloads.contract.complete("integration", known))
 
 
 @register_operation("GET", f"{R}/rulesets", "contents=read")
@@ -24,7 +36,7 @@ def list_rulesets(state: State, payloads: Payloads, call: Call) -> Answer:
 def create_ruleset(state: State, payloads: Payloads, call: Call) -> Answer:
     if any(one["name"] == call.body["name"] for one in state.rulesets.values()):
         raise RequestRefused(422, "Validation Failed: Name must be unique")
-    made = {"id": next(state.ids), "target": "branch", **_check_actors(call.body)}
+    made = {"id": next(state.ids), "target": "branch", **_check_actors(state, call.body)}
     state.rulesets[made["id"]] = made
     return Answer(201, _build_ruleset(state, payloads, made))
 
@@ -41,14 +53,14 @@ def get_ruleset(state: State, payloads: Payloads, call: Call) -> Answer:
 @register_operation("PUT", f"{R}/rulesets/{{ruleset_id}}", "administration=write")
 def edit_ruleset(state: State, payloads: Payloads, call: Call) -> Answer:
     known = find_or_refuse(state.rulesets, call.number("ruleset_id"))
-    known.update(_check_actors(call.body))
+    known.update(_check_actors(state, call.body))
     return Answer(200, _build_ruleset(state, payloads, known))
 
 
-def _check_actors(body: dict[str, Any]) -> dict[str, Any]:
+def _check_actors(state: State, body: dict[str, Any]) -> dict[str, Any]:
     """A repository's ruleset takes no app that is not installed by its owner: not GitHub Actions."""
     for actor in body.get("bypass_actors", []):
-        if actor["actor_type"] == "Integration" and actor["actor_id"] == ACTIONS_APP:
+        if actor["actor_type"] == "Integration" and actor["actor_id"] == state.actions_app:
             raise RequestRefused(
                 422,
                 "Actor GitHub Actions integration must be part of the ruleset source or owner organization",

@@ -167,6 +167,8 @@ class State:
     rulesets: dict[int, dict[str, Any]] = field(default_factory=dict)
     environments: dict[str, dict[str, Any]] = field(default_factory=dict)
     has_reviewers: bool = True
+    actions_app: int = 15368
+    """GitHub Actions as an app, by its number on this server."""
     started: list[tuple[str, str]] = field(default_factory=list)
     inputs: list[dict[str, str]] = field(default_factory=list)
     ids: Iterator[int] = field(default_factory=lambda: itertools.count(1001))

@@ -24,6 +24,7 @@ LICENCE = FOLDER / "LICENSE"
 
 REPOSITORY = "/repos/{owner}/{repo}"
 OPERATIONS: dict[str, tuple[str, ...]] = {
+    "/apps/{app_slug}": ("get",),
     "/orgs/{org}/teams/{team_slug}": ("get",),
     "/rate_limit": ("get",),
     "/users/{username}": ("get",),
