@@ -6,6 +6,7 @@ import http.server
 import os
 import re
 import subprocess
+import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -275,6 +276,14 @@ def test_the_api_is_that_of_the_server_that_is_named(environ: dict[str, str], ad
     assert find_api(environ) == address
     login = {"GITHUB_REPOSITORY": "o/r", "GITHUB_TOKEN": "t"}
     assert Connection.from_environ({**environ, **login}).api_url == address
+
+
+@pytest.mark.parametrize("room", ["bots", "pipeline", "serving"])
+def test_onnx_runtime_tells_its_maker_nothing_in_any_room(room: str) -> None:
+    script = f"import {room}, os; print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    words = [sys.executable, "-c", script]
+    told = subprocess.run(words, cwd=TEMPLATE, env={}, capture_output=True, text=True, check=True).stdout
+    assert told == "1\n"
 
 
 def test_no_bot_opens_an_address_without_this_module() -> None:
