@@ -351,12 +351,23 @@ def _name_place(session: _Session, version: Release) -> str | None:
     return f"in {stages[-1].stage}" if stages else None
 
 
+def _tell_way_on(model: str | None) -> str:
+    """Tell who reads it in a terminal how a pause ends; the comment and the issue have their own words."""
+    of = f" --model {model}" if model else ""
+    return (
+        f"It keeps its share of the requests. `python -m bots release{of} --resume` judges it again once more came; "
+        f"`python -m bots release{of} --promote REASON` or `python -m bots rollback{of}` decides."
+    )
+
+
 def _conclude_failure(session: _Session, failure: Failure) -> ReleaseResult:
     """Comment on the pull request, and open an issue where somebody has to act."""
     context, known = session.context, session.repository.registry
     runbook = actions.find_document(context.environ, find_folder(context.root), RUNBOOK)
     body = report.render_failure(known, failure, session.platform, run=context.run, runbook=runbook)
     words = f"{failure.name} {report.describe_outcome(failure)}: {failure.words}."
+    if failure.kind == "paused":
+        words += " " + _tell_way_on(context.model)
     version = known.find_version(failure.version) if failure.version else None
     code, notes = EXIT_CODES[failure.kind], report.describe_skipped(known)
     result = ReleaseResult(words, code, release=version, body=body, notes=notes)

@@ -54,6 +54,9 @@ def test_a_log_that_is_named_and_not_there_is_said_on_the_page_and_by_the_exit_c
     page = (project / "monitoring" / "monitoring.html").read_text(encoding="utf-8")
     assert "The watch is blind" in page
     assert "All is well" not in page
+    words = read_words("docs/serving.md", "python -m bots watch --dry-run --cache tables")
+    assert main([*words, "--json", "--at", "2026-11-26T06:00:00Z"]) == 1
+    assert "nowhere" in capsys.readouterr().err
 
 
 def test_a_time_that_is_none_is_refused_in_words(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -302,6 +302,7 @@ def paused_original(
         does(project, roll_out="pause production")
         done = project.run_bots("release", expect=34)
         assert "cannot tell after 512 requests: errors: 0.80%" in done.stderr
+        assert "`python -m bots release --resume` judges it again once more came" in done.stderr
     return project
 
 
