@@ -10,6 +10,10 @@ RESOLVE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --for
 PYTEST := OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses auto --no-loadscope-reorder
 
 export PATH := $(BIN):$(PATH)
+# Tests are thousands of processes: none shall compile again what another has compiled.
+unexport PYTHONDONTWRITEBYTECODE
+# Before them, so that no file appears in the template's folder while another process bakes from it.
+COMPILE := $(BIN)/python -m compileall -q -j 0 '$(PROJECT)/bots' '$(PROJECT)/pipeline' '$(PROJECT)/serving'
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo watch check test fuzz lint bench picture lock
@@ -36,9 +40,11 @@ watch: setup ## Replay four months of production day by day: the page, the issue
 	@$(BIN)/python -m demo.watch
 
 check: lint ## After every edit: lint and the fast tests, in less than five minutes
+	@$(COMPILE)
 	@$(PYTEST) -m 'not slow and not docker and not act and not browser'
 
 test: setup ## Run the whole test suite
+	@$(COMPILE)
 	@$(PYTEST)
 
 fuzz: setup ## Try what strangers may write for FUZZ_MINUTES=10: cases, minutes and crashes as a table

@@ -132,6 +132,12 @@ def delete_unchosen(project: Path, answers: dict[str, Any]) -> None:
     (project / f"LICENSE-{answers['license']}").rename(project / "LICENSE")
 
 
+def delete_compiled(project: Path) -> None:
+    """Delete what Python compiled in a clone of the template that somebody worked in."""
+    for folder in list(project.rglob("__pycache__")):
+        shutil.rmtree(folder)
+
+
 def place_own(project: Path, answers: dict[str, Any]) -> None:
     """Put what a training of one's own begins with into its place: the files below `own/`, train.py by the task.
 
@@ -251,6 +257,7 @@ def main() -> int:
     """Finish the project. If this fails, print why in one line; cookiecutter then deletes the folder."""
     project = Path.cwd()
     try:
+        delete_compiled(project)
         delete_unchosen(project, ANSWERS)
         delete_example(project, ANSWERS)
         place_own(project, ANSWERS)

@@ -49,6 +49,7 @@ def test_it_finds_what_a_hundred_examples_need_not_show_and_counts_its_cases(
     assert table.splitlines()[-1].startswith("| together | 2 | ")
 
 
+@pytest.mark.slow
 def test_it_ends_when_its_time_is_over(tmp_path: Path) -> None:
     text = PROPERTIES.replace("{number}", "0.5")
     (tmp_path / "test_numbers.py").write_text(text, encoding="utf-8")

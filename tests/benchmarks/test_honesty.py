@@ -16,6 +16,7 @@ from benchmarks.honesty import Answer, Tally, find_error_size, make_table, write
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("change", "worse"), honesty.CHANGES.items())
 def test_a_simulated_model_is_truly_as_much_worse_as_it_says(
     change: str, worse: float, monkeypatch: pytest.MonkeyPatch

@@ -26,6 +26,7 @@ def test_there_are_23_tables_each_with_a_name_of_its_own() -> None:
     assert len(BY_NAME) == len(TABLES) == 23
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
 def test_what_is_held_to_be_true_of_a_table_is_what_its_file_says(table: PublicTable) -> None:
     rows = read_truth(table)

@@ -43,6 +43,7 @@ def test_a_text_that_has_a_value_has_the_same_and_another_has_the_same_error(tex
     assert fast == slow or (slow[0], fast[0]) == ("ScannerError", "value"), "libyaml takes a few texts more"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["[" * 100_000 + "]" * 100_000, "- " * 20_000 + "x", "{a: " * 50_000])
 def test_a_document_that_would_end_the_process_is_refused(text: str):
     with pytest.raises(YAML_ERRORS):

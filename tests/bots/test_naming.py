@@ -94,6 +94,7 @@ def test_two_projects_or_models_never_share_a_name(one: Naming, other: Naming) -
         assert not names[0][kind].startswith(names[1][kind])
 
 
+@pytest.mark.slow
 @given(NAMINGS)
 def test_every_name_is_valid_where_it_stands(naming: Naming) -> None:
     assert tag_re.fullmatch(f"{naming.tags[0]}v1.2.0")

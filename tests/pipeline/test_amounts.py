@@ -55,6 +55,7 @@ def test_what_people_write_in_a_form_is_read_exactly(form: Form, numbers: list[t
     assert [Decimal(str(text)) for text in read(written, form)] == [number for number, _ in numbers]
 
 
+@pytest.mark.slow
 @given(
     form=FORMS.filter(lambda form: not form.is_plain),
     text=st.text(alphabet="0123456789.,' $€%()-+eEx\n", max_size=9),

@@ -271,6 +271,7 @@ def test_groups_are_held_against_each_other_by_class(bench: Bench) -> None:
     )
 
 
+@pytest.mark.slow
 def test_rows_that_weigh_three_are_three_rows_of_their_class(fresh: Bench) -> None:
     heavy = species.make_rows(700)
     fresh.edit("params.model.estimator", {**species.LINEAR, "params": {"max_iter": 2000, "tol": 1e-9}})
@@ -413,6 +414,7 @@ def average_present(rows: Rows, weight: dict[str, Any]) -> float | None:
     return float(np.mean(found)) if len(found) > 1 else None
 
 
+@pytest.mark.slow
 @given(make_rows())
 @settings(max_examples=12, deadline=None)
 @pytest.mark.filterwarnings("ignore")
@@ -547,6 +549,7 @@ def test_a_worst_prediction_says_what_it_was_called_and_why_its_own_class_was_un
         assert sum(reason.effect for reason in one.reasons) < 0
 
 
+@pytest.mark.slow
 def test_classes_are_explained_by_permutation_too(bench: Bench) -> None:
     bench.edit("params.features", {"numeric": ["depth", "mass"], "categorical": ["island"], "derived": {}})
     bench.edit(
@@ -656,6 +659,7 @@ def test_a_review_scores_rows_by_class(bench: Bench) -> None:
     assert list(scored.columns) == columns
 
 
+@pytest.mark.slow
 @given(make_rows())
 @settings(max_examples=12, deadline=None)
 @pytest.mark.filterwarnings("ignore")

@@ -85,6 +85,7 @@ def test_a_text_is_the_number_that_it_writes_or_none(text: str, number: float | 
     assert bool(message) == (number is None)
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**63), 2**63 - 1), min_size=1)
 )
@@ -140,6 +141,7 @@ def test_what_is_no_number_is_advised_to_be_declared() -> None:
     assert "say `type: category` or `type: text`" in message
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.datetimes(pd.Timestamp("1700-01-01"), pd.Timestamp("2250-01-01")), min_size=1, max_size=4),
     st.sampled_from(
@@ -174,6 +176,7 @@ def test_what_was_found_in_a_file_is_a_warning_of_the_evidence(
     assert "the separator is ';'" in warnings[1].message
 
 
+@pytest.mark.slow
 def test_the_example_is_the_same_to_the_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     acquire.run(Bench(tmp_path).settings)

@@ -122,6 +122,7 @@ def test_a_shifted_column_is_found_and_only_that(bench: Bench) -> None:
     assert not found["late"].drifted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("month", range(1, 7))
 def test_a_month_of_the_reference_itself_is_no_drift(bench: Bench, month: int) -> None:
     train = rows("train")
@@ -154,6 +155,7 @@ def test_without_production_the_holdout_is_held_against_training(bench: Bench) -
     assert reported(bench).name == "holdout vs training"
 
 
+@pytest.mark.slow
 def test_the_same_rows_give_the_same_bytes(bench: Bench) -> None:
     outputs = [drift.PAGE, files.REPORTS / "drift.json"]
     reported(bench)
@@ -187,6 +189,7 @@ def test_our_scores_are_those_of_evidentlys_report(bench: Bench) -> None:
         assert column.verdict["score"] == pytest.approx(theirs[name], abs=1e-6)
 
 
+@pytest.mark.slow
 def test_a_part_of_the_reference_smaller_than_its_months_does_not_cry_wolf() -> None:
     before = letters(1, [0.5, 0.3, 0.2])
     alarms = [judge(before, letters(seed, [0.5, 0.3, 0.2], count=120))["drifted"] for seed in range(2, 42)]
@@ -390,6 +393,7 @@ def test_a_column_that_one_version_lacks_is_told_apart_from_drift(bench: Bench) 
     assert "no input of this model" in (found["gust"].note or "")
 
 
+@pytest.mark.slow
 def test_hostile_categories_cannot_end_the_pages_script(bench: Bench) -> None:
     production = rows("production")
     hostile = np.resize(["</script><script>alert(1)</script>", "B"], len(production))
@@ -410,6 +414,7 @@ def test_a_page_is_written_even_when_nothing_could_be_judged(
     assert "No column was judged" in drift.PAGE.read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_names_from_elsewhere_always_fit_the_evidence(bench: Bench) -> None:
     raw = sample(60)
     found = compared(bench, raw, raw.assign(**{"x" * 300: 1.0, "": 2.0}))

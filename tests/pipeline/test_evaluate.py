@@ -42,6 +42,7 @@ def binary(pairs: list[tuple[float, float]], threshold: float = 0.3) -> Rows:
     return Rows(target, score, threshold=threshold, costs=CALLS, bins=5)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(BINARY)
 def test_values_are_scikit_learns(pairs: list[tuple[float, float]]) -> None:
@@ -62,6 +63,7 @@ def test_values_are_scikit_learns(pairs: list[tuple[float, float]]) -> None:
         assert metrics.compute(name, rows, "classification") == pytest.approx(value), name
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(BINARY)
 def test_the_bots_compute_the_same_classification_metrics_from_the_predictions(

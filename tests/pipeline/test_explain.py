@@ -75,6 +75,7 @@ def explained(settings: Params, fitted: Pipeline | None = None) -> dict[str, Any
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("steps", "estimator", "output"),
     [
@@ -220,6 +221,7 @@ def test_trees_beyond_bearing_are_explained_by_permutation(
     assert "SHAP is slow on 20 trees" in report["note"]
 
 
+@pytest.mark.slow
 def test_a_slow_model_is_explained_on_as_many_rows_as_the_seconds_allow_and_the_note_says_which(
     bench: Bench,
 ) -> None:

@@ -68,6 +68,7 @@ def test_the_default_regression_answers_alike_on_every_row(minutes: flights.Benc
     assert report.flips is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("use", "params"),
     [
@@ -90,6 +91,7 @@ def test_other_classifiers_answer_alike(bench: flights.Bench, use: str, params: 
     assert (report.reason, report.passed) == (None, True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("use", "params"),
     [
@@ -134,6 +136,7 @@ def test_one_row_with_missing_and_unknown_values_is_answered_like_scikit_learn(b
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_feature_called_score_keeps_its_name(bench: flights.Bench) -> None:
     for name in ("train", "holdout"):
         path = files.FEATURES / f"{name}.parquet"
@@ -249,6 +252,7 @@ def test_quantiles_within_a_pipeline_of_steps_are_counted_too(count: int, refuse
         export.refuse_slow_parts(pipeline)
 
 
+@pytest.mark.slow
 def test_what_a_linear_model_cannot_answer_is_required_or_closed(bench: flights.Bench) -> None:
     strict = {**ONEHOT, "columns": ["carrier"], "params": {}}
     scaled = {"columns": ["hour", "distance"], "use": "sklearn.preprocessing.StandardScaler"}

@@ -149,6 +149,7 @@ def both(expression: str, table: list[tuple[float, float, float]]) -> tuple[np.n
     return derive.transform(rows), session.run(None, {"x": rows})[0]
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(EXACT, TABLES)
 def test_numpy_and_onnx_agree_to_the_bit(expression: str, table: list[tuple[float, float, float]]) -> None:
@@ -156,6 +157,7 @@ def test_numpy_and_onnx_agree_to_the_bit(expression: str, table: list[tuple[floa
     np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(st.one_of(ROUNDED, POWERS), TABLES)
 def test_numpy_and_onnx_agree_on_functions_that_round(

@@ -155,6 +155,7 @@ def refused(bench: Bench, raw: pd.DataFrame) -> Finding:
 
 
 class TestLeakage:
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", ["dep_delay", "arr_delay", "air_time"])
     def test_a_feature_from_the_future_is_an_error_by_name(
         self, bench: Bench, raw: pd.DataFrame, name: str
@@ -164,6 +165,7 @@ class TestLeakage:
         assert error.column == name
         assert "only known after the moment of prediction" in error.message
 
+    @pytest.mark.slow
     def test_the_target_itself_is_no_feature(self, bench: Bench, raw: pd.DataFrame) -> None:
         bench.edit("params.features.categorical", ["carrier", "late"])
         assert "'late' is the target itself" in refused(bench, raw).message
@@ -174,6 +176,7 @@ class TestLeakage:
         assert (error.check, error.column) == ("leakage", "speed")
         assert "uses air_time" in error.message
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("task", ["classification", "regression"])
     def test_a_copy_of_the_answer_under_another_name_is_found_by_its_power(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raw: pd.DataFrame, task: str
@@ -188,12 +191,14 @@ class TestLeakage:
         error = refused(bench, raw.assign(score=-raw["arr_delay"] + noise))
         assert (error.check, error.column, error.expected) == ("leakage", "score", "at most 0.8")
 
+    @pytest.mark.slow
     def test_an_answer_spelt_as_a_category_is_found(self, bench: Bench, raw: pd.DataFrame) -> None:
         bench.edit("schema.columns.status", {"type": "category", "known": "before"})
         bench.edit("params.features.categorical", ["carrier", "status"])
         error = refused(bench, raw.assign(status=np.where(raw["arr_delay"] > 15, "claim", "closed")))
         assert (error.check, error.column) == ("leakage", "status")
 
+    @pytest.mark.slow
     def test_a_column_that_somebody_checked_is_no_leak_and_is_told(
         self, bench: Bench, raw: pd.DataFrame
     ) -> None:
@@ -207,6 +212,7 @@ class TestLeakage:
         assert (warning.severity, warning.column) == ("warning", "status")
         assert "somebody checked that it is known before" in warning.message
 
+    @pytest.mark.slow
     def test_a_value_that_is_only_there_for_late_flights_is_found(
         self, bench: Bench, raw: pd.DataFrame
     ) -> None:
@@ -225,6 +231,7 @@ class TestLeakage:
 
 
 class TestFeatureNames:
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("where", "value", "expected"),
         [

@@ -50,6 +50,7 @@ def test_a_number_that_is_not_finite_is_null_in_evidence_and_refused_elsewhere(t
         files.write_json({"score": float("inf")}, tmp_path / "contract.json")
 
 
+@pytest.mark.slow
 @given(st.lists(st.sampled_from(["", "a", "b", "Zoë", None]), max_size=8), st.booleans())
 def test_a_digest_is_the_one_that_pandas_hashes_give_whether_texts_repeat_or_not(
     texts: list[str | None], repeat: bool

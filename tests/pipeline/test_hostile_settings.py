@@ -91,6 +91,7 @@ def read_by_pipeline() -> None:
     settings_check.refuse_mistakes(known)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_each_room_reads_it_or_says_in_a_line_which_key_of_which_file_is_wrong(

@@ -33,6 +33,7 @@ def test_a_text_has_the_value_or_the_error_that_it_has_for_pyyaml_alone(text: st
     assert fast == slow or (slow[0], fast[0]) == ("ScannerError", "value"), "libyaml takes a few texts more"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["[" * 100_000 + "]" * 100_000, "- " * 20_000 + "x", "{a: " * 50_000])
 def test_a_document_that_would_end_the_process_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "params.yaml").write_text(text)

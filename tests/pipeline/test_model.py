@@ -122,6 +122,7 @@ def test_an_estimator_that_cannot_be_is_refused_with_what_to_do(
     assert "params.yaml: model.estimator" in message
 
 
+@pytest.mark.slow
 def test_a_classifier_of_classifiers_is_asked_once_fitted_and_its_types_are_trusted(
     bench: flights.Bench,
 ) -> None:

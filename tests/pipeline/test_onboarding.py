@@ -253,6 +253,7 @@ def test_classes_that_are_sizes_stand_in_their_order(labels: list[str], order: l
     assert targets.order_classes(look(*labels)) == order
 
 
+@pytest.mark.slow
 @given(st.lists(st.one_of(st.text(max_size=8), st.none()), min_size=1, max_size=20))
 def test_any_column_of_text_is_described(cells: list[str | None]) -> None:
     found = look(*cells)
@@ -263,6 +264,7 @@ def test_any_column_of_text_is_described(cells: list[str | None]) -> None:
     assert 0 < found.confidence <= 1
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(-(2**53), 2**53), min_size=1, max_size=20))
 def test_whole_numbers_keep_their_values(numbers: list[int]) -> None:
     found = look(*(str(number) for number in numbers))
@@ -311,6 +313,7 @@ def test_three_labels_are_three_classes_with_the_share_of_each() -> None:
     assert edits["model.estimator"]["use"].endswith("HistGradientBoostingClassifier")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "numbers", "task", "found"),
     [
@@ -342,6 +345,7 @@ def test_classes_that_are_numbers_stand_in_the_order_of_their_size() -> None:
     assert yaml.safe_load(text)["data"]["classes"] == ["9", "10", "11"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("column", "named", "said"),
     [
@@ -370,6 +374,7 @@ def test_a_word_that_can_be_no_class_stands_for_no_value_and_unknown_may_be_one(
     assert next(one for one in found.columns if one.name == "plan").contract["null"] == ["", "NA"]
 
 
+@pytest.mark.slow
 def test_times_that_judge_a_class_which_training_lacks_do_not_part_the_rows() -> None:
     frame = make_customers()
     day = pd.date_range("2025-01-01", periods=len(frame), freq="h").strftime("%Y-%m-%d %H:%M")
@@ -380,6 +385,7 @@ def test_times_that_judge_a_class_which_training_lacks_do_not_part_the_rows() ->
     assert infer(frame.assign(at=day, plan=late), target="plan").split["by"] == "random"
 
 
+@pytest.mark.slow
 def test_the_dummy_of_several_classes_says_the_share_of_each(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -479,6 +485,7 @@ def test_without_a_time_the_rows_of_one_patient_stay_together() -> None:
     assert (found.split["by"], found.split["column"]) == ("group", "patient")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.985, 1.0])
 def test_a_copy_of_the_answer_is_taken_for_known_only_after(share: float) -> None:
     frame = make_customers()
@@ -495,6 +502,7 @@ def test_a_copy_of_the_answer_is_taken_for_known_only_after(share: float) -> Non
     )
 
 
+@pytest.mark.slow
 def test_a_leak_that_somebody_checked_stays_an_input() -> None:
     frame = make_customers()
     copied = frame.assign(closing=frame["churn"])
@@ -633,6 +641,7 @@ columns:
 """
 
 
+@pytest.mark.slow
 def test_what_people_edited_stays_when_a_table_is_onboarded_again() -> None:
     found = infer(make_customers())
     written_schema = yaml.safe_load(writing.write_schema(found, row="a row"))
@@ -719,6 +728,7 @@ def make_report(frame: pd.DataFrame) -> dict[str, Any]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [
@@ -748,6 +758,7 @@ def test_nothing_of_a_table_works_as_markdown(name: str) -> None:
     assert drawn.count("<tr>") == len(re.findall(r"(?m)^\|", page)) - 3  # a table's second line draws nothing
 
 
+@pytest.mark.slow
 def test_a_value_that_tells_about_a_person_is_written_nowhere() -> None:
     frame = make_customers()
     frame["phone"] = [f"0{number}" for number in range(170_000_000, 170_000_000 + ROWS)]
@@ -759,6 +770,7 @@ def test_a_value_that_tells_about_a_person_is_written_nowhere() -> None:
     assert "0170000" not in written
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["churn.csv", "Churn Data (1).csv", "data[1]*.csv", "straße.csv", "a'b\".csv"]
 )

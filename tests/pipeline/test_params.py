@@ -64,6 +64,7 @@ def test_a_missing_file_and_a_missing_section_are_named(tmp_path: Path):
         read(tmp_path, "data: {}")
 
 
+@pytest.mark.slow
 @given(
     st.text(max_size=60)
     | st.sampled_from(['!!int ""', "a: 2013-13-45", "[" * 5000, "!!timestamp x", "a: &a [*a]"])

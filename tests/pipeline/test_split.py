@@ -99,6 +99,7 @@ def test_the_evidence_tells_each_parts_share_of_late_flights(bench: Bench) -> No
             assert part.digest == files.digest_table(parts[part.name])
 
 
+@pytest.mark.slow
 def test_the_holdout_is_the_same_while_its_rows_and_their_truth_are(bench: Bench) -> None:
     def digest(frame: pd.DataFrame) -> str:
         run(bench, frame)
@@ -148,6 +149,7 @@ def test_open_bounds_reach_to_the_ends(bench: Bench) -> None:
     assert parts["train"]["time_hour"].min() == raw["time_hour"].min()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("key", "value", "expected"),
     [
@@ -209,6 +211,7 @@ def test_a_table_that_lacks_a_column_is_refused(bench: Bench) -> None:
     assert "lacks the columns temp, visib" in refusal(bench, sample(200).drop(columns=["temp", "visib"]))
 
 
+@pytest.mark.slow
 def test_without_an_identity_rows_are_named_by_their_content(bench: Bench) -> None:
     bench.edit("schema.identity", [])
     raw = sample()
@@ -232,6 +235,7 @@ def test_an_unknown_group_is_named(bench: Bench) -> None:
     assert "got 'carier' (did you mean 'carrier'?)" in refusal(bench, sample(200))
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(
     bounds=st.lists(
@@ -267,6 +271,7 @@ def test_a_split_is_a_partition(
     assert set(names) == expected
 
 
+@pytest.mark.slow
 @settings(max_examples=10, deadline=None)
 @given(kept=st.integers(1000, 5_000), share=st.floats(0.05, 0.95), by=st.sampled_from(["random", "group"]))
 def test_appended_rows_never_move_a_row(
@@ -417,6 +422,7 @@ def name_texts(rows: list[tuple[str, ...]], *, identity: bool) -> list[str]:
     return list(split.name_rows(frame, schema))
 
 
+@pytest.mark.slow
 @given(
     rows=st.integers(1, 3).flatmap(
         lambda width: st.lists(
@@ -441,6 +447,7 @@ def test_only_what_could_be_taken_for_a_separator_is_escaped() -> None:
     assert name_texts([("a|b",), ("C:\\",)], identity=True) == ["a|b", "C:\\"]
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=5),
     st.lists(st.datetimes(), max_size=5),

@@ -43,6 +43,7 @@ def reached(file: str) -> set[str]:
     return seen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", [stage for stage in STAGES if stage != "card"])
 def test_a_stage_depends_on_all_the_code_that_it_runs(stage: str):
     named = {dep for dep in STAGES[stage]["deps"] if dep.startswith("pipeline/")}

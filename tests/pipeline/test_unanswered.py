@@ -143,6 +143,7 @@ def test_the_advice_for_a_missing_number_works() -> None:
     assert np.isfinite(model.predict(fitted, change("fee", [0, 119], np.nan), settings.task)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "expression", ["fee / calls", "fee / (fee - calls * 0 - fee + calls)", "log(calls) * fee"]
 )
@@ -227,6 +228,7 @@ def test_score_refuses_a_new_category_for_the_review(
     assert "carrier has a category in 4 rows that training did not have: give" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_search_refuses_a_category_that_only_the_judging_rows_have() -> None:
     from pipeline import train
 

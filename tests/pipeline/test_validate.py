@@ -50,6 +50,7 @@ def findings(bench: Bench, raw: pd.DataFrame, now: datetime | None = None) -> li
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["classification", "regression"])
 def test_the_real_flights_pass_without_a_finding(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str
@@ -77,6 +78,7 @@ def test_all_flights_of_the_year_pass_within_seconds(bench: Bench) -> None:
     assert bench.evidence(DataReport).rows == 336_776
 
 
+@pytest.mark.slow
 def test_the_same_table_gives_the_same_evidence(bench: Bench, raw: pd.DataFrame) -> None:
     bench.keep(raw)
     contents = set()
@@ -153,6 +155,7 @@ def test_duplicated_rows_are_counted_with_examples(bench: Bench, raw: pd.DataFra
     assert error.examples[0] == "2013-01-01T10:00:00Z|UA|1545"
 
 
+@pytest.mark.slow
 def test_without_an_identity_whole_rows_are_compared(bench: Bench, raw: pd.DataFrame) -> None:
     bench.edit("schema.identity", [])
     error = only_error(bench, pd.concat([raw, raw.head(1)], ignore_index=True))

@@ -81,6 +81,7 @@ def run_all(bench: Bench) -> MetricsReport:
         return bench.evidence(MetricsReport)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["classification", "regression"])
 def test_a_weight_of_three_is_three_rows_to_the_model_and_in_every_figure(tmp_path: Path, task: str) -> None:
     weighted = make_bench(tmp_path, task, make_rows(task))
@@ -113,6 +114,7 @@ def test_a_weight_of_three_is_three_rows_to_the_model_and_in_every_figure(tmp_pa
         assert (bin_.predicted, bin_.observed) == pytest.approx((other["predicted"], other["observed"]))
 
 
+@pytest.mark.slow
 def test_a_weight_of_one_changes_no_byte_of_model_and_predictions(tmp_path: Path) -> None:
     raw = make_rows("classification").assign(w=1.0)
     found = []
@@ -126,6 +128,7 @@ def test_a_weight_of_one_changes_no_byte_of_model_and_predictions(tmp_path: Path
     pd.testing.assert_frame_equal(found[0][2], found[1][2], check_exact=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("values", "words"),
     [
@@ -177,6 +180,7 @@ def test_the_target_does_not_weigh_its_rows(tmp_path: Path, monkeypatch: pytest.
         table.check_params(bench.settings, bench.schema)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("estimator", "named"),
     [

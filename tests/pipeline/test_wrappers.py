@@ -27,6 +27,7 @@ def settle(estimator: Any) -> Any:
     return wrappers.settle(pipeline.make_pipeline(estimator).fit(X, YES))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("estimator", [GRID, TUNED, calibration.CalibratedClassifierCV(GRID, cv=2)])
 def test_two_trainings_of_what_searches_give_the_same_file(estimator: Any) -> None:
     assert model.dump(settle(estimator)) == model.dump(settle(estimator))
@@ -42,6 +43,7 @@ def test_what_is_kept_of_a_search_answers_as_the_search_did(estimator: Any) -> N
     assert (kept.predict(X) == decided).all()
 
 
+@pytest.mark.slow
 def test_what_a_search_found_is_said() -> None:
     assert wrappers.describe_choice(GRID.fit(X, YES)) == {"C": "1.0", "score": f"{GRID.best_score_:.6g}"}
     found = wrappers.describe_choice(TUNED.fit(X, YES))
@@ -60,6 +62,7 @@ def use_tuned(bench: flights.Bench) -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_threshold_that_was_tuned_is_the_one_of_figures_contract_and_file(bench: flights.Bench) -> None:
     use_tuned(bench)
     bench.edit("params.evaluate.threshold", None)

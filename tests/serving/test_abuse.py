@@ -130,6 +130,7 @@ def test_a_slip_of_the_pen_gets_its_hint_in_every_row(service: Service):
     }
 
 
+@pytest.mark.slow
 def test_a_worker_at_all_its_limits_stays_below_its_memory(folder: Path):
     with run_service(folder, policy={"limits": {"idle_seconds": 120}}) as service:
         connections = [connect(service) for _ in range(250)]
@@ -151,6 +152,7 @@ def test_a_worker_at_all_its_limits_stays_below_its_memory(folder: Path):
             connection.close()
 
 
+@pytest.mark.slow
 def test_bodies_beyond_the_bytes_of_a_worker_come_again_later(folder: Path):
     policy = {"limits": {"bytes": 50_000, "bytes_in_work": 60_000}}
     with run_service(folder, policy=policy) as service:
@@ -206,6 +208,7 @@ def test_a_head_without_end_is_refused(service: Service):
         assert endless.recv(4000).startswith(b"HTTP/1.1 431 ")
 
 
+@pytest.mark.slow
 def test_requests_that_come_before_the_first_is_answered_are_few(folder: Path):
     with run_service(folder, command=("-c", HANGING)) as service, connect(service) as hasty:
         assert service.predict(ROW).status_code == 200

@@ -49,6 +49,7 @@ def test_the_description_says_what_is_yes_and_what_is_no(service: Service) -> No
     assert f"were {YES}" in properties["observed"]["description"]
 
 
+@pytest.mark.slow
 def test_without_names_nothing_is_added(folder: Path) -> None:
     with run_service(folder) as running:
         (one,) = running.predict(ROW).json()["predictions"]

@@ -99,6 +99,7 @@ def test_an_explanation_is_of_the_class_that_is_called_and_says_which(service: S
     assert effects == pytest.approx({"x": own[at] - without_x[at], "group": own[at] - without_group[at]})
 
 
+@pytest.mark.slow
 def test_the_log_has_the_class_and_a_column_for_the_probability_of_each(folder: Path):
     with run_service(folder) as service:
         told = service.predict([{**ROW, "x": -3}, {**ROW, "x": 4}]).json()["predictions"]
@@ -136,6 +137,7 @@ FALLBACKS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("fallback", "expected"), FALLBACKS)
 def test_a_row_falls_back_on_a_class_or_on_probabilities(
     folder: Path, fallback: Any, expected: dict[str, float]
@@ -175,6 +177,7 @@ def test_a_fallback_that_is_no_answer_of_the_model_is_refused_by_name(
     assert str(error.value).startswith("serving.rows.fallback: ")
 
 
+@pytest.mark.slow
 def test_a_service_with_a_wrong_fallback_is_not_ready_and_check_says_why(folder: Path):
     with run_service(folder, policy={"rows": {"fallback": "Emperor"}}) as service:
         answer = service.client.get("/health/ready")
@@ -238,6 +241,7 @@ def test_a_model_whose_classes_were_put_in_another_order_is_refused(folder: Path
         load_model(folder / "models/onnx")
 
 
+@pytest.mark.slow
 def test_a_row_without_an_answer_is_refused_and_says_which_value_it_is(folder: Path):
     change_contract(folder, inputs=[{**one, "required": False} for one in load_inputs(folder)])
     with run_service(folder) as service:
@@ -265,6 +269,7 @@ def test_the_description_names_the_classes_and_allows_no_others(service: Service
         assert fields["score"]["description"] == "Probability of the class in `label`"
 
 
+@pytest.mark.slow
 def test_a_request_has_fewer_rows_where_the_classes_are_many(tmp_path: Path):
     make_project(tmp_path, [f"kind {number}" for number in range(100)])
     contract = load_contract(tmp_path / "models/onnx/contract.json")
@@ -280,6 +285,7 @@ def test_a_request_has_fewer_rows_where_the_classes_are_many(tmp_path: Path):
     assert body["oneOf"][1]["maxItems"] == most
 
 
+@pytest.mark.slow
 def test_check_says_how_many_classes_and_which(service: Service):
     said, listed = service.run_command("check"), service.run_command("check", "--json")
     assert "multiclass of species (3 classes)" in said.stdout
@@ -330,6 +336,7 @@ def test_whatever_a_class_is_called_its_count_is_read_as_it_was_written(names: l
     assert {one.labels["class"]: one.value for one in counted} == {name: at for at, name in enumerate(names)}
 
 
+@pytest.mark.slow
 def test_a_contract_and_a_log_of_two_classes_stay_as_they_were(two: Path):
     contract = json.loads((two / "models/onnx/contract.json").read_text())
     assert not {"classes", "called"} & contract.keys()

@@ -72,6 +72,7 @@ def test_the_same_model_gives_the_same_contract(made, tmp_path):
     assert (again / writer.PATH).read_bytes() == (made / writer.PATH).read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("writer", [writer, derived], ids=["pipeline", "derive"])
 @pytest.mark.parametrize("task", ["classification", "regression"])
 @given(rows=st.integers(0, 1500), steps=st.integers(0, 40), seed=st.integers(0, 10))

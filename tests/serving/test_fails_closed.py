@@ -16,6 +16,8 @@ from serving import contract, decoding
 from serving.errors import ModelError
 from serving.settings import Environment
 
+pytestmark = pytest.mark.slow
+
 LINEAGE = {
     "format": 1, "version": "v1.4.0", "commit": "c0ffee", "model": "md5:3", "data": "md5:4",
     "trained": "2026-01-01T00:00:00Z", "built": "2026-01-02T00:00:00Z",
@@ -67,7 +69,6 @@ def test_keys_that_are_no_use_are_none_and_are_not_repeated(keys: str, words: st
     assert "ses" not in found.keys_fault
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("keys", "words"), [("", "holds no key"), ('good,"sesame"', "key 2 of 2")])
 def test_keys_that_are_no_use_open_nothing(folder: Path, keys: str, words: str):
     with run_service(folder, environment={"SERVING_API_KEYS": keys}) as service:

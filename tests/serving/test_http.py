@@ -22,6 +22,8 @@ from fixtures import served
 from fixtures.documents import read_words
 from fixtures.served import HANGING, ROW, Service, run_service
 
+pytestmark = pytest.mark.slow
+
 LINEAGE = {
     "format": 1, "version": "v1.4.0", "commit": "c0ffee", "pull_request": 7, "approvers": ["ada"],
     "metrics": {"roc_auc": 0.7}, "contract": "sha256:2", "model": "md5:3", "data": "md5:4",
@@ -196,7 +198,6 @@ def test_get_asks_the_running_service_and_tells_by_its_exit_code(service: Servic
     assert silent.stderr.startswith("ERROR: http://127.0.0.1")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rows", "examples"),
     [

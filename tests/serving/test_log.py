@@ -29,6 +29,8 @@ from serving.errors import LogError
 from serving.log_writer import LogWriter
 from serving.settings import LogPolicy
 
+pytestmark = pytest.mark.slow
+
 HEAD = b'{"format":1,"version":"v1","onnx":"sha256:1","columns":{"x":"number","town":"text"}}'
 LINE = '{"id":"%d","time":"2026-01-01T00:00:00Z","row":{"x":%d,"town":"Ulm"},"score":0.5,"label":true}\n'
 
@@ -71,7 +73,6 @@ def test_personal_values_are_dropped_hashed_or_kept_by_choice(folder, policy, en
         assert (first["email"], first["age"]) == ("a@example.invalid", 41)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_kill_9_under_load_loses_no_answered_prediction(folder, workers):
     service = Service(folder, environment={"SERVING_WORKERS": workers})
@@ -220,7 +221,6 @@ def read_ids(folder: Path) -> list[int]:
     return [int(entry["prediction:id"]) for entry in served.read_log(folder)]
 
 
-@pytest.mark.slow
 @given(st.lists(st.sampled_from(["all", "half", "full", "broken"]), max_size=30))
 @settings(max_examples=40)
 def test_whatever_a_disk_does_what_was_confirmed_is_in_the_log_once_and_whole(tmp_path_factory, faults):
@@ -268,7 +268,6 @@ def test_files_turn_into_tables_by_time_and_by_size(tmp_path):
     assert sorted(read_ids(tmp_path / "size")) == list(range(10))
 
 
-@pytest.mark.slow
 def test_the_running_service_makes_tables_by_itself(folder):
     with run_service(folder, policy={"log": {"minutes": 0.02}}) as service:
         service.predict(ROW)

@@ -78,6 +78,7 @@ def test_every_row_of_the_right_types_has_a_score_and_each_oddity_a_reason(serve
         assert ("age", "beyond") not in said
 
 
+@pytest.mark.slow
 @given(st.one_of(ANY, st.lists(ANY, max_size=3)))
 def test_any_json_is_rows_or_findings_or_malformed(served_model, document):
     try:

@@ -137,6 +137,7 @@ def test_the_watch_counts_what_the_service_shipped_once(folder: Path, tmp_path: 
     assert [one for one in here.new if one.file.digest == found.new[0].file.digest] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_what_a_service_logged_until_its_end_is_a_table_and_shipped_when_it_has_stopped(
     folder: Path, tmp_path: Path, workers: str
@@ -179,6 +180,7 @@ def test_a_store_that_takes_nothing_costs_a_counter_and_neither_an_answer_nor_re
         assert "testing" not in service.output
 
 
+@pytest.mark.slow
 def test_without_the_setting_nothing_of_it_is_loaded_or_told(folder: Path) -> None:
     script = "import sys, serving.app, serving.__main__; sys.exit('obstore' in sys.modules)"
     environment = {**os.environ, "PYTHONPATH": str(support.TEMPLATE)}
@@ -438,6 +440,7 @@ def test_without_shipping_the_oldest_goes_first_and_nothing_is_called_unshipped(
     assert (survey.unshipped, list_kept(tmp_path), survey.total) == (0, ["b.parquet"], 1_000_000)
 
 
+@pytest.mark.slow
 def test_tables_that_had_to_go_unshipped_are_in_the_metrics(folder: Path) -> None:
     login = {**LOGIN, "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
     (folder / "predictions").mkdir(exist_ok=True)

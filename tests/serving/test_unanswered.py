@@ -166,6 +166,7 @@ def test_without_limits_in_the_contract_no_score_is_null(linear: Path) -> None:
     assert [(error.field, error.kind) for error in caught.value.members["errors"]] == [("x", "unanswered")]
 
 
+@pytest.mark.slow
 @trials(max_examples=60, deadline=None)
 @given(
     st.lists(

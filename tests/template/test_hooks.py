@@ -13,6 +13,8 @@ import pytest
 from fixtures.baking import bake, make_small_template, read_manifest, run_git
 from fixtures.support import ROOT, TEMPLATE
 
+pytestmark = pytest.mark.slow
+
 
 def settings_of(folder: Path, text: str) -> dict[str, str]:
     """An environment whose git has this configuration."""
@@ -33,6 +35,17 @@ def test_without_git_the_refusal_says_so_and_leaves_nothing(tmp_path: Path) -> N
     assert done.returncode == 1
     assert done.stderr.startswith("ERROR: git is not installed")
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_nothing_that_python_compiled_in_the_template_comes_into_a_project(tmp_path: Path) -> None:
+    worked_in = make_small_template(tmp_path / "worked in")
+    compiled = worked_in / TEMPLATE.name / "bots/__pycache__/placement.cpython-311.pyc"
+    compiled.parent.mkdir()
+    compiled.write_bytes(b"\xa7\r\r\n compiled")
+    assert bake(tmp_path / "out", template=worked_in).returncode == 0
+
+    assert (tmp_path / "out/late-flights/bots/placement.py").is_file()
+    assert list((tmp_path / "out").rglob("__pycache__")) == []
 
 
 def test_the_first_commit_is_made_under_the_person_s_own_name(tmp_path: Path, template: Path) -> None:

@@ -242,6 +242,7 @@ def test_placing_again_changes_nothing_and_brings_a_changed_workflow_to_the_root
     assert load(tmp_path / "copy", "fraud", "stale")["jobs"]["stale"]["timeout-minutes"] == 25
 
 
+@pytest.mark.slow
 def test_another_project_of_the_same_name_is_refused_and_nothing_is_left_of_it(
     repository: Path, tmp_path: Path
 ) -> None:
@@ -263,6 +264,7 @@ def set_prefix(root: Path, folder: str, prefix: str | None) -> None:
     params.write_text(yaml.safe_dump(document))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("churn", "fraud", "shared"),
     [
@@ -353,6 +355,7 @@ def test_everything_that_is_changed_for_a_subfolder_is_in_the_templates_workflow
     assert any(re.search(edit[0], text, re.MULTILINE) for text in texts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [
@@ -380,6 +383,7 @@ def test_the_linters_find_nothing_in_the_placed_workflows(repository: Path, word
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_dvc_takes_a_subfolder_for_a_project_of_its_own(repository: Path) -> None:
     done = subprocess.run(
         [str(SCRIPTS / "dvc"), "stage", "list", "--name-only"],

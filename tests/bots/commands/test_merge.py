@@ -88,6 +88,7 @@ def test_git_merges_branches_that_changed_different_stages_by_itself(project: Pa
     assert (project / "dvc.lock").read_text() == LOCK.format(table="t", model="m2", page="p2")
 
 
+@pytest.mark.slow
 def test_git_drops_what_both_trained_and_says_what_to_do(project: Path):
     assert main(["merge", "--install"]) == 0
     commit(project, "one", model="m1")
@@ -102,6 +103,7 @@ def test_git_drops_what_both_trained_and_says_what_to_do(project: Path):
     assert json.loads((project / "reports/metrics.json").read_text())["model"] == "m2"
 
 
+@pytest.mark.slow
 def test_parameters_in_conflict_are_left_to_people_and_the_lock_is_settled(project: Path):
     assert main(["merge", "--install"]) == 0
     commit(project, "one", params="1", model="m1")

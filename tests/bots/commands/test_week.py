@@ -232,6 +232,7 @@ print(json.dumps([found[0] for name, found in packages_distributions().items() i
 """
 
 
+@pytest.mark.slow
 def test_the_verb_needs_no_package_that_the_pipeline_does_not_have(project: Path) -> None:
     """The job that draws has the packages of requirements/pipeline.txt alone; `--fetch` opens the storage."""
     lock = (support.TEMPLATE / "requirements/pipeline.txt").read_text(encoding="utf-8")

@@ -269,6 +269,7 @@ def test_an_equal_version_is_rolled_back_no_more_often_than_the_policy_risks() -
     assert rate("roll back", 500) <= POLICY.risk + noise
 
 
+@pytest.mark.slow
 def test_an_equal_version_is_still_paused_at_the_end_in_few_roll_outs() -> None:
     rng = np.random.default_rng(11)
     found = []
@@ -313,6 +314,7 @@ def test_small_samples_do_not_cry_wolf() -> None:
     assert found.count("roll back") <= 0.03 * SIMULATIONS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [{"shift": 0.15}, {"slower": 12.0}], ids=str)
 def test_a_regression_that_matters_is_found_in_95_of_100_roll_outs(change: dict[str, float]) -> None:
     assert rate("roll back", 500, **change) >= 0.95

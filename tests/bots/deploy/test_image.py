@@ -87,6 +87,7 @@ def test_the_bill_of_materials_is_the_same_for_the_same_inputs(root: Path) -> No
     assert sbom.make_bill(lock, "late-flights", lineage) == sbom.make_bill(lock, "late-flights", lineage)
 
 
+@pytest.mark.slow
 def test_the_bill_of_materials_is_what_its_schema_says_whatever_a_lock_may_hold(root: Path) -> None:
     from cyclonedx.schema import SchemaVersion
     from cyclonedx.validation.json import JsonStrictValidator
@@ -198,6 +199,7 @@ def test_the_main_models_port_is_none_of_a_further_ones() -> None:
         platform.choose_port("production", {"PRODUCTION_PORT": "9090"}, "upsell", ports)
 
 
+@pytest.mark.slow
 def test_a_further_models_image_says_its_name_and_serves_by_its_own_keys(root: Path, tmp_path: Path) -> None:
     shutil.copytree(TEMPLATE / "serving", root / "serving")
     document = yaml.safe_load(render_file("params.yaml"))

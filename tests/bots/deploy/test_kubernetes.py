@@ -53,6 +53,7 @@ def built(folder: str) -> list[dict[str, Any]]:
     return list(yaml.safe_load_all(done.stdout))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", ["overlays/staging", "overlays/production", "canary", "shadow"])
 def test_every_manifest_is_one_that_kubernetes_takes(folder: str) -> None:
     for one in built(folder):
@@ -239,6 +240,7 @@ def test_a_first_version_that_does_not_become_ready_leaves_nothing_that_looks_de
     assert cluster.target.get_state() == State()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("share", "pods"), [(0.1, 1), (0.25, 1), (0.4, 2), (0.5, 3)])
 def test_a_share_of_the_requests_is_a_share_of_the_pods(cluster: Cluster, share: float, pods: int) -> None:
     cluster.target.promote(V1)

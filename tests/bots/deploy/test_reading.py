@@ -199,6 +199,7 @@ def test_a_proxy_of_an_older_release_that_knows_no_replicas_is_told_as_that(cont
         proxy(container).load_servers("stable")
 
 
+@pytest.mark.slow
 @EVERY_FAULT
 def test_a_proxy_whose_answers_never_arrive_is_told_as_that(container: Container, fault: Mangle) -> None:
     container.faults = [fault] * 1000
@@ -426,6 +427,7 @@ def test_metrics_are_judged_only_when_they_are_whole(target: tuple[Compose, Clie
     assert stage.load_metrics("stable") == {"c0ffee": METRICS}
 
 
+@pytest.mark.slow
 def test_metrics_that_never_arrive_whole_are_not_judged(target: tuple[Compose, Client]) -> None:
     stage, client = target
     client.container.faults = [FAULTS["without its last line"]] * 1000

@@ -24,6 +24,8 @@ from fixtures import reviews, served, support
 from fixtures.documents import read_words
 from fixtures.served import ROW
 
+pytestmark = pytest.mark.slow
+
 WANTED = {"score": {"type": "number", "low": 0, "high": 1}, "label": {"type": "boolean"}}
 
 

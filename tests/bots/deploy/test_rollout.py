@@ -421,6 +421,7 @@ def test_how_differently_the_review_saw_rows_called_is_read_from_both_contracts_
     assert measure_reviewed_shift(before, contract([9, 1], [1.0])) == 0  # a score is another thing there
 
 
+@pytest.mark.slow
 @given(
     st.dictionaries(
         st.text(max_size=20),

@@ -94,6 +94,7 @@ def make_bench(folder: Path, task: str, *, weighted: bool) -> flights.Bench:
     return bench
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("task", ["classification", "regression", "multiclass"])
 def test_they_are_those_of_the_templates_pipeline(

@@ -97,6 +97,7 @@ def test_what_a_release_checks_passes(project: OwnProject) -> None:
     ).passed
 
 
+@pytest.mark.slow
 @TASKS
 def test_the_service_answers_as_the_predictions_say(project: OwnProject) -> None:
     derive(project, make_network(project.task))

@@ -55,6 +55,7 @@ def test_numbers_are_what_is_written(tmp_path: Path, numbers: list[float]) -> No
         assert column.to_pylist() == [*numbers, None]
 
 
+@pytest.mark.slow
 @ONE_EXAMPLE
 @given(cells=COLUMNS)
 def test_the_same_table_has_the_same_digest_as_csv_and_as_parquet(tmp_path: Path, cells: list[str]) -> None:

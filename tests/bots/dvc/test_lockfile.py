@@ -266,6 +266,7 @@ values = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(values, values)
 def test_params_differ_exactly_when_a_cause_says_so(old, new):
     def with_value(value):

@@ -48,6 +48,7 @@ def test_the_project_s_drift_runs_beside_evaluating_explaining_and_exporting():
     assert last == ["card"]
 
 
+@pytest.mark.slow
 @given(graphs())
 def test_every_stage_runs_once_and_never_before_one_that_it_needs(declared: Stages):
     needed, done = stage_graph.find_upstream(declared), set[str]()
@@ -58,6 +59,7 @@ def test_every_stage_runs_once_and_never_before_one_that_it_needs(declared: Stag
     assert done == set(declared)
 
 
+@pytest.mark.slow
 @given(graphs())
 def test_a_wave_of_several_stages_has_some_that_need_not_wait(declared: Stages):
     needed = stage_graph.find_upstream(declared)
@@ -230,6 +232,7 @@ def test_the_default_pipeline_trains_and_evaluates_again_for_another_seed() -> N
     assert affected == ["train", "evaluate"]
 
 
+@pytest.mark.slow
 @given(graphs(), st.data())
 def test_what_is_affected_can_run_in_this_order_and_nothing_else_changes(
     known: Stages, data: st.DataObject

@@ -93,6 +93,7 @@ def test_what_one_person_pushes_a_colleague_fetches_byte_for_byte(project: DvcPr
     assert colleague.git("status", "--porcelain") == ""
 
 
+@pytest.mark.slow
 def test_the_projects_own_repository_never_becomes_shallow_or_partial_or_larger(project: DvcProject) -> None:
     before = (
         project.git("config", "--local", "--list"),
@@ -166,6 +167,7 @@ def test_one_file_of_a_folder_can_be_fetched_alone(project: DvcProject) -> None:
     assert set(colleague.read_outputs()) == {"1.txt"}
 
 
+@pytest.mark.slow
 def test_a_server_that_cannot_leave_files_out_sends_all_and_the_fetch_works(project: DvcProject) -> None:
     project.open_storage().keep(write_files(project, b"not needed"))
     project.bots("storage", "push")
@@ -281,6 +283,7 @@ def make_folder(project: DvcProject) -> dict[str, Path]:
     return {**members, path.name: path}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pushes", [0, 1, 3])
 def test_a_push_that_is_killed_breaks_nothing_and_the_next_one_does_the_rest(
     project: DvcProject, pushes: int
@@ -420,6 +423,7 @@ def test_a_source_that_dvc_keeps_and_a_clone_lacks_comes_as_its_message_says(
     assert read_source("inbox/rows.csv", Read()).frame.shape == (1, 2)
 
 
+@pytest.mark.slow
 def test_a_remote_that_lacks_files_is_told_apart_from_one_that_cannot_be_asked(project: DvcProject) -> None:
     folder = project.folder.parent / "kept"
     folder.mkdir()
@@ -431,6 +435,7 @@ def test_a_remote_that_lacks_files_is_told_apart_from_one_that_cannot_be_asked(p
     assert "Traceback" not in said
 
 
+@pytest.mark.slow
 def test_a_default_remote_that_is_not_named_is_told_the_edit(project: DvcProject) -> None:
     project.dvc("remote", "default", "--unset")
     with pytest.raises(
@@ -444,6 +449,7 @@ def test_a_default_remote_that_is_not_named_is_told_the_edit(project: DvcProject
         open_storage(project.folder, print)
 
 
+@pytest.mark.slow
 def test_without_a_storage_branch_a_fetch_says_what_is_missing(project: DvcProject) -> None:
     colleague = dvc_projects.clone_project(project, "colleague")
     said = colleague.bots("storage", "fetch", expect=1).stderr
@@ -454,11 +460,13 @@ def test_without_a_storage_branch_a_fetch_says_what_is_missing(project: DvcProje
     assert "Traceback" not in said
 
 
+@pytest.mark.slow
 def test_a_project_without_a_remote_is_told_how_to_add_one(project: DvcProject) -> None:
     project.git("remote", "remove", "origin")
     assert "git remote add origin" in project.bots("storage", "push", expect=1).stderr
 
 
+@pytest.mark.slow
 def test_inside_of_a_hook_the_projects_repository_is_left_alone(project: DvcProject) -> None:
     before = project.git("config", "--local", "--list"), project.git("for-each-ref")
     hooked = {
@@ -659,6 +667,7 @@ def test_a_move_that_stopped_in_between_goes_on_and_the_config_names_the_old_sto
     assert f"url = {moved}" in read_config(project)
 
 
+@pytest.mark.slow
 def test_a_storage_that_dvc_cannot_speak_with_changes_nothing_and_says_what_to_install(
     project: DvcProject,
 ) -> None:
@@ -678,6 +687,7 @@ def test_a_move_to_where_it_is_already_is_refused(project: DvcProject) -> None:
     assert "already" in project.bots("storage", "branch", expect=1).stderr
 
 
+@pytest.mark.slow
 def test_a_move_to_the_branch_refuses_large_files_before_anything_is_copied(project: DvcProject) -> None:
     elsewhere = project.folder.parent / "elsewhere"
     (project.folder / ".dvc" / "config").write_text(

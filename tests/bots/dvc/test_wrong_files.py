@@ -19,6 +19,8 @@ from bots.dvc.wrong_files import (
 from fixtures import dvc_projects
 from fixtures.dvc_projects import DvcProject
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> DvcProject:

@@ -158,6 +158,7 @@ def test_a_hook_s_variables_do_not_lead_astray(checkout: Path, monkeypatch: pyte
     assert list_looks(checkout, os.environ).count({HOLDOUT}, MODELS[0]) == 3
 
 
+@pytest.mark.slow
 @given(DIGESTS, DIGESTS)
 def test_a_ref_gives_its_digests_back_and_git_takes_its_name(holdout: str, model: str) -> None:
     ref = make_ref(holdout, model)

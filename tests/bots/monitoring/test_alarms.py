@@ -250,6 +250,7 @@ def test_a_service_that_is_well_again_closes_its_issue_though_labels_cannot_be_r
     assert [one.until for one in episodes] == ["2026-03-03"]
 
 
+@pytest.mark.slow
 @given(st.text(min_size=1), st.text(min_size=1))
 def test_two_findings_about_names_that_begin_alike_stay_two(one: str, other: str) -> None:
     begun = "n" * 195

@@ -176,6 +176,7 @@ def test_a_scheduler_without_a_worker_is_one_line_within_the_patience(tmp_path: 
         assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_a_worker_that_cannot_import_is_one_line_that_names_what_it_lacks(tmp_path: Path) -> None:
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken/datasketches.py").write_text("raise ImportError('no datasketches here')")

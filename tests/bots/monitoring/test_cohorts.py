@@ -153,6 +153,7 @@ def test_positives_that_come_first_do_not_make_a_day_look_terrible(policy: Label
     assert judged.cohorts[-5].labelled == 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", [TIMED, LOOKED], ids=["timed", "looked"])
 @pytest.mark.parametrize("late_times", [True, False], ids=["times of arrival", "times of the event"])
 def test_a_source_that_falls_silent_makes_no_day_look_complete(policy: Labels, late_times: bool) -> None:
@@ -203,6 +204,7 @@ def test_whenever_a_source_stops_and_for_how_long_no_day_is_judged_by_half_its_l
     assert find_hasty(closed, labels, missed=0.02) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", [TIMED, LOOKED], ids=["timed", "looked"])
 def test_a_source_that_gives_half_for_a_while_makes_no_day_look_complete(policy: Labels) -> None:
     labels = make_labels(90, 100, lambda chance, _: chance.randint(2, 6), share=0.96)

@@ -307,6 +307,7 @@ def test_rows_from_a_wrong_clock_count_on_the_days_that_they_name_and_that_is_sa
     assert behind.endswith("They count on the days that they name.")
 
 
+@pytest.mark.slow
 def test_the_memory_does_not_grow_with_a_files_rows(run: Run) -> None:
     def measure(rows: int) -> float:
         shutil.rmtree(run.log)

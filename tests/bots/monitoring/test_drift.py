@@ -21,6 +21,8 @@ from bots.stats import evalues
 from fixtures.watched import make_reference, make_settings, name_day
 from fixtures.watched_inputs import draw_inputs, make_input_reference
 
+pytestmark = pytest.mark.slow
+
 RESTART = Restart(day=name_day(0), why="deployed")
 REFERENCE = make_input_reference()
 

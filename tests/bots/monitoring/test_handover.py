@@ -149,6 +149,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReleaseProject
     assert double.violations == []
 
 
+@pytest.mark.slow
 def test_the_verb_tells_what_runs_and_what_waits_on_github(project: ReleaseProject) -> None:
     project.run_bots("release", "--accept", "the first model")
     head = "a" * 40

@@ -173,6 +173,7 @@ def test_a_registry_that_cannot_be_read_is_said_and_nothing_is_made_up_of_that_m
     assert 'id="m1-record"' in page
 
 
+@pytest.mark.slow
 @settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(HOSTILE)
 def test_text_of_others_stays_text(text: str) -> None:

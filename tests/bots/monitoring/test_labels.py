@@ -606,6 +606,7 @@ def test_a_query_may_ask_for_the_first_open_day_and_nothing_else(tmp_path: Path,
         ask(tmp_path, postgres.address, "select :until", environ=postgres.environ)
 
 
+@pytest.mark.slow
 def test_large_results_come_in_batches(tmp_path: Path, postgres: Postgres) -> None:
     query = "select 'p' || n as \"prediction:id\", n % 2 = 0 as late from generate_series(0, 119999) n"
 

@@ -297,6 +297,7 @@ def test_without_a_claim_each_running_pod_is_asked_and_what_is_lost_is_said(
     assert "have gone since the last look is lost" in lost
 
 
+@pytest.mark.slow
 def test_an_answer_that_kubectl_cut_is_asked_for_again(cluster: Cluster, tmp_path: Path) -> None:
     cluster.write("claim/model-1/a.parquet", b"0123456789")
     cluster.does(cut=2)

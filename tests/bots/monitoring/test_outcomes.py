@@ -106,6 +106,7 @@ def test_of_very_many_slices_those_with_most_rows_are_told() -> None:
     assert found.slices["carrier"]["common"].rows == 700
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**32 - 1), st.integers(1, 400), st.integers(1, 400))
 @settings(max_examples=25, deadline=None)
 def test_outcomes_of_parts_add_up_to_those_of_all(seed: int, first: int, second: int) -> None:

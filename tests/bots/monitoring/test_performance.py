@@ -118,6 +118,7 @@ def test_drift_has_its_share_only_where_it_can_act() -> None:
     assert performance.find_drift_threshold(make_settings()) == pytest.approx(1826.25)
 
 
+@pytest.mark.slow
 def test_false_alarms_are_as_rare_as_was_asked_for() -> None:
     """400 years of a model as it was, one alarm each 90 days asked for: fewer come."""
     settings, alarms, days = make_settings(false_alarm_every="90 days"), 0, 0

@@ -305,6 +305,7 @@ def test_the_comment_has_the_line_above_the_fold_in_place_of_the_changes_own_wor
     assert "**On merge**" in render_comment(review)
 
 
+@pytest.mark.slow
 @given(HOSTILE.map(lambda text: text.encode("utf-8", "replace").decode()[:200] or "x"))
 def test_names_from_a_change_do_nothing_in_the_plan(text: str) -> None:
     change = InterfaceChange(side="request", field=text, before=text, after=text, effect="breaks")

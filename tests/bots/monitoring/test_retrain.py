@@ -283,6 +283,7 @@ def test_actions_that_may_open_none_is_told_where_to_allow_it(bench: Bench) -> N
     assert "Allow GitHub Actions to create and approve pull requests" in bench.settle().words
 
 
+@pytest.mark.slow
 def test_it_is_closed_when_the_trouble_is_over_and_when_main_has_moved_on(bench: Bench) -> None:
     bench.settle()
     unseen = TroubleState(trouble="performance", standing="well", calm_needed=7, looked=False)
@@ -340,6 +341,7 @@ def test_the_bot_merges_what_its_check_calls_improved_where_params_yaml_lets_it(
     assert bench.settle().done == "not opened"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("verdict", "conclusion"),
     [("equivalent", "success"), ("improved", "action_required"), ("improved", "failure")],

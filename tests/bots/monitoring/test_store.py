@@ -175,6 +175,7 @@ with MonitoringStore(Path(sys.argv[1]), print) as store:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("when", "expected"), [("before", b"old"), ("after", b"new")])
 def test_a_run_that_is_killed_has_saved_everything_or_nothing(
     checkout: Path, when: str, expected: bytes

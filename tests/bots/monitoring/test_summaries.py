@@ -98,6 +98,7 @@ def test_a_day_says_what_was_asked_and_answered(tmp_path: Path) -> None:
     assert sum(found.scores.rows) == 3, "what the fallback answered is no score of the model"
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(ANY_NUMBER, ANY_TEXT), min_size=1, max_size=30))
 @settings(max_examples=60, deadline=None)
 def test_whatever_rows_hold_every_row_is_counted_once(
@@ -118,6 +119,7 @@ def test_whatever_rows_hold_every_row_is_counted_once(
     assert survives_json(found)
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**32 - 1), st.lists(st.integers(1, 400), min_size=1, max_size=6), st.randoms())
 @settings(max_examples=20, deadline=None)
 def test_a_day_is_the_same_however_its_files_are_cut_and_ordered(
@@ -175,6 +177,7 @@ def test_a_file_over_midnight_gives_each_day_its_rows(tmp_path: Path) -> None:
     assert {day: len(sample) for day, sample in found.samples.items()} == dict.fromkeys(days, 200)
 
 
+@pytest.mark.slow
 def test_a_burst_of_a_million_equal_rows_is_one_value(tmp_path: Path) -> None:
     rows = 10**6
     found = summarize_table(
@@ -291,6 +294,7 @@ def test_the_same_summary_is_the_same_bytes(tmp_path: Path) -> None:
     assert survives_json(found)
 
 
+@pytest.mark.slow
 def test_a_day_of_fifteen_columns_is_some_tens_of_kilobytes(tmp_path: Path) -> None:
     random = np.random.default_rng(3)
     numbers = tuple(f"n{at}" for at in range(12))

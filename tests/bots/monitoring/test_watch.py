@@ -33,6 +33,8 @@ from bots.settings import Settings
 from fixtures import prediction_log, watched
 from fixtures.small import IDENTITY
 
+pytestmark = pytest.mark.slow
+
 MARCH = [f"2026-03-{day:02}" for day in range(1, 32)]
 
 

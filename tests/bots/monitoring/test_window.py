@@ -131,6 +131,7 @@ def test_an_empty_value_and_windows_line_ends_stay_readable() -> None:
     assert edit_scalars("a:\r\nb: 1\r\n", {("a",): "2014-01-01"}) == 'a: "2014-01-01"\r\nb: 1\r\n'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["classification", "regression"])
 def test_the_example_s_own_parameters_can_be_moved(tmp_path: Path, task: str) -> None:
     folder = bake_project(tmp_path, task=task)

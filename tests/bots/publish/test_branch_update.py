@@ -27,6 +27,8 @@ from doubles.github import TOKEN, Check, GitHubDouble
 from fixtures import support
 from fixtures.branches import TRAIN, WORKFLOW, Branches, make_branches, make_lock
 
+pytestmark = pytest.mark.slow
+
 ACTIONS = "github-actions[bot]"
 NOW = 1_770_000_000.0
 PARAMS = support.render_file("params.yaml")
@@ -443,7 +445,6 @@ def review_anew(bench: Bench, number: int) -> None:
     bench.add_review(number)
 
 
-@pytest.mark.slow
 def test_twenty_pull_requests_are_merged_in_turn_each_judged_against_the_main_it_merges_into(
     bench: Bench,
 ) -> None:

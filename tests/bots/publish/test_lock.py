@@ -328,6 +328,7 @@ def make_seeds(candidate: Revision, **more: Any) -> Seeds:
     return Seeds(**{"asked": 3, "one_seed": "improved", "champion": side, "candidate": side, **more})
 
 
+@pytest.mark.slow
 def test_what_further_seeds_gave_is_committed_with_the_model_once(bench: Bench) -> None:
     seeds = make_seeds(bench.review.candidate)
     assert seeds.candidate is not None
@@ -417,6 +418,7 @@ def test_a_commit_that_arrived_without_an_answer_is_recognised(
     assert dvc_projects.run_git(bench.origin, "rev-list", "--count", f"{bench.head}..change").strip() == "1"
 
 
+@pytest.mark.slow
 def test_two_jobs_for_the_same_run_make_one_commit(bench: Bench) -> None:
     outcomes: list[LockResult] = []
     threads = [threading.Thread(target=lambda: outcomes.append(bench.lock())) for _ in range(4)]
@@ -438,6 +440,7 @@ def test_a_fork_is_never_written_to_and_the_words_say_what_a_maintainer_can_do(b
     assert bench.lock(of=gone).done == "not locked"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("verdict", "passed", "conclusion", "locks"),
     [
@@ -511,6 +514,7 @@ def test_a_model_that_nobody_has_is_refused_with_advice(bench: Bench) -> None:
     assert bench.branch() == bench.head
 
 
+@pytest.mark.slow
 def test_a_model_that_its_author_stored_need_not_be_handed_over(bench: Bench) -> None:
     path = bench.pack / cache.build_path(compute_digest(MODEL))
     bench.place().keep({compute_digest(MODEL): path})
@@ -967,6 +971,7 @@ def test_aliases_that_a_lock_has_from_params_yaml_are_no_bomb(bench: Bench) -> N
     assert model_bundle.load_bundle(bench.pack).lock.stages.keys() == {"acquire", "train"}
 
 
+@pytest.mark.slow
 def test_what_storage_has_already_is_not_packed(bench: Bench, tmp_path: Path) -> None:
     project = bench.project
     project.git("checkout", "--quiet", "change")
@@ -1028,6 +1033,7 @@ def build_words(tmp_path: Path) -> list[str]:
     return ["lock", *(word for option, name in given.items() for word in (option, str(tmp_path / name)))]
 
 
+@pytest.mark.slow
 def test_the_job_carries_the_check_over_to_its_own_commit_once(
     bench: Bench, job: GitHubDouble, tmp_path: Path
 ) -> None:
@@ -1045,6 +1051,7 @@ def test_the_job_carries_the_check_over_to_its_own_commit_once(
     assert job.violations == []
 
 
+@pytest.mark.slow
 def test_a_check_that_cannot_be_carried_over_is_said_with_what_to_grant(
     bench: Bench,
     job: GitHubDouble,

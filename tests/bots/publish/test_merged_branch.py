@@ -122,6 +122,7 @@ def test_equal_sides_make_an_equal_merge_that_is_known_again(
     assert find_own_merge(bare, head) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "attribute",
     ["merge=evil", "-merge", "binary", "filter=evil", "merge=union"],
@@ -158,6 +159,7 @@ def test_a_lock_of_many_megabytes_is_not_read(branches: Branches, bare: BareRepo
     assert merge(bare) == Unmergeable({"dvc.lock": "it has more than 2 MiB, which no lock of a pipeline has"})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "lock",
     [

@@ -1015,6 +1015,7 @@ def test_where_the_looks_cannot_be_counted_no_improvement_is_believed(
     assert "could not be counted" in comment
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["equivalent", "missed", "regressed", "no_baseline"])
 def test_a_verdict_that_is_no_praise_does_not_wait_for_the_looks(
     bench: Bench, workflow: Callable[..., Path], tmp_path: Path, name: str
@@ -1165,6 +1166,7 @@ def test_a_review_changed_at_random_never_crashes_the_publisher(bench: Bench, da
     assert said.count("<!--") == 1
 
 
+@pytest.mark.slow
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_an_event_changed_at_random_is_a_run_or_refused(

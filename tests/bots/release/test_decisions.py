@@ -500,6 +500,7 @@ def test_one_byte_that_differs_stops_everything(changed: Path, path: str) -> Non
     assert checks["bytes"].passed is False
 
 
+@pytest.mark.slow
 def test_a_folders_digest_is_dvcs_own(tmp_path: Path) -> None:
     from fixtures import dvc_projects
 

@@ -177,6 +177,7 @@ def test_a_lease_whose_holder_was_killed_is_taken_over_and_one_that_is_renewed_i
     assert read_ref(project) == ""
 
 
+@pytest.mark.slow
 def test_many_at_once_hold_a_stage_one_after_the_other(project: ReleaseProject) -> None:
     inside: list[int] = []
     most: list[int] = []

@@ -63,6 +63,7 @@ def projects(tmp_path: Path) -> Iterator[dict[str, SharedProject]]:
     assert double.violations == []
 
 
+@pytest.mark.slow
 def test_each_project_is_released_by_its_own_check_under_its_own_name(
     projects: dict[str, SharedProject],
 ) -> None:

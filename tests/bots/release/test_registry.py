@@ -24,6 +24,8 @@ from fixtures.dvc_projects import DvcProject
 from fixtures.releases import CONTENT, SIGNER, a_release
 from fixtures.support import ROOT
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> DvcProject:

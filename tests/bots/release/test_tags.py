@@ -88,6 +88,7 @@ FORGED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("annotated", [True, False])
 def test_tags_that_somebody_else_made_are_named_and_the_next_number_is_the_one_it_would_have_been(
     project: DvcProject, annotated: bool
@@ -199,6 +200,7 @@ names = st.one_of(
 )
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.tuples(names, st.binary(max_size=40)), max_size=20),
     st.lists(st.sampled_from(["patch", "minor", "major"]), max_size=6),
@@ -298,6 +300,7 @@ def test_without_a_key_nothing_is_added_and_the_words_say_what_to_do(project: Dv
     assert len(run_remote(project, "tag", "--list").split()) == 2
 
 
+@pytest.mark.slow
 def test_what_was_released_before_there_was_this_key_is_signed_by_name(
     project: DvcProject, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -65,6 +65,7 @@ def test_what_a_person_took_on_and_what_became_of_it_is_told_in_words(released: 
     assert "git switch --detach" in said
 
 
+@pytest.mark.slow
 def test_digests_and_commits_lead_to_the_versions_that_have_them(released: ReleaseProject) -> None:
     digest = find_out(released, "models/model.skops")
     for word in (digest[:8], digest, f"md5:{digest}", released.get_head()[:10]):
@@ -165,6 +166,7 @@ def test_a_service_that_was_not_released_from_here_is_told(
     assert "begins with http://" in released.run_bots("trace", "file:///etc/passwd", expect=1).stderr
 
 
+@pytest.mark.slow
 def test_one_prediction_leads_to_what_was_asked_and_to_the_version(
     released: ReleaseProject, tmp_path: Path
 ) -> None:

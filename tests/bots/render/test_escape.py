@@ -91,6 +91,7 @@ def test_what_is_seen_is_what_the_data_says_and_nothing_more(place, form, render
     assert _seen(html) == " ".join(f"{around[0]}{expected}{around[1]}".split())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", REWRITTEN)
 @given(hostile=HOSTILE)
 @example(hostile=reviews.HOSTILE)

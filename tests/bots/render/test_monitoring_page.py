@@ -108,6 +108,7 @@ def test_evidently_s_page_is_linked_whether_columns_are_ranked_or_not(drift):
     assert "Evidently" not in Tags(render_monitoring_page(report)).text
 
 
+@pytest.mark.slow
 @settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(HOSTILE)
 def test_text_from_data_stays_text(text):

@@ -64,6 +64,7 @@ def test_a_diagram_is_drawn_for_both_themes_with_styles_that_do_not_mix():
     assert "my-svg" not in html
 
 
+@pytest.mark.slow
 def test_a_diagram_that_cannot_be_read_becomes_a_message():
     assert "Unable to render" in preview.draw_diagram("flowchart LR\n a[ --> ")
 

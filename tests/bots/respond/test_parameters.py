@@ -109,6 +109,7 @@ BOMB = "model: {a: 1}\nx0: &x0 [1, 1]\n" + "".join(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -312,6 +313,7 @@ def test_a_branch_whose_name_reads_as_another_one_in_an_address_moves_no_other(
     assert run_git(branch.origin, "rev-parse", f"refs/heads/{name}^").strip() == branch.head
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["commit_file", "start_workflow", "create_comment"])
 def test_a_write_whose_answer_is_lost_is_made_once(
     branch: Branch, monkeypatch: pytest.MonkeyPatch, name: str

@@ -44,6 +44,7 @@ def assert_within_its_bound(name: str, target: np.ndarray, score: np.ndarray, sp
     return found.error
 
 
+@pytest.mark.slow
 @given(
     st.integers(0, 2**32 - 1),
     st.integers(1, 500),

@@ -41,6 +41,7 @@ def compute_by_scikit_learn(target: Any, score: Any, weights: Any) -> dict[str, 
     }
 
 
+@pytest.mark.slow
 @given(seed=SEEDS, rows=st.integers(12, 200), weighted=st.booleans())
 @settings(max_examples=40, deadline=None)
 def test_each_metric_is_what_scikit_learn_says(seed: int, rows: int, *, weighted: bool) -> None:
@@ -66,6 +67,7 @@ def test_of_equal_probabilities_the_first_class_is_called() -> None:
     assert classes.call_classes(np.array([[0.4, 0.4, 0.2]])).tolist() == [0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METRICS)
 def test_an_interval_covers_the_true_difference_as_often_as_it_says(name: str) -> None:
     """Both models are equally good, so the true difference is zero; of 150 95% intervals 133 or more must hold it."""

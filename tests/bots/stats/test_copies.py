@@ -48,6 +48,7 @@ def normalize(row: tuple[str | None, float | None, bool]) -> tuple[Any, ...]:
     return group, None if x is None or x != x else x + 0.0, bought
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(training=ROWS, holdout=ROWS)
 def test_a_row_is_a_copy_when_its_values_stand_in_a_training_row(

@@ -54,6 +54,7 @@ def test_what_is_no_text_or_is_missing_is_counted(column: pa.ChunkedArray, expec
     assert are_distinct(column) is expected
 
 
+@pytest.mark.slow
 def test_a_million_names_of_rows_have_a_number_each() -> None:
     rows = pa.chunked_array([pa.array(np.arange(1_000_000)).cast(pa.string())])
     (numbers,) = (distinct._hash_texts(chunk) for chunk in rows.chunks)

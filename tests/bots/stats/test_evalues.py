@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from bots.stats import evalues
 
 
+@pytest.mark.slow
 @given(st.integers(1, 2_000))
 def test_every_rank_is_as_likely_so_their_worth_is_one_on_average(count: int) -> None:
     weights = evalues.weigh_ranks(count)

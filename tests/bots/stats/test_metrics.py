@@ -31,6 +31,7 @@ def labels_and_scores(seed: int, rows: int, decimals: int) -> tuple[np.ndarray, 
     return target, np.round(score, decimals)
 
 
+@pytest.mark.slow
 @given(SEEDS, st.integers(5, 300), st.integers(1, 6))
 @settings(max_examples=60, deadline=None)
 def test_classification_metrics_are_those_of_scikit_learn(seed: int, rows: int, decimals: int) -> None:
@@ -109,6 +110,7 @@ def test_value_of_a_regression_prices_each_unit_too_little_or_too_much() -> None
     ) == pytest.approx(-2.5)
 
 
+@pytest.mark.slow
 @given(SEEDS)
 @settings(max_examples=25, deadline=None)
 def test_average_precision_is_linearised_by_its_true_derivative(seed: int) -> None:
@@ -123,6 +125,7 @@ def test_average_precision_is_linearised_by_its_true_derivative(seed: int) -> No
         assert linear == pytest.approx(exact, abs=1e-9)
 
 
+@pytest.mark.slow
 @given(SEEDS)
 @settings(max_examples=25, deadline=None)
 def test_roc_auc_is_linearised_by_its_true_derivative(seed: int) -> None:

@@ -36,6 +36,7 @@ def _load_params() -> params.Params:
 PARAMS = _load_params()
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=150)
 @given(
     st.one_of(

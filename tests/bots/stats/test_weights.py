@@ -55,6 +55,7 @@ def get_context(task: str) -> metrics.Context:
     return metrics.Context(threshold=0.45 if task == "classification" else None, costs=costs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["classification", "regression"])
 @settings(deadline=None, max_examples=60)
 @given(st.integers(0, 10_000), st.integers(2, 60), st.booleans(), st.data())
@@ -71,6 +72,7 @@ def test_whole_weights_are_repeated_rows(
         assert is_alike(weighted, repeated), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["classification", "regression"])
 @settings(deadline=None, max_examples=40)
 @given(st.integers(0, 10_000), st.integers(2, 60), st.booleans(), st.data())

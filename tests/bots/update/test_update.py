@@ -27,6 +27,8 @@ from doubles.github import TOKEN, GitHubDouble
 from fixtures.documents import read_words
 from fixtures.support import TEMPLATE
 
+pytestmark = pytest.mark.slow
+
 BOT_MAIL = "41898282+github-actions[bot]@users.noreply.github.com"
 LINES = "".join(f"line {number}\n" for number in range(1, 31))
 FIRST = {

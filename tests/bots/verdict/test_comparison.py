@@ -188,6 +188,7 @@ def exact(predictions: Predictions, name: str, times: int) -> Floats:
     return np.array(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["roc_auc", "average_precision", "f1", "precision"])
 def test_a_metric_varies_as_much_as_when_it_is_recomputed_on_each_resample(name: str) -> None:
     predictions = drawn(400)
@@ -215,6 +216,7 @@ def test_averages_vary_as_much_as_in_scipys_bootstrap(name: str) -> None:
     assert half(found) == pytest.approx(quantile * scipys.standard_error, rel=0.05)
 
 
+@pytest.mark.slow
 def test_the_median_varies_as_much_as_when_it_is_recomputed_on_each_resample() -> None:
     predictions = drawn(1500, task="regression")
     found = by_name(comparison.compare(predictions, make_quick_policy("regression")))["median_absolute_error"]

@@ -49,6 +49,7 @@ def test_a_gain_beyond_half_of_what_matters_is_confirmed_and_none_at_all_is_not(
     assert judge_fresh_rows(draw_models(4000, -0.03, random), GATE).outcome == "contradicted"
 
 
+@pytest.mark.slow
 def test_a_change_that_is_no_better_is_confirmed_in_at_most_one_of_five_cases_however_few_the_rows() -> None:
     random = np.random.default_rng(2)
     for matters in (0.0, 0.02):

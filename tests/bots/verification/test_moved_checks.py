@@ -16,6 +16,8 @@ from fixtures import moved_reviews, verified_reviews
 from fixtures.moved_reviews import LATER, OLD, ROWS, TRAINED, MovedBench, draw_rows, join, move_holdout, take
 from fixtures.verified_reviews import PREDICTIONS, edit_report, edit_table
 
+pytestmark = pytest.mark.slow
+
 HALF = ROWS // 2
 
 

@@ -17,6 +17,8 @@ from bots.verification.scorer import Limits, NotScored, ask_model
 from fixtures import release_projects
 from fixtures.release_projects import INPUTS
 
+pytestmark = pytest.mark.slow
+
 GIB = 1 << 30
 LIMITS = Limits(memory=3 * GIB, processor=30, wall=60.0)
 
@@ -106,7 +108,6 @@ def test_a_model_that_never_ends_is_stopped_by_its_processor_time(rows: Path, tm
         ask_model(make_endless(tmp_path), rows, Limits(memory=3 * GIB, processor=2, wall=60.0))
 
 
-@pytest.mark.slow
 def test_a_model_that_never_ends_is_stopped_by_the_clock(rows: Path, tmp_path: Path) -> None:
     before = time.monotonic()
     with pytest.raises(NotScored, match="did not end within 3 seconds"):

@@ -16,6 +16,8 @@ from fixtures import dvc_projects, release_projects, verified_reviews
 from fixtures.documents import read_words
 from fixtures.verified_reviews import PREDICTIONS, Bench
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Bench:

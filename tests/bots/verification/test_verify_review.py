@@ -27,6 +27,8 @@ from fixtures import verified_reviews
 from fixtures.release_projects import INPUTS, WEIGHTS, write_model
 from fixtures.verified_reviews import FEATURES, LIMITS, PREDICTIONS, WORSE, Bench, edit_report, edit_table
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Bench:
@@ -670,7 +672,6 @@ def fresh(later: Bench, tmp_path: Path) -> Bench:
     return verified_reviews.copy_bench(later, tmp_path / "bench")
 
 
-@pytest.mark.slow
 def test_an_improvement_after_many_looks_that_fresh_rows_confirm_is_confirmed_again(
     fresh: Bench, tmp_path: Path
 ) -> None:
@@ -684,7 +685,6 @@ def test_an_improvement_after_many_looks_that_fresh_rows_confirm_is_confirmed_ag
     assert check.words.startswith("2,700 fresh rows: −0.")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("what", "outcome", "words"),
     [
@@ -717,7 +717,6 @@ def test_what_a_review_says_of_fresh_rows_after_many_looks_is_not_its_own_to_say
     ]
 
 
-@pytest.mark.slow
 def test_luck_that_fresh_rows_do_not_repeat_gets_no_praise_whatever_the_review_says_of_them(
     original: Bench, tmp_path: Path
 ) -> None:

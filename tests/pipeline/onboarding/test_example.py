@@ -47,6 +47,7 @@ def test_a_dependency_is_cut_in_either_way_of_writing_a_list(before: str, after:
     assert example.cut_dependency(before, path="pipeline/x.py") == after
 
 
+@pytest.mark.slow
 def test_a_lock_without_the_package_keeps_every_other_line(tmp_path: Path) -> None:
     for path in sorted((TEMPLATE / "requirements").glob("*.txt")):
         before = path.read_text(encoding="utf-8")

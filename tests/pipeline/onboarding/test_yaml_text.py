@@ -29,6 +29,7 @@ def put(document: Any, keys: list[str], value: Any) -> Any:
     return value if not keys else {**known, keys[0]: put(known.get(keys[0]), keys[1:], value)}
 
 
+@pytest.mark.slow
 @given(
     document=DOCUMENTS,
     data=st.data(),
