@@ -13,6 +13,7 @@ from typing import Any
 from bots.decoding import YAML_ERRORS, load_recorded_yaml
 from bots.dvc.lockfile import REPRO, LockfileError, join_records, parse_lock, split_records
 
+BOM = "\ufeff"
 OURS, THEIRS, BASE = "dvc.lock of this side", "dvc.lock of the other side", "dvc.lock of their common commit"
 
 
@@ -33,7 +34,7 @@ def merge_locks(base: str, ours: str, theirs: str) -> MergedLock:
     """
     sides = ((base, BASE), (ours, OURS), (theirs, THEIRS))
     heads, (old, mine, other) = zip(*(_read_blocks(text, name) for text, name in sides), strict=True)
-    if ours and theirs and heads[1] != heads[2]:
+    if ours and theirs and len({load_recorded_yaml(head)["schema"] for head in heads[1:]}) > 1:
         raise LockfileError(
             "the two sides were written by versions of DVC with different formats: let the side with the older one run "
             "`python -m dvc repro` with the newer DVC first"
@@ -79,10 +80,14 @@ def drop_unheld(text: str, find_digest: Callable[[str], str | None]) -> MergedLo
 
 
 def _read_blocks(text: str, name: str) -> tuple[str, dict[str, str]]:
-    """Read a lock's head and its stages' own lines. Raises `LockfileError` where those are not what YAML says it is."""
+    """Read a lock's head and its stages' own lines. Raises `LockfileError` where those are not what YAML says it is.
+
+    Line ends and a byte order mark of Windows mean nothing, and the last line may lack its end.
+    """
     parse_lock(text, name)
     if not text:
         return "", {}
+    text = text.removeprefix(BOM).replace("\r\n", "\n").rstrip("\n") + "\n"
     try:
         head, blocks = split_records(text)
         document = load_recorded_yaml(text)

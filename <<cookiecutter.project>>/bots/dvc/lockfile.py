@@ -138,7 +138,8 @@ def arrange_stages(text: str, like: Iterable[str], *, keep: Collection[str] | No
 
 def join_records(head: str, blocks: Mapping[str, str]) -> str:
     """A lock's text from what stands before its stages, and their own lines. DVC reads no empty `stages:`."""
-    return head + "".join(blocks.values()) if blocks else re.sub(r"(?m)^stages:\s*$", "stages: {}", head)
+    head = re.sub(r"(?m)^stages:.*$", "stages:" if blocks else "stages: {}", head)
+    return head + "".join(blocks.values())
 
 
 def drop_stages(text: str, names: Iterable[str]) -> str:
@@ -154,7 +155,7 @@ def take_record(text: str, other: str, name: str) -> str:
     record = split_records(other)[1].get(name)
     if record is None:
         raise LockfileError(f"dvc.lock: expected a record of the stage {name}; `{REPRO}` writes it")
-    return head + "".join(({**found, name: record}).values())
+    return join_records(head, {**found, name: record})
 
 
 def _parse_stage(recorded: Mapping[str, Any]) -> LockedStage:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
@@ -122,6 +124,15 @@ class Request:
         """
         name, _, rest = self.arguments.partition(" ")
         return self.take_model(name, rest.strip()) if name in self.settings.models else self
+
+    def explain_model(self) -> str | None:
+        """Explain that the first word nearly names a model: taken for a reason, it would be about the main one."""
+        if self.naming.model is not None:
+            return None
+        known = {name.lower(): name for name in self.settings.models}
+        first = re.sub(r"[^\w-]", "", self.arguments.partition(" ")[0]).lower()
+        near = get_close_matches(first, known, n=1, cutoff=0.75)
+        return f"There is no such model. Did you mean `{known[near[0]]}`? Nothing was done." if near else None
 
     def take_model(self, name: str, arguments: str = "") -> Request:
         """The request as one about a further model."""

@@ -40,6 +40,8 @@ def approve(request: Request) -> Answer:
     if pull.author == request.who:
         return refuse("Nobody approves their own change: ask a colleague.")
     request = request.choose_model()
+    if unclear := request.explain_model():
+        return refuse(unclear)
     found = find_check(request, pull)
     if found is None:
         return refuse(

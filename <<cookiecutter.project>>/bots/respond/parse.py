@@ -8,8 +8,7 @@ from typing import Final
 
 MOST: Final = 5
 """So many commands of a comment are obeyed."""
-_WORD: Final = r"[A-Za-z][A-Za-z0-9-]{0,49}"
-_LINE: Final = re.compile(rf" {{0,3}}/(?P<name>{_WORD})(?:[ \t](?P<arguments>.*))?")
+_LINE: Final = re.compile(r" {0,3}/(?P<name>[^\W\d_][^\s/]{0,49})(?:\s(?P<arguments>.*))?")
 _FENCE: Final = re.compile(r"[ \t]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)?(?P<fence>`{3,}|~{3,})(?P<rest>.*)")
 _TAGS: Final = ("pre", "code", "script", "style", "details", "textarea")
 _ENDS: Final = ("-->", *(f"</{tag}>" for tag in _TAGS))
@@ -20,25 +19,30 @@ _SIGNATURE: Final = re.compile(r"-- |-{2,} ?Original Message ?-{2,}|_{20,}", re.
 
 @dataclass(frozen=True)
 class Command:
-    """A command as it was written: its word in small letters, and what stands behind it."""
+    """A command as it was written: its word in small letters, and what stands behind it, with no blank but spaces."""
 
     name: str
     arguments: str
+
+    @property
+    def stem(self) -> str:
+        """The word without what is written to it: `approve` of `approve, please`."""
+        return re.split(r"[^\w-]", self.name, maxsplit=1)[0]
 
 
 def find_commands(body: str, prefix: str | None = None) -> list[Command]:
     """Find the commands of a comment, in its order.
 
     Only a whole line counts, outside of quotations, code and HTML comments, and above the signature of an e-mail; a
-    path such as /usr/bin is none. With a `prefix`, such as `ml`, the lines are `/ml approve`, and others are none of
-    ours; `/ml` alone asks for help.
+    path such as /usr/bin is none. What is pasted brings tabs and blanks that only look like spaces: each becomes one.
+    With a `prefix`, such as `ml`, the lines are `/ml approve`, and others are none of ours; `/ml` alone asks for help.
     """
     found = []
     for line in list_plain_lines(body):
         read = _LINE.fullmatch(line)
         if read is None:
             continue
-        name, arguments = read["name"].lower(), (read["arguments"] or "").strip()
+        name, arguments = read["name"].lower(), re.sub(r"\s", " ", read["arguments"] or "").strip()
         if prefix is not None:
             if name != prefix.lower():
                 continue

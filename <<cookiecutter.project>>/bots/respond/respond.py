@@ -248,15 +248,22 @@ def _reply(request: Request, body: str) -> None:
 
 
 def is_meant(command: Command, prefix: str | None) -> bool:
-    """Whether a person meant a command: without a prefix, an unknown word that folders have is a path, and none."""
-    return prefix is not None or command.name in VERBS or command.name not in FOLDERS
+    """Whether a person meant a command: without a prefix, an unknown word that folders have is a path, and none.
+
+    A word with signs at its end, such as `/approve,`, was meant where it is known without them; /update.md is a file.
+    """
+    if prefix is not None or command.name in VERBS:
+        return True
+    if command.name == command.stem:
+        return command.name not in FOLDERS
+    return command.stem in VERBS and not re.match(r"\.\w", command.name.removeprefix(command.stem))
 
 
 def obey(command: Command, request: Request) -> Answer:
     """Obey a command, or say why not. Raises `TemporaryFailure`."""
     verb = VERBS.get(command.name)
     if verb is None:
-        return refuse(describe_unknown(command.name, request.naming.command_start))
+        return refuse(describe_unknown(command.stem, request.naming.command_start))
     try:
         return verb.run(replace(request, arguments=command.arguments))
     except RequestDenied as error:
@@ -281,10 +288,16 @@ def render_answer(
     """The reply to a comment: each command with what was done. `run` is the address of the run that wrote it."""
     start = naming.command_start
     parts = [
-        f"**`{start}{escape_text(one.name, 30)}`** {'' if answer.obeyed else '(not done) '}{answer.words}"
+        f"**{_show_word(start, one)}** {'' if answer.obeyed else '(not done) '}{answer.words}"
         for one, answer in answers
     ]
     return "\n\n".join([make_answer_mark(str(comment), naming, run), *parts])
+
+
+def _show_word(start: str, command: Command) -> str:
+    if command.name == command.stem:
+        return f"`{start}{command.name[:30]}`"
+    return f"<code>{escape_text(f'{start}{command.name}', 60)}</code>"
 
 
 @dataclass(frozen=True)

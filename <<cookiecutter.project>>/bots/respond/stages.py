@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final, Protocol
 
 from bots.release import promote, report, versions
@@ -20,14 +19,13 @@ from bots.render.monitoring_issue import parse_issue_marker
 from bots.respond.answer import Act, Answer, Order, Request, refuse
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from bots.release.versions import Registry, Release
 
 LONGEST: Final = 300
 PLACE: Final = "below a merged pull request whose release the bots report, or below an open issue of the bots"
 _NUMBER: Final = re.compile(rf"v{PART}\.{PART}\.{PART}")
 _LIKE_NUMBER: Final = re.compile(r"v?\d+(?:\.\d+)*")
+_NAMED: Final = re.compile(r"(?<![\w.])v?\d+(?:\.\d+)+(?!\w|\.\d)", re.ASCII | re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -79,8 +77,8 @@ def _order(request: Request, act: Act, decide: Decide) -> Answer:
         return refuse("Only people who may write to this repository decide about production.")
     request = request.choose_model()
     model = request.naming.model
-    if model is None and (meant := find_meant_model(request.arguments, request.settings.models)):
-        return refuse(f"There is no such model. Did you mean `{meant}`? Nothing was done.")
+    if unclear := request.explain_model():
+        return refuse(unclear)
     first, second = [*request.arguments.split()[:2], "", ""][:2]
     if _LIKE_NUMBER.fullmatch(second) and not _LIKE_NUMBER.fullmatch(first):
         return refuse(
@@ -96,6 +94,8 @@ def _order(request: Request, act: Act, decide: Decide) -> Answer:
     plan = decide(registry, scene, request.arguments)
     if isinstance(plan, Answer):
         return plan
+    if act != "pause" and (other := find_other_version(registry, plan, request.arguments)):
+        return refuse(_explain_other(other, plan, request.naming.command_start))
     order = Order(act, plan.version, plan.to, write_reason(request, plan.why), model or "")
     run = f"[this run]({check_address(request.run)})" if request.run else "the job behind this one"
     of = f"Of {escape_text(model)}: " if model else ""
@@ -106,11 +106,27 @@ def _order(request: Request, act: Act, decide: Decide) -> Answer:
     )
 
 
-def find_meant_model(arguments: str, models: Collection[str]) -> str | None:
-    """Find the model that the first word nearly names: it would be taken for the reason, and change the main model."""
-    known = {name.lower(): name for name in models}
-    near = get_close_matches(arguments.partition(" ")[0].lower(), known, n=1, cutoff=0.75)
-    return known[near[0]] if near else None
+def find_other_version(registry: Registry, plan: Plan, arguments: str) -> str | None:
+    """Find a version that the words name and that neither comes nor leaves: whoever wrote it may mean that one.
+
+    Behind a version that stands first, as it should, the words may name others. A number without a v is a version only
+    where the registry has it.
+    """
+    running = registry.get_running(WATCHED)
+    touched = {plan.version, plan.to, running.version if running else ""}
+    first = arguments.partition(" ")[0]
+    for word in _NAMED.findall(first if _LIKE_NUMBER.fullmatch(first) else arguments):
+        version = f"v{word.lower().removeprefix('v')}"
+        if version not in touched and (word[0] in "vV" or registry.find_version(version)):
+            return version
+    return None
+
+
+def _explain_other(other: str, plan: Plan, start: str) -> str:
+    return (
+        f"Your words name {other}, but this is what would be done: {plan.words} Where you mean {other}, write "
+        f"`{start}rollback {other}`; where not, leave {other} out of your words. Nothing was done."
+    )
 
 
 def write_reason(request: Request, why: str) -> str:

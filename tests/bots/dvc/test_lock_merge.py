@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import pytest
 import yaml
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bots.dvc.lock_merge import merge_locks
-from bots.dvc.lockfile import LockfileError, parse_lock
+from bots.dvc.lockfile import LockfileError, parse_lock, take_record
 
 STAGES = ("acquire", "prepare", "train", "evaluate")
 Versions = Mapping[str, str | None]
@@ -109,6 +109,30 @@ def test_a_text_that_is_no_lock_is_refused_with_its_side(text: str, place: int):
     name = ("their common commit", "this side", "the other side")[place]
     with pytest.raises(LockfileError, match=f"dvc.lock of {name}"):
         merge_locks(*texts)
+
+
+def test_a_lock_whose_records_were_all_dropped_is_merged_like_any_other():
+    none = merge_locks(BASE, change(acquire="b"), change(acquire="c"))
+    assert parse_lock(none.text).stages == {}
+    theirs = change(acquire="c", evaluate="d")
+    assert merge_locks(BASE, theirs, none.text).text == none.text
+    assert merge_locks(none.text, none.text, theirs).text == theirs
+    assert merge_locks(none.text, theirs, none.text).text == theirs
+    assert take_record(none.text, BASE, "acquire") == change(prepare=None, train=None, evaluate=None)
+
+
+@pytest.mark.parametrize(
+    "write", [lambda text: text.replace("\n", "\r\n"), lambda text: f"\ufeff# by hand\n{text}", str.rstrip]
+)
+def test_how_an_editor_ends_lines_and_begins_a_file_is_no_difference(write: Callable[[str], str]):
+    theirs = change(evaluate="b")
+    for sides in (
+        (BASE, write(BASE), theirs),
+        (BASE, BASE, write(theirs)),
+        (write(BASE), BASE, write(theirs)),
+    ):
+        assert parse_lock(merge_locks(*sides).text) == parse_lock(theirs)
+        assert "\r" not in merge_locks(*sides).text
 
 
 def test_two_formats_of_dvc_are_not_mixed():

@@ -327,6 +327,8 @@ def test_each_model_is_approved_by_its_name_and_neither_answers_for_the_other(
     assert code == 3
     assert "`model review: b` has not passed" in reply
     assert "`/approve b` comes first" in reply
+    code, reply = say(job, monkeypatch, "/approve B, new rows explain it")
+    assert (code, "Did you mean `b`? Nothing was done." in reply) == (3, True)
     code, reply = say(job, monkeypatch, "/approve b new rows explain it")
     assert code == 0, reply
     assert "This is about b alone" in reply

@@ -534,6 +534,7 @@ def test_an_explanation_that_is_hostile_is_shown_as_text() -> None:
         ("--\n/help", [Command("help", "")]),
         ("/help\r/mute 2026-01-01", [Command("help", ""), Command("mute", "2026-01-01")]),
         ("\t/approve", []),
+        ("/rollback\u00a0v1.0.0\tbad", [Command("rollback", "v1.0.0 bad")]),
         ("On Friday ada wrote:\n> /approve\n>> /approve\n", []),
     ],
 )
@@ -561,6 +562,15 @@ def test_a_comment_of_the_largest_size_is_read_at_once() -> None:
         ("/aprove", "Did you mean `/approve [why]`?"),
         ("/roll-back", "Did you mean `/rollback [NAME] [version] [why]`?"),
         ("/deploy v1.2.0", "The bots know no such word. `/help` lists what they know."),
+        (
+            "/approve, fine",
+            "**<code>/approve,</code>** (not done) The bots know no such word. Did you mean `/ap",
+        ),
+        ("/approve?", "Did you mean `/approve [why]`?"),
+        ("/retrain=model.seed=7", "Did you mean `/retrain [model.seed=7 …]`?"),
+        ("/mute\u200b", "Did you mean `/mute 2026-01-31`?"),
+        ("/re_train", "Did you mean `/retrain"),
+        ("/annehmen_möchte", "The bots know no such word. `/help` lists what they know."),
         ("/ml approve", "The bots know no such word."),
     ],
 )
@@ -571,7 +581,16 @@ def test_a_word_that_nobody_knows_gets_the_nearest_one_and_the_help(say: Say, bo
 
 
 @pytest.mark.parametrize(
-    "body", ["/usr/bin/env", "/tmp is full", "/data", "/predict answers 500", "/etc/passwd\n/home"]
+    "body",
+    [
+        "/usr/bin/env",
+        "/update.md is old",
+        "/x;ls",
+        "/tmp is full",
+        "/data",
+        "/predict answers 500",
+        "/etc/passwd\n/home",
+    ],
 )
 def test_a_path_is_met_with_silence(double: GitHubDouble, say: Say, body: str) -> None:
     assert say(body) == (0, "")
@@ -680,7 +699,7 @@ def test_no_body_runs_anything_and_none_with_a_command_is_silent(body: str) -> N
     found = [one for one in find_commands(body) if is_meant(one, None)]
     lines = re.split(r"\r\n|\r|\n", body)
     for one in found:
-        assert re.fullmatch("[a-z][a-z0-9-]{0,49}", one.name)
+        assert re.fullmatch(r"[^\W\d_][^\s/]*", one.name)
         assert not set("\r\n") & set(one.arguments)
         # What is found stands in the comment as a line of its own, that begins with the slash.
         assert any(

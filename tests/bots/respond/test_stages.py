@@ -45,6 +45,10 @@ HELD = Registry(RELEASES, (*BEFORE, put("production", "v1.0.0", 4, held=True, re
 HELD_ALONE = Registry(
     RELEASES[:1], (*BEFORE[:2], put("production", "v1.0.0", 4, held=True, reason="a holiday"))
 )
+THREE = Registry(
+    (*RELEASES, a_release("v1.2.0", pull_request=NUMBER)),
+    (*DONE.assignments, put("staging", "v1.2.0", 5), put("production", "v1.2.0", 6)),
+)
 WAITING = Registry(RELEASES, BEFORE)
 STAGED = Registry(RELEASES, BEFORE[:1])
 
@@ -143,6 +147,9 @@ NOTHING = dict.fromkeys(("act", "version", "to", "reason", "environment", "model
         (DONE, "/rollback", ordered("rollback", "v1.1.0", "v1.0.0"), "**v1.0.0** comes back"),
         (DONE, "/rollback 1.0.0 bad", ordered("rollback", "v1.1.0", "v1.0.0", "bad"), "comes back"),
         (DONE, "/rollback people complain", ordered("rollback", "v1.1.0", "v1.0.0", "people complain"), "back"),
+        (DONE, "/rollback v1.0.0\tv1.2.0 was better", ordered("rollback", "v1.1.0", "v1.0.0", "v1.2.0 was better"), ""),
+        (DONE, "/rollback worse than v1.0.0", ordered("rollback", "v1.1.0", "v1.0.0", "worse than v1.0.0"), "back"),
+        (DONE, "/rollback as numpy 2.4.0 is bad", ordered("rollback", "v1.1.0", "v1.0.0", "as numpy 2.4.0 is bad"), ""),
         (PAUSED, "/pause a fair", ordered("pause", "v1.0.0", why="a fair"), "v1.1.0 keeps its share"),
         (WAITING, "/pause", ordered("pause", "v1.0.0"), "nothing new comes in until somebody writes `/promote`"),
     ],
@@ -175,6 +182,10 @@ def test_what_is_asked_for_is_ordered_in_the_name_of_who_asks_and_names_the_vers
         (DONE, "/rollback v1.1.0", NUMBER, "Production has v1.1.0 already"),
         (DONE, "/rollback", FIRST, "Not v1.0.0 but v1.1.0 would leave production: v1.1.0 runs. Write it below #7"),
         (PAUSED, "/rollback", FIRST, "Not v1.0.0 but v1.1.0 would leave production: v1.0.0 runs, v1.1.0 is paused"),
+        (THREE, "/rollback v1.0.0, it was good", NUMBER, "Your words name v1.0.0, but this is what would be done: **"),
+        (THREE, "/rollback “1.0.0”", NUMBER, "Where you mean v1.0.0, write `/rollback v1.0.0`"),
+        (THREE, "/rollback back to V1.0.0", NUMBER, "Your words name v1.0.0"),
+        (PAUSED, "/promote v9.0.0", NUMBER, "Your words name v9.0.0"),
         (PAUSED, "/rollback", OTHER, "This pull request has no version: `/rollback` belongs below a merged"),
     ],
 )  # fmt: skip
