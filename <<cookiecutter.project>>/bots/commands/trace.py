@@ -69,21 +69,21 @@ def run(arguments: argparse.Namespace) -> int:
             for name, one in family.items()
         ]
         if arguments.data is not None:
-            return _trace_data(known, arguments.data, as_json=arguments.json)
+            return _trace_data(known, arguments.data, root=root, as_json=arguments.json)
         return _trace_version(known, arguments.what, root=root, tell=tell, as_json=arguments.json)
 
 
-def _trace_data(known: Known, word: str, *, as_json: bool) -> int:
+def _trace_data(known: Known, word: str, *, root: Path, as_json: bool) -> int:
     import msgspec
 
     from bots.release.trace import find_learners
 
-    digest = _find_digest(word)
-    learners = [
-        learner
-        for repository, settings in known
-        for learner in find_learners(repository, digest, settings.review.files)
-    ]
+    digest = find_digest(word, root)
+    looks = [find_learners(repository, digest, settings.review.files) for repository, settings in known]
+    learners = [learner for found, _ in looks for learner in found]
+    unread = list(dict.fromkeys(words for _, each in looks for words in each))
+    for words in unread:
+        _tell(f"WARNING: not looked at: {words}")
     if as_json:
         print(msgspec.json.encode(learners).decode())
     elif learners:
@@ -93,14 +93,29 @@ def _trace_data(known: Known, word: str, *, as_json: bool) -> int:
             f"no model of main was made from {digest}. Of a folder that DVC tracks as a whole, ask for the folder's "
             "digest (dvc.lock has it): those of its files are in no commit"
         )
-    return 0 if learners else NOTHING
+    return 0 if learners else 1 if unread else NOTHING
 
 
-def _find_digest(word: str) -> str:
-    """The digest of a file that lies here, or the word itself."""
+def find_digest(word: str, root: Path) -> str:
+    """The digest of a file that lies here, that of the folder where DVC tracks one as a whole, or the word itself."""
+    from bots.dvc.lockfile import parse_lock
+    from bots.layout import DVC_LOCK
+    from bots.release.trace import NotFound
+
     path = Path(word)
-    if not path.is_file():
+    if not path.exists():
         return word
+    place = Path(os.path.relpath(path, root)).as_posix()
+    text = root / DVC_LOCK
+    lock = parse_lock(text.read_text(encoding="utf-8", errors="replace") if text.is_file() else None)
+    digest = lock.find_content(place)
+    if path.is_dir() or (digest or "").endswith(".dir"):
+        if digest is None:
+            raise NotFound(
+                f"{word} is a folder that {DVC_LOCK} does not name: ask for one that it names, or a file"
+            )
+        _tell(f"{word} is, or lies in, a folder that DVC tracks as a whole: {digest}, as dvc.lock has it")
+        return digest
     with path.open("rb") as file:
         return f"md5:{hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()}"
 

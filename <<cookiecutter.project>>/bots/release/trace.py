@@ -119,7 +119,7 @@ def find_releases(registry: Registry, word: str) -> list[Release]:
     if number := _VERSION.fullmatch(word):
         found = registry.find_version(f"v{number[1]}")
         return [found] if found else []
-    wanted = _DIGEST.fullmatch(word)
+    wanted = _DIGEST.fullmatch(word.lower())
     if wanted is None:
         return []
     return [one for one in registry.releases if any(_matches(wanted, each) for each in _list_digests(one))]
@@ -190,20 +190,28 @@ def list_steps(assignments: Iterable[Assignment], version: str) -> Iterator[Step
             yield Step(at=one.at, stage=one.stage, words=words, by=one.by, reason=one.reason)
 
 
-def find_learners(repository: RegistryRepository, digest: str, files: Layout) -> list[Learner]:
+def find_learners(
+    repository: RegistryRepository, digest: str, files: Layout
+) -> tuple[list[Learner], list[str]]:
     """Find the models of main whose pipeline read or made a file of this digest, the newest first.
 
     At least eight of its digits. A file inside a folder that DVC tracks as a whole has no digest in dvc.lock: ask for
-    the folder's. Raises `NotFound` for what is no digest.
+    the folder's. With them comes why commits could not be looked at: what once was merged stays in the history.
+    Raises `NotFound` for what is no digest.
     """
-    wanted = _DIGEST.fullmatch(digest)
+    wanted = _DIGEST.fullmatch(digest.lower())
     if wanted is None:
         raise NotFound(
             f"{digest!r} is no digest: expected at least {SHORTEST} of its digits, such as md5:0f343b09"
         )
     found: dict[str | None, Learner] = {}
+    unread: list[str] = []
     for commit in repository.bare.list_commits(repository.tip, f"{repository.prefix}{DVC_LOCK}"):
-        lock = _load_lock(repository, commit)
+        try:
+            lock = _load_lock(repository, commit)
+        except lockfile.LockfileError as error:
+            unread.append(str(error))
+            continue
         paths = sorted(path for path, known in _list_all(lock).items() if _matches(wanted, known))
         if not paths:
             continue
@@ -226,7 +234,7 @@ def find_learners(repository: RegistryRepository, digest: str, files: Layout) ->
             running=running,
             model_name=repository.naming.model,
         )
-    return list(found.values())
+    return list(found.values()), unread
 
 
 def _load_lock(repository: RegistryRepository, commit: str) -> Lock:

@@ -120,12 +120,14 @@ def load_consumers(folder: Path) -> tuple[dict[str, Consumer], list[str]]:
     wrong: list[str] = []
     files = sorted(folder.glob("*.json")) if folder.is_dir() and not folder.is_symlink() else []
     for path in files:
-        if path.is_symlink():
+        if path.is_symlink() or not path.is_file():
             continue  # told below, as what else nobody reads
         try:
             known[path.stem] = parse_consumer(path.read_bytes(), f"{folder.name}/{path.name}")
         except CallersError as error:
             wrong.append(str(error))
+        except OSError as error:
+            wrong.append(f"{folder.name}/{path.name}: it cannot be read: {error.strerror}")
     return known, wrong + list_misplaced(folder)
 
 

@@ -19,13 +19,21 @@ Kind = Literal["personal data", "slices", "fallback", "owner", "alarms", "canary
 DAYS: Final = {"day": 1, "week": 7, "month": 30, "year": 365}
 # A name that tells about a person by itself. Words are whole: `agent` is none.
 _PERSONAL = re.compile(
-    r"(?:^|[_\W])(?:first_?name|last_?name|surname|full_?name|email|e_?mail|phone|telephone|mobile|birth(?:day|date)?|"
-    r"dob|age|gender|sex|ethnicity|race|religion|nationality|ssn|passport|iban|street|address|zip_?code|postcode|"
-    r"ip_?address|marital_?status|disability|diagnosis)(?:$|[_\W])",
+    r"(?:^|[_\W])(?:(?:first|fore|last|sur|full|maiden|user|vor|nach)[_\W]?name|e?_?mail|phone|telephone|telefon|"
+    r"mobile|birth(?:day|date)?|geburtsdatum|dob|age|gender|geschlecht|sex|ethnicity|race|religion|nationality|ssn|"
+    r"passport|iban|street|strasse|address|anschrift|zip[_\W]?code|postcode|plz|"
+    r"marital[_\W]?status|disability|diagnosis)(?:$|[_\W\d])",
     re.IGNORECASE,
 )
 _OWNER = re.compile(r"(?:^|(?<=\s))@[A-Za-z0-9][A-Za-z0-9-]*(?:/[A-Za-z0-9._-]+)?|[\w.+-]+@[\w.-]+\.\w+")
 _WORD = re.compile(r"\w+")
+_WORDS = re.compile(r"\w+(?:[ .-]\w+)+")
+_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+
+
+def sounds_personal(name: str) -> bool:
+    """Whether a column's name tells about a person by itself: `home_address`, `homeAddress` and `Home address` do."""
+    return _PERSONAL.search(_HUMP.sub("_", name)) is not None
 
 
 @dataclass(frozen=True)
@@ -78,6 +86,13 @@ def _load_section(text: str | None, name: str, *keys: str) -> Any:
     return found
 
 
+def _load_keys(text: str | None, name: str, *keys: str) -> dict[str, Any]:
+    found = _load_section(text, name, *keys)
+    if not isinstance(found, dict):
+        raise _Unreadable(f"{name} has no readable `{'.'.join(keys)}`, so what it changes is not known")
+    return found
+
+
 def _find_personal(before: RiskFiles, now: RiskFiles) -> Iterator[Touch]:
     """Find personal columns that the model newly reads, and declarations that came or went."""
     if (before.schema, before.params) == (now.schema, now.params):
@@ -92,9 +107,9 @@ def _find_personal(before: RiskFiles, now: RiskFiles) -> Iterator[Touch]:
         yield Touch("personal data", f"`{name}` is newly called personal")
     for name in sorted(was.keys() - comes.keys()):
         yield Touch("personal data", f"`{name}` is not called personal any more")
-    names = _list_names(read[1]) - _list_names(read[0]) - set().union(*known.values())
+    names = _list_columns(read[1]) - _list_columns(read[0]) - set().union(*known.values())
     for name in sorted(names):
-        if _PERSONAL.search(name):
+        if sounds_personal(name):
             yield Touch(
                 "personal data", f"`{name}` sounds personal by its name, and schema.yaml does not call it so"
             )
@@ -106,9 +121,7 @@ def _name_sides(before: RiskFiles, now: RiskFiles, name: str) -> list[tuple[Risk
 
 def _map_personal(schema: str | None, name: str) -> dict[str, set[str]]:
     """Map each personal column to what it is called by: its name, and its alias in expressions."""
-    columns = _load_section(schema, name, "columns")
-    if not isinstance(columns, dict):
-        raise _Unreadable(f"{name} has no readable `columns`, so what it changes is not known")
+    columns = _load_keys(schema, name, "columns")
     # What is there and is no plain `false` counts: the word "yes" is no permission.
     return {
         str(key): {str(key), str(said.get("alias") or key)}
@@ -141,6 +154,12 @@ def _list_read(params: str | None, name: str) -> set[str]:
 def _list_names(texts: set[str]) -> set[str]:
     """List what may be a column in texts that are names or expressions."""
     return {word for text in texts for word in _WORD.findall(text)}
+
+
+def _list_columns(texts: set[str]) -> set[str]:
+    """List the same, a name of several words as a whole: of `Last name` neither word tells anything."""
+    whole = {text for text in texts if _WORDS.fullmatch(text)}
+    return whole | _list_names(texts - whole)
 
 
 def _is_read(words: set[str], texts: set[str]) -> bool:
@@ -246,7 +265,7 @@ def _find_fallback(before: RiskFiles, now: RiskFiles) -> Iterator[Touch]:
     if before.params == now.params:
         return
     old, new = (
-        _load_section(side.params, name, "serving", "rows").get("fallback")
+        _load_keys(side.params, name, "serving", "rows").get("fallback")
         for side, name in _name_sides(before, now, "params.yaml")
     )
     if old is not None and old != new:

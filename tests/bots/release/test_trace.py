@@ -9,12 +9,16 @@ import unittest.mock
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
 
-from bots.release.trace import find_releases, list_steps
+from bots.commands.trace import find_digest
+from bots.layout import Layout
+from bots.naming import Naming
+from bots.release.trace import NotFound, find_learners, find_releases, list_steps
 from bots.release.versions import Assignment, Registry
 from doubles.github import GitHubDouble
 from fixtures import prediction_log, release_projects, releases
@@ -105,6 +109,40 @@ def test_a_digest_that_no_model_of_main_knows_ends_with_3(released: ReleaseProje
     assert "no model of main was made from md5:ffff" in done.stderr
     assert "ask for the folder's" in done.stderr
     assert "is no digest" in released.run_bots("trace", "--data", "nothing.csv", expect=1).stderr
+
+
+def test_a_lock_that_cannot_be_read_hides_no_other_commit_and_is_named() -> None:
+    """What was once merged stays in the history, so that nobody could be told ever again."""
+    locks = {
+        "a" * 40: b"<<<<<<< HEAD\nschema: '2.0'\n",
+        "b" * 40: b"stages: {train: {cmd: x, deps: [{path: data.csv, md5: %s}], outs: [{path: %s, md5: cc}]}}"
+        % (b"1" * 32, Layout().model.encode()),
+    }
+    repository: Any = SimpleNamespace(
+        bare=SimpleNamespace(list_commits=lambda *words: list(locks)), tip="a" * 40, prefix="", naming=Naming(),
+        read_file=lambda commit, path: locks[commit], registry=Registry(), get_time=lambda commit: "2026-01-01",
+    )  # fmt: skip
+    learners, unread = find_learners(repository, "MD5:" + "1" * 32, Layout())
+    assert [one.commit for one in learners] == ["b" * 40]
+    (words,) = unread
+    assert words.startswith("dvc.lock of aaaaaaa: not a DVC lock: it holds a merge in conflict")
+
+
+def test_a_folder_that_is_tracked_as_a_whole_is_found_by_its_path_and_by_a_file_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data/parts").mkdir(parents=True)
+    (tmp_path / "data/parts/one.csv").touch()
+    (tmp_path / "dvc.lock").write_text(
+        "stages: {a: {cmd: x, deps: [{path: data/parts, md5: %s.dir}]}}" % ("2" * 32)
+    )
+    monkeypatch.chdir(tmp_path)
+    for word in ("data/parts", "data/parts/", str(tmp_path / "data/parts/one.csv")):
+        assert find_digest(word, tmp_path) == f"md5:{'2' * 32}.dir"
+    assert "a folder that DVC tracks as a whole" in capsys.readouterr().err
+    with pytest.raises(NotFound, match="data is a folder that dvc"):
+        find_digest("data", tmp_path)
+    assert find_digest("no/such", tmp_path) == "no/such"
 
 
 def test_one_word_or_data_is_expected(released: ReleaseProject) -> None:

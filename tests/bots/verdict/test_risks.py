@@ -71,6 +71,21 @@ def test_a_column_that_sounds_personal_and_is_not_called_so_is_told() -> None:
     assert change(params=edit("features.categorical", ["carrier", "origin", "dest", "agent", "stage"])) == []
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["emailAddress", "customerAge", "DateOfBirth", "phone1", "Last name", "home-address", "Vorname", "EMAIL"],
+)
+def test_however_a_personal_name_is_written_it_sounds_personal(name: str) -> None:
+    (found,) = change(params=edit("features.categorical", ["carrier", "origin", "dest", name]))
+    assert f"`{name}` sounds personal by its name" in found.words
+
+
+@pytest.mark.parametrize("rows", [5, [1], "text", True])
+def test_a_section_of_the_service_that_is_none_is_told(rows: Any) -> None:
+    wanted = "cannot tell: the change's params.yaml has no readable `serving.rows`, so what it changes is not known"
+    assert wanted in say(change(params=edit("serving.rows", rows)))
+
+
 def test_a_declaration_that_comes_is_told() -> None:
     assert say(change(schema=SCHEMA.replace("{type: category}", "{type: category, personal: true}"))) == [
         "personal data: `dest` is newly called personal"
