@@ -18,6 +18,12 @@ ANSWERS: dict[str, Any] = json.loads(
 << cookiecutter | tojson >>
 """.strip()
 )
+# Where this template lies: cookiecutter gives its place from where it was started, and a hook runs elsewhere.
+SOURCE: str = json.loads(
+    r"""
+<< cookiecutter.get("_repo_dir", "") | locate | tojson >>
+""".strip()
+)
 # Where the table is on this machine, or its address.
 TABLE: str = json.loads(
     r"""
@@ -163,12 +169,11 @@ def delete_example(project: Path, answers: dict[str, Any]) -> None:
         runpy.run_path(str(project / "pipeline/onboarding/example.py"))["remove_example"](project)
 
 
-def record_template(project: Path, answers: dict[str, Any]) -> None:
+def record_template(project: Path, answers: dict[str, Any], source: Path) -> None:
     """Write which template this is, and the answers, for `python -m bots update`. No secret gets there.
 
     `commit` is null where the template was no clean checkout. Of a table stays what an update needs: that there is one.
     """
-    source = Path(answers.get("_repo_dir") or ".")
     commit, address = None, None
     if ask_git(source, "rev-parse", "--show-toplevel") == str(source.resolve()):
         clean = ask_git(source, "status", "--porcelain") == ""
@@ -261,7 +266,7 @@ def main() -> int:
         delete_unchosen(project, ANSWERS)
         delete_example(project, ANSWERS)
         place_own(project, ANSWERS)
-        record_template(project, ANSWERS)
+        record_template(project, ANSWERS, Path(SOURCE))
         folder = place_beside_others(project, ANSWERS)
         if folder is None:
             make_first_commit(project)

@@ -233,7 +233,9 @@ def test_a_contract_that_nobody_would_judge_fails_the_rule(root: Path) -> None:
     assert try_at(root)[1].kept == ("billing",)
 
 
-@pytest.mark.parametrize("name", ["team/billing.json", "old.json/billing.json", "billing.JSON", "billing.yaml"])
+@pytest.mark.parametrize(
+    "name", ["team/billing.json", "old.json/billing.json", "billing.JSON", "billing.yaml"]
+)
 def test_a_contract_that_nobody_reads_is_told_and_not_passed_over(tmp_path: Path, name: str) -> None:
     path = tmp_path / "consumers" / name
     path.parent.mkdir(parents=True)
