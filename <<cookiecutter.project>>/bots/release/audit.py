@@ -140,7 +140,7 @@ def _describe_release(name: str, record: Release, faults: list[str]) -> AuditEnt
     return AuditEntry(
         name=name,
         at=record.built,
-        by=record.merged_by or record.author or "unknown",
+        by=record.merged_by or (record.accepted and record.accepted.by) or record.author or "unknown",
         words=f"{record.version} was made",
         commit=record.commit,
         digest=record.image.rpartition("@")[2],

@@ -54,6 +54,7 @@ def test_a_whole_record_says_who_did_what_when_on_which_digest_and_evidence(proj
     ]
     assert all(one["digest"].startswith("sha256:") for one in told["entries"])
     assert "accepted by grace: the first model" in told["entries"][0]["evidence"]
+    assert told["entries"][0]["by"] == "grace", "nobody merged it"
     assert "3 entries, all of them hold" in done.stderr
     assert "✓" in project.run_bots("audit").stdout
 
