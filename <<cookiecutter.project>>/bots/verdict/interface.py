@@ -69,7 +69,7 @@ class Contract(Struct, frozen=True):
             return always | {"score": f"number{unit}: {target.name}", "interval": "low and high, or null"}
         observed = {"observed": "share and rows, or null"}
         if self.task == "multiclass":
-            named = _join_names(self.classes)
+            named = _join_names(sorted(self.classes))  # an answer gives them by name, in whatever order
             called = {"score": f"probability of the {target.name} in label", "label": f"one of {named}"}
             return always | called | {"probabilities": f"a number for each of {named}"} | observed
         if self.task == "classification":

@@ -122,6 +122,11 @@ def test_another_task_or_other_classes_break_who_reads_the_answer() -> None:
     assert ("answer", "answer", "breaks") in named
 
 
+def test_classes_in_another_order_break_nobody_for_an_answer_gives_them_by_name() -> None:
+    before, after = (make_contract("multiclass", classes=list(order)) for order in ("abc", "cab"))
+    assert list_changes(before, after) == []
+
+
 def test_a_change_in_the_hundredth_class_shows_although_names_are_cut() -> None:
     names = [f"a long name of class {number}" for number in range(100)]
     before = make_contract("multiclass", classes=names)
