@@ -173,7 +173,7 @@ class _Builder:
                     f"{since} ({standing}): {episode.words}",
                     number,
                     self._offer(number, *commands),
-                    decided=kind in ("muted", "acknowledged", "recovering"),
+                    quiet=kind in ("warning", "muted", "acknowledged", "recovering"),
                 )
             )
         for issue in self.github.troubles:

@@ -75,13 +75,13 @@ class Choice:
 class Item:
     """A line: a sentence of plain text, the issue or pull request that it is about, and what may be done.
 
-    `decided`: somebody knows of it already, or nothing is found any more.
+    `quiet`: it is no alarm: a warning alone, or somebody knows of it already, or nothing is found any more.
     """
 
     words: str
     number: int | None = None
     choices: tuple[Choice, ...] = ()
-    decided: bool = False
+    quiet: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -300,10 +300,10 @@ def _explain(choice: Choice) -> str:
 
 
 def _render_headline(told: Dashboard, unknown: int) -> str:
-    loud = sum(not one.decided for one in told.alarms)
+    loud = sum(not one.quiet for one in told.alarms)
     quiet = len(told.alarms) - loud
     waiting = len(told.waiting) + len(told.updates)
-    known = f" ({quiet} muted, acknowledged or ending)" if quiet else ""
+    known = f" ({quiet} quiet: a warning, muted, acknowledged or ending)" if quiet else ""
     # Where something could not be asked, nobody can say that there is none.
     none, nothing = (
         ("No alarm is known", "nothing is known to wait") if unknown else ("No alarm", "nothing waits")

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from bots.github.client import CheckRun, Issue, LabelledPullRequest, PullRequestText
@@ -175,8 +176,18 @@ def test_what_was_decided_since_the_last_watch_is_told_with_whose_it_is(
 ) -> None:
     told = build(make_model(episodes=[WORSE]), github=GitHubFacts(troubles=[open_trouble(decision)]))
     assert find_choices(told, words) == offered
-    loud = "**1 alarm, " if words == "(alarm)" else "**No alarm (1 muted, acknowledged or ending), "
+    loud = (
+        "**1 alarm, "
+        if words == "(alarm)"
+        else "**No alarm (1 quiet: a warning, muted, acknowledged or ending), "
+    )
     assert loud in render_body(told)
+
+
+def test_a_warning_alone_is_no_alarm() -> None:
+    told = build(make_model(episodes=[msgspec.structs.replace(WORSE, standing="warning")]))
+    assert "**No alarm (1 quiet: a warning, " in render_body(told)
+    assert "(warning): Log loss" in render_body(told), "it is told all the same"
 
 
 def test_an_open_issue_of_which_the_watch_s_branch_knows_nothing_is_an_alarm_too() -> None:
