@@ -323,8 +323,8 @@ def test_the_project_is_clean_by_its_own_rules(default: Path, command: tuple[str
     assert done.returncode == 0, done.stdout
 
 
-# Where the files of each are, and which codes are asked for beyond the strict ones.
-OF_THE_PLACE = {"exclude", "files", "mypy_path", "per_module_options", "enable_error_code"}
+# Where the files of each are, how many processes check them, and which codes are asked for beyond the strict ones.
+OF_THE_PLACE = {"num_workers", "exclude", "files", "mypy_path", "per_module_options", "enable_error_code"}
 OF_RUFF = {"disallow_untyped_defs", "disallow_incomplete_defs", "check_untyped_defs"}
 
 
