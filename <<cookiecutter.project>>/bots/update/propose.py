@@ -147,7 +147,12 @@ class TemplateUpdater:
     def _find_remote(self) -> Remote:
         if self.api is not None:
             return Remote.from_checkout(self.root, self.environ)
-        top = run_git(self.root, "rev-parse", "--show-toplevel").stdout.decode().strip()
+        words = ("rev-parse", "--is-shallow-repository", "--show-toplevel")
+        shallow, top = run_git(self.root, *words).stdout.decode().splitlines()
+        if shallow == "true":
+            raise CannotUpdate(
+                "this clone lacks older commits, which an update is merged by; run `git fetch --unshallow` first"
+            )
         return Remote(top)
 
     def _fetch(self, bare: BareRepository, branch: str) -> str | None:

@@ -564,6 +564,18 @@ def test_without_a_token_the_branches_are_made_here(bench: Bench) -> None:
 
 
 @pytest.mark.usefixtures("quick")
+def test_a_clone_without_the_older_commits_is_told_to_fetch_them(bench: Bench) -> None:
+    bench.release({"/new.py": "new\n"})
+    bench.change({"tool.py": LINES + "ours\n"})
+    (bench.tmp / "root").rename(bench.tmp / "whole")
+    git(bench.tmp, "clone", "--quiet", "--depth", "1", bench.origin.as_uri(), "root")
+    with pytest.raises(BotsError, match="run `git fetch --unshallow` first"):
+        bench.update(api=False)
+    git(bench.tmp / "root", "fetch", "--quiet", "--unshallow")
+    assert bench.update(api=False).done == "ready"
+
+
+@pytest.mark.usefixtures("quick")
 def test_a_dry_run_pushes_nothing(bench: Bench) -> None:
     bench.release({"/new.py": "new\n"})
     assert bench.update(dry_run=True).done == "would open"
