@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import os
 import re
+import ssl
 import subprocess
 import sys
 import urllib.request
@@ -104,6 +105,9 @@ def company(network: Company, monkeypatch: pytest.MonkeyPatch) -> Company:
         if name.upper().endswith("_PROXY") or name.startswith("GITHUB_"):
             monkeypatch.delenv(name)
     set_variables(monkeypatch, network.proxy.name(), str(network.authority))
+    # aiohttp reads the authorities when it is first imported, which another test of this process may have done.
+    context = ssl.create_default_context(cafile=str(network.authority))
+    monkeypatch.setattr("aiohttp.connector._SSL_CONTEXT_VERIFIED", context)
     network.proxy.passed.clear()
     network.proxy.refused.clear()
     return network
